@@ -1,0 +1,109 @@
+//! Limits and policies of a pool, checked when the scheduler is made.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::backoff::BackoffPolicy;
+
+/// The limits and policies of a [`Scheduler`](crate::Scheduler). Start from [`Config::new`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Config {
+    /// How many attempts of a task may be lost (with their link, or by outliving
+    /// `attempt_timeout`) before it ends [`Exhausted`](crate::Outcome::Exhausted). At least 1;
+    /// default 5.
+    pub attempts_max: u16,
+    /// How long one attempt may take. Afterwards the task is sent again, elsewhere if possible, and
+    /// the worker gets a strike. Default 60 s; [`Duration::MAX`] for no limit.
+    pub attempt_timeout: Duration,
+    /// How often a task whose handler failed is tried again before it ends
+    /// [`Failed`](crate::Outcome::Failed). Default 0.
+    pub retries_max: u16,
+    /// How long a failed task waits before it is tried again. Default 1 s.
+    pub retry_delay: Duration,
+    /// How long a connect may take, handshake included. Default 10 s.
+    pub connect_timeout: Duration,
+    /// How long a link may be silent before it is pinged. Default 10 s.
+    pub heartbeat_interval: Duration,
+    /// How long after a ping a link may stay silent before it is lost. Default 10 s.
+    pub heartbeat_timeout: Duration,
+    /// After how many attempts in a row that outlived `attempt_timeout` a link is closed. At least
+    /// 1; default 3.
+    pub strikes_max: u16,
+    /// After how many failed tasks in a row (none done between) a worker is rested, for a time by
+    /// `backoff`. The last worker is never rested. At least 1; default 16.
+    pub failures_max: u16,
+    /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
+    /// [`Duration::MAX`] to keep it for ever.
+    pub absent_max: Duration,
+    /// The delay between connects, and the rest of a worker that only fails.
+    pub backoff: BackoffPolicy,
+    /// How long a link must have been up to reset its worker's backoff, where no task was done
+    /// on it. Default 30 s.
+    pub stable_after: Duration,
+    /// Seeds the jitter. Give every process a different one, or all their workers reconnect at the
+    /// same moment.
+    pub seed: u64,
+}
+
+impl Config {
+    /// Makes the default configuration. `seed` should differ from process to process.
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            attempts_max: 5,
+            attempt_timeout: Duration::from_secs(60),
+            retries_max: 0,
+            retry_delay: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_secs(10),
+            heartbeat_timeout: Duration::from_secs(10),
+            strikes_max: 3,
+            failures_max: 16,
+            absent_max: Duration::from_secs(600),
+            backoff: BackoffPolicy::new(),
+            stable_after: Duration::from_secs(30),
+            seed,
+        }
+    }
+
+    /// Returns the configuration if every field is in its range.
+    ///
+    /// # Errors
+    /// Names the first field that is not, and its range.
+    pub const fn checked(self) -> Result<Self, ConfigError> {
+        if self.attempts_max == 0 {
+            return Err(ConfigError("attempts_max must be at least 1"));
+        }
+        if self.attempts_max.checked_add(self.retries_max).is_none() {
+            return Err(ConfigError("attempts_max + retries_max must be at most 65535"));
+        }
+        if self.strikes_max == 0 {
+            return Err(ConfigError("strikes_max must be at least 1"));
+        }
+        if self.failures_max == 0 {
+            return Err(ConfigError("failures_max must be at least 1"));
+        }
+        if self.attempt_timeout.is_zero()
+            || self.connect_timeout.is_zero()
+            || self.heartbeat_interval.is_zero()
+            || self.heartbeat_timeout.is_zero()
+        {
+            return Err(ConfigError("timeouts and the heartbeat interval must be longer than zero"));
+        }
+        Ok(self)
+    }
+}
+
+/// A configuration field out of its range; the text names the field and the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ConfigError(pub(crate) &'static str);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl core::error::Error for ConfigError {}

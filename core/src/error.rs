@@ -1,0 +1,59 @@
+//! Small errors, one per operation.
+
+use core::fmt;
+
+macro_rules! error_text {
+    ($($kind:ty: |$e:ident| $text:expr;)*) => { $(
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let $e = self;
+                f.write_str($text)
+            }
+        }
+        impl core::error::Error for $kind {}
+    )* };
+}
+
+/// The task or worker named is not, or no longer, the pool's. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Stale;
+
+/// Every worker slot is taken. Remove a worker, or build the pool with more slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct WorkersFull;
+
+/// A task was not accepted. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SubmitError {
+    /// Every task slot is taken. Wait for a finished task, then try again.
+    Full,
+    /// The pool is draining and takes no new task.
+    Draining,
+}
+
+/// An event was not accepted. Nothing was changed but a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum EventError {
+    /// It came late or twice: the link, the attempt or the task is over. Ignore it.
+    Stale,
+    /// It names what was never this link's: a task that does not exist, an attempt that was never
+    /// made, or one that another worker holds. The peer is broken or lies: close the link.
+    Foreign,
+}
+
+error_text! {
+    Stale: |_e| "no such task or worker in this pool (any more)";
+    WorkersFull: |_e| "every worker slot is taken: remove a worker or build the pool with more slots";
+    SubmitError: |e| match e {
+        Self::Full => "every task slot is taken: wait for a finished task, then try again",
+        Self::Draining => "the pool is draining and takes no new task",
+    };
+    EventError: |e| match e {
+        Self::Stale => "late or duplicate: the link, attempt or task is over",
+        Self::Foreign => "names a task or attempt that this link never held",
+    };
+}

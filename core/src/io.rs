@@ -1,0 +1,132 @@
+//! What a runtime and a transport must provide, in terms of `core::task` alone.
+//!
+//! A runtime gives [`Timer`], [`Dial`] and [`Accept`]; a transport gives [`Connect`], [`Listen`]
+//! and [`Wire`] on top of them. N transports and M runtimes are N + M pieces of code. Futures are
+//! named associated types, so that generic code can ask whether they are `Send`.
+
+use core::fmt::Display;
+use core::future::Future;
+use core::task::{Context, Poll};
+
+use crate::time::Instant;
+
+/// A runtime's clock and sleep.
+pub trait Timer {
+    /// Completes at the time it was made for. Dropping it cancels it.
+    type Sleep: Future<Output = ()>;
+
+    /// Returns the time now, from a monotonic clock. All clones of a timer share one epoch.
+    fn now(&self) -> Instant;
+
+    /// Returns a future that completes once [`now`](Timer::now) has reached `at`.
+    fn sleep_until(&self, at: Instant) -> Self::Sleep;
+}
+
+/// A runtime's way to open a byte stream.
+pub trait Dial {
+    /// The byte stream.
+    type Stream;
+    /// Why it could not be opened.
+    type Error;
+    /// Completes with the open stream. Dropping it gives the attempt up.
+    type Dialling: Future<Output = Result<Self::Stream, Self::Error>>;
+
+    /// Opens a stream to `address` (`host:port`), resolving a name anew at every call.
+    fn dial(&self, address: &str) -> Self::Dialling;
+}
+
+/// A runtime's way to take in byte streams that others open.
+pub trait Accept {
+    /// The byte stream.
+    type Stream;
+    /// Names the other end in errors and events.
+    type Peer: Display;
+    /// Why none could be taken. The caller pauses and tries again.
+    type Error;
+
+    /// Takes the next incoming stream.
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Self::Stream, Self::Peer), Self::Error>>;
+}
+
+/// A transport's way to open a [`Wire`], from dialling to the end of its own handshake.
+pub trait Connect {
+    /// The connection.
+    type Wire: Wire;
+    /// Why it could not be made.
+    type Error;
+    /// Completes with the open wire. Dropping it gives the attempt up. It has no deadline of its
+    /// own: whoever polls it has.
+    type Connecting: Future<Output = Result<Self::Wire, Self::Error>>;
+
+    /// Starts to connect. Called once for each attempt, never while an earlier one is pending.
+    fn connect(&mut self) -> Self::Connecting;
+
+    /// Names the other end in errors and events.
+    fn peer(&self) -> &str;
+}
+
+/// A transport's way to take in wires that others open.
+pub trait Listen {
+    /// The connection.
+    type Wire: Wire;
+    /// Why none could be taken, or why a handshake failed.
+    type Error;
+    /// Completes with the wire after the transport's own handshake. Dropping it closes it. It has
+    /// no deadline of its own: whoever polls it has, and limits how many are pending.
+    type Accepting: Future<Output = Result<Self::Wire, Self::Error>>;
+
+    /// Takes the next incoming connection, whose handshake is then still to be done. An error
+    /// means that none could be taken now (file descriptors ran out, say): pause, then try again.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, Self::Error>>;
+}
+
+/// A connection that carries whole messages both ways.
+///
+/// Any error is final: drop the wire. `poll_recv`, and the three others together, may each keep
+/// the waker of the latest `cx` they saw; the caller polls both directions from one task.
+pub trait Wire {
+    /// Why the connection broke.
+    type Error;
+
+    /// Returns which message encoding was agreed on when the wire was made.
+    fn dialect(&self) -> Dialect {
+        Dialect::Native
+    }
+
+    /// Names the other end in errors and events.
+    fn peer(&self) -> &str;
+
+    /// Returns the next whole message, or `None` once the peer has closed in an orderly way. The
+    /// bytes are valid until the next call on the wire. A part of a message is never returned.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, Self::Error>>;
+
+    /// Takes one message, `head` followed by `body`, into the write buffer: whole, or (`Pending`)
+    /// not at all, and then wakes once it is worth trying again. What is taken leaves with
+    /// [`poll_flush`](Wire::poll_flush), or earlier.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<Result<(), Self::Error>>;
+
+    /// Completes once everything that was taken has left.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
+
+    /// Flushes, tells the peer that this is the end, and completes when that is done.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
+}
+
+/// A message encoding, fixed when a [`Wire`] is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Dialect {
+    /// [`message`](crate::message): postcard, many in flight.
+    #[default]
+    Native,
+    /// JSON text (module `json`, by feature): that of the Go `worker` package, one in flight.
+    Json,
+}

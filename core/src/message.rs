@@ -1,0 +1,329 @@
+//! The native messages between a manager and a worker, one per frame, in postcard's encoding.
+//!
+//! Both sides send [`Message::Hello`] as soon as the transport is up, whoever dialled. The manager
+//! answers a worker's with [`Message::Welcome`], or with [`Message::Goodbye`] and the end. Then
+//! requests flow. The first bytes of a Hello, `00` `c h g d` and the version, never change, so that
+//! two sides of different versions can say so.
+//!
+//! ```
+//! use chargehand_core::TaskId;
+//! use chargehand_core::message::{HEAD_BYTES_MAX, Message};
+//!
+//! let (task, body) = (TaskId::from_parts(7, 1), b"block 42".as_slice());
+//! let mut head = [0; HEAD_BYTES_MAX];
+//! let mut frame = Message::Request { task, attempt: 1, body }.encode(&mut head).to_vec();
+//! frame.extend_from_slice(body); // a transport takes head and body side by side
+//! assert_eq!(Message::decode(&frame), Ok(Message::Request { task, attempt: 1, body }));
+//! ```
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Verdict;
+use crate::id::TaskId;
+
+/// The first bytes of every Hello, after its kind. Anything else is not this protocol.
+pub const MAGIC: [u8; 4] = *b"chgd";
+/// The version of the messages that this crate speaks.
+pub const VERSION: u8 = 1;
+/// The longest name in a Hello, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// The longest text in a Goodbye, in bytes.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// The size of the buffer for [`Message::encode`]: no message, without its body, is longer.
+pub const HEAD_BYTES_MAX: usize = 264;
+/// How much longer than its body a request or an answer is at most, in bytes: kind, task, attempt
+/// and verdict.
+pub const BODY_HEAD_BYTES_MAX: usize = 15;
+
+const KINDS: u8 = 9;
+const _: () = assert!(1 + MAGIC.len() + 1 + 1 + 3 + 10 + 1 + NAME_BYTES_MAX <= HEAD_BYTES_MAX);
+const _: () = assert!(1 + 1 + 2 + TEXT_BYTES_MAX <= HEAD_BYTES_MAX);
+
+/// Which side of a link a peer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Role {
+    /// It hands tasks out.
+    Manager,
+    /// It does them.
+    Worker,
+}
+
+/// Why a side says Goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Code {
+    /// It stops, and everything that it held is answered or given back.
+    Stopped,
+    /// The other side sent what cannot be decoded, or what its state does not allow.
+    BadMessage,
+    /// The other side speaks another version of the protocol, or another protocol.
+    WrongVersion,
+    /// Two managers, or two workers, were connected to one another.
+    WrongRole,
+    /// It serves as many peers as it can. Try again later.
+    Busy,
+    /// A newer link of the same worker took this one's place.
+    Displaced,
+    /// The other side was silent, or slow, for too long.
+    Timeout,
+}
+
+/// One message. Borrows its text and body from the frame.
+///
+/// The order of the variants and fields is the encoding. [`decode`](Message::decode) and
+/// [`encode`](Message::encode) are the way in and out; serde's derives serve them and leave the
+/// bodies out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Message<'a> {
+    /// Opens a link, from either side.
+    Hello {
+        /// [`MAGIC`].
+        magic: [u8; 4],
+        /// [`VERSION`].
+        version: u8,
+        /// Which side the sender is.
+        role: Role,
+        /// How many attempts the worker takes at once; 0 from a manager.
+        window: u16,
+        /// A random number, drawn once per process: same name with another token is a restart.
+        token: u64,
+        /// Names the sender: at most [`NAME_BYTES_MAX`] bytes.
+        #[serde(borrow)]
+        name: &'a str,
+    },
+    /// A manager takes a worker in.
+    Welcome {
+        /// How long the manager may hear nothing before it pings. A worker that for twice as long
+        /// neither hears nor answers anything gives the link up.
+        heartbeat_millis: u32,
+        /// The longest frame that the manager takes.
+        frame_bytes_max: u32,
+        /// How many attempts the manager has under way on this link at most.
+        window: u16,
+    },
+    /// A manager sends a task.
+    Request {
+        /// The task. The worker repeats it in its answer and makes nothing else of it.
+        task: TaskId,
+        /// The number of this sending among all of the task's, from 1 on.
+        attempt: u16,
+        /// What is asked: the rest of the frame.
+        #[serde(skip)]
+        body: &'a [u8],
+    },
+    /// A worker answers an attempt.
+    Response {
+        /// As in the request.
+        task: TaskId,
+        /// As in the request.
+        attempt: u16,
+        /// How the handler ended.
+        verdict: Verdict,
+        /// The result, or the error's UTF-8 text: the rest of the frame.
+        #[serde(skip)]
+        body: &'a [u8],
+    },
+    /// A manager no longer wants an attempt. An answer may cross it.
+    Cancel {
+        /// As in the request.
+        task: TaskId,
+        /// As in the request.
+        attempt: u16,
+    },
+    /// A manager asks for a [`Message::Pong`] at once.
+    Ping,
+    /// A worker answers a [`Message::Ping`].
+    Pong,
+    /// A worker is about to stop: it finishes what it holds and wants nothing more.
+    Drain,
+    /// The sender closes the link now.
+    Goodbye {
+        /// Why, for the program.
+        code: Code,
+        /// Why, for people: at most [`TEXT_BYTES_MAX`] bytes.
+        text: &'a str,
+    },
+}
+
+impl<'a> Message<'a> {
+    /// Makes the Hello of this version.
+    pub const fn hello(role: Role, window: u16, token: u64, name: &'a str) -> Self {
+        Self::Hello { magic: MAGIC, version: VERSION, role, window, token, name }
+    }
+
+    /// Returns the message in a whole frame. Copies and allocates nothing; time does not depend on
+    /// the body's length.
+    ///
+    /// # Errors
+    /// Returns [`MessageError`] for every frame that this version would not have written. Close the
+    /// link, with a Goodbye that carries [`MessageError::code`] and the error's text.
+    #[inline]
+    pub fn decode(frame: &'a [u8]) -> Result<Self, MessageError> {
+        let kind = *frame.first().ok_or(MessageError::Empty)?;
+        if kind >= KINDS {
+            return Err(MessageError::UnknownKind(kind));
+        }
+        if kind == 0 {
+            check_opening(&frame[1..])?;
+        }
+        let (mut message, rest) =
+            postcard::take_from_bytes::<Self>(frame).map_err(|error| decode_error(&error))?;
+        match &mut message {
+            Self::Request { body, .. } | Self::Response { body, .. } => *body = rest,
+            _ if !rest.is_empty() => return Err(MessageError::TrailingBytes),
+            Self::Hello { name, .. } if name.len() > NAME_BYTES_MAX => {
+                return Err(MessageError::NameTooLong);
+            }
+            Self::Goodbye { text, .. } if text.len() > TEXT_BYTES_MAX => {
+                return Err(MessageError::TextTooLong);
+            }
+            _ => {}
+        }
+        Ok(message)
+    }
+
+    /// Writes the message without its body into `head` and returns what was written: a frame is
+    /// that, then the body. A Goodbye's text is cut at [`TEXT_BYTES_MAX`].
+    ///
+    /// # Panics
+    /// Panics where a Hello's name is longer than [`NAME_BYTES_MAX`]: check it where it is set.
+    #[inline]
+    pub fn encode<'h>(&self, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
+        let fitting = match *self {
+            Self::Goodbye { code, text } => {
+                Self::Goodbye { code, text: clip(text, TEXT_BYTES_MAX) }
+            }
+            Self::Hello { name, .. } => {
+                assert!(name.len() <= NAME_BYTES_MAX, "a name is at most {NAME_BYTES_MAX} bytes");
+                *self
+            }
+            other => other,
+        };
+        postcard::to_slice(&fitting, head).expect("HEAD_BYTES_MAX holds every head")
+    }
+
+    /// Returns the message's name, for errors and logs.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "Hello",
+            Self::Welcome { .. } => "Welcome",
+            Self::Request { .. } => "Request",
+            Self::Response { .. } => "Response",
+            Self::Cancel { .. } => "Cancel",
+            Self::Ping => "Ping",
+            Self::Pong => "Pong",
+            Self::Drain => "Drain",
+            Self::Goodbye { .. } => "Goodbye",
+        }
+    }
+}
+
+/// Returns the longest beginning of `text` that has at most `bytes_max` bytes and splits no
+/// character.
+pub fn clip(text: &str, bytes_max: usize) -> &str {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    let mut end = bytes_max;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A frame that is no message of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum MessageError {
+    /// The frame has no byte.
+    Empty,
+    /// The frame's first byte names no message.
+    UnknownKind(u8),
+    /// A Hello that does not carry [`MAGIC`].
+    WrongMagic,
+    /// A Hello of another version: this one.
+    WrongVersion(u8),
+    /// The frame ends in the middle of the message.
+    Truncated,
+    /// The message ends before the frame does.
+    TrailingBytes,
+    /// A name longer than [`NAME_BYTES_MAX`].
+    NameTooLong,
+    /// A Goodbye's text longer than [`TEXT_BYTES_MAX`].
+    TextTooLong,
+    /// A name or text that is not UTF-8.
+    NotUtf8,
+    /// A number, role, verdict or code out of its range.
+    BadValue,
+}
+
+impl MessageError {
+    /// Returns the code to say Goodbye with.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::WrongVersion(_) | Self::WrongMagic => Code::WrongVersion,
+            _ => Code::BadMessage,
+        }
+    }
+}
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an empty frame: each frame must hold one message",
+            Self::UnknownKind(kind) => {
+                return write!(
+                    f,
+                    "the frame begins with {kind:#04x}, which names no message of version \
+                     {VERSION}: is the peer a chargehand?"
+                );
+            }
+            Self::WrongMagic => "the Hello lacks the magic \"chgd\": is the peer a chargehand?",
+            Self::WrongVersion(theirs) => {
+                return write!(
+                    f,
+                    "the peer speaks version {theirs}, this side version {VERSION}: upgrade the \
+                     older one"
+                );
+            }
+            Self::Truncated => "the frame ends in the middle of its message",
+            Self::TrailingBytes => "bytes follow the message in its frame",
+            Self::NameTooLong => "the Hello's name is longer than 64 bytes: choose a shorter one",
+            Self::TextTooLong => "the Goodbye's text is longer than 256 bytes",
+            Self::NotUtf8 => "a name or text is not UTF-8",
+            Self::BadValue => "a number, role, verdict or code is out of its range",
+        })
+    }
+}
+
+impl core::error::Error for MessageError {}
+
+/// Checks what follows the kind of a Hello: magic and version, before anything else is read.
+fn check_opening(rest: &[u8]) -> Result<(), MessageError> {
+    let shared = rest.len().min(MAGIC.len());
+    if rest[..shared] != MAGIC[..shared] {
+        return Err(MessageError::WrongMagic);
+    }
+    match rest.get(MAGIC.len()) {
+        None => Err(MessageError::Truncated),
+        Some(&VERSION) => Ok(()),
+        Some(&version) => Err(MessageError::WrongVersion(version)),
+    }
+}
+
+#[cold]
+fn decode_error(error: &postcard::Error) -> MessageError {
+    match error {
+        postcard::Error::DeserializeUnexpectedEnd => MessageError::Truncated,
+        postcard::Error::DeserializeBadUtf8 => MessageError::NotUtf8,
+        _ => MessageError::BadValue,
+    }
+}
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

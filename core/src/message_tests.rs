@@ -1,0 +1,181 @@
+use proptest::prelude::*;
+use std::format;
+use std::string::String;
+use std::vec::Vec;
+
+use super::*;
+
+const TASK: TaskId = TaskId::from_parts(7, 300);
+
+/// Every message, and its bytes; docs/PROTOCOL.md shows the same.
+fn golden() -> Vec<(Message<'static>, Vec<u8>)> {
+    let text = |head: &[u8], text: &str| [head, text.as_bytes()].concat();
+    std::vec![
+        (
+            Message::hello(Role::Worker, 8, 1000, "w1"),
+            text(&[0, b'c', b'h', b'g', b'd', 1, 1, 8, 0xe8, 0x07, 2], "w1"),
+        ),
+        (
+            Message::hello(Role::Manager, 0, 0, ""),
+            std::vec![0, b'c', b'h', b'g', b'd', 1, 0, 0, 0, 0],
+        ),
+        (
+            Message::Welcome { heartbeat_millis: 10_000, frame_bytes_max: 16 << 20, window: 8 },
+            std::vec![1, 0x90, 0x4e, 0x80, 0x80, 0x80, 0x08, 8],
+        ),
+        (
+            Message::Request { task: TASK, attempt: 1, body: b"ask" },
+            text(&[2, 7, 0xac, 0x02, 1], "ask"),
+        ),
+        (
+            Message::Response { task: TASK, attempt: 1, verdict: Verdict::Done, body: b"42" },
+            text(&[3, 7, 0xac, 0x02, 1, 0], "42"),
+        ),
+        (
+            Message::Response { task: TASK, attempt: 200, verdict: Verdict::Failed, body: b"no" },
+            text(&[3, 7, 0xac, 0x02, 0xc8, 0x01, 1], "no"),
+        ),
+        (Message::Cancel { task: TASK, attempt: 2 }, std::vec![4, 7, 0xac, 0x02, 2]),
+        (Message::Ping, std::vec![5]),
+        (Message::Pong, std::vec![6]),
+        (Message::Drain, std::vec![7]),
+        (Message::Goodbye { code: Code::Timeout, text: "slow" }, text(&[8, 6, 4], "slow")),
+    ]
+}
+
+fn frame(message: &Message<'_>) -> Vec<u8> {
+    let mut head = [0xff; HEAD_BYTES_MAX];
+    let mut frame = message.encode(&mut head).to_vec();
+    if let Message::Request { body, .. } | Message::Response { body, .. } = message {
+        frame.extend_from_slice(body);
+    }
+    frame
+}
+
+#[test]
+fn every_message_has_its_golden_bytes_both_ways() {
+    for (message, bytes) in golden() {
+        assert_eq!(frame(&message), bytes, "{message:?}");
+        assert_eq!(Message::decode(&bytes), Ok(message));
+    }
+}
+
+#[test]
+fn a_message_that_is_cut_anywhere_in_its_head_is_refused() {
+    for (message, bytes) in golden() {
+        let mut head = [0; HEAD_BYTES_MAX];
+        for end in 0..message.encode(&mut head).len() {
+            let expected = if end == 0 { MessageError::Empty } else { MessageError::Truncated };
+            assert_eq!(Message::decode(&bytes[..end]), Err(expected), "{message:?} {end}");
+        }
+    }
+}
+
+#[test]
+fn a_byte_too_many_is_refused_unless_it_belongs_to_a_body() {
+    for (message, mut bytes) in golden() {
+        bytes.push(0);
+        let decoded = Message::decode(&bytes);
+        match message {
+            Message::Request { .. } | Message::Response { .. } => assert!(decoded.is_ok()),
+            _ => assert_eq!(decoded, Err(MessageError::TrailingBytes), "{message:?}"),
+        }
+    }
+}
+
+#[test]
+fn magic_and_version_are_judged_before_the_rest_is_read() {
+    assert_eq!(Message::decode(b"\0chgx\x01"), Err(MessageError::WrongMagic));
+    assert_eq!(Message::decode(b"\0x"), Err(MessageError::WrongMagic));
+    assert_eq!(Message::decode(b"\0chgd\x02\xff\xff"), Err(MessageError::WrongVersion(2)));
+    assert_eq!(MessageError::WrongVersion(2).code(), Code::WrongVersion);
+    // The variant number in two bytes would go around that check.
+    assert_eq!(Message::decode(b"\x80\0chgx\x01"), Err(MessageError::UnknownKind(0x80)));
+}
+
+#[test]
+fn another_protocol_is_named_as_such() {
+    let text = Message::decode(b"GET / HTTP/1.1\r\n").unwrap_err();
+    assert_eq!(text, MessageError::UnknownKind(b'G'));
+    assert!(format!("{text}").contains("is the peer a chargehand?"));
+}
+
+#[test]
+fn forged_lengths_are_bounded_by_the_frame_and_by_the_limits() {
+    let hello = |length: &[u8], rest: usize| {
+        let mut bytes = b"\0chgd\x01\x01\x08\x00".to_vec();
+        bytes.extend_from_slice(length);
+        bytes.resize(bytes.len() + rest, b'n');
+        bytes
+    };
+    let forged = hello(&[0xff, 0xff, 0xff, 0xff, 0x0f], 3);
+    assert_eq!(Message::decode(&forged), Err(MessageError::Truncated));
+    assert_eq!(Message::decode(&hello(&[65], 65)), Err(MessageError::NameTooLong));
+    assert!(Message::decode(&hello(&[64], 64)).is_ok());
+    let mut goodbye = std::vec![8, 0, 0x81, 0x02];
+    goodbye.resize(4 + 257, b't');
+    assert_eq!(Message::decode(&goodbye), Err(MessageError::TextTooLong));
+    assert_eq!(Message::decode(&[8, 0, 1, 0xff]), Err(MessageError::NotUtf8));
+}
+
+#[test]
+fn values_out_of_range_are_refused() {
+    assert_eq!(Message::decode(&[8, 7, 0]), Err(MessageError::BadValue), "code");
+    assert_eq!(Message::decode(&[3, 1, 1, 1, 2]), Err(MessageError::BadValue), "verdict");
+    assert_eq!(Message::decode(b"\0chgd\x01\x02\0\0\0"), Err(MessageError::BadValue), "role");
+    let attempt = [4, 1, 1, 0xff, 0xff, 0x7f];
+    assert_eq!(Message::decode(&attempt), Err(MessageError::BadValue), "attempt");
+}
+
+#[test]
+fn a_long_goodbye_is_cut_between_characters() {
+    let text: String = "\u{e9}".repeat(200);
+    let bytes = frame(&Message::Goodbye { code: Code::Busy, text: &text[..399 - 1] });
+    let Ok(Message::Goodbye { text: cut, .. }) = Message::decode(&bytes) else { panic!() };
+    assert_eq!(cut.len(), TEXT_BYTES_MAX);
+    assert_eq!(clip("\u{e9}\u{e9}", 3), "\u{e9}");
+    assert_eq!(clip("\u{e9}", 1), "");
+}
+
+#[test]
+#[should_panic(expected = "at most 64 bytes")]
+fn a_name_that_is_too_long_is_our_own_bug() {
+    let name = "n".repeat(NAME_BYTES_MAX + 1);
+    let _ = frame(&Message::hello(Role::Worker, 1, 0, &name));
+}
+
+#[test]
+fn the_longest_heads_fit() {
+    let task = TaskId::from_parts(u32::MAX, u32::MAX);
+    let name = "n".repeat(NAME_BYTES_MAX);
+    let text = "t".repeat(TEXT_BYTES_MAX);
+    let longest =
+        Message::Response { task, attempt: u16::MAX, verdict: Verdict::Failed, body: &[] };
+    assert_eq!(frame(&longest).len(), BODY_HEAD_BYTES_MAX);
+    for message in [
+        Message::hello(Role::Worker, u16::MAX, u64::MAX, &name),
+        Message::Goodbye { code: Code::Timeout, text: &text },
+    ] {
+        assert_eq!(Message::decode(&frame(&message)), Ok(message));
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic_and_what_decodes_encodes_again(
+        kind in 0_u8..12,
+        rest in prop::collection::vec(any::<u8>(), 0..80),
+        opening: bool,
+    ) {
+        let mut bytes = std::vec![kind];
+        if opening {
+            bytes.extend_from_slice(b"chgd\x01");
+        }
+        bytes.extend_from_slice(&rest);
+        if let Ok(message) = Message::decode(&bytes) {
+            // Not always the same bytes: a number may be written longer than need be.
+            let again = frame(&message);
+            prop_assert_eq!(Message::decode(&again), Ok(message));
+        }
+    }
+}
