@@ -1,0 +1,198 @@
+//! Which worker is next: the one that holds the fewest tasks, among equals the one that has
+//! waited longest for its turn.
+//!
+//! Workers with room stand in levels, one per load in use, each first in first out; the levels form
+//! a list by load. A send or an answer moves a worker to the level next door, so all moves are O(1).
+//! A worker that comes in is placed from the nearer end of the list: as a rule that is at once, since
+//! new workers hold nothing; for one that was full it takes at most as many steps as its window or
+//! as there are different loads, whichever is less, however many workers there are.
+
+use super::list::{Chain, Free, Links, List, NONE, chain};
+use super::slot::WorkerSlot;
+
+/// All workers of one load that have room. Nodes lie in the worker slots; since no level is empty,
+/// there are as many as can be needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Level {
+    load: u32,
+    members: List<Ready>,
+    links: Links,
+}
+
+impl Level {
+    pub(super) const fn new() -> Self {
+        Self { load: 0, members: List::new(), links: Links::OUT }
+    }
+}
+
+chain! {
+    /// The workers of one level.
+    Ready: WorkerSlot, ready
+}
+chain! {
+    /// The unused level nodes.
+    Nodes: WorkerSlot, node.links
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Balance {
+    lowest: u32,
+    highest: u32,
+    free: Free<Nodes>,
+}
+
+impl Balance {
+    pub(super) const fn new() -> Self {
+        Self { lowest: NONE, highest: NONE, free: Free::new() }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.lowest == NONE
+    }
+
+    /// Returns the worker whose turn it is.
+    #[inline]
+    pub(super) fn next(&self, workers: &[WorkerSlot]) -> Option<u32> {
+        if self.is_empty() { None } else { workers[self.lowest as usize].node.members.head() }
+    }
+
+    /// Takes in a worker that holds `load` tasks and has room for more.
+    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32, load: u32) {
+        let below = self.below(workers, load);
+        self.join(workers, worker, load, below);
+    }
+
+    /// Takes a worker out.
+    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let level = workers[worker as usize].level;
+        self.part(workers, worker, level);
+    }
+
+    /// Follows a worker whose load grew by one and that still has room.
+    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let level = workers[worker as usize].level;
+        let Level { load, members, links } = workers[level as usize].node;
+        let next_door = links.next != NONE && workers[links.next as usize].node.load == load + 1;
+        if members.len() == 1 && !next_door {
+            workers[level as usize].node.load = load + 1;
+            return;
+        }
+        let below = if members.len() == 1 { links.prev } else { level };
+        self.part(workers, worker, level);
+        self.join(workers, worker, load + 1, below);
+    }
+
+    /// Follows a worker whose load fell by one.
+    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let level = workers[worker as usize].level;
+        let Level { load, members, links } = workers[level as usize].node;
+        let next_door = links.prev != NONE && workers[links.prev as usize].node.load == load - 1;
+        if members.len() == 1 && !next_door {
+            workers[level as usize].node.load = load - 1;
+            return;
+        }
+        let below = match links.prev {
+            prev if next_door => workers[prev as usize].node.links.prev,
+            prev => prev,
+        };
+        self.part(workers, worker, level);
+        self.join(workers, worker, load - 1, below);
+    }
+
+    /// Returns the highest level below `load`, or `NONE`, searching from both ends at once.
+    fn below(&self, workers: &[WorkerSlot], load: u32) -> u32 {
+        let (mut prev, mut up, mut down) = (NONE, self.lowest, self.highest);
+        while up != NONE {
+            let low = &workers[up as usize].node;
+            if low.load >= load {
+                return prev;
+            }
+            let high = &workers[down as usize].node;
+            if high.load < load {
+                return down;
+            }
+            (prev, up, down) = (up, low.links.next, high.links.prev);
+        }
+        prev
+    }
+
+    /// Adds a worker to the level of `load`, which is the one after `below`, or is made there.
+    fn join(&mut self, workers: &mut [WorkerSlot], worker: u32, load: u32, below: u32) {
+        let above =
+            if below == NONE { self.lowest } else { workers[below as usize].node.links.next };
+        let level = if above != NONE && workers[above as usize].node.load == load {
+            above
+        } else {
+            self.insert(workers, load, below, above)
+        };
+        let mut members = workers[level as usize].node.members;
+        members.push_back(workers, worker);
+        workers[level as usize].node.members = members;
+        workers[worker as usize].level = level;
+    }
+
+    fn insert(&mut self, workers: &mut [WorkerSlot], load: u32, below: u32, above: u32) -> u32 {
+        let level = self.free.take(workers).expect("one node per worker suffices");
+        let links = Links { prev: below, next: above };
+        workers[level as usize].node = Level { load, members: List::new(), links };
+        match below {
+            NONE => self.lowest = level,
+            _ => workers[below as usize].node.links.next = level,
+        }
+        match above {
+            NONE => self.highest = level,
+            _ => workers[above as usize].node.links.prev = level,
+        }
+        level
+    }
+
+    /// Takes a worker out of its level, and the level out of the list if nobody is left.
+    fn part(&mut self, workers: &mut [WorkerSlot], worker: u32, level: u32) {
+        let mut members = workers[level as usize].node.members;
+        members.remove(workers, worker);
+        workers[level as usize].node.members = members;
+        workers[worker as usize].level = NONE;
+        if !members.is_empty() {
+            return;
+        }
+        let Links { prev, next } = workers[level as usize].node.links;
+        match prev {
+            NONE => self.lowest = next,
+            _ => workers[prev as usize].node.links.next = next,
+        }
+        match next {
+            NONE => self.highest = prev,
+            _ => workers[next as usize].node.links.prev = prev,
+        }
+        self.free.give(workers, level);
+    }
+
+    /// Checks the levels against what the workers hold, and returns how many workers they have.
+    ///
+    /// # Panics
+    /// If a level is empty or out of order, or a worker in the wrong one.
+    pub(super) fn check(&self, workers: &[WorkerSlot]) -> u32 {
+        let (mut prev, mut index) = (NONE, self.lowest);
+        let (mut count, mut levels) = (0, 0);
+        while index != NONE {
+            assert!(levels < workers.len(), "the levels run in a circle");
+            let level = &workers[index as usize].node;
+            assert!(level.links.prev == prev, "the levels are linked one way only");
+            assert!(!level.members.is_empty(), "a level is empty");
+            if prev != NONE {
+                assert!(workers[prev as usize].node.load < level.load, "levels are out of order");
+            }
+            level.members.check(workers, |worker| {
+                let slot = &workers[worker as usize];
+                assert!(slot.level == index, "a worker is not in the level that it says");
+                assert!(slot.held.len() == level.load, "a worker is in another load's level");
+            });
+            count += level.members.len();
+            (prev, index, levels) = (index, level.links.next, levels + 1);
+        }
+        assert!(self.highest == prev, "the levels end somewhere else than they say");
+        let unused = self.free.check(workers, |_| ());
+        assert!(unused + levels == workers.len(), "a level node was lost");
+        count
+    }
+}

@@ -1,0 +1,170 @@
+//! The invariants, each checked by counting anew.
+
+use super::engine::State;
+use super::list::NONE;
+use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
+use crate::config::Config;
+use crate::time::Instant;
+
+/// Panics if an invariant does not hold.
+pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
+    check_task_lists(state, tasks);
+    check_outcomes(state, tasks);
+    for slot in tasks {
+        check_attempts(&state.config, slot);
+    }
+    let held: u64 = (0..NONE).zip(workers).map(|(at, slot)| check_held(tasks, at, slot)).sum();
+    assert!(held == u64::from(state.in_flight.len()), "an attempt in flight is held by nobody");
+    check_worker_lists(state, workers);
+    check_balance(state, workers);
+    check_timers(state, workers);
+    assert!(state.calm_until <= state.next_due(tasks, workers), "a deadline would be missed");
+}
+
+/// Each task is in the list of its state and in no other, and those that are timed are in order.
+fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
+    let is = |wanted: TaskState| {
+        move |task: u32| {
+            assert!(tasks[task as usize].state == wanted, "a task is in another state's list");
+        }
+    };
+    let in_order = |wanted: TaskState| {
+        let mut latest = Instant::EPOCH;
+        move |task: u32| {
+            is(wanted)(task);
+            assert!(latest <= tasks[task as usize].due, "a timed list is out of order");
+            latest = tasks[task as usize].due;
+        }
+    };
+    state.waiting.check(tasks, is(TaskState::Waiting));
+    state.in_flight.check(tasks, in_order(TaskState::InFlight));
+    state.resting.check(tasks, in_order(TaskState::Resting));
+    state.withdrawing.check(tasks, is(TaskState::Withdrawing));
+    state.finished.check(tasks, |task| {
+        let finished = matches!(tasks[task as usize].state, TaskState::Finished(_));
+        assert!(finished, "a task without an outcome is among the finished");
+    });
+    let unused = state.unused.check(tasks, is(TaskState::Free));
+    // Each list's length was counted, and no slot has two states: so each is in exactly one list.
+    let stats = state.stats();
+    let used = [stats.waiting, stats.resting, stats.in_flight, stats.finished];
+    let used: usize = used.iter().map(|&len| len as usize).sum();
+    assert!(used + unused == tasks.len(), "a task slot is in no list");
+}
+
+/// No task is lost and none has two outcomes.
+fn check_outcomes(state: &State, tasks: &[TaskSlot]) {
+    let stats = state.stats();
+    let used = tasks.iter().filter(|slot| slot.state != TaskState::Free).count() as u64;
+    assert!(stats.submitted == used + state.polled, "a task was lost or doubled");
+    let outcomes = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
+    assert!(outcomes == u64::from(stats.finished) + state.polled, "an outcome is miscounted");
+    assert!(stats.resent <= stats.sent, "more was sent again than sent");
+    assert!(stats.lost + stats.timed_out <= stats.sent, "more was lost than sent");
+}
+
+fn check_attempts(config: &Config, slot: &TaskSlot) {
+    assert!(slot.failures <= slot.attempts, "a task failed more often than it was sent");
+    let lost = slot.attempts - slot.failures;
+    match slot.state {
+        TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {}
+        TaskState::Waiting | TaskState::Resting => {
+            assert!(lost < config.attempts_max, "a task waits that lost all its attempts");
+            assert!(slot.failures <= config.retries_max, "a task waits that failed too often");
+        }
+        TaskState::InFlight => {
+            assert!(lost >= 1, "a task in flight was never sent");
+            assert!(lost <= config.attempts_max, "a task was sent too often");
+            assert!(slot.failures <= config.retries_max, "a task was sent that failed too often");
+        }
+    }
+}
+
+/// A worker holds tasks on its link only, no more than its window, in the order of sending.
+/// Returns how many.
+fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
+    let held = worker.held.len();
+    assert!(worker.line.is_up() || held == 0, "a worker without a link holds tasks");
+    assert!(held <= worker.window, "a worker holds more than its window");
+    let mut latest = Instant::EPOCH;
+    worker.held.check(tasks, |task| {
+        let slot = &tasks[task as usize];
+        assert!(slot.state == TaskState::InFlight, "a worker holds a task that is not in flight");
+        assert!(slot.link == worker.link(at), "a worker holds another link's attempt");
+        assert!(latest <= slot.due, "a worker's tasks are out of order");
+        latest = slot.due;
+    });
+    u64::from(held)
+}
+
+fn check_worker_lists(state: &State, workers: &[WorkerSlot]) {
+    let count = |keep: fn(&WorkerSlot) -> bool| workers.iter().filter(|slot| keep(slot)).count();
+    let slot = |worker: u32| &workers[worker as usize];
+
+    state.todo.check(workers, |worker| {
+        let listed = slot(worker).notice || slot(worker).line.wants_action();
+        assert!(listed, "a worker is listed without anything to do");
+    });
+    let todo = count(|slot| slot.notice || slot.line.wants_action());
+    assert!(state.todo.len() as usize == todo, "a worker with something to do is not listed");
+
+    state.rested.check(workers, |worker| {
+        assert!(slot(worker).line == Line::Up(Duty::Rested), "a worker is listed as rested");
+    });
+    let rested = count(|slot| slot.line == Line::Up(Duty::Rested));
+    assert!(state.rested.len() as usize == rested, "a rested worker is not listed");
+    assert!(rested == 0 || state.serving > 0, "the last worker rests");
+
+    state.members.check(workers, |worker| {
+        assert!(!slot(worker).removing, "a worker that is removed is still a member");
+        let leaving = matches!(slot(worker).line, Line::Free | Line::Leaving);
+        assert!(!leaving, "a worker that leaves is still a member");
+    });
+    let members = count(|slot| !slot.removing && !matches!(slot.line, Line::Free | Line::Leaving));
+    assert!(state.members.len() as usize == members, "a worker is not a member");
+
+    let unused = state.unused_workers.check(workers, |worker| {
+        assert!(slot(worker).line == Line::Free, "a worker in use is listed as unused");
+    });
+    assert!(state.stats.workers as usize + unused == workers.len(), "workers are miscounted");
+    assert!(count(|slot| slot.line == Line::Free) == unused, "an unused worker is not listed");
+    let up = count(|slot| slot.line.is_up());
+    assert!(state.stats.workers_up as usize == up, "workers that are up are miscounted");
+
+    for slot in workers {
+        assert!(!slot.notice || slot.line == Line::Up(Duty::Rested), "no rest to announce");
+        let idle = slot.line == Line::Up(Duty::Draining) && slot.held.is_empty();
+        assert!(!idle, "a worker that drained is still up");
+        let removed = slot.removing && slot.line.is_serving();
+        assert!(!removed, "a worker that is removed still serves");
+    }
+}
+
+/// Exactly the workers that serve and have room are in the levels.
+fn check_balance(state: &State, workers: &[WorkerSlot]) {
+    let serving = workers.iter().filter(|slot| slot.line.is_serving());
+    assert!(state.serving as usize == serving.clone().count(), "workers serving are miscounted");
+    let mut with_room = 0;
+    for slot in workers {
+        let has_room = slot.line.is_serving() && slot.held.len() < slot.window;
+        assert!(has_room == (slot.level != NONE), "a worker is in a level, or in none, wrongly");
+        with_room += u32::from(has_room);
+    }
+    assert!(state.balance.check(workers) == with_room, "the levels miss a worker");
+}
+
+/// Each timer is in time: early where something was heard since, exact otherwise.
+fn check_timers(state: &State, workers: &[WorkerSlot]) {
+    let mut armed = 0;
+    for slot in workers {
+        let at = state.timer(slot);
+        if slot.place == NONE {
+            assert!(at == Instant::FAR_FUTURE, "a timer is missing");
+            continue;
+        }
+        armed += 1;
+        assert!(slot.timer <= at, "a timer is late");
+        assert!(slot.timer == at || slot.line.is_up(), "a timer is early without a reason");
+    }
+    assert!(state.timers.check(workers) == armed, "a timer is not in the heap");
+}

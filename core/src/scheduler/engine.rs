@@ -1,0 +1,316 @@
+//! The rules about tasks, and the entry of everything that goes in. There is no other copy of them.
+//!
+//! What the rules are about lies in slots that are lent for each call, so that this code is
+//! compiled once for all storages.
+
+use super::balance::Balance;
+use super::list::{Free, List};
+use super::slot::{Line, Member, Queue, Rested, TaskSlot, TaskState, Todo, WorkerSlot};
+use super::stats::Stats;
+use super::timers::Timers;
+use crate::config::Config;
+use crate::error::{EventError, Stale, SubmitError};
+use crate::event::{Event, Outcome, Verdict};
+use crate::id::{Link, TaskId};
+use crate::time::Instant;
+
+/// All of a scheduler that is not in a slot.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) config: Config,
+    /// The latest time that was told; it never goes back.
+    pub(super) clock: Instant,
+    /// Nothing is due before: not later than any deadline, so that it is enough to look at it.
+    pub(super) calm_until: Instant,
+    /// Once draining: when what is left is aborted.
+    pub(super) drain: Option<Instant>,
+    pub(super) unused: Free<Queue>,
+    pub(super) waiting: List<Queue>,
+    /// By deadline: each attempt has as long as any other, so the order of sending is that too.
+    pub(super) in_flight: List<Queue>,
+    /// By due time, for the same reason.
+    pub(super) resting: List<Queue>,
+    pub(super) withdrawing: List<Queue>,
+    pub(super) finished: List<Queue>,
+    pub(super) unused_workers: Free<Todo>,
+    pub(super) todo: List<Todo>,
+    pub(super) rested: List<Rested>,
+    pub(super) members: List<Member>,
+    pub(super) balance: Balance,
+    pub(super) timers: Timers,
+    /// How many workers serve.
+    pub(super) serving: u32,
+    /// How many `Finish` actions were polled.
+    pub(super) polled: u64,
+    /// Its counters, and the gauges of workers. The gauges of tasks are in the lists.
+    pub(super) stats: Stats,
+}
+
+impl State {
+    pub(super) const fn new(config: Config) -> Self {
+        Self {
+            config,
+            clock: Instant::EPOCH,
+            calm_until: Instant::FAR_FUTURE,
+            drain: None,
+            unused: Free::new(),
+            waiting: List::new(),
+            in_flight: List::new(),
+            resting: List::new(),
+            withdrawing: List::new(),
+            finished: List::new(),
+            unused_workers: Free::new(),
+            todo: List::new(),
+            rested: List::new(),
+            members: List::new(),
+            balance: Balance::new(),
+            timers: Timers::new(),
+            serving: 0,
+            polled: 0,
+            stats: Stats::new(),
+        }
+    }
+
+    /// Whether a deadline has come. One in the far future never does.
+    #[inline]
+    pub(super) fn is_due(&self, at: Instant) -> bool {
+        at <= self.clock && at != Instant::FAR_FUTURE
+    }
+
+    #[inline]
+    pub(super) fn is_past_drain(&self) -> bool {
+        self.drain.is_some_and(|deadline| self.is_due(deadline))
+    }
+
+    /// Returns how many tasks have no outcome yet.
+    pub(super) fn open(&self) -> u64 {
+        u64::from(self.waiting.len())
+            + u64::from(self.in_flight.len())
+            + u64::from(self.resting.len())
+    }
+
+    pub(super) fn has_no_task(&self) -> bool {
+        self.open() == 0 && self.withdrawing.is_empty() && self.finished.is_empty()
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        *match outcome {
+            Outcome::Done => &mut self.stats.done,
+            Outcome::Failed => &mut self.stats.failed,
+            Outcome::Exhausted => &mut self.stats.exhausted,
+            Outcome::Cancelled => &mut self.stats.cancelled,
+            Outcome::Aborted => &mut self.stats.aborted,
+        } += 1;
+    }
+}
+
+/// The state together with the lent slots.
+pub(super) struct Engine<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) tasks: &'a mut [TaskSlot],
+    pub(super) workers: &'a mut [WorkerSlot],
+}
+
+/// What a call puts in.
+impl Engine<'_> {
+    #[inline]
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.state.clock = self.state.clock.max(now);
+    }
+
+    pub(super) fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        self.tick(now);
+        if self.state.drain.is_some() {
+            return Err(SubmitError::Draining);
+        }
+        let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
+        let slot = &mut self.tasks[task as usize];
+        slot.attempts = 0;
+        slot.failures = 0;
+        slot.state = TaskState::Waiting;
+        let id = slot.id(task);
+        self.state.waiting.push_back(self.tasks, task);
+        self.state.stats.submitted += 1;
+        Ok(id)
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, id: TaskId) -> Result<(), Stale> {
+        self.tick(now);
+        let task = id.slot();
+        let slot = self.tasks.get(task as usize).filter(|slot| slot.generation == id.generation());
+        match slot.ok_or(Stale)?.state {
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => Err(Stale),
+            TaskState::Waiting => {
+                self.state.waiting.remove(self.tasks, task);
+                self.finish(task, Outcome::Cancelled);
+                Ok(())
+            }
+            TaskState::Resting => {
+                self.state.resting.remove(self.tasks, task);
+                self.finish(task, Outcome::Cancelled);
+                Ok(())
+            }
+            TaskState::InFlight => {
+                let worker = self.detach(task);
+                self.close_if_idle(worker);
+                self.tasks[task as usize].state = TaskState::Withdrawing;
+                self.state.withdrawing.push_back(self.tasks, task);
+                self.state.count(Outcome::Cancelled);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn drain(&mut self, now: Instant, deadline: Instant) {
+        self.tick(now);
+        self.state.drain = Some(self.state.drain.map_or(deadline, |old| old.min(deadline)));
+    }
+
+    pub(super) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        self.tick(now);
+        let result = match event {
+            Event::Connected { link, window } => self.on_connected(link, window),
+            Event::Refused { link } => self.on_refused(link),
+            Event::Lost { link } => self.on_lost(link),
+            Event::Replied { link, task, attempt, verdict } => {
+                self.on_replied(link, task, attempt, verdict)
+            }
+            Event::Heard { link } => self.on_heard(link),
+            Event::Draining { link } => self.on_draining(link),
+        };
+        match result {
+            Ok(()) => {}
+            Err(EventError::Stale) => self.state.stats.stale += 1,
+            Err(EventError::Foreign) => self.state.stats.foreign += 1,
+        }
+        result
+    }
+}
+
+/// What becomes of tasks.
+impl Engine<'_> {
+    fn on_replied(
+        &mut self,
+        link: Link,
+        id: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+    ) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.hear(worker);
+        let task = self.answered(link, id, attempt)?;
+        self.detach(task);
+        self.workers[worker as usize].strikes = 0;
+        match verdict {
+            Verdict::Done => {
+                self.finish(task, Outcome::Done);
+                self.on_done(worker);
+            }
+            Verdict::Failed => {
+                self.on_task_failed(task);
+                self.on_failed(worker);
+            }
+        }
+        self.close_if_idle(worker);
+        Ok(())
+    }
+
+    /// Returns the task in flight that an answer is about.
+    fn answered(&self, link: Link, id: TaskId, attempt: u16) -> Result<u32, EventError> {
+        let slot = self.tasks.get(id.slot() as usize).ok_or(EventError::Foreign)?;
+        if id.generation() != slot.generation {
+            // The counter wraps, so "ahead" is the nearer half of the circle.
+            let ahead = id.generation().wrapping_sub(slot.generation) <= u32::MAX / 2;
+            return Err(if ahead { EventError::Foreign } else { EventError::Stale });
+        }
+        if slot.state == TaskState::Free || attempt == 0 || attempt > slot.attempts {
+            return Err(EventError::Foreign);
+        }
+        if attempt < slot.attempts || slot.state != TaskState::InFlight {
+            return Err(EventError::Stale);
+        }
+        if slot.link != link {
+            return Err(EventError::Foreign);
+        }
+        Ok(id.slot())
+    }
+
+    fn on_task_failed(&mut self, task: u32) {
+        let slot = &mut self.tasks[task as usize];
+        slot.failures += 1;
+        if slot.failures > self.state.config.retries_max {
+            self.finish(task, Outcome::Failed);
+            return;
+        }
+        slot.state = TaskState::Resting;
+        slot.due = self.state.clock.saturating_add(self.state.config.retry_delay);
+        self.state.calm_until = self.state.calm_until.min(slot.due);
+        self.state.resting.push_back(self.tasks, task);
+    }
+
+    /// Settles the outcome of a task that is in no list.
+    pub(super) fn finish(&mut self, task: u32, outcome: Outcome) {
+        self.tasks[task as usize].state = TaskState::Finished(outcome);
+        self.state.finished.push_back(self.tasks, task);
+        self.state.count(outcome);
+    }
+
+    /// Takes a task in flight from its worker, which it returns. The worker has room at once.
+    pub(super) fn detach(&mut self, task: u32) -> u32 {
+        let slot = &self.tasks[task as usize];
+        assert!(slot.state == TaskState::InFlight);
+        let worker = slot.link.worker().slot();
+        self.state.in_flight.remove(self.tasks, task);
+        let holder = &mut self.workers[worker as usize];
+        holder.held.remove(self.tasks, task);
+        let load = holder.held.len();
+        if holder.level != super::list::NONE {
+            self.state.balance.lower(self.workers, worker);
+        } else if holder.line.is_serving() {
+            self.state.balance.enter(self.workers, worker, load);
+        }
+        worker
+    }
+
+    /// Queues a task again whose attempt was lost, unless it was the last.
+    pub(super) fn give_back(&mut self, task: u32) {
+        let slot = &mut self.tasks[task as usize];
+        if slot.attempts - slot.failures >= self.state.config.attempts_max {
+            self.finish(task, Outcome::Exhausted);
+        } else if self.state.is_past_drain() {
+            self.finish(task, Outcome::Aborted);
+        } else {
+            slot.state = TaskState::Waiting;
+            // Front, not back: it has already waited its turn.
+            self.state.waiting.push_front(self.tasks, task);
+        }
+    }
+
+    /// Queues again all that a worker holds, in the old order. O(tasks held).
+    pub(super) fn give_back_all(&mut self, worker: u32) {
+        let holder = &mut self.workers[worker as usize];
+        let mut held = core::mem::replace(&mut holder.held, List::new());
+        holder.lost += u64::from(held.len());
+        self.state.stats.lost += u64::from(held.len());
+        // The last first, since each goes to the front.
+        while let Some(task) = held.pop_back(self.tasks) {
+            self.state.in_flight.remove(self.tasks, task);
+            self.give_back(task);
+        }
+    }
+
+    /// Returns the worker of a link that is up.
+    #[inline]
+    pub(super) fn up(&self, link: Link) -> Result<u32, EventError> {
+        self.current(link).filter(|slot| slot.line.is_up()).ok_or(EventError::Stale)?;
+        Ok(link.worker().slot())
+    }
+
+    /// Returns the slot of the worker whose latest link this is.
+    #[inline]
+    pub(super) fn current(&self, link: Link) -> Option<&WorkerSlot> {
+        let slot = self.workers.get(link.worker().slot() as usize)?;
+        let current = slot.link(link.worker().slot()) == link && slot.line != Line::Free;
+        current.then_some(slot)
+    }
+}

@@ -1,0 +1,341 @@
+//! The rules about workers: how a line gets up, stays up and ends.
+
+use super::engine::Engine;
+use super::list::NONE;
+use super::slot::{Duty, Line, WorkerSlot};
+use crate::backoff::splitmix64;
+use crate::error::{EventError, Stale, WorkersFull};
+use crate::event::{Accepted, Reason, Route};
+use crate::id::{Link, WorkerId};
+use crate::time::Instant;
+
+/// What a call puts in.
+impl Engine<'_> {
+    pub(super) fn add_worker(
+        &mut self,
+        now: Instant,
+        route: Route,
+    ) -> Result<WorkerId, WorkersFull> {
+        self.tick(now);
+        let worker = self.state.unused_workers.take(self.workers).ok_or(WorkersFull)?;
+        let slot = &mut self.workers[worker as usize];
+        let id = slot.id(worker);
+        // Mixed twice, so that neighbouring seeds and slots share nothing.
+        let mut seed = self.state.config.seed;
+        let mut random =
+            splitmix64(&mut seed) ^ (u64::from(worker) << 32 | u64::from(slot.generation));
+        slot.reset(route, splitmix64(&mut random));
+        self.state.stats.workers += 1;
+        if self.state.drain.is_some() {
+            slot.removing = true;
+            self.set_line(worker, Line::Leaving);
+            return Ok(id);
+        }
+        self.state.members.push_back(self.workers, worker);
+        match route {
+            Route::Dial => self.want_connect(worker),
+            Route::Await => self.miss(worker),
+        }
+        Ok(id)
+    }
+
+    pub(super) fn remove_worker(&mut self, now: Instant, id: WorkerId) -> Result<(), Stale> {
+        self.tick(now);
+        let worker = self.member(id).ok_or(Stale)?;
+        self.close(worker, Reason::Drained);
+        self.close_if_idle(worker);
+        Ok(())
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        id: WorkerId,
+        window: u32,
+    ) -> Result<Accepted, Stale> {
+        self.tick(now);
+        let worker = self.member(id).ok_or(Stale)?;
+        let slot = &self.workers[worker as usize];
+        if slot.route == Route::Dial || self.state.drain.is_some() {
+            return Err(Stale);
+        }
+        let displaced = match slot.line {
+            Line::Up(_) | Line::Closing(_) => Some(slot.link(worker)),
+            _ => None,
+        };
+        self.give_back_all(worker);
+        let slot = &mut self.workers[worker as usize];
+        slot.epoch = slot.epoch.wrapping_add(1);
+        let link = slot.link(worker);
+        self.start(worker, window);
+        Ok(Accepted { link, displaced })
+    }
+
+    /// Returns the slot of a worker that is neither being removed nor leaving.
+    fn member(&self, id: WorkerId) -> Option<u32> {
+        let slot = self.workers.get(id.slot() as usize)?;
+        let known = slot.generation == id.generation() && slot.line != Line::Free;
+        (known && self.state.members.contains(self.workers, id.slot())).then_some(id.slot())
+    }
+}
+
+/// What happens on a link.
+impl Engine<'_> {
+    pub(super) fn on_connected(&mut self, link: Link, window: u32) -> Result<(), EventError> {
+        let worker = self.connecting(link)?;
+        self.start(worker, window);
+        Ok(())
+    }
+
+    pub(super) fn on_refused(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.connecting(link)?;
+        self.back_off(worker);
+        Ok(())
+    }
+
+    pub(super) fn on_lost(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.give_back_all(worker);
+        self.after_link(worker);
+        Ok(())
+    }
+
+    pub(super) fn on_heard(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.hear(worker);
+        Ok(())
+    }
+
+    pub(super) fn on_draining(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.hear(worker);
+        self.set_line(worker, Line::Up(Duty::Draining));
+        self.close_if_idle(worker);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn hear(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        slot.heard = self.state.clock;
+        // The timer is left where it is, too early, and moved when it fires: most often nothing
+        // is to be done here. Only an answered ping can bring the next one nearer.
+        if slot.pinged.take().is_some() {
+            self.arm(worker);
+        }
+    }
+
+    pub(super) fn on_done(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        slot.done += 1;
+        slot.useful = true;
+        slot.attempts = 0;
+        slot.streak = 0;
+        slot.rests = 0;
+    }
+
+    /// Counts a failed task against a worker, and rests it after too many in a row.
+    pub(super) fn on_failed(&mut self, worker: u32) {
+        let config = &self.state.config;
+        let slot = &mut self.workers[worker as usize];
+        slot.failed += 1;
+        slot.streak = slot.streak.saturating_add(1);
+        let is_last = self.state.serving < 2;
+        if slot.streak < config.failures_max || !slot.line.is_serving() || is_last {
+            return;
+        }
+        slot.rests = slot.rests.saturating_add(1);
+        let delay = config.backoff.delay(slot.rests, splitmix64(&mut slot.random));
+        slot.due = self.state.clock.saturating_add(delay);
+        slot.notice = true;
+        self.set_line(worker, Line::Up(Duty::Rested));
+    }
+
+    fn connecting(&self, link: Link) -> Result<u32, EventError> {
+        let slot = self.current(link).filter(|slot| slot.line == Line::Connecting);
+        slot.ok_or(EventError::Stale)?;
+        Ok(link.worker().slot())
+    }
+}
+
+/// From one state of a line to the next.
+impl Engine<'_> {
+    pub(super) fn want_connect(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        slot.epoch = slot.epoch.wrapping_add(1);
+        self.set_line(worker, Line::WantConnect);
+    }
+
+    /// Waits for a worker to dial in.
+    fn miss(&mut self, worker: u32) {
+        self.workers[worker as usize].due =
+            self.state.clock.saturating_add(self.state.config.absent_max);
+        self.set_line(worker, Line::Absent);
+    }
+
+    /// Waits before the next connect, longer each time.
+    pub(super) fn back_off(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        slot.attempts = slot.attempts.saturating_add(1);
+        let delay = self.state.config.backoff.delay(slot.attempts, splitmix64(&mut slot.random));
+        slot.due = self.state.clock.saturating_add(delay);
+        self.set_line(worker, Line::Resting);
+    }
+
+    /// Begins with a new link.
+    fn start(&mut self, worker: u32, window: u32) {
+        let slot = &mut self.workers[worker as usize];
+        slot.window = window.max(1);
+        slot.strikes = 0;
+        slot.heard = self.state.clock;
+        slot.pinged = None;
+        slot.up_since = self.state.clock;
+        slot.useful = false;
+        slot.links = slot.links.wrapping_add(1);
+        self.set_line(worker, Line::Up(Duty::Serving));
+    }
+
+    /// Goes on once a link is gone and its tasks are given back.
+    pub(super) fn after_link(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        if slot.removing {
+            self.set_line(worker, Line::Leaving);
+        } else if slot.route == Route::Await {
+            self.miss(worker);
+        } else {
+            let up = self.state.clock.saturating_since(slot.up_since);
+            if slot.useful || up >= self.state.config.stable_after {
+                slot.attempts = 0;
+            }
+            self.back_off(worker);
+        }
+    }
+
+    /// Begins to remove a worker. One that is up and not told to stop at once finishes what it holds.
+    pub(super) fn close(&mut self, worker: u32, reason: Reason) {
+        let slot = &mut self.workers[worker as usize];
+        slot.removing = true;
+        let line = match slot.line {
+            Line::Up(_) if slot.held.is_empty() => Line::Closing(reason),
+            Line::Up(_) => Line::Up(Duty::Draining),
+            Line::Connecting => Line::Closing(reason),
+            Line::Closing(reason) => Line::Closing(reason),
+            Line::Absent | Line::Resting | Line::WantConnect => Line::Leaving,
+            Line::Leaving | Line::Free => unreachable!("not a member"),
+        };
+        self.state.members.remove(self.workers, worker);
+        self.set_line(worker, line);
+    }
+
+    /// Closes the link of a worker that drains, once it holds nothing.
+    #[inline]
+    pub(super) fn close_if_idle(&mut self, worker: u32) {
+        let slot = &self.workers[worker as usize];
+        if slot.line == Line::Up(Duty::Draining) && slot.held.is_empty() {
+            self.set_line(worker, Line::Closing(Reason::Drained));
+        }
+    }
+
+    /// Ends a rest.
+    pub(super) fn release(&mut self, worker: u32) {
+        // One more failure in a row, and it rests again.
+        self.workers[worker as usize].streak = self.state.config.failures_max - 1;
+        self.set_line(worker, Line::Up(Duty::Serving));
+    }
+
+    /// Frees the slot of a worker that is gone.
+    pub(super) fn forget(&mut self, worker: u32) {
+        self.set_line(worker, Line::Free);
+        let slot = &mut self.workers[worker as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        self.state.unused_workers.give(self.workers, worker);
+        self.state.stats.workers -= 1;
+    }
+
+    /// Changes a line's state and all that follows from it: the balance, the lists, the timer.
+    pub(super) fn set_line(&mut self, worker: u32, line: Line) {
+        let slot = &mut self.workers[worker as usize];
+        let old = core::mem::replace(&mut slot.line, line);
+        if line != Line::Up(Duty::Rested) {
+            slot.notice = false;
+        }
+        match (old.is_up(), line.is_up()) {
+            (false, true) => self.state.stats.workers_up += 1,
+            (true, false) => self.state.stats.workers_up -= 1,
+            _ => {}
+        }
+        let (level, load) = (slot.level, slot.held.len());
+        let has_room = load < slot.window;
+        match old {
+            Line::Up(Duty::Serving) => {
+                self.state.serving -= 1;
+                if level != NONE {
+                    self.state.balance.leave(self.workers, worker);
+                }
+            }
+            Line::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
+            _ => {}
+        }
+        match line {
+            Line::Up(Duty::Serving) => {
+                self.state.serving += 1;
+                if has_room {
+                    self.state.balance.enter(self.workers, worker, load);
+                }
+            }
+            Line::Up(Duty::Rested) => self.state.rested.push_back(self.workers, worker),
+            Line::Leaving if self.state.members.contains(self.workers, worker) => {
+                self.state.members.remove(self.workers, worker);
+            }
+            _ => {}
+        }
+        self.list_todo(worker);
+        self.arm(worker);
+        if old.is_serving() && self.state.serving == 0 {
+            // Better one that only failed than none.
+            if let Some(rested) = self.state.rested.head() {
+                self.release(rested);
+            }
+        }
+    }
+
+    /// Lists a worker as one of which the caller is to be told something, or not.
+    pub(super) fn list_todo(&mut self, worker: u32) {
+        let slot = &self.workers[worker as usize];
+        let wanted = slot.notice || slot.line.wants_action();
+        let listed = self.state.todo.contains(self.workers, worker);
+        if wanted && !listed {
+            self.state.todo.push_back(self.workers, worker);
+        } else if listed && !wanted {
+            self.state.todo.remove(self.workers, worker);
+        }
+    }
+
+    pub(super) fn arm(&mut self, worker: u32) {
+        let at = self.state.timer(&self.workers[worker as usize]);
+        self.state.calm_until = self.state.calm_until.min(at);
+        self.state.timers.set(self.workers, worker, at);
+    }
+}
+
+impl super::engine::State {
+    /// Returns when a worker needs attention by itself.
+    pub(super) fn timer(&self, slot: &WorkerSlot) -> Instant {
+        match slot.line {
+            Line::Absent | Line::Resting | Line::Connecting => slot.due,
+            Line::Up(Duty::Rested) => self.beat(slot).min(slot.due),
+            Line::Up(_) => self.beat(slot),
+            Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => {
+                Instant::FAR_FUTURE
+            }
+        }
+    }
+
+    /// Returns when a silent link is to be pinged, or after the ping is lost.
+    pub(super) fn beat(&self, slot: &WorkerSlot) -> Instant {
+        match slot.pinged {
+            None => slot.heard.saturating_add(self.config.heartbeat_interval),
+            Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The scheduler: which task goes to which worker, when, and what becomes of it.
+//!
+//! It knows ids only. Payloads stay with the caller, in a table by [`TaskId::slot`] say.
+//!
+//! What is where: `engine` has the rules about tasks, `lines` those about workers and their links,
+//! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
+//! attention first, `list` and `slot` are what all of them are made of, `check` has the invariants.
+
+mod balance;
+mod check;
+mod engine;
+mod lines;
+mod list;
+mod poll;
+mod slot;
+mod stats;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+
+use crate::config::{Config, ConfigError};
+use crate::error::{EventError, Stale, SubmitError, WorkersFull};
+use crate::event::{Accepted, Action, Event, Route};
+use crate::id::{TaskId, WorkerId};
+use crate::storage::{Inline, Storage};
+use crate::time::Instant;
+use engine::{Engine, State};
+
+pub use slot::{TaskSlot, WorkerSlot};
+pub use stats::{Stats, WorkerState, WorkerStats};
+
+/// Hands tasks out to workers and answers for every one of them.
+///
+/// A state machine without input or output of its own: tell it what happened and what time it is,
+/// carry out what [`poll_action`](Self::poll_action) gives until that is `None`, then wait until
+/// [`poll_timeout`](Self::poll_timeout) or until something happens. Every accepted task gets
+/// exactly one [`Action::Finish`].
+///
+/// Calls may come in any order and number; acting late delays work and never corrupts it. `now`
+/// may be any time: one that is earlier than an earlier call's counts as that. All costs are
+/// independent of how many tasks and workers there are, where nothing else is said.
+///
+/// ```
+/// use core::time::Duration;
+/// use chargehand_core::{Action, Config, Event, Inline, Instant, Outcome, Route, Scheduler, Verdict};
+///
+/// let now = Instant::from_millis(1);
+/// let mut pool = Scheduler::new(Inline::<8, 2>::new(), Config::new(7))?;
+/// let worker = pool.add_worker(now, Route::Await)?;
+/// let link = pool.accept(now, worker, 1)?.link;
+/// let task = pool.submit(now)?;
+///
+/// assert_eq!(pool.poll_action(), Some(Action::Send { link, task, attempt: 1 }));
+/// assert_eq!(pool.poll_action(), None);
+///
+/// pool.handle_event(now, Event::Replied { link, task, attempt: 1, verdict: Verdict::Done })?;
+/// let finish = Action::Finish { task, outcome: Outcome::Done, attempts: 1 };
+/// assert_eq!(pool.poll_action(), Some(finish));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+pub struct Scheduler<S> {
+    state: State,
+    storage: S,
+}
+
+impl<S: Storage> Scheduler<S> {
+    /// Makes an empty pool. Whatever the storage held before is forgotten. O(slots), once.
+    ///
+    /// # Errors
+    /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
+    pub fn new(mut storage: S, config: Config) -> Result<Self, ConfigError> {
+        let state = State::new(config.checked()?);
+        let (tasks, workers) = storage.slots_mut();
+        tasks.fill(TaskSlot::new());
+        workers.fill(WorkerSlot::new());
+        Ok(Self { state, storage })
+    }
+
+    /// Accepts a task; it waits at the end of the queue for a worker with room.
+    ///
+    /// Poll actions afterwards. O(1).
+    ///
+    /// # Errors
+    /// [`SubmitError::Full`] while every task slot is taken: poll actions, wait for a finished
+    /// task, then try again. [`SubmitError::Draining`] once [`drain`](Self::drain) was called: the
+    /// task has to go elsewhere.
+    #[inline]
+    pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        self.engine().submit(now)
+    }
+
+    /// Gives a task up; it finishes as [`Outcome::Cancelled`](crate::Outcome::Cancelled).
+    ///
+    /// A worker that holds it has room for another at once and is told by [`Action::Withdraw`]; an
+    /// answer that is already on its way is ignored. Poll actions afterwards. O(1).
+    ///
+    /// # Errors
+    /// [`Stale`] if the task has its outcome already, or never was: there is nothing to do.
+    #[inline]
+    pub fn cancel(&mut self, now: Instant, task: TaskId) -> Result<(), Stale> {
+        self.engine().cancel(now, task)
+    }
+
+    /// Adds a worker. One by [`Route::Dial`] is connected to at once; one by [`Route::Await`] is
+    /// kept for `absent_max` until [`accept`](Self::accept) reports it.
+    ///
+    /// In a pool that drains it is announced as [`Action::Gone`] and gets no link. Poll actions
+    /// afterwards. O(log workers).
+    ///
+    /// # Errors
+    /// [`WorkersFull`] if every worker slot is taken: remove a worker and poll its
+    /// [`Action::Gone`], or build the pool with more slots.
+    #[inline]
+    pub fn add_worker(&mut self, now: Instant, route: Route) -> Result<WorkerId, WorkersFull> {
+        self.engine().add_worker(now, route)
+    }
+
+    /// Removes a worker: it gets no new task, finishes what it holds, then its link is closed and
+    /// it is announced as [`Action::Gone`].
+    ///
+    /// Poll actions afterwards. O(log workers).
+    ///
+    /// # Errors
+    /// [`Stale`] if it is being removed already, is gone or never was: there is nothing to do.
+    #[inline]
+    pub fn remove_worker(&mut self, now: Instant, worker: WorkerId) -> Result<(), Stale> {
+        self.engine().remove_worker(now, worker)
+    }
+
+    /// Reports that a worker by [`Route::Await`] dialled in, and how many attempts it may hold at
+    /// once (0 counts as 1). The newest link wins: an older one is returned to be closed, and its
+    /// tasks are queued again.
+    ///
+    /// Poll actions afterwards. O(log workers) and the tasks that the older link held.
+    ///
+    /// # Errors
+    /// [`Stale`] if the worker is being removed, is gone, never was or is one that is dialled, or if
+    /// the pool drains: close the connection.
+    #[inline]
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        window: u32,
+    ) -> Result<Accepted, Stale> {
+        self.engine().accept(now, worker, window)
+    }
+
+    /// Takes in what happened on a link.
+    ///
+    /// Poll actions afterwards. O(1) for an answer and for a sign of life, O(log workers) for a
+    /// change of the link, and the tasks that it held for its loss. An answer counts as a sign of
+    /// life even if it is rejected.
+    ///
+    /// # Errors
+    /// [`EventError::Stale`] for what came late or twice: ignore it. [`EventError::Foreign`] for an
+    /// answer that names what this link never held: close the link and report it as
+    /// [`Event::Lost`]. Neither changes anything but a counter.
+    #[inline]
+    pub fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        self.engine().handle_event(now, event)
+    }
+
+    /// Tells what time it is. What is due by then comes out of
+    /// [`poll_action`](Self::poll_action): poll actions afterwards. O(1).
+    #[inline]
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.engine().tick(now);
+    }
+
+    /// Returns the next thing to do, or `None` if there is nothing before
+    /// [`poll_timeout`](Self::poll_timeout).
+    ///
+    /// Poll it until `None` after every other call that changes the pool, or any time later. O(1),
+    /// O(log workers) where a worker's timer fired, and the tasks that a link held when it is lost.
+    #[inline]
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.engine().poll_action()
+    }
+
+    /// Returns when to call [`handle_timeout`](Self::handle_timeout) next, or `None` while nothing
+    /// is pending.
+    ///
+    /// It may be earlier than anything happens, never later; it is a time that has passed while
+    /// there are actions to poll. Ask again after every other call. O(1).
+    #[inline]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let (tasks, workers) = self.storage.slots();
+        self.state.poll_timeout(tasks, workers)
+    }
+
+    /// Begins to stop: no new task is accepted, those that were go on until `deadline`, and
+    /// whatever then has no outcome is aborted. When no task is left, every worker is closed and
+    /// announced as [`Action::Gone`].
+    ///
+    /// A later call can bring the deadline nearer but not put it off. [`Instant::FAR_FUTURE`] is
+    /// no deadline. Poll actions afterwards. O(1).
+    #[inline]
+    pub fn drain(&mut self, now: Instant, deadline: Instant) {
+        self.engine().drain(now, deadline);
+    }
+
+    /// Returns whether [`drain`](Self::drain) was called.
+    pub fn is_draining(&self) -> bool {
+        self.state.drain.is_some()
+    }
+
+    /// Returns whether every task slot is taken, so that [`submit`](Self::submit) would fail.
+    pub fn is_full(&self) -> bool {
+        self.state.unused.is_empty(self.storage.slots().0)
+    }
+
+    /// Returns whether a drain is complete: no task and no worker is left, and none can come.
+    pub fn is_drained(&self) -> bool {
+        self.state.drain.is_some() && self.is_idle() && self.state.stats.workers == 0
+    }
+
+    /// Returns whether there is no task at all, not even one whose outcome was not polled yet.
+    pub fn is_idle(&self) -> bool {
+        self.state.has_no_task()
+    }
+
+    /// Returns whether no task waits beside a connected worker with room. It is so whenever
+    /// [`poll_action`](Self::poll_action) has returned `None`. O(1).
+    pub fn is_work_conserving(&self) -> bool {
+        !self.state.can_send()
+    }
+
+    /// Returns figures about the pool. O(1).
+    pub fn stats(&self) -> Stats {
+        self.state.stats()
+    }
+
+    /// Returns how a worker stands, or `None` if it is gone or never was. O(1).
+    pub fn worker_stats(&self, worker: WorkerId) -> Option<WorkerStats> {
+        stats::of_worker(self.storage.slots().1, worker)
+    }
+
+    /// Returns the configuration that the pool was made with.
+    pub fn config(&self) -> &Config {
+        &self.state.config
+    }
+
+    /// Checks every invariant of the state by counting anew. For tests and fuzzers. O(slots).
+    ///
+    /// # Panics
+    /// If one does not hold: the scheduler itself has a bug then, whatever it was told.
+    pub fn check(&self) {
+        let (tasks, workers) = self.storage.slots();
+        check::check(&self.state, tasks, workers);
+    }
+
+    #[inline]
+    fn engine(&mut self) -> Engine<'_> {
+        let (tasks, workers) = self.storage.slots_mut();
+        Engine { state: &mut self.state, tasks, workers }
+    }
+}
+
+impl<const TASKS: usize, const WORKERS: usize> Scheduler<Inline<TASKS, WORKERS>> {
+    /// Makes an empty pool in a constant or a static, as [`new`](Self::new) does elsewhere.
+    ///
+    /// # Errors
+    /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
+    pub const fn inline(config: Config) -> Result<Self, ConfigError> {
+        match config.checked() {
+            Ok(config) => Ok(Self { state: State::new(config), storage: Inline::new() }),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<S> fmt::Debug for Scheduler<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scheduler").field("stats", &self.state.stats()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,269 @@
+//! What comes out: the next thing to do is found in the state, one at a time, in a fixed order.
+
+use core::ops::ControlFlow;
+
+use super::engine::{Engine, State};
+use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
+use crate::event::{Action, Outcome, Reason};
+use crate::id::Link;
+use crate::time::Instant;
+
+impl Engine<'_> {
+    pub(super) fn poll_action(&mut self) -> Option<Action> {
+        loop {
+            if let Some(task) = self.state.finished.pop_front(self.tasks) {
+                return Some(self.report(task));
+            }
+            if self.state.is_calm() {
+                return self.send();
+            }
+            if let ControlFlow::Break(action) = self.step() {
+                return action;
+            }
+        }
+    }
+
+    /// Takes one step of all that is not a finished task, in the order of precedence.
+    #[cold]
+    fn step(&mut self) -> ControlFlow<Option<Action>> {
+        if let Some(worker) = self.state.todo.head() {
+            return ControlFlow::Break(Some(self.tell(worker)));
+        }
+        if let Some(task) = self.state.withdrawing.pop_front(self.tasks) {
+            return go_on_without(self.withdraw(task));
+        }
+        if let Some(task) = self.first_due(self.state.in_flight.head()) {
+            return ControlFlow::Break(Some(self.time_out(task)));
+        }
+        let timer = self.state.timers.first(self.workers);
+        if let Some((worker, at)) = timer.filter(|&(_, at)| self.state.is_due(at)) {
+            return go_on_without(self.on_timer(worker, at));
+        }
+        if let Some(task) = self.first_due(self.state.resting.head()) {
+            self.state.resting.remove(self.tasks, task);
+            self.tasks[task as usize].state = TaskState::Waiting;
+            self.state.waiting.push_front(self.tasks, task);
+            return ControlFlow::Continue(());
+        }
+        // Nothing is due: so it is calm until the next deadline.
+        self.state.calm_until = self.state.next_due(self.tasks, self.workers);
+        if self.state.is_past_drain() && self.state.open() > 0 {
+            return go_on_without(self.abort_one());
+        }
+        if let Some(action) = self.send() {
+            return ControlFlow::Break(Some(action));
+        }
+        // None is finished or being withdrawn here, so without an open task there is none at all.
+        if self.state.drain.is_some() && self.state.open() == 0 {
+            if let Some(worker) = self.state.members.head() {
+                self.close(worker, Reason::Stopped);
+                return ControlFlow::Continue(());
+            }
+        }
+        ControlFlow::Break(None)
+    }
+
+    /// Reports a finished task and frees its slot.
+    fn report(&mut self, task: u32) -> Action {
+        let slot = &mut self.tasks[task as usize];
+        let TaskState::Finished(outcome) = slot.state else { unreachable!("a finished task") };
+        let action = Action::Finish { task: slot.id(task), outcome, attempts: slot.attempts };
+        slot.state = TaskState::Free;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.state.unused.give(self.tasks, task);
+        self.state.polled += 1;
+        action
+    }
+
+    /// Carries a worker one action further.
+    fn tell(&mut self, worker: u32) -> Action {
+        let slot = &mut self.workers[worker as usize];
+        let (id, link) = (slot.id(worker), slot.link(worker));
+        if core::mem::take(&mut slot.notice) {
+            let until = slot.due;
+            self.list_todo(worker);
+            return Action::Rest { worker: id, until };
+        }
+        match slot.line {
+            Line::WantConnect => {
+                slot.due = self.state.clock.saturating_add(self.state.config.connect_timeout);
+                self.set_line(worker, Line::Connecting);
+                Action::Connect { link }
+            }
+            Line::Closing(reason) => {
+                self.after_link(worker);
+                Action::Disconnect { link, reason }
+            }
+            Line::Leaving => {
+                self.forget(worker);
+                Action::Gone { worker: id }
+            }
+            _ => unreachable!("listed without anything to do"),
+        }
+    }
+
+    /// Finishes a task that was cancelled in flight, and tells its worker if that is still there.
+    fn withdraw(&mut self, task: u32) -> Option<Action> {
+        // Counted as cancelled already when the caller asked for it.
+        let slot = &mut self.tasks[task as usize];
+        slot.state = TaskState::Finished(Outcome::Cancelled);
+        let (link, attempt, id) = (slot.link, slot.attempts, slot.id(task));
+        self.state.finished.push_back(self.tasks, task);
+        self.up(link).is_ok().then_some(Action::Withdraw { link, task: id, attempt })
+    }
+
+    /// Ends an attempt that outlived its deadline, and its link after too many.
+    fn time_out(&mut self, task: u32) -> Action {
+        let slot = &self.tasks[task as usize];
+        let (link, attempt, id) = (slot.link, slot.attempts, slot.id(task));
+        let worker = self.detach(task);
+        self.give_back(task);
+        self.state.stats.timed_out += 1;
+        let slot = &mut self.workers[worker as usize];
+        slot.lost += 1;
+        slot.strikes = slot.strikes.saturating_add(1);
+        if slot.strikes >= self.state.config.strikes_max {
+            self.give_back_all(worker);
+            self.set_line(worker, Line::Closing(Reason::Strikes));
+        } else {
+            self.close_if_idle(worker);
+        }
+        Action::Withdraw { link, task: id, attempt }
+    }
+
+    /// Does what a worker's timer, which fired, is for.
+    fn on_timer(&mut self, worker: u32, at: Instant) -> Option<Action> {
+        let slot = &self.workers[worker as usize];
+        if self.state.timer(slot) != at {
+            // It was heard of in the meantime.
+            self.arm(worker);
+            return None;
+        }
+        let link = slot.link(worker);
+        match slot.line {
+            Line::Absent => self.set_line(worker, Line::Leaving),
+            Line::Resting => self.want_connect(worker),
+            Line::Connecting => {
+                self.back_off(worker);
+                return Some(Action::Disconnect { link, reason: Reason::ConnectTimeout });
+            }
+            Line::Up(Duty::Rested) if slot.due == at => self.release(worker),
+            Line::Up(_) => return Some(self.on_silence(worker, link)),
+            _ => unreachable!("a timer without a reason"),
+        }
+        None
+    }
+
+    /// Pings a silent link, or loses it if it was pinged already.
+    fn on_silence(&mut self, worker: u32, link: Link) -> Action {
+        let slot = &mut self.workers[worker as usize];
+        if slot.pinged.is_none() {
+            slot.pinged = Some(self.state.clock);
+            self.arm(worker);
+            return Action::Ping { link };
+        }
+        self.give_back_all(worker);
+        self.after_link(worker);
+        Action::Disconnect { link, reason: Reason::Silent }
+    }
+
+    /// Aborts one task after the drain's deadline: those that no worker holds come first.
+    fn abort_one(&mut self) -> Option<Action> {
+        let waiting = self.state.waiting.pop_front(self.tasks);
+        let idle = waiting.or_else(|| self.state.resting.pop_front(self.tasks));
+        if let Some(task) = idle {
+            self.finish(task, Outcome::Aborted);
+            return None;
+        }
+        let task = self.state.in_flight.head()?;
+        let slot = &self.tasks[task as usize];
+        let (link, attempt, id) = (slot.link, slot.attempts, slot.id(task));
+        let worker = self.detach(task);
+        self.finish(task, Outcome::Aborted);
+        self.close_if_idle(worker);
+        Some(Action::Withdraw { link, task: id, attempt })
+    }
+
+    #[inline]
+    fn send(&mut self) -> Option<Action> {
+        let task = self.state.waiting.head()?;
+        let worker = self.state.balance.next(self.workers)?;
+        self.state.waiting.pop_front(self.tasks);
+        let holder = &mut self.workers[worker as usize];
+        let link = holder.link(worker);
+        let slot = &mut self.tasks[task as usize];
+        slot.attempts += 1;
+        slot.state = TaskState::InFlight;
+        slot.link = link;
+        slot.due = self.state.clock.saturating_add(self.state.config.attempt_timeout);
+        self.state.calm_until = self.state.calm_until.min(slot.due);
+        let (attempt, id) = (slot.attempts, slot.id(task));
+        self.state.in_flight.push_back(self.tasks, task);
+        holder.held.push_back(self.tasks, task);
+        if holder.held.len() < holder.window {
+            self.state.balance.raise(self.workers, worker);
+        } else {
+            self.state.balance.leave(self.workers, worker);
+        }
+        self.state.stats.sent += 1;
+        self.state.stats.resent += u64::from(attempt > 1);
+        Some(Action::Send { link, task: id, attempt })
+    }
+
+    /// Returns the head of a list that is ordered by due time, if it is due.
+    #[inline]
+    fn first_due(&self, head: Option<u32>) -> Option<u32> {
+        head.filter(|&task| self.state.is_due(self.tasks[task as usize].due))
+    }
+}
+
+/// Goes on with the next step where one had no action.
+fn go_on_without(action: Option<Action>) -> ControlFlow<Option<Action>> {
+    action.map_or(ControlFlow::Continue(()), |action| ControlFlow::Break(Some(action)))
+}
+
+impl State {
+    /// Returns when there is something to do next; the clock's time if that is now.
+    pub(super) fn poll_timeout(
+        &self,
+        tasks: &[TaskSlot],
+        workers: &[WorkerSlot],
+    ) -> Option<Instant> {
+        if self.has_work() {
+            return Some(self.clock);
+        }
+        let drain = self.drain.filter(|_| self.open() > 0).unwrap_or(Instant::FAR_FUTURE);
+        let next = self.next_due(tasks, workers).min(drain);
+        (next != Instant::FAR_FUTURE).then_some(next)
+    }
+
+    /// Returns the earliest deadline of an attempt, a worker or a resting task.
+    pub(super) fn next_due(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Instant {
+        let due =
+            |head: Option<u32>| head.map_or(Instant::FAR_FUTURE, |task| tasks[task as usize].due);
+        let timer = self.timers.first(workers).map_or(Instant::FAR_FUTURE, |(_, at)| at);
+        due(self.in_flight.head()).min(due(self.resting.head())).min(timer)
+    }
+
+    /// Whether sending is all that there can be to do.
+    #[inline]
+    fn is_calm(&self) -> bool {
+        self.clock < self.calm_until
+            && self.todo.is_empty()
+            && self.withdrawing.is_empty()
+            && self.drain.is_none()
+    }
+
+    /// Whether there is an action now that no deadline brings about.
+    fn has_work(&self) -> bool {
+        !self.finished.is_empty()
+            || !self.todo.is_empty()
+            || !self.withdrawing.is_empty()
+            || self.can_send()
+            || (self.drain.is_some() && self.open() == 0 && !self.members.is_empty())
+    }
+
+    pub(super) fn can_send(&self) -> bool {
+        !self.waiting.is_empty() && !self.balance.is_empty() && !self.is_past_drain()
+    }
+}

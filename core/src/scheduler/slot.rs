@@ -1,0 +1,244 @@
+//! What one task and one worker need to be remembered by.
+
+use super::balance::Level;
+use super::list::{Chain, Links, List, NONE, chain};
+use crate::event::{Outcome, Reason, Route};
+use crate::id::{Link, TaskId, WorkerId};
+use crate::time::Instant;
+
+/// Room for one task. Opaque; public so that its size can be known.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskSlot {
+    /// When the attempt in flight outlives its deadline, or a resting task is due.
+    pub(super) due: Instant,
+    /// In the list that goes with the state.
+    pub(super) queue: Links,
+    /// In the list of all that the same worker holds.
+    pub(super) held: Links,
+    /// Where the latest attempt was sent to.
+    pub(super) link: Link,
+    pub(super) generation: u32,
+    /// How often it was sent; also the number of the latest attempt.
+    pub(super) attempts: u16,
+    /// How many of the attempts ended with the handler's failure.
+    pub(super) failures: u16,
+    pub(super) state: TaskState,
+}
+
+const _: () = assert!(size_of::<TaskSlot>() <= 48);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TaskState {
+    Free,
+    Waiting,
+    InFlight,
+    /// Cancelled while in flight; the worker is still to be told.
+    Withdrawing,
+    /// Until `due`, then it is tried again.
+    Resting,
+    Finished(Outcome),
+}
+
+impl TaskSlot {
+    pub(crate) const fn new() -> Self {
+        Self {
+            due: Instant::FAR_FUTURE,
+            queue: Links::OUT,
+            held: Links::OUT,
+            link: Link::new(WorkerId::from_parts(NONE, 0), 0),
+            generation: 0,
+            attempts: 0,
+            failures: 0,
+            state: TaskState::Free,
+        }
+    }
+
+    #[inline]
+    pub(super) fn id(&self, slot: u32) -> TaskId {
+        TaskId::from_parts(slot, self.generation)
+    }
+}
+
+chain! {
+    /// The list of a task's state.
+    Queue: TaskSlot, queue
+}
+chain! {
+    /// The list of what a worker holds, in the order of sending.
+    Held: TaskSlot, held
+}
+
+/// Room for one worker. Opaque; public so that its size can be known.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerSlot {
+    // The fields that every send and every reply use come first.
+    pub(super) generation: u32,
+    /// The number of the latest link.
+    pub(super) epoch: u32,
+    pub(super) line: Line,
+    pub(super) route: Route,
+    /// Removed by the caller or by the drain: when its link is gone, so is it.
+    pub(super) removing: bool,
+    /// A task was done on this link.
+    pub(super) useful: bool,
+    /// A rest is still to be announced.
+    pub(super) notice: bool,
+    pub(super) held: List<Held>,
+    pub(super) window: u32,
+    /// Which level node it is a member of, or `NONE`.
+    pub(super) level: u32,
+    pub(super) ready: Links,
+    pub(super) heard: Instant,
+    pub(super) pinged: Option<Instant>,
+    pub(super) done: u64,
+
+    /// When the line's state ends by itself.
+    pub(super) due: Instant,
+    pub(super) up_since: Instant,
+    /// Attempts in a row that outlived their deadline.
+    pub(super) strikes: u16,
+    /// Failed tasks in a row.
+    pub(super) streak: u16,
+    /// Rests in a row.
+    pub(super) rests: u32,
+    /// Connects since the backoff was reset.
+    pub(super) attempts: u32,
+    /// The jitter's state.
+    pub(super) random: u64,
+    pub(super) failed: u64,
+    pub(super) lost: u64,
+    pub(super) links: u32,
+    pub(super) todo: Links,
+    pub(super) rested: Links,
+    pub(super) member: Links,
+    /// The timer's deadline, and its place in the heap or `NONE`.
+    pub(super) timer: Instant,
+    pub(super) place: u32,
+
+    // Parts of structures that span all worker slots: not about the worker of this slot.
+    /// Which worker is at this slot's place in the timer heap.
+    pub(super) heap: u32,
+    /// A node of the levels that order workers by load.
+    pub(super) node: Level,
+}
+
+/// How things stand with a worker's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// The slot is unused.
+    Free,
+    /// It has not dialled in yet, or not again; until `due`.
+    Absent,
+    /// Before the next connect; until `due`.
+    Resting,
+    /// The caller is to be asked to connect.
+    WantConnect,
+    /// The caller was asked to; until `due`.
+    Connecting,
+    Up(Duty),
+    /// The caller is to be asked to disconnect; holds nothing any more.
+    Closing(Reason),
+    /// No link; to be announced as gone.
+    Leaving,
+}
+
+/// What a worker whose link is up is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// Gets tasks.
+    Serving,
+    /// Gets none until `due`, since it only failed.
+    Rested,
+    /// Gets none any more: it, or the caller, asked to stop.
+    Draining,
+}
+
+impl Line {
+    #[inline]
+    pub(super) fn is_up(self) -> bool {
+        matches!(self, Self::Up(_))
+    }
+
+    #[inline]
+    pub(super) fn is_serving(self) -> bool {
+        self == Self::Up(Duty::Serving)
+    }
+
+    /// Whether the caller is to be told something.
+    pub(super) fn wants_action(self) -> bool {
+        matches!(self, Self::WantConnect | Self::Closing(_) | Self::Leaving)
+    }
+}
+
+impl WorkerSlot {
+    pub(crate) const fn new() -> Self {
+        Self {
+            generation: 0,
+            epoch: 0,
+            line: Line::Free,
+            route: Route::Dial,
+            removing: false,
+            useful: false,
+            notice: false,
+            held: List::new(),
+            window: 1,
+            level: NONE,
+            ready: Links::OUT,
+            heard: Instant::EPOCH,
+            pinged: None,
+            done: 0,
+            due: Instant::FAR_FUTURE,
+            up_since: Instant::EPOCH,
+            strikes: 0,
+            streak: 0,
+            rests: 0,
+            attempts: 0,
+            random: 0,
+            failed: 0,
+            lost: 0,
+            links: 0,
+            todo: Links::OUT,
+            rested: Links::OUT,
+            member: Links::OUT,
+            timer: Instant::FAR_FUTURE,
+            place: NONE,
+            heap: NONE,
+            node: Level::new(),
+        }
+    }
+
+    /// Makes the slot a new worker's.
+    pub(super) fn reset(&mut self, route: Route, random: u64) {
+        *self = Self {
+            route,
+            random,
+            generation: self.generation,
+            heap: self.heap,
+            node: self.node,
+            ..Self::new()
+        };
+    }
+
+    #[inline]
+    pub(super) fn id(&self, slot: u32) -> WorkerId {
+        WorkerId::from_parts(slot, self.generation)
+    }
+
+    #[inline]
+    pub(super) fn link(&self, slot: u32) -> Link {
+        Link::new(self.id(slot), self.epoch)
+    }
+}
+
+chain! {
+    /// Workers of which the caller is to be told something; also the unused slots.
+    Todo: WorkerSlot, todo
+}
+chain! {
+    /// Workers that rest with their link up, the first rested first.
+    Rested: WorkerSlot, rested
+}
+chain! {
+    /// Workers that are neither being removed nor leaving.
+    Member: WorkerSlot, member
+}

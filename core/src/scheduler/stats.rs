@@ -1,0 +1,168 @@
+//! Figures about the pool and its workers.
+
+use super::engine::State;
+use super::slot::{Duty, Line, WorkerSlot};
+use crate::id::WorkerId;
+use crate::time::Instant;
+
+/// How many of what the pool has now (gauges), and has seen so far (counters).
+///
+/// `submitted` is at all times the sum of `waiting`, `resting`, `in_flight`, `finished` and of the
+/// tasks whose [`Action::Finish`](crate::Action::Finish) was polled. The outcome counters (`done`
+/// to `aborted`) count a task when its outcome is settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct Stats {
+    /// Tasks that wait for a worker with room.
+    pub waiting: u32,
+    /// Tasks whose handler failed and that wait to be tried again.
+    pub resting: u32,
+    /// Tasks that a worker holds.
+    pub in_flight: u32,
+    /// Tasks whose outcome is settled but was not polled yet.
+    pub finished: u32,
+    /// Workers of the pool, whether connected or not.
+    pub workers: u32,
+    /// Workers whose link is up.
+    pub workers_up: u32,
+    /// Workers whose link is up and that get no task for a while, since they only failed.
+    pub workers_rested: u32,
+    /// Tasks accepted.
+    pub submitted: u64,
+    /// Tasks done.
+    pub done: u64,
+    /// Tasks whose handler failed, with no retry left.
+    pub failed: u64,
+    /// Tasks that lost as many attempts as they may.
+    pub exhausted: u64,
+    /// Tasks cancelled by the caller.
+    pub cancelled: u64,
+    /// Tasks that the drain's deadline ended.
+    pub aborted: u64,
+    /// Attempts sent.
+    pub sent: u64,
+    /// Attempts sent that were not their task's first.
+    pub resent: u64,
+    /// Attempts lost with their link.
+    pub lost: u64,
+    /// Attempts that outlived their deadline.
+    pub timed_out: u64,
+    /// Events rejected as [`Stale`](crate::EventError::Stale).
+    pub stale: u64,
+    /// Events rejected as [`Foreign`](crate::EventError::Foreign).
+    pub foreign: u64,
+}
+
+impl Stats {
+    pub(super) const fn new() -> Self {
+        Self {
+            waiting: 0,
+            resting: 0,
+            in_flight: 0,
+            finished: 0,
+            workers: 0,
+            workers_up: 0,
+            workers_rested: 0,
+            submitted: 0,
+            done: 0,
+            failed: 0,
+            exhausted: 0,
+            cancelled: 0,
+            aborted: 0,
+            sent: 0,
+            resent: 0,
+            lost: 0,
+            timed_out: 0,
+            stale: 0,
+            foreign: 0,
+        }
+    }
+}
+
+/// How one worker stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct WorkerStats {
+    /// What it is doing.
+    pub state: WorkerState,
+    /// Tasks it holds.
+    pub in_flight: u32,
+    /// Tasks it may hold at once, as of its latest link.
+    pub window: u32,
+    /// Tasks it did.
+    pub done: u64,
+    /// Tasks its handler failed, each time counted.
+    pub failed: u64,
+    /// Attempts lost with its links, or that outlived their deadline with it.
+    pub lost: u64,
+    /// Links it had that were up.
+    pub links: u32,
+    /// Connects in a row without a useful answer or a stable link; the backoff grows with it.
+    pub backoff_attempts: u32,
+}
+
+/// What a worker is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum WorkerState {
+    /// It dials in itself, and is not there.
+    Absent,
+    /// It is not connected and will be tried again.
+    Resting {
+        /// When it is tried again.
+        until: Instant,
+    },
+    /// It is being connected to.
+    Connecting,
+    /// Its link is up and it gets tasks.
+    Up,
+    /// Its link is up, but it gets no task for a while, since it only failed.
+    Rested {
+        /// When it gets tasks again, at the latest.
+        until: Instant,
+    },
+    /// It gets no task any more: it finishes what it holds, or its link is being closed.
+    Draining,
+}
+
+impl State {
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            waiting: self.waiting.len(),
+            resting: self.resting.len(),
+            in_flight: self.in_flight.len(),
+            finished: self.finished.len() + self.withdrawing.len(),
+            workers_rested: self.rested.len(),
+            ..self.stats
+        }
+    }
+}
+
+pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerStats> {
+    let slot = workers.get(id.slot() as usize)?;
+    if slot.generation != id.generation() {
+        return None;
+    }
+    let state = match slot.line {
+        Line::Free => return None,
+        Line::Absent => WorkerState::Absent,
+        Line::Resting => WorkerState::Resting { until: slot.due },
+        Line::WantConnect | Line::Connecting => WorkerState::Connecting,
+        Line::Up(Duty::Serving) => WorkerState::Up,
+        Line::Up(Duty::Rested) => WorkerState::Rested { until: slot.due },
+        Line::Up(Duty::Draining) | Line::Closing(_) | Line::Leaving => WorkerState::Draining,
+    };
+    Some(WorkerStats {
+        state,
+        in_flight: slot.held.len(),
+        window: slot.window,
+        done: slot.done,
+        failed: slot.failed,
+        lost: slot.lost,
+        links: slot.links,
+        backoff_attempts: slot.attempts,
+    })
+}

@@ -1,0 +1,86 @@
+use super::*;
+use crate::{Storage, SubmitError};
+use std::sync::Mutex;
+
+/// Sends one task to one worker and back.
+fn one_task<S: Storage>(pool: &mut Scheduler<S>) {
+    let now = Instant::from_millis(5);
+    let worker = pool.add_worker(now, Route::Await).unwrap();
+    let link = pool.accept(now, worker, 1).unwrap().link;
+    let task = pool.submit(now).unwrap();
+    assert_eq!(pool.poll_action(), Some(Action::Send { link, task, attempt: 1 }));
+    pool.check();
+    let event = Event::Replied { link, task, attempt: 1, verdict: Verdict::Done };
+    pool.handle_event(now, event).unwrap();
+    let outcome = Outcome::Done;
+    assert_eq!(pool.poll_action(), Some(Action::Finish { task, outcome, attempts: 1 }));
+    assert_eq!(pool.poll_action(), None);
+    pool.check();
+}
+
+const fn inline<const TASKS: usize, const WORKERS: usize>() -> Scheduler<Inline<TASKS, WORKERS>> {
+    match Scheduler::inline(Config::new(1)) {
+        Ok(pool) => pool,
+        Err(_) => panic!("the default configuration is valid"),
+    }
+}
+
+#[test]
+fn a_pool_lives_in_a_static() {
+    static POOL: Mutex<Scheduler<Inline<4, 2>>> = Mutex::new(inline());
+    one_task(&mut POOL.lock().unwrap());
+    assert_eq!(POOL.lock().unwrap().stats().done, 1);
+}
+
+#[test]
+fn a_storage_lives_in_a_static_and_can_be_used_again() {
+    static STORAGE: Mutex<Inline<4, 2>> = Mutex::new(Inline::new());
+    let mut storage = STORAGE.lock().unwrap();
+    for _ in 0..2 {
+        one_task(&mut Scheduler::new(&mut *storage, Config::new(1)).unwrap());
+    }
+}
+
+#[test]
+fn one_slot_of_each_kind_is_enough() {
+    let mut pool = inline::<1, 1>();
+    one_task(&mut pool);
+    let task = pool.submit(Instant::EPOCH).unwrap();
+    assert_eq!(pool.submit(Instant::EPOCH), Err(SubmitError::Full));
+    assert_eq!(pool.add_worker(Instant::EPOCH, Route::Dial), Err(crate::WorkersFull));
+    assert_eq!(task.slot(), 0);
+    pool.check();
+}
+
+#[test]
+fn a_pool_without_slots_takes_nothing() {
+    let mut pool = inline::<0, 0>();
+    assert_eq!(pool.submit(Instant::EPOCH), Err(SubmitError::Full));
+    assert_eq!(pool.add_worker(Instant::EPOCH, Route::Await), Err(crate::WorkersFull));
+    assert_eq!(pool.poll_action(), None);
+    pool.check();
+    pool.drain(Instant::EPOCH, Instant::EPOCH);
+    assert!(pool.is_drained());
+}
+
+#[cfg(feature = "alloc")]
+#[test]
+fn a_heap_pool_behaves_the_same() {
+    one_task(&mut Scheduler::new(crate::Heap::with_capacity(3, 2), Config::new(1)).unwrap());
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_by_name() {
+    let mut config = Config::new(1);
+    config.attempts_max = 0;
+    let error = Scheduler::new(Inline::<1, 1>::new(), config).unwrap_err();
+    assert!(std::format!("{error}").contains("attempts_max"));
+    assert_eq!(Scheduler::<Inline<1, 1>>::inline(config).unwrap_err(), error);
+}
+
+#[test]
+fn the_parts_name_themselves_in_debug_output() {
+    let pool = inline::<4, 2>();
+    assert!(std::format!("{pool:?}").starts_with("Scheduler { stats: Stats {"));
+    assert_eq!(std::format!("{:?}", Inline::<4, 2>::new()), "Inline<4, 2>");
+}

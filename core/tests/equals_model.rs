@@ -1,0 +1,512 @@
+//! The engine does what a naive model does: the same calls give the same results, actions and
+//! statistics, whatever the calls are.
+//!
+//! Every run is a function of its seed. A failing one prints the seed and the last calls; set
+//! `CHARGEHAND_SEED` to that number to run nothing else.
+
+mod model;
+#[path = "world/rng.rs"]
+mod rng;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use chargehand_core::{
+    BackoffPolicy, Config, Event, Heap, Inline, Instant, Jitter, Link, Route, Scheduler, Storage,
+    TaskId, Verdict, WorkerId, WorkerState,
+};
+
+use model::types::{Act, Lk, OfWorker, Wid, parts_of};
+use model::{Line, Model};
+use rng::Rng;
+
+const RUNS: u64 = 1_500;
+const STEPS: u64 = 400;
+
+/// What random calls must come by, each at least once over all runs.
+const RARE: &[&str] = &[
+    "a busy worker asked to drain",
+    "a ping was answered",
+    "a rested worker got something done",
+    "a silent link was closed",
+    "accept refused",
+    "add a worker when full",
+    "add a worker while draining",
+    "an absent worker was forgotten",
+    "answer for a future task",
+    "answer for a slot past the end",
+    "answer for a task given back",
+    "answer for an attempt never made",
+    "answer for an older attempt",
+    "answer for an older task",
+    "answer for another worker's task",
+    "answer twice or after cancel",
+    "answer with a wrapped generation",
+    "attempt timed out",
+    "backoff grows past a link that did nothing",
+    "backoff reset by a good link",
+    "cancel in flight",
+    "cancel of a finished task",
+    "cancel of an id that is over or never was",
+    "cancel while queued",
+    "clock stepped back",
+    "closed as drained",
+    "closed at the end of a drain",
+    "closed for strikes",
+    "connect timed out",
+    "displaced a closing link",
+    "displaced a link that held tasks",
+    "drain aborted a queued task",
+    "drain aborted an attempt",
+    "event of a link that is over",
+    "exhausted",
+    "lost after the drain's deadline",
+    "lost several attempts at once",
+    "remove a busy worker",
+    "remove a closing worker",
+    "remove a connecting worker",
+    "remove a worker without a link",
+    "rest ended by itself",
+    "rested",
+    "rested and released as the last one",
+    "submit when full",
+    "submit while draining",
+    "task retried after a failure",
+    "the last worker is not rested",
+    "withdrawn after its link was over",
+];
+
+#[test]
+fn the_engine_does_what_the_naive_model_does() {
+    let mut seen = BTreeMap::new();
+    let replay = std::env::var("CHARGEHAND_SEED").ok().map(|seed| seed.parse().unwrap());
+    let seeds = replay.map_or(0..RUNS, |seed: u64| seed..seed + 1);
+    for seed in seeds {
+        for (what, times) in run_seed(seed) {
+            *seen.entry(what).or_insert(0) += times;
+        }
+    }
+    println!("{seen:#?}");
+    let missing: Vec<_> = RARE.iter().filter(|&what| !seen.contains_key(what)).collect();
+    assert!(replay.is_some() || missing.is_empty(), "never came by {missing:?}");
+}
+
+fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
+    match seed % 6 {
+        0 => run(seed, Inline::<1, 1>::new(), (1, 1)),
+        1 => run(seed, Inline::<3, 2>::new(), (3, 2)),
+        2 => run(seed, Inline::<6, 5>::new(), (6, 5)),
+        3 => run(seed, Heap::with_capacity(4, 3), (4, 3)),
+        4 => run(seed, Heap::with_capacity(6, 2), (6, 2)),
+        _ => run(seed, Heap::with_capacity(12, 4), (12, 4)),
+    }
+}
+
+fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize)) -> BTreeMap<&'static str, u64> {
+    let mut pair = Pair::new(seed, storage, size);
+    for _ in 0..STEPS {
+        pair.step();
+    }
+    pair.shut_down();
+    std::mem::take(&mut pair.model.seen)
+}
+
+/// Both schedulers, and what a caller of theirs has come to know.
+struct Pair<S: Storage> {
+    seed: u64,
+    rng: Rng,
+    engine: Scheduler<S>,
+    model: Model,
+    now: Instant,
+    tasks: Vec<TaskId>,
+    workers: Vec<WorkerId>,
+    links: BTreeMap<Lk, Link>,
+    recent: Vec<Link>,
+    forged: Vec<Link>,
+    habits: Habits,
+    finished: u64,
+    log: VecDeque<String>,
+}
+
+/// What differs from run to run.
+struct Habits {
+    polls_fully: u64,
+    fails: u64,
+    moves_on: u64,
+    drains: u64,
+}
+
+impl<S: Storage> Pair<S> {
+    fn new(seed: u64, storage: S, (tasks, workers): (usize, usize)) -> Self {
+        let mut rng = Rng::new(seed);
+        let config = random_config(&mut rng);
+        let habits = Habits {
+            polls_fully: rng.pick(&[3, 40, 95]),
+            fails: rng.pick(&[5, 50, 95]),
+            moves_on: rng.pick(&[10, 30, 60]),
+            drains: rng.pick(&[0, 0, 10]),
+        };
+        let mut pair = Self {
+            seed,
+            rng,
+            engine: Scheduler::new(storage, config).unwrap(),
+            model: Model::new(tasks, workers, config),
+            now: Instant::EPOCH,
+            tasks: Vec::new(),
+            workers: Vec::new(),
+            links: BTreeMap::new(),
+            recent: Vec::new(),
+            forged: forged_links(),
+            habits,
+            finished: 0,
+            log: VecDeque::new(),
+        };
+        pair.note(format!("{tasks} tasks, {workers} workers, {config:?}"));
+        pair
+    }
+
+    fn step(&mut self) {
+        if self.rng.percent(self.habits.moves_on) {
+            let millis = self.rng.pick(&[1, 1, 2, 3, 5, 8, 13, 40, 200]);
+            self.now = self.now.saturating_add(Duration::from_millis(millis));
+        }
+        match self.rng.below(100) {
+            0..20 => self.submit(),
+            20..25 => self.cancel(),
+            25..30 => self.add_worker(),
+            30..32 => self.remove_worker(),
+            32..38 => self.accept(),
+            38..73 => {
+                let event = self.any_event();
+                self.event(event);
+            }
+            73..76 => self.timeout(),
+            76 if self.rng.percent(self.habits.drains) => self.drain(),
+            _ if self.rng.percent(self.habits.polls_fully) => while self.poll() {},
+            _ => {
+                self.poll();
+            }
+        }
+    }
+
+    /// Drains, and sees to it that everything ends by the deadline.
+    fn shut_down(&mut self) {
+        let deadline = self.now.saturating_add(Duration::from_millis(10));
+        self.call(
+            |engine, now| engine.drain(now, deadline),
+            |model, now| model.drain(now, deadline),
+            "shut down",
+        );
+        while self.poll() {}
+        // Past it by more than what the clock may step back.
+        self.now = deadline.saturating_add(Duration::from_millis(60));
+        self.timeout();
+        while self.poll() {}
+        assert!(self.engine.is_drained(), "drained by the deadline");
+        assert_eq!(self.engine.stats().submitted, self.finished, "one outcome each");
+    }
+
+    fn submit(&mut self) {
+        let result = self.call(Scheduler::submit, Model::submit, "submit");
+        self.tasks.extend(result);
+    }
+
+    fn cancel(&mut self) {
+        let task = self.any_task();
+        let text = format!("cancel {task:?}");
+        let _ = self.call(
+            |engine, now| engine.cancel(now, task),
+            |model, now| model.cancel(now, task),
+            &text,
+        );
+    }
+
+    fn add_worker(&mut self) {
+        let route = self.rng.pick(&[Route::Dial, Route::Dial, Route::Await]);
+        let mut added = None;
+        let _ = self.call(
+            |engine, now| {
+                let result = engine.add_worker(now, route);
+                added = result.ok();
+                result.map(Wid::from)
+            },
+            |model, now| model.add_worker(now, route),
+            &format!("add {route:?}"),
+        );
+        self.workers.extend(added);
+        self.compare_workers();
+    }
+
+    fn remove_worker(&mut self) {
+        let worker = self.any_worker();
+        let text = format!("remove {worker:?}");
+        let _ = self.call(
+            |engine, now| engine.remove_worker(now, worker),
+            |model, now| model.remove_worker(now, worker.into()),
+            &text,
+        );
+    }
+
+    fn accept(&mut self) {
+        let worker = self.any_worker();
+        let window = self.rng.pick(&[0, 1, 1, 2, 3, u32::MAX]);
+        let mut made = None;
+        let _ = self.call(
+            |engine, now| {
+                let result = engine.accept(now, worker, window);
+                made = result.ok();
+                result.map(|accepted| (accepted.link.into(), accepted.displaced.map(Lk::from)))
+            },
+            |model, now| model.accept(now, worker.into(), window),
+            &format!("accept {worker:?} window {window}"),
+        );
+        if let Some(accepted) = made {
+            self.know(accepted.link);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let text = format!("{event:?}");
+        let _ = self.call(
+            |engine, now| engine.handle_event(now, event),
+            |model, now| model.handle_event(now, event),
+            &text,
+        );
+    }
+
+    fn timeout(&mut self) {
+        self.call(Scheduler::handle_timeout, Model::advance, "timeout");
+    }
+
+    fn drain(&mut self) {
+        let millis = self.rng.pick(&[0, 1, 10, 50, 100_000]);
+        let deadline = self.now.saturating_add(Duration::from_millis(millis));
+        self.call(
+            |engine, now| engine.drain(now, deadline),
+            |model, now| model.drain(now, deadline),
+            &format!("drain by {deadline:?}"),
+        );
+    }
+
+    /// Polls both once; true where there may be more.
+    fn poll(&mut self) -> bool {
+        let action = self.engine.poll_action();
+        self.tell_drawn();
+        let expected = self.model.poll_action();
+        let got = action.map(Act::from);
+        self.note(format!("    {got:?}"));
+        assert_eq!(got, expected, "the engine's action and the model's");
+        match action {
+            Some(chargehand_core::Action::Connect { link }) => self.know(link),
+            Some(chargehand_core::Action::Finish { .. }) => self.finished += 1,
+            _ => {}
+        }
+        self.compare();
+        if action.is_none() {
+            let wake = self.engine.poll_timeout();
+            let later = wake.is_none_or(|at| at > self.model.clock());
+            assert!(later, "nothing to do, and yet due at once: {wake:?}");
+        }
+        action.is_some()
+    }
+
+    /// Makes the same call to both and compares the results and all that can be seen after it.
+    fn call<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        engine: impl FnOnce(&mut Scheduler<S>, Instant) -> T,
+        model: impl FnOnce(&mut Model, Instant) -> T,
+        text: &str,
+    ) -> T {
+        let back = self.rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 1, 50]) * 1_000_000;
+        let now = Instant::from_nanos(self.now.as_nanos().saturating_sub(back));
+        self.note(format!("{}: {text}", now.as_nanos()));
+        let got = engine(&mut self.engine, now);
+        self.tell_drawn();
+        let expected = model(&mut self.model, now);
+        assert_eq!(got, expected, "the engine's result and the model's of {text}");
+        self.compare();
+        got
+    }
+
+    fn compare(&mut self) {
+        self.engine.check();
+        assert_eq!(parts_of(&self.engine.stats()), self.model.stats(), "engine, model");
+        assert_eq!(self.engine.is_idle(), self.model.is_idle(), "idle: engine, model");
+        assert_eq!(self.engine.is_drained(), self.model.is_drained(), "drained: engine, model");
+        self.compare_workers();
+        let (wake, exact) = (self.engine.poll_timeout(), self.model.poll_timeout());
+        // What is due already is due now.
+        let latest = exact.map(|exact| exact.max(self.model.clock()));
+        let early_enough = latest.is_none_or(|latest| wake.is_some_and(|at| at <= latest));
+        assert!(early_enough, "the engine wakes at {wake:?}, due is {exact:?}");
+    }
+
+    fn compare_workers(&self) {
+        for &id in self.workers.iter().rev().take(8) {
+            let got = self.engine.worker_stats(id).map(OfWorker::from);
+            assert_eq!(got, self.model.worker_stats(id.into()), "{id:?}: engine, model");
+        }
+    }
+
+    /// Tells the model what came out of the engine's random numbers.
+    fn tell_drawn(&mut self) {
+        let until = |id: &WorkerId| match self.engine.worker_stats(*id)?.state {
+            WorkerState::Resting { until } | WorkerState::Rested { until } => {
+                Some((id.slot() as usize, until))
+            }
+            _ => None,
+        };
+        let drawn = self.workers.iter().filter_map(until).collect();
+        self.model.set_drawn(drawn);
+    }
+
+    fn know(&mut self, link: Link) {
+        self.links.insert(link.into(), link);
+        self.recent.push(link);
+    }
+
+    fn any_task(&mut self) -> TaskId {
+        let known = self.tasks.len();
+        if known > 0 && self.rng.percent(90) {
+            return self.tasks[mostly_late(&mut self.rng, known)];
+        }
+        let slot = self.rng.pick(&[0, 1, 2, 5, 12, 1_000_000, u32::MAX]);
+        TaskId::from_parts(slot, self.rng.pick(&[0, 1, 2, 20, 1 << 31, u32::MAX]))
+    }
+
+    fn any_worker(&mut self) -> WorkerId {
+        let known = self.workers.len();
+        if known == 0 || self.rng.percent(3) {
+            return self.rng.pick(&self.forged).worker();
+        }
+        self.workers[mostly_late(&mut self.rng, known)]
+    }
+
+    fn any_link(&mut self) -> Link {
+        let known = self.recent.len();
+        if known == 0 || self.rng.percent(10) {
+            return self.rng.pick(&self.forged);
+        }
+        self.recent[mostly_late(&mut self.rng, known)]
+    }
+
+    /// Mostly what an honest peer would say next, else anything.
+    fn any_event(&mut self) -> Event {
+        let slot = self.rng.index(self.model.workers.len());
+        let current = self.links.get(&self.model.link(slot)).copied();
+        let link = match current {
+            Some(link) if self.rng.percent(85) => link,
+            _ => self.any_link(),
+        };
+        let window = self.rng.pick(&[0, 1, 2, 2, 3, u32::MAX]);
+        // Shares in percent: connected, refused, lost, heard, draining; the rest are answers.
+        let shares = match self.model.workers[slot].line {
+            Line::Connecting { .. } => [75, 15, 3, 2, 2],
+            Line::Up => [3, 3, 10, 8, 2],
+            _ => [15, 10, 15, 10, 5],
+        };
+        let mut dice = self.rng.below(100);
+        let kind = shares.iter().position(|&share| {
+            let hit = dice < share;
+            dice = dice.saturating_sub(share);
+            hit
+        });
+        match kind {
+            Some(0) => Event::Connected { link, window },
+            Some(1) => Event::Refused { link },
+            Some(2) => Event::Lost { link },
+            Some(3) => Event::Heard { link },
+            Some(4) => Event::Draining { link },
+            _ => self.any_reply(link, slot),
+        }
+    }
+
+    /// An answer to what the worker holds, or with some part of that changed.
+    fn any_reply(&mut self, link: Link, slot: usize) -> Event {
+        let verdict =
+            if self.rng.percent(self.habits.fails) { Verdict::Failed } else { Verdict::Done };
+        let held = self.model.workers[slot].held.clone();
+        let (mut task, mut attempt) = (self.any_task(), self.rng.pick(&[0, 1, 1, 2, 3, u16::MAX]));
+        if !held.is_empty() && self.rng.percent(85) {
+            let held = self.rng.pick(&held);
+            let about = &self.model.tasks[held];
+            task = TaskId::from_parts(held.try_into().unwrap(), about.generation);
+            attempt = about.attempts;
+        }
+        match self.rng.below(40) {
+            0 => task = self.any_task(),
+            1 => attempt = attempt.wrapping_add(self.rng.pick(&[1, 2, u16::MAX])),
+            2 => {
+                let by = self.rng.pick(&[1, 2, 1 << 31, u32::MAX]);
+                task = TaskId::from_parts(task.slot(), task.generation().wrapping_add(by));
+            }
+            3 => attempt = 0,
+            _ => {}
+        }
+        Event::Replied { link, task, attempt, verdict }
+    }
+
+    fn note(&mut self, line: String) {
+        if self.log.len() == 60 {
+            self.log.pop_front();
+        }
+        self.log.push_back(line);
+    }
+}
+
+impl<S: Storage> Drop for Pair<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in &self.log {
+                eprintln!("{line}");
+            }
+            eprintln!("to run only this again: CHARGEHAND_SEED={}", self.seed);
+        }
+    }
+}
+
+/// An index of a list of that length, mostly of one of the last items.
+fn mostly_late(rng: &mut Rng, len: usize) -> usize {
+    let last = len.min(rng.pick(&[3, 5, 10, 1_000]));
+    len - 1 - rng.index(last)
+}
+
+fn random_config(rng: &mut Rng) -> Config {
+    let millis = Duration::from_millis;
+    let mut config = Config::new(rng.next());
+    config.attempts_max = rng.pick(&[1, 2, 3]);
+    config.attempt_timeout = rng.pick(&[millis(4), millis(20), millis(100), Duration::MAX]);
+    config.retries_max = rng.pick(&[0, 0, 1, 3]);
+    config.retry_delay = rng.pick(&[Duration::ZERO, millis(3), millis(30), Duration::MAX]);
+    config.connect_timeout = rng.pick(&[millis(3), millis(30), Duration::MAX]);
+    config.heartbeat_interval = rng.pick(&[millis(2), millis(10), millis(50), Duration::MAX]);
+    config.heartbeat_timeout = rng.pick(&[millis(2), millis(10), millis(50), Duration::MAX]);
+    config.strikes_max = rng.pick(&[1, 2, 3, u16::MAX]);
+    config.failures_max = rng.pick(&[1, 2, 4]);
+    config.absent_max = rng.pick(&[Duration::ZERO, millis(5), millis(60), Duration::MAX]);
+    config.stable_after = rng.pick(&[Duration::ZERO, millis(10), Duration::MAX]);
+    config.backoff = BackoffPolicy::new()
+        .base(rng.pick(&[Duration::ZERO, millis(1), millis(7), Duration::MAX]))
+        .factor(rng.pick(&[1, 2, u32::MAX]))
+        .cap(rng.pick(&[Duration::ZERO, millis(10), millis(60), Duration::MAX]))
+        .jitter(rng.pick(&[Jitter::None, Jitter::None, Jitter::Equal, Jitter::Full]));
+    config
+}
+
+/// Links of another, larger pool: many slots, generations and epochs that this one may or may not
+/// come to use itself.
+fn forged_links() -> Vec<Link> {
+    let now = Instant::EPOCH;
+    let mut other = Scheduler::new(Heap::with_capacity(1, 8), Config::new(0)).unwrap();
+    let mut links = Vec::new();
+    for _ in 0..4 {
+        let workers: Vec<_> =
+            (0..8).map(|_| other.add_worker(now, Route::Await).unwrap()).collect();
+        for worker in workers {
+            links.extend((0..4).map(|_| other.accept(now, worker, 1).unwrap().link));
+            other.remove_worker(now, worker).unwrap();
+        }
+        while other.poll_action().is_some() {}
+    }
+    links
+}

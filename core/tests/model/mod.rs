@@ -1,0 +1,500 @@
+//! A scheduler that is obviously right and slow: vectors, linear scans, counts made by counting.
+//!
+//! It shares nothing with the engine but the public input types. The same calls must give the same
+//! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
+
+mod poll;
+pub(crate) mod types;
+mod workers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chargehand_core::{
+    Config, Event, EventError, Instant, Outcome, Reason, Route, Stale, SubmitError, TaskId,
+    Verdict, WorkersFull,
+};
+
+use types::{Counters, Gauges, Lk, Wid};
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Free,
+    Waiting,
+    InFlight { worker: usize, deadline: Instant, order: u64 },
+    Withdrawing { link: Lk },
+    Resting { due: Instant },
+    Finished(Outcome),
+}
+
+/// One task slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) generation: u32,
+    pub(crate) attempts: u16,
+    pub(crate) failures: u16,
+    pub(crate) place: Place,
+}
+
+/// What a worker's line is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    Free,
+    Absent { until: Instant },
+    Resting { until: Instant },
+    WantConnect,
+    Connecting { until: Instant },
+    Up,
+    Closing(Reason),
+    Leaving,
+}
+
+/// One worker slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Worker {
+    pub(crate) generation: u32,
+    pub(crate) epoch: u32,
+    pub(crate) route: Route,
+    pub(crate) line: Line,
+    pub(crate) window: u32,
+    /// Task slots in the order of sending.
+    pub(crate) held: Vec<usize>,
+    pub(crate) draining: bool,
+    removing: bool,
+    rested_until: Option<Instant>,
+    notice: Option<Instant>,
+    strikes: u16,
+    streak: u16,
+    rests: u32,
+    backoff_attempts: u32,
+    heard: Instant,
+    pinged: Option<Instant>,
+    up_since: Instant,
+    useful: bool,
+    /// When it came to its load level: the lowest goes first among equals.
+    level_order: u64,
+    /// When it was added.
+    age: u64,
+    done: u64,
+    failed: u64,
+    lost: u64,
+    links: u32,
+}
+
+/// The naive scheduler.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    config: Config,
+    clock: Instant,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) workers: Vec<Worker>,
+    free_tasks: Vec<usize>,
+    free_workers: Vec<usize>,
+    waiting: VecDeque<usize>,
+    resting: VecDeque<usize>,
+    withdrawing: VecDeque<usize>,
+    finished: VecDeque<usize>,
+    todo: VecDeque<usize>,
+    rested: VecDeque<usize>,
+    drain: Option<Instant>,
+    order: u64,
+    counters: Counters,
+    /// The end of every rest and backoff that the engine drew at random, by worker slot; used for
+    /// jittered policies only, and checked against the policy.
+    drawn: BTreeMap<usize, Instant>,
+    /// How often each rare rule was met.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+}
+
+impl Model {
+    pub(crate) fn new(tasks: usize, workers: usize, config: Config) -> Self {
+        let task = Task { generation: 0, attempts: 0, failures: 0, place: Place::Free };
+        Self {
+            config,
+            clock: Instant::EPOCH,
+            tasks: vec![task; tasks],
+            workers: vec![Worker::unused(0); workers],
+            free_tasks: (0..tasks).rev().collect(),
+            free_workers: (0..workers).rev().collect(),
+            waiting: VecDeque::new(),
+            resting: VecDeque::new(),
+            withdrawing: VecDeque::new(),
+            finished: VecDeque::new(),
+            todo: VecDeque::new(),
+            rested: VecDeque::new(),
+            drain: None,
+            order: 0,
+            counters: Counters::default(),
+            drawn: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Tells what the engine drew at random in the call that the model is about to repeat.
+    pub(crate) fn set_drawn(&mut self, drawn: BTreeMap<usize, Instant>) {
+        self.drawn = drawn;
+    }
+
+    pub(crate) fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        self.advance(now);
+        if self.drain.is_some() {
+            self.note("submit while draining");
+            return Err(SubmitError::Draining);
+        }
+        let Some(slot) = self.free_tasks.pop() else {
+            self.note("submit when full");
+            return Err(SubmitError::Full);
+        };
+        let task = &mut self.tasks[slot];
+        (task.attempts, task.failures, task.place) = (0, 0, Place::Waiting);
+        self.waiting.push_back(slot);
+        self.counters.submitted += 1;
+        Ok(self.id(slot))
+    }
+
+    pub(crate) fn cancel(&mut self, now: Instant, id: TaskId) -> Result<(), Stale> {
+        self.advance(now);
+        let slot = id.slot() as usize;
+        if slot >= self.tasks.len() || self.id(slot) != id {
+            self.note("cancel of an id that is over or never was");
+            return Err(Stale);
+        }
+        match self.tasks[slot].place {
+            Place::Free | Place::Finished(_) | Place::Withdrawing { .. } => {
+                self.note("cancel of a finished task");
+                return Err(Stale);
+            }
+            Place::Waiting | Place::Resting { .. } => {
+                self.note("cancel while queued");
+                self.finish(slot, Outcome::Cancelled);
+            }
+            Place::InFlight { worker, .. } => {
+                self.note("cancel in flight");
+                let link = self.link(worker);
+                self.put_down(worker, slot);
+                self.tasks[slot].place = Place::Withdrawing { link };
+                self.withdrawing.push_back(slot);
+                self.counters.cancelled += 1;
+                self.close_if_drained(worker);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_worker(&mut self, now: Instant, route: Route) -> Result<Wid, WorkersFull> {
+        self.advance(now);
+        let Some(slot) = self.free_workers.pop() else {
+            self.note("add a worker when full");
+            return Err(WorkersFull);
+        };
+        let age = self.next_order();
+        let generation = self.workers[slot].generation;
+        let until = self.clock.saturating_add(self.config.absent_max);
+        self.workers[slot] = Worker { route, age, ..Worker::unused(generation) };
+        if self.drain.is_some() {
+            self.note("add a worker while draining");
+            self.leave(slot);
+        } else if route == Route::Dial {
+            self.want_connect(slot);
+        } else {
+            self.workers[slot].line = Line::Absent { until };
+        }
+        Ok(self.link(slot).worker)
+    }
+
+    pub(crate) fn remove_worker(&mut self, now: Instant, id: Wid) -> Result<(), Stale> {
+        self.advance(now);
+        let slot = self.worker_slot(id).ok_or(Stale)?;
+        if self.workers[slot].removing || self.workers[slot].line == Line::Leaving {
+            return Err(Stale);
+        }
+        self.workers[slot].removing = true;
+        match self.workers[slot].line {
+            Line::Absent { .. } | Line::Resting { .. } | Line::WantConnect => {
+                self.note("remove a worker without a link");
+                self.leave(slot);
+            }
+            Line::Connecting { .. } => {
+                self.note("remove a connecting worker");
+                self.close(slot, Reason::Drained);
+            }
+            Line::Up => {
+                if !self.workers[slot].held.is_empty() {
+                    self.note("remove a busy worker");
+                }
+                self.stop_feeding(slot);
+            }
+            Line::Closing(_) => self.note("remove a closing worker"),
+            Line::Free | Line::Leaving => panic!("worker {slot} is no member"),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        id: Wid,
+        window: u32,
+    ) -> Result<(Lk, Option<Lk>), Stale> {
+        self.advance(now);
+        let slot = self.worker_slot(id).ok_or(Stale)?;
+        let worker = &self.workers[slot];
+        let refused = worker.route == Route::Dial
+            || worker.removing
+            || worker.line == Line::Leaving
+            || self.drain.is_some();
+        if refused {
+            self.note("accept refused");
+            return Err(Stale);
+        }
+        let old = self.link(slot);
+        let displaced = match self.workers[slot].line {
+            Line::Up => {
+                if !self.workers[slot].held.is_empty() {
+                    self.note("displaced a link that held tasks");
+                }
+                // Not as `lose` does: it is up again at once, so nobody needs to step in.
+                self.give_back_all(slot);
+                self.end_rest(slot);
+                Some(old)
+            }
+            Line::Closing(_) => {
+                self.note("displaced a closing link");
+                Some(old)
+            }
+            _ => None,
+        };
+        self.workers[slot].epoch += 1;
+        self.come_up(slot, window);
+        Ok((self.link(slot), displaced))
+    }
+
+    pub(crate) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        self.advance(now);
+        let result = match event {
+            Event::Connected { link, window } => self.on_connected(link.into(), window),
+            Event::Refused { link } => self.on_refused(link.into()),
+            Event::Lost { link } => self.on_lost(link.into()),
+            Event::Heard { link } => self.hear(link.into()).map(|_| ()),
+            Event::Draining { link } => self.on_draining(link.into()),
+            Event::Replied { link, task, attempt, verdict } => {
+                self.on_replied(link.into(), task, attempt, verdict)
+            }
+        };
+        match result {
+            Err(EventError::Stale) => self.counters.stale += 1,
+            Err(EventError::Foreign) => self.counters.foreign += 1,
+            Ok(()) => {}
+        }
+        result
+    }
+
+    pub(crate) fn drain(&mut self, now: Instant, deadline: Instant) {
+        self.advance(now);
+        self.drain = Some(self.drain.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
+
+    /// Takes the clock on; one that steps back stays.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        if now < self.clock {
+            self.note("clock stepped back");
+        }
+        self.clock = self.clock.max(now);
+        self.tidy();
+    }
+
+    pub(crate) fn clock(&self) -> Instant {
+        self.clock
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks.iter().all(|task| task.place == Place::Free)
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drain.is_some()
+            && self.is_idle()
+            && self.workers.iter().all(|worker| worker.line == Line::Free)
+    }
+
+    pub(crate) fn stats(&self) -> (Gauges, Counters) {
+        let tasks = |test: fn(Place) -> bool| {
+            self.tasks.iter().filter(|task| test(task.place)).count().try_into().unwrap()
+        };
+        let workers = |test: fn(&Worker) -> bool| {
+            self.workers
+                .iter()
+                .filter(|&worker| worker.line != Line::Free && test(worker))
+                .count()
+                .try_into()
+                .unwrap()
+        };
+        let gauges = Gauges {
+            waiting: tasks(|place| place == Place::Waiting),
+            resting: tasks(|place| matches!(place, Place::Resting { .. })),
+            in_flight: tasks(|place| matches!(place, Place::InFlight { .. })),
+            finished: tasks(|place| {
+                matches!(place, Place::Finished(_) | Place::Withdrawing { .. })
+            }),
+            workers: workers(|_| true),
+            workers_up: workers(|worker| worker.line == Line::Up),
+            workers_rested: workers(|worker| worker.rested_until.is_some()),
+        };
+        (gauges, self.counters)
+    }
+
+    fn on_replied(
+        &mut self,
+        link: Lk,
+        id: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+    ) -> Result<(), EventError> {
+        let worker = self.hear(link)?;
+        let slot = id.slot() as usize;
+        self.check_answer(worker, id, attempt)?;
+        self.put_down(worker, slot);
+        self.workers[worker].strikes = 0;
+        match verdict {
+            Verdict::Done => self.on_done(worker, slot),
+            Verdict::Failed => self.on_failed(worker, slot),
+        }
+        self.close_if_drained(worker);
+        Ok(())
+    }
+
+    /// Says whether an answer is for a live attempt of this worker.
+    fn check_answer(&mut self, worker: usize, id: TaskId, attempt: u16) -> Result<(), EventError> {
+        let Some(task) = self.tasks.get(id.slot() as usize).cloned() else {
+            self.note("answer for a slot past the end");
+            return Err(EventError::Foreign);
+        };
+        let ahead = id.generation().wrapping_sub(task.generation);
+        let behind = ahead > u32::MAX / 2;
+        if (ahead > 0 && !behind) || (ahead == 0 && task.place == Place::Free) {
+            self.note("answer for a future task");
+            return Err(EventError::Foreign);
+        }
+        if behind {
+            if id.generation() > task.generation {
+                self.note("answer with a wrapped generation");
+            }
+            self.note("answer for an older task");
+            return Err(EventError::Stale);
+        }
+        if attempt == 0 || attempt > task.attempts {
+            self.note("answer for an attempt never made");
+            return Err(EventError::Foreign);
+        }
+        if attempt < task.attempts {
+            self.note("answer for an older attempt");
+            return Err(EventError::Stale);
+        }
+        match task.place {
+            Place::InFlight { worker: holder, .. } if holder == worker => Ok(()),
+            Place::InFlight { .. } => {
+                self.note("answer for another worker's task");
+                Err(EventError::Foreign)
+            }
+            Place::Waiting | Place::Resting { .. } => {
+                self.note("answer for a task given back");
+                Err(EventError::Stale)
+            }
+            _ => {
+                self.note("answer twice or after cancel");
+                Err(EventError::Stale)
+            }
+        }
+    }
+
+    fn on_done(&mut self, worker: usize, slot: usize) {
+        let worker = &mut self.workers[worker];
+        worker.done += 1;
+        worker.useful = true;
+        worker.backoff_attempts = 0;
+        worker.streak = 0;
+        worker.rests = 0;
+        if worker.rested_until.is_some() {
+            self.note("a rested worker got something done");
+        }
+        self.finish(slot, Outcome::Done);
+    }
+
+    fn on_failed(&mut self, worker: usize, slot: usize) {
+        self.workers[worker].failed += 1;
+        let task = &mut self.tasks[slot];
+        task.failures += 1;
+        if task.failures > self.config.retries_max {
+            self.finish(slot, Outcome::Failed);
+        } else {
+            self.note("task retried after a failure");
+            let due = self.clock.saturating_add(self.config.retry_delay);
+            self.tasks[slot].place = Place::Resting { due };
+            self.resting.push_back(slot);
+        }
+        self.count_failure(worker);
+    }
+
+    /// An attempt was lost: back to the front, or the end of it.
+    fn give_back(&mut self, slot: usize) {
+        let task = &self.tasks[slot];
+        if task.attempts - task.failures >= self.config.attempts_max {
+            self.note("exhausted");
+            self.finish(slot, Outcome::Exhausted);
+        } else if self.past_drain_deadline() {
+            self.note("lost after the drain's deadline");
+            self.finish(slot, Outcome::Aborted);
+        } else {
+            self.tasks[slot].place = Place::Waiting;
+            self.waiting.push_front(slot);
+        }
+    }
+
+    /// Ends a task wherever it is, in flight excepted.
+    fn finish(&mut self, slot: usize, outcome: Outcome) {
+        self.waiting.retain(|&other| other != slot);
+        self.resting.retain(|&other| other != slot);
+        self.tasks[slot].place = Place::Finished(outcome);
+        self.finished.push_back(slot);
+        match outcome {
+            Outcome::Done => self.counters.done += 1,
+            Outcome::Failed => self.counters.failed += 1,
+            Outcome::Exhausted => self.counters.exhausted += 1,
+            Outcome::Cancelled => self.counters.cancelled += 1,
+            Outcome::Aborted => self.counters.aborted += 1,
+        }
+    }
+
+    /// Takes a task out of a worker's hands.
+    fn put_down(&mut self, worker: usize, slot: usize) {
+        let order = self.next_order();
+        self.workers[worker].held.retain(|&other| other != slot);
+        self.workers[worker].level_order = order;
+    }
+
+    fn past_drain_deadline(&self) -> bool {
+        self.drain.is_some_and(|deadline| self.is_due(deadline))
+    }
+
+    fn is_due(&self, at: Instant) -> bool {
+        at != Instant::FAR_FUTURE && at <= self.clock
+    }
+
+    fn id(&self, slot: usize) -> TaskId {
+        TaskId::from_parts(narrow(slot), self.tasks[slot].generation)
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+}
+
+/// An index or a count as the library's types have it.
+fn narrow(number: usize) -> u32 {
+    number.try_into().expect("small")
+}

@@ -1,0 +1,272 @@
+//! What is due next: one action per call, in a fixed order of urgency.
+
+use chargehand_core::{Instant, Outcome, Reason};
+
+use super::types::Act;
+use super::{Line, Model, Place, Worker};
+
+/// What one internal step came to.
+enum Step {
+    Nothing,
+    Again,
+    Emit(Act),
+}
+
+impl Model {
+    pub(crate) fn poll_action(&mut self) -> Option<Act> {
+        const STEPS: [fn(&mut Model) -> Step; 9] = [
+            Model::finished_head,
+            Model::todo_head,
+            Model::withdrawing_head,
+            Model::due_attempt,
+            Model::due_worker,
+            Model::due_task,
+            Model::abort_one,
+            Model::send_one,
+            Model::close_one,
+        ];
+        'again: loop {
+            self.tidy();
+            for step in STEPS {
+                match step(self) {
+                    Step::Nothing => {}
+                    Step::Again => continue 'again,
+                    Step::Emit(act) => return Some(act),
+                }
+            }
+            return None;
+        }
+    }
+
+    /// The exact next deadline.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let attempts = self.oldest_attempt().map(|(_, _, deadline)| deadline);
+        let workers = (0..self.workers.len()).filter_map(|slot| self.worker_deadline(slot));
+        let tasks = self.resting.iter().map(|&slot| self.resting_due(slot));
+        let open = self.drain.filter(|_| !self.past_drain_deadline() && !self.is_idle());
+        let all = workers.chain(tasks).chain(attempts).chain(open);
+        all.filter(|&at| at != Instant::FAR_FUTURE).min()
+    }
+
+    fn finished_head(&mut self) -> Step {
+        let Some(slot) = self.finished.pop_front() else { return Step::Nothing };
+        let Place::Finished(outcome) = self.tasks[slot].place else { panic!("not finished") };
+        let finish = Act::Finish(self.id(slot), outcome, self.tasks[slot].attempts);
+        self.tasks[slot].place = Place::Free;
+        self.tasks[slot].generation = self.tasks[slot].generation.wrapping_add(1);
+        self.free_tasks.push(slot);
+        Step::Emit(finish)
+    }
+
+    fn todo_head(&mut self) -> Step {
+        let Some(&slot) = self.todo.front() else { return Step::Nothing };
+        let link = self.link(slot);
+        let act = if let Some(until) = self.workers[slot].notice.take() {
+            Act::Rest(link.worker, until)
+        } else {
+            self.line_action(slot)
+        };
+        Step::Emit(act)
+    }
+
+    fn line_action(&mut self, slot: usize) -> Act {
+        let link = self.link(slot);
+        match self.workers[slot].line {
+            Line::WantConnect => {
+                let until = self.clock.saturating_add(self.config.connect_timeout);
+                self.workers[slot].line = Line::Connecting { until };
+                Act::Connect(link)
+            }
+            Line::Closing(reason) => {
+                match reason {
+                    Reason::Strikes => self.note("closed for strikes"),
+                    Reason::Drained => self.note("closed as drained"),
+                    Reason::Stopped => self.note("closed at the end of a drain"),
+                    Reason::ConnectTimeout | Reason::Silent => panic!("these come at once"),
+                }
+                self.after_link(slot);
+                Act::Disconnect(link, reason)
+            }
+            Line::Leaving => {
+                self.workers[slot] = Worker::unused(self.workers[slot].generation + 1);
+                self.free_workers.push(slot);
+                Act::Gone(link.worker)
+            }
+            _ => panic!("worker {slot} has nothing to do"),
+        }
+    }
+
+    fn withdrawing_head(&mut self) -> Step {
+        let Some(slot) = self.withdrawing.pop_front() else { return Step::Nothing };
+        let Place::Withdrawing { link } = self.tasks[slot].place else { panic!("not withdrawn") };
+        // Counted when it was cancelled.
+        self.tasks[slot].place = Place::Finished(Outcome::Cancelled);
+        self.finished.push_back(slot);
+        let holder = link.worker.slot as usize;
+        if self.link(holder) == link && self.workers[holder].line == Line::Up {
+            return Step::Emit(Act::Withdraw(link, self.id(slot), self.tasks[slot].attempts));
+        }
+        self.note("withdrawn after its link was over");
+        Step::Again
+    }
+
+    fn due_attempt(&mut self) -> Step {
+        let Some((slot, worker, deadline)) = self.oldest_attempt() else { return Step::Nothing };
+        if !self.is_due(deadline) {
+            return Step::Nothing;
+        }
+        self.note("attempt timed out");
+        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
+        self.put_down(worker, slot);
+        self.workers[worker].strikes += 1;
+        self.workers[worker].lost += 1;
+        self.counters.timed_out += 1;
+        self.give_back(slot);
+        if self.workers[worker].strikes >= self.config.strikes_max {
+            self.lose(worker);
+            self.close(worker, Reason::Strikes);
+        } else {
+            self.close_if_drained(worker);
+        }
+        Step::Emit(act)
+    }
+
+    fn due_worker(&mut self) -> Step {
+        let deadlines = (0..self.workers.len())
+            .filter_map(|slot| self.worker_deadline(slot).map(|deadline| (deadline, slot)));
+        let Some((deadline, slot)) = deadlines.min() else { return Step::Nothing };
+        if !self.is_due(deadline) {
+            return Step::Nothing;
+        }
+        match self.workers[slot].line {
+            Line::Absent { .. } => {
+                self.note("an absent worker was forgotten");
+                self.leave(slot);
+                Step::Again
+            }
+            Line::Resting { .. } => {
+                self.want_connect(slot);
+                Step::Again
+            }
+            Line::Connecting { .. } => {
+                self.note("connect timed out");
+                let link = self.link(slot);
+                self.back_off(slot);
+                Step::Emit(Act::Disconnect(link, Reason::ConnectTimeout))
+            }
+            _ => self.due_up(slot),
+        }
+    }
+
+    fn due_up(&mut self, slot: usize) -> Step {
+        // The earlier of the two; the rest first if they are equal.
+        if self.workers[slot].rested_until == self.worker_deadline(slot) {
+            self.note("rest ended by itself");
+            self.release(slot);
+            return Step::Again;
+        }
+        let link = self.link(slot);
+        if self.workers[slot].pinged.is_none() {
+            self.workers[slot].pinged = Some(self.clock);
+            return Step::Emit(Act::Ping(link));
+        }
+        self.note("a silent link was closed");
+        self.lose(slot);
+        self.after_link(slot);
+        Step::Emit(Act::Disconnect(link, Reason::Silent))
+    }
+
+    fn due_task(&mut self) -> Step {
+        let Some(&slot) = self.resting.front() else { return Step::Nothing };
+        if !self.is_due(self.resting_due(slot)) {
+            return Step::Nothing;
+        }
+        self.resting.pop_front();
+        self.tasks[slot].place = Place::Waiting;
+        self.waiting.push_front(slot);
+        Step::Again
+    }
+
+    fn abort_one(&mut self) -> Step {
+        if !self.past_drain_deadline() {
+            return Step::Nothing;
+        }
+        if let Some(&slot) = self.waiting.front().or(self.resting.front()) {
+            self.note("drain aborted a queued task");
+            self.finish(slot, Outcome::Aborted);
+            return Step::Again;
+        }
+        let Some((slot, worker, _)) = self.oldest_attempt() else { return Step::Nothing };
+        self.note("drain aborted an attempt");
+        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
+        self.put_down(worker, slot);
+        self.finish(slot, Outcome::Aborted);
+        self.close_if_drained(worker);
+        Step::Emit(act)
+    }
+
+    fn send_one(&mut self) -> Step {
+        let eligible = (0..self.workers.len()).filter(|&slot| self.workers[slot].is_eligible());
+        let load = |&slot: &usize| (self.workers[slot].held.len(), self.workers[slot].level_order);
+        let Some(worker) = eligible.min_by_key(load) else { return Step::Nothing };
+        let Some(slot) = self.waiting.pop_front() else { return Step::Nothing };
+        let order = self.next_order();
+        let deadline = self.clock.saturating_add(self.config.attempt_timeout);
+        let task = &mut self.tasks[slot];
+        task.attempts += 1;
+        task.place = Place::InFlight { worker, deadline, order };
+        self.counters.sent += 1;
+        self.counters.resent += u64::from(task.attempts > 1);
+        self.workers[worker].held.push(slot);
+        self.workers[worker].level_order = order;
+        Step::Emit(Act::Send(self.link(worker), self.id(slot), self.tasks[slot].attempts))
+    }
+
+    fn close_one(&mut self) -> Step {
+        if self.drain.is_none() || !self.is_idle() {
+            return Step::Nothing;
+        }
+        let used = (0..self.workers.len()).filter(|&slot| self.workers[slot].line != Line::Free);
+        let Some(slot) = used.min_by_key(|&slot| self.workers[slot].age) else {
+            return Step::Nothing;
+        };
+        self.workers[slot].removing = true;
+        match self.workers[slot].line {
+            Line::Up | Line::Connecting { .. } => self.close(slot, Reason::Stopped),
+            _ => self.leave(slot),
+        }
+        Step::Again
+    }
+
+    /// The attempt that was made first: slot, worker, deadline.
+    fn oldest_attempt(&self) -> Option<(usize, usize, Instant)> {
+        let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.place {
+            Place::InFlight { worker, deadline, order } => Some((order, slot, worker, deadline)),
+            _ => None,
+        });
+        attempts.min().map(|(_, slot, worker, deadline)| (slot, worker, deadline))
+    }
+
+    fn resting_due(&self, slot: usize) -> Instant {
+        match self.tasks[slot].place {
+            Place::Resting { due } => due,
+            other => panic!("task {slot} in the resting list is {other:?}"),
+        }
+    }
+
+    fn worker_deadline(&self, slot: usize) -> Option<Instant> {
+        let worker = &self.workers[slot];
+        let at = match worker.line {
+            Line::Absent { until } | Line::Resting { until } | Line::Connecting { until } => until,
+            Line::Up => {
+                let life = match worker.pinged {
+                    None => worker.heard.saturating_add(self.config.heartbeat_interval),
+                    Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
+                };
+                worker.rested_until.map_or(life, |until| life.min(until))
+            }
+            Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => return None,
+        };
+        (at != Instant::FAR_FUTURE).then_some(at)
+    }
+}

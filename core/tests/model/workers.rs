@@ -1,0 +1,320 @@
+//! The rules of workers and their links.
+
+use chargehand_core::{EventError, Instant, Jitter, Reason, Route, WorkerState};
+
+use super::types::{Lk, OfWorker, Wid};
+use super::{Line, Model, Worker, narrow};
+
+impl Worker {
+    pub(super) fn unused(generation: u32) -> Self {
+        Self {
+            generation,
+            epoch: 0,
+            route: Route::Await,
+            line: Line::Free,
+            window: 1,
+            held: Vec::new(),
+            draining: false,
+            removing: false,
+            rested_until: None,
+            notice: None,
+            strikes: 0,
+            streak: 0,
+            rests: 0,
+            backoff_attempts: 0,
+            heard: Instant::EPOCH,
+            pinged: None,
+            up_since: Instant::EPOCH,
+            useful: false,
+            level_order: 0,
+            age: 0,
+            done: 0,
+            failed: 0,
+            lost: 0,
+            links: 0,
+        }
+    }
+
+    /// May get tasks, if it has room.
+    fn is_available(&self) -> bool {
+        self.line == Line::Up && self.rested_until.is_none() && !self.draining && !self.removing
+    }
+
+    fn has_line_action(&self) -> bool {
+        matches!(self.line, Line::WantConnect | Line::Closing(_) | Line::Leaving)
+    }
+
+    pub(super) fn is_eligible(&self) -> bool {
+        self.is_available() && (self.held.len() as u64) < u64::from(self.window)
+    }
+}
+
+impl Model {
+    pub(crate) fn worker_stats(&self, id: Wid) -> Option<OfWorker> {
+        let worker = &self.workers[self.worker_slot(id)?];
+        let state = match (worker.line, worker.rested_until) {
+            (Line::Absent { .. }, _) => WorkerState::Absent,
+            (Line::Resting { until }, _) => WorkerState::Resting { until },
+            (Line::WantConnect | Line::Connecting { .. }, _) => WorkerState::Connecting,
+            (Line::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
+            (Line::Up, Some(until)) => WorkerState::Rested { until },
+            (Line::Up, None) => WorkerState::Up,
+            (Line::Closing(_) | Line::Leaving | Line::Free, _) => WorkerState::Draining,
+        };
+        Some(OfWorker {
+            state,
+            in_flight: narrow(worker.held.len()),
+            window: worker.window,
+            done: worker.done,
+            failed: worker.failed,
+            lost: worker.lost,
+            links: worker.links,
+            backoff_attempts: worker.backoff_attempts,
+        })
+    }
+
+    pub(super) fn worker_slot(&self, id: Wid) -> Option<usize> {
+        let worker = self.workers.get(id.slot as usize)?;
+        (worker.line != Line::Free && worker.generation == id.generation)
+            .then_some(id.slot as usize)
+    }
+
+    pub(crate) fn link(&self, slot: usize) -> Lk {
+        let worker = &self.workers[slot];
+        let id = Wid { slot: narrow(slot), generation: worker.generation };
+        Lk { worker: id, epoch: worker.epoch }
+    }
+
+    /// The worker whose newest link this is.
+    fn newest(&self, link: Lk) -> Option<usize> {
+        self.worker_slot(link.worker).filter(|&slot| self.workers[slot].epoch == link.epoch)
+    }
+
+    pub(super) fn on_connected(&mut self, link: Lk, window: u32) -> Result<(), EventError> {
+        let slot = self.connecting(link)?;
+        self.come_up(slot, window);
+        Ok(())
+    }
+
+    pub(super) fn on_refused(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.connecting(link)?;
+        self.back_off(slot);
+        Ok(())
+    }
+
+    pub(super) fn on_lost(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        self.lose(slot);
+        self.after_link(slot);
+        Ok(())
+    }
+
+    pub(super) fn on_draining(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.hear(link)?;
+        if !self.workers[slot].held.is_empty() {
+            self.note("a busy worker asked to drain");
+        }
+        self.workers[slot].draining = true;
+        // Its notice is void, and if it has to close at once that is a new thing to tell.
+        self.end_rest(slot);
+        self.tidy();
+        self.stop_feeding(slot);
+        Ok(())
+    }
+
+    /// A sign of life on a link.
+    pub(super) fn hear(&mut self, link: Lk) -> Result<usize, EventError> {
+        let slot = self.up(link)?;
+        if self.workers[slot].pinged.take().is_some() {
+            self.note("a ping was answered");
+        }
+        self.workers[slot].heard = self.clock;
+        Ok(slot)
+    }
+
+    fn connecting(&mut self, link: Lk) -> Result<usize, EventError> {
+        match self.newest(link) {
+            Some(slot) if matches!(self.workers[slot].line, Line::Connecting { .. }) => Ok(slot),
+            _ => Err(EventError::Stale),
+        }
+    }
+
+    fn up(&mut self, link: Lk) -> Result<usize, EventError> {
+        match self.newest(link) {
+            Some(slot) if self.workers[slot].line == Line::Up => Ok(slot),
+            _ => {
+                self.note("event of a link that is over");
+                Err(EventError::Stale)
+            }
+        }
+    }
+
+    pub(super) fn come_up(&mut self, slot: usize, window: u32) {
+        let (now, order) = (self.clock, self.next_order());
+        let worker = &mut self.workers[slot];
+        worker.line = Line::Up;
+        worker.window = window.max(1);
+        worker.strikes = 0;
+        worker.heard = now;
+        worker.pinged = None;
+        worker.up_since = now;
+        worker.useful = false;
+        worker.draining = false;
+        worker.links += 1;
+        worker.level_order = order;
+    }
+
+    /// Takes a link down: everything that it held is given back.
+    pub(super) fn lose(&mut self, slot: usize) {
+        self.give_back_all(slot);
+        // Not up from here on; whoever calls says what it is instead.
+        self.workers[slot].line = Line::Leaving;
+        self.end_rest(slot);
+        self.never_the_last();
+    }
+
+    /// Queues all that a worker held again, oldest in front.
+    pub(super) fn give_back_all(&mut self, slot: usize) {
+        let held = std::mem::take(&mut self.workers[slot].held);
+        self.workers[slot].lost += held.len() as u64;
+        self.counters.lost += held.len() as u64;
+        if held.len() > 1 {
+            self.note("lost several attempts at once");
+        }
+        for task in held.into_iter().rev() {
+            self.give_back(task);
+        }
+    }
+
+    /// What comes after a link of the worker is over.
+    pub(super) fn after_link(&mut self, slot: usize) {
+        let stable = self.clock.saturating_since(self.workers[slot].up_since);
+        if self.workers[slot].removing {
+            self.leave(slot);
+        } else if self.workers[slot].route == Route::Await {
+            let until = self.clock.saturating_add(self.config.absent_max);
+            self.workers[slot].line = Line::Absent { until };
+        } else {
+            if self.workers[slot].useful || stable >= self.config.stable_after {
+                self.note("backoff reset by a good link");
+                self.workers[slot].backoff_attempts = 0;
+            } else {
+                self.note("backoff grows past a link that did nothing");
+            }
+            self.back_off(slot);
+        }
+    }
+
+    pub(super) fn back_off(&mut self, slot: usize) {
+        self.workers[slot].backoff_attempts = self.workers[slot].backoff_attempts.saturating_add(1);
+        let until = self.end_of_delay(slot, self.workers[slot].backoff_attempts);
+        self.workers[slot].line = Line::Resting { until };
+    }
+
+    /// When a delay that starts now ends, after that many attempts.
+    fn end_of_delay(&self, slot: usize, attempts: u32) -> Instant {
+        let policy = self.config.backoff;
+        let shortest = self.clock.saturating_add(policy.delay(attempts, 0));
+        let longest = self.clock.saturating_add(policy.delay(attempts, u64::MAX));
+        if policy == policy.jitter(Jitter::None) {
+            return longest;
+        }
+        // One that nobody could see any more was over at once.
+        let until = self.drawn.get(&slot).copied().unwrap_or(self.clock);
+        assert!(until >= shortest, "worker {slot}: a delay of {attempts} attempts is too short");
+        assert!(until <= longest, "worker {slot}: a delay of {attempts} attempts is too long");
+        until
+    }
+
+    pub(super) fn want_connect(&mut self, slot: usize) {
+        self.workers[slot].epoch += 1;
+        self.workers[slot].line = Line::WantConnect;
+        self.put_on_list(slot);
+    }
+
+    pub(super) fn leave(&mut self, slot: usize) {
+        self.workers[slot].removing = true;
+        self.workers[slot].line = Line::Leaving;
+        self.put_on_list(slot);
+    }
+
+    pub(super) fn close(&mut self, slot: usize, reason: Reason) {
+        self.workers[slot].line = Line::Closing(reason);
+        self.put_on_list(slot);
+        self.end_rest(slot);
+        self.never_the_last();
+    }
+
+    /// A worker that drains or is removed gets nothing more.
+    pub(super) fn stop_feeding(&mut self, slot: usize) {
+        self.end_rest(slot);
+        self.never_the_last();
+        self.close_if_drained(slot);
+    }
+
+    pub(super) fn close_if_drained(&mut self, slot: usize) {
+        let worker = &self.workers[slot];
+        let over = worker.draining || worker.removing;
+        if worker.line == Line::Up && over && worker.held.is_empty() {
+            self.close(slot, Reason::Drained);
+        }
+    }
+
+    /// Counts a handler's failure against a worker, and rests it if it only fails.
+    pub(super) fn count_failure(&mut self, slot: usize) {
+        self.workers[slot].streak = self.workers[slot].streak.saturating_add(1);
+        if self.workers[slot].streak < self.config.failures_max
+            || !self.workers[slot].is_available()
+        {
+            return;
+        }
+        let others = self.workers.iter().filter(|worker| worker.is_available()).count() - 1;
+        if others == 0 {
+            self.note("the last worker is not rested");
+            return;
+        }
+        self.note("rested");
+        self.workers[slot].rests = self.workers[slot].rests.saturating_add(1);
+        let until = self.end_of_delay(slot, self.workers[slot].rests);
+        self.workers[slot].rested_until = Some(until);
+        self.workers[slot].notice = Some(until);
+        self.rested.push_back(slot);
+        self.put_on_list(slot);
+    }
+
+    /// Where no worker is available, the one that rested longest comes back at once.
+    fn never_the_last(&mut self) {
+        if self.workers.iter().any(Worker::is_available) {
+            return;
+        }
+        if let Some(&slot) = self.rested.front() {
+            self.note("rested and released as the last one");
+            self.release(slot);
+        }
+    }
+
+    /// Ends a rest: the worker gets tasks again.
+    pub(super) fn release(&mut self, slot: usize) {
+        self.end_rest(slot);
+        self.workers[slot].streak = self.config.failures_max - 1;
+        self.workers[slot].level_order = self.next_order();
+    }
+
+    pub(super) fn end_rest(&mut self, slot: usize) {
+        self.rested.retain(|&other| other != slot);
+        self.workers[slot].rested_until = None;
+        self.workers[slot].notice = None;
+    }
+
+    /// Forgets about workers that had something to say and have it no more.
+    pub(super) fn tidy(&mut self) {
+        let workers = &self.workers;
+        self.todo.retain(|&slot| workers[slot].notice.is_some() || workers[slot].has_line_action());
+    }
+
+    fn put_on_list(&mut self, slot: usize) {
+        if !self.todo.contains(&slot) {
+            self.todo.push_back(slot);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Whole pools in a simulated world of faults: every invariant after every step, and everything
+//! ends once the faults do.
+//!
+//! Every world is a function of its seed. A failing one prints its seed; set `CHARGEHAND_SEED` to
+//! that number to run nothing else.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use world::World;
+
+const WORLDS: u64 = 400;
+const FAULTY_MILLIS: u64 = 600;
+
+/// What must happen, each at least once over all worlds.
+const RARE: &[&str] = &[
+    "a dial-in refused",
+    "a liar cut off",
+    "a link displaced",
+    "a link displaced that held tasks",
+    "a link left half-open",
+    "a poison task exhausted",
+    "a poison task killed a worker",
+    "a worker announced that it stops",
+    "a worker removed",
+    "a worker rested",
+    "aborted",
+    "an answer after its link was over",
+    "an answer too late or twice",
+    "an attempt was left hanging",
+    "an attempt withdrawn",
+    "cancelled",
+    "closed: connect timed out",
+    "closed: drained",
+    "closed: silent",
+    "closed: stopped",
+    "closed: strikes",
+    "done",
+    "exhausted",
+    "failed",
+    "several attempts lost at once",
+    "submit refused",
+    "the clock stepped back",
+];
+
+#[test]
+fn every_task_of_every_faulty_world_ends_once_and_in_time() {
+    let mut seen = BTreeMap::new();
+    let replay = std::env::var("CHARGEHAND_SEED").ok().map(|seed| seed.parse().unwrap());
+    for seed in replay.map_or(0..WORLDS, |seed: u64| seed..seed + 1) {
+        let world = live_and_heal(seed);
+        for (what, times) in world.seen {
+            *seen.entry(what).or_insert(0) += times;
+        }
+    }
+    println!("{seen:#?}");
+    let missing: Vec<_> = RARE.iter().filter(|&what| !seen.contains_key(what)).collect();
+    assert!(replay.is_some() || missing.is_empty(), "never happened: {missing:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let traces: Vec<_> = (0..6).map(|seed| live_and_heal(seed).fingerprint()).collect();
+    for (seed, &trace) in (0..).zip(&traces) {
+        assert_eq!(live_and_heal(seed).fingerprint(), trace, "seed {seed}");
+    }
+    let mut different = traces.clone();
+    different.sort_unstable();
+    different.dedup();
+    assert_eq!(different.len(), traces.len(), "other seeds give other traces");
+}
+
+#[test]
+fn a_shutdown_in_the_middle_of_faults_ends_by_its_deadline() {
+    for seed in 0..WORLDS / 4 {
+        let _named = Named(seed);
+        let mut world = World::new(seed);
+        world.live(FAULTY_MILLIS / 3);
+        assert!(world.shut_down(seed % 30), "a shutdown past its deadline");
+        assert_eq!(world.submitted(), ended(&world), "one outcome each");
+    }
+}
+
+fn live_and_heal(seed: u64) -> World {
+    let _named = Named(seed);
+    let mut world = World::new(seed);
+    world.live(FAULTY_MILLIS);
+    world.heal();
+    let bounds = world.bounds();
+    if !world.has_poison() {
+        world.run_for(bounds.rejoin);
+        assert!(world.first_is_up(), "a healthy worker is back within {:?}", bounds.rejoin);
+    }
+    assert!(world.run_until_idle(bounds.finish), "every task ends within {:?}", bounds.finish);
+    assert_eq!(world.submitted(), ended(&world), "one outcome each");
+    assert!(world.shut_down(20), "a shutdown past its deadline");
+    assert_eq!(world.submitted(), ended(&world), "one outcome each");
+    world
+}
+
+fn ended(world: &World) -> u64 {
+    let stats = world.stats();
+    stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted
+}
+
+/// Names the seed where a test fails.
+struct Named(u64);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("to run only this again: CHARGEHAND_SEED={}", self.0);
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The manager's half of the world: calls into the scheduler, and its actions carried out.
+
+use chargehand_core::{Action, Event, EventError, Instant, Link, Outcome, Reason, Route, TaskId};
+
+use super::node::Mood;
+use super::{Happening, LATENCY_MILLIS, World};
+
+impl World {
+    pub(super) fn submit(&mut self) {
+        let now = self.tick();
+        if let Ok(task) = self.scheduler.submit(now) {
+            self.audit.on_submit(task);
+            if self.faulty && self.rng.percent(3) {
+                self.poison.insert(task);
+            }
+        } else {
+            self.note("submit refused");
+        }
+        self.audit.unsettle();
+    }
+
+    pub(super) fn cancel(&mut self) {
+        let open: Vec<_> = self.audit.open_tasks().collect();
+        if open.is_empty() {
+            return;
+        }
+        let task = self.rng.pick(&open);
+        let now = self.tick();
+        let result = self.scheduler.cancel(now, task);
+        self.audit.on_cancel(task, result.is_ok());
+        self.audit.unsettle();
+    }
+
+    pub(super) fn add_worker(&mut self, node: usize) {
+        if self.nodes[node].id.is_some() {
+            return;
+        }
+        let now = self.tick();
+        let route = self.nodes[node].route;
+        let id = self.scheduler.add_worker(now, route).expect("as many slots as nodes");
+        self.audit.unsettle();
+        assert_eq!(self.owners.insert(id, node), None, "{id:?}: a worker id given twice");
+        self.nodes[node].id = Some(id);
+        if route == Route::Await {
+            self.after(1, Happening::DialIn(node));
+        }
+    }
+
+    pub(super) fn remove_worker(&mut self, node: usize) {
+        let Some(id) = self.nodes[node].id else { return };
+        let now = self.tick();
+        if self.scheduler.remove_worker(now, id).is_ok() {
+            self.note("a worker removed");
+        }
+        self.audit.unsettle();
+    }
+
+    pub(super) fn drain(&mut self, deadline: Instant) {
+        let now = self.tick();
+        self.scheduler.drain(now, deadline);
+        self.audit.on_drain(deadline);
+        self.audit.unsettle();
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.clock = self.clock.max(self.now);
+        self.scheduler.handle_timeout(self.now);
+        self.audit.unsettle();
+    }
+
+    /// A worker dials in, whether the manager still believes in its older link or not.
+    pub(super) fn dial_in(&mut self, node: usize) {
+        let Some(id) = self.nodes[node].id else { return };
+        let unable = matches!(self.nodes[node].mood, Mood::Refusing | Mood::BlackHole);
+        if self.nodes[node].route != Route::Await || !self.nodes[node].runs || unable {
+            return;
+        }
+        let (now, window) = (self.tick(), self.nodes[node].window);
+        let Ok(accepted) = self.scheduler.accept(now, id, window) else {
+            self.note("a dial-in refused");
+            return;
+        };
+        self.audit.unsettle();
+        if let Some(old) = accepted.displaced {
+            self.note("a link displaced");
+            if self.audit.on_down(old) > 0 {
+                self.note("a link displaced that held tasks");
+            }
+        }
+        self.audit.on_connect(accepted.link);
+        self.audit.on_up(accepted.link, window);
+        self.nodes[node].link = Some(accepted.link);
+    }
+
+    pub(super) fn report(&mut self, event: Event) {
+        let now = self.tick();
+        let result = self.scheduler.handle_event(now, event);
+        self.trace(result);
+        match event {
+            Event::Connected { link, window } => self.after_connected(link, window, result.is_ok()),
+            Event::Lost { link } if result.is_ok() => self.after_down(link),
+            Event::Replied { link, task, attempt, verdict } => {
+                let up = self.audit.is_up(link);
+                self.audit.on_reply(link, task, attempt, verdict, result);
+                match result {
+                    Err(EventError::Stale) if up => self.note("an answer too late or twice"),
+                    Err(EventError::Stale) => self.note("an answer after its link was over"),
+                    Err(EventError::Foreign) => self.cut_off(link),
+                    Ok(()) => {}
+                }
+            }
+            Event::Refused { link } => {
+                self.dialling.remove(&link);
+                assert_ne!(result, Err(EventError::Foreign), "{event:?}");
+            }
+            _ => assert_ne!(result, Err(EventError::Foreign), "{event:?}"),
+        }
+        self.audit.unsettle();
+    }
+
+    /// Carries out what the scheduler wants, until it wants nothing more or, now and then, only in
+    /// part.
+    pub(super) fn manage(&mut self) {
+        let lazy = self.faulty && !self.prompt && self.rng.percent(10);
+        let most = if lazy { self.rng.below(3) } else { 10_000 };
+        let mut settled = false;
+        for _ in 0..most {
+            let Some(action) = self.scheduler.poll_action() else {
+                settled = true;
+                break;
+            };
+            self.trace(action);
+            self.carry_out(action);
+            self.scheduler.check();
+        }
+        assert!(settled || lazy, "a poll without an end");
+        self.audit.check(&self.scheduler, self.clock, settled && self.clock == self.now);
+        if !settled || self.clock < self.now {
+            self.after(1, Happening::Wake);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Connect { link } => self.connect(link),
+            Action::Disconnect { link, reason } => self.disconnect(link, reason),
+            Action::Send { link, task, attempt } => {
+                self.audit.on_send(link, task, attempt);
+                self.after(LATENCY_MILLIS, Happening::ToWorker { link, task, attempt });
+            }
+            Action::Withdraw { link, task, attempt } => {
+                self.audit.on_withdraw(link, task, attempt);
+                self.note("an attempt withdrawn");
+            }
+            Action::Ping { link } => self.after(LATENCY_MILLIS, Happening::Ping(link)),
+            Action::Rest { .. } => self.note("a worker rested"),
+            Action::Gone { worker } => {
+                self.audit.on_gone(worker);
+                let node = self.owners[&worker];
+                self.nodes[node].id = None;
+                self.after(10, Happening::AddWorker(node));
+            }
+            Action::Finish { task, outcome, attempts } => {
+                self.audit.on_finish(task, outcome, attempts, self.clock);
+                self.note_outcome(task, outcome);
+            }
+        }
+    }
+
+    fn connect(&mut self, link: Link) {
+        self.audit.on_connect(link);
+        let node = self.node_of(link).expect("a worker that was added");
+        self.dialling.insert(link, self.nodes[node].window);
+        let event = match self.nodes[node].mood {
+            _ if !self.nodes[node].runs => Event::Refused { link },
+            Mood::Refusing => Event::Refused { link },
+            Mood::BlackHole => return,
+            _ => Event::Connected { link, window: self.nodes[node].window },
+        };
+        self.after(2 * LATENCY_MILLIS, Happening::ToManager(event));
+    }
+
+    fn disconnect(&mut self, link: Link, reason: Reason) {
+        self.note(match reason {
+            Reason::ConnectTimeout => "closed: connect timed out",
+            Reason::Silent => "closed: silent",
+            Reason::Strikes => "closed: strikes",
+            Reason::Drained => "closed: drained",
+            Reason::Stopped => "closed: stopped",
+        });
+        self.dialling.remove(&link);
+        self.after_down(link);
+    }
+
+    fn after_connected(&mut self, link: Link, window: u32, accepted: bool) {
+        let wanted = self.dialling.remove(&link).is_some();
+        assert!(wanted || !accepted, "{link:?}: taken, and nobody wanted it");
+        let given_up = !self.audit.is_settled();
+        assert!(accepted || !wanted || given_up, "{link:?}: wanted, and not taken");
+        if accepted {
+            self.audit.on_up(link, window);
+            let node = self.node_of(link).expect("a worker that was added");
+            if self.nodes[node].runs {
+                self.nodes[node].link = Some(link);
+            } else {
+                self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link }));
+            }
+        }
+    }
+
+    /// The manager closed a link or lost it; the worker finds out, and dials again if it dials.
+    fn after_down(&mut self, link: Link) {
+        if self.audit.on_down(link) > 1 {
+            self.note("several attempts lost at once");
+        }
+        let Some(node) = self.node_of(link) else { return };
+        if self.nodes[node].link == Some(link) {
+            self.nodes[node].link = None;
+            let millis = LATENCY_MILLIS + 1;
+            self.after(millis, Happening::DialIn(node));
+        }
+    }
+
+    /// A peer that lies loses its link.
+    fn cut_off(&mut self, link: Link) {
+        self.note("a liar cut off");
+        let now = self.tick();
+        assert_eq!(self.scheduler.handle_event(now, Event::Lost { link }), Ok(()), "{link:?}");
+        self.after_down(link);
+    }
+
+    fn note_outcome(&mut self, task: TaskId, outcome: Outcome) {
+        self.note(match outcome {
+            Outcome::Done => "done",
+            Outcome::Failed => "failed",
+            Outcome::Exhausted if self.poison.contains(&task) => "a poison task exhausted",
+            Outcome::Exhausted => "exhausted",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Aborted => "aborted",
+        });
+    }
+
+    /// The time to tell the scheduler: now and then it steps back.
+    fn tick(&mut self) -> Instant {
+        if self.faulty && self.rng.percent(1) {
+            self.note("the clock stepped back");
+            return Instant::from_nanos(self.now.as_nanos().saturating_sub(30_000_000));
+        }
+        self.clock = self.clock.max(self.now);
+        self.now
+    }
+}
