@@ -1,0 +1,317 @@
+//! Chargehand on smol: clock, sleep, dial and listen.
+//!
+//! [`Smol`] is both the [`Timer`] and the [`Dial`]; [`SmolListener`] is the [`Accept`]. They work
+//! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`.
+//!
+//! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
+//! leave at once. It is set here, because a transport only sees a byte stream.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use chargehand_core::Instant;
+use chargehand_core::io::{Accept, Dial, Timer};
+use smol::Async;
+use smol::io::{AsyncRead, AsyncWrite};
+
+/// A TCP stream of smol. Closing it closes the direction to the peer, as the end of a connection
+/// should be told.
+#[derive(Debug)]
+pub struct SmolStream(Async<TcpStream>);
+
+impl SmolStream {
+    /// Returns the socket, to look at its addresses and options.
+    pub fn get_ref(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+
+    /// Returns smol's own stream.
+    pub fn into_inner(self) -> Async<TcpStream> {
+        self.0
+    }
+}
+
+impl AsyncRead for SmolStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for SmolStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // `Async` only flushes here.
+        Poll::Ready(match self.get_ref().shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        })
+    }
+}
+
+/// Smol's clock, sleep and dialler.
+///
+/// Copies share one epoch, the moment of [`Smol::new`].
+#[derive(Clone, Copy, Debug)]
+pub struct Smol {
+    epoch: std::time::Instant,
+}
+
+impl Smol {
+    /// Makes a clock that starts now.
+    pub fn new() -> Self {
+        Self { epoch: std::time::Instant::now() }
+    }
+
+    /// Listens on `address` (`host:port`; port 0 takes any free one).
+    ///
+    /// # Errors
+    /// Says what the system said: choose another port when it is in use.
+    pub async fn bind(address: &str) -> io::Result<SmolListener> {
+        first_of(smol::net::resolve(address).await?, |address| {
+            std::future::ready(Async::<TcpListener>::bind(address))
+        })
+        .await
+        .map(|inner| SmolListener { inner })
+    }
+}
+
+impl Default for Smol {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for Smol {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        Instant::EPOCH.saturating_add(self.epoch.elapsed())
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        let span = at.saturating_since(Instant::EPOCH);
+        Sleep(self.epoch.checked_add(span).map_or_else(smol::Timer::never, smol::Timer::at))
+    }
+}
+
+/// Completes at the time it was made for.
+#[derive(Debug)]
+pub struct Sleep(smol::Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
+    }
+}
+
+impl Dial for Smol {
+    type Stream = SmolStream;
+    type Error = io::Error;
+    type Dialling = Dialling;
+
+    fn dial(&self, address: &str) -> Dialling {
+        let address = address.to_owned();
+        Dialling(Box::pin(async move {
+            let addresses = smol::net::resolve(address).await?;
+            let stream = first_of(addresses, Async::<TcpStream>::connect).await?;
+            stream.get_ref().set_nodelay(true)?;
+            Ok(SmolStream(stream))
+        }))
+    }
+}
+
+/// Completes with the open stream.
+pub struct Dialling(Pin<Box<dyn Future<Output = io::Result<SmolStream>> + Send>>);
+
+impl Future for Dialling {
+    type Output = io::Result<SmolStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Dialling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialling").finish_non_exhaustive()
+    }
+}
+
+/// A TCP listener of smol, made by [`Smol::bind`] or from one of `std`.
+#[derive(Debug)]
+pub struct SmolListener {
+    inner: Async<TcpListener>,
+}
+
+impl SmolListener {
+    /// Takes over a listener that is bound already.
+    ///
+    /// # Errors
+    /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
+    pub fn from_std(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self { inner: Async::new(listener)? })
+    }
+
+    /// Returns the address that it listens on, with the real port.
+    ///
+    /// # Errors
+    /// Says what the system said; it does not fail on a socket that listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.get_ref().local_addr()
+    }
+}
+
+impl Accept for SmolListener {
+    type Stream = SmolStream;
+    type Peer = SocketAddr;
+    type Error = io::Error;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(SmolStream, SocketAddr)>> {
+        loop {
+            match self.inner.get_ref().accept() {
+                Ok((stream, peer)) => {
+                    // It fails only where the peer is gone already, which the first read tells.
+                    let _ = stream.set_nodelay(true);
+                    return Poll::Ready(
+                        Async::new(stream).map(|stream| (SmolStream(stream), peer)),
+                    );
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.inner.poll_readable(cx))?;
+                }
+                // One peer left the queue: that is no reason to pause for the others.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+/// Returns the first success of `try_one` over `addresses`, or the last error.
+async fn first_of<T, F: Future<Output = io::Result<T>>>(
+    addresses: Vec<SocketAddr>,
+    try_one: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for address in addresses {
+        result = try_one(address).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use smol::future;
+    use smol::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn meet(
+        listener: &mut SmolListener,
+        address: &str,
+    ) -> (io::Result<SmolStream>, io::Result<(SmolStream, SocketAddr)>) {
+        future::zip(Smol::new().dial(address), poll_fn(|cx| listener.poll_accept(cx))).await
+    }
+
+    #[test]
+    fn a_dialled_stream_reaches_the_listener_and_neither_end_delays() {
+        smol::block_on(async {
+            let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let (dialled, accepted) = meet(&mut listener, &address).await;
+            let mut dialled = dialled.unwrap();
+            let (mut accepted, peer) = accepted.unwrap();
+
+            assert_eq!(peer, dialled.get_ref().local_addr().unwrap());
+            assert!(dialled.get_ref().nodelay().unwrap());
+            assert!(accepted.get_ref().nodelay().unwrap());
+            dialled.write_all(b"hello").await.unwrap();
+            let mut read = [0; 5];
+            accepted.read_exact(&mut read).await.unwrap();
+            assert_eq!(&read, b"hello");
+            dialled.close().await.unwrap();
+            assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn a_name_is_resolved() {
+        smol::block_on(async {
+            let std = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut listener = SmolListener::from_std(std).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let (dialled, accepted) = meet(&mut listener, &format!("localhost:{port}")).await;
+            assert!(dialled.is_ok());
+            assert!(accepted.is_ok());
+        });
+    }
+
+    #[test]
+    fn nobody_listening_is_an_error() {
+        smol::block_on(async {
+            let free = Smol::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+            let error = Smol::new().dial(&free.to_string()).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        });
+    }
+
+    #[test]
+    fn a_sleep_ends_at_its_time_by_the_same_clock() {
+        let timer = Smol::new();
+        let copy = timer;
+        let at = timer.now().saturating_add(Duration::from_millis(30));
+        smol::block_on(copy.sleep_until(at));
+        assert!(timer.now() >= at);
+    }
+
+    #[test]
+    fn a_sleep_to_the_far_future_is_pending_and_one_to_the_past_is_not() {
+        let timer = Smol::new();
+        let never = async {
+            timer.sleep_until(Instant::FAR_FUTURE).await;
+            false
+        };
+        let soon = async {
+            timer.sleep_until(Instant::EPOCH).await;
+            true
+        };
+        assert!(smol::block_on(future::or(never, soon)));
+    }
+
+    #[test]
+    fn futures_and_streams_can_move_between_threads() {
+        fn assert_send<T: Send>() {}
+        assert_send::<Dialling>();
+        assert_send::<SmolStream>();
+        assert_send::<SmolListener>();
+        assert_send::<Sleep>();
+    }
+}

@@ -1,0 +1,227 @@
+//! Chargehand on tokio: clock, sleep, dial and listen.
+//!
+//! [`Tokio`] is both the [`Timer`] and the [`Dial`]; [`TokioListener`] is the [`Accept`]. All need
+//! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread.
+//!
+//! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
+//! leave at once. It is set here, because a transport only sees a byte stream.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chargehand_core::Instant;
+use chargehand_core::io::{Accept, Dial, Timer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+/// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
+const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
+
+/// A TCP stream of tokio with the `futures_io` traits.
+pub type TokioStream = Compat<TcpStream>;
+
+/// Tokio's clock, sleep and dialler.
+///
+/// Copies share one epoch, the moment of [`Tokio::new`]. The clock is tokio's own, so a test that
+/// pauses tokio's time pauses this one too.
+#[derive(Clone, Copy, Debug)]
+pub struct Tokio {
+    epoch: tokio::time::Instant,
+}
+
+impl Tokio {
+    /// Makes a clock that starts now.
+    pub fn new() -> Self {
+        Self { epoch: tokio::time::Instant::now() }
+    }
+
+    /// Listens on `address` (`host:port`; port 0 takes any free one).
+    ///
+    /// # Errors
+    /// Says what the system said: choose another port when it is in use.
+    pub async fn bind(address: &str) -> io::Result<TokioListener> {
+        Ok(TokioListener { inner: TcpListener::bind(address).await? })
+    }
+}
+
+impl Default for Tokio {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Timer for Tokio {
+    type Sleep = tokio::time::Sleep;
+
+    fn now(&self) -> Instant {
+        Instant::EPOCH.saturating_add(self.epoch.elapsed())
+    }
+
+    fn sleep_until(&self, at: Instant) -> Self::Sleep {
+        let span = at.saturating_since(Instant::EPOCH);
+        let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
+        tokio::time::sleep_until(self.epoch + span.min(limit))
+    }
+}
+
+impl Dial for Tokio {
+    type Stream = TokioStream;
+    type Error = io::Error;
+    type Dialling = Dialling;
+
+    fn dial(&self, address: &str) -> Dialling {
+        let address = address.to_owned();
+        Dialling(Box::pin(async move {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream.compat())
+        }))
+    }
+}
+
+/// Completes with the open stream.
+pub struct Dialling(Pin<Box<dyn Future<Output = io::Result<TokioStream>> + Send>>);
+
+impl Future for Dialling {
+    type Output = io::Result<TokioStream>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Dialling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialling").finish_non_exhaustive()
+    }
+}
+
+/// A TCP listener of tokio, made by [`Tokio::bind`] or from one of `std`.
+#[derive(Debug)]
+pub struct TokioListener {
+    inner: TcpListener,
+}
+
+impl TokioListener {
+    /// Takes over a listener that is bound already.
+    ///
+    /// # Errors
+    /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self { inner: TcpListener::from_std(listener)? })
+    }
+
+    /// Returns the address that it listens on, with the real port.
+    ///
+    /// # Errors
+    /// Says what the system said; it does not fail on a socket that listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+impl Accept for TokioListener {
+    type Stream = TokioStream;
+    type Peer = SocketAddr;
+    type Error = io::Error;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioStream, SocketAddr)>> {
+        loop {
+            match self.inner.poll_accept(cx) {
+                Poll::Ready(Ok((stream, peer))) => {
+                    // It fails only where the peer is gone already, which the first read tells.
+                    let _ = stream.set_nodelay(true);
+                    return Poll::Ready(Ok((stream.compat(), peer)));
+                }
+                // One peer left the queue: that is no reason to pause for the others.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dialled_stream_reaches_the_listener_and_neither_end_delays() {
+        let mut listener = Tokio::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let dialling = Tokio::new().dial(&address.to_string());
+        let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
+        let mut dialled = dialled.unwrap().into_inner();
+        let (accepted, peer) = accepted.unwrap();
+        let mut accepted = accepted.into_inner();
+
+        assert_eq!(peer, dialled.local_addr().unwrap());
+        assert!(dialled.nodelay().unwrap());
+        assert!(accepted.nodelay().unwrap());
+        dialled.write_all(b"hello").await.unwrap();
+        let mut read = [0; 5];
+        accepted.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"hello");
+        dialled.shutdown().await.unwrap();
+        assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_name_is_resolved() {
+        let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut listener = TokioListener::from_std(std).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let dialling = Tokio::new().dial(&format!("localhost:{port}"));
+        let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
+        assert!(dialled.is_ok());
+        assert!(accepted.is_ok());
+    }
+
+    #[tokio::test]
+    async fn nobody_listening_is_an_error() {
+        let free = Tokio::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = Tokio::new().dial(&free.to_string()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn a_sleep_ends_at_its_time_by_the_same_clock() {
+        let timer = Tokio::new();
+        let copy = timer;
+        let at = timer.now().saturating_add(Duration::from_millis(30));
+        copy.sleep_until(at).await;
+        assert!(timer.now() >= at);
+    }
+
+    #[tokio::test]
+    async fn a_sleep_to_the_far_future_is_pending_and_one_to_the_past_is_not() {
+        let timer = Tokio::new();
+        let never = timer.sleep_until(Instant::FAR_FUTURE);
+        let soon = timer.sleep_until(Instant::EPOCH);
+        tokio::select! {
+            biased;
+            () = never => panic!("the far future came"),
+            () = soon => {}
+        }
+    }
+
+    #[test]
+    fn futures_and_streams_can_move_between_threads() {
+        fn assert_send<T: Send>() {}
+        assert_send::<Dialling>();
+        assert_send::<TokioStream>();
+        assert_send::<TokioListener>();
+        assert_send::<<Tokio as Timer>::Sleep>();
+    }
+}

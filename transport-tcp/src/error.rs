@@ -1,0 +1,104 @@
+//! Why a wire broke, or never was.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use chargehand_core::prefix::TooLong;
+
+/// Any error that a runtime's `Dial` or `Accept` gives.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Why a wire broke, or could not be made. The text names the peer and, where there is one, the
+/// remedy.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TcpError {
+    /// The stream could not be opened.
+    Dial {
+        /// The address.
+        peer: Box<str>,
+        /// What the runtime says.
+        error: BoxError,
+    },
+    /// No stream could be taken in.
+    Accept {
+        /// What the runtime says.
+        error: BoxError,
+    },
+    /// Reading or writing failed.
+    Io {
+        /// The other end.
+        peer: Box<str>,
+        /// What the stream says.
+        error: io::Error,
+    },
+    /// The peer closed the connection in the middle of a message.
+    Truncated {
+        /// The other end.
+        peer: Box<str>,
+    },
+    /// The peer announced a message above the limit.
+    Received {
+        /// The other end.
+        peer: Box<str>,
+        /// The length and the limit.
+        too_long: TooLong,
+    },
+    /// A message to send is above the limit. Nothing of it was sent.
+    Sending {
+        /// The other end.
+        peer: Box<str>,
+        /// The length and the limit.
+        too_long: TooLong,
+    },
+    /// The peer speaks another protocol.
+    Foreign {
+        /// The other end.
+        peer: Box<str>,
+        /// Which protocol: `HTTP` or `TLS`.
+        protocol: &'static str,
+    },
+}
+
+impl fmt::Display for TcpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dial { peer, error } => write!(f, "cannot connect to {peer}: {error}"),
+            Self::Accept { error } => write!(f, "cannot accept a connection: {error}"),
+            Self::Io { peer, error } => write!(f, "connection with {peer}: {error}"),
+            Self::Truncated { peer } => {
+                write!(f, "{peer} closed the connection in the middle of a message")
+            }
+            Self::Received { peer, too_long } => write!(f, "from {peer}: {too_long}"),
+            Self::Sending { peer, too_long } => write!(f, "to {peer}: {too_long}"),
+            Self::Foreign { peer, protocol } => {
+                write!(f, "{peer} speaks {protocol}, not chargehand over TCP: is the port right?")
+            }
+        }
+    }
+}
+
+impl Error for TcpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Dial { error, .. } | Self::Accept { error } => Some(&**error),
+            Self::Io { error, .. } => Some(error),
+            Self::Received { too_long, .. } | Self::Sending { too_long, .. } => Some(too_long),
+            Self::Truncated { .. } | Self::Foreign { .. } => None,
+        }
+    }
+}
+
+/// Returns which other protocol a stream begins with, judged by its first four bytes, which were
+/// taken for a length above the limit.
+pub(crate) fn foreign_protocol(too_long: TooLong) -> Option<&'static str> {
+    let first = u32::try_from(too_long.length).ok()?.to_le_bytes();
+    match &first {
+        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"PRI " | b"CONN" | b"HTTP" => {
+            Some("HTTP")
+        }
+        [0x16, 0x03, ..=0x04, _] => Some("TLS"),
+        _ => None,
+    }
+}

@@ -1,0 +1,163 @@
+//! Chargehand over TCP, or any other byte stream: 4 bytes of length before each message.
+//!
+//! [`TcpConnector`] dials, [`TcpListener`] accepts, and both give a [`TcpWire`]. The byte streams
+//! come from a runtime crate through [`Dial`] and [`Accept`], and need the `futures_io` traits; a
+//! `Dial` that speaks TLS composes below as well as plain TCP does. The stream should send without
+//! delay (`TCP_NODELAY`), which whoever opens it has to set: this crate batches messages itself.
+//!
+//! There is no handshake and no deadline here: whoever drives a wire has both.
+
+mod address;
+mod error;
+mod wire;
+
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use futures_io::{AsyncRead, AsyncWrite};
+
+pub use crate::address::AddressError;
+pub use crate::error::{BoxError, TcpError};
+pub use crate::wire::TcpWire;
+
+/// How much one connection may make this end hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// How long a message may be, either way. One that announces more is refused before anything
+    /// is allocated; one within the limit takes memory only as it arrives. Default 16 MiB.
+    pub frame_bytes_max: usize,
+    /// How many bytes may wait for the peer to read. Past it a sender waits; one message always
+    /// fits, however long. Default 256 KiB.
+    pub write_buffer_bytes_max: usize,
+}
+
+impl Limits {
+    /// Makes the default limits.
+    pub const fn new() -> Self {
+        Self { frame_bytes_max: 16 << 20, write_buffer_bytes_max: 256 << 10 }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Opens wires to one address.
+#[derive(Clone, Debug)]
+pub struct TcpConnector<D> {
+    dial: D,
+    address: Box<str>,
+    limits: Limits,
+}
+
+impl<D> TcpConnector<D> {
+    /// Makes a connector to `address`: `host:port`, or the same after `tcp://`; an IPv6 address
+    /// stands in brackets. The name is not resolved here but at every connect.
+    ///
+    /// # Errors
+    /// Says what is wrong with the address.
+    pub fn new(dial: D, address: &str) -> Result<Self, AddressError> {
+        let address = address::checked(address)?.into();
+        Ok(Self { dial, address, limits: Limits::new() })
+    }
+
+    /// Sets other limits than the default ones.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+}
+
+impl<D> Connect for TcpConnector<D>
+where
+    D: Dial<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
+{
+    type Wire = TcpWire<D::Stream>;
+    type Error = TcpError;
+    type Connecting = Connecting<D::Dialling>;
+
+    fn connect(&mut self) -> Self::Connecting {
+        Connecting {
+            dialling: Box::pin(self.dial.dial(&self.address)),
+            peer: self.address.clone(),
+            limits: self.limits,
+        }
+    }
+
+    fn peer(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Completes with the open wire.
+pub struct Connecting<F> {
+    dialling: Pin<Box<F>>,
+    peer: Box<str>,
+    limits: Limits,
+}
+
+impl<F, S, E> Future for Connecting<F>
+where
+    F: Future<Output = Result<S, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<TcpWire<S>, TcpError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.dialling.as_mut().poll(cx).map(|result| match result {
+            Ok(stream) => Ok(TcpWire::new(stream, &self.peer, self.limits)),
+            Err(error) => Err(TcpError::Dial { peer: self.peer.clone(), error: error.into() }),
+        })
+    }
+}
+
+impl<F> fmt::Debug for Connecting<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Takes in wires that others open.
+#[derive(Debug)]
+pub struct TcpListener<A> {
+    accept: A,
+    limits: Limits,
+}
+
+impl<A> TcpListener<A> {
+    /// Makes a listener over a runtime's.
+    pub fn new(accept: A) -> Self {
+        Self { accept, limits: Limits::new() }
+    }
+
+    /// Sets other limits than the default ones.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+}
+
+impl<A> Listen for TcpListener<A>
+where
+    A: Accept<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
+{
+    type Wire = TcpWire<A::Stream>;
+    type Error = TcpError;
+    // There is no handshake.
+    type Accepting = Ready<Result<Self::Wire, TcpError>>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
+        self.accept.poll_accept(cx).map(|result| match result {
+            Ok((stream, peer)) => {
+                Ok(ready(Ok(TcpWire::new(stream, &peer.to_string(), self.limits))))
+            }
+            Err(error) => Err(TcpError::Accept { error: error.into() }),
+        })
+    }
+}

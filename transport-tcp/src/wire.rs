@@ -1,0 +1,217 @@
+//! Messages over a byte stream.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use chargehand_core::io::Wire;
+use chargehand_core::prefix::{Decoder, HEADER_BYTES, TooLong, encode_header};
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::Limits;
+use crate::error::{TcpError, foreign_protocol};
+
+/// The read buffer's length as long as one read does not fill it.
+const READ_BYTES: usize = 4 << 10;
+/// A write buffer up to this capacity is kept while nothing is sent.
+const KEPT_BYTES: usize = 1 << 10;
+/// How much write buffer is allocated at once for what an earlier flush had.
+const BURST_BYTES_MAX: usize = 16 << 10;
+/// How often one `poll_recv` reads before it lets others run.
+const READS_MAX: usize = 64;
+
+/// A connection that carries messages over a byte stream.
+///
+/// Between messages it holds no read buffer, and at most 1 KiB of write buffer.
+pub struct TcpWire<S> {
+    stream: S,
+    peer: Box<str>,
+    limits: Limits,
+    /// `None` while nothing is there to read.
+    decoder: Option<Decoder<Vec<u8>>>,
+    /// Whether a message has come, so that it is no foreign protocol.
+    trusted: bool,
+    /// What was taken to be sent; `..sent` of it has left.
+    out: Vec<u8>,
+    sent: usize,
+    /// How long `out` was when it was last emptied.
+    burst: usize,
+}
+
+impl<S> TcpWire<S> {
+    /// Makes a wire over an open stream. `peer` names the other end in errors and events.
+    pub fn new(stream: S, peer: &str, limits: Limits) -> Self {
+        Self {
+            stream,
+            peer: peer.into(),
+            limits,
+            decoder: None,
+            trusted: false,
+            out: Vec::new(),
+            sent: 0,
+            burst: 0,
+        }
+    }
+
+    fn unsent(&self) -> usize {
+        self.out.len() - self.sent
+    }
+
+    fn io_error(&self, error: io::Error) -> TcpError {
+        TcpError::Io { peer: self.peer.clone(), error }
+    }
+
+    fn refuse(&self, too_long: TooLong) -> TcpError {
+        let peer = self.peer.clone();
+        match foreign_protocol(too_long) {
+            Some(protocol) if !self.trusted => TcpError::Foreign { peer, protocol },
+            _ => TcpError::Received { peer, too_long },
+        }
+    }
+
+    fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
+        // Not before half of it has left, so that no byte moves more than once on average.
+        if self.sent > self.out.len() / 2 {
+            self.out.drain(..self.sent);
+            self.sent = 0;
+        }
+        let whole = HEADER_BYTES + head.len() + body.len();
+        if self.out.capacity() == 0 {
+            self.out.reserve(whole.max(self.burst));
+        }
+        self.out.extend_from_slice(&header);
+        self.out.extend_from_slice(head);
+        self.out.extend_from_slice(body);
+    }
+}
+
+impl<S: AsyncWrite + Unpin> TcpWire<S> {
+    /// Writes what was taken to the stream, as far as that takes it.
+    fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
+        while self.unsent() > 0 {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]);
+            match ready!(written) {
+                Ok(0) => return Poll::Ready(Err(self.io_error(io::ErrorKind::WriteZero.into()))),
+                Ok(bytes) => self.sent += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(self.io_error(error))),
+            }
+        }
+        if self.sent > 0 {
+            self.burst = self.out.len().min(BURST_BYTES_MAX);
+            self.sent = 0;
+            if self.out.capacity() > KEPT_BYTES {
+                self.out = Vec::new();
+            } else {
+                self.out.clear();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> TcpWire<S> {
+    /// Reads until a whole message is there (`true`) or the stream ends between two (`false`).
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TcpError>> {
+        for _ in 0..READS_MAX {
+            let frame_bytes_max = self.limits.frame_bytes_max;
+            let decoder =
+                self.decoder.get_or_insert_with(|| Decoder::growing(READ_BYTES, frame_bytes_max));
+            match decoder.has_frame() {
+                Ok(true) => return Poll::Ready(Ok(true)),
+                Ok(false) => decoder.make_room(),
+                Err(too_long) => return Poll::Ready(Err(self.refuse(too_long))),
+            }
+            match Pin::new(&mut self.stream).poll_read(cx, decoder.spare()) {
+                Poll::Ready(Ok(0)) if decoder.is_partial() => {
+                    return Poll::Ready(Err(TcpError::Truncated { peer: self.peer.clone() }));
+                }
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
+                Poll::Ready(Ok(bytes)) => decoder.advance(bytes),
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
+                Poll::Pending => {
+                    // Ten thousand idle links should not hold ten thousand buffers.
+                    if !decoder.is_partial() {
+                        self.decoder = None;
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
+    type Error = TcpError;
+
+    fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, TcpError>> {
+        if !ready!(self.poll_fill(cx))? {
+            return Poll::Ready(Ok(None));
+        }
+        self.trusted = true;
+        let frame = self.decoder.as_mut().and_then(|decoder| decoder.next_frame().ok().flatten());
+        assert!(frame.is_some(), "poll_fill found a whole frame");
+        Poll::Ready(Ok(frame))
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<Result<(), TcpError>> {
+        let length = head.len().saturating_add(body.len());
+        let header = match encode_header(length, self.limits.frame_bytes_max) {
+            Ok(header) => header,
+            Err(too_long) => {
+                let peer = self.peer.clone();
+                return Poll::Ready(Err(TcpError::Sending { peer, too_long }));
+            }
+        };
+        let room = self.limits.write_buffer_bytes_max.saturating_sub(HEADER_BYTES + length);
+        if self.unsent() > room {
+            // Pending may have made room all the same.
+            if let Poll::Ready(Err(error)) = self.poll_write_out(cx) {
+                return Poll::Ready(Err(error));
+            }
+            if self.unsent() > room {
+                return Poll::Pending;
+            }
+        }
+        self.append(header, head, body);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
+        ready!(self.poll_write_out(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| self.io_error(error))
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
+        ready!(self.poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_close(cx).map_err(|error| self.io_error(error))
+    }
+}
+
+impl<S> fmt::Debug for TcpWire<S> {
+    // Without the bytes: they may be large, or secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpWire")
+            .field("peer", &self.peer)
+            .field("limits", &self.limits)
+            .field("unsent_bytes", &self.unsent())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;

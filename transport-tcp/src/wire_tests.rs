@@ -1,0 +1,381 @@
+use std::collections::VecDeque;
+use std::error::Error;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use futures_util::FutureExt;
+
+use super::*;
+use crate::{TcpConnector, TcpListener};
+
+/// What the next read of a [`Script`] gives.
+enum Read {
+    Bytes(Vec<u8>),
+    Pending,
+    Error(io::ErrorKind),
+}
+
+/// A stream whose reads follow a list, then end, and whose writes stop at `room`.
+#[derive(Default)]
+struct Script {
+    reads: VecDeque<Read>,
+    written: Vec<u8>,
+    writes: usize,
+    room: usize,
+    closed: bool,
+}
+
+impl AsyncRead for Script {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        assert!(!buffer.is_empty());
+        match self.reads.pop_front() {
+            None => Poll::Ready(Ok(0)),
+            Some(Read::Pending) => Poll::Pending,
+            Some(Read::Error(kind)) => Poll::Ready(Err(kind.into())),
+            Some(Read::Bytes(mut bytes)) => {
+                let count = bytes.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&bytes[..count]);
+                if count < bytes.len() {
+                    self.reads.push_front(Read::Bytes(bytes.split_off(count)));
+                }
+                Poll::Ready(Ok(count))
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = bytes.len().min(self.room);
+        if count == 0 {
+            return Poll::Pending;
+        }
+        self.writes += 1;
+        self.room -= count;
+        self.written.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.closed = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+struct WakeCount(AtomicUsize);
+
+impl Wake for WakeCount {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn limits(frame_bytes_max: usize, write_buffer_bytes_max: usize) -> Limits {
+    Limits { frame_bytes_max, write_buffer_bytes_max }
+}
+
+fn wire(reads: impl IntoIterator<Item = Read>) -> TcpWire<Script> {
+    let stream = Script { reads: reads.into_iter().collect(), ..Script::default() };
+    TcpWire::new(stream, "the peer", Limits::new())
+}
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// Receives until the wire is pending, ends or breaks, and returns the messages and that.
+fn received(wire: &mut TcpWire<Script>) -> (Vec<Vec<u8>>, Poll<Result<(), TcpError>>) {
+    let mut messages = Vec::new();
+    loop {
+        match wire.poll_recv(&mut cx()) {
+            Poll::Ready(Ok(Some(message))) => messages.push(message.to_vec()),
+            Poll::Ready(Ok(None)) => return (messages, Poll::Ready(Ok(()))),
+            Poll::Ready(Err(error)) => return (messages, Poll::Ready(Err(error))),
+            Poll::Pending => return (messages, Poll::Pending),
+        }
+    }
+}
+
+fn framed(messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for message in messages {
+        bytes.extend(u32::try_from(message.len()).unwrap().to_le_bytes());
+        bytes.extend(message);
+    }
+    bytes
+}
+
+fn some_messages() -> Vec<Vec<u8>> {
+    vec![b"one".to_vec(), vec![], vec![7; 5_000], b"four".to_vec(), vec![9; 70_000]]
+}
+
+#[test]
+fn what_one_wire_sends_another_receives_in_any_chunks() {
+    for chunk in [1, 2, 3, 4, 5, 7, 1_000, 4_096, 100_000] {
+        let mut sender = wire([]);
+        for message in some_messages() {
+            let (head, body) = message.split_at(message.len() / 3);
+            assert!(matches!(sender.poll_send(&mut cx(), head, body), Poll::Ready(Ok(()))));
+        }
+        sender.stream.room = usize::MAX;
+        assert!(matches!(sender.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
+        assert_eq!(sender.stream.writes, 1, "five messages, one write");
+
+        let bytes = sender.stream.written;
+        let mut receiver = wire(
+            bytes.chunks(chunk).flat_map(|bytes| [Read::Bytes(bytes.to_vec()), Read::Pending]),
+        );
+        let mut messages = Vec::new();
+        let end = loop {
+            match received(&mut receiver) {
+                (some, Poll::Pending) => messages.extend(some),
+                (some, Poll::Ready(end)) => {
+                    messages.extend(some);
+                    break end;
+                }
+            }
+        };
+        assert!(end.is_ok());
+        assert_eq!(messages, some_messages(), "in chunks of {chunk}");
+    }
+}
+
+#[test]
+fn one_read_gives_many_messages() {
+    let messages = vec![b"message".to_vec(); 100];
+    let mut wire = wire([Read::Bytes(framed(&messages)), Read::Pending]);
+    assert!(matches!(wire.poll_recv(&mut cx()), Poll::Ready(Ok(Some(b"message")))));
+    assert_eq!(wire.stream.reads.len(), 1, "one read took them all");
+    let (rest, end) = received(&mut wire);
+    assert_eq!(rest.len(), 99);
+    assert!(end.is_pending());
+}
+
+#[test]
+fn an_idle_wire_holds_no_read_buffer_and_little_write_buffer() {
+    let mut wire = wire([Read::Bytes(framed(&some_messages())), Read::Pending]);
+    wire.stream.room = usize::MAX;
+    for message in some_messages() {
+        assert!(matches!(wire.poll_send(&mut cx(), &message, &[]), Poll::Ready(Ok(()))));
+    }
+    assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
+    let (messages, end) = received(&mut wire);
+    assert_eq!(messages, some_messages());
+    assert!(end.is_pending());
+    assert!(wire.decoder.is_none());
+    assert!(wire.out.capacity() <= KEPT_BYTES);
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_message_is_an_error_and_delivers_nothing_of_it() {
+    let bytes = framed(&[b"whole".to_vec(), b"partial".to_vec()]);
+    for cut in 10..bytes.len() {
+        let mut wire = wire([Read::Bytes(bytes[..cut].to_vec())]);
+        let (messages, end) = received(&mut wire);
+        assert_eq!(messages, [b"whole"]);
+        assert!(matches!(end, Poll::Ready(Err(TcpError::Truncated { .. }))), "cut at {cut}");
+    }
+}
+
+#[test]
+fn an_end_between_messages_is_orderly() {
+    let (messages, end) = received(&mut wire([Read::Bytes(framed(&[b"last".to_vec()]))]));
+    assert_eq!(messages, [b"last"]);
+    assert!(matches!(end, Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn a_reset_names_the_peer() {
+    let mut wire = wire([Read::Error(io::ErrorKind::ConnectionReset)]);
+    let (_, Poll::Ready(Err(error))) = received(&mut wire) else { panic!("no error") };
+    assert!(error.to_string().contains("the peer"), "{error}");
+    assert!(error.source().is_some());
+}
+
+#[test]
+fn an_oversize_length_is_refused_from_the_header_and_names_limit_and_remedy() {
+    let mut wire = wire([
+        Read::Bytes(framed(&[b"hello".to_vec()])),
+        Read::Bytes((16u32 << 20 | 1).to_le_bytes().to_vec()),
+        Read::Pending,
+    ]);
+    let (messages, Poll::Ready(Err(error))) = received(&mut wire) else { panic!("no error") };
+    assert_eq!(messages, [b"hello"]);
+    assert!(matches!(error, TcpError::Received { .. }));
+    let text = error.to_string();
+    for part in ["the peer", "16777217", "16777216", "raise", "frame_bytes_max"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(wire.decoder.unwrap().buffer_bytes() <= READ_BYTES);
+}
+
+#[test]
+fn an_announced_length_takes_no_memory_before_its_bytes_come() {
+    let mut wire = wire([Read::Bytes((16u32 << 20).to_le_bytes().to_vec()), Read::Pending]);
+    assert!(received(&mut wire).1.is_pending());
+    assert!(wire.decoder.unwrap().buffer_bytes() <= READ_BYTES);
+}
+
+#[test]
+fn http_and_tls_on_the_port_are_named() {
+    for (bytes, protocol) in [
+        (&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], "HTTP"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP"),
+        (b"POST / HTTP/1.1\r\n\r\n", "HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS"),
+    ] {
+        let (messages, end) = received(&mut wire([Read::Bytes(bytes.to_vec())]));
+        assert!(messages.is_empty());
+        let Poll::Ready(Err(error)) = end else { panic!("no error") };
+        let text = error.to_string();
+        assert!(text.contains(protocol), "{text}");
+        assert!(text.contains("is the port right?"), "{text}");
+    }
+    // After a message it is a peer of ours that went wrong.
+    let mut bytes = framed(&[b"hello".to_vec()]);
+    bytes.extend(b"GET / HTTP/1.1");
+    let (_, end) = received(&mut wire([Read::Bytes(bytes)]));
+    assert!(matches!(end, Poll::Ready(Err(TcpError::Received { .. }))));
+}
+
+#[test]
+fn a_full_write_buffer_takes_no_part_of_a_message() {
+    let mut wire = TcpWire::new(Script::default(), "the peer", limits(1_000, 30));
+    assert!(matches!(wire.poll_send(&mut cx(), b"0123456789", b""), Poll::Ready(Ok(()))));
+    assert!(matches!(wire.poll_send(&mut cx(), b"01234", b"56789"), Poll::Ready(Ok(()))));
+    assert!(wire.poll_send(&mut cx(), b"abc", b"").is_pending());
+    assert!(wire.poll_flush(&mut cx()).is_pending());
+
+    wire.stream.room = 5;
+    assert!(matches!(wire.poll_send(&mut cx(), b"abc", b""), Poll::Ready(Ok(()))));
+    wire.stream.room = usize::MAX;
+    assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
+    let sent = [b"0123456789".to_vec(), b"0123456789".to_vec(), b"abc".to_vec()];
+    assert_eq!(wire.stream.written, framed(&sent));
+}
+
+#[test]
+fn one_message_always_fits_an_empty_write_buffer() {
+    let mut wire = TcpWire::new(Script::default(), "the peer", limits(1_000, 30));
+    assert!(matches!(wire.poll_send(&mut cx(), &[1; 500], &[2; 500]), Poll::Ready(Ok(()))));
+    assert!(wire.poll_send(&mut cx(), b"", b"").is_pending());
+}
+
+#[test]
+fn a_slow_reader_gets_every_byte_once_and_the_buffer_stays_bounded() {
+    let mut wire = TcpWire::new(Script::default(), "the peer", limits(1_000, 300));
+    let mut sent = Vec::new();
+    for number in 0..2_000u16 {
+        let message = number.to_le_bytes().repeat(1 + usize::from(number) % 40);
+        let mut stalls = 0;
+        while wire.poll_send(&mut cx(), &message, b"").is_pending() {
+            wire.stream.room += 7;
+            stalls += 1;
+            assert!(stalls < 100);
+        }
+        sent.push(message);
+        assert!(wire.unsent() <= 300);
+        assert!(wire.out.len() <= 700, "what has left must not pile up");
+    }
+    wire.stream.room = usize::MAX;
+    assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
+    assert_eq!(wire.stream.written, framed(&sent));
+}
+
+#[test]
+fn a_message_above_the_limit_is_not_sent() {
+    let mut wire = TcpWire::new(Script::default(), "the peer", limits(10, 300));
+    let Poll::Ready(Err(error)) = wire.poll_send(&mut cx(), b"123456", b"78901") else {
+        panic!("no error")
+    };
+    assert!(matches!(error, TcpError::Sending { .. }));
+    assert!(error.to_string().contains("to the peer"), "{error}");
+    assert_eq!(wire.unsent(), 0);
+}
+
+#[test]
+fn closing_flushes_first() {
+    let mut wire = wire([]);
+    assert!(matches!(wire.poll_send(&mut cx(), b"bye", b""), Poll::Ready(Ok(()))));
+    assert!(wire.poll_close(&mut cx()).is_pending());
+    assert!(!wire.stream.closed);
+    wire.stream.room = usize::MAX;
+    assert!(matches!(wire.poll_close(&mut cx()), Poll::Ready(Ok(()))));
+    assert!(wire.stream.closed);
+    assert_eq!(wire.stream.written, framed(&[b"bye".to_vec()]));
+}
+
+#[test]
+fn a_peer_that_is_never_out_of_single_bytes_does_not_keep_the_thread() {
+    let bytes = framed(&[vec![5; 1_000]]);
+    let mut wire = wire(bytes.iter().map(|byte| Read::Bytes(vec![*byte])));
+    let wakes = Arc::new(WakeCount(AtomicUsize::new(0)));
+    let waker = Waker::from(wakes.clone());
+    let mut polls = 1;
+    while wire.poll_recv(&mut Context::from_waker(&waker)).is_pending() {
+        assert_eq!(wakes.0.load(Ordering::Relaxed), polls, "pending without a wake");
+        polls += 1;
+    }
+    assert_eq!(polls, 1_004_usize.div_ceil(READS_MAX));
+}
+
+/// Opens scripted streams, or refuses.
+struct Scripted(Option<Script>);
+
+impl Dial for Scripted {
+    type Stream = Script;
+    type Error = &'static str;
+    type Dialling = std::future::Ready<Result<Script, &'static str>>;
+
+    fn dial(&self, address: &str) -> Self::Dialling {
+        assert_eq!(address, "host:9000");
+        std::future::ready(self.0.is_some().then(Script::default).ok_or("refused"))
+    }
+}
+
+impl Accept for Scripted {
+    type Stream = Script;
+    type Peer = u32;
+    type Error = &'static str;
+
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<Result<(Script, u32), &'static str>> {
+        Poll::Ready(self.0.take().map(|script| (script, 17)).ok_or("none left"))
+    }
+}
+
+#[test]
+fn a_connector_names_its_peer_in_wires_and_errors() {
+    let mut good = TcpConnector::new(Scripted(Some(Script::default())), "tcp://host:9000").unwrap();
+    assert_eq!(good.peer(), "host:9000");
+    assert_eq!(good.connect().now_or_never().unwrap().unwrap().peer(), "host:9000");
+
+    let mut bad = TcpConnector::new(Scripted(None), "host:9000").unwrap();
+    let error = bad.connect().now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "cannot connect to host:9000: refused");
+}
+
+#[test]
+fn a_listener_hands_on_its_limits_and_its_errors() {
+    let mut listener = TcpListener::new(Scripted(Some(Script::default()))).limits(limits(10, 20));
+    let wire = poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().unwrap();
+    let wire = wire.now_or_never().unwrap().unwrap();
+    assert_eq!(wire.peer(), "17");
+    assert_eq!(wire.limits, limits(10, 20));
+    let error = poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().unwrap_err();
+    assert!(error.to_string().contains("none left"), "{error}");
+}
