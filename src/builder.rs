@@ -1,0 +1,233 @@
+//! How a pool is set up: its workers and its limits.
+
+use std::collections::hash_map::RandomState;
+use std::error::Error;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use chargehand_core::io::{Connect, Listen, Timer};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, NAME_BYTES_MAX};
+use chargehand_core::{Config, ConfigError};
+
+use crate::driver::Driver;
+use crate::pool::{self, Pool};
+use crate::wire::{BoxError, Connector, Holds, Kind, Listener};
+
+/// Sets up a [`Pool`]. Made by [`Pool::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<T: Timer, K: Kind> {
+    pub(crate) timer: T,
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    pub(crate) connectors: Vec<Box<K::Connector>>,
+    pub(crate) listeners: Vec<Box<K::Listener>>,
+}
+
+/// The limits of a pool that are not the scheduler's.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) name: String,
+    pub(crate) tasks_max: u32,
+    pub(crate) workers_max: u32,
+    pub(crate) queue_max: usize,
+    pub(crate) ahead_max: usize,
+    pub(crate) in_flight: Option<u16>,
+    pub(crate) frame_bytes_max: u32,
+    pub(crate) handshakes_max: usize,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl<T: Timer, K: Kind> Builder<T, K> {
+    pub(crate) fn new(timer: T) -> Self {
+        let limits = Limits {
+            name: "manager".to_owned(),
+            tasks_max: 16_384,
+            workers_max: 1024,
+            queue_max: 1024,
+            ahead_max: 1024,
+            in_flight: None,
+            frame_bytes_max: 16 * 1024 * 1024,
+            handshakes_max: 128,
+            drain_timeout: Duration::from_secs(30),
+        };
+        let config = Config::new(random());
+        Self { timer, config, limits, connectors: Vec::new(), listeners: Vec::new() }
+    }
+
+    /// Adds a worker that the manager dials. The pool starts whether it can be reached or not.
+    pub fn connect<C>(mut self, connect: C) -> Self
+    where
+        C: Connect,
+        C::Error: Into<BoxError>,
+        K::Connector: Holds<Connector<C>>,
+    {
+        self.connectors.push(K::Connector::boxed(Connector::new(connect)));
+        self
+    }
+
+    /// Adds a listener for workers that dial in. A worker is known by its name: of two links with
+    /// the same name the newer one wins.
+    pub fn accept<L>(mut self, listen: L) -> Self
+    where
+        L: Listen,
+        K::Listener: Holds<Listener<L>>,
+    {
+        self.listeners.push(K::Listener::boxed(Listener(listen)));
+        self
+    }
+
+    /// Changes the scheduler's policies: attempts, deadlines, heartbeats, backoff, retries. Each is
+    /// documented at [`Config`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn f<T: chargehand::core::io::Timer, K: chargehand::Kind>(
+    /// #     builder: chargehand::Builder<T, K>) -> chargehand::Builder<T, K> {
+    /// builder.configure(|config| {
+    ///     config.attempts_max = 3;
+    ///     config.attempt_timeout = Duration::from_secs(5);
+    /// })
+    /// # }
+    /// ```
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Sets the name that workers see. At most 64 bytes; default `manager`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.limits.name = name.into();
+        self
+    }
+
+    /// Sets how many tasks the pool holds at once: waiting, under way and waiting to be tried
+    /// again. About 120 bytes each, set aside at the start. Default 16,384.
+    pub fn tasks_max(mut self, count: u32) -> Self {
+        self.limits.tasks_max = count;
+        self
+    }
+
+    /// Sets how many workers the pool holds at once, reachable or not. Default 1024.
+    pub fn workers_max(mut self, count: u32) -> Self {
+        self.limits.workers_max = count;
+        self
+    }
+
+    /// Sets how many submitted tasks may wait to get into the pool, before callers wait. Default
+    /// 1024.
+    pub fn queue_max(mut self, count: usize) -> Self {
+        self.limits.queue_max = count;
+        self
+    }
+
+    /// Sets how many heights of a range are under way at least, those included whose outcomes were
+    /// not taken yet. Twice what all workers hold at once is used where that is more. Default 1024.
+    pub fn ahead_max(mut self, count: usize) -> Self {
+        self.limits.ahead_max = count;
+        self
+    }
+
+    /// Sets how many attempts each worker holds at once, instead of what it says itself (its
+    /// concurrency). More than that waits at the worker: throughput for short tasks on long links,
+    /// at the price of an even load.
+    pub fn in_flight(mut self, count: u16) -> Self {
+        self.limits.in_flight = Some(count);
+        self
+    }
+
+    /// Sets the longest frame, in bytes, that is sent, and that workers are told they may send.
+    /// The transports' own limits hold as well. Default 16 MiB.
+    pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
+        self.limits.frame_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many incoming connections may be in their handshake at once. A further one takes
+    /// the place of the oldest, so that slow strangers cannot keep good workers out. Default 128.
+    pub fn handshakes_max(mut self, count: usize) -> Self {
+        self.limits.handshakes_max = count;
+        self
+    }
+
+    /// Sets how long [`Pool::stop`] waits for the tasks that it has. Default 30 s.
+    pub fn drain_timeout(mut self, span: Duration) -> Self {
+        self.limits.drain_timeout = span;
+        self
+    }
+
+    /// Makes the pool: a handle, and the future that does all the work. Nothing happens until the
+    /// [`Driver`] is polled: spawn it, select on it or block on it.
+    ///
+    /// # Errors
+    /// Returns [`BuildError`], which names the limit that is out of its range.
+    pub fn build(self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
+        let limits = &self.limits;
+        let in_u32 = 1..=1 << 28;
+        for (what, count) in [
+            ("tasks_max", limits.tasks_max as usize),
+            ("workers_max", limits.workers_max as usize),
+            ("queue_max", limits.queue_max),
+            ("ahead_max", limits.ahead_max),
+            ("handshakes_max", limits.handshakes_max),
+        ] {
+            if !in_u32.contains(&count) {
+                return Err(BuildError(format!("{what} is {count}; it must be 1 to 2^28")));
+            }
+        }
+        if limits.name.len() > NAME_BYTES_MAX {
+            return Err(BuildError(format!("the name is longer than {NAME_BYTES_MAX} bytes")));
+        }
+        if limits.in_flight == Some(0) {
+            return Err(BuildError("in_flight must be at least 1".to_owned()));
+        }
+        if (limits.frame_bytes_max as usize) < 1024 {
+            return Err(BuildError("frame_bytes_max must be at least 1024".to_owned()));
+        }
+        if self.connectors.len() > limits.workers_max as usize {
+            return Err(BuildError(format!(
+                "{} workers are to be dialled; workers_max is {}",
+                self.connectors.len(),
+                limits.workers_max
+            )));
+        }
+        let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
+        let queue_max = limits.queue_max;
+        Driver::new(self, |doorbell| pool::handle(doorbell, queue_max, request_bytes_max))
+    }
+}
+
+impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.config)
+            .field("limits", &self.limits)
+            .field("connectors", &self.connectors.len())
+            .field("listeners", &self.listeners.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A limit or policy out of its range. The text names it and the range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError(String);
+
+impl From<ConfigError> for BuildError {
+    fn from(error: ConfigError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for BuildError {}
+
+/// Returns a number that differs from process to process and from call to call: the key that the
+/// standard library draws for its hash maps, hashed.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

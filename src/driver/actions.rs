@@ -1,0 +1,143 @@
+//! Carrying out what the scheduler decides.
+
+use std::mem;
+use std::task::Context;
+
+use chargehand_core::io::{Dialect, Timer};
+use chargehand_core::message::Code;
+use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
+
+use super::closing::Farewell;
+use super::conn::Outgoing;
+use super::peers::Line;
+use super::{Driver, Payload};
+use crate::error::TaskError;
+use crate::event::PoolEvent;
+use crate::reply::TaskResult;
+use crate::wire::{AnyConnector, AnyWire, Kind};
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    pub(crate) fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Connect { link } => {
+                let peer = self.peers.get_mut(link.worker());
+                peer.line = Line::Dialling(link);
+                peer.entry.wake();
+            }
+            Action::Disconnect { link, reason } => self.on_disconnect(link, reason),
+            Action::Send { link, task, attempt } => {
+                self.tell_retried(link, task, attempt);
+                self.send(link, Outgoing::Request { task, attempt });
+            }
+            Action::Withdraw { link, task, attempt } => {
+                self.send(link, Outgoing::Cancel { task, attempt });
+            }
+            Action::Ping { link } => self.on_ping(link),
+            Action::Rest { worker, until } => {
+                let span = until.saturating_since(self.now);
+                let peer = self.peers.get_mut(worker).label();
+                self.events.tell(|| PoolEvent::Rested { worker, peer, span });
+            }
+            Action::Gone { worker } => {
+                let peer = self.peers.remove(worker);
+                self.events.tell(|| PoolEvent::Gone { worker, peer });
+            }
+            Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
+        }
+    }
+
+    /// Sends now if the link is up: one that broke a moment ago is lost to the scheduler soon.
+    fn send(&mut self, link: Link, message: Outgoing) {
+        let peer = self.peers.get_mut(link.worker());
+        let Line::Up(up, conn) = &mut peer.line else { return };
+        assert!(*up == link, "the scheduler knows which link is up");
+        let was_dirty = conn.dirty;
+        let cx = &mut Context::from_waker(peer.entry.waker());
+        match conn.send(cx, message, &self.tasks) {
+            Ok(()) if was_dirty || !conn.dirty => {}
+            Ok(()) => self.peers.dirty.push(link.worker().slot()),
+            Err(ending) => self.lose(link, ending),
+        }
+    }
+
+    fn on_ping(&mut self, link: Link) {
+        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return };
+        if conn.wire.dialect() == Dialect::Json {
+            // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
+            let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
+        } else {
+            self.send(link, Outgoing::Ping);
+        }
+    }
+
+    fn on_disconnect(&mut self, link: Link, reason: Reason) {
+        let (code, why) = match reason {
+            Reason::ConnectTimeout => {
+                (Code::Timeout, "connecting took longer than connect_timeout")
+            }
+            Reason::Silent => {
+                (Code::Timeout, "silent for heartbeat_interval, then no answer to a ping")
+            }
+            Reason::Strikes => {
+                (Code::Timeout, "too many tasks in a row took longer than attempt_timeout")
+            }
+            Reason::Drained => (Code::Stopped, "drained"),
+            Reason::Stopped => (Code::Stopped, "the manager stops"),
+        };
+        self.end_link(link, why, Some(Farewell { code, text: why.to_owned() }));
+    }
+
+    /// Ends a link that the scheduler has given up already.
+    pub(crate) fn end_link(&mut self, link: Link, why: &str, farewell: Option<Farewell>) {
+        let worker = link.worker();
+        let peer = self.peers.get_mut(worker);
+        let wire = match mem::take(&mut peer.line) {
+            Line::Idle => return,
+            Line::Dialling(_) => {
+                if let Some(connector) = &mut peer.connector {
+                    connector.give_up();
+                }
+                None
+            }
+            Line::Greeting(_, wire, _) => Some(wire),
+            Line::Up(_, conn) => Some(conn.wire),
+        };
+        peer.last_error = Some(why.to_owned());
+        let label = peer.label();
+        self.peers.set_window(worker, 0);
+        if let Some(wire) = wire {
+            self.closing.close(wire, farewell, self.now, &self.ready);
+        }
+        self.events.tell(|| PoolEvent::Lost { worker, peer: label, why: why.to_owned() });
+    }
+
+    fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
+        if attempt > 1 {
+            let height = match self.tasks[task.slot() as usize].payload {
+                Payload::Height { height, .. } => Some(height),
+                _ => None,
+            };
+            let peer = self.peers.get_mut(link.worker()).label();
+            self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
+        }
+    }
+
+    fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
+        let entry = &mut self.tasks[task.slot() as usize];
+        let answer = mem::take(&mut entry.answer);
+        let result: TaskResult = match outcome {
+            Outcome::Done => Ok(answer),
+            Outcome::Failed => {
+                Err(TaskError::Failed(String::from_utf8_lossy(&answer).into_owned()))
+            }
+            Outcome::Exhausted => Err(TaskError::Exhausted { attempts }),
+            Outcome::Cancelled => Err(TaskError::Cancelled),
+            Outcome::Aborted => Err(TaskError::Aborted),
+        };
+        match mem::take(&mut entry.payload) {
+            Payload::Height { height, job, .. } => self.jobs.finished(job, height, result),
+            Payload::Request { promise, .. } => promise.fulfil(result),
+            Payload::None => unreachable!("a task has a payload until it is finished"),
+        }
+    }
+}

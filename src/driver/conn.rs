@@ -1,0 +1,296 @@
+//! One established link: its wire, and what it still has to send.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use chargehand_core::io::Dialect;
+use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
+use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId};
+
+use super::closing::Farewell;
+use super::{Payload, TaskEntry};
+use crate::wire::{AnyWire, BoxError, Kind};
+
+/// How many late or needless messages a peer may send beyond what it was ever asked.
+const EXCESS_MAX: u64 = 64;
+
+/// An established link.
+pub(crate) struct Conn<K: Kind> {
+    pub(crate) wire: Box<K::Wire>,
+    /// What the wire had no room for, in order. Holds at most a window of requests, and one
+    /// withdrawal for each request that left before.
+    parked: VecDeque<Outgoing>,
+    /// Something was sent since the last complete flush.
+    pub(crate) dirty: bool,
+    tally: Tally,
+    #[cfg(feature = "json")]
+    json: super::json::JsonState,
+}
+
+/// A message that waits for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    Request { task: TaskId, attempt: u16 },
+    Cancel { task: TaskId, attempt: u16 },
+    Ping,
+}
+
+/// Why a link is over.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) why: String,
+    pub(crate) farewell: Option<Farewell>,
+}
+
+/// How far reading got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is nothing more for now.
+    Drained,
+    /// There may be more.
+    More,
+}
+
+impl Ending {
+    pub(crate) fn broken(error: BoxError) -> Self {
+        Self { why: error.to_string(), farewell: None }
+    }
+
+    fn closed() -> Self {
+        Self { why: "the worker closed the connection".to_owned(), farewell: None }
+    }
+
+    pub(crate) fn refuse(code: Code, why: String) -> Self {
+        Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+    }
+}
+
+impl<K: Kind> Conn<K> {
+    pub(crate) fn new(wire: Box<K::Wire>) -> Self {
+        Self {
+            wire,
+            parked: VecDeque::new(),
+            // Whatever the handshake left in the buffer.
+            dirty: true,
+            tally: Tally::default(),
+            #[cfg(feature = "json")]
+            json: super::json::JsonState::default(),
+        }
+    }
+
+    /// Reads up to `messages` messages into the scheduler.
+    pub(crate) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        link: Link,
+        now: Instant,
+        messages: usize,
+        scheduler: &mut Scheduler<Heap>,
+        tasks: &mut [TaskEntry],
+    ) -> Result<Progress, Ending> {
+        #[cfg(feature = "json")]
+        if self.wire.dialect() == Dialect::Json {
+            let sink = super::json::Sink { link, now, scheduler, tasks };
+            return self.read_json(cx, messages, sink);
+        }
+        for _ in 0..messages {
+            let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
+            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            let message = Message::decode(frame).map_err(|error| {
+                Ending::refuse(error.code(), format!("sent what is no message: {error}"))
+            })?;
+            if let Message::Response { task, attempt, verdict, body } = message {
+                self.tally.answers += 1;
+                let event = Event::Replied { link, task, attempt, verdict };
+                match scheduler.handle_event(now, event) {
+                    // The outcome is polled later: until then the slot is this task's.
+                    Ok(()) => body.clone_into(&mut tasks[task.slot() as usize].answer),
+                    Err(error) => self.tally.check_answer(error)?,
+                }
+            } else {
+                let event = self.tally.event(link, message)?;
+                // Stale: the scheduler has just given the link up, and its action is to come.
+                let _ = scheduler.handle_event(now, event);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    #[cfg(feature = "json")]
+    fn read_json(
+        &mut self,
+        cx: &mut Context<'_>,
+        messages: usize,
+        mut sink: super::json::Sink<'_>,
+    ) -> Result<Progress, Ending> {
+        self.json.fail_unfit(&mut sink)?;
+        for _ in 0..messages {
+            let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
+            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            self.json.on_frame(frame, &mut sink)?;
+            // Room for the next request, if one waits.
+            self.dirty |= !self.parked.is_empty();
+        }
+        Ok(Progress::More)
+    }
+
+    /// Sends a message, or parks it until the wire has room.
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<(), Ending> {
+        if let Outgoing::Cancel { task, attempt } = message {
+            // What has not left yet never will.
+            let request = Outgoing::Request { task, attempt };
+            if let Some(index) = self.parked.iter().position(|parked| *parked == request) {
+                self.parked.remove(index);
+                return Ok(());
+            }
+        }
+        if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
+            self.parked.push_back(message);
+        }
+        Ok(())
+    }
+
+    /// Sends what was parked, then flushes.
+    pub(crate) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        tasks: &[TaskEntry],
+    ) -> Result<(), Ending> {
+        while let Some(&message) = self.parked.front() {
+            if self.try_send(cx, message, tasks)?.is_pending() {
+                break;
+            }
+            self.parked.pop_front();
+        }
+        if self.dirty && self.wire.poll_flush(cx).map_err(Ending::broken)?.is_ready() {
+            self.dirty = !self.parked.is_empty();
+        }
+        Ok(())
+    }
+
+    fn try_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, Ending> {
+        let sent = if self.wire.dialect() == Dialect::Json {
+            self.try_send_json(cx, message, tasks)?
+        } else {
+            self.try_send_native(cx, message, tasks).map_err(Ending::broken)?
+        };
+        if sent.is_ready() {
+            match message {
+                Outgoing::Request { .. } => self.tally.requests += 1,
+                Outgoing::Ping => self.tally.pings += 1,
+                Outgoing::Cancel { .. } => {}
+            }
+            self.dirty = true;
+        }
+        Ok(sent)
+    }
+
+    fn try_send_native(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, BoxError> {
+        let mut head = [0; HEAD_BYTES_MAX];
+        let mut number = [0; HEIGHT_BYTES_MAX];
+        let (message, body) = match message {
+            Outgoing::Request { task, attempt } => {
+                let body = match &tasks[task.slot() as usize].payload {
+                    Payload::Height { height, .. } => encode_height(*height, &mut number),
+                    Payload::Request { body, .. } => body,
+                    Payload::None => unreachable!("the scheduler sends live tasks only"),
+                };
+                (Message::Request { task, attempt, body }, body)
+            }
+            Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
+            Outgoing::Ping => (Message::Ping, &[][..]),
+        };
+        match self.wire.poll_send(cx, message.encode(&mut head), body) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(result) => result.map(Poll::Ready),
+        }
+    }
+
+    #[cfg(feature = "json")]
+    fn try_send_json(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, Ending> {
+        self.json.try_send(&mut *self.wire, cx, message, tasks)
+    }
+
+    #[cfg(not(feature = "json"))]
+    #[expect(clippy::unused_self, reason = "the other one uses it")]
+    fn try_send_json(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _message: Outgoing,
+        _tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, Ending> {
+        unreachable!("such links are refused when they come up")
+    }
+}
+
+/// The longest postcard encoding of a `u64`.
+pub(crate) const HEIGHT_BYTES_MAX: usize = 10;
+
+/// Encodes a height as handlers see it: a postcard `u64`.
+pub(crate) fn encode_height(height: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
+    postcard::to_slice(&height, buffer).expect("ten bytes hold any u64")
+}
+
+/// What was asked and what came, to tell a peer that floods us.
+#[derive(Debug, Default)]
+struct Tally {
+    requests: u64,
+    answers: u64,
+    pings: u64,
+    pongs: u64,
+}
+
+impl Tally {
+    /// Judges an answer that the scheduler did not take.
+    fn check_answer(&self, error: EventError) -> Result<(), Ending> {
+        let Self { answers, requests, .. } = self;
+        let why = match error {
+            EventError::Foreign => "answered a task that it never held".to_owned(),
+            EventError::Stale if *answers > 2 * requests + EXCESS_MAX => {
+                format!("sent {answers} answers to {requests} requests")
+            }
+            EventError::Stale => return Ok(()),
+        };
+        Err(Ending::refuse(Code::BadMessage, why))
+    }
+
+    /// Returns what a message other than an answer means to the scheduler.
+    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, Ending> {
+        let why = match message {
+            Message::Pong => {
+                self.pongs += 1;
+                if self.pongs <= self.pings + EXCESS_MAX {
+                    return Ok(Event::Heard { link });
+                }
+                format!("sent {} Pongs to {} Pings", self.pongs, self.pings)
+            }
+            Message::Drain => return Ok(Event::Draining { link }),
+            Message::Goodbye { code, text } => {
+                let why = format!("the worker said {code:?}: {text}");
+                return Err(Ending { why, farewell: None });
+            }
+            other => format!("sent {}, which is not a worker's to send now", other.kind()),
+        };
+        Err(Ending::refuse(Code::BadMessage, why))
+    }
+}

@@ -1,0 +1,131 @@
+//! The handshake of the native dialect, seen from the manager.
+
+use std::task::{Context, Poll, ready};
+
+use chargehand_core::Config;
+use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+
+use super::closing::Farewell;
+use crate::builder::Limits;
+use crate::wire::{AnyWire, BoxError};
+
+/// What this manager says to every worker.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    name: String,
+    token: u64,
+    heartbeat_millis: u32,
+    frame_bytes_max: u32,
+    in_flight: Option<u16>,
+}
+
+/// What a worker said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Greeted {
+    pub(crate) name: String,
+    /// How many attempts it gets at once.
+    pub(crate) window: u16,
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug)]
+pub(crate) struct GreetError {
+    pub(crate) why: String,
+    /// What to tell the peer, if it can still be told.
+    pub(crate) farewell: Option<Farewell>,
+}
+
+/// How far a handshake is.
+#[derive(Debug, Default)]
+pub(crate) enum Greeting {
+    #[default]
+    ToSend,
+    ToReceive,
+    ToWelcome(Greeted),
+}
+
+impl Opening {
+    pub(crate) fn new(limits: &Limits, config: &Config, token: u64) -> Self {
+        let millis = config.heartbeat_interval.as_millis();
+        Self {
+            name: limits.name.clone(),
+            token,
+            heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
+            frame_bytes_max: limits.frame_bytes_max,
+            in_flight: limits.in_flight,
+        }
+    }
+
+    fn window(&self, offered: u16) -> u16 {
+        self.in_flight.unwrap_or(offered).max(1)
+    }
+}
+
+impl Greeting {
+    /// Goes on with the handshake as far as it gets.
+    pub(crate) fn poll<W: AnyWire + ?Sized>(
+        &mut self,
+        wire: &mut W,
+        cx: &mut Context<'_>,
+        opening: &Opening,
+    ) -> Poll<Result<Greeted, GreetError>> {
+        let mut head = [0; HEAD_BYTES_MAX];
+        if let Self::ToSend = self {
+            let hello = Message::hello(Role::Manager, 0, opening.token, &opening.name);
+            ready!(wire.poll_send(cx, hello.encode(&mut head), &[])).map_err(GreetError::broken)?;
+            *self = Self::ToReceive;
+        }
+        if let Self::ToReceive = self {
+            // The other side's Hello does not wait for ours to have left.
+            let _ = wire.poll_flush(cx).map_err(GreetError::broken)?;
+            let greeted = match ready!(wire.poll_recv(cx)).map_err(GreetError::broken)? {
+                Some(frame) => hello_of(frame, opening)?,
+                None => return Poll::Ready(Err(GreetError::ended())),
+            };
+            *self = Self::ToWelcome(greeted);
+        }
+        let Self::ToWelcome(greeted) = self else { unreachable!("the steps above lead here") };
+        let welcome = Message::Welcome {
+            heartbeat_millis: opening.heartbeat_millis,
+            frame_bytes_max: opening.frame_bytes_max,
+            window: greeted.window,
+        };
+        ready!(wire.poll_send(cx, welcome.encode(&mut head), &[])).map_err(GreetError::broken)?;
+        Poll::Ready(Ok(greeted.clone()))
+    }
+}
+
+fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
+    match Message::decode(frame) {
+        Ok(Message::Hello { role: Role::Worker, window, name, .. }) => {
+            Ok(Greeted { name: name.to_owned(), window: opening.window(window) })
+        }
+        Ok(Message::Hello { role: Role::Manager, name, .. }) => Err(GreetError::refuse(
+            Code::WrongRole,
+            format!("the peer ({name}) is a manager, too: connect managers to workers"),
+        )),
+        Ok(Message::Goodbye { code, text }) => {
+            Err(GreetError { why: format!("the worker said {code:?}: {text}"), farewell: None })
+        }
+        Ok(other) => Err(GreetError::refuse(
+            Code::BadMessage,
+            format!("the peer opened with {} instead of Hello", other.kind()),
+        )),
+        Err(error) => Err(GreetError::refuse(error.code(), error.to_string())),
+    }
+}
+
+impl GreetError {
+    pub(crate) fn broken(error: BoxError) -> Self {
+        Self { why: error.to_string(), farewell: None }
+    }
+
+    pub(crate) fn ended() -> Self {
+        let why = "the peer closed the connection before its Hello: is it a chargehand worker?";
+        Self { why: why.to_owned(), farewell: None }
+    }
+
+    pub(crate) fn refuse(code: Code, why: String) -> Self {
+        Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+    }
+}

@@ -1,0 +1,216 @@
+//! Ranges of heights under way: what is next in each, and outcomes on their way out in batches.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chargehand_core::TaskId;
+use chargehand_core::io::Timer;
+
+use super::{Driver, Payload};
+use crate::outcomes::{Exchange, Item, Ledger};
+use crate::pool::NewJob;
+use crate::reply::TaskResult;
+use crate::wire::Kind;
+
+/// All ranges of a pool. An index names a range as long as it has a task.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    slots: Vec<Option<Job>>,
+    free: Vec<u32>,
+    /// Those that may have a next height, in turn.
+    feeding: VecDeque<u32>,
+    /// Those with outcomes to hand over.
+    delivering: Vec<u32>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Job {
+    heights: Ledger,
+    exchange: Arc<Exchange>,
+    /// The next height to look at; `None` past the last.
+    next: Option<u64>,
+    /// Tasks in the scheduler.
+    in_flight: usize,
+    /// Tasks in the scheduler, and outcomes that the stream has not taken.
+    outstanding: usize,
+    batch: Vec<Item>,
+    is_delivering: bool,
+    is_feeding: bool,
+    dropped: bool,
+}
+
+impl Jobs {
+    pub(crate) fn add(&mut self, new: NewJob) {
+        let NewJob { heights, exchange } = new;
+        let next = heights.next_missing(0);
+        let job = Job {
+            heights,
+            exchange,
+            next,
+            in_flight: 0,
+            outstanding: 0,
+            batch: Vec::new(),
+            is_delivering: false,
+            is_feeding: true,
+            dropped: false,
+        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            u32::try_from(self.slots.len() - 1).expect("fewer ranges than 2^32")
+        });
+        self.slots[index as usize] = Some(job);
+        self.feeding.push_back(index);
+        self.count += 1;
+        self.deliver_later(index);
+    }
+
+    /// Returns whether no range has anything to do.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.feeding.is_empty() && self.count == 0
+    }
+
+    /// Returns the range whose turn it is, if it has a next height and less than `ahead` under way.
+    fn peek(&mut self, ahead: usize) -> Option<(u32, u64)> {
+        while let Some(&index) = self.feeding.front() {
+            let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
+            match job.next {
+                Some(height) if job.outstanding < ahead && !job.dropped => {
+                    return Some((index, height));
+                }
+                _ => {
+                    job.is_feeding = false;
+                    self.feeding.pop_front();
+                    self.deliver_later(index);
+                }
+            }
+        }
+        None
+    }
+
+    /// Notes that the height just peeked at is a task now.
+    fn advance(&mut self, index: u32) {
+        let job = self.slots[index as usize].as_mut().expect("it was peeked at");
+        let height = job.next.expect("it was peeked at");
+        job.next = height.checked_add(1).and_then(|from| job.heights.next_missing(from));
+        job.in_flight += 1;
+        job.outstanding += 1;
+        if self.feeding.len() > 1 {
+            self.feeding.rotate_left(1);
+        }
+    }
+
+    pub(crate) fn finished(&mut self, index: u32, height: u64, result: TaskResult) {
+        let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
+        job.in_flight -= 1;
+        job.batch.push(Item { height, result });
+        self.deliver_later(index);
+    }
+
+    fn deliver_later(&mut self, index: u32) {
+        let job = self.slots[index as usize].as_mut().expect("only live ranges deliver");
+        if !job.is_delivering {
+            job.is_delivering = true;
+            self.delivering.push(index);
+        }
+    }
+
+    /// Looks at every range that waits for its stream to take outcomes.
+    pub(crate) fn look_again(&mut self) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].is_some() {
+                self.deliver_later(u32::try_from(index).expect("fewer ranges than 2^32"));
+            }
+        }
+    }
+
+    /// Lets no range put another height in: the pool stops.
+    pub(crate) fn stop(&mut self) {
+        for job in self.slots.iter_mut().flatten() {
+            job.next = None;
+        }
+        self.look_again();
+    }
+
+    /// Ends every stream, whatever is still missing.
+    pub(crate) fn end_all(&mut self) {
+        for job in self.slots.drain(..).flatten() {
+            job.exchange.end();
+        }
+        *self = Self::default();
+    }
+
+    /// Hands all batches over. Returns the ranges whose streams are gone.
+    fn deliver(&mut self, ahead: usize) -> Vec<u32> {
+        let mut gone = Vec::new();
+        let mut delivering = std::mem::take(&mut self.delivering);
+        for index in delivering.drain(..) {
+            let job = self.slots[index as usize].as_mut().expect("only live ranges deliver");
+            job.is_delivering = false;
+            let starved = job.next.is_some() && job.outstanding >= ahead;
+            let taken = job.exchange.give(&mut job.batch, starved);
+            job.outstanding -= taken.count;
+            if taken.dropped && !job.dropped {
+                job.dropped = true;
+                job.next = None;
+                gone.push(index);
+            }
+            if job.next.is_none() && job.in_flight == 0 {
+                job.exchange.end();
+                if !job.is_feeding {
+                    self.slots[index as usize] = None;
+                    self.free.push(index);
+                    self.count -= 1;
+                }
+            } else if job.next.is_some() && job.outstanding < ahead && !job.is_feeding {
+                job.is_feeding = true;
+                self.feeding.push_back(index);
+            }
+        }
+        self.delivering = delivering;
+        gone
+    }
+
+    fn is_hungry(&self) -> bool {
+        !self.feeding.is_empty()
+    }
+}
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    /// Puts heights into the scheduler while it has room.
+    pub(crate) fn admit_heights(&mut self) {
+        let ahead = self.limits.ahead_max.max(2 * self.peers.window_total());
+        while let Some((job, height)) = self.jobs.peek(ahead) {
+            let Ok(task) = self.scheduler.submit(self.now) else { return };
+            self.jobs.advance(job);
+            self.tasks[task.slot() as usize].payload = 
+                Payload::Height { height, job, generation: task.generation() };
+        }
+    }
+
+    /// Hands outcomes over to their streams, and cancels what belongs to a stream that is gone.
+    /// Returns whether there is more for the scheduler to do.
+    pub(crate) fn deliver(&mut self) -> bool {
+        let ahead = self.limits.ahead_max.max(2 * self.peers.window_total());
+        let gone = self.jobs.deliver(ahead);
+        if !gone.is_empty() {
+            self.cancel_jobs(&gone);
+        }
+        !gone.is_empty() || self.jobs.is_hungry() && !self.scheduler.is_full()
+    }
+
+    /// Costs a scan of the task table: a dropped stream is rare.
+    fn cancel_jobs(&mut self, gone: &[u32]) {
+        for slot in 0..self.tasks.len() {
+            let Payload::Height { job, generation, .. } = self.tasks[slot].payload else {
+                continue;
+            };
+            if gone.contains(&job) {
+                let slot = u32::try_from(slot).expect("fewer tasks than 2^32");
+                let task = TaskId::from_parts(slot, generation);
+                // Stale: it is finished, and its outcome is about to be polled.
+                let _ = self.scheduler.cancel(self.now, task);
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The pool's one future: it polls what was woken, feeds the scheduler and carries out its actions.
+//!
+//! Nothing is spawned. One poll does a bounded amount of work:
+//!
+//! 1. register the waker, read the clock, take the list of what is ready (`ready.rs`);
+//! 2. for each ready source: read a bounded number of messages into the scheduler, carry out what
+//!    follows, write once (`peers.rs`, `conn.rs`; newcomers in `joining.rs`);
+//! 3. take what handles left (`intake.rs`), let ranges put heights in (`jobs.rs`);
+//! 4. carry out the rest, hand outcomes over, sleep until the next deadline.
+
+mod actions;
+mod alarm;
+mod closing;
+mod conn;
+mod greeting;
+mod intake;
+mod jobs;
+mod joining;
+#[cfg(feature = "json")]
+mod json;
+mod peers;
+
+use std::fmt;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use async_channel::Sender;
+use chargehand_core::io::Timer;
+use chargehand_core::{Heap, Instant, Scheduler, Stats};
+
+use self::alarm::Alarm;
+use self::closing::ClosingTable;
+use self::greeting::Opening;
+use self::jobs::Jobs;
+use self::joining::Joining;
+use self::peers::Peers;
+use crate::builder::{BuildError, Builder, Limits, random};
+use crate::event::Fanout;
+use crate::pool::{Ends, Pool, Submit};
+use crate::ready::{Entry, ReadySet};
+use crate::reply::Promise;
+use crate::wire::{Kind, Threaded};
+
+/// How many scheduler actions one poll carries out before it yields.
+const ACTIONS_PER_POLL: usize = 16_384;
+/// How many messages are read from a link in one poll while no other link is ready. Small, so that
+/// the next requests leave while the worker still has some.
+const MESSAGES_ALONE: usize = 64;
+/// How many messages are read from a link in one poll while others are ready.
+const MESSAGES_AMONG_MANY: usize = 1024;
+
+/// Names a source in the ready list: what it is, and which one.
+#[derive(Clone, Copy, Debug)]
+enum Token {
+    Doorbell,
+    Alarm,
+    Listener(u32),
+    Handshake(u32),
+    Peer(u32),
+    Closing(u32),
+}
+
+/// The future that drives a pool. It completes when the pool is stopped, or when every handle is
+/// dropped and what was accepted is done, or `drain_timeout` later.
+///
+/// Spawn it, select on it or block on it. Dropping it closes all links at once and answers every
+/// task with [`TaskError::Closed`](crate::TaskError::Closed).
+#[must_use = "a pool does nothing until its driver is polled"]
+pub struct Driver<T: Timer, K: Kind = Threaded> {
+    timer: T,
+    now: Instant,
+    alarm: Alarm<T>,
+    ready: ReadySet,
+    batch: Vec<u32>,
+    doorbell: Entry,
+    /// Something was left for us.
+    rung: bool,
+    scheduler: Scheduler<Heap>,
+    /// What the scheduler's tasks are, by slot.
+    tasks: Box<[TaskEntry]>,
+    peers: Peers<K>,
+    joining: Joining<K>,
+    closing: ClosingTable<K>,
+    jobs: Jobs,
+    ends: Ends<K>,
+    /// A submitted task that found the scheduler full.
+    stalled: Option<Submit>,
+    opening: Arc<Opening>,
+    limits: Limits,
+    events: Fanout,
+    idlers: Vec<Sender<()>>,
+    stoppers: Vec<Sender<Stats>>,
+    /// How many more actions this poll may carry out.
+    budget: usize,
+    finished: bool,
+}
+
+/// A task's request and, between its answer and its outcome, its answer.
+#[derive(Debug, Default)]
+struct TaskEntry {
+    payload: Payload,
+    answer: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+enum Payload {
+    #[default]
+    None,
+    /// One of a range.
+    Height { height: u64, job: u32, generation: u32 },
+    /// One that somebody waits for.
+    Request { body: Vec<u8>, promise: Promise },
+}
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    pub(crate) fn new(
+        builder: Builder<T, K>,
+        handle: impl FnOnce(Waker) -> (Pool<K>, Ends<K>),
+    ) -> Result<(Pool<K>, Self), BuildError> {
+        let Builder { timer, config, limits, connectors, listeners } = builder;
+        let ready = ReadySet::new();
+        let doorbell = ready.entry(Token::Doorbell.into());
+        let (pool, ends) = handle(doorbell.waker().clone());
+        doorbell.wake();
+        let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
+        let mut driver = Self {
+            now: timer.now(),
+            timer,
+            alarm: Alarm::new(ready.entry(Token::Alarm.into())),
+            batch: Vec::new(),
+            doorbell,
+            rung: true,
+            scheduler: Scheduler::new(storage, config)?,
+            tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
+            peers: Peers::new(),
+            joining: Joining::new(listeners, &ready, limits.handshakes_max, config.connect_timeout),
+            closing: ClosingTable::new(),
+            jobs: Jobs::default(),
+            ends,
+            stalled: None,
+            opening: Arc::new(Opening::new(&limits, &config, random())),
+            limits,
+            events: Fanout::default(),
+            idlers: Vec::new(),
+            stoppers: Vec::new(),
+            budget: 0,
+            finished: false,
+            ready,
+        };
+        for connector in connectors {
+            driver.add_dialled(connector).expect("workers_max was checked");
+        }
+        Ok((pool, driver))
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        assert!(!self.finished, "polled after completion");
+        self.ready.register(cx.waker());
+        self.now = self.timer.now();
+        self.budget = ACTIONS_PER_POLL;
+        self.scheduler.handle_timeout(self.now);
+        let mut batch = mem::take(&mut self.batch);
+        self.ready.snapshot(&mut batch);
+        let messages = if batch.len() > 1 { MESSAGES_AMONG_MANY } else { MESSAGES_ALONE };
+        for token in batch.drain(..) {
+            self.on_ready(token.into(), messages);
+        }
+        self.batch = batch;
+        self.on_due();
+        self.take_in();
+        loop {
+            self.turn();
+            self.flush_all();
+            // What the streams took meanwhile makes room for more heights.
+            if !self.deliver() || self.budget <= 1 {
+                break;
+            }
+        }
+        self.tell_waiters();
+        if self.scheduler.is_drained() && self.closing.is_empty() {
+            self.finish();
+            return Poll::Ready(());
+        }
+        self.set_alarm();
+        Poll::Pending
+    }
+
+    fn on_ready(&mut self, token: Token, messages: usize) {
+        match token {
+            Token::Doorbell => {
+                self.doorbell.clear();
+                self.rung = true;
+            }
+            Token::Alarm => self.alarm.on_wake(),
+            Token::Listener(index) => self.on_listener(index),
+            Token::Handshake(index) => self.on_handshake(index),
+            Token::Peer(slot) => self.on_peer(slot, messages),
+            Token::Closing(index) => self.closing.on_ready(index),
+        }
+    }
+
+    /// Ends what has outlived its time, but for what the scheduler watches itself.
+    fn on_due(&mut self) {
+        self.drop_late_handshakes();
+        self.closing.drop_due(self.now);
+    }
+
+    /// Fills the scheduler with what waits outside, and carries out its actions.
+    fn turn(&mut self) {
+        loop {
+            self.admit();
+            let mut acted = false;
+            while let Some(action) = self.scheduler.poll_action() {
+                acted = true;
+                self.carry_out(action);
+                self.budget -= 1;
+                if self.budget == 0 {
+                    // Others want the thread, too. The rest comes in the next poll.
+                    self.budget = 1;
+                    self.doorbell.wake();
+                    return;
+                }
+            }
+            if !acted {
+                return;
+            }
+        }
+    }
+
+    fn set_alarm(&mut self) {
+        let due = [self.scheduler.poll_timeout(), self.joining.next_due(), self.closing.next_due()];
+        if let Some(next) = due.into_iter().flatten().min() {
+            self.alarm.set(&self.timer, next);
+        }
+    }
+
+    fn tell_waiters(&mut self) {
+        let queue_is_empty = self.stalled.is_none() && self.ends.submits.is_empty();
+        if !self.idlers.is_empty()
+            && queue_is_empty
+            && self.scheduler.is_idle()
+            && self.jobs.is_idle()
+        {
+            for waiter in mem::take(&mut self.idlers) {
+                let _ = waiter.try_send(());
+            }
+        }
+    }
+
+    /// Answers whoever waits for the end, and leaves nobody waiting for anything else.
+    fn finish(&mut self) {
+        self.finished = true;
+        let stats = self.scheduler.stats();
+        for stopper in mem::take(&mut self.stoppers) {
+            let _ = stopper.try_send(stats);
+        }
+        self.let_go();
+    }
+
+    /// Answers what is still to be answered with "closed": promises do so when they are dropped.
+    fn let_go(&mut self) {
+        self.ends.submits.close();
+        self.ends.control.close();
+        while self.ends.submits.try_recv().is_ok() {}
+        while self.ends.control.try_recv().is_ok() {}
+        self.stalled = None;
+        for job in self.ends.post.close().jobs {
+            job.exchange.end();
+        }
+        self.jobs.end_all();
+        for entry in &mut self.tasks {
+            *entry = TaskEntry::default();
+        }
+        self.idlers.clear();
+    }
+}
+
+/// Nothing in it is pinned in place.
+impl<T: Timer, K: Kind> Unpin for Driver<T, K> {}
+
+impl<T: Timer, K: Kind> Future for Driver<T, K> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_once(cx)
+    }
+}
+
+impl<T: Timer, K: Kind> Drop for Driver<T, K> {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.deliver();
+            self.let_go();
+        }
+    }
+}
+
+impl<T: Timer, K: Kind> fmt::Debug for Driver<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("stats", &self.scheduler.stats()).finish_non_exhaustive()
+    }
+}
+
+const KIND_SHIFT: u32 = 29;
+const INDEX_MASK: u32 = (1 << KIND_SHIFT) - 1;
+
+impl From<Token> for u32 {
+    fn from(token: Token) -> u32 {
+        let (kind, index) = match token {
+            Token::Doorbell => (0, 0),
+            Token::Alarm => (1, 0),
+            Token::Listener(index) => (2, index),
+            Token::Handshake(index) => (3, index),
+            Token::Peer(slot) => (4, slot),
+            Token::Closing(index) => (5, index),
+        };
+        assert!(index <= INDEX_MASK);
+        kind << KIND_SHIFT | index
+    }
+}
+
+impl From<u32> for Token {
+    fn from(word: u32) -> Self {
+        let index = word & INDEX_MASK;
+        match word >> KIND_SHIFT {
+            0 => Self::Doorbell,
+            1 => Self::Alarm,
+            2 => Self::Listener(index),
+            3 => Self::Handshake(index),
+            4 => Self::Peer(index),
+            _ => Self::Closing(index),
+        }
+    }
+}

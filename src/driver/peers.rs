@@ -1,0 +1,298 @@
+//! The workers of a pool and the state of each one's link.
+
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_channel::Sender;
+use chargehand_core::io::{Dialect, Timer};
+use chargehand_core::{Event, Link, Route, WorkerId, WorkersFull};
+
+use super::conn::{Conn, Ending, Progress};
+use super::greeting::{GreetError, Greeted, Greeting};
+use super::{Driver, Token};
+use crate::error::WorkerError;
+use crate::event::PoolEvent;
+use crate::pool::{PoolStats, WorkerInfo};
+use crate::ready::{Entry, ReadySet};
+use crate::wire::{AnyConnector, AnyWire, Kind};
+
+/// All workers, by slot.
+pub(crate) struct Peers<K: Kind> {
+    slots: Vec<Option<Peer<K>>>,
+    /// Workers that dialled in, by name.
+    names: HashMap<Arc<str>, WorkerId>,
+    /// Slots of links with something to flush.
+    pub(crate) dirty: Vec<u32>,
+    /// The windows of all links that are up, together.
+    window_total: usize,
+}
+
+/// One worker.
+pub(crate) struct Peer<K: Kind> {
+    id: WorkerId,
+    label: Arc<str>,
+    pub(crate) entry: Entry,
+    /// None for a worker that dials in.
+    pub(crate) connector: Option<Box<K::Connector>>,
+    pub(crate) line: Line<K>,
+    pub(crate) last_error: Option<String>,
+    window: u16,
+    remover: Option<Sender<Result<(), WorkerError>>>,
+}
+
+/// A worker's link.
+pub(crate) enum Line<K: Kind> {
+    Idle,
+    /// The connector is at it.
+    Dialling(Link),
+    /// The transport is up, the handshake is not done.
+    Greeting(Link, Box<K::Wire>, Greeting),
+    Up(Link, Box<Conn<K>>),
+}
+
+impl<K: Kind> Default for Line<K> {
+    fn default() -> Self {
+        Self::Idle
+    }
+}
+
+impl<K: Kind> Peer<K> {
+    pub(crate) fn label(&self) -> Arc<str> {
+        Arc::clone(&self.label)
+    }
+}
+
+impl<K: Kind> Peers<K> {
+    pub(crate) fn new() -> Self {
+        Self { slots: Vec::new(), names: HashMap::new(), dirty: Vec::new(), window_total: 0 }
+    }
+
+    /// Returns a worker that the scheduler names.
+    pub(crate) fn get_mut(&mut self, worker: WorkerId) -> &mut Peer<K> {
+        let peer = self.slots[worker.slot() as usize].as_mut();
+        let peer = peer.expect("a worker is in the table until the scheduler says it is gone");
+        assert!(peer.id == worker);
+        peer
+    }
+
+    pub(crate) fn named(&self, name: &str) -> Option<WorkerId> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn window_total(&self) -> usize {
+        self.window_total
+    }
+
+    pub(crate) fn set_window(&mut self, worker: WorkerId, window: u16) {
+        let peer = self.get_mut(worker);
+        let before = mem::replace(&mut peer.window, window);
+        self.window_total = self.window_total + usize::from(window) - usize::from(before);
+    }
+
+    pub(crate) fn await_gone(&mut self, worker: WorkerId, reply: Sender<Result<(), WorkerError>>) {
+        self.get_mut(worker).remover = Some(reply);
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        id: WorkerId,
+        label: Arc<str>,
+        connector: Option<Box<K::Connector>>,
+        ready: &ReadySet,
+    ) {
+        let slot = id.slot() as usize;
+        if connector.is_none() {
+            self.names.insert(Arc::clone(&label), id);
+        }
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        let entry = ready.entry(Token::Peer(id.slot()).into());
+        let line = Line::Idle;
+        let peer = Peer {
+            id,
+            label,
+            entry,
+            connector,
+            line,
+            last_error: None,
+            window: 0,
+            remover: None,
+        };
+        assert!(self.slots[slot].replace(peer).is_none());
+    }
+
+    /// Removes a worker and tells whoever waits for that. Returns its label.
+    pub(crate) fn remove(&mut self, worker: WorkerId) -> Arc<str> {
+        self.set_window(worker, 0);
+        let peer = self.slots[worker.slot() as usize].take().expect("set_window found it");
+        if peer.connector.is_none() {
+            self.names.remove(&peer.label);
+        }
+        if let Some(remover) = peer.remover {
+            let _ = remover.try_send(Ok(()));
+        }
+        peer.label
+    }
+}
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    /// Adds a worker that the scheduler decides when to dial.
+    pub(crate) fn add_dialled(
+        &mut self,
+        connector: Box<K::Connector>,
+    ) -> Result<WorkerId, WorkersFull> {
+        let worker = self.scheduler.add_worker(self.now, Route::Dial)?;
+        let label = connector.peer().into();
+        self.peers.insert(worker, label, Some(connector), &self.ready);
+        Ok(worker)
+    }
+
+    /// Goes on with a worker's link as far as it gets.
+    pub(crate) fn on_peer(&mut self, slot: u32, messages: usize) {
+        let Some(Some(peer)) = self.peers.slots.get_mut(slot as usize) else { return };
+        peer.entry.clear();
+        match &peer.line {
+            Line::Idle => {}
+            Line::Dialling(_) | Line::Greeting(..) => self.open(slot),
+            Line::Up(..) => self.on_traffic(slot, messages),
+        }
+    }
+
+    fn open(&mut self, slot: u32) {
+        let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
+        let cx = &mut Context::from_waker(peer.entry.waker());
+        if let Line::Dialling(link) = peer.line {
+            let connector = peer.connector.as_mut().expect("only dialled workers are dialled");
+            match connector.poll_connect(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(wire)) => peer.line = Line::Greeting(link, wire, Greeting::default()),
+                Poll::Ready(Err(error)) => {
+                    peer.line = Line::Idle;
+                    return self.refused(link, error.to_string());
+                }
+            }
+        }
+        let Line::Greeting(link, wire, greeting) = &mut peer.line else { return };
+        let link = *link;
+        if wire.dialect() == Dialect::Json {
+            if cfg!(not(feature = "json")) {
+                peer.line = Line::Idle;
+                let why = "the link speaks JSON: build with the feature `json`".to_owned();
+                return self.refused(link, why);
+            }
+            return self.dialled_up(link, 1);
+        }
+        match greeting.poll(&mut **wire, cx, &self.opening) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(Greeted { window, .. })) => self.dialled_up(link, window),
+            Poll::Ready(Err(GreetError { why, farewell })) => {
+                let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
+                if farewell.is_some() {
+                    self.closing.close(wire, farewell, self.now, &self.ready);
+                }
+                self.refused(link, why);
+            }
+        }
+    }
+
+    /// The handshake of a link that we dialled is done.
+    fn dialled_up(&mut self, link: Link, window: u16) {
+        let event = Event::Connected { link, window: window.into() };
+        let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
+        else {
+            unreachable!("the caller has just greeted")
+        };
+        self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
+        self.link_up(link, wire, window);
+    }
+
+    /// A link is up, for the scheduler too.
+    pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, window: u16) {
+        let worker = link.worker();
+        self.peers.set_window(worker, window);
+        let peer = self.peers.get_mut(worker);
+        peer.line = Line::Up(link, Box::new(Conn::new(wire)));
+        // Flushes the handshake, and reads on with this waker instead of an earlier one.
+        peer.entry.wake();
+        let label = peer.label();
+        self.events.tell(|| PoolEvent::Connected { worker, peer: label, window: window.into() });
+    }
+
+    fn refused(&mut self, link: Link, why: String) {
+        let worker = link.worker();
+        self.scheduler
+            .handle_event(self.now, Event::Refused { link })
+            .expect("the scheduler waits for this link");
+        let peer = self.peers.get_mut(worker);
+        peer.last_error = Some(why.clone());
+        let label = peer.label();
+        self.events.tell(|| PoolEvent::Refused { worker, peer: label, why });
+    }
+
+    /// Reads, carries out what follows, and writes: all of one link in one go.
+    fn on_traffic(&mut self, slot: u32, messages: usize) {
+        let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
+        let Line::Up(link, conn) = &mut peer.line else { return };
+        let link = *link;
+        let cx = &mut Context::from_waker(peer.entry.waker());
+        let read = conn.read(cx, link, self.now, messages, &mut self.scheduler, &mut self.tasks);
+        match read {
+            Ok(Progress::Drained) => {}
+            Ok(Progress::More) => peer.entry.wake(),
+            Err(ending) => self.lose(link, ending),
+        }
+        self.turn();
+        self.flush(slot);
+    }
+
+    /// Tells the scheduler that a link is over, and ends it.
+    pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
+        let Ending { why, farewell } = ending;
+        // Stale: the scheduler gave it up by itself, and the action that says so is to come.
+        if self.scheduler.handle_event(self.now, Event::Lost { link }).is_ok() {
+            self.end_link(link, &why, farewell);
+        }
+    }
+
+    fn flush(&mut self, slot: u32) {
+        let Some(Some(peer)) = self.peers.slots.get_mut(slot as usize) else { return };
+        let Line::Up(link, conn) = &mut peer.line else { return };
+        if !conn.dirty {
+            return;
+        }
+        let link = *link;
+        let cx = &mut Context::from_waker(peer.entry.waker());
+        if let Err(ending) = conn.flush(cx, &self.tasks) {
+            self.lose(link, ending);
+        }
+    }
+
+    /// Flushes every link that was sent to since the last time.
+    pub(crate) fn flush_all(&mut self) {
+        let mut dirty = mem::take(&mut self.peers.dirty);
+        for slot in dirty.drain(..) {
+            self.flush(slot);
+        }
+        // Losing a link may have sent elsewhere; what did waits for the next poll.
+        mem::swap(&mut self.peers.dirty, &mut dirty);
+        self.peers.dirty.append(&mut dirty);
+        if !self.peers.dirty.is_empty() {
+            self.doorbell.wake();
+        }
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        let workers = self.peers.slots.iter().flatten().filter_map(|peer| {
+            Some(WorkerInfo {
+                id: peer.id,
+                peer: peer.label(),
+                stats: self.scheduler.worker_stats(peer.id)?,
+                last_error: peer.last_error.clone(),
+            })
+        });
+        PoolStats { tasks: self.scheduler.stats(), workers: workers.collect() }
+    }
+}

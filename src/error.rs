@@ -1,0 +1,110 @@
+//! Errors of the pool's handles.
+
+use std::error::Error;
+use std::fmt;
+
+/// Why a task has no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The worker's handler returned this error, or panicked with this message.
+    Failed(String),
+    /// Every attempt was lost with its link or outlived its deadline. The task may have been
+    /// carried out all the same, or may be what kills the workers.
+    Exhausted {
+        /// How often it was sent.
+        attempts: u16,
+    },
+    /// It was cancelled.
+    Cancelled,
+    /// The pool's drain deadline came before its answer. It may have been carried out.
+    Aborted,
+    /// The pool is stopping and took no new task.
+    Stopping,
+    /// The pool's driver is gone: it was dropped, or had finished before.
+    Closed,
+    /// The request could not be encoded, or is longer than `frame_bytes_max`.
+    Request(String),
+    /// The answer is not a valid encoding of the type asked for: manager and worker disagree on it.
+    Answer(String),
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) => write!(f, "the worker's handler failed: {text}"),
+            Self::Exhausted { attempts } => write!(
+                f,
+                "sent {attempts} times, and each attempt was lost with its worker or took longer \
+                 than attempt_timeout; raise attempts_max or see what the task does to workers"
+            ),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Aborted => f.write_str("the pool stopped before the task was answered"),
+            Self::Stopping => f.write_str("the pool is stopping and takes no new task"),
+            Self::Closed => f.write_str("the pool's driver is gone: is its future still polled?"),
+            Self::Request(text) => write!(f, "the request cannot be sent: {text}"),
+            Self::Answer(text) => {
+                write!(f, "the answer is not of the type asked for: {text}")
+            }
+        }
+    }
+}
+
+impl Error for TaskError {}
+
+/// A task that was not queued, and its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySubmitError<T> {
+    /// The queue is full; the request is handed back. Wait for room with `submit`, or later.
+    Full(T),
+    /// The task cannot be taken, now or later.
+    Refused(TaskError),
+}
+
+impl<T> fmt::Display for TrySubmitError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the queue is full: wait with submit, or raise queue_max"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<T: fmt::Debug> Error for TrySubmitError<T> {}
+
+/// Why a worker could not be added or removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// The pool has as many workers as it can hold. Remove one, or raise `workers_max`.
+    Full,
+    /// There is no such worker (any more).
+    Unknown,
+    /// The pool's driver is gone.
+    Closed,
+}
+
+impl fmt::Display for WorkerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the pool is full: remove a worker, or raise workers_max",
+            Self::Unknown => "no such worker in this pool (any more)",
+            Self::Closed => "the pool's driver is gone: is its future still polled?",
+        })
+    }
+}
+
+impl Error for WorkerError {}
+
+/// The pool's driver is gone: it was dropped, or had finished before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the pool's driver is gone: is its future still polled?")
+    }
+}
+
+impl Error for Closed {}

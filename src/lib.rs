@@ -1,0 +1,75 @@
+//! Hands tasks out to remote workers and answers for every one of them.
+//!
+//! A *manager* ([`Pool`]) distributes tasks over *workers* ([`Worker`]) on whatever transport and
+//! runtime you have. It balances the load, reconnects with capped and jittered backoff, and loses
+//! nothing when a worker dies, hangs, lies or comes back late:
+//!
+//! - **Every accepted task ends in exactly one outcome.** Never none, never two.
+//! - **Execution is at least once.** After a lost link the task is sent again, so a handler may see
+//!   it twice. Make handlers idempotent.
+//! - **Everything is bounded.** Each limit is an argument with a documented default.
+//! - **Nothing a peer sends can panic us, grow our memory past its limit or reach another task.**
+//! - **The rules are one pure state machine** ([`core`]): no clock, socket, heap or runtime in it.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `std` (default) | the asynchronous pool and worker; without it this crate is [`core`] alone |
+//! | `tcp`, `ws` | the transports in `chargehand::tcp` and `chargehand::ws` |
+//! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
+//! | `blocking` | `Worker::blocking`: handlers on a thread pool |
+//! | `json` | workers and managers of the Go `worker` package as peers |
+//! | `tracing` | the pool's events as `tracing` events, too |
+//! | `testing` | a clock for tests that is moved by hand |
+#![cfg_attr(not(feature = "std"), no_std)]
+
+pub use chargehand_core as core;
+#[cfg(feature = "smol")]
+pub use chargehand_runtime_smol as smol;
+#[cfg(feature = "tokio")]
+pub use chargehand_runtime_tokio as tokio;
+#[cfg(feature = "tcp")]
+pub use chargehand_transport_tcp as tcp;
+#[cfg(feature = "ws")]
+pub use chargehand_transport_ws as ws;
+
+#[cfg(feature = "std")]
+mod builder;
+#[cfg(feature = "std")]
+mod driver;
+#[cfg(feature = "std")]
+mod error;
+#[cfg(feature = "std")]
+mod event;
+#[cfg(feature = "std")]
+pub mod local;
+#[cfg(feature = "std")]
+mod outcomes;
+#[cfg(feature = "std")]
+mod pool;
+#[cfg(feature = "std")]
+mod ready;
+#[cfg(feature = "std")]
+mod reply;
+#[cfg(feature = "std")]
+mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(feature = "std")]
+mod wire;
+#[cfg(feature = "std")]
+pub mod worker;
+
+#[cfg(feature = "std")]
+pub use self::{
+    builder::{BuildError, Builder},
+    driver::Driver,
+    error::{Closed, TaskError, TrySubmitError, WorkerError},
+    event::{Events, PoolEvent},
+    outcomes::{Ledger, Outcomes},
+    pool::{Pool, PoolStats, WorkerInfo},
+    reply::Task,
+    wire::{BoxError, Kind, Local, Threaded},
+    worker::Worker,
+};

@@ -1,0 +1,281 @@
+//! Links inside one process: a worker beside its manager, without a socket.
+//!
+//! They behave as any transport does: bounded, whole messages, and either end sees the other go.
+//!
+//! ```
+//! let (connector, listener) = chargehand::local::pair(64);
+//! // `connector` goes to `Pool`'s builder, `listener` to `Worker::serve`; or the other way round.
+//! # let _ = (connector, listener);
+//! ```
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::future::{Ready, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use chargehand_core::io::{Connect, Dialect, Listen, Wire};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: usize = 128;
+/// A buffer above this size is given back rather than used again.
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+/// Makes the two ends of an in-process address. A wire between them holds at most
+/// `capacity_messages` messages each way (0 counts as 1): choose a manager's window or more.
+pub fn pair(capacity_messages: usize) -> (LocalConnector, LocalListener) {
+    pair_of(Dialect::Native, capacity_messages)
+}
+
+/// Like [`pair`], with any dialect.
+pub(crate) fn pair_of(dialect: Dialect, capacity: usize) -> (LocalConnector, LocalListener) {
+    let door = Arc::new(Mutex::new(Door::default()));
+    let connector = LocalConnector { door: Arc::clone(&door), capacity: capacity.max(1), dialect };
+    (connector, LocalListener { door })
+}
+
+/// The end of a local address that opens wires. Its clones lead to the same listener.
+#[derive(Clone, Debug)]
+pub struct LocalConnector {
+    door: Arc<Mutex<Door>>,
+    capacity: usize,
+    dialect: Dialect,
+}
+
+/// The end of a local address that takes wires in.
+#[derive(Debug)]
+pub struct LocalListener {
+    door: Arc<Mutex<Door>>,
+}
+
+/// The wires on their way from connectors to the listener.
+#[derive(Debug, Default)]
+struct Door {
+    arrived: VecDeque<LocalWire>,
+    listener: Option<Waker>,
+    closed: bool,
+}
+
+/// The other end of a local wire or address is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalError {
+    /// The listener was dropped.
+    NoListener,
+    /// More connections than the listener has taken yet are waiting.
+    Backlog,
+    /// The other end of the wire was closed or dropped.
+    Closed,
+}
+
+impl fmt::Display for LocalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoListener => "nobody listens any more: the listener was dropped",
+            Self::Backlog => "too many connections wait for the listener: is it still polled?",
+            Self::Closed => "the other end is closed",
+        })
+    }
+}
+
+impl Error for LocalError {}
+
+impl Connect for LocalConnector {
+    type Wire = LocalWire;
+    type Error = LocalError;
+    type Connecting = Ready<Result<LocalWire, LocalError>>;
+
+    fn connect(&mut self) -> Self::Connecting {
+        let mut door = lock(&self.door);
+        if door.closed {
+            return ready(Err(LocalError::NoListener));
+        }
+        if door.arrived.len() >= BACKLOG {
+            return ready(Err(LocalError::Backlog));
+        }
+        let (near, far) = wires(self.dialect, self.capacity);
+        door.arrived.push_back(far);
+        let listener = door.listener.take();
+        drop(door);
+        wake(listener);
+        ready(Ok(near))
+    }
+
+    fn peer(&self) -> &str {
+        PEER
+    }
+}
+
+impl Listen for LocalListener {
+    type Wire = LocalWire;
+    type Error = LocalError;
+    type Accepting = Ready<Result<LocalWire, LocalError>>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
+        let mut door = lock(&self.door);
+        match door.arrived.pop_front() {
+            Some(wire) => Poll::Ready(Ok(ready(Ok(wire)))),
+            None => {
+                door.listener = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for LocalListener {
+    fn drop(&mut self) {
+        let mut door = lock(&self.door);
+        door.closed = true;
+        let arrived = std::mem::take(&mut door.arrived);
+        drop(door); // Dropping wires wakes their other ends.
+        drop(arrived);
+    }
+}
+
+const PEER: &str = "in this process";
+
+/// One end of a wire inside this process.
+#[derive(Debug)]
+pub struct LocalWire {
+    incoming: Arc<Mutex<Pipe>>,
+    outgoing: Arc<Mutex<Pipe>>,
+    /// The message that `poll_recv` lent last.
+    current: Vec<u8>,
+    dialect: Dialect,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Pipe {
+    messages: VecDeque<Vec<u8>>,
+    spare: Vec<Vec<u8>>,
+    capacity: usize,
+    closed: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+fn wires(dialect: Dialect, capacity: usize) -> (LocalWire, LocalWire) {
+    let pipe = || {
+        Arc::new(Mutex::new(Pipe {
+            messages: VecDeque::new(),
+            spare: Vec::new(),
+            capacity,
+            closed: false,
+            reader: None,
+            writer: None,
+        }))
+    };
+    let (there, back) = (pipe(), pipe());
+    let near = LocalWire {
+        incoming: Arc::clone(&back),
+        outgoing: Arc::clone(&there),
+        current: Vec::new(),
+        dialect,
+    };
+    (near, LocalWire { incoming: there, outgoing: back, current: Vec::new(), dialect })
+}
+
+impl Wire for LocalWire {
+    type Error = LocalError;
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn peer(&self) -> &str {
+        PEER
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
+        let mut pipe = lock(&self.incoming);
+        let Some(message) = pipe.messages.pop_front() else {
+            if pipe.closed {
+                return Poll::Ready(Ok(None));
+            }
+            keep(&mut pipe.reader, cx);
+            return Poll::Pending;
+        };
+        let mut used = std::mem::replace(&mut self.current, message);
+        if used.capacity() <= SPARE_BYTES_MAX && pipe.spare.len() < pipe.capacity {
+            used.clear();
+            pipe.spare.push(used);
+        }
+        // Half empty: to wake for every single message would be a ping-pong.
+        let writer =
+            if pipe.messages.len() <= pipe.capacity / 2 { pipe.writer.take() } else { None };
+        drop(pipe);
+        wake(writer);
+        Poll::Ready(Ok(Some(&self.current)))
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<Result<(), LocalError>> {
+        let mut pipe = lock(&self.outgoing);
+        if pipe.closed {
+            return Poll::Ready(Err(LocalError::Closed));
+        }
+        if pipe.messages.len() >= pipe.capacity {
+            keep(&mut pipe.writer, cx);
+            return Poll::Pending;
+        }
+        let mut message = pipe.spare.pop().unwrap_or_default();
+        message.extend_from_slice(head);
+        message.extend_from_slice(body);
+        pipe.messages.push_back(message);
+        let reader = pipe.reader.take();
+        drop(pipe);
+        wake(reader);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+        Poll::Ready(Ok(())) // What is taken is with the other end already.
+    }
+
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+        close(&self.outgoing);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for LocalWire {
+    fn drop(&mut self) {
+        close(&self.outgoing);
+        close(&self.incoming);
+    }
+}
+
+fn close(pipe: &Mutex<Pipe>) {
+    let mut pipe = lock(pipe);
+    pipe.closed = true;
+    let (reader, writer) = (pipe.reader.take(), pipe.writer.take());
+    drop(pipe);
+    wake(reader);
+    wake(writer);
+}
+
+fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        none => *none = Some(cx.waker().clone()),
+    }
+}
+
+/// Called without a lock: a waker may run anything.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds a lock here, and the state is valid at every point.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

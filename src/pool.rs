@@ -1,0 +1,394 @@
+//! The handle of a pool: what a service calls.
+
+use std::fmt;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use async_channel::{Receiver, Sender, TrySendError};
+use chargehand_core::io::{Connect, Timer};
+use chargehand_core::{Stats, WorkerId, WorkerStats};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::builder::Builder;
+use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
+use crate::event::{Events, PoolEvent};
+use crate::outcomes::{Exchange, Ledger, Outcomes};
+use crate::reply::{Cell, Promise, RawTask, Task, decode};
+use crate::wire::{BoxError, Connector, Holds, Kind, Local, Threaded};
+
+/// How many events a stream of them holds before it drops some.
+const EVENTS_MAX: usize = 1024;
+
+/// A manager's set of workers: gives tasks out and gets their outcomes.
+///
+/// Made with its [`Driver`](crate::Driver) by [`Pool::builder`]. A cheap handle: clone it freely.
+/// When the last handle, [`Task`] and [`Outcomes`] are dropped, the driver drains and ends.
+pub struct Pool<K: Kind = Threaded> {
+    submits: Sender<Submit>,
+    control: Sender<Control<K>>,
+    mailbox: Arc<Mailbox>,
+    request_bytes_max: usize,
+}
+
+/// A pool at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// The tasks, counted by state and by outcome.
+    pub tasks: Stats,
+    /// Every worker in the pool.
+    pub workers: Vec<WorkerInfo>,
+}
+
+/// A worker at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkerInfo {
+    /// Its id.
+    pub id: WorkerId,
+    /// The address that is dialled, or the name of a worker that dials in.
+    pub peer: Arc<str>,
+    /// Its state and counters.
+    pub stats: WorkerStats,
+    /// Why its latest link was lost, or could not be made.
+    pub last_error: Option<String>,
+}
+
+impl Pool<Threaded> {
+    /// Starts a pool on a runtime's clock. Its driver is `Send` if the timer is.
+    pub fn builder<T: Timer>(timer: T) -> Builder<T, Threaded> {
+        Builder::new(timer)
+    }
+
+    /// Starts a pool whose transports need not be `Send`; nor is its driver.
+    pub fn local_builder<T: Timer>(timer: T) -> Builder<T, Local> {
+        Builder::new(timer)
+    }
+}
+
+impl<K: Kind> Pool<K> {
+    /// Returns a worker's answer to `request`, both encoded by postcard.
+    ///
+    /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task.
+    ///
+    /// # Errors
+    /// Returns the [`TaskError`] that says why there is no answer.
+    pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
+    where
+        Q: Serialize + ?Sized,
+        A: DeserializeOwned,
+    {
+        let answer = self.call_raw(encode(request)?).await?;
+        decode(&answer)
+    }
+
+    /// Returns a worker's answer to `request`, both as they are.
+    ///
+    /// # Errors
+    /// As [`call`](Pool::call), without the encoding.
+    pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
+        self.enqueue(request).await?.await
+    }
+
+    /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
+    ///
+    /// Dropping this future before it completes queues nothing.
+    ///
+    /// # Errors
+    /// Returns [`TaskError::Request`] if the request cannot be encoded or is too long, and
+    /// [`TaskError::Closed`] if the driver is gone.
+    pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
+    where
+        Q: Serialize + ?Sized,
+        A: DeserializeOwned,
+    {
+        Ok(Task::new(self.enqueue(encode(request)?).await?))
+    }
+
+    /// Queues `request` if there is room now.
+    ///
+    /// # Errors
+    /// Returns [`TrySubmitError::Full`], with the request, if there is no room.
+    pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
+    where
+        Q: Serialize,
+        A: DeserializeOwned,
+    {
+        let body = encode(&request).map_err(TrySubmitError::Refused)?;
+        let (submit, cell) = self.submission(body).map_err(TrySubmitError::Refused)?;
+        match self.submits.try_send(submit) {
+            Ok(()) => {
+                self.mailbox.ring();
+                Ok(Task::new(RawTask::new(cell, Arc::clone(&self.mailbox))))
+            }
+            Err(TrySendError::Full(_)) => Err(TrySubmitError::Full(request)),
+            Err(TrySendError::Closed(_)) => Err(TrySubmitError::Refused(TaskError::Closed)),
+        }
+    }
+
+    /// Returns a stream of every height of a range with its outcome, in the order in which they
+    /// come. The request is the height as a postcard `u64`. See [`Outcomes`].
+    ///
+    /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already. A height
+    /// that fails is returned with its error and stays missing in the ledger. The range starts when
+    /// the stream is first polled.
+    pub fn process<A: DeserializeOwned>(&self, heights: impl Into<Ledger>) -> Outcomes<A> {
+        Outcomes::new(heights.into(), Arc::clone(&self.mailbox))
+    }
+
+    /// Adds a worker that the manager dials, at once, and returns its id.
+    ///
+    /// # Errors
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers.
+    pub async fn add<C>(&self, connect: C) -> Result<WorkerId, WorkerError>
+    where
+        C: Connect,
+        C::Error: Into<BoxError>,
+        K::Connector: Holds<Connector<C>>,
+    {
+        let connector = K::Connector::boxed(Connector::new(connect));
+        let answer = self.ask(|reply| Control::Add { connector, reply }).await;
+        answer.unwrap_or(Err(WorkerError::Closed))
+    }
+
+    /// Removes a worker: it gets nothing more, finishes what it holds, and is gone when this
+    /// completes. Dropping the future does not stop that.
+    ///
+    /// # Errors
+    /// Returns [`WorkerError::Unknown`] if there is no such worker, or it is being removed already.
+    pub async fn remove(&self, worker: WorkerId) -> Result<(), WorkerError> {
+        let answer = self.ask(|reply| Control::Remove { worker, reply }).await;
+        answer.unwrap_or(Err(WorkerError::Closed))
+    }
+
+    /// Completes once no task is queued or under way.
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver ends first.
+    pub async fn idle(&self) -> Result<(), Closed> {
+        self.ask(|reply| Control::Idle { reply }).await
+    }
+
+    /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
+    /// rest as [`TaskError::Aborted`], closes all links, and returns the final counts.
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is dropped first, or had ended before.
+    pub async fn stop(&self) -> Result<Stats, Closed> {
+        self.ask(|reply| Control::Stop { within: None, reply }).await
+    }
+
+    /// Stops the pool like [`stop`](Pool::stop), with `within` instead of `drain_timeout`.
+    ///
+    /// # Errors
+    /// As [`stop`](Pool::stop).
+    pub async fn stop_within(&self, within: Duration) -> Result<Stats, Closed> {
+        self.ask(|reply| Control::Stop { within: Some(within), reply }).await
+    }
+
+    /// Returns the pool's tasks and workers, counted. Costs O(workers).
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is gone.
+    pub async fn stats(&self) -> Result<PoolStats, Closed> {
+        self.ask(|reply| Control::Stats { reply }).await
+    }
+
+    /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
+    /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`].
+    pub fn events(&self) -> Events {
+        let (sender, events) = Events::new(EVENTS_MAX);
+        self.mailbox.listen(sender);
+        events
+    }
+
+    async fn enqueue(&self, body: Vec<u8>) -> Result<RawTask, TaskError> {
+        let (submit, cell) = self.submission(body)?;
+        // Once it is queued, dropping us must cancel it: hence the handle before the await ends.
+        self.submits.send(submit).await.map_err(|_| TaskError::Closed)?;
+        self.mailbox.ring();
+        Ok(RawTask::new(cell, Arc::clone(&self.mailbox)))
+    }
+
+    fn submission(&self, body: Vec<u8>) -> Result<(Submit, Arc<Cell>), TaskError> {
+        if body.len() > self.request_bytes_max {
+            return Err(TaskError::Request(format!(
+                "it has {} bytes and at most {} fit a frame: raise frame_bytes_max on both sides",
+                body.len(),
+                self.request_bytes_max
+            )));
+        }
+        let (promise, cell) = Promise::new();
+        Ok((Submit { body, promise }, cell))
+    }
+
+    async fn ask<R>(&self, question: impl FnOnce(Sender<R>) -> Control<K>) -> Result<R, Closed> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.control.send(question(reply)).await.map_err(|_| Closed)?;
+        self.mailbox.ring();
+        answer.recv().await.map_err(|_| Closed)
+    }
+}
+
+impl<K: Kind> Clone for Pool<K> {
+    fn clone(&self) -> Self {
+        Self {
+            submits: self.submits.clone(),
+            control: self.control.clone(),
+            mailbox: Arc::clone(&self.mailbox),
+            request_bytes_max: self.request_bytes_max,
+        }
+    }
+}
+
+impl<K: Kind> fmt::Debug for Pool<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("queued", &self.submits.len()).finish_non_exhaustive()
+    }
+}
+
+fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Vec<u8>, TaskError> {
+    postcard::to_stdvec(request).map_err(|error| TaskError::Request(error.to_string()))
+}
+
+/// A task on its way to the driver.
+#[derive(Debug)]
+pub(crate) struct Submit {
+    pub(crate) body: Vec<u8>,
+    pub(crate) promise: Promise,
+}
+
+/// A range on its way to the driver.
+#[derive(Debug)]
+pub(crate) struct NewJob {
+    pub(crate) heights: Ledger,
+    pub(crate) exchange: Arc<Exchange>,
+}
+
+/// Anything else on its way to the driver.
+pub(crate) enum Control<K: Kind> {
+    Add { connector: Box<K::Connector>, reply: Sender<Result<WorkerId, WorkerError>> },
+    Remove { worker: WorkerId, reply: Sender<Result<(), WorkerError>> },
+    Idle { reply: Sender<()> },
+    Stop { within: Option<Duration>, reply: Sender<Stats> },
+    Stats { reply: Sender<PoolStats> },
+}
+
+/// What handles leave for the driver without waiting. Each entry belongs to an object of the
+/// caller's (a task, a stream), so the caller's own objects bound it.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    post: Arc<Post>,
+}
+
+/// The driver's view of the [`Mailbox`].
+#[derive(Debug)]
+pub(crate) struct Post {
+    doorbell: Waker,
+    inbox: Mutex<Inbox>,
+    /// Every handle is dropped.
+    abandoned: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) cancels: Vec<Arc<Cell>>,
+    pub(crate) jobs: Vec<NewJob>,
+    pub(crate) listeners: Vec<Sender<PoolEvent>>,
+    closed: bool,
+}
+
+impl Mailbox {
+    pub(crate) fn ring(&self) {
+        self.post.doorbell.wake_by_ref();
+    }
+
+    pub(crate) fn cancel(&self, cell: Arc<Cell>) {
+        self.leave(|inbox| inbox.cancels.push(cell));
+    }
+
+    /// Hands a range over, or ends its stream at once if the driver is gone.
+    pub(crate) fn start(&self, job: NewJob) {
+        let mut job = Some(job);
+        self.leave(|inbox| inbox.jobs.extend(job.take()));
+        if let Some(job) = job {
+            job.exchange.end();
+        }
+    }
+
+    fn listen(&self, listener: Sender<PoolEvent>) {
+        self.leave(|inbox| inbox.listeners.push(listener));
+    }
+
+    fn leave(&self, put: impl FnOnce(&mut Inbox)) {
+        let mut inbox = self.post.lock();
+        if inbox.closed {
+            return;
+        }
+        put(&mut inbox);
+        drop(inbox);
+        self.ring();
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.post.abandoned.store(true, Ordering::Release);
+        self.ring();
+    }
+}
+
+impl Post {
+    /// Takes all that was left.
+    pub(crate) fn take(&self) -> Inbox {
+        let mut inbox = self.lock();
+        Inbox {
+            cancels: mem::take(&mut inbox.cancels),
+            jobs: mem::take(&mut inbox.jobs),
+            listeners: mem::take(&mut inbox.listeners),
+            closed: false,
+        }
+    }
+
+    /// Takes all that was left, for the last time.
+    pub(crate) fn close(&self) -> Inbox {
+        self.lock().closed = true;
+        self.take()
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        // Nothing panics while it holds the lock, and the lists are valid at every point.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The driver's ends of all that handles hold.
+pub(crate) struct Ends<K: Kind> {
+    pub(crate) submits: Receiver<Submit>,
+    pub(crate) control: Receiver<Control<K>>,
+    pub(crate) post: Arc<Post>,
+}
+
+/// Makes a handle and the driver's ends of it.
+pub(crate) fn handle<K: Kind>(
+    doorbell: Waker,
+    queue_max: usize,
+    request_bytes_max: usize,
+) -> (Pool<K>, Ends<K>) {
+    // Control calls wait for their answers; a handful in the channel is plenty.
+    let (control_in, control) = async_channel::bounded(16);
+    let (submits_in, submits) = async_channel::bounded(queue_max);
+    let inbox = Mutex::new(Inbox::default());
+    let post = Arc::new(Post { doorbell, inbox, abandoned: AtomicBool::new(false) });
+    let mailbox = Arc::new(Mailbox { post: Arc::clone(&post) });
+    let pool = Pool { submits: submits_in, control: control_in, mailbox, request_bytes_max };
+    (pool, Ends { submits, control, post })
+}

@@ -1,0 +1,141 @@
+//! Which of many sources were woken: one waker for each source, made once, and one list of those
+//! that are ready. Ten thousand idle links cost nothing, because nobody looks at them.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Wake, Waker};
+
+use futures_util::task::AtomicWaker;
+
+/// The list of ready sources, and the waker of the task that works it off.
+#[derive(Debug)]
+pub(crate) struct ReadySet {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    parent: AtomicWaker,
+    ready: Mutex<Vec<u32>>,
+}
+
+/// One source's place in a [`ReadySet`].
+#[derive(Debug)]
+pub(crate) struct Entry {
+    flag: Arc<Flag>,
+    waker: Waker,
+}
+
+#[derive(Debug)]
+struct Flag {
+    token: u32,
+    queued: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl ReadySet {
+    pub(crate) fn new() -> Self {
+        let shared = Shared { parent: AtomicWaker::new(), ready: Mutex::new(Vec::new()) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Makes the entry of a source; `token` names it in every snapshot.
+    pub(crate) fn entry(&self, token: u32) -> Entry {
+        let queued = AtomicBool::new(false);
+        let flag = Arc::new(Flag { token, queued, shared: Arc::clone(&self.shared) });
+        Entry { waker: Waker::from(Arc::clone(&flag)), flag }
+    }
+
+    /// Sets whom to wake. Call it before [`snapshot`](Self::snapshot): what gets ready between the
+    /// two is then either in the snapshot or wakes.
+    pub(crate) fn register(&self, parent: &Waker) {
+        self.shared.parent.register(parent);
+    }
+
+    /// Moves the ready tokens into `batch`, which must be empty. Take one snapshot for each poll,
+    /// never one after the other until nothing is left: a runtime that meters its tasks wakes us
+    /// at once to make us yield, and the loop would spin on that.
+    pub(crate) fn snapshot(&self, batch: &mut Vec<u32>) {
+        debug_assert!(batch.is_empty());
+        std::mem::swap(batch, &mut *self.shared.lock());
+    }
+}
+
+impl Entry {
+    /// Returns the waker to poll the source with.
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Forgets that the source is ready. Call it before the source is polled, so that a wake during
+    /// the poll counts.
+    pub(crate) fn clear(&self) {
+        self.flag.queued.store(false, Ordering::Release);
+    }
+
+    /// Marks the source ready and wakes the parent.
+    pub(crate) fn wake(&self) {
+        self.waker.wake_by_ref();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
+        // Nothing panics while it holds the lock, and the list is valid at every point.
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.shared.lock().push(self.token);
+            self.shared.parent.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(set: &ReadySet) -> Vec<u32> {
+        let mut batch = Vec::new();
+        set.snapshot(&mut batch);
+        batch
+    }
+
+    #[test]
+    fn a_source_is_listed_once_until_it_is_cleared() {
+        let set = ReadySet::new();
+        let (a, b) = (set.entry(7), set.entry(9));
+        a.wake();
+        b.waker().wake_by_ref();
+        a.wake();
+        assert_eq!(taken(&set), [7, 9]);
+        a.wake();
+        assert_eq!(taken(&set), [], "still queued: it was not cleared");
+        a.clear();
+        a.wake();
+        assert_eq!(taken(&set), [7]);
+    }
+
+    #[test]
+    fn a_wake_reaches_the_registered_parent() {
+        let set = ReadySet::new();
+        let parent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        struct Count(Arc<std::sync::atomic::AtomicUsize>);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        set.register(&Waker::from(Arc::new(Count(Arc::clone(&parent)))));
+        set.entry(0).wake();
+        assert_eq!(parent.load(Ordering::SeqCst), 1);
+    }
+}

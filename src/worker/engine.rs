@@ -1,0 +1,556 @@
+//! The worker's one future: it polls only what was woken, and does a bounded amount for each poll.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chargehand_core::io::Timer;
+use chargehand_core::message::Code;
+use chargehand_core::{Instant, Verdict};
+
+use super::handler::Handler;
+use super::link::Link;
+use super::runner::{Owner, RUN, Runner};
+use super::source::Source;
+use super::state::{Around, End};
+use super::{Hook, Settings, WorkerEvent};
+use crate::ready::{Entry, ReadySet};
+use crate::table::Timed;
+use crate::wire::BoxError;
+
+/// Tokens of the ready set beside the places' (from 0 on) and the runs' (with `RUN` set).
+pub(super) const CONTROL: u32 = RUN - 1;
+const SOURCE: u32 = RUN - 2;
+const SLEEP: u32 = RUN - 3;
+
+/// How many messages one link may take in a poll: alone, its answers should leave meanwhile.
+const BUDGET_ALONE: u32 = 64;
+const BUDGET_AMONG_OTHERS: u32 = 1024;
+/// How many connections are taken, and waiting requests started, in a poll.
+const ACCEPTS: usize = 16;
+const STARTS: usize = 1024;
+/// How long a Goodbye may take to leave.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// All links are looked at for silence at most this often.
+const SCAN_INTERVAL: Duration = Duration::from_millis(50);
+/// The pause after the first failed accept. It doubles up to [`ACCEPT_PAUSE_MAX`].
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
+    /// `None` once the worker drains.
+    source: Option<S>,
+    source_entry: Entry,
+    /// When the source is polled again, while it pauses.
+    source_at: Option<Instant>,
+    accepts_failed: u32,
+    timer: T,
+    now: Instant,
+    sleep: Option<Pin<Box<T::Sleep>>>,
+    sleep_at: Instant,
+    sleep_entry: Entry,
+    runner: Runner<H>,
+    settings: Settings,
+    hook: Hook,
+    ready: ReadySet,
+    batch: Vec<u32>,
+    stopped: Arc<AtomicBool>,
+    control: Entry,
+    drain_deadline: Option<Instant>,
+    places: Vec<Place<S>>,
+    free: Vec<u32>,
+    /// The places whose handshake is not over, and those whose wire is being closed.
+    opening: Timed<u32>,
+    closing: Timed<u32>,
+    links_up: usize,
+    unflushed: Vec<u32>,
+    scan_at: Instant,
+    scanned: Instant,
+}
+
+/// Room for one link, used again with its waker.
+struct Place<S: Source> {
+    entry: Entry,
+    limbo: Limbo,
+    up: bool,
+    state: PlaceState<S>,
+}
+
+/// Which table watches over a place.
+#[derive(Clone, Copy)]
+enum Limbo {
+    None,
+    Opening(u32),
+    Closing(u32),
+}
+
+enum PlaceState<S: Source> {
+    Free,
+    Opening(Pin<Box<S::Opening>>),
+    Link(Box<Link<S::Wire>>),
+}
+
+impl<S, T, H> Engine<S, T, H>
+where
+    S: Source,
+    S::Error: Into<BoxError>,
+    <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
+    T: Timer,
+    H: Handler,
+{
+    pub(super) fn new(source: S, parts: super::Parts<T, H>) -> Self {
+        let super::Parts { timer, handler, settings, hook, ready, control, stopped } = parts;
+        let now = timer.now();
+        let source_entry = ready.entry(SOURCE);
+        source_entry.wake();
+        let closing_max = settings.links_max.saturating_add(settings.pending_handshakes_max);
+        Self {
+            source: Some(source),
+            source_entry,
+            source_at: None,
+            accepts_failed: 0,
+            timer,
+            now,
+            sleep: None,
+            sleep_at: Instant::FAR_FUTURE,
+            sleep_entry: ready.entry(SLEEP),
+            runner: Runner::new(handler, settings.concurrency),
+            opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
+            closing: Timed::new(closing_max, CLOSE_TIMEOUT),
+            settings,
+            hook,
+            ready,
+            batch: Vec::new(),
+            stopped,
+            control,
+            drain_deadline: None,
+            places: Vec::new(),
+            free: Vec::new(),
+            links_up: 0,
+            unflushed: Vec::new(),
+            scan_at: Instant::FAR_FUTURE,
+            scanned: now,
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.ready.register(cx.waker());
+        self.now = self.timer.now();
+        let mut batch = std::mem::take(&mut self.batch);
+        self.ready.snapshot(&mut batch);
+        let links = batch.iter().filter(|&&token| token < SLEEP).take(2).count();
+        let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
+        for token in batch.drain(..) {
+            self.on_ready(token, budget);
+        }
+        self.batch = batch;
+        self.start_waiting();
+        self.on_time();
+        self.flush();
+        if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
+            return Poll::Ready(());
+        }
+        self.arm_sleep();
+        Poll::Pending
+    }
+
+    fn on_ready(&mut self, token: u32, budget: u32) {
+        match token {
+            CONTROL => {
+                self.control.clear();
+                if self.stopped.load(Ordering::Acquire) && self.drain_deadline.is_none() {
+                    self.drain();
+                }
+            }
+            SOURCE => self.accept(),
+            SLEEP => self.sleep_entry.clear(), // `arm_sleep` polls it.
+            run if run >= RUN => {
+                if let Some((owner, verdict)) = self.runner.poll(run - RUN) {
+                    self.answer(owner, verdict);
+                }
+            }
+            place => self.turn(place, budget),
+        }
+    }
+
+    fn accept(&mut self) {
+        self.source_entry.clear();
+        for _ in 0..ACCEPTS {
+            if self.source_at.is_some() {
+                return;
+            }
+            let Some(source) = &mut self.source else { return };
+            let mut cx = Context::from_waker(self.source_entry.waker());
+            match source.poll_open(&mut cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(opening)) => {
+                    self.accepts_failed = 0;
+                    self.admit(opening);
+                }
+                Poll::Ready(Err(error)) => {
+                    // Out of file descriptors, say: trying again at once would only spin.
+                    let doubled = ACCEPT_PAUSE.saturating_mul(1 << self.accepts_failed.min(16));
+                    let pause = doubled.min(ACCEPT_PAUSE_MAX);
+                    self.accepts_failed = self.accepts_failed.saturating_add(1);
+                    self.source_at = Some(self.now.saturating_add(pause));
+                    let reason = error.into().to_string();
+                    self.hook.call(|| WorkerEvent::AcceptFailed { reason, pause });
+                }
+            }
+        }
+        self.source_entry.wake();
+    }
+
+    fn admit(&mut self, opening: S::Opening) {
+        if self.opening.is_full() {
+            // The oldest: a peer that means it is through in a moment.
+            if let Some(oldest) = self.opening.remove_oldest() {
+                self.places[oldest as usize].limbo = Limbo::None;
+                self.on_end(oldest, End::Gone("too many handshakes are pending".into()));
+            }
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.places.len()).expect("fewer places than 2^31");
+            let entry = self.ready.entry(index);
+            let (limbo, state) = (Limbo::None, PlaceState::Free);
+            self.places.push(Place { entry, limbo, up: false, state });
+            index
+        });
+        let limbo = Limbo::Opening(self.opening.insert(self.now, |_| index));
+        let place = &mut self.places[index as usize];
+        place.limbo = limbo;
+        place.state = PlaceState::Opening(Box::pin(opening));
+        place.entry.wake();
+    }
+
+    /// Polls what is in a place.
+    fn turn(&mut self, index: u32, budget: u32) {
+        let Place { entry, state, .. } = &mut self.places[index as usize];
+        entry.clear();
+        let mut cx = Context::from_waker(entry.waker());
+        match state {
+            PlaceState::Free => {}
+            PlaceState::Opening(opening) => match opening.as_mut().poll(&mut cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(wire)) => self.open(index, wire),
+                Poll::Ready(Err(error)) => {
+                    self.on_end(index, End::Gone(error.into().to_string()));
+                }
+            },
+            PlaceState::Link(link) if link.is_leaving() => {
+                if link.poll_leave(&mut cx).is_ready() {
+                    self.remove(index);
+                }
+            }
+            PlaceState::Link(link) => {
+                let mut around = Around {
+                    place: index,
+                    now: self.now,
+                    runner: &mut self.runner,
+                    ready: &self.ready,
+                    settings: &self.settings,
+                };
+                let result = link.poll(&mut cx, &mut around, budget);
+                if link.unflushed {
+                    self.unflushed.push(index);
+                }
+                match result {
+                    Err(end) => self.on_end(index, end),
+                    Ok(progress) => {
+                        if progress.more {
+                            entry.wake();
+                        }
+                        if progress.up {
+                            self.on_up(index);
+                        }
+                        self.scan_soon_if_draining();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins the handshake on a new wire.
+    fn open(&mut self, index: u32, wire: S::Wire) {
+        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let mut link = Box::new(Link::new(wire, self.now));
+        let mut cx = Context::from_waker(entry.waker());
+        let greeted = if self.links_up >= self.settings.links_max {
+            Err(busy(self.settings.links_max))
+        } else {
+            link.greet(&mut cx, &self.settings)
+        };
+        let up = link.is_up();
+        *state = PlaceState::Link(link);
+        entry.wake();
+        self.unflushed.push(index);
+        match greeted {
+            Err(end) => self.on_end(index, end),
+            Ok(()) if up => self.on_up(index),
+            Ok(()) => {}
+        }
+    }
+
+    fn on_up(&mut self, index: u32) {
+        if self.links_up >= self.settings.links_max {
+            return self.on_end(index, busy(self.settings.links_max));
+        }
+        self.unwatch(index);
+        let place = &mut self.places[index as usize];
+        let PlaceState::Link(link) = &place.state else { return };
+        place.up = true;
+        self.links_up += 1;
+        let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.now);
+        self.scan_at = self.scan_at.min(soon);
+        self.hook.call(|| WorkerEvent::Connected {
+            peer: link.peer().to_owned(),
+            manager: link.manager().to_owned(),
+        });
+    }
+
+    /// Hands a handler's answer to its link.
+    fn answer(&mut self, owner: Owner, verdict: Verdict) {
+        let Place { entry, state, .. } = &mut self.places[owner.place as usize];
+        let PlaceState::Link(link) = state else { return };
+        let mut cx = Context::from_waker(entry.waker());
+        let result = link.answer(&mut cx, self.now, owner.slot, verdict, &self.runner.body);
+        if link.reads_after_answers() {
+            entry.wake();
+        }
+        self.unflushed.push(owner.place);
+        if let Err(end) = result {
+            self.on_end(owner.place, end);
+        }
+        self.scan_soon_if_draining();
+    }
+
+    /// Starts requests that waited for room.
+    fn start_waiting(&mut self) {
+        for _ in 0..STARTS {
+            if !self.runner.has_room() {
+                return;
+            }
+            let Some(index) = self.runner.waiting.pop_front() else { return };
+            let PlaceState::Link(link) = &mut self.places[index as usize].state else { continue };
+            let mut around = Around {
+                place: index,
+                now: self.now,
+                runner: &mut self.runner,
+                ready: &self.ready,
+                settings: &self.settings,
+            };
+            if let Some((slot, verdict)) = link.start_waiting(&mut around) {
+                self.answer(Owner { place: index, slot }, verdict);
+            }
+        }
+        self.control.wake();
+    }
+
+    fn flush(&mut self) {
+        while let Some(index) = self.unflushed.pop() {
+            let Place { entry, state, .. } = &mut self.places[index as usize];
+            let PlaceState::Link(link) = state else { continue };
+            if !link.unflushed || link.is_leaving() {
+                continue; // Leaving flushes by itself.
+            }
+            let mut cx = Context::from_waker(entry.waker());
+            if let Err(end) = link.flush(&mut cx) {
+                self.on_end(index, end);
+            }
+        }
+    }
+
+    fn on_time(&mut self) {
+        while let Some(index) = self.opening.remove_due(self.now) {
+            self.places[index as usize].limbo = Limbo::None;
+            let text =
+                format!("the handshake took longer than {:?}", self.settings.handshake_timeout);
+            self.on_end(index, End::Leave(Code::Timeout, text));
+        }
+        while let Some(index) = self.closing.remove_due(self.now) {
+            self.places[index as usize].limbo = Limbo::None;
+            self.remove(index);
+        }
+        if self.source_at.is_some_and(|at| at <= self.now) {
+            self.source_at = None;
+            self.source_entry.wake();
+        }
+        if self.scan_at <= self.now {
+            self.scan();
+        }
+        if self.drain_deadline.is_some_and(|deadline| deadline <= self.now) {
+            self.drain_deadline = Some(Instant::FAR_FUTURE);
+            for index in 0..self.places.len() {
+                let text = "the worker stops before everything is done";
+                self.on_end(index_u32(index), End::Leave(Code::Stopped, text.into()));
+            }
+        }
+    }
+
+    /// Looks at every link for silence, and at drained ones for their end.
+    fn scan(&mut self) {
+        self.scanned = self.now;
+        let mut next = Instant::FAR_FUTURE;
+        for index in 0..self.places.len() {
+            let Place { state: PlaceState::Link(link), up: true, .. } = &self.places[index] else {
+                continue;
+            };
+            match link.on_time(self.now) {
+                Ok(at) => next = next.min(at),
+                Err(end) => self.on_end(index_u32(index), end),
+            }
+        }
+        self.scan_at = if next == Instant::FAR_FUTURE {
+            next
+        } else {
+            next.max(self.now.saturating_add(SCAN_INTERVAL))
+        };
+    }
+
+    fn scan_soon_if_draining(&mut self) {
+        if self.drain_deadline.is_some() {
+            self.scan_at = self.now;
+        }
+    }
+
+    /// Begins to stop: nothing new, and what runs gets until the deadline.
+    fn drain(&mut self) {
+        self.drain_deadline = Some(self.now.saturating_add(self.settings.drain_timeout));
+        self.source = None;
+        self.source_at = None;
+        self.hook.call(|| WorkerEvent::Draining);
+        for index in 0..self.places.len() {
+            let Place { entry, state, up, .. } = &mut self.places[index];
+            let drained = match state {
+                PlaceState::Link(link) if *up => {
+                    link.drain(&mut Context::from_waker(entry.waker()), self.now)
+                }
+                _ => Err(End::Leave(Code::Stopped, "the worker stops".into())),
+            };
+            self.unflushed.push(index_u32(index));
+            if let Err(end) = drained {
+                self.on_end(index_u32(index), end);
+            }
+        }
+        self.scan_at = self.now;
+    }
+
+    /// Ends what is in a place, with a Goodbye where there is somebody to say it to.
+    fn on_end(&mut self, index: u32, end: End) {
+        let was_up = self.stop_link(index);
+        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let (End::Gone(reason) | End::Leave(_, reason)) = &end;
+        let (peer, manager) = match state {
+            PlaceState::Free => return,
+            PlaceState::Link(link) if link.is_leaving() => return,
+            PlaceState::Link(link) => (link.peer(), link.manager()),
+            PlaceState::Opening(_) => (self.source.as_ref().map_or("", Source::peer), ""),
+        };
+        let (peer, reason) = (peer.to_owned(), reason.clone());
+        let event = if was_up {
+            WorkerEvent::Disconnected { peer, manager: manager.to_owned(), reason }
+        } else {
+            WorkerEvent::Refused { peer, reason }
+        };
+        self.hook.call(|| event);
+        match (state, end) {
+            (PlaceState::Link(link), End::Leave(code, text)) => {
+                link.leave(&mut Context::from_waker(entry.waker()), code, &text);
+                entry.wake();
+                self.watch_closing(index);
+            }
+            _ => self.remove(index),
+        }
+    }
+
+    fn watch_closing(&mut self, index: u32) {
+        if self.closing.is_full() {
+            if let Some(oldest) = self.closing.remove_oldest() {
+                self.places[oldest as usize].limbo = Limbo::None;
+                self.remove(oldest);
+            }
+        }
+        let limbo = Limbo::Closing(self.closing.insert(self.now, |_| index));
+        self.places[index as usize].limbo = limbo;
+    }
+
+    /// Stops all that a link runs. Returns whether it was up.
+    fn stop_link(&mut self, index: u32) -> bool {
+        let Place { state, up, .. } = &mut self.places[index as usize];
+        let was_up = std::mem::take(up);
+        if let PlaceState::Link(link) = state {
+            link.drop_jobs(index, &mut self.runner);
+        }
+        self.links_up -= usize::from(was_up);
+        let leaving = matches!(
+            &self.places[index as usize].state,
+            PlaceState::Link(link) if link.is_leaving()
+        );
+        if !leaving {
+            self.unwatch(index);
+        }
+        was_up
+    }
+
+    fn unwatch(&mut self, index: u32) {
+        let limbo = &mut self.places[index as usize].limbo;
+        match std::mem::replace(limbo, Limbo::None) {
+            Limbo::None => {}
+            Limbo::Opening(entry) => drop(self.opening.remove(entry)),
+            Limbo::Closing(entry) => drop(self.closing.remove(entry)),
+        }
+    }
+
+    /// Frees a place.
+    fn remove(&mut self, index: u32) {
+        self.unwatch(index);
+        let state = &mut self.places[index as usize].state;
+        let (useful, opened) = match std::mem::replace(state, PlaceState::Free) {
+            PlaceState::Free => return,
+            PlaceState::Opening(_) => (false, self.now),
+            PlaceState::Link(link) => link.usefulness(),
+        };
+        self.free.push(index);
+        let lived = self.now.saturating_since(opened);
+        let source = self.source.as_mut();
+        if let Some(pause) = source.and_then(|source| source.on_ended(useful, lived)) {
+            self.source_at = Some(self.now.saturating_add(pause));
+        }
+    }
+
+    /// Sees to it that this future is polled when the next deadline is due.
+    fn arm_sleep(&mut self) {
+        let deadlines = [
+            self.opening.next_due(),
+            self.closing.next_due(),
+            self.source_at,
+            self.drain_deadline,
+            Some(self.scan_at),
+        ];
+        let next = deadlines.into_iter().flatten().min().unwrap_or(Instant::FAR_FUTURE);
+        if next < self.sleep_at {
+            self.sleep = Some(Box::pin(self.timer.sleep_until(next)));
+            self.sleep_at = next;
+        }
+        let Some(sleep) = &mut self.sleep else { return };
+        if sleep.as_mut().poll(&mut Context::from_waker(self.sleep_entry.waker())).is_ready() {
+            self.sleep = None;
+            self.sleep_at = Instant::FAR_FUTURE;
+            self.sleep_entry.wake();
+        }
+    }
+}
+
+fn busy(links_max: usize) -> End {
+    End::Leave(
+        Code::Busy,
+        format!("this worker serves {links_max} managers already: raise links_max, or try later"),
+    )
+}
+
+fn index_u32(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer places than 2^31")
+}

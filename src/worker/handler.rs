@@ -1,0 +1,145 @@
+//! The kinds of handlers behind one trait: from a request's bytes to an answer's.
+
+use std::fmt::{self, Debug, Display};
+use std::future::Future;
+use std::marker::PhantomData;
+
+use chargehand_core::Verdict;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How a worker carries out a request: made by `Worker::new`, `raw` or `blocking`.
+///
+/// Sealed: give those a function instead.
+pub trait Handler: sealed::Sealed {
+    /// One request being carried out.
+    #[doc(hidden)]
+    type Future: Future;
+
+    /// Whether dropping the future ends the work. Where it does not, its room stays taken until
+    /// it completes.
+    #[doc(hidden)]
+    const ENDS_WHEN_DROPPED: bool = true;
+
+    /// Starts to carry a request out; the error is the text of a failure.
+    #[doc(hidden)]
+    fn start(&self, body: &[u8]) -> Result<Self::Future, String>;
+
+    /// Puts the answer's body, or the failure's text, into `body`, which is empty.
+    #[doc(hidden)]
+    fn finish(&self, output: <Self::Future as Future>::Output, body: &mut Vec<u8>) -> Verdict;
+}
+
+pub(super) mod sealed {
+    #[allow(missing_debug_implementations)]
+    pub trait Sealed {}
+}
+
+/// A handler of typed requests and answers, as postcard.
+pub struct Typed<F, Q> {
+    function: F,
+    request: PhantomData<fn(Q)>,
+}
+
+impl<F, Q> Typed<F, Q> {
+    pub(super) const fn new(function: F) -> Self {
+        Self { function, request: PhantomData }
+    }
+}
+
+impl<F, Q> Debug for Typed<F, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Typed").finish_non_exhaustive()
+    }
+}
+
+impl<F, Q> sealed::Sealed for Typed<F, Q> {}
+
+impl<F, Q, A, R, E> Handler for Typed<F, Q>
+where
+    F: Fn(Q) -> A,
+    A: Future<Output = Result<R, E>>,
+    Q: DeserializeOwned,
+    R: Serialize,
+    E: Display,
+{
+    type Future = A;
+
+    fn start(&self, body: &[u8]) -> Result<A, String> {
+        Ok((self.function)(decode(body)?))
+    }
+
+    fn finish(&self, output: Result<R, E>, body: &mut Vec<u8>) -> Verdict {
+        encode(output, body)
+    }
+}
+
+/// A handler of bytes.
+pub struct Raw<F>(pub(super) F);
+
+impl<F> Debug for Raw<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raw").finish_non_exhaustive()
+    }
+}
+
+impl<F> sealed::Sealed for Raw<F> {}
+
+impl<F, A> Handler for Raw<F>
+where
+    F: Fn(Vec<u8>) -> A,
+    A: Future<Output = Result<Vec<u8>, String>>,
+{
+    type Future = A;
+
+    fn start(&self, body: &[u8]) -> Result<A, String> {
+        Ok((self.0)(body.to_vec()))
+    }
+
+    fn finish(&self, output: Result<Vec<u8>, String>, body: &mut Vec<u8>) -> Verdict {
+        match output {
+            Ok(answer) => {
+                *body = answer;
+                Verdict::Done
+            }
+            Err(text) => fail(&text, body),
+        }
+    }
+}
+
+/// Decodes a request, all of it.
+pub(super) fn decode<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
+    let reason = match postcard::take_from_bytes(body) {
+        Ok((request, [])) => return Ok(request),
+        Ok((_, rest)) => format!("{} of its {} bytes are left over", rest.len(), body.len()),
+        Err(error) => error.to_string(),
+    };
+    Err(format!("the request is not of the type that this worker takes: {reason}"))
+}
+
+/// Puts a handler's result into `body`.
+pub(super) fn encode<R: Serialize, E: Display>(
+    output: Result<R, E>,
+    body: &mut Vec<u8>,
+) -> Verdict {
+    let error = match output {
+        Ok(answer) => match postcard::to_extend(&answer, std::mem::take(body)) {
+            Ok(encoded) => {
+                *body = encoded;
+                return Verdict::Done;
+            }
+            Err(error) => format!("the answer cannot be encoded: {error}"),
+        },
+        Err(error) => return fail(&error, body),
+    };
+    fail(&error, body)
+}
+
+/// Puts a failure's text into `body`.
+pub(super) fn fail(error: &dyn Display, body: &mut Vec<u8>) -> Verdict {
+    use std::io::Write;
+    body.clear();
+    // Only a `Display` that reports an error of its own fails here; what it wrote so far stands.
+    let _ = write!(body, "{error}");
+    Verdict::Failed
+}

@@ -1,0 +1,264 @@
+//! One manager's link: what is read from its wire, and what is sent.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use chargehand_core::io::{Dialect, Wire};
+use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role, clip};
+use chargehand_core::session::Slot;
+use chargehand_core::{Instant, Verdict};
+
+use super::Settings;
+use super::go;
+use super::handler::Handler;
+use super::runner::Runner;
+use super::state::{Around, End, Phase, State, Step};
+use crate::wire::BoxError;
+
+/// The longest text of a failure, where the manager's limit does not cut it shorter.
+const FAILURE_BYTES_MAX: usize = 16 * 1024;
+
+pub(super) struct Link<W> {
+    wire: W,
+    state: State,
+    /// What the wire had no room for. Nothing is read until it is gone.
+    out: VecDeque<(Vec<u8>, Vec<u8>)>,
+    /// Whether something was sent since the last flush came through.
+    pub(super) unflushed: bool,
+}
+
+/// What came of polling a link.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The handshake is over.
+    pub(super) up: bool,
+    /// There may be more to read: poll again.
+    pub(super) more: bool,
+}
+
+impl<W: Wire> Link<W>
+where
+    W::Error: Into<BoxError>,
+{
+    pub(super) fn new(wire: W, now: Instant) -> Self {
+        let state = State::new(wire.dialect(), now);
+        Self { wire, state, out: VecDeque::new(), unflushed: false }
+    }
+
+    pub(super) fn peer(&self) -> &str {
+        self.wire.peer()
+    }
+
+    pub(super) fn manager(&self) -> &str {
+        &self.state.manager
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.state.phase == Phase::Up
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.state.phase == Phase::Leaving
+    }
+
+    /// Returns whether a request came, and since when the wire has been open.
+    pub(super) fn usefulness(&self) -> (bool, Instant) {
+        (self.state.useful, self.state.opened)
+    }
+
+    /// Sends what opens the link.
+    pub(super) fn greet(&mut self, cx: &mut Context<'_>, settings: &Settings) -> Result<(), End> {
+        if self.state.dialect == Dialect::Json {
+            return Ok(());
+        }
+        let Settings { concurrency, token, name, .. } = settings;
+        self.send(cx, &Message::hello(Role::Worker, *concurrency, *token, name), &[])
+    }
+
+    /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read.
+    pub(super) fn poll<H: Handler>(
+        &mut self,
+        cx: &mut Context<'_>,
+        around: &mut Around<'_, H>,
+        budget: u32,
+    ) -> Result<Progress, End> {
+        let mut progress = Progress::default();
+        self.send_out(cx)?;
+        for _ in 0..budget {
+            if !self.wants_to_read() {
+                return Ok(progress);
+            }
+            let step = match self.wire.poll_recv(cx) {
+                Poll::Pending => return Ok(progress),
+                Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around)?,
+                Poll::Ready(Ok(None)) => return Err(End::Gone("the peer closed it".into())),
+                Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+            };
+            match step {
+                Step::None => {}
+                Step::Send(message) => self.send(cx, &message, &[])?,
+                Step::Up => progress.up = true,
+                Step::Answer(slot, verdict) => {
+                    self.answer(cx, around.now, slot, verdict, &around.runner.body)?;
+                }
+            }
+        }
+        progress.more = true;
+        Ok(progress)
+    }
+
+    fn wants_to_read(&self) -> bool {
+        self.out.is_empty() && !(self.reads_after_answers() && self.state.is_busy())
+    }
+
+    /// Returns whether nothing is read while a request runs: then poll again after an answer.
+    pub(super) fn reads_after_answers(&self) -> bool {
+        self.state.dialect == Dialect::Json
+    }
+
+    /// Answers a request whose handler ended, unless it was cancelled meanwhile.
+    pub(super) fn answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        slot: Slot,
+        verdict: Verdict,
+        body: &[u8],
+    ) -> Result<(), End> {
+        let Some((task, attempt)) = self.state.on_answered(slot, now) else { return Ok(()) };
+        if self.state.dialect == Dialect::Json {
+            return self.send_bytes(cx, &go::answer(self.state.height, verdict, body), &[]);
+        }
+        let bytes_max = self.state.answer_bytes_max;
+        let refusal;
+        let (verdict, body) = match verdict {
+            Verdict::Done if body.len() > bytes_max => {
+                refusal = format!(
+                    "the answer has {} bytes, and manager and worker agreed on at most {bytes_max}: \
+                     raise frame_bytes_max on both sides, or answer less",
+                    body.len()
+                );
+                (Verdict::Failed, clip(&refusal, bytes_max).as_bytes())
+            }
+            Verdict::Done => (verdict, body),
+            Verdict::Failed => {
+                // A handler's text was a `String`, so nothing is lost but what is cut.
+                let text = std::str::from_utf8(body).unwrap_or("a failure without a valid text");
+                (verdict, clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes())
+            }
+        };
+        self.send(cx, &Message::Response { task, attempt, verdict, body: &[] }, body)?;
+        if self.out.is_empty() {
+            // The manager hears this and asks for nothing until it hears nothing.
+            self.state.alive = now;
+        }
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &Message<'_>,
+        body: &[u8],
+    ) -> Result<(), End> {
+        self.send_bytes(cx, message.encode(&mut [0; HEAD_BYTES_MAX]), body)
+    }
+
+    fn send_bytes(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Result<(), End> {
+        if self.out.is_empty() {
+            match self.wire.poll_send(cx, head, body) {
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = true;
+                    return Ok(());
+                }
+                Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+                Poll::Pending => {}
+            }
+        }
+        // Bounded: at most a window of answers and a few others, for nothing is read meanwhile.
+        self.out.push_back((head.to_vec(), body.to_vec()));
+        Ok(())
+    }
+
+    fn send_out(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while let Some((head, body)) = self.out.front() {
+            match self.wire.poll_send(cx, head, body) {
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = true;
+                    self.out.pop_front();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        match self.wire.poll_flush(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Err(error)) => Err(End::Gone(error.into().to_string())),
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that this worker wants nothing more.
+    pub(super) fn drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
+        self.state.on_drain(now);
+        match self.state.dialect {
+            Dialect::Native => self.send(cx, &Message::Drain, &[]),
+            Dialect::Json => Ok(()),
+        }
+    }
+
+    /// Says Goodbye. Poll [`poll_leave`](Self::poll_leave) from now on.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>, code: Code, text: &str) {
+        self.state.phase = Phase::Leaving;
+        if self.state.dialect == Dialect::Native {
+            // If that fails, `poll_leave` will as well.
+            let _ = self.send(cx, &Message::Goodbye { code, text }, &[]);
+        }
+    }
+
+    /// Completes once the wire is closed, or broken.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.send_out(cx).is_err() {
+            return Poll::Ready(());
+        }
+        if !self.out.is_empty() {
+            return Poll::Pending;
+        }
+        self.wire.poll_close(cx).map(drop)
+    }
+
+    /// Judges the silence, and says when to call again.
+    pub(super) fn on_time(&self, now: Instant) -> Result<Instant, End> {
+        let &State { heartbeat, alive, leave_at, .. } = &self.state;
+        if now >= leave_at {
+            return Err(End::Leave(Code::Stopped, "the worker stops".into()));
+        }
+        let patience = alive.saturating_add(heartbeat.saturating_mul(2));
+        if now >= patience {
+            let text = format!("nothing heard from the manager for twice {heartbeat:?}");
+            return Err(End::Leave(Code::Timeout, text));
+        }
+        Ok(patience.min(leave_at))
+    }
+
+    /// Forgets all jobs and stops what runs.
+    pub(super) fn drop_jobs<H: Handler>(&mut self, place: u32, runner: &mut Runner<H>) {
+        self.state.drop_jobs(place, runner);
+    }
+
+    /// Starts the oldest request that waits. Returns its slot and verdict if it ended at once, with
+    /// the answer in the runner's `body`.
+    pub(super) fn start_waiting<H: Handler>(
+        &mut self,
+        around: &mut Around<'_, H>,
+    ) -> Option<(Slot, Verdict)> {
+        self.state.start_waiting(around)
+    }
+}

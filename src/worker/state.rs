@@ -1,0 +1,378 @@
+//! What a manager's messages mean to a worker: the state of one link, without its wire.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chargehand_core::io::Dialect;
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message, MessageError, Role};
+use chargehand_core::session::{Entry, Session, SessionError, Slot};
+use chargehand_core::{Instant, TaskId, Verdict};
+
+use super::Settings;
+use super::go;
+use super::handler::{Handler, fail};
+use super::runner::{Owner, Runner, Started};
+use crate::ready::ReadySet;
+
+/// How long a drained link is left to the manager to close, because a request may be on its way.
+const LEAVE_AFTER: Duration = Duration::from_secs(1);
+/// How many messages that make no work are no flood yet, in one heartbeat interval and beside those
+/// that a window's worth of cancels explains.
+const IDLE_MESSAGES_MAX: usize = 256;
+
+/// Why a link ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The wire broke, or the peer closed it or said Goodbye: there is nobody left to tell.
+    Gone(String),
+    /// This side has had enough: the peer is told, then the wire is closed.
+    Leave(Code, String),
+}
+
+impl End {
+    fn bad(text: impl Into<String>) -> Self {
+        Self::Leave(Code::BadMessage, text.into())
+    }
+}
+
+impl From<MessageError> for End {
+    fn from(error: MessageError) -> Self {
+        Self::Leave(error.code(), error.to_string())
+    }
+}
+
+impl From<SessionError> for End {
+    fn from(error: SessionError) -> Self {
+        Self::bad(error.to_string())
+    }
+}
+
+/// What a link needs of its surroundings while it is polled.
+pub(super) struct Around<'a, H: Handler> {
+    pub(super) place: u32,
+    pub(super) now: Instant,
+    pub(super) runner: &'a mut Runner<H>,
+    pub(super) ready: &'a ReadySet,
+    pub(super) settings: &'a Settings,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing came yet: the manager's Hello is next.
+    Hello,
+    /// Its Welcome is next.
+    Welcome,
+    Up,
+    /// Goodbye is said; the wire is being closed.
+    Leaving,
+}
+
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) dialect: Dialect,
+    session: Session<Box<[Entry]>>,
+    jobs: Vec<Job>,
+    /// The jobs that wait for room, in order. Those that were cancelled since are skipped.
+    pending: VecDeque<Slot>,
+    /// Whether the runner knows that some wait.
+    queued: bool,
+    /// The name in the manager's Hello.
+    pub(super) manager: String,
+    pub(super) heartbeat: Duration,
+    pub(super) answer_bytes_max: usize,
+    pub(super) opened: Instant,
+    /// When a message came or an answer left last.
+    pub(super) alive: Instant,
+    idle_messages: usize,
+    idle_since: Instant,
+    /// When a drained link is closed from this side.
+    pub(super) leave_at: Instant,
+    /// Whether a request came.
+    pub(super) useful: bool,
+    /// The height asked for, in the JSON dialect, which has one request at a time.
+    pub(super) height: i64,
+}
+
+enum Job {
+    None,
+    Waiting(Vec<u8>),
+    Running(u32),
+}
+
+/// What is to be done about a message, once its frame is no longer borrowed.
+pub(super) enum Step {
+    None,
+    Send(Message<'static>),
+    Up,
+    /// A handler ended at once; its answer is in the runner's `body`.
+    Answer(Slot, Verdict),
+}
+
+impl State {
+    pub(super) fn new(dialect: Dialect, now: Instant) -> Self {
+        // Without a handshake, a link is up from the start and has one request at a time.
+        let (phase, window) = match dialect {
+            Dialect::Native => (Phase::Hello, 0),
+            Dialect::Json => (Phase::Up, 1),
+        };
+        Self {
+            phase,
+            dialect,
+            session: Session::with_window(window),
+            jobs: Vec::new(),
+            pending: VecDeque::new(),
+            queued: false,
+            manager: String::new(),
+            heartbeat: Duration::MAX,
+            answer_bytes_max: usize::MAX,
+            opened: now,
+            alive: now,
+            idle_messages: 0,
+            idle_since: now,
+            leave_at: Instant::FAR_FUTURE,
+            useful: false,
+            height: 0,
+        }
+    }
+
+    /// Judges one frame.
+    pub(super) fn on_frame<H: Handler>(
+        &mut self,
+        frame: &[u8],
+        around: &mut Around<'_, H>,
+    ) -> Result<Step, End> {
+        self.alive = around.now;
+        if self.dialect == Dialect::Json {
+            return self.on_json(frame, around);
+        }
+        let message = Message::decode(frame)?;
+        match (self.phase, message) {
+            (_, Message::Goodbye { code, text }) => {
+                Err(End::Gone(format!("the manager said Goodbye ({code:?}): {text}")))
+            }
+            (Phase::Hello, Message::Hello { role, name, .. }) => self.on_hello(role, name),
+            (Phase::Welcome, Message::Welcome { heartbeat_millis, frame_bytes_max, window }) => {
+                let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
+                self.on_welcome(heartbeat, frame_bytes_max, window, around.settings)
+            }
+            (Phase::Up, Message::Request { task, attempt, body }) => {
+                self.on_request(task, attempt, body, around)
+            }
+            (Phase::Up, Message::Cancel { task, attempt }) => self.on_cancel(task, attempt, around),
+            (Phase::Up, Message::Ping) => {
+                self.count_idle(around.now)?;
+                Ok(Step::Send(Message::Pong))
+            }
+            (phase, message) => {
+                let text = match phase {
+                    Phase::Hello => "before the manager's Hello",
+                    Phase::Welcome => "before the Welcome",
+                    Phase::Up | Phase::Leaving => "from a manager, once the link is up",
+                };
+                Err(End::bad(format!("a {} {text}", message.kind())))
+            }
+        }
+    }
+
+    fn on_hello(&mut self, role: Role, name: &str) -> Result<Step, End> {
+        if role != Role::Manager {
+            let text = "both sides are workers: one of them has a manager's place";
+            return Err(End::Leave(Code::WrongRole, text.into()));
+        }
+        self.manager = name.to_owned();
+        self.phase = Phase::Welcome;
+        Ok(Step::None)
+    }
+
+    fn on_welcome(
+        &mut self,
+        heartbeat: Duration,
+        frame_bytes_max: u32,
+        window: u16,
+        settings: &Settings,
+    ) -> Result<Step, End> {
+        if window > settings.window_max {
+            return Err(End::bad(format!(
+                "the manager's window of {window} is above this worker's window_max, {}: lower \
+                 the one or raise the other",
+                settings.window_max
+            )));
+        }
+        if heartbeat.is_zero() {
+            return Err(End::bad("a Welcome with a heartbeat of 0 ms"));
+        }
+        let frame_bytes_max = usize::try_from(frame_bytes_max).unwrap_or(usize::MAX);
+        self.answer_bytes_max =
+            frame_bytes_max.min(settings.frame_bytes_max).saturating_sub(BODY_HEAD_BYTES_MAX);
+        self.heartbeat = heartbeat;
+        self.session = Session::with_window(window.max(1));
+        self.phase = Phase::Up;
+        Ok(Step::Up)
+    }
+
+    fn on_json<H: Handler>(
+        &mut self,
+        frame: &[u8],
+        around: &mut Around<'_, H>,
+    ) -> Result<Step, End> {
+        let task = TaskId::from_parts(0, 0);
+        self.height = go::request(frame).map_err(End::bad)?;
+        let Ok(height) = u64::try_from(self.height) else {
+            let slot = self.session.request(task, 1)?;
+            let verdict = fail(&"the height is below zero", &mut around.runner.body);
+            return Ok(Step::Answer(slot, verdict));
+        };
+        let mut body = [0; 10];
+        let body = postcard::to_slice(&height, &mut body).expect("ten bytes hold every u64");
+        self.on_request(task, 1, body, around)
+    }
+
+    fn on_request<H: Handler>(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        body: &[u8],
+        around: &mut Around<'_, H>,
+    ) -> Result<Step, End> {
+        let slot = self.session.request(task, attempt)?;
+        self.useful = true;
+        self.idle_messages = 0;
+        self.leave_at = Instant::FAR_FUTURE;
+        if self.jobs.len() <= slot.index() {
+            self.jobs.resize_with(slot.index() + 1, || Job::None);
+        }
+        if around.runner.has_room() && around.runner.waiting.is_empty() {
+            return Ok(match self.start(slot, body, around) {
+                Some(verdict) => Step::Answer(slot, verdict),
+                None => Step::None,
+            });
+        }
+        self.jobs[slot.index()] = Job::Waiting(body.to_vec());
+        self.pending.push_back(slot);
+        if !std::mem::replace(&mut self.queued, true) {
+            around.runner.waiting.push_back(around.place);
+        }
+        Ok(Step::None)
+    }
+
+    fn start<H: Handler>(
+        &mut self,
+        slot: Slot,
+        body: &[u8],
+        around: &mut Around<'_, H>,
+    ) -> Option<Verdict> {
+        let owner = Owner { place: around.place, slot };
+        match around.runner.start(around.ready, owner, body) {
+            Started::Ended(verdict) => Some(verdict),
+            Started::Running(run) => {
+                self.jobs[slot.index()] = Job::Running(run);
+                None
+            }
+        }
+    }
+
+    /// Starts the oldest request that waits, as [`super::link::Link::start_waiting`] says.
+    pub(super) fn start_waiting<H: Handler>(
+        &mut self,
+        around: &mut Around<'_, H>,
+    ) -> Option<(Slot, Verdict)> {
+        self.queued = false;
+        let mut started = None;
+        while let Some(slot) = self.pending.pop_front() {
+            if !self.session.contains(slot) {
+                continue; // Cancelled while it waited.
+            }
+            if let Job::Waiting(body) = std::mem::replace(&mut self.jobs[slot.index()], Job::None) {
+                started = self.start(slot, &body, around).map(|verdict| (slot, verdict));
+                break;
+            }
+        }
+        if !self.pending.is_empty() {
+            // To the back: the links take turns.
+            self.queued = true;
+            around.runner.waiting.push_back(around.place);
+        }
+        started
+    }
+
+    fn on_cancel<H: Handler>(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        around: &mut Around<'_, H>,
+    ) -> Result<Step, End> {
+        self.count_idle(around.now)?;
+        let Some(slot) = self.session.cancel(task, attempt) else {
+            return Ok(Step::None); // The answer crossed it.
+        };
+        match self.jobs.get_mut(slot.index()).map(|job| std::mem::replace(job, Job::None)) {
+            Some(Job::Running(run)) => around.runner.cancel(run),
+            Some(Job::Waiting(_)) => self.forget_cancelled(),
+            Some(Job::None) | None => {}
+        }
+        self.on_ended(around.now);
+        Ok(Step::None)
+    }
+
+    /// Keeps what was cancelled while it waited from piling up behind one long handler.
+    fn forget_cancelled(&mut self) {
+        if self.pending.len() > 2 * self.session.window() {
+            let session = &self.session;
+            self.pending.retain(|&slot| session.contains(slot));
+        }
+    }
+
+    /// Ends an attempt whose handler ended, and returns it unless it was cancelled before.
+    pub(super) fn on_answered(&mut self, slot: Slot, now: Instant) -> Option<(TaskId, u16)> {
+        let attempt = self.session.complete(slot)?;
+        if let Some(job) = self.jobs.get_mut(slot.index()) {
+            *job = Job::None;
+        }
+        self.on_ended(now);
+        Some(attempt)
+    }
+
+    pub(super) fn on_drain(&mut self, now: Instant) {
+        self.session.drain();
+        self.on_ended(now);
+    }
+
+    fn on_ended(&mut self, now: Instant) {
+        if self.session.is_drained() {
+            let wait = match self.dialect {
+                Dialect::Native => LEAVE_AFTER,
+                Dialect::Json => Duration::ZERO,
+            };
+            self.leave_at = now.saturating_add(wait);
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.session.running() > 0
+    }
+
+    pub(super) fn drop_jobs<H: Handler>(&mut self, place: u32, runner: &mut Runner<H>) {
+        self.pending.clear();
+        for job in std::mem::take(&mut self.jobs) {
+            if let Job::Running(run) = job {
+                runner.cancel(run);
+            }
+        }
+        if std::mem::take(&mut self.queued) {
+            runner.waiting.retain(|&waiting| waiting != place);
+        }
+    }
+
+    /// Counts a message that makes no work.
+    fn count_idle(&mut self, now: Instant) -> Result<(), End> {
+        if now >= self.idle_since.saturating_add(self.heartbeat) {
+            self.idle_since = now;
+            self.idle_messages = 0;
+        }
+        self.idle_messages += 1;
+        if self.idle_messages > IDLE_MESSAGES_MAX + 2 * self.session.window() {
+            return Err(End::bad("a flood of pings or cancels"));
+        }
+        Ok(())
+    }
+}

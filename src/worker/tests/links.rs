@@ -1,0 +1,380 @@
+//! Handshakes, bad peers, silence, limits, and where links come from.
+
+use std::task::{Context, Poll};
+
+use chargehand_core::io::Listen;
+
+use super::*;
+
+#[test]
+fn the_hello_names_the_worker_and_its_window() {
+    let (worker, _timer, connector, listener) = doubler();
+    beside(worker.name("w1").concurrency(3).serve(listener), async {
+        let (_manager, hello) = Manager::knock(&connector).await;
+        let Ok(Message::Hello { role, window, name, .. }) = Message::decode(&hello) else {
+            panic!("{hello:?}");
+        };
+        assert_eq!((role, window, name), (Role::Worker, 3, "w1"));
+    });
+}
+
+#[test]
+fn a_bad_handshake_is_refused_with_its_reason_and_others_go_on() {
+    let (worker, _timer, connector, listener) = doubler();
+    let hello = |role| {
+        let mut head = [0; HEAD_BYTES_MAX];
+        Message::hello(role, 1, 7, "x").encode(&mut head).to_vec()
+    };
+    let manager_hello = hello(Role::Manager);
+    beside(worker.serve(listener), async {
+        let mut good = Manager::meet(&connector).await;
+        for (frames, code, text) in [
+            (vec![b"GET / HTTP/1.1".to_vec()], Code::BadMessage, "is the peer a chargehand?"),
+            (vec![b"\0chgX\x01".to_vec()], Code::WrongVersion, "is the peer a chargehand?"),
+            (vec![b"\0chgd\x02".to_vec()], Code::WrongVersion, "speaks version 2"),
+            (vec![hello(Role::Worker)], Code::WrongRole, "both sides are workers"),
+            (vec![vec![]], Code::BadMessage, "empty frame"),
+            (vec![vec![5]], Code::BadMessage, "a Ping before the manager's Hello"),
+            (vec![manager_hello.clone(), vec![5]], Code::BadMessage, "a Ping before the Welcome"),
+            (vec![manager_hello.clone(), vec![1, 0, 1, 1]], Code::BadMessage, "a heartbeat of 0"),
+            (
+                vec![manager_hello.clone(), vec![1, 1, 1, 0x81, 0x08]],
+                Code::BadMessage,
+                "window of 1025 is above this worker's window_max, 1024",
+            ),
+        ] {
+            let (mut bad, _) = Manager::knock(&connector).await;
+            for frame in &frames {
+                bad.send_bytes(frame, &[]).await;
+            }
+            let (got, why) = bad.goodbye().await;
+            assert_eq!(got, code, "{why}");
+            assert!(why.contains(text), "{why}");
+        }
+        good.ask(1, 1).await;
+        assert_eq!(good.done().await, (1, 2));
+    });
+}
+
+#[test]
+fn what_a_correct_manager_does_not_send_ends_its_link_alone() {
+    let (connector, listener) = pair(16);
+    let worker = Worker::new(ManualTimer::new(), |number: u64| async move {
+        if number == 0 {
+            pending::<()>().await;
+        }
+        Ok::<_, String>(number)
+    })
+    .concurrency(2);
+    let (events, hook) = log();
+    beside(worker.on_event(hook).serve(listener), async {
+        let mut good = Manager::meet(&connector).await;
+        for (frames, text) in [
+            (
+                vec![vec![2, 1, 0, 1, 0], vec![2, 2, 0, 1, 0], vec![2, 3, 0, 1, 0]],
+                "past the window",
+            ),
+            (vec![vec![2, 1, 0, 1, 0], vec![2, 1, 0, 1, 0]], "runs already"),
+            (vec![vec![3, 1, 0, 1, 0]], "a Response from a manager"),
+            (vec![vec![6]], "a Pong from a manager"),
+            (vec![vec![5, 5]], "bytes follow"),
+            (vec![vec![5]; 300], "a flood"),
+        ] {
+            let mut bad = Manager::meet(&connector).await;
+            for frame in &frames {
+                if poll_fn(|cx| bad.wire.poll_send(cx, frame, &[])).await.is_err() {
+                    break; // Refused already.
+                }
+                // A peer that does not read would be waited for.
+                let _ = smol::future::poll_once(bad.recv()).await;
+            }
+            drop(bad);
+            settle().await;
+            let Some(WorkerEvent::Disconnected { reason, manager, .. }) =
+                events.lock().unwrap().pop()
+            else {
+                panic!("still up after {text}");
+            };
+            assert!(reason.contains(text), "{reason}");
+            assert_eq!(manager, "m");
+            good.ask(1, 1).await;
+            assert_eq!(good.done().await, (1, 1), "its room came back");
+        }
+    });
+}
+
+#[test]
+fn a_manager_that_falls_silent_is_given_up_after_two_heartbeats() {
+    let (worker, timer, connector, listener) = doubler();
+    beside(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        for _ in 0..5 {
+            settle().await;
+            timer.advance(HEARTBEAT * 3 / 2);
+            manager.ping().await;
+        }
+        settle().await;
+        timer.advance(HEARTBEAT * 2 - Duration::from_millis(1));
+        manager.ping().await;
+        settle().await;
+        timer.advance(HEARTBEAT * 2);
+        let (code, text) = manager.goodbye().await;
+        assert_eq!(code, Code::Timeout);
+        assert!(text.contains("nothing heard from the manager for twice 10s"), "{text}");
+    });
+}
+
+#[test]
+fn answers_that_leave_count_as_life_because_a_manager_that_hears_them_does_not_ping() {
+    let (gate, opened) = async_channel::bounded::<()>(1);
+    let (connector, listener) = pair(16);
+    let timer = ManualTimer::new();
+    let worker = Worker::new(timer.clone(), move |number: u64| {
+        let opened = opened.clone();
+        async move { opened.recv().await.map(|()| number) }
+    })
+    .concurrency(5);
+    beside(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        for number in 0..5 {
+            manager.ask(number, 1).await;
+        }
+        for number in 0..5 {
+            settle().await;
+            timer.advance(HEARTBEAT * 3 / 2);
+            settle().await;
+            gate.send(()).await.unwrap();
+            assert_eq!(manager.done().await, (number, 1));
+        }
+    });
+}
+
+#[test]
+fn an_unfinished_handshake_ends_at_its_deadline_and_too_many_push_out_the_oldest() {
+    let (worker, timer, connector, listener) = doubler();
+    let worker = worker.handshake_timeout(Duration::from_secs(3)).pending_handshakes_max(2);
+    let (events, hook) = log();
+    beside(worker.on_event(hook).serve(listener), async {
+        let (mut oldest, _) = Manager::knock(&connector).await;
+        let (mut second, _) = Manager::knock(&connector).await;
+        let mut good = Manager::meet(&connector).await;
+        assert_eq!(oldest.recv().await, None, "pushed out");
+        settle().await;
+        timer.advance(Duration::from_secs(3));
+        let (code, text) = second.goodbye().await;
+        assert_eq!(code, Code::Timeout);
+        assert!(text.contains("longer than 3s"), "{text}");
+        good.ping().await;
+        let events = events.lock().unwrap();
+        assert!(
+            matches!(&events[0], WorkerEvent::Refused { reason, .. } if reason.contains("too many"))
+        );
+        assert!(matches!(&events[1], WorkerEvent::Connected { manager, .. } if manager == "m"));
+    });
+}
+
+#[test]
+fn a_manager_too_many_is_told_so() {
+    let (worker, _timer, connector, listener) = doubler();
+    beside(worker.links_max(1).serve(listener), async {
+        let (mut late, _) = Manager::knock(&connector).await;
+        let good = Manager::meet(&connector).await;
+        settle().await;
+        late.welcome(1, 1000).await;
+        assert_eq!(late.goodbye().await.0, Code::Busy, "another one was quicker");
+        let mut third = Manager::connect(&connector).await;
+        assert_eq!(third.goodbye().await.0, Code::Busy);
+        drop(good);
+        settle().await;
+        Manager::meet(&connector).await.ping().await;
+    });
+}
+
+#[test]
+fn a_slow_reader_gets_every_answer_and_stops_being_read_meanwhile() {
+    let (connector, listener) = pair(1);
+    let worker = Worker::new(ManualTimer::new(), double).concurrency(100);
+    beside(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        let mut asked = 0;
+        loop {
+            let question = [u8::try_from(asked).unwrap()];
+            let head = Message::Request { task: task(asked), attempt: 1, body: &[] };
+            let mut buffer = [0; HEAD_BYTES_MAX];
+            let head = head.encode(&mut buffer);
+            let sent =
+                smol::future::poll_once(poll_fn(|cx| manager.wire.poll_send(cx, head, &question)));
+            if sent.await.is_none() {
+                settle().await;
+                let again = poll_fn(|cx| manager.wire.poll_send(cx, head, &question));
+                if smol::future::poll_once(again).await.is_none() {
+                    break;
+                }
+            }
+            asked += 1;
+        }
+        assert!(asked < 10, "{asked} requests were read while no answer was taken");
+        for number in 0..asked {
+            assert_eq!(manager.done().await, (number, u64::from(number) * 2));
+        }
+    });
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn a_json_manager_may_pipeline_and_gets_success_or_the_text() {
+    let (connector, listener) = pair_of(Dialect::Json, 8);
+    let worker = Worker::new(ManualTimer::new(), |height: u64| async move {
+        smol::future::yield_now().await;
+        if height == 2 { Err("<none>") } else { Ok(vec![height]) }
+    })
+    .concurrency(4);
+    let (events, hook) = log();
+    beside(worker.on_event(hook).serve(listener), async {
+        let mut manager = Manager::connect(&connector).await;
+        for height in ["1", "2", "-1", "3"] {
+            manager.send_bytes(format!("{{\"Height\":{height}}}").as_bytes(), &[]).await;
+        }
+        for expected in [
+            r#"{"Height":1,"Success":true,"Error":""}"#,
+            r#"{"Height":2,"Success":false,"Error":"\u003cnone\u003e"}"#,
+            r#"{"Height":-1,"Success":false,"Error":"the height is below zero"}"#,
+            r#"{"Height":3,"Success":true,"Error":""}"#,
+        ] {
+            assert_eq!(String::from_utf8(manager.recv().await.unwrap()).unwrap(), expected);
+        }
+        manager.send_bytes(b"{\"Height\":}", &[]).await;
+        assert_eq!(manager.recv().await, None);
+        let last = events.lock().unwrap().pop();
+        let Some(WorkerEvent::Disconnected { reason, .. }) = last else { panic!("{last:?}") };
+        assert!(reason.contains("not JSON"), "{reason}");
+    });
+}
+
+#[test]
+fn a_hook_that_panics_changes_nothing() {
+    let (worker, _timer, connector, listener) = doubler();
+    beside(worker.on_event(|_| panic!("a test's hook")).serve(listener), async {
+        Manager::meet(&connector).await.ping().await;
+    });
+}
+
+#[test]
+fn a_dialling_worker_comes_back_after_a_backoff_that_only_work_resets() {
+    let (connector, mut listener) = pair(8);
+    let timer = ManualTimer::new();
+    let policy = BackoffPolicy::powers_of_two(Duration::from_secs(8));
+    let worker = Worker::new(timer.clone(), double).backoff(policy);
+    beside(worker.dial(connector), async {
+        for (delay, works) in [(2, false), (4, true), (2, false), (4, false), (8, false), (8, true)]
+        {
+            let mut manager = accept(&mut listener).await;
+            manager.recv().await.expect("a Hello");
+            manager.welcome(1, 1000).await;
+            if works {
+                manager.ask(1, 1).await;
+                manager.done().await;
+            } else {
+                manager.ping().await;
+            }
+            drop(manager);
+            settle().await;
+            timer.advance(Duration::from_secs(delay) - Duration::from_millis(1));
+            settle().await;
+            let early = smol::future::poll_once(poll_fn(|cx| listener.poll_accept(cx))).await;
+            assert!(early.is_none(), "before {delay} s");
+            timer.advance(Duration::from_millis(1));
+        }
+    });
+}
+
+async fn accept(listener: &mut LocalListener) -> Manager {
+    let accepting = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+    Manager { wire: accepting.await.unwrap() }
+}
+
+#[test]
+fn a_refused_connect_and_a_handshake_that_hangs_are_tried_again() {
+    let (connector, listener) = pair(8);
+    let timer = ManualTimer::new();
+    let policy = BackoffPolicy::powers_of_two(Duration::from_secs(4));
+    let worker = Worker::new(timer.clone(), double).backoff(policy);
+    let (events, hook) = log();
+    beside(worker.on_event(hook).dial(connector), async {
+        settle().await;
+        timer.advance(Duration::from_secs(10)); // Nobody accepts: the handshake's deadline.
+        settle().await;
+        drop(listener);
+        timer.advance(Duration::from_secs(4));
+        settle().await;
+        let events = events.lock().unwrap();
+        let reasons: Vec<&str> = events
+            .iter()
+            .map(|event| match event {
+                WorkerEvent::Refused { reason, peer } if peer == "in this process" => reason,
+                other => panic!("{other:?}"),
+            })
+            .map(String::as_str)
+            .collect();
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert!(reasons[0].contains("longer than 10s"));
+        assert!(reasons[1].contains("nobody listens"));
+    });
+}
+
+/// Has no file descriptors for a while.
+struct Starved {
+    listener: LocalListener,
+    failures: Arc<AtomicUsize>,
+}
+
+impl Listen for Starved {
+    type Wire = LocalWire;
+    type Error = LocalError;
+    type Accepting = <LocalListener as Listen>::Accepting;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
+        if self.failures.load(Ordering::SeqCst) < 3 {
+            self.failures.fetch_add(1, Ordering::SeqCst);
+            return Poll::Ready(Err(LocalError::Backlog)); // As good as any.
+        }
+        self.listener.poll_accept(cx)
+    }
+}
+
+#[test]
+fn a_failing_accept_pauses_and_is_tried_again() {
+    let (worker, timer, connector, listener) = doubler();
+    let failures = Arc::new(AtomicUsize::new(0));
+    let starved = Starved { listener, failures: Arc::clone(&failures) };
+    beside(worker.serve(starved), async {
+        for (count, pause) in [(1, 50), (2, 100), (3, 200)] {
+            settle().await;
+            assert_eq!(failures.load(Ordering::SeqCst), count, "no busy loop");
+            timer.advance(Duration::from_millis(pause));
+        }
+        Manager::meet(&connector).await.ping().await;
+    });
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let text = |change: fn(Doubler) -> Doubler| {
+        let (worker, _timer, _connector, listener) = doubler();
+        bounded(change(worker).serve(listener)).unwrap_err().to_string()
+    };
+    assert!(text(|worker| worker.concurrency(0)).contains("concurrency"));
+    assert!(text(|worker| worker.links_max(0)).contains("links_max"));
+    assert!(text(|worker| worker.pending_handshakes_max(0)).contains("pending_handshakes_max"));
+    assert!(text(|worker| worker.name("n".repeat(65))).contains("64 bytes"));
+}
+
+#[test]
+fn the_future_is_send_when_its_parts_are() {
+    fn assert_send<T: Send>(_: T) {}
+    let (worker, _timer, _connector, listener) = doubler();
+    assert_send(worker.stopper());
+    assert_send(worker.serve(listener));
+    let (worker, _timer, connector, _listener) = doubler();
+    assert_send(worker.dial(connector));
+}

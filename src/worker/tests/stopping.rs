@@ -1,0 +1,116 @@
+//! Stopping, from both dialects, with and without work in hand.
+
+use super::*;
+
+#[test]
+fn an_idle_worker_says_drain_waits_for_what_crossed_it_and_leaves() {
+    let (worker, timer, connector, listener) = doubler();
+    let stopper = worker.stopper();
+    let (ended, ()) = bounded(zip(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        settle().await;
+        stopper.stop();
+        stopper.clone().stop();
+        manager.ask(1, 4).await; // Crosses the Drain.
+        assert_eq!(manager.recv().await.as_deref(), Some(&[7][..]), "Drain");
+        assert_eq!(manager.done().await, (1, 8));
+        settle().await;
+        timer.advance(Duration::from_secs(1));
+        assert_eq!(manager.goodbye().await.0, Code::Stopped);
+        assert!(connector.clone().connect().await.is_err(), "nobody listens any more");
+    }));
+    assert_eq!(ended, Ok(()));
+}
+
+#[test]
+fn a_manager_that_closes_after_the_drain_ends_the_worker_at_once() {
+    let (worker, _timer, connector, listener) = doubler();
+    let stopper = worker.stopper();
+    let (ended, ()) = bounded(zip(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        settle().await;
+        stopper.stop();
+        assert_eq!(manager.recv().await.as_deref(), Some(&[7][..]), "Drain");
+        manager.send(&Message::Goodbye { code: Code::Stopped, text: "drained" }, &[]).await;
+    }));
+    assert_eq!(ended, Ok(()));
+}
+
+#[test]
+fn what_runs_longer_than_the_drain_timeout_is_dropped() {
+    let (connector, listener) = pair(4);
+    let timer = ManualTimer::new();
+    let worker = Worker::raw(timer.clone(), |_| pending()).drain_timeout(Duration::from_secs(5));
+    let stopper = worker.stopper();
+    let (ended, ()) = bounded(zip(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        manager.request(1, &[]).await;
+        let other = Manager::connect(&connector).await; // Stays in its handshake,
+        let deaf = Manager::meet(&connector).await; // and this one reads nothing.
+        settle().await;
+        stopper.stop();
+        assert_eq!(manager.recv().await.as_deref(), Some(&[7][..]), "Drain");
+        settle().await;
+        timer.advance(Duration::from_secs(5));
+        let (code, text) = manager.goodbye().await;
+        assert_eq!(
+            (code, text.as_str()),
+            (Code::Stopped, "the worker stops before everything is done")
+        );
+        drop((other, deaf));
+    }));
+    assert_eq!(ended, Ok(()));
+}
+
+#[test]
+fn a_goodbye_that_nobody_takes_does_not_hold_the_worker_up() {
+    let (connector, listener) = pair(1);
+    let timer = ManualTimer::new();
+    let worker = Worker::new(timer.clone(), double).drain_timeout(Duration::from_secs(5));
+    let stopper = worker.stopper();
+    let (ended, ()) = bounded(zip(worker.serve(listener), async {
+        let mut deaf = Manager::meet(&connector).await;
+        deaf.ask(1, 1).await; // Its answer fills the wire.
+        settle().await;
+        stopper.stop();
+        settle().await;
+        for _ in 0..8 {
+            timer.advance(Duration::from_secs(1));
+            settle().await;
+        }
+        drop(deaf);
+    }));
+    assert_eq!(ended, Ok(()));
+}
+
+#[test]
+fn stopping_before_the_first_poll_works() {
+    let (worker, _timer, _connector, listener) = doubler();
+    worker.stopper().stop();
+    assert_eq!(bounded(worker.serve(listener)), Ok(()));
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn a_json_link_gets_the_answer_it_waits_for_and_then_the_end() {
+    let (gate, opened) = async_channel::bounded::<()>(1);
+    let (connector, listener) = pair_of(Dialect::Json, 4);
+    let worker = Worker::new(ManualTimer::new(), move |height: u64| {
+        let opened = opened.clone();
+        async move { opened.recv().await.map(|()| height) }
+    });
+    let stopper = worker.stopper();
+    let (ended, ()) = bounded(zip(worker.serve(listener), async {
+        let mut manager = Manager::connect(&connector).await;
+        let mut idle = Manager::connect(&connector).await;
+        manager.send_bytes(br#"{"Height":3}"#, &[]).await;
+        settle().await;
+        stopper.stop();
+        assert_eq!(idle.recv().await, None);
+        gate.send(()).await.unwrap();
+        let answer = manager.recv().await.unwrap();
+        assert_eq!(answer, br#"{"Height":3,"Success":true,"Error":""}"#);
+        assert_eq!(manager.recv().await, None);
+    }));
+    assert_eq!(ended, Ok(()));
+}
