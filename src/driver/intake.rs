@@ -1,5 +1,6 @@
 //! What the pool's handles left for the driver.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::wire::Kind;
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Takes what was left since the last ring.
     pub(crate) fn take_in(&mut self) {
-        if !self.rung {
+        if !mem::take(&mut self.rung) {
             return;
         }
         let inbox = self.ends.post.take();
@@ -40,17 +41,19 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Puts tasks into the scheduler while it has room.
     pub(crate) fn admit(&mut self) {
-        if self.rung || self.stalled.is_some() {
+        if self.submitted || self.stalled.is_some() {
             self.admit_submitted();
         }
         self.admit_heights();
     }
 
     fn admit_submitted(&mut self) {
-        self.rung = false;
         loop {
             let next = self.stalled.take().or_else(|| self.ends.submits.try_recv().ok());
-            let Some(Submit { body, promise }) = next else { return };
+            let Some(Submit { body, promise }) = next else {
+                self.submitted = false;
+                return;
+            };
             if promise.is_cancelled() {
                 promise.fulfil(Err(TaskError::Cancelled));
                 continue;

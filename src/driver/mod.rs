@@ -76,8 +76,10 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     ready: ReadySet,
     batch: Vec<u32>,
     doorbell: Entry,
-    /// Something was left for us.
+    /// Something was left in the inbox or the control channel.
     rung: bool,
+    /// There may be submitted tasks in their channel.
+    submitted: bool,
     scheduler: Scheduler<Heap>,
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
@@ -133,6 +135,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch: Vec::new(),
             doorbell,
             rung: true,
+            submitted: true,
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             peers: Peers::new(),
@@ -193,6 +196,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Token::Doorbell => {
                 self.doorbell.clear();
                 self.rung = true;
+                self.submitted = true;
             }
             Token::Alarm => self.alarm.on_wake(),
             Token::Listener(index) => self.on_listener(index),

@@ -12,7 +12,7 @@ use chargehand_core::message::Code;
 use chargehand_core::{Instant, Verdict};
 
 use super::handler::Handler;
-use super::link::Link;
+use super::link::{Link, Progress};
 use super::runner::{Owner, RUN, Runner};
 use super::source::Source;
 use super::state::{Around, End};
@@ -253,21 +253,20 @@ where
                     ready: &self.ready,
                     settings: &self.settings,
                 };
-                let result = link.poll(&mut cx, &mut around, budget);
+                let mut progress = Progress::default();
+                let result = link.poll(&mut cx, &mut around, budget, &mut progress);
                 if link.unflushed {
                     self.unflushed.push(index);
                 }
+                if progress.more {
+                    entry.wake();
+                }
+                if progress.up {
+                    self.on_up(index);
+                }
                 match result {
                     Err(end) => self.on_end(index, end),
-                    Ok(progress) => {
-                        if progress.more {
-                            entry.wake();
-                        }
-                        if progress.up {
-                            self.on_up(index);
-                        }
-                        self.scan_soon_if_draining();
-                    }
+                    Ok(()) => self.scan_soon_if_draining(),
                 }
             }
         }

@@ -76,20 +76,21 @@ where
     }
 
     /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read.
+    /// The progress counts whether the link then ends or not.
     pub(super) fn poll<H: Handler>(
         &mut self,
         cx: &mut Context<'_>,
         around: &mut Around<'_, H>,
         budget: u32,
-    ) -> Result<Progress, End> {
-        let mut progress = Progress::default();
+        progress: &mut Progress,
+    ) -> Result<(), End> {
         self.send_out(cx)?;
         for _ in 0..budget {
             if !self.wants_to_read() {
-                return Ok(progress);
+                return Ok(());
             }
             let step = match self.wire.poll_recv(cx) {
-                Poll::Pending => return Ok(progress),
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around)?,
                 Poll::Ready(Ok(None)) => return Err(End::Gone("the peer closed it".into())),
                 Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
@@ -104,7 +105,7 @@ where
             }
         }
         progress.more = true;
-        Ok(progress)
+        Ok(())
     }
 
     fn wants_to_read(&self) -> bool {
