@@ -42,6 +42,15 @@ pub enum PoolEvent {
         /// Why.
         why: String,
     },
+    /// A link was closed in good order: its worker was removed or stops, or the pool stops.
+    Closed {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+        /// Why.
+        why: String,
+    },
     /// A connection that came in was turned away before it became a worker's link.
     TurnedAway {
         /// Why, with the peer's address where the transport knows it.
@@ -86,6 +95,7 @@ impl fmt::Display for PoolEvent {
             }
             Self::Refused { peer, why, .. } => write!(f, "{peer}: cannot connect: {why}"),
             Self::Lost { peer, why, .. } => write!(f, "{peer}: lost: {why}"),
+            Self::Closed { peer, why, .. } => write!(f, "{peer}: closed: {why}"),
             Self::TurnedAway { why } => write!(f, "turned a connection away: {why}"),
             Self::Retried { height: Some(height), attempt, peer, .. } => {
                 write!(f, "{peer}: height {height} sent again, attempt {attempt}")

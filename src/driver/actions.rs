@@ -1,6 +1,7 @@
 //! Carrying out what the scheduler decides.
 
 use std::mem;
+use std::sync::Arc;
 use std::task::Context;
 
 use chargehand_core::io::{Dialect, Timer};
@@ -84,15 +85,24 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Reason::Drained => (Code::Stopped, "drained"),
             Reason::Stopped => (Code::Stopped, "the manager stops"),
         };
-        self.end_link(link, why, Some(Farewell { code, text: why.to_owned() }));
+        let farewell = Some(Farewell { code, text: why.to_owned() });
+        let Some(peer) = self.end_link(link, farewell) else { return };
+        let (worker, why) = (link.worker(), why.to_owned());
+        match reason {
+            Reason::ConnectTimeout => self.tell_refused(worker, why),
+            Reason::Silent | Reason::Strikes => self.tell_lost(worker, why),
+            Reason::Drained | Reason::Stopped => {
+                self.events.tell(|| PoolEvent::Closed { worker, peer, why });
+            }
+        }
     }
 
-    /// Ends a link that the scheduler has given up already.
-    pub(crate) fn end_link(&mut self, link: Link, why: &str, farewell: Option<Farewell>) {
+    /// Ends a link that the scheduler has given up already. Returns whose it was, if there is one.
+    pub(crate) fn end_link(&mut self, link: Link, farewell: Option<Farewell>) -> Option<Arc<str>> {
         let worker = link.worker();
         let peer = self.peers.get_mut(worker);
         let wire = match mem::take(&mut peer.line) {
-            Line::Idle => return,
+            Line::Idle => return None,
             Line::Dialling(_) => {
                 if let Some(connector) = &mut peer.connector {
                     connector.give_up();
@@ -102,13 +112,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Line::Greeting(_, wire, _) => Some(wire),
             Line::Up(_, conn) => Some(conn.wire),
         };
-        peer.last_error = Some(why.to_owned());
         let label = peer.label();
         self.peers.set_window(worker, 0);
         if let Some(wire) = wire {
             self.closing.close(wire, farewell, self.now, &self.ready);
         }
-        self.events.tell(|| PoolEvent::Lost { worker, peer: label, why: why.to_owned() });
+        Some(label)
     }
 
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {

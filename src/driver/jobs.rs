@@ -183,7 +183,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         while let Some((job, height)) = self.jobs.peek(ahead) {
             let Ok(task) = self.scheduler.submit(self.now) else { return };
             self.jobs.advance(job);
-            self.tasks[task.slot() as usize].payload = 
+            self.tasks[task.slot() as usize].payload =
                 Payload::Height { height, job, generation: task.generation() };
         }
     }

@@ -149,15 +149,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return self.turn_away(index, GreetError::refuse(Code::BadMessage, why));
         }
         let known = self.peers.named(&name);
-        let worker = match known.map_or_else(
-            || self.scheduler.add_worker(self.now, Route::Await),
-            Ok,
-        ) {
-            Ok(worker) => worker,
-            Err(full) => {
-                return self.turn_away(index, GreetError::refuse(Code::Busy, full.to_string()));
-            }
-        };
+        let worker =
+            match known.map_or_else(|| self.scheduler.add_worker(self.now, Route::Await), Ok) {
+                Ok(worker) => worker,
+                Err(full) => {
+                    return self.turn_away(index, GreetError::refuse(Code::Busy, full.to_string()));
+                }
+            };
         if known.is_none() {
             self.peers.insert(worker, name.into(), None, &self.ready);
         }
@@ -168,12 +166,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if let Some(link) = accepted.displaced {
             let text = "a newer link of the same worker took this one's place";
             let farewell = Farewell { code: Code::Displaced, text: text.to_owned() };
-            self.end_link(link, text, Some(farewell));
+            self.end_link(link, Some(farewell));
+            self.tell_lost(worker, text.to_owned());
         }
         let newcomer = self.joining.newcomers.remove(index).expect("it greeted just now");
-        let Stage::Greeting(wire, _) = newcomer.stage else {
-            unreachable!("it greeted just now")
-        };
+        let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted just now") };
         assert!(matches!(self.peers.get_mut(worker).line, Line::Idle));
         self.link_up(accepted.link, wire, window);
     }

@@ -62,6 +62,12 @@ impl<K: Kind> Peer<K> {
     pub(crate) fn label(&self) -> Arc<str> {
         Arc::clone(&self.label)
     }
+
+    /// Notes why the link is not up. Returns the label.
+    fn failed(&mut self, why: &str) -> Arc<str> {
+        self.last_error = Some(why.to_owned());
+        self.label()
+    }
 }
 
 impl<K: Kind> Peers<K> {
@@ -111,16 +117,8 @@ impl<K: Kind> Peers<K> {
         }
         let entry = ready.entry(Token::Peer(id.slot()).into());
         let line = Line::Idle;
-        let peer = Peer {
-            id,
-            label,
-            entry,
-            connector,
-            line,
-            last_error: None,
-            window: 0,
-            remover: None,
-        };
+        let peer =
+            Peer { id, label, entry, connector, line, last_error: None, window: 0, remover: None };
         assert!(self.slots[slot].replace(peer).is_none());
     }
 
@@ -168,7 +166,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let connector = peer.connector.as_mut().expect("only dialled workers are dialled");
             match connector.poll_connect(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(wire)) => peer.line = Line::Greeting(link, wire, Greeting::default()),
+                Poll::Ready(Ok(wire)) => {
+                    peer.line = Line::Greeting(link, wire, Greeting::default())
+                }
                 Poll::Ready(Err(error)) => {
                     peer.line = Line::Idle;
                     return self.refused(link, error.to_string());
@@ -222,14 +222,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn refused(&mut self, link: Link, why: String) {
-        let worker = link.worker();
         self.scheduler
             .handle_event(self.now, Event::Refused { link })
             .expect("the scheduler waits for this link");
-        let peer = self.peers.get_mut(worker);
-        peer.last_error = Some(why.clone());
-        let label = peer.label();
-        self.events.tell(|| PoolEvent::Refused { worker, peer: label, why });
+        self.tell_refused(link.worker(), why);
+    }
+
+    pub(crate) fn tell_refused(&mut self, worker: WorkerId, why: String) {
+        let peer = self.peers.get_mut(worker).failed(&why);
+        self.events.tell(|| PoolEvent::Refused { worker, peer, why });
+    }
+
+    pub(crate) fn tell_lost(&mut self, worker: WorkerId, why: String) {
+        let peer = self.peers.get_mut(worker).failed(&why);
+        self.events.tell(|| PoolEvent::Lost { worker, peer, why });
     }
 
     /// Reads, carries out what follows, and writes: all of one link in one go.
@@ -253,7 +259,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Ending { why, farewell } = ending;
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link }).is_ok() {
-            self.end_link(link, &why, farewell);
+            self.end_link(link, farewell);
+            self.tell_lost(link.worker(), why);
         }
     }
 

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# The checks of this repository, by stage: `ci.sh STAGE...`, `ci.sh all`, `ci.sh install`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+exec </dev/null
+
+# Cheapest failure first.
+STAGES=(readme fmt clippy no-std docs features deny test instructions backfill anvil)
+STAGE_SECONDS_MAX=1200
+# The one test command. The README names the same.
+TEST='cargo test --workspace --all-features'
+
+ANVIL_VERSION=1.7.1
+CARGO_HACK_VERSION=0.6.46
+CARGO_DENY_VERSION=0.20.2
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+anvil_dir=$target/anvil
+# The program itself rather than its launcher, so that a script can stop it by its process id.
+export ANVIL=${ANVIL:-$anvil_dir/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil}
+export PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+
+# The README's test command is the one that is run here.
+stage_readme() {
+  grep -qF "$TEST" README.md || fail "README.md does not name the test command: $TEST"
+}
+
+stage_fmt() {
+  cargo fmt --all --check
+  cargo fmt --check --manifest-path tools/no-std-check/Cargo.toml
+}
+
+stage_clippy() {
+  cargo clippy --workspace --all-targets --all-features -- -D warnings
+  cargo clippy -p chargehand-core -- -D warnings
+}
+
+# Links core, without features, into a program that has a panic handler of its own and no
+# allocator: were std or alloc linked, this would not build. That it would not is checked too.
+stage_no-std() {
+  local tool=(--manifest-path tools/no-std-check/Cargo.toml --target-dir "$target/no-std-check")
+  cargo clippy --release "${tool[@]}" -- -D warnings
+  cargo build --release "${tool[@]}"
+  local log="$target/no-std-check/with-std.log"
+  if cargo check --release --features std "${tool[@]}" >"$log" 2>&1; then
+    fail "the no-std check passes with std linked, so it checks nothing"
+  fi
+  grep -q 'panic_impl' "$log" || { cat "$log"; fail "std was refused for another reason"; }
+}
+
+stage_docs() {
+  RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+}
+
+# Clippy rather than check: it also finds what is unused in one combination only. All
+# combinations of core; for the facade, which has 500, each feature alone and each pair.
+stage_features() {
+  cargo hack clippy -p chargehand-core --feature-powerset -- -D warnings
+  cargo hack clippy -p chargehand --feature-powerset --depth 2 -- -D warnings
+}
+
+stage_deny() {
+  cargo deny --all-features check bans licenses sources
+}
+
+# Not part of `all`: it fetches the advisory database, and its answer changes without any commit.
+stage_advisories() {
+  cargo deny --all-features check advisories
+}
+
+stage_test() {
+  $TEST
+}
+
+stage_instructions() {
+  bash benches/instructions.sh
+}
+
+stage_backfill() {
+  cargo run --release --example backfill
+}
+
+stage_anvil() {
+  bash tests/anvil.sh
+}
+
+install() {
+  local packages=()
+  have valgrind || packages+=(valgrind)
+  have ip || packages+=(iproute2)
+  have npm || packages+=(nodejs npm)
+  if ((${#packages[@]})); then
+    as_root apt-get update
+    as_root apt-get install -y --no-install-recommends "${packages[@]}"
+  fi
+  have cargo-hack || cargo install --locked "cargo-hack@$CARGO_HACK_VERSION"
+  have cargo-deny || cargo install --locked "cargo-deny@$CARGO_DENY_VERSION"
+  if [[ ! -x $ANVIL ]]; then
+    npm install --no-audit --no-fund --ignore-scripts --prefix "$anvil_dir" \
+      "@foundry-rs/anvil@$ANVIL_VERSION"
+  fi
+}
+
+# Each stage in a process of its own, so that one that hangs ends.
+all() {
+  local stage started
+  for stage in "${STAGES[@]}"; do
+    echo "=== $stage"
+    started=$SECONDS
+    timeout "$STAGE_SECONDS_MAX" bash ci.sh "$stage" || fail "stage $stage"
+    echo "=== $stage: $((SECONDS - started)) s"
+  done
+  echo "=== all stages passed in $SECONDS s"
+}
+
+have() {
+  command -v "$1" >/dev/null
+}
+
+as_root() {
+  if ((EUID == 0)); then DEBIAN_FRONTEND=noninteractive "$@"; else sudo "$@"; fi
+}
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+(($#)) || fail "usage: ci.sh install | all | STAGE..., where STAGE is one of: ${STAGES[*]} advisories"
+for stage in "$@"; do
+  case " install all advisories ${STAGES[*]} " in
+    *" $stage "*) ;;
+    *) fail "no such stage: $stage" ;;
+  esac
+  case $stage in
+    install | all) "$stage" ;;
+    *) "stage_$stage" ;;
+  esac
+done

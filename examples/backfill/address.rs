@@ -1,0 +1,86 @@
+//! Addresses with a scheme: `tcp://host:port` and `ws://host:port[/path]`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chargehand::tcp::TcpConnector;
+use chargehand::ws::WsConnector;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Ws,
+}
+
+impl Transport {
+    pub(crate) fn scheme(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Ws => "ws",
+        }
+    }
+}
+
+/// Where somebody listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DialAddress {
+    pub(crate) transport: Transport,
+    /// With its scheme, as the transports take it.
+    pub(crate) text: String,
+}
+
+impl FromStr for DialAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let transport = split(text)?.0;
+        // The transports know best what they can dial.
+        match transport {
+            Transport::Tcp => TcpConnector::new((), text).err().map(|error| error.to_string()),
+            Transport::Ws => WsConnector::new((), text).err().map(|error| error.to_string()),
+        }
+        .map_or_else(|| Ok(Self { transport, text: text.to_owned() }), Err)
+    }
+}
+
+impl fmt::Display for DialAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Where to listen. Port 0 is any free one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddress {
+    pub(crate) transport: Transport,
+    pub(crate) host_and_port: String,
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (transport, rest) = split(text)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = rest.rsplit_once(':').ok_or("it needs a port; 0 is any free one")?;
+        if host.is_empty() {
+            return Err("it needs a host before the port; 0.0.0.0 is every IPv4 one".to_owned());
+        }
+        port.parse::<u16>().map_err(|_| "the port is not in 0..=65535")?;
+        Ok(Self { transport, host_and_port: rest.to_owned() })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.transport.scheme(), self.host_and_port)
+    }
+}
+
+fn split(text: &str) -> Result<(Transport, &str), String> {
+    match text.split_once("://") {
+        Some(("tcp", rest)) => Ok((Transport::Tcp, rest)),
+        Some(("ws", rest)) => Ok((Transport::Ws, rest)),
+        _ => Err("an address starts with tcp:// or ws://".to_owned()),
+    }
+}

@@ -1,0 +1,91 @@
+//! The table at the end.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chargehand::PoolStats;
+
+use crate::block::grouped;
+use crate::check::Verdict;
+
+/// How many tasks each worker got that had been sent before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resent(Arc<Mutex<HashMap<Arc<str>, u64>>>);
+
+impl Resent {
+    pub(crate) fn count(&self, peer: &Arc<str>) {
+        let mut counts = self.0.lock().expect("nothing panics with it");
+        *counts.entry(Arc::clone(peer)).or_default() += 1;
+    }
+
+    fn of(&self, peer: &str) -> u64 {
+        self.0.lock().expect("nothing panics with it").get(peer).copied().unwrap_or_default()
+    }
+}
+
+/// What there is to say at the end.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) verdict: &'a Verdict,
+    pub(crate) stats: &'a PoolStats,
+    /// What local workers are, by what the pool calls them.
+    pub(crate) labels: &'a HashMap<String, &'static str>,
+    pub(crate) resent: &'a Resent,
+    pub(crate) elapsed: Duration,
+}
+
+impl Report<'_> {
+    pub(crate) fn print(&self) {
+        let Self { verdict, stats, labels, resent, elapsed } = self;
+        println!(
+            "{:<46} {:>9} {:>6} {:>8} {:>10}",
+            "worker", "done", "lost", "re-sent", "reconnects"
+        );
+        for worker in &stats.workers {
+            let label = labels.get(&*worker.peer).map(|label| format!(" ({label})"));
+            println!(
+                "{:<46} {:>9} {:>6} {:>8} {:>10}",
+                format!("{}{}", worker.peer, label.unwrap_or_default()),
+                grouped(worker.stats.done),
+                grouped(worker.stats.lost),
+                grouped(resent.of(&worker.peer)),
+                worker.stats.links.saturating_sub(1)
+            );
+        }
+        // For people: its precision does not matter.
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss
+        )]
+        let rate = (verdict.heights as f64 / elapsed.as_secs_f64().max(0.001)) as u64;
+        println!(
+            "heights {}: done {}, failed {}, lost {}, doubled {}; sent again {}",
+            grouped(verdict.heights),
+            grouped(verdict.done),
+            grouped(verdict.failed),
+            grouped(verdict.lost),
+            grouped(verdict.doubled),
+            grouped(stats.tasks.resent),
+        );
+        println!(
+            "links {} of {} good, {} transactions; {:.2} s, {} tasks/s",
+            grouped(verdict.links_good),
+            grouped(verdict.links),
+            grouped(verdict.transactions),
+            elapsed.as_secs_f64(),
+            grouped(rate),
+        );
+        if let Some(failure) = &verdict.failure {
+            println!("the first failure: {failure}");
+        }
+        if verdict.mistaken > 0 {
+            println!("{} answers were another height's block", grouped(verdict.mistaken));
+        }
+        println!(
+            "{}",
+            if verdict.is_good() { "GOOD: nothing lost, nothing doubled" } else { "BAD" }
+        );
+    }
+}

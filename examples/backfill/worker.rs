@@ -1,0 +1,213 @@
+//! The half that does the work: `backfill worker`.
+
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use chargehand::core::BackoffPolicy;
+use chargehand::core::io::{Accept, Dial, Timer};
+use chargehand::smol::Smol;
+use chargehand::tcp::{TcpConnector, TcpListener};
+use chargehand::tokio::Tokio;
+use chargehand::worker::{Handler, Stopper, WorkerEvent};
+use chargehand::ws::{WsConnector, WsListener};
+use chargehand::{BoxError, Worker};
+use futures_io::{AsyncRead, AsyncWrite};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::address::{DialAddress, ListenAddress, Transport};
+use crate::args::{Runtime, WorkerArgs};
+use crate::chain::{BLOCKS, Chain};
+use crate::failure::Failure;
+use crate::rpc::Node;
+
+/// How long what runs may go on once the worker is asked to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest delay between two dials of a manager.
+const REDIAL_MAX: Duration = Duration::from_secs(2);
+
+/// Where the blocks come from.
+enum Source {
+    Chain(Arc<Chain>),
+    Node(Node),
+}
+
+/// Runs a worker until it is told to stop.
+pub(crate) fn run(args: &WorkerArgs) -> Result<(), Failure> {
+    let source = open(args)?;
+    match args.runtime {
+        Runtime::Tokio => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(Failure::run)?;
+            let bind = async |address: &str| {
+                let listener = Tokio::bind(address).await?;
+                let at = listener.local_addr()?;
+                Ok((listener, at))
+            };
+            runtime.block_on(work(args, source, Tokio::new(), bind))
+        }
+        Runtime::Smol => {
+            let bind = async |address: &str| {
+                let listener = Smol::bind(address).await?;
+                let at = listener.local_addr()?;
+                Ok((listener, at))
+            };
+            smol::block_on(work(args, source, Smol::new(), bind))
+        }
+    }
+}
+
+fn open(args: &WorkerArgs) -> Result<Source, Failure> {
+    if let Some(url) = &args.source.rpc {
+        let node = Node::new(url.clone(), args.concurrency.into());
+        // Better to say now that the node is wrong than to fail every block.
+        node.head().map_err(Failure::input)?;
+        return Ok(Source::Node(node));
+    }
+    let path = args.source.chain.as_deref().unwrap_or(Path::new(""));
+    let cannot = |error| Failure::input(format!("demo chain {}: {error}", path.display()));
+    if !path.exists() {
+        Chain::make(path, BLOCKS).map_err(cannot)?;
+    }
+    Ok(Source::Chain(Arc::new(Chain::open(path).map_err(cannot)?)))
+}
+
+/// Makes the worker of its source. From here on nothing depends on the runtime.
+async fn work<R, A>(
+    args: &WorkerArgs,
+    source: Source,
+    runtime: R,
+    bind: impl AsyncFnOnce(&str) -> io::Result<(A, SocketAddr)>,
+) -> Result<(), Failure>
+where
+    R: Timer + Copy + Dial<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
+    A: Accept<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
+{
+    match source {
+        Source::Chain(chain) => {
+            let delay = args.delay;
+            // Reading a block blocks the thread, but only for some microseconds.
+            let worker = Worker::new(runtime, move |height: u64| {
+                let chain = Arc::clone(&chain);
+                async move {
+                    if !delay.is_zero() {
+                        runtime.sleep_until(runtime.now().saturating_add(delay)).await;
+                    }
+                    chain.block(height)
+                }
+            });
+            meet(args, worker.concurrency(args.concurrency), runtime, bind).await
+        }
+        Source::Node(node) => {
+            // Waiting for a node blocks the thread for milliseconds: that needs threads of its own.
+            let fetch = move |height: u64| node.block(height);
+            let worker =
+                Worker::blocking(runtime, args.concurrency, fetch).map_err(Failure::run)?;
+            meet(args, worker, runtime, bind).await
+        }
+    }
+}
+
+/// Serves the managers that come, or dials the one that was named.
+async fn meet<R, A, H>(
+    args: &WorkerArgs,
+    mut worker: Worker<R, H>,
+    runtime: R,
+    bind: impl AsyncFnOnce(&str) -> io::Result<(A, SocketAddr)>,
+) -> Result<(), Failure>
+where
+    R: Timer + Dial<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
+    A: Accept<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
+    H: Handler,
+{
+    if let Some(name) = &args.name {
+        worker = worker.name(name);
+    }
+    if !args.supervised {
+        worker = worker.on_event(tell);
+    }
+    worker = worker.drain_timeout(DRAIN_TIMEOUT).backoff(BackoffPolicy::new().cap(REDIAL_MAX));
+    stop_when_told(&worker.stopper(), args.supervised).map_err(Failure::run)?;
+    if let Some(address) = &args.door.listen {
+        let (listener, at) =
+            bind(&address.host_and_port).await.map_err(|error| cannot_listen(address, error))?;
+        announce(address.transport, at);
+        return match address.transport {
+            Transport::Tcp => worker.serve(TcpListener::new(listener)).await,
+            Transport::Ws => worker.serve(WsListener::new(listener)).await,
+        }
+        .map_err(Failure::input);
+    }
+    match &args.door.dial {
+        Some(DialAddress { transport: Transport::Tcp, text }) => {
+            let connector = TcpConnector::new(runtime, text).map_err(Failure::input)?;
+            worker.dial(connector).await.map_err(Failure::input)
+        }
+        Some(DialAddress { transport: Transport::Ws, text }) => {
+            let connector = WsConnector::new(runtime, text).map_err(Failure::input)?;
+            worker.dial(connector).await.map_err(Failure::input)
+        }
+        None => Err(Failure::input("a worker needs --listen or --dial")),
+    }
+}
+
+pub(crate) fn cannot_listen(address: &ListenAddress, error: impl Display) -> Failure {
+    Failure::input(format!("cannot listen on {address}: {error}"))
+}
+
+/// What a supervisor reads to learn the port.
+pub(crate) const ANNOUNCEMENT: &str = "listening on ";
+
+fn announce(transport: Transport, at: SocketAddr) {
+    let mut out = io::stdout();
+    // Nobody may be reading, which is no reason not to serve.
+    let _ = writeln!(out, "{ANNOUNCEMENT}{}://{at}", transport.scheme());
+    let _ = out.flush();
+}
+
+fn tell(event: &WorkerEvent) {
+    match event {
+        WorkerEvent::Connected { peer, manager } => eprintln!("{peer}: {manager} connected"),
+        WorkerEvent::Disconnected { peer, reason, .. } => eprintln!("{peer}: gone: {reason}"),
+        WorkerEvent::Refused { peer, reason } => eprintln!("{peer}: {reason}"),
+        WorkerEvent::AcceptFailed { reason, .. } => eprintln!("{reason}"),
+        WorkerEvent::Draining => eprintln!("stopping"),
+        _ => {}
+    }
+}
+
+/// Stops the worker at SIGINT and SIGTERM, and a supervised one when its supervisor is gone.
+///
+/// Threads of their own do that, so that it is the same on every runtime.
+fn stop_when_told(stopper: &Stopper, supervised: bool) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let on_signal = stopper.clone();
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        on_signal.stop();
+    })?;
+    if supervised {
+        let at_end = stopper.clone();
+        thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            // However it ends: there is nobody at the other end any more.
+            let _ = io::stdin().read_to_end(&mut Vec::new());
+            at_end.stop();
+        })?;
+    }
+    Ok(())
+}
