@@ -114,13 +114,11 @@ impl Listen for LocalListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
         let mut door = lock(&self.door);
-        match door.arrived.pop_front() {
-            Some(wire) => Poll::Ready(Ok(ready(Ok(wire)))),
-            None => {
-                door.listener = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+        let Some(wire) = door.arrived.pop_front() else {
+            keep(&mut door.listener, cx);
+            return Poll::Pending;
+        };
+        Poll::Ready(Ok(ready(Ok(wire))))
     }
 }
 
@@ -278,4 +276,120 @@ fn wake(waker: Option<Waker>) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it holds a lock here, and the state is valid at every point.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Polls once, and returns the answer with how often the waker has been called so far.
+    fn once<T>(wakes: &Arc<Wakes>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        poll(&mut Context::from_waker(&Waker::from(Arc::clone(wakes))))
+    }
+
+    fn woken(wakes: &Wakes) -> usize {
+        wakes.0.load(Ordering::SeqCst)
+    }
+
+    async fn send(wire: &mut LocalWire, head: &[u8], body: &[u8]) -> Result<(), LocalError> {
+        poll_fn(|cx| wire.poll_send(cx, head, body)).await
+    }
+
+    async fn recv(wire: &mut LocalWire) -> Option<Vec<u8>> {
+        poll_fn(|cx| wire.poll_recv(cx).map_ok(|frame| frame.map(<[u8]>::to_vec))).await.unwrap()
+    }
+
+    #[test]
+    fn messages_arrive_whole_and_in_order_through_the_address() {
+        smol::block_on(async {
+            let (mut connector, mut listener) = pair(8);
+            let mut near = connector.connect().await.unwrap();
+            let accepting = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
+            let mut far = accepting.await.unwrap();
+            for number in 0..100_u8 {
+                send(&mut near, b"head", &[number]).await.unwrap();
+                send(&mut far, &[], &[number; 3]).await.unwrap();
+                assert_eq!(recv(&mut far).await.unwrap(), [b'h', b'e', b'a', b'd', number]);
+                assert_eq!(recv(&mut near).await.unwrap(), [number; 3]);
+            }
+        });
+    }
+
+    #[test]
+    fn a_full_wire_takes_nothing_and_wakes_its_writer_once_there_is_room() {
+        let (mut near, mut far) = wires(Dialect::Native, 2);
+        let (writer, reader) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
+        assert!(once(&reader, |cx| far.poll_recv(cx).map(drop)).is_pending());
+        for _ in 0..2 {
+            assert!(once(&writer, |cx| near.poll_send(cx, b"x", b"")).is_ready());
+        }
+        assert_eq!(woken(&reader), 1, "once, until it waits again");
+        assert!(once(&writer, |cx| near.poll_send(cx, b"y", b"")).is_pending());
+        for expected in [Some(&b"x"[..]), Some(b"x")] {
+            let Poll::Ready(got) =
+                once(&reader, |cx| far.poll_recv(cx).map_ok(|m| m.map(<[u8]>::to_vec)))
+            else {
+                panic!("a message is there");
+            };
+            assert_eq!(got.unwrap().as_deref(), expected);
+        }
+        assert_eq!(woken(&writer), 1);
+        assert!(
+            once(&reader, |cx| far.poll_recv(cx).map(drop)).is_pending(),
+            "nothing of the third"
+        );
+    }
+
+    #[test]
+    fn what_was_sent_before_the_end_still_arrives_and_then_the_end() {
+        smol::block_on(async {
+            let (mut near, mut far) = wires(Dialect::Native, 2);
+            send(&mut near, b"last", b"").await.unwrap();
+            poll_fn(|cx| near.poll_close(cx)).await.unwrap();
+            assert_eq!(recv(&mut far).await.unwrap(), b"last");
+            assert_eq!(recv(&mut far).await, None);
+            send(&mut far, b"half closed", b"").await.unwrap();
+            drop(near);
+            assert_eq!(send(&mut far, b"x", b"").await, Err(LocalError::Closed));
+        });
+    }
+
+    #[test]
+    fn dropping_one_end_wakes_both_directions_of_the_other() {
+        let (near, mut far) = wires(Dialect::Native, 1);
+        let (reader, writer) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
+        assert!(once(&reader, |cx| far.poll_recv(cx).map(drop)).is_pending());
+        assert!(once(&writer, |cx| far.poll_send(cx, b"x", b"")).is_ready());
+        assert!(once(&writer, |cx| far.poll_send(cx, b"x", b"")).is_pending());
+        drop(near);
+        assert_eq!((woken(&reader), woken(&writer)), (1, 1));
+    }
+
+    #[test]
+    fn a_connector_is_told_when_nobody_listens_or_nobody_accepts() {
+        smol::block_on(async {
+            let (mut connector, listener) = pair(1);
+            let mut waiting = Vec::new();
+            for _ in 0..BACKLOG {
+                waiting.push(connector.connect().await.unwrap());
+            }
+            assert_eq!(connector.connect().await.err(), Some(LocalError::Backlog));
+            drop(listener);
+            assert_eq!(connector.clone().connect().await.err(), Some(LocalError::NoListener));
+            assert_eq!(recv(&mut waiting[0]).await, None, "those that waited see the end");
+        });
+    }
 }

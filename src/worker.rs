@@ -174,7 +174,7 @@ impl<T, H> Worker<T, H> {
     }
 
     /// Sets the name that managers know the worker by: a second link with the same name displaces
-    /// the first. At most 64 bytes; default `worker-` and random hexadecimal digits.
+    /// the first. 1 to 64 bytes; default `worker-` and random hexadecimal digits.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
@@ -302,8 +302,8 @@ impl<T, H> Debug for Worker<T, H> {
 
 impl Settings {
     fn check(&mut self) -> Result<(), SettingError> {
-        if self.name.len() > NAME_BYTES_MAX {
-            return Err(SettingError("name must be at most 64 bytes"));
+        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX {
+            return Err(SettingError("name must have 1 to 64 bytes"));
         }
         if self.concurrency == 0 {
             return Err(SettingError("concurrency must be at least 1"));

@@ -23,6 +23,10 @@ pub trait Timer {
 }
 
 /// A runtime's way to open a byte stream.
+///
+/// Only whoever opens a stream sees the socket, so set there what a transport counts on: send
+/// without delay (`TCP_NODELAY` on TCP), since transports batch messages themselves; and let
+/// closing the stream reach the peer (a `shutdown` of the sending direction), not only flush.
 pub trait Dial {
     /// The byte stream.
     type Stream;
@@ -35,7 +39,7 @@ pub trait Dial {
     fn dial(&self, address: &str) -> Self::Dialling;
 }
 
-/// A runtime's way to take in byte streams that others open.
+/// A runtime's way to take in byte streams that others open. The streams are as [`Dial`] says.
 pub trait Accept {
     /// The byte stream.
     type Stream;

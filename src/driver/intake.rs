@@ -112,6 +112,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn stop(&mut self, within: Duration) {
+        // What was queued before has been taken on, as far as there is room.
+        self.admit_submitted();
         self.scheduler.drain(self.now, self.now.saturating_add(within));
         self.jobs.stop();
         self.joining.stop();

@@ -179,7 +179,7 @@ impl State {
             let text = "both sides are workers: one of them has a manager's place";
             return Err(End::Leave(Code::WrongRole, text.into()));
         }
-        self.manager = name.to_owned();
+        name.clone_into(&mut self.manager);
         self.phase = Phase::Welcome;
         Ok(Step::None)
     }
@@ -374,5 +374,45 @@ impl State {
             return Err(End::bad("a flood of pings or cancels"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Pending, pending};
+
+    use super::super::handler::Raw;
+    use super::*;
+
+    #[test]
+    fn cancels_behind_a_handler_that_hangs_do_not_pile_up() {
+        fn hang(_: Vec<u8>) -> Pending<Result<Vec<u8>, String>> {
+            pending()
+        }
+        let worker = super::super::Worker::raw((), hang);
+        let mut runner = Runner::new(Raw(hang), 1);
+        let mut around = Around {
+            place: 3,
+            now: Instant::EPOCH,
+            runner: &mut runner,
+            ready: &worker.parts.ready,
+            settings: &worker.parts.settings,
+        };
+        let mut state = State::new(Dialect::Native, Instant::EPOCH);
+        state.on_welcome(Duration::from_secs(1), 1000, 4, around.settings).unwrap();
+        let task = |slot| TaskId::from_parts(slot, 0);
+        state.on_request(task(0), 1, &[], &mut around).unwrap();
+        let mut longest = 0;
+        for slot in 1..2000 {
+            state.on_request(task(slot), 1, &[], &mut around).unwrap();
+            longest = longest.max(state.pending.len());
+            state.on_cancel(task(slot), 1, &mut around).unwrap();
+        }
+        assert!(longest > 2, "some did wait");
+        assert!(longest <= 2 * 4 + 1, "{longest}");
+        assert_eq!(around.runner.waiting, [3], "once, however many wait");
+        state.drop_jobs(3, around.runner);
+        assert!(around.runner.waiting.is_empty());
+        assert!(around.runner.has_room());
     }
 }

@@ -128,7 +128,6 @@ impl Engine<'_> {
     pub(super) fn on_done(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
         slot.done += 1;
-        slot.useful = true;
         slot.attempts = 0;
         slot.streak = 0;
         slot.rests = 0;
@@ -190,7 +189,6 @@ impl Engine<'_> {
         slot.heard = self.state.clock;
         slot.pinged = None;
         slot.up_since = self.state.clock;
-        slot.useful = false;
         slot.links = slot.links.wrapping_add(1);
         self.set_line(worker, Line::Up(Duty::Serving));
     }
@@ -204,7 +202,8 @@ impl Engine<'_> {
             self.miss(worker);
         } else {
             let up = self.state.clock.saturating_since(slot.up_since);
-            if slot.useful || up >= self.state.config.stable_after {
+            // A done task has reset it already.
+            if up >= self.state.config.stable_after {
                 slot.attempts = 0;
             }
             self.back_off(worker);

@@ -79,8 +79,6 @@ pub struct WorkerSlot {
     pub(super) route: Route,
     /// Removed by the caller or by the drain: when its link is gone, so is it.
     pub(super) removing: bool,
-    /// A task was done on this link.
-    pub(super) useful: bool,
     /// A rest is still to be announced.
     pub(super) notice: bool,
     pub(super) held: List<Held>,
@@ -178,7 +176,6 @@ impl WorkerSlot {
             line: Line::Free,
             route: Route::Dial,
             removing: false,
-            useful: false,
             notice: false,
             held: List::new(),
             window: 1,

@@ -1,6 +1,6 @@
 //! What must hold for a scheduler, tracked from the outside: from calls, results and actions only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chargehand_core::{
     Config, EventError, Heap, Instant, Link, Outcome, Scheduler, TaskId, Verdict, WorkerId,
@@ -24,8 +24,12 @@ pub(crate) struct Audit {
     config: Config,
     capacity: (usize, usize),
     tasks: BTreeMap<TaskId, Life>,
-    /// Links that are up, with their window.
-    up: BTreeMap<Link, u32>,
+    /// Links that are up, with their window and since when.
+    up: BTreeMap<Link, (u32, Instant)>,
+    /// The backoff of each worker at the last check.
+    backoff: BTreeMap<WorkerId, u32>,
+    /// Workers that earned a reset of their backoff since the last check.
+    earned: BTreeSet<WorkerId>,
     epochs: BTreeMap<WorkerId, u32>,
     /// The newest generation of each task slot.
     generations: BTreeMap<u32, u32>,
@@ -43,6 +47,8 @@ impl Audit {
             capacity: (tasks, workers),
             tasks: BTreeMap::new(),
             up: BTreeMap::new(),
+            backoff: BTreeMap::new(),
+            earned: BTreeSet::new(),
             epochs: BTreeMap::new(),
             generations: BTreeMap::new(),
             drain: None,
@@ -115,14 +121,18 @@ impl Audit {
         assert!(self.up.keys().all(|up| up.worker() != link.worker()), "{link:?}: a second link");
     }
 
-    pub(crate) fn on_up(&mut self, link: Link, window: u32) {
+    pub(crate) fn on_up(&mut self, link: Link, window: u32, now: Instant) {
         assert!(self.epochs.get(&link.worker()) == Some(&link.epoch()), "{link:?}: not newest");
-        self.up.insert(link, window.max(1));
+        self.up.insert(link, (window.max(1), now));
     }
 
     /// A link is over: whatever it held is the pool's again, all at once.
-    pub(crate) fn on_down(&mut self, link: Link) -> usize {
-        self.up.remove(&link);
+    pub(crate) fn on_down(&mut self, link: Link, now: Instant) -> usize {
+        if let Some((_, since)) = self.up.remove(&link) {
+            if now.saturating_since(since) >= self.config.stable_after {
+                self.earned.insert(link.worker());
+            }
+        }
         let held = self.tasks.values_mut().filter(|life| life.live == Some(link));
         held.map(|life| {
             life.live = None;
@@ -133,7 +143,8 @@ impl Audit {
 
     pub(crate) fn on_send(&mut self, link: Link, task: TaskId, attempt: u16) {
         let held = self.tasks.values().filter(|life| life.live == Some(link)).count();
-        let window = *self.up.get(&link).unwrap_or_else(|| panic!("{link:?}: sent while not up"));
+        let (window, _) =
+            *self.up.get(&link).unwrap_or_else(|| panic!("{link:?}: sent while not up"));
         assert!((held as u64) < u64::from(window), "{link:?}: more than its window");
         let life = self.tasks.get_mut(&task).unwrap_or_else(|| panic!("{task:?}: sent when over"));
         assert!(life.live.is_none(), "{task:?}: two live attempts");
@@ -174,6 +185,9 @@ impl Audit {
         let life = self.tasks.get_mut(&task).expect("a live task");
         life.live = None;
         life.done = verdict == Verdict::Done;
+        if life.done {
+            self.earned.insert(link.worker());
+        }
         life.failures += u16::from(verdict == Verdict::Failed);
     }
 
@@ -218,6 +232,7 @@ impl Audit {
         let ends = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
         assert!(ends >= self.outcomes, "outcomes counted");
         self.check_workers(scheduler, now, settled);
+        self.check_backoff(scheduler);
         if settled {
             self.check_settled(scheduler, now);
         }
@@ -226,8 +241,11 @@ impl Audit {
     fn check_workers(&self, scheduler: &Scheduler<Heap>, now: Instant, settled: bool) {
         let longest = now.saturating_add(self.config.backoff.delay(u32::MAX, u64::MAX));
         let starving = scheduler.stats().waiting > 0 && self.drain.is_none_or(|by| by > now);
+        let (mut serving, mut rested) = (false, false);
         for &worker in self.epochs.keys() {
             let Some(stats) = scheduler.worker_stats(worker) else { continue };
+            serving |= stats.state == WorkerState::Up;
+            rested |= matches!(stats.state, WorkerState::Rested { .. });
             assert!(stats.in_flight <= stats.window, "{worker:?}: {stats:?}");
             match stats.state {
                 WorkerState::Resting { until } | WorkerState::Rested { until } => {
@@ -241,6 +259,21 @@ impl Audit {
                 _ => {}
             }
         }
+        assert!(serving || !rested, "the last worker rests");
+    }
+
+    /// Connecting alone proves nothing: only a done task or a stable link resets a backoff.
+    fn check_backoff(&mut self, scheduler: &Scheduler<Heap>) {
+        for &worker in self.epochs.keys() {
+            let Some(stats) = scheduler.worker_stats(worker) else { continue };
+            let before = self.backoff.insert(worker, stats.backoff_attempts).unwrap_or(0);
+            let fell = stats.backoff_attempts < before;
+            assert!(
+                !fell || self.earned.contains(&worker),
+                "{worker:?}: backoff reset for nothing"
+            );
+        }
+        self.earned.clear();
     }
 
     fn check_settled(&self, scheduler: &Scheduler<Heap>, now: Instant) {

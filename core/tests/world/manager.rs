@@ -83,12 +83,12 @@ impl World {
         self.audit.unsettle();
         if let Some(old) = accepted.displaced {
             self.note("a link displaced");
-            if self.audit.on_down(old) > 0 {
+            if self.audit.on_down(old, self.clock) > 0 {
                 self.note("a link displaced that held tasks");
             }
         }
         self.audit.on_connect(accepted.link);
-        self.audit.on_up(accepted.link, window);
+        self.audit.on_up(accepted.link, window, self.clock);
         self.nodes[node].link = Some(accepted.link);
     }
 
@@ -198,7 +198,7 @@ impl World {
         let given_up = !self.audit.is_settled();
         assert!(accepted || !wanted || given_up, "{link:?}: wanted, and not taken");
         if accepted {
-            self.audit.on_up(link, window);
+            self.audit.on_up(link, window, self.clock);
             let node = self.node_of(link).expect("a worker that was added");
             if self.nodes[node].runs {
                 self.nodes[node].link = Some(link);
@@ -210,7 +210,7 @@ impl World {
 
     /// The manager closed a link or lost it; the worker finds out, and dials again if it dials.
     fn after_down(&mut self, link: Link) {
-        if self.audit.on_down(link) > 1 {
+        if self.audit.on_down(link, self.clock) > 1 {
             self.note("several attempts lost at once");
         }
         let Some(node) = self.node_of(link) else { return };

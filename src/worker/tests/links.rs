@@ -114,7 +114,7 @@ fn a_manager_that_falls_silent_is_given_up_after_two_heartbeats() {
             manager.ping().await;
         }
         settle().await;
-        timer.advance(HEARTBEAT * 2 - Duration::from_millis(1));
+        timer.advance(HEARTBEAT + Duration::from_millis(9_999));
         manager.ping().await;
         settle().await;
         timer.advance(HEARTBEAT * 2);
@@ -283,7 +283,7 @@ fn a_dialling_worker_comes_back_after_a_backoff_that_only_work_resets() {
             }
             drop(manager);
             settle().await;
-            timer.advance(Duration::from_secs(delay) - Duration::from_millis(1));
+            timer.advance(Duration::from_millis(delay * 1000 - 1));
             settle().await;
             let early = smol::future::poll_once(poll_fn(|cx| listener.poll_accept(cx))).await;
             assert!(early.is_none(), "before {delay} s");
@@ -371,6 +371,7 @@ fn settings_out_of_range_are_named() {
     assert!(text(|worker| worker.links_max(0)).contains("links_max"));
     assert!(text(|worker| worker.pending_handshakes_max(0)).contains("pending_handshakes_max"));
     assert!(text(|worker| worker.name("n".repeat(65))).contains("64 bytes"));
+    assert!(text(|worker| worker.name("")).contains("1 to 64 bytes"));
 }
 
 #[test]

@@ -92,6 +92,25 @@ fn a_worker_that_was_full_takes_its_place_by_load() {
 }
 
 #[test]
+fn a_worker_that_was_full_joins_the_last_of_its_load() {
+    let mut pool = Pool::new();
+    let [a, b, c] = [pool.up(2), pool.up(3), pool.up(3)];
+    for _ in 0..8 {
+        pool.submit();
+    }
+    let sends = pool.sends();
+    for link in [a, c, b] {
+        let sent = *sends.iter().find(|sent| sent.link == link).unwrap();
+        pool.done(sent);
+    }
+    for _ in 0..3 {
+        pool.submit();
+    }
+    let order: Vec<_> = pool.sends().iter().map(|sent| sent.link).collect();
+    assert_eq!(order, [a, c, b]);
+}
+
+#[test]
 fn with_a_window_of_one_a_task_waits_in_the_pool_until_a_worker_is_idle() {
     let mut pool = Pool::new();
     pool.up(1);

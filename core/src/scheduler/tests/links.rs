@@ -175,6 +175,23 @@ fn an_answer_is_a_sign_of_life_even_when_it_is_stale() {
 }
 
 #[test]
+fn a_ping_of_an_older_link_does_not_end_the_next() {
+    let mut pool = Pool::with(|config| {
+        config.heartbeat_interval = 10 * SECOND;
+        config.heartbeat_timeout = 5 * SECOND;
+    });
+    let link = pool.up(1);
+    pool.wait(10 * SECOND);
+    assert_eq!(pool.polls(), [Action::Ping { link }]);
+    pool.lose(link);
+    let link = pool.accept(link.worker(), 1).unwrap().link;
+    pool.wait(9 * SECOND);
+    pool.nothing();
+    pool.wait(SECOND);
+    assert_eq!(pool.polls(), [Action::Ping { link }]);
+}
+
+#[test]
 fn a_second_link_of_the_same_worker_displaces_the_first() {
     let mut pool = Pool::new();
     let worker = pool.add(Route::Await);
