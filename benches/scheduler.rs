@@ -15,7 +15,10 @@ const ROUNDS: usize = 21;
 const CYCLES: u32 = 200_000;
 
 fn main() {
-    println!("{:>8} {:>10} {:>8} {:>10} {:>7}", "workers", "queued", "window", "ns a task", "ratio");
+    println!(
+        "{:>8} {:>10} {:>8} {:>10} {:>7}",
+        "workers", "queued", "window", "ns a task", "ratio"
+    );
     let mut base = None;
     for (workers, queued, window) in [
         (4, 10, 64),

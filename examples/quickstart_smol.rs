@@ -4,8 +4,8 @@
 
 use std::error::Error;
 
-use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::smol::Smol;
+use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::ws::{WsConnector, WsListener};
 use chargehand::{Pool, Worker};
 use futures_util::StreamExt;

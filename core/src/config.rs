@@ -89,7 +89,9 @@ impl Config {
             || self.heartbeat_interval.is_zero()
             || self.heartbeat_timeout.is_zero()
         {
-            return Err(ConfigError("timeouts and the heartbeat interval must be longer than zero"));
+            return Err(ConfigError(
+                "timeouts and the heartbeat interval must be longer than zero",
+            ));
         }
         Ok(self)
     }

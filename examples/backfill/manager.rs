@@ -156,7 +156,7 @@ async fn take_all(
             output.write(height, &outcome).map_err(Failure::run)?;
         }
         let count = check.count();
-        if count % 64 == 0 {
+        if count.is_multiple_of(64) {
             progress.set(count);
             done.send_replace(count);
         }

@@ -52,6 +52,7 @@ pub(crate) enum Progress {
 }
 
 impl Ending {
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
     pub(crate) fn broken(error: BoxError) -> Self {
         Self { why: error.to_string(), farewell: None }
     }
@@ -123,7 +124,7 @@ impl<K: Kind> Conn<K> {
         messages: usize,
         mut sink: super::json::Sink<'_>,
     ) -> Result<Progress, Ending> {
-        self.json.fail_unfit(&mut sink)?;
+        self.json.fail_unfit(&mut sink);
         for _ in 0..messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;

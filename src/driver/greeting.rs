@@ -39,9 +39,9 @@ pub(crate) struct GreetError {
 #[derive(Debug, Default)]
 pub(crate) enum Greeting {
     #[default]
-    ToSend,
-    ToReceive,
-    ToWelcome(Greeted),
+    Begun,
+    HelloSent,
+    HelloTaken(Greeted),
 }
 
 impl Opening {
@@ -70,21 +70,21 @@ impl Greeting {
         opening: &Opening,
     ) -> Poll<Result<Greeted, GreetError>> {
         let mut head = [0; HEAD_BYTES_MAX];
-        if let Self::ToSend = self {
+        if let Self::Begun = self {
             let hello = Message::hello(Role::Manager, 0, opening.token, &opening.name);
             ready!(wire.poll_send(cx, hello.encode(&mut head), &[])).map_err(GreetError::broken)?;
-            *self = Self::ToReceive;
+            *self = Self::HelloSent;
         }
-        if let Self::ToReceive = self {
+        if let Self::HelloSent = self {
             // The other side's Hello does not wait for ours to have left.
             let _ = wire.poll_flush(cx).map_err(GreetError::broken)?;
             let greeted = match ready!(wire.poll_recv(cx)).map_err(GreetError::broken)? {
                 Some(frame) => hello_of(frame, opening)?,
                 None => return Poll::Ready(Err(GreetError::ended())),
             };
-            *self = Self::ToWelcome(greeted);
+            *self = Self::HelloTaken(greeted);
         }
-        let Self::ToWelcome(greeted) = self else { unreachable!("the steps above lead here") };
+        let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
             frame_bytes_max: opening.frame_bytes_max,
@@ -116,6 +116,7 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
 }
 
 impl GreetError {
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
     pub(crate) fn broken(error: BoxError) -> Self {
         Self { why: error.to_string(), farewell: None }
     }

@@ -82,32 +82,26 @@ impl JsonState {
             return Err(Ending::refuse(Code::BadMessage, why));
         }
         let verdict = if success { Verdict::Done } else { Verdict::Failed };
-        sink.reply(current.task, current.attempt, verdict, error.into_bytes())
+        sink.reply(current.task, current.attempt, verdict, error.into_bytes());
+        Ok(())
     }
 
     /// Fails a task that cannot be sent here.
-    pub(crate) fn fail_unfit(&mut self, sink: &mut Sink<'_>) -> Result<(), Ending> {
-        let Some((task, attempt)) = self.unfit.take() else { return Ok(()) };
+    pub(crate) fn fail_unfit(&mut self, sink: &mut Sink<'_>) {
+        let Some((task, attempt)) = self.unfit.take() else { return };
         let text = "workers that speak JSON take heights only: a u64 of at most 2^63 - 1";
-        sink.reply(task, attempt, Verdict::Failed, text.into())
+        sink.reply(task, attempt, Verdict::Failed, text.into());
     }
 }
 
 impl Sink<'_> {
-    fn reply(
-        &mut self,
-        task: TaskId,
-        attempt: u16,
-        verdict: Verdict,
-        answer: Vec<u8>,
-    ) -> Result<(), Ending> {
+    fn reply(&mut self, task: TaskId, attempt: u16, verdict: Verdict, answer: Vec<u8>) {
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         match self.scheduler.handle_event(self.now, event) {
             Ok(()) => self.tasks[task.slot() as usize].answer = answer,
             // It was withdrawn meanwhile.
             Err(EventError::Stale | EventError::Foreign) => {}
         }
-        Ok(())
     }
 }
 

@@ -43,19 +43,15 @@ pub(crate) struct Peer<K: Kind> {
 }
 
 /// A worker's link.
+#[derive(Default)]
 pub(crate) enum Line<K: Kind> {
+    #[default]
     Idle,
     /// The connector is at it.
     Dialling(Link),
     /// The transport is up, the handshake is not done.
     Greeting(Link, Box<K::Wire>, Greeting),
     Up(Link, Box<Conn<K>>),
-}
-
-impl<K: Kind> Default for Line<K> {
-    fn default() -> Self {
-        Self::Idle
-    }
 }
 
 impl<K: Kind> Peer<K> {
@@ -167,7 +163,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             match connector.poll_connect(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(wire)) => {
-                    peer.line = Line::Greeting(link, wire, Greeting::default())
+                    peer.line = Line::Greeting(link, wire, Greeting::default());
                 }
                 Poll::Ready(Err(error)) => {
                     peer.line = Line::Idle;

@@ -39,7 +39,7 @@ fn mine(url: &str, blocks: u64) -> Result<()> {
     while head < blocks {
         // In rounds: the more transactions wait, the slower the node mines.
         let next = (head + BATCH).min(blocks);
-        let calls = (head..next).filter(|height| height % TRANSACTION_EVERY == 0).map(|height| {
+        let calls = (head..next).filter(|height| height.is_multiple_of(TRANSACTION_EVERY)).map(|height| {
             let index = height / TRANSACTION_EVERY;
             let account = usize::try_from(index).map_or(0, |index| index % accounts.len());
             let (from, to) = (&accounts[account], &accounts[0]);
@@ -75,9 +75,7 @@ fn verify(url: &str, file: &str, blocks: u64) -> Result<()> {
     let mut parent = call(url, "eth_getBlockByNumber", json!(["0x0", false]))?["hash"].clone();
     let (mut with_transactions, mut transactions) = (0_u64, 0_u64);
     for heights in heights.chunks(BATCH.try_into()?) {
-        let get = |height: &u64| {
-            ("eth_getBlockByNumber", json!([format!("{height:#x}"), false]))
-        };
+        let get = |height: &u64| ("eth_getBlockByNumber", json!([format!("{height:#x}"), false]));
         for (height, block) in heights.iter().zip(batch(url, heights.iter().map(get).collect())?) {
             let line = got.remove(height).ok_or_else(|| format!("height {height} is missing"))?;
             let held = block["transactions"].as_array().ok_or("a block without a list")?.len();

@@ -196,19 +196,22 @@ mod blocking {
         let started = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&started);
         let (connector, listener) = pair(16);
-        let worker = Worker::blocking(ManualTimer::new(), 1, move |number: u64| {
+        let worker = Worker::blocking(ManualTimer::new(), 2, move |number: u64| {
             count.fetch_add(1, Ordering::SeqCst);
             wait.lock().unwrap().recv().map_err(|error| error.to_string())?;
             Ok::<_, String>(number)
         })
-        .unwrap();
+        .unwrap()
+        .concurrency(1);
         beside(worker.serve(listener), async {
             let mut manager = Manager::meet(&connector).await;
             manager.ask(0, 1).await;
             manager.send(&Message::Cancel { task: task(0), attempt: 1 }, &[]).await;
             manager.ask(1, 2).await;
             manager.ping().await;
-            assert!(started.load(Ordering::SeqCst) <= 1);
+            // The other thread is free: it would have begun by then.
+            smol::Timer::after(Duration::from_millis(50)).await;
+            assert_eq!(started.load(Ordering::SeqCst), 1);
             go.send(()).unwrap();
             go.send(()).unwrap();
             assert_eq!(manager.done().await, (1, 2), "and no answer to the cancelled one");
