@@ -126,16 +126,17 @@ mod tests {
         assert_eq!(taken(&set), [7]);
     }
 
+    struct Count(Arc<std::sync::atomic::AtomicUsize>);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     #[test]
     fn a_wake_reaches_the_registered_parent() {
         let set = ReadySet::new();
         let parent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        struct Count(Arc<std::sync::atomic::AtomicUsize>);
-        impl Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::SeqCst);
-            }
-        }
         set.register(&Waker::from(Arc::new(Count(Arc::clone(&parent)))));
         set.entry(0).wake();
         assert_eq!(parent.load(Ordering::SeqCst), 1);

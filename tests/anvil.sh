@@ -39,7 +39,8 @@ for _ in 1 2 3 4 5; do
 done
 [[ -n $node ]] || { cat "$work/anvil.log"; echo "FAILED: the node does not start" >&2; exit 1; }
 
-timeout 300 "$examples/node_check" mine "$url" "$BLOCKS"
+# The higher its chain, the slower it mines: 20,000 blocks take some minutes.
+timeout 900 "$examples/node_check" mine "$url" "$BLOCKS"
 timeout 300 "$examples/backfill" --rpc "$url" --range "1..=$BLOCKS" --faults --out "$work/out.jsonl" \
   | tee "$work/report"
 # The faults must have struck: otherwise this shows nothing.

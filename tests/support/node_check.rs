@@ -39,17 +39,18 @@ fn mine(url: &str, blocks: u64) -> Result<()> {
     while head < blocks {
         // In rounds: the more transactions wait, the slower the node mines.
         let next = (head + BATCH).min(blocks);
-        let calls = (head..next).filter(|height| height.is_multiple_of(TRANSACTION_EVERY)).map(|height| {
-            let index = height / TRANSACTION_EVERY;
-            let account = usize::try_from(index).map_or(0, |index| index % accounts.len());
-            let (from, to) = (&accounts[account], &accounts[0]);
-            let nonce = index / accounts.len() as u64;
-            let transfer = json!({
-                "from": from, "to": to, "value": "0x1", "gas": GAS,
-                "nonce": format!("{nonce:#x}"),
+        let calls =
+            (head..next).filter(|height| height.is_multiple_of(TRANSACTION_EVERY)).map(|height| {
+                let index = height / TRANSACTION_EVERY;
+                let account = usize::try_from(index).map_or(0, |index| index % accounts.len());
+                let (from, to) = (&accounts[account], &accounts[0]);
+                let nonce = index / accounts.len() as u64;
+                let transfer = json!({
+                    "from": from, "to": to, "value": "0x1", "gas": GAS,
+                    "nonce": format!("{nonce:#x}"),
+                });
+                ("eth_sendTransaction", json!([transfer]))
             });
-            ("eth_sendTransaction", json!([transfer]))
-        });
         batch(url, calls.collect())?;
         call(url, "anvil_mine", json!([format!("{:#x}", next - head)]))?;
         head = quantity(&call(url, "eth_blockNumber", json!([]))?)?;

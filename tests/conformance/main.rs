@@ -1,0 +1,110 @@
+//! One suite for every pair of a transport and a runtime: bad input, faults and load, over real
+//! sockets, and with processes where the fault is one of a process.
+
+mod answers;
+mod futures;
+mod go;
+mod load;
+mod pair;
+mod raw;
+mod refusals;
+mod rig;
+
+/// Makes each case a test of each pair, as `pair::module::case`.
+macro_rules! suite {
+    ($($pair:ident = $kind:ty),+ ; $cases:tt) => {
+        $( suite! { @pair $pair, $kind, $cases } )+
+    };
+    (@pair $pair:ident, $kind:ty, { $($module:ident: $($case:ident)+;)+ }) => {
+        mod $pair {
+            $(mod $module {
+                $(#[test]
+                fn $case() {
+                    use crate::pair::{$kind as Kind, Pair};
+                    crate::rig::bounded(|| Kind::run(crate::$module::$case::<Kind>()));
+                })+
+            })+
+        }
+    };
+}
+
+// In one process or over sockets, it makes no difference.
+suite! {
+    tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol,
+    local_tokio = LocalTokio, local_smol = LocalSmol;
+    {
+        load:
+            every_height_of_a_range_has_its_answer
+            a_handler_that_panics_fails_its_task_and_nothing_else
+            a_failure_is_told_once_and_retried_only_on_request
+            without_a_worker_tasks_wait_and_the_figures_say_why
+            a_pool_without_any_worker_waits_for_one_to_be_added
+            a_full_queue_hands_the_request_back_or_lets_it_wait
+            a_pool_with_all_its_workers_takes_no_more
+            when_a_cancel_races_the_answer_exactly_one_wins
+            what_is_cancelled_stops_at_the_worker
+            stop_waits_for_what_is_under_way
+            at_the_deadline_of_a_stop_every_task_ends_aborted
+            a_pool_that_everybody_has_let_go_of_drains_and_ends
+            dropping_the_driver_answers_everybody_who_waits
+            workers_come_and_go_under_load_and_nothing_is_lost
+            a_removed_worker_finishes_what_it_holds
+            a_worker_that_stops_cleanly_under_load_loses_nothing
+            of_two_workers_of_one_name_the_newer_one_stays
+            a_worker_that_hangs_but_lives_loses_its_task_to_another
+            a_worker_that_only_fails_is_rested_but_never_the_last_one
+            a_worker_is_never_sent_more_than_its_window
+            a_blocking_handler_does_not_silence_the_heartbeat;
+        futures:
+            dropped_futures_leak_no_slot_and_lose_no_outcome
+            a_stop_that_is_dropped_stops_all_the_same;
+    }
+}
+
+// A peer that is played by hand, byte by byte, over real sockets.
+suite! {
+    tcp_tokio_by_hand = TcpTokio, tcp_smol_by_hand = TcpSmol, ws_tokio_by_hand = WsTokio,
+    ws_smol_by_hand = WsSmol;
+    {
+        answers:
+            a_worker_by_hand_is_served_byte_by_byte
+            a_second_answer_is_ignored
+            an_answer_to_an_older_attempt_is_ignored
+            an_answer_after_the_task_was_cancelled_is_ignored
+            an_answer_for_another_workers_task_is_refused_and_harms_nobody
+            an_answer_for_a_task_that_never_was_is_refused
+            a_message_that_is_not_a_workers_to_send_is_refused
+            bytes_behind_a_message_are_refused
+            an_empty_message_is_refused
+            a_flood_of_pongs_is_refused
+            a_flood_of_old_answers_is_refused
+            a_reset_in_the_middle_of_an_answer_loses_the_link_and_not_the_task
+            an_end_in_the_middle_of_an_answer_loses_the_link_and_not_the_task
+            an_end_with_tasks_held_sends_them_again
+            a_worker_that_stops_reading_is_lost_and_holds_up_nobody
+            a_worker_that_dribbles_its_answer_is_lost
+            a_window_is_kept_to_the_letter
+            a_worker_that_drains_gets_nothing_more_and_may_answer_what_it_holds
+            a_displaced_worker_is_told_so
+            a_pool_that_stops_says_so_to_its_workers
+            a_worker_keeps_to_its_own_rules_with_a_manager_by_hand
+            a_worker_gives_up_a_manager_that_is_silent;
+        refusals:
+            strangers_on_a_managers_port_are_turned_away
+            strangers_on_a_workers_port_are_turned_away
+            a_dialled_stranger_is_named_and_tried_again
+            a_wrong_version_magic_or_role_is_told_why
+            an_announced_giant_costs_no_memory;
+    }
+}
+
+// Peers that speak as the Go package does, over WebSocket.
+suite! {
+    ws_tokio_go = WsTokio, ws_smol_go = WsSmol;
+    {
+        go:
+            a_go_worker_does_a_range_and_its_errors_are_failures
+            a_go_worker_that_answers_for_another_height_is_refused
+            a_go_manager_is_served_one_height_at_a_time;
+    }
+}

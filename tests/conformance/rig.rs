@@ -1,0 +1,294 @@
+//! A pool under test and what is asked of it again and again. Waits for conditions and events, and
+//! gives up by itself: nothing in here sleeps for a time and hopes.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use chargehand::core::io::Timer;
+use chargehand::core::{BackoffPolicy, Stats};
+use chargehand::{Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, Worker};
+use futures_util::StreamExt;
+
+use crate::pair::{Answer, Hand, Job, Pair, Setup};
+
+/// How long a case may take. Far more than it needs, for machines with other things to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// How long one condition may take to come true.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Runs a case, and fails it where it does not end, whatever it hangs on.
+pub(crate) fn bounded(case: impl FnOnce() + Send + 'static) {
+    let (sender, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let _sender = sender; // Dropped at the end, by a panic too.
+        case();
+    });
+    match ended.recv_timeout(PATIENCE) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("not over after {PATIENCE:?}"),
+        _ => {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+/// A pool, its events and the job of its driver.
+pub(crate) struct Rig {
+    pub pool: Pool,
+    pub watch: Watch,
+    pub driver: Job,
+}
+
+impl Rig {
+    pub(crate) fn start<P: Pair>(setup: Setup<P>) -> Self {
+        let (pool, driver) = setup.build().expect("the limits are in range");
+        let watch = Watch { events: pool.events(), seen: Vec::new() };
+        Self { pool, watch, driver: P::spawn(driver) }
+    }
+
+    /// Waits until so many workers are up.
+    pub(crate) async fn up<P: Pair>(&self, count: u32) {
+        eventually::<P>(&self.pool, |stats| stats.tasks.workers_up == count).await;
+    }
+
+    /// Stops the pool and checks that every task had exactly one outcome.
+    pub(crate) async fn stop(self) -> Stats {
+        let stats = self.pool.stop().await.expect("the driver lives");
+        self.driver.done().await;
+        assert_settled(&stats);
+        stats
+    }
+}
+
+/// A pool with patience for a test's time scale.
+pub(crate) fn setup<P: Pair>() -> Setup<P> {
+    Pool::builder(P::timer()).configure(|config| {
+        config.connect_timeout = Duration::from_secs(3);
+        config.heartbeat_interval = Duration::from_millis(300);
+        config.heartbeat_timeout = Duration::from_millis(700);
+        config.backoff = brief();
+    })
+}
+
+/// A backoff that a test can wait for.
+pub(crate) fn brief() -> BackoffPolicy {
+    let (base, cap) = (Duration::from_millis(20), Duration::from_millis(200));
+    BackoffPolicy::new().base(base).cap(cap)
+}
+
+/// What every handler here answers where nothing else is said.
+pub(crate) fn answer_to(height: u64) -> u64 {
+    2 * height + 1
+}
+
+/// A worker that works by a function.
+pub(crate) fn hand<P: Pair>(name: &str, work: impl Fn(u64) -> Answer + Send + 'static) -> Hand<P> {
+    let work: Box<dyn Fn(u64) -> Answer + Send> = Box::new(work);
+    Worker::new(P::timer(), work).name(name).backoff(brief())
+}
+
+/// A worker that takes that long for each task.
+pub(crate) fn steady<P: Pair>(name: &str, span: Duration) -> Hand<P> {
+    hand::<P>(name, move |height| {
+        Box::pin(async move {
+            pause::<P>(span).await;
+            Ok(answer_to(height))
+        })
+    })
+}
+
+/// A worker that answers at once.
+pub(crate) fn quick<P: Pair>(name: &str) -> Hand<P> {
+    hand::<P>(name, |height| Box::pin(async move { Ok(answer_to(height)) })).concurrency(8)
+}
+
+/// A worker that never answers.
+pub(crate) fn stuck<P: Pair>(name: &str) -> Hand<P> {
+    hand::<P>(name, |_| Box::pin(std::future::pending()))
+}
+
+/// Waits that long.
+pub(crate) async fn pause<P: Pair>(span: Duration) {
+    let timer = P::timer();
+    timer.sleep_until(timer.now().saturating_add(span)).await;
+}
+
+pub(crate) const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// Waits until the pool's figures are as wanted, and returns them.
+pub(crate) async fn eventually<P: Pair>(
+    pool: &Pool,
+    wanted: impl Fn(&PoolStats) -> bool,
+) -> PoolStats {
+    let started = Instant::now();
+    loop {
+        let stats = pool.stats().await.expect("the driver lives");
+        if wanted(&stats) {
+            return stats;
+        }
+        assert!(started.elapsed() < SOON, "it never came about: {stats:#?}");
+        pause::<P>(millis(3)).await;
+    }
+}
+
+/// Waits until something outside of a pool is as wanted.
+pub(crate) async fn until<P: Pair>(what: &str, mut wanted: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !wanted() {
+        assert!(started.elapsed() < SOON, "it never came about: {what}");
+        pause::<P>(millis(3)).await;
+    }
+}
+
+/// Completes with the output, or with `None` once the time is over.
+pub(crate) async fn within<P: Pair, F: Future>(span: Duration, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut end = Box::pin(pause::<P>(span));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        end.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Polls a future at most that often, with a pause after each, and drops it.
+pub(crate) async fn poll_and_drop<P: Pair, F: Future>(polls: u32, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    for _ in 0..polls {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+        if let Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        pause::<P>(Duration::from_micros(300)).await;
+    }
+    None
+}
+
+/// Checks that no task is left and that the outcomes add up.
+pub(crate) fn assert_settled(stats: &Stats) {
+    assert_eq!((stats.waiting, stats.resting), (0, 0), "{stats:?}");
+    assert_eq!((stats.in_flight, stats.finished), (0, 0), "{stats:?}");
+    let ended = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
+    assert_eq!(stats.submitted, ended, "{stats:?}");
+}
+
+/// The events of a pool.
+pub(crate) struct Watch {
+    events: Events,
+    seen: Vec<PoolEvent>,
+}
+
+impl Watch {
+    /// Waits for an event, and returns it.
+    pub(crate) async fn until<P: Pair>(
+        &mut self,
+        what: &str,
+        mut wanted: impl FnMut(&PoolEvent) -> bool,
+    ) -> PoolEvent {
+        loop {
+            let next = within::<P, _>(SOON, self.events.next()).await;
+            let seen = &self.seen;
+            let event = next.unwrap_or_else(|| panic!("no {what}, but {seen:#?}"));
+            let event = event.unwrap_or_else(|| panic!("no {what} before the end, but {seen:#?}"));
+            if wanted(&event) {
+                return event;
+            }
+            self.seen.push(event);
+        }
+    }
+
+    /// Waits for the end of the stream.
+    pub(crate) async fn ends<P: Pair>(&mut self) {
+        let end = async { while self.events.next().await.is_some() {} };
+        within::<P, _>(SOON, end).await.expect("the events end with the driver");
+    }
+
+    pub(crate) async fn connected<P: Pair>(&mut self) {
+        self.until::<P>("Connected", |event| matches!(event, PoolEvent::Connected { .. })).await;
+    }
+
+    /// Waits for a link to be lost, and returns why.
+    pub(crate) async fn lost<P: Pair>(&mut self) -> String {
+        let event = self.until::<P>("Lost", |event| matches!(event, PoolEvent::Lost { .. })).await;
+        let PoolEvent::Lost { why, .. } = event else { unreachable!() };
+        why
+    }
+
+    /// Waits for a link to be closed in good order.
+    pub(crate) async fn closed<P: Pair>(&mut self) {
+        self.until::<P>("Closed", |event| matches!(event, PoolEvent::Closed { .. })).await;
+    }
+
+    /// Waits for a worker, or a newcomer, to be refused, and returns why.
+    pub(crate) async fn refused<P: Pair>(&mut self) -> String {
+        let event = self
+            .until::<P>("Refused or TurnedAway", |event| {
+                matches!(event, PoolEvent::Refused { .. } | PoolEvent::TurnedAway { .. })
+            })
+            .await;
+        match event {
+            PoolEvent::Refused { why, .. } | PoolEvent::TurnedAway { why } => why,
+            _ => unreachable!(),
+        }
+    }
+}
+
+/// The outcomes of a range: each height once.
+pub(crate) struct Tally {
+    outcomes: Pin<Box<Outcomes<u64>>>,
+    range: RangeInclusive<u64>,
+    pub results: BTreeMap<u64, Result<u64, TaskError>>,
+}
+
+impl Tally {
+    pub(crate) fn start(pool: &Pool, range: RangeInclusive<u64>) -> Self {
+        let outcomes = Box::pin(pool.process(range.clone()));
+        Self { outcomes, range, results: BTreeMap::new() }
+    }
+
+    /// Takes so many more outcomes, or all that come where there are fewer.
+    pub(crate) async fn take(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((height, result)) = self.outcomes.next().await else { return };
+            assert!(self.range.contains(&height), "nobody asked for {height}");
+            let before = self.results.insert(height, result);
+            assert_eq!(before, None, "height {height} has two outcomes");
+        }
+    }
+
+    /// Takes the rest. Each height must have its outcome then.
+    pub(crate) async fn finish(mut self) -> BTreeMap<u64, Result<u64, TaskError>> {
+        self.take(usize::MAX).await;
+        for height in self.range {
+            assert!(self.results.contains_key(&height), "height {height} has no outcome");
+        }
+        self.results
+    }
+
+    /// Takes the rest. Each height must have its right answer then.
+    pub(crate) async fn all_done(self) {
+        for (height, result) in self.finish().await {
+            assert_eq!(result, Ok(answer_to(height)), "height {height}");
+        }
+    }
+}
+
+/// Does some heights to see that the pool is well.
+pub(crate) async fn works(pool: &Pool) {
+    Tally::start(pool, 1..=50).all_done().await;
+}
+
+/// The port to see in a message, where a peer has no other name.
+pub(crate) fn port(at: SocketAddr) -> String {
+    format!(":{}", at.port())
+}
