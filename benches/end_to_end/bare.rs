@@ -6,12 +6,13 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::Message;
 use chargehand::core::io::Accept;
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::cli::Transport;
@@ -94,21 +95,29 @@ async fn load_tcp(mut stream: impl AsyncRead + AsyncWrite + Unpin, counter: &Cou
     }
 }
 
-/// Sends each message back. One loop serves both sides.
+/// Sends each message back, until the link ends. One loop serves both sides.
 async fn exchange_ws<S>(mut ws: WebSocketStream<S>, counter: &Counter)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut next = ws.next().await;
-    while let Some(Ok(message)) = next {
-        counter.add(1);
-        if ws.feed(message).await.is_err() {
-            return;
+    poll_fn(|cx| {
+        while ws.poll_ready_unpin(cx).is_ready() {
+            match ws.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    counter.add(1);
+                    if ws.start_send_unpin(message).is_err() {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => {
+                    // What it says comes up again at the next read.
+                    let _ = ws.poll_flush_unpin(cx);
+                    return Poll::Pending;
+                }
+            }
         }
-        next = match ws.next().now_or_never() {
-            Some(ready) => ready,
-            None if ws.flush().await.is_err() => return,
-            None => ws.next().await,
-        };
-    }
+        Poll::Pending
+    })
+    .await;
 }

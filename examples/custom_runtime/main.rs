@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut addresses = Vec::new();
     let mut workers = Vec::new();
     for _ in 0..2 {
-        let listener = runtime.bind("127.0.0.1:0")?;
+        let listener = Threads::bind("127.0.0.1:0")?;
         addresses.push(listener.local_addr().to_string());
         let worker = Worker::new(runtime.clone(), double).concurrency(4);
         let stopper = worker.stopper();

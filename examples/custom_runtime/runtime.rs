@@ -65,7 +65,7 @@ impl Threads {
     }
 
     /// Listens on `address`.
-    pub(crate) fn bind(&self, address: &str) -> io::Result<Listener> {
+    pub(crate) fn bind(address: &str) -> io::Result<Listener> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let incoming = Arc::new(Mutex::new(Incoming::default()));
