@@ -318,7 +318,6 @@ pub(crate) async fn a_worker_that_stops_reading_is_lost_and_holds_up_nobody<P: S
         let request = (1_u64, vec![7_u8; 256 << 10]);
         tasks.push(rig.pool.submit::<_, u64>(&request).await.expect("it is queued"));
     }
-    eventually::<P>(&rig.pool, |stats| stats.tasks.in_flight == 64).await;
     let why = rig.watch.lost::<P>().await;
     assert!(why.contains("silent"), "{why}");
     release.close();
