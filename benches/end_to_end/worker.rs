@@ -1,5 +1,6 @@
 //! The process at the other end: a worker that does nothing, or a bare echo.
 
+use std::future::pending;
 use std::io::Read;
 use std::thread;
 
@@ -8,6 +9,7 @@ use chargehand::smol::Smol;
 use chargehand::tcp::TcpListener;
 use chargehand::tokio::Tokio;
 use chargehand::ws::WsListener;
+use futures_util::FutureExt;
 
 use crate::bare;
 use crate::cli::{Load, Runtimes, Side, Transport};
@@ -33,14 +35,16 @@ async fn serve<R: Runtime>(side: Side) {
     let runtime = R::start();
     let (listener, address) = R::bind().await;
     println!("{address}");
+    // In a task of its own: smol polls the main future whenever anything happens.
     if side.load == Load::Bare {
-        return bare::echo::<R>(listener, side.transport).await;
+        R::spawn(bare::echo::<R>(listener, side.transport));
+        return pending().await;
     }
     let worker = Worker::new(runtime, |height: u64| async move { Ok::<u64, String>(height) });
     let worker = worker.concurrency(64);
-    let served = match side.transport {
-        Transport::Tcp => worker.serve(TcpListener::new(listener)).await,
-        Transport::Ws => worker.serve(WsListener::new(listener)).await,
-    };
-    served.expect("settings in range");
+    match side.transport {
+        Transport::Tcp => R::spawn(worker.serve(TcpListener::new(listener)).map(drop)),
+        Transport::Ws => R::spawn(worker.serve(WsListener::new(listener)).map(drop)),
+    }
+    pending::<()>().await;
 }
