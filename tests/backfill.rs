@@ -1,11 +1,14 @@
 //! The backfill example as a person runs it: its options, its exit codes, and what it survives.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -35,29 +38,86 @@ impl Drop for Guard {
     }
 }
 
-fn run(command: &mut Command) -> Output {
-    let mut child = Guard(command.spawn().expect("cargo built the example"));
-    let mut out = child.0.stdout.take().expect("piped");
-    let mut err = child.0.stderr.take().expect("piped");
-    let read = thread::spawn(move || {
-        let mut text = Vec::new();
-        out.read_to_end(&mut text).map(|_| text)
-    });
-    let read_err = thread::spawn(move || {
-        let mut text = Vec::new();
-        err.read_to_end(&mut text).map(|_| text)
-    });
+/// The example under way, with what it says on standard error as it comes.
+struct Running {
+    child: Guard,
+    out: JoinHandle<String>,
+    lines: Receiver<String>,
+    said: String,
+}
+
+/// The example after its end.
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child = Guard(command.spawn().expect("cargo built the example"));
+        let mut out = child.0.stdout.take().expect("piped");
+        let err = BufReader::new(child.0.stderr.take().expect("piped"));
+        let out = thread::spawn(move || {
+            let mut text = String::new();
+            out.read_to_string(&mut text).expect("readable");
+            text
+        });
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in err.lines() {
+                // Nobody listens any more where a test has failed.
+                let _ = sender.send(line.expect("readable"));
+            }
+        });
+        Self { child, out, lines, said: String::new() }
+    }
+
+    /// Waits until it says a line with `wanted` in it.
+    fn wait_for(&mut self, wanted: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("it never said \"{wanted}\": {}", self.said)
+            };
+            self.said += &line;
+            self.said.push('\n');
+            if line.contains(wanted) {
+                return line;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Ended {
+        let code = wait(&mut self.child).code();
+        let mut err = self.said;
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            err += &line;
+            err.push('\n');
+        }
+        Ended { code, out: self.out.join().expect("no panic"), err }
+    }
+}
+
+fn run(command: &mut Command) -> Ended {
+    Running::start(command).finish()
+}
+
+fn wait(child: &mut Guard) -> ExitStatus {
     let begun = Instant::now();
-    let status = loop {
+    loop {
         if let Some(status) = child.0.try_wait().expect("a child of ours") {
-            break status;
+            return status;
         }
         assert!(begun.elapsed() < PATIENCE, "the example takes too long");
         thread::sleep(Duration::from_millis(20));
-    };
-    let stdout = read.join().expect("no panic").expect("readable");
-    let stderr = read_err.join().expect("no panic").expect("readable");
-    Output { status, stdout, stderr }
+    }
+}
+
+fn send(signal: Signal, child: &Guard) {
+    let id = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(id, signal).expect("it runs");
 }
 
 /// Starts `backfill worker` on a free port and returns its address.
@@ -72,16 +132,16 @@ fn start_worker(scheme: &str, options: &[&str]) -> (Guard, String) {
     (Guard(child), address)
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 /// A path of this test's own, removed at the end.
 struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(name: &str) -> Self {
         Self(std::env::temp_dir().join(format!("chargehand-test-{}-{name}", std::process::id())))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("a plain path")
     }
 }
 
@@ -117,11 +177,10 @@ fn wrong_input_gets_one_clear_line_and_exit_code_2() {
         (&["--bogus"], "--bogus"),
         (&["worker", "--listen", &taken, "--chain", "/dev/null"], "demo chain /dev/null"),
     ] {
-        let output = run(backfill().args(arguments));
-        let error = text(&output.stderr);
+        let Ended { code, err: error, .. } = run(backfill().args(arguments));
         let lines = error.lines().filter(|line| line.starts_with("error: ")).count();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
-        assert_eq!(lines, 1, "{arguments:?}: {error}");
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert_eq!((lines, error.lines().count()), (1, 1), "{arguments:?}: {error}");
         assert!(error.contains(expected), "{arguments:?}: {error}");
     }
     drop(refusing);
@@ -191,28 +250,68 @@ mod tiny {
 
 #[test]
 fn the_demo_loses_nothing_while_one_worker_is_killed_and_one_is_stopped() {
-    let output = run(&mut backfill());
-    let (report, log) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{report}{log}");
-    assert!(report.contains("heights 100,000: done 100,000, failed 0, lost 0, doubled 0"));
-    assert!(report.contains("links 99,999 of 99,999 good"), "{report}");
-    assert!(!report.contains("sent again 0"), "the faults struck nothing: {report}");
+    let Ended { code, out, err } = run(&mut backfill());
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("heights 100,000: done 100,000, failed 0, lost 0, doubled 0"), "{out}");
+    assert!(out.contains("links 99,999 of 99,999 good"), "{out}");
+    assert!(out.contains("sent again "), "{out}");
+    assert!(!out.contains("sent again 0"), "the faults struck nothing: {out}");
     for fault in ["SIGSTOP", "SIGCONT", "SIGKILL", "is started again"] {
-        assert!(log.contains(fault), "{fault}: {log}");
+        assert!(err.contains(fault), "{fault}: {err}");
     }
 }
 
 #[test]
+fn an_interrupted_demo_says_how_far_it_came_and_leaves_no_worker_behind() {
+    let (demo, addresses) = demo_under_way();
+    send(Signal::INT, &demo.child);
+    let Ended { code, err, .. } = demo.finish();
+    assert_eq!(code, Some(130), "{err}");
+    assert!(err.contains("interrupted: "), "{err}");
+    for address in addresses {
+        assert!(TcpStream::connect(address).is_err(), "a worker still listens on {address}");
+    }
+}
+
+#[test]
+fn the_workers_of_a_demo_that_is_killed_end_by_themselves() {
+    let (demo, addresses) = demo_under_way();
+    let chain = format!("chargehand-backfill-{}.chain", demo.child.0.id());
+    // Nobody is left to remove it.
+    let _chain = Scratch(std::env::temp_dir().join(chain));
+    send(Signal::KILL, &demo.child);
+    assert_eq!(demo.finish().code, None);
+    let begun = Instant::now();
+    for address in addresses {
+        while TcpStream::connect(address).is_ok() {
+            assert!(begun.elapsed() < PATIENCE, "a worker still listens on {address}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Starts the demo, and waits until its workers are there. Returns where they listen.
+fn demo_under_way() -> (Running, Vec<SocketAddr>) {
+    let mut demo = Running::start(&mut backfill());
+    let mut addresses = Vec::new();
+    // Three are dialled, and one dials in.
+    while addresses.len() < 3 {
+        let line = demo.wait_for(": connected");
+        let peer = line.split(": connected").next().unwrap_or_default();
+        addresses.extend(peer.trim_start_matches("ws://").parse::<SocketAddr>());
+    }
+    (demo, addresses)
+}
+
+#[test]
 fn workers_that_run_already_serve_a_range_and_each_height_is_a_line_of_the_output() {
-    let chain = Scratch::new("range.chain");
-    let out = Scratch::new("range.jsonl");
-    let chain_path = chain.0.to_str().expect("a plain path");
-    let (_tcp, tcp) = start_worker("tcp", &["--chain", chain_path]);
-    let (_ws, ws) = start_worker("ws", &["--chain", chain_path, "--runtime", "smol"]);
-    let output = run(backfill()
+    let (chain, out) = (Scratch::new("range.chain"), Scratch::new("range.jsonl"));
+    let (_tcp, tcp) = start_worker("tcp", &["--chain", chain.path()]);
+    let (_ws, ws) = start_worker("ws", &["--chain", chain.path(), "--runtime", "smol"]);
+    let ended = run(backfill()
         .args(["--worker", &tcp, "--worker", &ws, "--range", "1001..=3000", "--in-flight", "16"])
-        .args(["--out", out.0.to_str().expect("a plain path")]));
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        .args(["--out", out.path()]));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
     let mut heights: Vec<u64> = std::fs::read_to_string(&out.0)
         .expect("the output")
         .lines()
@@ -227,14 +326,58 @@ fn workers_that_run_already_serve_a_range_and_each_height_is_a_line_of_the_outpu
 }
 
 #[test]
-fn a_height_that_fails_is_reported_and_the_exit_code_is_1() {
-    let chain = Scratch::new("fails.chain");
-    let (_tcp, tcp) = start_worker("tcp", &["--chain", chain.0.to_str().expect("plain")]);
-    let output = run(backfill().args(["--worker", &tcp, "--range", "99999..=100001"]));
-    let report = text(&output.stdout);
-    assert_eq!(output.status.code(), Some(1), "{report}");
-    assert!(report.contains("done 2, failed 1, lost 0, doubled 0"), "{report}");
-    assert!(report.contains("the chain has blocks 1..=100000, not 100001"), "{report}");
+fn a_height_that_fails_is_reported_and_written_and_the_exit_code_is_1() {
+    let (chain, file) = (Scratch::new("fails.chain"), Scratch::new("fails.jsonl"));
+    let (_tcp, tcp) = start_worker("tcp", &["--chain", chain.path()]);
+    let Ended { code, out, .. } = run(backfill()
+        .args(["--worker", &tcp, "--range", "99999..=100001"])
+        .args(["--out", file.path()]));
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("done 2, failed 1, lost 0, doubled 0"), "{out}");
+    assert!(out.contains("the chain has blocks 1..=100000, not 100001"), "{out}");
+    let written = std::fs::read_to_string(&file.0).expect("the output");
+    let failed = |line: &&str| line.contains("\"error\"") && line.contains("\"height\":100001");
+    assert_eq!(written.lines().count(), 3, "{written}");
+    assert_eq!(written.lines().filter(failed).count(), 1, "{written}");
+}
+
+#[test]
+fn a_worker_that_is_killed_in_the_middle_costs_attempts_but_no_height() {
+    let (status, out) = strike(Signal::KILL);
+    assert_eq!(status.code(), None, "it ended by itself");
+    assert!(out.contains("done 10,000, failed 0, lost 0, doubled 0; sent again "), "{out}");
+    assert!(!out.contains("sent again 0"), "it held nothing: {out}");
+}
+
+#[test]
+fn a_worker_that_is_asked_to_end_answers_what_it_holds_first() {
+    let (status, out) = strike(Signal::TERM);
+    assert_eq!(status.code(), Some(0));
+    assert!(out.contains("done 10,000, failed 0, lost 0, doubled 0; sent again "), "{out}");
+}
+
+/// Sends one of two workers a signal while both have their hands full. Returns how that one ended,
+/// and the manager's report.
+fn strike(signal: Signal) -> (ExitStatus, String) {
+    let chain = Scratch::new(if signal == Signal::KILL { "kill.chain" } else { "term.chain" });
+    let slow = ["--chain", chain.path(), "--delay", "3"];
+    let (mut struck, tcp) = start_worker("tcp", &slow);
+    let (_other, ws) = start_worker("ws", &slow);
+    let mut manager = Running::start(backfill().args([
+        "--worker",
+        &tcp,
+        "--worker",
+        &ws,
+        "--range",
+        "1..=10000",
+    ]));
+    manager.wait_for(&format!("{}: connected", tcp.trim_start_matches("tcp://")));
+    manager.wait_for(&format!("{ws}: connected"));
+    send(signal, &struck);
+    let status = wait(&mut struck);
+    let Ended { code, out, err } = manager.finish();
+    assert_eq!(code, Some(0), "{out}{err}");
+    (status, out)
 }
 
 #[test]
@@ -245,29 +388,23 @@ fn a_worker_that_cannot_be_reached_is_named_and_tried_again_until_it_is_there() 
         gone.local_addr().expect("bound").port()
     };
     let address = format!("tcp://127.0.0.1:{port}");
-    let mut command = backfill();
-    command.args(["--worker", &address, "--range", "1..=10"]);
-    let mut child = Guard(command.spawn().expect("cargo built the example"));
-    let mut said = String::new();
-    let mut err = BufReader::new(child.0.stderr.take().expect("piped"));
-    while !said.contains("keeps trying") {
-        said.clear();
-        assert!(err.read_line(&mut said).expect("readable") > 0, "it ended instead");
-    }
+    let mut manager = Running::start(backfill().args(["--worker", &address, "--range", "1..=10"]));
+    let said = manager.wait_for("keeps trying");
     assert!(said.contains(&format!("127.0.0.1:{port}")), "{said}");
     let mut worker = backfill();
-    worker.args(["worker", "--listen", &address, "--chain", chain.0.to_str().expect("plain")]);
-    let _worker = Guard(worker.spawn().expect("cargo built the example"));
-    let begun = Instant::now();
-    // Somebody has to read on, or it would wait for that.
-    let drain = thread::spawn(move || err.read_to_string(&mut String::new()));
-    let status = loop {
-        if let Some(status) = child.0.try_wait().expect("a child of ours") {
-            break status;
-        }
-        assert!(begun.elapsed() < PATIENCE, "it does not find the worker");
-        thread::sleep(Duration::from_millis(20));
-    };
-    assert_eq!(status.code(), Some(0));
-    drain.join().expect("no panic").expect("readable");
+    worker.args(["worker", "--listen", &address, "--chain", chain.path()]);
+    let _worker = Running::start(&mut worker);
+    let Ended { code, err, .. } = manager.finish();
+    assert_eq!(code, Some(0), "{err}");
+}
+
+#[test]
+fn a_worker_whose_port_is_taken_says_so() {
+    let chain = Scratch::new("taken.chain");
+    let (_first, address) = start_worker("tcp", &["--chain", chain.path()]);
+    let Ended { code, err, .. } =
+        run(backfill().args(["worker", "--listen", &address, "--chain", chain.path()]));
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.starts_with(&format!("error: cannot listen on {address}: ")), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
 }

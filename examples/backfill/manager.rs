@@ -1,6 +1,9 @@
 //! The half that hands out: a pool of workers, and what becomes of each height.
 
+use std::collections::HashMap;
+use std::io;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -8,8 +11,9 @@ use chargehand::core::BackoffPolicy;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::ws::{WsConnector, WsListener};
-use chargehand::{Builder, Pool, PoolEvent, Threaded};
+use chargehand::{Builder, Events, Pool, PoolEvent, Threaded};
 use futures_util::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -18,7 +22,7 @@ use crate::args::ManagerArgs;
 use crate::block::Block;
 use crate::chain::{BLOCKS, BLOCKS_MAX, TemporaryChain};
 use crate::check::Check;
-use crate::crew::{Blocks, Crew};
+use crate::crew::{Blocks, Crew, Member};
 use crate::failure::Failure;
 use crate::faults;
 use crate::output::Output;
@@ -45,70 +49,36 @@ pub(crate) fn run(args: &ManagerArgs) -> Result<ExitCode, Failure> {
 async fn backfill(args: &ManagerArgs) -> Result<ExitCode, Failure> {
     let range = range(args).await?;
     let total = (range.end() - range.start()).saturating_add(1);
-    let output = args.out.as_deref().map(|path| {
-        Output::create(path)
-            .map_err(|error| Failure::input(format!("--out {}: {error}", path.display())))
-    });
-    let mut output = output.transpose()?;
-    let is_local = args.worker.is_empty() && args.listen.is_empty();
+    let mut output = args.out.as_deref().map(create).transpose()?;
     let progress = Progress::new(total);
 
-    // The local workers first: the pool has to know where they listen.
-    let mut builder = configured(args, is_local);
-    let chain = match (is_local, &args.rpc) {
-        (true, None) => Some(demo_chain(&range, &progress)?),
-        _ => None,
+    let is_local = args.worker.is_empty() && args.listen.is_empty();
+    let builder = configured(args, is_local);
+    let (builder, local) = if is_local {
+        let (builder, local) = start_crew(builder, args, &range, &progress).await?;
+        (builder, Some(local))
+    } else {
+        (meet(builder, args, &progress).await?, None)
     };
-    let mut crew = None;
-    if is_local {
-        let door = ListenAddress { transport: Transport::Ws, host_and_port: "127.0.0.1:0".into() };
-        let (with_door, address) = listen(builder, &door).await?;
-        let (blocks, concurrency) = match (&chain, &args.rpc) {
-            (Some(chain), _) => (Blocks::Chain(chain.path(), DEMO_DELAY), DEMO_CONCURRENCY),
-            (None, Some(url)) => (Blocks::Node(url), NODE_CONCURRENCY),
-            (None, None) => unreachable!("a local run has a chain or a node"),
-        };
-        let started = Crew::start(blocks, concurrency, &address).await.map_err(Failure::run)?;
-        builder = with_door;
-        for address in started.members().iter().filter_map(crate::crew::Member::address) {
-            builder = connect(builder, &address)?;
-        }
-        crew = Some(started);
-    }
-    for address in &args.listen {
-        let (with_door, at) = listen(builder, address).await?;
-        builder = with_door;
-        progress.say(&format!("listening on {at} for workers that dial in"));
-    }
-    for address in &args.worker {
-        builder = connect(builder, address)?;
-    }
+    // The chain's file stays until the workers are gone.
+    let (crew, _chain) = local.unzip();
 
     let (pool, driver) = builder.build().map_err(Failure::input)?;
     let driver = tokio::spawn(driver);
     let resent = Resent::default();
     let watching = tokio::spawn(watch_events(pool.events(), progress.clone(), resent.clone()));
     let ticking = tokio::spawn(tick(pool.clone(), progress.clone()));
-
     let (done, done_seen) = watch::channel(0);
-    let faulty = crew.map(|crew| {
-        let say = progress.clone();
-        let wanted = args.rpc.is_none() || args.faults;
-        tokio::spawn(async move {
-            if wanted {
-                faults::run(crew, done_seen, total, move |text| say.say(&text)).await
-            } else {
-                (crew, Ok(()))
-            }
-        })
-    });
+    let with_faults = args.rpc.is_none() || args.faults;
+    let crew =
+        crew.map(|crew| tokio::spawn(tend(crew, with_faults, done_seen, total, progress.clone())));
 
     let started = Instant::now();
     let mut check = Check::new(range.clone());
     let finished = take_all(&pool, range, &mut check, &mut output, &progress, &done).await?;
     let elapsed = started.elapsed();
     drop(done);
-    let crew = end_faults(faulty).await?;
+    let crew = end_faults(crew).await?;
     let stats = pool.stats().await.map_err(Failure::run)?;
     ticking.abort();
     pool.stop().await.map_err(Failure::run)?;
@@ -133,6 +103,62 @@ async fn backfill(args: &ManagerArgs) -> Result<ExitCode, Failure> {
     Ok(if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Starts the local workers, and a demo chain for them if there is no node, and makes them known to
+/// the pool.
+async fn start_crew(
+    builder: Builder<Tokio, Threaded>,
+    args: &ManagerArgs,
+    range: &RangeInclusive<u64>,
+    progress: &Progress,
+) -> Result<(Builder<Tokio, Threaded>, (Crew, Option<TemporaryChain>)), Failure> {
+    let door = ListenAddress { transport: Transport::Ws, host_and_port: "127.0.0.1:0".to_owned() };
+    let (mut builder, address) = listen(builder, &door).await?;
+    let (crew, chain) = if let Some(url) = &args.rpc {
+        (Crew::start(Blocks::Node(url), NODE_CONCURRENCY, &address).await, None)
+    } else {
+        let chain = demo_chain(range, progress)?;
+        let blocks = Blocks::Chain(chain.path(), DEMO_DELAY);
+        (Crew::start(blocks, DEMO_CONCURRENCY, &address).await, Some(chain))
+    };
+    let crew = crew.map_err(Failure::run)?;
+    for address in crew.members().iter().filter_map(Member::address) {
+        builder = connect(builder, &address)?;
+    }
+    Ok((builder, (crew, chain)))
+}
+
+/// Makes workers known to the pool that run already, here or elsewhere.
+async fn meet(
+    mut builder: Builder<Tokio, Threaded>,
+    args: &ManagerArgs,
+    progress: &Progress,
+) -> Result<Builder<Tokio, Threaded>, Failure> {
+    for address in &args.listen {
+        let (with_door, at) = listen(builder, address).await?;
+        builder = with_door;
+        progress.say(&format!("listening on {at} for workers that dial in"));
+    }
+    for address in &args.worker {
+        builder = connect(builder, address)?;
+    }
+    Ok(builder)
+}
+
+/// Strikes the local workers with faults, if it is wanted, and gives them back.
+async fn tend(
+    crew: Crew,
+    with_faults: bool,
+    done: watch::Receiver<u64>,
+    total: u64,
+    progress: Progress,
+) -> (Crew, io::Result<()>) {
+    if with_faults {
+        faults::run(crew, done, total, |text| progress.say(&text)).await
+    } else {
+        (crew, Ok(()))
+    }
+}
+
 /// Takes every outcome. Returns false if it was interrupted.
 async fn take_all(
     pool: &Pool,
@@ -143,12 +169,14 @@ async fn take_all(
     done: &watch::Sender<u64>,
 ) -> Result<bool, Failure> {
     let mut outcomes = pool.process::<Block>(range);
-    let mut interrupt = std::pin::pin!(tokio::signal::ctrl_c());
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::run)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::run)?;
     loop {
         let next = tokio::select! {
             biased;
             next = outcomes.next() => next,
-            _ = &mut interrupt => return Ok(false),
+            _ = interrupt.recv() => return Ok(false),
+            _ = terminate.recv() => return Ok(false),
         };
         let Some((height, outcome)) = next else { return Ok(true) };
         check.take(height, &outcome);
@@ -164,12 +192,17 @@ async fn take_all(
 }
 
 async fn end_faults(
-    faulty: Option<JoinHandle<(Crew, std::io::Result<()>)>>,
+    crew: Option<JoinHandle<(Crew, io::Result<()>)>>,
 ) -> Result<Option<Crew>, Failure> {
-    let Some(faulty) = faulty else { return Ok(None) };
-    let (crew, result) = faulty.await.map_err(Failure::run)?;
+    let Some(crew) = crew else { return Ok(None) };
+    let (crew, result) = crew.await.map_err(Failure::run)?;
     result.map_err(|error| Failure::run(format!("the faults went wrong: {error}")))?;
     Ok(Some(crew))
+}
+
+fn create(path: &Path) -> Result<Output, Failure> {
+    Output::create(path)
+        .map_err(|error| Failure::input(format!("--out {}: {error}", path.display())))
 }
 
 /// Returns the heights that were asked for, if there are such.
@@ -257,8 +290,8 @@ async fn listen(
 }
 
 /// Says what happens, and counts what is sent again.
-async fn watch_events(mut events: chargehand::Events, progress: Progress, resent: Resent) {
-    let mut said = std::collections::HashMap::new();
+async fn watch_events(mut events: Events, progress: Progress, resent: Resent) {
+    let mut said = HashMap::new();
     while let Some(event) = events.next().await {
         match &event {
             PoolEvent::Retried { peer, .. } => resent.count(peer),

@@ -1,13 +1,14 @@
 //! How far it is: bars on a terminal, plain lines elsewhere.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{IsTerminal, stderr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use chargehand::PoolStats;
 use chargehand::core::{WorkerId, WorkerState};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::block::grouped;
 
@@ -27,8 +28,15 @@ impl Progress {
             return Self(Arc::new(Inner::Lines { total, started, done }));
         }
         let all = MultiProgress::new();
-        let style = "{bar:40} {human_pos} of {human_len}  {per_sec}  {eta} left";
-        let style = ProgressStyle::with_template(style).expect("a valid template");
+        let style = "{bar:40} {human_pos} of {human_len}  {rate}/s  {eta} left";
+        let style = ProgressStyle::with_template(style).expect("a valid template").with_key(
+            "rate",
+            // Its own {per_sec} has four digits behind the point.
+            |state: &ProgressState, text: &mut dyn fmt::Write| {
+                // It fails only where nobody reads it.
+                let _ = write!(text, "{:.0}", state.per_sec());
+            },
+        );
         let main = all.add(ProgressBar::new(total).with_style(style));
         Self(Arc::new(Inner::Bars { all, main, workers: Mutex::default() }))
     }
