@@ -10,7 +10,7 @@ use chargehand::{PoolEvent, TaskError};
 use crate::pair::{Job, Socket, any_port};
 use crate::raw::{Raw, Script, done, encoded, script};
 use crate::rig::{
-    Rig, Tally, answer_to, eventually, hand, millis, quick, setup, steady, until, works,
+    Rig, Tally, answer_to, eventually, hand, impatient, millis, quick, setup, steady, until, works,
 };
 
 /// A pool that dials one worker by hand.
@@ -303,7 +303,7 @@ pub(crate) async fn an_end_with_tasks_held_sends_them_again<P: Socket>() {
 pub(crate) async fn a_worker_that_stops_reading_is_lost_and_holds_up_nobody<P: Socket>() {
     let (release, stop_sleeping) = async_channel::bounded::<()>(1);
     let (mut rig, worker) = with_raw::<P, _>(
-        |setup| setup.in_flight(64),
+        |setup| impatient::<P>(setup).in_flight(64),
         move |mut raw, door| {
             raw.greet_as_worker("deaf", 64);
             drop(door);
@@ -334,7 +334,7 @@ pub(crate) async fn a_worker_that_stops_reading_is_lost_and_holds_up_nobody<P: S
 
 pub(crate) async fn a_worker_that_dribbles_its_answer_is_lost<P: Socket>() {
     let (mut rig, worker) = with_raw::<P, _>(
-        |setup| setup,
+        |setup| impatient::<P>(setup),
         |mut raw, door| {
             raw.greet_as_worker("slow", 1);
             drop(door);
@@ -515,4 +515,35 @@ pub(crate) async fn a_worker_gives_up_a_manager_that_is_silent<P: Socket>() {
     assert_eq!(goodbye.map(|(code, _)| code), Some(Code::Timeout));
     assert!(took >= millis(190), "twice the interval, not {took:?}");
     until::<P>("it serves others", || Raw::client::<P>(at).receive().is_some()).await;
+}
+
+pub(crate) async fn a_thousand_idle_links_leave_a_busy_one_alone<P: Socket>() {
+    let (door, at) = any_port();
+    let setup = P::accept(setup::<P>().workers_max(1200), door).configure(|config| {
+        config.heartbeat_interval = Duration::from_secs(60);
+        config.attempt_timeout = Duration::MAX;
+    });
+    let rig = Rig::start::<P>(setup);
+    let idlers = script(move || {
+        let greet = |number| {
+            let mut raw = Raw::client::<P>(at);
+            raw.greet_as_worker(&format!("idle {number}"), 1);
+            raw
+        };
+        (0..1000).map(greet).collect::<Vec<_>>()
+    });
+    let idlers = idlers.end().await;
+    rig.up::<P>(1000).await;
+    // Each idle one takes one task and keeps it; the busy one does all the others.
+    let mut range = Tally::start(&rig.pool, 1..=4000);
+    assert!(crate::rig::within::<P, _>(millis(20), range.take(1)).await.is_none());
+    eventually::<P>(&rig.pool, |stats| stats.tasks.in_flight == 1000).await;
+    let _busy = P::spawn(P::dial(quick::<P>("busy"), &at));
+    range.take(3000).await;
+    let stats = rig.pool.stats().await.expect("the driver lives");
+    assert_eq!((stats.tasks.workers_up, stats.tasks.in_flight), (1001, 1000));
+    drop(idlers);
+    range.all_done().await;
+    let stats = rig.stop().await;
+    assert_eq!((stats.done, stats.lost), (4000, 1000));
 }

@@ -488,12 +488,16 @@ pub(crate) async fn a_worker_is_never_sent_more_than_its_window<P: Pair>() {
 pub(crate) async fn a_blocking_handler_does_not_silence_the_heartbeat<P: Pair>() {
     let (door, at) = P::place();
     let block = |height: u64| -> Result<u64, String> {
-        std::thread::sleep(millis(1500)); // Longer than interval and timeout together.
+        std::thread::sleep(millis(2500)); // Longer than either side bears silence.
         Ok(answer_to(height))
     };
     let worker = chargehand::Worker::blocking(P::timer(), 2, block).expect("threads start");
     let _job = P::spawn(P::serve_blocking(worker, door));
-    let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
+    let setup = P::connect(setup::<P>(), &at).configure(|config| {
+        config.heartbeat_interval = millis(900);
+        config.heartbeat_timeout = millis(900);
+    });
+    let rig = Rig::start::<P>(setup);
     Tally::start(&rig.pool, 1..=2).all_done().await;
     let stats = rig.stop().await;
     assert_eq!((stats.done, stats.lost), (2, 0));

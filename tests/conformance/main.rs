@@ -2,13 +2,17 @@
 //! sockets, and with processes where the fault is one of a process.
 
 mod answers;
+mod children;
 mod futures;
 mod go;
+mod handshakes;
 mod load;
 mod pair;
+mod processes;
 mod raw;
 mod refusals;
 mod rig;
+mod silence;
 
 /// Makes each case a test of each pair, as `pair::module::case`.
 macro_rules! suite {
@@ -56,12 +60,13 @@ suite! {
             a_worker_is_never_sent_more_than_its_window
             a_blocking_handler_does_not_silence_the_heartbeat;
         futures:
-            dropped_futures_leak_no_slot_and_lose_no_outcome
-            a_stop_that_is_dropped_stops_all_the_same;
+            futures_of_tasks_leak_nothing_wherever_they_are_dropped
+            futures_of_control_leak_nothing_wherever_they_are_dropped
+            a_stop_whose_future_is_dropped_still_ends_in_order;
     }
 }
 
-// A peer that is played by hand, byte by byte, over real sockets.
+// The other end is played by hand, byte by byte, over real sockets.
 suite! {
     tcp_tokio_by_hand = TcpTokio, tcp_smol_by_hand = TcpSmol, ws_tokio_by_hand = WsTokio,
     ws_smol_by_hand = WsSmol;
@@ -85,26 +90,70 @@ suite! {
             a_worker_that_dribbles_its_answer_is_lost
             a_window_is_kept_to_the_letter
             a_worker_that_drains_gets_nothing_more_and_may_answer_what_it_holds
+            a_thousand_idle_links_leave_a_busy_one_alone
             a_displaced_worker_is_told_so
             a_pool_that_stops_says_so_to_its_workers
             a_worker_keeps_to_its_own_rules_with_a_manager_by_hand
             a_worker_gives_up_a_manager_that_is_silent;
         refusals:
-            strangers_on_a_managers_port_are_turned_away
-            strangers_on_a_workers_port_are_turned_away
-            a_dialled_stranger_is_named_and_tried_again
-            a_wrong_version_magic_or_role_is_told_why
-            an_announced_giant_costs_no_memory;
+            another_magic_is_refused_with_a_word
+            another_version_is_refused_with_a_word
+            a_first_message_that_is_no_hello_is_refused
+            a_peer_of_the_same_role_is_told_so
+            a_manager_that_dials_a_manager_is_told_so
+            a_worker_that_dials_a_worker_is_told_so
+            a_length_past_the_limit_is_refused_from_its_header
+            a_hello_that_is_cut_short_is_no_hello
+            a_reset_in_the_middle_of_a_hello_is_an_end
+            http_on_the_port_is_refused_by_name
+            the_other_transport_on_the_port_is_refused
+            tls_on_the_port_is_refused_by_name
+            random_bytes_are_refused
+            a_dialled_peer_that_is_no_worker_is_told_apart
+            a_worker_without_a_name_cannot_dial_in
+            a_full_pool_and_a_full_worker_say_that_they_are_busy;
+        silence:
+            a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_again
+            a_link_that_swallows_everything_is_lost_and_its_tasks_go_elsewhere
+            a_link_that_swallows_requests_is_lost_and_its_tasks_go_elsewhere
+            a_link_that_swallows_answers_is_lost_and_its_tasks_go_elsewhere
+            a_worker_that_dials_comes_back_after_its_link_was_swallowed;
+        handshakes:
+            a_dribbled_handshake_ends_at_its_deadline
+            a_crowd_of_dribblers_keeps_no_good_worker_out
+            a_crowd_of_dribblers_keeps_no_good_manager_out;
     }
 }
 
-// Peers that speak as the Go package does, over WebSocket.
+// The other end is a process.
+suite! {
+    tcp_tokio_with = TcpTokio, tcp_smol_with = TcpSmol, ws_tokio_with = WsTokio,
+    ws_smol_with = WsSmol;
+    {
+        processes:
+            a_killed_worker_loses_nothing_and_is_found_again_on_its_port
+            a_stopped_worker_is_lost_and_rejoins_when_it_is_continued
+            a_task_that_kills_every_worker_ends_exhausted_and_the_others_finish
+            announced_lengths_take_no_memory
+            a_worker_out_of_files_pauses_and_recovers
+            a_manager_out_of_files_pauses_and_recovers
+            a_crash_loop_backs_off_and_leaves_the_fleet_alone;
+    }
+}
+
+// The rules of WebSocket, and peers that speak as the Go package does over it.
 suite! {
     ws_tokio_go = WsTokio, ws_smol_go = WsSmol;
     {
         go:
-            a_go_worker_does_a_range_and_its_errors_are_failures
-            a_go_worker_that_answers_for_another_height_is_refused
-            a_go_manager_is_served_one_height_at_a_time;
+            a_worker_of_the_go_package_does_a_range
+            a_go_worker_that_ends_loses_no_height
+            a_go_worker_that_answers_for_another_height_is_lost
+            a_manager_of_the_go_package_is_served
+            a_manager_of_the_go_package_is_refused_where_it_is_not_wanted
+            each_breach_of_the_websocket_protocol_has_its_close_code
+            text_that_is_not_utf8_is_refused
+            a_message_in_endless_fragments_is_refused
+            pings_of_the_websocket_are_answered;
     }
 }

@@ -30,7 +30,7 @@ impl<T> Script<T> {
 
 /// A connection whose every byte is ours.
 pub(crate) struct Raw {
-    pub stream: TcpStream,
+    pub(crate) stream: TcpStream,
     framing: Framing,
     frame: Vec<u8>,
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::Poll;
@@ -40,9 +39,9 @@ pub(crate) fn bounded(case: impl FnOnce() + Send + 'static) {
 
 /// A pool, its events and the job of its driver.
 pub(crate) struct Rig {
-    pub pool: Pool,
-    pub watch: Watch,
-    pub driver: Job,
+    pub(crate) pool: Pool,
+    pub(crate) watch: Watch,
+    pub(crate) driver: Job,
 }
 
 impl Rig {
@@ -66,13 +65,19 @@ impl Rig {
     }
 }
 
-/// A pool with patience for a test's time scale.
+/// A pool that reconnects on a test's time scale.
 pub(crate) fn setup<P: Pair>() -> Setup<P> {
     Pool::builder(P::timer()).configure(|config| {
-        config.connect_timeout = Duration::from_secs(3);
-        config.heartbeat_interval = Duration::from_millis(300);
-        config.heartbeat_timeout = Duration::from_millis(700);
+        config.connect_timeout = Duration::from_secs(5);
         config.backoff = brief();
+    })
+}
+
+/// Makes a pool tire of silence soon. Only where that is the case: a busy machine can be silent, too.
+pub(crate) fn impatient<P: Pair>(setup: Setup<P>) -> Setup<P> {
+    setup.configure(|config| {
+        config.heartbeat_interval = millis(300);
+        config.heartbeat_timeout = millis(700);
     })
 }
 
@@ -247,7 +252,7 @@ impl Watch {
 pub(crate) struct Tally {
     outcomes: Pin<Box<Outcomes<u64>>>,
     range: RangeInclusive<u64>,
-    pub results: BTreeMap<u64, Result<u64, TaskError>>,
+    pub(crate) results: BTreeMap<u64, Result<u64, TaskError>>,
 }
 
 impl Tally {
@@ -286,9 +291,4 @@ impl Tally {
 /// Does some heights to see that the pool is well.
 pub(crate) async fn works(pool: &Pool) {
     Tally::start(pool, 1..=50).all_done().await;
-}
-
-/// The port to see in a message, where a peer has no other name.
-pub(crate) fn port(at: SocketAddr) -> String {
-    format!(":{}", at.port())
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use chargehand_core::prefix::TooLong;
+use chargehand_core::prefix::{HEADER_BYTES, TooLong};
 
 /// Any error that a runtime's `Dial` or `Accept` gives.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -90,15 +90,14 @@ impl Error for TcpError {
     }
 }
 
-/// Returns which other protocol a stream begins with, judged by its first four bytes, which were
-/// taken for a length above the limit.
-pub(crate) fn foreign_protocol(too_long: TooLong) -> Option<&'static str> {
-    let first = u32::try_from(too_long.length).ok()?.to_le_bytes();
+/// Returns which other protocol a stream begins with, judged by its first four bytes. As the length
+/// of a first message, which is a short greeting, none of them makes sense.
+pub(crate) fn foreign_protocol(first: [u8; HEADER_BYTES]) -> Option<&'static str> {
     match &first {
         b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"PRI " | b"CONN" | b"HTTP" => {
             Some("HTTP")
         }
-        [0x16, 0x03, ..=0x04, _] => Some("TLS"),
+        [0x16, 0x03, 0x01..=0x04, _] => Some("TLS"),
         _ => None,
     }
 }

@@ -30,8 +30,10 @@ pub struct TcpWire<S> {
     limits: Limits,
     /// `None` while nothing is there to read.
     decoder: Option<Decoder<Vec<u8>>>,
-    /// Whether a message has come, so that it is no foreign protocol.
-    trusted: bool,
+    /// The first bytes of all: they tell a foreign protocol, whatever length they would mean.
+    opening: [u8; HEADER_BYTES],
+    /// How many of these have come.
+    opened: usize,
     /// What was taken to be sent; `..sent` of it has left.
     out: Vec<u8>,
     sent: usize,
@@ -47,7 +49,8 @@ impl<S> TcpWire<S> {
             peer: peer.into(),
             limits,
             decoder: None,
-            trusted: false,
+            opening: [0; HEADER_BYTES],
+            opened: 0,
             out: Vec::new(),
             sent: 0,
             burst: 0,
@@ -63,11 +66,7 @@ impl<S> TcpWire<S> {
     }
 
     fn refuse(&self, too_long: TooLong) -> TcpError {
-        let peer = self.peer.clone();
-        match foreign_protocol(too_long) {
-            Some(protocol) if !self.trusted => TcpError::Foreign { peer, protocol },
-            _ => TcpError::Received { peer, too_long },
-        }
+        TcpError::Received { peer: self.peer.clone(), too_long }
     }
 
     fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
@@ -128,7 +127,19 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                     return Poll::Ready(Err(TcpError::Truncated { peer: self.peer.clone() }));
                 }
                 Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
-                Poll::Ready(Ok(bytes)) => decoder.advance(bytes),
+                Poll::Ready(Ok(bytes)) => {
+                    let first = bytes.min(HEADER_BYTES - self.opened);
+                    if first > 0 {
+                        let chunk = &decoder.spare()[..first];
+                        self.opening[self.opened..][..first].copy_from_slice(chunk);
+                        self.opened += first;
+                        if let Some(protocol) = foreign_protocol(self.opening) {
+                            let peer = self.peer.clone();
+                            return Poll::Ready(Err(TcpError::Foreign { peer, protocol }));
+                        }
+                    }
+                    decoder.advance(bytes);
+                }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
                 Poll::Pending => {
@@ -156,7 +167,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         if !ready!(self.poll_fill(cx))? {
             return Poll::Ready(Ok(None));
         }
-        self.trusted = true;
         let frame = self.decoder.as_mut().and_then(|decoder| decoder.next_frame().ok().flatten());
         assert!(frame.is_some(), "poll_fill found a whole frame");
         Poll::Ready(Ok(frame))

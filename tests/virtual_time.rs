@@ -1,0 +1,535 @@
+//! A whole pool in one thread on a clock that is moved by hand: what takes hours takes no time, and
+//! every deadline is exact.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use chargehand::core::io::{Connect, Listen, Timer, Wire};
+use chargehand::core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand::core::{BackoffPolicy, Config, Instant, Jitter, TaskId, Verdict};
+use chargehand::local::{LocalConnector, LocalListener, LocalWire, pair};
+use chargehand::testing::ManualTimer;
+use chargehand::{
+    Builder, Driver, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError, Worker,
+};
+use futures_util::StreamExt;
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+/// The last moment that is not yet `span`.
+fn just_before(span: Duration) -> Duration {
+    span.saturating_sub(millis(1))
+}
+
+/// Polls once, with nobody to wake.
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A pool, and workers that are polled with it.
+struct World {
+    timer: ManualTimer,
+    pool: Pool<Local>,
+    driver: Pin<Box<Driver<ManualTimer, Local>>>,
+    over: bool,
+    others: Vec<Pin<Box<dyn Future<Output = ()>>>>,
+    events: Events,
+    log: Vec<(Instant, PoolEvent)>,
+}
+
+impl World {
+    fn new(
+        set: impl FnOnce(Builder<ManualTimer, Local>) -> Builder<ManualTimer, Local>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        let timer = ManualTimer::new();
+        let builder = Pool::local_builder(timer.clone()).configure(|config| {
+            config.seed = 7;
+            change(config);
+        });
+        let (pool, driver) = set(builder).build().expect("the limits are in range");
+        let events = pool.events();
+        let driver = Box::pin(driver);
+        let mut world =
+            Self { timer, pool, driver, over: false, others: Vec::new(), events, log: Vec::new() };
+        world.settle();
+        world
+    }
+
+    fn now(&self) -> Instant {
+        self.timer.now()
+    }
+
+    /// Polls everybody until nothing happens any more at this time.
+    fn settle(&mut self) {
+        // Each round carries messages one step further. Far fewer steps are ever needed.
+        for _ in 0..30 {
+            if !self.over && poll(self.driver.as_mut()).is_ready() {
+                self.over = true;
+            }
+            self.others.retain_mut(|other| poll(other.as_mut()).is_pending());
+        }
+        let cx = &mut Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(event)) = self.events.poll_next_unpin(cx) {
+            self.log.push((self.timer.now(), event));
+        }
+    }
+
+    /// Moves the clock on, from deadline to deadline.
+    fn advance(&mut self, span: Duration) {
+        let end = self.now().saturating_add(span);
+        while let Some(next) = self.timer.next_sleep().filter(|next| *next <= end) {
+            self.timer.advance(next.saturating_since(self.now()));
+            self.settle();
+        }
+        self.timer.advance(end.saturating_since(self.now()));
+        self.settle();
+    }
+
+    /// Completes a future that needs no time.
+    fn get<F: Future>(&mut self, future: impl FnOnce(Pool<Local>) -> F) -> F::Output {
+        let mut future = Box::pin(future(self.pool.clone()));
+        for _ in 0..10 {
+            if let Poll::Ready(output) = poll(future.as_mut()) {
+                return output;
+            }
+            self.settle();
+        }
+        panic!("it takes time");
+    }
+
+    fn stats(&mut self) -> PoolStats {
+        self.get(|pool| async move { pool.stats().await.expect("the driver lives") })
+    }
+
+    fn submit(&mut self, height: u64) -> Task<u64> {
+        let task = self.pool.try_submit::<u64, u64>(height).expect("there is room");
+        self.settle();
+        task
+    }
+
+    /// Forgets what happened so far, and returns it.
+    fn take_log(&mut self) -> Vec<(Instant, PoolEvent)> {
+        std::mem::take(&mut self.log)
+    }
+}
+
+/// A peer of the pool, by hand.
+struct Peer(LocalWire);
+
+impl Peer {
+    /// Takes the link that the pool has dialled.
+    fn accept(listener: &mut LocalListener) -> Option<Self> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(mut accepting)) = listener.poll_accept(cx) else { return None };
+        let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut accepting)) else { return None };
+        Some(Self(wire))
+    }
+
+    fn dial(connector: &mut LocalConnector) -> Self {
+        let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut connector.connect())) else {
+            panic!("the pool listens")
+        };
+        Self(wire)
+    }
+
+    fn say(&mut self, message: &Message<'_>, body: &[u8]) {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let head = &mut [0; HEAD_BYTES_MAX];
+        let sent = self.0.poll_send(cx, message.encode(head), body);
+        assert!(matches!(sent, Poll::Ready(Ok(()))));
+    }
+
+    /// Takes the next message and makes something of it.
+    fn hear<R>(&mut self, make: impl FnOnce(Message<'_>) -> R) -> Option<R> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        match self.0.poll_recv(cx) {
+            Poll::Ready(Ok(Some(frame))) => {
+                Some(make(Message::decode(frame).expect("only messages are sent")))
+            }
+            _ => None,
+        }
+    }
+
+    fn greet(&mut self, world: &mut World, name: &str, window: u16) {
+        self.say(&Message::hello(Role::Worker, window, 1, name), &[]);
+        world.settle();
+        let hello = self.hear(|message| matches!(message, Message::Hello { .. }));
+        let welcome = self.hear(|message| matches!(message, Message::Welcome { .. }));
+        assert_eq!((hello, welcome), (Some(true), Some(true)));
+    }
+
+    fn request(&mut self) -> (TaskId, u16) {
+        let request = self.hear(|message| match message {
+            Message::Request { task, attempt, .. } => (task, attempt),
+            other => panic!("no request but {other:?}"),
+        });
+        request.expect("a request")
+    }
+
+    fn answer(&mut self, (task, attempt): (TaskId, u16), value: u64) {
+        let body = postcard::to_stdvec(&value).expect("a number");
+        let verdict = Verdict::Done;
+        self.say(&Message::Response { task, attempt, verdict, body: &[] }, &body);
+    }
+
+    fn goodbye(&mut self) -> Code {
+        let code = self.hear(|message| match message {
+            Message::Goodbye { code, .. } => code,
+            other => panic!("no Goodbye but {other:?}"),
+        });
+        code.expect("a Goodbye")
+    }
+}
+
+/// A pool that dials one peer by hand, which is up.
+fn with_peer(window: u16, change: impl FnOnce(&mut Config)) -> (World, Peer, LocalListener) {
+    let (connector, mut listener) = pair(64);
+    let mut world = World::new(|builder| builder.connect(connector), change);
+    let mut peer = Peer::accept(&mut listener).expect("it is dialled at once");
+    peer.greet(&mut world, "by hand", window);
+    world.take_log();
+    (world, peer, listener)
+}
+
+#[test]
+fn reconnects_back_off_to_the_cap_with_jitter_and_never_stop() {
+    let (connector, listener) = pair(8);
+    drop(listener); // Whoever dials is refused at once.
+    let cap = secs(30);
+    let mut world = World::new(|builder| builder.connect(connector), |_| {});
+    world.advance(secs(3600));
+    let at: Vec<Instant> = world
+        .take_log()
+        .into_iter()
+        .map(|(at, event)| {
+            assert!(matches!(event, PoolEvent::Refused { .. }), "{event:?}");
+            at
+        })
+        .collect();
+    assert_eq!(at[0], Instant::EPOCH, "the first try is at once");
+    let gaps: Vec<Duration> = at.windows(2).map(|two| two[1].saturating_since(two[0])).collect();
+    let policy = BackoffPolicy::new().jitter(Jitter::None);
+    for (attempts, gap) in (1..).zip(&gaps) {
+        assert!(*gap <= policy.delay(attempts, 0), "after {attempts} attempts: {gap:?}");
+        assert!(*gap <= cap);
+    }
+    // An hour of full jitter below 30 s: 240 tries are expected, with a deviation of 9.
+    assert!((180..320).contains(&gaps.len()), "{} tries", gaps.len());
+    let mut later = gaps[10..].to_vec();
+    later.sort_unstable();
+    later.dedup();
+    assert!(later.len() > 150, "jitter spreads them");
+}
+
+#[test]
+fn without_jitter_the_schedule_is_that_of_the_go_package_capped() {
+    let (connector, listener) = pair(8);
+    drop(listener);
+    let mut world = World::new(
+        |builder| builder.connect(connector),
+        |config| config.backoff = BackoffPolicy::powers_of_two(secs(60)),
+    );
+    world.advance(secs(310));
+    let at: Vec<Instant> = world.take_log().into_iter().map(|(at, _)| at).collect();
+    let expected = [0, 2, 6, 14, 30, 62, 122, 182, 242, 302];
+    assert_eq!(at, expected.map(|at| Instant::from_millis(at * 1000)));
+}
+
+#[test]
+fn a_useful_answer_resets_the_backoff_and_a_mere_connect_does_not() {
+    let (connector, mut listener) = pair(8);
+    let mut world = World::new(
+        |builder| builder.connect(connector),
+        |config| config.backoff = BackoffPolicy::powers_of_two(secs(60)),
+    );
+    // Up for a moment, and gone, five times.
+    for delay in [2, 4, 8, 16, 32] {
+        let mut peer = Peer::accept(&mut listener).expect("it is dialled");
+        peer.greet(&mut world, "flapping", 1);
+        drop(peer);
+        world.settle();
+        world.advance(just_before(secs(delay)));
+        assert!(Peer::accept(&mut listener).is_none(), "not before {delay} s");
+        world.advance(millis(1));
+    }
+    let mut peer = Peer::accept(&mut listener).expect("it is dialled");
+    peer.greet(&mut world, "useful", 1);
+    let mut task = Box::pin(world.submit(3));
+    let request = peer.request();
+    peer.answer(request, 7);
+    world.settle();
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Ok(7)));
+    drop(peer);
+    world.settle();
+    world.advance(secs(2));
+    assert!(Peer::accept(&mut listener).is_some(), "it starts over");
+}
+
+#[test]
+fn an_idle_link_is_pinged_after_the_interval_and_lost_after_the_timeout() {
+    let (mut world, mut peer, _listener) = with_peer(1, |config| {
+        config.heartbeat_interval = secs(10);
+        config.heartbeat_timeout = secs(3);
+    });
+    let is_ping = |message: Message<'_>| matches!(message, Message::Ping);
+    for _ in 0..3 {
+        world.advance(just_before(secs(10)));
+        assert_eq!(peer.hear(is_ping), None);
+        world.advance(millis(1));
+        assert_eq!(peer.hear(is_ping), Some(true));
+        // The last moment is good enough.
+        world.advance(just_before(secs(3)));
+        peer.say(&Message::Pong, &[]);
+        world.settle();
+    }
+    world.advance(secs(10));
+    assert_eq!(peer.hear(is_ping), Some(true));
+    world.advance(just_before(secs(3)));
+    assert_eq!(world.take_log(), []);
+    world.advance(millis(1));
+    assert_eq!(peer.goodbye(), Code::Timeout);
+    let log = world.take_log();
+    assert!(matches!(&log[..], [(_, PoolEvent::Lost { .. })]), "{log:?}");
+}
+
+#[test]
+fn a_connect_has_a_deadline_of_its_own() {
+    let (connector, mut listener) = pair(8);
+    let mut world =
+        World::new(|builder| builder.connect(connector), |config| config.connect_timeout = secs(4));
+    let _silent = Peer::accept(&mut listener).expect("it is dialled at once");
+    world.advance(just_before(secs(4)));
+    assert_eq!(world.take_log(), []);
+    world.advance(millis(1));
+    let log = world.take_log();
+    let [(_, PoolEvent::Lost { why, .. } | PoolEvent::Refused { why, .. })] = &log[..] else {
+        panic!("{log:?}")
+    };
+    assert!(why.contains("connect_timeout"), "{why}");
+}
+
+#[test]
+fn a_handshake_that_came_in_has_the_same_deadline() {
+    let (mut connector, listener) = pair(8);
+    let mut world =
+        World::new(|builder| builder.accept(listener), |config| config.connect_timeout = secs(4));
+    let _silent = Peer::dial(&mut connector);
+    world.settle();
+    world.advance(just_before(secs(4)));
+    assert_eq!(world.take_log(), []);
+    world.advance(millis(1));
+    let log = world.take_log();
+    assert!(matches!(&log[..], [(_, PoolEvent::TurnedAway { .. })]), "{log:?}");
+}
+
+#[test]
+fn an_attempt_that_outlives_its_deadline_is_sent_again_until_its_limit() {
+    let (mut world, mut peer, _listener) = with_peer(1, |config| {
+        config.attempt_timeout = secs(5);
+        config.attempts_max = 3;
+        config.strikes_max = 100;
+        config.heartbeat_interval = secs(3600);
+    });
+    let mut task = Box::pin(world.submit(3));
+    for attempt in 1..=3 {
+        let (id, number) = peer.request();
+        assert_eq!(number, attempt);
+        world.advance(just_before(secs(5)));
+        assert!(peer.hear(|_| ()).is_none());
+        assert!(poll(task.as_mut()).is_pending());
+        world.advance(millis(1));
+        let cancel = peer.hear(|message| message == Message::Cancel { task: id, attempt });
+        assert_eq!(cancel, Some(true), "it is taken back");
+    }
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Exhausted { attempts: 3 })));
+    let stats = world.stats().tasks;
+    assert_eq!((stats.timed_out, stats.exhausted, stats.workers_up), (3, 1, 1));
+}
+
+#[test]
+fn as_many_strikes_in_a_row_close_the_link() {
+    let (mut world, mut peer, _listener) = with_peer(1, |config| {
+        config.attempt_timeout = secs(5);
+        config.strikes_max = 2;
+    });
+    let _task = world.submit(3);
+    let _ = peer.request();
+    world.advance(secs(5));
+    let is_cancel = |message: Message<'_>| matches!(message, Message::Cancel { .. });
+    assert_eq!(peer.hear(is_cancel), Some(true));
+    let _ = peer.request();
+    world.take_log();
+    world.advance(secs(5));
+    let lost: Vec<_> = world.take_log();
+    let [(_, PoolEvent::Lost { why, .. }), ..] = &lost[..] else { panic!("{lost:?}") };
+    assert!(why.contains("attempt_timeout"), "{why}");
+}
+
+#[test]
+fn a_drain_ends_at_its_deadline_to_the_millisecond() {
+    let (mut world, mut peer, _listener) = with_peer(1, |_| {});
+    let mut held = Box::pin(world.submit(1));
+    let mut queued = Box::pin(world.submit(2));
+    let _ = peer.request();
+    let pool = world.pool.clone();
+    let mut stop = Box::pin(async move { pool.stop_within(secs(7)).await });
+    assert!(poll(stop.as_mut()).is_pending());
+    world.settle();
+    world.advance(just_before(secs(7)));
+    assert!(poll(held.as_mut()).is_pending());
+    assert!(poll(queued.as_mut()).is_pending());
+    assert!(poll(stop.as_mut()).is_pending());
+    world.advance(millis(1));
+    assert_eq!(poll(held.as_mut()), Poll::Ready(Err(TaskError::Aborted)));
+    assert_eq!(poll(queued.as_mut()), Poll::Ready(Err(TaskError::Aborted)));
+    // The Goodbye may take its time, but not for ever.
+    world.advance(secs(5));
+    let Poll::Ready(stats) = poll(stop.as_mut()) else { panic!("the pool does not end") };
+    assert_eq!(stats.expect("the driver lived").aborted, 2);
+    assert!(world.over, "the driver has ended");
+}
+
+#[test]
+fn a_drain_that_is_done_early_does_not_wait() {
+    let (mut world, mut peer, _listener) = with_peer(1, |_| {});
+    let mut held = Box::pin(world.submit(1));
+    let request = peer.request();
+    let pool = world.pool.clone();
+    let mut stop = Box::pin(async move { pool.stop_within(secs(7)).await });
+    assert!(poll(stop.as_mut()).is_pending());
+    world.settle();
+    peer.answer(request, 3);
+    world.settle();
+    assert_eq!(poll(held.as_mut()), Poll::Ready(Ok(3)));
+    assert_eq!(peer.goodbye(), Code::Stopped);
+    drop(peer);
+    world.settle();
+    assert!(poll(stop.as_mut()).is_ready());
+    assert_eq!(world.now(), Instant::EPOCH);
+}
+
+#[test]
+fn a_worker_that_dials_in_is_forgotten_after_its_absence_and_not_before() {
+    let (mut connector, listener) = pair(8);
+    let mut world =
+        World::new(|builder| builder.accept(listener), |config| config.absent_max = secs(600));
+    let come = |world: &mut World, connector: &mut LocalConnector| {
+        let mut peer = Peer::dial(connector);
+        world.settle();
+        peer.greet(world, "rover", 1);
+        peer
+    };
+    drop(come(&mut world, &mut connector));
+    world.settle();
+    world.advance(secs(599));
+    // Back in time: the same worker.
+    drop(come(&mut world, &mut connector));
+    world.settle();
+    assert_eq!(world.stats().workers[0].stats.links, 2);
+    world.take_log();
+    world.advance(just_before(secs(600)));
+    assert_eq!(world.stats().workers.len(), 1);
+    world.advance(millis(1));
+    assert_eq!(world.stats().workers.len(), 0);
+    let log = world.take_log();
+    assert!(matches!(&log[..], [(_, PoolEvent::Gone { .. })]), "{log:?}");
+    // Too late: a new one.
+    let _peer = come(&mut world, &mut connector);
+    assert_eq!(world.stats().workers[0].stats.links, 1);
+}
+
+#[test]
+fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
+    let (connector, listener) = pair(8);
+    let mut world = World::new(
+        |builder| builder.connect(connector),
+        |config| {
+            config.retries_max = 2;
+            config.retry_delay = secs(30);
+        },
+    );
+    let tried = Rc::new(RefCell::new(Vec::new()));
+    let (times, clock) = (Rc::clone(&tried), world.timer.clone());
+    let work = move |_: u64| {
+        times.borrow_mut().push(clock.now());
+        async { Err::<u64, _>("no") }
+    };
+    let worker = Worker::new(world.timer.clone(), work).name("moody");
+    world.others.push(Box::pin(async move {
+        worker.serve(listener).await.expect("the settings are in range");
+    }));
+    world.settle();
+    let mut task = Box::pin(world.submit(1));
+    let begun = world.now();
+    world.advance(secs(61));
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Failed("no".to_owned()))));
+    let expected = [0, 30, 60].map(|after| begun.saturating_add(secs(after)));
+    assert_eq!(*tried.borrow(), expected);
+}
+
+#[test]
+fn a_pool_and_its_worker_idle_for_a_day_keep_their_link() {
+    let (connector, listener) = pair(8);
+    let mut world = World::new(|builder| builder.connect(connector), |_| {});
+    let worker =
+        Worker::new(world.timer.clone(), |height: u64| async move { Ok::<_, String>(height) });
+    world.others.push(Box::pin(async move {
+        worker.serve(listener).await.expect("the settings are in range");
+    }));
+    world.settle();
+    world.advance(secs(24 * 3600));
+    let mut task = Box::pin(world.submit(5));
+    world.settle();
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Ok(5)));
+    let stats = world.stats();
+    assert_eq!((stats.workers[0].stats.links, stats.tasks.workers_up), (1, 1));
+}
+
+#[test]
+fn many_workers_that_fall_together_come_back_spread_out() {
+    let mut listeners = Vec::new();
+    let mut world = World::new(
+        |mut builder| {
+            for _ in 0..100 {
+                let (connector, listener) = pair(8);
+                builder = builder.connect(connector);
+                listeners.push(listener);
+            }
+            builder
+        },
+        |config| {
+            config.backoff = config.backoff.base(secs(10));
+            config.connect_timeout = secs(60);
+        },
+    );
+    let mut peers: Vec<Peer> = Vec::new();
+    for listener in &mut listeners {
+        let mut peer = Peer::accept(listener).expect("it is dialled at once");
+        peer.greet(&mut world, "one of many", 1);
+        peers.push(peer);
+    }
+    peers.clear();
+    world.settle();
+    assert_eq!(world.stats().tasks.workers_up, 0);
+    // The first try is jittered already.
+    let mut back = Vec::new();
+    for _ in 0..10 {
+        world.advance(secs(1));
+        let before = peers.len();
+        peers.extend(listeners.iter_mut().filter_map(Peer::accept));
+        back.push(peers.len() - before);
+    }
+    assert_eq!(back.iter().sum::<usize>(), 100);
+    assert!(back.iter().all(|count| *count < 30), "{back:?}");
+}
