@@ -7,7 +7,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, NAME_BYTES_MAX};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, check_name};
 use chargehand_core::{Config, ConfigError};
 
 use crate::driver::Driver;
@@ -95,7 +95,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Sets the name that workers see. At most 64 bytes; default `manager`.
+    /// Sets the name that workers see. At most 64 bytes and no control character; default
+    /// `manager`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.limits.name = name.into();
         self
@@ -175,9 +176,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
                 return Err(BuildError(format!("{what} is {count}; it must be 1 to 2^28")));
             }
         }
-        if limits.name.len() > NAME_BYTES_MAX {
-            return Err(BuildError(format!("the name is longer than {NAME_BYTES_MAX} bytes")));
-        }
+        check_name(&limits.name).map_err(|error| BuildError(error.to_string()))?;
         if limits.in_flight == Some(0) {
             return Err(BuildError("in_flight must be at least 1".to_owned()));
         }

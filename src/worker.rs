@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use chargehand_core::BackoffPolicy;
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
-use chargehand_core::message::NAME_BYTES_MAX;
+use chargehand_core::message::check_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -302,8 +302,8 @@ impl<T, H> Debug for Worker<T, H> {
 
 impl Settings {
     fn check(&mut self) -> Result<(), SettingError> {
-        if self.name.is_empty() || self.name.len() > NAME_BYTES_MAX {
-            return Err(SettingError("name must have 1 to 64 bytes"));
+        if self.name.is_empty() || check_name(&self.name).is_err() {
+            return Err(SettingError("name must have 1 to 64 bytes and no control character"));
         }
         if self.concurrency == 0 {
             return Err(SettingError("concurrency must be at least 1"));

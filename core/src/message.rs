@@ -175,9 +175,7 @@ impl<'a> Message<'a> {
         match &mut message {
             Self::Request { body, .. } | Self::Response { body, .. } => *body = rest,
             _ if !rest.is_empty() => return Err(MessageError::TrailingBytes),
-            Self::Hello { name, .. } if name.len() > NAME_BYTES_MAX => {
-                return Err(MessageError::NameTooLong);
-            }
+            Self::Hello { name, .. } => check_name(name)?,
             Self::Goodbye { text, .. } if text.len() > TEXT_BYTES_MAX => {
                 return Err(MessageError::TextTooLong);
             }
@@ -222,6 +220,21 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Checks a name as every Hello is checked: its length, and that it can be printed as it is.
+///
+/// # Errors
+/// Returns [`MessageError::NameTooLong`] or [`MessageError::NameNotPlain`]: choose another name.
+pub fn check_name(name: &str) -> Result<(), MessageError> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(MessageError::NameTooLong);
+    }
+    // It ends up in logs and on terminals, which a peer must not write to.
+    if name.chars().any(char::is_control) {
+        return Err(MessageError::NameNotPlain);
+    }
+    Ok(())
+}
+
 /// Returns the longest beginning of `text` that has at most `bytes_max` bytes and splits no
 /// character.
 pub fn clip(text: &str, bytes_max: usize) -> &str {
@@ -253,6 +266,8 @@ pub enum MessageError {
     TrailingBytes,
     /// A name longer than [`NAME_BYTES_MAX`].
     NameTooLong,
+    /// A name with a line break or another control character.
+    NameNotPlain,
     /// A Goodbye's text longer than [`TEXT_BYTES_MAX`].
     TextTooLong,
     /// A name or text that is not UTF-8.
@@ -293,6 +308,10 @@ impl fmt::Display for MessageError {
             Self::Truncated => "the frame ends in the middle of its message",
             Self::TrailingBytes => "bytes follow the message in its frame",
             Self::NameTooLong => "the Hello's name is longer than 64 bytes: choose a shorter one",
+            Self::NameNotPlain => {
+                "the Hello's name holds a line break or another control character: choose a plain \
+                 one"
+            }
             Self::TextTooLong => "the Goodbye's text is longer than 256 bytes",
             Self::NotUtf8 => "a name or text is not UTF-8",
             Self::BadValue => "a number, role, verdict or code is out of its range",

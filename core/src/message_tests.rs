@@ -179,3 +179,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_name_that_would_write_to_a_log_or_terminal_is_refused() {
+    for name in ["two\nlines", "\u{1b}[2J", "nul\0", "\u{9b}31m", "\u{7f}"] {
+        let frame =
+            Message::hello(Role::Worker, 1, 7, name).encode(&mut [0; HEAD_BYTES_MAX]).to_vec();
+        assert_eq!(Message::decode(&frame), Err(MessageError::NameNotPlain), "{name:?}");
+    }
+    assert_eq!(check_name("Zürich 7 · 北"), Ok(()));
+    assert_eq!(check_name(""), Ok(()));
+}

@@ -287,7 +287,7 @@ impl Tally {
             }
             Message::Drain => return Ok(Event::Draining { link }),
             Message::Goodbye { code, text } => {
-                let why = format!("the worker said {code:?}: {text}");
+                let why = format!("the worker said {code:?}: {text:?}");
                 return Err(Ending { why, farewell: None });
             }
             other => format!("sent {}, which is not a worker's to send now", other.kind()),

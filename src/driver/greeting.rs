@@ -105,7 +105,7 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
             format!("the peer ({name}) is a manager, too: connect managers to workers"),
         )),
         Ok(Message::Goodbye { code, text }) => {
-            Err(GreetError { why: format!("the worker said {code:?}: {text}"), farewell: None })
+            Err(GreetError { why: format!("the worker said {code:?}: {text:?}"), farewell: None })
         }
         Ok(other) => Err(GreetError::refuse(
             Code::BadMessage,
@@ -128,5 +128,30 @@ impl GreetError {
 
     pub(crate) fn refuse(code: Code, why: String) -> Self {
         Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_of_itself_cannot_write_to_a_log_or_terminal() {
+        let opening = Opening {
+            name: "m".to_owned(),
+            token: 1,
+            heartbeat_millis: 1,
+            frame_bytes_max: 1024,
+            in_flight: None,
+        };
+        let nasty = "bye\n\u{1b}[2Jroot: all is well";
+        for message in [
+            Message::Goodbye { code: Code::Stopped, text: nasty },
+            Message::hello(Role::Manager, 0, 1, "evil\nmanager"),
+            Message::hello(Role::Worker, 1, 1, "\u{1b}[31mworker"),
+        ] {
+            let error = hello_of(message.encode(&mut [0; HEAD_BYTES_MAX]), &opening).unwrap_err();
+            assert!(!error.why.chars().any(char::is_control), "{:?}", error.why);
+        }
     }
 }

@@ -148,7 +148,7 @@ impl State {
         let message = Message::decode(frame)?;
         match (self.phase, message) {
             (_, Message::Goodbye { code, text }) => {
-                Err(End::Gone(format!("the manager said Goodbye ({code:?}): {text}")))
+                Err(End::Gone(format!("the manager said Goodbye ({code:?}): {text:?}")))
             }
             (Phase::Hello, Message::Hello { role, name, .. }) => self.on_hello(role, name),
             (Phase::Welcome, Message::Welcome { heartbeat_millis, frame_bytes_max, window }) => {
