@@ -174,7 +174,10 @@ impl<K: Kind> Pool<K> {
     }
 
     /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
-    /// rest as [`TaskError::Aborted`], closes all links, and returns the final counts.
+    /// rest as [`TaskError::Aborted`], closes all links, and returns the final counts. Tasks that
+    /// still wait to get into the pool, because it holds `tasks_max` already, end as
+    /// [`TaskError::Stopping`]; where they were detached, nobody hears of that. To have them all
+    /// done, await [`idle`](Pool::idle) first.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is dropped first, or had ended before.
