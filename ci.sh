@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt clippy no-std docs features deny test instructions backfill anvil)
+STAGES=(readme fmt clippy no-std docs features deny test examples instructions backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The one test command. The README names the same.
 TEST='cargo test --workspace --all-features'
@@ -70,6 +70,14 @@ stage_advisories() {
 
 stage_test() {
   $TEST
+}
+
+# The short ones. Without standard input, the worker stops as soon as it serves.
+stage_examples() {
+  local example
+  for example in quickstart_tokio quickstart_smol custom_runtime worker; do
+    timeout 120 cargo run --example "$example"
+  done
 }
 
 stage_instructions() {

@@ -73,3 +73,8 @@ pub use self::{
     wire::{BoxError, Kind, Local, Threaded},
     worker::Worker,
 };
+
+/// Compiles the README's examples.
+#[cfg(all(doctest, feature = "tcp", feature = "ws", feature = "tokio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
