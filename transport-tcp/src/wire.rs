@@ -12,8 +12,10 @@ use futures_io::{AsyncRead, AsyncWrite};
 use crate::Limits;
 use crate::error::{TcpError, foreign_protocol};
 
-/// The read buffer's length as long as one read does not fill it.
+/// The read buffer's length on a busy link, as long as one read does not fill it.
 const READ_BYTES: usize = 4 << 10;
+/// A read buffer up to this length is kept while nothing comes.
+const KEPT_READ_BYTES: usize = 512;
 /// A write buffer up to this capacity is kept while nothing is sent.
 const KEPT_BYTES: usize = 1 << 10;
 /// How much write buffer is allocated at once for what an earlier flush had.
@@ -23,13 +25,17 @@ const READS_MAX: usize = 64;
 
 /// A connection that carries messages over a byte stream.
 ///
-/// Between messages it holds no read buffer, and at most 1 KiB of write buffer.
+/// Between messages it holds at most 512 bytes of read buffer and 1 KiB of write buffer.
 pub struct TcpWire<S> {
     stream: S,
     peer: Box<str>,
     limits: Limits,
-    /// `None` while nothing is there to read.
+    /// `None` while nothing is there to read, unless little comes at a time.
     decoder: Option<Decoder<Vec<u8>>>,
+    /// How many bytes have come since the stream was last empty.
+    gathered: usize,
+    /// How long the next read buffer is: twice what came the last time, within bounds.
+    read_bytes: usize,
     /// The first bytes of all: they tell a foreign protocol, whatever length they would mean.
     opening: [u8; HEADER_BYTES],
     /// How many of these have come.
@@ -49,6 +55,8 @@ impl<S> TcpWire<S> {
             peer: peer.into(),
             limits,
             decoder: None,
+            gathered: 0,
+            read_bytes: KEPT_READ_BYTES,
             opening: [0; HEADER_BYTES],
             opened: 0,
             out: Vec::new(),
@@ -111,12 +119,23 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
 }
 
 impl<S: AsyncRead + Unpin> TcpWire<S> {
+    /// Sizes the read buffer for the next time. Ten thousand idle links should not hold ten thousand
+    /// large ones, and a link with little to say should not allocate one for every message.
+    fn rest(&mut self) {
+        let gathered = std::mem::take(&mut self.gathered);
+        self.read_bytes = gathered.saturating_mul(2).clamp(KEPT_READ_BYTES, READ_BYTES);
+        let is_small = |decoder: &Decoder<_>| decoder.buffer_bytes() <= KEPT_READ_BYTES;
+        if self.read_bytes > KEPT_READ_BYTES || !self.decoder.as_ref().is_some_and(is_small) {
+            self.decoder = None;
+        }
+    }
+
     /// Reads until a whole message is there (`true`) or the stream ends between two (`false`).
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TcpError>> {
         for _ in 0..READS_MAX {
-            let frame_bytes_max = self.limits.frame_bytes_max;
+            let Self { read_bytes, limits: Limits { frame_bytes_max, .. }, .. } = *self;
             let decoder =
-                self.decoder.get_or_insert_with(|| Decoder::growing(READ_BYTES, frame_bytes_max));
+                self.decoder.get_or_insert_with(|| Decoder::growing(read_bytes, frame_bytes_max));
             match decoder.has_frame() {
                 Ok(true) => return Poll::Ready(Ok(true)),
                 Ok(false) => decoder.make_room(),
@@ -139,13 +158,13 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                         }
                     }
                     decoder.advance(bytes);
+                    self.gathered = self.gathered.saturating_add(bytes);
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
                 Poll::Pending => {
-                    // Ten thousand idle links should not hold ten thousand buffers.
                     if !decoder.is_partial() {
-                        self.decoder = None;
+                        self.rest();
                     }
                     return Poll::Pending;
                 }

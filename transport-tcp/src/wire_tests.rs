@@ -22,6 +22,7 @@ enum Read {
 #[derive(Default)]
 struct Script {
     reads: VecDeque<Read>,
+    read_calls: usize,
     written: Vec<u8>,
     writes: usize,
     room: usize,
@@ -35,6 +36,7 @@ impl AsyncRead for Script {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         assert!(!buffer.is_empty());
+        self.read_calls += 1;
         match self.reads.pop_front() {
             None => Poll::Ready(Ok(0)),
             Some(Read::Pending) => Poll::Pending,
@@ -157,17 +159,17 @@ fn what_one_wire_sends_another_receives_in_any_chunks() {
 
 #[test]
 fn one_read_gives_many_messages() {
-    let messages = vec![b"message".to_vec(); 100];
+    let messages = vec![b"message".to_vec(); 40];
     let mut wire = wire([Read::Bytes(framed(&messages)), Read::Pending]);
     assert!(matches!(wire.poll_recv(&mut cx()), Poll::Ready(Ok(Some(b"message")))));
     assert_eq!(wire.stream.reads.len(), 1, "one read took them all");
     let (rest, end) = received(&mut wire);
-    assert_eq!(rest.len(), 99);
+    assert_eq!(rest.len(), 39);
     assert!(end.is_pending());
 }
 
 #[test]
-fn an_idle_wire_holds_no_read_buffer_and_little_write_buffer() {
+fn an_idle_wire_holds_little_buffer_whatever_came_before() {
     let mut wire = wire([Read::Bytes(framed(&some_messages())), Read::Pending]);
     wire.stream.room = usize::MAX;
     for message in some_messages() {
@@ -177,8 +179,29 @@ fn an_idle_wire_holds_no_read_buffer_and_little_write_buffer() {
     let (messages, end) = received(&mut wire);
     assert_eq!(messages, some_messages());
     assert!(end.is_pending());
-    assert!(wire.decoder.is_none());
+    assert!(wire.decoder.is_none_or(|decoder| decoder.buffer_bytes() <= KEPT_READ_BYTES));
     assert!(wire.out.capacity() <= KEPT_BYTES);
+}
+
+#[test]
+fn the_read_buffer_follows_what_comes_at_a_time() {
+    let burst = || Read::Bytes(framed(&vec![b"message".to_vec(); 200]));
+    let mut wire = wire([burst(), Read::Pending, burst(), Read::Pending]);
+    let mut read_calls = Vec::new();
+    for _ in 0..2 {
+        let before = wire.stream.read_calls;
+        assert!(received(&mut wire).1.is_pending());
+        read_calls.push(wire.stream.read_calls - before);
+        assert!(wire.decoder.is_none(), "not kept while nothing comes");
+    }
+    assert!(read_calls[0] > 2, "{read_calls:?}");
+    assert_eq!(read_calls[1], 2, "one for the same again, one that finds no more");
+
+    for _ in 0..3 {
+        wire.stream.reads.extend([Read::Bytes(framed(&[b"message".to_vec()])), Read::Pending]);
+        assert!(received(&mut wire).1.is_pending());
+    }
+    assert!(wire.decoder.is_some(), "one message at a time needs no new buffer each time");
 }
 
 #[test]
