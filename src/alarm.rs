@@ -1,4 +1,4 @@
-//! The one sleep of a driver: re-made only when it fired, or when a nearer deadline came up.
+//! The one sleep of a driver or a worker: re-made only when it fired, or when a nearer deadline came up.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ impl<T: Timer> Alarm<T> {
         Self { entry, armed: None }
     }
 
-    /// Makes sure that the driver is woken at `due`, or somewhat earlier.
+    /// Makes sure that the entry is woken at `due`, or somewhat earlier.
     pub(crate) fn set(&mut self, timer: &T, due: Instant) {
         if due == Instant::FAR_FUTURE || self.armed.as_ref().is_some_and(|(at, _)| *at <= due) {
             return;

@@ -35,6 +35,7 @@ pub use chargehand_transport_tcp as tcp;
 pub use chargehand_transport_ws as ws;
 
 #[cfg(feature = "std")]
+mod alarm;
 mod builder;
 #[cfg(feature = "std")]
 mod driver;

@@ -9,7 +9,6 @@
 //! 4. carry out the rest, hand outcomes over, sleep until the next deadline.
 
 mod actions;
-mod alarm;
 mod closing;
 mod conn;
 mod greeting;
@@ -31,12 +30,12 @@ use async_channel::Sender;
 use chargehand_core::io::Timer;
 use chargehand_core::{Heap, Instant, Scheduler, Stats};
 
-use self::alarm::Alarm;
 use self::closing::ClosingTable;
 use self::greeting::Opening;
 use self::jobs::Jobs;
 use self::joining::Joining;
 use self::peers::Peers;
+use crate::alarm::Alarm;
 use crate::builder::{BuildError, Builder, Limits, random};
 use crate::event::Fanout;
 use crate::pool::{Ends, Pool, Submit};

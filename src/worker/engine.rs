@@ -17,6 +17,7 @@ use super::runner::{Owner, RUN, Runner};
 use super::source::Source;
 use super::state::{Around, End};
 use super::{Hook, Settings, WorkerEvent};
+use crate::alarm::Alarm;
 use crate::ready::{Entry, ReadySet};
 use crate::table::Timed;
 use crate::wire::BoxError;
@@ -24,7 +25,7 @@ use crate::wire::BoxError;
 /// Tokens of the ready set beside the places' (from 0 on) and the runs' (with `RUN` set).
 pub(super) const CONTROL: u32 = RUN - 1;
 const SOURCE: u32 = RUN - 2;
-const SLEEP: u32 = RUN - 3;
+const ALARM: u32 = RUN - 3;
 
 /// How many messages one link may take in a poll: alone, its answers should leave meanwhile.
 const BUDGET_ALONE: u32 = 64;
@@ -49,9 +50,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     accepts_failed: u32,
     timer: T,
     now: Instant,
-    sleep: Option<Pin<Box<T::Sleep>>>,
-    sleep_at: Instant,
-    sleep_entry: Entry,
+    alarm: Alarm<T>,
     runner: Runner<H>,
     settings: Settings,
     hook: Hook,
@@ -114,9 +113,7 @@ where
             accepts_failed: 0,
             timer,
             now,
-            sleep: None,
-            sleep_at: Instant::FAR_FUTURE,
-            sleep_entry: ready.entry(SLEEP),
+            alarm: Alarm::new(ready.entry(ALARM)),
             runner: Runner::new(handler, settings.concurrency),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: Timed::new(closing_max, CLOSE_TIMEOUT),
@@ -141,7 +138,7 @@ where
         self.now = self.timer.now();
         let mut batch = std::mem::take(&mut self.batch);
         self.ready.snapshot(&mut batch);
-        let links = batch.iter().filter(|&&token| token < SLEEP).take(2).count();
+        let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
         let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
         for token in batch.drain(..) {
             self.on_ready(token, budget);
@@ -153,7 +150,7 @@ where
         if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
             return Poll::Ready(());
         }
-        self.arm_sleep();
+        self.set_alarm();
         Poll::Pending
     }
 
@@ -166,7 +163,7 @@ where
                 }
             }
             SOURCE => self.accept(),
-            SLEEP => self.sleep_entry.clear(), // `arm_sleep` polls it.
+            ALARM => self.alarm.on_wake(),
             run if run >= RUN => {
                 if let Some((owner, verdict)) = self.runner.poll(run - RUN) {
                     self.answer(owner, verdict);
@@ -521,7 +518,7 @@ where
     }
 
     /// Sees to it that this future is polled when the next deadline is due.
-    fn arm_sleep(&mut self) {
+    fn set_alarm(&mut self) {
         let deadlines = [
             self.opening.next_due(),
             self.closing.next_due(),
@@ -530,16 +527,7 @@ where
             Some(self.scan_at),
         ];
         let next = deadlines.into_iter().flatten().min().unwrap_or(Instant::FAR_FUTURE);
-        if next < self.sleep_at {
-            self.sleep = Some(Box::pin(self.timer.sleep_until(next)));
-            self.sleep_at = next;
-        }
-        let Some(sleep) = &mut self.sleep else { return };
-        if sleep.as_mut().poll(&mut Context::from_waker(self.sleep_entry.waker())).is_ready() {
-            self.sleep = None;
-            self.sleep_at = Instant::FAR_FUTURE;
-            self.sleep_entry.wake();
-        }
+        self.alarm.set(&self.timer, next);
     }
 }
 
