@@ -45,7 +45,9 @@ struct Inner {
 /// What the driver learns when it leaves a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
+    /// How many outcomes the stream has taken since the last time.
     pub(crate) count: usize,
+    /// The stream is gone.
     pub(crate) dropped: bool,
 }
 
@@ -55,8 +57,9 @@ impl Exchange {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands over `batch`, which is left empty, and learns what the stream did.
-    pub(crate) fn give(&self, batch: &mut Vec<Item>, starved: bool) -> Taken {
+    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
+    /// whether the driver can do no more until the stream takes some: then that rings.
+    pub(crate) fn give(&self, batch: &mut Vec<Item>, starves: impl FnOnce(Taken) -> bool) -> Taken {
         let mut inner = self.lock();
         if inner.dropped {
             batch.clear();
@@ -67,16 +70,14 @@ impl Exchange {
         } else {
             inner.ready.append(batch);
         }
-        let count = std::mem::take(&mut inner.taken);
-        // What was taken just now may have ended the starvation; the driver looks again then.
-        inner.starved = starved && count == 0;
-        let dropped = inner.dropped;
+        let taken = Taken { count: std::mem::take(&mut inner.taken), dropped: inner.dropped };
+        inner.starved = starves(taken);
         let waker = if fresh { inner.waker.take() } else { None };
         drop(inner);
         if let Some(waker) = waker {
             waker.wake();
         }
-        Taken { count, dropped }
+        taken
     }
 
     /// Ends the stream after what was given.

@@ -24,20 +24,47 @@ pub(crate) struct Jobs {
     count: usize,
 }
 
+/// How far ahead of its stream a range goes.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    /// Heights under way at most, those included that the stream has not taken.
+    max: usize,
+    /// With more than this many tasks in the scheduler, no worker runs dry before the next answer
+    /// comes. Then nobody needs to be woken just to put more in.
+    plenty: usize,
+}
+
 #[derive(Debug)]
 struct Job {
     heights: Ledger,
     exchange: Arc<Exchange>,
+    pace: Pace,
+    batch: Vec<Item>,
+    is_delivering: bool,
+    is_feeding: bool,
+    dropped: bool,
+}
+
+/// How far a range has got.
+#[derive(Debug)]
+struct Pace {
     /// The next height to look at; `None` past the last.
     next: Option<u64>,
     /// Tasks in the scheduler.
     in_flight: usize,
     /// Tasks in the scheduler, and outcomes that the stream has not taken.
     outstanding: usize,
-    batch: Vec<Item>,
-    is_delivering: bool,
-    is_feeding: bool,
-    dropped: bool,
+}
+
+impl Pace {
+    fn may_go_on(&self, ahead: Ahead) -> bool {
+        self.next.is_some() && self.outstanding < ahead.max
+    }
+
+    /// Returns whether only the stream can keep the workers from running dry.
+    fn starves(&self, ahead: Ahead) -> bool {
+        self.next.is_some() && self.outstanding >= ahead.max && self.in_flight <= ahead.plenty
+    }
 }
 
 impl Jobs {
@@ -47,9 +74,7 @@ impl Jobs {
         let job = Job {
             heights,
             exchange,
-            next,
-            in_flight: 0,
-            outstanding: 0,
+            pace: Pace { next, in_flight: 0, outstanding: 0 },
             batch: Vec::new(),
             is_delivering: false,
             is_feeding: true,
@@ -70,18 +95,19 @@ impl Jobs {
         self.feeding.is_empty() && self.count == 0
     }
 
-    /// Returns the range whose turn it is, if it has a next height and less than `ahead` under way.
-    fn peek(&mut self, ahead: usize) -> Option<(u32, u64)> {
+    /// Returns the range whose turn it is, if it has a next height and may put it in.
+    fn peek(&mut self, ahead: Ahead) -> Option<(u32, u64)> {
         while let Some(&index) = self.feeding.front() {
             let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
-            match job.next {
-                Some(height) if job.outstanding < ahead && !job.dropped => {
-                    return Some((index, height));
-                }
-                _ => {
+            match job.pace.next {
+                Some(height) if job.pace.may_go_on(ahead) => return Some((index, height)),
+                next => {
                     job.is_feeding = false;
+                    let is_told_later = next.is_some() && !job.pace.starves(ahead);
                     self.feeding.pop_front();
-                    self.deliver_later(index);
+                    if !is_told_later {
+                        self.deliver_later(index);
+                    }
                 }
             }
         }
@@ -91,10 +117,10 @@ impl Jobs {
     /// Notes that the height just peeked at is a task now.
     fn advance(&mut self, index: u32) {
         let job = self.slots[index as usize].as_mut().expect("it was peeked at");
-        let height = job.next.expect("it was peeked at");
-        job.next = height.checked_add(1).and_then(|from| job.heights.next_missing(from));
-        job.in_flight += 1;
-        job.outstanding += 1;
+        let height = job.pace.next.expect("it was peeked at");
+        job.pace.next = height.checked_add(1).and_then(|from| job.heights.next_missing(from));
+        job.pace.in_flight += 1;
+        job.pace.outstanding += 1;
         if self.feeding.len() > 1 {
             self.feeding.rotate_left(1);
         }
@@ -102,7 +128,7 @@ impl Jobs {
 
     pub(crate) fn finished(&mut self, index: u32, height: u64, result: TaskResult) {
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
-        job.in_flight -= 1;
+        job.pace.in_flight -= 1;
         job.batch.push(Item { height, result });
         self.deliver_later(index);
     }
@@ -127,7 +153,7 @@ impl Jobs {
     /// Lets no range put another height in: the pool stops.
     pub(crate) fn stop(&mut self) {
         for job in self.slots.iter_mut().flatten() {
-            job.next = None;
+            job.pace.next = None;
         }
         self.look_again();
     }
@@ -140,46 +166,48 @@ impl Jobs {
         *self = Self::default();
     }
 
-    /// Hands all batches over. Returns the ranges whose streams are gone.
-    fn deliver(&mut self, ahead: usize) -> Vec<u32> {
+    /// Hands all batches over. Returns the ranges whose streams are gone, and whether one should
+    /// put more in at once.
+    fn deliver(&mut self, ahead: Ahead) -> (Vec<u32>, bool) {
         let mut gone = Vec::new();
+        let mut hungry = false;
         let mut delivering = std::mem::take(&mut self.delivering);
         for index in delivering.drain(..) {
             let job = self.slots[index as usize].as_mut().expect("only live ranges deliver");
             job.is_delivering = false;
-            let starved = job.next.is_some() && job.outstanding >= ahead;
-            let taken = job.exchange.give(&mut job.batch, starved);
-            job.outstanding -= taken.count;
+            let taken = job.exchange.give(&mut job.batch, |taken| {
+                job.pace.outstanding -= taken.count;
+                job.pace.starves(ahead)
+            });
             if taken.dropped && !job.dropped {
                 job.dropped = true;
-                job.next = None;
+                job.pace.next = None;
                 gone.push(index);
             }
-            if job.next.is_none() && job.in_flight == 0 {
+            if job.pace.next.is_none() && job.pace.in_flight == 0 {
                 job.exchange.end();
                 if !job.is_feeding {
                     self.slots[index as usize] = None;
                     self.free.push(index);
                     self.count -= 1;
                 }
-            } else if job.next.is_some() && job.outstanding < ahead && !job.is_feeding {
-                job.is_feeding = true;
-                self.feeding.push_back(index);
+            } else if job.pace.may_go_on(ahead) {
+                hungry |= job.pace.in_flight <= ahead.plenty;
+                if !job.is_feeding {
+                    job.is_feeding = true;
+                    self.feeding.push_back(index);
+                }
             }
         }
         self.delivering = delivering;
-        gone
-    }
-
-    fn is_hungry(&self) -> bool {
-        !self.feeding.is_empty()
+        (gone, hungry)
     }
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Puts heights into the scheduler while it has room.
     pub(crate) fn admit_heights(&mut self) {
-        let ahead = self.limits.ahead_max.max(2 * self.peers.window_total());
+        let ahead = self.ahead();
         while let Some((job, height)) = self.jobs.peek(ahead) {
             let Ok(task) = self.scheduler.submit(self.now) else { return };
             self.jobs.advance(job);
@@ -189,14 +217,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Hands outcomes over to their streams, and cancels what belongs to a stream that is gone.
-    /// Returns whether there is more for the scheduler to do.
+    /// Returns whether there is more for the scheduler to do now.
     pub(crate) fn deliver(&mut self) -> bool {
-        let ahead = self.limits.ahead_max.max(2 * self.peers.window_total());
-        let gone = self.jobs.deliver(ahead);
+        let (gone, hungry) = self.jobs.deliver(self.ahead());
         if !gone.is_empty() {
             self.cancel_jobs(&gone);
         }
-        !gone.is_empty() || self.jobs.is_hungry() && !self.scheduler.is_full()
+        !gone.is_empty() || hungry && !self.scheduler.is_full()
+    }
+
+    fn ahead(&self) -> Ahead {
+        let plenty = 2 * self.peers.window_total();
+        Ahead { max: self.limits.ahead_max.max(plenty), plenty }
     }
 
     /// Costs a scan of the task table: a dropped stream is rare.

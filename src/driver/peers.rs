@@ -209,6 +209,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, window: u16) {
         let worker = link.worker();
         self.peers.set_window(worker, window);
+        // With more at work, ranges go further ahead.
+        self.jobs.look_again();
         let peer = self.peers.get_mut(worker);
         peer.line = Line::Up(link, Box::new(Conn::new(wire)));
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
