@@ -36,6 +36,7 @@ pub use chargehand_transport_ws as ws;
 
 #[cfg(feature = "std")]
 mod alarm;
+#[cfg(feature = "std")]
 mod builder;
 #[cfg(feature = "std")]
 mod driver;
