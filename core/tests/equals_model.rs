@@ -72,6 +72,8 @@ const RARE: &[&str] = &[
     "submit when full",
     "submit while draining",
     "task retried after a failure",
+    "task tried again more often than the pool's tasks are",
+    "task tried again less often than the pool's tasks are",
     "the last worker is not rested",
     "withdrawn after its link was over",
 ];
@@ -207,7 +209,16 @@ impl<S: Storage> Pair<S> {
     }
 
     fn submit(&mut self) {
-        let result = self.call(Scheduler::submit, Model::submit, "submit");
+        let result = if self.rng.percent(70) {
+            self.call(Scheduler::submit, Model::submit, "submit")
+        } else {
+            let retries_max = self.rng.pick(&[0, 1, 2, u16::MAX]);
+            self.call(
+                |engine, now| engine.submit_retrying(now, retries_max),
+                |model, now| model.submit_retrying(now, retries_max),
+                &format!("submit with {retries_max} retries"),
+            )
+        };
         self.tasks.extend(result);
     }
 

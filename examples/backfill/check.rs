@@ -64,7 +64,7 @@ impl Check {
     }
 
     pub(crate) fn take(&mut self, height: u64, outcome: &Result<Block, TaskError>) {
-        if !matches!(self.seen.done(height), Ok(true)) {
+        if !matches!(self.seen.complete(height), Ok(true)) {
             self.verdict.doubled += 1;
             return;
         }
@@ -84,12 +84,12 @@ impl Check {
 
     /// Returns how many outcomes came.
     pub(crate) fn count(&self) -> u64 {
-        self.seen.done_count()
+        self.seen.completed_count()
     }
 
     /// Returns the lowest height without an outcome.
     pub(crate) fn first_missing(&self) -> Option<u64> {
-        self.seen.next_missing(*self.range.start())
+        self.seen.next_open(*self.range.start())
     }
 
     pub(crate) fn finish(self) -> Verdict {

@@ -70,12 +70,12 @@ fn check_attempts(config: &Config, slot: &TaskSlot) {
         TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {}
         TaskState::Waiting | TaskState::Resting => {
             assert!(lost < config.attempts_max, "a task waits that lost all its attempts");
-            assert!(slot.failures <= config.retries_max, "a task waits that failed too often");
+            assert!(slot.failures <= slot.retries_max, "a task waits that failed too often");
         }
         TaskState::InFlight => {
             assert!(lost >= 1, "a task in flight was never sent");
             assert!(lost <= config.attempts_max, "a task was sent too often");
-            assert!(slot.failures <= config.retries_max, "a task was sent that failed too often");
+            assert!(slot.failures <= slot.retries_max, "a task was sent that failed too often");
         }
     }
 }

@@ -118,15 +118,23 @@ impl Engine<'_> {
         self.state.clock = self.state.clock.max(now);
     }
 
-    pub(super) fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+    pub(super) fn submit(
+        &mut self,
+        now: Instant,
+        retries_max: Option<u16>,
+    ) -> Result<TaskId, SubmitError> {
         self.tick(now);
         if self.state.drain.is_some() {
             return Err(SubmitError::Draining);
         }
         let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
+        let config = &self.state.config;
         let slot = &mut self.tasks[task as usize];
         slot.attempts = 0;
         slot.failures = 0;
+        // Together with the attempts that may be lost, these must fit the attempt's number.
+        slot.retries_max = retries_max
+            .map_or(config.retries_max, |retries| retries.min(u16::MAX - config.attempts_max));
         slot.state = TaskState::Waiting;
         let id = slot.id(task);
         self.state.waiting.push_back(self.tasks, task);
@@ -238,7 +246,7 @@ impl Engine<'_> {
     fn on_task_failed(&mut self, task: u32) {
         let slot = &mut self.tasks[task as usize];
         slot.failures += 1;
-        if slot.failures > self.state.config.retries_max {
+        if slot.failures > slot.retries_max {
             self.finish(task, Outcome::Failed);
             return;
         }

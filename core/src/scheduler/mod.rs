@@ -89,7 +89,22 @@ impl<S: Storage> Scheduler<S> {
     /// task has to go elsewhere.
     #[inline]
     pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
-        self.engine().submit(now)
+        self.engine().submit(now, None)
+    }
+
+    /// Accepts a task like [`submit`](Self::submit) that is tried again after up to `retries_max`
+    /// failures of its handler, whatever [`Config::retries_max`] says. At most 65,535 less
+    /// [`Config::attempts_max`]; more counts as that.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    #[inline]
+    pub fn submit_retrying(
+        &mut self,
+        now: Instant,
+        retries_max: u16,
+    ) -> Result<TaskId, SubmitError> {
+        self.engine().submit(now, Some(retries_max))
     }
 
     /// Gives a task up; it finishes as [`Outcome::Cancelled`](crate::Outcome::Cancelled).

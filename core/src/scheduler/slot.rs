@@ -22,6 +22,8 @@ pub struct TaskSlot {
     pub(super) attempts: u16,
     /// How many of the attempts ended with the handler's failure.
     pub(super) failures: u16,
+    /// How many failures it may have and still be tried again.
+    pub(super) retries_max: u16,
     pub(super) state: TaskState,
 }
 
@@ -49,6 +51,7 @@ impl TaskSlot {
             generation: 0,
             attempts: 0,
             failures: 0,
+            retries_max: 0,
             state: TaskState::Free,
         }
     }

@@ -33,6 +33,7 @@ pub(crate) struct Task {
     pub(crate) generation: u32,
     pub(crate) attempts: u16,
     pub(crate) failures: u16,
+    pub(crate) retries_max: u16,
     pub(crate) place: Place,
 }
 
@@ -108,7 +109,8 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(tasks: usize, workers: usize, config: Config) -> Self {
-        let task = Task { generation: 0, attempts: 0, failures: 0, place: Place::Free };
+        let task =
+            Task { generation: 0, attempts: 0, failures: 0, retries_max: 0, place: Place::Free };
         Self {
             config,
             clock: Instant::EPOCH,
@@ -136,6 +138,14 @@ impl Model {
     }
 
     pub(crate) fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        self.submit_retrying(now, self.config.retries_max)
+    }
+
+    pub(crate) fn submit_retrying(
+        &mut self,
+        now: Instant,
+        retries_max: u16,
+    ) -> Result<TaskId, SubmitError> {
         self.advance(now);
         if self.drain.is_some() {
             self.note("submit while draining");
@@ -146,7 +156,8 @@ impl Model {
             return Err(SubmitError::Full);
         };
         let task = &mut self.tasks[slot];
-        (task.attempts, task.failures, task.place) = (0, 0, Place::Waiting);
+        let retries_max = retries_max.min(u16::MAX - self.config.attempts_max);
+        *task = Task { attempts: 0, failures: 0, retries_max, place: Place::Waiting, ..*task };
         self.waiting.push_back(slot);
         self.counters.submitted += 1;
         Ok(self.id(slot))
@@ -424,10 +435,17 @@ impl Model {
         self.workers[worker].failed += 1;
         let task = &mut self.tasks[slot];
         task.failures += 1;
-        if task.failures > self.config.retries_max {
+        let (failures, usual) = (task.failures, self.config.retries_max);
+        if failures > task.retries_max {
+            if failures <= usual {
+                self.note("task tried again less often than the pool's tasks are");
+            }
             self.finish(slot, Outcome::Failed);
         } else {
             self.note("task retried after a failure");
+            if failures > usual {
+                self.note("task tried again more often than the pool's tasks are");
+            }
             let due = self.clock.saturating_add(self.config.retry_delay);
             self.tasks[slot].place = Place::Resting { due };
             self.resting.push_back(slot);

@@ -81,6 +81,6 @@ pub fn kind(decoder: &mut Decoder<&mut [u8]>) -> Result<Option<&'static str>, To
 
 /// Notes a height and returns up to where all is done.
 pub fn note(heights: &mut Heights<[Span; 32]>, height: u64) -> Result<Option<u64>, LedgerError> {
-    heights.done(height)?;
+    heights.complete(height)?;
     Ok(heights.low_water())
 }

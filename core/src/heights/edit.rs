@@ -1,0 +1,144 @@
+//! The one way in which spans change.
+
+use super::{Heights, LedgerError, Mark, Span, Totals, length};
+
+impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
+    /// Gives all of `first..=last` the same mark, or none. Changes nothing where it fails.
+    ///
+    /// The sum of the spans in use and of those kept free, one for each height in flight beyond the
+    /// spans that these take now, never exceeds `spans_max`. No change to a height in flight makes
+    /// that sum larger, so none can fail: it takes at most two spans more, and then two fewer are
+    /// to be kept free.
+    pub(super) fn assign(
+        &mut self,
+        first: u64,
+        last: u64,
+        mark: Option<Mark>,
+    ) -> Result<(), LedgerError> {
+        let spans = self.spans();
+        let from = spans.partition_point(|held| held.last < first);
+        let to = from + spans[from..].partition_point(|held| held.first <= last);
+        let change = Change::new(spans, from, to, (first, last), mark);
+
+        let totals = change.totals(self.totals, spans);
+        let count = self.count - (change.to - change.from) + change.len();
+        let kept_free = totals.in_flight - totals.in_flight_spans as u128;
+        if count as u128 + kept_free > self.spans_max as u128 {
+            return Err(LedgerError::Saturated);
+        }
+        while count > self.buffer.as_ref().len() {
+            if !(self.grow)(&mut self.buffer, self.spans_max) {
+                return Err(LedgerError::Saturated);
+            }
+        }
+        let buffer = self.buffer.as_mut();
+        buffer.copy_within(change.to..self.count, change.from + change.len());
+        for (place, span) in buffer[change.from..].iter_mut().zip(change.pieces()) {
+            *place = span;
+        }
+        self.count = count;
+        self.totals = totals;
+        Ok(())
+    }
+}
+
+/// The spans at `from..to` become at most three others.
+struct Change {
+    from: usize,
+    to: usize,
+    left: Option<Span>,
+    new: Option<Span>,
+    right: Option<Span>,
+}
+
+impl Change {
+    /// `from..to` are the spans that share a height with `first..=last`.
+    fn new(
+        spans: &[Span],
+        from: usize,
+        to: usize,
+        (first, last): (u64, u64),
+        mark: Option<Mark>,
+    ) -> Self {
+        let overlapped = &spans[from..to];
+        let left = overlapped.first().filter(|held| held.first < first);
+        let right = overlapped.last().filter(|held| held.last > last);
+        let mut change = Self {
+            from,
+            to,
+            left: left.map(|held| Span { last: first - 1, ..*held }),
+            new: mark.map(|mark| Span { first, last, mark }),
+            right: right.map(|held| Span { first: last + 1, ..*held }),
+        };
+        change.join(spans);
+        change
+    }
+
+    /// Makes one span of the new one and those of its mark that touch it.
+    fn join(&mut self, spans: &[Span]) {
+        let Some(new) = &mut self.new else { return };
+        let is_same = |span: &Span| span.mark == new.mark;
+        let before = self.from.checked_sub(1).map(|at| spans[at]);
+        let after = spans.get(self.to).copied();
+        let (mut first, mut last) = (new.first, new.last);
+        match (self.left, before) {
+            (Some(left), _) if is_same(&left) => {
+                first = left.first;
+                self.left = None;
+            }
+            (None, Some(held)) if is_same(&held) && held.last.checked_add(1) == Some(first) => {
+                first = held.first;
+                self.from -= 1;
+            }
+            _ => {}
+        }
+        match (self.right, after) {
+            (Some(right), _) if is_same(&right) => {
+                last = right.last;
+                self.right = None;
+            }
+            (None, Some(held)) if is_same(&held) && last.checked_add(1) == Some(held.first) => {
+                last = held.last;
+                self.to += 1;
+            }
+            _ => {}
+        }
+        (new.first, new.last) = (first, last);
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Span> {
+        [self.left, self.new, self.right].into_iter().flatten()
+    }
+
+    fn len(&self) -> usize {
+        self.pieces().count()
+    }
+
+    /// Returns the totals after the change.
+    fn totals(&self, before: Totals, spans: &[Span]) -> Totals {
+        let mut totals = before;
+        for span in &spans[self.from..self.to] {
+            let heights = length(span.first, span.last);
+            match span.mark {
+                Mark::Done => totals.done -= heights,
+                Mark::Failed => totals.failed -= heights,
+                Mark::InFlight => {
+                    totals.in_flight -= heights;
+                    totals.in_flight_spans -= 1;
+                }
+            }
+        }
+        for span in self.pieces() {
+            let heights = length(span.first, span.last);
+            match span.mark {
+                Mark::Done => totals.done += heights,
+                Mark::Failed => totals.failed += heights,
+                Mark::InFlight => {
+                    totals.in_flight += heights;
+                    totals.in_flight_spans += 1;
+                }
+            }
+        }
+        totals
+    }
+}
