@@ -69,7 +69,7 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     event::{Events, PoolEvent},
-    outcomes::{Ledger, Outcomes},
+    outcomes::{Ledger, Outcomes, Report},
     pool::{Pool, PoolStats, WorkerInfo},
     reply::Task,
     wire::{BoxError, Kind, Local, Threaded},

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::builder::Builder;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::event::{Events, PoolEvent};
-use crate::outcomes::{Exchange, Ledger, Outcomes};
+use crate::outcomes::{Exchange, Ledger, Options, Outcomes, Report};
 use crate::reply::{Cell, Promise, RawTask, Task, decode};
 use crate::wire::{BoxError, Connector, Holds, Kind, Local, Threaded};
 
@@ -130,14 +130,39 @@ impl<K: Kind> Pool<K> {
         }
     }
 
-    /// Returns a stream of every height of a range with its outcome, in the order in which they
-    /// come. The request is the height as a postcard `u64`. See [`Outcomes`].
+    /// Returns a stream of every height of a range with its outcome. The request is the height as a
+    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure, retries.
     ///
-    /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already. A height
-    /// that fails is returned with its error and stays missing in the ledger. The range starts when
-    /// the stream is first polled.
+    /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
+    /// not done is, what failed the last time included. The range starts when the stream is first
+    /// polled.
     pub fn process<A: DeserializeOwned>(&self, heights: impl Into<Ledger>) -> Outcomes<A> {
         Outcomes::new(heights.into(), Arc::clone(&self.mailbox))
+    }
+
+    /// Does a range of heights as [`process`](Pool::process) does, calls `on_outcome` for each
+    /// height in the order in which outcomes come, and returns what became of the range.
+    ///
+    /// Outcomes are not taken faster than `on_outcome` returns, so it holds the workers up if it is
+    /// slow. Dropping the future cancels what is in flight; if `on_outcome` panics, so does that.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) {
+    /// let report = pool
+    ///     .for_each::<Vec<u8>>(1..=1000, |height, outcome| match outcome {
+    ///         Ok(block) => println!("{height}: {} bytes", block.len()),
+    ///         Err(error) => println!("{height}: {error}"),
+    ///     })
+    ///     .await;
+    /// assert!(report.is_complete());
+    /// # }
+    /// ```
+    pub async fn for_each<A: DeserializeOwned>(
+        &self,
+        heights: impl Into<Ledger>,
+        on_outcome: impl FnMut(u64, Result<A, TaskError>),
+    ) -> Report {
+        self.process(heights).each(on_outcome).await
     }
 
     /// Adds a worker that the manager dials, at once, and returns its id.
@@ -270,6 +295,7 @@ pub(crate) struct Submit {
 pub(crate) struct NewJob {
     pub(crate) heights: Ledger,
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) options: Options,
 }
 
 /// Anything else on its way to the driver.

@@ -2,12 +2,14 @@
 //! forgotten, a wake-up above all, shows as a range that stops.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use chargehand::core::heights::{Heights, Snapshot, Span};
 use chargehand::local::{LocalConnector, pair};
 use chargehand::testing::ManualTimer;
 use chargehand::{Builder, Local, Outcomes, Pool, TaskError, Worker};
@@ -167,4 +169,358 @@ fn ranges_and_single_calls_share_a_pool() {
     }
     assert!(calls.is_finished());
     assert_eq!(taken.each_ref().map(BTreeSet::len), [50, 50]);
+}
+
+/// A worker whose answers are given by hand. Clones share it.
+#[derive(Clone, Default)]
+struct Gate(Rc<RefCell<Held>>);
+
+#[derive(Default)]
+struct Held {
+    /// The requests that were begun, each time.
+    begun: Vec<u64>,
+    waiting: BTreeMap<u64, Option<Waker>>,
+    answers: BTreeMap<u64, Result<u64, String>>,
+}
+
+impl Gate {
+    fn work(&self) -> impl Fn(u64) -> Answer + 'static {
+        let gate = self.clone();
+        move |height| {
+            let mut held = gate.0.borrow_mut();
+            held.begun.push(height);
+            held.waiting.insert(height, None);
+            Box::pin(Request { gate: gate.clone(), height })
+        }
+    }
+
+    fn answer(&self, height: u64, answer: Result<u64, String>) {
+        let mut held = self.0.borrow_mut();
+        assert!(held.waiting.contains_key(&height), "{height} is not asked for");
+        held.answers.insert(height, answer);
+        if let Some(Some(waker)) = held.waiting.get(&height) {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn waiting(&self) -> Vec<u64> {
+        self.0.borrow().waiting.keys().copied().collect()
+    }
+
+    fn begun(&self) -> Vec<u64> {
+        self.0.borrow().begun.clone()
+    }
+}
+
+struct Request {
+    gate: Gate,
+    height: u64,
+}
+
+impl Future for Request {
+    type Output = Result<u64, String>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut held = self.gate.0.borrow_mut();
+        if let Some(answer) = held.answers.remove(&self.height) {
+            return Poll::Ready(answer);
+        }
+        held.waiting.insert(self.height, Some(cx.waker().clone()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.gate.0.borrow_mut().waiting.remove(&self.height);
+    }
+}
+
+/// Takes all outcomes that are there, in the order in which they come.
+fn taken(outcomes: &mut Outcomes<u64>) -> Vec<(u64, Result<u64, TaskError>)> {
+    let mut taken = Vec::new();
+    while let Poll::Ready(Some(outcome)) = next(outcomes) {
+        taken.push(outcome);
+    }
+    taken
+}
+
+fn heights(outcomes: &[(u64, Result<u64, TaskError>)]) -> Vec<u64> {
+    outcomes.iter().map(|(height, _)| *height).collect()
+}
+
+fn failed(text: &str) -> Result<u64, TaskError> {
+    Err(TaskError::Failed(text.to_owned()))
+}
+
+#[test]
+fn in_order_a_height_waits_for_the_lower_ones_and_no_more_are_begun_than_may_wait() {
+    let (world, gate) = (World::new(|builder| builder), Gate::default());
+    world.add(8, gate.work());
+    let mut outcomes = world.pool.process(1..=100).in_order(4);
+    assert!(next(&mut outcomes).is_pending());
+    world.settle();
+    assert_eq!(gate.waiting(), [1, 2, 3, 4]);
+    for height in [4, 2, 3] {
+        gate.answer(height, Ok(height));
+        world.settle();
+        assert!(next(&mut outcomes).is_pending(), "1 is missing");
+        world.settle();
+    }
+    assert_eq!(gate.waiting(), [1], "nothing more may wait");
+    gate.answer(1, Ok(1));
+    world.settle();
+    assert_eq!(heights(&taken(&mut outcomes)), [1, 2, 3, 4]);
+    world.settle();
+    assert_eq!(gate.waiting(), [5, 6, 7, 8]);
+}
+
+#[test]
+fn in_order_every_height_comes_whatever_the_order_of_the_answers() {
+    for (reorder_max, window) in [(1, 1), (1, 4), (2, 3), (5, 2), (16, 16), (64, 5)] {
+        let (world, gate) = (World::new(|builder| builder), Gate::default());
+        world.add(window, gate.work());
+        // Some are done already.
+        let mut ledger = Heights::growing(1..=200, 100);
+        for height in [1, 7, 8, 50, 200] {
+            ledger.complete(height).expect("there is room");
+        }
+        let expected: Vec<u64> = ledger.gaps().flatten().collect();
+        let mut outcomes = world.pool.process(ledger).in_order(reorder_max);
+        let (mut seen, mut random) = (Vec::new(), 7_u64);
+        while seen.len() < expected.len() {
+            seen.extend(heights(&taken(&mut outcomes)));
+            world.settle();
+            let waiting = gate.waiting();
+            assert!(waiting.len() <= reorder_max.min(usize::from(window)));
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let index = usize::try_from(random >> 33).expect("31 bits") % waiting.len().max(1);
+            if let Some(height) = waiting.get(index) {
+                gate.answer(*height, Ok(*height));
+                world.settle();
+            }
+        }
+        assert_eq!(seen, expected, "{reorder_max} may wait, window {window}");
+        assert!(matches!(next(&mut outcomes), Poll::Ready(None)));
+        assert!(outcomes.report().is_complete());
+        assert_eq!(outcomes.report().done, 195);
+    }
+}
+
+#[test]
+fn by_default_a_range_goes_on_after_a_failure_and_reports_it() {
+    let world = World::new(|builder| builder);
+    world.add(4, |height| {
+        Box::pin(async move { if height % 10 == 0 { Err(height.to_string()) } else { Ok(height) } })
+    });
+    let mut outcomes = world.pool.process::<u64>(1..=35);
+    let mut seen = 0;
+    for _ in 0..100 {
+        seen += taken(&mut outcomes).len();
+        world.settle();
+    }
+    assert_eq!(seen, 35);
+    let report = outcomes.report();
+    assert_eq!((report.done, report.failed, report.missing()), (32, 3, 3));
+    assert_eq!(report.first_failure, Some((10, TaskError::Failed("10".to_owned()))));
+    assert_eq!(report.ledger.failed().flatten().collect::<Vec<_>>(), [10, 20, 30]);
+    assert_eq!(report.ledger.low_water(), Some(9));
+    assert!(!report.is_complete());
+}
+
+#[test]
+fn a_range_that_stops_cancels_what_is_above_the_failure_and_ends_what_is_below() {
+    let (world, gate) = (World::new(|builder| builder), Gate::default());
+    world.add(4, gate.work());
+    let mut outcomes = world.pool.process(1..=100).stop_at_failure();
+    assert!(next(&mut outcomes).is_pending());
+    world.settle();
+    gate.answer(3, Err("no such block".to_owned()));
+    world.settle();
+    assert_eq!(gate.waiting(), [1, 2], "4 is cancelled, and nothing begins");
+    gate.answer(2, Err("nor this".to_owned()));
+    world.settle();
+    gate.answer(1, Ok(1));
+    world.settle();
+    let outcomes_taken = taken(&mut outcomes);
+    assert_eq!(outcomes_taken, [(3, failed("no such block")), (2, failed("nor this")), (1, Ok(1))]);
+    assert!(matches!(next(&mut outcomes), Poll::Ready(None)));
+    assert_eq!(gate.begun(), [1, 2, 3, 4]);
+    assert_eq!(outcomes.report().missing(), 99);
+    // The pool goes on.
+    let pool = world.pool.clone();
+    let call = world.executor.spawn(async move { pool.call::<u64, u64>(&7).await });
+    world.settle();
+    gate.answer(7, Ok(7));
+    world.settle();
+    assert_eq!(smol::block_on(call), Ok(7));
+}
+
+#[test]
+fn in_order_the_failure_is_the_last_outcome() {
+    let (world, gate) = (World::new(|builder| builder), Gate::default());
+    world.add(4, gate.work());
+    let mut outcomes = world.pool.process(1..=100).stop_at_failure().in_order(10);
+    assert!(next(&mut outcomes).is_pending());
+    world.settle();
+    gate.answer(4, Ok(4));
+    gate.answer(3, Err("no such block".to_owned()));
+    world.settle();
+    assert!(next(&mut outcomes).is_pending(), "1 is missing");
+    gate.answer(1, Ok(1));
+    gate.answer(2, Ok(2));
+    world.settle();
+    let expected = [(1, Ok(1)), (2, Ok(2)), (3, failed("no such block"))];
+    assert_eq!(taken(&mut outcomes), expected);
+    assert!(matches!(next(&mut outcomes), Poll::Ready(None)));
+    assert_eq!(outcomes.report().ledger.low_water(), Some(2));
+    assert_eq!(outcomes.report().missing(), 98, "4 was not returned");
+    world.settle();
+    assert_eq!(gate.waiting(), [0; 0]);
+}
+
+#[test]
+fn an_answer_of_another_type_stops_a_range_too() {
+    let world = World::new(|builder| builder);
+    world.add(1, echo);
+    let mut outcomes = world.pool.process::<(u64, u64)>(1..=100).stop_at_failure();
+    let cx = &mut Context::from_waker(Waker::noop());
+    assert!(outcomes.poll_next_unpin(cx).is_pending());
+    world.settle();
+    let first = outcomes.poll_next_unpin(cx);
+    assert!(matches!(first, Poll::Ready(Some((1, Err(TaskError::Answer(_)))))), "{first:?}");
+    assert!(matches!(outcomes.poll_next_unpin(cx), Poll::Ready(None)));
+    world.settle();
+    let pool = world.pool.clone();
+    let idle = world.executor.spawn(async move { pool.idle().await });
+    world.settle();
+    assert!(idle.is_finished(), "the driver has let go of the range");
+}
+
+#[test]
+fn a_range_has_retries_of_its_own_or_those_of_the_pool() {
+    for (of_the_pool, of_the_range, expected) in
+        [(0, None, 1), (2, None, 3), (0, Some(3), 4), (5, Some(0), 1), (0, Some(u16::MAX), 20)]
+    {
+        let world = World::new(|builder| {
+            builder.configure(|config| {
+                config.retries_max = of_the_pool;
+                config.retry_delay = Duration::from_secs(3);
+            })
+        });
+        let tried = Rc::new(RefCell::new(0));
+        let count = Rc::clone(&tried);
+        world.add(1, move |height| {
+            *count.borrow_mut() += 1;
+            let is_enough = *count.borrow() == 20;
+            Box::pin(async move { if is_enough { Ok(height) } else { Err("no".to_owned()) } })
+        });
+        let mut outcomes = world.pool.process(1..=1);
+        if let Some(retries_max) = of_the_range {
+            outcomes = outcomes.retries(retries_max);
+        }
+        let mut seen = taken(&mut outcomes);
+        for _ in 0..25 {
+            world.settle();
+            seen.extend(taken(&mut outcomes));
+            world.timer.advance(Duration::from_secs(3));
+        }
+        let result = if expected == 20 { Ok(1) } else { failed("no") };
+        assert_eq!(seen, [(1, result)]);
+        assert_eq!(*tried.borrow(), expected, "pool {of_the_pool}, range {of_the_range:?}");
+    }
+}
+
+#[test]
+fn a_pool_that_stops_ends_a_range_in_order_before_its_first_hole() {
+    let (world, gate) = (World::new(|builder| builder), Gate::default());
+    world.add(4, gate.work());
+    let mut outcomes = world.pool.process(1..=100).in_order(10);
+    assert!(next(&mut outcomes).is_pending());
+    world.settle();
+    gate.answer(1, Ok(1));
+    gate.answer(3, Ok(3));
+    world.settle();
+    let pool = world.pool.clone();
+    let stopping = world.executor.spawn(async move { pool.stop_within(Duration::ZERO).await });
+    for _ in 0..10 {
+        world.settle();
+        world.timer.advance(Duration::from_secs(1));
+    }
+    assert!(stopping.is_finished());
+    let outcomes_taken = taken(&mut outcomes);
+    assert_eq!(outcomes_taken[0], (1, Ok(1)));
+    assert_eq!(outcomes_taken[1], (2, Err(TaskError::Aborted)));
+    assert_eq!(outcomes_taken[2], (3, Ok(3)));
+    let report = outcomes.report();
+    assert_eq!((report.done, report.failed), (2, 0), "nothing failed: there was no time");
+    assert_eq!(report.ledger.failed().next(), None);
+    assert_eq!(report.missing(), 98);
+}
+
+#[test]
+fn a_range_resumes_from_a_snapshot_and_does_only_what_is_missing() {
+    let world = World::new(|builder| builder);
+    world.add(4, |height| {
+        Box::pin(async move { if height == 5 { Err("not yet".to_owned()) } else { Ok(height) } })
+    });
+    let mut outcomes = world.pool.process::<u64>(1..=10);
+    for _ in 0..20 {
+        taken(&mut outcomes);
+        world.settle();
+    }
+    let kept: Snapshot<Vec<Span>> = outcomes.ledger().snapshot().into_owned();
+
+    let (world, gate) = (World::new(|builder| builder), Gate::default());
+    world.add(4, gate.work());
+    let ledger = Heights::resume_growing(&kept, 1000).expect("it is whole");
+    let mut outcomes = world.pool.process::<u64>(ledger);
+    assert!(next(&mut outcomes).is_pending());
+    world.settle();
+    assert_eq!(gate.begun(), [5]);
+    gate.answer(5, Ok(5));
+    world.settle();
+    assert_eq!(taken(&mut outcomes), [(5, Ok(5))]);
+    assert!(outcomes.report().is_complete());
+    assert_eq!(outcomes.report().done, 1);
+}
+
+#[test]
+fn each_outcome_is_handed_to_a_function_and_the_report_returned() {
+    let world = World::new(|builder| builder);
+    world.add(4, echo);
+    let pool = world.pool.clone();
+    let sum = Rc::new(RefCell::new(0));
+    let adding = Rc::clone(&sum);
+    let report = world.executor.spawn(async move {
+        pool.for_each::<u64>(1..=100, |height, outcome| {
+            assert_eq!(outcome, Ok(height));
+            *adding.borrow_mut() += height;
+        })
+        .await
+    });
+    world.settle();
+    let report = smol::block_on(report);
+    assert_eq!(*sum.borrow(), 5050);
+    assert_eq!((report.done, report.is_complete()), (100, true));
+}
+
+#[test]
+#[should_panic(expected = "options are set before it is polled")]
+fn options_come_too_late_once_a_range_runs() {
+    let world = World::new(|builder| builder);
+    let mut outcomes = world.pool.process::<u64>(1..=10);
+    assert!(next(&mut outcomes).is_pending());
+    let _ = outcomes.retries(1);
+}
+
+#[test]
+fn a_range_that_nobody_polls_does_nothing() {
+    let (world, gate) = (World::new(|builder| builder), Gate::default());
+    world.add(1, gate.work());
+    let outcomes = world.pool.process::<u64>(1..=10);
+    world.settle();
+    drop(outcomes);
+    world.settle();
+    assert_eq!(gate.begun(), [0; 0]);
 }

@@ -144,7 +144,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Outcome::Aborted => Err(TaskError::Aborted),
         };
         match mem::take(&mut entry.payload) {
-            Payload::Height { height, job, .. } => self.jobs.finished(job, height, result),
+            Payload::Height { height, job, .. } => self.on_height(job, height, result),
             Payload::Request { promise, .. } => promise.fulfil(result),
             Payload::None => unreachable!("a task has a payload until it is finished"),
         }

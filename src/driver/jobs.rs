@@ -7,7 +7,8 @@ use chargehand_core::TaskId;
 use chargehand_core::io::Timer;
 
 use super::{Driver, Payload};
-use crate::outcomes::{Exchange, Item, Ledger};
+use crate::error::TaskError;
+use crate::outcomes::{Exchange, Item, Ledger, Options};
 use crate::pool::NewJob;
 use crate::reply::TaskResult;
 use crate::wire::Kind;
@@ -27,7 +28,7 @@ pub(crate) struct Jobs {
 /// How far ahead of its stream a range goes.
 #[derive(Clone, Copy, Debug)]
 struct Ahead {
-    /// Heights under way at most, those included that the stream has not taken.
+    /// Heights under way at most, those included that the stream holds or has not taken.
     max: usize,
     /// With more than this many tasks in the scheduler, no worker runs dry before the next answer
     /// comes. Then nobody needs to be woken just to put more in.
@@ -38,6 +39,7 @@ struct Ahead {
 struct Job {
     heights: Ledger,
     exchange: Arc<Exchange>,
+    options: Options,
     pace: Pace,
     batch: Vec<Item>,
     is_delivering: bool,
@@ -52,8 +54,21 @@ struct Pace {
     next: Option<u64>,
     /// Tasks in the scheduler.
     in_flight: usize,
-    /// Tasks in the scheduler, and outcomes that the stream has not taken.
+    /// Tasks in the scheduler, and outcomes that the stream holds or has not taken.
     outstanding: usize,
+}
+
+/// Heights of a range that are not wanted any more: those above one, or all.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    job: u32,
+    above: Option<u64>,
+}
+
+impl Ahead {
+    fn with(self, options: Options) -> Self {
+        Self { max: options.ahead_max.unwrap_or(self.max), ..self }
+    }
 }
 
 impl Pace {
@@ -69,11 +84,12 @@ impl Pace {
 
 impl Jobs {
     pub(crate) fn add(&mut self, new: NewJob) {
-        let NewJob { heights, exchange } = new;
-        let next = heights.next_missing(0);
+        let NewJob { heights, exchange, options } = new;
+        let next = heights.next_open(0);
         let job = Job {
             heights,
             exchange,
+            options,
             pace: Pace { next, in_flight: 0, outstanding: 0 },
             batch: Vec::new(),
             is_delivering: false,
@@ -96,11 +112,14 @@ impl Jobs {
     }
 
     /// Returns the range whose turn it is, if it has a next height and may put it in.
-    fn peek(&mut self, ahead: Ahead) -> Option<(u32, u64)> {
+    fn peek(&mut self, ahead: Ahead) -> Option<(u32, u64, Options)> {
         while let Some(&index) = self.feeding.front() {
             let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
+            let ahead = ahead.with(job.options);
             match job.pace.next {
-                Some(height) if job.pace.may_go_on(ahead) => return Some((index, height)),
+                Some(height) if job.pace.may_go_on(ahead) => {
+                    return Some((index, height, job.options));
+                }
                 next => {
                     job.is_feeding = false;
                     let is_told_later = next.is_some() && !job.pace.starves(ahead);
@@ -118,7 +137,7 @@ impl Jobs {
     fn advance(&mut self, index: u32) {
         let job = self.slots[index as usize].as_mut().expect("it was peeked at");
         let height = job.pace.next.expect("it was peeked at");
-        job.pace.next = height.checked_add(1).and_then(|from| job.heights.next_missing(from));
+        job.pace.next = height.checked_add(1).and_then(|from| job.heights.next_open(from));
         job.pace.in_flight += 1;
         job.pace.outstanding += 1;
         if self.feeding.len() > 1 {
@@ -126,11 +145,23 @@ impl Jobs {
         }
     }
 
-    pub(crate) fn finished(&mut self, index: u32, height: u64, result: TaskResult) {
+    /// Takes a height's outcome. Returns what is to be cancelled for it.
+    fn finished(&mut self, index: u32, height: u64, result: TaskResult) -> Option<Cut> {
+        let mut cut = None;
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
         job.pace.in_flight -= 1;
-        job.batch.push(Item { height, result });
+        if matches!(result, Err(TaskError::Cancelled)) {
+            // Because of another height, or because the stream is gone.
+            job.pace.outstanding -= 1;
+        } else {
+            if job.options.stops && result.is_err() {
+                job.pace.next = None;
+                cut = Some(Cut { job: index, above: Some(height) });
+            }
+            job.batch.push(Item { height, result });
+        }
         self.deliver_later(index);
+        cut
     }
 
     fn deliver_later(&mut self, index: u32) {
@@ -166,15 +197,16 @@ impl Jobs {
         *self = Self::default();
     }
 
-    /// Hands all batches over. Returns the ranges whose streams are gone, and whether one should
-    /// put more in at once.
-    fn deliver(&mut self, ahead: Ahead) -> (Vec<u32>, bool) {
-        let mut gone = Vec::new();
+    /// Hands all batches over. Returns what is to be cancelled, and whether a range should put more
+    /// in at once.
+    fn deliver(&mut self, ahead: Ahead) -> (Vec<Cut>, bool) {
+        let mut cuts = Vec::new();
         let mut hungry = false;
         let mut delivering = std::mem::take(&mut self.delivering);
         for index in delivering.drain(..) {
             let job = self.slots[index as usize].as_mut().expect("only live ranges deliver");
             job.is_delivering = false;
+            let ahead = ahead.with(job.options);
             let taken = job.exchange.give(&mut job.batch, |taken| {
                 job.pace.outstanding -= taken.count;
                 job.pace.starves(ahead)
@@ -182,7 +214,7 @@ impl Jobs {
             if taken.dropped && !job.dropped {
                 job.dropped = true;
                 job.pace.next = None;
-                gone.push(index);
+                cuts.push(Cut { job: index, above: None });
             }
             if job.pace.next.is_none() && job.pace.in_flight == 0 {
                 job.exchange.end();
@@ -200,7 +232,7 @@ impl Jobs {
             }
         }
         self.delivering = delivering;
-        (gone, hungry)
+        (cuts, hungry)
     }
 }
 
@@ -208,22 +240,33 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Puts heights into the scheduler while it has room.
     pub(crate) fn admit_heights(&mut self) {
         let ahead = self.ahead();
-        while let Some((job, height)) = self.jobs.peek(ahead) {
-            let Ok(task) = self.scheduler.submit(self.now) else { return };
+        while let Some((job, height, options)) = self.jobs.peek(ahead) {
+            let submitted = match options.retries_max {
+                None => self.scheduler.submit(self.now),
+                Some(retries_max) => self.scheduler.submit_retrying(self.now, retries_max),
+            };
+            let Ok(task) = submitted else { return };
             self.jobs.advance(job);
             self.tasks[task.slot() as usize].payload =
                 Payload::Height { height, job, generation: task.generation() };
         }
     }
 
+    /// Takes the outcome of a range's height.
+    pub(crate) fn on_height(&mut self, job: u32, height: u64, result: TaskResult) {
+        if let Some(cut) = self.jobs.finished(job, height, result) {
+            self.cancel_heights(&[cut]);
+        }
+    }
+
     /// Hands outcomes over to their streams, and cancels what belongs to a stream that is gone.
     /// Returns whether there is more for the scheduler to do now.
     pub(crate) fn deliver(&mut self) -> bool {
-        let (gone, hungry) = self.jobs.deliver(self.ahead());
-        if !gone.is_empty() {
-            self.cancel_jobs(&gone);
+        let (cuts, hungry) = self.jobs.deliver(self.ahead());
+        if !cuts.is_empty() {
+            self.cancel_heights(&cuts);
         }
-        !gone.is_empty() || hungry && !self.scheduler.is_full()
+        !cuts.is_empty() || hungry && !self.scheduler.is_full()
     }
 
     fn ahead(&self) -> Ahead {
@@ -231,13 +274,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         Ahead { max: self.limits.ahead_max.max(plenty), plenty }
     }
 
-    /// Costs a scan of the task table: a dropped stream is rare.
-    fn cancel_jobs(&mut self, gone: &[u32]) {
+    /// Costs a scan of the task table: a dropped stream and a range that stops are rare.
+    fn cancel_heights(&mut self, cuts: &[Cut]) {
         for slot in 0..self.tasks.len() {
-            let Payload::Height { job, generation, .. } = self.tasks[slot].payload else {
+            let Payload::Height { job, generation, height } = self.tasks[slot].payload else {
                 continue;
             };
-            if gone.contains(&job) {
+            if cuts.iter().any(|cut| cut.job == job && cut.above.is_none_or(|at| height > at)) {
                 let slot = u32::try_from(slot).expect("fewer tasks than 2^32");
                 let task = TaskId::from_parts(slot, generation);
                 // Stale: it is finished, and its outcome is about to be polled.

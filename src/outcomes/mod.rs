@@ -2,157 +2,245 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use chargehand_core::heights::{Heights, Span};
 use futures_core::Stream;
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::pool::{Mailbox, NewJob};
 use crate::reply::{TaskResult, decode};
 
+mod exchange;
+mod reorder;
+mod report;
+
+pub(crate) use self::exchange::{Exchange, Item};
+use self::reorder::Reorder;
+pub use self::report::Report;
+
 /// What is done of a range of heights: see [`Heights`].
 pub type Ledger = Heights<Vec<Span>>;
 
-/// One height's outcome.
-#[derive(Debug)]
-pub(crate) struct Item {
-    pub(crate) height: u64,
-    pub(crate) result: TaskResult,
+/// How a range is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    /// Heights under way at most, where not as many as the pool says.
+    pub(crate) ahead_max: Option<usize>,
+    /// Retries of a failed height, where not as many as the pool says.
+    pub(crate) retries_max: Option<u16>,
+    /// Nothing is begun after a height that failed.
+    pub(crate) stops: bool,
 }
 
-/// Where the driver leaves batches of outcomes and the stream finds them.
-#[derive(Debug, Default)]
-pub(crate) struct Exchange(Mutex<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    ready: Vec<Item>,
-    /// How many the stream has taken since the driver last looked.
-    taken: usize,
-    /// The driver waits for the stream to take some.
-    starved: bool,
-    /// Nothing more will come.
-    ended: bool,
-    /// The stream is gone.
-    dropped: bool,
-    waker: Option<Waker>,
-}
-
-/// What the driver learns when it leaves a batch.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
-    /// How many outcomes the stream has taken since the last time.
-    pub(crate) count: usize,
-    /// The stream is gone.
-    pub(crate) dropped: bool,
-}
-
-impl Exchange {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while it holds the lock, and the state is valid at every point.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
-    /// whether the driver can do no more until the stream takes some: then that rings.
-    pub(crate) fn give(&self, batch: &mut Vec<Item>, starves: impl FnOnce(Taken) -> bool) -> Taken {
-        let mut inner = self.lock();
-        if inner.dropped {
-            batch.clear();
-        }
-        let fresh = !batch.is_empty();
-        if inner.ready.is_empty() {
-            std::mem::swap(&mut inner.ready, batch);
-        } else {
-            inner.ready.append(batch);
-        }
-        let taken = Taken { count: std::mem::take(&mut inner.taken), dropped: inner.dropped };
-        inner.starved = starves(taken);
-        let waker = if fresh { inner.waker.take() } else { None };
-        drop(inner);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        taken
-    }
-
-    /// Ends the stream after what was given.
-    pub(crate) fn end(&self) {
-        let waker = {
-            let mut inner = self.lock();
-            inner.ended = true;
-            inner.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-/// A stream of each height of a range with its outcome, in the order in which they come, made by
+/// A stream of each height of a range with its outcome, made by
 /// [`Pool::process`](crate::Pool::process).
+///
+/// Outcomes come as they arrive, or [in order](Outcomes::in_order). After a height that failed the
+/// range goes on, or [stops](Outcomes::stop_at_failure), or tries it [again](Outcomes::retries)
+/// before that.
 ///
 /// Memory is O(heights in flight): the driver takes new heights only as outcomes are taken out
 /// here. The stream ends after the last height, or early if the pool stops or its driver is
-/// dropped; [`ledger`](Outcomes::ledger) tells. Dropping the stream cancels what is in flight.
+/// dropped; [`ledger`](Outcomes::ledger) and [`report`](Outcomes::report) tell. Dropping the stream
+/// cancels what is in flight. Any number of ranges and single calls may be under way in a pool: they
+/// take turns.
+///
+/// ```
+/// # use futures_util::StreamExt;
+/// # async fn save(height: u64, block: Vec<u8>) {}
+/// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut blocks = pool.process::<Vec<u8>>(1..=20_000_000).in_order(4096).retries(3);
+/// while let Some((height, block)) = blocks.next().await {
+///     match block {
+///         Ok(block) => save(height, block).await,
+///         Err(error) => eprintln!("height {height}: {error}"),
+///     }
+/// }
+/// let report = blocks.report();
+/// println!("{} done, {} failed", report.done, report.failed);
+/// # Ok(()) }
+/// ```
+#[must_use = "a range starts when its stream is first polled"]
 pub struct Outcomes<A> {
     exchange: Arc<Exchange>,
     /// What was taken from the exchange and not yet returned, in reverse.
     batch: Vec<Item>,
-    ledger: Ledger,
+    /// `None` where outcomes are returned as they come.
+    reorder: Option<Reorder>,
+    options: Options,
+    report: Report,
     mailbox: Arc<Mailbox>,
-    /// Not yet handed to the driver: that happens at the first poll.
-    new: bool,
+    stage: Stage,
     answer: PhantomData<fn() -> A>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not yet handed to the driver: that happens at the first poll.
+    New,
+    Running,
+    /// Nothing more is returned.
+    Over,
+}
+
 impl<A> Outcomes<A> {
-    pub(crate) fn new(ledger: Ledger, mailbox: Arc<Mailbox>) -> Self {
-        let exchange = Arc::new(Exchange::default());
-        let answer = PhantomData;
-        Self { exchange, batch: Vec::new(), ledger, mailbox, new: true, answer }
+    pub(crate) fn new(mut ledger: Ledger, mailbox: Arc<Mailbox>) -> Self {
+        // What failed the last time is tried again.
+        ledger.reopen();
+        Self {
+            exchange: Arc::new(Exchange::default()),
+            batch: Vec::new(),
+            reorder: None,
+            options: Options::default(),
+            report: Report::new(ledger),
+            mailbox,
+            stage: Stage::New,
+            answer: PhantomData,
+        }
     }
 
-    /// Returns what is done: every height that the stream has returned with `Ok`. Keep it
-    /// somewhere safe to resume from it with [`Pool::process`](crate::Pool::process) after a crash.
+    /// Returns outcomes in ascending order of their heights. At most `reorder_max` heights (at
+    /// least 1) are under way or wait here for a lower one, so a height that takes long holds up the
+    /// others at last: choose a few times what all workers hold at once. Without this outcomes are
+    /// returned as they come.
+    ///
+    /// Where the stream ends early, it does so before the first height without an outcome.
+    ///
+    /// # Panics
+    /// If the stream was polled before.
+    pub fn in_order(mut self, reorder_max: usize) -> Self {
+        let reorder_max = reorder_max.max(1);
+        self.reorder = Some(Reorder::new(&self.report.ledger, reorder_max));
+        self.set(|options| options.ahead_max = Some(reorder_max))
+    }
+
+    /// Begins nothing new once a height has failed for good, and cancels those above it that are
+    /// under way. Those below it still end and are returned. In order, the failure is the last thing
+    /// that is returned. Without this a range goes on.
+    ///
+    /// # Panics
+    /// If the stream was polled before.
+    pub fn stop_at_failure(self) -> Self {
+        self.set(|options| options.stops = true)
+    }
+
+    /// Tries a height again up to `retries_max` times after its handler failed, each time
+    /// `retry_delay` later. Without this it is what [`Config`](crate::core::Config) says:
+    /// `retries_max`, 0 by default.
+    ///
+    /// # Panics
+    /// If the stream was polled before.
+    pub fn retries(self, retries_max: u16) -> Self {
+        self.set(|options| options.retries_max = Some(retries_max))
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        assert!(self.stage == Stage::New, "a range's options are set before it is polled");
+        change(&mut self.options);
+        self
+    }
+
+    /// Returns what is known so far: every height that the stream has returned is done or failed
+    /// here. Keep its [snapshot](Heights::snapshot) somewhere safe to resume from it with
+    /// [`Pool::process`](crate::Pool::process) after a crash.
     pub fn ledger(&self) -> &Ledger {
-        &self.ledger
+        &self.report.ledger
+    }
+
+    /// Returns what has become of the range so far.
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 
     fn start(&mut self) {
-        if self.new {
-            self.new = false;
-            let heights = self.ledger.clone();
-            self.mailbox.start(NewJob { heights, exchange: Arc::clone(&self.exchange) });
+        if self.stage == Stage::New {
+            self.stage = Stage::Running;
+            let heights = self.report.ledger.clone();
+            let (exchange, options) = (Arc::clone(&self.exchange), self.options);
+            self.mailbox.start(NewJob { heights, exchange, options });
         }
     }
 
-    /// Takes the next batch. `Ready(false)` when nothing more will come.
-    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let mut inner = self.exchange.lock();
-        if inner.ready.is_empty() {
-            if inner.ended {
-                return Poll::Ready(false);
+    /// Returns the next outcome in the order that is asked for; `Ready(None)` when nothing more
+    /// will come.
+    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
+        loop {
+            if let Some(item) = self.ready_item() {
+                return Poll::Ready(Some(item));
             }
-            match &mut inner.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
+            match self.exchange.take(cx, &mut self.batch) {
+                Poll::Ready(true) => self.batch.reverse(),
+                Poll::Ready(false) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
             }
-            return Poll::Pending;
+            if self.reorder.is_none() {
+                // They are the caller's now.
+                self.release(self.batch.len());
+            }
         }
-        std::mem::swap(&mut inner.ready, &mut self.batch);
-        inner.taken += self.batch.len();
-        let starved = std::mem::take(&mut inner.starved);
-        drop(inner);
-        self.batch.reverse();
-        if starved {
+    }
+
+    fn ready_item(&mut self) -> Option<Item> {
+        let Some(reorder) = &mut self.reorder else { return self.batch.pop() };
+        let item = loop {
+            if let Some(item) = reorder.pop(&self.report.ledger) {
+                break Some(item);
+            }
+            let Some(item) = self.batch.pop() else { break None };
+            reorder.push(item);
+        };
+        let released = reorder.released(item.is_none());
+        self.release(released);
+        item
+    }
+
+    /// Makes room for as many more heights.
+    fn release(&self, count: usize) {
+        if count > 0 && self.exchange.release(count) {
             self.mailbox.ring();
         }
-        Poll::Ready(true)
+    }
+
+    /// Ends the stream, and tells the driver to cancel what is under way.
+    fn leave(&mut self) {
+        let stage = mem::replace(&mut self.stage, Stage::Over);
+        if stage == Stage::Running && self.exchange.leave() {
+            self.mailbox.ring();
+        }
+    }
+}
+
+impl<A: DeserializeOwned> Outcomes<A> {
+    /// Runs the range to its end, calls `on_outcome` for each height, and returns what became of
+    /// it. Dropping the future cancels what is in flight.
+    pub async fn each(mut self, mut on_outcome: impl FnMut(u64, Result<A, TaskError>)) -> Report {
+        while let Some((height, outcome)) = self.next().await {
+            on_outcome(height, outcome);
+        }
+        let empty = Report::new(Ledger::growing(RangeInclusive::new(1, 0), 0));
+        mem::replace(&mut self.report, empty)
+    }
+
+    fn note(&mut self, height: u64, result: TaskResult) -> Result<A, TaskError> {
+        let result = result.and_then(|body| decode(&body));
+        self.report.note(height, result.as_ref().err());
+        let is_last = match &result {
+            Ok(_) => false,
+            // Only here is it known to be none.
+            Err(TaskError::Answer(_)) => self.options.stops,
+            Err(_) => self.options.stops && self.reorder.is_some(),
+        };
+        if is_last {
+            self.leave();
+        }
+        result
     }
 }
 
@@ -160,22 +248,20 @@ impl<A: DeserializeOwned> Stream for Outcomes<A> {
     type Item = (u64, Result<A, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.stage == Stage::Over {
+            return Poll::Ready(None);
+        }
         self.start();
-        if self.batch.is_empty() {
-            match self.poll_batch(cx) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
+        match self.poll_item(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                self.stage = Stage::Over;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Item { height, result })) => {
+                Poll::Ready(Some((height, self.note(height, result))))
             }
         }
-        let Item { height, result } = self.batch.pop().expect("a batch is never empty");
-        let result = result.and_then(|body| decode(&body));
-        if result.is_ok() {
-            // A ledger that holds no more gaps leaves the height missing: a caller that resumes
-            // does it again, which it must be ready for anyway.
-            let _ = self.ledger.done(height);
-        }
-        Poll::Ready(Some((height, result)))
     }
 }
 
@@ -183,19 +269,12 @@ impl<A> Unpin for Outcomes<A> {}
 
 impl<A> Drop for Outcomes<A> {
     fn drop(&mut self) {
-        let mut inner = self.exchange.lock();
-        inner.dropped = true;
-        inner.ready.clear();
-        let ended = inner.ended;
-        drop(inner);
-        if !self.new && !ended {
-            self.mailbox.ring();
-        }
+        self.leave();
     }
 }
 
 impl<A> fmt::Debug for Outcomes<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcomes").field("ledger", &self.ledger).finish_non_exhaustive()
+        f.debug_struct("Outcomes").field("report", &self.report).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,115 @@
+//! Where the driver leaves outcomes in batches and the stream finds them.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::reply::TaskResult;
+
+/// One height's outcome.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) height: u64,
+    pub(crate) result: TaskResult,
+}
+
+/// Where the driver leaves batches of outcomes and the stream finds them.
+#[derive(Debug, Default)]
+pub(crate) struct Exchange(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    ready: Vec<Item>,
+    /// How many the stream has taken since the driver last looked.
+    taken: usize,
+    /// The driver waits for the stream to take some.
+    starved: bool,
+    /// Nothing more will come.
+    ended: bool,
+    /// The stream is gone.
+    dropped: bool,
+    waker: Option<Waker>,
+}
+
+/// What the driver learns when it leaves a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// How many outcomes the stream has taken since the last time.
+    pub(crate) count: usize,
+    /// The stream is gone.
+    pub(crate) dropped: bool,
+}
+
+impl Exchange {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it holds the lock, and the state is valid at every point.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
+    /// whether the driver can do no more until the stream takes some: then that rings.
+    pub(crate) fn give(&self, batch: &mut Vec<Item>, starves: impl FnOnce(Taken) -> bool) -> Taken {
+        let mut inner = self.lock();
+        if inner.dropped {
+            batch.clear();
+        }
+        let fresh = !batch.is_empty();
+        if inner.ready.is_empty() {
+            std::mem::swap(&mut inner.ready, batch);
+        } else {
+            inner.ready.append(batch);
+        }
+        let taken = Taken { count: std::mem::take(&mut inner.taken), dropped: inner.dropped };
+        inner.starved = starves(taken);
+        let waker = if fresh { inner.waker.take() } else { None };
+        drop(inner);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        taken
+    }
+
+    /// Ends the stream after what was given.
+    pub(crate) fn end(&self) {
+        let waker = {
+            let mut inner = self.lock();
+            inner.ended = true;
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes all that lies ready into `batch`, which must be empty, and tells the driver that `count`
+    /// outcomes need no more room than that.
+    pub(super) fn take(&self, cx: &mut Context<'_>, batch: &mut Vec<Item>) -> Poll<bool> {
+        let mut inner = self.lock();
+        if inner.ready.is_empty() {
+            if inner.ended {
+                return Poll::Ready(false);
+            }
+            match &mut inner.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        std::mem::swap(&mut inner.ready, batch);
+        Poll::Ready(true)
+    }
+
+    /// Notes that the stream holds `count` outcomes less. Returns whether the driver waits for that.
+    pub(super) fn release(&self, count: usize) -> bool {
+        let mut inner = self.lock();
+        inner.taken += count;
+        std::mem::take(&mut inner.starved)
+    }
+
+    /// Notes that the stream is gone. Returns whether the driver has to know.
+    pub(super) fn leave(&self) -> bool {
+        let mut inner = self.lock();
+        inner.dropped = true;
+        inner.ready.clear();
+        !inner.ended
+    }
+}

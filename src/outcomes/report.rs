@@ -1,0 +1,52 @@
+//! What became of a range.
+
+use super::Ledger;
+use crate::error::TaskError;
+
+/// What became of a range so far.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// How many heights were done since the range began.
+    pub done: u64,
+    /// How many heights have failed: their handler failed, every attempt was lost, or the answer
+    /// was of another type. Heights that the pool was stopped before are neither done nor failed.
+    pub failed: u64,
+    /// The first height of these to be returned, and why.
+    pub first_failure: Option<(u64, TaskError)>,
+    /// Which heights are done, before or now, and which have failed. Where more gaps open up than
+    /// it may hold, it leaves some heights out, and a caller that resumes does them again.
+    pub ledger: Ledger,
+}
+
+impl Report {
+    pub(super) const fn new(ledger: Ledger) -> Self {
+        Self { done: 0, failed: 0, first_failure: None, ledger }
+    }
+
+    /// Returns how many heights of the range are still to be done, those included that failed.
+    pub fn missing(&self) -> u64 {
+        self.ledger.missing_count()
+    }
+
+    /// Returns whether every height of the range is done.
+    pub fn is_complete(&self) -> bool {
+        self.ledger.is_complete()
+    }
+
+    pub(super) fn note(&mut self, height: u64, error: Option<&TaskError>) {
+        // A ledger that is saturated leaves the height open.
+        let _ = match error {
+            None => {
+                self.done += 1;
+                self.ledger.complete(height)
+            }
+            Some(TaskError::Aborted | TaskError::Stopping | TaskError::Closed) => return,
+            Some(error) => {
+                self.failed += 1;
+                self.first_failure.get_or_insert_with(|| (height, error.clone()));
+                self.ledger.fail(height)
+            }
+        };
+    }
+}
