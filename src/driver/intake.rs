@@ -20,6 +20,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !mem::take(&mut self.rung) {
             return;
         }
+        self.settled = false;
         let inbox = self.ends.post.take();
         for listener in inbox.listeners {
             self.events.add(listener);

@@ -94,6 +94,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     events: Fanout,
     idlers: Vec<Sender<()>>,
     stoppers: Vec<Sender<Stats>>,
+    /// Everything that has happened in this poll is carried out.
+    settled: bool,
     /// How many more actions this poll may carry out.
     budget: usize,
     finished: bool,
@@ -148,6 +150,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             events: Fanout::default(),
             idlers: Vec::new(),
             stoppers: Vec::new(),
+            settled: false,
             budget: 0,
             finished: false,
             ready,
@@ -163,6 +166,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.ready.register(cx.waker());
         self.now = self.timer.now();
         self.budget = ACTIONS_PER_POLL;
+        self.settled = false;
         self.scheduler.handle_timeout(self.now);
         let mut batch = mem::take(&mut self.batch);
         self.ready.snapshot(&mut batch);
@@ -173,14 +177,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.batch = batch;
         self.on_due();
         self.take_in();
-        loop {
-            self.turn();
-            self.flush_all();
-            // What the streams took meanwhile makes room for more heights.
-            if !self.deliver() || self.budget <= 1 {
-                break;
-            }
-        }
+        self.settle();
         self.tell_waiters();
         if self.scheduler.is_drained() && self.closing.is_empty() {
             self.finish();
@@ -191,6 +188,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_ready(&mut self, token: Token, messages: usize) {
+        self.settled = false;
         match token {
             Token::Doorbell => {
                 self.doorbell.clear();
@@ -211,6 +209,28 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.closing.drop_due(self.now);
     }
 
+    /// Carries out the rest, writes, and hands outcomes over.
+    fn settle(&mut self) {
+        loop {
+            if !self.settled {
+                self.turn();
+            }
+            // This may lose a link, whose tasks then go elsewhere.
+            self.flush_all();
+            // What the streams took meanwhile makes room for more heights.
+            if self.deliver() {
+                self.settled = false;
+            }
+            if self.settled {
+                return;
+            }
+            if self.budget <= 1 {
+                self.doorbell.wake();
+                return;
+            }
+        }
+    }
+
     /// Fills the scheduler with what waits outside, and carries out its actions.
     fn turn(&mut self) {
         loop {
@@ -228,6 +248,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             }
             if !acted {
+                self.settled = true;
                 return;
             }
         }

@@ -257,6 +257,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Ending { why, farewell } = ending;
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link }).is_ok() {
+            self.settled = false;
             self.end_link(link, farewell);
             self.tell_lost(link.worker(), why);
         }
@@ -281,12 +282,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for slot in dirty.drain(..) {
             self.flush(slot);
         }
-        // Losing a link may have sent elsewhere; what did waits for the next poll.
-        mem::swap(&mut self.peers.dirty, &mut dirty);
-        self.peers.dirty.append(&mut dirty);
-        if !self.peers.dirty.is_empty() {
-            self.doorbell.wake();
-        }
+        assert!(self.peers.dirty.is_empty(), "only a turn sends");
+        self.peers.dirty = dirty;
     }
 
     pub(crate) fn stats(&self) -> PoolStats {

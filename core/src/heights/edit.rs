@@ -3,6 +3,24 @@
 use super::{Heights, LedgerError, Mark, Span, Totals, length};
 
 impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
+    /// Notes a height as done that lies just above a done span and alone, which is the usual case
+    /// where heights are done about in their order. Returns false, and changes nothing, otherwise.
+    pub(super) fn extend_done(&mut self, height: u64) -> bool {
+        if height == u64::MAX {
+            return false;
+        }
+        let at = self.spans().partition_point(|held| held.last < height);
+        let is_alone = self.spans().get(at).is_none_or(|above| above.first > height + 1);
+        let Some(below) = self.buffer.as_mut()[..at].last_mut() else { return false };
+        let is_next = below.mark == Mark::Done && height - below.last == 1;
+        let is_extended = is_next && is_alone && self.range.is_some_and(|(_, last)| height <= last);
+        if is_extended {
+            below.last = height;
+            self.totals.done += 1;
+        }
+        is_extended
+    }
+
     /// Gives all of `first..=last` the same mark, or none. Changes nothing where it fails.
     ///
     /// The sum of the spans in use and of those kept free, one for each height in flight beyond the

@@ -143,6 +143,9 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     /// # Errors
     /// As [`complete_range`](Self::complete_range). Never for a height in flight.
     pub fn complete(&mut self, height: u64) -> Result<bool, LedgerError> {
+        if self.extend_done(height) {
+            return Ok(true);
+        }
         self.complete_range(height..=height).map(|newly| newly == 1)
     }
 
