@@ -2,17 +2,21 @@
 
 use std::collections::hash_map::RandomState;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Display};
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, check_name};
 use chargehand_core::{Config, ConfigError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::driver::Driver;
+use crate::hands::{AnyHands, Hands};
 use crate::pool::{self, Pool};
-use crate::wire::{BoxError, Connector, Holds, Kind, Listener};
+use crate::wire::{BoxError, Connector, Holds, Kind, Listener, Reach};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
 #[must_use = "a builder does nothing until `build`"]
@@ -20,7 +24,8 @@ pub struct Builder<T: Timer, K: Kind> {
     pub(crate) timer: T,
     pub(crate) config: Config,
     pub(crate) limits: Limits,
-    pub(crate) connectors: Vec<Box<K::Connector>>,
+    /// Those that are dialled, and those in this process.
+    pub(crate) workers: Vec<Reach<K>>,
     pub(crate) listeners: Vec<Box<K::Listener>>,
 }
 
@@ -52,7 +57,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             drain_timeout: Duration::from_secs(30),
         };
         let config = Config::new(random());
-        Self { timer, config, limits, connectors: Vec::new(), listeners: Vec::new() }
+        Self { timer, config, limits, workers: Vec::new(), listeners: Vec::new() }
     }
 
     /// Adds a worker that the manager dials. The pool starts whether it can be reached or not.
@@ -62,7 +67,56 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        self.connectors.push(K::Connector::boxed(Connector::new(connect)));
+        self.workers.push(Reach::Dial(K::Connector::boxed(Connector::new(connect))));
+        self
+    }
+
+    /// Adds a worker inside this process: `handler` runs within the driver's own future, for up to
+    /// `window` tasks at once, with no socket between.
+    ///
+    /// It is under the rules of any other worker. A task that outlives its attempt's deadline, or is
+    /// cancelled, has its future dropped; a panic fails its task and nothing else; a pool that stops
+    /// waits for it. Call this again for further workers: events and figures name them `local 1`,
+    /// `local 2` and so on. [`in_flight`](Builder::in_flight) leaves `window` alone.
+    ///
+    /// Nothing is encoded where types allow. A height of a range reaches a handler of `u64` as it
+    /// is, and an answer reaches a caller that asks for the handler's own type as it is; another
+    /// type is made of it by way of postcard. Only the request of a single call is always encoded.
+    ///
+    /// A handler that blocks, or computes for long without an await, holds up the whole pool. Hand
+    /// such work to threads: by the runtime's own means in the handler (`spawn_blocking`, say), or
+    /// as a `Worker::blocking` that is reached through [`local::pair`](crate::local::pair). And a
+    /// handler that owns a handle of its own pool keeps that from ending by itself: stop it then.
+    ///
+    /// ```
+    /// # async fn f<T: chargehand::core::io::Timer>(
+    /// #     timer: T) -> Result<(), Box<dyn std::error::Error>> {
+    /// use chargehand::Pool;
+    ///
+    /// let (pool, driver) = Pool::builder(timer)
+    ///     .local(8, |height: u64| async move { Ok::<_, String>(format!("block {height}")) })
+    ///     .build()?;
+    /// let ask = async {
+    ///     let block: String = pool.call(&17_u64).await?;
+    ///     assert_eq!(block, "block 17");
+    ///     pool.stop().await?;
+    ///     Ok(())
+    /// };
+    /// futures_util::future::join(driver, ask).await.1
+    /// # }
+    /// # let timer = chargehand::testing::ManualTimer::new();
+    /// # smol::block_on(f(timer)).unwrap();
+    /// ```
+    pub fn local<F, Q, A, R, E>(mut self, window: u16, handler: F) -> Self
+    where
+        F: Fn(Q) -> A,
+        Q: DeserializeOwned + 'static,
+        A: Future<Output = Result<R, E>>,
+        R: Serialize + Send + 'static,
+        E: Display,
+        K::Hands: Holds<Hands<F, Q, A>>,
+    {
+        self.workers.push(Reach::Local(K::Hands::boxed(Hands::new(window, handler))));
         self
     }
 
@@ -183,12 +237,18 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         if (limits.frame_bytes_max as usize) < 1024 {
             return Err(BuildError("frame_bytes_max must be at least 1024".to_owned()));
         }
-        if self.connectors.len() > limits.workers_max as usize {
+        if self.workers.len() > limits.workers_max as usize {
             return Err(BuildError(format!(
-                "{} workers are to be dialled; workers_max is {}",
-                self.connectors.len(),
+                "{} workers are to be dialled or local; workers_max is {}",
+                self.workers.len(),
                 limits.workers_max
             )));
+        }
+        let is_idle =
+            |reach: &Reach<K>| matches!(reach, Reach::Local(hands) if hands.window() == 0);
+        if self.workers.iter().any(is_idle) {
+            let text = "a local worker with a window of 0 gets no task: give it 1 or more";
+            return Err(BuildError(text.to_owned()));
         }
         let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
         let queue_max = limits.queue_max;
@@ -201,7 +261,7 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
         f.debug_struct("Builder")
             .field("config", &self.config)
             .field("limits", &self.limits)
-            .field("connectors", &self.connectors.len())
+            .field("workers", &self.workers.len())
             .field("listeners", &self.listeners.len())
             .finish_non_exhaustive()
     }
@@ -217,7 +277,7 @@ impl From<ConfigError> for BuildError {
     }
 }
 
-impl fmt::Display for BuildError {
+impl Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

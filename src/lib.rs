@@ -45,15 +45,21 @@ mod error;
 #[cfg(feature = "std")]
 mod event;
 #[cfg(feature = "std")]
+mod hands;
+#[cfg(feature = "std")]
 pub mod local;
 #[cfg(feature = "std")]
 mod outcomes;
+#[cfg(feature = "std")]
+mod payload;
 #[cfg(feature = "std")]
 mod pool;
 #[cfg(feature = "std")]
 mod ready;
 #[cfg(feature = "std")]
 mod reply;
+#[cfg(feature = "std")]
+mod runs;
 #[cfg(feature = "std")]
 mod table;
 #[cfg(feature = "testing")]

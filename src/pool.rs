@@ -1,6 +1,7 @@
 //! The handle of a pool: what a service calls.
 
-use std::fmt;
+use std::fmt::{self, Display};
+use std::future::Future;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,9 +17,10 @@ use serde::de::DeserializeOwned;
 use crate::builder::Builder;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::event::{Events, PoolEvent};
+use crate::hands::Hands;
 use crate::outcomes::{Exchange, Ledger, Options, Outcomes, Report};
-use crate::reply::{Cell, Promise, RawTask, Task, decode};
-use crate::wire::{BoxError, Connector, Holds, Kind, Local, Threaded};
+use crate::reply::{Cell, Promise, RawTask, Task};
+use crate::wire::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
 
 /// How many events a stream of them holds before it drops some.
 const EVENTS_MAX: usize = 1024;
@@ -80,10 +82,9 @@ impl<K: Kind> Pool<K> {
     pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
     where
         Q: Serialize + ?Sized,
-        A: DeserializeOwned,
+        A: DeserializeOwned + 'static,
     {
-        let answer = self.call_raw(encode(request)?).await?;
-        decode(&answer)
+        self.enqueue(encode(request)?).await?.await?.read()
     }
 
     /// Returns a worker's answer to `request`, both as they are.
@@ -91,7 +92,7 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// As [`call`](Pool::call), without the encoding.
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
-        self.enqueue(request).await?.await
+        self.enqueue(request).await?.await?.into_bytes()
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -104,7 +105,7 @@ impl<K: Kind> Pool<K> {
     pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
     where
         Q: Serialize + ?Sized,
-        A: DeserializeOwned,
+        A: DeserializeOwned + 'static,
     {
         Ok(Task::new(self.enqueue(encode(request)?).await?))
     }
@@ -116,7 +117,7 @@ impl<K: Kind> Pool<K> {
     pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
     where
         Q: Serialize,
-        A: DeserializeOwned,
+        A: DeserializeOwned + 'static,
     {
         let body = encode(&request).map_err(TrySubmitError::Refused)?;
         let (submit, cell) = self.submission(body).map_err(TrySubmitError::Refused)?;
@@ -136,7 +137,10 @@ impl<K: Kind> Pool<K> {
     /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
     /// not done is, what failed the last time included. The range starts when the stream is first
     /// polled.
-    pub fn process<A: DeserializeOwned>(&self, heights: impl Into<Ledger>) -> Outcomes<A> {
+    pub fn process<A>(&self, heights: impl Into<Ledger>) -> Outcomes<A>
+    where
+        A: DeserializeOwned + 'static,
+    {
         Outcomes::new(heights.into(), Arc::clone(&self.mailbox))
     }
 
@@ -157,7 +161,7 @@ impl<K: Kind> Pool<K> {
     /// assert!(report.is_complete());
     /// # }
     /// ```
-    pub async fn for_each<A: DeserializeOwned>(
+    pub async fn for_each<A: DeserializeOwned + 'static>(
         &self,
         heights: impl Into<Ledger>,
         on_outcome: impl FnMut(u64, Result<A, TaskError>),
@@ -175,8 +179,35 @@ impl<K: Kind> Pool<K> {
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        let connector = K::Connector::boxed(Connector::new(connect));
-        let answer = self.ask(|reply| Control::Add { connector, reply }).await;
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect)))).await
+    }
+
+    /// Adds a worker inside this process, as [`Builder::local`] does, and returns its id.
+    ///
+    /// # Errors
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
+    /// [`WorkerError::NoWindow`] if `window` is 0.
+    pub async fn add_local<F, Q, A, R, E>(
+        &self,
+        window: u16,
+        handler: F,
+    ) -> Result<WorkerId, WorkerError>
+    where
+        F: Fn(Q) -> A,
+        Q: DeserializeOwned + 'static,
+        A: Future<Output = Result<R, E>>,
+        R: Serialize + Send + 'static,
+        E: Display,
+        K::Hands: Holds<Hands<F, Q, A>>,
+    {
+        if window == 0 {
+            return Err(WorkerError::NoWindow);
+        }
+        self.add_by(Reach::Local(K::Hands::boxed(Hands::new(window, handler)))).await
+    }
+
+    async fn add_by(&self, reach: Reach<K>) -> Result<WorkerId, WorkerError> {
+        let answer = self.ask(|reply| Control::Add { reach, reply }).await;
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 
@@ -300,7 +331,7 @@ pub(crate) struct NewJob {
 
 /// Anything else on its way to the driver.
 pub(crate) enum Control<K: Kind> {
-    Add { connector: Box<K::Connector>, reply: Sender<Result<WorkerId, WorkerError>> },
+    Add { reach: Reach<K>, reply: Sender<Result<WorkerId, WorkerError>> },
     Remove { worker: WorkerId, reply: Sender<Result<(), WorkerError>> },
     Idle { reply: Sender<()> },
     Stop { within: Option<Duration>, reply: Sender<Stats> },

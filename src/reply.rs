@@ -11,9 +11,10 @@ use chargehand_core::TaskId;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
+use crate::payload::Answer;
 use crate::pool::Mailbox;
 
-pub(crate) type TaskResult = Result<Vec<u8>, TaskError>;
+pub(crate) type TaskResult = Result<Answer, TaskError>;
 
 /// Where the driver leaves the outcome and the caller finds it.
 #[derive(Debug, Default)]
@@ -96,7 +97,7 @@ pub struct Task<A> {
     answer: PhantomData<fn() -> A>,
 }
 
-/// A task whose answer is bytes.
+/// A task whose answer is of no type yet.
 pub(crate) struct RawTask {
     /// `None` once the answer was taken, or the task let go.
     cell: Option<Arc<Cell>>,
@@ -167,11 +168,11 @@ impl<A> Task<A> {
     }
 }
 
-impl<A: DeserializeOwned> Future for Task<A> {
+impl<A: DeserializeOwned + 'static> Future for Task<A> {
     type Output = Result<A, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.raw.poll(cx).map(|result| result.and_then(|body| decode(&body)))
+        self.raw.poll(cx).map(|result| result.and_then(Answer::read))
     }
 }
 

@@ -12,10 +12,12 @@ use std::task::{Context, Poll};
 
 use chargehand_core::io::{Connect, Dialect, Listen, Wire};
 
+use crate::hands::AnyHands;
+
 /// Any error of a transport or a runtime.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Whether a pool's transports may cross threads: [`Threaded`] or [`Local`].
+/// Whether a pool's transports and handlers may cross threads: [`Threaded`] or [`Local`].
 pub trait Kind: Sized + Debug + sealed::Sealed + 'static {
     #[doc(hidden)]
     type Wire: AnyWire + ?Sized;
@@ -25,13 +27,15 @@ pub trait Kind: Sized + Debug + sealed::Sealed + 'static {
     type Listener: AnyListener<Self> + ?Sized;
     #[doc(hidden)]
     type Accepting: Future<Output = Result<Box<Self::Wire>, BoxError>> + ?Sized;
+    #[doc(hidden)]
+    type Hands: AnyHands + ?Sized;
 }
 
-/// Transports that are `Send`; the pool's driver is `Send` as well. The default.
+/// Transports and handlers that are `Send`; the pool's driver is `Send` as well. The default.
 #[derive(Debug)]
 pub struct Threaded(());
 
-/// Transports that need not be `Send`; the pool's driver stays on its thread.
+/// Transports and handlers that need not be `Send`; the pool's driver stays on its thread.
 #[derive(Debug)]
 pub struct Local(());
 
@@ -46,6 +50,7 @@ impl Kind for Threaded {
     type Connector = dyn AnyConnector<Self::Wire> + Send;
     type Listener = dyn AnyListener<Self> + Send;
     type Accepting = dyn Future<Output = Result<Box<Self::Wire>, BoxError>> + Send;
+    type Hands = dyn AnyHands + Send;
 }
 
 impl Kind for Local {
@@ -53,13 +58,15 @@ impl Kind for Local {
     type Connector = dyn AnyConnector<Self::Wire>;
     type Listener = dyn AnyListener<Self>;
     type Accepting = dyn Future<Output = Result<Box<Self::Wire>, BoxError>>;
+    type Hands = dyn AnyHands;
 }
 
 /// A trait object type that a `T` fits in.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "this transport does not fit the kind of this pool",
-    note = "a `Threaded` pool takes transports that are `Send`; see `Pool::local_builder` for others"
+    message = "this transport or handler does not fit the kind of this pool",
+    note = "a `Threaded` pool takes transports, handlers and handlers' futures that are `Send`; see \
+            `Pool::local_builder` for others"
 )]
 pub trait Holds<T> {
     fn boxed(value: T) -> Box<Self>;
@@ -86,6 +93,18 @@ holds!(dyn Future<Output = Result<Box<<Threaded as Kind>::Wire>, BoxError>> + Se
        F: Future<Output = Result<Box<<Threaded as Kind>::Wire>, BoxError>> + Send + 'static);
 holds!(dyn Future<Output = Result<Box<<Local as Kind>::Wire>, BoxError>>,
        F: Future<Output = Result<Box<<Local as Kind>::Wire>, BoxError>> + 'static);
+holds!(dyn AnyHands + Send, H: AnyHands + Send + 'static);
+holds!(dyn AnyHands, H: AnyHands + 'static);
+
+/// How a worker of a pool is reached.
+pub(crate) enum Reach<K: Kind> {
+    /// The manager dials it.
+    Dial(Box<K::Connector>),
+    /// It dials in.
+    Await,
+    /// It is in this process.
+    Local(Box<K::Hands>),
+}
 
 /// A [`Wire`] whose error type is hidden.
 #[doc(hidden)]

@@ -14,14 +14,19 @@ use super::peers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
 use crate::event::PoolEvent;
+use crate::hands::AnyHands;
 use crate::reply::TaskResult;
-use crate::wire::{AnyConnector, AnyWire, Kind};
+use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn carry_out(&mut self, action: Action) {
         match action {
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
+                if let Reach::Local(hands) = &peer.reach {
+                    let window = hands.window();
+                    return self.local_up(link, window);
+                }
                 peer.line = Line::Dialling(link);
                 peer.entry.wake();
             }
@@ -50,8 +55,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Sends now if the link is up: one that broke a moment ago is lost to the scheduler soon.
     fn send(&mut self, link: Link, message: Outgoing) {
         let peer = self.peers.get_mut(link.worker());
-        let Line::Up(up, conn) = &mut peer.line else { return };
-        assert!(*up == link, "the scheduler knows which link is up");
+        let (up, conn) = match &mut peer.line {
+            Line::Up(up, conn) => (*up, conn),
+            Line::Local(up) => {
+                assert!(*up == link, "the scheduler knows which link is up");
+                return self.hand_over(link, message);
+            }
+            _ => return,
+        };
+        assert!(up == link, "the scheduler knows which link is up");
         let was_dirty = conn.dirty;
         let cx = &mut Context::from_waker(peer.entry.waker());
         match conn.send(cx, message, &self.tasks) {
@@ -62,8 +74,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_ping(&mut self, link: Link) {
-        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return };
-        if conn.wire.dialect() == Dialect::Json {
+        let line = &self.peers.get_mut(link.worker()).line;
+        if matches!(line, Line::Up(_, conn) if conn.wire.dialect() == Dialect::Json) {
             // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
             let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
         } else {
@@ -104,8 +116,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let wire = match mem::take(&mut peer.line) {
             Line::Idle => return None,
             Line::Dialling(_) => {
-                if let Some(connector) = &mut peer.connector {
+                if let Reach::Dial(connector) = &mut peer.reach {
                     connector.give_up();
+                }
+                None
+            }
+            Line::Local(_) => {
+                if let Reach::Local(hands) = &mut peer.reach {
+                    hands.withdraw_all();
                 }
                 None
             }
@@ -136,9 +154,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let answer = mem::take(&mut entry.answer);
         let result: TaskResult = match outcome {
             Outcome::Done => Ok(answer),
-            Outcome::Failed => {
-                Err(TaskError::Failed(String::from_utf8_lossy(&answer).into_owned()))
-            }
+            Outcome::Failed => Err(TaskError::Failed(answer.into_text())),
             Outcome::Exhausted => Err(TaskError::Exhausted { attempts }),
             Outcome::Cancelled => Err(TaskError::Cancelled),
             Outcome::Aborted => Err(TaskError::Aborted),

@@ -9,6 +9,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId}
 
 use super::closing::Farewell;
 use super::{Payload, TaskEntry};
+use crate::payload::{Answer, HEIGHT_BYTES_MAX, encode_height};
 use crate::wire::{AnyWire, BoxError, Kind};
 
 /// How many late or needless messages a peer may send beyond what it was ever asked.
@@ -105,7 +106,7 @@ impl<K: Kind> Conn<K> {
                 let event = Event::Replied { link, task, attempt, verdict };
                 match scheduler.handle_event(now, event) {
                     // The outcome is polled later: until then the slot is this task's.
-                    Ok(()) => body.clone_into(&mut tasks[task.slot() as usize].answer),
+                    Ok(()) => tasks[task.slot() as usize].answer = Answer::Bytes(body.into()),
                     Err(error) => self.tally.check_answer(error)?,
                 }
             } else {
@@ -242,14 +243,6 @@ impl<K: Kind> Conn<K> {
     ) -> Result<Poll<()>, Ending> {
         unreachable!("such links are refused when they come up")
     }
-}
-
-/// The longest postcard encoding of a `u64`.
-pub(crate) const HEIGHT_BYTES_MAX: usize = 10;
-
-/// Encodes a height as handlers see it: a postcard `u64`.
-pub(crate) fn encode_height(height: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
-    postcard::to_slice(&height, buffer).expect("ten bytes hold any u64")
 }
 
 /// What was asked and what came, to tell a peer that floods us.

@@ -86,8 +86,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_control(&mut self, control: Control<K>) {
         match control {
-            Control::Add { connector, reply } => {
-                let added = self.add_dialled(connector).map_err(|_| WorkerError::Full);
+            Control::Add { reach, reply } => {
+                let added = self.add(reach).map_err(|_| WorkerError::Full);
                 let _ = reply.try_send(added);
             }
             Control::Remove { worker, reply } => {

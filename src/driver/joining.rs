@@ -15,7 +15,7 @@ use super::{Driver, Token};
 use crate::event::PoolEvent;
 use crate::ready::{Entry, ReadySet};
 use crate::table::Timed;
-use crate::wire::{AnyListener, AnyWire, Kind};
+use crate::wire::{AnyListener, AnyWire, Kind, Reach};
 
 /// How many connections one poll takes from a listener.
 const ACCEPTS_PER_POLL: usize = 32;
@@ -157,7 +157,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             };
         if known.is_none() {
-            self.peers.insert(worker, name.into(), None, &self.ready);
+            self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
         }
         let Ok(accepted) = self.scheduler.accept(self.now, worker, window.into()) else {
             let why = "this worker is being removed from the pool".to_owned();

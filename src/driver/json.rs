@@ -9,6 +9,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::conn::{Ending, Outgoing};
 use super::{Payload, TaskEntry};
+use crate::payload::Answer;
 use crate::reply::decode;
 use crate::wire::AnyWire;
 
@@ -98,7 +99,7 @@ impl Sink<'_> {
     fn reply(&mut self, task: TaskId, attempt: u16, verdict: Verdict, answer: Vec<u8>) {
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         match self.scheduler.handle_event(self.now, event) {
-            Ok(()) => self.tasks[task.slot() as usize].answer = answer,
+            Ok(()) => self.tasks[task.slot() as usize].answer = Answer::Bytes(answer),
             // It was withdrawn meanwhile.
             Err(EventError::Stale | EventError::Foreign) => {}
         }

@@ -6,7 +6,10 @@
 //! 2. for each ready source: read a bounded number of messages into the scheduler, carry out what
 //!    follows, write once (`peers.rs`, `conn.rs`; newcomers in `joining.rs`);
 //! 3. take what handles left (`intake.rs`), let ranges put heights in (`jobs.rs`);
-//! 4. carry out the rest, hand outcomes over, sleep until the next deadline.
+//! 4. carry out the rest, hand outcomes over;
+//! 5. go on with the handlers of this process that were woken (`local.rs`), and carry out what
+//!    follows;
+//! 6. sleep until the next deadline.
 
 mod actions;
 mod closing;
@@ -17,6 +20,7 @@ mod jobs;
 mod joining;
 #[cfg(feature = "json")]
 mod json;
+mod local;
 mod peers;
 
 use std::fmt;
@@ -38,6 +42,8 @@ use self::peers::Peers;
 use crate::alarm::Alarm;
 use crate::builder::{BuildError, Builder, Limits, random};
 use crate::event::Fanout;
+use crate::hands::Ended;
+use crate::payload::Answer;
 use crate::pool::{Ends, Pool, Submit};
 use crate::ready::{Entry, ReadySet};
 use crate::reply::Promise;
@@ -98,6 +104,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     settled: bool,
     /// How many more actions this poll may carry out.
     budget: usize,
+    /// What handlers in this process ended with, on its way to the scheduler.
+    ended: Vec<Ended>,
     finished: bool,
 }
 
@@ -105,8 +113,12 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
 #[derive(Debug, Default)]
 struct TaskEntry {
     payload: Payload,
-    answer: Vec<u8>,
+    answer: Answer,
+    /// The number that a worker in this process gave the attempt.
+    run: u32,
 }
+
+const _: () = assert!(size_of::<TaskEntry>() <= 64);
 
 #[derive(Debug, Default)]
 enum Payload {
@@ -123,7 +135,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         builder: Builder<T, K>,
         handle: impl FnOnce(Waker) -> (Pool<K>, Ends<K>),
     ) -> Result<(Pool<K>, Self), BuildError> {
-        let Builder { timer, config, limits, connectors, listeners } = builder;
+        let Builder { timer, config, limits, workers, listeners } = builder;
         let ready = ReadySet::new();
         let doorbell = ready.entry(Token::Doorbell.into());
         let (pool, ends) = handle(doorbell.waker().clone());
@@ -152,11 +164,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             stoppers: Vec::new(),
             settled: false,
             budget: 0,
+            ended: Vec::new(),
             finished: false,
             ready,
         };
-        for connector in connectors {
-            driver.add_dialled(connector).expect("workers_max was checked");
+        for reach in workers {
+            driver.add(reach).expect("workers_max was checked");
         }
         Ok((pool, driver))
     }
@@ -178,6 +191,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.on_due();
         self.take_in();
         self.settle();
+        if self.work_locally() {
+            self.settle();
+            self.work_later();
+        }
         self.tell_waiters();
         if self.scheduler.is_drained() && self.closing.is_empty() {
             self.finish();

@@ -16,7 +16,7 @@ use crate::error::WorkerError;
 use crate::event::PoolEvent;
 use crate::pool::{PoolStats, WorkerInfo};
 use crate::ready::{Entry, ReadySet};
-use crate::wire::{AnyConnector, AnyWire, Kind};
+use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
 
 /// All workers, by slot.
 pub(crate) struct Peers<K: Kind> {
@@ -25,6 +25,10 @@ pub(crate) struct Peers<K: Kind> {
     names: HashMap<Arc<str>, WorkerId>,
     /// Slots of links with something to flush.
     pub(crate) dirty: Vec<u32>,
+    /// Slots of workers in this process with something to do, each once.
+    pub(crate) at_work: Vec<u32>,
+    /// How many workers in this process there were.
+    locals: u32,
     /// The windows of all links that are up, together.
     window_total: usize,
 }
@@ -34,11 +38,11 @@ pub(crate) struct Peer<K: Kind> {
     id: WorkerId,
     label: Arc<str>,
     pub(crate) entry: Entry,
-    /// None for a worker that dials in.
-    pub(crate) connector: Option<Box<K::Connector>>,
+    pub(crate) reach: Reach<K>,
     pub(crate) line: Line<K>,
     pub(crate) last_error: Option<String>,
     window: u16,
+    pub(crate) is_at_work: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
 }
 
@@ -52,6 +56,8 @@ pub(crate) enum Line<K: Kind> {
     /// The transport is up, the handshake is not done.
     Greeting(Link, Box<K::Wire>, Greeting),
     Up(Link, Box<Conn<K>>),
+    /// Up, in this process: nothing is in between.
+    Local(Link),
 }
 
 impl<K: Kind> Peer<K> {
@@ -68,7 +74,14 @@ impl<K: Kind> Peer<K> {
 
 impl<K: Kind> Peers<K> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), names: HashMap::new(), dirty: Vec::new(), window_total: 0 }
+        Self {
+            slots: Vec::new(),
+            names: HashMap::new(),
+            dirty: Vec::new(),
+            at_work: Vec::new(),
+            locals: 0,
+            window_total: 0,
+        }
     }
 
     /// Returns a worker that the scheduler names.
@@ -93,6 +106,25 @@ impl<K: Kind> Peers<K> {
         self.window_total = self.window_total + usize::from(window) - usize::from(before);
     }
 
+    /// Notes that a worker in this process has something to do.
+    pub(crate) fn put_to_work(&mut self, slot: u32) {
+        let Some(peer) = self.at(slot) else { return };
+        if !mem::replace(&mut peer.is_at_work, true) {
+            self.at_work.push(slot);
+        }
+    }
+
+    /// Returns the worker of a slot, if there is one.
+    pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Peer<K>> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Names the next worker in this process.
+    fn next_local(&mut self) -> Arc<str> {
+        self.locals += 1;
+        format!("local {}", self.locals).into()
+    }
+
     pub(crate) fn await_gone(&mut self, worker: WorkerId, reply: Sender<Result<(), WorkerError>>) {
         self.get_mut(worker).remover = Some(reply);
     }
@@ -101,20 +133,28 @@ impl<K: Kind> Peers<K> {
         &mut self,
         id: WorkerId,
         label: Arc<str>,
-        connector: Option<Box<K::Connector>>,
+        reach: Reach<K>,
         ready: &ReadySet,
     ) {
         let slot = id.slot() as usize;
-        if connector.is_none() {
+        if matches!(reach, Reach::Await) {
             self.names.insert(Arc::clone(&label), id);
         }
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
         let entry = ready.entry(Token::Peer(id.slot()).into());
-        let line = Line::Idle;
-        let peer =
-            Peer { id, label, entry, connector, line, last_error: None, window: 0, remover: None };
+        let peer = Peer {
+            id,
+            label,
+            entry,
+            reach,
+            line: Line::Idle,
+            last_error: None,
+            window: 0,
+            is_at_work: false,
+            remover: None,
+        };
         assert!(self.slots[slot].replace(peer).is_none());
     }
 
@@ -122,7 +162,7 @@ impl<K: Kind> Peers<K> {
     pub(crate) fn remove(&mut self, worker: WorkerId) -> Arc<str> {
         self.set_window(worker, 0);
         let peer = self.slots[worker.slot() as usize].take().expect("set_window found it");
-        if peer.connector.is_none() {
+        if matches!(peer.reach, Reach::Await) {
             self.names.remove(&peer.label);
         }
         if let Some(remover) = peer.remover {
@@ -133,14 +173,15 @@ impl<K: Kind> Peers<K> {
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
-    /// Adds a worker that the scheduler decides when to dial.
-    pub(crate) fn add_dialled(
-        &mut self,
-        connector: Box<K::Connector>,
-    ) -> Result<WorkerId, WorkersFull> {
+    /// Adds a worker that the scheduler decides when to dial, or to start.
+    pub(crate) fn add(&mut self, reach: Reach<K>) -> Result<WorkerId, WorkersFull> {
         let worker = self.scheduler.add_worker(self.now, Route::Dial)?;
-        let label = connector.peer().into();
-        self.peers.insert(worker, label, Some(connector), &self.ready);
+        let label = match &reach {
+            Reach::Dial(connector) => connector.peer().into(),
+            Reach::Local(_) => self.peers.next_local(),
+            Reach::Await => unreachable!("such a worker adds itself"),
+        };
+        self.peers.insert(worker, label, reach, &self.ready);
         Ok(worker)
     }
 
@@ -152,6 +193,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Line::Idle => {}
             Line::Dialling(_) | Line::Greeting(..) => self.open(slot),
             Line::Up(..) => self.on_traffic(slot, messages),
+            Line::Local(_) => self.peers.put_to_work(slot),
         }
     }
 
@@ -159,7 +201,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
         let cx = &mut Context::from_waker(peer.entry.waker());
         if let Line::Dialling(link) = peer.line {
-            let connector = peer.connector.as_mut().expect("only dialled workers are dialled");
+            let Reach::Dial(connector) = &mut peer.reach else { unreachable!("it is dialled") };
             match connector.poll_connect(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(wire)) => {
@@ -207,14 +249,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// A link is up, for the scheduler too.
     pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, window: u16) {
+        self.set_up(link, Line::Up(link, Box::new(Conn::new(wire))), window);
+        // Flushes the handshake, and reads on with this waker instead of an earlier one.
+        self.peers.get_mut(link.worker()).entry.wake();
+    }
+
+    pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u16) {
         let worker = link.worker();
         self.peers.set_window(worker, window);
         // With more at work, ranges go further ahead.
         self.jobs.look_again();
         let peer = self.peers.get_mut(worker);
-        peer.line = Line::Up(link, Box::new(Conn::new(wire)));
-        // Flushes the handshake, and reads on with this waker instead of an earlier one.
-        peer.entry.wake();
+        peer.line = line;
         let label = peer.label();
         self.events.tell(|| PoolEvent::Connected { worker, peer: label, window: window.into() });
     }

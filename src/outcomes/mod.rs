@@ -14,8 +14,9 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
+use crate::payload::Answer;
 use crate::pool::{Mailbox, NewJob};
-use crate::reply::{TaskResult, decode};
+use crate::reply::TaskResult;
 
 mod exchange;
 mod reorder;
@@ -217,7 +218,7 @@ impl<A> Outcomes<A> {
     }
 }
 
-impl<A: DeserializeOwned> Outcomes<A> {
+impl<A: DeserializeOwned + 'static> Outcomes<A> {
     /// Runs the range to its end, calls `on_outcome` for each height, and returns what became of
     /// it. Dropping the future cancels what is in flight.
     pub async fn each(mut self, mut on_outcome: impl FnMut(u64, Result<A, TaskError>)) -> Report {
@@ -229,7 +230,7 @@ impl<A: DeserializeOwned> Outcomes<A> {
     }
 
     fn note(&mut self, height: u64, result: TaskResult) -> Result<A, TaskError> {
-        let result = result.and_then(|body| decode(&body));
+        let result = result.and_then(Answer::read);
         self.report.note(height, result.as_ref().err());
         let is_last = match &result {
             Ok(_) => false,
@@ -244,7 +245,7 @@ impl<A: DeserializeOwned> Outcomes<A> {
     }
 }
 
-impl<A: DeserializeOwned> Stream for Outcomes<A> {
+impl<A: DeserializeOwned + 'static> Stream for Outcomes<A> {
     type Item = (u64, Result<A, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {

@@ -3,7 +3,6 @@
 use std::fmt::{self, Debug, Display};
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -14,8 +13,9 @@ use rayon_core::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::handler::{Handler, decode, encode, fail, sealed};
-use super::runner::panic_text;
+use super::handler::{Handler, encode, fail, sealed};
+use crate::payload::decode_request;
+use crate::runs::caught;
 
 type Answer = (Verdict, Vec<u8>);
 
@@ -44,7 +44,7 @@ impl Threads {
             .map_err(io::Error::other)?;
         let function = Arc::new(move |request: &[u8]| {
             let mut body = Vec::new();
-            let verdict = match decode(request) {
+            let verdict = match decode_request(request) {
                 Ok(request) => encode(function(request), &mut body),
                 Err(text) => fail(&text, &mut body),
             };
@@ -75,11 +75,7 @@ impl Handler for Threads {
             (Arc::clone(&self.function), body.to_vec(), Arc::clone(&shared));
         self.pool.spawn(move || {
             let answer =
-                catch_unwind(AssertUnwindSafe(|| function(&body))).unwrap_or_else(|panic| {
-                    let mut text = Vec::new();
-                    let panic = panic_text(&*panic);
-                    (fail(&format_args!("the handler panicked: {panic}"), &mut text), text)
-                });
+                caught(|| function(&body)).unwrap_or_else(|text| (Verdict::Failed, text.into()));
             *result.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
             result.waker.wake();
         });

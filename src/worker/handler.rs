@@ -8,6 +8,8 @@ use chargehand_core::Verdict;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::payload::decode_request;
+
 /// How a worker carries out a request: made by `Worker::new`, `raw` or `blocking`.
 ///
 /// Sealed: give those a function instead.
@@ -66,7 +68,7 @@ where
     type Future = A;
 
     fn start(&self, body: &[u8]) -> Result<A, String> {
-        Ok((self.function)(decode(body)?))
+        Ok((self.function)(decode_request(body)?))
     }
 
     fn finish(&self, output: Result<R, E>, body: &mut Vec<u8>) -> Verdict {
@@ -105,16 +107,6 @@ where
             Err(text) => fail(&text, body),
         }
     }
-}
-
-/// Decodes a request, all of it.
-pub(super) fn decode<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
-    let reason = match postcard::take_from_bytes(body) {
-        Ok((request, [])) => return Ok(request),
-        Ok((_, rest)) => format!("{} of its {} bytes are left over", rest.len(), body.len()),
-        Err(error) => error.to_string(),
-    };
-    Err(format!("the request is not of the type that this worker takes: {reason}"))
 }
 
 /// Puts a handler's result into `body`.

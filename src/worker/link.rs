@@ -13,10 +13,8 @@ use super::go;
 use super::handler::Handler;
 use super::runner::Runner;
 use super::state::{Around, End, Phase, State, Step};
+use crate::runs::FAILURE_BYTES_MAX;
 use crate::wire::BoxError;
-
-/// The longest text of a failure, where the manager's limit does not cut it shorter.
-const FAILURE_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) struct Link<W> {
     wire: W,

@@ -1,17 +1,13 @@
 //! The handlers that run: at most as many as the worker's concurrency, over all of its links.
 
-use std::any::Any;
 use std::collections::VecDeque;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use chargehand_core::Verdict;
 use chargehand_core::session::Slot;
 
 use super::handler::{Handler, fail};
-use crate::ready::{Entry, ReadySet};
+use crate::ready::ReadySet;
+use crate::runs::{Runs, caught};
 
 /// Marks a token of the ready set as that of a run.
 pub(super) const RUN: u32 = 1 << 31;
@@ -32,9 +28,7 @@ pub(super) enum Started {
 
 pub(super) struct Runner<H: Handler> {
     handler: H,
-    /// The room of each run is used again, with its waker and its allocation.
-    runs: Vec<Run<H::Future>>,
-    free: Vec<u32>,
+    runs: Runs<H::Future, Owner>,
     concurrency: usize,
     /// The answer of the run that ended last.
     pub(super) body: Vec<u8>,
@@ -42,19 +36,11 @@ pub(super) struct Runner<H: Handler> {
     pub(super) waiting: VecDeque<u32>,
 }
 
-struct Run<F> {
-    entry: Entry,
-    future: Pin<Box<Option<F>>>,
-    /// `None` while nobody wants the answer any more.
-    owner: Option<Owner>,
-}
-
 impl<H: Handler> Runner<H> {
     pub(super) fn new(handler: H, concurrency: u16) -> Self {
         Self {
             handler,
-            runs: Vec::new(),
-            free: Vec::new(),
+            runs: Runs::new(),
             concurrency: usize::from(concurrency),
             body: Vec::new(),
             waiting: VecDeque::new(),
@@ -62,27 +48,17 @@ impl<H: Handler> Runner<H> {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.runs.len() - self.free.len() < self.concurrency
+        self.runs.len() < self.concurrency
     }
 
     /// Starts a request and polls it once. Make sure that there is room.
     pub(super) fn start(&mut self, ready: &ReadySet, owner: Owner, body: &[u8]) -> Started {
         assert!(self.has_room());
-        let started = catch_unwind(AssertUnwindSafe(|| self.handler.start(body)));
-        let future = match started {
-            Ok(Ok(future)) => future,
-            Ok(Err(text)) => return Started::Ended(fail(&text, &mut self.body)),
-            Err(panic) => return Started::Ended(fail_panicked(&*panic, &mut self.body)),
+        let future = match caught(|| self.handler.start(body)).and_then(|started| started) {
+            Ok(future) => future,
+            Err(text) => return Started::Ended(fail(&text, &mut self.body)),
         };
-        let index = self.free.pop().unwrap_or_else(|| {
-            let index = u32::try_from(self.runs.len()).expect("as many as a u16 can count");
-            let entry = ready.entry(RUN | index);
-            self.runs.push(Run { entry, future: Box::pin(None), owner: None });
-            index
-        });
-        let run = &mut self.runs[index as usize];
-        run.future.set(Some(future));
-        run.owner = Some(owner);
+        let index = self.runs.insert(ready, RUN, owner, Some(future));
         match self.poll(index) {
             Some((_, verdict)) => Started::Ended(verdict),
             None => Started::Running(index),
@@ -92,52 +68,21 @@ impl<H: Handler> Runner<H> {
     /// Polls a run, and returns whose it was once it has ended; its answer is then in `body`.
     pub(super) fn poll(&mut self, index: u32) -> Option<(Owner, Verdict)> {
         let Self { handler, runs, body, .. } = self;
-        let run = runs.get_mut(index as usize)?;
-        run.entry.clear();
-        let mut cx = Context::from_waker(run.entry.waker());
-        let future = run.future.as_mut();
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            let Poll::Ready(output) = future.as_pin_mut()?.poll(&mut cx) else { return None };
+        let finish = |output| {
             body.clear();
-            Some(handler.finish(output, body))
-        }));
-        let verdict = match result {
-            Ok(verdict) => verdict?,
-            Err(panic) => fail_panicked(&*panic, body),
+            handler.finish(output, body)
         };
-        let owner = run.owner.take();
-        self.release(index);
+        let (owner, result) = runs.poll(index, |_| Ok(None), finish)?;
+        let verdict = result.unwrap_or_else(|text| fail(&text, body));
         Some((owner?, verdict))
     }
 
     /// Ends a run whose answer nobody wants.
     pub(super) fn cancel(&mut self, index: u32) {
-        self.runs[index as usize].owner = None;
         if H::ENDS_WHEN_DROPPED {
-            self.release(index);
+            self.runs.release(index);
+        } else {
+            self.runs.disown(index);
         }
-    }
-
-    fn release(&mut self, index: u32) {
-        let run = &mut self.runs[index as usize];
-        // A destructor of the user's may panic as well, and nobody is left to be told.
-        let _ = catch_unwind(AssertUnwindSafe(|| run.future.set(None)));
-        self.free.push(index);
-    }
-}
-
-fn fail_panicked(panic: &(dyn Any + Send), body: &mut Vec<u8>) -> Verdict {
-    let text = panic_text(panic);
-    fail(&format_args!("the handler panicked: {text}"), body)
-}
-
-/// Returns what a panic said.
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "no text"
     }
 }

@@ -7,6 +7,7 @@ mod futures;
 mod go;
 mod handshakes;
 mod load;
+mod locals;
 mod pair;
 mod processes;
 mod raw;
@@ -59,6 +60,11 @@ suite! {
             a_worker_that_only_fails_is_rested_but_never_the_last_one
             a_worker_is_never_sent_more_than_its_window
             a_blocking_handler_does_not_silence_the_heartbeat;
+        locals:
+            local_and_remote_workers_share_a_range
+            what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere
+            busy_local_handlers_keep_no_link_from_being_served
+            what_is_cancelled_or_let_go_of_stops_in_this_process;
         futures:
             futures_of_tasks_leak_nothing_wherever_they_are_dropped
             futures_of_control_leak_nothing_wherever_they_are_dropped

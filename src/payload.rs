@@ -1,0 +1,214 @@
+//! What a task asks and what it is answered: bytes for workers elsewhere, values as they are for
+//! workers in this process.
+
+use std::any::Any;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::TaskError;
+use crate::reply::decode;
+use crate::runs::caught;
+
+/// The longest postcard encoding of a `u64`.
+pub(crate) const HEIGHT_BYTES_MAX: usize = 10;
+
+/// Encodes a height as handlers see it: a postcard `u64`.
+pub(crate) fn encode_height(height: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
+    postcard::to_slice(&height, buffer).expect("ten bytes hold any u64")
+}
+
+/// A request for a handler in this process.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// One of a range.
+    Height(u64),
+    /// Encoded by whoever called.
+    Body(&'a [u8]),
+}
+
+impl Asked<'_> {
+    /// Makes the handler's own type of it. A height that is a `u64` there is not encoded.
+    pub(crate) fn read<Q: DeserializeOwned + 'static>(self) -> Result<Q, String> {
+        let height = match self {
+            Self::Body(body) => return decode_request(body),
+            Self::Height(height) => height,
+        };
+        let mut same = Some(height);
+        if let Some(same) = (&mut same as &mut dyn Any).downcast_mut::<Option<Q>>() {
+            return Ok(same.take().expect("it was put in just now"));
+        }
+        decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]))
+    }
+}
+
+/// Decodes a request, all of it.
+pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
+    let reason = match postcard::take_from_bytes(body) {
+        Ok((request, [])) => return Ok(request),
+        Ok((_, rest)) => format!("{} of its {} bytes are left over", rest.len(), body.len()),
+        Err(error) => error.to_string(),
+    };
+    Err(format!("the request is not of the type that this worker takes: {reason}"))
+}
+
+/// An answer on its way to whoever waits for it.
+pub(crate) enum Answer {
+    /// From a worker elsewhere, or the text of a failure.
+    Bytes(Vec<u8>),
+    /// From a handler in this process.
+    Value(Value),
+}
+
+/// What a handler in this process returned. A destructor that panics harms nobody.
+pub(crate) struct Value(Option<Box<dyn AnyValue>>);
+
+/// A value that can be encoded for whoever asks for another type than its own.
+trait AnyValue: Any + Send {
+    fn encode(&self) -> Result<Vec<u8>, postcard::Error>;
+}
+
+impl<R: Serialize + Send + 'static> AnyValue for R {
+    fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(self)
+    }
+}
+
+impl Answer {
+    pub(crate) fn value<R: Serialize + Send + 'static>(value: R) -> Self {
+        Self::Value(Value(Some(Box::new(value))))
+    }
+
+    /// Returns the answer as the type that the caller asks for. Nothing is encoded where the
+    /// handler returned that type.
+    pub(crate) fn read<A: DeserializeOwned + 'static>(self) -> Result<A, TaskError> {
+        match self {
+            Self::Bytes(body) => decode(&body),
+            Self::Value(value) => value.read(),
+        }
+    }
+
+    pub(crate) fn into_bytes(self) -> Result<Vec<u8>, TaskError> {
+        match self {
+            Self::Bytes(body) => Ok(body),
+            Self::Value(value) => value.encode(),
+        }
+    }
+
+    /// Returns the text of a failure.
+    pub(crate) fn into_text(self) -> String {
+        match self {
+            Self::Bytes(text) => String::from_utf8_lossy(&text).into_owned(),
+            Self::Value(_) => unreachable!("a failure is a text"),
+        }
+    }
+}
+
+impl Value {
+    fn read<A: DeserializeOwned + 'static>(mut self) -> Result<A, TaskError> {
+        let value = self.0.take().expect("it is there until it is read");
+        if (&*value as &dyn Any).is::<A>() {
+            let value: Box<dyn Any> = value;
+            return Ok(*value.downcast().expect("it was looked at just now"));
+        }
+        self.0 = Some(value);
+        decode(&self.encode()?)
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, TaskError> {
+        let value = self.0.as_ref().expect("it is there until it is read");
+        value.encode().map_err(|error| {
+            let text = format!("it is of another type, and cannot be encoded: {error}");
+            TaskError::Answer(text)
+        })
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            let _ = caught(|| drop(value));
+        }
+    }
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self::Bytes(Vec::new())
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(body) => f.debug_tuple("Bytes").field(&body.len()).finish(),
+            Self::Value(_) => f.write_str("Value"),
+        }
+    }
+}
+
+// Workers elsewhere pay nothing for those in this process.
+const _: () = assert!(size_of::<Answer>() == size_of::<Vec<u8>>());
+const _: () =
+    assert!(size_of::<Result<Answer, TaskError>>() == size_of::<Result<Vec<u8>, TaskError>>());
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serializer, ser};
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Sealed(u64);
+
+    impl Serialize for Sealed {
+        fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(ser::Error::custom("it stays here"))
+        }
+    }
+
+    /// Panics when it is dropped.
+    #[derive(Serialize)]
+    struct Sore;
+
+    impl Drop for Sore {
+        fn drop(&mut self) {
+            panic!("as it was told to");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_the_type_asked_for_is_not_encoded() {
+        assert_eq!(Answer::value(Sealed(3)).read(), Ok(Sealed(3)));
+        let Err(TaskError::Answer(text)) = Answer::value(Sealed(3)).read::<u64>() else {
+            panic!("it cannot be encoded")
+        };
+        assert!(text.contains("another type"), "{text}");
+    }
+
+    #[test]
+    fn an_answer_of_another_type_is_encoded_for_it() {
+        assert_eq!(Answer::value("stone".to_owned()).read(), Ok(b"stone".to_vec()));
+        assert_eq!(Answer::value(7_u64).read(), Ok(7_u32));
+        assert_eq!(Answer::value(300_u64).into_bytes(), Ok(vec![0xac, 0x02]));
+        assert!(matches!(Answer::value(1_u64 << 40).read::<u32>(), Err(TaskError::Answer(_))));
+    }
+
+    #[test]
+    fn a_value_whose_destructor_panics_may_be_dropped() {
+        drop(Answer::value(Sore));
+        assert!(Answer::value(Sore).into_bytes().is_ok());
+    }
+
+    #[test]
+    fn a_height_is_what_the_handler_takes_or_a_failure_says_so() {
+        assert_eq!(Asked::Height(u64::MAX).read(), Ok(u64::MAX));
+        assert_eq!(Asked::Height(5).read(), Ok(5_u32));
+        assert_eq!(Asked::Height(5).read(), Ok((5_u8,)));
+        let text = Asked::Height(1 << 40).read::<u32>().unwrap_err();
+        assert!(text.contains("not of the type that this worker takes"), "{text}");
+        assert_eq!(Asked::Body(&[7]).read(), Ok(7_u64));
+        assert!(Asked::Body(&[7, 7]).read::<u64>().is_err());
+    }
+}
