@@ -183,10 +183,10 @@ mod tests {
         let mut hands = Hands::new(1, move |number: u64| {
             let held = Arc::clone(&held);
             async move {
-                let _held = held;
                 if number == 0 {
                     pending::<()>().await;
                 }
+                drop(held);
                 Ok::<_, String>(number)
             }
         });

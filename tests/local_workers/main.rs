@@ -1,206 +1,23 @@
-//! Workers inside the pool's own future, in one thread, polled only when woken and on a clock that is
-//! moved by hand.
+//! Workers inside the pool's own future: the rules of any worker, to the millisecond.
+
+mod world;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
+use chargehand::core::Instant;
 use chargehand::core::io::Timer;
-use chargehand::core::{Config, Instant, Stats};
 use chargehand::local::pair;
 use chargehand::testing::ManualTimer;
-use chargehand::{
-    Builder, Driver, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError, Worker,
-    WorkerError,
-};
+use chargehand::{Driver, Local, Pool, PoolEvent, TaskError, Worker, WorkerError};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize, Serializer, ser};
-use smol::LocalExecutor;
 use smol::future::yield_now;
-
-type Setup = Builder<ManualTimer, Local>;
-type Answer = Pin<Box<dyn Future<Output = Result<u64, String>>>>;
-
-const fn secs(count: u64) -> Duration {
-    Duration::from_secs(count)
-}
-
-/// A pool, and whoever is spawned beside it.
-struct World {
-    executor: LocalExecutor<'static>,
-    timer: ManualTimer,
-    pool: Pool<Local>,
-    driver: Option<smol::Task<()>>,
-    events: Events,
-}
-
-impl World {
-    fn new(set: impl FnOnce(Setup) -> Setup, change: impl FnOnce(&mut Config)) -> Self {
-        let (executor, timer) = (LocalExecutor::new(), ManualTimer::new());
-        let builder = Pool::local_builder(timer.clone()).configure(|config| {
-            config.seed = 7;
-            change(config);
-        });
-        let (pool, driver) = set(builder).build().expect("the limits are in range");
-        let events = pool.events();
-        let driver = Some(executor.spawn(driver));
-        let world = Self { executor, timer, pool, driver, events };
-        world.settle();
-        world
-    }
-
-    /// Runs until nobody is woken any more.
-    fn settle(&self) {
-        for _ in 0..100_000 {
-            if !self.executor.try_tick() {
-                return;
-            }
-        }
-        panic!("somebody is woken for ever");
-    }
-
-    /// Moves the clock on, from deadline to deadline.
-    fn advance(&self, span: Duration) {
-        let end = self.timer.now().saturating_add(span);
-        while let Some(next) = self.timer.next_sleep().filter(|next| *next <= end) {
-            self.timer.advance(next.saturating_since(self.timer.now()));
-            self.settle();
-        }
-        self.timer.advance(end.saturating_since(self.timer.now()));
-        self.settle();
-    }
-
-    /// Completes a future that needs no time.
-    fn get<F: Future>(&self, future: impl FnOnce(Pool<Local>) -> F) -> F::Output {
-        let mut future = Box::pin(future(self.pool.clone()));
-        for _ in 0..1000 {
-            if let Poll::Ready(output) = poll(&mut future) {
-                return output;
-            }
-            self.settle();
-        }
-        panic!("it takes time");
-    }
-
-    fn stats(&self) -> PoolStats {
-        self.get(|pool| async move { pool.stats().await.expect("the driver lives") })
-    }
-
-    /// Returns how many tasks the worker of that name has done.
-    fn done_by(&self, peer: &str) -> u64 {
-        let workers = self.stats().workers;
-        let worker = workers.iter().find(|worker| &*worker.peer == peer);
-        worker.unwrap_or_else(|| panic!("no {peer} in {workers:?}")).stats.done
-    }
-
-    fn submit(&self, height: u64) -> Pin<Box<Task<u64>>> {
-        let task = self.pool.try_submit::<u64, u64>(height).expect("there is room");
-        self.settle();
-        Box::pin(task)
-    }
-
-    /// Does a range, and returns each height's outcome.
-    fn range<A>(&self, first: u64, last: u64) -> BTreeMap<u64, Result<A, TaskError>>
-    where
-        A: for<'a> Deserialize<'a> + Debug + 'static,
-    {
-        let mut outcomes = self.pool.process::<A>(first..=last);
-        let mut seen = BTreeMap::new();
-        loop {
-            match poll(&mut Box::pin(outcomes.next())) {
-                Poll::Ready(Some((height, result))) => {
-                    assert!(seen.insert(height, result).is_none(), "{height} came twice");
-                }
-                Poll::Ready(None) => return seen,
-                Poll::Pending => {
-                    let before = seen.len();
-                    self.settle();
-                    let next = poll(&mut Box::pin(outcomes.next()));
-                    let Poll::Ready(next) = next else { panic!("it stopped at {before}") };
-                    let Some((height, result)) = next else { return seen };
-                    assert!(seen.insert(height, result).is_none(), "{height} came twice");
-                }
-            }
-        }
-    }
-
-    fn happened(&mut self) -> Vec<PoolEvent> {
-        let mut events = Vec::new();
-        while let Poll::Ready(Some(event)) = poll(&mut Box::pin(self.events.next())) {
-            events.push(event);
-        }
-        events
-    }
-
-    /// Stops the pool. Every task must have had its outcome then.
-    fn stop(mut self) -> Stats {
-        let stats = self.get(|pool| async move { pool.stop().await.expect("the driver lives") });
-        assert_settled(&stats);
-        let driver = self.driver.take().expect("nobody took it");
-        assert!(driver.is_finished());
-        stats
-    }
-}
-
-fn assert_settled(stats: &Stats) {
-    assert_eq!((stats.waiting, stats.resting, stats.in_flight, stats.finished), (0, 0, 0, 0));
-    let ended = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
-    assert_eq!(stats.submitted, ended, "{stats:?}");
-}
-
-/// Polls once, with nobody to wake.
-fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn echo(height: u64) -> Answer {
-    Box::pin(async move { Ok(height) })
-}
-
-/// Counts the handlers that hold one.
-#[derive(Clone, Default)]
-struct Running(Rc<Cell<usize>>, Rc<Cell<usize>>);
-
-struct Held(Running);
-
-impl Running {
-    fn hold(&self) -> Held {
-        self.0.set(self.0.get() + 1);
-        self.1.set(self.1.get().max(self.0.get()));
-        Held(self.clone())
-    }
-
-    fn now(&self) -> usize {
-        self.0.get()
-    }
-
-    fn most(&self) -> usize {
-        self.1.get()
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.0.set(self.0.now() - 1);
-    }
-}
-
-/// A handler that never answers.
-fn hang(running: &Running) -> impl Fn(u64) -> Answer + 'static {
-    let running = running.clone();
-    move |_| {
-        let held = running.hold();
-        Box::pin(async move {
-            let _held = held;
-            pending().await
-        })
-    }
-}
+use world::{Answer, Running, Setup, World, assert_settled, echo, hang, poll, secs};
 
 #[test]
 fn a_handler_beside_the_pool_does_calls_and_ranges() {
@@ -528,7 +345,7 @@ fn local_and_remote_workers_share_a_pool() {
                 for _ in 0..height % 5 {
                     yield_now().await;
                 }
-                if height % 7 == 0 { Err("seven") } else { Ok(3 * height) }
+                if height.is_multiple_of(7) { Err("seven") } else { Ok(3 * height) }
             }
         }
     };
@@ -537,7 +354,7 @@ fn local_and_remote_workers_share_a_pool() {
             builder
                 .local(3, handler(&running))
                 .connect(connector)
-                .local(1, |height: u64| echo(3 * height + u64::from(height % 7 == 0)))
+                .local(1, |height: u64| echo(3 * height + u64::from(height.is_multiple_of(7))))
         },
         |_| {},
     );
@@ -548,10 +365,10 @@ fn local_and_remote_workers_share_a_pool() {
     assert_eq!(results.len(), 3000);
     for (height, result) in results {
         match result {
-            Ok(answer) => assert_eq!(answer, 3 * height + u64::from(height % 7 == 0)),
+            Ok(answer) => assert_eq!(answer, 3 * height + u64::from(height.is_multiple_of(7))),
             Err(error) => {
                 assert_eq!(error, TaskError::Failed("seven".to_owned()));
-                assert_eq!(height % 7, 0);
+                assert!(height.is_multiple_of(7));
             }
         }
     }
