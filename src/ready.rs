@@ -75,6 +75,12 @@ impl Entry {
         self.flag.queued.swap(false, Ordering::AcqRel);
     }
 
+    /// Marks the source ready for somebody who looks at it without a wake. Returns whether it was
+    /// not: otherwise its token is in the list, or was taken from there and not yet cleared.
+    pub(crate) fn mark(&self) -> bool {
+        !self.flag.queued.swap(true, Ordering::AcqRel)
+    }
+
     /// Marks the source ready and wakes the parent.
     pub(crate) fn wake(&self) {
         self.waker.wake_by_ref();

@@ -55,9 +55,9 @@ impl<F, O> Runs<F, O> {
         index
     }
 
-    /// Sees to it that the run is polled.
-    pub(crate) fn wake(&self, index: u32) {
-        self.rooms[index as usize].entry.wake();
+    /// Notes that the run is to be polled without a wake. Returns whether that is news.
+    pub(crate) fn mark(&self, index: u32) -> bool {
+        self.rooms[index as usize].entry.mark()
     }
 
     /// Returns whose run it is, if anybody's.
