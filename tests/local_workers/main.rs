@@ -3,7 +3,7 @@
 mod world;
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -492,6 +492,52 @@ fn a_handler_that_is_always_ready_holds_up_nobody() {
     world.settle();
     assert_eq!(poll(&mut spinning), Poll::Ready(Err(TaskError::Cancelled)));
     world.stop();
+}
+
+#[test]
+fn links_are_served_before_handlers_although_those_were_woken_first() {
+    let (connector, listener) = pair(8);
+    let timer = ManualTimer::new();
+    let builder = Pool::local_builder(timer.clone()).connect(connector);
+    let (pool, driver) = builder.build().expect("the limits are in range");
+    let mut driver = Box::pin(driver);
+    let (gate, opened) = async_channel::unbounded::<()>();
+    let remote = Worker::new(timer, move |height: u64| {
+        let opened = opened.clone();
+        async move { opened.recv().await.map(|()| height) }
+    });
+    let mut remote = Box::pin(remote.serve(listener));
+    let mut settle = |driver: &mut Pin<Box<Driver<ManualTimer, Local>>>| {
+        for _ in 0..20 {
+            assert!(poll(driver).is_pending());
+            assert!(poll(&mut remote).is_pending());
+        }
+    };
+    let answered = Box::pin(pool.try_submit::<u64, u64>(7).expect("there is room"));
+    settle(&mut driver);
+
+    let seen = Rc::new(RefCell::new((answered, None, None)));
+    let see = Rc::clone(&seen);
+    let handler = move |_: u64| {
+        let see = Rc::clone(&see);
+        poll_fn(move |cx| {
+            let (answered, done, waker) = &mut *see.borrow_mut();
+            *done = Some(poll(answered));
+            *waker = Some(cx.waker().clone());
+            Poll::<Result<u64, String>>::Pending
+        })
+    };
+    let mut adding = Box::pin(pool.add_local(1, handler));
+    assert!(poll(&mut adding).is_pending());
+    let _held = pool.try_submit::<u64, u64>(8).expect("there is room");
+    settle(&mut driver);
+    assert_eq!(seen.borrow().1, Some(Poll::Pending));
+
+    seen.borrow_mut().2.take().expect("it was polled").wake();
+    gate.try_send(()).expect("the handler waits");
+    assert!(poll(&mut remote).is_pending());
+    assert!(poll(&mut driver).is_pending());
+    assert_eq!(seen.borrow().1, Some(Poll::Ready(Ok(7))));
 }
 
 #[test]
