@@ -1,6 +1,9 @@
 //! Links inside one process: a worker beside its manager, without a socket.
 //!
 //! They behave as any transport does: bounded, whole messages, and either end sees the other go.
+//! Where a handler shall run within the pool's own future, [`Builder::local`](crate::Builder::local)
+//! needs no link at all. This is for workers with a future or thread of their own, such as those of
+//! [`Worker::blocking`](crate::Worker), and for tests that play one of the sides.
 //!
 //! ```
 //! let (connector, listener) = chargehand::local::pair(64);

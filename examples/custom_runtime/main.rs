@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         workers.push((stopper, thread));
     }
 
-    let mut builder = Pool::builder(runtime.clone());
+    // Beside the two behind sockets, one in the pool's own future.
+    let mut builder = Pool::builder(runtime.clone()).local(4, double);
     for address in &addresses {
         builder = builder.connect(TcpConnector::new(runtime.clone(), address)?);
     }
