@@ -239,7 +239,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         }
         if self.workers.len() > limits.workers_max as usize {
             return Err(BuildError(format!(
-                "{} workers are to be dialled or local; workers_max is {}",
+                "{} workers are dialled or local; workers_max is {}",
                 self.workers.len(),
                 limits.workers_max
             )));

@@ -10,8 +10,8 @@ use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
 
-/// Something that happened in a pool. `peer` is the address that was dialled, or the name of a
-/// worker that dialled in.
+/// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
+/// that dialled in, or `local` with a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolEvent {

@@ -1,9 +1,8 @@
 //! Hands tasks out to remote workers and answers for every one of them.
 //!
 //! A *manager* ([`Pool`]) distributes tasks over *workers* ([`Worker`]) on whatever transport and
-//! runtime you have. It balances the load, reconnects with capped and jittered backoff, and loses
-//! nothing when a worker dies, hangs, lies or comes back late. Workers may be in the manager's own
-//! process as well, without any transport: see [`Builder::local`].
+//! runtime you have, or in its own process ([`Builder::local`]). It balances the load, reconnects with
+//! capped and jittered backoff, and loses nothing when a worker dies, hangs, lies or comes back late:
 //!
 //! - **Every accepted task ends in exactly one outcome.** Never none, never two.
 //! - **Execution is at least once.** After a lost link the task is sent again, so a handler may see

@@ -52,7 +52,7 @@ pub struct PoolStats {
 pub struct WorkerInfo {
     /// Its id.
     pub id: WorkerId,
-    /// The address that is dialled, or the name of a worker that dials in.
+    /// The address that is dialled, the name of a worker that dials in, or `local` with a number.
     pub peer: Arc<str>,
     /// Its state and counters.
     pub stats: WorkerStats,
@@ -73,7 +73,8 @@ impl Pool<Threaded> {
 }
 
 impl<K: Kind> Pool<K> {
-    /// Returns a worker's answer to `request`, both encoded by postcard.
+    /// Returns a worker's answer to `request`, both encoded by postcard. Only the answer of a
+    /// [local](Builder::local) worker is not, where it is of the type asked for.
     ///
     /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task.
     ///
