@@ -74,6 +74,7 @@ enum Token {
 /// Spawn it, select on it or block on it. Dropping it closes all links at once and answers every
 /// task with [`TaskError::Closed`](crate::TaskError::Closed).
 #[must_use = "a pool does nothing until its driver is polled"]
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub struct Driver<T: Timer, K: Kind = Threaded> {
     timer: T,
     now: Instant,
