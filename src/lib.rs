@@ -86,3 +86,8 @@ pub use self::{
 #[cfg(all(doctest, feature = "tcp", feature = "ws", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the examples of the guide for users of the Go package.
+#[cfg(all(doctest, feature = "ws", feature = "tokio", feature = "json"))]
+#[doc = include_str!("../docs/FROM_GO.md")]
+struct FromGo;
