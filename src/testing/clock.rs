@@ -1,7 +1,4 @@
-//! Help for tests of code that uses a pool: a clock that is moved by hand.
-//!
-//! Together with [`local`](crate::local) workers, a whole pool runs in one thread without a
-//! runtime's clock, and hours pass in microseconds.
+//! A clock that stands still until somebody moves it: a test, or a world when nobody is ready.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -32,10 +29,15 @@ impl ManualTimer {
 
     /// Moves the clock on by `span`, and wakes every sleep whose time that brings.
     pub fn advance(&self, span: Duration) {
+        self.advance_to(self.now().saturating_add(span));
+    }
+
+    /// Moves the clock on to `now`; never back.
+    pub(super) fn advance_to(&self, now: Instant) {
         let woken: Vec<Waker>;
         {
             let mut clock = self.lock();
-            let now = clock.now.saturating_add(span);
+            let now = clock.now.max(now);
             clock.now = now;
             // Everything up to now, whatever its number.
             let later = clock.sleepers.split_off(&(now, u64::MAX));
@@ -44,6 +46,16 @@ impl ManualTimer {
         for waker in woken {
             waker.wake();
         }
+    }
+
+    /// Returns a future that completes once the clock has been moved on by `span`.
+    pub fn sleep(&self, span: Duration) -> ManualSleep {
+        self.sleep_until(self.now().saturating_add(span))
+    }
+
+    /// Returns how far the clock has been moved since it was made.
+    pub fn elapsed(&self) -> Duration {
+        self.now().saturating_since(Instant::EPOCH)
     }
 
     /// Returns the time of the earliest sleep under way.

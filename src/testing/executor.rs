@@ -1,0 +1,85 @@
+//! Tasks of one thread, polled only when woken and in the order in which they were: nothing about a
+//! run depends on the machine.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Context;
+
+use crate::ready::{Entry, ReadySet};
+
+/// The token of the future that a run is about, which is not one of the tasks.
+pub(super) const MAIN: u32 = u32::MAX;
+
+pub(super) struct Executor {
+    ready: ReadySet,
+    /// What was taken from the ready set and is not polled yet.
+    queue: RefCell<VecDeque<u32>>,
+    tasks: RefCell<Vec<Task>>,
+    polls: Cell<u64>,
+}
+
+struct Task {
+    entry: Rc<Entry>,
+    /// `None` while it is polled, and once it is over.
+    future: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Executor {
+    pub(super) fn new() -> Self {
+        let (queue, tasks) = (RefCell::default(), RefCell::default());
+        Self { ready: ReadySet::new(), queue, tasks, polls: Cell::new(0) }
+    }
+
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        let mut tasks = self.tasks.borrow_mut();
+        let token = u32::try_from(tasks.len()).expect("fewer than 2^32 tasks");
+        let entry = Rc::new(self.ready.entry(token));
+        entry.wake();
+        tasks.push(Task { entry, future: Some(Box::pin(future)) });
+    }
+
+    /// Makes the entry of a run's own future, which is ready.
+    pub(super) fn main(&self) -> Entry {
+        let entry = self.ready.entry(MAIN);
+        entry.wake();
+        entry
+    }
+
+    /// Returns who is next of those that were woken.
+    pub(super) fn next(&self) -> Option<u32> {
+        let mut queue = self.queue.borrow_mut();
+        if queue.is_empty() {
+            let mut batch = Vec::new();
+            self.ready.snapshot(&mut batch);
+            queue.extend(batch);
+        }
+        queue.pop_front()
+    }
+
+    /// Polls a task. It may spawn others.
+    pub(super) fn poll(&self, token: u32) {
+        let taken = self.tasks.borrow_mut().get_mut(token as usize).and_then(|task| {
+            task.entry.clear();
+            Some((Rc::clone(&task.entry), task.future.take()?))
+        });
+        // Over already, or the main future of a run that is.
+        let Some((entry, mut future)) = taken else { return };
+        self.count();
+        if future.as_mut().poll(&mut Context::from_waker(entry.waker())).is_pending() {
+            self.tasks.borrow_mut()[token as usize].future = Some(future);
+        }
+    }
+
+    /// Counts a poll.
+    pub(super) fn count(&self) {
+        self.polls.set(self.polls.get() + 1);
+    }
+
+    /// Returns how many polls there were.
+    pub(super) fn polls(&self) -> u64 {
+        self.polls.get()
+    }
+}

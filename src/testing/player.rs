@@ -1,0 +1,350 @@
+//! A scripted worker at work: it speaks the native messages itself, so that it can lie.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chargehand_core::io::{Timer, Wire};
+use chargehand_core::message::{HEAD_BYTES_MAX, Message, Role};
+use chargehand_core::{Instant, TaskId, Verdict};
+
+use super::clock::ManualSleep;
+use super::dice::Dice;
+use super::script::{Act, Request, Script};
+use super::site::End;
+use super::wires::{Door, Home, WorldWire};
+
+/// How long a worker that dials in waits between two connects.
+const REDIAL_AFTER: Duration = Duration::from_secs(1);
+
+pub(super) struct Player {
+    script: Script,
+    home: Home,
+    /// Where the world's first pool takes workers in.
+    front: Arc<Door>,
+    dice: Dice,
+    /// Which life of the process this is.
+    life: u64,
+    links: Vec<Option<Link>>,
+    /// Requests without a place yet, in order.
+    waiting: VecDeque<Job>,
+    /// The others, by the time at which something is done about them.
+    begun: BTreeMap<(Instant, u64), Job>,
+    requests: u64,
+    /// When what is behind the worker takes the next request.
+    free_at: Instant,
+    dials_at: Instant,
+    /// When the dead process is started again.
+    back_at: Option<Instant>,
+    sleep: Option<ManualSleep>,
+}
+
+struct Link {
+    wire: WorldWire,
+    /// What the wire had no room for.
+    out: VecDeque<Vec<u8>>,
+}
+
+/// A request under way.
+struct Job {
+    link: usize,
+    number: u64,
+    task: TaskId,
+    attempt: u16,
+    body: Vec<u8>,
+    act: Act,
+    /// The manager wants no answer any more, and gets one all the same.
+    withdrawn: bool,
+}
+
+/// What a frame means to a worker.
+enum Heard {
+    Request {
+        task: TaskId,
+        attempt: u16,
+        body: Vec<u8>,
+    },
+    Cancel {
+        task: TaskId,
+        attempt: u16,
+    },
+    Ping,
+    /// Nothing to do about it.
+    Other,
+    End,
+}
+
+impl Player {
+    pub(super) fn new(script: Script, home: Home, front: Arc<Door>, dice: Dice) -> Self {
+        Self {
+            script,
+            home,
+            front,
+            dice,
+            life: 0,
+            links: Vec::new(),
+            waiting: VecDeque::new(),
+            begun: BTreeMap::new(),
+            requests: 0,
+            free_at: Instant::EPOCH,
+            dials_at: Instant::EPOCH,
+            back_at: None,
+            sleep: None,
+        }
+    }
+
+    /// Does what can be done now. Returns whether there may be more.
+    fn step(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut moved = self.take_in(cx, now);
+        for link in 0..self.links.len() {
+            moved |= self.read(link, cx, now);
+            moved |= self.flush(link, cx);
+        }
+        self.begin(now);
+        moved | self.act(cx, now)
+    }
+
+    /// Gets a new link, if there is one.
+    fn take_in(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let wire = if self.script.dials_in {
+            match self.dial(cx, now) {
+                Some(wire) => wire,
+                None => return false,
+            }
+        } else {
+            match self.home.door.poll(cx) {
+                Poll::Ready(wire) => wire,
+                Poll::Pending => return false,
+            }
+        };
+        let free = self.links.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.links.push(None);
+            self.links.len() - 1
+        });
+        self.links[free] = Some(Link { wire, out: VecDeque::new() });
+        let name = Arc::clone(&self.home.site.name);
+        let hello = Message::hello(Role::Worker, self.script.concurrency, self.life, &name);
+        self.say(free, cx, &hello, &[]);
+        true
+    }
+
+    fn dial(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<WorldWire> {
+        let site = &self.home.site;
+        if self.links.iter().any(Option::is_some) || now < self.dials_at {
+            return None;
+        }
+        let Poll::Ready(Ok(number)) = site.dial(cx) else { return None };
+        self.front.push(WorldWire::new(site, number, End::Manager));
+        Some(WorldWire::new(site, number, End::Worker))
+    }
+
+    /// Reads all that there is on a link.
+    fn read(&mut self, index: usize, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(link) = &mut self.links[index] {
+            let heard = match link.wire.poll_recv(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(Some(frame))) => Heard::of(frame),
+                Poll::Ready(Ok(None) | Err(_)) => Heard::End,
+            };
+            moved = true;
+            match heard {
+                Heard::Request { task, attempt, body } => {
+                    self.on_request(index, task, attempt, body);
+                }
+                Heard::Cancel { task, attempt } => self.on_cancel(index, task, attempt),
+                Heard::Ping => self.say(index, cx, &Message::Pong, &[]),
+                Heard::Other => {}
+                Heard::End => self.on_end(index, now),
+            }
+        }
+        moved
+    }
+
+    fn on_request(&mut self, link: usize, task: TaskId, attempt: u16, body: Vec<u8>) {
+        self.requests += 1;
+        let number = self.requests;
+        let at = self.home.site.timer.elapsed();
+        let act = self.script.act(&Request { number, attempt, at, body: &body }, &mut self.dice);
+        let withdrawn = false;
+        self.waiting.push_back(Job { link, number, task, attempt, body, act, withdrawn });
+    }
+
+    fn on_cancel(&mut self, link: usize, task: TaskId, attempt: u16) {
+        let meant = |job: &Job| (job.link, job.task, job.attempt) == (link, task, attempt);
+        self.waiting.retain(|job| !meant(job));
+        self.begun.retain(|_, job| {
+            let late = matches!(job.act, Act::Late(_));
+            job.withdrawn |= meant(job);
+            late || !meant(job)
+        });
+    }
+
+    fn on_end(&mut self, index: usize, now: Instant) {
+        self.links[index] = None;
+        self.waiting.retain(|job| job.link != index);
+        self.begun.retain(|_, job| job.link != index);
+        self.dials_at = now.saturating_add(REDIAL_AFTER);
+    }
+
+    /// Gives requests their places, in order.
+    fn begin(&mut self, now: Instant) {
+        let mut places = usize::from(self.script.concurrency);
+        if !self.waiting.is_empty() {
+            let taken = self.begun.values().filter(|job| !job.withdrawn).count();
+            places = places.saturating_sub(taken);
+        }
+        for _ in 0..places {
+            let Some(job) = self.waiting.pop_front() else { return };
+            let start = now.max(self.free_at);
+            self.free_at = start.saturating_add(self.script.one_per);
+            let due = start.saturating_add(self.script.takes.draw(&mut self.dice));
+            let due = match job.act {
+                Act::Hang => Instant::FAR_FUTURE,
+                Act::Late(span) => due.saturating_add(span),
+                _ => due,
+            };
+            self.begun.insert((due, job.number), job);
+        }
+    }
+
+    /// Does what the script says about one request whose time has come.
+    fn act(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(first) = self.begun.first_entry().filter(|job| job.key().0 <= now) else {
+            return false;
+        };
+        let job = first.remove();
+        let answer = |player: &Self| player.script.answer(&job.body);
+        match &job.act {
+            Act::Answer | Act::Late(_) => self.respond(cx, &job, Verdict::Done, &answer(self)),
+            Act::Fail(text) => self.respond(cx, &job, Verdict::Failed, text.as_bytes()),
+            Act::Twice => {
+                let body = answer(self);
+                self.respond(cx, &job, Verdict::Done, &body);
+                self.respond(cx, &job, Verdict::Done, &body);
+            }
+            Act::Bytes(body) => self.respond(cx, &job, Verdict::Done, body),
+            Act::Lie => {
+                // The next task of that slot: it was not submitted yet.
+                let task =
+                    TaskId::from_parts(job.task.slot(), job.task.generation().wrapping_add(1));
+                let lie = Job { task, body: Vec::new(), act: Act::Lie, ..job };
+                self.respond(cx, &lie, Verdict::Done, &[]);
+            }
+            Act::Garbage => {
+                let garbage = self.dice.garbage();
+                self.send(job.link, cx, &garbage, &[]);
+            }
+            Act::Die => self.home.die(),
+            Act::Restart(span) => {
+                self.home.die();
+                self.back_at = Some(now.saturating_add(*span));
+            }
+            Act::Hang => unreachable!("the far future does not come"),
+        }
+        true
+    }
+
+    fn respond(&mut self, cx: &mut Context<'_>, job: &Job, verdict: Verdict, body: &[u8]) {
+        let &Job { link, task, attempt, .. } = job;
+        self.say(link, cx, &Message::Response { task, attempt, verdict, body: &[] }, body);
+    }
+
+    fn say(&mut self, link: usize, cx: &mut Context<'_>, message: &Message<'_>, body: &[u8]) {
+        self.send(link, cx, message.encode(&mut [0; HEAD_BYTES_MAX]), body);
+    }
+
+    /// Sends, or keeps for later. That a link is over is seen when it is read.
+    fn send(&mut self, link: usize, cx: &mut Context<'_>, head: &[u8], body: &[u8]) {
+        let Some(link) = &mut self.links[link] else { return };
+        if !link.out.is_empty() || link.wire.poll_send(cx, head, body).is_pending() {
+            link.out.push_back([head, body].concat());
+        }
+    }
+
+    fn flush(&mut self, link: usize, cx: &mut Context<'_>) -> bool {
+        let Some(link) = &mut self.links[link] else { return false };
+        let mut moved = false;
+        while let Some(frame) = link.out.front() {
+            if link.wire.poll_send(cx, frame, &[]).is_pending() {
+                break;
+            }
+            link.out.pop_front();
+            moved = true;
+        }
+        moved
+    }
+
+    /// A process that died has nothing, and one that was started begins anew.
+    fn begin_life(&mut self, life: u64) {
+        self.life = life;
+        self.links.clear();
+        self.waiting.clear();
+        self.begun.clear();
+        self.free_at = Instant::EPOCH;
+        self.dials_at = Instant::EPOCH;
+    }
+
+    /// Returns when to look again without being woken.
+    fn next_due(&self, alive: bool) -> Option<Instant> {
+        if !alive {
+            return self.back_at;
+        }
+        let first = self.begun.first_key_value().map(|((at, _), _)| *at);
+        let dials = self.script.dials_in && self.links.iter().all(Option::is_none);
+        let due = first.into_iter().chain(dials.then_some(self.dials_at)).min();
+        due.filter(|at| *at < Instant::FAR_FUTURE)
+    }
+
+    /// Sleeps until then. Returns whether it is time already.
+    fn sleep(&mut self, cx: &mut Context<'_>, due: Option<Instant>) -> bool {
+        self.sleep = due.map(|at| self.home.site.timer.sleep_until(at));
+        self.sleep.as_mut().is_some_and(|sleep| Pin::new(sleep).poll(cx).is_ready())
+    }
+}
+
+impl Future for Player {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let player = &mut *self;
+        loop {
+            let now = player.home.site.timer.now();
+            let (alive, life) = player.home.site.register(cx);
+            if life != player.life {
+                player.begin_life(life);
+            }
+            if alive {
+                player.back_at = None;
+                if player.step(cx, now) {
+                    continue;
+                }
+            } else if player.back_at.is_some_and(|at| at <= now) {
+                player.back_at = None;
+                player.home.site.revive();
+                continue;
+            }
+            let due = player.next_due(alive);
+            if !player.sleep(cx, due) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Heard {
+    fn of(frame: &[u8]) -> Self {
+        match Message::decode(frame) {
+            Ok(Message::Request { task, attempt, body }) => {
+                Self::Request { task, attempt, body: body.to_vec() }
+            }
+            Ok(Message::Cancel { task, attempt }) => Self::Cancel { task, attempt },
+            Ok(Message::Ping) => Self::Ping,
+            Ok(Message::Goodbye { .. }) | Err(_) => Self::End,
+            Ok(_) => Self::Other,
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! The place where a worker of a world lives: its process, its network, and every wire to it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use chargehand_core::io::Timer;
+use chargehand_core::message::Message;
+use chargehand_core::{Instant, TaskId, Verdict};
+
+use super::clock::ManualTimer;
+use super::dice::{Delay, Dice};
+use super::trace::Trace;
+use super::wires::WorldError;
+
+/// How many messages a wire holds each way.
+const CAPACITY: usize = 1024;
+
+/// An end of a wire: whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Manager,
+    Worker,
+}
+
+/// What there is to read.
+pub(super) enum Received {
+    Message(Vec<u8>),
+    /// A message is on its way until then.
+    Due(Instant),
+    Nothing,
+    /// The other end closed in good order, or its process died.
+    Ended,
+}
+
+#[derive(Debug)]
+pub(super) struct Site {
+    pub(super) name: Arc<str>,
+    pub(super) timer: ManualTimer,
+    pub(super) trace: Trace,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    alive: bool,
+    online: bool,
+    /// Counts the deaths and returns: even while it lives.
+    life: u64,
+    /// How many more messages of the worker turn into garbage on their way.
+    garbled: u32,
+    asked: u64,
+    latency: Delay,
+    dice: Dice,
+    channels: BTreeMap<u64, Channel>,
+    opened: u64,
+    /// Whoever dials while the network is away.
+    dialling: Vec<Waker>,
+    worker: Option<Waker>,
+}
+
+/// One wire.
+#[derive(Debug, Default)]
+struct Channel {
+    manager: Side,
+    worker: Side,
+    broken: bool,
+}
+
+/// One end of a wire, and what it has sent.
+#[derive(Debug, Default)]
+struct Side {
+    sent: VecDeque<(Instant, Vec<u8>)>,
+    /// When the latest message arrives: a later one never overtakes it.
+    arrives: Instant,
+    /// It sends nothing more.
+    ended: bool,
+    /// Nobody is there any more.
+    gone: bool,
+    /// Waits for something to read.
+    reader: Option<Waker>,
+    /// Waits for room.
+    writer: Option<Waker>,
+}
+
+impl Channel {
+    /// Returns an end, and the opposite one.
+    const fn sides(&mut self, end: End) -> (&mut Side, &mut Side) {
+        match end {
+            End::Manager => (&mut self.manager, &mut self.worker),
+            End::Worker => (&mut self.worker, &mut self.manager),
+        }
+    }
+
+    fn leave(&mut self, end: End) {
+        let (near, far) = self.sides(end);
+        near.gone = true;
+        near.ended = true;
+        far.sent.clear(); // Nobody will read it.
+    }
+
+    fn take_wakers(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        let Self { manager, worker, .. } = self;
+        let wakers =
+            [&mut manager.reader, &mut manager.writer, &mut worker.reader, &mut worker.writer];
+        wakers.map(Option::take).into_iter().flatten()
+    }
+}
+
+impl Site {
+    pub(super) fn new(name: Arc<str>, trace: Trace, timer: ManualTimer, dice: Dice) -> Self {
+        let state = State {
+            alive: true,
+            online: true,
+            life: 0,
+            garbled: 0,
+            asked: 0,
+            latency: Delay::default(),
+            dice,
+            channels: BTreeMap::new(),
+            opened: 0,
+            dialling: Vec::new(),
+            worker: None,
+        };
+        Self { name, timer, trace, state: Mutex::new(state) }
+    }
+
+    pub(super) fn set_latency(&self, latency: Delay) {
+        self.lock().latency = latency;
+    }
+
+    /// Returns how many requests were sent here.
+    pub(super) fn asked(&self) -> u64 {
+        self.lock().asked
+    }
+
+    /// Sets whom to wake when the process dies or comes back. Returns whether it lives, and a
+    /// number that differs from life to life.
+    pub(super) fn register(&self, cx: &Context<'_>) -> (bool, u64) {
+        let mut state = self.lock();
+        keep(&mut state.worker, cx);
+        (state.alive, state.life)
+    }
+
+    pub(super) fn is_alive(&self) -> bool {
+        self.lock().alive
+    }
+
+    /// The process is killed: its ends of all wires are gone. What it has sent still arrives.
+    pub(super) fn die(&self) {
+        self.change(|state| {
+            if !state.alive {
+                return None;
+            }
+            state.alive = false;
+            state.life += 1;
+            state.channels.values_mut().for_each(|channel| channel.leave(End::Worker));
+            Some("dies")
+        });
+    }
+
+    pub(super) fn revive(&self) {
+        self.change(|state| {
+            if state.alive {
+                return None;
+            }
+            state.alive = true;
+            state.life += 1;
+            Some("is back")
+        });
+    }
+
+    /// Every wire breaks, and both ends notice at once.
+    pub(super) fn lose_link(&self) {
+        self.change(|state| {
+            state.channels.values_mut().for_each(|channel| channel.broken = true);
+            Some("loses its link")
+        });
+    }
+
+    /// Nothing gets through until the network is back, and nobody notices.
+    pub(super) fn set_online(&self, online: bool) {
+        self.change(|state| {
+            if std::mem::replace(&mut state.online, online) == online {
+                return None;
+            }
+            Some(if online { "has its network back" } else { "loses its network" })
+        });
+    }
+
+    pub(super) fn garble(&self) {
+        self.lock().garbled += 1;
+    }
+
+    /// Opens a wire: `None` while the network is away, and then wakes when it is back.
+    pub(super) fn dial(&self, cx: &Context<'_>) -> Poll<Result<u64, WorldError>> {
+        let mut state = self.lock();
+        if !state.online {
+            state.dialling.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if !state.alive {
+            return Poll::Ready(Err(WorldError::Refused));
+        }
+        state.opened += 1;
+        let number = state.opened;
+        state.channels.insert(number, Channel::default());
+        Poll::Ready(Ok(number))
+    }
+
+    pub(super) fn send(
+        &self,
+        number: u64,
+        end: End,
+        cx: &Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<Result<(), WorldError>> {
+        let now = self.timer.now();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let online = state.online;
+        let (near, far, broken) = match state.channels.get_mut(&number) {
+            None => return Poll::Ready(Err(WorldError::Closed)),
+            Some(channel) => {
+                let broken = channel.broken;
+                let (near, far) = channel.sides(end);
+                (near, far, broken)
+            }
+        };
+        if broken {
+            return Poll::Ready(Err(WorldError::Broken));
+        }
+        if near.ended || (far.gone && online) {
+            return Poll::Ready(Err(WorldError::Closed));
+        }
+        if near.sent.len() >= CAPACITY {
+            keep(&mut near.writer, cx);
+            return Poll::Pending;
+        }
+        let mut frame = [head, body].concat();
+        if end == End::Worker && state.garbled > 0 {
+            state.garbled -= 1;
+            frame = state.dice.garbage();
+        }
+        near.arrives = near.arrives.max(now.saturating_add(state.latency.draw(&mut state.dice)));
+        let reader = far.reader.take();
+        let message = Message::decode(&frame).ok();
+        if let Some(Message::Request { .. }) = message {
+            state.asked += 1;
+        }
+        if let Some(text) = describe(end, message, frame.len()) {
+            self.trace.note(format!("{} {text}", self.name));
+        }
+        near.sent.push_back((near.arrives, frame));
+        drop(guard);
+        reader.into_iter().for_each(Waker::wake);
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn receive(
+        &self,
+        number: u64,
+        end: End,
+        cx: &Context<'_>,
+    ) -> Result<Received, WorldError> {
+        let now = self.timer.now();
+        let mut state = self.lock();
+        let online = state.online;
+        let Some(channel) = state.channels.get_mut(&number) else { return Err(WorldError::Closed) };
+        if channel.broken {
+            return Err(WorldError::Broken);
+        }
+        let (near, far) = channel.sides(end);
+        if near.gone {
+            return Err(WorldError::Closed);
+        }
+        if !online {
+            keep(&mut near.reader, cx);
+            return Ok(Received::Nothing);
+        }
+        match far.sent.front() {
+            Some((at, _)) if *at <= now => {
+                let (_, frame) = far.sent.pop_front().expect("just seen");
+                let writer = far.writer.take();
+                drop(state);
+                writer.into_iter().for_each(Waker::wake);
+                return Ok(Received::Message(frame));
+            }
+            None if far.ended => return Ok(Received::Ended),
+            _ => keep(&mut near.reader, cx),
+        }
+        Ok(far.sent.front().map_or(Received::Nothing, |(at, _)| Received::Due(*at)))
+    }
+
+    /// Ends what is sent from one end of a wire, after what was sent so far.
+    pub(super) fn close(&self, number: u64, end: End) {
+        self.change_channel(number, |channel| channel.sides(end).0.ended = true);
+    }
+
+    /// One end of a wire is dropped.
+    pub(super) fn leave(&self, number: u64, end: End) {
+        self.change_channel(number, |channel| channel.leave(end));
+    }
+
+    fn change_channel(&self, number: u64, change: impl FnOnce(&mut Channel)) {
+        let mut state = self.lock();
+        let Some(channel) = state.channels.get_mut(&number) else { return };
+        change(channel);
+        let woken: Vec<Waker> = channel.take_wakers().collect();
+        if channel.manager.gone && channel.worker.gone {
+            state.channels.remove(&number);
+        }
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// Changes what everybody may have to notice, and traces it if it is one.
+    fn change(&self, change: impl FnOnce(&mut State) -> Option<&'static str>) {
+        let mut state = self.lock();
+        let Some(text) = change(&mut state) else { return };
+        self.trace.note(format!("{} {text}", self.name));
+        let mut woken: Vec<Waker> = state.worker.take().into_iter().collect();
+        woken.append(&mut state.dialling);
+        woken.extend(state.channels.values_mut().flat_map(Channel::take_wakers));
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock, and the state is valid at every point.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        none => *none = Some(cx.waker().clone()),
+    }
+}
+
+/// Says what a message is, from the worker's point of view; nothing about handshakes and heartbeats.
+fn describe(end: End, message: Option<Message<'_>>, bytes: usize) -> Option<String> {
+    let name = |task: TaskId, attempt: u16| {
+        format!("task {}.{} #{attempt}", task.slot(), task.generation())
+    };
+    Some(match message {
+        None => format!("sends garbage, {bytes} bytes"),
+        Some(Message::Request { task, attempt, body }) => {
+            format!("is asked {}: {}", name(task, attempt), show(body))
+        }
+        Some(Message::Response { task, attempt, verdict: Verdict::Done, body }) => {
+            format!("answers {}: {}", name(task, attempt), show(body))
+        }
+        Some(Message::Response { task, attempt, verdict: Verdict::Failed, body }) => {
+            format!("fails {}: {:?}", name(task, attempt), String::from_utf8_lossy(body))
+        }
+        Some(Message::Cancel { task, attempt }) => {
+            format!("is told to drop {}", name(task, attempt))
+        }
+        Some(Message::Drain) => "wants nothing more".to_owned(),
+        Some(Message::Goodbye { code, text }) => match end {
+            End::Manager => format!("is told Goodbye ({code:?}): {text}"),
+            End::Worker => format!("says Goodbye ({code:?}): {text}"),
+        },
+        Some(Message::Hello { .. } | Message::Welcome { .. } | Message::Ping | Message::Pong) => {
+            return None;
+        }
+    })
+}
+
+/// Shows a body: a number where it is a postcard one.
+fn show(body: &[u8]) -> String {
+    match number(body) {
+        Some(number) => number.to_string(),
+        None => format!("{} bytes", body.len()),
+    }
+}
+
+/// Returns the number that a body is, in postcard's encoding and nothing else.
+pub(super) fn number(body: &[u8]) -> Option<u64> {
+    match postcard::take_from_bytes(body) {
+        Ok((number, [])) => Some(number),
+        _ => None,
+    }
+}

@@ -1,0 +1,219 @@
+//! The wires of a [`World`](super::World): in memory, with delays, and they can be cut.
+//!
+//! They carry whole messages in order, as every transport does. What is on its way when a worker
+//! dies still arrives; what is on its way when a link breaks does not; and while a worker's network
+//! is away, nothing arrives and neither end notices.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use chargehand_core::io::{Connect, Listen, Timer, Wire};
+
+use super::clock::ManualSleep;
+use super::site::{End, Received, Site, keep};
+
+/// Why a wire of a world broke, or could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WorldError {
+    /// The worker's process does not run.
+    Refused,
+    /// The other end is gone.
+    Closed,
+    /// The link was cut.
+    Broken,
+}
+
+impl fmt::Display for WorldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Refused => "refused: the worker's process does not run",
+            Self::Closed => "the other end is gone",
+            Self::Broken => "the link was cut",
+        })
+    }
+}
+
+impl Error for WorldError {}
+
+/// A worker of a world as a manager reaches it: its site, and where its process takes links in.
+#[derive(Clone, Debug)]
+pub(super) struct Home {
+    pub(super) site: Arc<Site>,
+    pub(super) door: Arc<Door>,
+}
+
+impl Home {
+    /// Kills the process, with the links that it had not taken in yet.
+    pub(super) fn die(&self) {
+        self.site.die();
+        self.door.clear();
+    }
+}
+
+/// Wires on their way to a listener.
+#[derive(Debug, Default)]
+pub(super) struct Door(Mutex<Arrivals>);
+
+#[derive(Debug, Default)]
+struct Arrivals {
+    wires: VecDeque<WorldWire>,
+    listener: Option<Waker>,
+}
+
+impl Door {
+    pub(super) fn push(&self, wire: WorldWire) {
+        let mut arrivals = self.lock();
+        arrivals.wires.push_back(wire);
+        let listener = arrivals.listener.take();
+        drop(arrivals);
+        listener.into_iter().for_each(Waker::wake);
+    }
+
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<WorldWire> {
+        let mut arrivals = self.lock();
+        if let Some(wire) = arrivals.wires.pop_front() {
+            return Poll::Ready(wire);
+        }
+        keep(&mut arrivals.listener, cx);
+        Poll::Pending
+    }
+
+    fn clear(&self) {
+        let dropped = std::mem::take(&mut self.lock().wires);
+        drop(dropped); // Without the lock: it wakes the other ends.
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arrivals> {
+        // Nothing panics while it holds the lock, and the list is valid at every point.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The address of a worker in a world: made by
+/// [`WorkerHandle::connector`](super::WorkerHandle::connector). Its clones lead to the same worker.
+#[derive(Clone, Debug)]
+pub struct WorldConnector(pub(super) Home);
+
+impl Connect for WorldConnector {
+    type Wire = WorldWire;
+    type Error = WorldError;
+    type Connecting = Connecting;
+
+    fn connect(&mut self) -> Connecting {
+        Connecting(self.0.clone())
+    }
+
+    fn peer(&self) -> &str {
+        &self.0.site.name
+    }
+}
+
+/// A wire in the making. While the worker's network is away, it waits.
+#[derive(Debug)]
+pub struct Connecting(Home);
+
+impl Future for Connecting {
+    type Output = Result<WorldWire, WorldError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Home { site, door } = &self.0;
+        let number = match ready!(site.dial(cx)) {
+            Ok(number) => number,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        door.push(WorldWire::new(site, number, End::Worker));
+        Poll::Ready(Ok(WorldWire::new(site, number, End::Manager)))
+    }
+}
+
+/// Takes in the wires that somebody else opens.
+#[derive(Debug)]
+pub struct WorldListener(pub(super) Arc<Door>);
+
+impl Listen for WorldListener {
+    type Wire = WorldWire;
+    type Error = WorldError;
+    type Accepting = Ready<Result<WorldWire, WorldError>>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WorldError>> {
+        self.0.poll(cx).map(|wire| Ok(ready(Ok(wire))))
+    }
+}
+
+/// One end of a wire in a world. It holds at most 1024 messages each way.
+#[derive(Debug)]
+pub struct WorldWire {
+    site: Arc<Site>,
+    number: u64,
+    end: End,
+    /// The message that `poll_recv` lent last.
+    current: Vec<u8>,
+    /// Until a message arrives that is on its way.
+    sleep: Option<ManualSleep>,
+}
+
+impl WorldWire {
+    pub(super) fn new(site: &Arc<Site>, number: u64, end: End) -> Self {
+        Self { site: Arc::clone(site), number, end, current: Vec::new(), sleep: None }
+    }
+}
+
+impl Wire for WorldWire {
+    type Error = WorldError;
+
+    fn peer(&self) -> &str {
+        match self.end {
+            End::Manager => &self.site.name,
+            End::Worker => "the manager",
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, WorldError>> {
+        self.sleep = None;
+        loop {
+            match self.site.receive(self.number, self.end, cx)? {
+                Received::Message(frame) => {
+                    self.current = frame;
+                    break;
+                }
+                Received::Ended => return Poll::Ready(Ok(None)),
+                Received::Nothing => return Poll::Pending,
+                Received::Due(at) => {
+                    let sleep = self.sleep.insert(self.site.timer.sleep_until(at));
+                    ready!(Pin::new(sleep).poll(cx));
+                }
+            }
+        }
+        Poll::Ready(Ok(Some(&self.current)))
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<Result<(), WorldError>> {
+        self.site.send(self.number, self.end, cx, head, body)
+    }
+
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), WorldError>> {
+        Poll::Ready(Ok(())) // What is taken is on its way already.
+    }
+
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), WorldError>> {
+        self.site.close(self.number, self.end);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for WorldWire {
+    fn drop(&mut self) {
+        self.site.leave(self.number, self.end);
+    }
+}

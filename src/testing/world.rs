@@ -1,0 +1,419 @@
+//! Pools and workers in one thread, on a clock that jumps.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chargehand_core::Instant;
+use chargehand_core::io::Timer;
+use chargehand_core::message::check_name;
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+
+use super::clock::{ManualSleep, ManualTimer};
+use super::dice::{Delay, Dice};
+use super::executor::{Executor, MAIN};
+use super::handle::{Change, WorkerHandle};
+use super::player::Player;
+use super::script::Script;
+use super::site::Site;
+use super::trace::Trace;
+use super::wires::{Door, Home, WorldConnector, WorldListener};
+use crate::ready::Entry;
+use crate::wire::{Connector, Holds, Kind, Listener, Local, Threaded};
+use crate::worker::Handler;
+use crate::{Builder, Pool, Worker};
+
+/// How much virtual time a run may take, unless the test says otherwise.
+const TIME_LIMIT: Duration = Duration::from_secs(3600);
+/// How many polls there may be without the clock being moved: far more than work needs, and about
+/// a second of real time.
+const POLLS_AT_ONCE_MAX: u64 = 2_000_000;
+/// How many lines of the trace a panic shows.
+const LINES_SHOWN: usize = 20;
+
+/// Pools, workers and a test's own futures in one thread, on a virtual clock: see the
+/// [module](super).
+///
+/// Everything in it is polled only when woken. When nobody is ready, the clock jumps to the next
+/// sleep that ends; between jumps no time passes. The same seed gives the same
+/// [trace](World::trace), as long as all that runs in it takes its time from
+/// [`timer`](World::timer), and nothing from threads, sockets or other sources of chance.
+///
+/// When a test panics, the world's seed is printed.
+pub struct World {
+    seed: u64,
+    timer: ManualTimer,
+    trace: Trace,
+    executor: Executor,
+    dice: RefCell<Dice>,
+    homes: RefCell<Vec<(Home, Route)>>,
+    /// Where workers that dial in come to the first pool.
+    front: Arc<Door>,
+    /// `None` once a pool has it.
+    front_listener: Cell<Option<WorldListener>>,
+    latency: Cell<Delay>,
+    time_limit: Cell<Duration>,
+    running: Cell<bool>,
+    /// Polls when the clock was moved last.
+    polls_before: Cell<u64>,
+}
+
+/// Who opens a worker's links.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Dialled,
+    DialsIn,
+}
+
+impl World {
+    /// Makes an empty world at time zero. Everything that is drawn in it comes from `seed`: delays,
+    /// chances, garbage, and the pools' jitter.
+    pub fn new(seed: u64) -> Self {
+        let timer = ManualTimer::new();
+        let front = Arc::new(Door::default());
+        Self {
+            seed,
+            trace: Trace::new(timer.clone()),
+            timer,
+            executor: Executor::new(),
+            dice: RefCell::new(Dice::new(seed)),
+            homes: RefCell::default(),
+            front_listener: Cell::new(Some(WorldListener(Arc::clone(&front)))),
+            front,
+            latency: Cell::default(),
+            time_limit: Cell::new(TIME_LIMIT),
+            running: Cell::new(false),
+            polls_before: Cell::new(0),
+        }
+    }
+
+    /// Adds a scripted worker. Pools that the world makes afterwards dial it.
+    ///
+    /// # Panics
+    /// Panics where its name is taken or no good.
+    pub fn worker(&self, script: Script) -> WorkerHandle {
+        let route = if script.dials_in { Route::DialsIn } else { Route::Dialled };
+        let home = self.home(script.name.as_deref(), route);
+        let dice = Dice::new(self.draw());
+        self.executor.spawn(Player::new(script, home.clone(), Arc::clone(&self.front), dice));
+        WorkerHandle(home)
+    }
+
+    /// Adds a real worker under that name, made by `make` at the start and again whenever it
+    /// [revives](WorkerHandle::revives). Pools that the world makes afterwards dial it.
+    ///
+    /// The world sets the worker's name and seed. Give it the world's [timer](World::timer), and
+    /// its handler too, if that sleeps. Where the worker is [stopped](crate::worker::Stopper), its
+    /// process ends.
+    ///
+    /// # Panics
+    /// Panics where the name is taken or no good; in the world, where a setting of the worker is
+    /// out of its range.
+    pub fn host<H: Handler + 'static>(
+        &self,
+        name: &str,
+        make: impl FnMut() -> Worker<ManualTimer, H> + 'static,
+    ) -> WorkerHandle {
+        let home = self.home(Some(name), Route::Dialled);
+        self.executor.spawn(live(home.clone(), make, self.draw()));
+        WorkerHandle(home)
+    }
+
+    /// Sets how long each message is on its way to and from the workers that are added from now
+    /// on: a span, or a range to draw one from. They never overtake each other. Default zero.
+    pub fn latency(&self, delay: impl Into<Delay>) {
+        self.latency.set(delay.into());
+    }
+
+    /// Makes a pool that dials all workers that the world has so far. `set` may change its limits
+    /// and add other workers; its jitter's seed comes from the world's. The world drives it.
+    ///
+    /// # Panics
+    /// Panics where a limit is out of its range.
+    pub fn pool(
+        &self,
+        set: impl FnOnce(Builder<ManualTimer, Threaded>) -> Builder<ManualTimer, Threaded>,
+    ) -> Pool<Threaded> {
+        self.pool_of(Pool::builder(self.timer()), set)
+    }
+
+    /// Makes a pool as [`pool`](World::pool) does, of the other kind: its transports need not be
+    /// `Send`.
+    ///
+    /// # Panics
+    /// As [`pool`](World::pool).
+    pub fn local_pool(
+        &self,
+        set: impl FnOnce(Builder<ManualTimer, Local>) -> Builder<ManualTimer, Local>,
+    ) -> Pool<Local> {
+        self.pool_of(Pool::local_builder(self.timer()), set)
+    }
+
+    /// Lets something happen to a worker, `when` after the world began.
+    ///
+    /// # Panics
+    /// Panics where that is over.
+    pub fn at(&self, when: Duration, change: Change) {
+        let now = self.elapsed();
+        assert!(now <= when, "something is to happen at {when:?}, and it is {now:?} already");
+        self.executor.spawn(change.happen_at(Instant::EPOCH.saturating_add(when)));
+    }
+
+    /// Runs a future beside the others, whenever the world runs.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(future);
+    }
+
+    /// Runs the world until `future` completes, and returns what it returns. The world may be run
+    /// again: everything else goes on from there.
+    ///
+    /// # Panics
+    /// Panics, with the last lines of the trace, where the future can never complete because
+    /// nobody is ready and nothing is due, where it takes more virtual time than the
+    /// [limit](World::time_limit), where something wakes itself for ever while the clock stands
+    /// still, and inside of another run.
+    pub fn run<F: Future>(&self, future: F) -> F::Output {
+        let _run = self.begin();
+        let mut future = pin!(future);
+        let entry = self.executor.main();
+        let end = self.timer.now().saturating_add(self.time_limit.get());
+        loop {
+            while let Some(token) = self.executor.next() {
+                if token == MAIN {
+                    if let Poll::Ready(output) = self.poll_main(&entry, future.as_mut()) {
+                        return output;
+                    }
+                } else {
+                    self.executor.poll(token);
+                }
+                self.check_busy();
+            }
+            match self.next_sleep() {
+                Some(at) if at <= end => self.jump(at),
+                Some(_) => self.give_up(format_args!(
+                    "the future of `World::run` is not done after {:?} of virtual time: does it \
+                     wait for something that never comes? (`World::time_limit` allows more)",
+                    self.time_limit.get()
+                )),
+                None => self.give_up(format_args!(
+                    "the future of `World::run` can never complete: nobody is ready, and nothing \
+                     is due"
+                )),
+            }
+        }
+    }
+
+    /// Runs the world for that long, and until nobody is ready then. With a span of zero it lets
+    /// happen what needs no time.
+    ///
+    /// # Panics
+    /// Panics where something wakes itself for ever while the clock stands still, and inside of
+    /// another run.
+    pub fn advance(&self, span: Duration) {
+        let _run = self.begin();
+        let end = self.timer.now().saturating_add(span);
+        loop {
+            while let Some(token) = self.executor.next() {
+                self.executor.poll(token);
+                self.check_busy();
+            }
+            match self.next_sleep() {
+                Some(at) if at <= end => self.jump(at),
+                _ => break,
+            }
+        }
+        self.jump(end);
+    }
+
+    /// Sets how much virtual time one [`run`](World::run) may take. Default one hour.
+    pub fn time_limit(&self, span: Duration) {
+        self.time_limit.set(span);
+    }
+
+    /// Returns a future that completes after that long on the virtual clock.
+    pub fn sleep(&self, span: Duration) -> ManualSleep {
+        self.timer.sleep(span)
+    }
+
+    /// Returns the time since the world began.
+    pub fn elapsed(&self) -> Duration {
+        self.timer.elapsed()
+    }
+
+    /// Returns the virtual clock, for whatever takes a timer: a pool, a worker, a handler.
+    pub fn timer(&self) -> ManualTimer {
+        self.timer.clone()
+    }
+
+    /// Returns what happened so far, and from now on.
+    pub fn trace(&self) -> Trace {
+        self.trace.clone()
+    }
+
+    /// Returns how often a future of the world was polled so far: the cost of a run, the same on
+    /// every machine.
+    pub fn polls(&self) -> u64 {
+        self.executor.polls()
+    }
+
+    fn draw(&self) -> u64 {
+        self.dice.borrow_mut().draw()
+    }
+
+    fn home(&self, name: Option<&str>, route: Route) -> Home {
+        let mut homes = self.homes.borrow_mut();
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => format!("worker-{}", homes.len() + 1),
+        };
+        if let Err(error) = check_name(&name) {
+            panic!("{name:?} is no name for a worker: {error}");
+        }
+        assert!(!name.is_empty(), "a worker's name is empty");
+        let taken = homes.iter().any(|(home, _)| *home.site.name == *name);
+        assert!(!taken, "two workers are named {name:?}");
+        let dice = Dice::new(self.draw());
+        let site = Site::new(name.into(), self.trace(), self.timer(), dice);
+        site.set_latency(self.latency.get());
+        let home = Home { site: Arc::new(site), door: Arc::default() };
+        homes.push((home.clone(), route));
+        home
+    }
+
+    fn pool_of<K: Kind>(
+        &self,
+        builder: Builder<ManualTimer, K>,
+        set: impl FnOnce(Builder<ManualTimer, K>) -> Builder<ManualTimer, K>,
+    ) -> Pool<K>
+    where
+        K::Connector: Holds<Connector<WorldConnector>>,
+        K::Listener: Holds<Listener<WorldListener>>,
+    {
+        let seed = self.draw();
+        let mut builder = builder.configure(|config| config.seed = seed);
+        for (home, route) in &*self.homes.borrow() {
+            if *route == Route::Dialled {
+                builder = builder.connect(WorldConnector(home.clone()));
+            }
+        }
+        if let Some(listener) = self.front_listener.take() {
+            builder = builder.accept(listener);
+        }
+        let builder = set(builder);
+        let name = builder.limits.name.clone();
+        let (pool, driver) = builder.build().unwrap_or_else(|error| {
+            panic!("the settings of the pool {name:?} are out of range: {error}")
+        });
+        let (mut events, trace) = (pool.events(), self.trace());
+        self.executor.spawn(driver);
+        self.executor.spawn(async move {
+            while let Some(event) = events.next().await {
+                trace.note(format!("{name}: {event}"));
+            }
+        });
+        pool
+    }
+
+    fn begin(&self) -> Run<'_> {
+        assert!(
+            !self.running.replace(true),
+            "the world runs already: inside of a run, await the future or spawn it"
+        );
+        self.polls_before.set(self.executor.polls());
+        Run(self)
+    }
+
+    fn poll_main<F: Future>(
+        &self,
+        entry: &Entry,
+        future: std::pin::Pin<&mut F>,
+    ) -> Poll<F::Output> {
+        entry.clear();
+        self.executor.count();
+        future.poll(&mut Context::from_waker(entry.waker()))
+    }
+
+    fn check_busy(&self) {
+        if self.executor.polls() - self.polls_before.get() > POLLS_AT_ONCE_MAX {
+            self.give_up(format_args!(
+                "the world does not come to rest: {POLLS_AT_ONCE_MAX} polls while the clock stood \
+                 still; does a future wake itself for ever?"
+            ));
+        }
+    }
+
+    /// Returns when the next sleep ends, if one ever does.
+    fn next_sleep(&self) -> Option<Instant> {
+        self.timer.next_sleep().filter(|at| *at < Instant::FAR_FUTURE)
+    }
+
+    fn jump(&self, at: Instant) {
+        self.polls_before.set(self.executor.polls());
+        self.timer.advance_to(at);
+    }
+
+    fn give_up(&self, why: fmt::Arguments<'_>) -> ! {
+        panic!("{why}\nthe last lines of the trace:\n{}", self.trace.tail(LINES_SHOWN));
+    }
+}
+
+/// Lets a real worker live, die and live again.
+async fn live<H: Handler>(home: Home, mut make: impl FnMut() -> Worker<ManualTimer, H>, seed: u64) {
+    let site = &home.site;
+    loop {
+        let life = poll_fn(|cx| match site.register(cx) {
+            (true, life) => Poll::Ready(life),
+            (false, _) => Poll::Pending,
+        })
+        .await;
+        let death = pin!(poll_fn(|cx| match site.register(cx) {
+            (true, now) if now == life => Poll::Pending,
+            _ => Poll::Ready(()),
+        }));
+        let worker = make().name(&*site.name).seed(seed);
+        let serving = pin!(worker.serve(WorldListener(Arc::clone(&home.door))));
+        // Death first: a dead process does nothing more.
+        if let Either::Right((served, _)) = select(death, serving).await {
+            if let Err(error) = served {
+                panic!("the worker {} cannot serve: {error}", site.name);
+            }
+            home.die();
+        }
+    }
+}
+
+/// A run under way.
+struct Run<'a>(&'a World);
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.0.running.set(false);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "this was World::new({}), {:?} after its beginning",
+                self.seed,
+                self.elapsed()
+            );
+        }
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World")
+            .field("seed", &self.seed)
+            .field("elapsed", &self.elapsed())
+            .field("workers", &self.homes.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
