@@ -21,7 +21,7 @@
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers |
 //! | `tracing` | the pool's events as `tracing` events, too |
-//! | `testing` | a clock for tests that is moved by hand |
+//! | `testing` | for tests: workers that fail as told, real ones beside them, a virtual clock, a seed |
 #![cfg_attr(not(feature = "std"), no_std)]
 
 pub use chargehand_core as core;
@@ -91,3 +91,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "ws", feature = "tokio", feature = "json"))]
 #[doc = include_str!("../docs/FROM_GO.md")]
 struct FromGo;
+
+/// Compiles and runs the examples of the guide to testing.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/TESTING.md")]
+struct TestingGuide;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -11,45 +12,50 @@ use std::time::Duration;
 
 use chargehand::core::heights::{Heights, Snapshot, Span};
 use chargehand::local::{LocalConnector, pair};
-use chargehand::testing::ManualTimer;
-use chargehand::{Builder, Local, Outcomes, Pool, TaskError, Worker};
+use chargehand::testing::{self, ManualTimer};
+use chargehand::{Builder, Outcomes, Pool, TaskError, Threaded, Worker};
 use futures_util::StreamExt;
-use smol::LocalExecutor;
 
 type Answer = Pin<Box<dyn Future<Output = Result<u64, String>>>>;
 
 /// A pool without workers, and whoever is spawned beside it.
 struct World {
-    executor: LocalExecutor<'static>,
-    timer: ManualTimer,
-    pool: Pool<Local>,
+    world: testing::World,
+    pool: Pool,
 }
 
 impl World {
-    fn new(set: impl FnOnce(Builder<ManualTimer, Local>) -> Builder<ManualTimer, Local>) -> Self {
-        let (executor, timer) = (LocalExecutor::new(), ManualTimer::new());
-        let builder = Pool::local_builder(timer.clone()).configure(|config| config.seed = 7);
-        let (pool, driver) = set(builder).build().expect("the limits are in range");
-        executor.spawn(driver).detach();
-        Self { executor, timer, pool }
+    fn new(
+        set: impl FnOnce(Builder<ManualTimer, Threaded>) -> Builder<ManualTimer, Threaded>,
+    ) -> Self {
+        let world = testing::World::new(7);
+        let pool = world.pool(set);
+        Self { world, pool }
     }
 
     /// Runs until nobody is woken any more.
     fn settle(&self) {
-        while self.executor.try_tick() {}
+        self.advance(Duration::ZERO);
     }
 
     fn worker(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) -> LocalConnector {
         let (connector, listener) = pair(usize::from(window));
-        let worker = Worker::new(self.timer.clone(), work).concurrency(window);
-        self.executor.spawn(worker.serve(listener)).detach();
+        let worker = Worker::new(self.timer(), work).concurrency(window);
+        self.spawn(worker.serve(listener));
         connector
     }
 
     fn add(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) {
-        let (pool, connector) = (self.pool.clone(), self.worker(window, work));
-        self.executor.spawn(async move { pool.add(connector).await }).detach();
+        self.run(self.pool.add(self.worker(window, work))).expect("there is room");
         self.settle();
+    }
+}
+
+impl Deref for World {
+    type Target = testing::World;
+
+    fn deref(&self) -> &testing::World {
+        &self.world
     }
 }
 
@@ -121,19 +127,14 @@ fn a_range_goes_further_ahead_as_workers_come() {
 fn a_range_that_may_go_less_far_ahead_than_it_has_gone_still_ends() {
     let world = World::new(|builder| builder.ahead_max(1));
     let connector = world.worker(64, echo);
-    let pool = world.pool.clone();
-    let adding = world.executor.spawn(async move { pool.add(connector).await });
+    let wide = world.run(world.pool.add(connector)).expect("there is room");
     world.settle();
-    let wide = smol::block_on(adding).expect("there is room");
 
     let mut outcomes = world.pool.process(1..=300);
     assert!(next(&mut outcomes).is_pending());
     world.settle();
     // Outcomes for twice the window lie ready, and now there is no window any more.
-    let pool = world.pool.clone();
-    let removing = world.executor.spawn(async move { pool.remove(wide).await });
-    world.settle();
-    smol::block_on(removing).expect("it was there");
+    world.run(world.pool.remove(wide)).expect("it was there");
     let mut taken = BTreeSet::new();
     assert!(!take(&mut outcomes, usize::MAX, &mut taken));
     assert!(taken.len() >= 64, "{}", taken.len());
@@ -155,7 +156,7 @@ fn ranges_and_single_calls_share_a_pool() {
     let mut ranges = [world.pool.process(1..=50), world.pool.process(1..=50)];
     let mut taken = [BTreeSet::new(), BTreeSet::new()];
     let pool = world.pool.clone();
-    let calls = world.executor.spawn(async move {
+    let calls = world.spawn(async move {
         for height in 1000..1050 {
             let answer: u64 = pool.call(&height).await.expect("the worker echoes");
             assert_eq!(answer, height);
@@ -167,7 +168,7 @@ fn ranges_and_single_calls_share_a_pool() {
         }
         world.settle();
     }
-    assert!(calls.is_finished());
+    assert!(calls.is_done());
     assert_eq!(taken.each_ref().map(BTreeSet::len), [50, 50]);
 }
 
@@ -349,11 +350,11 @@ fn a_range_that_stops_cancels_what_is_above_the_failure_and_ends_what_is_below()
     assert_eq!(outcomes.report().missing(), 99);
     // The pool goes on.
     let pool = world.pool.clone();
-    let call = world.executor.spawn(async move { pool.call::<u64, u64>(&7).await });
+    let call = world.spawn(async move { pool.call::<u64, u64>(&7).await });
     world.settle();
     gate.answer(7, Ok(7));
     world.settle();
-    assert_eq!(smol::block_on(call), Ok(7));
+    assert_eq!(world.run(call), Ok(7));
 }
 
 #[test]
@@ -392,9 +393,9 @@ fn an_answer_of_another_type_stops_a_range_too() {
     assert!(matches!(outcomes.poll_next_unpin(cx), Poll::Ready(None)));
     world.settle();
     let pool = world.pool.clone();
-    let idle = world.executor.spawn(async move { pool.idle().await });
+    let idle = world.spawn(async move { pool.idle().await });
     world.settle();
-    assert!(idle.is_finished(), "the driver has let go of the range");
+    assert!(idle.is_done(), "the driver has let go of the range");
 }
 
 #[test]
@@ -423,7 +424,7 @@ fn a_range_has_retries_of_its_own_or_those_of_the_pool() {
         for _ in 0..25 {
             world.settle();
             seen.extend(taken(&mut outcomes));
-            world.timer.advance(Duration::from_secs(3));
+            world.advance(Duration::from_secs(3));
         }
         let result = if expected == 20 { Ok(1) } else { failed("no") };
         assert_eq!(seen, [(1, result)]);
@@ -442,12 +443,12 @@ fn a_pool_that_stops_ends_a_range_in_order_before_its_first_hole() {
     gate.answer(3, Ok(3));
     world.settle();
     let pool = world.pool.clone();
-    let stopping = world.executor.spawn(async move { pool.stop_within(Duration::ZERO).await });
+    let stopping = world.spawn(async move { pool.stop_within(Duration::ZERO).await });
     for _ in 0..10 {
         world.settle();
-        world.timer.advance(Duration::from_secs(1));
+        world.advance(Duration::from_secs(1));
     }
-    assert!(stopping.is_finished());
+    assert!(stopping.is_done());
     let outcomes_taken = taken(&mut outcomes);
     assert_eq!(outcomes_taken[0], (1, Ok(1)));
     assert_eq!(outcomes_taken[1], (2, Err(TaskError::Aborted)));
@@ -492,7 +493,7 @@ fn each_outcome_is_handed_to_a_function_and_the_report_returned() {
     let pool = world.pool.clone();
     let sum = Rc::new(RefCell::new(0));
     let adding = Rc::clone(&sum);
-    let report = world.executor.spawn(async move {
+    let report = world.spawn(async move {
         pool.for_each::<u64>(1..=100, |height, outcome| {
             assert_eq!(outcome, Ok(height));
             *adding.borrow_mut() += height;
@@ -500,7 +501,7 @@ fn each_outcome_is_handed_to_a_function_and_the_report_returned() {
         .await
     });
     world.settle();
-    let report = smol::block_on(report);
+    let report = world.run(report);
     assert_eq!(*sum.borrow(), 5050);
     assert_eq!((report.done, report.is_complete()), (100, true));
 }

@@ -490,7 +490,7 @@ fn a_busy_loop_panics_instead_of_standing_still() {
     let world = World::new(7);
     world.spawn(poll_fn(|cx| {
         cx.waker().wake_by_ref();
-        Poll::Pending
+        Poll::<()>::Pending
     }));
     let text = panic_of(|| world.run(world.sleep(secs(1))));
     assert!(text.contains("does not come to rest"), "{text}");

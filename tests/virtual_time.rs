@@ -1,8 +1,9 @@
 //! A whole pool in one thread on a clock that is moved by hand: what takes hours takes no time, and
 //! every deadline is exact.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -12,10 +13,8 @@ use chargehand::core::io::{Connect, Listen, Timer, Wire};
 use chargehand::core::message::{Code, HEAD_BYTES_MAX, Message, Role};
 use chargehand::core::{BackoffPolicy, Config, Instant, Jitter, TaskId, Verdict};
 use chargehand::local::{LocalConnector, LocalListener, LocalWire, pair};
-use chargehand::testing::ManualTimer;
-use chargehand::{
-    Builder, Driver, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError, Worker,
-};
+use chargehand::testing::{self, ManualTimer};
+use chargehand::{Builder, Pool, PoolEvent, PoolStats, Task, TaskError, Threaded, Worker};
 use futures_util::StreamExt;
 
 const fn secs(count: u64) -> Duration {
@@ -36,91 +35,74 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A pool, and workers that are polled with it.
+/// A pool, and what it said so far.
 struct World {
-    timer: ManualTimer,
-    pool: Pool<Local>,
-    driver: Pin<Box<Driver<ManualTimer, Local>>>,
-    over: bool,
-    others: Vec<Pin<Box<dyn Future<Output = ()>>>>,
-    events: Events,
-    log: Vec<(Instant, PoolEvent)>,
+    world: testing::World,
+    pool: Pool,
+    log: Rc<RefCell<Vec<(Instant, PoolEvent)>>>,
+    /// The pool's driver has ended.
+    over: Rc<Cell<bool>>,
 }
 
 impl World {
     fn new(
-        set: impl FnOnce(Builder<ManualTimer, Local>) -> Builder<ManualTimer, Local>,
+        set: impl FnOnce(Builder<ManualTimer, Threaded>) -> Builder<ManualTimer, Threaded>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let timer = ManualTimer::new();
-        let builder = Pool::local_builder(timer.clone()).configure(|config| {
-            config.seed = 7;
-            change(config);
+        let world = testing::World::new(7);
+        let pool = world.pool(|builder| {
+            set(builder.configure(|config| {
+                config.seed = 7;
+                change(config);
+            }))
         });
-        let (pool, driver) = set(builder).build().expect("the limits are in range");
-        let events = pool.events();
-        let driver = Box::pin(driver);
-        let mut world =
-            Self { timer, pool, driver, over: false, others: Vec::new(), events, log: Vec::new() };
+        let (log, over) = (Rc::<RefCell<Vec<_>>>::default(), Rc::new(Cell::new(false)));
+        let (mut events, timer) = (pool.events(), world.timer());
+        let (lines, end) = (Rc::clone(&log), Rc::clone(&over));
+        world.spawn(async move {
+            while let Some(event) = events.next().await {
+                lines.borrow_mut().push((timer.now(), event));
+            }
+            end.set(true);
+        });
+        let world = Self { world, pool, log, over };
         world.settle();
         world
     }
 
     fn now(&self) -> Instant {
-        self.timer.now()
+        self.timer().now()
     }
 
-    /// Polls everybody until nothing happens any more at this time.
-    fn settle(&mut self) {
-        // Each round carries messages one step further. Far fewer steps are ever needed.
-        for _ in 0..30 {
-            if !self.over && poll(self.driver.as_mut()).is_ready() {
-                self.over = true;
-            }
-            self.others.retain_mut(|other| poll(other.as_mut()).is_pending());
-        }
-        let cx = &mut Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(event)) = self.events.poll_next_unpin(cx) {
-            self.log.push((self.timer.now(), event));
-        }
+    /// Lets happen what needs no time.
+    fn settle(&self) {
+        self.advance(Duration::ZERO);
     }
 
-    /// Moves the clock on, from deadline to deadline.
-    fn advance(&mut self, span: Duration) {
-        let end = self.now().saturating_add(span);
-        while let Some(next) = self.timer.next_sleep().filter(|next| *next <= end) {
-            self.timer.advance(next.saturating_since(self.now()));
-            self.settle();
-        }
-        self.timer.advance(end.saturating_since(self.now()));
-        self.settle();
+    fn stats(&self) -> PoolStats {
+        let before = self.now();
+        let stats = self.run(self.pool.stats()).expect("the driver lives");
+        assert_eq!(self.now(), before, "it takes no time");
+        stats
     }
 
-    /// Completes a future that needs no time.
-    fn get<F: Future>(&mut self, future: impl FnOnce(Pool<Local>) -> F) -> F::Output {
-        let mut future = Box::pin(future(self.pool.clone()));
-        for _ in 0..10 {
-            if let Poll::Ready(output) = poll(future.as_mut()) {
-                return output;
-            }
-            self.settle();
-        }
-        panic!("it takes time");
-    }
-
-    fn stats(&mut self) -> PoolStats {
-        self.get(|pool| async move { pool.stats().await.expect("the driver lives") })
-    }
-
-    fn submit(&mut self, height: u64) -> Task<u64> {
+    fn submit(&self, height: u64) -> Task<u64> {
         let task = self.pool.try_submit::<u64, u64>(height).expect("there is room");
         self.settle();
         task
     }
 
     /// Forgets what happened so far, and returns it.
-    fn take_log(&mut self) -> Vec<(Instant, PoolEvent)> {
-        std::mem::take(&mut self.log)
+    fn take_log(&self) -> Vec<(Instant, PoolEvent)> {
+        self.log.take()
+    }
+}
+
+impl Deref for World {
+    type Target = testing::World;
+
+    fn deref(&self) -> &testing::World {
+        &self.world
     }
 }
 
@@ -161,7 +143,7 @@ impl Peer {
         }
     }
 
-    fn greet(&mut self, world: &mut World, name: &str, window: u16) {
+    fn greet(&mut self, world: &World, name: &str, window: u16) {
         self.say(&Message::hello(Role::Worker, window, 1, name), &[]);
         world.settle();
         let hello = self.hear(|message| matches!(message, Message::Hello { .. }));
@@ -195,9 +177,9 @@ impl Peer {
 /// A pool that dials one peer by hand, which is up.
 fn with_peer(window: u16, change: impl FnOnce(&mut Config)) -> (World, Peer, LocalListener) {
     let (connector, mut listener) = pair(64);
-    let mut world = World::new(|builder| builder.connect(connector), change);
+    let world = World::new(|builder| builder.connect(connector), change);
     let mut peer = Peer::accept(&mut listener).expect("it is dialled at once");
-    peer.greet(&mut world, "by hand", window);
+    peer.greet(&world, "by hand", window);
     world.take_log();
     (world, peer, listener)
 }
@@ -207,7 +189,7 @@ fn reconnects_back_off_to_the_cap_with_jitter_and_never_stop() {
     let (connector, listener) = pair(8);
     drop(listener); // Whoever dials is refused at once.
     let cap = secs(30);
-    let mut world = World::new(|builder| builder.connect(connector), |_| {});
+    let world = World::new(|builder| builder.connect(connector), |_| {});
     world.advance(secs(3600));
     let at: Vec<Instant> = world
         .take_log()
@@ -236,7 +218,7 @@ fn reconnects_back_off_to_the_cap_with_jitter_and_never_stop() {
 fn without_jitter_the_schedule_is_that_of_the_go_package_capped() {
     let (connector, listener) = pair(8);
     drop(listener);
-    let mut world = World::new(
+    let world = World::new(
         |builder| builder.connect(connector),
         |config| config.backoff = BackoffPolicy::powers_of_two(secs(60)),
     );
@@ -249,14 +231,14 @@ fn without_jitter_the_schedule_is_that_of_the_go_package_capped() {
 #[test]
 fn a_useful_answer_resets_the_backoff_and_a_mere_connect_does_not() {
     let (connector, mut listener) = pair(8);
-    let mut world = World::new(
+    let world = World::new(
         |builder| builder.connect(connector),
         |config| config.backoff = BackoffPolicy::powers_of_two(secs(60)),
     );
     // Up for a moment, and gone, five times.
     for delay in [2, 4, 8, 16, 32] {
         let mut peer = Peer::accept(&mut listener).expect("it is dialled");
-        peer.greet(&mut world, "flapping", 1);
+        peer.greet(&world, "flapping", 1);
         drop(peer);
         world.settle();
         world.advance(just_before(secs(delay)));
@@ -264,7 +246,7 @@ fn a_useful_answer_resets_the_backoff_and_a_mere_connect_does_not() {
         world.advance(millis(1));
     }
     let mut peer = Peer::accept(&mut listener).expect("it is dialled");
-    peer.greet(&mut world, "useful", 1);
+    peer.greet(&world, "useful", 1);
     let mut task = Box::pin(world.submit(3));
     let request = peer.request();
     peer.answer(request, 7);
@@ -278,7 +260,7 @@ fn a_useful_answer_resets_the_backoff_and_a_mere_connect_does_not() {
 
 #[test]
 fn an_idle_link_is_pinged_after_the_interval_and_lost_after_the_timeout() {
-    let (mut world, mut peer, _listener) = with_peer(1, |config| {
+    let (world, mut peer, _listener) = with_peer(1, |config| {
         config.heartbeat_interval = secs(10);
         config.heartbeat_timeout = secs(3);
     });
@@ -306,7 +288,7 @@ fn an_idle_link_is_pinged_after_the_interval_and_lost_after_the_timeout() {
 #[test]
 fn a_connect_has_a_deadline_of_its_own() {
     let (connector, mut listener) = pair(8);
-    let mut world =
+    let world =
         World::new(|builder| builder.connect(connector), |config| config.connect_timeout = secs(4));
     let _silent = Peer::accept(&mut listener).expect("it is dialled at once");
     world.advance(just_before(secs(4)));
@@ -322,7 +304,7 @@ fn a_connect_has_a_deadline_of_its_own() {
 #[test]
 fn a_handshake_that_came_in_has_the_same_deadline() {
     let (mut connector, listener) = pair(8);
-    let mut world =
+    let world =
         World::new(|builder| builder.accept(listener), |config| config.connect_timeout = secs(4));
     let _silent = Peer::dial(&mut connector);
     world.settle();
@@ -335,7 +317,7 @@ fn a_handshake_that_came_in_has_the_same_deadline() {
 
 #[test]
 fn an_attempt_that_outlives_its_deadline_is_sent_again_until_its_limit() {
-    let (mut world, mut peer, _listener) = with_peer(1, |config| {
+    let (world, mut peer, _listener) = with_peer(1, |config| {
         config.attempt_timeout = secs(5);
         config.attempts_max = 3;
         config.strikes_max = 100;
@@ -359,7 +341,7 @@ fn an_attempt_that_outlives_its_deadline_is_sent_again_until_its_limit() {
 
 #[test]
 fn as_many_strikes_in_a_row_close_the_link() {
-    let (mut world, mut peer, _listener) = with_peer(1, |config| {
+    let (world, mut peer, _listener) = with_peer(1, |config| {
         config.attempt_timeout = secs(5);
         config.strikes_max = 2;
     });
@@ -378,7 +360,7 @@ fn as_many_strikes_in_a_row_close_the_link() {
 
 #[test]
 fn a_drain_ends_at_its_deadline_to_the_millisecond() {
-    let (mut world, mut peer, _listener) = with_peer(1, |_| {});
+    let (world, mut peer, _listener) = with_peer(1, |_| {});
     let mut held = Box::pin(world.submit(1));
     let mut queued = Box::pin(world.submit(2));
     let _ = peer.request();
@@ -397,12 +379,12 @@ fn a_drain_ends_at_its_deadline_to_the_millisecond() {
     world.advance(secs(5));
     let Poll::Ready(stats) = poll(stop.as_mut()) else { panic!("the pool does not end") };
     assert_eq!(stats.expect("the driver lived").aborted, 2);
-    assert!(world.over, "the driver has ended");
+    assert!(world.over.get(), "the driver has ended");
 }
 
 #[test]
 fn a_drain_that_is_done_early_does_not_wait() {
-    let (mut world, mut peer, _listener) = with_peer(1, |_| {});
+    let (world, mut peer, _listener) = with_peer(1, |_| {});
     let mut held = Box::pin(world.submit(1));
     let request = peer.request();
     let pool = world.pool.clone();
@@ -422,19 +404,19 @@ fn a_drain_that_is_done_early_does_not_wait() {
 #[test]
 fn a_worker_that_dials_in_is_forgotten_after_its_absence_and_not_before() {
     let (mut connector, listener) = pair(8);
-    let mut world =
+    let world =
         World::new(|builder| builder.accept(listener), |config| config.absent_max = secs(600));
-    let come = |world: &mut World, connector: &mut LocalConnector| {
+    let come = |world: &World, connector: &mut LocalConnector| {
         let mut peer = Peer::dial(connector);
         world.settle();
         peer.greet(world, "rover", 1);
         peer
     };
-    drop(come(&mut world, &mut connector));
+    drop(come(&world, &mut connector));
     world.settle();
     world.advance(secs(599));
     // Back in time: the same worker.
-    drop(come(&mut world, &mut connector));
+    drop(come(&world, &mut connector));
     world.settle();
     assert_eq!(world.stats().workers[0].stats.links, 2);
     world.take_log();
@@ -445,14 +427,14 @@ fn a_worker_that_dials_in_is_forgotten_after_its_absence_and_not_before() {
     let log = world.take_log();
     assert!(matches!(&log[..], [(_, PoolEvent::Gone { .. })]), "{log:?}");
     // Too late: a new one.
-    let _peer = come(&mut world, &mut connector);
+    let _peer = come(&world, &mut connector);
     assert_eq!(world.stats().workers[0].stats.links, 1);
 }
 
 #[test]
 fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
     let (connector, listener) = pair(8);
-    let mut world = World::new(
+    let world = World::new(
         |builder| builder.connect(connector),
         |config| {
             config.retries_max = 2;
@@ -460,15 +442,15 @@ fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
         },
     );
     let tried = Rc::new(RefCell::new(Vec::new()));
-    let (times, clock) = (Rc::clone(&tried), world.timer.clone());
+    let (times, clock) = (Rc::clone(&tried), world.timer());
     let work = move |_: u64| {
         times.borrow_mut().push(clock.now());
         async { Err::<u64, _>("no") }
     };
-    let worker = Worker::new(world.timer.clone(), work).name("moody");
-    world.others.push(Box::pin(async move {
+    let worker = Worker::new(world.timer(), work).name("moody");
+    world.spawn(async move {
         worker.serve(listener).await.expect("the settings are in range");
-    }));
+    });
     world.settle();
     let mut task = Box::pin(world.submit(1));
     let begun = world.now();
@@ -481,12 +463,11 @@ fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
 #[test]
 fn a_pool_and_its_worker_idle_for_a_day_keep_their_link() {
     let (connector, listener) = pair(8);
-    let mut world = World::new(|builder| builder.connect(connector), |_| {});
-    let worker =
-        Worker::new(world.timer.clone(), |height: u64| async move { Ok::<_, String>(height) });
-    world.others.push(Box::pin(async move {
+    let world = World::new(|builder| builder.connect(connector), |_| {});
+    let worker = Worker::new(world.timer(), |height: u64| async move { Ok::<_, String>(height) });
+    world.spawn(async move {
         worker.serve(listener).await.expect("the settings are in range");
-    }));
+    });
     world.settle();
     world.advance(secs(24 * 3600));
     let mut task = Box::pin(world.submit(5));
@@ -499,7 +480,7 @@ fn a_pool_and_its_worker_idle_for_a_day_keep_their_link() {
 #[test]
 fn many_workers_that_fall_together_come_back_spread_out() {
     let mut listeners = Vec::new();
-    let mut world = World::new(
+    let world = World::new(
         |mut builder| {
             for _ in 0..100 {
                 let (connector, listener) = pair(8);
@@ -516,7 +497,7 @@ fn many_workers_that_fall_together_come_back_spread_out() {
     let mut peers: Vec<Peer> = Vec::new();
     for listener in &mut listeners {
         let mut peer = Peer::accept(listener).expect("it is dialled at once");
-        peer.greet(&mut world, "one of many", 1);
+        peer.greet(&world, "one of many", 1);
         peers.push(peer);
     }
     peers.clear();

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Poll, Waker};
 
 use crate::ready::{Entry, ReadySet};
 
@@ -31,6 +31,19 @@ impl Executor {
     pub(super) fn new() -> Self {
         let (queue, tasks) = (RefCell::default(), RefCell::default());
         Self { ready: ReadySet::new(), queue, tasks, polls: Cell::new(0) }
+    }
+
+    /// Starts a future whose output somebody may wait for.
+    pub(super) fn spawn_joined<F: Future + 'static>(&self, future: F) -> Spawned<F::Output> {
+        let spawned = Spawned(Rc::default());
+        let fate = Rc::clone(&spawned.0);
+        self.spawn(async move {
+            let output = future.await;
+            let mut fate = fate.borrow_mut();
+            (fate.output, fate.done) = (Some(output), true);
+            fate.waker.take().into_iter().for_each(Waker::wake);
+        });
+        spawned
     }
 
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
@@ -81,5 +94,45 @@ impl Executor {
     /// Returns how many polls there were.
     pub(super) fn polls(&self) -> u64 {
         self.polls.get()
+    }
+}
+
+/// A future that runs in a world, made by [`World::spawn`](super::World::spawn): await it for its
+/// output. It runs on if this is dropped.
+#[derive(Debug)]
+pub struct Spawned<T>(Rc<RefCell<Fate<T>>>);
+
+#[derive(Debug)]
+struct Fate<T> {
+    output: Option<T>,
+    done: bool,
+    waker: Option<Waker>,
+}
+
+impl<T> Default for Fate<T> {
+    fn default() -> Self {
+        Self { output: None, done: false, waker: None }
+    }
+}
+
+impl<T> Spawned<T> {
+    /// Returns whether it has completed.
+    pub fn is_done(&self) -> bool {
+        self.0.borrow().done
+    }
+}
+
+impl<T> Future for Spawned<T> {
+    type Output = T;
+
+    /// # Panics
+    /// Panics where it is polled after it has returned the output.
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let mut fate = self.0.borrow_mut();
+        if !fate.done {
+            fate.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(fate.output.take().expect("polled after completion"))
     }
 }

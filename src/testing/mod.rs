@@ -9,7 +9,6 @@
 //! ```
 //! use std::time::Duration;
 //! use chargehand::testing::{Script, World};
-//! use futures_util::StreamExt;
 //!
 //! let (millis, secs) = (Duration::from_millis, Duration::from_secs);
 //! let world = World::new(7);
@@ -21,20 +20,19 @@
 //!     builder.configure(|config| config.attempt_timeout = secs(1))
 //! });
 //!
-//! let done = world.run(async {
-//!     // Your own code would be here: anything that takes a `Pool`.
-//!     let heights = pool.process::<u64>(1..=10_000);
-//!     heights.filter(|(_, outcome)| std::future::ready(outcome.is_ok())).count().await
-//! });
+//! // Your own code would be here: anything that takes a `Pool`.
+//! let report = world.run(pool.for_each::<u64>(1..=10_000, |height, outcome| {
+//!     assert_eq!(outcome, Ok(height));
+//! }));
 //!
-//! assert_eq!(done, 10_000);
-//! assert!(workers[2].asked() <= 41, "one in 50 ms, until it dies");
+//! assert!(report.is_complete());
+//! assert_eq!(workers[2].asked(), 41, "one in 50 ms, until it dies");
 //! assert!(world.elapsed() > secs(70), "seven workers, 20 a second each");
-//! assert!(world.trace().to_string().contains("worker-3 dies"));
+//! assert!(world.trace().to_string().contains("2.000000 s  worker-3 dies"));
 //! ```
 //!
 //! The faults are an [`Act`] where a worker answers a request badly, and a [`Change`] where
-//! something happens to it. `docs/TESTING.md` in the repository goes through a larger example.
+//! something happens to it. `docs/TESTING.md` in the repository goes through all of it.
 
 mod clock;
 mod dice;
@@ -50,6 +48,7 @@ mod world;
 pub use self::{
     clock::{ManualSleep, ManualTimer},
     dice::Delay,
+    executor::Spawned,
     handle::{Change, WorkerHandle},
     script::{Act, Request, Script},
     trace::Trace,

@@ -16,7 +16,7 @@ use futures_util::future::{Either, select};
 
 use super::clock::{ManualSleep, ManualTimer};
 use super::dice::{Delay, Dice};
-use super::executor::{Executor, MAIN};
+use super::executor::{Executor, MAIN, Spawned};
 use super::handle::{Change, WorkerHandle};
 use super::player::Player;
 use super::script::Script;
@@ -165,8 +165,8 @@ impl World {
     }
 
     /// Runs a future beside the others, whenever the world runs.
-    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
-        self.executor.spawn(future);
+    pub fn spawn<F: Future + 'static>(&self, future: F) -> Spawned<F::Output> {
+        self.executor.spawn_joined(future)
     }
 
     /// Runs the world until `future` completes, and returns what it returns. The world may be run
