@@ -20,7 +20,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<u64, String>>>>;
 
 /// A pool without workers, and whoever is spawned beside it.
 struct World {
-    world: testing::World,
+    inner: testing::World,
     pool: Pool,
 }
 
@@ -28,9 +28,9 @@ impl World {
     fn new(
         set: impl FnOnce(Builder<ManualTimer, Threaded>) -> Builder<ManualTimer, Threaded>,
     ) -> Self {
-        let world = testing::World::new(7);
-        let pool = world.pool(set);
-        Self { world, pool }
+        let inner = testing::World::new(7);
+        let pool = inner.pool(set);
+        Self { inner, pool }
     }
 
     /// Runs until nobody is woken any more.
@@ -55,7 +55,7 @@ impl Deref for World {
     type Target = testing::World;
 
     fn deref(&self) -> &testing::World {
-        &self.world
+        &self.inner
     }
 }
 

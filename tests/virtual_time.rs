@@ -37,7 +37,7 @@ fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 
 /// A pool, and what it said so far.
 struct World {
-    world: testing::World,
+    inner: testing::World,
     pool: Pool,
     log: Rc<RefCell<Vec<(Instant, PoolEvent)>>>,
     /// The pool's driver has ended.
@@ -49,23 +49,23 @@ impl World {
         set: impl FnOnce(Builder<ManualTimer, Threaded>) -> Builder<ManualTimer, Threaded>,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let world = testing::World::new(7);
-        let pool = world.pool(|builder| {
+        let inner = testing::World::new(7);
+        let pool = inner.pool(|builder| {
             set(builder.configure(|config| {
                 config.seed = 7;
                 change(config);
             }))
         });
         let (log, over) = (Rc::<RefCell<Vec<_>>>::default(), Rc::new(Cell::new(false)));
-        let (mut events, timer) = (pool.events(), world.timer());
+        let (mut events, timer) = (pool.events(), inner.timer());
         let (lines, end) = (Rc::clone(&log), Rc::clone(&over));
-        world.spawn(async move {
+        inner.spawn(async move {
             while let Some(event) = events.next().await {
                 lines.borrow_mut().push((timer.now(), event));
             }
             end.set(true);
         });
-        let world = Self { world, pool, log, over };
+        let world = Self { inner, pool, log, over };
         world.settle();
         world
     }
@@ -102,7 +102,7 @@ impl Deref for World {
     type Target = testing::World;
 
     fn deref(&self) -> &testing::World {
-        &self.world
+        &self.inner
     }
 }
 

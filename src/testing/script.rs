@@ -22,7 +22,8 @@ pub enum Act {
     /// Says nothing, until the manager withdraws the request or the link is gone. It still answers
     /// pings.
     Hang,
-    /// Answers, but this much later, even if the manager has withdrawn the request by then.
+    /// Answers, but this much later, even if the manager has withdrawn the request by then. Where
+    /// its link is gone, it does not.
     Late(Duration),
     /// Answers twice.
     Twice,

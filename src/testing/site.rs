@@ -134,6 +134,11 @@ impl Site {
         self.lock().asked
     }
 
+    /// Returns whether a link was ever opened.
+    pub(super) fn is_known(&self) -> bool {
+        self.lock().opened > 0
+    }
+
     /// Sets whom to wake when the process dies or comes back. Returns whether it lives, and a
     /// number that differs from life to life.
     pub(super) fn register(&self, cx: &Context<'_>) -> (bool, u64) {

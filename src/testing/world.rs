@@ -245,7 +245,9 @@ impl World {
         self.timer.elapsed()
     }
 
-    /// Returns the virtual clock, for whatever takes a timer: a pool, a worker, a handler.
+    /// Returns the virtual clock, for whatever takes a timer: a worker, a handler, a pool that the
+    /// world does not make. Set such a pool's seed, or its jitter differs from run to run, and
+    /// [spawn](World::spawn) its driver.
     pub fn timer(&self) -> ManualTimer {
         self.timer.clone()
     }
@@ -358,7 +360,17 @@ impl World {
     }
 
     fn give_up(&self, why: fmt::Arguments<'_>) -> ! {
-        panic!("{why}\nthe last lines of the trace:\n{}", self.trace.tail(LINES_SHOWN));
+        let homes = self.homes.borrow();
+        let sites = homes.iter().map(|(home, _)| &home.site);
+        let alone = sites.filter(|site| site.is_alive() && !site.is_known());
+        let alone: Vec<&str> = alone.map(|site| &*site.name).collect();
+        let hint = match &*alone.join(", ") {
+            "" => String::new(),
+            names => {
+                format!("\nnobody ever dialled {names}: a pool dials the workers made before it")
+            }
+        };
+        panic!("{why}{hint}\nthe last lines of the trace:\n{}", self.trace.tail(LINES_SHOWN));
     }
 }
 
