@@ -70,9 +70,8 @@ struct Channel {
 /// One end of a wire, and what it has sent.
 #[derive(Debug, Default)]
 struct Side {
+    /// Each with the time at which it has come the way. What is behind it waits for it.
     sent: VecDeque<(Instant, Vec<u8>)>,
-    /// When the latest message arrives: a later one never overtakes it.
-    arrives: Instant,
     /// It sends nothing more.
     ended: bool,
     /// Nobody is there any more.
@@ -151,7 +150,8 @@ impl Site {
         self.lock().alive
     }
 
-    /// The process is killed: its ends of all wires are gone. What it has sent still arrives.
+    /// The process is killed. Whoever plays it drops its ends of all wires before it does anything
+    /// else. What it has sent still arrives.
     pub(super) fn die(&self) {
         self.change(|state| {
             if !state.alive {
@@ -159,7 +159,6 @@ impl Site {
             }
             state.alive = false;
             state.life += 1;
-            state.channels.values_mut().for_each(|channel| channel.leave(End::Worker));
             Some("dies")
         });
     }
@@ -248,7 +247,7 @@ impl Site {
             state.garbled -= 1;
             frame = state.dice.garbage();
         }
-        near.arrives = near.arrives.max(now.saturating_add(state.latency.draw(&mut state.dice)));
+        let arrives = now.saturating_add(state.latency.draw(&mut state.dice));
         let reader = far.reader.take();
         let message = Message::decode(&frame).ok();
         if let Some(Message::Request { .. }) = message {
@@ -257,7 +256,7 @@ impl Site {
         if let Some(text) = describe(end, message, frame.len()) {
             self.trace.note(format!("{} {text}", self.name));
         }
-        near.sent.push_back((near.arrives, frame));
+        near.sent.push_back((arrives, frame));
         drop(guard);
         reader.into_iter().for_each(Waker::wake);
         Poll::Ready(Ok(()))
@@ -277,9 +276,6 @@ impl Site {
             return Err(WorldError::Broken);
         }
         let (near, far) = channel.sides(end);
-        if near.gone {
-            return Err(WorldError::Closed);
-        }
         if !online {
             keep(&mut near.reader, cx);
             return Ok(Received::Nothing);

@@ -217,3 +217,58 @@ impl Drop for WorldWire {
         self.site.leave(self.number, self.end);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::super::clock::ManualTimer;
+    use super::super::dice::Dice;
+    use super::super::trace::Trace;
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn home() -> Home {
+        let timer = ManualTimer::new();
+        let site = Site::new("w".into(), Trace::new(timer.clone()), timer, Dice::new(1));
+        Home { site: Arc::new(site), door: Arc::default() }
+    }
+
+    #[test]
+    fn a_link_that_a_process_has_not_taken_in_yet_dies_with_it() {
+        let home = home();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut connector = WorldConnector(home.clone());
+        let Poll::Ready(Ok(mut wire)) = Pin::new(&mut connector.connect()).poll(cx) else {
+            panic!("the process runs");
+        };
+        home.die();
+        home.site.revive();
+        assert!(home.door.poll(cx).is_pending(), "the next life knows nothing of it");
+        assert_eq!(wire.poll_recv(cx), Poll::Ready(Ok(None)));
+        assert_eq!(wire.poll_send(cx, b"x", b""), Poll::Ready(Err(WorldError::Closed)));
+    }
+
+    #[test]
+    fn whoever_dials_while_the_network_is_away_is_woken_when_it_is_back() {
+        let home = home();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let cx = &mut Context::from_waker(&waker);
+        home.site.set_online(false);
+        let mut connecting = WorldConnector(home.clone()).connect();
+        assert!(Pin::new(&mut connecting).poll(cx).is_pending());
+        home.site.set_online(true);
+        assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+        assert!(Pin::new(&mut connecting).poll(cx).is_ready());
+    }
+}

@@ -155,6 +155,15 @@ fn a_late_answer_comes_although_the_task_was_withdrawn_and_is_ignored() {
 }
 
 #[test]
+fn a_late_answer_to_an_older_attempt_is_not_taken_for_the_newer_one() {
+    let (world, _, pool) = one(Script::new().takes(millis(900)).nth(1, Act::Late(millis(600))));
+    assert_eq!(call(&world, &pool, 3), Ok(3));
+    assert_eq!(lines(&world.trace(), "answers"), 2, "the first at 1.5 s");
+    assert_eq!(world.elapsed(), millis(1900));
+    assert_eq!(counts(&world, &pool).stale, 1);
+}
+
+#[test]
 fn an_answer_that_is_late_and_in_time_is_an_answer() {
     let (world, _, pool) = one(Script::new().always(Act::Late(millis(900))));
     assert_eq!(call(&world, &pool, 3), Ok(3));
