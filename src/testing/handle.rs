@@ -37,6 +37,12 @@ impl WorkerHandle {
         self.change(What::Dies)
     }
 
+    /// Its process is asked to stop: it wants nothing more, finishes what it holds, and ends when
+    /// its managers have closed their links. Nothing happens where it is dead.
+    pub fn stops(&self) -> Change {
+        self.change(What::Stops)
+    }
+
     /// Its process is started again, with nothing left of its life before. Nothing happens where
     /// it runs.
     pub fn revives(&self) -> Change {
@@ -81,6 +87,7 @@ pub struct Change {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Dies,
+    Stops,
     Revives,
     LosesLink,
     Network(bool),
@@ -93,6 +100,7 @@ impl Change {
         let Home { site, .. } = &self.home;
         match self.what {
             What::Dies => self.home.die(),
+            What::Stops => site.stop(),
             What::Revives => site.revive(),
             What::LosesLink => site.lose_link(),
             What::Network(online) => site.set_online(online),

@@ -14,7 +14,7 @@ use chargehand_core::{Instant, TaskId, Verdict};
 use super::clock::ManualSleep;
 use super::dice::Dice;
 use super::script::{Act, Request, Script};
-use super::site::End;
+use super::site::{End, Pulse};
 use super::wires::{Door, Home, WorldWire};
 
 /// How long a worker that dials in waits between two connects.
@@ -37,6 +37,8 @@ pub(super) struct Player {
     /// When what is behind the worker takes the next request.
     free_at: Instant,
     dials_at: Instant,
+    /// It wants nothing more, and has said so.
+    draining: bool,
     /// When the dead process is started again.
     back_at: Option<Instant>,
     sleep: Option<ManualSleep>,
@@ -91,6 +93,7 @@ impl Player {
             requests: 0,
             free_at: Instant::EPOCH,
             dials_at: Instant::EPOCH,
+            draining: false,
             back_at: None,
             sleep: None,
         }
@@ -107,8 +110,26 @@ impl Player {
         moved | self.act(cx, now)
     }
 
+    /// Says that it wants nothing more, and ends once its managers have closed their links.
+    /// Returns whether that is now.
+    fn drain(&mut self, cx: &mut Context<'_>) -> bool {
+        if !std::mem::replace(&mut self.draining, true) {
+            for link in 0..self.links.len() {
+                self.say(link, cx, &Message::Drain, &[]);
+            }
+        }
+        let over = self.links.iter().all(Option::is_none);
+        if over {
+            self.home.end();
+        }
+        over
+    }
+
     /// Gets a new link, if there is one.
     fn take_in(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.draining {
+            return false;
+        }
         let wire = if self.script.dials_in {
             match self.dial(cx, now) {
                 Some(wire) => wire,
@@ -286,6 +307,7 @@ impl Player {
         self.begun.clear();
         self.free_at = Instant::EPOCH;
         self.dials_at = Instant::EPOCH;
+        self.draining = false;
     }
 
     /// Returns when to look again without being woken.
@@ -313,13 +335,13 @@ impl Future for Player {
         let player = &mut *self;
         loop {
             let now = player.home.site.timer.now();
-            let (alive, life) = player.home.site.register(cx);
+            let Pulse { alive, life, stopping } = player.home.site.register(cx);
             if life != player.life {
                 player.begin_life(life);
             }
             if alive {
                 player.back_at = None;
-                if player.step(cx, now) {
+                if (stopping && player.drain(cx)) || player.step(cx, now) {
                     continue;
                 }
             } else if player.back_at.is_some_and(|at| at <= now) {

@@ -33,6 +33,16 @@ pub(super) enum Received {
     Ended,
 }
 
+/// How a worker's process is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pulse {
+    pub(super) alive: bool,
+    /// Differs from life to life.
+    pub(super) life: u64,
+    /// It was asked to stop.
+    pub(super) stopping: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) name: Arc<str>,
@@ -47,6 +57,8 @@ struct State {
     online: bool,
     /// Counts the deaths and returns: even while it lives.
     life: u64,
+    /// It was asked to stop.
+    stopping: bool,
     /// How many more messages of the worker turn into garbage on their way.
     garbled: u32,
     asked: u64,
@@ -112,6 +124,7 @@ impl Site {
             alive: true,
             online: true,
             life: 0,
+            stopping: false,
             garbled: 0,
             asked: 0,
             latency: Delay::default(),
@@ -138,28 +151,38 @@ impl Site {
         self.lock().opened > 0
     }
 
-    /// Sets whom to wake when the process dies or comes back. Returns whether it lives, and a
-    /// number that differs from life to life.
-    pub(super) fn register(&self, cx: &Context<'_>) -> (bool, u64) {
+    /// Returns how the process is, and sets whom to wake when that changes.
+    pub(super) fn register(&self, cx: &Context<'_>) -> Pulse {
         let mut state = self.lock();
         keep(&mut state.worker, cx);
-        (state.alive, state.life)
+        Pulse { alive: state.alive, life: state.life, stopping: state.stopping }
     }
 
     pub(super) fn is_alive(&self) -> bool {
         self.lock().alive
     }
 
-    /// The process is killed. Whoever plays it drops its ends of all wires before it does anything
+    /// The process is over. Whoever plays it drops its ends of all wires before it does anything
     /// else. What it has sent still arrives.
-    pub(super) fn die(&self) {
+    pub(super) fn die(&self, how: &'static str) {
         self.change(|state| {
             if !state.alive {
                 return None;
             }
             state.alive = false;
+            state.stopping = false;
             state.life += 1;
-            Some("dies")
+            Some(how)
+        });
+    }
+
+    /// The process is asked to stop.
+    pub(super) fn stop(&self) {
+        self.change(|state| {
+            if !state.alive || std::mem::replace(&mut state.stopping, true) {
+                return None;
+            }
+            Some("is asked to stop")
         });
     }
 

@@ -51,7 +51,16 @@ pub(super) struct Home {
 impl Home {
     /// Kills the process, with the links that it had not taken in yet.
     pub(super) fn die(&self) {
-        self.site.die();
+        self.over("dies");
+    }
+
+    /// The process ends by itself.
+    pub(super) fn end(&self) {
+        self.over("ends");
+    }
+
+    fn over(&self, how: &'static str) {
+        self.site.die(how);
         self.door.clear();
     }
 }

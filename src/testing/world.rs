@@ -20,7 +20,7 @@ use super::executor::{Executor, MAIN, Spawned};
 use super::handle::{Change, WorkerHandle};
 use super::player::Player;
 use super::script::Script;
-use super::site::Site;
+use super::site::{Pulse, Site};
 use super::trace::Trace;
 use super::wires::{Door, Home, WorldConnector, WorldListener};
 use crate::ready::Entry;
@@ -30,9 +30,9 @@ use crate::{Builder, Pool, Worker};
 
 /// How much virtual time a run may take, unless the test says otherwise.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
-/// How many polls there may be without the clock being moved: far more than work needs, and about
-/// a second of real time.
-const POLLS_AT_ONCE_MAX: u64 = 2_000_000;
+/// How many polls there may be without the clock being moved: far more than work needs, and less
+/// than a second of real time.
+const POLLS_AT_ONCE_MAX: u64 = 1_000_000;
 /// How many lines of the trace a panic shows.
 const LINES_SHOWN: usize = 20;
 
@@ -131,7 +131,8 @@ impl World {
     }
 
     /// Makes a pool that dials all workers that the world has so far. `set` may change its limits
-    /// and add other workers; its jitter's seed comes from the world's. The world drives it.
+    /// and add other workers; its jitter's seed comes from the world's. The world drives it. Where
+    /// there are several, [name](Builder::name) them: the trace tells them by that.
     ///
     /// # Panics
     /// Panics where a limit is out of its range.
@@ -379,22 +380,28 @@ async fn live<H: Handler>(home: Home, mut make: impl FnMut() -> Worker<ManualTim
     let site = &home.site;
     loop {
         let life = poll_fn(|cx| match site.register(cx) {
-            (true, life) => Poll::Ready(life),
-            (false, _) => Poll::Pending,
+            Pulse { alive: true, life, .. } => Poll::Ready(life),
+            _ => Poll::Pending,
         })
         .await;
+        let worker = make().name(&*site.name).seed(seed);
+        let stopper = worker.stopper();
         let death = pin!(poll_fn(|cx| match site.register(cx) {
-            (true, now) if now == life => Poll::Pending,
+            Pulse { alive: true, life: now, stopping } if now == life => {
+                if stopping {
+                    stopper.stop();
+                }
+                Poll::Pending
+            }
             _ => Poll::Ready(()),
         }));
-        let worker = make().name(&*site.name).seed(seed);
         let serving = pin!(worker.serve(WorldListener(Arc::clone(&home.door))));
         // Death first: a dead process does nothing more.
         if let Either::Right((served, _)) = select(death, serving).await {
             if let Err(error) = served {
                 panic!("the worker {} cannot serve: {error}", site.name);
             }
-            home.die();
+            home.end();
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chargehand::TaskError;
 use chargehand::testing::{Act, Script, WorkerHandle, World};
+use chargehand::{TaskError, Worker};
 use futures_util::StreamExt;
 
 use super::{call, counts, impatient, lines, millis, one, secs};
@@ -68,6 +68,45 @@ fn a_task_that_kills_its_workers_does_so_as_often_as_it_may() {
     world.advance(millis(100));
     assert!(workers.iter().all(WorkerHandle::is_alive), "all are back");
     assert_eq!(lines(&world.trace(), "is back"), 2);
+}
+
+#[test]
+fn workers_that_are_stopped_and_started_in_turn_lose_nothing() {
+    let world = World::new(7);
+    let script = Script::new().takes(millis(50)).concurrency(2);
+    let timer = world.timer();
+    let workers = [
+        world.worker(script.clone()),
+        world.worker(script.dials_in()),
+        world.host("real", move || {
+            let clock = timer.clone();
+            let handler = move |height: u64| {
+                let nap = clock.sleep(millis(50));
+                async move {
+                    nap.await;
+                    Ok::<_, String>(height)
+                }
+            };
+            Worker::new(timer.clone(), handler).concurrency(2)
+        }),
+    ];
+    for (worker, at) in workers.iter().zip([1, 4, 7]) {
+        world.at(secs(at), worker.stops());
+        world.at(secs(at + 2), worker.revives());
+    }
+    let pool = world.pool(|builder| builder.configure(|config| config.attempts_max = 1));
+    let report = world.run(pool.for_each::<u64>(1..=1200, |height, outcome| {
+        assert_eq!(outcome, Ok(height));
+    }));
+    assert!(report.is_complete());
+    assert_eq!(counts(&world, &pool).resent, 0);
+    assert_eq!(lines(&world.trace(), "is asked to stop"), 3);
+    assert_eq!(lines(&world.trace(), "ends"), 3);
+    assert_eq!(lines(&world.trace(), "is back"), 3);
+    assert!(world.elapsed() > secs(10), "all were back by then");
+    for worker in &workers {
+        assert!(worker.asked() > 300, "{} was asked {}", worker.name(), worker.asked());
+    }
 }
 
 #[test]

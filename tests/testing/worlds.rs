@@ -192,6 +192,23 @@ fn misuse_says_what_is_wrong() {
     assert!(text.contains("a scripted worker answers alloc::string::String"), "{text}");
 }
 
+#[test]
+fn ten_thousand_heights_cost_a_few_polls_each() {
+    let world = World::new(7);
+    let script = Script::new().one_per(millis(50));
+    let workers: Vec<_> = (0..8).map(|_| world.worker(script.clone())).collect();
+    world.at(secs(2), workers[2].dies());
+    let pool = impatient(&world);
+    let report = world.run(pool.for_each::<u64>(1..=10_000, |height, outcome| {
+        assert_eq!(outcome, Ok(height));
+    }));
+    assert!(report.is_complete());
+    assert_eq!(world.elapsed(), millis(71_100));
+    assert_eq!(lines(&world.trace(), "answers"), 10_000);
+    // One of a worker for each, and one of the pool for all workers that answer together.
+    assert!(world.polls() < 3 * 10_000, "{} polls", world.polls());
+}
+
 /// Ten thousand heights with every kind of trouble. Returns the trace, and the cost in polls.
 fn troubled(seed: u64) -> (Trace, u64) {
     let world = World::new(seed);
