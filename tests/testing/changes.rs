@@ -110,6 +110,20 @@ fn workers_that_are_stopped_and_started_in_turn_lose_nothing() {
 }
 
 #[test]
+fn a_worker_that_stops_takes_no_new_manager() {
+    let (world, worker, pool) = one(Script::new().takes(millis(500)));
+    let held = world.spawn(async move { pool.call::<u64, u64>(&1).await });
+    world.at(millis(100), worker.stops());
+    world.at(secs(3), worker.revives());
+    world.advance(millis(200));
+    let other = world.pool(|builder| builder.name("other"));
+    assert_eq!(call(&world, &other, 2), Ok(2));
+    assert!(world.elapsed() >= millis(3500), "only its next life knows the other");
+    assert_eq!(world.run(held), Ok(1));
+    assert_eq!(lines(&world.trace(), "ends"), 1);
+}
+
+#[test]
 fn a_link_that_breaks_is_noticed_at_once_and_dialled_again() {
     let (world, worker, pool) = one(Script::new().takes(millis(500)));
     world.at(millis(200), worker.loses_link());
