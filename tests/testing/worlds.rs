@@ -93,6 +93,28 @@ fn both_kinds_of_pool_work_several_at_once_and_so_do_workers_added_later() {
 }
 
 #[test]
+fn a_handler_in_the_pools_own_process_sleeps_on_the_virtual_clock_too() {
+    let world = World::new(7);
+    world.worker(Script::new().takes(millis(50)).always(Act::Hang));
+    let timer = world.timer();
+    let handler = move |height: u64| {
+        let nap = timer.sleep(millis(200));
+        async move {
+            nap.await;
+            Ok::<_, String>(height)
+        }
+    };
+    let pool = world.pool(|builder| {
+        builder.local(2, handler).configure(|config| config.attempt_timeout = secs(1))
+    });
+    let report = world.run(pool.for_each::<u64>(1..=20, |height, outcome| {
+        assert_eq!(outcome, Ok(height));
+    }));
+    assert!(report.is_complete());
+    assert!(world.elapsed() >= secs(2), "two at once, and five turns a second");
+}
+
+#[test]
 fn futures_run_beside_the_test_and_the_clock_jumps_over_idle_hours() {
     let world = World::new(7);
     let ticks = Rc::new(Cell::new(0));
