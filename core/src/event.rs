@@ -47,6 +47,17 @@ pub enum Event {
         /// The link that said so.
         link: Link,
     },
+    /// The worker can take nothing for now, though it has room by its window: one that cannot be
+    /// told of an [`Action::Withdraw`] works on, say. It gets no task until [`Event::Ready`].
+    Busy {
+        /// The link that is busy.
+        link: Link,
+    },
+    /// A worker that was [busy](Event::Busy) takes tasks again. No news to one that was not.
+    Ready {
+        /// The link that is not busy any more.
+        link: Link,
+    },
 }
 
 /// How a worker's handler ended.

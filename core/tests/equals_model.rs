@@ -26,9 +26,13 @@ const STEPS: u64 = 400;
 /// What random calls must come by, each at least once over all runs.
 const RARE: &[&str] = &[
     "a busy worker asked to drain",
+    "a busy worker is ready again",
+    "a draining worker is busy",
     "a ping was answered",
     "a rested worker got something done",
+    "a rested worker is busy",
     "a silent link was closed",
+    "a worker is busy",
     "accept refused",
     "add a worker when full",
     "add a worker while draining",
@@ -410,11 +414,12 @@ impl<S: Storage> Pair<S> {
             _ => self.any_link(),
         };
         let window = self.rng.pick(&[0, 1, 2, 2, 3, u32::MAX]);
-        // Shares in percent: connected, refused, lost, heard, draining; the rest are answers.
+        // Shares in percent: connected, refused, lost, heard, draining, busy, ready; the
+        // rest are answers.
         let shares = match self.model.workers[slot].line {
-            Line::Connecting { .. } => [75, 15, 3, 2, 2],
-            Line::Up => [3, 3, 10, 8, 2],
-            _ => [15, 10, 15, 10, 5],
+            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0],
+            Line::Up => [3, 3, 10, 8, 2, 2, 5],
+            _ => [15, 10, 15, 10, 5, 3, 3],
         };
         let mut dice = self.rng.below(100);
         let kind = shares.iter().position(|&share| {
@@ -428,6 +433,8 @@ impl<S: Storage> Pair<S> {
             Some(2) => Event::Lost { link },
             Some(3) => Event::Heard { link },
             Some(4) => Event::Draining { link },
+            Some(5) => Event::Busy { link },
+            Some(6) => Event::Ready { link },
             _ => self.any_reply(link, slot),
         }
     }

@@ -123,6 +123,7 @@ fn named(state: WorkerState) -> &'static str {
         WorkerState::Resting { .. } => "backs off",
         WorkerState::Connecting => "connecting",
         WorkerState::Up => "up",
+        WorkerState::Busy => "busy",
         WorkerState::Rested { .. } => "rests",
         WorkerState::Draining => "draining",
         _ => "?",
@@ -130,5 +131,6 @@ fn named(state: WorkerState) -> &'static str {
 }
 
 fn is_up(state: WorkerState) -> bool {
-    matches!(state, WorkerState::Up | WorkerState::Rested { .. } | WorkerState::Draining)
+    use WorkerState::{Busy, Draining, Rested, Up};
+    matches!(state, Up | Busy | Rested { .. } | Draining)
 }

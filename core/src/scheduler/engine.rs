@@ -185,6 +185,8 @@ impl Engine<'_> {
             }
             Event::Heard { link } => self.on_heard(link),
             Event::Draining { link } => self.on_draining(link),
+            Event::Busy { link } => self.on_busy(link),
+            Event::Ready { link } => self.on_ready(link),
         };
         match result {
             Ok(()) => {}

@@ -114,6 +114,23 @@ impl Engine<'_> {
         Ok(())
     }
 
+    pub(super) fn on_busy(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        if self.workers[worker as usize].line != Line::Up(Duty::Draining) {
+            // A rest ends by that, too: being busy may well take longer.
+            self.set_line(worker, Line::Up(Duty::Busy));
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_ready(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        if self.workers[worker as usize].line == Line::Up(Duty::Busy) {
+            self.set_line(worker, Line::Up(Duty::Serving));
+        }
+        Ok(())
+    }
+
     #[inline]
     pub(super) fn hear(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];

@@ -150,6 +150,8 @@ pub(super) enum Duty {
     Serving,
     /// Gets none until `due`, since it only failed.
     Rested,
+    /// Gets none until the caller says so.
+    Busy,
     /// Gets none any more: it, or the caller, asked to stop.
     Draining,
 }

@@ -119,6 +119,8 @@ pub enum WorkerState {
     Connecting,
     /// Its link is up and it gets tasks.
     Up,
+    /// Its link is up, but it gets no task until it is [`Ready`](crate::Event::Ready).
+    Busy,
     /// Its link is up, but it gets no task for a while, since it only failed.
     Rested {
         /// When it gets tasks again, at the latest.
@@ -152,6 +154,7 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
         Line::Resting => WorkerState::Resting { until: slot.due },
         Line::WantConnect | Line::Connecting => WorkerState::Connecting,
         Line::Up(Duty::Serving) => WorkerState::Up,
+        Line::Up(Duty::Busy) => WorkerState::Busy,
         Line::Up(Duty::Rested) => WorkerState::Rested { until: slot.due },
         Line::Up(Duty::Draining) | Line::Closing(_) | Line::Leaving => WorkerState::Draining,
     };

@@ -61,6 +61,7 @@ pub(crate) struct Worker {
     /// Task slots in the order of sending.
     pub(crate) held: Vec<usize>,
     pub(crate) draining: bool,
+    busy: bool,
     removing: bool,
     rested_until: Option<Instant>,
     notice: Option<Instant>,
@@ -288,6 +289,8 @@ impl Model {
             Event::Lost { link } => self.on_lost(link.into()),
             Event::Heard { link } => self.hear(link.into()).map(|_| ()),
             Event::Draining { link } => self.on_draining(link.into()),
+            Event::Busy { link } => self.on_busy(link.into()),
+            Event::Ready { link } => self.on_ready(link.into()),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }

@@ -15,6 +15,7 @@ impl Worker {
             window: 1,
             held: Vec::new(),
             draining: false,
+            busy: false,
             removing: false,
             rested_until: None,
             notice: None,
@@ -37,7 +38,8 @@ impl Worker {
 
     /// May get tasks, if it has room.
     fn is_available(&self) -> bool {
-        self.line == Line::Up && self.rested_until.is_none() && !self.draining && !self.removing
+        let stops = self.draining || self.removing;
+        self.line == Line::Up && self.rested_until.is_none() && !self.busy && !stops
     }
 
     fn has_line_action(&self) -> bool {
@@ -58,6 +60,7 @@ impl Model {
             (Line::WantConnect | Line::Connecting { .. }, _) => WorkerState::Connecting,
             (Line::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
             (Line::Up, Some(until)) => WorkerState::Rested { until },
+            (Line::Up, None) if worker.busy => WorkerState::Busy,
             (Line::Up, None) => WorkerState::Up,
             (Line::Closing(_) | Line::Leaving | Line::Free, _) => WorkerState::Draining,
         };
@@ -122,6 +125,33 @@ impl Model {
         Ok(())
     }
 
+    pub(super) fn on_busy(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        if self.workers[slot].draining || self.workers[slot].removing {
+            self.note("a draining worker is busy");
+            return Ok(());
+        }
+        self.note(match self.workers[slot].rested_until {
+            Some(_) => "a rested worker is busy",
+            None => "a worker is busy",
+        });
+        self.workers[slot].busy = true;
+        self.end_rest(slot);
+        self.tidy();
+        self.never_the_last();
+        Ok(())
+    }
+
+    pub(super) fn on_ready(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        if self.workers[slot].busy {
+            self.note("a busy worker is ready again");
+            self.workers[slot].busy = false;
+            self.workers[slot].level_order = self.next_order();
+        }
+        Ok(())
+    }
+
     /// A sign of life on a link.
     pub(super) fn hear(&mut self, link: Lk) -> Result<usize, EventError> {
         let slot = self.up(link)?;
@@ -160,6 +190,7 @@ impl Model {
         worker.up_since = now;
         worker.useful = false;
         worker.draining = false;
+        worker.busy = false;
         worker.links += 1;
         worker.level_order = order;
     }

@@ -1,6 +1,7 @@
 //! Stories about the scheduler, one behaviour each. Every step ends with the invariant check.
 
 mod balance;
+mod busy;
 mod cancel;
 mod drain;
 mod links;
