@@ -41,6 +41,8 @@ pub(crate) struct Limits {
     pub(crate) frame_bytes_max: u32,
     pub(crate) handshakes_max: usize,
     pub(crate) drain_timeout: Duration,
+    #[cfg(feature = "json")]
+    pub(crate) json_heights: crate::JsonHeights,
 }
 
 impl<T: Timer, K: Kind> Builder<T, K> {
@@ -55,6 +57,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             frame_bytes_max: 16 * 1024 * 1024,
             handshakes_max: 128,
             drain_timeout: Duration::from_secs(30),
+            #[cfg(feature = "json")]
+            json_heights: crate::JsonHeights::default(),
         };
         let config = Config::new(random());
         Self { timer, config, limits, workers: Vec::new(), listeners: Vec::new() }
@@ -208,6 +212,17 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Sets how long [`Pool::stop`] waits for the tasks that it has. Default 30 s.
     pub fn drain_timeout(mut self, span: Duration) -> Self {
         self.limits.drain_timeout = span;
+        self
+    }
+
+    /// Sets what calls that go to workers of the Go `worker` package have for a height. Default
+    /// [`Unsigned`](crate::JsonHeights::Unsigned): a `u64` of at most 2^63 - 1.
+    ///
+    /// Such a worker answers success or the text of an error, so a call's answer is `()`. What is
+    /// no such height fails there with a text that says so.
+    #[cfg(feature = "json")]
+    pub fn json_heights(mut self, heights: crate::JsonHeights) -> Self {
+        self.limits.json_heights = heights;
         self
     }
 

@@ -46,6 +46,8 @@ mod error;
 mod event;
 #[cfg(feature = "std")]
 mod hands;
+#[cfg(all(feature = "std", feature = "json"))]
+mod json;
 #[cfg(feature = "std")]
 pub mod local;
 #[cfg(feature = "std")]
@@ -69,6 +71,8 @@ mod wire;
 #[cfg(feature = "std")]
 pub mod worker;
 
+#[cfg(all(feature = "std", feature = "json"))]
+pub use self::json::JsonHeights;
 #[cfg(feature = "std")]
 pub use self::{
     builder::{BuildError, Builder},

@@ -85,14 +85,16 @@ struct Settings {
     drain_timeout: Duration,
     backoff: BackoffPolicy,
     seed: u64,
+    #[cfg(feature = "json")]
+    json_heights: crate::JsonHeights,
 }
 
 impl<T, F, Q> Worker<T, Typed<F, Q>> {
     /// Makes a worker of a function from a request to a future of its answer. Requests and answers
     /// are in postcard's encoding on the wire; an error fails the task with its text.
     ///
-    /// A manager of the Go package asks for a `u64` height, and gets no more than success or the
-    /// error's text.
+    /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
+    /// `json_heights`), and gets no more than success or the error's text.
     pub fn new<A, R, E>(timer: T, handler: F) -> Self
     where
         F: Fn(Q) -> A,
@@ -153,6 +155,8 @@ impl<T, H> Worker<T, H> {
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
             seed: random,
+            #[cfg(feature = "json")]
+            json_heights: crate::JsonHeights::default(),
         };
         let control = ready.entry(CONTROL);
         let stopped = Arc::new(AtomicBool::new(false));
@@ -233,6 +237,15 @@ impl<T, H> Worker<T, H> {
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.set(|settings| settings.seed = seed)
+    }
+
+    /// Sets what the handler gets for a height that a manager of the Go `worker` package asks for.
+    /// Default [`Unsigned`](crate::JsonHeights::Unsigned): a `u64`, and a height below zero fails
+    /// with a text that says so.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn json_heights(self, heights: crate::JsonHeights) -> Self {
+        self.set(|settings| settings.json_heights = heights)
     }
 
     /// Sets a function that is told what happens. It runs inside the worker's future, so it should

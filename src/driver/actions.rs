@@ -35,9 +35,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.tell_retried(link, task, attempt);
                 self.send(link, Outgoing::Request { task, attempt });
             }
-            Action::Withdraw { link, task, attempt } => {
-                self.send(link, Outgoing::Cancel { task, attempt });
-            }
+            Action::Withdraw { link, task, attempt } => self.withdraw(link, task, attempt),
             Action::Ping { link } => self.on_ping(link),
             Action::Rest { worker, until } => {
                 let span = until.saturating_since(self.now);
@@ -65,6 +63,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         assert!(up == link, "the scheduler knows which link is up");
         let was_dirty = conn.dirty;
+        #[cfg(feature = "json")]
+        if let Outgoing::Request { .. } = message {
+            conn.json.asked = self.now;
+        }
         let cx = &mut Context::from_waker(peer.entry.waker());
         match conn.send(cx, message, &self.tasks) {
             Ok(()) if was_dirty || !conn.dirty => {}
@@ -73,13 +75,35 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {
+        self.send(link, Outgoing::Cancel { task, attempt });
+        #[cfg(feature = "json")]
+        if let Line::Up(_, conn) = &mut self.peers.get_mut(link.worker()).line {
+            if conn.json.withdraw(task, attempt) {
+                // Stale: the scheduler gives the link up by itself.
+                let _ = self.scheduler.handle_event(self.now, Event::Busy { link });
+                self.check_overdue(link);
+            }
+        }
+    }
+
     fn on_ping(&mut self, link: Link) {
         let line = &self.peers.get_mut(link.worker()).line;
-        if matches!(line, Line::Up(_, conn) if conn.wire.dialect() == Dialect::Json) {
-            // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
-            let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
-        } else {
-            self.send(link, Outgoing::Ping);
+        if !matches!(line, Line::Up(_, conn) if conn.wire.dialect() == Dialect::Json) {
+            return self.send(link, Outgoing::Ping);
+        }
+        // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
+        let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
+        #[cfg(feature = "json")]
+        self.check_overdue(link);
+    }
+
+    #[cfg(feature = "json")]
+    fn check_overdue(&mut self, link: Link) {
+        let timeout = self.scheduler.config().attempt_timeout;
+        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return };
+        if let Err(ending) = conn.json.check_overdue(self.now, timeout) {
+            self.lose(link, ending);
         }
     }
 

@@ -9,6 +9,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId}
 
 use super::closing::Farewell;
 use super::{Payload, TaskEntry};
+use crate::builder::Limits;
 use crate::payload::{Answer, HEIGHT_BYTES_MAX, encode_height};
 use crate::wire::{AnyWire, BoxError, Kind};
 
@@ -25,7 +26,7 @@ pub(crate) struct Conn<K: Kind> {
     pub(crate) dirty: bool,
     tally: Tally,
     #[cfg(feature = "json")]
-    json: super::json::JsonState,
+    pub(crate) json: super::json::JsonState,
 }
 
 /// A message that waits for room.
@@ -68,7 +69,8 @@ impl Ending {
 }
 
 impl<K: Kind> Conn<K> {
-    pub(crate) fn new(wire: Box<K::Wire>) -> Self {
+    #[cfg_attr(not(feature = "json"), expect(unused_variables, reason = "for JSON"))]
+    pub(crate) fn new(wire: Box<K::Wire>, limits: &Limits) -> Self {
         Self {
             wire,
             parked: VecDeque::new(),
@@ -76,7 +78,7 @@ impl<K: Kind> Conn<K> {
             dirty: true,
             tally: Tally::default(),
             #[cfg(feature = "json")]
-            json: super::json::JsonState::default(),
+            json: super::json::JsonState::new(limits.json_heights),
         }
     }
 
@@ -126,6 +128,7 @@ impl<K: Kind> Conn<K> {
         mut sink: super::json::Sink<'_>,
     ) -> Result<Progress, Ending> {
         self.json.fail_unfit(&mut sink);
+        self.dirty |= !self.parked.is_empty();
         for _ in 0..messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;

@@ -1,7 +1,12 @@
 //! A link to a worker of the Go package `worker`: JSON, one request in flight, no handshake, no
 //! ping and nothing to take a request back with.
+//!
+//! Such a worker answers nothing but heights, so its liveness is the deadline of an attempt. One
+//! that does not answer in time is given up with its link: nothing else can be asked there. What
+//! the caller cancels runs on, within the same deadline, and the worker gets nothing meanwhile.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use chargehand_core::json::{Request, Response};
 use chargehand_core::message::Code;
@@ -9,17 +14,19 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::conn::{Ending, Outgoing};
 use super::{Payload, TaskEntry};
+use crate::JsonHeights;
 use crate::payload::Answer;
-use crate::reply::decode;
 use crate::wire::AnyWire;
 
 /// What is in flight on such a link.
 #[derive(Debug, Default)]
 pub(crate) struct JsonState {
-    /// Stays after a withdrawal: the worker works on, and its answer comes first.
+    heights: JsonHeights,
+    /// When the latest attempt began.
+    pub(crate) asked: Instant,
     current: Option<Current>,
-    /// A task whose request is no height: such a worker cannot be asked.
-    unfit: Option<(TaskId, u16)>,
+    /// A task whose request is no height, and why: such a worker cannot be asked.
+    unfit: Option<(TaskId, u16, &'static str)>,
     out: Vec<u8>,
 }
 
@@ -28,6 +35,10 @@ struct Current {
     task: TaskId,
     attempt: u16,
     height: i64,
+    /// When the attempt began.
+    asked: Instant,
+    /// Nobody wants the answer any more, but the worker works on.
+    withdrawn: bool,
 }
 
 /// Where answers go.
@@ -39,6 +50,10 @@ pub(crate) struct Sink<'a> {
 }
 
 impl JsonState {
+    pub(crate) fn new(heights: JsonHeights) -> Self {
+        Self { heights, ..Self::default() }
+    }
+
     /// Sends a request if none is in flight.
     pub(crate) fn try_send<W: AnyWire + ?Sized>(
         &mut self,
@@ -51,10 +66,13 @@ impl JsonState {
         if self.current.is_some() || self.unfit.is_some() {
             return Ok(Poll::Pending);
         }
-        let Some(height) = height_of(&tasks[task.slot() as usize].payload) else {
-            self.unfit = Some((task, attempt));
-            cx.waker().wake_by_ref();
-            return Ok(Poll::Ready(()));
+        let height = match height_of(&tasks[task.slot() as usize].payload, self.heights) {
+            Ok(height) => height,
+            Err(why) => {
+                self.unfit = Some((task, attempt, why));
+                cx.waker().wake_by_ref();
+                return Ok(Poll::Ready(()));
+            }
         };
         self.out.clear();
         Request { height }.encode(&mut self.out);
@@ -62,7 +80,8 @@ impl JsonState {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Err(error)) => Err(Ending::broken(error)),
             Poll::Ready(Ok(())) => {
-                self.current = Some(Current { task, attempt, height });
+                let (asked, withdrawn) = (self.asked, false);
+                self.current = Some(Current { task, attempt, height, asked, withdrawn });
                 Ok(Poll::Ready(()))
             }
         }
@@ -82,16 +101,46 @@ impl JsonState {
             let why = format!("answered height {height} when asked for {}", current.height);
             return Err(Ending::refuse(Code::BadMessage, why));
         }
-        let verdict = if success { Verdict::Done } else { Verdict::Failed };
-        sink.reply(current.task, current.attempt, verdict, error.into_bytes());
+        // As Go's users see it, a text beside a success means nothing.
+        let (verdict, answer) = if success {
+            (Verdict::Done, Vec::new())
+        } else {
+            (Verdict::Failed, error.into_bytes())
+        };
+        sink.reply(current.task, current.attempt, verdict, answer);
+        if current.withdrawn {
+            // Stale: the scheduler has just given the link up.
+            let _ = sink.scheduler.handle_event(sink.now, Event::Ready { link: sink.link });
+        }
         Ok(())
     }
 
     /// Fails a task that cannot be sent here.
     pub(crate) fn fail_unfit(&mut self, sink: &mut Sink<'_>) {
-        let Some((task, attempt)) = self.unfit.take() else { return };
-        let text = "workers that speak JSON take heights only: a u64 of at most 2^63 - 1";
-        sink.reply(task, attempt, Verdict::Failed, text.into());
+        let Some((task, attempt, why)) = self.unfit.take() else { return };
+        sink.reply(task, attempt, Verdict::Failed, why.into());
+    }
+
+    /// Lets go of an attempt that has left, and returns whether the worker is busy with it now.
+    pub(crate) fn withdraw(&mut self, task: TaskId, attempt: u16) -> bool {
+        match &mut self.current {
+            Some(current) if (current.task, current.attempt) == (task, attempt) => {
+                current.withdrawn = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives the link up where the worker has been at a height for longer than an attempt may take.
+    pub(crate) fn check_overdue(&self, now: Instant, timeout: Duration) -> Result<(), Ending> {
+        match self.current {
+            Some(Current { height, asked, .. }) if asked.saturating_add(timeout) <= now => {
+                let why = format!("no answer for height {height} within attempt_timeout");
+                Err(Ending { why, farewell: None })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -106,11 +155,13 @@ impl Sink<'_> {
     }
 }
 
-fn height_of(payload: &Payload) -> Option<i64> {
-    let height = match payload {
-        Payload::Height { height, .. } => *height,
-        Payload::Request { body, .. } => decode::<u64>(body).ok()?,
+fn height_of(payload: &Payload, heights: JsonHeights) -> Result<i64, &'static str> {
+    match payload {
+        // Those of a range are the same for all workers.
+        Payload::Height { height, .. } => (*height).try_into().map_err(
+            |_| "workers of the Go package take heights of at most 2^63 - 1, and this one is above",
+        ),
+        Payload::Request { body, .. } => heights.read(body),
         Payload::None => unreachable!("the scheduler sends live tasks only"),
-    };
-    i64::try_from(height).ok()
+    }
 }

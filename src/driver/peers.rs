@@ -249,7 +249,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// A link is up, for the scheduler too.
     pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, window: u16) {
-        self.set_up(link, Line::Up(link, Box::new(Conn::new(wire))), window);
+        self.set_up(link, Line::Up(link, Box::new(Conn::new(wire, &self.limits))), window);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         self.peers.get_mut(link.worker()).entry.wake();
     }

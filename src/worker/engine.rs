@@ -313,7 +313,7 @@ where
         let PlaceState::Link(link) = state else { return };
         let mut cx = Context::from_waker(entry.waker());
         let result = link.answer(&mut cx, self.now, owner.slot, verdict, &self.runner.body);
-        if link.reads_after_answers() {
+        if link.has_next() {
             entry.wake();
         }
         self.unflushed.push(owner.place);

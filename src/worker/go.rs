@@ -2,6 +2,9 @@
 
 use chargehand_core::Verdict;
 
+use super::Settings;
+use crate::payload::HEIGHT_BYTES_MAX;
+
 #[cfg(feature = "json")]
 pub(super) fn request(frame: &[u8]) -> Result<i64, String> {
     match chargehand_core::json::Request::decode(frame) {
@@ -10,14 +13,28 @@ pub(super) fn request(frame: &[u8]) -> Result<i64, String> {
     }
 }
 
+/// Returns what the handler gets, or why it cannot.
+#[cfg(feature = "json")]
+pub(super) fn body<'a>(
+    height: i64,
+    settings: &Settings,
+    buffer: &'a mut [u8; HEIGHT_BYTES_MAX],
+) -> Result<&'a [u8], &'static str> {
+    settings.json_heights.write(height, buffer)
+}
+
 #[cfg(feature = "json")]
 pub(super) fn answer(height: i64, verdict: Verdict, body: &[u8]) -> Vec<u8> {
     use chargehand_core::json::Response;
+    use chargehand_core::message::clip;
 
     let response = match verdict {
         // The dialect has no place for a result.
         Verdict::Done => Response::done(height),
-        Verdict::Failed => Response::failed(height, String::from_utf8_lossy(body)),
+        Verdict::Failed => {
+            let text = String::from_utf8_lossy(body);
+            Response::failed(height, clip(&text, crate::runs::FAILURE_BYTES_MAX))
+        }
     };
     let mut text = Vec::new();
     response.encode(&mut text);
@@ -30,6 +47,15 @@ pub(super) fn request(_frame: &[u8]) -> Result<i64, String> {
 }
 
 #[cfg(not(feature = "json"))]
+pub(super) fn body<'a>(
+    _height: i64,
+    _settings: &Settings,
+    _buffer: &'a mut [u8; HEIGHT_BYTES_MAX],
+) -> Result<&'a [u8], &'static str> {
+    Err("") // Never asked for: `request` refuses every request.
+}
+
+#[cfg(not(feature = "json"))]
 pub(super) fn answer(_height: i64, _verdict: Verdict, _body: &[u8]) -> Vec<u8> {
-    Vec::new() // Never sent: `request` refuses every request.
+    Vec::new() // Never sent, for the same reason.
 }

@@ -84,14 +84,20 @@ where
     ) -> Result<(), End> {
         self.send_out(cx)?;
         for _ in 0..budget {
-            if !self.wants_to_read() {
+            if !self.out.is_empty() {
                 return Ok(());
             }
-            let step = match self.wire.poll_recv(cx) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around)?,
-                Poll::Ready(Ok(None)) => return Err(End::Gone("the peer closed it".into())),
-                Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+            let step = if let Some(height) = self.state.take_next() {
+                self.state.on_height(height, around)?
+            } else if self.state.has_next() {
+                return Ok(());
+            } else {
+                match self.wire.poll_recv(cx) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around)?,
+                    Poll::Ready(Ok(None)) => return Err(End::Gone("the peer closed it".into())),
+                    Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+                }
             };
             match step {
                 Step::None => {}
@@ -106,13 +112,9 @@ where
         Ok(())
     }
 
-    fn wants_to_read(&self) -> bool {
-        self.out.is_empty() && !(self.reads_after_answers() && self.state.is_busy())
-    }
-
-    /// Returns whether nothing is read while a request runs: then poll again after an answer.
-    pub(super) fn reads_after_answers(&self) -> bool {
-        self.state.dialect == Dialect::Json
+    /// Returns whether a request waits here for the one before it: then poll again after an answer.
+    pub(super) fn has_next(&self) -> bool {
+        self.state.has_next()
     }
 
     /// Answers a request whose handler ended, unless it was cancelled meanwhile.

@@ -12,6 +12,7 @@ use super::Settings;
 use super::go;
 use super::handler::{Handler, fail};
 use super::runner::{Owner, Runner, Started};
+use crate::payload::HEIGHT_BYTES_MAX;
 use crate::ready::ReadySet;
 
 /// How long a drained link is left to the manager to close, because a request may be on its way.
@@ -91,6 +92,9 @@ pub(super) struct State {
     pub(super) useful: bool,
     /// The height asked for, in the JSON dialect, which has one request at a time.
     pub(super) height: i64,
+    /// What such a manager asked for before it had its answer. Reading goes on up to here, so that
+    /// the end of a link is seen while a handler runs.
+    next: Option<Result<i64, String>>,
 }
 
 enum Job {
@@ -132,6 +136,7 @@ impl State {
             leave_at: Instant::FAR_FUTURE,
             useful: false,
             height: 0,
+            next: None,
         }
     }
 
@@ -143,7 +148,12 @@ impl State {
     ) -> Result<Step, End> {
         self.alive = around.now;
         if self.dialect == Dialect::Json {
-            return self.on_json(frame, around);
+            let height = go::request(frame);
+            if self.is_busy() {
+                self.next = Some(height);
+                return Ok(Step::None);
+            }
+            return self.on_height(height, around);
         }
         let message = Message::decode(frame)?;
         match (self.phase, message) {
@@ -210,21 +220,31 @@ impl State {
         Ok(Step::Up)
     }
 
-    fn on_json<H: Handler>(
+    /// Carries out a request of the JSON dialect, or refuses what was none.
+    pub(super) fn on_height<H: Handler>(
         &mut self,
-        frame: &[u8],
+        height: Result<i64, String>,
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
         let task = TaskId::from_parts(0, 0);
-        self.height = go::request(frame).map_err(End::bad)?;
-        let Ok(height) = u64::try_from(self.height) else {
-            let slot = self.session.request(task, 1)?;
-            let verdict = fail(&"the height is below zero", &mut around.runner.body);
-            return Ok(Step::Answer(slot, verdict));
-        };
-        let mut body = [0; 10];
-        let body = postcard::to_slice(&height, &mut body).expect("ten bytes hold every u64");
-        self.on_request(task, 1, body, around)
+        self.height = height.map_err(End::bad)?;
+        let mut buffer = [0; HEIGHT_BYTES_MAX];
+        match go::body(self.height, around.settings, &mut buffer) {
+            Ok(body) => self.on_request(task, 1, body, around),
+            Err(why) => {
+                let slot = self.session.request(task, 1)?;
+                Ok(Step::Answer(slot, fail(&why, &mut around.runner.body)))
+            }
+        }
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        self.next.is_some()
+    }
+
+    /// Returns the request that waited, once the one before it is answered.
+    pub(super) fn take_next(&mut self) -> Option<Result<i64, String>> {
+        if self.is_busy() { None } else { self.next.take() }
     }
 
     fn on_request<H: Handler>(
@@ -347,7 +367,7 @@ impl State {
         }
     }
 
-    pub(super) fn is_busy(&self) -> bool {
+    fn is_busy(&self) -> bool {
         self.session.running() > 0
     }
 
