@@ -1,11 +1,12 @@
 //! Peers of the Go package `worker`, by hand, and WebSocket's own rules.
 
 use chargehand::TaskError;
+use chargehand::core::WorkerState;
 
 use crate::pair::{Go, Socket, any_port};
 use crate::raw::{Raw, dial_plain, encoded, script};
 use crate::refusals::Notes;
-use crate::rig::{Rig, hand, millis, quick, setup, until, works};
+use crate::rig::{Rig, eventually, hand, impatient, millis, quick, setup, until, works};
 
 use chargehand::core::message::{Message, Role};
 use futures_util::StreamExt;
@@ -102,6 +103,125 @@ pub(crate) async fn a_go_worker_that_answers_for_another_height_is_lost<P: Go>()
     assert_eq!(task.await, Ok(()));
     rig.stop().await;
     assert_eq!(worker.end().await, 1);
+}
+
+/// Answers the height that is asked for next.
+fn answer_next(raw: &mut Raw) -> u64 {
+    let height = raw.receive().map(height_of).expect("a request");
+    raw.send_text(&format!("{{\"Height\":{height},\"Success\":true,\"Error\":\"\"}}"));
+    height
+}
+
+pub(crate) async fn a_go_worker_that_hangs_is_lost_at_its_first_overdue_height<P: Go>() {
+    let (door, at) = any_port();
+    let worker = script(move || {
+        let mut hung = Raw::go_server(&door);
+        assert_eq!(hung.receive().map(height_of), Some(1));
+        let mut raw = Raw::go_server(&door);
+        let heights = (answer_next(&mut raw), answer_next(&mut raw));
+        let more = hung.receive().map(height_of);
+        (heights, more)
+    });
+    let setup = setup::<P>().configure(|config| config.attempt_timeout = millis(300));
+    let mut rig = Rig::start::<P>(P::connect_json(setup, at));
+    let task = rig.pool.submit::<u64, ()>(&1).await.expect("it is queued");
+    let why = rig.watch.lost::<P>().await;
+    assert!(why.contains("height 1 within attempt_timeout"), "{why}");
+    assert_eq!(task.await, Ok(()));
+    assert_eq!(rig.pool.call::<u64, ()>(&2).await, Ok(()));
+    assert_eq!(worker.end().await, ((1, 2), None), "one deadline, one link, nothing more there");
+    assert_eq!(rig.stop().await.timed_out, 1);
+}
+
+pub(crate) async fn a_go_worker_gets_nothing_while_it_is_at_what_was_cancelled<P: Go>() {
+    let (door, at) = any_port();
+    let (asked, was_asked) = async_channel::bounded(1);
+    let (go_on, may_go_on) = async_channel::bounded::<()>(1);
+    let worker = script(move || {
+        let mut raw = Raw::go_server(&door);
+        assert_eq!(raw.receive().map(height_of), Some(1));
+        asked.send_blocking(()).expect("the case waits for it");
+        may_go_on.recv_blocking().expect("the case says so");
+        raw.stream.set_nonblocking(true).expect("a socket");
+        assert!(raw.stream.peek(&mut [0]).is_err(), "a second request while one is under way");
+        raw.stream.set_nonblocking(false).expect("a socket");
+        raw.send_text("{\"Height\":1,\"Success\":false,\"Error\":\"too late\"}");
+        answer_next(&mut raw)
+    });
+    let rig = Rig::start::<P>(P::connect_json(setup::<P>(), at));
+    let task = rig.pool.submit::<u64, ()>(&1).await.expect("it is queued");
+    was_asked.recv().await.expect("the worker got it");
+    task.cancel();
+    assert_eq!(task.await, Err(TaskError::Cancelled));
+    eventually::<P>(&rig.pool, |stats| stats.workers[0].stats.state == WorkerState::Busy).await;
+    // Somebody else does the work meanwhile.
+    let (door, native_at) = any_port();
+    let _job = P::spawn(P::serve(
+        hand::<P>("native", |height| Box::pin(async move { Err(format!("native {height}")) })),
+        door,
+    ));
+    let native = P::add(&rig.pool, &native_at).await.expect("there is room");
+    for height in 50..60 {
+        let outcome = rig.pool.call::<u64, ()>(&height).await;
+        assert_eq!(outcome, Err(TaskError::Failed(format!("native {height}"))));
+    }
+    go_on.send(()).await.expect("the worker waits for it");
+    eventually::<P>(&rig.pool, |stats| stats.workers[0].stats.state == WorkerState::Up).await;
+    rig.pool.remove(native).await.expect("it is there");
+    assert_eq!(rig.pool.call::<u64, ()>(&100).await, Ok(()));
+    assert_eq!(worker.end().await, 100);
+    let stats = rig.stop().await;
+    assert_eq!((stats.lost, stats.cancelled, stats.failed, stats.done), (0, 1, 10, 1));
+}
+
+pub(crate) async fn a_go_worker_that_hangs_at_what_was_cancelled_is_lost<P: Go>() {
+    let (door, at) = any_port();
+    let (asked, was_asked) = async_channel::bounded(1);
+    let worker = script(move || {
+        let mut hung = Raw::go_server(&door);
+        assert_eq!(hung.receive().map(height_of), Some(1));
+        asked.send_blocking(()).expect("the case waits for it");
+        let mut raw = Raw::go_server(&door);
+        (answer_next(&mut raw), hung.receive().map(height_of))
+    });
+    let setup = impatient::<P>(setup::<P>());
+    let setup = setup.configure(|config| config.attempt_timeout = millis(400));
+    let mut rig = Rig::start::<P>(P::connect_json(setup, at));
+    let task = rig.pool.submit::<u64, ()>(&1).await.expect("it is queued");
+    was_asked.recv().await.expect("the worker got it");
+    task.cancel();
+    assert_eq!(task.await, Err(TaskError::Cancelled));
+    let next = rig.pool.submit::<u64, ()>(&2).await.expect("it is queued");
+    let why = rig.watch.lost::<P>().await;
+    assert!(why.contains("height 1 within attempt_timeout"), "{why}");
+    assert_eq!(next.await, Ok(()));
+    let stats = rig.stop().await;
+    assert_eq!((stats.timed_out, stats.lost, stats.sent), (0, 0, 2), "only the link was given up");
+    assert_eq!(worker.end().await, (2, None));
+}
+
+pub(crate) async fn a_manager_of_the_go_package_that_leaves_ends_what_runs_for_it<P: Go>() {
+    let (door, at) = any_port();
+    let work = hand::<P>("one at a time", |height| {
+        Box::pin(async move {
+            if height == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok(height)
+        })
+    });
+    let notes = Notes::default();
+    let _job = P::spawn(P::serve_json(notes.watch::<P>(work), door));
+    let manager = script(move || {
+        let mut raw = Raw::go_client(at);
+        raw.send_text("{\"Height\":1}");
+        drop(raw);
+        let mut raw = Raw::go_client(at);
+        raw.send_text("{\"Height\":2}");
+        raw.receive().map(<[u8]>::to_vec)
+    });
+    let answer = manager.end().await.expect("an answer");
+    assert_eq!(answer, b"{\"Height\":2,\"Success\":true,\"Error\":\"\"}");
 }
 
 pub(crate) async fn a_manager_of_the_go_package_is_served<P: Go>() {

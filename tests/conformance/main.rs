@@ -155,6 +155,10 @@ suite! {
             a_worker_of_the_go_package_does_a_range
             a_go_worker_that_ends_loses_no_height
             a_go_worker_that_answers_for_another_height_is_lost
+            a_go_worker_that_hangs_is_lost_at_its_first_overdue_height
+            a_go_worker_gets_nothing_while_it_is_at_what_was_cancelled
+            a_go_worker_that_hangs_at_what_was_cancelled_is_lost
+            a_manager_of_the_go_package_that_leaves_ends_what_runs_for_it
             a_manager_of_the_go_package_is_served
             a_manager_of_the_go_package_is_refused_where_it_is_not_wanted
             each_breach_of_the_websocket_protocol_has_its_close_code
