@@ -97,6 +97,8 @@ install() {
   have valgrind || packages+=(valgrind)
   have ip || packages+=(iproute2)
   have npm || packages+=(nodejs npm)
+  have go || packages+=(golang-go)
+  [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   if ((${#packages[@]})); then
     as_root apt-get update
     as_root apt-get install -y --no-install-recommends "${packages[@]}"

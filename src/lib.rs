@@ -19,7 +19,7 @@
 //! | `tcp`, `ws` | the transports in `chargehand::tcp` and `chargehand::ws` |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
-//! | `json` | workers and managers of the Go `worker` package as peers |
+//! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `tracing` | the pool's events as `tracing` events, too |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, a virtual clock, a seed |
 #![cfg_attr(not(feature = "std"), no_std)]

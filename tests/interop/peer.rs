@@ -83,9 +83,9 @@ impl Peer {
         let (url, connections) = (format!("ws://{at}/"), connections.to_string());
         let mut manager = Self::start(&["manager", "-url", &url, "-connections", &connections]);
         let mut stdin = manager.stdin.take().expect("it is a pipe");
-        let lines: String = heights.iter().map(|height| format!("{height}\n")).collect();
+        let lines: Vec<String> = heights.iter().map(ToString::to_string).collect();
         // It may end before it has read them all.
-        std::thread::spawn(move || stdin.write_all(lines.as_bytes()));
+        std::thread::spawn(move || stdin.write_all((lines.join("\n") + "\n").as_bytes()));
         manager
     }
 

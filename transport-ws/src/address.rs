@@ -52,8 +52,11 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err("a user name in the URL is not supported");
         }
-        let port = port(authority)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        if authority.as_str().ends_with(':') && path.starts_with("//") {
+            return Err("it has two schemes: give one, ws://");
+        }
+        let port = port(authority)?;
         // "ws://host?query" has an empty path, which HTTP does not allow.
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self {
@@ -112,6 +115,10 @@ mod tests {
             ("http://host", "only ws://"),
             ("tcp://host:1", "only ws://"),
             ("wss://host", "a Dial that speaks TLS"),
+            ("WSS://host:443/path", "a Dial that speaks TLS"),
+            // What a prefix put in front of it by hand would make.
+            ("ws://wss://host", "two schemes"),
+            ("ws://ws://host:9000", "two schemes"),
             ("ws://user:secret@host", "user name"),
             ("ws://host:0", "1..=65535"),
             ("ws://host:65536", "1..=65535"),

@@ -52,6 +52,7 @@ pub(crate) enum Line {
 
 /// One worker slot.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself, unlike the engine's")]
 pub(crate) struct Worker {
     pub(crate) generation: u32,
     pub(crate) epoch: u32,
