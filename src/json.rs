@@ -11,6 +11,22 @@ use crate::payload::HEIGHT_BYTES_MAX;
 /// too. The heights of [`Pool::process`](crate::Pool::process) are `u64` always, for which
 /// handlers of native workers ask.
 ///
+/// ```no_run
+/// # #[cfg(all(feature = "ws", feature = "tokio"))]
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use chargehand::core::io::Dialect;
+/// use chargehand::{JsonHeights, Pool, tokio::Tokio, ws::WsConnector};
+///
+/// let go_worker = WsConnector::new(Tokio::new(), "ws://10.0.0.7:9000")?.dialect(Dialect::Json);
+/// let (pool, driver) = Pool::builder(Tokio::new())
+///     .json_heights(JsonHeights::Signed) // pool.call::<i64, ()>(&-1)
+///     .connect(go_worker)
+///     .build()?;
+/// # drop((pool, driver));
+/// # Ok(())
+/// # }
+/// ```
+///
 /// See [`Builder::json_heights`](crate::Builder::json_heights) and
 /// [`Worker::json_heights`](crate::Worker::json_heights).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
