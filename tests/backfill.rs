@@ -371,8 +371,11 @@ fn strike(signal: Signal) -> (ExitStatus, String) {
         "--range",
         "1..=10000",
     ]));
-    manager.wait_for(&format!("{}: connected", tcp.trim_start_matches("tcp://")));
-    manager.wait_for(&format!("{ws}: connected"));
+    // In either order.
+    let both = [tcp.trim_start_matches("tcp://"), &ws].map(|at| format!("{at}: connected"));
+    while !both.iter().all(|connected| manager.said.contains(connected)) {
+        manager.wait_for(": connected");
+    }
     send(signal, &struck);
     let status = wait(&mut struck);
     let Ended { code, out, err } = manager.finish();
