@@ -5,13 +5,16 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use sha2::{Digest, Sha256};
 
 use crate::block::{Block, Hash};
+use crate::files::nameless;
 
 /// How long the demo chain is where nothing else is asked for.
 pub(crate) const BLOCKS: u64 = 100_000;
@@ -34,7 +37,8 @@ impl Chain {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{}.part", process::id()));
         let part = PathBuf::from(name);
-        write(&part, blocks).and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
+        let made = File::create_new(&part).and_then(|file| write(&file, blocks));
+        made.and_then(|()| fs::rename(&part, path)).inspect_err(|_| {
             // What it failed with is what counts.
             let _ = fs::remove_file(&part);
         })
@@ -75,32 +79,31 @@ impl Chain {
     }
 }
 
-/// A chain in a temporary file, which goes away with this.
+/// A chain in a file without a name: however this process ends, nothing of it is left behind.
 #[derive(Debug)]
-pub(crate) struct TemporaryChain(PathBuf);
+pub(crate) struct TemporaryChain {
+    path: PathBuf,
+    _file: File,
+}
 
 impl TemporaryChain {
     pub(crate) fn make(blocks: u64) -> io::Result<Self> {
-        let name = format!("chargehand-backfill-{}.chain", process::id());
-        let this = Self(std::env::temp_dir().join(name));
-        Chain::make(&this.0, blocks)?;
-        Ok(this)
+        let file = nameless("chain")?;
+        write(&file, blocks)?;
+        // From now on every process that is started inherits it.
+        fcntl_setfd(&file, FdFlags::empty())?;
+        Ok(Self { path: format!("/dev/fd/{}", file.as_raw_fd()).into(), _file: file })
     }
 
+    /// Returns where processes find it that are started while this is there.
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
-impl Drop for TemporaryChain {
-    fn drop(&mut self) {
-        // A file that stays behind in the temporary directory does no harm.
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn write(path: &Path, blocks: u64) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create_new(path)?);
+/// Writes the first blocks of the demo chain: there is only one.
+fn write(file: &File, blocks: u64) -> io::Result<()> {
+    let mut file = BufWriter::new(file);
     let mut parent = Hash::default();
     for number in 1..=blocks {
         // Any number will do; this one varies and is the same in every run.

@@ -15,6 +15,7 @@ mod check;
 mod crew;
 mod failure;
 mod faults;
+mod files;
 mod manager;
 mod output;
 mod progress;

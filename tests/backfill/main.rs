@@ -135,11 +135,9 @@ fn an_interrupted_demo_says_how_far_it_came_and_leaves_no_worker_behind() {
 }
 
 #[test]
-fn the_workers_of_a_demo_that_is_killed_end_by_themselves() {
+fn a_demo_that_is_killed_leaves_neither_a_worker_nor_a_file_behind() {
     let (demo, addresses) = demo_under_way();
-    let chain = format!("chargehand-backfill-{}.chain", demo.child.0.id());
-    // Nobody is left to remove it.
-    let _chain = Scratch(std::env::temp_dir().join(chain));
+    let own = format!("chargehand-backfill-{}", demo.child.0.id());
     send(Signal::KILL, &demo.child);
     assert_eq!(demo.finish().code, None);
     let begun = Instant::now();
@@ -148,6 +146,10 @@ fn the_workers_of_a_demo_that_is_killed_end_by_themselves() {
             assert!(begun.elapsed() < PATIENCE, "a worker still listens on {address}");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+    for entry in std::fs::read_dir(std::env::temp_dir()).expect("a folder") {
+        let name = entry.expect("readable").file_name();
+        assert!(!name.to_string_lossy().starts_with(&own), "{name:?} is left behind");
     }
 }
 
