@@ -34,7 +34,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ManagerArgs {
     /// The heights to backfill, both ends included [default: 1..=100000, or less where the node's
-    /// chain is shorter].
+    /// chain is shorter; with --state, the one that was begun].
     #[arg(long, value_name = "A..=B", value_parser = parse_range)]
     pub(crate) range: Option<RangeInclusive<u64>>,
     /// A worker that runs already, as tcp://HOST:PORT or ws://HOST:PORT. May be given several
@@ -48,9 +48,14 @@ pub(crate) struct ManagerArgs {
     /// How many blocks each worker is asked for at once [default: what the worker runs at once].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) in_flight: Option<u16>,
-    /// Writes the outcomes to a file, as they come: JSON Lines, one object for each height.
+    /// Writes the outcomes to a file: JSON Lines, one object for each height. Blocks come as they
+    /// arrive, and after them the heights that failed.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Keeps in a file what is done, about once a second and at the end. The same command goes on
+    /// from there, however this one ended. Heights that failed are tried again then.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Backfills real blocks of an Ethereum node by JSON-RPC, as http://HOST:PORT. Workers that
     /// run already have to be given the node themselves.
     #[arg(long, value_name = "URL")]
@@ -58,6 +63,13 @@ pub(crate) struct ManagerArgs {
     /// With --rpc: kills one local worker and stops another in the middle, as the demo does.
     #[arg(long, requires = "rpc", conflicts_with_all = ["worker", "listen"])]
     pub(crate) faults: bool,
+}
+
+impl ManagerArgs {
+    /// Returns whether the manager starts workers of its own.
+    pub(crate) fn is_local(&self) -> bool {
+        self.worker.is_empty() && self.listen.is_empty()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -5,7 +5,13 @@
 //! height was lost and none came twice. `-- --help` tells what else it can do: real blocks from an
 //! Ethereum node, workers on other machines, the outcomes as JSON Lines.
 //!
-//! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does.
+//! With `--state FILE` a run that was interrupted or killed goes on where it was: each height is in
+//! the output once, and the final judgement is about all of them. That file, at most about a second
+//! old, names what is done, how long the output was then, and the range, source and output that it
+//! belongs to; with others it is refused. A height that failed is tried again by the next run.
+//!
+//! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does, and
+//! `job.rs` with `state/` what outlives a run.
 
 mod address;
 mod args;
@@ -16,11 +22,14 @@ mod crew;
 mod failure;
 mod faults;
 mod files;
+mod job;
 mod manager;
 mod output;
 mod progress;
 mod report;
 mod rpc;
+mod setup;
+mod state;
 mod worker;
 
 use std::process::ExitCode;

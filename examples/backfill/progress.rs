@@ -18,14 +18,15 @@ pub(crate) struct Progress(Arc<Inner>);
 #[derive(Debug)]
 enum Inner {
     Bars { all: MultiProgress, main: ProgressBar, workers: Mutex<HashMap<WorkerId, ProgressBar>> },
-    Lines { total: u64, started: Instant, done: Mutex<u64> },
+    Lines { total: u64, before: u64, started: Instant, done: Mutex<u64> },
 }
 
 impl Progress {
-    pub(crate) fn new(total: u64) -> Self {
+    /// Of `total` heights, those done `before` are no part of how fast it is.
+    pub(crate) fn new(total: u64, before: u64) -> Self {
         if !stderr().is_terminal() {
-            let (started, done) = (Instant::now(), Mutex::new(0));
-            return Self(Arc::new(Inner::Lines { total, started, done }));
+            let (started, done) = (Instant::now(), Mutex::new(before));
+            return Self(Arc::new(Inner::Lines { total, before, started, done }));
         }
         let all = MultiProgress::new();
         let style = "{bar:40} {human_pos} of {human_len}  {rate}/s  {eta} left";
@@ -37,7 +38,8 @@ impl Progress {
                 let _ = write!(text, "{:.0}", state.per_sec());
             },
         );
-        let main = all.add(ProgressBar::new(total).with_style(style));
+        let main = all.add(ProgressBar::new(total).with_style(style).with_position(before));
+        main.reset_eta();
         Self(Arc::new(Inner::Bars { all, main, workers: Mutex::default() }))
     }
 
@@ -84,16 +86,17 @@ impl Progress {
                     ));
                 }
             }
-            Inner::Lines { total, started, done } => {
+            Inner::Lines { total, before, started, done } => {
                 let done = *done.lock().expect("nothing panics with it");
                 let up = stats.workers.iter().filter(|worker| is_up(worker.stats.state)).count();
                 let seconds = started.elapsed().as_secs_f64();
                 // For people: its precision does not matter.
                 #[expect(clippy::cast_precision_loss)]
-                let rate = done as f64 / seconds.max(0.001);
+                let rate = (done - before) as f64 / seconds.max(0.001);
                 #[expect(clippy::cast_precision_loss)]
                 let left = (total - done) as f64 / rate;
-                let left = if done > 0 { format!("{left:.0} s left") } else { "begins".into() };
+                let left =
+                    if done > *before { format!("{left:.0} s left") } else { "begins".into() };
                 eprintln!(
                     "{} of {} done, {rate:.0}/s, {left}, {up} of {} workers up",
                     grouped(done),

@@ -1,5 +1,6 @@
 //! The backfill example as a person runs it: its options, its exit codes, and what it survives.
 
+mod state;
 mod support;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -35,6 +36,7 @@ fn wrong_input_gets_one_clear_line_and_exit_code_2() {
         (&["--rpc", &node], "it refuses: not today (code -32000)"),
         (&["--in-flight", "0"], "--in-flight"),
         (&["--out", "/nowhere/to/be/found"], "--out /nowhere/to/be/found"),
+        (&["--state", "/nowhere/to/be/found"], "--state /nowhere/to/be/found"),
         (&["--bogus"], "--bogus"),
         (&["worker", "--listen", &taken, "--chain", "/dev/null"], "demo chain /dev/null"),
     ] {

@@ -1,0 +1,244 @@
+//! What is to be done, what was done before, and where it goes.
+
+use std::future::pending;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use chargehand::{Ledger, TaskError};
+
+use crate::args::ManagerArgs;
+use crate::block::Block;
+use crate::chain::{BLOCKS, BLOCKS_MAX};
+use crate::check::Check;
+use crate::failure::Failure;
+use crate::output::{self, Output};
+use crate::rpc::Node;
+use crate::state::{Saver, State, StateFile};
+
+/// There is room for every gap: a height that is done and not noted would be done twice. There are
+/// about as many gaps as heights in flight, and as heights that failed.
+const SPANS_MAX: usize = usize::MAX;
+
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) check: Check,
+    /// What was done before.
+    heights: Ledger,
+    output: Option<Output>,
+    /// Where the blocks come from, in words.
+    source: String,
+    saver: Option<Saver>,
+    /// How many heights had an outcome when the state was saved.
+    saved: Option<u64>,
+}
+
+impl Job {
+    /// Begins anew, or goes on where the state says.
+    pub(crate) async fn open(args: &ManagerArgs) -> Result<Self, Failure> {
+        let (file, state) = match &args.state {
+            Some(path) => StateFile::open(path).map(|(file, state)| (Some(file), state))?,
+            None => (None, None),
+        };
+        match (file, state) {
+            (Some(file), Some(state)) => Self::resume(args, file, state).await,
+            (file, _) => Self::begin(args, file).await,
+        }
+    }
+
+    async fn begin(args: &ManagerArgs, file: Option<StateFile>) -> Result<Self, Failure> {
+        let range = range(args, args.range.clone()).await?;
+        let output = args.out.as_deref().map(|path| create(path, file.as_ref())).transpose()?;
+        Ok(Self {
+            check: Check::new(range.clone()),
+            heights: Ledger::growing(range, SPANS_MAX),
+            output,
+            source: source(args),
+            saver: file.map(Saver::new),
+            saved: None,
+        })
+    }
+
+    async fn resume(args: &ManagerArgs, file: StateFile, state: State) -> Result<Self, Failure> {
+        let refused =
+            |why: String| Failure::input(format!("--state {}: {why}", file.path().display()));
+        let heights = Ledger::resume_growing(&state.heights, SPANS_MAX)
+            .map_err(|error| refused(error.to_string()))?;
+        let kept = heights.range().ok_or_else(|| refused("its range is empty".to_owned()))?;
+        if let Some(why) = asked_otherwise(args, &state, &kept) {
+            return Err(refused(why));
+        }
+        let check = Check::resume(kept.clone(), &heights, state.tally).map_err(refused)?;
+        if !heights.is_complete() {
+            // What is left must still be there.
+            range(args, Some(kept)).await?;
+        }
+        let output = state.output.map(|mark| {
+            let path = mark.path.clone();
+            Output::resume(mark).map_err(|error| cannot_write(Path::new(&path), &error))
+        });
+        let output = output.transpose()?;
+        let (source, saver) = (state.source, Some(Saver::new(file)));
+        Ok(Self { check, heights, output, source, saver, saved: None })
+    }
+
+    /// Returns what was done before.
+    pub(crate) fn heights(&self) -> &Ledger {
+        &self.heights
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.saver.is_some()
+    }
+
+    /// Takes one height's outcome.
+    pub(crate) fn take(
+        &mut self,
+        height: u64,
+        outcome: &Result<Block, TaskError>,
+    ) -> Result<(), Failure> {
+        self.check.take(height, outcome);
+        match &mut self.output {
+            Some(output) => output.write(height, outcome).map_err(Failure::run),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when it is time to save the state; never where none is kept. Dropping the future
+    /// changes nothing.
+    pub(crate) async fn save_is_due(&mut self) -> Result<(), Failure> {
+        match &mut self.saver {
+            Some(saver) => saver.due().await.map_err(|error| not_saved(&error)),
+            None => pending().await,
+        }
+    }
+
+    /// Begins to save the state, once that is due. `heights` are those whose outcomes were taken.
+    pub(crate) fn save(&mut self, heights: &Ledger) -> Result<(), Failure> {
+        let Some(saver) = &mut self.saver else { return Ok(()) };
+        let count = Some(self.check.count());
+        if self.saved == count {
+            saver.skip();
+            return Ok(());
+        }
+        let flushed = self.output.as_mut().map(Output::flush).transpose().map_err(Failure::run)?;
+        let (output, file) = flushed.unzip();
+        let state = State {
+            source: self.source.clone(),
+            output,
+            tally: self.check.tally().clone(),
+            heights: heights.snapshot().into_owned(),
+        };
+        saver.begin(state, file);
+        self.saved = count;
+        Ok(())
+    }
+
+    /// Saves the state, and returns when it is on the disk.
+    pub(crate) async fn save_now(&mut self, heights: &Ledger) -> Result<(), Failure> {
+        self.settle().await?;
+        self.save(heights)?;
+        self.settle().await
+    }
+
+    /// Completes the output and the state.
+    pub(crate) async fn finish(&mut self, heights: &Ledger) -> Result<(), Failure> {
+        if let Some(output) = &mut self.output {
+            output.finish().map_err(Failure::run)?;
+        }
+        // Even if no height is new: there may be new lines of heights that failed.
+        self.saved = None;
+        self.save_now(heights).await
+    }
+
+    async fn settle(&mut self) -> Result<(), Failure> {
+        match &mut self.saver {
+            Some(saver) => saver.settle().await.map_err(|error| not_saved(&error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns where the blocks come from. What workers read that run already, they alone know.
+fn source(args: &ManagerArgs) -> String {
+    match &args.rpc {
+        Some(url) => format!("node {url}"),
+        None if args.is_local() => "the demo chain".to_owned(),
+        None => "what the workers read".to_owned(),
+    }
+}
+
+/// Returns the heights that were asked for, if there are such.
+async fn range(
+    args: &ManagerArgs,
+    asked: Option<RangeInclusive<u64>>,
+) -> Result<RangeInclusive<u64>, Failure> {
+    let Some(url) = args.rpc.clone() else {
+        let range = asked.unwrap_or(1..=BLOCKS);
+        if args.is_local() && (*range.start() == 0 || *range.end() > BLOCKS_MAX) {
+            return Err(Failure::input(format!(
+                "the demo chain has blocks 1..={BLOCKS_MAX} at most; \
+                 --rpc or --worker backfills other ones"
+            )));
+        }
+        return Ok(range);
+    };
+    let named = url.to_string();
+    let head = tokio::task::spawn_blocking(move || Node::new(url, 1).head())
+        .await
+        .map_err(Failure::run)?
+        .map_err(Failure::input)?;
+    let range = asked.unwrap_or(1..=head.min(BLOCKS));
+    if *range.end() > head || range.is_empty() {
+        return Err(Failure::input(format!(
+            "node {named}: its chain ends at block {head}, so {} is not in it",
+            shown(&range)
+        )));
+    }
+    Ok(range)
+}
+
+/// Returns what the arguments ask for that a state is not of.
+fn asked_otherwise(
+    args: &ManagerArgs,
+    state: &State,
+    kept: &RangeInclusive<u64>,
+) -> Option<String> {
+    if let Some(asked) = args.range.as_ref().filter(|asked| *asked != kept) {
+        return Some(format!("it is of heights {}, not of {}", shown(kept), shown(asked)));
+    }
+    let source = source(args);
+    if source != state.source {
+        return Some(format!("its blocks come from {}, not from {source}", state.source));
+    }
+    let written = state.output.as_ref().map(|mark| mark.path.as_str());
+    match (written, &args.out) {
+        (None, None) => None,
+        (Some(written), None) => Some(format!("it goes with --out {written}")),
+        (None, Some(_)) => Some("it was begun without --out, and cannot go on with it".to_owned()),
+        (Some(written), Some(asked)) => {
+            let is_same = output::name(asked).is_ok_and(|asked| asked == written);
+            (!is_same).then(|| format!("it goes with --out {written}, not {}", asked.display()))
+        }
+    }
+}
+
+fn create(path: &Path, state: Option<&StateFile>) -> Result<Output, Failure> {
+    let created = match state {
+        None => Output::create(path),
+        Some(state) => Output::create_resumable(path, state.path()),
+    };
+    created.map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::input(format!("--out {}: {error}", path.display()))
+}
+
+fn not_saved(error: &io::Error) -> Failure {
+    Failure::run(format!("the state cannot be saved: {error}"))
+}
+
+fn shown(range: &RangeInclusive<u64>) -> String {
+    format!("{}..={}", range.start(), range.end())
+}
