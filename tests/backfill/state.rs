@@ -100,6 +100,19 @@ fn wait_for_more(path: &Path, count: u64) {
     }
 }
 
+/// Waits until an output is longer than its state says.
+fn wait_for_lines_above(state: &Path, out: &Path) {
+    let begun = Instant::now();
+    let is_longer = || {
+        let length = fs::metadata(out).expect("the output").len();
+        Saved::read(state).is_some_and(|saved| saved.length < Some(length))
+    };
+    while !is_longer() {
+        assert!(begun.elapsed() < PATIENCE, "the output stays where it was");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Makes blocks unreadable for every worker.
 fn damage(chain: &Path, heights: &[RangeInclusive<u64>]) {
     let chain = fs::File::options().write(true).open(chain).expect("the chain");
@@ -151,10 +164,13 @@ fn killed_again_and_again(folder: &Folder, with_out: bool) {
         }
         command
     };
-    let mut count = 0;
+    let (mut count, mut unsaved) = (0, 0);
     for _ in 0..3 {
         let manager = Running::start(&mut command(&slow));
         wait_for_more(&state, count);
+        if with_out {
+            wait_for_lines_above(&state, &folder.path("out"));
+        }
         send(Signal::KILL, &manager.child);
         let Ended { code, out, err } = manager.finish();
         assert_eq!(code, None, "it ended before it was killed: {out}{err}");
@@ -162,10 +178,12 @@ fn killed_again_and_again(folder: &Folder, with_out: bool) {
         let length = fs::metadata(folder.path("out")).map(|out| out.len()).ok();
         assert_eq!(saved.length.is_some(), with_out);
         assert!(saved.length <= length, "{:?} bytes of {length:?} were saved", saved.length);
+        unsaved += u32::from(saved.length < length);
         count = saved.count();
         assert!(count < 20_000);
         damage(&chain, &saved.done);
     }
+    assert_eq!(unsaved > 0, with_out, "no kill left lines that the state does not know");
     let (_fast, fast) = start_worker("ws", &["--chain", &folder.text("chain")]);
     let Ended { code, out, err } = run(&mut command(&fast));
     assert_eq!(code, Some(0), "{out}{err}");
