@@ -45,7 +45,7 @@ pub(crate) struct Running {
     pub(crate) child: Guard,
     out: JoinHandle<String>,
     lines: Receiver<String>,
-    said: String,
+    pub(crate) said: String,
 }
 
 /// The example after its end.
