@@ -311,12 +311,14 @@ impl Player {
     }
 
     /// Returns when to look again without being woken.
-    fn next_due(&self, alive: bool) -> Option<Instant> {
+    fn next_due(&self, alive: bool, now: Instant) -> Option<Instant> {
         if !alive {
             return self.back_at;
         }
         let first = self.begun.first_key_value().map(|((at, _), _)| *at);
-        let dials = self.script.dials_in && self.links.iter().all(Option::is_none);
+        // What was to be dialled by now waits for the network, and is woken by that.
+        let dials =
+            self.script.dials_in && self.dials_at > now && self.links.iter().all(Option::is_none);
         let due = first.into_iter().chain(dials.then_some(self.dials_at)).min();
         due.filter(|at| *at < Instant::FAR_FUTURE)
     }
@@ -349,7 +351,7 @@ impl Future for Player {
                 player.home.site.revive();
                 continue;
             }
-            let due = player.next_due(alive);
+            let due = player.next_due(alive, now);
             if !player.sleep(cx, due) {
                 return Poll::Pending;
             }

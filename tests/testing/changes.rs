@@ -240,3 +240,14 @@ fn a_worker_that_dials_in_does_so_again_after_each_loss() {
     assert_eq!((stats.workers.len(), &*stats.workers[0].peer), (1, "rover"));
     assert_eq!(stats.workers[0].stats.links, 3);
 }
+
+#[test]
+fn a_worker_that_dials_in_waits_for_its_network() {
+    let world = World::new(7);
+    let worker = world.worker(Script::new().dials_in());
+    worker.loses_network().now();
+    world.at(secs(5), worker.regains_network());
+    let pool = impatient(&world);
+    assert_eq!(call(&world, &pool, 1), Ok(1));
+    assert_eq!(world.elapsed(), secs(5));
+}
