@@ -433,6 +433,27 @@ fn a_range_has_retries_of_its_own_or_those_of_the_pool() {
 }
 
 #[test]
+fn heights_that_wait_to_be_tried_again_leave_no_worker_without_work() {
+    let world = World::new(|builder| {
+        builder.ahead_max(16).configure(|config| config.retry_delay = Duration::from_secs(60))
+    });
+    let begun = Rc::new(RefCell::new(BTreeSet::new()));
+    let noting = Rc::clone(&begun);
+    world.add(1, move |height| {
+        let is_new = noting.borrow_mut().insert(height);
+        let fails = is_new && height % 2 == 1;
+        Box::pin(async move { if fails { Err("not yet".to_owned()) } else { Ok(height) } })
+    });
+    let mut outcomes = world.pool.process::<u64>(1..=100).retries(1);
+    for _ in 0..50 {
+        taken(&mut outcomes);
+        world.settle();
+    }
+    // 16 of them rest, and that is as far ahead as it may go.
+    assert_eq!(begun.borrow().last(), Some(&31));
+}
+
+#[test]
 fn a_pool_that_stops_ends_a_range_in_order_before_its_first_hole() {
     let (world, gate) = (World::new(|builder| builder), Gate::default());
     world.add(4, gate.work());

@@ -31,7 +31,8 @@ struct Ahead {
     /// Heights under way at most, those included that the stream holds or has not taken.
     max: usize,
     /// With more than this many tasks in the scheduler, no worker runs dry before the next answer
-    /// comes. Then nobody needs to be woken just to put more in.
+    /// comes. Then nobody needs to be woken just to put more in. Those that rest before they are
+    /// tried again keep no worker busy, so they come on top.
     plenty: usize,
 }
 
@@ -262,6 +263,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Hands outcomes over to their streams, and cancels what belongs to a stream that is gone.
     /// Returns whether there is more for the scheduler to do now.
     pub(crate) fn deliver(&mut self) -> bool {
+        if self.scheduler.stats().resting > 0 {
+            // More may rest than a moment ago, and then workers run dry sooner.
+            self.jobs.look_again();
+        }
         let (cuts, hungry) = self.jobs.deliver(self.ahead());
         if !cuts.is_empty() {
             self.cancel_heights(&cuts);
@@ -270,8 +275,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn ahead(&self) -> Ahead {
-        let plenty = 2 * self.peers.window_total();
-        Ahead { max: self.limits.ahead_max.max(plenty), plenty }
+        let twice = 2 * self.peers.window_total();
+        let resting = self.scheduler.stats().resting as usize;
+        Ahead { max: self.limits.ahead_max.max(twice), plenty: twice + resting }
     }
 
     /// Costs a scan of the task table: a dropped stream and a range that stops are rare.
