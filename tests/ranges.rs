@@ -172,6 +172,27 @@ fn ranges_and_single_calls_share_a_pool() {
     assert_eq!(taken.each_ref().map(BTreeSet::len), [50, 50]);
 }
 
+#[test]
+fn calls_that_fill_the_pool_let_a_range_have_its_turn() {
+    let world = World::new(|builder| builder.tasks_max(2).queue_max(4));
+    let timer = world.timer();
+    world.add(1, move |height| {
+        let nap = timer.sleep(Duration::from_millis(10));
+        Box::pin(async move {
+            nap.await;
+            Ok(height)
+        })
+    });
+    for _ in 0..8 {
+        let pool = world.pool.clone();
+        world.spawn(async move { while pool.call::<u64, u64>(&7).await.is_ok() {} });
+    }
+    world.settle();
+    world.time_limit(Duration::from_secs(10));
+    let report = world.run(world.pool.for_each::<u64>(1..=20, |_, _| {}));
+    assert!(report.is_complete());
+}
+
 /// A worker whose answers are given by hand. Clones share it.
 #[derive(Clone, Default)]
 struct Gate(Rc<RefCell<Held>>);

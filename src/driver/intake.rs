@@ -42,10 +42,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Puts tasks into the scheduler while it has room.
     pub(crate) fn admit(&mut self) {
+        let ranges_first = self.ranges_first;
+        if ranges_first {
+            self.admit_heights();
+        }
         if self.submitted || self.stalled.is_some() {
             self.admit_submitted();
         }
-        self.admit_heights();
+        if !ranges_first {
+            self.admit_heights();
+        }
     }
 
     fn admit_submitted(&mut self) {
@@ -61,6 +67,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             match self.scheduler.submit(self.now) {
                 Ok(task) => {
+                    self.ranges_first = true;
                     let wanted = promise.accepted(task);
                     self.tasks[task.slot() as usize].payload = Payload::Request { body, promise };
                     if !wanted {

@@ -247,6 +247,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 Some(retries_max) => self.scheduler.submit_retrying(self.now, retries_max),
             };
             let Ok(task) = submitted else { return };
+            self.ranges_first = false;
             self.jobs.advance(job);
             self.tasks[task.slot() as usize].payload =
                 Payload::Height { height, job, generation: task.generation() };

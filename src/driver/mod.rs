@@ -96,6 +96,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     ends: Ends<K>,
     /// A submitted task that found the scheduler full.
     stalled: Option<Submit>,
+    /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
+    ranges_first: bool,
     opening: Arc<Opening>,
     limits: Limits,
     events: Fanout,
@@ -158,6 +160,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             jobs: Jobs::default(),
             ends,
             stalled: None,
+            ranges_first: false,
             opening: Arc::new(Opening::new(&limits, &config, random())),
             limits,
             events: Fanout::default(),
