@@ -124,7 +124,8 @@ impl<A> Outcomes<A> {
 
     /// Begins nothing new once a height has failed for good, and cancels those above it that are
     /// under way. Those below it still end and are returned. In order, the failure is the last thing
-    /// that is returned. Without this a range goes on.
+    /// that is returned, and so is an answer of another type in any order, since nobody but the
+    /// stream sees that. Without this a range goes on.
     ///
     /// # Panics
     /// If the stream was polled before.
