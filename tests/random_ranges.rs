@@ -1,0 +1,381 @@
+//! Ranges with random options, in worlds of random faults, taken, dropped and stopped at random:
+//! whatever happens, each keeps its promises and comes to its end. Everything is drawn from a seed,
+//! which is printed where a promise is broken:
+//! with `SEED=n` only that world is tried, and with `WORLDS=n` the first n of them.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use chargehand::core::heights::{Heights, Span};
+use chargehand::testing::{Act, ManualTimer, Request, Script, World};
+use chargehand::{Outcomes, Pool, TaskError};
+use futures_util::StreamExt;
+
+/// How many worlds are tried. Each takes about two milliseconds.
+const WORLDS: u64 = 300;
+/// The heights of different ranges are that far apart, so that each request tells whose it is.
+const APART: u64 = 1_000_000;
+/// Single calls ask for numbers from here on.
+const CALLS: u64 = 1_000 * APART;
+
+/// Numbers that look random. Clones go on from the same state.
+#[derive(Clone)]
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+
+    fn percent(&mut self, chance: u64) -> bool {
+        self.below(100) < chance
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[usize::try_from(self.below(all.len() as u64)).expect("it is an index")]
+    }
+
+    fn millis(&mut self, end: u64) -> Duration {
+        Duration::from_millis(self.below(end))
+    }
+}
+
+/// When each number was asked for the first time, at whichever worker.
+type Begun = Rc<RefCell<BTreeMap<u64, Duration>>>;
+
+/// What is asked of a range, and of whoever takes its outcomes.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// What is to be done, ascending.
+    heights: Vec<u64>,
+    reorder_max: Option<usize>,
+    stops: bool,
+    retries: Option<u16>,
+    /// Drops the stream after so many outcomes.
+    drop_after: Option<usize>,
+    /// Of a hundred outcomes, so many are followed by a pause.
+    pauses: u64,
+    pause: Duration,
+}
+
+impl Plan {
+    fn draw(random: &mut Random, index: u64) -> (Self, Heights<Vec<Span>>) {
+        let first = index * APART;
+        let mut ledger = Heights::growing(first..=first + random.below(120), 1000);
+        if random.percent(30) {
+            for height in first..=first + 120 {
+                if random.percent(40) {
+                    // Some are out of the range.
+                    let _ = ledger.complete(height);
+                }
+            }
+        }
+        let plan = Self {
+            heights: ledger.gaps().flatten().collect(),
+            reorder_max: random.percent(50).then(|| random.one_of(&[0, 1, 2, 3, 7, 40])),
+            stops: random.percent(40),
+            retries: random.percent(50).then(|| random.one_of(&[0, 1, 5])),
+            drop_after: random.percent(20).then(|| random.one_of(&[0, 1, 5, 30])),
+            pauses: random.one_of(&[0, 0, 10, 100]),
+            pause: random.millis(300),
+        };
+        (plan, ledger)
+    }
+}
+
+/// What a range did.
+struct Run {
+    plan: Plan,
+    seen: Vec<(u64, Result<u64, TaskError>)>,
+    /// When the first failure was returned, and of which height.
+    failed: Option<(Duration, u64)>,
+    /// The stream said that it is over.
+    ended: bool,
+    stream: Option<Outcomes<u64>>,
+}
+
+async fn take(
+    plan: Plan,
+    mut stream: Outcomes<u64>,
+    timer: ManualTimer,
+    mut random: Random,
+) -> Run {
+    if let Some(reorder_max) = plan.reorder_max {
+        stream = stream.in_order(reorder_max);
+    }
+    if plan.stops {
+        stream = stream.stop_at_failure();
+    }
+    if let Some(retries) = plan.retries {
+        stream = stream.retries(retries);
+    }
+    timer.sleep(random.millis(200)).await;
+    let mut run = Run { plan, seen: Vec::new(), failed: None, ended: false, stream: None };
+    while run.plan.drop_after.is_none_or(|count| run.seen.len() < count) {
+        let Some((height, result)) = stream.next().await else {
+            run.ended = true;
+            break;
+        };
+        if is_failure(&result) {
+            run.failed.get_or_insert((timer.elapsed(), height));
+        }
+        run.seen.push((height, result));
+        if random.percent(run.plan.pauses) {
+            timer.sleep(run.plan.pause).await;
+        }
+    }
+    // Otherwise it is dropped.
+    run.stream = run.ended.then_some(stream);
+    run
+}
+
+/// Makes single calls, and gives some up.
+async fn call(pool: Pool, timer: ManualTimer, mut random: Random) {
+    for number in CALLS..CALLS + random.below(30) {
+        let Ok(task) = pool.submit::<u64, u64>(&number).await else { return };
+        if random.percent(20) {
+            timer.sleep(random.millis(50)).await;
+            drop(task);
+        } else if let Ok(answer) = task.await {
+            assert_eq!(answer, number);
+        }
+    }
+}
+
+fn is_failure(result: &Result<u64, TaskError>) -> bool {
+    matches!(result, Err(TaskError::Failed(_) | TaskError::Exhausted { .. } | TaskError::Answer(_)))
+}
+
+fn script(random: &mut Random, begun: &Begun, timer: ManualTimer) -> Script {
+    let begun = Rc::clone(begun);
+    let note = move |request: &Request<'_>| {
+        let number = request.height().expect("every request is a number");
+        begun.borrow_mut().entry(number).or_insert_with(|| timer.elapsed());
+        false
+    };
+    let longest = random.one_of(&[0, 5, 60]);
+    Script::new()
+        .concurrency(random.one_of(&[1, 1, 2, 5, 16]))
+        .takes(Duration::ZERO..=Duration::from_millis(longest))
+        .when(note, Act::Answer)
+}
+
+/// Adds workers with all sorts of faults, after one that is honest and lives for ever.
+///
+/// Returns whether requests reach them at once, or never.
+fn add_workers(world: &World, random: &mut Random, begun: &Begun) -> bool {
+    let has_outages = random.percent(30);
+    world.worker(script(random, begun, world.timer()));
+    for _ in 0..random.below(4) {
+        let mut script = script(random, begun, world.timer());
+        for act in [
+            Act::Fail("no".to_owned()),
+            Act::Hang,
+            Act::Late(Duration::from_millis(300)),
+            Act::Twice,
+            Act::Lie,
+            Act::Garbage,
+            Act::Restart(Duration::from_millis(500)),
+        ] {
+            if random.percent(40) {
+                script = script.percent(random.one_of(&[1, 5, 30]), act);
+            }
+        }
+        if random.percent(30) {
+            script = script.dials_in();
+        }
+        let worker = world.worker(script);
+        for _ in 0..random.below(3) {
+            let when = random.millis(3000);
+            let back = when + random.millis(3000);
+            match random.below(if has_outages { 3 } else { 2 }) {
+                0 => world.at(when, worker.loses_link()),
+                1 => {
+                    world.at(when, worker.dies());
+                    world.at(back, worker.revives());
+                }
+                _ => {
+                    world.at(when, worker.loses_network());
+                    world.at(back, worker.regains_network());
+                }
+            }
+        }
+    }
+    !has_outages
+}
+
+fn make_pool(world: &World, random: &mut Random) -> Pool {
+    let tasks_max = random.one_of(&[1, 2, 5, 30, 1000]);
+    world.pool(|mut builder| {
+        if random.percent(40) {
+            let (timer, mut chance) = (world.timer(), random.clone());
+            let fails = random.one_of(&[0, 10]);
+            let window = random.one_of(&[1, 3]);
+            let dice = RefCell::new(move || (chance.percent(fails), chance.percent(50)));
+            builder = builder.local(window, move |number: u64| {
+                let (fails, sleeps) = (dice.borrow_mut())();
+                let pause = timer.sleep(Duration::from_millis(10));
+                async move {
+                    if sleeps {
+                        pause.await;
+                    }
+                    if fails { Err("local no") } else { Ok(number) }
+                }
+            });
+        }
+        builder
+            .tasks_max(tasks_max)
+            .workers_max(10)
+            .queue_max(random.one_of(&[1, 4, 100]))
+            .ahead_max(random.one_of(&[1, 2, 3, 8, 100]))
+            .drain_timeout(random.millis(1000))
+            .configure(|config| {
+                config.attempts_max = random.one_of(&[1, 3, 5]);
+                config.attempt_timeout = Duration::from_millis(200);
+                config.heartbeat_interval = Duration::from_secs(1);
+                config.heartbeat_timeout = Duration::from_millis(500);
+                config.retries_max = random.one_of(&[0, 2]);
+                config.retry_delay = random.one_of(&[0, 10, 2000].map(Duration::from_millis));
+                config.failures_max = random.one_of(&[1, 3, 16]);
+            })
+    })
+}
+
+fn check(run: &Run, stopped: bool, begun: Option<&Begun>) {
+    let plan = &run.plan;
+    let wanted: BTreeSet<u64> = plan.heights.iter().copied().collect();
+    let mut returned = BTreeSet::new();
+    for (height, result) in &run.seen {
+        assert!(wanted.contains(height), "{height} was not asked for");
+        assert!(returned.insert(*height), "{height} came twice");
+        assert!(result.as_ref().is_ok_and(|answer| answer == height) || result.is_err());
+        let is_of_a_stop = matches!(result, Err(TaskError::Aborted));
+        assert!(stopped || !is_of_a_stop, "{height} was aborted");
+        assert!(is_of_a_stop || result.is_ok() || is_failure(result), "{height}: {result:?}");
+    }
+    let order: Vec<u64> = run.seen.iter().map(|(height, _)| *height).collect();
+    if plan.reorder_max.is_some() {
+        assert_eq!(order, plan.heights[..order.len()], "ascending, and without a hole");
+    }
+    let stopped_at = run.failed.filter(|_| plan.stops);
+    if let Some((at, failed)) = stopped_at {
+        for height in wanted.range(failed + 1..) {
+            let first = begun.and_then(|begun| begun.borrow().get(height).copied());
+            let is_later = first.is_some_and(|first| first > at);
+            assert!(!is_later, "{height} began at {first:?}, {failed} failed at {at:?}");
+        }
+        if plan.reorder_max.is_some() {
+            assert_eq!(order.last(), Some(&failed), "the failure is the last");
+        }
+    }
+    if let (true, false) = (run.ended, stopped) {
+        // A lower one may have failed after the first.
+        let failures = run.seen.iter().filter(|(_, result)| is_failure(result));
+        let lowest = failures.map(|(height, _)| *height).min();
+        let up_to = stopped_at.and(lowest).unwrap_or(u64::MAX);
+        assert!(wanted.range(..=up_to).all(|height| returned.contains(height)), "one is missing");
+    }
+    check_ledger(run);
+}
+
+/// The ledger and the report say what was returned.
+fn check_ledger(run: &Run) {
+    let Some(stream) = &run.stream else { return };
+    let (report, ledger) = (stream.report(), stream.ledger());
+    let done: BTreeSet<u64> =
+        run.seen.iter().filter(|(_, result)| result.is_ok()).map(|(height, _)| *height).collect();
+    let failed: BTreeSet<u64> = run
+        .seen
+        .iter()
+        .filter(|(_, result)| is_failure(result))
+        .map(|(height, _)| *height)
+        .collect();
+    let missing: Vec<u64> =
+        run.plan.heights.iter().copied().filter(|height| !done.contains(height)).collect();
+    assert_eq!(ledger.gaps().flatten().collect::<Vec<_>>(), missing);
+    assert_eq!(ledger.failed().flatten().collect::<BTreeSet<_>>(), failed);
+    assert_eq!((report.done, report.failed), (done.len() as u64, failed.len() as u64));
+    assert_eq!(report.first_failure.as_ref().map(|first| first.0), run.failed.map(|first| first.1));
+}
+
+/// What was reached in all worlds together.
+#[derive(Debug, Default)]
+struct Reached {
+    ended: u32,
+    dropped: u32,
+    stopped_pools: u32,
+    stopped_ranges: u32,
+    failures: u32,
+    resent: u64,
+}
+
+fn try_one(seed: u64, reached: &mut Reached) {
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
+    let world = World::new(seed);
+    let begun = Begun::default();
+    let is_prompt = add_workers(&world, &mut random, &begun);
+    let pool = make_pool(&world, &mut random);
+    let mut runs = Vec::new();
+    for index in 0..=random.below(3) {
+        let (plan, ledger) = Plan::draw(&mut random, index);
+        let own = Random(random.below(u64::MAX));
+        runs.push(world.spawn(take(plan, pool.process(ledger), world.timer(), own)));
+    }
+    let calls = Random(random.below(u64::MAX));
+    let calls = world.spawn(call(pool.clone(), world.timer(), calls));
+    let stopping = random.percent(20).then(|| {
+        let (pool, pause) = (pool.clone(), world.sleep(random.millis(2000)));
+        world.spawn(async move {
+            pause.await;
+            pool.stop().await
+        })
+    });
+    let stopped = stopping.is_some();
+    for run in runs {
+        let run = world.run(run);
+        check(&run, stopped, is_prompt.then_some(&begun));
+        reached.ended += u32::from(run.ended);
+        reached.dropped += u32::from(!run.ended);
+        reached.stopped_ranges += u32::from(run.plan.stops && run.failed.is_some());
+        reached.failures += u32::from(run.failed.is_some());
+    }
+    world.time_limit(Duration::from_secs(100));
+    world.run(calls);
+    let stats = if let Some(stopping) = stopping {
+        reached.stopped_pools += 1;
+        world.run(stopping)
+    } else {
+        world.run(pool.idle()).expect("the driver lives");
+        world.run(pool.stop())
+    };
+    let stats = stats.expect("the driver lives until then");
+    let finished = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
+    assert_eq!(stats.submitted, finished, "{stats:?}");
+    assert_eq!((stats.waiting, stats.resting, stats.in_flight, stats.finished), (0, 0, 0, 0));
+    reached.resent += stats.resent;
+}
+
+#[test]
+fn ranges_keep_their_promises_whatever_happens() {
+    let mut reached = Reached::default();
+    let first = std::env::var("SEED").ok().map(|seed| seed.parse().expect("a number"));
+    let count =
+        std::env::var("WORLDS").ok().map_or(WORLDS, |count| count.parse().expect("a number"));
+    for seed in first.map_or(0..count, |seed| seed..seed + 1) {
+        try_one(seed, &mut reached);
+    }
+    eprintln!("{reached:?}");
+    let Reached { ended, dropped, stopped_pools, stopped_ranges, failures, resent } = reached;
+    if first.is_none() {
+        assert!(ended > 100);
+        assert!(dropped > 20);
+        assert!(stopped_pools > 20);
+        assert!(stopped_ranges > 20);
+        assert!(failures > 50);
+        assert!(resent > 500);
+    }
+}
