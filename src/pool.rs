@@ -78,6 +78,9 @@ impl<K: Kind> Pool<K> {
     ///
     /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task.
     ///
+    /// Postcard's encoding does not say of which type it is, so give numbers their type:
+    /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600.
+    ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
     pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
