@@ -8,7 +8,6 @@ use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::ws::{WsConnector, WsListener};
 use chargehand::{Pool, Worker};
-use futures_util::StreamExt;
 
 fn main() -> Result<(), Box<dyn Error>> {
     smol::block_on(run())

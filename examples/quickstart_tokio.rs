@@ -8,7 +8,6 @@ use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::Tokio;
 use chargehand::ws::{WsConnector, WsListener};
 use chargehand::{Pool, Worker};
-use futures_util::StreamExt;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

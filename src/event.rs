@@ -10,6 +10,8 @@ use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
 
+use crate::next::Next;
+
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
 /// that dialled in, or `local` with a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,6 +118,13 @@ impl fmt::Display for PoolEvent {
 pub struct Events(Pin<Box<Receiver<PoolEvent>>>);
 
 impl Events {
+    /// Returns the next event, or `None` after the last one. As that of `StreamExt`, for callers
+    /// without it. Dropping the future loses nothing: the event is returned by the next call.
+    #[allow(clippy::should_implement_trait)] // It is awaited, as that of `StreamExt`.
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next(self)
+    }
+
     /// Makes a stream that holds at most `capacity` events, and the end that feeds it.
     pub(crate) fn new(capacity: usize) -> (Sender<PoolEvent>, Self) {
         let (sender, receiver) = async_channel::bounded(capacity);

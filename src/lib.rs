@@ -51,6 +51,8 @@ mod json;
 #[cfg(feature = "std")]
 pub mod local;
 #[cfg(feature = "std")]
+mod next;
+#[cfg(feature = "std")]
 mod outcomes;
 #[cfg(feature = "std")]
 mod payload;
@@ -79,6 +81,7 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     event::{Events, PoolEvent},
+    next::Next,
     outcomes::{Ledger, Outcomes, Report},
     pool::{Pool, PoolStats, WorkerInfo},
     reply::Task,

@@ -15,7 +15,6 @@ use chargehand::core::{BackoffPolicy, Config, Instant, Jitter, TaskId, Verdict};
 use chargehand::local::{LocalConnector, LocalListener, LocalWire, pair};
 use chargehand::testing::{self, ManualTimer};
 use chargehand::{Builder, Pool, PoolEvent, PoolStats, Task, TaskError, Threaded, Worker};
-use futures_util::StreamExt;
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)

@@ -11,7 +11,6 @@ use chargehand::tcp::TcpConnector;
 use chargehand::tokio::Tokio;
 use chargehand::ws::WsConnector;
 use chargehand::{Builder, Pool, Threaded};
-use futures_util::StreamExt;
 
 use crate::bare;
 use crate::cli::{Load, Measured, Runtimes, Side, Transport};

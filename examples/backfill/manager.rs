@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use chargehand::{Events, Pool, PoolEvent};
-use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;

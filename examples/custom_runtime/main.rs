@@ -11,7 +11,6 @@ use std::thread;
 
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::{Pool, Worker};
-use futures_util::StreamExt;
 use runtime::{Threads, block_on};
 
 fn main() -> Result<(), Box<dyn Error>> {

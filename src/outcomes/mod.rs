@@ -10,10 +10,10 @@ use std::task::{Context, Poll};
 
 use chargehand_core::heights::{Heights, Span};
 use futures_core::Stream;
-use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
+use crate::next::Next;
 use crate::payload::Answer;
 use crate::pool::{Mailbox, NewJob};
 use crate::reply::TaskResult;
@@ -54,7 +54,6 @@ pub(crate) struct Options {
 /// take turns.
 ///
 /// ```
-/// # use futures_util::StreamExt;
 /// # async fn save(height: u64, block: Vec<u8>) {}
 /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
 /// let mut blocks = pool.process::<Vec<u8>>(1..=20_000_000).in_order(4096).retries(3);
@@ -151,7 +150,22 @@ impl<A> Outcomes<A> {
 
     /// Returns what is known so far: every height that the stream has returned is done or failed
     /// here. Keep its [snapshot](Heights::snapshot) somewhere safe to resume from it with
-    /// [`Pool::process`](crate::Pool::process) after a crash.
+    /// [`Pool::process`](crate::Pool::process) after a crash. A snapshot is `Serialize` and
+    /// `Deserialize`, so any format will do:
+    ///
+    /// ```
+    /// use chargehand::Ledger;
+    /// use chargehand::core::heights::{Snapshot, Span};
+    ///
+    /// # fn f(pool: chargehand::Pool, blocks: chargehand::Outcomes<u64>)
+    /// #     -> Result<(), Box<dyn std::error::Error>> {
+    /// let kept: String = serde_json::to_string(&blocks.ledger().snapshot())?;
+    ///
+    /// let snapshot: Snapshot<Vec<Span>> = serde_json::from_str(&kept)?;
+    /// let ledger = Ledger::resume_growing(&snapshot, 1 << 20)?; // spans of 24 bytes, at most
+    /// let blocks = pool.process::<u64>(ledger);
+    /// # Ok(()) }
+    /// ```
     pub fn ledger(&self) -> &Ledger {
         &self.report.ledger
     }
@@ -220,6 +234,14 @@ impl<A> Outcomes<A> {
 }
 
 impl<A: DeserializeOwned + 'static> Outcomes<A> {
+    /// Returns the next height with its outcome, or `None` after the last one. As that of
+    /// `StreamExt`, for callers without it. Dropping the future loses nothing: the outcome is
+    /// returned by the next call.
+    #[allow(clippy::should_implement_trait)] // It is awaited, as that of `StreamExt`.
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next(self)
+    }
+
     /// Runs the range to its end, calls `on_outcome` for each height, and returns what became of
     /// it. Dropping the future cancels what is in flight.
     pub async fn each(mut self, mut on_outcome: impl FnMut(u64, Result<A, TaskError>)) -> Report {

@@ -11,7 +11,6 @@ use std::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 use chargehand_core::message::check_name;
-use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 
 use super::clock::{ManualSleep, ManualTimer};

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use chargehand::worker::WorkerEvent;
 use chargehand::{Pool, PoolEvent};
-use futures_util::StreamExt;
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::pair::{Socket, TcpSmol, TcpTokio, WsSmol, WsTokio};

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures_util::StreamExt;
-
 use crate::pair::{Pair, Setup};
 use crate::rig::{
     Rig, answer_to, assert_settled, eventually, hand, millis, poll_and_drop, quick, setup, until,

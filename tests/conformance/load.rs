@@ -7,7 +7,6 @@ use std::time::Duration;
 use chargehand::core::{WorkerId, WorkerState};
 use chargehand::worker::Stopper;
 use chargehand::{PoolEvent, Task, TaskError, TrySubmitError, WorkerError};
-use futures_util::StreamExt;
 
 use crate::pair::{Hand, Job, Pair};
 use crate::rig::{

@@ -14,7 +14,6 @@ use chargehand::core::io::Timer;
 use chargehand::local::pair;
 use chargehand::testing::ManualTimer;
 use chargehand::{Driver, Local, Pool, PoolEvent, TaskError, Worker, WorkerError};
-use futures_util::StreamExt;
 use serde::{Deserialize, Serialize, Serializer, ser};
 use smol::future::yield_now;
 use world::{Answer, Running, Setup, World, assert_settled, echo, hang, poll, secs};

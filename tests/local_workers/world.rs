@@ -13,7 +13,6 @@ use chargehand::core::io::Timer;
 use chargehand::core::{Config, Stats};
 use chargehand::testing::ManualTimer;
 use chargehand::{Builder, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError};
-use futures_util::StreamExt;
 use serde::Deserialize;
 use smol::LocalExecutor;
 
