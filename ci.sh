@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt clippy no-std docs features deny test examples instructions backfill anvil)
+STAGES=(readme fmt clippy no-std docs features deny bare-metal test examples instructions backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The one test command. The README names the same.
 TEST='cargo test --workspace --all-features'
@@ -13,6 +13,7 @@ TEST='cargo test --workspace --all-features'
 ANVIL_VERSION=1.7.1
 CARGO_HACK_VERSION=0.6.46
 CARGO_DENY_VERSION=0.20.2
+BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 anvil_dir=$target/anvil
@@ -46,6 +47,23 @@ stage_no-std() {
     fail "the no-std check passes with std linked, so it checks nothing"
   fi
   grep -q 'panic_impl' "$log" || { cat "$log"; fail "std was refused for another reason"; }
+}
+
+# Core for the targets that matter: one without compare-and-swap, one without and one with an FPU.
+# Without features not even alloc is there to be linked; with the feature alloc it is, and std never.
+stage_bare-metal() {
+  local dir=$target/bare-metal log=$target/bare-metal/with-alloc.log t
+  local check=(--release --locked -Zbuild-std=core --target-dir "$dir/no-heap"
+    --manifest-path tools/no-std-check/Cargo.toml)
+  for t in "${BARE_METAL_TARGETS[@]}"; do
+    bare_metal build --target "$t" "${check[@]}"
+    bare_metal build --release --locked --target "$t" -Zbuild-std=core,alloc \
+      -p chargehand-core --features alloc --target-dir "$dir/alloc"
+  done
+  if bare_metal build --target "$t" "${check[@]}" --features alloc >"$log" 2>&1; then
+    fail "core with alloc builds for $t where there is no alloc, so the build checks nothing"
+  fi
+  grep -q "can't find crate for \`alloc\`" "$log" || { cat "$log"; fail "alloc: another reason"; }
 }
 
 stage_docs() {
@@ -99,6 +117,10 @@ install() {
   have npm || packages+=(nodejs npm)
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
+  [[ -x /usr/bin/rustc && -x /usr/bin/cargo && -d /usr/lib/rustlib/src ]] ||
+    packages+=(rustc-web cargo-web rust-web-src)
+  have ld.lld-22 || packages+=(lld-22)
+  have qemu-system-arm || packages+=(qemu-system-arm)
   if ((${#packages[@]})); then
     as_root apt-get update
     as_root apt-get install -y --no-install-recommends "${packages[@]}"
@@ -121,6 +143,11 @@ all() {
     echo "=== $stage: $((SECONDS - started)) s"
   done
   echo "=== all stages passed in $SECONDS s"
+}
+
+# Debian's cargo, which comes with the source of the library and so builds it for any target.
+bare_metal() {
+  RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 /usr/bin/cargo "$@"
 }
 
 have() {
