@@ -28,6 +28,7 @@ pub mod json;
 pub mod message;
 pub mod prefix;
 pub mod scheduler;
+pub mod serial;
 pub mod session;
 pub mod storage;
 pub mod time;

@@ -1,0 +1,346 @@
+//! Frames for a line that can lose, add and change bytes, such as a UART: COBS with a CRC.
+//!
+//! A frame on the line is `00`, the COBS encoding of its content, `00`. The encoding has no zero
+//! byte, so whatever noise came before, the next zero begins afresh: damage costs the frames that
+//! it touches and no other. The content is
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | [`Kind`]: 0 data, 1 open, 2 close |
+//! | 2 | number of the link, little-endian |
+//! | 0.. | the message |
+//! | 4 | CRC-32C of all before it, little-endian |
+//!
+//! # What the CRC finds
+//!
+//! CRC-32C (Castagnoli; `CRC-32/ISCSI` in the `RevEng` catalogue) finds every change of up to 5 bits
+//! in contents up to 655 bytes and of up to 3 bits far beyond that, and every burst of up to 32 bits
+//! (Koopman, *32-Bit Cyclic Redundancy Codes for Internet Applications*, DSN 2002, table 1). That
+//! holds for changed content. A change of one of COBS's own code bytes shifts the zeros in the
+//! content, which is a change of many bits: that, and bytes lost or added, goes unseen once in 2^32
+//! damaged frames. There is no other protection: see that the line damages few.
+//!
+//! # Links
+//!
+//! A line has no connections, so frames carry the number of a link. One end *opens*: its first
+//! frame is an [`Open`](Kind::Open) with a number that it did not use just before, and holds its
+//! first message. The other end takes the newest Open as the start of a new link ([`Acceptor`]).
+//! Frames of another number are late ones and are dropped. [`Close`](Kind::Close) ends a link;
+//! with the number [`ANY_LINK`] it says that the sender has just started and knows of none.
+//!
+//! ```
+//! use chargehand_core::serial::{Decoder, Header, Kind, encode, wire_bytes_max};
+//!
+//! let header = Header { kind: Kind::Data, link: 7 };
+//! let mut out = [0; wire_bytes_max(5)];
+//! let mut line = b"noise".to_vec();
+//! line.extend_from_slice(encode(header, b"he", b"llo", &mut out)?);
+//!
+//! let mut decoder = Decoder::new([0; wire_bytes_max(5)]);
+//! for chunk in line.chunks(2) {
+//!     assert_eq!(decoder.next_frame(), None);
+//!     decoder.spare()[..chunk.len()].copy_from_slice(chunk);
+//!     decoder.advance(chunk.len());
+//! }
+//! assert_eq!(decoder.next_frame(), Some((header, &b"hello"[..])));
+//! assert_eq!(decoder.damaged(), 1); // the noise
+//! # Ok::<(), chargehand_core::serial::NoRoom>(())
+//! ```
+
+use core::fmt;
+
+use cobs::CobsEncoder;
+use crc::{CRC_32_ISCSI, Crc, NoTable};
+
+/// The link number that no link has.
+pub const ANY_LINK: u16 = 0;
+
+const HEADER_BYTES: usize = 3;
+const CRC_BYTES: usize = 4;
+const DELIMITER: u8 = 0;
+
+/// Without a table: at the speed of a serial line a few dozen cycles a byte do not matter, and a
+/// kilobyte of flash does.
+const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
+
+/// Returns how many bytes a frame with a message of `message_bytes` takes on the line at most.
+///
+/// A buffer of that length, for [`encode`] or for a [`Decoder`], holds every such frame.
+pub const fn wire_bytes_max(message_bytes: usize) -> usize {
+    let content = message_bytes.saturating_add(HEADER_BYTES + CRC_BYTES);
+    // COBS adds one byte, and one more for each 254 (Cheshire and Baker, 1999).
+    content.saturating_add(content / 254 + 3)
+}
+
+/// What a frame is to its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// It holds a message of a link that is open.
+    Data,
+    /// It opens a link and holds its first message.
+    Open,
+    /// It ends a link.
+    Close,
+}
+
+/// What stands before the message in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Header {
+    /// What the frame is.
+    pub kind: Kind,
+    /// Which link it belongs to: any number but [`ANY_LINK`], chosen by whoever opened it.
+    pub link: u16,
+}
+
+impl Header {
+    /// What an end says when it starts: whatever link the other end thinks there is, is over.
+    pub const STARTED: Self = Self { kind: Kind::Close, link: ANY_LINK };
+
+    const fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let kind = match self.kind {
+            Kind::Data => 0,
+            Kind::Open => 1,
+            Kind::Close => 2,
+        };
+        let [low, high] = self.link.to_le_bytes();
+        [kind, low, high]
+    }
+
+    const fn from_bytes(bytes: [u8; HEADER_BYTES]) -> Option<Self> {
+        let [kind, low, high] = bytes;
+        let kind = match kind {
+            0 => Kind::Data,
+            1 => Kind::Open,
+            2 => Kind::Close,
+            _ => return None,
+        };
+        Some(Self { kind, link: u16::from_le_bytes([low, high]) })
+    }
+}
+
+/// Writes a frame whose message is `head` followed by `body` into `out`, and returns what to send.
+/// Takes time by the length of the message, and no other memory.
+///
+/// # Errors
+/// Returns [`NoRoom`] where `out` is too short. Send nothing of it; [`wire_bytes_max`] says what is
+/// enough.
+pub fn encode<'o>(
+    header: Header,
+    head: &[u8],
+    body: &[u8],
+    out: &'o mut [u8],
+) -> Result<&'o [u8], NoRoom> {
+    let [opening, rest @ ..] = &mut *out else { return Err(NoRoom) };
+    *opening = DELIMITER;
+    let header = header.to_bytes();
+    let mut digest = CRC.digest();
+    let mut encoder = CobsEncoder::new(rest);
+    for part in [&header, head, body] {
+        digest.update(part);
+        encoder.push(part).map_err(|_| NoRoom)?;
+    }
+    encoder.push(&digest.finalize().to_le_bytes()).map_err(|_| NoRoom)?;
+    let end = 1 + encoder.finalize();
+    *out.get_mut(end).ok_or(NoRoom)? = DELIMITER;
+    Ok(&out[..=end])
+}
+
+/// The buffer for a frame is too short: see [`wire_bytes_max`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NoRoom;
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the buffer for the frame is too short: wire_bytes_max says what is enough")
+    }
+}
+
+impl core::error::Error for NoRoom {}
+
+/// Finds the frames in what comes over a line, inside one buffer, which is lent (`&mut [u8]`), an
+/// array, or a box.
+///
+/// There are no errors: what is no frame is dropped and counted, and the next frame is found.
+/// Frames longer than the buffer are dropped, too. Frames are decoded in place and not copied.
+pub struct Decoder<B> {
+    buffer: B,
+    /// What is not given out yet lies in `start..end`, and `start..scanned` has no delimiter.
+    start: usize,
+    scanned: usize,
+    end: usize,
+    /// The beginning of the present frame is gone already.
+    skipping: bool,
+    damaged: u32,
+}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
+    /// Makes a decoder for frames of which `buffer` holds one, by [`wire_bytes_max`].
+    ///
+    /// # Panics
+    /// Where the buffer does not even hold an empty message.
+    pub fn new(buffer: B) -> Self {
+        assert!(buffer.as_ref().len() >= wire_bytes_max(0), "a buffer that holds no frame");
+        Self { buffer, start: 0, scanned: 0, end: 0, skipping: false, damaged: 0 }
+    }
+
+    /// Returns where to put the next bytes; then call [`advance`](Self::advance). Never empty once
+    /// [`next_frame`](Self::next_frame) gave `None`; while frames are left to take it may be.
+    pub fn spare(&mut self) -> &mut [u8] {
+        let buffer = self.buffer.as_mut();
+        let waiting = self.end - self.start;
+        // As in `prefix`: not more bytes are moved than were given out.
+        if self.start > 0 && (waiting <= self.start || self.end == buffer.len()) {
+            buffer.copy_within(self.start..self.end, 0);
+            self.scanned -= self.start;
+            self.start = 0;
+            self.end = waiting;
+        }
+        &mut buffer[self.end..]
+    }
+
+    /// Takes the first `bytes` bytes of [`spare`](Self::spare) in as received. Poll
+    /// [`next_frame`](Self::next_frame) afterwards.
+    ///
+    /// # Panics
+    /// Where `spare` was not that long.
+    pub fn advance(&mut self, bytes: usize) {
+        let room = self.buffer.as_ref().len() - self.end;
+        assert!(bytes <= room, "more bytes were received than there was room for");
+        self.end += bytes;
+    }
+
+    /// Returns the next whole frame, or `None` until more bytes are taken in.
+    pub fn next_frame(&mut self) -> Option<(Header, &[u8])> {
+        loop {
+            let encoded = self.next_encoded()?;
+            if let Some((header, length)) = check(&mut self.buffer.as_mut()[encoded.0..encoded.1]) {
+                let message = encoded.0 + HEADER_BYTES;
+                return Some((header, &self.buffer.as_ref()[message..][..length]));
+            }
+            self.damaged = self.damaged.saturating_add(1);
+        }
+    }
+
+    /// Returns how many frames, or pieces of noise between zeros, were dropped. Stays at
+    /// `u32::MAX`.
+    pub const fn damaged(&self) -> u32 {
+        self.damaged
+    }
+
+    /// Returns where the next encoded frame lies, without its delimiters.
+    fn next_encoded(&mut self) -> Option<(usize, usize)> {
+        loop {
+            let unseen = &self.buffer.as_ref()[self.scanned..self.end];
+            let Some(length) = unseen.iter().position(|&byte| byte == DELIMITER) else {
+                self.scanned = self.end;
+                if self.start == 0 && self.end == self.buffer.as_ref().len() {
+                    self.skipping = true;
+                }
+                if self.skipping {
+                    self.start = 0;
+                    self.scanned = 0;
+                    self.end = 0;
+                }
+                return None;
+            };
+            let start = self.start;
+            let end = self.scanned + length;
+            self.start = end + 1;
+            self.scanned = self.start;
+            if core::mem::take(&mut self.skipping) {
+                self.damaged = self.damaged.saturating_add(1);
+            } else if end > start {
+                return Some((start, end));
+            }
+        }
+    }
+}
+
+impl<B> fmt::Debug for Decoder<B> {
+    // Without the bytes: they may be large, or secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decoder")
+            .field("waiting_bytes", &(self.end - self.start))
+            .field("damaged", &self.damaged)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decodes a frame in place; returns its header and the length of its message.
+fn check(frame: &mut [u8]) -> Option<(Header, usize)> {
+    let length = cobs::decode_in_place(frame).ok()?;
+    let (content, sum) = frame.get(..length)?.split_last_chunk::<CRC_BYTES>()?;
+    let (header, message) = content.split_first_chunk::<HEADER_BYTES>()?;
+    if CRC.checksum(content) != u32::from_le_bytes(*sum) {
+        return None;
+    }
+    Some((Header::from_bytes(*header)?, message.len()))
+}
+
+/// The end of a line that others open links to: which link is the present one.
+///
+/// When it starts it sends a frame with the header [`Header::STARTED`], so that the other end need
+/// not find out by its deadlines; and it answers what [`hear`](Self::hear) says is to be refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acceptor {
+    link: Option<u16>,
+}
+
+/// What a frame means to an [`Acceptor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A link begins with the frame's message. What was before is over, without a Close.
+    Opened,
+    /// The frame holds a message of the present link.
+    Message,
+    /// The present link is over.
+    Closed,
+    /// The frame is for a link that is not there: send an empty frame with this header.
+    Refuse(Header),
+    /// Nothing is to be done.
+    Nothing,
+}
+
+impl Acceptor {
+    /// Makes an end without a link.
+    pub const fn new() -> Self {
+        Self { link: None }
+    }
+
+    /// Returns the present link.
+    pub const fn link(&self) -> Option<u16> {
+        self.link
+    }
+
+    /// Judges the frame that came next.
+    pub fn hear(&mut self, header: Header) -> Heard {
+        let Header { kind, link } = header;
+        let is_present = self.link == Some(link);
+        match kind {
+            Kind::Open if link == ANY_LINK => Heard::Nothing,
+            Kind::Open => {
+                self.link = Some(link);
+                Heard::Opened
+            }
+            Kind::Data if is_present => Heard::Message,
+            Kind::Data => Heard::Refuse(Header { kind: Kind::Close, link }),
+            Kind::Close if is_present || (link == ANY_LINK && self.link.is_some()) => {
+                self.link = None;
+                Heard::Closed
+            }
+            Kind::Close => Heard::Nothing,
+        }
+    }
+
+    /// Ends the present link from this side; returns the header of the empty frame that says so.
+    pub fn close(&mut self) -> Option<Header> {
+        self.link.take().map(|link| Header { kind: Kind::Close, link })
+    }
+}
+
+#[cfg(test)]
+#[path = "serial_tests.rs"]
+mod tests;
