@@ -16,7 +16,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `std` (default) | the asynchronous pool and worker; without it this crate is [`core`] alone |
-//! | `tcp`, `ws` | the transports in `chargehand::tcp` and `chargehand::ws` |
+//! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
@@ -29,6 +29,8 @@ pub use chargehand_core as core;
 pub use chargehand_runtime_smol as smol;
 #[cfg(feature = "tokio")]
 pub use chargehand_runtime_tokio as tokio;
+#[cfg(feature = "serial")]
+pub use chargehand_transport_serial as serial;
 #[cfg(feature = "tcp")]
 pub use chargehand_transport_tcp as tcp;
 #[cfg(feature = "ws")]

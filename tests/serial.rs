@@ -1,0 +1,187 @@
+//! A pool and a worker at the two ends of a serial line that loses, adds and changes bytes, on a
+//! clock that jumps.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chargehand::core::{BackoffPolicy, Stats};
+use chargehand::serial::{Limits, SerialLine};
+use chargehand::tokio::Tokio;
+use chargehand::{Builder, Local, Pool, Worker};
+use futures_io::{AsyncRead, AsyncWrite};
+use futures_util::StreamExt;
+use tokio::io::DuplexStream;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+/// A stream whose reads are spoiled, by a generator with a seed.
+struct Noisy {
+    inner: Compat<DuplexStream>,
+    state: u64,
+    /// One byte in so many is damaged.
+    one_in: u64,
+    damaged: Rc<Cell<u64>>,
+}
+
+impl Noisy {
+    /// `SplitMix64`, of which a test needs no more than that it is spread.
+    fn random(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+impl AsyncRead for Noisy {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            // Half of the room, for what the noise adds.
+            let room = buffer.len().div_ceil(2);
+            let read = Pin::new(&mut self.inner).poll_read(cx, &mut buffer[..room]);
+            let Poll::Ready(Ok(count)) = read else { return read };
+            if count == 0 {
+                return read;
+            }
+            let mut spoiled = Vec::with_capacity(2 * count);
+            for &byte in &buffer[..count] {
+                if !self.random().is_multiple_of(self.one_in) {
+                    spoiled.push(byte);
+                    continue;
+                }
+                self.damaged.set(self.damaged.get() + 1);
+                let noise = self.random().to_le_bytes();
+                match noise[7] % 4 {
+                    0 => {}
+                    1 => spoiled.extend([noise[0], byte]),
+                    2 => spoiled.push(noise[0]),
+                    _ => spoiled.push(byte ^ (1 << (noise[0] % 8))),
+                }
+            }
+            spoiled.truncate(buffer.len());
+            if !spoiled.is_empty() {
+                buffer[..spoiled.len()].copy_from_slice(&spoiled);
+                return Poll::Ready(Ok(spoiled.len()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Noisy {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+/// Two ends of a line, and how many bytes were damaged on it.
+fn line(seed: u64, one_in: u64) -> (SerialLine<Noisy>, SerialLine<Noisy>, Rc<Cell<u64>>) {
+    let (ours, theirs) = tokio::io::duplex(256);
+    let damaged = Rc::new(Cell::new(0));
+    let end = |inner: DuplexStream, state, name| {
+        let noisy = Noisy { inner: inner.compat(), state, one_in, damaged: Rc::clone(&damaged) };
+        SerialLine::new(noisy, name, Limits::new())
+    };
+    (end(ours, seed, "ours"), end(theirs, !seed, "theirs"), Rc::clone(&damaged))
+}
+
+/// Deadlines for a line that answers within milliseconds.
+fn setup(timer: Tokio) -> Builder<Tokio, Local> {
+    Pool::local_builder(timer).configure(|config| {
+        config.seed = 7;
+        config.attempts_max = 100;
+        config.attempt_timeout = Duration::from_millis(200);
+        config.connect_timeout = Duration::from_millis(500);
+        config.heartbeat_interval = Duration::from_millis(500);
+        config.heartbeat_timeout = Duration::from_millis(200);
+        config.backoff =
+            BackoffPolicy::new().base(Duration::from_millis(10)).cap(Duration::from_millis(100));
+    })
+}
+
+async fn work(height: u64) -> Result<Vec<u8>, String> {
+    tokio::time::sleep(Duration::from_millis(height % 5)).await;
+    // Long and short ones, with many zeros.
+    Ok(height.to_le_bytes().repeat(1 + usize::try_from(height % 40).unwrap()))
+}
+
+/// What became of 1000 heights over a line.
+struct Run {
+    stats: Stats,
+    handled: u64,
+    damaged: u64,
+}
+
+async fn run(seed: u64, one_in: u64) -> Run {
+    let timer = Tokio::new();
+    let (ours, theirs, damaged) = line(seed, one_in);
+    let handled = Rc::new(Cell::new(0));
+    let count = Rc::clone(&handled);
+    let handler = move |height| {
+        count.set(count.get() + 1);
+        work(height)
+    };
+    let worker = Worker::new(timer, handler).concurrency(4);
+    let worker = tokio::task::spawn_local(worker.serve(theirs));
+    let (pool, driver) = setup(timer).connect(ours).build().expect("the limits are in range");
+    let driver = tokio::task::spawn_local(driver);
+
+    let mut seen = BTreeSet::new();
+    let mut outcomes = pool.process::<Vec<u8>>(1..=1000);
+    while let Some((height, outcome)) = outcomes.next().await {
+        let answer = outcome.unwrap_or_else(|error| panic!("height {height}: {error}"));
+        assert_eq!(Ok(answer), work(height).await, "height {height}");
+        assert!(seen.insert(height), "height {height} came twice");
+    }
+    assert_eq!(seen.len(), 1000, "none is lost");
+    let stats = pool.stop().await.expect("the pool stops");
+    driver.await.expect("the driver ends");
+    worker.abort();
+    Run { stats, handled: handled.get(), damaged: damaged.get() }
+}
+
+/// In at most two hours of the line's own time, which is no time at all.
+async fn bounded(seed: u64, one_in: u64) -> Run {
+    let local = tokio::task::LocalSet::new();
+    let hours = Duration::from_secs(2 * 3600);
+    let run = local.run_until(tokio::time::timeout(hours, run(seed, one_in)));
+    run.await.unwrap_or_else(|_| panic!("seed {seed}: it takes too long"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clean_line_carries_a_range_and_sends_nothing_twice() {
+    let run = bounded(1, u64::MAX).await;
+    assert_eq!(run.damaged, 0);
+    assert_eq!((run.stats.done, run.handled), (1000, 1000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_noisy_line_every_height_has_its_one_right_answer() {
+    for seed in 0..5 {
+        let Run { stats, handled, damaged } = bounded(seed, 2_000).await;
+        println!("seed {seed}: {damaged} bytes damaged, {handled} requests handled");
+        assert!(damaged > 50, "seed {seed}: there was noise: {damaged}");
+        assert_eq!(stats.done, 1000, "seed {seed}");
+        assert!(handled > 1000, "seed {seed}: answers were lost, and given again: {handled}");
+    }
+}
