@@ -83,15 +83,19 @@ impl BackoffPolicy {
     /// `random` decides the jitter and should be uniform over all of `u64`; the same arguments
     /// give the same delay. Any number of attempts is fine. Costs O(log attempts).
     pub fn delay(&self, attempts: u32, random: u64) -> Duration {
-        let Some(exponent) = attempts.checked_sub(1) else { return Duration::ZERO };
+        Duration::from_nanos(self.delay_nanos(attempts, random))
+    }
+
+    /// As [`delay`](Self::delay), without a division, which a small machine has in software only.
+    pub(crate) fn delay_nanos(&self, attempts: u32, random: u64) -> u64 {
+        let Some(exponent) = attempts.checked_sub(1) else { return 0 };
         let growth = u64::from(self.factor).saturating_pow(exponent);
         let longest = nanos(self.base).saturating_mul(growth).min(nanos(self.cap));
-        let jittered = match self.jitter {
+        match self.jitter {
             Jitter::None => longest,
             Jitter::Equal => longest - longest / 2 + up_to(longest / 2, random),
             Jitter::Full => up_to(longest, random),
-        };
-        Duration::from_nanos(jittered)
+        }
     }
 }
 

@@ -37,6 +37,10 @@ impl Instant {
         Self(self.0.saturating_add(nanos(span)))
     }
 
+    pub(crate) const fn saturating_add_nanos(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
     /// Returns the time from `earlier` to `self`, or zero where `earlier` is the later one.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

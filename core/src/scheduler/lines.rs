@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::list::NONE;
 use super::slot::{Duty, Line, WorkerSlot};
 use crate::backoff::splitmix64;
+use crate::config::Config;
 use crate::error::{EventError, Stale, WorkersFull};
 use crate::event::{Accepted, Reason, Route};
 use crate::id::{Link, WorkerId};
@@ -134,10 +135,10 @@ impl Engine<'_> {
     #[inline]
     pub(super) fn hear(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
-        slot.heard = self.state.clock;
+        slot.silent_since = self.state.clock;
         // The timer is left where it is, too early, and moved when it fires: most often nothing
         // is to be done here. Only an answered ping can bring the next one nearer.
-        if slot.pinged.take().is_some() {
+        if core::mem::take(&mut slot.pinged) {
             self.arm(worker);
         }
     }
@@ -161,8 +162,8 @@ impl Engine<'_> {
             return;
         }
         slot.rests = slot.rests.saturating_add(1);
-        let delay = config.backoff.delay(slot.rests, splitmix64(&mut slot.random));
-        slot.due = self.state.clock.saturating_add(delay);
+        let delay = config.backoff.delay_nanos(slot.rests, splitmix64(&mut slot.random));
+        slot.due = self.state.clock.saturating_add_nanos(delay);
         slot.notice = true;
         self.set_line(worker, Line::Up(Duty::Rested));
     }
@@ -193,8 +194,9 @@ impl Engine<'_> {
     pub(super) fn back_off(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
         slot.attempts = slot.attempts.saturating_add(1);
-        let delay = self.state.config.backoff.delay(slot.attempts, splitmix64(&mut slot.random));
-        slot.due = self.state.clock.saturating_add(delay);
+        let random = splitmix64(&mut slot.random);
+        let delay = self.state.config.backoff.delay_nanos(slot.attempts, random);
+        slot.due = self.state.clock.saturating_add_nanos(delay);
         self.set_line(worker, Line::Resting);
     }
 
@@ -203,8 +205,8 @@ impl Engine<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.window = window.max(1);
         slot.strikes = 0;
-        slot.heard = self.state.clock;
-        slot.pinged = None;
+        slot.silent_since = self.state.clock;
+        slot.pinged = false;
         slot.up_since = self.state.clock;
         slot.links = slot.links.wrapping_add(1);
         self.set_line(worker, Line::Up(Duty::Serving));
@@ -218,9 +220,10 @@ impl Engine<'_> {
         } else if slot.route == Route::Await {
             self.miss(worker);
         } else {
-            let up = self.state.clock.saturating_since(slot.up_since);
+            // The sum rather than the difference, which would be a division on a small machine.
+            let stable = slot.up_since.saturating_add(self.state.config.stable_after);
             // A done task has reset it already.
-            if up >= self.state.config.stable_after {
+            if self.state.clock >= stable {
                 slot.attempts = 0;
             }
             self.back_off(worker);
@@ -349,9 +352,11 @@ impl super::engine::State {
 
     /// Returns when a silent link is to be pinged, or after the ping is lost.
     pub(super) fn beat(&self, slot: &WorkerSlot) -> Instant {
-        match slot.pinged {
-            None => slot.heard.saturating_add(self.config.heartbeat_interval),
-            Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
-        }
+        let Config { heartbeat_interval, heartbeat_timeout, .. } = self.config;
+        slot.silent_since.saturating_add(if slot.pinged {
+            heartbeat_timeout
+        } else {
+            heartbeat_interval
+        })
     }
 }

@@ -163,8 +163,9 @@ impl Engine<'_> {
     /// Pings a silent link, or loses it if it was pinged already.
     fn on_silence(&mut self, worker: u32, link: Link) -> Action {
         let slot = &mut self.workers[worker as usize];
-        if slot.pinged.is_none() {
-            slot.pinged = Some(self.state.clock);
+        if !slot.pinged {
+            slot.pinged = true;
+            slot.silent_since = self.state.clock;
             self.arm(worker);
             return Action::Ping { link };
         }

@@ -84,13 +84,15 @@ pub struct WorkerSlot {
     pub(super) removing: bool,
     /// A rest is still to be announced.
     pub(super) notice: bool,
+    /// A ping is not answered yet.
+    pub(super) pinged: bool,
     pub(super) held: List<Held>,
     pub(super) window: u32,
     /// Which level node it is a member of, or `NONE`.
     pub(super) level: u32,
     pub(super) ready: Links,
-    pub(super) heard: Instant,
-    pub(super) pinged: Option<Instant>,
+    /// When something was heard last, or the ping sent that is not answered yet.
+    pub(super) silent_since: Instant,
     pub(super) done: u64,
 
     /// When the line's state ends by itself.
@@ -182,12 +184,12 @@ impl WorkerSlot {
             route: Route::Dial,
             removing: false,
             notice: false,
+            pinged: false,
             held: List::new(),
             window: 1,
             level: NONE,
             ready: Links::OUT,
-            heard: Instant::EPOCH,
-            pinged: None,
+            silent_since: Instant::EPOCH,
             done: 0,
             due: Instant::FAR_FUTURE,
             up_since: Instant::EPOCH,
