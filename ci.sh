@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt clippy no-std docs features deny bare-metal test examples instructions backfill anvil)
+STAGES=(readme fmt clippy no-std docs features deny bare-metal test examples firmware instructions backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The one test command. The README names the same.
 TEST='cargo test --workspace --all-features'
@@ -29,6 +29,7 @@ stage_readme() {
 stage_fmt() {
   cargo fmt --all --check
   cargo fmt --check --manifest-path tools/no-std-check/Cargo.toml
+  cargo fmt --check --manifest-path examples/embedded/Cargo.toml
 }
 
 stage_clippy() {
@@ -96,6 +97,20 @@ stage_examples() {
   for example in quickstart_tokio quickstart_smol custom_runtime worker; do
     timeout 120 cargo run --example "$example"
   done
+}
+
+# The firmware's sizes, its manager against the host's, and its worker in a pool of ours, in QEMU.
+stage_firmware() {
+  local dir=$target/firmware elf=$target/firmware/thumbv7m-none-eabi/release
+  CARGO_TARGET_DIR=$target examples/embedded/sizes.sh check
+  # In its folder, where its configuration is.
+  (cd examples/embedded && bare_metal build --release --locked --target-dir "$dir")
+  cargo run --example firmware_traces >"$dir/host.txt"
+  timeout 120 qemu-system-arm -M lm3s6965evb -cpu cortex-m3 -nographic \
+    -semihosting-config enable=on,target=native -kernel "$elf/manager" >"$dir/firmware.txt"
+  diff "$dir/host.txt" "$dir/firmware.txt" || fail "a manager on a Cortex-M3 decides otherwise"
+  [[ $(wc -l <"$dir/firmware.txt") == 100 ]] || fail "the firmware did not run 100 worlds"
+  cargo run --example firmware_worker -- "$elf/worker"
 }
 
 stage_instructions() {

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Measures what chargehand takes of a Cortex-M3: `sizes.sh write` puts the table into
+# docs/EMBEDDED.md, `sizes.sh check` fails where a figure is more than 5 % above that table.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+PAGE=../../docs/EMBEDDED.md
+GROWTH_PERCENT_MAX=5
+PROGRAMS=(
+  'size-empty|nothing: vector table and start'
+  'size-backoff|backoff alone'
+  'size-worker|worker: session, messages, serial frames, polled UART'
+  'size-scheduler-16-4|scheduler, `Inline<16, 4>`'
+  'size-scheduler-256-16|scheduler, `Inline<256, 16>`'
+)
+target=${CARGO_TARGET_DIR:-$PWD/../../target}/sizes
+
+# One row of the table: the program, flash, static RAM, and how much of that is lent memory.
+row() {
+  local name=$1 text=$2 elf=$target/thumbv7m-none-eabi/release/$1
+  size -A "$elf" | awk -v text="$text" -v lent="$(lent "$elf")" '
+    $1 == ".vector_table" || $1 == ".text" || $1 == ".rodata" { flash += $2 }
+    $1 == ".data" { flash += $2; ram += $2 }
+    $1 == ".bss" || $1 == ".uninit" { ram += $2 }
+    END { printf "| %s | %d | %d | %d |\n", text, flash, ram, lent }'
+}
+
+# The bytes of the buffers or slots that a program lends.
+lent() {
+  nm -S "$1" | awk '/(BUFFERS|SLOTS)$/ { print $2 }' | { read -r hex || hex=0; echo $((16#$hex)); }
+}
+
+table() {
+  local program
+  for program in "${PROGRAMS[@]}"; do row "${program%%|*}" "${program#*|}"; done
+}
+
+build() {
+  local bins=() program
+  for program in "${PROGRAMS[@]}"; do bins+=(--bin "${program%%|*}"); done
+  # A panic is a trap, without a text.
+  RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo build --release --locked \
+    --target-dir "$target" -Zpanic-immediate-abort \
+    --config 'profile.release.panic="immediate-abort"' "${bins[@]}"
+}
+
+recorded() {
+  sed -n '/^<!-- sizes -->$/,/^<!-- end of sizes -->$/p' "$PAGE" | grep -E '^\| .* \| [0-9]' || true
+}
+
+write() {
+  local new
+  new=$(table)
+  awk -v new="$new" '
+    /^<!-- sizes -->$/ { print; inside = 1; next }
+    inside && /^<!-- end of sizes -->$/ {
+      print "| program | flash | static RAM | of it buffers or slots |"
+      print "|---|---:|---:|---:|"
+      print new
+      inside = 0
+    }
+    !inside { print }' "$PAGE" >"$target/page.md"
+  cp "$target/page.md" "$PAGE"
+}
+
+check() {
+  local now
+  now=$(table)
+  echo "$now"
+  { recorded; echo '--'; echo "$now"; } | awk -F ' *[|] *' -v percent="$GROWTH_PERCENT_MAX" '
+    /^--$/ { second = 1; next }
+    !second { for (c = 3; c <= 5; c++) old[$2, c] = $c; known[$2] = 1; next }
+    !($2 in known) { print "not in the table: " $2; bad = 1; next }
+    { seen++; for (c = 3; c <= 5; c++) if ($c * 100 > old[$2, c] * (100 + percent)) {
+        print $2 ": " $c " bytes, " old[$2, c] " in the table"; bad = 1 } }
+    END { if (!seen) { print "nothing was measured"; bad = 1 }; exit bad }' ||
+    { echo "FAILED: it grew; see docs/EMBEDDED.md, and sizes.sh write where it has to" >&2; exit 1; }
+}
+
+# A Cortex-M3 divides 64 bits, and does all of floating point, in software: the scheduler does not.
+no_slow_arithmetic() {
+  local program
+  for program in size-scheduler-16-4 size-scheduler-256-16; do
+    if nm "$target/thumbv7m-none-eabi/release/$program" | grep -E ' (__aeabi_(u?ldivmod|[fd].*))$'; then
+      echo "FAILED: $program divides 64 bits or uses floating point" >&2
+      exit 1
+    fi
+  done
+}
+
+case ${1-} in
+  write | check) build; no_slow_arithmetic; "$1" ;;
+  *) echo "usage: sizes.sh write | check" >&2; exit 1 ;;
+esac

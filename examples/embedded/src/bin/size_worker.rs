@@ -1,0 +1,40 @@
+//! What a worker costs: session, messages, serial frames and a polled UART.
+#![no_std]
+#![no_main]
+
+use core::panic::PanicInfo;
+
+use cortex_m_rt::entry;
+use firmware::uart::Uart0;
+use firmware::worker::{Buffers, Worker};
+use static_cell::{ConstStaticCell, StaticCell};
+
+static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
+// Not on the stack, so that it is counted.
+static WORKER: StaticCell<Worker<'static, Uart0>> = StaticCell::new();
+
+#[entry]
+fn main() -> ! {
+    if let Some(uart) = Uart0::take() {
+        let worker = WORKER.init(Worker::new(uart, "w", echo, BUFFERS.take()));
+        loop {
+            worker.poll();
+        }
+    }
+    loop {
+        cortex_m::asm::nop();
+    }
+}
+
+fn echo(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
+    let place = answer.get_mut(..request.len()).ok_or("long")?;
+    place.copy_from_slice(request);
+    Ok(request.len())
+}
+
+#[panic_handler]
+fn on_panic(_: &PanicInfo<'_>) -> ! {
+    loop {
+        cortex_m::asm::nop();
+    }
+}

@@ -1,0 +1,8 @@
+//! Chargehand on a Cortex-M3 without operating system or heap: a worker on a serial line, and a
+//! manager in a simulated world. The programs are in `src/bin/`.
+#![no_std]
+
+pub mod probe;
+pub mod simulation;
+pub mod uart;
+pub mod worker;

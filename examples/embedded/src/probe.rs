@@ -1,0 +1,64 @@
+//! Every call of a scheduler, so that its size can be measured.
+
+use core::hint::black_box;
+use core::time::Duration;
+
+use chargehand_core::{Config, Event, Instant, Route, Scheduler, Storage, TaskId, WorkerId};
+
+/// What a caller may have at hand. The compiler must take all of it for possible.
+struct Inputs {
+    now: Instant,
+    task: Option<TaskId>,
+    worker: Option<WorkerId>,
+    event: Option<Event>,
+}
+
+/// A configuration that the compiler does not know.
+pub fn config() -> Config {
+    black_box(Config::new(7))
+}
+
+/// Makes every call there is, in any order.
+pub fn schedule<S: Storage>(scheduler: &mut Scheduler<S>) -> ! {
+    let mut inputs = Inputs { now: Instant::EPOCH, task: None, worker: None, event: None };
+    loop {
+        turn(scheduler, &mut inputs);
+    }
+}
+
+fn turn<S: Storage>(scheduler: &mut Scheduler<S>, inputs: &mut Inputs) {
+    let Inputs { now, task, worker, event } = *black_box(&mut *inputs);
+    match black_box(0_u8) {
+        0 => inputs.task = scheduler.submit(now).ok(),
+        1 => inputs.worker = scheduler.add_worker(now, black_box(Route::Dial)).ok(),
+        2 => {
+            if let Some(task) = task {
+                let _ = black_box(scheduler.cancel(now, task));
+            }
+        }
+        3 => {
+            if let Some(worker) = worker {
+                let _ = black_box(scheduler.remove_worker(now, worker));
+            }
+        }
+        4 => {
+            if let Some(event) = event {
+                let _ = black_box(scheduler.handle_event(now, event));
+            }
+        }
+        5 => {
+            if let Some(worker) = worker {
+                let _ = black_box(scheduler.accept(now, worker, 1));
+            }
+        }
+        6 => scheduler.drain(now, now.saturating_add(black_box(Duration::from_secs(1)))),
+        7 => {
+            black_box(scheduler.stats());
+        }
+        _ => scheduler.handle_timeout(now),
+    }
+    while let Some(action) = scheduler.poll_action() {
+        black_box(action);
+    }
+    black_box(scheduler.poll_timeout());
+}

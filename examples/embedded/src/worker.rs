@@ -1,0 +1,199 @@
+//! A worker on a serial line: one loop, no interrupt, no clock, no heap.
+//!
+//! It needs no clock because the manager has one: a link that is dead is given up there, and opened
+//! anew, which the worker takes for the end of the old one.
+
+use chargehand_core::Verdict;
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand_core::serial::{Acceptor, Decoder, Header, Heard, Kind, encode, wire_bytes_max};
+use chargehand_core::session::{Entry, Session};
+
+use crate::uart::Uart;
+
+/// The longest message on the line, either way. The manager's limit must not be above it.
+pub const MESSAGE_BYTES_MAX: usize = 512;
+/// The length of the buffers for frames.
+pub const WIRE_BYTES_MAX: usize = wire_bytes_max(MESSAGE_BYTES_MAX);
+/// The length of the buffer for answers.
+pub const ANSWER_BYTES_MAX: usize = MESSAGE_BYTES_MAX - BODY_HEAD_BYTES_MAX;
+/// How many requests may be on their way here at once: one to work on, one that waits in the line.
+const WINDOW: u16 = 2;
+
+/// Does a task: writes the answer into the buffer and returns its length, or says why not.
+pub type Handler = fn(&[u8], &mut [u8]) -> Result<usize, &'static str>;
+
+/// The memory that a [`Worker`] is lent.
+#[derive(Debug)]
+pub struct Buffers {
+    input: [u8; WIRE_BYTES_MAX],
+    output: [u8; WIRE_BYTES_MAX],
+    answer: [u8; ANSWER_BYTES_MAX],
+}
+
+impl Buffers {
+    /// Fresh memory.
+    pub const fn new() -> Self {
+        Self {
+            input: [0; WIRE_BYTES_MAX],
+            output: [0; WIRE_BYTES_MAX],
+            answer: [0; ANSWER_BYTES_MAX],
+        }
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A worker, whoever its manager is.
+#[derive(Debug)]
+pub struct Worker<'b, U> {
+    decoder: Decoder<&'b mut [u8]>,
+    state: State<'b, U>,
+}
+
+#[derive(Debug)]
+struct State<'b, U> {
+    uart: U,
+    name: &'static str,
+    handler: Handler,
+    output: &'b mut [u8],
+    answer: &'b mut [u8],
+    acceptor: Acceptor,
+    phase: Phase,
+    session: Session<[Entry; WINDOW as usize]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The manager's Hello is next.
+    Hello,
+    /// Its Welcome is next.
+    Welcome,
+    Up,
+}
+
+impl<'b, U: Uart> Worker<'b, U> {
+    /// Makes a worker, and tells the manager that it starts afresh.
+    pub fn new(uart: U, name: &'static str, handler: Handler, buffers: &'b mut Buffers) -> Self {
+        let Buffers { input, output, answer } = buffers;
+        let mut state = State {
+            uart,
+            name,
+            handler,
+            output,
+            answer,
+            acceptor: Acceptor::new(),
+            phase: Phase::Hello,
+            session: Session::new([Entry::EMPTY; WINDOW as usize]),
+        };
+        state.send_frame(Header::STARTED, &[], &[]);
+        Self { decoder: Decoder::new(input), state }
+    }
+
+    /// Takes in what the UART has, and does what is asked for.
+    pub fn poll(&mut self) {
+        while let Some(byte) = self.state.uart.read() {
+            if let Some(place) = self.decoder.spare().first_mut() {
+                *place = byte;
+                self.decoder.advance(1);
+            }
+            while let Some((header, message)) = self.decoder.next_frame() {
+                self.state.on_frame(header, message);
+            }
+        }
+    }
+}
+
+impl<U: Uart> State<'_, U> {
+    fn on_frame(&mut self, header: Header, message: &[u8]) {
+        match self.acceptor.hear(header) {
+            Heard::Opened => {
+                self.phase = Phase::Hello;
+                self.session = Session::new([Entry::EMPTY; WINDOW as usize]);
+                self.send(&Message::hello(Role::Worker, WINDOW, 0, self.name), 0);
+                self.on_bytes(message);
+            }
+            Heard::Message => self.on_bytes(message),
+            Heard::Refuse(header) => self.send_frame(header, &[], &[]),
+            Heard::Closed | Heard::Nothing => {}
+        }
+    }
+
+    fn on_bytes(&mut self, bytes: &[u8]) {
+        let code = match Message::decode(bytes) {
+            Ok(message) => self.on_message(message),
+            Err(error) => Err(error.code()),
+        };
+        if let Err(code) = code {
+            self.leave(code);
+        }
+    }
+
+    fn on_message(&mut self, message: Message<'_>) -> Result<(), Code> {
+        match (self.phase, message) {
+            (_, Message::Goodbye { .. }) => {
+                if let Some(header) = self.acceptor.close() {
+                    self.send_frame(header, &[], &[]);
+                }
+            }
+            (Phase::Hello, Message::Hello { role: Role::Manager, .. }) => {
+                self.phase = Phase::Welcome;
+            }
+            (Phase::Hello, Message::Hello { .. }) => return Err(Code::WrongRole),
+            (Phase::Welcome, Message::Welcome { window, .. }) if window <= WINDOW => {
+                self.phase = Phase::Up;
+            }
+            (Phase::Up, Message::Request { task, attempt, body }) => {
+                let slot = self.session.request(task, attempt).map_err(|_| Code::BadMessage)?;
+                let (verdict, length) = match (self.handler)(body, self.answer) {
+                    Ok(length) => (Verdict::Done, length.min(self.answer.len())),
+                    Err(text) => {
+                        let length = text.len().min(self.answer.len());
+                        self.answer[..length].copy_from_slice(&text.as_bytes()[..length]);
+                        (Verdict::Failed, length)
+                    }
+                };
+                if let Some((task, attempt)) = self.session.complete(slot) {
+                    self.send(&Message::Response { task, attempt, verdict, body: &[] }, length);
+                }
+            }
+            (Phase::Up, Message::Cancel { task, attempt }) => {
+                self.session.cancel(task, attempt);
+            }
+            (Phase::Up, Message::Ping) => self.send(&Message::Pong, 0),
+            _ => return Err(Code::BadMessage),
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self, code: Code) {
+        self.send(&Message::Goodbye { code, text: "" }, 0);
+        if let Some(header) = self.acceptor.close() {
+            self.send_frame(header, &[], &[]);
+        }
+    }
+
+    /// Sends a message, with the beginning of the answer as its body.
+    fn send(&mut self, message: &Message<'_>, answer_bytes: usize) {
+        let Some(link) = self.acceptor.link() else { return };
+        let mut head = [0; HEAD_BYTES_MAX];
+        let head = message.encode(&mut head);
+        let body = &self.answer[..answer_bytes];
+        let header = Header { kind: Kind::Data, link };
+        send_frame(&mut self.uart, self.output, header, head, body);
+    }
+
+    fn send_frame(&mut self, header: Header, head: &[u8], body: &[u8]) {
+        send_frame(&mut self.uart, self.output, header, head, body);
+    }
+}
+
+fn send_frame(uart: &mut impl Uart, output: &mut [u8], header: Header, head: &[u8], body: &[u8]) {
+    // All that is sent here fits; a frame that did not would be a lost one.
+    for &byte in encode(header, head, body, output).unwrap_or_default() {
+        uart.write(byte);
+    }
+}
