@@ -1,0 +1,88 @@
+//! Arguments.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::processes::Launcher;
+use crate::spec::Placement;
+
+/// Measures chargehand beside the bare machine and beside other job systems: managers and workers
+/// in processes of their own on loopback, in turn, medians with the least and the most.
+#[derive(Debug, Parser)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Tasks a second, beside the bare wire.
+    Throughput,
+    /// How long a task takes: p50, p99 and p99.9, beside the bare wire.
+    Latency,
+    /// The same no-op job by NATS, gearmand, beanstalkd, Redis, tarpc, `ZeroMQ` and a Go pair.
+    Peers,
+    /// Ten thousand links, a million queued calls, a range of a billion heights.
+    Scale,
+    /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window.
+    Mixed,
+    /// Instructions of the pieces for one cycle, under callgrind.
+    Instructions {
+        /// Fail if a piece takes 3 % more than `bench/instructions.txt` says, or if the scheduler's
+        /// cost is not flat.
+        #[arg(long)]
+        check: bool,
+        /// Write what was counted into `bench/instructions.txt`.
+        #[arg(long, conflicts_with = "check")]
+        record: bool,
+    },
+    /// Measures what the goals are about, and says for each whether it is met.
+    Goals {
+        /// Exit with 1 if one is missed.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measures everything and writes docs/PERFORMANCE.md anew, tables and plots.
+    Report {
+        /// Measure nothing: draw what was kept the last time.
+        #[arg(long)]
+        stored: bool,
+    },
+    /// A process that one of the others starts.
+    #[command(hide = true)]
+    Side { side: String },
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Only what contains this, such as `tcp/tokio` or `4x64`.
+    #[arg(long, global = true, default_value = "")]
+    pub(crate) only: String,
+    /// How often each row is measured, in turn with the others of its group.
+    #[arg(long, global = true, default_value_t = 7)]
+    pub(crate) rounds: usize,
+    /// How long one measurement takes.
+    #[arg(long, global = true, default_value_t = 0.4)]
+    pub(crate) seconds: f64,
+    /// All windows, numbers of links and payloads: takes an hour.
+    #[arg(long, global = true)]
+    pub(crate) full: bool,
+    /// Where the processes run. One task in flight is on the same core, all else free, unless this
+    /// says otherwise.
+    #[arg(long, global = true)]
+    pub(crate) place: Option<Placement>,
+    /// Run under `SCHED_RR`, which keeps other programs off (needs `chrt` and the right to).
+    #[arg(long, global = true)]
+    pub(crate) rr: bool,
+}
+
+impl Options {
+    pub(crate) fn launcher(&self) -> Launcher {
+        Launcher { rr: self.rr, program: None }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        name.contains(&self.only)
+    }
+}

@@ -1,0 +1,207 @@
+//! Tasks of unlike durations: how far from the ideal a range ends, and how long short tasks wait.
+//!
+//! Workers do one task at a time, so whatever else is in a worker's window waits there. That is what
+//! a large window costs.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chargehand::smol::Smol;
+use chargehand::tcp::{TcpConnector, TcpListener};
+use chargehand::{Pool, Worker};
+use futures_util::{FutureExt, StreamExt};
+
+use super::show;
+use crate::cli::Options;
+use crate::contest::Contest;
+use crate::figures::Record;
+use crate::manager::{sleep, until_up};
+use crate::measure::{Figures, Meter, as_f64, end_with_standard_input, say};
+use crate::runtime::Runtime;
+use crate::spec::{MixedLoad, Side};
+use crate::table::MIXED;
+
+pub(crate) const SECTION: &str = "mixed";
+
+const WORKERS: u32 = 8;
+const WINDOWS: [u16; 3] = [1, 4, 64];
+const SHORT: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_millis(200);
+const LONG_PERCENT: u32 = 5;
+/// How much longer the slow worker takes.
+const SLOWNESS: u32 = 10;
+/// A range takes about 1.4 seconds at best, of which the last long task may be a seventh.
+const HEIGHTS: u32 = 1000;
+/// How much of what the workers can do comes as single calls.
+const UTILISATION: f64 = 0.7;
+const ARRIVALS_SECONDS: u32 = 4;
+
+pub(crate) fn run(options: &Options) -> Vec<Record> {
+    let launcher = options.launcher();
+    let mut records = Vec::new();
+    for slow in [false, true] {
+        let workers = if slow { "one of 8 workers 10 times slower" } else { "8 equal workers" };
+        for (what, load) in [
+            ("a range", MixedLoad::Range(HEIGHTS)),
+            (
+                "single calls",
+                MixedLoad::Arrivals { rate: arrivals(slow), seconds: ARRIVALS_SECONDS },
+            ),
+        ] {
+            let name = format!("{what}, {workers}");
+            if !options.wants(&name) {
+                continue;
+            }
+            let mut contest = Contest::new(SECTION, &name);
+            for window in WINDOWS {
+                let launcher = &launcher;
+                contest.add(format!("window {window}"), None, move || {
+                    let mut sleepers = launcher.side(&Side::Sleepers { workers: WORKERS, slow });
+                    let addresses = sleepers.told();
+                    launcher.side(&Side::Mixed { addresses, window, slow, load }).told()
+                });
+            }
+            records.extend(show(&name, &contest, MIXED, options));
+        }
+    }
+    records
+}
+
+/// Serves as so many workers, each with one task at a time.
+pub(crate) fn work(workers: u32, slow: bool) {
+    end_with_standard_input();
+    // Its timers are finer than a millisecond.
+    Smol::block_on(async {
+        let runtime = Smol::start();
+        let mut addresses = Vec::new();
+        for number in 0..workers {
+            let (listener, address) = <Smol as Runtime>::bind().await;
+            addresses.push(address);
+            let factor = if slow && number == 0 { SLOWNESS } else { 1 };
+            let handler = move |height: u64| async move {
+                sleep(runtime, duration(height) * factor).await;
+                Ok::<_, Infallible>(height)
+            };
+            let worker = Worker::new(runtime, handler).concurrency(1);
+            Smol::spawn(worker.serve(TcpListener::new(listener)).map(drop));
+        }
+        say(&addresses);
+        pending::<()>().await;
+    });
+}
+
+/// Puts the load on, and says what came out.
+pub(crate) fn manage(addresses: &[String], window: u16, slow: bool, load: MixedLoad) {
+    Smol::block_on(async {
+        let runtime = Smol::start();
+        let mut builder = Pool::builder(runtime).in_flight(window);
+        for address in addresses {
+            builder = builder.connect(TcpConnector::new(runtime, address).expect("an address"));
+        }
+        let (pool, driver) = builder.build().expect("limits in range");
+        Smol::spawn(driver);
+        until_up(runtime, &pool, WORKERS).await;
+        let figures = match load {
+            MixedLoad::Range(heights) => makespan(&pool, heights, slow).await,
+            MixedLoad::Arrivals { rate, seconds } => waiting(runtime, &pool, rate, seconds).await,
+        };
+        say(&figures);
+        std::process::exit(0);
+    });
+}
+
+async fn makespan(pool: &Pool, heights: u32, slow: bool) -> Figures {
+    let begun = Instant::now();
+    let outcomes = pool.process::<u64>(1..=u64::from(heights));
+    let count = outcomes.fold(0, |count, (_, outcome)| async move {
+        outcome.expect("nothing fails");
+        count + 1
+    });
+    assert_eq!(count.await, heights);
+    let took = begun.elapsed().as_secs_f64();
+    let work: Duration = (1..=u64::from(heights)).map(duration).sum();
+    let ideal = work.as_secs_f64() / speed(slow);
+    Figures::from([("makespan".to_owned(), took), ("to ideal".to_owned(), took / ideal)])
+}
+
+/// Calls by chance, and returns how long the short ones waited.
+async fn waiting(runtime: Smol, pool: &Pool, rate: f64, seconds: u32) -> Figures {
+    let meter = Arc::new(Meter::new(true));
+    let (begun, end) = (Instant::now(), Duration::from_secs(seconds.into()));
+    let mut random = Random(1);
+    let mut due = Duration::ZERO;
+    let mut height = 0;
+    while due < end {
+        sleep(runtime, due.saturating_sub(begun.elapsed())).await;
+        height += 1;
+        let (pool, meter) = (pool.clone(), Arc::clone(&meter));
+        Smol::spawn(async move {
+            let start = Instant::now();
+            pool.call::<_, u64>(&height).await.expect("nothing fails");
+            if duration(height) == SHORT {
+                meter.record(start.elapsed().saturating_sub(SHORT));
+            }
+            meter.add(1);
+        });
+        due += Duration::from_secs_f64(-random.unit().ln() / rate);
+    }
+    while meter.count() < height {
+        sleep(runtime, Duration::from_millis(5)).await;
+    }
+    meter.quantiles()
+}
+
+/// Returns how long a height takes: always the same.
+fn duration(height: u64) -> Duration {
+    let is_long = Random(height).next() % 100 < u64::from(LONG_PERCENT);
+    if is_long { LONG } else { SHORT }
+}
+
+/// Returns how many usual workers all of them are worth.
+fn speed(slow: bool) -> f64 {
+    let workers = f64::from(WORKERS);
+    if slow { workers - 1.0 + 1.0 / f64::from(SLOWNESS) } else { workers }
+}
+
+/// Returns the single calls of one second.
+fn arrivals(slow: bool) -> f64 {
+    let share = f64::from(LONG_PERCENT) / 100.0;
+    let mean = LONG.as_secs_f64() * share + SHORT.as_secs_f64() * (1.0 - share);
+    UTILISATION * speed(slow) / mean
+}
+
+/// `SplitMix64`.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Returns a number above 0, up to 1.
+    fn unit(&mut self) -> f64 {
+        as_f64((self.next() >> 11) + 1) / as_f64(1 << 53)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_task_in_twenty_is_long() {
+        let long = (1..=100_000).filter(|height| duration(*height) == LONG).count();
+        assert!((4_800..5_200).contains(&long), "{long}");
+    }
+
+    #[test]
+    fn a_slow_worker_takes_fewer_calls() {
+        assert!((arrivals(false) - 511.4).abs() < 0.1);
+        assert!(arrivals(true) < arrivals(false));
+    }
+}

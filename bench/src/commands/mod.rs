@@ -1,0 +1,65 @@
+//! What the program can be told to do.
+
+mod goals;
+pub(crate) mod instructions;
+mod latency;
+mod mixed;
+mod peers;
+mod report;
+mod scale;
+mod throughput;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command, Options};
+use crate::contest::Contest;
+use crate::figures::Record;
+use crate::spec::Side;
+use crate::table::{self, Column};
+use crate::{crowd, manager, memory, pieces, worker};
+
+pub(crate) fn run(allocated: Option<fn() -> usize>) -> ExitCode {
+    let Cli { command, options } = Cli::parse();
+    match command {
+        Command::Throughput => drop(throughput::run(&options)),
+        Command::Latency => drop(latency::run(&options)),
+        Command::Peers => drop(peers::run(&options)),
+        Command::Scale => drop(scale::run(&options)),
+        Command::Mixed => drop(mixed::run(&options)),
+        Command::Instructions { check, record } => return instructions::run(check, record),
+        Command::Goals { check } => return goals::run(&options, check),
+        Command::Report { stored } => return report::run(&options, stored),
+        Command::Side { side } => {
+            let side = serde_json::from_str(&side).expect("what this program wrote");
+            be(side, allocated);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn be(side: Side, allocated: Option<fn() -> usize>) {
+    match side {
+        Side::Worker(spec) => worker::run(spec),
+        Side::Manager { spec, address, worker, seconds } => {
+            manager::run(spec, &address, worker, seconds);
+        }
+        Side::Crowded(crowded) => crowd::manage(&crowded, allocated),
+        Side::Crowd { transport, links, address } => crowd::run(transport, links, &address),
+        Side::Queue { tasks } => memory::queue(tasks, allocated),
+        Side::Range { spec, address, seconds } => memory::range(spec, &address, seconds, allocated),
+        Side::Sleepers { workers, slow } => mixed::work(workers, slow),
+        Side::Mixed { addresses, window, slow, load } => {
+            mixed::manage(&addresses, window, slow, load);
+        }
+        Side::Piece { name, cycles } => pieces::count(&name, cycles),
+    }
+}
+
+/// Measures the rows of a contest and prints them.
+fn show(title: &str, contest: &Contest<'_>, columns: &[Column], options: &Options) -> Vec<Record> {
+    let records = contest.run(options.rounds);
+    println!("## {title}\n\n{}", table::markdown(&records, columns));
+    records
+}

@@ -1,0 +1,31 @@
+//! What a task costs, measured beside the bare machine and beside other job systems.
+//!
+//! `cargo run --release -p chargehand-bench -- --help` says how. docs/PERFORMANCE.md has the results.
+//! [`measure`] is what the program shares with `bench/peers`, [`pieces`] what it shares with
+//! `cargo bench`.
+
+mod bare;
+mod cli;
+mod commands;
+mod contest;
+mod crowd;
+mod figures;
+mod go;
+mod manager;
+pub mod measure;
+mod memory;
+pub mod pieces;
+mod plots;
+mod processes;
+mod runtime;
+mod spec;
+mod table;
+mod worker;
+
+use std::process::ExitCode;
+
+/// Runs the program. `allocated` tells how many bytes this process has allocated, where it counts
+/// them.
+pub fn main(allocated: Option<fn() -> usize>) -> ExitCode {
+    commands::run(allocated)
+}

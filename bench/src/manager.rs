@@ -1,0 +1,148 @@
+//! The process that is measured: a manager under load, or the load on a bare echo.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chargehand::core::io::Dialect;
+use chargehand::smol::Smol;
+use chargehand::tcp::TcpConnector;
+use chargehand::tokio::Tokio;
+use chargehand::ws::WsConnector;
+use chargehand::{Builder, Pool, Threaded};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use serde_bytes::ByteBuf;
+
+use crate::bare;
+use crate::measure::{Meter, Stopwatch, WARM_UP, allow_links, say};
+use crate::runtime::Runtime;
+use crate::spec::{Load, Runtimes, Spec, Transport};
+
+/// Where heights start, so that all of them are equally long on the wire.
+pub(crate) const FIRST_HEIGHT: u64 = 1 << 40;
+/// How many there are: more than any measurement gets through.
+const HEIGHTS: u64 = 1_000_000_000;
+/// The answer to a height is a height, where no more is asked for than this.
+pub(crate) const HEIGHT_ANSWER_BYTES: usize = 16;
+
+/// Puts the load on, measures and says what came out.
+pub(crate) fn run(spec: Spec, address: &str, worker: u32, seconds: f64) {
+    spec.placement.manager().take();
+    allow_links(spec.links);
+    match spec.runtime {
+        Runtimes::Tokio => Tokio::block_on(measure::<Tokio>(spec, address, worker, seconds)),
+        Runtimes::Smol => Smol::block_on(measure::<Smol>(spec, address, worker, seconds)),
+    }
+}
+
+async fn measure<R: Runtime>(spec: Spec, address: &str, worker: u32, seconds: f64) {
+    let runtime = R::start();
+    let meter = Arc::new(Meter::new(spec.timed));
+    put_load(runtime, spec, address, &meter).await;
+    sleep(runtime, WARM_UP).await;
+
+    let stopwatch = Stopwatch::begin(&meter, &[("worker".to_owned(), worker)]);
+    sleep(runtime, Duration::from_secs_f64(seconds)).await;
+    say(&stopwatch.end(&meter));
+    std::process::exit(0);
+}
+
+async fn put_load<R: Runtime>(runtime: R, spec: Spec, address: &str, meter: &Arc<Meter>) {
+    if spec.load == Load::Bare {
+        return bare::load(runtime, spec, address, meter).await;
+    }
+    let pool = start(runtime, spec, address).await;
+    match spec.load {
+        Load::Calls(callers) => {
+            for _ in 0..callers {
+                R::spawn(call(pool.clone(), spec.request_bytes, Arc::clone(meter)));
+            }
+        }
+        Load::Range | Load::Bare if spec.transport == Transport::Json => {
+            R::spawn(process::<()>(pool, Arc::clone(meter), |(), _| true));
+        }
+        Load::Range | Load::Bare if spec.answer_bytes == HEIGHT_ANSWER_BYTES => {
+            R::spawn(process(pool, Arc::clone(meter), |answer: u64, height| answer == height));
+        }
+        Load::Range | Load::Bare => {
+            let bytes = spec.answer_bytes;
+            R::spawn(process(pool, Arc::clone(meter), move |answer: ByteBuf, _| {
+                answer.len() == bytes
+            }));
+        }
+    }
+}
+
+/// Starts a pool and returns it when all its links are up.
+pub(crate) async fn start<R: Runtime>(runtime: R, spec: Spec, address: &str) -> Pool {
+    let in_flight = spec.in_flight();
+    let mut builder = Pool::builder(runtime)
+        .workers_max(spec.links.max(1024))
+        .tasks_max((2 * in_flight).max(16_384))
+        .ahead_max((in_flight as usize).max(1024));
+    if spec.transport != Transport::Json {
+        builder = builder.in_flight(spec.window);
+    }
+    for _ in 0..spec.links {
+        builder = connect(builder, runtime, spec.transport, address);
+    }
+    let (pool, driver) = builder.build().expect("limits in range");
+    R::spawn(driver);
+    until_up(runtime, &pool, spec.links).await;
+    pool
+}
+
+/// Waits until so many workers of a pool are up.
+pub(crate) async fn until_up<R: Runtime>(runtime: R, pool: &Pool, count: u32) {
+    while pool.stats().await.expect("the pool runs").tasks.workers_up < count {
+        sleep(runtime, Duration::from_millis(10)).await;
+    }
+}
+
+fn connect<R: Runtime>(
+    builder: Builder<R, Threaded>,
+    runtime: R,
+    transport: Transport,
+    address: &str,
+) -> Builder<R, Threaded> {
+    match transport {
+        Transport::Tcp => builder.connect(TcpConnector::new(runtime, address).expect("an address")),
+        Transport::Ws => builder.connect(ws(runtime, address)),
+        Transport::Json => builder.connect(ws(runtime, address).dialect(Dialect::Json)),
+    }
+}
+
+pub(crate) fn ws<R: Runtime>(runtime: R, address: &str) -> WsConnector<R> {
+    WsConnector::new(runtime, &format!("ws://{address}")).expect("a URL")
+}
+
+pub(crate) async fn process<A: DeserializeOwned + 'static>(
+    pool: Pool,
+    meter: Arc<Meter>,
+    is_right: impl Fn(A, u64) -> bool,
+) {
+    let mut outcomes = pool.process::<A>(FIRST_HEIGHT..=FIRST_HEIGHT + HEIGHTS);
+    let mut start = meter.start();
+    while let Some((height, outcome)) = outcomes.next().await {
+        assert!(is_right(outcome.expect("nothing fails"), height), "a wrong answer");
+        meter.add(1);
+        // With one task in flight this is how long it took.
+        meter.stop(start);
+        start = meter.start();
+    }
+}
+
+async fn call(pool: Pool, bytes: usize, meter: Arc<Meter>) {
+    let body = vec![b'!'; bytes];
+    loop {
+        let start = meter.start();
+        let answer = pool.call_raw(body.clone()).await.expect("nothing fails");
+        assert_eq!(answer.len(), bytes, "a wrong answer");
+        meter.add(1);
+        meter.stop(start);
+    }
+}
+
+pub(crate) fn sleep<R: Runtime>(runtime: R, span: Duration) -> impl Future<Output = ()> {
+    runtime.sleep_until(runtime.now().saturating_add(span))
+}

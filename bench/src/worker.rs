@@ -1,0 +1,75 @@
+//! The process at the other end: a worker that does nothing, or a bare echo.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+
+use chargehand::Worker;
+use chargehand::smol::Smol;
+use chargehand::tcp::TcpListener;
+use chargehand::tokio::Tokio;
+use chargehand::worker::Handler;
+use chargehand::ws::WsListener;
+use futures_util::FutureExt;
+use serde_bytes::ByteBuf;
+
+use crate::bare;
+use crate::manager::HEIGHT_ANSWER_BYTES;
+use crate::measure::{allow_links, end_with_standard_input, say};
+use crate::runtime::Runtime;
+use crate::spec::{Load, Runtimes, Spec, Transport};
+
+/// Says its address and serves until standard input ends.
+pub(crate) fn run(spec: Spec) {
+    spec.placement.worker().take();
+    allow_links(spec.links);
+    end_with_standard_input();
+    match spec.runtime {
+        Runtimes::Tokio => Tokio::block_on(serve::<Tokio>(spec)),
+        Runtimes::Smol => Smol::block_on(serve::<Smol>(spec)),
+    }
+}
+
+async fn serve<R: Runtime>(spec: Spec) {
+    let runtime = R::start();
+    let (listener, address) = R::bind().await;
+    say(&address);
+    // In a task of its own: smol polls the main future whenever anything happens.
+    match spec.load {
+        Load::Bare => R::spawn(bare::echo::<R>(listener, spec)),
+        Load::Calls(_) => start(spec, listener, Worker::raw(runtime, |body| async { Ok(body) })),
+        Load::Range if spec.transport == Transport::Json => {
+            let nothing = |_: u64| async { Ok::<_, Infallible>(()) };
+            start(spec, listener, Worker::new(runtime, nothing));
+        }
+        Load::Range if spec.answer_bytes == HEIGHT_ANSWER_BYTES => {
+            let same = |height: u64| async move { Ok::<_, Infallible>(height) };
+            start(spec, listener, Worker::new(runtime, same));
+        }
+        Load::Range => {
+            let answer = Arc::new(ByteBuf::from(vec![b'!'; spec.answer_bytes]));
+            let much = move |_: u64| {
+                let answer = Arc::clone(&answer);
+                async move { Ok::<_, Infallible>(ByteBuf::clone(&answer)) }
+            };
+            start(spec, listener, Worker::new(runtime, much));
+        }
+    }
+    pending::<()>().await;
+}
+
+fn start<R: Runtime, H>(spec: Spec, listener: R::Listener, worker: Worker<R, H>)
+where
+    H: Handler<Future: Send> + Send + 'static,
+{
+    let links = spec.links as usize;
+    let worker = worker
+        .concurrency(spec.window.max(64))
+        .links_max(links.max(64))
+        .pending_handshakes_max(links.max(128));
+    match spec.transport {
+        Transport::Tcp => R::spawn(worker.serve(TcpListener::new(listener)).map(drop)),
+        Transport::Ws => R::spawn(worker.serve(WsListener::new(listener)).map(drop)),
+        Transport::Json => R::spawn(worker.serve(WsListener::new(listener).json(true)).map(drop)),
+    }
+}
