@@ -84,6 +84,14 @@ pub(crate) fn json<'a>(rivals: &'a Rivals<'a>) -> Contest<'a> {
     contest
 }
 
+impl Shape {
+    /// Reading the clock twice a task would slow the fast ones down, and a range's latencies are known
+    /// with one task in flight only.
+    fn is_timed(self) -> bool {
+        self == ONE
+    }
+}
+
 /// Everybody who takes part.
 pub(crate) struct Rivals<'a> {
     launcher: &'a Launcher,
@@ -119,8 +127,7 @@ impl<'a> Rivals<'a> {
             request_bytes: PAYLOAD_BYTES,
             answer_bytes: PAYLOAD_BYTES,
             placement: shape.placement,
-            // A range's latencies are known with one task in flight only.
-            timed: load != Load::Range || shape == ONE,
+            timed: shape.is_timed(),
         };
         let (launcher, seconds) = (self.launcher, self.seconds);
         move || launcher.measure(spec, seconds)
@@ -155,7 +162,7 @@ impl<'a> Rivals<'a> {
             links: shape.links as usize,
             window: shape.window.into(),
             bytes: PAYLOAD_BYTES,
-            timed: true,
+            timed: shape.is_timed(),
             place,
             processes: Vec::new(),
             seconds: self.seconds,

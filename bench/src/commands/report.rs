@@ -37,6 +37,15 @@ const SECTIONS: [(&str, &[Column], Option<Plot>); 5] = [
     ),
 ];
 
+/// What measures each section. The option `only` chooses among them, and `goals`.
+const MEASURES: [(&str, fn(&Options) -> Vec<Record>); 5] = [
+    (throughput::SECTION, throughput::run),
+    (latency::SECTION, latency::run),
+    (peers::SECTION, peers::run),
+    (scale::SECTION, scale::run),
+    (mixed::SECTION, mixed::run),
+];
+
 pub(crate) fn run(options: &Options, stored: bool) -> ExitCode {
     match write(options, stored) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,11 +60,15 @@ fn write(options: &Options, stored: bool) -> Result<(), Box<dyn Error>> {
     let mut page = fs::read_to_string(root().join(PAGE))?;
     if !stored {
         let all = Options { only: String::new(), ..options.clone() };
-        for measure in [throughput::run, latency::run, peers::run, scale::run, mixed::run] {
-            figures::store(&measure(&all))?;
+        for (section, measure) in MEASURES {
+            if options.wants(section) {
+                figures::store(&measure(&all))?;
+            }
         }
         page = replaced(&page, "machine", &format!("{}.\n", machine()))?;
-        page = replaced(&page, "goals", &goals::markdown(&goals::measure(&all)))?;
+        if options.wants("goals") {
+            page = replaced(&page, "goals", &goals::markdown(&goals::measure(&all)))?;
+        }
     }
     let records = figures::stored()?;
     for (section, columns, plot) in SECTIONS {
