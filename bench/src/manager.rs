@@ -9,7 +9,6 @@ use chargehand::tcp::TcpConnector;
 use chargehand::tokio::Tokio;
 use chargehand::ws::WsConnector;
 use chargehand::{Builder, Pool, Threaded};
-use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
