@@ -14,7 +14,6 @@ use chargehand::serial::{Limits, SerialLine};
 use chargehand::tokio::Tokio;
 use chargehand::{Builder, Local, Pool, Worker};
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::StreamExt;
 use tokio::io::DuplexStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
