@@ -11,7 +11,6 @@ use std::time::Duration;
 use chargehand::core::heights::{Heights, Span};
 use chargehand::testing::{Act, ManualTimer, Request, Script, World};
 use chargehand::{Outcomes, Pool, TaskError};
-use futures_util::StreamExt;
 
 /// How many worlds are tried. Each takes about two milliseconds.
 const WORLDS: u64 = 300;
