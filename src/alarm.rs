@@ -1,8 +1,9 @@
 //! The one sleep of a driver or a worker: re-made only when it fired, or when a nearer deadline came up.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::Context;
+use alloc::boxed::Box;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::Context;
 
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;

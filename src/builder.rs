@@ -1,11 +1,16 @@
 //! How a pool is set up: its workers and its limits.
 
-use std::collections::hash_map::RandomState;
-use std::error::Error;
-use std::fmt::{self, Display};
-use std::future::Future;
-use std::hash::{BuildHasher, Hasher};
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt::{self, Display};
+use core::future::Future;
+use core::hash::{BuildHasher, Hasher};
+use core::time::Duration;
+use std::hash::RandomState;
 
 use chargehand_core::io::{Connect, Listen, Timer};
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, check_name};

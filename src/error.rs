@@ -1,7 +1,8 @@
 //! Errors of the pool's handles.
 
-use std::error::Error;
-use std::fmt;
+use alloc::string::String;
+use core::error::Error;
+use core::fmt;
 
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,13 @@
 //! What happens in a pool, as a stream for whoever wants to watch.
 
-use std::fmt;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};

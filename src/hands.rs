@@ -1,9 +1,12 @@
 //! A worker in this process: a handler, and its runs, each polled only when it was woken.
 
-use std::collections::VecDeque;
-use std::fmt::Display;
-use std::future::Future;
-use std::task::Waker;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::fmt::Display;
+use core::future::Future;
+use core::task::Waker;
 
 use chargehand_core::message::clip;
 use chargehand_core::{TaskId, Verdict};
@@ -148,9 +151,9 @@ fn failed(text: &str) -> (Verdict, Answer) {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::sync::Arc;
-    use std::task::Poll;
+    use alloc::sync::Arc;
+    use core::future::poll_fn;
+    use core::task::Poll;
 
     use super::*;
 
@@ -234,7 +237,8 @@ mod tests {
     #[test]
     fn a_long_failure_is_cut() {
         let text = "x".repeat(100_000);
-        let mut hands = Hands::new(1, move |_: u64| std::future::ready(Err::<(), _>(text.clone())));
+        let mut hands =
+            Hands::new(1, move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
         hands.take(attempt(1, 1), Asked::Height(0));
         let (mut ended, _) = work(&mut hands, 9);
         let end = ended.pop().expect("it ends at once");

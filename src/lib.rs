@@ -22,7 +22,13 @@
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `tracing` | the pool's events as `tracing` events, too |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, a virtual clock, a seed |
-#![cfg_attr(not(feature = "std"), no_std)]
+#![no_std]
+
+#[cfg(feature = "std")]
+#[macro_use]
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub use chargehand_core as core;
 #[cfg(feature = "smol")]

@@ -11,12 +11,14 @@
 //! # let _ = (connector, listener);
 //! ```
 
-use std::collections::VecDeque;
-use std::error::Error;
-use std::fmt;
-use std::future::{Ready, ready};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+use core::future::{Ready, ready};
+use core::task::{Context, Poll, Waker};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chargehand_core::io::{Connect, Dialect, Listen, Wire};
 
@@ -129,7 +131,7 @@ impl Drop for LocalListener {
     fn drop(&mut self) {
         let mut door = lock(&self.door);
         door.closed = true;
-        let arrived = std::mem::take(&mut door.arrived);
+        let arrived = core::mem::take(&mut door.arrived);
         drop(door); // Dropping wires wakes their other ends.
         drop(arrived);
     }
@@ -199,7 +201,7 @@ impl Wire for LocalWire {
             keep(&mut pipe.reader, cx);
             return Poll::Pending;
         };
-        let mut used = std::mem::replace(&mut self.current, message);
+        let mut used = core::mem::replace(&mut self.current, message);
         if used.capacity() <= SPARE_BYTES_MAX && pipe.spare.len() < pipe.capacity {
             used.clear();
             pipe.spare.push(used);
@@ -283,9 +285,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use alloc::task::Wake;
+    use core::future::poll_fn;
+    use core::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 

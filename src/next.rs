@@ -1,8 +1,8 @@
 //! The next item of one of the pool's streams, for callers without `StreamExt`.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use futures_core::Stream;
 

@@ -1,8 +1,12 @@
 //! What a task asks and what it is answered: bytes for workers elsewhere, values as they are for
 //! workers in this process.
 
-use std::any::Any;
-use std::fmt;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -155,6 +159,7 @@ const _: () =
 
 #[cfg(test)]
 mod tests {
+    use alloc::borrow::ToOwned;
     use serde::{Deserialize, Serializer, ser};
 
     use super::*;

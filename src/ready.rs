@@ -1,9 +1,12 @@
 //! Which of many sources were woken: one waker for each source, made once, and one list of those
 //! that are ready. Ten thousand idle links cost nothing, because nobody looks at them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::task::AtomicWaker;
 
@@ -57,7 +60,7 @@ impl ReadySet {
     /// at once to make us yield, and the loop would spin on that.
     pub(crate) fn snapshot(&self, batch: &mut Vec<u32>) {
         debug_assert!(batch.is_empty());
-        std::mem::swap(batch, &mut *self.shared.lock());
+        core::mem::swap(batch, &mut *self.shared.lock());
     }
 }
 
@@ -132,7 +135,7 @@ mod tests {
         assert_eq!(taken(&set), [7]);
     }
 
-    struct Count(Arc<std::sync::atomic::AtomicUsize>);
+    struct Count(Arc<core::sync::atomic::AtomicUsize>);
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
@@ -142,7 +145,7 @@ mod tests {
     #[test]
     fn a_wake_reaches_the_registered_parent() {
         let set = ReadySet::new();
-        let parent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let parent = Arc::new(core::sync::atomic::AtomicUsize::new(0));
         set.register(&Waker::from(Arc::new(Count(Arc::clone(&parent)))));
         set.entry(0).wake();
         assert_eq!(parent.load(Ordering::SeqCst), 1);

@@ -1,10 +1,14 @@
 //! Handlers under way: futures side by side, each with a waker of its own, and every panic caught.
 
-use std::any::Any;
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::future::Future;
+use core::panic::AssertUnwindSafe;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::panic::catch_unwind;
 
 use crate::ready::{Entry, ReadySet};
 

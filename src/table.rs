@@ -1,8 +1,9 @@
 //! A table of things that each have the same time to get done: O(1) to insert, remove and find the
 //! oldest.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use chargehand_core::Instant;
 

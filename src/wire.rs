@@ -4,11 +4,12 @@
 //! type, so each is named twice by a [`Kind`]: [`Threaded`] for parts that may cross threads, and
 //! [`Local`] for parts that may not.
 
-use std::error::Error;
-use std::fmt::Debug;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use alloc::boxed::Box;
+use core::error::Error;
+use core::fmt::Debug;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use chargehand_core::io::{Connect, Dialect, Listen, Wire};
 
@@ -223,7 +224,7 @@ pub struct Listener<L>(pub(crate) L);
 #[allow(missing_debug_implementations)]
 pub struct Accepting<F, W: ?Sized> {
     future: Pin<Box<F>>,
-    wire: std::marker::PhantomData<fn() -> Box<W>>,
+    wire: core::marker::PhantomData<fn() -> Box<W>>,
 }
 
 impl<F, T, E, W> Future for Accepting<F, W>
@@ -253,7 +254,7 @@ where
         self.0.poll_accept(cx).map(|result| match result {
             Ok(accepting) => Ok(Box::into_pin(K::Accepting::boxed(Accepting {
                 future: Box::pin(accepting),
-                wire: std::marker::PhantomData,
+                wire: core::marker::PhantomData,
             }))),
             Err(error) => Err(error.into()),
         })

@@ -16,15 +16,20 @@
 //! # }
 //! ```
 
-use std::error::Error;
-use std::fmt::{self, Debug, Display};
-use std::future::{Future, poll_fn};
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt::{self, Debug, Display};
+use core::future::{Future, poll_fn};
+use core::hash::{BuildHasher, Hasher};
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
+use core::time::Duration;
+use std::hash::RandomState;
+use std::panic::catch_unwind;
 
 use chargehand_core::BackoffPolicy;
 use chargehand_core::io::{Connect, Listen, Timer, Wire};

@@ -1,8 +1,9 @@
 //! Carrying out what the scheduler decides.
 
-use std::mem;
-use std::sync::Arc;
-use std::task::Context;
+use alloc::borrow::ToOwned;
+use alloc::sync::Arc;
+use core::mem;
+use core::task::Context;
 
 use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::message::Code;

@@ -1,7 +1,9 @@
 //! Links that are on their way out: a last word, a flush, an orderly end, all in bounded time.
 
-use std::task::{Context, Poll};
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::Dialect;

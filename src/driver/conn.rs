@@ -1,7 +1,11 @@
 //! One established link: its wire, and what it still has to send.
 
-use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::string::ToString;
+use core::task::{Context, Poll};
 
 use chargehand_core::io::Dialect;
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};

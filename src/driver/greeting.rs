@@ -1,6 +1,9 @@
 //! The handshake of the native dialect, seen from the manager.
 
-use std::task::{Context, Poll, ready};
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::string::ToString;
+use core::task::{Context, Poll, ready};
 
 use chargehand_core::Config;
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role};

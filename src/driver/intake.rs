@@ -1,8 +1,8 @@
 //! What the pool's handles left for the driver.
 
-use std::mem;
-use std::sync::Arc;
-use std::time::Duration;
+use alloc::sync::Arc;
+use core::mem;
+use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;

@@ -1,7 +1,8 @@
 //! Ranges of heights under way: what is next in each, and outcomes on their way out in batches.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use chargehand_core::TaskId;
 use chargehand_core::io::Timer;
@@ -203,7 +204,7 @@ impl Jobs {
     fn deliver(&mut self, ahead: Ahead) -> (Vec<Cut>, bool) {
         let mut cuts = Vec::new();
         let mut hungry = false;
-        let mut delivering = std::mem::take(&mut self.delivering);
+        let mut delivering = core::mem::take(&mut self.delivering);
         for index in delivering.drain(..) {
             let job = self.slots[index as usize].as_mut().expect("only live ranges deliver");
             job.is_delivering = false;

@@ -1,8 +1,12 @@
 //! Workers that dial in: listeners, and connections that are still in their handshake.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::message::{Code, NAME_BYTES_MAX};

@@ -5,8 +5,10 @@
 //! that does not answer in time is given up with its link: nothing else can be asked there. What
 //! the caller cancels runs on, within the same deadline, and the worker gets nothing meanwhile.
 
-use std::task::{Context, Poll};
-use std::time::Duration;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::json::{Request, Response};
 use chargehand_core::message::Code;

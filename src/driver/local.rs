@@ -1,6 +1,6 @@
 //! Workers in this process: their handlers run here, within the driver's own future.
 
-use std::mem;
+use core::mem;
 
 use chargehand_core::io::Timer;
 use chargehand_core::{Event, EventError, Link};

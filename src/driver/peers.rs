@@ -1,9 +1,14 @@
 //! The workers of a pool and the state of each one's link.
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::task::{Context, Poll};
 use std::collections::HashMap;
-use std::mem;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};

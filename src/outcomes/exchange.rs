@@ -1,7 +1,8 @@
 //! Where the driver leaves outcomes in batches and the stream finds them.
 
+use alloc::vec::Vec;
+use core::task::{Context, Poll, Waker};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
 use crate::reply::TaskResult;
 
@@ -54,11 +55,11 @@ impl Exchange {
         }
         let fresh = !batch.is_empty();
         if inner.ready.is_empty() {
-            std::mem::swap(&mut inner.ready, batch);
+            core::mem::swap(&mut inner.ready, batch);
         } else {
             inner.ready.append(batch);
         }
-        let taken = Taken { count: std::mem::take(&mut inner.taken), dropped: inner.dropped };
+        let taken = Taken { count: core::mem::take(&mut inner.taken), dropped: inner.dropped };
         inner.starved = starves(taken);
         let waker = if fresh { inner.waker.take() } else { None };
         drop(inner);
@@ -94,7 +95,7 @@ impl Exchange {
             }
             return Poll::Pending;
         }
-        std::mem::swap(&mut inner.ready, batch);
+        core::mem::swap(&mut inner.ready, batch);
         Poll::Ready(true)
     }
 
@@ -102,7 +103,7 @@ impl Exchange {
     pub(super) fn release(&self, count: usize) -> bool {
         let mut inner = self.lock();
         inner.taken += count;
-        std::mem::take(&mut inner.starved)
+        core::mem::take(&mut inner.starved)
     }
 
     /// Notes that the stream is gone. Returns whether the driver has to know.

@@ -1,12 +1,13 @@
 //! The outcomes of a range of heights: a stream at the caller's end, batches underneath.
 
-use std::fmt;
-use std::marker::PhantomData;
-use std::mem;
-use std::ops::RangeInclusive;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem;
+use core::ops::RangeInclusive;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 
 use chargehand_core::heights::{Heights, Span};
 use futures_core::Stream;

@@ -1,7 +1,7 @@
 //! Outcomes that wait for those of lower heights.
 
-use std::collections::BTreeMap;
-use std::mem;
+use alloc::collections::BTreeMap;
+use core::mem;
 
 use super::{Item, Ledger};
 use crate::reply::TaskResult;

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use std::vec::Vec;
 
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
@@ -112,6 +113,8 @@ impl Drop for ManualSleep {
 
 #[cfg(test)]
 mod tests {
+    use std::boxed::Box;
+
     use super::*;
 
     #[test]

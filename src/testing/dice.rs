@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use std::vec::Vec;
 
 /// A splitmix64 generator: the same seed gives the same numbers on every machine.
 #[derive(Clone, Debug)]

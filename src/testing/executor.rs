@@ -1,12 +1,14 @@
 //! Tasks of one thread, polled only when woken and in the order in which they were: nothing about a
 //! run depends on the machine.
 
+use std::boxed::Box;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::vec::Vec;
 
 use crate::ready::{Entry, ReadySet};
 

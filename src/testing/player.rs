@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::vec::Vec;
 
 use chargehand_core::io::{Timer, Wire};
 use chargehand_core::message::{HEAD_BYTES_MAX, Message, Role};

@@ -3,7 +3,9 @@
 use std::any::type_name;
 use std::fmt;
 use std::rc::Rc;
+use std::string::String;
 use std::time::Duration;
+use std::vec::Vec;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,8 +1,12 @@
 //! The place where a worker of a world lives: its process, its network, and every wire to it.
 
+use std::borrow::ToOwned;
 use std::collections::{BTreeMap, VecDeque};
+use std::string::String;
+use std::string::ToString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::vec::Vec;
 
 use chargehand_core::io::Timer;
 use chargehand_core::message::Message;

@@ -1,11 +1,14 @@
 //! What happened in a world, line by line.
 
+use std::borrow::ToOwned;
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use std::vec::Vec;
 
 use super::clock::ManualTimer;
 
@@ -136,6 +139,8 @@ impl fmt::Debug for Trace {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use super::*;
 
     fn trace(lines: usize) -> Trace {

@@ -11,6 +11,7 @@ use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::vec::Vec;
 
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
 

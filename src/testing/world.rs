@@ -1,12 +1,15 @@
 //! Pools and workers in one thread, on a clock that jumps.
 
+use std::borrow::ToOwned;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::string::String;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::vec::Vec;
 
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
@@ -417,7 +420,7 @@ impl Drop for Run<'_> {
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
+            std::eprintln!(
                 "this was World::new({}), {:?} after its beginning",
                 self.seed,
                 self.elapsed()

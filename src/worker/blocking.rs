@@ -1,11 +1,14 @@
 //! Handlers that block, on threads of their own.
 
-use std::fmt::{self, Debug, Display};
-use std::future::Future;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::{self, Debug, Display};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::{Mutex, PoisonError};
 
 use chargehand_core::Verdict;
 use futures_util::task::AtomicWaker;

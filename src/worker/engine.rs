@@ -1,11 +1,15 @@
 //! The worker's one future: it polls only what was woken, and does a bounded amount for each poll.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::io::Timer;
 use chargehand_core::message::Code;
@@ -136,7 +140,7 @@ where
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.ready.register(cx.waker());
         self.now = self.timer.now();
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = core::mem::take(&mut self.batch);
         self.ready.snapshot(&mut batch);
         let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
         let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
@@ -476,7 +480,7 @@ where
     /// Stops all that a link runs. Returns whether it was up.
     fn stop_link(&mut self, index: u32) -> bool {
         let Place { state, up, .. } = &mut self.places[index as usize];
-        let was_up = std::mem::take(up);
+        let was_up = core::mem::take(up);
         if let PlaceState::Link(link) = state {
             link.drop_jobs(index, &mut self.runner);
         }
@@ -493,7 +497,7 @@ where
 
     fn unwatch(&mut self, index: u32) {
         let limbo = &mut self.places[index as usize].limbo;
-        match std::mem::replace(limbo, Limbo::None) {
+        match core::mem::replace(limbo, Limbo::None) {
             Limbo::None => {}
             Limbo::Opening(entry) => drop(self.opening.remove(entry)),
             Limbo::Closing(entry) => drop(self.closing.remove(entry)),
@@ -504,7 +508,7 @@ where
     fn remove(&mut self, index: u32) {
         self.unwatch(index);
         let state = &mut self.places[index as usize].state;
-        let (useful, opened) = match std::mem::replace(state, PlaceState::Free) {
+        let (useful, opened) = match core::mem::replace(state, PlaceState::Free) {
             PlaceState::Free => return,
             PlaceState::Opening(_) => (false, self.now),
             PlaceState::Link(link) => link.usefulness(),

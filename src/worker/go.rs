@@ -1,5 +1,9 @@
 //! The JSON dialect, where this crate was built with it.
 
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
 use chargehand_core::Verdict;
 
 use super::Settings;

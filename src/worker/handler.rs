@@ -1,8 +1,10 @@
 //! The kinds of handlers behind one trait: from a request's bytes to an answer's.
 
-use std::fmt::{self, Debug, Display};
-use std::future::Future;
-use std::marker::PhantomData;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::{self, Debug, Display};
+use core::future::Future;
+use core::marker::PhantomData;
 
 use chargehand_core::Verdict;
 use serde::Serialize;
@@ -115,7 +117,7 @@ pub(super) fn encode<R: Serialize, E: Display>(
     body: &mut Vec<u8>,
 ) -> Verdict {
     let error = match output {
-        Ok(answer) => match postcard::to_extend(&answer, std::mem::take(body)) {
+        Ok(answer) => match postcard::to_extend(&answer, core::mem::take(body)) {
             Ok(encoded) => {
                 *body = encoded;
                 return Verdict::Done;

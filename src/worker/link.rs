@@ -1,7 +1,9 @@
 //! One manager's link: what is read from its wire, and what is sent.
 
-use std::collections::VecDeque;
-use std::task::{Context, Poll};
+use alloc::collections::VecDeque;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::task::{Context, Poll};
 
 use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role, clip};
@@ -144,7 +146,7 @@ where
             Verdict::Done => (verdict, body),
             Verdict::Failed => {
                 // A handler's text was a `String`, so nothing is lost but what is cut.
-                let text = std::str::from_utf8(body).unwrap_or("a failure without a valid text");
+                let text = core::str::from_utf8(body).unwrap_or("a failure without a valid text");
                 (verdict, clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes())
             }
         };

@@ -1,6 +1,7 @@
 //! The handlers that run: at most as many as the worker's concurrency, over all of its links.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use chargehand_core::Verdict;
 use chargehand_core::session::Slot;

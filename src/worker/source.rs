@@ -1,8 +1,8 @@
 //! Where a worker's links come from: managers that dial it, or one that it dials.
 
-use std::future::Future;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use core::future::Future;
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Wire};
 use chargehand_core::{Backoff, BackoffPolicy};
@@ -74,7 +74,7 @@ where
     type Opening = C::Connecting;
 
     fn poll_open(&mut self, _cx: &mut Context<'_>) -> Poll<Result<C::Connecting, C::Error>> {
-        if std::mem::replace(&mut self.busy, true) {
+        if core::mem::replace(&mut self.busy, true) {
             return Poll::Pending;
         }
         Poll::Ready(Ok(self.connect.connect()))

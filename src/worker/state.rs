@@ -1,7 +1,12 @@
 //! What a manager's messages mean to a worker: the state of one link, without its wire.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use chargehand_core::io::Dialect;
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message, MessageError, Role};
@@ -269,7 +274,7 @@ impl State {
         }
         self.jobs[slot.index()] = Job::Waiting(body.to_vec());
         self.pending.push_back(slot);
-        if !std::mem::replace(&mut self.queued, true) {
+        if !core::mem::replace(&mut self.queued, true) {
             around.runner.waiting.push_back(around.place);
         }
         Ok(Step::None)
@@ -302,7 +307,8 @@ impl State {
             if !self.session.contains(slot) {
                 continue; // Cancelled while it waited.
             }
-            if let Job::Waiting(body) = std::mem::replace(&mut self.jobs[slot.index()], Job::None) {
+            if let Job::Waiting(body) = core::mem::replace(&mut self.jobs[slot.index()], Job::None)
+            {
                 started = self.start(slot, &body, around).map(|verdict| (slot, verdict));
                 break;
             }
@@ -325,7 +331,7 @@ impl State {
         let Some(slot) = self.session.cancel(task, attempt) else {
             return Ok(Step::None); // The answer crossed it.
         };
-        match self.jobs.get_mut(slot.index()).map(|job| std::mem::replace(job, Job::None)) {
+        match self.jobs.get_mut(slot.index()).map(|job| core::mem::replace(job, Job::None)) {
             Some(Job::Running(run)) => around.runner.cancel(run),
             Some(Job::Waiting(_)) => self.forget_cancelled(),
             Some(Job::None) | None => {}
@@ -373,12 +379,12 @@ impl State {
 
     pub(super) fn drop_jobs<H: Handler>(&mut self, place: u32, runner: &mut Runner<H>) {
         self.pending.clear();
-        for job in std::mem::take(&mut self.jobs) {
+        for job in core::mem::take(&mut self.jobs) {
             if let Job::Running(run) = job {
                 runner.cancel(run);
             }
         }
-        if std::mem::take(&mut self.queued) {
+        if core::mem::take(&mut self.queued) {
             runner.waiting.retain(|&waiting| waiting != place);
         }
     }
@@ -399,7 +405,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::future::{Pending, pending};
+    use core::future::{Pending, pending};
 
     use super::super::handler::Raw;
     use super::*;

@@ -1,10 +1,14 @@
 //! The worker against a manager that is played by hand, over wires in memory and on a clock that
 //! is moved by hand.
 
-use std::future::{Future, pending, poll_fn};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::future::{Future, pending, poll_fn};
+use core::sync::atomic::AtomicUsize;
+use core::time::Duration;
+use std::sync::Mutex;
 
 use chargehand_core::io::{Connect, Dialect, Wire};
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role};
@@ -157,11 +161,11 @@ fn log() -> (Arc<Mutex<Vec<WorkerEvent>>>, impl Fn(&WorkerEvent) + Send + 'stati
     (log, move |event: &WorkerEvent| writer.lock().unwrap().push(event.clone()))
 }
 
-type Doubling = std::future::Ready<Result<u64, String>>;
+type Doubling = core::future::Ready<Result<u64, String>>;
 type Doubler = Worker<ManualTimer, Typed<fn(u64) -> Doubling, u64>>;
 
 fn double(number: u64) -> Doubling {
-    std::future::ready(Ok(number * 2))
+    core::future::ready(Ok(number * 2))
 }
 
 /// A worker that doubles, its clock, and the way to it.

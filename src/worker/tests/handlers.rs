@@ -1,5 +1,9 @@
 //! Requests, answers, failures and cancels.
 
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
 use super::*;
 
 /// Counts its drops.

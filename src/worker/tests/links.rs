@@ -1,6 +1,9 @@
 //! Handshakes, bad peers, silence, limits, and where links come from.
 
-use std::task::{Context, Poll};
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::task::{Context, Poll};
 
 use chargehand_core::io::Listen;
 
