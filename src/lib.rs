@@ -59,6 +59,8 @@ mod json;
 #[cfg(feature = "std")]
 pub mod local;
 #[cfg(feature = "std")]
+mod lock;
+#[cfg(feature = "std")]
 mod next;
 #[cfg(feature = "std")]
 mod outcomes;

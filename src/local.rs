@@ -16,11 +16,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
-use core::future::{Ready, ready};
-use core::task::{Context, Poll, Waker};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use core::future::{self, Ready};
+use core::task::{Context, Poll, Waker, ready};
 
 use chargehand_core::io::{Connect, Dialect, Listen, Wire};
+
+use crate::lock::Lock;
 
 /// How many connections may wait to be accepted.
 const BACKLOG: usize = 128;
@@ -35,7 +36,7 @@ pub fn pair(capacity_messages: usize) -> (LocalConnector, LocalListener) {
 
 /// Like [`pair`], with any dialect.
 pub(crate) fn pair_of(dialect: Dialect, capacity: usize) -> (LocalConnector, LocalListener) {
-    let door = Arc::new(Mutex::new(Door::default()));
+    let door = Arc::new(Lock::new(Door::default()));
     let connector = LocalConnector { door: Arc::clone(&door), capacity: capacity.max(1), dialect };
     (connector, LocalListener { door })
 }
@@ -43,7 +44,7 @@ pub(crate) fn pair_of(dialect: Dialect, capacity: usize) -> (LocalConnector, Loc
 /// The end of a local address that opens wires. Its clones lead to the same listener.
 #[derive(Clone, Debug)]
 pub struct LocalConnector {
-    door: Arc<Mutex<Door>>,
+    door: Arc<Lock<Door>>,
     capacity: usize,
     dialect: Dialect,
 }
@@ -51,7 +52,7 @@ pub struct LocalConnector {
 /// The end of a local address that takes wires in.
 #[derive(Debug)]
 pub struct LocalListener {
-    door: Arc<Mutex<Door>>,
+    door: Arc<Lock<Door>>,
 }
 
 /// The wires on their way from connectors to the listener.
@@ -92,19 +93,21 @@ impl Connect for LocalConnector {
     type Connecting = Ready<Result<LocalWire, LocalError>>;
 
     fn connect(&mut self) -> Self::Connecting {
-        let mut door = lock(&self.door);
-        if door.closed {
-            return ready(Err(LocalError::NoListener));
-        }
-        if door.arrived.len() >= BACKLOG {
-            return ready(Err(LocalError::Backlog));
-        }
-        let (near, far) = wires(self.dialect, self.capacity);
-        door.arrived.push_back(far);
-        let listener = door.listener.take();
-        drop(door);
-        wake(listener);
-        ready(Ok(near))
+        let connected = self.door.with(|door| {
+            if door.closed {
+                return Err(LocalError::NoListener);
+            }
+            if door.arrived.len() >= BACKLOG {
+                return Err(LocalError::Backlog);
+            }
+            let (near, far) = wires(self.dialect, self.capacity);
+            door.arrived.push_back(far);
+            Ok((near, door.listener.take()))
+        });
+        future::ready(connected.map(|(near, listener)| {
+            wake(listener);
+            near
+        }))
     }
 
     fn peer(&self) -> &str {
@@ -118,22 +121,24 @@ impl Listen for LocalListener {
     type Accepting = Ready<Result<LocalWire, LocalError>>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
-        let mut door = lock(&self.door);
-        let Some(wire) = door.arrived.pop_front() else {
-            keep(&mut door.listener, cx);
-            return Poll::Pending;
-        };
-        Poll::Ready(Ok(ready(Ok(wire))))
+        let wire = self.door.with(|door| {
+            let wire = door.arrived.pop_front();
+            if wire.is_none() {
+                keep(&mut door.listener, cx);
+            }
+            wire
+        });
+        wire.map_or(Poll::Pending, |wire| Poll::Ready(Ok(future::ready(Ok(wire)))))
     }
 }
 
 impl Drop for LocalListener {
     fn drop(&mut self) {
-        let mut door = lock(&self.door);
-        door.closed = true;
-        let arrived = core::mem::take(&mut door.arrived);
-        drop(door); // Dropping wires wakes their other ends.
-        drop(arrived);
+        let arrived = self.door.with(|door| {
+            door.closed = true;
+            core::mem::take(&mut door.arrived)
+        });
+        drop(arrived); // Without the lock: this wakes their other ends.
     }
 }
 
@@ -142,8 +147,8 @@ const PEER: &str = "in this process";
 /// One end of a wire inside this process.
 #[derive(Debug)]
 pub struct LocalWire {
-    incoming: Arc<Mutex<Pipe>>,
-    outgoing: Arc<Mutex<Pipe>>,
+    incoming: Arc<Lock<Pipe>>,
+    outgoing: Arc<Lock<Pipe>>,
     /// The message that `poll_recv` lent last.
     current: Vec<u8>,
     dialect: Dialect,
@@ -162,7 +167,7 @@ struct Pipe {
 
 fn wires(dialect: Dialect, capacity: usize) -> (LocalWire, LocalWire) {
     let pipe = || {
-        Arc::new(Mutex::new(Pipe {
+        Arc::new(Lock::new(Pipe {
             messages: VecDeque::new(),
             spare: Vec::new(),
             capacity,
@@ -193,25 +198,27 @@ impl Wire for LocalWire {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
-        let mut pipe = lock(&self.incoming);
-        let Some(message) = pipe.messages.pop_front() else {
-            if pipe.closed {
-                return Poll::Ready(Ok(None));
+        let Self { incoming, current, .. } = self;
+        let taken = incoming.with(|pipe| {
+            let Some(message) = pipe.messages.pop_front() else {
+                if pipe.closed {
+                    return Poll::Ready(None);
+                }
+                keep(&mut pipe.reader, cx);
+                return Poll::Pending;
+            };
+            let mut used = core::mem::replace(current, message);
+            if used.capacity() <= SPARE_BYTES_MAX && pipe.spare.len() < pipe.capacity {
+                used.clear();
+                pipe.spare.push(used);
             }
-            keep(&mut pipe.reader, cx);
-            return Poll::Pending;
-        };
-        let mut used = core::mem::replace(&mut self.current, message);
-        if used.capacity() <= SPARE_BYTES_MAX && pipe.spare.len() < pipe.capacity {
-            used.clear();
-            pipe.spare.push(used);
-        }
-        // Half empty: to wake for every single message would be a ping-pong.
-        let writer =
-            if pipe.messages.len() <= pipe.capacity / 2 { pipe.writer.take() } else { None };
-        drop(pipe);
+            // Half empty: to wake for every single message would be a ping-pong.
+            let half_empty = pipe.messages.len() <= pipe.capacity / 2;
+            Poll::Ready(Some(if half_empty { pipe.writer.take() } else { None }))
+        });
+        let Some(writer) = ready!(taken) else { return Poll::Ready(Ok(None)) };
         wake(writer);
-        Poll::Ready(Ok(Some(&self.current)))
+        Poll::Ready(Ok(Some(current)))
     }
 
     fn poll_send(
@@ -220,20 +227,20 @@ impl Wire for LocalWire {
         head: &[u8],
         body: &[u8],
     ) -> Poll<Result<(), LocalError>> {
-        let mut pipe = lock(&self.outgoing);
-        if pipe.closed {
-            return Poll::Ready(Err(LocalError::Closed));
-        }
-        if pipe.messages.len() >= pipe.capacity {
-            keep(&mut pipe.writer, cx);
-            return Poll::Pending;
-        }
-        let mut message = pipe.spare.pop().unwrap_or_default();
-        message.extend_from_slice(head);
-        message.extend_from_slice(body);
-        pipe.messages.push_back(message);
-        let reader = pipe.reader.take();
-        drop(pipe);
+        let reader = ready!(self.outgoing.with(|pipe| {
+            if pipe.closed {
+                return Poll::Ready(Err(LocalError::Closed));
+            }
+            if pipe.messages.len() >= pipe.capacity {
+                keep(&mut pipe.writer, cx);
+                return Poll::Pending;
+            }
+            let mut message = pipe.spare.pop().unwrap_or_default();
+            message.extend_from_slice(head);
+            message.extend_from_slice(body);
+            pipe.messages.push_back(message);
+            Poll::Ready(Ok(pipe.reader.take()))
+        }))?;
         wake(reader);
         Poll::Ready(Ok(()))
     }
@@ -255,11 +262,11 @@ impl Drop for LocalWire {
     }
 }
 
-fn close(pipe: &Mutex<Pipe>) {
-    let mut pipe = lock(pipe);
-    pipe.closed = true;
-    let (reader, writer) = (pipe.reader.take(), pipe.writer.take());
-    drop(pipe);
+fn close(pipe: &Lock<Pipe>) {
+    let (reader, writer) = pipe.with(|pipe| {
+        pipe.closed = true;
+        (pipe.reader.take(), pipe.writer.take())
+    });
     wake(reader);
     wake(writer);
 }
@@ -276,11 +283,6 @@ fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds a lock here, and the state is valid at every point.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::io::{Connect, Timer};
@@ -22,6 +21,7 @@ use crate::builder::Builder;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::event::{Events, PoolEvent};
 use crate::hands::Hands;
+use crate::lock::Lock;
 use crate::outcomes::{Exchange, Ledger, Options, Outcomes, Report};
 use crate::reply::{Cell, Promise, RawTask, Task};
 use crate::wire::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
@@ -357,7 +357,7 @@ pub(crate) struct Mailbox {
 #[derive(Debug)]
 pub(crate) struct Post {
     doorbell: Waker,
-    inbox: Mutex<Inbox>,
+    inbox: Lock<Inbox>,
     /// Every handle is dropped.
     abandoned: AtomicBool,
 }
@@ -393,13 +393,15 @@ impl Mailbox {
     }
 
     fn leave(&self, put: impl FnOnce(&mut Inbox)) {
-        let mut inbox = self.post.lock();
-        if inbox.closed {
-            return;
+        let left = self.post.inbox.with(|inbox| {
+            if !inbox.closed {
+                put(inbox);
+            }
+            !inbox.closed
+        });
+        if left {
+            self.ring();
         }
-        put(&mut inbox);
-        drop(inbox);
-        self.ring();
     }
 }
 
@@ -413,28 +415,20 @@ impl Drop for Mailbox {
 impl Post {
     /// Takes all that was left.
     pub(crate) fn take(&self) -> Inbox {
-        let mut inbox = self.lock();
-        Inbox {
-            cancels: mem::take(&mut inbox.cancels),
-            jobs: mem::take(&mut inbox.jobs),
-            listeners: mem::take(&mut inbox.listeners),
-            closed: false,
-        }
+        self.inbox.with(|inbox| {
+            let closed = inbox.closed;
+            mem::replace(inbox, Inbox { closed, ..Inbox::default() })
+        })
     }
 
     /// Takes all that was left, for the last time.
     pub(crate) fn close(&self) -> Inbox {
-        self.lock().closed = true;
+        self.inbox.with(|inbox| inbox.closed = true);
         self.take()
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
-        // Nothing panics while it holds the lock, and the lists are valid at every point.
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -454,7 +448,7 @@ pub(crate) fn handle<K: Kind>(
     // Control calls wait for their answers; a handful in the channel is plenty.
     let (control_in, control) = async_channel::bounded(16);
     let (submits_in, submits) = async_channel::bounded(queue_max);
-    let inbox = Mutex::new(Inbox::default());
+    let inbox = Lock::new(Inbox::default());
     let post = Arc::new(Post { doorbell, inbox, abandoned: AtomicBool::new(false) });
     let mailbox = Arc::new(Mailbox { post: Arc::clone(&post) });
     let pool = Pool { submits: submits_in, control: control_in, mailbox, request_bytes_max };

@@ -6,9 +6,10 @@ use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::task::AtomicWaker;
+
+use crate::lock::Lock;
 
 /// The list of ready sources, and the waker of the task that works it off.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(crate) struct ReadySet {
 #[derive(Debug)]
 struct Shared {
     parent: AtomicWaker,
-    ready: Mutex<Vec<u32>>,
+    ready: Lock<Vec<u32>>,
 }
 
 /// One source's place in a [`ReadySet`].
@@ -38,7 +39,7 @@ struct Flag {
 
 impl ReadySet {
     pub(crate) fn new() -> Self {
-        let shared = Shared { parent: AtomicWaker::new(), ready: Mutex::new(Vec::new()) };
+        let shared = Shared { parent: AtomicWaker::new(), ready: Lock::new(Vec::new()) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -60,7 +61,7 @@ impl ReadySet {
     /// at once to make us yield, and the loop would spin on that.
     pub(crate) fn snapshot(&self, batch: &mut Vec<u32>) {
         debug_assert!(batch.is_empty());
-        core::mem::swap(batch, &mut *self.shared.lock());
+        self.shared.ready.with(|ready| core::mem::swap(batch, ready));
     }
 }
 
@@ -90,13 +91,6 @@ impl Entry {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Vec<u32>> {
-        // Nothing panics while it holds the lock, and the list is valid at every point.
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
@@ -104,7 +98,7 @@ impl Wake for Flag {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.shared.lock().push(self.token);
+            self.shared.ready.with(|ready| ready.push(self.token));
             self.shared.parent.wake();
         }
     }

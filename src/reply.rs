@@ -7,12 +7,12 @@ use core::future::Future;
 use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chargehand_core::TaskId;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
+use crate::lock::Lock;
 use crate::payload::Answer;
 use crate::pool::Mailbox;
 
@@ -20,7 +20,7 @@ pub(crate) type TaskResult = Result<Answer, TaskError>;
 
 /// Where the driver leaves the outcome and the caller finds it.
 #[derive(Debug, Default)]
-pub(crate) struct Cell(Mutex<Inner>);
+pub(crate) struct Cell(Lock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -32,14 +32,9 @@ struct Inner {
 }
 
 impl Cell {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while it holds the lock, and the state is valid at every point.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns the task, if the scheduler has accepted it.
     pub(crate) fn task(&self) -> Option<TaskId> {
-        self.lock().task
+        self.0.with(|inner| inner.task)
     }
 }
 
@@ -56,14 +51,15 @@ impl Promise {
     /// Notes the task's id. Returns false if the caller has cancelled before.
     pub(crate) fn accepted(&self, task: TaskId) -> bool {
         let Some(cell) = &self.0 else { return true };
-        let mut inner = cell.lock();
-        inner.task = Some(task);
-        !inner.cancelled
+        cell.0.with(|inner| {
+            inner.task = Some(task);
+            !inner.cancelled
+        })
     }
 
     /// Returns whether the caller cancelled before the task was accepted.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_some_and(|cell| cell.lock().cancelled)
+        self.0.as_ref().is_some_and(|cell| cell.0.with(|inner| inner.cancelled))
     }
 
     pub(crate) fn fulfil(mut self, result: TaskResult) {
@@ -72,11 +68,10 @@ impl Promise {
 
     fn settle(&mut self, result: TaskResult) {
         let Some(cell) = self.0.take() else { return };
-        let waker = {
-            let mut inner = cell.lock();
+        let waker = cell.0.with(|inner| {
             inner.result = Some(result);
             inner.waker.take()
-        };
+        });
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -113,29 +108,31 @@ impl RawTask {
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TaskResult> {
         let cell = self.cell.as_ref().expect("polled after completion");
-        let mut inner = cell.lock();
-        let Some(result) = inner.result.take() else {
-            match &mut inner.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
+        let result = cell.0.with(|inner| {
+            let result = inner.result.take();
+            if result.is_none() {
+                match &mut inner.waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
             }
-            return Poll::Pending;
-        };
-        drop(inner);
+            result
+        });
+        let Some(result) = result else { return Poll::Pending };
         self.cell = None;
         Poll::Ready(result)
     }
 
     fn cancel(&self) {
         let Some(cell) = &self.cell else { return };
-        {
-            let mut inner = cell.lock();
-            if inner.cancelled || inner.result.is_some() {
-                return;
-            }
-            inner.cancelled = true;
+        let in_time = cell.0.with(|inner| {
+            let in_time = !inner.cancelled && inner.result.is_none();
+            inner.cancelled |= in_time;
+            in_time
+        });
+        if in_time {
+            self.mailbox.cancel(Arc::clone(cell));
         }
-        self.mailbox.cancel(Arc::clone(cell));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 use core::task::{Context, Poll, Waker};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::lock::Lock;
 use crate::reply::TaskResult;
 
 /// One height's outcome.
@@ -15,7 +15,7 @@ pub(crate) struct Item {
 
 /// Where the driver leaves batches of outcomes and the stream finds them.
 #[derive(Debug, Default)]
-pub(crate) struct Exchange(Mutex<Inner>);
+pub(crate) struct Exchange(Lock<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -41,28 +41,23 @@ pub(crate) struct Taken {
 }
 
 impl Exchange {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while it holds the lock, and the state is valid at every point.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
     /// whether the driver can do no more until the stream takes some: then that rings.
     pub(crate) fn give(&self, batch: &mut Vec<Item>, starves: impl FnOnce(Taken) -> bool) -> Taken {
-        let mut inner = self.lock();
-        if inner.dropped {
-            batch.clear();
-        }
-        let fresh = !batch.is_empty();
-        if inner.ready.is_empty() {
-            core::mem::swap(&mut inner.ready, batch);
-        } else {
-            inner.ready.append(batch);
-        }
-        let taken = Taken { count: core::mem::take(&mut inner.taken), dropped: inner.dropped };
-        inner.starved = starves(taken);
-        let waker = if fresh { inner.waker.take() } else { None };
-        drop(inner);
+        let (taken, waker) = self.0.with(|inner| {
+            if inner.dropped {
+                batch.clear();
+            }
+            let fresh = !batch.is_empty();
+            if inner.ready.is_empty() {
+                core::mem::swap(&mut inner.ready, batch);
+            } else {
+                inner.ready.append(batch);
+            }
+            let taken = Taken { count: core::mem::take(&mut inner.taken), dropped: inner.dropped };
+            inner.starved = starves(taken);
+            (taken, if fresh { inner.waker.take() } else { None })
+        });
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -71,11 +66,10 @@ impl Exchange {
 
     /// Ends the stream after what was given.
     pub(crate) fn end(&self) {
-        let waker = {
-            let mut inner = self.lock();
+        let waker = self.0.with(|inner| {
             inner.ended = true;
             inner.waker.take()
-        };
+        });
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -84,33 +78,36 @@ impl Exchange {
     /// Takes all that lies ready into `batch`, which must be empty, and tells the driver that `count`
     /// outcomes need no more room than that.
     pub(super) fn take(&self, cx: &mut Context<'_>, batch: &mut Vec<Item>) -> Poll<bool> {
-        let mut inner = self.lock();
-        if inner.ready.is_empty() {
-            if inner.ended {
-                return Poll::Ready(false);
+        self.0.with(|inner| {
+            if inner.ready.is_empty() {
+                if inner.ended {
+                    return Poll::Ready(false);
+                }
+                match &mut inner.waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                return Poll::Pending;
             }
-            match &mut inner.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
-            return Poll::Pending;
-        }
-        core::mem::swap(&mut inner.ready, batch);
-        Poll::Ready(true)
+            core::mem::swap(&mut inner.ready, batch);
+            Poll::Ready(true)
+        })
     }
 
     /// Notes that the stream holds `count` outcomes less. Returns whether the driver waits for that.
     pub(super) fn release(&self, count: usize) -> bool {
-        let mut inner = self.lock();
-        inner.taken += count;
-        core::mem::take(&mut inner.starved)
+        self.0.with(|inner| {
+            inner.taken += count;
+            core::mem::take(&mut inner.starved)
+        })
     }
 
     /// Notes that the stream is gone. Returns whether the driver has to know.
     pub(super) fn leave(&self) -> bool {
-        let mut inner = self.lock();
-        inner.dropped = true;
-        inner.ready.clear();
-        !inner.ended
+        self.0.with(|inner| {
+            inner.dropped = true;
+            inner.ready.clear();
+            !inner.ended
+        })
     }
 }
