@@ -146,7 +146,7 @@ where
 }
 
 fn failed(text: &str) -> (Verdict, Answer) {
-    (Verdict::Failed, Answer::Bytes(clip(text, FAILURE_BYTES_MAX).into()))
+    (Verdict::Failed, Answer::Bytes(clip(text, FAILURE_BYTES_MAX).as_bytes().into()))
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ pub use chargehand_transport_ws as ws;
 #[cfg(feature = "std")]
 mod alarm;
 #[cfg(feature = "std")]
+mod body;
+#[cfg(feature = "std")]
 mod builder;
 #[cfg(feature = "std")]
 mod driver;
@@ -60,6 +62,8 @@ mod json;
 pub mod local;
 #[cfg(feature = "std")]
 mod lock;
+#[cfg(feature = "std")]
+mod mailbox;
 #[cfg(feature = "std")]
 mod next;
 #[cfg(feature = "std")]

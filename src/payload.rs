@@ -11,6 +11,7 @@ use core::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::body::Body;
 use crate::error::TaskError;
 use crate::reply::decode;
 use crate::runs::caught;
@@ -60,7 +61,7 @@ pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Stri
 /// An answer on its way to whoever waits for it.
 pub(crate) enum Answer {
     /// From a worker elsewhere, or the text of a failure.
-    Bytes(Vec<u8>),
+    Bytes(Body),
     /// From a handler in this process.
     Value(Value),
 }
@@ -70,12 +71,12 @@ pub(crate) struct Value(Option<Box<dyn AnyValue>>);
 
 /// A value that can be encoded for whoever asks for another type than its own.
 trait AnyValue: Any + Send {
-    fn encode(&self) -> Result<Vec<u8>, postcard::Error>;
+    fn encode(&self) -> Result<Body, postcard::Error>;
 }
 
 impl<R: Serialize + Send + 'static> AnyValue for R {
-    fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_stdvec(self)
+    fn encode(&self) -> Result<Body, postcard::Error> {
+        Body::encode(self)
     }
 }
 
@@ -88,22 +89,22 @@ impl Answer {
     /// handler returned that type.
     pub(crate) fn read<A: DeserializeOwned + 'static>(self) -> Result<A, TaskError> {
         match self {
-            Self::Bytes(body) => decode(&body),
+            Self::Bytes(body) => decode(body.as_slice()),
             Self::Value(value) => value.read(),
         }
     }
 
     pub(crate) fn into_bytes(self) -> Result<Vec<u8>, TaskError> {
         match self {
-            Self::Bytes(body) => Ok(body),
-            Self::Value(value) => value.encode(),
+            Self::Bytes(body) => Ok(body.into_vec()),
+            Self::Value(value) => Ok(value.encode()?.into_vec()),
         }
     }
 
     /// Returns the text of a failure.
     pub(crate) fn into_text(self) -> String {
         match self {
-            Self::Bytes(text) => String::from_utf8_lossy(&text).into_owned(),
+            Self::Bytes(text) => String::from_utf8_lossy(text.as_slice()).into_owned(),
             Self::Value(_) => unreachable!("a failure is a text"),
         }
     }
@@ -117,10 +118,10 @@ impl Value {
             return Ok(*value.downcast().expect("it was looked at just now"));
         }
         self.0 = Some(value);
-        decode(&self.encode()?)
+        decode(self.encode()?.as_slice())
     }
 
-    fn encode(&self) -> Result<Vec<u8>, TaskError> {
+    fn encode(&self) -> Result<Body, TaskError> {
         let value = self.0.as_ref().expect("it is there until it is read");
         value.encode().map_err(|error| {
             let text = format!("it is of another type, and cannot be encoded: {error}");
@@ -137,16 +138,10 @@ impl Drop for Value {
     }
 }
 
-impl Default for Answer {
-    fn default() -> Self {
-        Self::Bytes(Vec::new())
-    }
-}
-
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bytes(body) => f.debug_tuple("Bytes").field(&body.len()).finish(),
+            Self::Bytes(body) => body.fmt(f),
             Self::Value(_) => f.write_str("Value"),
         }
     }

@@ -6,24 +6,23 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 use core::future::Future;
-use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
 
-use async_channel::{Receiver, Sender, TrySendError};
+use async_channel::Sender;
 use chargehand_core::io::{Connect, Timer};
 use chargehand_core::{Stats, WorkerId, WorkerStats};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::body::Body;
 use crate::builder::Builder;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
-use crate::event::{Events, PoolEvent};
+use crate::event::Events;
 use crate::hands::Hands;
-use crate::lock::Lock;
-use crate::outcomes::{Exchange, Ledger, Options, Outcomes, Report};
-use crate::reply::{Cell, Promise, RawTask, Task};
+use crate::mailbox::{Control, Ends, Mailbox, NotQueued, Submit, mailbox};
+use crate::outcomes::{Ledger, Outcomes, Report};
+use crate::reply::{Cell, Promise, RawTask, Task, TaskResult};
 use crate::wire::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
 
 /// How many events a stream of them holds before it drops some.
@@ -34,7 +33,6 @@ const EVENTS_MAX: usize = 1024;
 /// Made with its [`Driver`](crate::Driver) by [`Pool::builder`]. A cheap handle: clone it freely.
 /// When the last handle, [`Task`] and [`Outcomes`] are dropped, the driver drains and ends.
 pub struct Pool<K: Kind = Threaded> {
-    submits: Sender<Submit>,
     control: Sender<Control<K>>,
     mailbox: Arc<Mailbox>,
     request_bytes_max: usize,
@@ -92,7 +90,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + 'static,
     {
-        self.enqueue(encode(request)?).await?.await?.read()
+        self.outcome_of(encode(request)?).await?.read()
     }
 
     /// Returns a worker's answer to `request`, both as they are.
@@ -100,7 +98,7 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// As [`call`](Pool::call), without the encoding.
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
-        self.enqueue(request).await?.await?.into_bytes()
+        self.outcome_of(request.into()).await?.into_bytes()
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -115,7 +113,8 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + 'static,
     {
-        Ok(Task::new(self.enqueue(encode(request)?).await?))
+        let cell = self.enqueue(encode(request)?).await?;
+        Ok(Task::new(RawTask::new(cell, Arc::clone(&self.mailbox))))
     }
 
     /// Queues `request` if there is room now.
@@ -129,13 +128,10 @@ impl<K: Kind> Pool<K> {
     {
         let body = encode(&request).map_err(TrySubmitError::Refused)?;
         let (submit, cell) = self.submission(body).map_err(TrySubmitError::Refused)?;
-        match self.submits.try_send(submit) {
-            Ok(()) => {
-                self.mailbox.ring();
-                Ok(Task::new(RawTask::new(cell, Arc::clone(&self.mailbox))))
-            }
-            Err(TrySendError::Full(_)) => Err(TrySubmitError::Full(request)),
-            Err(TrySendError::Closed(_)) => Err(TrySubmitError::Refused(TaskError::Closed)),
+        match self.mailbox.submit(&mut Some(submit)) {
+            Ok(()) => Ok(Task::new(RawTask::new(cell, Arc::clone(&self.mailbox)))),
+            Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
+            Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
         }
     }
 
@@ -273,19 +269,35 @@ impl<K: Kind> Pool<K> {
         events
     }
 
-    async fn enqueue(&self, body: Vec<u8>) -> Result<RawTask, TaskError> {
-        let (submit, cell) = self.submission(body)?;
-        // Once it is queued, dropping us must cancel it: hence the handle before the await ends.
-        self.submits.send(submit).await.map_err(|_| TaskError::Closed)?;
-        self.mailbox.ring();
-        Ok(RawTask::new(cell, Arc::clone(&self.mailbox)))
+    async fn outcome_of(&self, body: Body) -> TaskResult {
+        let cell = self.enqueue(body).await?;
+        RawTask::new(cell, &*self.mailbox).await
     }
 
-    fn submission(&self, body: Vec<u8>) -> Result<(Submit, Arc<Cell>), TaskError> {
-        if body.len() > self.request_bytes_max {
+    /// Queues a task, waiting for room. The caller has to cancel it if it is dropped.
+    async fn enqueue(&self, body: Body) -> Result<Arc<Cell>, TaskError> {
+        let (submit, cell) = self.submission(body)?;
+        let mut submit = Some(submit);
+        let mut room = None;
+        loop {
+            match self.mailbox.submit(&mut submit) {
+                Ok(()) => return Ok(cell),
+                Err(NotQueued::Closed) => return Err(TaskError::Closed),
+                Err(NotQueued::Full) => {}
+            }
+            match room.take() {
+                None => room = Some(self.mailbox.listen_for_room()),
+                Some(listener) => listener.await,
+            }
+        }
+    }
+
+    fn submission(&self, body: Body) -> Result<(Submit, Arc<Cell>), TaskError> {
+        let len = body.as_slice().len();
+        if len > self.request_bytes_max {
             return Err(TaskError::Request(format!(
-                "it has {} bytes and at most {} fit a frame: raise frame_bytes_max on both sides",
-                body.len(),
+                "it has {len} bytes and at most {} fit a frame: raise frame_bytes_max on both \
+                 sides",
                 self.request_bytes_max
             )));
         }
@@ -304,7 +316,6 @@ impl<K: Kind> Pool<K> {
 impl<K: Kind> Clone for Pool<K> {
     fn clone(&self) -> Self {
         Self {
-            submits: self.submits.clone(),
             control: self.control.clone(),
             mailbox: Arc::clone(&self.mailbox),
             request_bytes_max: self.request_bytes_max,
@@ -314,129 +325,12 @@ impl<K: Kind> Clone for Pool<K> {
 
 impl<K: Kind> fmt::Debug for Pool<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("queued", &self.submits.len()).finish_non_exhaustive()
+        f.debug_struct("Pool").field("queued", &self.mailbox.queued()).finish_non_exhaustive()
     }
 }
 
-fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Vec<u8>, TaskError> {
-    postcard::to_stdvec(request).map_err(|error| TaskError::Request(error.to_string()))
-}
-
-/// A task on its way to the driver.
-#[derive(Debug)]
-pub(crate) struct Submit {
-    pub(crate) body: Vec<u8>,
-    pub(crate) promise: Promise,
-}
-
-/// A range on its way to the driver.
-#[derive(Debug)]
-pub(crate) struct NewJob {
-    pub(crate) heights: Ledger,
-    pub(crate) exchange: Arc<Exchange>,
-    pub(crate) options: Options,
-}
-
-/// Anything else on its way to the driver.
-pub(crate) enum Control<K: Kind> {
-    Add { reach: Reach<K>, reply: Sender<Result<WorkerId, WorkerError>> },
-    Remove { worker: WorkerId, reply: Sender<Result<(), WorkerError>> },
-    Idle { reply: Sender<()> },
-    Stop { within: Option<Duration>, reply: Sender<Stats> },
-    Stats { reply: Sender<PoolStats> },
-}
-
-/// What handles leave for the driver without waiting. Each entry belongs to an object of the
-/// caller's (a task, a stream), so the caller's own objects bound it.
-#[derive(Debug)]
-pub(crate) struct Mailbox {
-    post: Arc<Post>,
-}
-
-/// The driver's view of the [`Mailbox`].
-#[derive(Debug)]
-pub(crate) struct Post {
-    doorbell: Waker,
-    inbox: Lock<Inbox>,
-    /// Every handle is dropped.
-    abandoned: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
-    pub(crate) cancels: Vec<Arc<Cell>>,
-    pub(crate) jobs: Vec<NewJob>,
-    pub(crate) listeners: Vec<Sender<PoolEvent>>,
-    closed: bool,
-}
-
-impl Mailbox {
-    pub(crate) fn ring(&self) {
-        self.post.doorbell.wake_by_ref();
-    }
-
-    pub(crate) fn cancel(&self, cell: Arc<Cell>) {
-        self.leave(|inbox| inbox.cancels.push(cell));
-    }
-
-    /// Hands a range over, or ends its stream at once if the driver is gone.
-    pub(crate) fn start(&self, job: NewJob) {
-        let mut job = Some(job);
-        self.leave(|inbox| inbox.jobs.extend(job.take()));
-        if let Some(job) = job {
-            job.exchange.end();
-        }
-    }
-
-    fn listen(&self, listener: Sender<PoolEvent>) {
-        self.leave(|inbox| inbox.listeners.push(listener));
-    }
-
-    fn leave(&self, put: impl FnOnce(&mut Inbox)) {
-        let left = self.post.inbox.with(|inbox| {
-            if !inbox.closed {
-                put(inbox);
-            }
-            !inbox.closed
-        });
-        if left {
-            self.ring();
-        }
-    }
-}
-
-impl Drop for Mailbox {
-    fn drop(&mut self) {
-        self.post.abandoned.store(true, Ordering::Release);
-        self.ring();
-    }
-}
-
-impl Post {
-    /// Takes all that was left.
-    pub(crate) fn take(&self) -> Inbox {
-        self.inbox.with(|inbox| {
-            let closed = inbox.closed;
-            mem::replace(inbox, Inbox { closed, ..Inbox::default() })
-        })
-    }
-
-    /// Takes all that was left, for the last time.
-    pub(crate) fn close(&self) -> Inbox {
-        self.inbox.with(|inbox| inbox.closed = true);
-        self.take()
-    }
-
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Acquire)
-    }
-}
-
-/// The driver's ends of all that handles hold.
-pub(crate) struct Ends<K: Kind> {
-    pub(crate) submits: Receiver<Submit>,
-    pub(crate) control: Receiver<Control<K>>,
-    pub(crate) post: Arc<Post>,
+fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskError> {
+    Body::encode(request).map_err(|error| TaskError::Request(error.to_string()))
 }
 
 /// Makes a handle and the driver's ends of it.
@@ -445,12 +339,6 @@ pub(crate) fn handle<K: Kind>(
     queue_max: usize,
     request_bytes_max: usize,
 ) -> (Pool<K>, Ends<K>) {
-    // Control calls wait for their answers; a handful in the channel is plenty.
-    let (control_in, control) = async_channel::bounded(16);
-    let (submits_in, submits) = async_channel::bounded(queue_max);
-    let inbox = Lock::new(Inbox::default());
-    let post = Arc::new(Post { doorbell, inbox, abandoned: AtomicBool::new(false) });
-    let mailbox = Arc::new(Mailbox { post: Arc::clone(&post) });
-    let pool = Pool { submits: submits_in, control: control_in, mailbox, request_bytes_max };
-    (pool, Ends { submits, control, post })
+    let (control, mailbox, ends) = mailbox(doorbell, queue_max);
+    (Pool { control, mailbox, request_bytes_max }, ends)
 }

@@ -5,7 +5,10 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
+use core::mem;
+use core::ops::Deref;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use chargehand_core::TaskId;
@@ -13,28 +16,73 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::lock::Lock;
+use crate::mailbox::Mailbox;
 use crate::payload::Answer;
-use crate::pool::Mailbox;
 
 pub(crate) type TaskResult = Result<Answer, TaskError>;
 
 /// Where the driver leaves the outcome and the caller finds it.
-#[derive(Debug, Default)]
-pub(crate) struct Cell(Lock<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    /// Set once the scheduler has accepted the task.
-    task: Option<TaskId>,
-    cancelled: bool,
-    result: Option<TaskResult>,
-    waker: Option<Waker>,
+#[derive(Debug)]
+pub(crate) struct Cell {
+    /// The task, once the scheduler has accepted it: its slot and its generation. Only the driver
+    /// looks at them.
+    slot: AtomicU32,
+    generation: AtomicU32,
+    cancelled: AtomicBool,
+    state: Lock<State>,
 }
 
+#[derive(Debug)]
+enum State {
+    /// For the driver. Whom to wake, once somebody has asked.
+    Waiting(Option<Waker>),
+    /// For the caller.
+    Ended(TaskResult),
+}
+
+// As many of them lie about as there are tasks.
+const _: () = assert!(size_of::<Cell>() <= 56);
+
+/// The slot of no task.
+const NOT_ACCEPTED: u32 = u32::MAX;
+
 impl Cell {
-    /// Returns the task, if the scheduler has accepted it.
+    const fn new() -> Self {
+        Self {
+            slot: AtomicU32::new(NOT_ACCEPTED),
+            generation: AtomicU32::new(0),
+            cancelled: AtomicBool::new(false),
+            state: Lock::new(State::Waiting(None)),
+        }
+    }
+
+    /// Returns the task, if the scheduler has accepted it. For the driver.
     pub(crate) fn task(&self) -> Option<TaskId> {
-        self.0.with(|inner| inner.task)
+        let slot = self.slot.load(Ordering::Relaxed);
+        let generation = self.generation.load(Ordering::Relaxed);
+        (slot != NOT_ACCEPTED).then(|| TaskId::from_parts(slot, generation))
+    }
+
+    fn accept(&self, task: TaskId) {
+        self.slot.store(task.slot(), Ordering::Relaxed);
+        self.generation.store(task.generation(), Ordering::Relaxed);
+    }
+
+    /// Notes that the caller wants no answer. Returns whether the driver has to know.
+    fn cancel(&self) -> bool {
+        !self.cancelled.swap(true, Ordering::AcqRel)
+            && self.state.with(|state| matches!(state, State::Waiting(_)))
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<TaskResult> {
+        self.state.with(|state| match mem::replace(state, State::Waiting(None)) {
+            State::Ended(result) => Poll::Ready(result),
+            State::Waiting(known) => {
+                let known = known.filter(|waker| waker.will_wake(cx.waker()));
+                *state = State::Waiting(Some(known.unwrap_or_else(|| cx.waker().clone())));
+                Poll::Pending
+            }
+        })
     }
 }
 
@@ -44,22 +92,20 @@ pub(crate) struct Promise(Option<Arc<Cell>>);
 
 impl Promise {
     pub(crate) fn new() -> (Self, Arc<Cell>) {
-        let cell = Arc::new(Cell::default());
+        let cell = Arc::new(Cell::new());
         (Self(Some(Arc::clone(&cell))), cell)
     }
 
-    /// Notes the task's id. Returns false if the caller has cancelled before.
-    pub(crate) fn accepted(&self, task: TaskId) -> bool {
-        let Some(cell) = &self.0 else { return true };
-        cell.0.with(|inner| {
-            inner.task = Some(task);
-            !inner.cancelled
-        })
+    /// Notes the task's id, for when it is cancelled later.
+    pub(crate) fn accepted(&self, task: TaskId) {
+        if let Some(cell) = &self.0 {
+            cell.accept(task);
+        }
     }
 
-    /// Returns whether the caller cancelled before the task was accepted.
+    /// Returns whether the caller has cancelled it.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_some_and(|cell| cell.0.with(|inner| inner.cancelled))
+        self.0.as_ref().is_some_and(|cell| cell.cancelled.load(Ordering::Acquire))
     }
 
     pub(crate) fn fulfil(mut self, result: TaskResult) {
@@ -68,11 +114,8 @@ impl Promise {
 
     fn settle(&mut self, result: TaskResult) {
         let Some(cell) = self.0.take() else { return };
-        let waker = cell.0.with(|inner| {
-            inner.result = Some(result);
-            inner.waker.take()
-        });
-        if let Some(waker) = waker {
+        let before = cell.state.with(|state| mem::replace(state, State::Ended(result)));
+        if let State::Waiting(Some(waker)) = before {
             waker.wake();
         }
     }
@@ -94,55 +137,43 @@ pub struct Task<A> {
     answer: PhantomData<fn() -> A>,
 }
 
-/// A task whose answer is of no type yet.
-pub(crate) struct RawTask {
+/// A task whose answer is of no type yet, with a way to the driver. Dropping it cancels the task.
+pub(crate) struct RawTask<M: Deref<Target = Mailbox> = Arc<Mailbox>> {
     /// `None` once the answer was taken, or the task let go.
     cell: Option<Arc<Cell>>,
-    mailbox: Arc<Mailbox>,
+    mailbox: M,
 }
 
-impl RawTask {
-    pub(crate) fn new(cell: Arc<Cell>, mailbox: Arc<Mailbox>) -> Self {
+impl<M: Deref<Target = Mailbox>> RawTask<M> {
+    pub(crate) fn new(cell: Arc<Cell>, mailbox: M) -> Self {
         Self { cell: Some(cell), mailbox }
     }
 
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TaskResult> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TaskResult> {
         let cell = self.cell.as_ref().expect("polled after completion");
-        let result = cell.0.with(|inner| {
-            let result = inner.result.take();
-            if result.is_none() {
-                match &mut inner.waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    none => *none = Some(cx.waker().clone()),
-                }
-            }
-            result
-        });
-        let Some(result) = result else { return Poll::Pending };
-        self.cell = None;
-        Poll::Ready(result)
+        let result = cell.poll(cx);
+        if result.is_ready() {
+            self.cell = None;
+        }
+        result
     }
 
     fn cancel(&self) {
-        let Some(cell) = &self.cell else { return };
-        let in_time = cell.0.with(|inner| {
-            let in_time = !inner.cancelled && inner.result.is_none();
-            inner.cancelled |= in_time;
-            in_time
-        });
-        if in_time {
-            self.mailbox.cancel(Arc::clone(cell));
+        if let Some(cell) = &self.cell {
+            if cell.cancel() {
+                self.mailbox.cancel(Arc::clone(cell));
+            }
         }
     }
 }
 
-impl Drop for RawTask {
+impl<M: Deref<Target = Mailbox>> Drop for RawTask<M> {
     fn drop(&mut self) {
         self.cancel();
     }
 }
 
-impl Future for RawTask {
+impl<M: Deref<Target = Mailbox> + Unpin> Future for RawTask<M> {
     type Output = TaskResult;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskResult> {

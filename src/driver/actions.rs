@@ -175,16 +175,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
-        let entry = &mut self.tasks[task.slot() as usize];
-        let answer = mem::take(&mut entry.answer);
         let result: TaskResult = match outcome {
-            Outcome::Done => Ok(answer),
-            Outcome::Failed => Err(TaskError::Failed(answer.into_text())),
+            Outcome::Done => Ok(self.answers.take(task)),
+            Outcome::Failed => Err(TaskError::Failed(self.answers.take(task).into_text())),
             Outcome::Exhausted => Err(TaskError::Exhausted { attempts }),
             Outcome::Cancelled => Err(TaskError::Cancelled),
             Outcome::Aborted => Err(TaskError::Aborted),
         };
-        match mem::take(&mut entry.payload) {
+        match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
             Payload::Request { promise, .. } => promise.fulfil(result),
             Payload::None => unreachable!("a task has a payload until it is finished"),

@@ -11,6 +11,7 @@ use chargehand_core::io::Dialect;
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
 use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId};
 
+use super::answers::Answers;
 use super::closing::Farewell;
 use super::{Payload, TaskEntry};
 use crate::builder::Limits;
@@ -94,11 +95,11 @@ impl<K: Kind> Conn<K> {
         now: Instant,
         messages: usize,
         scheduler: &mut Scheduler<Heap>,
-        tasks: &mut [TaskEntry],
+        answers: &mut Answers,
     ) -> Result<Progress, Ending> {
         #[cfg(feature = "json")]
         if self.wire.dialect() == Dialect::Json {
-            let sink = super::json::Sink { link, now, scheduler, tasks };
+            let sink = super::json::Sink { link, now, scheduler, answers };
             return self.read_json(cx, messages, sink);
         }
         for _ in 0..messages {
@@ -111,8 +112,9 @@ impl<K: Kind> Conn<K> {
                 self.tally.answers += 1;
                 let event = Event::Replied { link, task, attempt, verdict };
                 match scheduler.handle_event(now, event) {
-                    // The outcome is polled later: until then the slot is this task's.
-                    Ok(()) => tasks[task.slot() as usize].answer = Answer::Bytes(body.into()),
+                    Ok(()) => {
+                        answers.keep(scheduler, task, verdict, Answer::Bytes(body.into()));
+                    }
                     Err(error) => self.tally.check_answer(error)?,
                 }
             } else {
@@ -216,7 +218,7 @@ impl<K: Kind> Conn<K> {
             Outgoing::Request { task, attempt } => {
                 let body = match &tasks[task.slot() as usize].payload {
                     Payload::Height { height, .. } => encode_height(*height, &mut number),
-                    Payload::Request { body, .. } => body,
+                    Payload::Request { body, .. } => body.as_slice(),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 (Message::Request { task, attempt, body }, body)

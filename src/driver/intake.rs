@@ -5,12 +5,12 @@ use core::mem;
 use core::time::Duration;
 
 use async_channel::Sender;
+use chargehand_core::Stats;
 use chargehand_core::io::Timer;
-use chargehand_core::{Stats, SubmitError};
 
 use super::{Driver, Payload};
 use crate::error::{TaskError, WorkerError};
-use crate::pool::{Control, Submit};
+use crate::mailbox::{Control, Submit};
 use crate::reply::Cell;
 use crate::wire::Kind;
 
@@ -21,17 +21,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return;
         }
         self.settled = false;
-        let inbox = self.ends.post.take();
-        for listener in inbox.listeners {
+        let mail = self.ends.post.take();
+        for listener in mail.listeners {
             self.events.add(listener);
         }
         while let Ok(control) = self.ends.control.try_recv() {
             self.on_control(control);
         }
-        for job in inbox.jobs {
+        for job in mail.jobs {
             if self.is_stopping() { job.exchange.end() } else { self.jobs.add(job) }
         }
-        for cell in inbox.cancels {
+        for cell in mail.cancels {
             self.on_cancel(&cell);
         }
         self.jobs.look_again();
@@ -46,7 +46,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if ranges_first {
             self.admit_heights();
         }
-        if self.submitted || self.stalled.is_some() {
+        if self.submitted {
             self.admit_submitted();
         }
         if !ranges_first {
@@ -55,32 +55,32 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn admit_submitted(&mut self) {
-        loop {
-            let next = self.stalled.take().or_else(|| self.ends.submits.try_recv().ok());
-            let Some(Submit { body, promise }) = next else {
-                self.submitted = false;
-                return;
-            };
-            if promise.is_cancelled() {
-                promise.fulfil(Err(TaskError::Cancelled));
-                continue;
+        let mut batch = mem::take(&mut self.batch_in);
+        while self.submitted {
+            let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };
+            if room == 0 {
+                break;
             }
-            match self.scheduler.submit(self.now) {
-                Ok(task) => {
-                    self.ranges_first = true;
-                    let wanted = promise.accepted(task);
-                    self.tasks[task.slot() as usize].payload = Payload::Request { body, promise };
-                    if !wanted {
-                        self.scheduler.cancel(self.now, task).expect("it was accepted just now");
-                    }
-                }
-                Err(SubmitError::Full) => {
-                    self.stalled = Some(Submit { body, promise });
-                    return;
-                }
-                Err(SubmitError::Draining) => promise.fulfil(Err(TaskError::Stopping)),
+            self.submitted = self.ends.post.take_submits(room, &mut batch);
+            for submit in batch.drain(..) {
+                self.admit_one(submit);
             }
         }
+        self.batch_in = batch;
+    }
+
+    fn admit_one(&mut self, submit: Submit) {
+        let Submit { body, promise } = submit;
+        if promise.is_cancelled() {
+            return promise.fulfil(Err(TaskError::Cancelled));
+        }
+        // There is room, so if it is not taken the pool stops.
+        let Ok(task) = self.scheduler.submit(self.now) else {
+            return promise.fulfil(Err(TaskError::Stopping));
+        };
+        self.ranges_first = true;
+        promise.accepted(task);
+        self.tasks[task.slot() as usize].payload = Payload::Request { body, promise };
     }
 
     fn on_cancel(&mut self, cell: &Arc<Cell>) {

@@ -9,8 +9,8 @@ use chargehand_core::io::Timer;
 
 use super::{Driver, Payload};
 use crate::error::TaskError;
+use crate::mailbox::NewJob;
 use crate::outcomes::{Exchange, Item, Ledger, Options};
-use crate::pool::NewJob;
 use crate::reply::TaskResult;
 use crate::wire::Kind;
 

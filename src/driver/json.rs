@@ -14,9 +14,11 @@ use chargehand_core::json::{Request, Response};
 use chargehand_core::message::Code;
 use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Verdict};
 
+use super::answers::Answers;
 use super::conn::{Ending, Outgoing};
 use super::{Payload, TaskEntry};
 use crate::JsonHeights;
+use crate::body::Body;
 use crate::payload::Answer;
 use crate::wire::AnyWire;
 
@@ -48,7 +50,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) link: Link,
     pub(crate) now: Instant,
     pub(crate) scheduler: &'a mut Scheduler<Heap>,
-    pub(crate) tasks: &'a mut [TaskEntry],
+    pub(crate) answers: &'a mut Answers,
 }
 
 impl JsonState {
@@ -105,9 +107,9 @@ impl JsonState {
         }
         // As Go's users see it, a text beside a success means nothing.
         let (verdict, answer) = if success {
-            (Verdict::Done, Vec::new())
+            (Verdict::Done, Body::EMPTY)
         } else {
-            (Verdict::Failed, error.into_bytes())
+            (Verdict::Failed, error.into_bytes().into())
         };
         sink.reply(current.task, current.attempt, verdict, answer);
         if current.withdrawn {
@@ -120,7 +122,7 @@ impl JsonState {
     /// Fails a task that cannot be sent here.
     pub(crate) fn fail_unfit(&mut self, sink: &mut Sink<'_>) {
         let Some((task, attempt, why)) = self.unfit.take() else { return };
-        sink.reply(task, attempt, Verdict::Failed, why.into());
+        sink.reply(task, attempt, Verdict::Failed, why.as_bytes().into());
     }
 
     /// Lets go of an attempt that has left, and returns whether the worker is busy with it now.
@@ -147,10 +149,10 @@ impl JsonState {
 }
 
 impl Sink<'_> {
-    fn reply(&mut self, task: TaskId, attempt: u16, verdict: Verdict, answer: Vec<u8>) {
+    fn reply(&mut self, task: TaskId, attempt: u16, verdict: Verdict, answer: Body) {
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         match self.scheduler.handle_event(self.now, event) {
-            Ok(()) => self.tasks[task.slot() as usize].answer = Answer::Bytes(answer),
+            Ok(()) => self.answers.keep(self.scheduler, task, verdict, Answer::Bytes(answer)),
             // It was withdrawn meanwhile.
             Err(EventError::Stale | EventError::Foreign) => {}
         }
@@ -163,7 +165,7 @@ fn height_of(payload: &Payload, heights: JsonHeights) -> Result<i64, &'static st
         Payload::Height { height, .. } => (*height).try_into().map_err(
             |_| "workers of the Go package take heights of at most 2^63 - 1, and this one is above",
         ),
-        Payload::Request { body, .. } => heights.read(body),
+        Payload::Request { body, .. } => heights.read(body.as_slice()),
         Payload::None => unreachable!("the scheduler sends live tasks only"),
     }
 }

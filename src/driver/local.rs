@@ -33,7 +33,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let entry = &mut self.tasks[task.slot() as usize];
                 let asked = match &entry.payload {
                     Payload::Height { height, .. } => Asked::Height(*height),
-                    Payload::Request { body, .. } => Asked::Body(body),
+                    Payload::Request { body, .. } => Asked::Body(body.as_slice()),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 entry.run = hands.take(Attempt { task, attempt }, asked);
@@ -86,7 +86,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Ended { attempt: Attempt { task, attempt }, verdict, answer } = ended;
         let event = Event::Replied { link, task, attempt, verdict };
         match self.scheduler.handle_event(self.now, event) {
-            Ok(()) => self.tasks[task.slot() as usize].answer = answer,
+            Ok(()) => self.answers.keep(&self.scheduler, task, verdict, answer),
             // The scheduler has just given the link up, and its action is to come.
             Err(EventError::Stale) => {}
             Err(EventError::Foreign) => unreachable!("it was asked for this attempt"),

@@ -12,6 +12,7 @@
 //! 6. sleep until the next deadline.
 
 mod actions;
+mod answers;
 mod closing;
 mod conn;
 mod greeting;
@@ -24,6 +25,7 @@ mod local;
 mod peers;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -36,17 +38,19 @@ use async_channel::Sender;
 use chargehand_core::io::Timer;
 use chargehand_core::{Heap, Instant, Scheduler, Stats};
 
+use self::answers::Answers;
 use self::closing::ClosingTable;
 use self::greeting::Opening;
 use self::jobs::Jobs;
 use self::joining::Joining;
 use self::peers::Peers;
 use crate::alarm::Alarm;
+use crate::body::Body;
 use crate::builder::{BuildError, Builder, Limits, random};
 use crate::event::Fanout;
 use crate::hands::Ended;
-use crate::payload::Answer;
-use crate::pool::{Ends, Pool, Submit};
+use crate::mailbox::{Ends, Submit};
+use crate::pool::Pool;
 use crate::ready::{Entry, ReadySet};
 use crate::reply::Promise;
 use crate::wire::{Kind, Threaded};
@@ -84,20 +88,21 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     ready: ReadySet,
     batch: Vec<u32>,
     doorbell: Entry,
-    /// Something was left in the inbox or the control channel.
+    /// Something else was left in the inbox or the control channel.
     rung: bool,
-    /// There may be submitted tasks in their channel.
+    /// There may be submitted tasks in the inbox.
     submitted: bool,
     scheduler: Scheduler<Heap>,
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
+    answers: Answers,
     peers: Peers<K>,
     joining: Joining<K>,
     closing: ClosingTable<K>,
     jobs: Jobs,
     ends: Ends<K>,
-    /// A submitted task that found the scheduler full.
-    stalled: Option<Submit>,
+    /// Submitted tasks on their way into the scheduler. Empty but for the moment.
+    batch_in: VecDeque<Submit>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
     opening: Arc<Opening>,
@@ -114,16 +119,15 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     finished: bool,
 }
 
-/// A task's request and, between its answer and its outcome, its answer.
+/// What a task asks.
 #[derive(Debug, Default)]
 struct TaskEntry {
     payload: Payload,
-    answer: Answer,
     /// The number that a worker in this process gave the attempt.
     run: u32,
 }
 
-const _: () = assert!(size_of::<TaskEntry>() <= 64);
+const _: () = assert!(size_of::<TaskEntry>() <= 40);
 
 #[derive(Debug, Default)]
 enum Payload {
@@ -132,7 +136,7 @@ enum Payload {
     /// One of a range.
     Height { height: u64, job: u32, generation: u32 },
     /// One that somebody waits for.
-    Request { body: Vec<u8>, promise: Promise },
+    Request { body: Body, promise: Promise },
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
@@ -156,12 +160,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             submitted: true,
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
+            answers: Answers::default(),
             peers: Peers::new(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, config.connect_timeout),
             closing: ClosingTable::new(),
             jobs: Jobs::default(),
             ends,
-            stalled: None,
+            batch_in: VecDeque::new(),
             ranges_first: false,
             opening: Arc::new(Opening::new(&limits, &config, random())),
             limits,
@@ -285,11 +290,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn tell_waiters(&mut self) {
-        let queue_is_empty = self.stalled.is_none() && self.ends.submits.is_empty();
         if !self.idlers.is_empty()
-            && queue_is_empty
             && self.scheduler.is_idle()
             && self.jobs.is_idle()
+            && self.ends.post.queued() == 0
         {
             for waiter in mem::take(&mut self.idlers) {
                 let _ = waiter.try_send(());
@@ -309,18 +313,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Answers what is still to be answered with "closed": promises do so when they are dropped.
     fn let_go(&mut self) {
-        self.ends.submits.close();
         self.ends.control.close();
-        while self.ends.submits.try_recv().is_ok() {}
         while self.ends.control.try_recv().is_ok() {}
-        self.stalled = None;
-        for job in self.ends.post.close().jobs {
+        let (mail, submits) = self.ends.post.close();
+        drop(submits);
+        for job in mail.jobs {
             job.exchange.end();
         }
         self.jobs.end_all();
         for entry in &mut self.tasks {
             *entry = TaskEntry::default();
         }
+        self.answers.clear();
         self.idlers.clear();
     }
 }

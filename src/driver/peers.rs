@@ -293,7 +293,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Line::Up(link, conn) = &mut peer.line else { return };
         let link = *link;
         let cx = &mut Context::from_waker(peer.entry.waker());
-        let read = conn.read(cx, link, self.now, messages, &mut self.scheduler, &mut self.tasks);
+        let (scheduler, answers) = (&mut self.scheduler, &mut self.answers);
+        let read = conn.read(cx, link, self.now, messages, scheduler, answers);
         match read {
             Ok(Progress::Drained) => {}
             Ok(Progress::More) => peer.entry.wake(),

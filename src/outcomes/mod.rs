@@ -14,9 +14,9 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
+use crate::mailbox::{Mailbox, NewJob};
 use crate::next::Next;
 use crate::payload::Answer;
-use crate::pool::{Mailbox, NewJob};
 use crate::reply::TaskResult;
 
 mod exchange;

@@ -50,6 +50,7 @@ fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
     let used = [stats.waiting, stats.resting, stats.in_flight, stats.finished];
     let used: usize = used.iter().map(|&len| len as usize).sum();
     assert!(used + unused == tasks.len(), "a task slot is in no list");
+    assert!(state.room(tasks) == unused, "there is more or less room than free slots");
 }
 
 /// No task is lost and none has two outcomes.

@@ -89,6 +89,12 @@ impl State {
             + u64::from(self.resting.len())
     }
 
+    /// Returns how many slots no task is in.
+    pub(super) fn room(&self, tasks: &[TaskSlot]) -> usize {
+        let lists = [self.waiting, self.in_flight, self.resting, self.withdrawing, self.finished];
+        lists.iter().fold(tasks.len(), |room, list| room - list.len() as usize)
+    }
+
     pub(super) fn has_no_task(&self) -> bool {
         self.open() == 0 && self.withdrawing.is_empty() && self.finished.is_empty()
     }

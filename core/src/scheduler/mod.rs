@@ -28,6 +28,7 @@ use crate::id::{TaskId, WorkerId};
 use crate::storage::{Inline, Storage};
 use crate::time::Instant;
 use engine::{Engine, State};
+use slot::TaskState;
 
 pub use slot::{TaskSlot, WorkerSlot};
 pub use stats::{Stats, WorkerState, WorkerStats};
@@ -226,6 +227,20 @@ impl<S: Storage> Scheduler<S> {
     /// Returns whether every task slot is taken, so that [`submit`](Self::submit) would fail.
     pub fn is_full(&self) -> bool {
         self.state.unused.is_empty(self.storage.slots().0)
+    }
+
+    /// Returns how many tasks [`submit`](Self::submit) would accept now. O(1).
+    pub fn room(&self) -> usize {
+        self.state.room(self.storage.slots().0)
+    }
+
+    /// Returns whether a task has its outcome, but that was not polled yet. After a reply this tells
+    /// whether its answer belongs to an outcome, or the task is tried again. O(1).
+    pub fn has_outcome(&self, task: TaskId) -> bool {
+        let slot = self.storage.slots().0.get(task.slot() as usize);
+        slot.is_some_and(|slot| {
+            slot.generation == task.generation() && matches!(slot.state, TaskState::Finished(_))
+        })
     }
 
     /// Returns whether a drain is complete: no task and no worker is left, and none can come.

@@ -17,6 +17,25 @@ fn a_second_answer_is_stale() {
 }
 
 #[test]
+fn a_task_has_its_outcome_from_the_last_reply_until_that_is_polled() {
+    let mut pool = Pool::with(|config| config.retries_max = 1);
+    pool.up(1);
+    let task = pool.submit();
+    assert!(!pool.scheduler.has_outcome(task));
+    let sent = pool.sent();
+    pool.reply(sent, Verdict::Failed).unwrap();
+    assert!(!pool.scheduler.has_outcome(task), "it is tried again");
+    pool.wait(SECOND);
+    let again = pool.sent();
+    pool.reply(again, Verdict::Failed).unwrap();
+    assert!(pool.scheduler.has_outcome(task));
+    let older = TaskId::from_parts(task.slot(), task.generation().wrapping_sub(1));
+    assert!(!pool.scheduler.has_outcome(older));
+    pool.finish();
+    assert!(!pool.scheduler.has_outcome(task));
+}
+
+#[test]
 fn an_answer_on_an_older_link_is_stale() {
     let mut pool = Pool::new();
     let worker = pool.add(Route::Await);

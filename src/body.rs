@@ -1,0 +1,140 @@
+//! The bytes of a request or an answer. Most are short, so short ones need no heap.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+/// The longest bytes that are held in place: as many as there is room for beside what a longer
+/// body needs anyway.
+const SHORT_BYTES_MAX: usize = 22;
+
+/// Some bytes that do not change.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Body {
+    Short { len: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    Long(Box<[u8]>),
+}
+
+const _: () = assert!(size_of::<Body>() == size_of::<Vec<u8>>());
+
+impl Body {
+    pub(crate) const EMPTY: Self = Self::Short { len: 0, bytes: [0; SHORT_BYTES_MAX] };
+
+    /// Encodes a value by postcard.
+    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, postcard::Error> {
+        postcard::serialize_with_flavor(value, Writer::default())
+    }
+
+    fn short(bytes: &[u8]) -> Option<Self> {
+        let mut place = [0; SHORT_BYTES_MAX];
+        place.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self::Short { len: u8::try_from(bytes.len()).ok()?, bytes: place })
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        match self {
+            Self::Short { .. } => self.as_slice().to_vec(),
+            Self::Long(bytes) => bytes.into_vec(),
+        }
+    }
+}
+
+impl From<&[u8]> for Body {
+    #[inline]
+    fn from(bytes: &[u8]) -> Self {
+        Self::short(bytes).unwrap_or_else(|| Self::Long(bytes.into()))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::short(&bytes).unwrap_or_else(|| Self::Long(bytes.into_boxed_slice()))
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.as_slice().len())
+    }
+}
+
+/// Where postcard writes: in place as long as there is room.
+#[derive(Debug, Default)]
+struct Writer {
+    len: usize,
+    bytes: [u8; SHORT_BYTES_MAX],
+    /// All of it, once it is longer.
+    long: Vec<u8>,
+}
+
+impl Flavor for Writer {
+    type Output = Body;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
+        if self.long.is_empty() {
+            let len = self.len + more.len();
+            if let Some(room) = self.bytes.get_mut(self.len..len) {
+                room.copy_from_slice(more);
+                self.len = len;
+                return Ok(());
+            }
+            self.long.extend_from_slice(&self.bytes[..self.len]);
+        }
+        self.long.extend_from_slice(more);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Body> {
+        Ok(if self.long.is_empty() {
+            Body::from(&self.bytes[..self.len])
+        } else {
+            Body::Long(self.long.into_boxed_slice())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_every_length_come_out_as_they_went_in() {
+        for len in 0..100_u8 {
+            let bytes: Vec<u8> = (0..len).collect();
+            for body in [Body::from(bytes.as_slice()), Body::from(bytes.clone())] {
+                assert_eq!(matches!(body, Body::Short { .. }), bytes.len() <= SHORT_BYTES_MAX);
+                assert_eq!(body.as_slice(), bytes);
+                assert_eq!(body.into_vec(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_encoded_as_postcard_does_it() {
+        for len in 0..100_u8 {
+            let value =
+                (u64::from(len) << 56, "x".repeat(len.into()), (0..len).collect::<Vec<_>>());
+            let body = Body::encode(&value).expect("plain data");
+            assert_eq!(body.as_slice(), postcard::to_stdvec(&value).expect("plain data"));
+            let body = Body::encode(&len).expect("plain data");
+            assert_eq!(body.as_slice(), [len]);
+        }
+    }
+}
