@@ -21,6 +21,7 @@ pub(crate) enum Body {
 const _: () = assert!(size_of::<Body>() == size_of::<Vec<u8>>());
 
 impl Body {
+    #[cfg(feature = "json")]
     pub(crate) const EMPTY: Self = Self::Short { len: 0, bytes: [0; SHORT_BYTES_MAX] };
 
     /// Encodes a value by postcard.

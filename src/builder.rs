@@ -8,9 +8,7 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt::{self, Display};
 use core::future::Future;
-use core::hash::{BuildHasher, Hasher};
 use core::time::Duration;
-use std::hash::RandomState;
 
 use chargehand_core::io::{Connect, Listen, Timer};
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, check_name};
@@ -21,6 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::driver::Driver;
 use crate::hands::{AnyHands, Hands};
 use crate::pool::{self, Pool};
+use crate::seed::mixed;
 use crate::wire::{BoxError, Connector, Holds, Kind, Listener, Reach};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
@@ -38,6 +37,7 @@ pub struct Builder<T: Timer, K: Kind> {
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) name: String,
+    pub(crate) token: u64,
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
     pub(crate) queue_max: usize,
@@ -51,9 +51,10 @@ pub(crate) struct Limits {
 }
 
 impl<T: Timer, K: Kind> Builder<T, K> {
-    pub(crate) fn new(timer: T) -> Self {
+    pub(crate) fn new(timer: T, seed: u64) -> Self {
         let limits = Limits {
             name: "manager".to_owned(),
+            token: mixed(seed),
             tasks_max: 16_384,
             workers_max: 1024,
             queue_max: 1024,
@@ -65,7 +66,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
-        let config = Config::new(random());
+        let config = Config::new(seed);
         Self { timer, config, limits, workers: Vec::new(), listeners: Vec::new() }
     }
 
@@ -304,9 +305,3 @@ impl Display for BuildError {
 }
 
 impl Error for BuildError {}
-
-/// Returns a number that differs from process to process and from call to call: the key that the
-/// standard library draws for its hash maps, hashed.
-pub(crate) fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
-}

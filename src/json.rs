@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_no_height_is_refused_with_the_remedy() {
-        let above = postcard::to_stdvec(&(1_u64 << 63)).unwrap();
+        let above = postcard::to_allocvec(&(1_u64 << 63)).unwrap();
         for body in [&above[..], b"", b"\x05\x00", b"\x80"] {
             let why = JsonHeights::Unsigned.read(body).unwrap_err();
             assert!(why.contains("Builder::json_heights(JsonHeights::Signed)"), "{why}");

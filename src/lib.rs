@@ -24,7 +24,7 @@
 //! | `testing` | for tests: workers that fail as told, real ones beside them, a virtual clock, a seed |
 #![no_std]
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 #[macro_use]
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -42,54 +42,56 @@ pub use chargehand_transport_tcp as tcp;
 #[cfg(feature = "ws")]
 pub use chargehand_transport_ws as ws;
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod alarm;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod body;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod builder;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod error;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod event;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod hands;
-#[cfg(all(feature = "std", feature = "json"))]
+#[cfg(all(feature = "json", any(feature = "alloc", feature = "std")))]
 mod json;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 pub mod local;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod lock;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod mailbox;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod next;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod outcomes;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod payload;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod pool;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod ready;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod reply;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod runs;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
+mod seed;
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod wire;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 pub mod worker;
 
-#[cfg(all(feature = "std", feature = "json"))]
+#[cfg(all(feature = "json", any(feature = "alloc", feature = "std")))]
 pub use self::json::JsonHeights;
-#[cfg(feature = "std")]
+#[cfg(any(feature = "alloc", feature = "std"))]
 pub use self::{
     builder::{BuildError, Builder},
     driver::Driver,

@@ -23,6 +23,8 @@ use crate::hands::Hands;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, Submit, mailbox};
 use crate::outcomes::{Ledger, Outcomes, Report};
 use crate::reply::{Cell, Promise, RawTask, Task, TaskResult};
+#[cfg(feature = "std")]
+use crate::seed::random;
 use crate::wire::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
 
 /// How many events a stream of them holds before it drops some.
@@ -64,13 +66,30 @@ pub struct WorkerInfo {
 
 impl Pool<Threaded> {
     /// Starts a pool on a runtime's clock. Its driver is `Send` if the timer is.
+    #[cfg(feature = "std")]
     pub fn builder<T: Timer>(timer: T) -> Builder<T, Threaded> {
-        Builder::new(timer)
+        Self::seeded_builder(timer, random())
     }
 
     /// Starts a pool whose transports need not be `Send`; nor is its driver.
+    #[cfg(feature = "std")]
     pub fn local_builder<T: Timer>(timer: T) -> Builder<T, Local> {
-        Builder::new(timer)
+        Self::seeded_local_builder(timer, random())
+    }
+
+    /// Starts a pool as [`builder`](Pool::builder) does, without asking the system for a seed.
+    ///
+    /// The seed is that of the backoff's jitter, and the token that tells workers one run of this
+    /// manager from the next is made of it. So give another one at every start, from a source of
+    /// random numbers or a count of the starts.
+    pub fn seeded_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Threaded> {
+        Builder::new(timer, seed)
+    }
+
+    /// Starts a pool as [`local_builder`](Pool::local_builder) does, with the seed of
+    /// [`seeded_builder`](Pool::seeded_builder).
+    pub fn seeded_local_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Local> {
+        Builder::new(timer, seed)
     }
 }
 

@@ -1,14 +1,12 @@
-//! Handlers under way: futures side by side, each with a waker of its own, and every panic caught.
+//! Handlers under way: futures side by side, each with a waker of its own, and every
+//! panic caught where there is `std`.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::any::Any;
 use core::future::Future;
-use core::panic::AssertUnwindSafe;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use std::panic::catch_unwind;
 
 use crate::ready::{Entry, ReadySet};
 
@@ -140,13 +138,22 @@ impl<F, O> Drop for Runs<F, O> {
 }
 
 /// Calls what may panic, and makes the text of a failure of that.
+#[cfg(feature = "std")]
 pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(call))
+    std::panic::catch_unwind(core::panic::AssertUnwindSafe(call))
         .map_err(|panic| format!("the handler panicked: {}", panic_text(&*panic)))
 }
 
+/// Calls what may panic. Without std nothing unwinds: a panic ends the program.
+#[cfg(not(feature = "std"))]
+#[allow(clippy::unnecessary_wraps, reason = "with std it may fail")]
+pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
+    Ok(call())
+}
+
 /// Returns what a panic said.
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+#[cfg(feature = "std")]
+fn panic_text(panic: &(dyn core::any::Any + Send)) -> &str {
     if let Some(text) = panic.downcast_ref::<&str>() {
         text
     } else if let Some(text) = panic.downcast_ref::<String>() {

@@ -23,13 +23,9 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt::{self, Debug, Display};
 use core::future::{Future, poll_fn};
-use core::hash::{BuildHasher, Hasher};
-use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 use core::time::Duration;
-use std::hash::RandomState;
-use std::panic::catch_unwind;
 
 use chargehand_core::BackoffPolicy;
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
@@ -40,6 +36,10 @@ use serde::de::DeserializeOwned;
 use self::engine::{CONTROL, Engine};
 use self::source::{Accepts, Dials, Source};
 use crate::ready::{Entry, ReadySet};
+use crate::runs::caught;
+use crate::seed::mixed;
+#[cfg(feature = "std")]
+use crate::seed::random;
 use crate::wire::BoxError;
 
 #[cfg(feature = "blocking")]
@@ -100,6 +100,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     ///
     /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
     /// `json_heights`), and gets no more than success or the error's text.
+    #[cfg(feature = "std")]
     pub fn new<A, R, E>(timer: T, handler: F) -> Self
     where
         F: Fn(Q) -> A,
@@ -108,18 +109,45 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
         R: Serialize,
         E: Display,
     {
-        Self::from_parts(timer, Typed::new(handler))
+        Self::seeded(timer, random(), handler)
+    }
+
+    /// Makes a worker as [`new`](Worker::new) does, without asking the system for a seed.
+    ///
+    /// The seed is that of the backoff's jitter. The worker's default name, and the token that tells
+    /// managers one run of it from the next, are made of it. So give every worker another one, and
+    /// another one at every start: from a source of random numbers, or from a serial number and a
+    /// count of the starts.
+    pub fn seeded<A, R, E>(timer: T, seed: u64, handler: F) -> Self
+    where
+        F: Fn(Q) -> A,
+        A: Future<Output = Result<R, E>>,
+        Q: DeserializeOwned,
+        R: Serialize,
+        E: Display,
+    {
+        Self::from_parts(timer, seed, Typed::new(handler))
     }
 }
 
 impl<T, F> Worker<T, Raw<F>> {
     /// Makes a worker of a function from a request's bytes to a future of the answer's.
+    #[cfg(feature = "std")]
     pub fn raw<A>(timer: T, handler: F) -> Self
     where
         F: Fn(Vec<u8>) -> A,
         A: Future<Output = Result<Vec<u8>, String>>,
     {
-        Self::from_parts(timer, Raw(handler))
+        Self::seeded_raw(timer, random(), handler)
+    }
+
+    /// Makes a worker as [`raw`](Worker::raw) does, with the seed of [`seeded`](Worker::seeded).
+    pub fn seeded_raw<A>(timer: T, seed: u64, handler: F) -> Self
+    where
+        F: Fn(Vec<u8>) -> A,
+        A: Future<Output = Result<Vec<u8>, String>>,
+    {
+        Self::from_parts(timer, seed, Raw(handler))
     }
 }
 
@@ -140,17 +168,18 @@ impl<T> Worker<T, Threads> {
         R: Serialize,
         E: Display,
     {
-        Ok(Self::from_parts(timer, Threads::new(threads, handler)?).concurrency(threads))
+        let handler = Threads::new(threads, handler)?;
+        Ok(Self::from_parts(timer, random(), handler).concurrency(threads))
     }
 }
 
 impl<T, H> Worker<T, H> {
-    fn from_parts(timer: T, handler: H) -> Self {
-        let random = random_u64();
+    fn from_parts(timer: T, seed: u64, handler: H) -> Self {
+        let token = mixed(seed);
         let ready = ReadySet::new();
         let settings = Settings {
-            name: format!("worker-{:08x}", random >> 32),
-            token: random_u64(),
+            name: format!("worker-{:08x}", mixed(token) >> 32),
+            token,
             concurrency: 1,
             window_max: 1024,
             links_max: 64,
@@ -159,7 +188,7 @@ impl<T, H> Worker<T, H> {
             frame_bytes_max: 16 << 20,
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
-            seed: random,
+            seed,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -238,7 +267,8 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.backoff = policy)
     }
 
-    /// Sets the seed of the backoff's jitter. Default: random.
+    /// Sets the seed of the backoff's jitter alone. Default: random, or that of
+    /// [`seeded`](Worker::seeded).
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.set(|settings| settings.seed = seed)
@@ -411,13 +441,7 @@ impl Hook {
         if let Some(hook) = &self.0 {
             let event = event();
             // The user's own affair: it must not take the links down.
-            let _ = catch_unwind(AssertUnwindSafe(|| hook(&event)));
+            let _ = caught(|| hook(&event));
         }
     }
-}
-
-/// Returns a number that differs from call to call and from process to process.
-fn random_u64() -> u64 {
-    // Each `RandomState` has keys of its own, which `std` draws from the system.
-    RandomState::new().build_hasher().finish()
 }

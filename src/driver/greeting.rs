@@ -48,11 +48,11 @@ pub(crate) enum Greeting {
 }
 
 impl Opening {
-    pub(crate) fn new(limits: &Limits, config: &Config, token: u64) -> Self {
+    pub(crate) fn new(limits: &Limits, config: &Config) -> Self {
         let millis = config.heartbeat_interval.as_millis();
         Self {
             name: limits.name.clone(),
-            token,
+            token: limits.token,
             heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,

@@ -46,7 +46,7 @@ use self::joining::Joining;
 use self::peers::Peers;
 use crate::alarm::Alarm;
 use crate::body::Body;
-use crate::builder::{BuildError, Builder, Limits, random};
+use crate::builder::{BuildError, Builder, Limits};
 use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, Submit};
@@ -168,7 +168,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             ends,
             batch_in: VecDeque::new(),
             ranges_first: false,
-            opening: Arc::new(Opening::new(&limits, &config, random())),
+            opening: Arc::new(Opening::new(&limits, &config)),
             limits,
             events: Fanout::default(),
             idlers: Vec::new(),

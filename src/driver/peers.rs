@@ -2,13 +2,13 @@
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 use core::task::{Context, Poll};
-use std::collections::HashMap;
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
@@ -27,7 +27,7 @@ use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
 pub(crate) struct Peers<K: Kind> {
     slots: Vec<Option<Peer<K>>>,
     /// Workers that dialled in, by name.
-    names: HashMap<Arc<str>, WorkerId>,
+    names: BTreeMap<Arc<str>, WorkerId>,
     /// Slots of links with something to flush.
     pub(crate) dirty: Vec<u32>,
     /// Slots of workers in this process with something to do, each once.
@@ -81,7 +81,7 @@ impl<K: Kind> Peers<K> {
     pub(crate) fn new() -> Self {
         Self {
             slots: Vec::new(),
-            names: HashMap::new(),
+            names: BTreeMap::new(),
             dirty: Vec::new(),
             at_work: Vec::new(),
             locals: 0,

@@ -1,6 +1,7 @@
 //! The JSON dialect, where this crate was built with it.
 
 use alloc::string::String;
+#[cfg(feature = "json")]
 use alloc::string::ToString;
 use alloc::vec::Vec;
 

@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt::{self, Debug, Display};
+use core::fmt::{self, Debug, Display, Write};
 use core::future::Future;
 use core::marker::PhantomData;
 
@@ -131,9 +131,11 @@ pub(super) fn encode<R: Serialize, E: Display>(
 
 /// Puts a failure's text into `body`.
 pub(super) fn fail(error: &dyn Display, body: &mut Vec<u8>) -> Verdict {
-    use std::io::Write;
     body.clear();
+    // The same room, as a text.
+    let mut text = String::from_utf8(core::mem::take(body)).unwrap_or_default();
     // Only a `Display` that reports an error of its own fails here; what it wrote so far stands.
-    let _ = write!(body, "{error}");
+    let _ = write!(text, "{error}");
+    *body = text.into_bytes();
     Verdict::Failed
 }
