@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// The longest bytes that are held in place: as many as there is room for beside what a longer
 /// body needs anyway.
-const SHORT_BYTES_MAX: usize = 22;
+const SHORT_BYTES_MAX: usize = size_of::<Vec<u8>>() - 2;
 
 /// Some bytes that do not change.
 #[derive(Clone, PartialEq, Eq)]
