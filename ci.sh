@@ -29,6 +29,7 @@ stage_readme() {
 stage_fmt() {
   cargo fmt --all --check
   cargo fmt --check --manifest-path tools/no-std-check/Cargo.toml
+  cargo fmt --check --manifest-path tools/no-std-facade/Cargo.toml
   cargo fmt --check --manifest-path examples/embedded/Cargo.toml
   cargo fmt --check --manifest-path bench/peers/Cargo.toml
 }
@@ -39,20 +40,25 @@ stage_clippy() {
 }
 
 # Links core, without features, into a program that has a panic handler of its own and no
-# allocator: were std or alloc linked, this would not build. That it would not is checked too.
+# allocator: were std or alloc linked, this would not build. Likewise the pool and the worker, with
+# alloc, into one that has an allocator of its own. That neither builds with std is checked too.
 stage_no-std() {
-  local tool=(--manifest-path tools/no-std-check/Cargo.toml --target-dir "$target/no-std-check")
-  cargo clippy --release "${tool[@]}" -- -D warnings
-  cargo build --release "${tool[@]}"
-  local log="$target/no-std-check/with-std.log"
-  if cargo check --release --features std "${tool[@]}" >"$log" 2>&1; then
-    fail "the no-std check passes with std linked, so it checks nothing"
-  fi
-  grep -q 'panic_impl' "$log" || { cat "$log"; fail "std was refused for another reason"; }
+  local name
+  for name in no-std-check no-std-facade; do
+    local tool=(--locked --manifest-path "tools/$name/Cargo.toml" --target-dir "$target/$name")
+    cargo clippy --release "${tool[@]}" -- -D warnings
+    cargo build --release "${tool[@]}"
+    local log="$target/$name/with-std.log"
+    if cargo check --release --features std "${tool[@]}" >"$log" 2>&1; then
+      fail "$name passes with std linked, so it checks nothing"
+    fi
+    grep -q 'panic_impl' "$log" || { cat "$log"; fail "$name: std was refused for another reason"; }
+  done
 }
 
 # Core for the targets that matter: one without compare-and-swap, one without and one with an FPU.
 # Without features not even alloc is there to be linked; with the feature alloc it is, and std never.
+# The pool and the worker, with alloc, for those that have compare-and-swap.
 stage_bare-metal() {
   local dir=$target/bare-metal log=$target/bare-metal/with-alloc.log t
   local check=(--release --locked -Zbuild-std=core --target-dir "$dir/no-heap"
@@ -61,6 +67,9 @@ stage_bare-metal() {
     bare_metal build --target "$t" "${check[@]}"
     bare_metal build --release --locked --target "$t" -Zbuild-std=core,alloc \
       -p chargehand-core --features alloc --target-dir "$dir/alloc"
+    [[ $t == thumbv6m-* ]] || bare_metal build --release --locked --target "$t" \
+      -Zbuild-std=core,alloc -p chargehand --no-default-features --features alloc,json \
+      --target-dir "$dir/alloc"
   done
   if bare_metal build --target "$t" "${check[@]}" --features alloc >"$log" 2>&1; then
     fail "core with alloc builds for $t where there is no alloc, so the build checks nothing"
