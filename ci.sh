@@ -31,6 +31,7 @@ stage_fmt() {
   cargo fmt --check --manifest-path tools/no-std-check/Cargo.toml
   cargo fmt --check --manifest-path tools/no-std-facade/Cargo.toml
   cargo fmt --check --manifest-path examples/embedded/Cargo.toml
+  cargo fmt --check --manifest-path examples/embedded-pool/Cargo.toml
   cargo fmt --check --manifest-path bench/peers/Cargo.toml
 }
 
@@ -109,18 +110,21 @@ stage_examples() {
   done
 }
 
-# The firmware's sizes, its manager against the host's, and its worker in a pool of ours, in QEMU.
+# The firmware's sizes, its manager against the host's, its worker in a pool of ours, and a pool with
+# its workers in one firmware, in QEMU.
 stage_firmware() {
   local dir=$target/firmware elf=$target/firmware/thumbv7m-none-eabi/release
   CARGO_TARGET_DIR=$target examples/embedded/sizes.sh check
   # In its folder, where its configuration is.
   (cd examples/embedded && bare_metal build --release --locked --target-dir "$dir")
   cargo run --example firmware_traces >"$dir/host.txt"
-  timeout 120 qemu-system-arm -M lm3s6965evb -cpu cortex-m3 -nographic \
-    -semihosting-config enable=on,target=native -kernel "$elf/manager" >"$dir/firmware.txt"
+  in_qemu "$elf/manager" >"$dir/firmware.txt"
   diff "$dir/host.txt" "$dir/firmware.txt" || fail "a manager on a Cortex-M3 decides otherwise"
   [[ $(wc -l <"$dir/firmware.txt") == 100 ]] || fail "the firmware did not run 100 worlds"
   cargo run --example firmware_worker -- "$elf/worker"
+  # Likewise in its folder; it checks itself.
+  (cd examples/embedded-pool && bare_metal build --release --locked --target-dir "$target/firmware-pool")
+  in_qemu "$target/firmware-pool/thumbv7m-none-eabi/release/firmware-pool"
 }
 
 stage_instructions() {
@@ -184,6 +188,12 @@ all() {
 # Debian's cargo, which comes with the source of the library and so builds it for any target.
 bare_metal() {
   RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 /usr/bin/cargo "$@"
+}
+
+# Runs firmware that ends by itself.
+in_qemu() {
+  timeout 120 qemu-system-arm -M lm3s6965evb -cpu cortex-m3 -nographic \
+    -semihosting-config enable=on,target=native -kernel "$1"
 }
 
 have() {
