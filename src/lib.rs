@@ -15,13 +15,20 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `std` (default) | the asynchronous pool and worker; without it this crate is [`core`] alone |
+//! | `std` (default) | the asynchronous pool and worker |
+//! | `alloc` | the same on bare metal with a heap: with neither, this crate is [`core`] alone |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `tracing` | the pool's events as `tracing` events, too |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, a virtual clock, a seed |
+//!
+//! # Without `std`
+//!
+//! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
+//! ends the program, and the application provides the implementation of the crate
+//! `critical-section`. An interrupt may wake anything of the pool's.
 #![no_std]
 
 #[cfg(any(feature = "alloc", feature = "std"))]

@@ -45,19 +45,18 @@ impl Exchange {
     /// whether the driver can do no more until the stream takes some: then that rings.
     pub(crate) fn give(&self, batch: &mut Vec<Item>, starves: impl FnOnce(Taken) -> bool) -> Taken {
         let (taken, waker) = self.0.with(|inner| {
-            if inner.dropped {
-                batch.clear();
-            }
-            let fresh = !batch.is_empty();
-            if inner.ready.is_empty() {
+            let fresh = !batch.is_empty() && !inner.dropped;
+            if fresh && inner.ready.is_empty() {
                 core::mem::swap(&mut inner.ready, batch);
-            } else {
+            } else if fresh {
                 inner.ready.append(batch);
             }
             let taken = Taken { count: core::mem::take(&mut inner.taken), dropped: inner.dropped };
             inner.starved = starves(taken);
             (taken, if fresh { inner.waker.take() } else { None })
         });
+        // Left if the stream is gone. Without the lock: the destructors are the user's.
+        batch.clear();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -104,10 +103,11 @@ impl Exchange {
 
     /// Notes that the stream is gone. Returns whether the driver has to know.
     pub(super) fn leave(&self) -> bool {
-        self.0.with(|inner| {
+        let (ended, left) = self.0.with(|inner| {
             inner.dropped = true;
-            inner.ready.clear();
-            !inner.ended
-        })
+            (inner.ended, core::mem::take(&mut inner.ready))
+        });
+        drop(left); // Without the lock, too.
+        !ended
     }
 }
