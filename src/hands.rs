@@ -118,7 +118,7 @@ where
 
     fn work(&mut self, waker: &Waker, polls: usize, ended: &mut Vec<Ended>) -> bool {
         self.ready.register(waker);
-        self.ready.snapshot(&mut self.batch);
+        self.ready.take(usize::MAX, &mut self.batch);
         self.woken.extend(self.batch.drain(..));
         let Self { handler, runs, woken, .. } = self;
         for run in woken.drain(..polls.min(woken.len())) {

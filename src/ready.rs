@@ -4,6 +4,7 @@
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
+use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
@@ -11,10 +12,16 @@ use futures_util::task::AtomicWaker;
 
 use crate::lock::Lock;
 
+/// How many ready sources one poll of a task should serve. Tokio lets a task do 128 operations in one
+/// poll and pretends from then on that nothing is ready; a link takes two or three.
+pub(crate) const SOURCES_PER_POLL: usize = 48;
+
 /// The list of ready sources, and the waker of the task that works it off.
 #[derive(Debug)]
 pub(crate) struct ReadySet {
     shared: Arc<Shared>,
+    /// What was taken from the list and is still to be served, the first of it last.
+    turn: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -40,7 +47,7 @@ struct Flag {
 impl ReadySet {
     pub(crate) fn new() -> Self {
         let shared = Shared { parent: AtomicWaker::new(), ready: Lock::new(Vec::new()) };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), turn: Vec::new() }
     }
 
     /// Makes the entry of a source; `token` names it in every snapshot.
@@ -50,18 +57,29 @@ impl ReadySet {
         Entry { waker: Waker::from(Arc::clone(&flag)), flag }
     }
 
-    /// Sets whom to wake. Call it before [`snapshot`](Self::snapshot): what gets ready between the
-    /// two is then either in the snapshot or wakes.
+    /// Sets whom to wake. Call it before [`take`](Self::take): what gets ready between the two is
+    /// then either among the taken or wakes.
     pub(crate) fn register(&self, parent: &Waker) {
         self.shared.parent.register(parent);
     }
 
-    /// Moves the ready tokens into `batch`, which must be empty. Take one snapshot for each poll,
-    /// never one after the other until nothing is left: a runtime that meters its tasks wakes us
-    /// at once to make us yield, and the loop would spin on that.
-    pub(crate) fn snapshot(&self, batch: &mut Vec<u32>) {
+    /// Moves up to `count` ready tokens into `batch`, which must be empty: those first that got ready
+    /// first. Returns whether others are left, of which nothing will wake: then come back in another
+    /// poll. Call it once in each poll, never until nothing is left: a runtime that meters its tasks
+    /// wakes us at once to make us yield, and the loop would spin on that.
+    pub(crate) fn take(&mut self, count: usize, batch: &mut Vec<u32>) -> bool {
         debug_assert!(batch.is_empty());
-        self.shared.ready.with(|ready| core::mem::swap(batch, ready));
+        if self.turn.is_empty() {
+            self.shared.ready.with(|ready| mem::swap(ready, &mut self.turn));
+            if self.turn.len() <= count {
+                mem::swap(batch, &mut self.turn);
+                return false;
+            }
+            self.turn.reverse();
+        }
+        let left = self.turn.len().saturating_sub(count);
+        batch.extend(self.turn.drain(left..).rev());
+        left > 0
     }
 }
 
@@ -108,25 +126,40 @@ impl Wake for Flag {
 mod tests {
     use super::*;
 
-    fn taken(set: &ReadySet) -> Vec<u32> {
+    fn taken(set: &mut ReadySet) -> Vec<u32> {
         let mut batch = Vec::new();
-        set.snapshot(&mut batch);
+        set.take(usize::MAX, &mut batch);
         batch
     }
 
     #[test]
     fn a_source_is_listed_once_until_it_is_cleared() {
-        let set = ReadySet::new();
+        let mut set = ReadySet::new();
         let (a, b) = (set.entry(7), set.entry(9));
         a.wake();
         b.waker().wake_by_ref();
         a.wake();
-        assert_eq!(taken(&set), [7, 9]);
+        assert_eq!(taken(&mut set), [7, 9]);
         a.wake();
-        assert!(taken(&set).is_empty(), "still queued: it was not cleared");
+        assert!(taken(&mut set).is_empty(), "still queued: it was not cleared");
         a.clear();
         a.wake();
-        assert_eq!(taken(&set), [7]);
+        assert_eq!(taken(&mut set), [7]);
+    }
+
+    #[test]
+    fn many_are_taken_a_few_at_a_time_in_the_order_in_which_they_got_ready() {
+        let mut set = ReadySet::new();
+        let entries: Vec<_> = (0..7).map(|token| set.entry(token)).collect();
+        entries.iter().take(6).for_each(Entry::wake);
+        let mut batch = Vec::new();
+        for (tokens, more) in [(vec![0, 1, 2], true), (vec![3, 4, 5], false), (vec![6], false)] {
+            batch.clear();
+            assert_eq!((set.take(3, &mut batch), &batch), (more, &tokens));
+            // Later than what is left of the others.
+            entries[6].wake();
+        }
+        assert!(taken(&mut set).is_empty());
     }
 
     struct Count(Arc<core::sync::atomic::AtomicUsize>);

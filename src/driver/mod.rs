@@ -51,7 +51,7 @@ use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, Submit};
 use crate::pool::Pool;
-use crate::ready::{Entry, ReadySet};
+use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::reply::Promise;
 use crate::wire::{Kind, Threaded};
 
@@ -193,12 +193,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.settled = false;
         self.scheduler.handle_timeout(self.now);
         let mut batch = mem::take(&mut self.batch);
-        self.ready.snapshot(&mut batch);
+        let more = self.ready.take(SOURCES_PER_POLL, &mut batch);
         let messages = if batch.len() > 1 { MESSAGES_AMONG_MANY } else { MESSAGES_ALONE };
         for token in batch.drain(..) {
             self.on_ready(token.into(), messages);
         }
         self.batch = batch;
+        if more {
+            cx.waker().wake_by_ref();
+        }
         self.on_due();
         self.take_in();
         self.settle();

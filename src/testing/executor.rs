@@ -16,7 +16,7 @@ use crate::ready::{Entry, ReadySet};
 pub(super) const MAIN: u32 = u32::MAX;
 
 pub(super) struct Executor {
-    ready: ReadySet,
+    ready: RefCell<ReadySet>,
     /// What was taken from the ready set and is not polled yet.
     queue: RefCell<VecDeque<u32>>,
     tasks: RefCell<Vec<Task>>,
@@ -32,7 +32,7 @@ struct Task {
 impl Executor {
     pub(super) fn new() -> Self {
         let (queue, tasks) = (RefCell::default(), RefCell::default());
-        Self { ready: ReadySet::new(), queue, tasks, polls: Cell::new(0) }
+        Self { ready: RefCell::new(ReadySet::new()), queue, tasks, polls: Cell::new(0) }
     }
 
     /// Starts a future whose output somebody may wait for.
@@ -51,14 +51,14 @@ impl Executor {
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         let mut tasks = self.tasks.borrow_mut();
         let token = u32::try_from(tasks.len()).expect("fewer than 2^32 tasks");
-        let entry = Rc::new(self.ready.entry(token));
+        let entry = Rc::new(self.ready.borrow().entry(token));
         entry.wake();
         tasks.push(Task { entry, future: Some(Box::pin(future)) });
     }
 
     /// Makes the entry of a run's own future, which is ready.
     pub(super) fn main(&self) -> Entry {
-        let entry = self.ready.entry(MAIN);
+        let entry = self.ready.borrow().entry(MAIN);
         entry.wake();
         entry
     }
@@ -68,7 +68,7 @@ impl Executor {
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() {
             let mut batch = Vec::new();
-            self.ready.snapshot(&mut batch);
+            self.ready.borrow_mut().take(usize::MAX, &mut batch);
             queue.extend(batch);
         }
         queue.pop_front()

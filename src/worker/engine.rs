@@ -22,7 +22,7 @@ use super::source::Source;
 use super::state::{Around, End};
 use super::{Hook, Settings, WorkerEvent};
 use crate::alarm::Alarm;
-use crate::ready::{Entry, ReadySet};
+use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::table::Timed;
 use crate::wire::BoxError;
 
@@ -141,7 +141,9 @@ where
         self.ready.register(cx.waker());
         self.now = self.timer.now();
         let mut batch = core::mem::take(&mut self.batch);
-        self.ready.snapshot(&mut batch);
+        if self.ready.take(SOURCES_PER_POLL, &mut batch) {
+            cx.waker().wake_by_ref();
+        }
         let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
         let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
         for token in batch.drain(..) {
