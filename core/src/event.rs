@@ -1,7 +1,5 @@
 //! What goes into the scheduler and what comes out of it.
 
-use serde::{Deserialize, Serialize};
-
 use crate::id::{Link, TaskId, WorkerId};
 use crate::time::Instant;
 
@@ -61,7 +59,7 @@ pub enum Event {
 }
 
 /// How a worker's handler ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verdict {
     /// The handler returned a result.

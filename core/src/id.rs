@@ -1,11 +1,9 @@
 //! Names for tasks, workers and links: small, `Copy`, and never mistaken for one another.
 
-use serde::{Deserialize, Serialize};
-
 /// One accepted task: a storage slot and how often that slot has been used.
 ///
 /// Unique until the same slot has been used 2^32 times. On the wire it is opaque to the worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TaskId {
     slot: u32,

@@ -16,9 +16,9 @@
 //! assert_eq!(Message::decode(&frame), Ok(Message::Request { task, attempt: 1, body }));
 //! ```
 
-use core::fmt;
+mod codec;
 
-use serde::{Deserialize, Serialize};
+use core::fmt;
 
 use crate::event::Verdict;
 use crate::id::TaskId;
@@ -37,12 +37,11 @@ pub const HEAD_BYTES_MAX: usize = 264;
 /// and verdict.
 pub const BODY_HEAD_BYTES_MAX: usize = 15;
 
-const KINDS: u8 = 9;
 const _: () = assert!(1 + MAGIC.len() + 1 + 1 + 3 + 10 + 1 + NAME_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(1 + 1 + 2 + TEXT_BYTES_MAX <= HEAD_BYTES_MAX);
 
 /// Which side of a link a peer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Role {
     /// It hands tasks out.
@@ -52,7 +51,7 @@ pub enum Role {
 }
 
 /// Why a side says Goodbye.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Code {
     /// It stops, and everything that it held is answered or given back.
@@ -73,10 +72,9 @@ pub enum Code {
 
 /// One message. Borrows its text and body from the frame.
 ///
-/// The order of the variants and fields is the encoding. [`decode`](Message::decode) and
-/// [`encode`](Message::encode) are the way in and out; serde's derives serve them and leave the
-/// bodies out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The order of the variants and fields is the encoding: what postcard would make of it, with the
+/// bodies left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Message<'a> {
     /// Opens a link, from either side.
@@ -92,7 +90,6 @@ pub enum Message<'a> {
         /// A random number, drawn once per process: same name with another token is a restart.
         token: u64,
         /// Names the sender: at most [`NAME_BYTES_MAX`] bytes.
-        #[serde(borrow)]
         name: &'a str,
     },
     /// A manager takes a worker in.
@@ -112,7 +109,6 @@ pub enum Message<'a> {
         /// The number of this sending among all of the task's, from 1 on.
         attempt: u16,
         /// What is asked: the rest of the frame.
-        #[serde(skip)]
         body: &'a [u8],
     },
     /// A worker answers an attempt.
@@ -124,7 +120,6 @@ pub enum Message<'a> {
         /// How the handler ended.
         verdict: Verdict,
         /// The result, or the error's UTF-8 text: the rest of the frame.
-        #[serde(skip)]
         body: &'a [u8],
     },
     /// A manager no longer wants an attempt. An answer may cross it.
@@ -163,25 +158,7 @@ impl<'a> Message<'a> {
     /// link, with a Goodbye that carries [`MessageError::code`] and the error's text.
     #[inline]
     pub fn decode(frame: &'a [u8]) -> Result<Self, MessageError> {
-        let kind = *frame.first().ok_or(MessageError::Empty)?;
-        if kind >= KINDS {
-            return Err(MessageError::UnknownKind(kind));
-        }
-        if kind == 0 {
-            check_opening(&frame[1..])?;
-        }
-        let (mut message, rest) =
-            postcard::take_from_bytes::<Self>(frame).map_err(|error| decode_error(&error))?;
-        match &mut message {
-            Self::Request { body, .. } | Self::Response { body, .. } => *body = rest,
-            _ if !rest.is_empty() => return Err(MessageError::TrailingBytes),
-            Self::Hello { name, .. } => check_name(name)?,
-            Self::Goodbye { text, .. } if text.len() > TEXT_BYTES_MAX => {
-                return Err(MessageError::TextTooLong);
-            }
-            _ => {}
-        }
-        Ok(message)
+        codec::decode(frame)
     }
 
     /// Writes the message without its body into `head` and returns what was written: a frame is
@@ -191,17 +168,7 @@ impl<'a> Message<'a> {
     /// Panics where a Hello's name is longer than [`NAME_BYTES_MAX`]: check it where it is set.
     #[inline]
     pub fn encode<'h>(&self, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
-        let fitting = match *self {
-            Self::Goodbye { code, text } => {
-                Self::Goodbye { code, text: clip(text, TEXT_BYTES_MAX) }
-            }
-            Self::Hello { name, .. } => {
-                assert!(name.len() <= NAME_BYTES_MAX, "a name is at most {NAME_BYTES_MAX} bytes");
-                *self
-            }
-            other => other,
-        };
-        postcard::to_slice(&fitting, head).expect("HEAD_BYTES_MAX holds every head")
+        codec::encode(self, head)
     }
 
     /// Returns the message's name, for errors and logs.
@@ -241,11 +208,7 @@ pub fn clip(text: &str, bytes_max: usize) -> &str {
     if text.len() <= bytes_max {
         return text;
     }
-    let mut end = bytes_max;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    (0..=bytes_max).rev().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// A frame that is no message of this version.
@@ -321,28 +284,7 @@ impl fmt::Display for MessageError {
 
 impl core::error::Error for MessageError {}
 
-/// Checks what follows the kind of a Hello: magic and version, before anything else is read.
-fn check_opening(rest: &[u8]) -> Result<(), MessageError> {
-    let shared = rest.len().min(MAGIC.len());
-    if rest[..shared] != MAGIC[..shared] {
-        return Err(MessageError::WrongMagic);
-    }
-    match rest.get(MAGIC.len()) {
-        None => Err(MessageError::Truncated),
-        Some(&VERSION) => Ok(()),
-        Some(&version) => Err(MessageError::WrongVersion(version)),
-    }
-}
-
-#[cold]
-fn decode_error(error: &postcard::Error) -> MessageError {
-    match error {
-        postcard::Error::DeserializeUnexpectedEnd => MessageError::Truncated,
-        postcard::Error::DeserializeBadUtf8 => MessageError::NotUtf8,
-        _ => MessageError::BadValue,
-    }
-}
-
 #[cfg(test)]
-#[path = "message_tests.rs"]
+mod mirror_tests;
+#[cfg(test)]
 mod tests;

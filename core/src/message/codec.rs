@@ -1,0 +1,288 @@
+//! The bytes of a message's head: what postcard would write for it, and take, written by hand.
+
+use super::{
+    Code, HEAD_BYTES_MAX, MAGIC, Message, MessageError, NAME_BYTES_MAX, Role, TEXT_BYTES_MAX,
+    VERSION, check_name, clip,
+};
+use crate::event::Verdict;
+use crate::id::TaskId;
+
+const HELLO: u8 = 0;
+const WELCOME: u8 = 1;
+const REQUEST: u8 = 2;
+const RESPONSE: u8 = 3;
+const CANCEL: u8 = 4;
+const PING: u8 = 5;
+const PONG: u8 = 6;
+const DRAIN: u8 = 7;
+const GOODBYE: u8 = 8;
+
+/// Set in each byte of a number but the last.
+const MORE: u8 = 0x80;
+
+/// Decodes a frame. What flows all the time is judged here, in the caller; the rest in [`rare`].
+#[inline]
+pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
+    let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
+    let mut head = Reader { rest };
+    match kind {
+        REQUEST => {
+            let (task, attempt) = head.attempt()?;
+            Ok(Message::Request { task, attempt, body: head.rest })
+        }
+        RESPONSE => {
+            let (task, attempt) = head.attempt()?;
+            let verdict = head.verdict()?;
+            Ok(Message::Response { task, attempt, verdict, body: head.rest })
+        }
+        _ => rare(kind, head),
+    }
+}
+
+#[inline(never)]
+fn rare(kind: u8, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
+    let message = match kind {
+        HELLO => head.hello()?,
+        WELCOME => Message::Welcome {
+            heartbeat_millis: head.u32()?,
+            frame_bytes_max: head.u32()?,
+            window: head.u16()?,
+        },
+        CANCEL => {
+            let (task, attempt) = head.attempt()?;
+            Message::Cancel { task, attempt }
+        }
+        PING => Message::Ping,
+        PONG => Message::Pong,
+        DRAIN => Message::Drain,
+        GOODBYE => Message::Goodbye { code: head.code()?, text: head.text()? },
+        _ => return Err(MessageError::UnknownKind(kind)),
+    };
+    if !head.rest.is_empty() {
+        return Err(MessageError::TrailingBytes);
+    }
+    match message {
+        Message::Hello { name, .. } => check_name(name)?,
+        Message::Goodbye { text, .. } if text.len() > TEXT_BYTES_MAX => {
+            return Err(MessageError::TextTooLong);
+        }
+        _ => {}
+    }
+    Ok(message)
+}
+
+/// What is left of a frame.
+///
+/// A number may take more bytes than it needs, up to what the largest of its type takes: so it is
+/// in postcard.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Result<u8, MessageError> {
+        let (&byte, rest) = self.rest.split_first().ok_or(MessageError::Truncated)?;
+        self.rest = rest;
+        Ok(byte)
+    }
+
+    /// Reads a number of so many bits, at most 32.
+    fn number(&mut self, bits: u32) -> Result<u32, MessageError> {
+        let mut value = 0;
+        let mut shift = 0;
+        while shift < bits {
+            let byte = self.byte()?;
+            let part = u32::from(byte & !MORE);
+            if part > u32::MAX >> (32 - bits) >> shift {
+                break;
+            }
+            value |= part << shift;
+            if byte & MORE == 0 {
+                return Ok(value);
+            }
+            shift += 7;
+        }
+        Err(MessageError::BadValue)
+    }
+
+    fn u16(&mut self) -> Result<u16, MessageError> {
+        u16::try_from(self.number(16)?).map_err(|_| MessageError::BadValue)
+    }
+
+    fn u32(&mut self) -> Result<u32, MessageError> {
+        self.number(32)
+    }
+
+    fn u64(&mut self) -> Result<u64, MessageError> {
+        let mut value = 0;
+        let mut shift = 0;
+        while shift < u64::BITS {
+            let byte = self.byte()?;
+            let part = u64::from(byte & !MORE);
+            if part > u64::MAX >> shift {
+                break;
+            }
+            value |= part << shift;
+            if byte & MORE == 0 {
+                return Ok(value);
+            }
+            shift += 7;
+        }
+        Err(MessageError::BadValue)
+    }
+
+    fn text(&mut self) -> Result<&'a str, MessageError> {
+        let length = usize::try_from(self.u32()?).map_err(|_| MessageError::Truncated)?;
+        let (text, rest) = self.rest.split_at_checked(length).ok_or(MessageError::Truncated)?;
+        self.rest = rest;
+        core::str::from_utf8(text).map_err(|_| MessageError::NotUtf8)
+    }
+
+    fn attempt(&mut self) -> Result<(TaskId, u16), MessageError> {
+        let task = TaskId::from_parts(self.u32()?, self.u32()?);
+        Ok((task, self.u16()?))
+    }
+
+    fn verdict(&mut self) -> Result<Verdict, MessageError> {
+        match self.u32()? {
+            0 => Ok(Verdict::Done),
+            1 => Ok(Verdict::Failed),
+            _ => Err(MessageError::BadValue),
+        }
+    }
+
+    /// Reads a Hello. Magic and version are judged before the rest is read.
+    fn hello(&mut self) -> Result<Message<'a>, MessageError> {
+        for expected in MAGIC {
+            if self.byte()? != expected {
+                return Err(MessageError::WrongMagic);
+            }
+        }
+        let version = self.byte()?;
+        if version != VERSION {
+            return Err(MessageError::WrongVersion(version));
+        }
+        let role = match self.u32()? {
+            0 => Role::Manager,
+            1 => Role::Worker,
+            _ => return Err(MessageError::BadValue),
+        };
+        Ok(Message::hello(role, self.u16()?, self.u64()?, self.text()?))
+    }
+
+    fn code(&mut self) -> Result<Code, MessageError> {
+        Ok(match self.u32()? {
+            0 => Code::Stopped,
+            1 => Code::BadMessage,
+            2 => Code::WrongVersion,
+            3 => Code::WrongRole,
+            4 => Code::Busy,
+            5 => Code::Displaced,
+            6 => Code::Timeout,
+            _ => return Err(MessageError::BadValue),
+        })
+    }
+}
+
+/// Writes a message without its body.
+#[inline]
+pub(super) fn encode<'h>(message: &Message<'_>, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
+    let mut head = Writer { head, length: 0 };
+    match *message {
+        Message::Request { task, attempt, .. } => head.attempt(REQUEST, task, attempt),
+        Message::Response { task, attempt, verdict, .. } => {
+            head.attempt(RESPONSE, task, attempt);
+            head.byte(verdict as u8);
+        }
+        _ => head.rare(message),
+    }
+    head.written()
+}
+
+/// What is written of a head. [`HEAD_BYTES_MAX`] holds every head, so that nothing is ever left out.
+struct Writer<'h> {
+    head: &'h mut [u8; HEAD_BYTES_MAX],
+    length: usize,
+}
+
+impl<'h> Writer<'h> {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.head.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    fn u32(&mut self, mut value: u32) {
+        while value >= u32::from(MORE) {
+            self.byte(value.to_le_bytes()[0] | MORE);
+            value >>= 7;
+        }
+        self.byte(value.to_le_bytes()[0]);
+    }
+
+    fn u64(&mut self, mut value: u64) {
+        while value >= u64::from(MORE) {
+            self.byte(value.to_le_bytes()[0] | MORE);
+            value >>= 7;
+        }
+        self.byte(value.to_le_bytes()[0]);
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.byte(byte);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.u64(text.len() as u64);
+        self.bytes(text.as_bytes());
+    }
+
+    fn attempt(&mut self, kind: u8, task: TaskId, attempt: u16) {
+        self.byte(kind);
+        self.u32(task.slot());
+        self.u32(task.generation());
+        self.u32(u32::from(attempt));
+    }
+
+    #[inline(never)]
+    fn rare(&mut self, message: &Message<'_>) {
+        match *message {
+            Message::Hello { magic, version, role, window, token, name } => {
+                assert!(name.len() <= NAME_BYTES_MAX, "a name is at most {NAME_BYTES_MAX} bytes");
+                self.byte(HELLO);
+                self.bytes(&magic);
+                self.byte(version);
+                self.byte(role as u8);
+                self.u32(u32::from(window));
+                self.u64(token);
+                self.text(name);
+            }
+            Message::Welcome { heartbeat_millis, frame_bytes_max, window } => {
+                self.byte(WELCOME);
+                self.u32(heartbeat_millis);
+                self.u32(frame_bytes_max);
+                self.u32(u32::from(window));
+            }
+            Message::Cancel { task, attempt } => self.attempt(CANCEL, task, attempt),
+            Message::Ping => self.byte(PING),
+            Message::Pong => self.byte(PONG),
+            Message::Drain => self.byte(DRAIN),
+            Message::Goodbye { code, text } => {
+                self.byte(GOODBYE);
+                self.byte(code as u8);
+                self.text(clip(text, TEXT_BYTES_MAX));
+            }
+            // `encode` writes these.
+            Message::Request { .. } | Message::Response { .. } => {}
+        }
+    }
+
+    #[inline]
+    fn written(self) -> &'h [u8] {
+        self.head.get(..self.length).unwrap_or_default()
+    }
+}
