@@ -8,7 +8,7 @@ use alloc::string::ToString;
 use core::task::{Context, Poll};
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message};
 use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId};
 
 use super::answers::Answers;
@@ -212,7 +212,7 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, BoxError> {
-        let mut head = [0; HEAD_BYTES_MAX];
+        let mut head = [0; BODY_HEAD_BYTES_MAX];
         let mut number = [0; HEIGHT_BYTES_MAX];
         let (message, body) = match message {
             Outgoing::Request { task, attempt } => {
@@ -226,7 +226,8 @@ impl<K: Kind> Conn<K> {
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
             Outgoing::Ping => (Message::Ping, &[][..]),
         };
-        match self.wire.poll_send(cx, message.encode(&mut head), body) {
+        let head = message.encode_short(&mut head).expect("a manager's later messages are short");
+        match self.wire.poll_send(cx, head, body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(result) => result.map(Poll::Ready),
         }

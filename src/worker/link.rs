@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
 use chargehand_core::io::{Dialect, Wire};
-use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role, clip};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Message, Role, clip};
 use chargehand_core::session::Slot;
 use chargehand_core::{Instant, Verdict};
 
@@ -150,7 +150,9 @@ where
                 (verdict, clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes())
             }
         };
-        self.send(cx, &Message::Response { task, attempt, verdict, body: &[] }, body)?;
+        let response = Message::Response { task, attempt, verdict, body: &[] };
+        let mut head = [0; BODY_HEAD_BYTES_MAX];
+        self.send_bytes(cx, response.encode_short(&mut head).expect("it is short"), body)?;
         if self.out.is_empty() {
             // The manager hears this and asks for nothing until it hears nothing.
             self.state.alive = now;

@@ -1,8 +1,8 @@
 //! The bytes of a message's head: what postcard would write for it, and take, written by hand.
 
 use super::{
-    Code, HEAD_BYTES_MAX, MAGIC, Message, MessageError, NAME_BYTES_MAX, Role, TEXT_BYTES_MAX,
-    VERSION, check_name, clip,
+    BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, MAGIC, Message, MessageError, NAME_BYTES_MAX, Role,
+    TEXT_BYTES_MAX, VERSION, check_name, clip,
 };
 use crate::event::Verdict;
 use crate::id::TaskId;
@@ -188,20 +188,31 @@ impl<'a> Reader<'a> {
 #[inline]
 pub(super) fn encode<'h>(message: &Message<'_>, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
     let mut head = Writer { head, length: 0 };
-    match *message {
-        Message::Request { task, attempt, .. } => head.attempt(REQUEST, task, attempt),
-        Message::Response { task, attempt, verdict, .. } => {
-            head.attempt(RESPONSE, task, attempt);
-            head.byte(verdict as u8);
-        }
-        _ => head.rare(message),
+    if !head.frequent(message) {
+        head.rare(message);
     }
     head.written()
 }
 
-/// What is written of a head. [`HEAD_BYTES_MAX`] holds every head, so that nothing is ever left out.
+/// Writes a message without its body, if its head is short.
+#[inline]
+pub(super) fn encode_short<'h>(
+    message: &Message<'_>,
+    head: &'h mut [u8; BODY_HEAD_BYTES_MAX],
+) -> Option<&'h [u8]> {
+    let mut head = Writer { head, length: 0 };
+    match message {
+        Message::Hello { .. } | Message::Welcome { .. } | Message::Goodbye { .. } => return None,
+        _ if head.frequent(message) => {}
+        _ => head.rare(message),
+    }
+    Some(head.written())
+}
+
+/// What is written of a head. The buffer holds every head that it is lent for, so that nothing is
+/// ever left out.
 struct Writer<'h> {
-    head: &'h mut [u8; HEAD_BYTES_MAX],
+    head: &'h mut [u8],
     length: usize,
 }
 
@@ -248,6 +259,20 @@ impl<'h> Writer<'h> {
         self.u32(u32::from(attempt));
     }
 
+    /// Writes what flows all the time. Returns whether the message is of that kind.
+    #[inline]
+    fn frequent(&mut self, message: &Message<'_>) -> bool {
+        match *message {
+            Message::Request { task, attempt, .. } => self.attempt(REQUEST, task, attempt),
+            Message::Response { task, attempt, verdict, .. } => {
+                self.attempt(RESPONSE, task, attempt);
+                self.byte(verdict as u8);
+            }
+            _ => return false,
+        }
+        true
+    }
+
     #[inline(never)]
     fn rare(&mut self, message: &Message<'_>) {
         match *message {
@@ -276,7 +301,7 @@ impl<'h> Writer<'h> {
                 self.byte(code as u8);
                 self.text(clip(text, TEXT_BYTES_MAX));
             }
-            // `encode` writes these.
+            // `frequent` writes these.
             Message::Request { .. } | Message::Response { .. } => {}
         }
     }

@@ -212,6 +212,9 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
                 postcard::to_slice(&mirror(&message), &mut [0; HEAD_BYTES_MAX]).unwrap(),
                 "{message:?}"
             );
+            let short = !matches!(message.kind(), "Hello" | "Welcome" | "Goodbye");
+            let mut buffer = [0xff; BODY_HEAD_BYTES_MAX];
+            assert_eq!(message.encode_short(&mut buffer), short.then_some(head), "{message:?}");
             [head, &body[..self::body(&message).len()]].concat()
         },
     )

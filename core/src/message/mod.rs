@@ -171,6 +171,13 @@ impl<'a> Message<'a> {
         codec::encode(self, head)
     }
 
+    /// Writes a message as [`encode`](Self::encode) does, in a buffer that costs nothing to make
+    /// anew for each message. Returns `None` for a Hello, a Welcome and a Goodbye, which are longer.
+    #[inline]
+    pub fn encode_short<'h>(&self, head: &'h mut [u8; BODY_HEAD_BYTES_MAX]) -> Option<&'h [u8]> {
+        codec::encode_short(self, head)
+    }
+
     /// Returns the message's name, for errors and logs.
     pub const fn kind(&self) -> &'static str {
         match self {
