@@ -193,7 +193,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
         let waiting = self.end - self.start;
         // As in `prefix`: not more bytes are moved than were given out.
         if self.start > 0 && (waiting <= self.start || self.end == buffer.len()) {
-            buffer.copy_within(self.start..self.end, 0);
+            move_down(buffer, self.start, self.end);
             self.scanned -= self.start;
             self.start = 0;
             self.end = waiting;
@@ -266,6 +266,20 @@ impl<B> fmt::Debug for Decoder<B> {
             .field("waiting_bytes", &(self.end - self.start))
             .field("damaged", &self.damaged)
             .finish_non_exhaustive()
+    }
+}
+
+/// Moves `start..end` to the front. In steps that do not overlap, because a `memmove` takes 700
+/// bytes of a Cortex-M3's flash and nothing else needs one; nearly always one step is enough.
+fn move_down(buffer: &mut [u8], start: usize, end: usize) {
+    let mut rest = buffer.get_mut(..end).unwrap_or_default();
+    while let Some((to, from)) = rest.split_at_mut_checked(start) {
+        let bytes = to.len().min(from.len());
+        if bytes == 0 {
+            break;
+        }
+        to[..bytes].copy_from_slice(&from[..bytes]);
+        rest = rest.get_mut(bytes..).unwrap_or_default();
     }
 }
 

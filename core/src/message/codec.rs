@@ -25,17 +25,18 @@ const MORE: u8 = 0x80;
 pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
     let mut head = Reader { rest };
+    if !matches!(kind, REQUEST | RESPONSE | CANCEL) {
+        return rare(kind, head);
+    }
+    let (task, attempt) = head.attempt()?;
     match kind {
-        REQUEST => {
-            let (task, attempt) = head.attempt()?;
-            Ok(Message::Request { task, attempt, body: head.rest })
-        }
+        REQUEST => Ok(Message::Request { task, attempt, body: head.rest }),
         RESPONSE => {
-            let (task, attempt) = head.attempt()?;
             let verdict = head.verdict()?;
             Ok(Message::Response { task, attempt, verdict, body: head.rest })
         }
-        _ => rare(kind, head),
+        _ if head.rest.is_empty() => Ok(Message::Cancel { task, attempt }),
+        _ => Err(MessageError::TrailingBytes),
     }
 }
 
@@ -48,10 +49,6 @@ fn rare(kind: u8, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
             frame_bytes_max: head.u32()?,
             window: head.u16()?,
         },
-        CANCEL => {
-            let (task, attempt) = head.attempt()?;
-            Message::Cancel { task, attempt }
-        }
         PING => Message::Ping,
         PONG => Message::Pong,
         DRAIN => Message::Drain,
@@ -87,6 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number of so many bits, at most 32.
+    #[inline]
     fn number(&mut self, bits: u32) -> Result<u32, MessageError> {
         let mut value = 0;
         let mut shift = 0;
@@ -106,11 +104,17 @@ impl<'a> Reader<'a> {
     }
 
     fn u16(&mut self) -> Result<u16, MessageError> {
-        u16::try_from(self.number(16)?).map_err(|_| MessageError::BadValue)
+        u16::try_from(self.called(16)?).map_err(|_| MessageError::BadValue)
     }
 
     fn u32(&mut self) -> Result<u32, MessageError> {
-        self.number(32)
+        self.called(32)
+    }
+
+    /// [`number`](Self::number), where size counts more than speed.
+    #[inline(never)]
+    fn called(&mut self, bits: u32) -> Result<u32, MessageError> {
+        self.number(bits)
     }
 
     fn u64(&mut self) -> Result<u64, MessageError> {
@@ -138,13 +142,22 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(text).map_err(|_| MessageError::NotUtf8)
     }
 
+    /// Reads what names an attempt: three numbers in a loop, which the compiler unrolls for speed
+    /// and leaves alone for size.
+    #[inline]
     fn attempt(&mut self) -> Result<(TaskId, u16), MessageError> {
-        let task = TaskId::from_parts(self.u32()?, self.u32()?);
-        Ok((task, self.u16()?))
+        let mut numbers = [0; 3];
+        for (number, bits) in numbers.iter_mut().zip([32, 32, 16]) {
+            *number = self.number(bits)?;
+        }
+        let [slot, generation, attempt] = numbers;
+        let attempt = u16::try_from(attempt).map_err(|_| MessageError::BadValue)?;
+        Ok((TaskId::from_parts(slot, generation), attempt))
     }
 
+    #[inline]
     fn verdict(&mut self) -> Result<Verdict, MessageError> {
-        match self.u32()? {
+        match self.number(32)? {
             0 => Ok(Verdict::Done),
             1 => Ok(Verdict::Failed),
             _ => Err(MessageError::BadValue),
@@ -225,7 +238,13 @@ impl<'h> Writer<'h> {
         }
     }
 
-    fn u32(&mut self, mut value: u32) {
+    #[inline(never)]
+    fn u32(&mut self, value: u32) {
+        self.number(value);
+    }
+
+    #[inline]
+    fn number(&mut self, mut value: u32) {
         while value >= u32::from(MORE) {
             self.byte(value.to_le_bytes()[0] | MORE);
             value >>= 7;
@@ -252,23 +271,21 @@ impl<'h> Writer<'h> {
         self.bytes(text.as_bytes());
     }
 
-    fn attempt(&mut self, kind: u8, task: TaskId, attempt: u16) {
-        self.byte(kind);
-        self.u32(task.slot());
-        self.u32(task.generation());
-        self.u32(u32::from(attempt));
-    }
-
-    /// Writes what flows all the time. Returns whether the message is of that kind.
+    /// Writes what names an attempt, which flows all the time. Returns whether the message does.
     #[inline]
     fn frequent(&mut self, message: &Message<'_>) -> bool {
-        match *message {
-            Message::Request { task, attempt, .. } => self.attempt(REQUEST, task, attempt),
-            Message::Response { task, attempt, verdict, .. } => {
-                self.attempt(RESPONSE, task, attempt);
-                self.byte(verdict as u8);
-            }
+        let (kind, task, attempt) = match *message {
+            Message::Request { task, attempt, .. } => (REQUEST, task, attempt),
+            Message::Response { task, attempt, .. } => (RESPONSE, task, attempt),
+            Message::Cancel { task, attempt } => (CANCEL, task, attempt),
             _ => return false,
+        };
+        self.byte(kind);
+        for number in [task.slot(), task.generation(), u32::from(attempt)] {
+            self.number(number);
+        }
+        if let Message::Response { verdict, .. } = *message {
+            self.byte(verdict as u8);
         }
         true
     }
@@ -292,7 +309,6 @@ impl<'h> Writer<'h> {
                 self.u32(frame_bytes_max);
                 self.u32(u32::from(window));
             }
-            Message::Cancel { task, attempt } => self.attempt(CANCEL, task, attempt),
             Message::Ping => self.byte(PING),
             Message::Pong => self.byte(PONG),
             Message::Drain => self.byte(DRAIN),
@@ -302,7 +318,7 @@ impl<'h> Writer<'h> {
                 self.text(clip(text, TEXT_BYTES_MAX));
             }
             // `frequent` writes these.
-            Message::Request { .. } | Message::Response { .. } => {}
+            Message::Request { .. } | Message::Response { .. } | Message::Cancel { .. } => {}
         }
     }
 
