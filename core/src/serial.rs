@@ -14,11 +14,15 @@
 //! # What the CRC finds
 //!
 //! CRC-32C (Castagnoli; `CRC-32/ISCSI` in the `RevEng` catalogue) finds every change of up to 5 bits
-//! in contents up to 655 bytes and of up to 3 bits far beyond that, and every burst of up to 32 bits
-//! (Koopman, *32-Bit Cyclic Redundancy Codes for Internet Applications*, DSN 2002, table 1). That
-//! holds for changed content. A change of one of COBS's own code bytes shifts the zeros in the
-//! content, which is a change of many bits: that, and bytes lost or added, goes unseen once in 2^32
-//! damaged frames. There is no other protection: see that the line damages few.
+//! in contents of up to 659 bytes, its own four among them, which is messages of up to 652 bytes;
+//! every change of up to 3 bits, and of any odd number of bits, in contents below 256 MiB; and
+//! every change that lies within 32 bits in a row. The tests compute these limits from the
+//! polynomial. Of all other changes it misses about one in 2^32.
+//!
+//! That holds for changed content. A change of one of COBS's own code bytes, or to or from a zero,
+//! shifts what follows, which is a change of many bits; so are bytes lost or added. Of the frames
+//! damaged like that, about one in 2^32 goes unseen. There is no other protection: see that the
+//! line damages few.
 //!
 //! # Links
 //!

@@ -302,3 +302,56 @@ proptest! {
         prop_assert!(decoded(&mut decoder(), &bytes, &[64]).is_empty());
     }
 }
+
+/// The polynomial of CRC-32C without its highest term, the highest of the others first.
+const POLYNOMIAL: u32 = 0x1edc_6f41;
+/// Contents in which each change of up to 5 bits is found, with the CRC itself, as documented.
+const FIVE_BITS_CONTENT_BYTES_MAX: usize = 659;
+
+/// Multiplies by x, modulo the polynomial.
+fn times_x(remainder: u32) -> u32 {
+    (remainder << 1) ^ if remainder >> 31 == 1 { POLYNOMIAL } else { 0 }
+}
+
+fn times(left: u32, right: u32) -> u32 {
+    (0..32)
+        .rev()
+        .fold(0, |product, bit| times_x(product) ^ if right >> bit & 1 == 1 { left } else { 0 })
+}
+
+/// Whether some change of four bits in so many is a multiple of the polynomial.
+///
+/// A change goes on being one wherever it is moved to, so one of the bits may be the lowest.
+fn four_bits_go_unseen(bits: usize) -> bool {
+    let powers: Vec<u32> =
+        core::iter::successors(Some(1), |&power| Some(times_x(power))).take(bits).collect();
+    // By the middle bits, which are as good as random: most sums are in no bucket.
+    let mut buckets = vec![Vec::new(); 1 << 20];
+    for (place, &power) in powers.iter().enumerate().skip(1) {
+        buckets[power as usize >> 6 & 0xf_ffff].push((power, place));
+    }
+    (1..bits).any(|first| {
+        (1..first).any(|second| {
+            let sum = powers[first] ^ powers[second] ^ powers[0];
+            let same = |&(power, place)| power == sum && place != first && place != second;
+            buckets[sum as usize >> 6 & 0xf_ffff].iter().any(same)
+        })
+    })
+}
+
+#[test]
+fn the_crc_finds_the_changes_that_the_documentation_says() {
+    assert_eq!(CRC_32_ISCSI.poly, POLYNOMIAL);
+    // An even number of terms: it is a multiple of x + 1, as no change of an odd number of bits is.
+    assert_eq!((POLYNOMIAL.count_ones() + 1) % 2, 0);
+    // It has the term 1, and so no multiple that is shorter than itself: bursts of 32 bits.
+    assert_eq!(POLYNOMIAL & 1, 1);
+    // x has the order 2^31 - 1, which is prime: no change of two bits below that is a multiple.
+    let mut order = (1, 2);
+    for _ in 0..31 {
+        order = (times(order.0, order.1), times(order.1, order.1));
+    }
+    assert_eq!(order.0, 1);
+    assert!(!four_bits_go_unseen(8 * FIVE_BITS_CONTENT_BYTES_MAX));
+    assert!(four_bits_go_unseen(8 * FIVE_BITS_CONTENT_BYTES_MAX + 8), "the limit is above that");
+}

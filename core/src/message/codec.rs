@@ -83,7 +83,8 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    /// Reads a number of so many bits, at most 32.
+    /// Reads a number in no more bytes than one of so many bits takes. With 16 bits it may still be
+    /// above `u16::MAX`.
     #[inline]
     fn number(&mut self, bits: u32) -> Result<u32, MessageError> {
         let mut value = 0;
@@ -91,7 +92,7 @@ impl<'a> Reader<'a> {
         while shift < bits {
             let byte = self.byte()?;
             let part = u32::from(byte & !MORE);
-            if part > u32::MAX >> (32 - bits) >> shift {
+            if part > u32::MAX >> shift {
                 break;
             }
             value |= part << shift;
