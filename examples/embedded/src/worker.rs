@@ -93,6 +93,11 @@ impl<'b, U: Uart> Worker<'b, U> {
         Self { decoder: Decoder::new(input), state }
     }
 
+    /// Lends the UART.
+    pub fn uart(&self) -> &U {
+        &self.state.uart
+    }
+
     /// Takes in what the UART has, and does what is asked for.
     pub fn poll(&mut self) {
         while let Some(byte) = self.state.uart.read() {
@@ -111,15 +116,21 @@ impl<U: Uart> State<'_, U> {
     fn on_frame(&mut self, header: Header, message: &[u8]) {
         match self.acceptor.hear(header) {
             Heard::Opened => {
-                self.phase = Phase::Hello;
-                self.session = Session::new([Entry::EMPTY; WINDOW as usize]);
-                self.send(&Message::hello(Role::Worker, WINDOW, 0, self.name), 0);
+                self.begin();
                 self.on_bytes(message);
             }
             Heard::Message => self.on_bytes(message),
             Heard::Refuse(header) => self.send_frame(header, &[], &[]),
             Heard::Closed | Heard::Nothing => {}
         }
+    }
+
+    /// Begins a link. Its part of the stack is given back before the handler runs.
+    #[inline(never)]
+    fn begin(&mut self) {
+        self.phase = Phase::Hello;
+        self.session = Session::new([Entry::EMPTY; WINDOW as usize]);
+        self.send(&Message::hello(Role::Worker, WINDOW, 0, self.name), 0);
     }
 
     fn on_bytes(&mut self, bytes: &[u8]) {

@@ -16,7 +16,7 @@ static WORKER: StaticCell<Worker<'static, Uart0>> = StaticCell::new();
 #[entry]
 fn main() -> ! {
     if let Some(uart) = Uart0::take() {
-        let worker = WORKER.init(Worker::new(uart, "w", echo, BUFFERS.take()));
+        let worker = start(uart);
         loop {
             worker.poll();
         }
@@ -24,6 +24,12 @@ fn main() -> ! {
     loop {
         cortex_m::asm::nop();
     }
+}
+
+/// Makes the worker. Not in `main`, whose part of the stack is never given back.
+#[inline(never)]
+fn start(uart: Uart0) -> &'static mut Worker<'static, Uart0> {
+    WORKER.init_with(|| Worker::new(uart, "w", echo, BUFFERS.take()))
 }
 
 fn echo(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
