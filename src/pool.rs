@@ -281,7 +281,7 @@ impl<K: Kind> Pool<K> {
     }
 
     /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
-    /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`].
+    /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`](crate::PoolEvent::Missed).
     pub fn events(&self) -> Events {
         let (sender, events) = Events::new(EVENTS_MAX);
         self.mailbox.listen(sender);
