@@ -103,7 +103,9 @@ impl Mailbox {
             if inbox.submits.len() >= self.post.queue_max {
                 return Err(NotQueued::Full);
             }
-            inbox.submits.extend(task.take());
+            if let Some(task) = task.take() {
+                inbox.submits.push_back(task);
+            }
             Ok(inbox.submits.len() == 1)
         })?;
         if is_first {
