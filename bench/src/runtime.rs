@@ -23,6 +23,11 @@ pub(crate) trait Runtime:
 {
     type Listener: Accept<Stream = Self::Stream, Peer: Send, Error: Into<BoxError>> + Send + 'static;
 
+    /// The runtime's own stream, for the bare wire: nothing of ours is in it.
+    type Bare: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    fn bare(stream: Self::Stream) -> Self::Bare;
+
     fn block_on(main: impl Future<Output = ()>);
 
     /// Makes the clock and the dialler. Call it inside `block_on`.
@@ -37,6 +42,12 @@ const ANY_PORT: &str = "127.0.0.1:0";
 
 impl Runtime for Tokio {
     type Listener = TokioListener;
+    type Bare = Self::Stream;
+
+    fn bare(stream: Self::Stream) -> Self::Bare {
+        // It is tokio's own, behind the traits of futures.
+        stream
+    }
 
     fn block_on(main: impl Future<Output = ()>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -63,6 +74,11 @@ static EXECUTOR: smol::Executor<'static> = smol::Executor::new();
 
 impl Runtime for Smol {
     type Listener = SmolListener;
+    type Bare = smol::Async<std::net::TcpStream>;
+
+    fn bare(stream: Self::Stream) -> Self::Bare {
+        stream.into_inner()
+    }
 
     fn block_on(main: impl Future<Output = ()>) {
         smol::block_on(EXECUTOR.run(main));

@@ -34,6 +34,7 @@ pub(crate) async fn echo<R: Runtime>(mut listener: R::Listener, spec: Spec) {
     loop {
         let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
         let (stream, _) = accepted.map_err(Into::into).expect("a connection");
+        let stream = R::bare(stream);
         let traffic = Traffic {
             owed: 0,
             in_bytes: spec.request_bytes,
@@ -57,7 +58,7 @@ pub(crate) async fn echo<R: Runtime>(mut listener: R::Listener, spec: Spec) {
 pub(crate) async fn load<R: Runtime>(runtime: R, spec: Spec, address: &str, meter: &Arc<Meter>) {
     for _ in 0..spec.links {
         let dialled = runtime.dial(address).await;
-        let stream = dialled.map_err(Into::into).expect("the other process listens");
+        let stream = R::bare(dialled.map_err(Into::into).expect("the other process listens"));
         let mut traffic = Traffic {
             owed: 0,
             in_bytes: spec.answer_bytes,
