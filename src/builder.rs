@@ -93,6 +93,9 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// is, and an answer reaches a caller that asks for the handler's own type as it is; another
     /// type is made of it by way of postcard. Only the request of a single call is always encoded.
     ///
+    /// The load goes to whoever has room, so beside a remote worker of the same window this one, which
+    /// answers at once, does most of the work.
+    ///
     /// A handler that blocks, or computes for long without an await, holds up the whole pool. Hand
     /// such work to threads: by the runtime's own means in the handler (`spawn_blocking`, say), or
     /// as a `Worker::blocking` that is reached through [`local::pair`](crate::local::pair). And a

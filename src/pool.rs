@@ -97,10 +97,13 @@ impl<K: Kind> Pool<K> {
     /// Returns a worker's answer to `request`, both encoded by postcard. Only the answer of a
     /// [local](Builder::local) worker is not, where it is of the type asked for.
     ///
-    /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task.
+    /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task. A task
+    /// waits for as long as no worker has room, for ever in a pool that nobody joins: bound the wait
+    /// with a timeout of your runtime's where that matters.
     ///
     /// Postcard's encoding does not say of which type it is, so give numbers their type:
-    /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600.
+    /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
+    /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
     ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
