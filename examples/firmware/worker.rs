@@ -4,11 +4,12 @@
 //! Every height's block is sent along and comes back hashed; every hash is checked. In the middle of
 //! it the machine is reset. CI runs it with `bash ci.sh firmware`.
 
+mod machine;
+
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -24,13 +25,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::StreamExt;
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, ChildStdin, Command};
-use tokio_util::compat::TokioAsyncReadCompatExt;
 
-/// The longest block in bytes; with it a message stays below the firmware's limit.
-const BLOCK_BYTES_MAX: u64 = 400;
-/// The firmware's limit of a message.
-const MESSAGE_BYTES_MAX: usize = 512;
+use crate::machine::{Block, MESSAGE_BYTES_MAX, splitmix64, start};
 
 #[derive(Parser)]
 struct Args {
@@ -48,12 +44,12 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let args = Args::parse();
     tokio::time::timeout(Duration::from_secs(300), run(&args)).await?
 }
 
-async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let timer = Tokio::new();
     let (mut machine, mut monitor, stream) = start(&args.firmware).await?;
     let (damaged, one_in) = (Arc::new(AtomicU64::new(0)), args.damage_one_in);
@@ -94,15 +90,15 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         .map(|height| {
             let pool = &pool;
             async move {
-                let block = (height, block(height));
+                let block = Block::new(height, 0);
                 let answer = pool.call::<_, [u8; 32]>(&block).await;
-                (height, block.1, answer)
+                (height, block, answer)
             }
         })
         .buffer_unordered(8);
     while let Some((height, block, answer)) = calls.next().await {
         let answer = answer.map_err(|error| format!("height {height}: {error}"))?;
-        assert_eq!(answer[..], Sha256::digest(block)[..], "height {height}");
+        assert_eq!(answer, block.sum(), "height {height}");
         *outcomes.entry(height).or_default() += 1;
         if outcomes.len() as u64 == reset_at {
             done_at_reset = Some(done_by(&pool, firmware).await?);
@@ -138,44 +134,14 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Starts the machine, whose UART is a TCP connection to this process.
-async fn start(firmware: &Path) -> Result<(Child, ChildStdin, TokioStream), Box<dyn Error>> {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let serial = format!("tcp:{},nodelay=on", listener.local_addr()?);
-    let mut machine = Command::new("qemu-system-arm")
-        .args(["-M", "lm3s6965evb", "-cpu", "cortex-m3", "-display", "none"])
-        .args(["-monitor", "stdio", "-serial", &serial, "-kernel"])
-        .arg(firmware)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("qemu-system-arm: {error}"))?;
-    let monitor = machine.stdin.take().ok_or("QEMU has no monitor")?;
-    tokio::select! {
-        accepted = listener.accept() => {
-            let (stream, _) = accepted?;
-            stream.set_nodelay(true)?;
-            Ok((machine, monitor, stream.compat()))
-        }
-        status = machine.wait() => Err(format!("QEMU ended at once: {}", status?).into()),
-    }
-}
-
-async fn done_by(pool: &Pool, worker: WorkerId) -> Result<u64, Box<dyn Error>> {
+async fn done_by(pool: &Pool, worker: WorkerId) -> Result<u64, Box<dyn Error + Send + Sync>> {
     let workers = pool.stats().await?.workers;
     let info = workers.iter().find(|info| info.id == worker).ok_or("the firmware is not there")?;
     Ok(info.stats.done)
 }
 
-/// Some bytes, other ones for each height, with many zeros among them.
-fn block(height: u64) -> Vec<u8> {
-    let mut random = height;
-    (0..height % BLOCK_BYTES_MAX).map(|_| splitmix64(&mut random).to_le_bytes()[0] & 0x1f).collect()
-}
-
 /// An ordinary worker, made about as slow as the line.
-async fn slow_hash((_height, block): (u64, Vec<u8>)) -> Result<[u8; 32], String> {
+async fn slow_hash((_height, _millis, block): (u64, u32, Vec<u8>)) -> Result<[u8; 32], String> {
     tokio::time::sleep(Duration::from_millis(10)).await;
     Ok(Sha256::digest(block).into())
 }
@@ -231,13 +197,4 @@ impl AsyncWrite for Noisy {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.inner).poll_close(cx)
     }
-}
-
-/// `SplitMix64` (Steele, Lea and Flood, 2014).
-fn splitmix64(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

@@ -1,8 +1,12 @@
-//! Chargehand on a Cortex-M3 without operating system or heap: a worker on a serial line, and a
+//! Chargehand on a Cortex-M3 without operating system or heap: workers on a serial line, and a
 //! manager in a simulated world. The programs are in `src/bin/`.
 #![no_std]
 
+pub mod block;
+pub mod clock;
+pub mod line;
 pub mod probe;
 pub mod simulation;
 pub mod uart;
+pub mod waiting;
 pub mod worker;

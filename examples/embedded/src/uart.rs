@@ -1,4 +1,7 @@
-//! A UART that is polled, byte by byte.
+//! The UART: what a worker needs of one, and the one of this chip, polled byte by byte.
+
+use cortex_m::interrupt::InterruptNumber;
+use cortex_m::peripheral::NVIC;
 
 /// What the worker needs of a UART.
 pub trait Uart {
@@ -7,6 +10,9 @@ pub trait Uart {
 
     /// Sends a byte, and waits for room where there is none.
     fn write(&mut self, byte: u8);
+
+    /// Sees that what was written leaves by itself. Nothing to do where it has left already.
+    fn flush(&mut self) {}
 }
 
 /// The first UART of the LM3S6965, a PL011.
@@ -24,15 +30,48 @@ impl Uart0 {
     /// Eight bits, and the queues of 16 bytes on.
     const EIGHT_BITS_QUEUED: u32 = 0b111 << 4;
     const ENABLE: u32 = 0x301;
+    const INTERRUPTS: usize = Self::BASE + 0x38;
+    /// Bytes have come: so many, or none for a while.
+    const RECEIVED: u32 = 1 << 4 | 1 << 6;
+    /// There is room for more to send.
+    const SENT: u32 = 1 << 5;
+    /// How many bytes the UART's own queue holds.
+    pub const QUEUE_BYTES: usize = 16;
 
     /// Takes the UART and turns it on; `None` where it was taken before. The clock and the pins of a
     /// real board, and its baud rate, are still to be set: QEMU has none.
     pub fn take() -> Option<Self> {
+        Self::take_with_peripherals().map(|(uart, _)| uart)
+    }
+
+    /// Takes the UART with the peripherals of the core; `None` where either was taken before.
+    pub fn take_with_peripherals() -> Option<(Self, cortex_m::Peripherals)> {
         // The core's own peripherals are handed out once, and so is this.
-        cortex_m::Peripherals::take()?;
+        let peripherals = cortex_m::Peripherals::take()?;
         write(Self::LINE_CONTROL, Self::EIGHT_BITS_QUEUED);
         write(Self::CONTROL, Self::ENABLE);
-        Some(Self(()))
+        Some((Self(()), peripherals))
+    }
+
+    /// Has the UART interrupt for bytes that came and, if asked to, for room to send more.
+    pub fn set_interrupts(&mut self, for_room: bool) {
+        write(
+            Self::INTERRUPTS,
+            if for_room { Self::RECEIVED | Self::SENT } else { Self::RECEIVED },
+        );
+        Interrupt.unmask();
+    }
+
+    /// Sends a byte.
+    ///
+    /// # Errors
+    /// Gives the byte back where there is no room for it: try again, or wait for the interrupt.
+    pub fn try_write(&mut self, byte: u8) -> Result<(), u8> {
+        if read(Self::FLAGS) & Self::TRANSMIT_FULL != 0 {
+            return Err(byte);
+        }
+        write(Self::DATA, u32::from(byte));
+        Ok(())
     }
 }
 
@@ -47,8 +86,29 @@ impl Uart for Uart0 {
     }
 
     fn write(&mut self, byte: u8) {
-        while read(Self::FLAGS) & Self::TRANSMIT_FULL != 0 {}
-        write(Self::DATA, u32::from(byte));
+        while self.try_write(byte).is_err() {}
+    }
+}
+
+/// The number of the UART's interrupt.
+pub const INTERRUPT: u16 = 5;
+
+#[derive(Clone, Copy)]
+struct Interrupt;
+
+impl Interrupt {
+    #[expect(unsafe_code, reason = "it could break a critical section of another kind than ours")]
+    fn unmask(self) {
+        // SAFETY: what must not be interrupted masks all interrupts here, never only this one.
+        unsafe { NVIC::unmask(self) }
+    }
+}
+
+#[expect(unsafe_code, reason = "that the number is right is up to the chip")]
+// SAFETY: the LM3S6965's data sheet has this number for its first UART.
+unsafe impl InterruptNumber for Interrupt {
+    fn number(self) -> u16 {
+        INTERRUPT
     }
 }
 

@@ -1,12 +1,18 @@
-//! A worker on a serial line: one loop, no interrupt, no clock, no heap.
+//! A worker on a serial line: no interrupt, no clock, no heap.
+//!
+//! What it does of a request is up to its [`Handle`]: a plain function does it at once, and nothing
+//! else happens meanwhile; a [`Waiting`](crate::waiting::Waiting) keeps it for somebody else, and the
+//! worker goes on to answer pings.
 //!
 //! It needs no clock because the manager has one: a link that is dead is given up there, and opened
 //! anew, which the worker takes for the end of the old one.
 
+use core::time::Duration;
+
 use chargehand_core::Verdict;
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Message, Role};
 use chargehand_core::serial::{Acceptor, Decoder, Header, Heard, Kind, encode, wire_bytes_max};
-use chargehand_core::session::{Entry, Session};
+use chargehand_core::session::{Entry, Session, Slot};
 
 use crate::uart::Uart;
 
@@ -17,10 +23,43 @@ pub const WIRE_BYTES_MAX: usize = wire_bytes_max(MESSAGE_BYTES_MAX);
 /// The length of the buffer for answers.
 pub const ANSWER_BYTES_MAX: usize = MESSAGE_BYTES_MAX - BODY_HEAD_BYTES_MAX;
 /// How many requests may be on their way here at once: one to work on, one that waits in the line.
-const WINDOW: u16 = 2;
+pub const WINDOW: u16 = 2;
 
 /// Does a task: writes the answer into the buffer and returns its length, or says why not.
 pub type Handler = fn(&[u8], &mut [u8]) -> Result<usize, &'static str>;
+
+/// What becomes of requests.
+pub trait Handle {
+    /// Takes a request. Returns how it ended, its answer in the buffer and of this length; or `None`
+    /// where it ends later, with [`Worker::finish`].
+    fn start(&mut self, job: Job, body: &[u8], answer: &mut [u8]) -> Option<(Verdict, usize)>;
+
+    /// Hears that nobody waits for a request any longer that ends later.
+    fn cancel(&mut self, _job: Job) {}
+}
+
+impl<F: FnMut(&[u8], &mut [u8]) -> Result<usize, &'static str>> Handle for F {
+    fn start(&mut self, _: Job, body: &[u8], answer: &mut [u8]) -> Option<(Verdict, usize)> {
+        Some(match self(body, answer) {
+            Ok(length) => (Verdict::Done, length.min(answer.len())),
+            Err(text) => (Verdict::Failed, fill(answer, text.as_bytes())),
+        })
+    }
+}
+
+/// Which request of which link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Job {
+    link: u16,
+    slot: Slot,
+}
+
+impl Job {
+    /// Returns whether the other one came over the same link.
+    pub fn shares_link(self, other: Self) -> bool {
+        self.link == other.link
+    }
+}
 
 /// The memory that a [`Worker`] is lent.
 #[derive(Debug)]
@@ -49,16 +88,16 @@ impl Default for Buffers {
 
 /// A worker, whoever its manager is.
 #[derive(Debug)]
-pub struct Worker<'b, U> {
+pub struct Worker<'b, U, H = Handler> {
     decoder: Decoder<&'b mut [u8]>,
-    state: State<'b, U>,
+    state: State<'b, U, H>,
 }
 
 #[derive(Debug)]
-struct State<'b, U> {
+struct State<'b, U, H> {
     uart: U,
     name: &'static str,
-    handler: Handler,
+    handler: H,
     output: &'b mut [u8],
     answer: &'b mut [u8],
     acceptor: Acceptor,
@@ -72,12 +111,14 @@ enum Phase {
     Hello,
     /// Its Welcome is next.
     Welcome,
-    Up,
+    Up {
+        heartbeat_millis: u32,
+    },
 }
 
-impl<'b, U: Uart> Worker<'b, U> {
+impl<'b, U: Uart, H: Handle> Worker<'b, U, H> {
     /// Makes a worker, and tells the manager that it starts afresh.
-    pub fn new(uart: U, name: &'static str, handler: Handler, buffers: &'b mut Buffers) -> Self {
+    pub fn new(uart: U, name: &'static str, handler: H, buffers: &'b mut Buffers) -> Self {
         let Buffers { input, output, answer } = buffers;
         let mut state = State {
             uart,
@@ -98,8 +139,9 @@ impl<'b, U: Uart> Worker<'b, U> {
         &self.state.uart
     }
 
-    /// Takes in what the UART has, and does what is asked for.
-    pub fn poll(&mut self) {
+    /// Takes in what the UART has, and does what is asked for. Returns whether it heard anything.
+    pub fn poll(&mut self) -> bool {
+        let mut heard = false;
         while let Some(byte) = self.state.uart.read() {
             if let Some(place) = self.decoder.spare().first_mut() {
                 *place = byte;
@@ -107,12 +149,53 @@ impl<'b, U: Uart> Worker<'b, U> {
             }
             while let Some((header, message)) = self.decoder.next_frame() {
                 self.state.on_frame(header, message);
+                heard = true;
             }
         }
+        heard
+    }
+
+    /// Answers a request that was to end later: done with this answer, cut where it is too long, or
+    /// failed with this text. Says nothing where nobody waits for it.
+    pub fn finish(&mut self, job: Job, answer: Result<&[u8], &str>) {
+        let (verdict, bytes) = match answer {
+            Ok(bytes) => (Verdict::Done, bytes),
+            Err(text) => (Verdict::Failed, text.as_bytes()),
+        };
+        if self.wants(job) {
+            let length = fill(self.state.answer, bytes);
+            self.state.finish(job.slot, verdict, length);
+        }
+    }
+
+    /// Returns whether the manager still waits for the answer.
+    pub fn wants(&self, job: Job) -> bool {
+        self.state.acceptor.link() == Some(job.link) && self.state.session.contains(job.slot)
+    }
+
+    /// Returns how long the manager may say nothing, and be answered nothing, before it is gone:
+    /// then call [`leave`](Self::leave). `None` where no link is up.
+    pub fn silence_max(&self) -> Option<Duration> {
+        match self.state.phase {
+            Phase::Up { heartbeat_millis } if self.state.acceptor.link().is_some() => {
+                Some(Duration::from_millis(heartbeat_millis.into()) * 2)
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends the link, which has been silent for too long.
+    pub fn leave(&mut self) {
+        self.state.leave(Code::Timeout);
+    }
+
+    /// Returns the handler.
+    pub fn handler(&mut self) -> &mut H {
+        &mut self.state.handler
     }
 }
 
-impl<U: Uart> State<'_, U> {
+impl<U: Uart, H: Handle> State<'_, U, H> {
     fn on_frame(&mut self, header: Header, message: &[u8]) {
         match self.acceptor.hear(header) {
             Heard::Opened => {
@@ -154,30 +237,34 @@ impl<U: Uart> State<'_, U> {
                 self.phase = Phase::Welcome;
             }
             (Phase::Hello, Message::Hello { .. }) => return Err(Code::WrongRole),
-            (Phase::Welcome, Message::Welcome { window, .. }) if window <= WINDOW => {
-                self.phase = Phase::Up;
+            (Phase::Welcome, Message::Welcome { window, heartbeat_millis, .. })
+                if window <= WINDOW =>
+            {
+                self.phase = Phase::Up { heartbeat_millis };
             }
-            (Phase::Up, Message::Request { task, attempt, body }) => {
+            (Phase::Up { .. }, Message::Request { task, attempt, body }) => {
                 let slot = self.session.request(task, attempt).map_err(|_| Code::BadMessage)?;
-                let (verdict, length) = match (self.handler)(body, self.answer) {
-                    Ok(length) => (Verdict::Done, length.min(self.answer.len())),
-                    Err(text) => {
-                        let length = text.len().min(self.answer.len());
-                        self.answer[..length].copy_from_slice(&text.as_bytes()[..length]);
-                        (Verdict::Failed, length)
-                    }
-                };
-                if let Some((task, attempt)) = self.session.complete(slot) {
-                    self.send(&Message::Response { task, attempt, verdict, body: &[] }, length);
+                let job = Job { link: self.acceptor.link().unwrap_or_default(), slot };
+                if let Some((verdict, length)) = self.handler.start(job, body, self.answer) {
+                    self.finish(slot, verdict, length);
                 }
             }
-            (Phase::Up, Message::Cancel { task, attempt }) => {
-                self.session.cancel(task, attempt);
+            (Phase::Up { .. }, Message::Cancel { task, attempt }) => {
+                if let Some(slot) = self.session.cancel(task, attempt) {
+                    let link = self.acceptor.link().unwrap_or_default();
+                    self.handler.cancel(Job { link, slot });
+                }
             }
-            (Phase::Up, Message::Ping) => self.send(&Message::Pong, 0),
+            (Phase::Up { .. }, Message::Ping) => self.send(&Message::Pong, 0),
             _ => return Err(Code::BadMessage),
         }
         Ok(())
+    }
+
+    fn finish(&mut self, slot: Slot, verdict: Verdict, answer_bytes: usize) {
+        if let Some((task, attempt)) = self.session.complete(slot) {
+            self.send(&Message::Response { task, attempt, verdict, body: &[] }, answer_bytes);
+        }
     }
 
     fn leave(&mut self, code: Code) {
@@ -207,4 +294,12 @@ fn send_frame(uart: &mut impl Uart, output: &mut [u8], header: Header, head: &[u
     for &byte in encode(header, head, body, output).unwrap_or_default() {
         uart.write(byte);
     }
+    uart.flush();
+}
+
+/// Copies as much as there is room for, and returns how much that was.
+pub(crate) fn fill(place: &mut [u8], bytes: &[u8]) -> usize {
+    let length = bytes.len().min(place.len());
+    place[..length].copy_from_slice(&bytes[..length]);
+    length
 }

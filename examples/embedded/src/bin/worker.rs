@@ -1,33 +1,45 @@
-//! A worker that hashes blocks: a request is a postcard `(u64, &[u8])`, the answer its SHA-256.
+//! A worker that hashes blocks, in one loop that polls. While it hashes it does nothing else: the
+//! manager's `heartbeat_timeout` must be longer than that.
 #![no_std]
 #![no_main]
 
 use core::panic::PanicInfo;
 
-use cortex_m_rt::entry;
+use cortex_m_rt::{entry, exception};
+use firmware::block::Block;
+use firmware::clock;
 use firmware::uart::Uart0;
 use firmware::worker::{Buffers, Worker};
-use sha2::{Digest, Sha256};
 use static_cell::ConstStaticCell;
 
 static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
 
 #[entry]
 fn main() -> ! {
-    let uart = Uart0::take().expect("nobody took it before");
-    let mut worker = Worker::new(uart, "cortex-m3", hash, BUFFERS.take());
+    let (uart, core) = Uart0::take_with_peripherals().expect("nobody took it before");
+    clock::start(core.SYST);
+    let mut worker = Worker::new(uart, "polled", hash, BUFFERS.take());
     loop {
         worker.poll();
     }
 }
 
 fn hash(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
-    let (_height, bytes): (u64, &[u8]) =
-        postcard::from_bytes(request).map_err(|_| "the request is no block")?;
-    let sum = Sha256::digest(bytes);
+    let block = Block::from_request(request)?;
+    let end = clock::millis() + u64::from(block.millis);
+    let mut sum = block.sum();
+    while clock::millis() < end {
+        sum = block.sum();
+    }
     let place = answer.get_mut(..sum.len()).ok_or("no room for the answer")?;
     place.copy_from_slice(&sum);
     Ok(sum.len())
+}
+
+/// Only for blocks that are to take a while: a worker needs no clock.
+#[exception]
+fn SysTick() {
+    clock::tick();
 }
 
 #[panic_handler]
