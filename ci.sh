@@ -110,10 +110,12 @@ stage_examples() {
   done
 }
 
-# The firmware's sizes, its manager against the host's, its worker in a pool of ours, and a pool with
-# its workers in one firmware, in QEMU.
+# The firmware's warnings and sizes, its manager against the host's, its workers in pools of ours, and
+# a pool with its workers in one firmware, in QEMU.
 stage_firmware() {
   local dir=$target/firmware elf=$target/firmware/thumbv7m-none-eabi/release
+  (cd examples/embedded && bare_metal_clippy --target-dir "$dir" --features paint-stack)
+  (cd examples/embedded-pool && bare_metal_clippy --target-dir "$target/firmware-pool")
   CARGO_TARGET_DIR=$target examples/embedded/sizes.sh check
   # In its folder, where its configuration is.
   (cd examples/embedded && bare_metal build --release --locked --target-dir "$dir")
@@ -122,6 +124,8 @@ stage_firmware() {
   diff "$dir/host.txt" "$dir/firmware.txt" || fail "a manager on a Cortex-M3 decides otherwise"
   [[ $(wc -l <"$dir/firmware.txt") == 100 ]] || fail "the firmware did not run 100 worlds"
   cargo run --example firmware_worker -- "$elf/worker"
+  cargo run --example firmware_heartbeat -- --watchful "$elf/embassy" \
+    "$elf/worker" "$elf/interrupts" "$elf/embassy"
   # Likewise in its folder; it checks itself.
   (cd examples/embedded-pool && bare_metal build --release --locked --target-dir "$target/firmware-pool")
   in_qemu "$target/firmware-pool/thumbv7m-none-eabi/release/firmware-pool"
@@ -158,6 +162,7 @@ install() {
   have npm || packages+=(nodejs npm)
   [[ -x /usr/bin/rustc && -x /usr/bin/cargo && -d /usr/lib/rustlib/src ]] ||
     packages+=(rustc-web cargo-web rust-web-src)
+  [[ -x /usr/bin/cargo-clippy ]] || packages+=(rust-web-clippy)
   have ld.lld-22 || packages+=(lld-22)
   have qemu-system-arm || packages+=(qemu-system-arm)
   if ((${#packages[@]})); then
@@ -188,6 +193,12 @@ all() {
 # Debian's cargo, which comes with the source of the library and so builds it for any target.
 bare_metal() {
   RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 /usr/bin/cargo "$@"
+}
+
+# Clippy of the same version. Not as `cargo clippy`, which would find another one first.
+bare_metal_clippy() {
+  CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 /usr/bin/cargo-clippy clippy \
+    --release --locked "$@" -- -D warnings
 }
 
 # Runs firmware that ends by itself.
