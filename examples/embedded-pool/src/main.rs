@@ -24,7 +24,8 @@ use futures_util::future::join3;
 use crate::clock::Ticks;
 
 const HEAP_BYTES: usize = 40 * 1024;
-const HEIGHTS: u64 = 1000;
+const HEIGHTS: u64 = HEIGHTS_LENGTH as u64;
+const HEIGHTS_LENGTH: usize = 1000;
 /// The heights whose tasks fail: the multiples of this.
 const BAD: u64 = 100;
 /// A board draws it, or counts its starts.
@@ -87,7 +88,7 @@ fn answer(height: u64) -> Result<u64, &'static str> {
 /// Does the heights, holds each outcome against what it must be, and stops the pool.
 async fn check(pool: &Pool) -> Result<(), BoxError> {
     let called: u64 = pool.call(&5_u64).await?;
-    let mut seen = [false; HEIGHTS as usize];
+    let mut seen = [false; HEIGHTS_LENGTH];
     let mut wrong = u64::from(called != 15);
     let report = pool
         .for_each::<u64>(1..=HEIGHTS, |height, outcome| {

@@ -13,10 +13,11 @@ use firmware::line::{self, Line, Queues};
 use firmware::uart::{INTERRUPT, Uart0};
 use firmware::waiting::{Request, Waiting};
 use firmware::worker::{Buffers, Worker};
-use static_cell::ConstStaticCell;
+use static_cell::{ConstStaticCell, StaticCell};
 
 static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
 static QUEUES: ConstStaticCell<Queues> = ConstStaticCell::new(Queues::new());
+static WORKER: StaticCell<Worker<'static, Line, Waiting>> = StaticCell::new();
 
 /// A block that is being hashed.
 struct Work {
@@ -29,12 +30,13 @@ fn main() -> ! {
     let (uart, core) = Uart0::take_with_peripherals().expect("nobody took it before");
     clock::start(core.SYST);
     let line = Line::start(uart, QUEUES.take());
-    let mut worker = Worker::new(line, "interrupts", Waiting::new(), BUFFERS.take());
+    let worker =
+        WORKER.init_with(|| Worker::new(line, "interrupts", Waiting::new(), BUFFERS.take()));
     let mut present = None;
     loop {
         worker.poll();
         present = match present.take() {
-            Some(work) => go_on(work, &mut worker),
+            Some(work) => go_on(work, worker),
             None => worker.next_request().map(Work::start),
         };
         if present.is_none() {

@@ -34,6 +34,7 @@ type Sum = Result<[u8; 32], &'static str>;
 
 static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(Buffers::new());
 static QUEUES: ConstStaticCell<Queues> = ConstStaticCell::new(Queues::new());
+static KEEPER: StaticCell<Keeper> = StaticCell::new();
 static EXECUTOR: StaticCell<Executor> = StaticCell::new();
 
 /// Bytes came, or there is room for more to leave.
@@ -48,10 +49,14 @@ fn main() -> ! {
     let (uart, core) = Uart0::take_with_peripherals().expect("nobody took it before");
     clock::start(core.SYST);
     let line = Line::start(uart, QUEUES.take());
-    let worker = Worker::new(line, "embassy", Waiting::new(), BUFFERS.take());
+    let keeper = KEEPER.init_with(|| Keeper {
+        worker: Worker::new(line, "embassy", Waiting::new(), BUFFERS.take()),
+        present: None,
+        active: Instant::now(),
+    });
     let executor = EXECUTOR.init(Executor::new(core::ptr::null_mut()));
     let spawner = executor.spawner();
-    spawner.spawn(keep_link(worker).expect("it is spawned once"));
+    spawner.spawn(keep_link(keeper).expect("it is spawned once"));
     spawner.spawn(do_blocks().expect("it is spawned once"));
     loop {
         poll(executor);
@@ -68,8 +73,7 @@ struct Keeper {
 }
 
 #[task]
-async fn keep_link(worker: Worker<'static, Line, Waiting>) {
-    let mut keeper = Keeper { worker, present: None, active: Instant::now() };
+async fn keep_link(keeper: &'static mut Keeper) {
     loop {
         match select3(LINE_MOVED.wait(), keeper.end(), keeper.silence()).await {
             Either3::First(()) => {}
