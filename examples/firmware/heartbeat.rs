@@ -17,7 +17,9 @@ use chargehand::serial::{Limits, SerialLine};
 use chargehand::tokio::{Tokio, TokioStream};
 use chargehand::{Events, Pool, PoolEvent, Task};
 use clap::Parser;
-use futures_util::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
 
 use crate::machine::{Block, MESSAGE_BYTES_MAX, start};
 
@@ -153,7 +155,7 @@ async fn check(
 struct Rig {
     pool: Pool,
     events: Events,
-    _machines: Vec<tokio::process::Child>,
+    _machines: Vec<Child>,
 }
 
 impl Rig {
@@ -236,7 +238,7 @@ impl Peer {
         let mut head = [0; HEAD_BYTES_MAX];
         let mut frame = [0; wire_bytes_max(MESSAGE_BYTES_MAX)];
         let frame = encode(Header { kind, link }, message.encode(&mut head), body, &mut frame)?;
-        self.stream.write_all(frame).await?;
+        self.stream.get_mut().write_all(frame).await?;
         Ok(())
     }
 
@@ -253,7 +255,7 @@ impl Peer {
                     return Ok(());
                 }
             }
-            let count = self.stream.read(self.decoder.spare()).await?;
+            let count = self.stream.get_mut().read(self.decoder.spare()).await?;
             if count == 0 {
                 return Err("the machine has ended".into());
             }
