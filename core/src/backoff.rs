@@ -10,9 +10,9 @@ use crate::time::nanos;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BackoffPolicy {
-    base: Duration,
+    base_nanos: u64,
+    cap_nanos: u64,
     factor: u32,
-    cap: Duration,
     jitter: Jitter,
 }
 
@@ -36,24 +36,19 @@ pub enum Jitter {
 impl BackoffPolicy {
     /// Makes the default policy: base 100 ms, factor 2, cap 30 s, [full](Jitter::Full) jitter.
     pub const fn new() -> Self {
-        Self {
-            base: Duration::from_millis(100),
-            factor: 2,
-            cap: Duration::from_secs(30),
-            jitter: Jitter::Full,
-        }
+        Self { base_nanos: 100_000_000, cap_nanos: 30_000_000_000, factor: 2, jitter: Jitter::Full }
     }
 
     /// Makes the schedule of the Go `worker` package, capped: 0, 2 s, 4 s, 8 s and so on up to
     /// `cap`, without jitter.
     pub const fn powers_of_two(cap: Duration) -> Self {
-        Self { base: Duration::from_secs(2), factor: 2, cap, jitter: Jitter::None }
+        Self { base_nanos: 2_000_000_000, cap_nanos: nanos(cap), factor: 2, jitter: Jitter::None }
     }
 
     /// Sets the delay after the first attempt, before jitter.
     #[must_use]
     pub const fn base(mut self, base: Duration) -> Self {
-        self.base = base;
+        self.base_nanos = nanos(base);
         self
     }
 
@@ -67,7 +62,7 @@ impl BackoffPolicy {
     /// Sets the longest delay, jitter included. More than 584 years counts as 584 years.
     #[must_use]
     pub const fn cap(mut self, cap: Duration) -> Self {
-        self.cap = cap;
+        self.cap_nanos = nanos(cap);
         self
     }
 
@@ -90,7 +85,7 @@ impl BackoffPolicy {
     pub(crate) fn delay_nanos(&self, attempts: u32, random: u64) -> u64 {
         let Some(exponent) = attempts.checked_sub(1) else { return 0 };
         let growth = u64::from(self.factor).saturating_pow(exponent);
-        let longest = nanos(self.base).saturating_mul(growth).min(nanos(self.cap));
+        let longest = self.base_nanos.saturating_mul(growth).min(self.cap_nanos);
         match self.jitter {
             Jitter::None => longest,
             Jitter::Equal => longest - longest / 2 + up_to(longest / 2, random),
@@ -300,7 +295,7 @@ mod tests {
             let delay = policy.delay(attempts, random);
             let longest = policy.jitter(Jitter::None).delay(attempts, random);
             prop_assert!(delay <= longest);
-            prop_assert!(longest <= policy.cap);
+            prop_assert!(nanos(longest) <= policy.cap_nanos);
             prop_assert!(policy.jitter != Jitter::Equal || delay >= longest / 2);
         }
 

@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::backoff::BackoffPolicy;
+use crate::time::nanos;
 
 /// The limits and policies of a [`Scheduler`](crate::Scheduler). Start from [`Config::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,74 @@ impl Config {
         }
         Ok(self)
     }
+}
+
+/// A [`Config`] as the scheduler keeps it: spans in nanoseconds, which take half the memory of a
+/// `Duration`, and need no multiplication when a deadline is set.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) attempt_timeout: u64,
+    pub(crate) retry_delay: u64,
+    pub(crate) connect_timeout: u64,
+    pub(crate) heartbeat_interval: u64,
+    pub(crate) heartbeat_timeout: u64,
+    pub(crate) absent_max: u64,
+    pub(crate) stable_after: u64,
+    pub(crate) seed: u64,
+    pub(crate) backoff: BackoffPolicy,
+    pub(crate) attempts_max: u16,
+    pub(crate) retries_max: u16,
+    pub(crate) strikes_max: u16,
+    pub(crate) failures_max: u16,
+}
+
+impl Policy {
+    pub(crate) const fn new(config: &Config) -> Self {
+        Self {
+            attempt_timeout: short(config.attempt_timeout),
+            retry_delay: short(config.retry_delay),
+            connect_timeout: short(config.connect_timeout),
+            heartbeat_interval: short(config.heartbeat_interval),
+            heartbeat_timeout: short(config.heartbeat_timeout),
+            absent_max: short(config.absent_max),
+            stable_after: short(config.stable_after),
+            seed: config.seed,
+            backoff: config.backoff,
+            attempts_max: config.attempts_max,
+            retries_max: config.retries_max,
+            strikes_max: config.strikes_max,
+            failures_max: config.failures_max,
+        }
+    }
+
+    pub(crate) const fn config(&self) -> Config {
+        Config {
+            attempts_max: self.attempts_max,
+            attempt_timeout: span(self.attempt_timeout),
+            retries_max: self.retries_max,
+            retry_delay: span(self.retry_delay),
+            connect_timeout: span(self.connect_timeout),
+            heartbeat_interval: span(self.heartbeat_interval),
+            heartbeat_timeout: span(self.heartbeat_timeout),
+            strikes_max: self.strikes_max,
+            failures_max: self.failures_max,
+            absent_max: span(self.absent_max),
+            backoff: self.backoff,
+            stable_after: span(self.stable_after),
+            seed: self.seed,
+        }
+    }
+}
+
+/// Returns a span in nanoseconds. Once for all fields: a small machine pays for each copy of it.
+#[inline(never)]
+const fn short(span: Duration) -> u64 {
+    nanos(span)
+}
+
+/// Returns the span again of which there are only nanoseconds. The longest one means no limit.
+const fn span(nanos: u64) -> Duration {
+    if nanos == u64::MAX { Duration::MAX } else { Duration::from_nanos(nanos) }
 }
 
 /// A configuration field out of its range; the text names the field and the range.

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::scheduler::SLOTS_MAX;
 pub use crate::scheduler::{TaskSlot, WorkerSlot};
 
 /// Memory for a fixed number of tasks and workers. Nothing else is ever needed.
@@ -44,11 +45,12 @@ pub struct Inline<const TASKS: usize, const WORKERS: usize> {
 
 impl<const TASKS: usize, const WORKERS: usize> Inline<TASKS, WORKERS> {
     const FITS: () = {
-        assert!(TASKS as u64 <= u32::MAX as u64, "at most u32::MAX tasks");
-        assert!(WORKERS as u64 <= u32::MAX as u64, "at most u32::MAX workers");
+        assert!(TASKS as u64 <= SLOTS_MAX as u64, "more tasks than indices");
+        assert!(WORKERS as u64 <= SLOTS_MAX as u64, "more workers than indices");
     };
 
-    /// Makes an empty storage. A count above [`u32::MAX`] does not compile.
+    /// Makes an empty storage. A count above [`u32::MAX`] does not compile; nor does one above 65,535
+    /// on 32-bit bare metal (`target_os = "none"`), where indices are shorter.
     pub const fn new() -> Self {
         let () = Self::FITS;
         Self { tasks: [TaskSlot::new(); TASKS], workers: [WorkerSlot::new(); WORKERS] }
@@ -90,7 +92,13 @@ pub struct Heap {
 impl Heap {
     /// Allocates room for `tasks` tasks (at most 48 bytes each) and `workers` workers (a few
     /// hundred bytes each).
+    ///
+    /// # Panics
+    /// If either is more than 65,535 on 32-bit bare metal (`target_os = "none"`), where indices are
+    /// shorter.
     pub fn with_capacity(tasks: u32, workers: u32) -> Self {
+        let most = u64::from(tasks.max(workers));
+        assert!(most <= u64::from(SLOTS_MAX), "at most {SLOTS_MAX} tasks, and workers, here");
         Self {
             tasks: alloc::vec![TaskSlot::new(); tasks as usize].into_boxed_slice(),
             workers: alloc::vec![WorkerSlot::new(); workers as usize].into_boxed_slice(),

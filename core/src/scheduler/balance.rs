@@ -7,7 +7,8 @@
 //! new workers hold nothing; for one that was full it takes at most as many steps as its window or
 //! as there are different loads, whichever is less, however many workers there are.
 
-use super::list::{Chain, Free, Links, List, NONE, chain};
+use super::index::{NONE, Stored, narrow, wide};
+use super::list::{Chain, Free, Links, List, chain};
 use super::slot::WorkerSlot;
 
 /// All workers of one load that have room. Nodes lie in the worker slots; since no level is empty,
@@ -36,18 +37,18 @@ chain! {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Balance {
-    lowest: u32,
-    highest: u32,
+    lowest: Stored,
+    highest: Stored,
     free: Free<Nodes>,
 }
 
 impl Balance {
     pub(super) const fn new() -> Self {
-        Self { lowest: NONE, highest: NONE, free: Free::new() }
+        Self { lowest: narrow(NONE), highest: narrow(NONE), free: Free::new() }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.lowest == NONE
+        wide(self.lowest) == NONE
     }
 
     /// Returns the worker whose turn it is.
@@ -64,35 +65,37 @@ impl Balance {
 
     /// Takes a worker out.
     pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let level = workers[worker as usize].level;
+        let level = wide(workers[worker as usize].level);
         self.part(workers, worker, level);
     }
 
     /// Follows a worker whose load grew by one and that still has room.
     pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let level = workers[worker as usize].level;
+        let level = wide(workers[worker as usize].level);
         let Level { load, members, links } = workers[level as usize].node;
-        let next_door = links.next != NONE && workers[links.next as usize].node.load == load + 1;
+        let next_door =
+            links.next() != NONE && workers[links.next() as usize].node.load == load + 1;
         if members.len() == 1 && !next_door {
             workers[level as usize].node.load = load + 1;
             return;
         }
-        let below = if members.len() == 1 { links.prev } else { level };
+        let below = if members.len() == 1 { links.prev() } else { level };
         self.part(workers, worker, level);
         self.join(workers, worker, load + 1, below);
     }
 
     /// Follows a worker whose load fell by one.
     pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let level = workers[worker as usize].level;
+        let level = wide(workers[worker as usize].level);
         let Level { load, members, links } = workers[level as usize].node;
-        let next_door = links.prev != NONE && workers[links.prev as usize].node.load == load - 1;
+        let next_door =
+            links.prev() != NONE && workers[links.prev() as usize].node.load == load - 1;
         if members.len() == 1 && !next_door {
             workers[level as usize].node.load = load - 1;
             return;
         }
-        let below = match links.prev {
-            prev if next_door => workers[prev as usize].node.links.prev,
+        let below = match links.prev() {
+            prev if next_door => workers[prev as usize].node.links.prev(),
             prev => prev,
         };
         self.part(workers, worker, level);
@@ -101,7 +104,7 @@ impl Balance {
 
     /// Returns the highest level below `load`, or `NONE`, searching from both ends at once.
     fn below(&self, workers: &[WorkerSlot], load: u32) -> u32 {
-        let (mut prev, mut up, mut down) = (NONE, self.lowest, self.highest);
+        let (mut prev, mut up, mut down) = (NONE, wide(self.lowest), wide(self.highest));
         while up != NONE {
             let low = &workers[up as usize].node;
             if low.load >= load {
@@ -111,15 +114,18 @@ impl Balance {
             if high.load < load {
                 return down;
             }
-            (prev, up, down) = (up, low.links.next, high.links.prev);
+            (prev, up, down) = (up, low.links.next(), high.links.prev());
         }
         prev
     }
 
     /// Adds a worker to the level of `load`, which is the one after `below`, or is made there.
     fn join(&mut self, workers: &mut [WorkerSlot], worker: u32, load: u32, below: u32) {
-        let above =
-            if below == NONE { self.lowest } else { workers[below as usize].node.links.next };
+        let above = if below == NONE {
+            wide(self.lowest)
+        } else {
+            workers[below as usize].node.links.next()
+        };
         let level = if above != NONE && workers[above as usize].node.load == load {
             above
         } else {
@@ -128,20 +134,20 @@ impl Balance {
         let mut members = workers[level as usize].node.members;
         members.push_back(workers, worker);
         workers[level as usize].node.members = members;
-        workers[worker as usize].level = level;
+        workers[worker as usize].level = narrow(level);
     }
 
     fn insert(&mut self, workers: &mut [WorkerSlot], load: u32, below: u32, above: u32) -> u32 {
         let level = self.free.take(workers).expect("one node per worker suffices");
-        let links = Links { prev: below, next: above };
+        let links = Links::new(below, above);
         workers[level as usize].node = Level { load, members: List::new(), links };
         match below {
-            NONE => self.lowest = level,
-            _ => workers[below as usize].node.links.next = level,
+            NONE => self.lowest = narrow(level),
+            _ => workers[below as usize].node.links.set_next(level),
         }
         match above {
-            NONE => self.highest = level,
-            _ => workers[above as usize].node.links.prev = level,
+            NONE => self.highest = narrow(level),
+            _ => workers[above as usize].node.links.set_prev(level),
         }
         level
     }
@@ -151,18 +157,19 @@ impl Balance {
         let mut members = workers[level as usize].node.members;
         members.remove(workers, worker);
         workers[level as usize].node.members = members;
-        workers[worker as usize].level = NONE;
+        workers[worker as usize].level = narrow(NONE);
         if !members.is_empty() {
             return;
         }
-        let Links { prev, next } = workers[level as usize].node.links;
+        let links = workers[level as usize].node.links;
+        let (prev, next) = (links.prev(), links.next());
         match prev {
-            NONE => self.lowest = next,
-            _ => workers[prev as usize].node.links.next = next,
+            NONE => self.lowest = narrow(next),
+            _ => workers[prev as usize].node.links.set_next(next),
         }
         match next {
-            NONE => self.highest = prev,
-            _ => workers[next as usize].node.links.prev = prev,
+            NONE => self.highest = narrow(prev),
+            _ => workers[next as usize].node.links.set_prev(prev),
         }
         self.free.give(workers, level);
     }
@@ -172,25 +179,25 @@ impl Balance {
     /// # Panics
     /// If a level is empty or out of order, or a worker in the wrong one.
     pub(super) fn check(&self, workers: &[WorkerSlot]) -> u32 {
-        let (mut prev, mut index) = (NONE, self.lowest);
+        let (mut prev, mut index) = (NONE, wide(self.lowest));
         let (mut count, mut levels) = (0, 0);
         while index != NONE {
             assert!(levels < workers.len(), "the levels run in a circle");
             let level = &workers[index as usize].node;
-            assert!(level.links.prev == prev, "the levels are linked one way only");
+            assert!(level.links.prev() == prev, "the levels are linked one way only");
             assert!(!level.members.is_empty(), "a level is empty");
             if prev != NONE {
                 assert!(workers[prev as usize].node.load < level.load, "levels are out of order");
             }
             level.members.check(workers, |worker| {
                 let slot = &workers[worker as usize];
-                assert!(slot.level == index, "a worker is not in the level that it says");
+                assert!(wide(slot.level) == index, "a worker is not in the level that it says");
                 assert!(slot.held.len() == level.load, "a worker is in another load's level");
             });
             count += level.members.len();
-            (prev, index, levels) = (index, level.links.next, levels + 1);
+            (prev, index, levels) = (index, level.links.next(), levels + 1);
         }
-        assert!(self.highest == prev, "the levels end somewhere else than they say");
+        assert!(wide(self.highest) == prev, "the levels end somewhere else than they say");
         let unused = self.free.check(workers, |_| ());
         assert!(unused + levels == workers.len(), "a level node was lost");
         count

@@ -1,9 +1,9 @@
 //! The invariants, each checked by counting anew.
 
 use super::engine::State;
-use super::list::NONE;
+use super::index::{NONE, wide};
 use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
-use crate::config::Config;
+use crate::config::Policy;
 use crate::time::Instant;
 
 /// Panics if an invariant does not hold.
@@ -11,7 +11,7 @@ pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     check_task_lists(state, tasks);
     check_outcomes(state, tasks);
     for slot in tasks {
-        check_attempts(&state.config, slot);
+        check_attempts(&state.policy, slot);
     }
     let held: u64 = (0..NONE).zip(workers).map(|(at, slot)| check_held(tasks, at, slot)).sum();
     assert!(held == u64::from(state.in_flight.len()), "an attempt in flight is held by nobody");
@@ -57,25 +57,26 @@ fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
 fn check_outcomes(state: &State, tasks: &[TaskSlot]) {
     let stats = state.stats();
     let used = tasks.iter().filter(|slot| slot.state != TaskState::Free).count() as u64;
-    assert!(stats.submitted == used + state.polled, "a task was lost or doubled");
+    let polled = stats.submitted.checked_sub(used).expect("a task was doubled");
+    assert!(polled & u64::from(u16::MAX) == u64::from(state.polled), "a task was lost or doubled");
     let outcomes = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
-    assert!(outcomes == u64::from(stats.finished) + state.polled, "an outcome is miscounted");
+    assert!(outcomes == u64::from(stats.finished) + polled, "an outcome is miscounted");
     assert!(stats.resent <= stats.sent, "more was sent again than sent");
     assert!(stats.lost + stats.timed_out <= stats.sent, "more was lost than sent");
 }
 
-fn check_attempts(config: &Config, slot: &TaskSlot) {
+fn check_attempts(policy: &Policy, slot: &TaskSlot) {
     assert!(slot.failures <= slot.attempts, "a task failed more often than it was sent");
     let lost = slot.attempts - slot.failures;
     match slot.state {
         TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {}
         TaskState::Waiting | TaskState::Resting => {
-            assert!(lost < config.attempts_max, "a task waits that lost all its attempts");
+            assert!(lost < policy.attempts_max, "a task waits that lost all its attempts");
             assert!(slot.failures <= slot.retries_max, "a task waits that failed too often");
         }
         TaskState::InFlight => {
             assert!(lost >= 1, "a task in flight was never sent");
-            assert!(lost <= config.attempts_max, "a task was sent too often");
+            assert!(lost <= policy.attempts_max, "a task was sent too often");
             assert!(slot.failures <= slot.retries_max, "a task was sent that failed too often");
         }
     }
@@ -148,7 +149,10 @@ fn check_balance(state: &State, workers: &[WorkerSlot]) {
     let mut with_room = 0;
     for slot in workers {
         let has_room = slot.line.is_serving() && slot.held.len() < slot.window;
-        assert!(has_room == (slot.level != NONE), "a worker is in a level, or in none, wrongly");
+        assert!(
+            has_room == (wide(slot.level) != NONE),
+            "a worker is in a level, or in none, wrongly"
+        );
         with_room += u32::from(has_room);
     }
     assert!(state.balance.check(workers) == with_room, "the levels miss a worker");
@@ -159,7 +163,7 @@ fn check_timers(state: &State, workers: &[WorkerSlot]) {
     let mut armed = 0;
     for slot in workers {
         let at = state.timer(slot);
-        if slot.place == NONE {
+        if wide(slot.place) == NONE {
             assert!(at == Instant::FAR_FUTURE, "a timer is missing");
             continue;
         }

@@ -4,11 +4,12 @@
 //! compiled once for all storages.
 
 use super::balance::Balance;
+use super::index::{NONE, Stored, wide};
 use super::list::{Free, List};
 use super::slot::{Line, Member, Queue, Rested, TaskSlot, TaskState, Todo, WorkerSlot};
-use super::stats::Stats;
+use super::stats::Counters;
 use super::timers::Timers;
-use crate::config::Config;
+use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
 use crate::event::{Event, Outcome, Verdict};
 use crate::id::{Link, TaskId};
@@ -17,13 +18,14 @@ use crate::time::Instant;
 /// All of a scheduler that is not in a slot.
 #[derive(Clone, Copy)]
 pub(super) struct State {
-    pub(super) config: Config,
+    pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.
     pub(super) clock: Instant,
     /// Nothing is due before: not later than any deadline, so that it is enough to look at it.
     pub(super) calm_until: Instant,
+    pub(super) is_draining: bool,
     /// Once draining: when what is left is aborted.
-    pub(super) drain: Option<Instant>,
+    pub(super) drain_deadline: Instant,
     pub(super) unused: Free<Queue>,
     pub(super) waiting: List<Queue>,
     /// By deadline: each attempt has as long as any other, so the order of sending is that too.
@@ -39,20 +41,21 @@ pub(super) struct State {
     pub(super) balance: Balance,
     pub(super) timers: Timers,
     /// How many workers serve.
-    pub(super) serving: u32,
-    /// How many `Finish` actions were polled.
-    pub(super) polled: u64,
+    pub(super) serving: Stored,
+    /// How many `Finish` actions were polled, modulo 2^16. For the audit only.
+    pub(super) polled: u16,
     /// Its counters, and the gauges of workers. The gauges of tasks are in the lists.
-    pub(super) stats: Stats,
+    pub(super) stats: Counters,
 }
 
 impl State {
-    pub(super) const fn new(config: Config) -> Self {
+    pub(super) const fn new(config: &Config) -> Self {
         Self {
-            config,
+            policy: Policy::new(config),
             clock: Instant::EPOCH,
             calm_until: Instant::FAR_FUTURE,
-            drain: None,
+            is_draining: false,
+            drain_deadline: Instant::FAR_FUTURE,
             unused: Free::new(),
             waiting: List::new(),
             in_flight: List::new(),
@@ -67,7 +70,7 @@ impl State {
             timers: Timers::new(),
             serving: 0,
             polled: 0,
-            stats: Stats::new(),
+            stats: Counters::new(),
         }
     }
 
@@ -79,7 +82,7 @@ impl State {
 
     #[inline]
     pub(super) fn is_past_drain(&self) -> bool {
-        self.drain.is_some_and(|deadline| self.is_due(deadline))
+        self.is_draining && self.is_due(self.drain_deadline)
     }
 
     /// Returns how many tasks have no outcome yet.
@@ -130,17 +133,17 @@ impl Engine<'_> {
         retries_max: Option<u16>,
     ) -> Result<TaskId, SubmitError> {
         self.tick(now);
-        if self.state.drain.is_some() {
+        if self.state.is_draining {
             return Err(SubmitError::Draining);
         }
         let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
-        let config = &self.state.config;
+        let policy = &self.state.policy;
         let slot = &mut self.tasks[task as usize];
         slot.attempts = 0;
         slot.failures = 0;
         // Together with the attempts that may be lost, these must fit the attempt's number.
         slot.retries_max = retries_max
-            .map_or(config.retries_max, |retries| retries.min(u16::MAX - config.attempts_max));
+            .map_or(policy.retries_max, |retries| retries.min(u16::MAX - policy.attempts_max));
         slot.state = TaskState::Waiting;
         let id = slot.id(task);
         self.state.waiting.push_back(self.tasks, task);
@@ -177,7 +180,8 @@ impl Engine<'_> {
 
     pub(super) fn drain(&mut self, now: Instant, deadline: Instant) {
         self.tick(now);
-        self.state.drain = Some(self.state.drain.map_or(deadline, |old| old.min(deadline)));
+        self.state.is_draining = true;
+        self.state.drain_deadline = self.state.drain_deadline.min(deadline);
     }
 
     pub(super) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
@@ -259,7 +263,7 @@ impl Engine<'_> {
             return;
         }
         slot.state = TaskState::Resting;
-        slot.due = self.state.clock.saturating_add(self.state.config.retry_delay);
+        slot.due = self.state.clock.saturating_add_nanos(self.state.policy.retry_delay);
         self.state.calm_until = self.state.calm_until.min(slot.due);
         self.state.resting.push_back(self.tasks, task);
     }
@@ -280,7 +284,7 @@ impl Engine<'_> {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
         let load = holder.held.len();
-        if holder.level != super::list::NONE {
+        if wide(holder.level) != NONE {
             self.state.balance.lower(self.workers, worker);
         } else if holder.line.is_serving() {
             self.state.balance.enter(self.workers, worker, load);
@@ -291,7 +295,7 @@ impl Engine<'_> {
     /// Queues a task again whose attempt was lost, unless it was the last.
     pub(super) fn give_back(&mut self, task: u32) {
         let slot = &mut self.tasks[task as usize];
-        if slot.attempts - slot.failures >= self.state.config.attempts_max {
+        if slot.attempts - slot.failures >= self.state.policy.attempts_max {
             self.finish(task, Outcome::Exhausted);
         } else if self.state.is_past_drain() {
             self.finish(task, Outcome::Aborted);

@@ -1,10 +1,10 @@
 //! The rules about workers: how a line gets up, stays up and ends.
 
 use super::engine::Engine;
-use super::list::NONE;
+use super::index::{NONE, wide};
 use super::slot::{Duty, Line, WorkerSlot};
 use crate::backoff::splitmix64;
-use crate::config::Config;
+use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
 use crate::event::{Accepted, Reason, Route};
 use crate::id::{Link, WorkerId};
@@ -22,12 +22,12 @@ impl Engine<'_> {
         let slot = &mut self.workers[worker as usize];
         let id = slot.id(worker);
         // Mixed twice, so that neighbouring seeds and slots share nothing.
-        let mut seed = self.state.config.seed;
+        let mut seed = self.state.policy.seed;
         let mut random =
             splitmix64(&mut seed) ^ (u64::from(worker) << 32 | u64::from(slot.generation));
         slot.reset(route, splitmix64(&mut random));
         self.state.stats.workers += 1;
-        if self.state.drain.is_some() {
+        if self.state.is_draining {
             slot.removing = true;
             self.set_line(worker, Line::Leaving);
             return Ok(id);
@@ -57,7 +57,7 @@ impl Engine<'_> {
         self.tick(now);
         let worker = self.member(id).ok_or(Stale)?;
         let slot = &self.workers[worker as usize];
-        if slot.route == Route::Dial || self.state.drain.is_some() {
+        if slot.route == Route::Dial || self.state.is_draining {
             return Err(Stale);
         }
         let displaced = match slot.line {
@@ -153,16 +153,16 @@ impl Engine<'_> {
 
     /// Counts a failed task against a worker, and rests it after too many in a row.
     pub(super) fn on_failed(&mut self, worker: u32) {
-        let config = &self.state.config;
+        let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
         slot.failed += 1;
         slot.streak = slot.streak.saturating_add(1);
         let is_last = self.state.serving < 2;
-        if slot.streak < config.failures_max || !slot.line.is_serving() || is_last {
+        if slot.streak < policy.failures_max || !slot.line.is_serving() || is_last {
             return;
         }
         slot.rests = slot.rests.saturating_add(1);
-        let delay = config.backoff.delay_nanos(slot.rests, splitmix64(&mut slot.random));
+        let delay = policy.backoff.delay_nanos(slot.rests, splitmix64(&mut slot.random));
         slot.due = self.state.clock.saturating_add_nanos(delay);
         slot.notice = true;
         self.set_line(worker, Line::Up(Duty::Rested));
@@ -186,7 +186,7 @@ impl Engine<'_> {
     /// Waits for a worker to dial in.
     fn miss(&mut self, worker: u32) {
         self.workers[worker as usize].due =
-            self.state.clock.saturating_add(self.state.config.absent_max);
+            self.state.clock.saturating_add_nanos(self.state.policy.absent_max);
         self.set_line(worker, Line::Absent);
     }
 
@@ -195,7 +195,7 @@ impl Engine<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.attempts = slot.attempts.saturating_add(1);
         let random = splitmix64(&mut slot.random);
-        let delay = self.state.config.backoff.delay_nanos(slot.attempts, random);
+        let delay = self.state.policy.backoff.delay_nanos(slot.attempts, random);
         slot.due = self.state.clock.saturating_add_nanos(delay);
         self.set_line(worker, Line::Resting);
     }
@@ -221,7 +221,7 @@ impl Engine<'_> {
             self.miss(worker);
         } else {
             // The sum rather than the difference, which would be a division on a small machine.
-            let stable = slot.up_since.saturating_add(self.state.config.stable_after);
+            let stable = slot.up_since.saturating_add_nanos(self.state.policy.stable_after);
             // A done task has reset it already.
             if self.state.clock >= stable {
                 slot.attempts = 0;
@@ -258,7 +258,7 @@ impl Engine<'_> {
     /// Ends a rest.
     pub(super) fn release(&mut self, worker: u32) {
         // One more failure in a row, and it rests again.
-        self.workers[worker as usize].streak = self.state.config.failures_max - 1;
+        self.workers[worker as usize].streak = self.state.policy.failures_max - 1;
         self.set_line(worker, Line::Up(Duty::Serving));
     }
 
@@ -283,7 +283,7 @@ impl Engine<'_> {
             (true, false) => self.state.stats.workers_up -= 1,
             _ => {}
         }
-        let (level, load) = (slot.level, slot.held.len());
+        let (level, load) = (wide(slot.level), slot.held.len());
         let has_room = load < slot.window;
         match old {
             Line::Up(Duty::Serving) => {
@@ -352,8 +352,8 @@ impl super::engine::State {
 
     /// Returns when a silent link is to be pinged, or after the ping is lost.
     pub(super) fn beat(&self, slot: &WorkerSlot) -> Instant {
-        let Config { heartbeat_interval, heartbeat_timeout, .. } = self.config;
-        slot.silent_since.saturating_add(if slot.pinged {
+        let Policy { heartbeat_interval, heartbeat_timeout, .. } = self.policy;
+        slot.silent_since.saturating_add_nanos(if slot.pinged {
             heartbeat_timeout
         } else {
             heartbeat_interval

@@ -2,18 +2,41 @@
 
 use core::marker::PhantomData;
 
-/// "No slot": the end of a list.
-pub(super) const NONE: u32 = u32::MAX;
+use super::index::{NONE, Stored, narrow, wide};
 
 /// A slot's two neighbours in one list.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Links {
-    pub(super) prev: u32,
-    pub(super) next: u32,
+    prev: Stored,
+    next: Stored,
 }
 
 impl Links {
-    pub(super) const OUT: Self = Self { prev: NONE, next: NONE };
+    pub(super) const OUT: Self = Self::new(NONE, NONE);
+
+    pub(super) const fn new(prev: u32, next: u32) -> Self {
+        Self { prev: narrow(prev), next: narrow(next) }
+    }
+
+    #[inline]
+    pub(super) const fn prev(self) -> u32 {
+        wide(self.prev)
+    }
+
+    #[inline]
+    pub(super) const fn next(self) -> u32 {
+        wide(self.next)
+    }
+
+    #[inline]
+    pub(super) const fn set_prev(&mut self, index: u32) {
+        self.prev = narrow(index);
+    }
+
+    #[inline]
+    pub(super) const fn set_next(&mut self, index: u32) {
+        self.next = narrow(index);
+    }
 }
 
 /// Says which links of which kind of slot a list runs through.
@@ -48,19 +71,19 @@ pub(super) use chain;
 /// A doubly linked list; every operation is O(1). A slot may be in one list of a chain at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List<C> {
-    head: u32,
-    tail: u32,
-    len: u32,
+    /// The first (`next`) and the last (`prev`).
+    ends: Links,
+    len: Stored,
     chain: PhantomData<C>,
 }
 
 impl<C: Chain> List<C> {
     pub(super) const fn new() -> Self {
-        Self { head: NONE, tail: NONE, len: 0, chain: PhantomData }
+        Self { ends: Links::OUT, len: 0, chain: PhantomData }
     }
 
     pub(super) const fn len(&self) -> u32 {
-        self.len
+        wide(self.len)
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -69,54 +92,59 @@ impl<C: Chain> List<C> {
 
     #[inline]
     pub(super) const fn head(&self) -> Option<u32> {
-        if self.head == NONE { None } else { Some(self.head) }
+        match self.ends.next() {
+            NONE => None,
+            head => Some(head),
+        }
     }
 
     /// Whether a slot is in this list, given that it is in no other list of the chain.
     #[inline]
     pub(super) fn contains(&self, slots: &[C::Slot], index: u32) -> bool {
-        self.head == index || C::links(&slots[index as usize]).prev != NONE
+        self.ends.next() == index || C::links(&slots[index as usize]).prev() != NONE
     }
 
     #[inline]
     pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
-        *C::links_mut(&mut slots[index as usize]) = Links { prev: self.tail, next: NONE };
-        if self.tail == NONE {
-            self.head = index;
+        let tail = self.ends.prev();
+        *C::links_mut(&mut slots[index as usize]) = Links::new(tail, NONE);
+        if tail == NONE {
+            self.ends.set_next(index);
         } else {
-            C::links_mut(&mut slots[self.tail as usize]).next = index;
+            C::links_mut(&mut slots[tail as usize]).set_next(index);
         }
-        self.tail = index;
+        self.ends.set_prev(index);
         self.len += 1;
     }
 
     #[inline]
     pub(super) fn push_front(&mut self, slots: &mut [C::Slot], index: u32) {
-        *C::links_mut(&mut slots[index as usize]) = Links { prev: NONE, next: self.head };
-        if self.head == NONE {
-            self.tail = index;
+        let head = self.ends.next();
+        *C::links_mut(&mut slots[index as usize]) = Links::new(NONE, head);
+        if head == NONE {
+            self.ends.set_prev(index);
         } else {
-            C::links_mut(&mut slots[self.head as usize]).prev = index;
+            C::links_mut(&mut slots[head as usize]).set_prev(index);
         }
-        self.head = index;
+        self.ends.set_next(index);
         self.len += 1;
     }
 
     /// Takes out a slot that is in this list.
     #[inline]
     pub(super) fn remove(&mut self, slots: &mut [C::Slot], index: u32) {
-        let Links { prev, next } =
-            core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
+        let links = core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
+        let (prev, next) = (links.prev(), links.next());
         if prev == NONE {
-            assert!(self.head == index, "removed from a list that it is not in");
-            self.head = next;
+            assert!(self.ends.next() == index, "removed from a list that it is not in");
+            self.ends.set_next(next);
         } else {
-            C::links_mut(&mut slots[prev as usize]).next = next;
+            C::links_mut(&mut slots[prev as usize]).set_next(next);
         }
         if next == NONE {
-            self.tail = prev;
+            self.ends.set_prev(prev);
         } else {
-            C::links_mut(&mut slots[next as usize]).prev = prev;
+            C::links_mut(&mut slots[next as usize]).set_prev(prev);
         }
         self.len -= 1;
     }
@@ -125,11 +153,12 @@ impl<C: Chain> List<C> {
     pub(super) fn pop_front(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let index = self.head()?;
         let links = core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
-        self.head = links.next;
-        if self.head == NONE {
-            self.tail = NONE;
+        let next = links.next();
+        self.ends.set_next(next);
+        if next == NONE {
+            self.ends.set_prev(NONE);
         } else {
-            C::links_mut(&mut slots[self.head as usize]).prev = NONE;
+            C::links_mut(&mut slots[next as usize]).set_prev(NONE);
         }
         self.len -= 1;
         Some(index)
@@ -137,7 +166,7 @@ impl<C: Chain> List<C> {
 
     #[inline]
     pub(super) fn pop_back(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
-        let index = self.tail;
+        let index = self.ends.prev();
         if index == NONE {
             return None;
         }
@@ -150,16 +179,16 @@ impl<C: Chain> List<C> {
     /// # Panics
     /// If the links or the length are inconsistent.
     pub(super) fn check(&self, slots: &[C::Slot], mut each: impl FnMut(u32)) {
-        let (mut prev, mut index, mut len) = (NONE, self.head, 0);
+        let (mut prev, mut index, mut len) = (NONE, self.ends.next(), 0);
         while index != NONE {
-            assert!(len < self.len, "a list is longer than it says");
+            assert!(len < self.len(), "a list is longer than it says");
             let links = C::links(&slots[index as usize]);
-            assert!(links.prev == prev, "a list is linked one way only");
+            assert!(links.prev() == prev, "a list is linked one way only");
             each(index);
-            (prev, index, len) = (index, links.next, len + 1);
+            (prev, index, len) = (index, links.next(), len + 1);
         }
-        assert!(self.tail == prev, "a list ends somewhere else than it says");
-        assert!(len == self.len, "a list is shorter than it says");
+        assert!(self.ends.prev() == prev, "a list ends somewhere else than it says");
+        assert!(len == self.len(), "a list is shorter than it says");
     }
 }
 
@@ -167,27 +196,27 @@ impl<C: Chain> List<C> {
 /// is O(1) however many slots there are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Free<C> {
-    head: u32,
-    fresh: u32,
+    head: Stored,
+    fresh: Stored,
     chain: PhantomData<C>,
 }
 
 impl<C: Chain> Free<C> {
     pub(super) const fn new() -> Self {
-        Self { head: NONE, fresh: 0, chain: PhantomData }
+        Self { head: narrow(NONE), fresh: 0, chain: PhantomData }
     }
 
     #[inline]
     pub(super) fn take(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
-        let index = self.head;
+        let (index, fresh) = (wide(self.head), wide(self.fresh));
         if index != NONE {
             let links = C::links_mut(&mut slots[index as usize]);
-            self.head = links.next;
+            self.head = narrow(links.next());
             *links = Links::OUT;
             Some(index)
-        } else if (self.fresh as usize) < slots.len() {
-            self.fresh += 1;
-            Some(self.fresh - 1)
+        } else if (fresh as usize) < slots.len() {
+            self.fresh = narrow(fresh + 1);
+            Some(fresh)
         } else {
             None
         }
@@ -195,13 +224,13 @@ impl<C: Chain> Free<C> {
 
     /// Returns whether none of `slots` is unused.
     pub(super) const fn is_empty(&self, slots: &[C::Slot]) -> bool {
-        self.head == NONE && self.fresh as usize >= slots.len()
+        wide(self.head) == NONE && self.fresh as usize >= slots.len()
     }
 
     #[inline]
     pub(super) fn give(&mut self, slots: &mut [C::Slot], index: u32) {
-        C::links_mut(&mut slots[index as usize]).next = self.head;
-        self.head = index;
+        C::links_mut(&mut slots[index as usize]).set_next(wide(self.head));
+        self.head = narrow(index);
     }
 
     /// Walks the unused slots, calls `each`, and returns how many there are.
@@ -209,11 +238,11 @@ impl<C: Chain> Free<C> {
     /// # Panics
     /// If the stack runs in a circle.
     pub(super) fn check(&self, slots: &[C::Slot], mut each: impl FnMut(u32)) -> usize {
-        let (mut index, mut len) = (self.head, 0);
+        let (mut index, mut len) = (wide(self.head), 0);
         while index != NONE {
             assert!(len < slots.len(), "the free stack runs in a circle");
             each(index);
-            (index, len) = (C::links(&slots[index as usize]).next, len + 1);
+            (index, len) = (C::links(&slots[index as usize]).next(), len + 1);
         }
         for (index, _) in (0..NONE).zip(slots).skip(self.fresh as usize) {
             each(index);

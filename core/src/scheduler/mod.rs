@@ -9,6 +9,7 @@
 mod balance;
 mod check;
 mod engine;
+mod index;
 mod lines;
 mod list;
 mod poll;
@@ -30,6 +31,7 @@ use crate::time::Instant;
 use engine::{Engine, State};
 use slot::TaskState;
 
+pub(crate) use index::SLOTS_MAX;
 pub use slot::{TaskSlot, WorkerSlot};
 pub use stats::{Stats, WorkerState, WorkerStats};
 
@@ -73,7 +75,7 @@ impl<S: Storage> Scheduler<S> {
     /// # Errors
     /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
     pub fn new(mut storage: S, config: Config) -> Result<Self, ConfigError> {
-        let state = State::new(config.checked()?);
+        let state = State::new(&config.checked()?);
         let (tasks, workers) = storage.slots_mut();
         tasks.fill(TaskSlot::new());
         workers.fill(WorkerSlot::new());
@@ -221,7 +223,7 @@ impl<S: Storage> Scheduler<S> {
 
     /// Returns whether [`drain`](Self::drain) was called.
     pub fn is_draining(&self) -> bool {
-        self.state.drain.is_some()
+        self.state.is_draining
     }
 
     /// Returns whether every task slot is taken, so that [`submit`](Self::submit) would fail.
@@ -245,7 +247,7 @@ impl<S: Storage> Scheduler<S> {
 
     /// Returns whether a drain is complete: no task and no worker is left, and none can come.
     pub fn is_drained(&self) -> bool {
-        self.state.drain.is_some() && self.is_idle() && self.state.stats.workers == 0
+        self.state.is_draining && self.is_idle() && self.state.stats.workers == 0
     }
 
     /// Returns whether there is no task at all, not even one whose outcome was not polled yet.
@@ -270,8 +272,8 @@ impl<S: Storage> Scheduler<S> {
     }
 
     /// Returns the configuration that the pool was made with.
-    pub fn config(&self) -> &Config {
-        &self.state.config
+    pub fn config(&self) -> Config {
+        self.state.policy.config()
     }
 
     /// Checks every invariant of the state by counting anew. For tests and fuzzers. O(slots).
@@ -297,7 +299,7 @@ impl<const TASKS: usize, const WORKERS: usize> Scheduler<Inline<TASKS, WORKERS>>
     /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
     pub const fn inline(config: Config) -> Result<Self, ConfigError> {
         match config.checked() {
-            Ok(config) => Ok(Self { state: State::new(config), storage: Inline::new() }),
+            Ok(config) => Ok(Self { state: State::new(&config), storage: Inline::new() }),
             Err(error) => Err(error),
         }
     }

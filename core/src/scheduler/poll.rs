@@ -58,7 +58,7 @@ impl Engine<'_> {
             return ControlFlow::Break(Some(action));
         }
         // None is finished or being withdrawn here, so without an open task there is none at all.
-        if self.state.drain.is_some() && self.state.open() == 0 {
+        if self.state.is_draining && self.state.open() == 0 {
             if let Some(worker) = self.state.members.head() {
                 self.close(worker, Reason::Stopped);
                 return ControlFlow::Continue(());
@@ -77,7 +77,7 @@ impl Engine<'_> {
         slot.state = TaskState::Free;
         slot.generation = slot.generation.wrapping_add(1);
         self.state.unused.give(self.tasks, task);
-        self.state.polled += 1;
+        self.state.polled = self.state.polled.wrapping_add(1);
         action
     }
 
@@ -92,7 +92,7 @@ impl Engine<'_> {
         }
         match slot.line {
             Line::WantConnect => {
-                slot.due = self.state.clock.saturating_add(self.state.config.connect_timeout);
+                slot.due = self.state.clock.saturating_add_nanos(self.state.policy.connect_timeout);
                 self.set_line(worker, Line::Connecting);
                 Action::Connect { link }
             }
@@ -128,7 +128,7 @@ impl Engine<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.lost += 1;
         slot.strikes = slot.strikes.saturating_add(1);
-        if slot.strikes >= self.state.config.strikes_max {
+        if slot.strikes >= self.state.policy.strikes_max {
             self.give_back_all(worker);
             self.set_line(worker, Line::Closing(Reason::Strikes));
         } else {
@@ -203,7 +203,7 @@ impl Engine<'_> {
         slot.attempts += 1;
         slot.state = TaskState::InFlight;
         slot.link = link;
-        slot.due = self.state.clock.saturating_add(self.state.config.attempt_timeout);
+        slot.due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
         self.state.calm_until = self.state.calm_until.min(slot.due);
         let (attempt, id) = (slot.attempts, slot.id(task));
         self.state.in_flight.push_back(self.tasks, task);
@@ -240,8 +240,10 @@ impl State {
         if self.has_work() {
             return Some(self.clock);
         }
-        let drain = self.drain.filter(|_| self.open() > 0).unwrap_or(Instant::FAR_FUTURE);
-        let next = self.next_due(tasks, workers).min(drain);
+        let mut next = self.next_due(tasks, workers);
+        if self.is_draining && self.open() > 0 {
+            next = next.min(self.drain_deadline);
+        }
         (next != Instant::FAR_FUTURE).then_some(next)
     }
 
@@ -259,7 +261,7 @@ impl State {
         self.clock < self.calm_until
             && self.todo.is_empty()
             && self.withdrawing.is_empty()
-            && self.drain.is_none()
+            && !self.is_draining
     }
 
     /// Whether there is an action now that no deadline brings about.
@@ -268,7 +270,7 @@ impl State {
             || !self.todo.is_empty()
             || !self.withdrawing.is_empty()
             || self.can_send()
-            || (self.drain.is_some() && self.open() == 0 && !self.members.is_empty())
+            || (self.is_draining && self.open() == 0 && !self.members.is_empty())
     }
 
     pub(super) fn can_send(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What one task and one worker need to be remembered by.
 
 use super::balance::Level;
-use super::list::{Chain, Links, List, NONE, chain};
+use super::index::{NONE, Stored, narrow};
+use super::list::{Chain, Links, List, chain};
 use crate::event::{Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
 use crate::time::Instant;
@@ -89,7 +90,7 @@ pub struct WorkerSlot {
     pub(super) held: List<Held>,
     pub(super) window: u32,
     /// Which level node it is a member of, or `NONE`.
-    pub(super) level: u32,
+    pub(super) level: Stored,
     pub(super) ready: Links,
     /// When something was heard last, or the ping sent that is not answered yet.
     pub(super) silent_since: Instant,
@@ -116,11 +117,11 @@ pub struct WorkerSlot {
     pub(super) member: Links,
     /// The timer's deadline, and its place in the heap or `NONE`.
     pub(super) timer: Instant,
-    pub(super) place: u32,
+    pub(super) place: Stored,
 
     // Parts of structures that span all worker slots: not about the worker of this slot.
     /// Which worker is at this slot's place in the timer heap.
-    pub(super) heap: u32,
+    pub(super) heap: Stored,
     /// A node of the levels that order workers by load.
     pub(super) node: Level,
 }
@@ -187,7 +188,7 @@ impl WorkerSlot {
             pinged: false,
             held: List::new(),
             window: 1,
-            level: NONE,
+            level: narrow(NONE),
             ready: Links::OUT,
             silent_since: Instant::EPOCH,
             done: 0,
@@ -205,8 +206,8 @@ impl WorkerSlot {
             rested: Links::OUT,
             member: Links::OUT,
             timer: Instant::FAR_FUTURE,
-            place: NONE,
-            heap: NONE,
+            place: narrow(NONE),
+            heap: narrow(NONE),
             node: Level::new(),
         }
     }

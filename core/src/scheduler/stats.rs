@@ -54,16 +54,28 @@ pub struct Stats {
     pub foreign: u64,
 }
 
-impl Stats {
+/// The part of [`Stats`] that is not in the lists.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counters {
+    pub(super) submitted: u64,
+    pub(super) done: u64,
+    pub(super) failed: u64,
+    pub(super) exhausted: u64,
+    pub(super) cancelled: u64,
+    pub(super) aborted: u64,
+    pub(super) sent: u64,
+    pub(super) resent: u64,
+    pub(super) lost: u64,
+    pub(super) timed_out: u64,
+    pub(super) stale: u64,
+    pub(super) foreign: u64,
+    pub(super) workers: u32,
+    pub(super) workers_up: u32,
+}
+
+impl Counters {
     pub(super) const fn new() -> Self {
         Self {
-            waiting: 0,
-            resting: 0,
-            in_flight: 0,
-            finished: 0,
-            workers: 0,
-            workers_up: 0,
-            workers_rested: 0,
             submitted: 0,
             done: 0,
             failed: 0,
@@ -76,6 +88,8 @@ impl Stats {
             timed_out: 0,
             stale: 0,
             foreign: 0,
+            workers: 0,
+            workers_up: 0,
         }
     }
 }
@@ -137,8 +151,21 @@ impl State {
             resting: self.resting.len(),
             in_flight: self.in_flight.len(),
             finished: self.finished.len() + self.withdrawing.len(),
+            workers: self.stats.workers,
+            workers_up: self.stats.workers_up,
             workers_rested: self.rested.len(),
-            ..self.stats
+            submitted: self.stats.submitted,
+            done: self.stats.done,
+            failed: self.stats.failed,
+            exhausted: self.stats.exhausted,
+            cancelled: self.stats.cancelled,
+            aborted: self.stats.aborted,
+            sent: self.stats.sent,
+            resent: self.stats.resent,
+            lost: self.stats.lost,
+            timed_out: self.stats.timed_out,
+            stale: self.stats.stale,
+            foreign: self.stats.foreign,
         }
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! Each worker has at most one timer. Equal deadlines go by slot, so that the order is fixed.
 
-use super::list::NONE;
+use super::index::{NONE, Stored, narrow, wide};
 use super::slot::WorkerSlot;
 use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timers {
-    len: u32,
+    len: Stored,
 }
 
 impl Timers {
@@ -22,7 +22,7 @@ impl Timers {
         if self.len == 0 {
             return None;
         }
-        let worker = workers[0].heap;
+        let worker = wide(workers[0].heap);
         Some((worker, workers[worker as usize].timer))
     }
 
@@ -30,15 +30,15 @@ impl Timers {
     pub(super) fn set(&mut self, workers: &mut [WorkerSlot], worker: u32, at: Instant) {
         let slot = &mut workers[worker as usize];
         if at == Instant::FAR_FUTURE {
-            if slot.place != NONE {
+            if wide(slot.place) != NONE {
                 self.remove(workers, worker);
             }
             return;
         }
         slot.timer = at;
-        let mut place = slot.place;
+        let mut place = wide(slot.place);
         if place == NONE {
-            place = self.len;
+            place = wide(self.len);
             self.len += 1;
             put(workers, place, worker);
         }
@@ -46,11 +46,11 @@ impl Timers {
     }
 
     fn remove(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let place = workers[worker as usize].place;
+        let place = wide(workers[worker as usize].place);
         self.len -= 1;
-        let last = workers[self.len as usize].heap;
-        workers[self.len as usize].heap = NONE;
-        workers[worker as usize].place = NONE;
+        let last = wide(workers[self.len as usize].heap);
+        workers[self.len as usize].heap = narrow(NONE);
+        workers[worker as usize].place = narrow(NONE);
         if last != worker {
             put(workers, place, last);
             self.settle(workers, place);
@@ -64,11 +64,11 @@ impl Timers {
             place = (place - 1) / 2;
         }
         // Halved first: doubling could exceed the range.
-        while place < self.len / 2 {
+        while place < wide(self.len) / 2 {
             let left = 2 * place + 1;
             let right = left + 1;
             let child =
-                if right < self.len && precedes(workers, right, left) { right } else { left };
+                if right < wide(self.len) && precedes(workers, right, left) { right } else { left };
             if !precedes(workers, child, place) {
                 break;
             }
@@ -82,31 +82,31 @@ impl Timers {
     /// # Panics
     /// If the heap is out of order or its places are wrong.
     pub(super) fn check(self, workers: &[WorkerSlot]) -> u32 {
-        for place in 0..self.len {
-            let worker = workers[place as usize].heap;
-            assert!(workers[worker as usize].place == place, "a timer is not where it says");
+        for place in 0..wide(self.len) {
+            let worker = wide(workers[place as usize].heap);
+            assert!(wide(workers[worker as usize].place) == place, "a timer is not where it says");
             if place > 0 {
                 assert!(!precedes(workers, place, (place - 1) / 2), "the timers are out of order");
             }
         }
-        self.len
+        wide(self.len)
     }
 }
 
 fn put(workers: &mut [WorkerSlot], place: u32, worker: u32) {
-    workers[place as usize].heap = worker;
-    workers[worker as usize].place = place;
+    workers[place as usize].heap = narrow(worker);
+    workers[worker as usize].place = narrow(place);
 }
 
 fn swap(workers: &mut [WorkerSlot], a: u32, b: u32) {
-    let (at_a, at_b) = (workers[a as usize].heap, workers[b as usize].heap);
+    let (at_a, at_b) = (wide(workers[a as usize].heap), wide(workers[b as usize].heap));
     put(workers, a, at_b);
     put(workers, b, at_a);
 }
 
 fn precedes(workers: &[WorkerSlot], a: u32, b: u32) -> bool {
     let key = |place: u32| {
-        let worker = workers[place as usize].heap;
+        let worker = wide(workers[place as usize].heap);
         (workers[worker as usize].timer, worker)
     };
     key(a) < key(b)
