@@ -69,17 +69,22 @@ impl ReadySet {
     /// wakes us at once to make us yield, and the loop would spin on that.
     pub(crate) fn take(&mut self, count: usize, batch: &mut Vec<u32>) -> bool {
         debug_assert!(batch.is_empty());
-        if self.turn.is_empty() {
-            self.shared.ready.with(|ready| mem::swap(ready, &mut self.turn));
-            if self.turn.len() <= count {
-                mem::swap(batch, &mut self.turn);
+        let Self { shared, turn } = self;
+        // What got ready since the last poll woke for this one: it is this one's, or the next one's.
+        let left = shared.ready.with(|ready| {
+            if turn.is_empty() && ready.len() <= count {
+                mem::swap(batch, ready);
                 return false;
             }
-            self.turn.reverse();
-        }
-        let left = self.turn.len().saturating_sub(count);
-        batch.extend(self.turn.drain(left..).rev());
-        left > 0
+            if turn.is_empty() {
+                mem::swap(ready, turn);
+                turn.reverse();
+            }
+            turn.len() > count || !ready.is_empty()
+        });
+        let rest = turn.len().saturating_sub(count);
+        batch.extend(turn.drain(rest..).rev());
+        left
     }
 }
 
@@ -153,7 +158,7 @@ mod tests {
         let entries: Vec<_> = (0..7).map(|token| set.entry(token)).collect();
         entries.iter().take(6).for_each(Entry::wake);
         let mut batch = Vec::new();
-        for (tokens, more) in [(vec![0, 1, 2], true), (vec![3, 4, 5], false), (vec![6], false)] {
+        for (tokens, more) in [(vec![0, 1, 2], true), (vec![3, 4, 5], true), (vec![6], false)] {
             batch.clear();
             assert_eq!((set.take(3, &mut batch), &batch), (more, &tokens));
             // Later than what is left of the others.

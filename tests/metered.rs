@@ -6,13 +6,17 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
-use chargehand::Pool;
 use chargehand::core::Verdict;
 use chargehand::core::io::{Connect, Wire};
 use chargehand::core::message::{HEAD_BYTES_MAX, Message, Role};
 use chargehand::testing::ManualTimer;
+use chargehand::{Driver, Pool};
+use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
 
 const LINKS: usize = 1000;
 const HEIGHTS: u64 = 20_000;
@@ -117,13 +121,70 @@ impl Connect for Echoes {
     }
 }
 
-#[test]
-fn a_driver_polls_hardly_anything_in_vain() {
+/// A pool of so many links, each with one task at a time.
+fn pool(links: usize) -> (Pool, Driver<ManualTimer>) {
     let mut builder = Pool::builder(ManualTimer::new()).workers_max(1024);
-    for _ in 0..LINKS {
+    for _ in 0..links {
         builder = builder.connect(Echoes);
     }
-    let (pool, driver) = builder.build().expect("limits in range");
+    builder.build().expect("limits in range")
+}
+
+/// Whether a task was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Woken {
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn no_wake_is_lost_while_more_links_are_ready_than_one_poll_serves() {
+    // Some that fit into one poll, some that take two, and some that take many.
+    for links in [1, 47, 48, 49, 64, 96, 97, 500] {
+        let (pool, driver) = pool(links);
+        let mut callers: FuturesUnordered<_> = (0..200_u64)
+            .map(|caller| {
+                let pool = pool.clone();
+                async move {
+                    for call in 0..20 {
+                        let height = caller * 100 + call;
+                        assert_eq!(pool.call::<u64, u64>(&height).await, Ok(height));
+                    }
+                }
+            })
+            .collect();
+        let mut driver = pin!(driver);
+        let woken = [Arc::new(Woken::default()), Arc::new(Woken::default())];
+        let wakers = woken.clone().map(Waker::from);
+        wakers.iter().for_each(Waker::wake_by_ref);
+        while !callers.is_empty() {
+            METER.set(OPERATIONS_PER_POLL);
+            let (driver_woken, callers_woken) = (woken[0].take(), woken[1].take());
+            assert!(driver_woken || callers_woken, "all sleep, with {links} links");
+            if driver_woken {
+                let cx = &mut Context::from_waker(&wakers[0]);
+                assert!(driver.as_mut().poll(cx).is_pending());
+            }
+            if callers_woken {
+                let cx = &mut Context::from_waker(&wakers[1]);
+                while let Poll::Ready(Some(())) = Pin::new(&mut callers).poll_next(cx) {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_driver_polls_hardly_anything_in_vain() {
+    let (pool, driver) = pool(LINKS);
     let mut driver = pin!(driver);
     let mut outcomes = pool.process::<u64>(0..=HEIGHTS - 1);
     let cx = &mut Context::from_waker(Waker::noop());
