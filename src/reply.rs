@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use core::mem;
 use core::ops::Deref;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use chargehand_core::TaskId;
@@ -24,11 +24,10 @@ pub(crate) type TaskResult = Result<Answer, TaskError>;
 /// Where the driver leaves the outcome and the caller finds it.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    /// The task, once the scheduler has accepted it: its slot and its generation. Only the driver
-    /// looks at them.
+    /// The task, once the scheduler has accepted it: its slot and its generation, which only the
+    /// driver looks at. With the slot goes whether the caller has cancelled it.
     slot: AtomicU32,
     generation: AtomicU32,
-    cancelled: AtomicBool,
     state: Lock<State>,
 }
 
@@ -41,36 +40,40 @@ enum State {
 }
 
 // As many of them lie about as there are tasks.
-const _: () = assert!(size_of::<Cell>() <= 56);
+const _: () = assert!(size_of::<Cell>() <= 48);
 
+/// Set in the slot of a task that its caller has cancelled. A pool has at most 2^28 slots.
+const CANCELLED: u32 = 1 << 31;
 /// The slot of no task.
-const NOT_ACCEPTED: u32 = u32::MAX;
+const NOT_ACCEPTED: u32 = CANCELLED - 1;
 
 impl Cell {
     const fn new() -> Self {
         Self {
             slot: AtomicU32::new(NOT_ACCEPTED),
             generation: AtomicU32::new(0),
-            cancelled: AtomicBool::new(false),
             state: Lock::new(State::Waiting(None)),
         }
     }
 
     /// Returns the task, if the scheduler has accepted it. For the driver.
     pub(crate) fn task(&self) -> Option<TaskId> {
-        let slot = self.slot.load(Ordering::Relaxed);
+        let slot = self.slot.load(Ordering::Relaxed) & !CANCELLED;
         let generation = self.generation.load(Ordering::Relaxed);
         (slot != NOT_ACCEPTED).then(|| TaskId::from_parts(slot, generation))
     }
 
     fn accept(&self, task: TaskId) {
-        self.slot.store(task.slot(), Ordering::Relaxed);
         self.generation.store(task.generation(), Ordering::Relaxed);
+        // Where the caller cancels it meanwhile, that may be forgotten here. The driver hears of it in
+        // the mailbox, and looks for the task then.
+        let cancelled = self.slot.load(Ordering::Relaxed) & CANCELLED;
+        self.slot.store(task.slot() | cancelled, Ordering::Relaxed);
     }
 
     /// Notes that the caller wants no answer. Returns whether the driver has to know.
     fn cancel(&self) -> bool {
-        !self.cancelled.swap(true, Ordering::AcqRel)
+        self.slot.fetch_or(CANCELLED, Ordering::AcqRel) & CANCELLED == 0
             && self.state.with(|state| matches!(state, State::Waiting(_)))
     }
 
@@ -105,7 +108,8 @@ impl Promise {
 
     /// Returns whether the caller has cancelled it.
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.as_ref().is_some_and(|cell| cell.cancelled.load(Ordering::Acquire))
+        let is_cancelled = |cell: &Arc<Cell>| cell.slot.load(Ordering::Acquire) & CANCELLED != 0;
+        self.0.as_ref().is_some_and(is_cancelled)
     }
 
     pub(crate) fn fulfil(mut self, result: TaskResult) {
