@@ -78,11 +78,18 @@ impl Cell {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<TaskResult> {
+        // Dropped after the lock is held: the end of a task may be the end of its driver, which wants
+        // the lock.
+        let mut other = None;
         self.state.with(|state| match mem::replace(state, State::Waiting(None)) {
             State::Ended(result) => Poll::Ready(result),
+            State::Waiting(Some(known)) if known.will_wake(cx.waker()) => {
+                *state = State::Waiting(Some(known));
+                Poll::Pending
+            }
             State::Waiting(known) => {
-                let known = known.filter(|waker| waker.will_wake(cx.waker()));
-                *state = State::Waiting(Some(known.unwrap_or_else(|| cx.waker().clone())));
+                other = known;
+                *state = State::Waiting(Some(cx.waker().clone()));
                 Poll::Pending
             }
         })
