@@ -145,6 +145,7 @@ pub enum WorkerState {
 }
 
 impl State {
+    #[inline]
     pub(super) fn stats(&self) -> Stats {
         Stats {
             waiting: self.waiting.len(),
