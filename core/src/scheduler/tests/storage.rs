@@ -84,3 +84,23 @@ fn the_parts_name_themselves_in_debug_output() {
     assert!(std::format!("{pool:?}").starts_with("Scheduler { stats: Stats {"));
     assert_eq!(std::format!("{:?}", Inline::<4, 2>::new()), "Inline<4, 2>");
 }
+
+#[test]
+fn the_configuration_comes_out_as_it_went_in() {
+    let span = |millis| Duration::from_millis(millis);
+    let mut config = Config::new(11);
+    config.attempts_max = 2;
+    config.attempt_timeout = span(3);
+    config.retries_max = 4;
+    config.retry_delay = span(5);
+    config.connect_timeout = span(6);
+    config.heartbeat_interval = span(7);
+    config.heartbeat_timeout = span(8);
+    config.strikes_max = 9;
+    config.failures_max = 10;
+    config.absent_max = Duration::MAX;
+    config.backoff = BackoffPolicy::powers_of_two(span(12));
+    config.stable_after = span(13);
+    let scheduler = Scheduler::new(Inline::<1, 1>::new(), config).unwrap();
+    assert_eq!(scheduler.config(), config);
+}
