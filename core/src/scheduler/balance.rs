@@ -3,6 +3,9 @@
 //!
 //! Workers with room stand in levels, one per load in use, each first in first out; the levels form
 //! a list by load. A send or an answer moves a worker to the level next door, so all moves are O(1).
+//! A worker that is alone stands in no level: so it is most of the time in a pool whose windows are
+//! full, where an answer makes room for the next task.
+//!
 //! A worker that comes in is placed from the nearer end of the list: as a rule that is at once, since
 //! new workers hold nothing; for one that was full it takes at most as many steps as its window or
 //! as there are different loads, whichever is less, however many workers there are.
@@ -37,6 +40,8 @@ chain! {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Balance {
+    /// Whose turn it is, or `NONE`.
+    first: Stored,
     lowest: Stored,
     highest: Stored,
     free: Free<Nodes>,
@@ -44,33 +49,92 @@ pub(super) struct Balance {
 
 impl Balance {
     pub(super) const fn new() -> Self {
-        Self { lowest: narrow(NONE), highest: narrow(NONE), free: Free::new() }
+        let none = narrow(NONE);
+        Self { first: none, lowest: none, highest: none, free: Free::new() }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        wide(self.lowest) == NONE
+        wide(self.first) == NONE
     }
 
     /// Returns the worker whose turn it is.
     #[inline]
-    pub(super) fn next(&self, workers: &[WorkerSlot]) -> Option<u32> {
-        if self.is_empty() { None } else { workers[self.lowest as usize].node.members.head() }
+    pub(super) const fn next(&self) -> Option<u32> {
+        if self.is_empty() { None } else { Some(wide(self.first)) }
     }
 
-    /// Takes in a worker that holds `load` tasks and has room for more.
-    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32, load: u32) {
+    /// Whether a worker was taken in.
+    #[inline]
+    pub(super) fn contains(&self, workers: &[WorkerSlot], worker: u32) -> bool {
+        wide(self.first) == worker || wide(workers[worker as usize].level) != NONE
+    }
+
+    /// Whether the only worker, or none, is in here; then there is no level.
+    const fn is_alone(&self) -> bool {
+        wide(self.lowest) == NONE
+    }
+
+    /// Takes in a worker that has room for more than it holds.
+    #[inline]
+    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        if self.is_empty() {
+            self.first = narrow(worker);
+        } else {
+            self.enter_level(workers, worker);
+        }
+    }
+
+    /// Takes a worker out.
+    #[inline]
+    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        if self.is_alone() {
+            self.first = narrow(NONE);
+        } else {
+            self.leave_level(workers, worker);
+        }
+    }
+
+    /// Follows a worker whose load grew by one and that still has room.
+    #[inline]
+    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        if !self.is_alone() {
+            self.raise_level(workers, worker);
+        }
+    }
+
+    /// Follows a worker whose load fell by one.
+    #[inline]
+    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        if !self.is_alone() {
+            self.lower_level(workers, worker);
+        }
+    }
+
+    #[inline(never)]
+    fn enter_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        if self.is_alone() {
+            self.stand(workers, wide(self.first));
+        }
+        self.stand(workers, worker);
+        self.choose(workers);
+    }
+
+    /// Puts a worker into the level of its load.
+    fn stand(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let load = workers[worker as usize].held.len();
         let below = self.below(workers, load);
         self.join(workers, worker, load, below);
     }
 
-    /// Takes a worker out.
-    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+    #[inline(never)]
+    fn leave_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let level = wide(workers[worker as usize].level);
         self.part(workers, worker, level);
+        self.choose(workers);
     }
 
-    /// Follows a worker whose load grew by one and that still has room.
-    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+    #[inline(never)]
+    fn raise_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let level = wide(workers[worker as usize].level);
         let Level { load, members, links } = workers[level as usize].node;
         let next_door =
@@ -82,10 +146,11 @@ impl Balance {
         let below = if members.len() == 1 { links.prev() } else { level };
         self.part(workers, worker, level);
         self.join(workers, worker, load + 1, below);
+        self.choose(workers);
     }
 
-    /// Follows a worker whose load fell by one.
-    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+    #[inline(never)]
+    fn lower_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let level = wide(workers[worker as usize].level);
         let Level { load, members, links } = workers[level as usize].node;
         let next_door =
@@ -100,6 +165,13 @@ impl Balance {
         };
         self.part(workers, worker, level);
         self.join(workers, worker, load - 1, below);
+        self.choose(workers);
+    }
+
+    /// Chooses whose turn it is: the one that is first in the lowest level.
+    fn choose(&mut self, workers: &[WorkerSlot]) {
+        let first = workers.get(self.lowest as usize).and_then(|slot| slot.node.members.head());
+        self.first = narrow(first.unwrap_or(NONE));
     }
 
     /// Returns the highest level below `load`, or `NONE`, searching from both ends at once.
@@ -200,6 +272,11 @@ impl Balance {
         assert!(wide(self.highest) == prev, "the levels end somewhere else than they say");
         let unused = self.free.check(workers, |_| ());
         assert!(unused + levels == workers.len(), "a level node was lost");
+        if self.is_alone() {
+            return u32::from(!self.is_empty());
+        }
+        let lowest = &workers[self.lowest as usize].node;
+        assert!(lowest.members.head() == self.next(), "another worker's turn has come");
         count
     }
 }

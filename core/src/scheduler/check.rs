@@ -14,11 +14,13 @@ pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
         check_attempts(&state.policy, slot);
     }
     let held: u64 = (0..NONE).zip(workers).map(|(at, slot)| check_held(tasks, at, slot)).sum();
-    assert!(held == u64::from(state.in_flight.len()), "an attempt in flight is held by nobody");
+    assert!(held == u64::from(state.in_flight()), "an attempt in flight is held by nobody");
     check_worker_lists(state, workers);
     check_balance(state, workers);
-    check_timers(state, workers);
+    check_timers(state, tasks, workers);
     assert!(state.calm_until <= state.next_due(tasks, workers), "a deadline would be missed");
+    let has_more = !state.todo.is_empty() || !state.withdrawing.is_empty() || state.is_draining;
+    assert!(!has_more || state.calm_until == Instant::EPOCH, "something to do would be missed");
 }
 
 /// Each task is in the list of its state and in no other, and those that are timed are in order.
@@ -28,17 +30,13 @@ fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
             assert!(tasks[task as usize].state == wanted, "a task is in another state's list");
         }
     };
-    let in_order = |wanted: TaskState| {
-        let mut latest = Instant::EPOCH;
-        move |task: u32| {
-            is(wanted)(task);
-            assert!(latest <= tasks[task as usize].due, "a timed list is out of order");
-            latest = tasks[task as usize].due;
-        }
-    };
+    let mut latest = Instant::EPOCH;
     state.waiting.check(tasks, is(TaskState::Waiting));
-    state.in_flight.check(tasks, in_order(TaskState::InFlight));
-    state.resting.check(tasks, in_order(TaskState::Resting));
+    state.resting.check(tasks, |task| {
+        is(TaskState::Resting)(task);
+        assert!(latest <= tasks[task as usize].due, "resting tasks are out of order");
+        latest = tasks[task as usize].due;
+    });
     state.withdrawing.check(tasks, is(TaskState::Withdrawing));
     state.finished.check(tasks, |task| {
         let finished = matches!(tasks[task as usize].state, TaskState::Finished(_));
@@ -58,7 +56,7 @@ fn check_outcomes(state: &State, tasks: &[TaskSlot]) {
     let stats = state.stats();
     let used = tasks.iter().filter(|slot| slot.state != TaskState::Free).count() as u64;
     let polled = stats.submitted.checked_sub(used).expect("a task was doubled");
-    assert!(polled & u64::from(u16::MAX) == u64::from(state.polled), "a task was lost or doubled");
+    assert!(polled & u64::from(u32::MAX) == u64::from(state.polled), "a task was lost or doubled");
     let outcomes = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
     assert!(outcomes == u64::from(stats.finished) + polled, "an outcome is miscounted");
     assert!(stats.resent <= stats.sent, "more was sent again than sent");
@@ -147,11 +145,11 @@ fn check_balance(state: &State, workers: &[WorkerSlot]) {
     let serving = workers.iter().filter(|slot| slot.line.is_serving());
     assert!(state.serving as usize == serving.clone().count(), "workers serving are miscounted");
     let mut with_room = 0;
-    for slot in workers {
+    for (at, slot) in (0..NONE).zip(workers) {
         let has_room = slot.line.is_serving() && slot.held.len() < slot.window;
         assert!(
-            has_room == (wide(slot.level) != NONE),
-            "a worker is in a level, or in none, wrongly"
+            has_room == state.balance.contains(workers, at),
+            "a worker is in the balance, or is not, wrongly"
         );
         with_room += u32::from(has_room);
     }
@@ -159,12 +157,13 @@ fn check_balance(state: &State, workers: &[WorkerSlot]) {
 }
 
 /// Each timer is in time: early where something was heard since, exact otherwise.
-fn check_timers(state: &State, workers: &[WorkerSlot]) {
+fn check_timers(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let mut armed = 0;
     for slot in workers {
-        let at = state.timer(slot);
+        let at = state.timer(tasks, slot);
         if wide(slot.place) == NONE {
-            assert!(at == Instant::FAR_FUTURE, "a timer is missing");
+            let none = Instant::FAR_FUTURE;
+            assert!((at, slot.timer) == (none, none), "a timer is missing");
             continue;
         }
         armed += 1;

@@ -4,8 +4,8 @@
 //! compiled once for all storages.
 
 use super::balance::Balance;
-use super::index::{NONE, Stored, wide};
-use super::list::{Free, List};
+use super::index::Stored;
+use super::list::{Fifo, Free, List};
 use super::slot::{Line, Member, Queue, Rested, TaskSlot, TaskState, Todo, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
@@ -21,19 +21,18 @@ pub(super) struct State {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.
     pub(super) clock: Instant,
-    /// Nothing is due before: not later than any deadline, so that it is enough to look at it.
+    /// Until then there is nothing to do but to send: not later than any deadline, and the epoch
+    /// while there is anything else. So it is enough to look at this.
     pub(super) calm_until: Instant,
     pub(super) is_draining: bool,
     /// Once draining: when what is left is aborted.
     pub(super) drain_deadline: Instant,
     pub(super) unused: Free<Queue>,
     pub(super) waiting: List<Queue>,
-    /// By deadline: each attempt has as long as any other, so the order of sending is that too.
-    pub(super) in_flight: List<Queue>,
-    /// By due time, for the same reason.
+    /// By due time: each rests as long as any other.
     pub(super) resting: List<Queue>,
-    pub(super) withdrawing: List<Queue>,
-    pub(super) finished: List<Queue>,
+    pub(super) withdrawing: Fifo<Queue>,
+    pub(super) finished: Fifo<Queue>,
     pub(super) unused_workers: Free<Todo>,
     pub(super) todo: List<Todo>,
     pub(super) rested: List<Rested>,
@@ -42,9 +41,11 @@ pub(super) struct State {
     pub(super) timers: Timers,
     /// How many workers serve.
     pub(super) serving: Stored,
-    /// How many `Finish` actions were polled, modulo 2^16. For the audit only.
-    pub(super) polled: u16,
-    /// Its counters, and the gauges of workers. The gauges of tasks are in the lists.
+    /// Once past the drain's deadline: no worker before this one holds a task.
+    pub(super) aborting: Stored,
+    /// How many `Finish` actions were polled, modulo 2^32.
+    pub(super) polled: u32,
+    /// Its counters, and the gauges of workers. The gauges of tasks follow from the lists.
     pub(super) stats: Counters,
 }
 
@@ -58,10 +59,9 @@ impl State {
             drain_deadline: Instant::FAR_FUTURE,
             unused: Free::new(),
             waiting: List::new(),
-            in_flight: List::new(),
             resting: List::new(),
-            withdrawing: List::new(),
-            finished: List::new(),
+            withdrawing: Fifo::new(),
+            finished: Fifo::new(),
             unused_workers: Free::new(),
             todo: List::new(),
             rested: List::new(),
@@ -69,6 +69,7 @@ impl State {
             balance: Balance::new(),
             timers: Timers::new(),
             serving: 0,
+            aborting: 0,
             polled: 0,
             stats: Counters::new(),
         }
@@ -85,21 +86,35 @@ impl State {
         self.is_draining && self.is_due(self.drain_deadline)
     }
 
+    /// Returns how many slots a task is in.
+    #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
+    pub(super) const fn used(&self) -> u32 {
+        (self.stats.submitted as u32).wrapping_sub(self.polled)
+    }
+
+    /// Returns how many tasks have an outcome that was not polled yet.
+    pub(super) const fn settled(&self) -> u32 {
+        self.finished.len() + self.withdrawing.len()
+    }
+
     /// Returns how many tasks have no outcome yet.
-    pub(super) fn open(&self) -> u64 {
-        u64::from(self.waiting.len())
-            + u64::from(self.in_flight.len())
-            + u64::from(self.resting.len())
+    pub(super) const fn open(&self) -> u32 {
+        self.used() - self.settled()
+    }
+
+    /// Returns how many tasks workers hold.
+    pub(super) const fn in_flight(&self) -> u32 {
+        self.open() - self.waiting.len() - self.resting.len()
     }
 
     /// Returns how many slots no task is in.
-    pub(super) fn room(&self, tasks: &[TaskSlot]) -> usize {
-        let lists = [self.waiting, self.in_flight, self.resting, self.withdrawing, self.finished];
-        lists.iter().fold(tasks.len(), |room, list| room - list.len() as usize)
+    pub(super) const fn room(&self, tasks: &[TaskSlot]) -> usize {
+        tasks.len() - self.used() as usize
     }
 
-    pub(super) fn has_no_task(&self) -> bool {
-        self.open() == 0 && self.withdrawing.is_empty() && self.finished.is_empty()
+    /// Says that there is something else to do than to send.
+    pub(super) const fn stir(&mut self) {
+        self.calm_until = Instant::EPOCH;
     }
 
     fn count(&mut self, outcome: Outcome) {
@@ -127,6 +142,7 @@ impl Engine<'_> {
         self.state.clock = self.state.clock.max(now);
     }
 
+    #[inline]
     pub(super) fn submit(
         &mut self,
         now: Instant,
@@ -168,10 +184,12 @@ impl Engine<'_> {
                 Ok(())
             }
             TaskState::InFlight => {
-                let worker = self.detach(task);
+                let worker = self.holder(task);
+                self.detach(worker, task);
                 self.close_if_idle(worker);
                 self.tasks[task as usize].state = TaskState::Withdrawing;
                 self.state.withdrawing.push_back(self.tasks, task);
+                self.state.stir();
                 self.state.count(Outcome::Cancelled);
                 Ok(())
             }
@@ -181,29 +199,38 @@ impl Engine<'_> {
     pub(super) fn drain(&mut self, now: Instant, deadline: Instant) {
         self.tick(now);
         self.state.is_draining = true;
+        self.state.stir();
         self.state.drain_deadline = self.state.drain_deadline.min(deadline);
     }
 
+    // Inlined, so that who says what happened does not put it into memory to be taken apart again.
+    #[inline]
     pub(super) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
         self.tick(now);
         let result = match event {
-            Event::Connected { link, window } => self.on_connected(link, window),
-            Event::Refused { link } => self.on_refused(link),
-            Event::Lost { link } => self.on_lost(link),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link, task, attempt, verdict)
             }
+            Event::Connected { link, window } => self.on_connected(link, window),
+            Event::Refused { link } => self.on_refused(link),
+            Event::Lost { link } => self.on_lost(link),
             Event::Heard { link } => self.on_heard(link),
             Event::Draining { link } => self.on_draining(link),
             Event::Busy { link } => self.on_busy(link),
             Event::Ready { link } => self.on_ready(link),
         };
-        match result {
-            Ok(()) => {}
-            Err(EventError::Stale) => self.state.stats.stale += 1,
-            Err(EventError::Foreign) => self.state.stats.foreign += 1,
+        if let Err(error) = result {
+            self.reject(error);
         }
         result
+    }
+
+    #[cold]
+    fn reject(&mut self, error: EventError) {
+        *match error {
+            EventError::Stale => &mut self.state.stats.stale,
+            EventError::Foreign => &mut self.state.stats.foreign,
+        } += 1;
     }
 }
 
@@ -218,8 +245,8 @@ impl Engine<'_> {
     ) -> Result<(), EventError> {
         let worker = self.up(link)?;
         self.hear(worker);
-        let task = self.answered(link, id, attempt)?;
-        self.detach(task);
+        let task = self.answered(worker, id, attempt)?;
+        self.detach(worker, task);
         self.workers[worker as usize].strikes = 0;
         match verdict {
             Verdict::Done => {
@@ -235,8 +262,9 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Returns the task in flight that an answer is about.
-    fn answered(&self, link: Link, id: TaskId, attempt: u16) -> Result<u32, EventError> {
+    /// Returns the task in flight that an answer on a worker's link is about.
+    #[inline]
+    fn answered(&self, worker: u32, id: TaskId, attempt: u16) -> Result<u32, EventError> {
         let slot = self.tasks.get(id.slot() as usize).ok_or(EventError::Foreign)?;
         if id.generation() != slot.generation {
             // The counter wraps, so "ahead" is the nearer half of the circle.
@@ -249,7 +277,8 @@ impl Engine<'_> {
         if attempt < slot.attempts || slot.state != TaskState::InFlight {
             return Err(EventError::Stale);
         }
-        if slot.link != link {
+        // What is in flight is so on its worker's latest link.
+        if slot.link.worker().slot() != worker {
             return Err(EventError::Foreign);
         }
         Ok(id.slot())
@@ -275,21 +304,22 @@ impl Engine<'_> {
         self.state.count(outcome);
     }
 
-    /// Takes a task in flight from its worker, which it returns. The worker has room at once.
-    pub(super) fn detach(&mut self, task: u32) -> u32 {
-        let slot = &self.tasks[task as usize];
-        assert!(slot.state == TaskState::InFlight);
-        let worker = slot.link.worker().slot();
-        self.state.in_flight.remove(self.tasks, task);
+    /// Returns the worker that a task in flight is with.
+    pub(super) fn holder(&self, task: u32) -> u32 {
+        self.tasks[task as usize].link.worker().slot()
+    }
+
+    /// Takes a task in flight from its worker, which has room at once.
+    #[inline]
+    pub(super) fn detach(&mut self, worker: u32, task: u32) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
-        let load = holder.held.len();
-        if wide(holder.level) != NONE {
+        let is_serving = holder.line.is_serving();
+        if self.state.balance.contains(self.workers, worker) {
             self.state.balance.lower(self.workers, worker);
-        } else if holder.line.is_serving() {
-            self.state.balance.enter(self.workers, worker, load);
+        } else if is_serving {
+            self.state.balance.enter(self.workers, worker);
         }
-        worker
     }
 
     /// Queues a task again whose attempt was lost, unless it was the last.
@@ -314,7 +344,6 @@ impl Engine<'_> {
         self.state.stats.lost += u64::from(held.len());
         // The last first, since each goes to the front.
         while let Some(task) = held.pop_back(self.tasks) {
-            self.state.in_flight.remove(self.tasks, task);
             self.give_back(task);
         }
     }

@@ -1,8 +1,7 @@
 //! The rules about workers: how a line gets up, stays up and ends.
 
 use super::engine::Engine;
-use super::index::{NONE, wide};
-use super::slot::{Duty, Line, WorkerSlot};
+use super::slot::{Duty, Line, TaskSlot, WorkerSlot};
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
@@ -283,12 +282,11 @@ impl Engine<'_> {
             (true, false) => self.state.stats.workers_up -= 1,
             _ => {}
         }
-        let (level, load) = (wide(slot.level), slot.held.len());
-        let has_room = load < slot.window;
+        let has_room = slot.held.len() < slot.window;
         match old {
             Line::Up(Duty::Serving) => {
                 self.state.serving -= 1;
-                if level != NONE {
+                if self.state.balance.contains(self.workers, worker) {
                     self.state.balance.leave(self.workers, worker);
                 }
             }
@@ -299,7 +297,7 @@ impl Engine<'_> {
             Line::Up(Duty::Serving) => {
                 self.state.serving += 1;
                 if has_room {
-                    self.state.balance.enter(self.workers, worker, load);
+                    self.state.balance.enter(self.workers, worker);
                 }
             }
             Line::Up(Duty::Rested) => self.state.rested.push_back(self.workers, worker),
@@ -325,13 +323,14 @@ impl Engine<'_> {
         let listed = self.state.todo.contains(self.workers, worker);
         if wanted && !listed {
             self.state.todo.push_back(self.workers, worker);
+            self.state.stir();
         } else if listed && !wanted {
             self.state.todo.remove(self.workers, worker);
         }
     }
 
     pub(super) fn arm(&mut self, worker: u32) {
-        let at = self.state.timer(&self.workers[worker as usize]);
+        let at = self.state.timer(self.tasks, &self.workers[worker as usize]);
         self.state.calm_until = self.state.calm_until.min(at);
         self.state.timers.set(self.workers, worker, at);
     }
@@ -339,11 +338,14 @@ impl Engine<'_> {
 
 impl super::engine::State {
     /// Returns when a worker needs attention by itself.
-    pub(super) fn timer(&self, slot: &WorkerSlot) -> Instant {
+    pub(super) fn timer(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
         match slot.line {
             Line::Absent | Line::Resting | Line::Connecting => slot.due,
-            Line::Up(Duty::Rested) => self.beat(slot).min(slot.due),
-            Line::Up(_) => self.beat(slot),
+            Line::Up(duty) => {
+                let oldest = due(tasks, slot.held.head());
+                let rested = if duty == Duty::Rested { slot.due } else { Instant::FAR_FUTURE };
+                self.beat(slot).min(oldest).min(rested)
+            }
             Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => {
                 Instant::FAR_FUTURE
             }
@@ -359,4 +361,9 @@ impl super::engine::State {
             heartbeat_interval
         })
     }
+}
+
+/// Returns when the first task of a list is due, `FAR_FUTURE` if there is none.
+pub(super) fn due(tasks: &[TaskSlot], head: Option<u32>) -> Instant {
+    head.map_or(Instant::FAR_FUTURE, |task| tasks[task as usize].due)
 }

@@ -1,4 +1,4 @@
-//! Lists and free stacks of slots, linked by indices inside the slots themselves.
+//! Lists, queues and free stacks of slots, linked by indices inside the slots themselves.
 
 use core::marker::PhantomData;
 
@@ -71,7 +71,8 @@ pub(super) use chain;
 /// A doubly linked list; every operation is O(1). A slot may be in one list of a chain at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List<C> {
-    /// The first (`next`) and the last (`prev`).
+    /// The first (`next`) and the last (`prev`). What the first has as `prev` means nothing, so that
+    /// taking out the first, which is what happens most, does not touch the one after it.
     ends: Links,
     len: Stored,
     chain: PhantomData<C>,
@@ -133,14 +134,14 @@ impl<C: Chain> List<C> {
     /// Takes out a slot that is in this list.
     #[inline]
     pub(super) fn remove(&mut self, slots: &mut [C::Slot], index: u32) {
+        if self.ends.next() == index {
+            self.pop_front(slots);
+            return;
+        }
         let links = core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
         let (prev, next) = (links.prev(), links.next());
-        if prev == NONE {
-            assert!(self.ends.next() == index, "removed from a list that it is not in");
-            self.ends.set_next(next);
-        } else {
-            C::links_mut(&mut slots[prev as usize]).set_next(next);
-        }
+        // Without a `prev` it is in no list, and this panics.
+        C::links_mut(&mut slots[prev as usize]).set_next(next);
         if next == NONE {
             self.ends.set_prev(prev);
         } else {
@@ -157,8 +158,6 @@ impl<C: Chain> List<C> {
         self.ends.set_next(next);
         if next == NONE {
             self.ends.set_prev(NONE);
-        } else {
-            C::links_mut(&mut slots[next as usize]).set_prev(NONE);
         }
         self.len -= 1;
         Some(index)
@@ -183,12 +182,76 @@ impl<C: Chain> List<C> {
         while index != NONE {
             assert!(len < self.len(), "a list is longer than it says");
             let links = C::links(&slots[index as usize]);
-            assert!(links.prev() == prev, "a list is linked one way only");
+            assert!(prev == NONE || links.prev() == prev, "a list is linked one way only");
             each(index);
             (prev, index, len) = (index, links.next(), len + 1);
         }
         assert!(self.ends.prev() == prev, "a list ends somewhere else than it says");
         assert!(len == self.len(), "a list is shorter than it says");
+    }
+}
+
+/// First in, first out, linked one way; a slot in it is in no [`List`] of the chain.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fifo<C> {
+    head: Stored,
+    tail: Stored,
+    len: Stored,
+    chain: PhantomData<C>,
+}
+
+impl<C: Chain> Fifo<C> {
+    pub(super) const fn new() -> Self {
+        Self { head: narrow(NONE), tail: narrow(NONE), len: 0, chain: PhantomData }
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        wide(self.len)
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
+        C::links_mut(&mut slots[index as usize]).set_next(NONE);
+        match wide(self.tail) {
+            NONE => self.head = narrow(index),
+            tail => C::links_mut(&mut slots[tail as usize]).set_next(index),
+        }
+        self.tail = narrow(index);
+        self.len += 1;
+    }
+
+    #[inline]
+    pub(super) fn pop_front(&mut self, slots: &[C::Slot]) -> Option<u32> {
+        let index = wide(self.head);
+        if index == NONE {
+            return None;
+        }
+        let next = C::links(&slots[index as usize]).next();
+        self.head = narrow(next);
+        if next == NONE {
+            self.tail = narrow(NONE);
+        }
+        self.len -= 1;
+        Some(index)
+    }
+
+    /// Walks the queue and calls `each` in order.
+    ///
+    /// # Panics
+    /// If the links or the length are inconsistent.
+    pub(super) fn check(&self, slots: &[C::Slot], mut each: impl FnMut(u32)) {
+        let (mut last, mut index, mut len) = (NONE, wide(self.head), 0);
+        while index != NONE {
+            assert!(len < self.len(), "a queue is longer than it says");
+            each(index);
+            (last, index, len) = (index, C::links(&slots[index as usize]).next(), len + 1);
+        }
+        assert!(wide(self.tail) == last, "a queue ends somewhere else than it says");
+        assert!(len == self.len(), "a queue is shorter than it says");
     }
 }
 
@@ -295,12 +358,31 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "not in")]
+    #[should_panic(expected = "out of bounds")]
     fn removing_what_is_not_in_a_list_panics() {
         let mut slots = [Slot { links: Links::OUT }; 2];
         let mut list = List::<Only>::new();
         list.push_back(&mut slots, 0);
         list.remove(&mut slots, 1);
+    }
+
+    #[test]
+    fn a_queue_gives_what_came_first() {
+        let mut slots = [Slot { links: Links::OUT }; 3];
+        let mut queue = Fifo::<Only>::new();
+        assert_eq!(queue.pop_front(&slots), None);
+        for _ in 0..2 {
+            queue.push_back(&mut slots, 2);
+            queue.push_back(&mut slots, 0);
+            assert_eq!(queue.pop_front(&slots), Some(2));
+            queue.push_back(&mut slots, 1);
+            let mut seen = Vec::new();
+            queue.check(&slots, |index| seen.push(index));
+            assert_eq!((seen, queue.len()), (std::vec![0, 1], 2));
+            assert_eq!(queue.pop_front(&slots), Some(0));
+            assert_eq!(queue.pop_front(&slots), Some(1));
+            assert!(queue.is_empty());
+        }
     }
 
     #[test]

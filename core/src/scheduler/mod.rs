@@ -193,7 +193,8 @@ impl<S: Storage> Scheduler<S> {
     /// [`poll_timeout`](Self::poll_timeout).
     ///
     /// Poll it until `None` after every other call that changes the pool, or any time later. O(1),
-    /// O(log workers) where a worker's timer fired, and the tasks that a link held when it is lost.
+    /// O(log workers) where a worker's timer fired or a task has to be answered sooner than all else
+    /// that its worker is waited for, and the tasks that a link held when it is lost.
     #[inline]
     pub fn poll_action(&mut self) -> Option<Action> {
         self.engine().poll_action()
@@ -252,7 +253,7 @@ impl<S: Storage> Scheduler<S> {
 
     /// Returns whether there is no task at all, not even one whose outcome was not polled yet.
     pub fn is_idle(&self) -> bool {
-        self.state.has_no_task()
+        self.state.used() == 0
     }
 
     /// Returns whether no task waits beside a connected worker with room. It is so whenever

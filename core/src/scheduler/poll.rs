@@ -3,6 +3,8 @@
 use core::ops::ControlFlow;
 
 use super::engine::{Engine, State};
+use super::index::{narrow, wide};
+use super::lines::due;
 use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
 use crate::event::{Action, Outcome, Reason};
 use crate::id::Link;
@@ -36,21 +38,20 @@ impl Engine<'_> {
         if let Some(task) = self.state.withdrawing.pop_front(self.tasks) {
             return go_on_without(self.withdraw(task));
         }
-        if let Some(task) = self.first_due(self.state.in_flight.head()) {
-            return ControlFlow::Break(Some(self.time_out(task)));
-        }
         let timer = self.state.timers.first(self.workers);
         if let Some((worker, at)) = timer.filter(|&(_, at)| self.state.is_due(at)) {
             return go_on_without(self.on_timer(worker, at));
         }
-        if let Some(task) = self.first_due(self.state.resting.head()) {
-            self.state.resting.remove(self.tasks, task);
+        if self.state.is_due(due(self.tasks, self.state.resting.head())) {
+            let task = self.state.resting.pop_front(self.tasks).expect("one is due");
             self.tasks[task as usize].state = TaskState::Waiting;
             self.state.waiting.push_front(self.tasks, task);
             return ControlFlow::Continue(());
         }
-        // Nothing is due: so it is calm until the next deadline.
-        self.state.calm_until = self.state.next_due(self.tasks, self.workers);
+        // Nothing is due: so it is calm until the next deadline, unless the end has to be looked after.
+        if !self.state.is_draining {
+            self.state.calm_until = self.state.next_due(self.tasks, self.workers);
+        }
         if self.state.is_past_drain() && self.state.open() > 0 {
             return go_on_without(self.abort_one());
         }
@@ -119,10 +120,8 @@ impl Engine<'_> {
     }
 
     /// Ends an attempt that outlived its deadline, and its link after too many.
-    fn time_out(&mut self, task: u32) -> Action {
-        let slot = &self.tasks[task as usize];
-        let (link, attempt, id) = (slot.link, slot.attempts, slot.id(task));
-        let worker = self.detach(task);
+    fn time_out(&mut self, worker: u32, task: u32) -> Action {
+        let withdraw = self.take_back(worker, task);
         self.give_back(task);
         self.state.stats.timed_out += 1;
         let slot = &mut self.workers[worker as usize];
@@ -133,19 +132,31 @@ impl Engine<'_> {
             self.set_line(worker, Line::Closing(Reason::Strikes));
         } else {
             self.close_if_idle(worker);
+            self.arm(worker);
         }
-        Action::Withdraw { link, task: id, attempt }
+        withdraw
+    }
+
+    /// Takes a task in flight from its worker, and returns what tells it so.
+    fn take_back(&mut self, worker: u32, task: u32) -> Action {
+        self.detach(worker, task);
+        let slot = &self.tasks[task as usize];
+        Action::Withdraw { link: slot.link, task: slot.id(task), attempt: slot.attempts }
     }
 
     /// Does what a worker's timer, which fired, is for.
     fn on_timer(&mut self, worker: u32, at: Instant) -> Option<Action> {
         let slot = &self.workers[worker as usize];
-        if self.state.timer(slot) != at {
-            // It was heard of in the meantime.
+        if self.state.timer(self.tasks, slot) != at {
+            // It was heard of, or its oldest task answered, in the meantime.
             self.arm(worker);
             return None;
         }
         let link = slot.link(worker);
+        let late = slot.held.head().filter(|&task| self.tasks[task as usize].due == at);
+        if let Some(task) = late {
+            return Some(self.time_out(worker, task));
+        }
         match slot.line {
             Line::Absent => self.set_line(worker, Line::Leaving),
             Line::Resting => self.want_connect(worker),
@@ -182,20 +193,25 @@ impl Engine<'_> {
             self.finish(task, Outcome::Aborted);
             return None;
         }
-        let task = self.state.in_flight.head()?;
-        let slot = &self.tasks[task as usize];
-        let (link, attempt, id) = (slot.link, slot.attempts, slot.id(task));
-        let worker = self.detach(task);
+        // None is sent any more, so a worker that holds nothing stays so.
+        let (worker, task) = loop {
+            let worker = wide(self.state.aborting);
+            match self.workers.get(worker as usize)?.held.head() {
+                Some(task) => break (worker, task),
+                None => self.state.aborting = narrow(worker + 1),
+            }
+        };
+        let withdraw = self.take_back(worker, task);
         self.finish(task, Outcome::Aborted);
         self.close_if_idle(worker);
-        Some(Action::Withdraw { link, task: id, attempt })
+        Some(withdraw)
     }
 
     #[expect(clippy::inline_always, reason = "as `poll_action`")]
     #[inline(always)]
     fn send(&mut self) -> Option<Action> {
         let task = self.state.waiting.head()?;
-        let worker = self.state.balance.next(self.workers)?;
+        let worker = self.state.balance.next()?;
         self.state.waiting.pop_front(self.tasks);
         let holder = &mut self.workers[worker as usize];
         let link = holder.link(worker);
@@ -203,25 +219,23 @@ impl Engine<'_> {
         slot.attempts += 1;
         slot.state = TaskState::InFlight;
         slot.link = link;
-        slot.due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
-        self.state.calm_until = self.state.calm_until.min(slot.due);
+        let due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
+        slot.due = due;
         let (attempt, id) = (slot.attempts, slot.id(task));
-        self.state.in_flight.push_back(self.tasks, task);
         holder.held.push_back(self.tasks, task);
+        // Only a task that is alone can be due before the timer; one that is early stays where it is.
+        let is_due_first = due < holder.timer;
         if holder.held.len() < holder.window {
             self.state.balance.raise(self.workers, worker);
         } else {
             self.state.balance.leave(self.workers, worker);
         }
+        if is_due_first {
+            self.arm(worker);
+        }
         self.state.stats.sent += 1;
         self.state.stats.resent += u64::from(attempt > 1);
         Some(Action::Send { link, task: id, attempt })
-    }
-
-    /// Returns the head of a list that is ordered by due time, if it is due.
-    #[inline]
-    fn first_due(&self, head: Option<u32>) -> Option<u32> {
-        head.filter(|&task| self.state.is_due(self.tasks[task as usize].due))
     }
 }
 
@@ -247,21 +261,17 @@ impl State {
         (next != Instant::FAR_FUTURE).then_some(next)
     }
 
-    /// Returns the earliest deadline of an attempt, a worker or a resting task.
+    /// Returns the earliest deadline of a worker, the tasks that it holds included, or of a resting
+    /// task.
     pub(super) fn next_due(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Instant {
-        let due =
-            |head: Option<u32>| head.map_or(Instant::FAR_FUTURE, |task| tasks[task as usize].due);
         let timer = self.timers.first(workers).map_or(Instant::FAR_FUTURE, |(_, at)| at);
-        due(self.in_flight.head()).min(due(self.resting.head())).min(timer)
+        due(tasks, self.resting.head()).min(timer)
     }
 
     /// Whether sending is all that there can be to do.
     #[inline]
     fn is_calm(&self) -> bool {
         self.clock < self.calm_until
-            && self.todo.is_empty()
-            && self.withdrawing.is_empty()
-            && !self.is_draining
     }
 
     /// Whether there is an action now that no deadline brings about.

@@ -12,10 +12,8 @@ use crate::time::Instant;
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, or a resting task is due.
     pub(super) due: Instant,
-    /// In the list that goes with the state.
+    /// In the list that goes with the state; in flight, that of all that the same worker holds.
     pub(super) queue: Links,
-    /// In the list of all that the same worker holds.
-    pub(super) held: Links,
     /// Where the latest attempt was sent to.
     pub(super) link: Link,
     pub(super) generation: u32,
@@ -28,7 +26,7 @@ pub struct TaskSlot {
     pub(super) state: TaskState,
 }
 
-const _: () = assert!(size_of::<TaskSlot>() <= 48);
+const _: () = assert!(size_of::<TaskSlot>() <= 40);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TaskState {
@@ -47,7 +45,6 @@ impl TaskSlot {
         Self {
             due: Instant::FAR_FUTURE,
             queue: Links::OUT,
-            held: Links::OUT,
             link: Link::new(WorkerId::from_parts(NONE, 0), 0),
             generation: 0,
             attempts: 0,
@@ -64,12 +61,8 @@ impl TaskSlot {
 }
 
 chain! {
-    /// The list of a task's state.
+    /// The list that a task is in.
     Queue: TaskSlot, queue
-}
-chain! {
-    /// The list of what a worker holds, in the order of sending.
-    Held: TaskSlot, held
 }
 
 /// Room for one worker. Opaque; public so that its size can be known.
@@ -87,7 +80,9 @@ pub struct WorkerSlot {
     pub(super) notice: bool,
     /// A ping is not answered yet.
     pub(super) pinged: bool,
-    pub(super) held: List<Held>,
+    /// What it holds, in the order of sending. By deadline, too: each attempt has as long as any
+    /// other.
+    pub(super) held: List<Queue>,
     pub(super) window: u32,
     /// Which level node it is a member of, or `NONE`.
     pub(super) level: Stored,
@@ -115,7 +110,7 @@ pub struct WorkerSlot {
     pub(super) todo: Links,
     pub(super) rested: Links,
     pub(super) member: Links,
-    /// The timer's deadline, and its place in the heap or `NONE`.
+    /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
     pub(super) place: Stored,
 

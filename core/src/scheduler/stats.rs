@@ -150,8 +150,8 @@ impl State {
         Stats {
             waiting: self.waiting.len(),
             resting: self.resting.len(),
-            in_flight: self.in_flight.len(),
-            finished: self.finished.len() + self.withdrawing.len(),
+            in_flight: self.in_flight(),
+            finished: self.settled(),
             workers: self.stats.workers,
             workers_up: self.stats.workers_up,
             workers_rested: self.rested.len(),

@@ -29,13 +29,13 @@ impl Timers {
     /// Sets a worker's timer, in place of an older one; `FAR_FUTURE` for none. O(log timers).
     pub(super) fn set(&mut self, workers: &mut [WorkerSlot], worker: u32, at: Instant) {
         let slot = &mut workers[worker as usize];
+        slot.timer = at;
         if at == Instant::FAR_FUTURE {
             if wide(slot.place) != NONE {
                 self.remove(workers, worker);
             }
             return;
         }
-        slot.timer = at;
         let mut place = wide(slot.place);
         if place == NONE {
             place = wide(self.len);

@@ -14,11 +14,10 @@ enum Step {
 
 impl Model {
     pub(crate) fn poll_action(&mut self) -> Option<Act> {
-        const STEPS: [fn(&mut Model) -> Step; 9] = [
+        const STEPS: [fn(&mut Model) -> Step; 8] = [
             Model::finished_head,
             Model::todo_head,
             Model::withdrawing_head,
-            Model::due_attempt,
             Model::due_worker,
             Model::due_task,
             Model::abort_one,
@@ -40,11 +39,10 @@ impl Model {
 
     /// The exact next deadline.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let attempts = self.oldest_attempt().map(|(_, _, deadline)| deadline);
         let workers = (0..self.workers.len()).filter_map(|slot| self.worker_deadline(slot));
         let tasks = self.resting.iter().map(|&slot| self.resting_due(slot));
         let open = self.drain.filter(|_| !self.past_drain_deadline() && !self.is_idle());
-        let all = workers.chain(tasks).chain(attempts).chain(open);
+        let all = workers.chain(tasks).chain(open);
         all.filter(|&at| at != Instant::FAR_FUTURE).min()
     }
 
@@ -110,11 +108,7 @@ impl Model {
         Step::Again
     }
 
-    fn due_attempt(&mut self) -> Step {
-        let Some((slot, worker, deadline)) = self.oldest_attempt() else { return Step::Nothing };
-        if !self.is_due(deadline) {
-            return Step::Nothing;
-        }
+    fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> Step {
         self.note("attempt timed out");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         self.put_down(worker, slot);
@@ -159,7 +153,12 @@ impl Model {
     }
 
     fn due_up(&mut self, slot: usize) -> Step {
-        // The earlier of the two; the rest first if they are equal.
+        // The earliest of the three; among equals an attempt, then the rest.
+        if let Some((task, deadline)) = self.oldest_attempt(slot) {
+            if Some(deadline) == self.worker_deadline(slot) {
+                return self.attempt_timed_out(slot, task);
+            }
+        }
         if self.workers[slot].rested_until == self.worker_deadline(slot) {
             self.note("rest ended by itself");
             self.release(slot);
@@ -196,7 +195,9 @@ impl Model {
             self.finish(slot, Outcome::Aborted);
             return Step::Again;
         }
-        let Some((slot, worker, _)) = self.oldest_attempt() else { return Step::Nothing };
+        let held = (0..self.workers.len())
+            .find_map(|worker| self.oldest_attempt(worker).map(|(slot, _)| (worker, slot)));
+        let Some((worker, slot)) = held else { return Step::Nothing };
         self.note("drain aborted an attempt");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         self.put_down(worker, slot);
@@ -238,13 +239,15 @@ impl Model {
         Step::Again
     }
 
-    /// The attempt that was made first: slot, worker, deadline.
-    fn oldest_attempt(&self) -> Option<(usize, usize, Instant)> {
+    /// The attempt that a worker was sent first, and its deadline.
+    fn oldest_attempt(&self, worker: usize) -> Option<(usize, Instant)> {
         let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.place {
-            Place::InFlight { worker, deadline, order } => Some((order, slot, worker, deadline)),
+            Place::InFlight { worker: holder, deadline, order } if holder == worker => {
+                Some((order, slot, deadline))
+            }
             _ => None,
         });
-        attempts.min().map(|(_, slot, worker, deadline)| (slot, worker, deadline))
+        attempts.min().map(|(_, slot, deadline)| (slot, deadline))
     }
 
     fn resting_due(&self, slot: usize) -> Instant {
@@ -263,7 +266,8 @@ impl Model {
                     None => worker.heard.saturating_add(self.config.heartbeat_interval),
                     Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
                 };
-                worker.rested_until.map_or(life, |until| life.min(until))
+                let attempt = self.oldest_attempt(slot).map(|(_, deadline)| deadline);
+                [worker.rested_until, attempt].into_iter().flatten().fold(life, Instant::min)
             }
             Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => return None,
         };

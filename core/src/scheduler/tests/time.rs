@@ -26,16 +26,16 @@ fn a_clock_that_steps_back_is_clamped() {
 }
 
 #[test]
-fn a_clock_that_jumps_fires_everything_once() {
+fn a_clock_that_jumps_fires_everything_once_in_the_order_it_was_due() {
     let mut pool = Pool::with(|config| config.heartbeat_interval = SECOND);
     let link = pool.dialled(2);
     pool.submit();
     pool.submit();
     let sends = pool.sends();
     pool.wait(1_000_000 * SECOND);
+    pool.expect(Action::Ping { link });
     pool.expect(withdraw(sends[0]));
     pool.expect(withdraw(sends[1]));
-    pool.expect(Action::Ping { link });
     let again = pool.sends();
     assert_eq!(tasks(&again), [sends[1].task, sends[0].task]);
 }
@@ -97,6 +97,12 @@ fn there_is_something_to_do_now_while_actions_are_left() {
     pool.reply(sent, Verdict::Done).unwrap();
     assert_eq!(pool.scheduler.poll_timeout(), Some(pool.now));
     pool.finish();
+    // The deadline of the attempt is left where it was until it comes.
+    let deadline = pool.scheduler.poll_timeout().unwrap();
+    assert!(deadline > pool.now);
+    pool.now = deadline;
+    pool.wait(Duration::ZERO);
+    pool.nothing();
     assert_eq!(pool.scheduler.poll_timeout(), None);
     pool.remove(worker).unwrap();
     assert_eq!(pool.scheduler.poll_timeout(), Some(pool.now));
