@@ -90,7 +90,7 @@ fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
     worker.held.check(tasks, |task| {
         let slot = &tasks[task as usize];
         assert!(slot.state == TaskState::InFlight, "a worker holds a task that is not in flight");
-        assert!(slot.link == worker.link(at), "a worker holds another link's attempt");
+        assert!(wide(slot.worker) == at, "a worker holds another's attempt");
         assert!(latest <= slot.due, "a worker's tasks are out of order");
         latest = slot.due;
     });

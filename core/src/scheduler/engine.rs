@@ -4,7 +4,7 @@
 //! compiled once for all storages.
 
 use super::balance::Balance;
-use super::index::Stored;
+use super::index::{Stored, wide};
 use super::list::{Fifo, Free, List};
 use super::slot::{Line, Member, Queue, Rested, TaskSlot, TaskState, Todo, WorkerSlot};
 use super::stats::Counters;
@@ -117,6 +117,15 @@ impl State {
         self.calm_until = Instant::EPOCH;
     }
 
+    #[cold]
+    fn reject(&mut self, error: EventError) {
+        *match error {
+            EventError::Stale => &mut self.stats.stale,
+            EventError::Foreign => &mut self.stats.foreign,
+        } += 1;
+    }
+
+    #[inline]
     fn count(&mut self, outcome: Outcome) {
         *match outcome {
             Outcome::Done => &mut self.stats.done,
@@ -133,6 +142,15 @@ pub(super) struct Engine<'a> {
     pub(super) state: &'a mut State,
     pub(super) tasks: &'a mut [TaskSlot],
     pub(super) workers: &'a mut [WorkerSlot],
+}
+
+impl Engine<'_> {
+    /// Returns another of its kind to call what is not inlined. Where that is done on what is hot, the
+    /// references need not be in memory, and an index is checked once.
+    #[inline]
+    pub(super) fn lend(&mut self) -> Engine<'_> {
+        Engine { state: self.state, tasks: self.tasks, workers: self.workers }
+    }
 }
 
 /// What a call puts in.
@@ -184,10 +202,11 @@ impl Engine<'_> {
                 Ok(())
             }
             TaskState::InFlight => {
-                let worker = self.holder(task);
+                let worker = wide(self.tasks[task as usize].worker);
                 self.detach(worker, task);
+                let link = self.workers[worker as usize].link(worker);
                 self.close_if_idle(worker);
-                self.tasks[task as usize].state = TaskState::Withdrawing;
+                self.tasks[task as usize].withdraw(link);
                 self.state.withdrawing.push_back(self.tasks, task);
                 self.state.stir();
                 self.state.count(Outcome::Cancelled);
@@ -203,39 +222,35 @@ impl Engine<'_> {
         self.state.drain_deadline = self.state.drain_deadline.min(deadline);
     }
 
-    // Inlined, so that who says what happened does not put it into memory to be taken apart again.
-    #[inline]
+    // Inlined, with what is hot in it, so that who says what happened does not put it into memory to be
+    // taken apart again.
+    #[expect(clippy::inline_always, reason = "an event by way of memory is dear")]
+    #[inline(always)]
     pub(super) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
         self.tick(now);
         let result = match event {
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link, task, attempt, verdict)
             }
-            Event::Connected { link, window } => self.on_connected(link, window),
-            Event::Refused { link } => self.on_refused(link),
-            Event::Lost { link } => self.on_lost(link),
-            Event::Heard { link } => self.on_heard(link),
-            Event::Draining { link } => self.on_draining(link),
-            Event::Busy { link } => self.on_busy(link),
-            Event::Ready { link } => self.on_ready(link),
+            Event::Connected { link, window } => self.lend().on_connected(link, window),
+            Event::Refused { link } => self.lend().on_refused(link),
+            Event::Lost { link } => self.lend().on_lost(link),
+            Event::Heard { link } => self.lend().on_heard(link),
+            Event::Draining { link } => self.lend().on_draining(link),
+            Event::Busy { link } => self.lend().on_busy(link),
+            Event::Ready { link } => self.lend().on_ready(link),
         };
         if let Err(error) = result {
-            self.reject(error);
+            self.state.reject(error);
         }
         result
-    }
-
-    #[cold]
-    fn reject(&mut self, error: EventError) {
-        *match error {
-            EventError::Stale => &mut self.state.stats.stale,
-            EventError::Foreign => &mut self.state.stats.foreign,
-        } += 1;
     }
 }
 
 /// What becomes of tasks.
 impl Engine<'_> {
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
     fn on_replied(
         &mut self,
         link: Link,
@@ -247,15 +262,14 @@ impl Engine<'_> {
         self.hear(worker);
         let task = self.answered(worker, id, attempt)?;
         self.detach(worker, task);
-        self.workers[worker as usize].strikes = 0;
         match verdict {
             Verdict::Done => {
                 self.finish(task, Outcome::Done);
                 self.on_done(worker);
             }
             Verdict::Failed => {
-                self.on_task_failed(task);
-                self.on_failed(worker);
+                self.lend().on_task_failed(task);
+                self.lend().on_failed(worker);
             }
         }
         self.close_if_idle(worker);
@@ -263,25 +277,15 @@ impl Engine<'_> {
     }
 
     /// Returns the task in flight that an answer on a worker's link is about.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
     fn answered(&self, worker: u32, id: TaskId, attempt: u16) -> Result<u32, EventError> {
         let slot = self.tasks.get(id.slot() as usize).ok_or(EventError::Foreign)?;
-        if id.generation() != slot.generation {
-            // The counter wraps, so "ahead" is the nearer half of the circle.
-            let ahead = id.generation().wrapping_sub(slot.generation) <= u32::MAX / 2;
-            return Err(if ahead { EventError::Foreign } else { EventError::Stale });
-        }
-        if slot.state == TaskState::Free || attempt == 0 || attempt > slot.attempts {
-            return Err(EventError::Foreign);
-        }
-        if attempt < slot.attempts || slot.state != TaskState::InFlight {
-            return Err(EventError::Stale);
-        }
-        // What is in flight is so on its worker's latest link.
-        if slot.link.worker().slot() != worker {
-            return Err(EventError::Foreign);
-        }
-        Ok(id.slot())
+        let is_expected = slot.state == TaskState::InFlight
+            && slot.generation == id.generation()
+            && slot.attempts == attempt
+            && wide(slot.worker) == worker;
+        if is_expected { Ok(id.slot()) } else { Err(slot.objection(id, attempt)) }
     }
 
     fn on_task_failed(&mut self, task: u32) {
@@ -298,27 +302,25 @@ impl Engine<'_> {
     }
 
     /// Settles the outcome of a task that is in no list.
+    #[inline]
     pub(super) fn finish(&mut self, task: u32, outcome: Outcome) {
         self.tasks[task as usize].state = TaskState::Finished(outcome);
         self.state.finished.push_back(self.tasks, task);
         self.state.count(outcome);
     }
 
-    /// Returns the worker that a task in flight is with.
-    pub(super) fn holder(&self, task: u32) -> u32 {
-        self.tasks[task as usize].link.worker().slot()
-    }
-
     /// Takes a task in flight from its worker, which has room at once.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
     pub(super) fn detach(&mut self, worker: u32, task: u32) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
-        let is_serving = holder.line.is_serving();
-        if self.state.balance.contains(self.workers, worker) {
-            self.state.balance.lower(self.workers, worker);
-        } else if is_serving {
-            self.state.balance.enter(self.workers, worker);
+        if holder.line.is_serving() {
+            if self.state.balance.contains(self.workers, worker) {
+                self.state.balance.lower(self.workers, worker);
+            } else {
+                self.state.balance.enter(self.workers, worker);
+            }
         }
     }
 

@@ -137,17 +137,20 @@ impl Engine<'_> {
         slot.silent_since = self.state.clock;
         // The timer is left where it is, too early, and moved when it fires: most often nothing
         // is to be done here. Only an answered ping can bring the next one nearer.
-        if core::mem::take(&mut slot.pinged) {
-            self.arm(worker);
+        if slot.pinged {
+            slot.pinged = false;
+            self.lend().arm(worker);
         }
     }
 
+    #[inline]
     pub(super) fn on_done(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
         slot.done += 1;
         slot.attempts = 0;
-        slot.streak = 0;
         slot.rests = 0;
+        slot.streak = 0;
+        slot.strikes = 0;
     }
 
     /// Counts a failed task against a worker, and rests it after too many in a row.
@@ -155,6 +158,7 @@ impl Engine<'_> {
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
         slot.failed += 1;
+        slot.strikes = 0;
         slot.streak = slot.streak.saturating_add(1);
         let is_last = self.state.serving < 2;
         if slot.streak < policy.failures_max || !slot.line.is_serving() || is_last {
@@ -249,8 +253,8 @@ impl Engine<'_> {
     #[inline]
     pub(super) fn close_if_idle(&mut self, worker: u32) {
         let slot = &self.workers[worker as usize];
-        if slot.line == Line::Up(Duty::Draining) && slot.held.is_empty() {
-            self.set_line(worker, Line::Closing(Reason::Drained));
+        if slot.held.is_empty() && slot.line == Line::Up(Duty::Draining) {
+            self.lend().set_line(worker, Line::Closing(Reason::Drained));
         }
     }
 

@@ -71,8 +71,9 @@ pub(super) use chain;
 /// A doubly linked list; every operation is O(1). A slot may be in one list of a chain at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List<C> {
-    /// The first (`next`) and the last (`prev`). What the first has as `prev` means nothing, so that
-    /// taking out the first, which is what happens most, does not touch the one after it.
+    /// The first (`next`) and the last (`prev`). What the first has as `prev` means nothing, nor has
+    /// an empty list a last: so to take out the first, which is what happens most, is to go on to the
+    /// next.
     ends: Links,
     len: Stored,
     chain: PhantomData<C>,
@@ -109,7 +110,7 @@ impl<C: Chain> List<C> {
     pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
         let tail = self.ends.prev();
         *C::links_mut(&mut slots[index as usize]) = Links::new(tail, NONE);
-        if tail == NONE {
+        if self.ends.next() == NONE {
             self.ends.set_next(index);
         } else {
             C::links_mut(&mut slots[tail as usize]).set_next(index);
@@ -134,12 +135,13 @@ impl<C: Chain> List<C> {
     /// Takes out a slot that is in this list.
     #[inline]
     pub(super) fn remove(&mut self, slots: &mut [C::Slot], index: u32) {
-        if self.ends.next() == index {
-            self.pop_front(slots);
-            return;
-        }
         let links = core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
         let (prev, next) = (links.prev(), links.next());
+        self.len -= 1;
+        if self.ends.next() == index {
+            self.ends.set_next(next);
+            return;
+        }
         // Without a `prev` it is in no list, and this panics.
         C::links_mut(&mut slots[prev as usize]).set_next(next);
         if next == NONE {
@@ -147,28 +149,21 @@ impl<C: Chain> List<C> {
         } else {
             C::links_mut(&mut slots[next as usize]).set_prev(prev);
         }
-        self.len -= 1;
     }
 
     #[inline]
     pub(super) fn pop_front(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let index = self.head()?;
         let links = core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
-        let next = links.next();
-        self.ends.set_next(next);
-        if next == NONE {
-            self.ends.set_prev(NONE);
-        }
+        self.ends.set_next(links.next());
         self.len -= 1;
         Some(index)
     }
 
     #[inline]
     pub(super) fn pop_back(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
+        self.head()?;
         let index = self.ends.prev();
-        if index == NONE {
-            return None;
-        }
         self.remove(slots, index);
         Some(index)
     }
@@ -186,7 +181,7 @@ impl<C: Chain> List<C> {
             each(index);
             (prev, index, len) = (index, links.next(), len + 1);
         }
-        assert!(self.ends.prev() == prev, "a list ends somewhere else than it says");
+        assert!(prev == NONE || self.ends.prev() == prev, "a list ends somewhere else than it says");
         assert!(len == self.len(), "a list is shorter than it says");
     }
 }
@@ -195,6 +190,7 @@ impl<C: Chain> List<C> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fifo<C> {
     head: Stored,
+    /// Means nothing while it is empty.
     tail: Stored,
     len: Stored,
     chain: PhantomData<C>,
@@ -216,9 +212,10 @@ impl<C: Chain> Fifo<C> {
     #[inline]
     pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
         C::links_mut(&mut slots[index as usize]).set_next(NONE);
-        match wide(self.tail) {
-            NONE => self.head = narrow(index),
-            tail => C::links_mut(&mut slots[tail as usize]).set_next(index),
+        if wide(self.head) == NONE {
+            self.head = narrow(index);
+        } else {
+            C::links_mut(&mut slots[self.tail as usize]).set_next(index);
         }
         self.tail = narrow(index);
         self.len += 1;
@@ -230,11 +227,7 @@ impl<C: Chain> Fifo<C> {
         if index == NONE {
             return None;
         }
-        let next = C::links(&slots[index as usize]).next();
-        self.head = narrow(next);
-        if next == NONE {
-            self.tail = narrow(NONE);
-        }
+        self.head = narrow(C::links(&slots[index as usize]).next());
         self.len -= 1;
         Some(index)
     }
@@ -250,7 +243,7 @@ impl<C: Chain> Fifo<C> {
             each(index);
             (last, index, len) = (index, C::links(&slots[index as usize]).next(), len + 1);
         }
-        assert!(wide(self.tail) == last, "a queue ends somewhere else than it says");
+        assert!(last == NONE || wide(self.tail) == last, "a queue ends somewhere else than it says");
         assert!(len == self.len(), "a queue is shorter than it says");
     }
 }

@@ -23,7 +23,7 @@ impl Engine<'_> {
             if self.state.is_calm() {
                 return self.send();
             }
-            if let ControlFlow::Break(action) = self.step() {
+            if let ControlFlow::Break(action) = self.lend().step() {
                 return action;
             }
         }
@@ -113,8 +113,8 @@ impl Engine<'_> {
     fn withdraw(&mut self, task: u32) -> Option<Action> {
         // Counted as cancelled already when the caller asked for it.
         let slot = &mut self.tasks[task as usize];
+        let (link, attempt, id) = (slot.withdrawn_from(), slot.attempts, slot.id(task));
         slot.state = TaskState::Finished(Outcome::Cancelled);
-        let (link, attempt, id) = (slot.link, slot.attempts, slot.id(task));
         self.state.finished.push_back(self.tasks, task);
         self.up(link).is_ok().then_some(Action::Withdraw { link, task: id, attempt })
     }
@@ -140,8 +140,9 @@ impl Engine<'_> {
     /// Takes a task in flight from its worker, and returns what tells it so.
     fn take_back(&mut self, worker: u32, task: u32) -> Action {
         self.detach(worker, task);
+        let link = self.workers[worker as usize].link(worker);
         let slot = &self.tasks[task as usize];
-        Action::Withdraw { link: slot.link, task: slot.id(task), attempt: slot.attempts }
+        Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts }
     }
 
     /// Does what a worker's timer, which fired, is for.
@@ -218,7 +219,7 @@ impl Engine<'_> {
         let slot = &mut self.tasks[task as usize];
         slot.attempts += 1;
         slot.state = TaskState::InFlight;
-        slot.link = link;
+        slot.worker = narrow(worker);
         let due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
         slot.due = due;
         let (attempt, id) = (slot.attempts, slot.id(task));
@@ -231,10 +232,12 @@ impl Engine<'_> {
             self.state.balance.leave(self.workers, worker);
         }
         if is_due_first {
-            self.arm(worker);
+            self.lend().arm(worker);
         }
         self.state.stats.sent += 1;
-        self.state.stats.resent += u64::from(attempt > 1);
+        if attempt > 1 {
+            self.state.stats.resent += 1;
+        }
         Some(Action::Send { link, task: id, attempt })
     }
 }

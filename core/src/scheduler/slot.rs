@@ -1,8 +1,9 @@
 //! What one task and one worker need to be remembered by.
 
 use super::balance::Level;
-use super::index::{NONE, Stored, narrow};
+use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Chain, Links, List, chain};
+use crate::error::EventError;
 use crate::event::{Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
 use crate::time::Instant;
@@ -10,12 +11,14 @@ use crate::time::Instant;
 /// Room for one task. Opaque; public so that its size can be known.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskSlot {
-    /// When the attempt in flight outlives its deadline, or a resting task is due.
+    /// When the attempt in flight outlives its deadline, or a resting task is due. What is to be
+    /// withdrawn is not waited for: there it has what else there is to its link than the worker.
     pub(super) due: Instant,
     /// In the list that goes with the state; in flight, that of all that the same worker holds.
     pub(super) queue: Links,
-    /// Where the latest attempt was sent to.
-    pub(super) link: Link,
+    /// The worker that the latest attempt was sent to, by its slot. What is in flight is so on that
+    /// worker's latest link.
+    pub(super) worker: Stored,
     pub(super) generation: u32,
     /// How often it was sent; also the number of the latest attempt.
     pub(super) attempts: u16,
@@ -26,7 +29,7 @@ pub struct TaskSlot {
     pub(super) state: TaskState,
 }
 
-const _: () = assert!(size_of::<TaskSlot>() <= 40);
+const _: () = assert!(size_of::<TaskSlot>() <= 32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TaskState {
@@ -45,7 +48,7 @@ impl TaskSlot {
         Self {
             due: Instant::FAR_FUTURE,
             queue: Links::OUT,
-            link: Link::new(WorkerId::from_parts(NONE, 0), 0),
+            worker: narrow(NONE),
             generation: 0,
             attempts: 0,
             failures: 0,
@@ -57,6 +60,39 @@ impl TaskSlot {
     #[inline]
     pub(super) fn id(&self, slot: u32) -> TaskId {
         TaskId::from_parts(slot, self.generation)
+    }
+
+    /// Says that the attempt on a link is to be withdrawn.
+    pub(super) fn withdraw(&mut self, link: Link) {
+        let (generation, epoch) = (link.worker().generation(), link.epoch());
+        self.state = TaskState::Withdrawing;
+        self.due = Instant::from_nanos(u64::from(generation) << 32 | u64::from(epoch));
+    }
+
+    /// Returns the link on which the attempt was that is to be withdrawn.
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+    pub(super) fn withdrawn_from(&self) -> Link {
+        let parts = self.due.as_nanos();
+        let worker = WorkerId::from_parts(wide(self.worker), (parts >> 32) as u32);
+        Link::new(worker, parts as u32)
+    }
+
+    /// Says what is wrong with an answer that names this slot, but not the attempt in flight, or that
+    /// came from another worker.
+    #[cold]
+    pub(super) fn objection(&self, id: TaskId, attempt: u16) -> EventError {
+        if id.generation() != self.generation {
+            // The counter wraps, so "ahead" is the nearer half of the circle.
+            let ahead = id.generation().wrapping_sub(self.generation) <= u32::MAX / 2;
+            return if ahead { EventError::Foreign } else { EventError::Stale };
+        }
+        if self.state == TaskState::Free || attempt == 0 || attempt > self.attempts {
+            return EventError::Foreign;
+        }
+        if attempt < self.attempts || self.state != TaskState::InFlight {
+            return EventError::Stale;
+        }
+        EventError::Foreign
     }
 }
 
