@@ -200,7 +200,40 @@ const IN_FLIGHT_MAX: u32 = 4096;
 struct BusyPool {
     scheduler: Scheduler<Heap>,
     now: Instant,
-    in_flight: VecDeque<(Link, TaskId, u16)>,
+    in_flight: Attempts,
+}
+
+/// What is under way, the oldest first: a ring that costs next to nothing, since what is counted is
+/// the scheduler.
+#[derive(Debug)]
+struct Attempts {
+    ring: Box<[(Link, TaskId, u16)]>,
+    first: usize,
+    end: usize,
+}
+
+impl Attempts {
+    /// Makes room for `max` of them, and fills it with one that means nothing.
+    fn new(max: u32, empty: (Link, TaskId, u16)) -> Self {
+        let ring = vec![empty; (max as usize).next_power_of_two()].into_boxed_slice();
+        Self { ring, first: 0, end: 0 }
+    }
+
+    #[inline]
+    fn push(&mut self, attempt: (Link, TaskId, u16)) {
+        let last = self.ring.len() - 1;
+        self.ring[self.end & last] = attempt;
+        self.end += 1;
+    }
+
+    /// Takes the oldest; there must be one.
+    #[inline]
+    fn pop(&mut self) -> (Link, TaskId, u16) {
+        let last = self.ring.len() - 1;
+        let oldest = self.ring[self.first & last];
+        self.first += 1;
+        oldest
+    }
 }
 
 impl BusyPool {
@@ -208,10 +241,10 @@ impl BusyPool {
     fn new(workers: u32, queued: u32, window: u32) -> Self {
         let under_way = workers.saturating_mul(window).min(IN_FLIGHT_MAX);
         let storage = Heap::with_capacity(under_way + queued + 1, workers);
-        let scheduler = Scheduler::new(storage, Config::new(1)).expect("the default is valid");
-        let mut pool = Self { scheduler, now: Instant::EPOCH, in_flight: VecDeque::new() };
+        let mut scheduler = Scheduler::new(storage, Config::new(1)).expect("the default is valid");
+        let now = Instant::EPOCH;
         for _ in 0..workers {
-            pool.scheduler.add_worker(pool.now, Route::Dial).expect("there is room");
+            scheduler.add_worker(now, Route::Dial).expect("there is room");
         }
         // Few of many workers are busy where not all windows can be full: then nothing waits.
         let window = if workers.saturating_mul(window) > under_way {
@@ -219,11 +252,15 @@ impl BusyPool {
         } else {
             window
         };
-        while let Some(action) = pool.scheduler.poll_action() {
+        let mut any = None;
+        while let Some(action) = scheduler.poll_action() {
             let Action::Connect { link } = action else { panic!("only connects are due") };
-            let event = Event::Connected { link, window };
-            pool.scheduler.handle_event(pool.now, event).expect("it asked for it");
+            scheduler.handle_event(now, Event::Connected { link, window }).expect("it asked for it");
+            any = Some(link);
         }
+        let empty = (any.expect("there are workers"), TaskId::from_parts(0, 0), 0);
+        let in_flight = Attempts::new(workers.saturating_mul(window), empty);
+        let mut pool = Self { scheduler, now, in_flight };
         for _ in 0..under_way + queued {
             pool.scheduler.submit(pool.now).expect("there is room");
         }
@@ -236,7 +273,7 @@ impl BusyPool {
     fn cycle(&mut self, count: u32) {
         for _ in 0..count {
             self.now = self.now.saturating_add(Duration::from_nanos(100));
-            let (link, task, attempt) = self.in_flight.pop_front().expect("some are under way");
+            let (link, task, attempt) = self.in_flight.pop();
             let event = Event::Replied { link, task, attempt, verdict: Verdict::Done };
             self.scheduler.handle_event(self.now, event).expect("it is under way");
             self.act();
@@ -244,11 +281,12 @@ impl BusyPool {
         }
     }
 
+    #[inline(always)]
     fn act(&mut self) {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Send { link, task, attempt } => {
-                    self.in_flight.push_back((link, task, attempt));
+                    self.in_flight.push((link, task, attempt));
                 }
                 Action::Finish { outcome: Outcome::Done, .. } => {}
                 other => panic!("not expected here: {other:?}"),

@@ -102,10 +102,14 @@ impl Balance {
         }
     }
 
-    /// Follows a worker whose load fell by one.
+    /// Follows a worker whose load fell by one, and takes it in if it was full.
     #[inline]
     pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        if !self.is_alone() {
+        if self.is_empty() {
+            self.first = narrow(worker);
+        } else if !self.contains(workers, worker) {
+            self.enter_level(workers, worker);
+        } else if !self.is_alone() {
             self.lower_level(workers, worker);
         }
     }

@@ -37,11 +37,13 @@ fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
         assert!(latest <= tasks[task as usize].due, "resting tasks are out of order");
         latest = tasks[task as usize].due;
     });
-    state.withdrawing.check(tasks, is(TaskState::Withdrawing));
-    state.finished.check(tasks, |task| {
+    let withdrawing = state.withdrawing.check(tasks, is(TaskState::Withdrawing));
+    let finished = state.finished.check(tasks, |task| {
         let finished = matches!(tasks[task as usize].state, TaskState::Finished(_));
         assert!(finished, "a task without an outcome is among the finished");
     });
+    let settled = withdrawing + finished;
+    assert!(state.settled() as usize == settled, "a task with an outcome is in no list");
     let unused = state.unused.check(tasks, is(TaskState::Free));
     // Each list's length was counted, and no slot has two states: so each is in exactly one list.
     let stats = state.stats();

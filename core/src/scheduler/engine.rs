@@ -93,8 +93,10 @@ impl State {
     }
 
     /// Returns how many tasks have an outcome that was not polled yet.
+    #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
     pub(super) const fn settled(&self) -> u32 {
-        self.finished.len() + self.withdrawing.len()
+        let Counters { done, failed, exhausted, cancelled, aborted, .. } = self.stats;
+        ((done + failed + exhausted + cancelled + aborted) as u32).wrapping_sub(self.polled)
     }
 
     /// Returns how many tasks have no outcome yet.
@@ -316,11 +318,7 @@ impl Engine<'_> {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
         if holder.line.is_serving() {
-            if self.state.balance.contains(self.workers, worker) {
-                self.state.balance.lower(self.workers, worker);
-            } else {
-                self.state.balance.enter(self.workers, worker);
-            }
+            self.state.balance.lower(self.workers, worker);
         }
     }
 

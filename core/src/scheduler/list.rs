@@ -44,17 +44,34 @@ pub(super) trait Chain {
     type Slot;
     fn links(slot: &Self::Slot) -> &Links;
     fn links_mut(slot: &mut Self::Slot) -> &mut Links;
+    /// Whether [`List::contains`] is asked, for which a slot that leaves a list has to say so.
+    const IS_ASKED: bool;
+
+    /// Returns the links of a slot that leaves a list.
+    #[inline]
+    fn leave(slot: &mut Self::Slot) -> Links {
+        let links = *Self::links(slot);
+        if Self::IS_ASKED {
+            *Self::links_mut(slot) = Links::OUT;
+        }
+        links
+    }
 }
 
-/// Defines a [`Chain`] over one field, which may lie in a nested one.
+/// Defines a [`Chain`] over one field, which may lie in a nested one. One of which it is asked what is
+/// in a list says so.
 macro_rules! chain {
     ($(#[$doc:meta])* $name:ident: $slot:ty, $($field:ident).+) => {
+        chain! { $(#[$doc])* $name: $slot, $($field).+, is_asked = false }
+    };
+    ($(#[$doc:meta])* $name:ident: $slot:ty, $($field:ident).+, is_asked = $is_asked:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub(super) struct $name;
 
         impl Chain for $name {
             type Slot = $slot;
+            const IS_ASKED: bool = $is_asked;
             #[inline]
             fn links(slot: &$slot) -> &Links {
                 &slot.$($field).+
@@ -103,6 +120,7 @@ impl<C: Chain> List<C> {
     /// Whether a slot is in this list, given that it is in no other list of the chain.
     #[inline]
     pub(super) fn contains(&self, slots: &[C::Slot], index: u32) -> bool {
+        const { assert!(C::IS_ASKED) };
         self.ends.next() == index || C::links(&slots[index as usize]).prev() != NONE
     }
 
@@ -135,14 +153,14 @@ impl<C: Chain> List<C> {
     /// Takes out a slot that is in this list.
     #[inline]
     pub(super) fn remove(&mut self, slots: &mut [C::Slot], index: u32) {
-        let links = core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
+        let links = C::leave(&mut slots[index as usize]);
         let (prev, next) = (links.prev(), links.next());
         self.len -= 1;
         if self.ends.next() == index {
             self.ends.set_next(next);
             return;
         }
-        // Without a `prev` it is in no list, and this panics.
+        // It panics where there is no `prev`: one of which it can be asked was in no list.
         C::links_mut(&mut slots[prev as usize]).set_next(next);
         if next == NONE {
             self.ends.set_prev(prev);
@@ -154,7 +172,7 @@ impl<C: Chain> List<C> {
     #[inline]
     pub(super) fn pop_front(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let index = self.head()?;
-        let links = core::mem::replace(C::links_mut(&mut slots[index as usize]), Links::OUT);
+        let links = C::leave(&mut slots[index as usize]);
         self.ends.set_next(links.next());
         self.len -= 1;
         Some(index)
@@ -192,33 +210,27 @@ pub(super) struct Fifo<C> {
     head: Stored,
     /// Means nothing while it is empty.
     tail: Stored,
-    len: Stored,
     chain: PhantomData<C>,
 }
 
 impl<C: Chain> Fifo<C> {
     pub(super) const fn new() -> Self {
-        Self { head: narrow(NONE), tail: narrow(NONE), len: 0, chain: PhantomData }
-    }
-
-    pub(super) const fn len(&self) -> u32 {
-        wide(self.len)
+        Self { head: narrow(NONE), tail: narrow(NONE), chain: PhantomData }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.len == 0
+        wide(self.head) == NONE
     }
 
     #[inline]
     pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
         C::links_mut(&mut slots[index as usize]).set_next(NONE);
-        if wide(self.head) == NONE {
+        if self.is_empty() {
             self.head = narrow(index);
         } else {
             C::links_mut(&mut slots[self.tail as usize]).set_next(index);
         }
         self.tail = narrow(index);
-        self.len += 1;
     }
 
     #[inline]
@@ -228,23 +240,22 @@ impl<C: Chain> Fifo<C> {
             return None;
         }
         self.head = narrow(C::links(&slots[index as usize]).next());
-        self.len -= 1;
         Some(index)
     }
 
-    /// Walks the queue and calls `each` in order.
+    /// Walks the queue, calls `each` in order, and returns how many there are.
     ///
     /// # Panics
-    /// If the links or the length are inconsistent.
-    pub(super) fn check(&self, slots: &[C::Slot], mut each: impl FnMut(u32)) {
+    /// If it runs in a circle, or ends somewhere else than it says.
+    pub(super) fn check(&self, slots: &[C::Slot], mut each: impl FnMut(u32)) -> usize {
         let (mut last, mut index, mut len) = (NONE, wide(self.head), 0);
         while index != NONE {
-            assert!(len < self.len(), "a queue is longer than it says");
+            assert!(len < slots.len(), "a queue runs in a circle");
             each(index);
             (last, index, len) = (index, C::links(&slots[index as usize]).next(), len + 1);
         }
         assert!(last == NONE || wide(self.tail) == last, "a queue ends somewhere else than it says");
-        assert!(len == self.len(), "a queue is shorter than it says");
+        len
     }
 }
 
@@ -266,9 +277,7 @@ impl<C: Chain> Free<C> {
     pub(super) fn take(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let (index, fresh) = (wide(self.head), wide(self.fresh));
         if index != NONE {
-            let links = C::links_mut(&mut slots[index as usize]);
-            self.head = narrow(links.next());
-            *links = Links::OUT;
+            self.head = narrow(C::leave(&mut slots[index as usize]).next());
             Some(index)
         } else if (fresh as usize) < slots.len() {
             self.fresh = narrow(fresh + 1);
@@ -320,7 +329,7 @@ mod tests {
 
     chain! {
         /// The only links of a test slot.
-        Only: Slot, links
+        Only: Slot, links, is_asked = true
     }
 
     fn walk(list: &List<Only>, slots: &[Slot]) -> Vec<u32> {
@@ -370,8 +379,8 @@ mod tests {
             assert_eq!(queue.pop_front(&slots), Some(2));
             queue.push_back(&mut slots, 1);
             let mut seen = Vec::new();
-            queue.check(&slots, |index| seen.push(index));
-            assert_eq!((seen, queue.len()), (std::vec![0, 1], 2));
+            assert_eq!(queue.check(&slots, |index| seen.push(index)), 2);
+            assert_eq!(seen, [0, 1]);
             assert_eq!(queue.pop_front(&slots), Some(0));
             assert_eq!(queue.pop_front(&slots), Some(1));
             assert!(queue.is_empty());

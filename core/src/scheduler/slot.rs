@@ -268,7 +268,7 @@ impl WorkerSlot {
 
 chain! {
     /// Workers of which the caller is to be told something; also the unused slots.
-    Todo: WorkerSlot, todo
+    Todo: WorkerSlot, todo, is_asked = true
 }
 chain! {
     /// Workers that rest with their link up, the first rested first.
@@ -276,5 +276,5 @@ chain! {
 }
 chain! {
     /// Workers that are neither being removed nor leaving.
-    Member: WorkerSlot, member
+    Member: WorkerSlot, member, is_asked = true
 }
