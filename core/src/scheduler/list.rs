@@ -153,13 +153,13 @@ impl<C: Chain> List<C> {
     /// Takes out a slot that is in this list.
     #[inline]
     pub(super) fn remove(&mut self, slots: &mut [C::Slot], index: u32) {
-        let links = C::leave(&mut slots[index as usize]);
-        let (prev, next) = (links.prev(), links.next());
         self.len -= 1;
         if self.ends.next() == index {
-            self.ends.set_next(next);
+            self.ends.set_next(C::leave(&mut slots[index as usize]).next());
             return;
         }
+        let links = C::leave(&mut slots[index as usize]);
+        let (prev, next) = (links.prev(), links.next());
         // It panics where there is no `prev`: one of which it can be asked was in no list.
         C::links_mut(&mut slots[prev as usize]).set_next(next);
         if next == NONE {
@@ -199,7 +199,10 @@ impl<C: Chain> List<C> {
             each(index);
             (prev, index, len) = (index, links.next(), len + 1);
         }
-        assert!(prev == NONE || self.ends.prev() == prev, "a list ends somewhere else than it says");
+        assert!(
+            prev == NONE || self.ends.prev() == prev,
+            "a list ends somewhere else than it says"
+        );
         assert!(len == self.len(), "a list is shorter than it says");
     }
 }
@@ -254,7 +257,10 @@ impl<C: Chain> Fifo<C> {
             each(index);
             (last, index, len) = (index, C::links(&slots[index as usize]).next(), len + 1);
         }
-        assert!(last == NONE || wide(self.tail) == last, "a queue ends somewhere else than it says");
+        assert!(
+            last == NONE || wide(self.tail) == last,
+            "a queue ends somewhere else than it says"
+        );
         len
     }
 }

@@ -211,18 +211,15 @@ impl Engine<'_> {
     #[expect(clippy::inline_always, reason = "as `poll_action`")]
     #[inline(always)]
     fn send(&mut self) -> Option<Action> {
-        let task = self.state.waiting.head()?;
         let worker = self.state.balance.next()?;
-        self.state.waiting.pop_front(self.tasks);
-        let holder = &mut self.workers[worker as usize];
-        let link = holder.link(worker);
+        let task = self.state.waiting.pop_front(self.tasks)?;
+        let due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
         let slot = &mut self.tasks[task as usize];
         slot.attempts += 1;
         slot.state = TaskState::InFlight;
         slot.worker = narrow(worker);
-        let due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
         slot.due = due;
-        let (attempt, id) = (slot.attempts, slot.id(task));
+        let holder = &mut self.workers[worker as usize];
         holder.held.push_back(self.tasks, task);
         // Only a task that is alone can be due before the timer; one that is early stays where it is.
         let is_due_first = due < holder.timer;
@@ -234,11 +231,11 @@ impl Engine<'_> {
         if is_due_first {
             self.lend().arm(worker);
         }
+        let slot = &self.tasks[task as usize];
         self.state.stats.sent += 1;
-        if attempt > 1 {
-            self.state.stats.resent += 1;
-        }
-        Some(Action::Send { link, task: id, attempt })
+        self.state.stats.resent += u64::from(slot.attempts > 1);
+        let link = self.workers[worker as usize].link(worker);
+        Some(Action::Send { link, task: slot.id(task), attempt: slot.attempts })
     }
 }
 
