@@ -94,11 +94,11 @@ impl Balance {
         }
     }
 
-    /// Follows a worker whose load grew by one and that still has room.
+    /// Follows the worker whose turn it was: its load grew by one, and it still has room.
     #[inline]
-    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot]) {
         if !self.is_alone() {
-            self.raise_level(workers, worker);
+            self.raise_first(workers);
         }
     }
 
@@ -138,19 +138,27 @@ impl Balance {
     }
 
     #[inline(never)]
-    fn raise_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let level = wide(workers[worker as usize].level);
-        let Level { load, members, links } = workers[level as usize].node;
-        let next_door =
-            links.next() != NONE && workers[links.next() as usize].node.load == load + 1;
+    fn raise_first(&mut self, workers: &mut [WorkerSlot]) {
+        let (level, worker) = (wide(self.lowest), wide(self.first));
+        let Level { load, mut members, links } = workers[level as usize].node;
+        let above = links.next();
+        let next_door = above != NONE && workers[above as usize].node.load == load + 1;
         if members.len() == 1 && !next_door {
             workers[level as usize].node.load = load + 1;
             return;
         }
-        let below = if members.len() == 1 { links.prev() } else { level };
-        self.part(workers, worker, level);
-        self.join(workers, worker, load + 1, below);
-        self.choose(workers);
+        members.pop_front(workers);
+        let new = if next_door { above } else { self.insert(workers, load + 1, level, above) };
+        Self::put(workers, worker, new);
+        if let Some(first) = members.head() {
+            workers[level as usize].node.members = members;
+            self.first = narrow(first);
+        } else {
+            self.lowest = narrow(above);
+            workers[above as usize].node.links.set_prev(NONE);
+            self.free.give(workers, level);
+            self.choose(workers);
+        }
     }
 
     #[inline(never)]
@@ -207,6 +215,12 @@ impl Balance {
         } else {
             self.insert(workers, load, below, above)
         };
+        Self::put(workers, worker, level);
+    }
+
+    /// Puts a worker into a level, behind those that are there.
+    #[inline]
+    fn put(workers: &mut [WorkerSlot], worker: u32, level: u32) {
         let mut members = workers[level as usize].node.members;
         members.push_back(workers, worker);
         workers[level as usize].node.members = members;

@@ -224,7 +224,7 @@ impl Engine<'_> {
         // Only a task that is alone can be due before the timer; one that is early stays where it is.
         let is_due_first = due < holder.timer;
         if holder.held.len() < holder.window {
-            self.state.balance.raise(self.workers, worker);
+            self.state.balance.raise(self.workers);
         } else {
             self.state.balance.leave(self.workers, worker);
         }
