@@ -192,29 +192,22 @@ impl Engine<'_> {
         let task = id.slot();
         let slot = self.tasks.get(task as usize).filter(|slot| slot.generation == id.generation());
         match slot.ok_or(Stale)?.state {
-            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => Err(Stale),
-            TaskState::Waiting => {
-                self.state.waiting.remove(self.tasks, task);
-                self.finish(task, Outcome::Cancelled);
-                Ok(())
-            }
-            TaskState::Resting => {
-                self.state.resting.remove(self.tasks, task);
-                self.finish(task, Outcome::Cancelled);
-                Ok(())
-            }
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return Err(Stale),
+            TaskState::Waiting => self.state.waiting.remove(self.tasks, task),
+            TaskState::Resting => self.state.resting.remove(self.tasks, task),
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
-                self.detach(worker, task);
-                let link = self.workers[worker as usize].link(worker);
+                let link = self.take_back(worker, task);
                 self.close_if_idle(worker);
                 self.tasks[task as usize].withdraw(link);
                 self.state.withdrawing.push_back(self.tasks, task);
                 self.state.stir();
                 self.state.count(Outcome::Cancelled);
-                Ok(())
+                return Ok(());
             }
         }
+        self.finish(task, Outcome::Cancelled);
+        Ok(())
     }
 
     pub(super) fn drain(&mut self, now: Instant, deadline: Instant) {
@@ -314,7 +307,7 @@ impl Engine<'_> {
     /// Takes a task in flight from its worker, which has room at once.
     #[expect(clippy::inline_always, reason = "as `handle_event`")]
     #[inline(always)]
-    pub(super) fn detach(&mut self, worker: u32, task: u32) {
+    fn detach(&mut self, worker: u32, task: u32) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
         if holder.line.is_serving() {
@@ -322,18 +315,27 @@ impl Engine<'_> {
         }
     }
 
+    /// Takes a task in flight from its worker, and returns the link that it was on.
+    #[inline(never)]
+    pub(super) fn take_back(&mut self, worker: u32, task: u32) -> Link {
+        self.detach(worker, task);
+        self.workers[worker as usize].link(worker)
+    }
+
     /// Queues a task again whose attempt was lost, unless it was the last.
     pub(super) fn give_back(&mut self, task: u32) {
         let slot = &mut self.tasks[task as usize];
-        if slot.attempts - slot.failures >= self.state.policy.attempts_max {
-            self.finish(task, Outcome::Exhausted);
+        let outcome = if slot.attempts - slot.failures >= self.state.policy.attempts_max {
+            Outcome::Exhausted
         } else if self.state.is_past_drain() {
-            self.finish(task, Outcome::Aborted);
+            Outcome::Aborted
         } else {
             slot.state = TaskState::Waiting;
             // Front, not back: it has already waited its turn.
             self.state.waiting.push_front(self.tasks, task);
-        }
+            return;
+        };
+        self.finish(task, outcome);
     }
 
     /// Queues again all that a worker holds, in the old order. O(tasks held).

@@ -121,7 +121,7 @@ impl Engine<'_> {
 
     /// Ends an attempt that outlived its deadline, and its link after too many.
     fn time_out(&mut self, worker: u32, task: u32) -> Action {
-        let withdraw = self.take_back(worker, task);
+        let withdraw = self.end(worker, task);
         self.give_back(task);
         self.state.stats.timed_out += 1;
         let slot = &mut self.workers[worker as usize];
@@ -138,9 +138,8 @@ impl Engine<'_> {
     }
 
     /// Takes a task in flight from its worker, and returns what tells it so.
-    fn take_back(&mut self, worker: u32, task: u32) -> Action {
-        self.detach(worker, task);
-        let link = self.workers[worker as usize].link(worker);
+    fn end(&mut self, worker: u32, task: u32) -> Action {
+        let link = self.take_back(worker, task);
         let slot = &self.tasks[task as usize];
         Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts }
     }
@@ -202,7 +201,7 @@ impl Engine<'_> {
                 None => self.state.aborting = narrow(worker + 1),
             }
         };
-        let withdraw = self.take_back(worker, task);
+        let withdraw = self.end(worker, task);
         self.finish(task, Outcome::Aborted);
         self.close_if_idle(worker);
         Some(withdraw)
