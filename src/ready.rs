@@ -86,6 +86,14 @@ impl ReadySet {
         batch.extend(turn.drain(rest..).rev());
         left
     }
+
+    /// Takes back the tokens of a batch that were not served: they are the first of the next one.
+    /// Returns whether there were any, of which nothing will wake.
+    pub(crate) fn give_back(&mut self, rest: impl DoubleEndedIterator<Item = u32>) -> bool {
+        let before = self.turn.len();
+        self.turn.extend(rest.rev());
+        self.turn.len() > before
+    }
 }
 
 impl Entry {

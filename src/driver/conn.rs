@@ -49,6 +49,15 @@ pub(crate) struct Ending {
     pub(crate) farewell: Option<Farewell>,
 }
 
+/// How much may be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quota {
+    /// How many messages from each link.
+    pub(crate) messages: usize,
+    /// How many bytes of messages from all links together, before the last one.
+    pub(crate) bytes: usize,
+}
+
 /// How far reading got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -87,24 +96,25 @@ impl<K: Kind> Conn<K> {
         }
     }
 
-    /// Reads up to `messages` messages into the scheduler.
+    /// Reads messages into the scheduler, as far as the quota goes.
     pub(crate) fn read(
         &mut self,
         cx: &mut Context<'_>,
         link: Link,
         now: Instant,
-        messages: usize,
+        quota: &mut Quota,
         scheduler: &mut Scheduler<Heap>,
         answers: &mut Answers,
     ) -> Result<Progress, Ending> {
         #[cfg(feature = "json")]
         if self.wire.dialect() == Dialect::Json {
             let sink = super::json::Sink { link, now, scheduler, answers };
-            return self.read_json(cx, messages, sink);
+            return self.read_json(cx, quota, sink);
         }
-        for _ in 0..messages {
+        for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            quota.bytes = quota.bytes.saturating_sub(frame.len());
             let message = Message::decode(frame).map_err(|error| {
                 Ending::refuse(error.code(), format!("sent what is no message: {error}"))
             })?;
@@ -122,6 +132,9 @@ impl<K: Kind> Conn<K> {
                 // Stale: the scheduler has just given the link up, and its action is to come.
                 let _ = scheduler.handle_event(now, event);
             }
+            if quota.bytes == 0 {
+                break;
+            }
         }
         Ok(Progress::More)
     }
@@ -130,12 +143,12 @@ impl<K: Kind> Conn<K> {
     fn read_json(
         &mut self,
         cx: &mut Context<'_>,
-        messages: usize,
+        quota: &mut Quota,
         mut sink: super::json::Sink<'_>,
     ) -> Result<Progress, Ending> {
         self.json.fail_unfit(&mut sink);
         self.dirty |= !self.parked.is_empty();
-        for _ in 0..messages {
+        for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             self.json.on_frame(frame, &mut sink)?;

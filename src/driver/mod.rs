@@ -40,6 +40,7 @@ use chargehand_core::{Heap, Instant, Scheduler, Stats};
 
 use self::answers::Answers;
 use self::closing::ClosingTable;
+use self::conn::Quota;
 use self::greeting::Opening;
 use self::jobs::Jobs;
 use self::joining::Joining;
@@ -62,6 +63,9 @@ const ACTIONS_PER_POLL: usize = 16_384;
 const MESSAGES_ALONE: usize = 64;
 /// How many messages are read from a link in one poll while others are ready.
 const MESSAGES_AMONG_MANY: usize = 1024;
+/// How many bytes of messages one poll reads before it hands over what came; one more message may
+/// go past that. So long answers are freed, and their memory used again, before more of them come.
+const BYTES_PER_POLL: usize = 64 << 10;
 
 /// Names a source in the ready list: what it is, and which one.
 #[derive(Clone, Copy, Debug)]
@@ -195,9 +199,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut batch = mem::take(&mut self.batch);
         let more = self.ready.take(SOURCES_PER_POLL, &mut batch);
         let messages = if batch.len() > 1 { MESSAGES_AMONG_MANY } else { MESSAGES_ALONE };
-        for token in batch.drain(..) {
-            self.on_ready(token.into(), messages);
+        let mut quota = Quota { messages, bytes: BYTES_PER_POLL };
+        let mut tokens = batch.drain(..);
+        for token in tokens.by_ref() {
+            self.on_ready(token.into(), &mut quota);
+            if quota.bytes == 0 {
+                break;
+            }
         }
+        let more = self.ready.give_back(tokens) || more;
         self.batch = batch;
         if more {
             cx.waker().wake_by_ref();
@@ -218,7 +228,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         Poll::Pending
     }
 
-    fn on_ready(&mut self, token: Token, messages: usize) {
+    fn on_ready(&mut self, token: Token, quota: &mut Quota) {
         self.settled = false;
         match token {
             Token::Doorbell => {
@@ -229,7 +239,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Token::Alarm => self.alarm.on_wake(),
             Token::Listener(index) => self.on_listener(index),
             Token::Handshake(index) => self.on_handshake(index),
-            Token::Peer(slot) => self.on_peer(slot, messages),
+            Token::Peer(slot) => self.on_peer(slot, quota),
             Token::Closing(index) => self.closing.on_ready(index),
         }
     }

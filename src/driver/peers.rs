@@ -14,7 +14,7 @@ use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::{Event, Link, Route, WorkerId, WorkersFull};
 
-use super::conn::{Conn, Ending, Progress};
+use super::conn::{Conn, Ending, Progress, Quota};
 use super::greeting::{GreetError, Greeted, Greeting};
 use super::{Driver, Token};
 use crate::error::WorkerError;
@@ -191,13 +191,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Goes on with a worker's link as far as it gets.
-    pub(crate) fn on_peer(&mut self, slot: u32, messages: usize) {
+    pub(crate) fn on_peer(&mut self, slot: u32, quota: &mut Quota) {
         let Some(Some(peer)) = self.peers.slots.get_mut(slot as usize) else { return };
         peer.entry.clear();
         match &peer.line {
             Line::Idle => {}
             Line::Dialling(_) | Line::Greeting(..) => self.open(slot),
-            Line::Up(..) => self.on_traffic(slot, messages),
+            Line::Up(..) => self.on_traffic(slot, quota),
             Line::Local(_) => self.peers.put_to_work(slot),
         }
     }
@@ -288,13 +288,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Reads, carries out what follows, and writes: all of one link in one go.
-    fn on_traffic(&mut self, slot: u32, messages: usize) {
+    fn on_traffic(&mut self, slot: u32, quota: &mut Quota) {
         let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
         let Line::Up(link, conn) = &mut peer.line else { return };
         let link = *link;
         let cx = &mut Context::from_waker(peer.entry.waker());
         let (scheduler, answers) = (&mut self.scheduler, &mut self.answers);
-        let read = conn.read(cx, link, self.now, messages, scheduler, answers);
+        let read = conn.read(cx, link, self.now, quota, scheduler, answers);
         match read {
             Ok(Progress::Drained) => {}
             Ok(Progress::More) => peer.entry.wake(),
