@@ -1,7 +1,7 @@
 //! Messages over a byte stream.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -20,6 +20,11 @@ const KEPT_READ_BYTES: usize = 512;
 const KEPT_BYTES: usize = 1 << 10;
 /// How much write buffer is allocated at once for what an earlier flush had.
 const BURST_BYTES_MAX: usize = 16 << 10;
+/// A body of this length is written from where it lies, as far as the stream takes it at once.
+const LONG_BYTES: usize = 16 << 10;
+/// How much of such a body goes with what is before it: a stream that writes one buffer at a time
+/// should not send that alone.
+const LONG_HEAD_BYTES: usize = 2 << 10;
 /// How often one `poll_recv` reads before it lets others run.
 const READS_MAX: usize = 64;
 
@@ -78,18 +83,22 @@ impl<S> TcpWire<S> {
     }
 
     fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
+        self.make_room(HEADER_BYTES + head.len() + body.len());
+        self.out.extend_from_slice(&header);
+        self.out.extend_from_slice(head);
+        self.out.extend_from_slice(body);
+    }
+
+    /// Prepares the write buffer for so many bytes more.
+    fn make_room(&mut self, bytes: usize) {
         // Not before half of it has left, so that no byte moves more than once on average.
         if self.sent > self.out.len() / 2 {
             self.out.drain(..self.sent);
             self.sent = 0;
         }
-        let whole = HEADER_BYTES + head.len() + body.len();
         if self.out.capacity() == 0 {
-            self.out.reserve(whole.max(self.burst));
+            self.out.reserve(bytes.max(self.burst));
         }
-        self.out.extend_from_slice(&header);
-        self.out.extend_from_slice(head);
-        self.out.extend_from_slice(body);
     }
 }
 
@@ -115,6 +124,27 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes `body` after what was taken before it, and takes what the stream has no room for.
+    fn write_long(&mut self, cx: &mut Context<'_>, mut body: &[u8]) -> Result<(), TcpError> {
+        while !body.is_empty() {
+            let slices = [IoSlice::new(&self.out[self.sent..]), IoSlice::new(body)];
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices) {
+                Poll::Ready(Ok(0)) => return Err(self.io_error(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(bytes)) => {
+                    let of_out = bytes.min(self.unsent());
+                    self.sent += of_out;
+                    body = &body[bytes - of_out..];
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Err(self.io_error(error)),
+                Poll::Pending => break,
+            }
+        }
+        self.make_room(body.len());
+        self.out.extend_from_slice(body);
+        Ok(())
     }
 }
 
@@ -215,8 +245,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
                 return Poll::Pending;
             }
         }
-        self.append(header, head, body);
-        Poll::Ready(Ok(()))
+        if body.len() < LONG_BYTES {
+            self.append(header, head, body);
+            return Poll::Ready(Ok(()));
+        }
+        let (first, rest) = body.split_at(LONG_HEAD_BYTES);
+        self.append(header, head, first);
+        Poll::Ready(self.write_long(cx, rest))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
