@@ -145,6 +145,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
         self.end > self.start
     }
 
+    /// Returns the bytes that were not given out, as they came.
+    pub fn held(&self) -> &[u8] {
+        &self.buffer.as_ref()[self.start..self.end]
+    }
+
     /// Returns the buffer.
     pub fn into_inner(self) -> B {
         self.buffer
@@ -187,8 +192,21 @@ impl Decoder<Vec<u8>> {
         // The sum with the header must not overflow.
         let frame_bytes_max = frame_bytes_max.min(usize::MAX - HEADER_BYTES);
         let idle_bytes = idle_bytes.clamp(HEADER_BYTES, frame_bytes_max + HEADER_BYTES);
-        let buffer = alloc::vec![0; idle_bytes];
-        Self { buffer, start: 0, end: 0, frame_bytes_max, idle_bytes, filled: false }
+        Self::growing_over(alloc::vec![0; idle_bytes], frame_bytes_max)
+    }
+
+    /// Makes a decoder as [`growing`](Self::growing) does, over a buffer that is there already.
+    ///
+    /// # Panics
+    /// Where the buffer cannot even hold a header of 4 bytes.
+    pub fn growing_over(buffer: Vec<u8>, frame_bytes_max: usize) -> Self {
+        let frame_bytes_max = frame_bytes_max.min(usize::MAX - HEADER_BYTES);
+        Self { frame_bytes_max, ..Self::new(buffer) }
+    }
+
+    /// Returns whether the latest read filled the buffer, so that there is likely more.
+    pub const fn is_filled(&self) -> bool {
+        self.filled
     }
 
     /// Grows the buffer where the latest read filled it. Call it before [`spare`](Self::spare).

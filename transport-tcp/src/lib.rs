@@ -9,6 +9,7 @@
 
 mod address;
 mod error;
+mod spare;
 mod wire;
 
 use std::fmt;

@@ -11,17 +11,17 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
 use crate::error::{TcpError, foreign_protocol};
+use crate::spare::{self, SPARE_BYTES};
 
-/// The read buffer's length on a busy link, as long as one read does not fill it.
-const READ_BYTES: usize = 4 << 10;
-/// A read buffer up to this length is kept while nothing comes.
+/// The length of a read buffer that is kept while nothing comes.
 const KEPT_READ_BYTES: usize = 512;
 /// A write buffer up to this capacity is kept while nothing is sent.
 const KEPT_BYTES: usize = 1 << 10;
 /// How much write buffer is allocated at once for what an earlier flush had.
 const BURST_BYTES_MAX: usize = 16 << 10;
-/// A body of this length is written from where it lies, as far as the stream takes it at once.
-const LONG_BYTES: usize = 16 << 10;
+/// A body of this length is written from where it lies, as far as the stream takes it at once. To
+/// copy a shorter one costs less than the second write, where a stream writes one buffer at a time.
+const LONG_BYTES: usize = 128 << 10;
 /// How much of such a body goes with what is before it: a stream that writes one buffer at a time
 /// should not send that alone.
 const LONG_HEAD_BYTES: usize = 2 << 10;
@@ -39,8 +39,8 @@ pub struct TcpWire<S> {
     decoder: Option<Decoder<Vec<u8>>>,
     /// How many bytes have come since the stream was last empty.
     gathered: usize,
-    /// How long the next read buffer is: twice what came the last time, within bounds.
-    read_bytes: usize,
+    /// So much came the last time that the thread's large buffer is the one to read to.
+    is_busy: bool,
     /// The first bytes of all: they tell a foreign protocol, whatever length they would mean.
     opening: [u8; HEADER_BYTES],
     /// How many of these have come.
@@ -61,7 +61,7 @@ impl<S> TcpWire<S> {
             limits,
             decoder: None,
             gathered: 0,
-            read_bytes: KEPT_READ_BYTES,
+            is_busy: false,
             opening: [0; HEADER_BYTES],
             opened: 0,
             out: Vec::new(),
@@ -83,14 +83,14 @@ impl<S> TcpWire<S> {
     }
 
     fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
-        self.make_room(HEADER_BYTES + head.len() + body.len());
+        self.make_room_out(HEADER_BYTES + head.len() + body.len());
         self.out.extend_from_slice(&header);
         self.out.extend_from_slice(head);
         self.out.extend_from_slice(body);
     }
 
     /// Prepares the write buffer for so many bytes more.
-    fn make_room(&mut self, bytes: usize) {
+    fn make_room_out(&mut self, bytes: usize) {
         // Not before half of it has left, so that no byte moves more than once on average.
         if self.sent > self.out.len() / 2 {
             self.out.drain(..self.sent);
@@ -142,35 +142,71 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
                 Poll::Pending => break,
             }
         }
-        self.make_room(body.len());
+        self.make_room_out(body.len());
         self.out.extend_from_slice(body);
         Ok(())
     }
 }
 
 impl<S: AsyncRead + Unpin> TcpWire<S> {
-    /// Sizes the read buffer for the next time. Ten thousand idle links should not hold ten thousand
-    /// large ones, and a link with little to say should not allocate one for every message.
+    /// Chooses the read buffer for the next time, with nothing more to read now. Ten thousand idle
+    /// links should not hold ten thousand large ones, and a link with little to say should not take
+    /// another one for every message.
     fn rest(&mut self) {
-        let gathered = std::mem::take(&mut self.gathered);
-        self.read_bytes = gathered.saturating_mul(2).clamp(KEPT_READ_BYTES, READ_BYTES);
-        let is_small = |decoder: &Decoder<_>| decoder.buffer_bytes() <= KEPT_READ_BYTES;
-        if self.read_bytes > KEPT_READ_BYTES || !self.decoder.as_ref().is_some_and(is_small) {
-            self.decoder = None;
+        let Some(decoder) = &self.decoder else { return };
+        let held = decoder.held();
+        if held.is_empty() {
+            let gathered = std::mem::take(&mut self.gathered);
+            self.is_busy = gathered > KEPT_READ_BYTES / 2;
+            if self.is_busy || decoder.buffer_bytes() > KEPT_READ_BYTES {
+                self.change_decoder(None);
+            }
+        } else if decoder.buffer_bytes() >= SPARE_BYTES && held.len() < decoder.buffer_bytes() / 2 {
+            // No more than twice what the peer has really sent.
+            let length = (2 * held.len()).max(KEPT_READ_BYTES);
+            let other = Decoder::growing(length, self.limits.frame_bytes_max);
+            self.change_decoder(Some(other));
+        }
+    }
+
+    /// Goes on with another decoder, which takes what the present one holds.
+    fn change_decoder(&mut self, mut other: Option<Decoder<Vec<u8>>>) {
+        if let Some(decoder) = self.decoder.take() {
+            if let Some(other) = &mut other {
+                let held = decoder.held();
+                other.spare()[..held.len()].copy_from_slice(held);
+                other.advance(held.len());
+            }
+            spare::give_back(decoder.into_inner());
+        }
+        self.decoder = other;
+    }
+
+    /// Sees to it that there is room to read to.
+    fn make_room(&mut self) {
+        let frame_bytes_max = self.limits.frame_bytes_max;
+        match &mut self.decoder {
+            None if self.is_busy => {
+                self.decoder = Some(Decoder::growing_over(spare::take(), frame_bytes_max));
+            }
+            None => self.decoder = Some(Decoder::growing(KEPT_READ_BYTES, frame_bytes_max)),
+            Some(decoder) if decoder.is_filled() && decoder.buffer_bytes() < SPARE_BYTES => {
+                let other = Decoder::growing_over(spare::take(), frame_bytes_max);
+                self.change_decoder(Some(other));
+            }
+            Some(decoder) => decoder.make_room(),
         }
     }
 
     /// Reads until a whole message is there (`true`) or the stream ends between two (`false`).
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TcpError>> {
         for _ in 0..READS_MAX {
-            let Self { read_bytes, limits: Limits { frame_bytes_max, .. }, .. } = *self;
-            let decoder =
-                self.decoder.get_or_insert_with(|| Decoder::growing(read_bytes, frame_bytes_max));
-            match decoder.has_frame() {
+            match self.decoder.as_ref().map_or(Ok(false), Decoder::has_frame) {
                 Ok(true) => return Poll::Ready(Ok(true)),
-                Ok(false) => decoder.make_room(),
+                Ok(false) => self.make_room(),
                 Err(too_long) => return Poll::Ready(Err(self.refuse(too_long))),
             }
+            let decoder = self.decoder.as_mut().expect("that is where the room is");
             match Pin::new(&mut self.stream).poll_read(cx, decoder.spare()) {
                 Poll::Ready(Ok(0)) if decoder.is_partial() => {
                     return Poll::Ready(Err(TcpError::Truncated { peer: self.peer.clone() }));
@@ -193,9 +229,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
                 Poll::Pending => {
-                    if !decoder.is_partial() {
-                        self.rest();
-                    }
+                    self.rest();
                     return Poll::Pending;
                 }
             }
