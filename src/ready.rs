@@ -175,6 +175,27 @@ mod tests {
         assert!(taken(&mut set).is_empty());
     }
 
+    #[test]
+    fn what_was_not_served_comes_first_the_next_time() {
+        let mut set = ReadySet::new();
+        let entries: Vec<_> = (0..6).map(|token| set.entry(token)).collect();
+        entries.iter().for_each(Entry::wake);
+        let mut batch = Vec::new();
+        assert!(set.take(4, &mut batch));
+        let mut tokens = batch.drain(..);
+        assert_eq!(tokens.next(), Some(0));
+        entries[0].clear();
+        entries[0].wake();
+        assert!(set.give_back(tokens));
+        assert!(set.take(4, &mut batch));
+        assert_eq!(batch, [1, 2, 3, 4]);
+        assert!(!set.give_back([].into_iter()), "all were served");
+        batch.clear();
+        assert!(set.take(4, &mut batch), "the first one is ready again");
+        assert_eq!(batch, [5]);
+        assert_eq!(taken(&mut set), [0]);
+    }
+
     struct Count(Arc<core::sync::atomic::AtomicUsize>);
     impl Wake for Count {
         fn wake(self: Arc<Self>) {

@@ -26,6 +26,7 @@ struct Script {
     written: Vec<u8>,
     writes: usize,
     room: usize,
+    is_vectored: bool,
     closed: bool,
 }
 
@@ -67,6 +68,19 @@ impl AsyncWrite for Script {
         self.room -= count;
         self.written.extend_from_slice(&bytes[..count]);
         Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let one = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+        if !self.is_vectored {
+            return self.poll_write(cx, one);
+        }
+        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.poll_write(cx, &all)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -244,14 +258,52 @@ fn an_oversize_length_is_refused_from_the_header_and_names_limit_and_remedy() {
     for part in ["the peer", "16777217", "16777216", "raise", "frame_bytes_max"] {
         assert!(text.contains(part), "{text}");
     }
-    assert!(wire.decoder.unwrap().buffer_bytes() <= READ_BYTES);
+    assert!(wire.decoder.unwrap().buffer_bytes() <= KEPT_READ_BYTES);
 }
 
 #[test]
 fn an_announced_length_takes_no_memory_before_its_bytes_come() {
     let mut wire = wire([Read::Bytes((16u32 << 20).to_le_bytes().to_vec()), Read::Pending]);
     assert!(received(&mut wire).1.is_pending());
-    assert!(wire.decoder.unwrap().buffer_bytes() <= READ_BYTES);
+    assert!(wire.decoder.unwrap().buffer_bytes() <= KEPT_READ_BYTES);
+}
+
+#[test]
+fn a_busy_link_that_waits_for_the_rest_holds_at_most_twice_what_has_come() {
+    for held in [1, 3, 100, 5_000, SPARE_BYTES / 2 - 1, SPARE_BYTES / 2, SPARE_BYTES, 200_000] {
+        let bytes = framed(&[vec![3; 1_000], vec![4; 300_000]]);
+        let (first, rest) = bytes.split_at(1_004 + held);
+        let mut wire = wire([Read::Bytes(first.to_vec()), Read::Pending]);
+        assert_eq!(received(&mut wire).0, [vec![3; 1_000]]);
+        let length = wire.decoder.as_ref().map_or(0, Decoder::buffer_bytes);
+        assert!(length <= (2 * held).max(KEPT_READ_BYTES), "{length} bytes for {held}");
+        wire.stream.reads.extend([Read::Bytes(rest.to_vec()), Read::Pending]);
+        let (messages, end) = received(&mut wire);
+        assert!(messages == [vec![4; 300_000]]);
+        assert!(end.is_pending());
+        assert!(wire.decoder.is_none());
+    }
+}
+
+#[test]
+fn a_message_of_64_kib_on_a_busy_link_is_read_at_once_and_to_no_new_buffer() {
+    let message = || [Read::Bytes(framed(&[vec![5; 65_550]])), Read::Pending];
+    let mut wire = wire(message());
+    assert_eq!(received(&mut wire).0.len(), 1);
+    let place = |wire: &mut TcpWire<Script>| match wire.poll_recv(&mut cx()) {
+        Poll::Ready(Ok(Some(message))) => message.as_ptr() as usize,
+        other => panic!("{other:?}"),
+    };
+    let mut places = Vec::new();
+    for _ in 0..3 {
+        wire.stream.reads.extend(message());
+        let before = wire.stream.read_calls;
+        places.push(place(&mut wire));
+        assert_eq!(wire.stream.read_calls, before + 1);
+        assert!(wire.poll_recv(&mut cx()).is_pending());
+        assert!(wire.decoder.is_none());
+    }
+    assert_eq!(places, [places[0]; 3]);
 }
 
 #[test]
@@ -320,6 +372,40 @@ fn a_slow_reader_gets_every_byte_once_and_the_buffer_stays_bounded() {
     wire.stream.room = usize::MAX;
     assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
     assert_eq!(wire.stream.written, framed(&sent));
+}
+
+#[test]
+fn a_long_body_leaves_once_and_in_order_and_only_what_had_no_room_is_held() {
+    let long = |byte: u8| vec![byte; LONG_BYTES + 77];
+    for is_vectored in [false, true] {
+        for room in [0, 1, 10, LONG_HEAD_BYTES + 20, LONG_BYTES, LONG_BYTES + 100, usize::MAX] {
+            let mut wire = wire([]);
+            wire.stream.is_vectored = is_vectored;
+            wire.stream.room = room;
+            for (head, body) in [(b"a", long(1)), (b"b", vec![2; 9])] {
+                assert!(matches!(wire.poll_send(&mut cx(), head, &body), Poll::Ready(Ok(()))));
+            }
+            let whole = framed(&[[&b"a"[..], &long(1)].concat(), [&b"b"[..], &[2; 9]].concat()]);
+            let left = wire.stream.written.len();
+            // Short ones wait for the flush.
+            assert_eq!(left, room.min(whole.len() - 14), "{is_vectored}");
+            assert_eq!(wire.unsent(), whole.len() - left);
+            if left > LONG_BYTES {
+                assert!(wire.out.capacity() < 2 * LONG_HEAD_BYTES + 200, "not copied");
+            }
+            wire.stream.room = usize::MAX;
+            assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
+            assert!(wire.stream.written == whole);
+        }
+    }
+}
+
+#[test]
+fn a_long_body_leaves_in_one_write_where_the_stream_takes_two_buffers() {
+    let mut wire = wire([]);
+    (wire.stream.is_vectored, wire.stream.room) = (true, usize::MAX);
+    assert!(matches!(wire.poll_send(&mut cx(), b"a", &[1; LONG_BYTES]), Poll::Ready(Ok(()))));
+    assert_eq!(wire.stream.writes, 1);
 }
 
 #[test]
