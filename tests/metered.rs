@@ -27,6 +27,8 @@ thread_local! {
     /// What is left for this poll.
     static METER: Cell<u32> = const { Cell::new(0) };
     static IN_VAIN: Cell<u64> = const { Cell::new(0) };
+    /// How many bytes this poll has read.
+    static READ: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Takes an operation from what the poll may do.
@@ -72,6 +74,7 @@ impl Wire for Echo {
             return Poll::Pending;
         }
         self.answer = self.answers.pop_front().expect("it was looked at just now");
+        READ.set(READ.get() + self.answer.len());
         Poll::Ready(Ok(Some(&self.answer)))
     }
 
@@ -146,39 +149,61 @@ impl Wake for Woken {
     }
 }
 
+/// Lets callers call with bodies of so many bytes, and polls nothing that was not woken. Returns how
+/// many bytes were read in one poll of the driver at most.
+fn call_until_done(links: usize, calls: u64, bytes: usize) -> usize {
+    let (pool, driver) = pool(links);
+    let mut callers: FuturesUnordered<_> = (0..200_u64)
+        .map(|caller| {
+            // No handle of its own: to drop that would wake the driver.
+            let pool = &pool;
+            async move {
+                for call in 0..calls {
+                    let mut body = (caller * 100 + call).to_le_bytes().to_vec();
+                    body.resize(bytes, 7);
+                    assert_eq!(pool.call_raw(body.clone()).await, Ok(body));
+                }
+            }
+        })
+        .collect();
+    let mut driver = pin!(driver);
+    let woken = [Arc::new(Woken::default()), Arc::new(Woken::default())];
+    let wakers = woken.clone().map(Waker::from);
+    wakers.iter().for_each(Waker::wake_by_ref);
+    let mut most = 0;
+    while !callers.is_empty() {
+        METER.set(OPERATIONS_PER_POLL);
+        let (driver_woken, callers_woken) = (woken[0].take(), woken[1].take());
+        assert!(driver_woken || callers_woken, "all sleep, with {links} links");
+        if driver_woken {
+            READ.set(0);
+            let cx = &mut Context::from_waker(&wakers[0]);
+            assert!(driver.as_mut().poll(cx).is_pending());
+            most = most.max(READ.get());
+        }
+        if callers_woken {
+            let cx = &mut Context::from_waker(&wakers[1]);
+            while let Poll::Ready(Some(())) = Pin::new(&mut callers).poll_next(cx) {}
+        }
+    }
+    most
+}
+
 #[test]
 fn no_wake_is_lost_while_more_links_are_ready_than_one_poll_serves() {
     // Some that fit into one poll, some that take two, and some that take many.
     for links in [1, 47, 48, 49, 64, 96, 97, 500] {
-        let (pool, driver) = pool(links);
-        let mut callers: FuturesUnordered<_> = (0..200_u64)
-            .map(|caller| {
-                let pool = pool.clone();
-                async move {
-                    for call in 0..20 {
-                        let height = caller * 100 + call;
-                        assert_eq!(pool.call::<u64, u64>(&height).await, Ok(height));
-                    }
-                }
-            })
-            .collect();
-        let mut driver = pin!(driver);
-        let woken = [Arc::new(Woken::default()), Arc::new(Woken::default())];
-        let wakers = woken.clone().map(Waker::from);
-        wakers.iter().for_each(Waker::wake_by_ref);
-        while !callers.is_empty() {
-            METER.set(OPERATIONS_PER_POLL);
-            let (driver_woken, callers_woken) = (woken[0].take(), woken[1].take());
-            assert!(driver_woken || callers_woken, "all sleep, with {links} links");
-            if driver_woken {
-                let cx = &mut Context::from_waker(&wakers[0]);
-                assert!(driver.as_mut().poll(cx).is_pending());
-            }
-            if callers_woken {
-                let cx = &mut Context::from_waker(&wakers[1]);
-                while let Poll::Ready(Some(())) = Pin::new(&mut callers).poll_next(cx) {}
-            }
-        }
+        call_until_done(links, 20, 8);
+    }
+}
+
+#[test]
+fn long_answers_are_handed_over_a_few_at_a_time_and_no_wake_is_lost() {
+    const BYTES: usize = 20_000;
+    for links in [1, 3, 4, 5, 49, 97] {
+        let most = call_until_done(links, 5, BYTES);
+        assert!(most < (64 << 10) + BYTES + 20, "{most} bytes in one poll, with {links} links");
+        assert!(links < 4 || most > 3 * BYTES, "{most} bytes in one poll, with {links} links");
     }
 }
 
