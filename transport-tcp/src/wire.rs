@@ -152,6 +152,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     /// Chooses the read buffer for the next time, with nothing more to read now. Ten thousand idle
     /// links should not hold ten thousand large ones, and a link with little to say should not take
     /// another one for every message.
+    #[inline(never)]
     fn rest(&mut self) {
         let Some(decoder) = &self.decoder else { return };
         let held = decoder.held();
@@ -182,7 +183,8 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
         self.decoder = other;
     }
 
-    /// Sees to it that there is room to read to.
+    /// Sees to it that there is room to read to, where there is no buffer or a read has filled it.
+    #[inline(never)]
     fn make_room(&mut self) {
         let frame_bytes_max = self.limits.frame_bytes_max;
         match &mut self.decoder {
@@ -190,7 +192,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                 self.decoder = Some(Decoder::growing_over(spare::take(), frame_bytes_max));
             }
             None => self.decoder = Some(Decoder::growing(KEPT_READ_BYTES, frame_bytes_max)),
-            Some(decoder) if decoder.is_filled() && decoder.buffer_bytes() < SPARE_BYTES => {
+            Some(decoder) if decoder.buffer_bytes() < SPARE_BYTES => {
                 let other = Decoder::growing_over(spare::take(), frame_bytes_max);
                 self.change_decoder(Some(other));
             }
@@ -201,10 +203,13 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     /// Reads until a whole message is there (`true`) or the stream ends between two (`false`).
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TcpError>> {
         for _ in 0..READS_MAX {
-            match self.decoder.as_ref().map_or(Ok(false), Decoder::has_frame) {
-                Ok(true) => return Poll::Ready(Ok(true)),
-                Ok(false) => self.make_room(),
-                Err(too_long) => return Poll::Ready(Err(self.refuse(too_long))),
+            match self.decoder.as_ref().map(Decoder::has_frame) {
+                Some(Ok(true)) => return Poll::Ready(Ok(true)),
+                Some(Err(too_long)) => return Poll::Ready(Err(self.refuse(too_long))),
+                None | Some(Ok(false)) => {}
+            }
+            if self.decoder.as_ref().is_none_or(Decoder::is_filled) {
+                self.make_room();
             }
             let decoder = self.decoder.as_mut().expect("that is where the room is");
             match Pin::new(&mut self.stream).poll_read(cx, decoder.spare()) {
@@ -229,7 +234,13 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
                 Poll::Pending => {
-                    self.rest();
+                    let is_small = decoder.buffer_bytes() <= KEPT_READ_BYTES;
+                    if is_small && self.gathered <= KEPT_READ_BYTES / 2 && !decoder.is_partial() {
+                        // As `rest` does for a link with little to say, which are most.
+                        (self.gathered, self.is_busy) = (0, false);
+                    } else {
+                        self.rest();
+                    }
                     return Poll::Pending;
                 }
             }
