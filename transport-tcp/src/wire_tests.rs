@@ -71,7 +71,7 @@ impl AsyncWrite for Script {
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -404,7 +404,7 @@ fn a_long_body_leaves_once_and_in_order_and_only_what_had_no_room_is_held() {
 fn a_long_body_leaves_in_one_write_where_the_stream_takes_two_buffers() {
     let mut wire = wire([]);
     (wire.stream.is_vectored, wire.stream.room) = (true, usize::MAX);
-    assert!(matches!(wire.poll_send(&mut cx(), b"a", &[1; LONG_BYTES]), Poll::Ready(Ok(()))));
+    assert!(matches!(wire.poll_send(&mut cx(), b"a", &vec![1; LONG_BYTES]), Poll::Ready(Ok(()))));
     assert_eq!(wire.stream.writes, 1);
 }
 
