@@ -29,3 +29,27 @@ pub(crate) fn give_back(buffer: Vec<u8>) {
         let _ = SPARE.try_with(|spare| spare.set(buffer));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_was_given_back_is_taken_again_as_it_is() {
+        for length in [SPARE_BYTES, SPARE_BYTES_MAX] {
+            give_back(vec![7; length]);
+            let buffer = take();
+            assert_eq!((buffer[0], buffer.len()), (7, length));
+            let other = take();
+            assert_eq!((other[0], other.len()), (0, SPARE_BYTES), "the first is in use");
+        }
+    }
+
+    #[test]
+    fn small_buffers_and_huge_ones_are_not_kept() {
+        for length in [0, 1, SPARE_BYTES - 1, SPARE_BYTES_MAX + 1] {
+            give_back(vec![7; length]);
+            assert_eq!(take(), vec![0; SPARE_BYTES]);
+        }
+    }
+}
