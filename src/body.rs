@@ -21,7 +21,6 @@ pub(crate) enum Body {
 const _: () = assert!(size_of::<Body>() == size_of::<Vec<u8>>());
 
 impl Body {
-    #[cfg(feature = "json")]
     pub(crate) const EMPTY: Self = Self::Short { len: 0, bytes: [0; SHORT_BYTES_MAX] };
 
     /// Encodes a value by postcard.
@@ -48,6 +47,12 @@ impl Body {
             Self::Short { .. } => self.as_slice().to_vec(),
             Self::Long(bytes) => bytes.into_vec(),
         }
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::EMPTY
     }
 }
 

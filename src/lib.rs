@@ -56,6 +56,8 @@ mod body;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod builder;
 #[cfg(any(feature = "alloc", feature = "std"))]
+mod calls;
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod error;

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::Waker;
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
@@ -13,20 +13,17 @@ use chargehand_core::{Stats, WorkerId};
 use event_listener::{Event, EventListener};
 
 use crate::body::Body;
+use crate::calls::{CallId, Calls, Rest, Submit};
 use crate::error::WorkerError;
 use crate::event::PoolEvent;
 use crate::lock::Lock;
 use crate::outcomes::{Exchange, Ledger, Options};
 use crate::pool::PoolStats;
-use crate::reply::{Cell, Promise};
+use crate::reply::TaskResult;
 use crate::wire::{Kind, Reach};
 
-/// A task on its way to the driver.
-#[derive(Debug)]
-pub(crate) struct Submit {
-    pub(crate) body: Body,
-    pub(crate) promise: Promise,
-}
+/// How many outcomes are left at once. The lock is not held for longer.
+const OUTCOMES_AT_ONCE: usize = 16;
 
 /// A range on its way to the driver.
 #[derive(Debug)]
@@ -63,10 +60,10 @@ pub(crate) struct Post {
     abandoned: AtomicBool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inbox {
-    /// Rings when it is no longer empty. At most `queue_max`.
-    submits: VecDeque<Submit>,
+    /// Rings when its queue is no longer empty. That holds at most `queue_max`.
+    calls: Calls,
     mail: Mail,
     closed: bool,
 }
@@ -75,7 +72,7 @@ struct Inbox {
 /// stream), so the caller's own objects bound it.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    pub(crate) cancels: Vec<Arc<Cell>>,
+    pub(crate) cancels: Vec<CallId>,
     pub(crate) jobs: Vec<NewJob>,
     pub(crate) listeners: Vec<Sender<PoolEvent>>,
 }
@@ -94,24 +91,62 @@ impl Mailbox {
         self.post.doorbell.wake_by_ref();
     }
 
-    /// Queues a task if there is room; otherwise it stays where it is.
-    pub(crate) fn submit(&self, task: &mut Option<Submit>) -> Result<(), NotQueued> {
-        let is_first = self.post.inbox.with(|inbox| {
+    /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
+    pub(crate) fn submit(
+        &self,
+        task: &mut Option<Body>,
+        waker: Option<&Waker>,
+    ) -> Result<CallId, NotQueued> {
+        let mut waker = waker.cloned();
+        let (call, is_first) = self.post.inbox.with(|inbox| {
             if inbox.closed {
                 return Err(NotQueued::Closed);
             }
-            if inbox.submits.len() >= self.post.queue_max {
+            if inbox.calls.queued() >= self.post.queue_max {
                 return Err(NotQueued::Full);
             }
-            if let Some(task) = task.take() {
-                inbox.submits.push_back(task);
-            }
-            Ok(inbox.submits.len() == 1)
+            let body = task.take().expect("it is submitted once");
+            Ok((inbox.calls.push(body, waker.take()), inbox.calls.queued() == 1))
         })?;
         if is_first {
             self.ring();
         }
-        Ok(())
+        Ok(call)
+    }
+
+    /// Takes the outcome of a call, or has the waker woken for it.
+    pub(crate) fn poll(&self, call: CallId, cx: &mut Context<'_>) -> Poll<TaskResult> {
+        // Dropped after the lock is held: the end of a task may be the end of its driver, which wants
+        // the lock.
+        let mut other = None;
+        self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other))
+    }
+
+    /// Cancels a call whose caller goes on waiting.
+    pub(crate) fn cancel(&self, call: CallId) {
+        self.give_up(call, |calls| calls.cancel(call));
+    }
+
+    /// Ends a call that nobody waits for any more, or lets its task run on.
+    pub(crate) fn leave(&self, call: CallId, cancels: bool) {
+        self.give_up(call, |calls| calls.leave(call, cancels));
+    }
+
+    fn give_up(&self, call: CallId, end: impl FnOnce(&mut Calls) -> Rest) {
+        let rest = self.post.inbox.with(|inbox| {
+            let rest = end(&mut inbox.calls);
+            if rest.tell {
+                inbox.mail.cancels.push(call);
+            }
+            rest
+        });
+        drop(rest.left);
+        if rest.tell {
+            self.ring();
+        }
+        if let Some(waker) = rest.wake {
+            waker.wake();
+        }
     }
 
     /// Listens for room in the queue, or for its end. Try again before waiting: there may be room
@@ -125,24 +160,20 @@ impl Mailbox {
         self.post.queued()
     }
 
-    pub(crate) fn cancel(&self, cell: Arc<Cell>) {
-        self.leave(|mail| mail.cancels.push(cell));
-    }
-
     /// Hands a range over, or ends its stream at once if the driver is gone.
     pub(crate) fn start(&self, job: NewJob) {
         let mut job = Some(job);
-        self.leave(|mail| mail.jobs.extend(job.take()));
+        self.put(|mail| mail.jobs.extend(job.take()));
         if let Some(job) = job {
             job.exchange.end();
         }
     }
 
     pub(crate) fn listen(&self, listener: Sender<PoolEvent>) {
-        self.leave(|mail| mail.listeners.push(listener));
+        self.put(|mail| mail.listeners.push(listener));
     }
 
-    fn leave(&self, put: impl FnOnce(&mut Mail)) {
+    fn put(&self, put: impl FnOnce(&mut Mail)) {
         let left = self.post.inbox.with(|inbox| {
             if !inbox.closed {
                 put(&mut inbox.mail);
@@ -173,12 +204,8 @@ impl Post {
     pub(crate) fn take_submits(&self, count: usize, batch: &mut VecDeque<Submit>) -> bool {
         debug_assert!(batch.is_empty());
         let left = self.inbox.with(|inbox| {
-            if inbox.submits.len() <= count {
-                mem::swap(&mut inbox.submits, batch);
-            } else {
-                batch.extend(inbox.submits.drain(..count));
-            }
-            inbox.submits.len()
+            inbox.calls.take(count, batch);
+            inbox.calls.queued()
         });
         if !batch.is_empty() {
             self.room.notify(self.queue_max - left);
@@ -186,22 +213,53 @@ impl Post {
         left > 0
     }
 
-    /// Takes all that was left, for the last time.
-    pub(crate) fn close(&self) -> (Mail, VecDeque<Submit>) {
+    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`. Whatever a
+    /// waker does, the outcomes and wakers that are still to come are where they were.
+    pub(crate) fn settle(
+        &self,
+        outcomes: &mut VecDeque<(CallId, TaskResult)>,
+        wakers: &mut VecDeque<Waker>,
+    ) {
+        let mut unwanted = Vec::new();
+        while !outcomes.is_empty() {
+            self.inbox.with(|inbox| {
+                for _ in 0..OUTCOMES_AT_ONCE {
+                    let Some((call, result)) = outcomes.pop_front() else { break };
+                    match inbox.calls.settle(call, result) {
+                        Ok(waker) => wakers.extend(waker),
+                        Err(result) => unwanted.push(result),
+                    }
+                }
+            });
+            unwanted.clear();
+            wake_all(wakers);
+        }
+    }
+
+    /// Takes all that was left, for the last time. Whoever waits learns that there is no driver.
+    pub(crate) fn close(&self, wakers: &mut VecDeque<Waker>) -> (Mail, VecDeque<Submit>) {
         let left = self.inbox.with(|inbox| {
             inbox.closed = true;
-            (mem::take(&mut inbox.mail), mem::take(&mut inbox.submits))
+            (mem::take(&mut inbox.mail), inbox.calls.close(wakers))
         });
+        wake_all(wakers);
         self.room.notify(usize::MAX);
         left
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.inbox.with(|inbox| inbox.submits.len())
+        self.inbox.with(|inbox| inbox.calls.queued())
     }
 
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
+    }
+}
+
+/// Wakes one after the other. If one panics, the rest are left, for the driver's end to wake.
+pub(crate) fn wake_all(wakers: &mut VecDeque<Waker>) {
+    while let Some(waker) = wakers.pop_front() {
+        waker.wake();
     }
 }
 
@@ -220,7 +278,7 @@ pub(crate) fn mailbox<K: Kind>(
     let (control_in, control) = async_channel::bounded(16);
     let post = Arc::new(Post {
         doorbell,
-        inbox: Lock::new(Inbox::default()),
+        inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max,
         room: Event::new(),
         abandoned: AtomicBool::new(false),

@@ -5,8 +5,8 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
-use core::future::Future;
-use core::task::Waker;
+use core::future::{Future, poll_fn};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use async_channel::Sender;
@@ -17,12 +17,13 @@ use serde::de::DeserializeOwned;
 
 use crate::body::Body;
 use crate::builder::Builder;
+use crate::calls::CallId;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::event::Events;
 use crate::hands::Hands;
-use crate::mailbox::{Control, Ends, Mailbox, NotQueued, Submit, mailbox};
+use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
 use crate::outcomes::{Ledger, Outcomes, Report};
-use crate::reply::{Cell, Promise, RawTask, Task, TaskResult};
+use crate::reply::{RawTask, Task, TaskResult};
 #[cfg(feature = "std")]
 use crate::seed::random;
 use crate::wire::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
@@ -135,8 +136,8 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + 'static,
     {
-        let cell = self.enqueue(encode(request)?).await?;
-        Ok(Task::new(RawTask::new(cell, Arc::clone(&self.mailbox))))
+        let call = self.enqueue(encode(request)?, false).await?;
+        Ok(Task::new(RawTask::new(call, Arc::clone(&self.mailbox))))
     }
 
     /// Queues `request` if there is room now.
@@ -149,9 +150,9 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + 'static,
     {
         let body = encode(&request).map_err(TrySubmitError::Refused)?;
-        let (submit, cell) = self.submission(body).map_err(TrySubmitError::Refused)?;
-        match self.mailbox.submit(&mut Some(submit)) {
-            Ok(()) => Ok(Task::new(RawTask::new(cell, Arc::clone(&self.mailbox)))),
+        self.check(&body).map_err(TrySubmitError::Refused)?;
+        match self.mailbox.submit(&mut Some(body), None) {
+            Ok(call) => Ok(Task::new(RawTask::new(call, Arc::clone(&self.mailbox)))),
             Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
         }
@@ -292,18 +293,22 @@ impl<K: Kind> Pool<K> {
     }
 
     async fn outcome_of(&self, body: Body) -> TaskResult {
-        let cell = self.enqueue(body).await?;
-        RawTask::new(cell, &*self.mailbox).await
+        let call = self.enqueue(body, true).await?;
+        RawTask::fresh(call, &*self.mailbox).await
     }
 
-    /// Queues a task, waiting for room. The caller has to cancel it if it is dropped.
-    async fn enqueue(&self, body: Body) -> Result<Arc<Cell>, TaskError> {
-        let (submit, cell) = self.submission(body)?;
-        let mut submit = Some(submit);
+    /// Queues a task, waiting for room. The caller has to cancel it if it is dropped. If it `waits`
+    /// for the outcome at once, it is woken for that.
+    async fn enqueue(&self, body: Body, waits: bool) -> Result<CallId, TaskError> {
+        self.check(&body)?;
+        let mut body = Some(body);
         let mut room = None;
         loop {
-            match self.mailbox.submit(&mut submit) {
-                Ok(()) => return Ok(cell),
+            let submit = |cx: &mut Context<'_>| {
+                Poll::Ready(self.mailbox.submit(&mut body, waits.then_some(cx.waker())))
+            };
+            match poll_fn(submit).await {
+                Ok(call) => return Ok(call),
                 Err(NotQueued::Closed) => return Err(TaskError::Closed),
                 Err(NotQueued::Full) => {}
             }
@@ -314,7 +319,7 @@ impl<K: Kind> Pool<K> {
         }
     }
 
-    fn submission(&self, body: Body) -> Result<(Submit, Arc<Cell>), TaskError> {
+    fn check(&self, body: &Body) -> Result<(), TaskError> {
         let len = body.as_slice().len();
         if len > self.request_bytes_max {
             return Err(TaskError::Request(format!(
@@ -323,8 +328,7 @@ impl<K: Kind> Pool<K> {
                 self.request_bytes_max
             )));
         }
-        let (promise, cell) = Promise::new();
-        Ok((Submit { body, promise }, cell))
+        Ok(())
     }
 
     async fn ask<R>(&self, question: impl FnOnce(Sender<R>) -> Control<K>) -> Result<R, Closed> {

@@ -1,17 +1,16 @@
 //! What the pool's handles left for the driver.
 
-use alloc::sync::Arc;
 use core::mem;
 use core::time::Duration;
 
 use async_channel::Sender;
-use chargehand_core::Stats;
 use chargehand_core::io::Timer;
+use chargehand_core::{Stats, TaskId};
 
-use super::{Driver, Payload};
+use super::{Driver, Payload, TaskEntry};
+use crate::calls::{CallId, Submit};
 use crate::error::{TaskError, WorkerError};
-use crate::mailbox::{Control, Submit};
-use crate::reply::Cell;
+use crate::mailbox::Control;
 use crate::wire::Kind;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
@@ -31,8 +30,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for job in mail.jobs {
             if self.is_stopping() { job.exchange.end() } else { self.jobs.add(job) }
         }
-        for cell in mail.cancels {
-            self.on_cancel(&cell);
+        for call in mail.cancels {
+            self.on_cancel(call);
         }
         self.jobs.look_again();
         if self.ends.post.is_abandoned() && !self.is_stopping() {
@@ -70,25 +69,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn admit_one(&mut self, submit: Submit) {
-        let Submit { body, promise } = submit;
-        if promise.is_cancelled() {
-            return promise.fulfil(Err(TaskError::Cancelled));
-        }
+        // Cancelled in the queue.
+        let Some(call) = submit.call() else { return };
         // There is room, so if it is not taken the pool stops.
         let Ok(task) = self.scheduler.submit(self.now) else {
-            return promise.fulfil(Err(TaskError::Stopping));
+            return self.outcomes.push_back((call, Err(TaskError::Stopping)));
         };
         self.ranges_first = true;
-        promise.accepted(task);
-        self.tasks[task.slot() as usize].payload = Payload::Request { body, promise };
+        if self.accepted.len() <= call.place() {
+            self.accepted.resize(call.place() + 1, 0);
+        }
+        self.accepted[call.place()] = task.slot();
+        let entry = &mut self.tasks[task.slot() as usize];
+        entry.payload = Payload::Request { body: submit.body, call };
+        entry.generation = task.generation();
     }
 
-    fn on_cancel(&mut self, cell: &Arc<Cell>) {
-        if let Some(task) = cell.task() {
-            // Stale: it is finished, which is as good.
-            let _ = self.scheduler.cancel(self.now, task);
+    fn on_cancel(&mut self, call: CallId) {
+        let Some(&slot) = self.accepted.get(call.place()) else { return };
+        let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
+        if matches!(payload, Payload::Request { call: its, .. } if *its == call) {
+            let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
         }
-        // Otherwise it is still queued, and seen to be cancelled when it is taken out.
+        // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
     }
 
     fn on_control(&mut self, control: Control<K>) {

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use chargehand_core::TaskId;
 use chargehand_core::io::Timer;
 
-use super::{Driver, Payload};
+use super::{Driver, Payload, TaskEntry};
 use crate::error::TaskError;
 use crate::mailbox::NewJob;
 use crate::outcomes::{Exchange, Item, Ledger, Options};
@@ -250,8 +250,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let Ok(task) = submitted else { return };
             self.ranges_first = false;
             self.jobs.advance(job);
-            self.tasks[task.slot() as usize].payload =
-                Payload::Height { height, job, generation: task.generation() };
+            let entry = &mut self.tasks[task.slot() as usize];
+            entry.payload = Payload::Height { height, job };
+            entry.generation = task.generation();
         }
     }
 
@@ -285,12 +286,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Costs a scan of the task table: a dropped stream and a range that stops are rare.
     fn cancel_heights(&mut self, cuts: &[Cut]) {
         for slot in 0..self.tasks.len() {
-            let Payload::Height { job, generation, height } = self.tasks[slot].payload else {
-                continue;
-            };
+            let TaskEntry { payload, generation, .. } = &self.tasks[slot];
+            let Payload::Height { job, height } = *payload else { continue };
             if cuts.iter().any(|cut| cut.job == job && cut.above.is_none_or(|at| height > at)) {
                 let slot = u32::try_from(slot).expect("fewer tasks than 2^32");
-                let task = TaskId::from_parts(slot, generation);
+                let task = TaskId::from_parts(slot, *generation);
                 // Stale: it is finished, and its outcome is about to be polled.
                 let _ = self.scheduler.cancel(self.now, task);
             }

@@ -48,12 +48,13 @@ use self::peers::Peers;
 use crate::alarm::Alarm;
 use crate::body::Body;
 use crate::builder::{BuildError, Builder, Limits};
+use crate::calls::{CallId, Submit};
 use crate::event::Fanout;
 use crate::hands::Ended;
-use crate::mailbox::{Ends, Submit};
+use crate::mailbox::{Ends, wake_all};
 use crate::pool::Pool;
 use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL};
-use crate::reply::Promise;
+use crate::reply::TaskResult;
 use crate::wire::{Kind, Threaded};
 
 /// How many scheduler actions one poll carries out before it yields.
@@ -105,6 +106,11 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     closing: ClosingTable<K>,
     jobs: Jobs,
     ends: Ends<K>,
+    /// By the place of a call, the slot of its task, if it is one.
+    accepted: Vec<u32>,
+    /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
+    outcomes: VecDeque<(CallId, TaskResult)>,
+    wakers: VecDeque<Waker>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
@@ -127,6 +133,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
 #[derive(Debug, Default)]
 struct TaskEntry {
     payload: Payload,
+    /// The generation of its slot.
+    generation: u32,
     /// The number that a worker in this process gave the attempt.
     run: u32,
 }
@@ -138,9 +146,9 @@ enum Payload {
     #[default]
     None,
     /// One of a range.
-    Height { height: u64, job: u32, generation: u32 },
+    Height { height: u64, job: u32 },
     /// One that somebody waits for.
-    Request { body: Body, promise: Promise },
+    Request { body: Body, call: CallId },
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
@@ -170,6 +178,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             closing: ClosingTable::new(),
             jobs: Jobs::default(),
             ends,
+            accepted: Vec::new(),
+            outcomes: VecDeque::new(),
+            wakers: VecDeque::new(),
             batch_in: VecDeque::new(),
             ranges_first: false,
             opening: Arc::new(Opening::new(&limits, &config)),
@@ -274,6 +285,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Fills the scheduler with what waits outside, and carries out its actions.
     fn turn(&mut self) {
+        self.carry_out_all();
+        self.settle_calls();
+    }
+
+    fn carry_out_all(&mut self) {
         loop {
             self.admit();
             let mut acted = false;
@@ -292,6 +308,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.settled = true;
                 return;
             }
+        }
+    }
+
+    /// Leaves the outcomes of calls for their callers.
+    fn settle_calls(&mut self) {
+        if !self.outcomes.is_empty() {
+            self.ends.post.settle(&mut self.outcomes, &mut self.wakers);
         }
     }
 
@@ -324,11 +347,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.let_go();
     }
 
-    /// Answers what is still to be answered with "closed": promises do so when they are dropped.
+    /// Answers what is still to be answered with "closed".
     fn let_go(&mut self) {
         self.ends.control.close();
         while self.ends.control.try_recv().is_ok() {}
-        let (mail, submits) = self.ends.post.close();
+        // Left if a waker panicked.
+        wake_all(&mut self.wakers);
+        self.settle_calls();
+        let (mail, submits) = self.ends.post.close(&mut self.wakers);
         drop(submits);
         for job in mail.jobs {
             job.exchange.end();

@@ -1,0 +1,263 @@
+//! The calls of a pool: those that are queued, and the outcome of each on its way to its caller.
+//!
+//! All are in one table, under the lock of the mailbox. So a call takes no memory of its own, and one
+//! lock does for whatever is left at once: a task and its caller's waker, or a batch of outcomes.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+use core::task::{Context, Poll, Waker};
+
+use crate::body::Body;
+use crate::error::TaskError;
+use crate::reply::TaskResult;
+
+/// A task on its way to the driver.
+#[derive(Debug)]
+pub(crate) struct Submit {
+    pub(crate) body: Body,
+    call: CallId,
+}
+
+/// Names a call for as long as its caller or the driver has to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallId {
+    index: u32,
+    /// How many were queued before it, which tells it from others that had its place.
+    serial: u32,
+}
+
+/// Where the driver leaves outcomes and callers find them.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    /// Submitted tasks that the driver has not taken.
+    queue: VecDeque<Submit>,
+    /// The serial number of the first one in the queue, or of the next one to come.
+    front: u32,
+    places: Vec<Place>,
+    /// The first free place, or `NO_PLACE`.
+    free: u32,
+}
+
+#[derive(Debug)]
+struct Place {
+    serial: u32,
+    /// The driver was told to cancel it.
+    asked: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    /// And the next free place.
+    Free(u32),
+    /// For the driver. Whom to wake, once somebody has asked.
+    Waiting(Option<Waker>),
+    /// For the driver, and nobody wants to know.
+    Abandoned,
+    /// For the caller.
+    Ended(TaskResult),
+}
+
+/// What is left to do for a call that its caller cancels or lets go, without the lock.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// The driver has the task, and is to cancel it.
+    pub(crate) tell: bool,
+    /// Is to be woken: the call has ended.
+    pub(crate) wake: Option<Waker>,
+    /// Is to be dropped: the destructors are the user's.
+    pub(crate) left: Left,
+}
+
+/// A state that a call was in, and its task's body.
+pub(crate) type Left = (State, Body);
+
+/// No place, and the place of a task that was cancelled in the queue.
+const NO_PLACE: u32 = u32::MAX;
+
+// As many of them lie about as there are calls.
+const _: () = assert!(size_of::<Submit>() <= 32);
+const _: () = assert!(size_of::<Place>() <= 40);
+
+impl CallId {
+    pub(crate) fn place(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl Submit {
+    /// Returns whose task it is, if anybody's.
+    pub(crate) fn call(&self) -> Option<CallId> {
+        (self.call.index != NO_PLACE).then_some(self.call)
+    }
+}
+
+impl Calls {
+    pub(crate) const fn new() -> Self {
+        Self { queue: VecDeque::new(), front: 0, places: Vec::new(), free: NO_PLACE }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Queues a task.
+    pub(crate) fn push(&mut self, body: Body, waker: Option<Waker>) -> CallId {
+        #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
+        let serial = self.front.wrapping_add(self.queue.len() as u32);
+        let place = Place { serial, asked: false, state: State::Waiting(waker) };
+        let index = self.free;
+        if let Some(free) = self.places.get_mut(index as usize) {
+            let State::Free(next) = free.state else { unreachable!("it is in the list of such") };
+            self.free = next;
+            *free = place;
+        } else {
+            self.places.push(place);
+        }
+        let index = if index == NO_PLACE { last(&self.places) } else { index };
+        let call = CallId { index, serial };
+        self.queue.push_back(Submit { body, call });
+        call
+    }
+
+    /// Moves up to `count` tasks out of the queue into `batch`, which must be empty.
+    pub(crate) fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
+        if self.queue.len() <= count {
+            mem::swap(&mut self.queue, batch);
+        } else {
+            batch.extend(self.queue.drain(..count));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
+        let taken = batch.len() as u32;
+        self.front = self.front.wrapping_add(taken);
+    }
+
+    /// Leaves the outcome of a task that was taken, and returns whom to wake. Gives it back if nobody
+    /// wants it, to be dropped without the lock.
+    pub(crate) fn settle(
+        &mut self,
+        call: CallId,
+        result: TaskResult,
+    ) -> Result<Option<Waker>, TaskResult> {
+        let place = self.place(call);
+        match &mut place.state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                place.state = State::Ended(result);
+                Ok(waker)
+            }
+            State::Abandoned => {
+                self.release(call);
+                Err(result)
+            }
+            State::Free(_) | State::Ended(_) => unreachable!("a task has one outcome"),
+        }
+    }
+
+    /// Takes the outcome, if it is there. Otherwise whoever waits is woken for it; who was to be woken
+    /// so far goes to `other`, and is to be dropped without the lock.
+    pub(crate) fn poll(
+        &mut self,
+        call: CallId,
+        cx: &mut Context<'_>,
+        other: &mut Option<Waker>,
+    ) -> Poll<TaskResult> {
+        let place = self.place(call);
+        match &mut place.state {
+            State::Ended(_) => {
+                let State::Ended(result) = self.release(call) else { unreachable!("see above") };
+                return Poll::Ready(result);
+            }
+            State::Waiting(Some(known)) if known.will_wake(cx.waker()) => {}
+            State::Waiting(waker) => *other = waker.replace(cx.waker().clone()),
+            State::Free(_) | State::Abandoned => unreachable!("its caller is still there"),
+        }
+        Poll::Pending
+    }
+
+    /// Cancels a call whose caller waits for its end. One that is still queued has ended with that.
+    pub(crate) fn cancel(&mut self, call: CallId) -> Rest {
+        let mut rest = Rest::none();
+        if !matches!(self.place(call).state, State::Waiting(_)) {
+            return rest;
+        }
+        if let Some(body) = self.withdraw(call) {
+            let ended = State::Ended(Err(TaskError::Cancelled));
+            let State::Waiting(waker) = mem::replace(&mut self.place(call).state, ended) else {
+                unreachable!("it was looked at just now")
+            };
+            rest.wake = waker;
+            rest.left.1 = body;
+        } else {
+            rest.tell = !mem::replace(&mut self.place(call).asked, true);
+        }
+        rest
+    }
+
+    /// Lets go of a call whose caller is gone, and cancels its task if that is asked for.
+    pub(crate) fn leave(&mut self, call: CallId, cancels: bool) -> Rest {
+        let mut rest = Rest::none();
+        let is_waiting = matches!(self.place(call).state, State::Waiting(_));
+        if is_waiting && cancels {
+            if let Some(body) = self.withdraw(call) {
+                rest.left = (self.release(call), body);
+                return rest;
+            }
+        }
+        let place = self.place(call);
+        if is_waiting {
+            rest.tell = cancels && !mem::replace(&mut place.asked, true);
+            rest.left.0 = mem::replace(&mut place.state, State::Abandoned);
+        } else {
+            rest.left.0 = self.release(call);
+        }
+        rest
+    }
+
+    /// Takes the body of a task out of the queue. What is left of it there is nobody's.
+    fn withdraw(&mut self, call: CallId) -> Option<Body> {
+        let position = call.serial.wrapping_sub(self.front) as usize;
+        let submit = self.queue.get_mut(position)?;
+        submit.call.index = NO_PLACE;
+        Some(mem::take(&mut submit.body))
+    }
+
+    /// Ends every call that has no outcome yet as [`TaskError::Closed`], and puts those to wake into
+    /// `wakers`. Returns what was queued.
+    pub(crate) fn close(&mut self, wakers: &mut VecDeque<Waker>) -> VecDeque<Submit> {
+        for place in &mut self.places {
+            if let State::Waiting(waker) = &mut place.state {
+                wakers.extend(waker.take());
+                place.state = State::Ended(Err(TaskError::Closed));
+            }
+        }
+        let mut queued = VecDeque::new();
+        self.take(usize::MAX, &mut queued);
+        queued
+    }
+
+    fn place(&mut self, call: CallId) -> &mut Place {
+        let place = &mut self.places[call.index as usize];
+        debug_assert!(place.serial == call.serial);
+        place
+    }
+
+    /// Frees a place, and returns what was in it.
+    fn release(&mut self, call: CallId) -> State {
+        let next = mem::replace(&mut self.free, call.index);
+        mem::replace(&mut self.place(call).state, State::Free(next))
+    }
+}
+
+impl Rest {
+    const fn none() -> Self {
+        Self { tell: false, wake: None, left: (State::Abandoned, Body::EMPTY) }
+    }
+}
+
+fn last(places: &[Place]) -> u32 {
+    let index = u32::try_from(places.len() - 1).expect("fewer calls than 2^32");
+    assert!(index != NO_PLACE);
+    index
+}
