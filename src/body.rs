@@ -11,6 +11,9 @@ use serde::Serialize;
 /// body needs anyway.
 const SHORT_BYTES_MAX: usize = size_of::<Vec<u8>>() - 2;
 
+/// The largest allocation that is kept for a later short body.
+const SPARE_BYTES_MAX: usize = 64;
+
 /// Some bytes that do not change.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Body {
@@ -42,9 +45,24 @@ impl Body {
         }
     }
 
-    pub(crate) fn into_vec(self) -> Vec<u8> {
+    /// Makes a body of some bytes, and returns what they were in if that may be used again: it is no
+    /// larger than one of a short body has to be.
+    pub(crate) fn reusing(bytes: Vec<u8>) -> (Self, Vec<u8>) {
+        match Self::short(&bytes) {
+            Some(body) if bytes.capacity() <= SPARE_BYTES_MAX => (body, bytes),
+            Some(body) => (body, Vec::new()),
+            None => (Self::Long(bytes.into_boxed_slice()), Vec::new()),
+        }
+    }
+
+    /// Returns the bytes, in `spare` if there is room.
+    pub(crate) fn into_vec(self, mut spare: Vec<u8>) -> Vec<u8> {
         match self {
-            Self::Short { .. } => self.as_slice().to_vec(),
+            Self::Short { .. } => {
+                spare.clear();
+                spare.extend_from_slice(self.as_slice());
+                spare
+            }
             Self::Long(bytes) => bytes.into_vec(),
         }
     }
@@ -65,7 +83,7 @@ impl From<&[u8]> for Body {
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::short(&bytes).unwrap_or_else(|| Self::Long(bytes.into_boxed_slice()))
+        Self::reusing(bytes).0
     }
 }
 
@@ -127,7 +145,7 @@ mod tests {
             for body in [Body::from(bytes.as_slice()), Body::from(bytes.clone())] {
                 assert_eq!(matches!(body, Body::Short { .. }), bytes.len() <= SHORT_BYTES_MAX);
                 assert_eq!(body.as_slice(), bytes);
-                assert_eq!(body.into_vec(), bytes);
+                assert_eq!(body.into_vec(vec![1; 30]), bytes);
             }
         }
     }

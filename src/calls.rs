@@ -103,22 +103,34 @@ impl Calls {
     }
 
     /// Queues a task.
+    #[inline]
     pub(crate) fn push(&mut self, body: Body, waker: Option<Waker>) -> CallId {
         #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
         let serial = self.front.wrapping_add(self.queue.len() as u32);
-        let place = Place { serial, asked: false, state: State::Waiting(waker) };
-        let index = self.free;
-        if let Some(free) = self.places.get_mut(index as usize) {
-            let State::Free(next) = free.state else { unreachable!("it is in the list of such") };
-            self.free = next;
-            *free = place;
-        } else {
-            self.places.push(place);
-        }
-        let index = if index == NO_PLACE { last(&self.places) } else { index };
+        let index = self.free_place();
+        let place = &mut self.places[index as usize];
+        place.serial = serial;
+        place.asked = false;
+        let State::Free(next) = mem::replace(&mut place.state, State::Waiting(waker)) else {
+            unreachable!("it is in the list of such")
+        };
+        self.free = next;
         let call = CallId { index, serial };
         self.queue.push_back(Submit { body, call });
         call
+    }
+
+    #[inline]
+    fn free_place(&mut self) -> u32 {
+        if self.free == NO_PLACE { self.add_place() } else { self.free }
+    }
+
+    #[cold]
+    fn add_place(&mut self) -> u32 {
+        let index = u32::try_from(self.places.len()).expect("fewer calls than 2^32");
+        assert!(index != NO_PLACE);
+        self.places.push(Place { serial: 0, asked: false, state: State::Free(NO_PLACE) });
+        index
     }
 
     /// Moves up to `count` tasks out of the queue into `batch`, which must be empty.
@@ -135,6 +147,7 @@ impl Calls {
 
     /// Leaves the outcome of a task that was taken, and returns whom to wake. Gives it back if nobody
     /// wants it, to be dropped without the lock.
+    #[inline]
     pub(crate) fn settle(
         &mut self,
         call: CallId,
@@ -157,6 +170,7 @@ impl Calls {
 
     /// Takes the outcome, if it is there. Otherwise whoever waits is woken for it; who was to be woken
     /// so far goes to `other`, and is to be dropped without the lock.
+    #[inline]
     pub(crate) fn poll(
         &mut self,
         call: CallId,
@@ -237,6 +251,7 @@ impl Calls {
         queued
     }
 
+    #[inline]
     fn place(&mut self, call: CallId) -> &mut Place {
         let place = &mut self.places[call.index as usize];
         debug_assert!(place.serial == call.serial);
@@ -244,6 +259,7 @@ impl Calls {
     }
 
     /// Frees a place, and returns what was in it.
+    #[inline]
     fn release(&mut self, call: CallId) -> State {
         let next = mem::replace(&mut self.free, call.index);
         mem::replace(&mut self.place(call).state, State::Free(next))
@@ -254,10 +270,4 @@ impl Rest {
     const fn none() -> Self {
         Self { tell: false, wake: None, left: (State::Abandoned, Body::EMPTY) }
     }
-}
-
-fn last(places: &[Place]) -> u32 {
-    let index = u32::try_from(places.len() - 1).expect("fewer calls than 2^32");
-    assert!(index != NO_PLACE);
-    index
 }

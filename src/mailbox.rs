@@ -226,7 +226,8 @@ impl Post {
                 for _ in 0..OUTCOMES_AT_ONCE {
                     let Some((call, result)) = outcomes.pop_front() else { break };
                     match inbox.calls.settle(call, result) {
-                        Ok(waker) => wakers.extend(waker),
+                        Ok(Some(waker)) => wakers.push_back(waker),
+                        Ok(None) => {}
                         Err(result) => unwanted.push(result),
                     }
                 }

@@ -105,11 +105,13 @@ impl Answer {
         }
     }
 
-    pub(crate) fn into_bytes(self) -> Result<Vec<u8>, TaskError> {
-        match self {
-            Self::Bytes(body) => Ok(body.into_vec()),
-            Self::Value(value) => Ok(value.encode()?.into_vec()),
-        }
+    /// Returns the answer's bytes, in `spare` if there is room.
+    pub(crate) fn into_bytes(self, spare: Vec<u8>) -> Result<Vec<u8>, TaskError> {
+        let body = match self {
+            Self::Bytes(body) => body,
+            Self::Value(value) => value.encode()?,
+        };
+        Ok(body.into_vec(spare))
     }
 
     /// Returns the text of a failure.
@@ -202,14 +204,14 @@ mod tests {
     fn an_answer_of_another_type_is_encoded_for_it() {
         assert_eq!(Answer::value("stone".to_owned()).read(), Ok(b"stone".to_vec()));
         assert_eq!(Answer::value(7_u64).read(), Ok(7_u32));
-        assert_eq!(Answer::value(300_u64).into_bytes(), Ok(vec![0xac, 0x02]));
+        assert_eq!(Answer::value(300_u64).into_bytes(Vec::new()), Ok(vec![0xac, 0x02]));
         assert!(matches!(Answer::value(1_u64 << 40).read::<u32>(), Err(TaskError::Answer(_))));
     }
 
     #[test]
     fn a_value_whose_destructor_panics_may_be_dropped() {
         drop(Answer::value(Sore));
-        assert!(Answer::value(Sore).into_bytes().is_ok());
+        assert!(Answer::value(Sore).into_bytes(Vec::new()).is_ok());
     }
 
     #[test]

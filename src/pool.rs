@@ -121,7 +121,9 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// As [`call`](Pool::call), without the encoding.
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
-        self.outcome_of(request.into()).await?.into_bytes()
+        // The answer may have the request's memory, if both are short.
+        let (body, spare) = Body::reusing(request);
+        self.outcome_of(body).await?.into_bytes(spare)
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.

@@ -75,12 +75,26 @@ impl Ahead {
 
 impl Pace {
     fn may_go_on(&self, ahead: Ahead) -> bool {
-        self.next.is_some() && self.outstanding < ahead.max
+        self.next_within(ahead).is_some()
+    }
+
+    /// Returns the next height if the range may go so far ahead.
+    fn next_within(&self, ahead: Ahead) -> Option<u64> {
+        self.next.filter(|_| self.outstanding < ahead.max)
     }
 
     /// Returns whether only the stream can keep the workers from running dry.
     fn starves(&self, ahead: Ahead) -> bool {
         self.next.is_some() && self.outstanding >= ahead.max && self.in_flight <= ahead.plenty
+    }
+}
+
+impl Job {
+    /// Notes that its next height is a task now.
+    fn advance(&mut self, height: u64) {
+        self.pace.next = height.checked_add(1).and_then(|from| self.heights.next_open(from));
+        self.pace.in_flight += 1;
+        self.pace.outstanding += 1;
     }
 }
 
@@ -113,38 +127,26 @@ impl Jobs {
         self.feeding.is_empty() && self.count == 0
     }
 
-    /// Returns the range whose turn it is, if it has a next height and may put it in.
-    fn peek(&mut self, ahead: Ahead) -> Option<(u32, u64, Options)> {
-        while let Some(&index) = self.feeding.front() {
+    /// Returns the range whose turn it is, if it has a next height and may put it in, and whether no
+    /// other wants its turn.
+    fn peek(&mut self, ahead: Ahead) -> Option<(u32, &mut Job, bool)> {
+        loop {
+            let &index = self.feeding.front()?;
             let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
-            match job.pace.next {
-                Some(height) if job.pace.may_go_on(ahead) => {
-                    return Some((index, height, job.options));
-                }
-                next => {
-                    job.is_feeding = false;
-                    let is_told_later = next.is_some() && !job.pace.starves(ahead);
-                    self.feeding.pop_front();
-                    if !is_told_later {
-                        self.deliver_later(index);
-                    }
-                }
+            if job.pace.may_go_on(ahead) {
+                break;
+            }
+            job.is_feeding = false;
+            let is_told_later = job.pace.next.is_some() && !job.pace.starves(ahead);
+            self.feeding.pop_front();
+            if !is_told_later {
+                self.deliver_later(index);
             }
         }
-        None
-    }
-
-    /// Notes that the height just peeked at is a task now.
-    fn advance(&mut self, index: u32) {
-        let job = self.slots[index as usize].as_mut().expect("it was peeked at");
-        let height = job.pace.next.expect("it was peeked at");
-        job.pace.next = height.checked_add(1).and_then(|from| job.heights.next_open(from));
-        job.pace.in_flight += 1;
-        job.pace.outstanding += 1;
-        if self.feeding.len() > 1 {
-            self.feeding.rotate_left(1);
-        }
+        let &index = self.feeding.front()?;
+        let job = self.slots[index as usize].as_mut()?;
+        Some((index, job, self.feeding.len() == 1))
     }
 
     /// Takes a height's outcome. Returns what is to be cancelled for it.
@@ -162,7 +164,10 @@ impl Jobs {
             }
             job.batch.push(Item { height, result });
         }
-        self.deliver_later(index);
+        if !job.is_delivering {
+            job.is_delivering = true;
+            self.delivering.push(index);
+        }
         cut
     }
 
@@ -242,17 +247,25 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Puts heights into the scheduler while it has room.
     pub(crate) fn admit_heights(&mut self) {
         let ahead = self.ahead();
-        while let Some((job, height, options)) = self.jobs.peek(ahead) {
-            let submitted = match options.retries_max {
-                None => self.scheduler.submit(self.now),
-                Some(retries_max) => self.scheduler.submit_retrying(self.now, retries_max),
-            };
-            let Ok(task) = submitted else { return };
-            self.ranges_first = false;
-            self.jobs.advance(job);
-            let entry = &mut self.tasks[task.slot() as usize];
-            entry.payload = Payload::Height { height, job };
-            entry.generation = task.generation();
+        let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
+        while let Some((index, job, is_alone)) = jobs.peek(ahead) {
+            let ahead = ahead.with(job.options);
+            while let Some(height) = job.pace.next_within(ahead) {
+                let submitted = match job.options.retries_max {
+                    None => scheduler.submit(*now),
+                    Some(retries_max) => scheduler.submit_retrying(*now, retries_max),
+                };
+                let Ok(task) = submitted else { return };
+                *ranges_first = false;
+                job.advance(height);
+                let entry = &mut tasks[task.slot() as usize];
+                entry.payload = Payload::Height { height, job: index };
+                entry.generation = task.generation();
+                if !is_alone {
+                    jobs.feeding.rotate_left(1);
+                    break;
+                }
+            }
         }
     }
 
