@@ -31,6 +31,7 @@ impl Body {
         postcard::serialize_with_flavor(value, Writer::default())
     }
 
+    #[inline]
     fn short(bytes: &[u8]) -> Option<Self> {
         let mut place = [0; SHORT_BYTES_MAX];
         place.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -47,6 +48,7 @@ impl Body {
 
     /// Makes a body of some bytes, and returns what they were in if that may be used again: it is no
     /// larger than one of a short body has to be.
+    #[inline]
     pub(crate) fn reusing(bytes: Vec<u8>) -> (Self, Vec<u8>) {
         match Self::short(&bytes) {
             Some(body) if bytes.capacity() <= SPARE_BYTES_MAX => (body, bytes),
@@ -56,6 +58,7 @@ impl Body {
     }
 
     /// Returns the bytes, in `spare` if there is room.
+    #[inline]
     pub(crate) fn into_vec(self, mut spare: Vec<u8>) -> Vec<u8> {
         match self {
             Self::Short { .. } => {

@@ -106,6 +106,7 @@ impl Answer {
     }
 
     /// Returns the answer's bytes, in `spare` if there is room.
+    #[inline]
     pub(crate) fn into_bytes(self, spare: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         let body = match self {
             Self::Bytes(body) => body,

@@ -28,6 +28,7 @@ impl Answers {
     }
 
     /// Returns the answer of the task whose outcome came out.
+    #[inline]
     pub(crate) fn take(&mut self, task: TaskId) -> Answer {
         let (whose, answer) = self.0.pop_front().expect("a reply came before its outcome");
         assert!(whose == task, "outcomes come in the order of their replies");

@@ -30,6 +30,8 @@ pub(crate) struct Conn<K: Kind> {
     /// Something was sent since the last complete flush.
     pub(crate) dirty: bool,
     tally: Tally,
+    /// What the wire speaks, so that it need not be asked for every message.
+    is_json: bool,
     #[cfg(feature = "json")]
     pub(crate) json: super::json::JsonState,
 }
@@ -86,6 +88,7 @@ impl<K: Kind> Conn<K> {
     #[cfg_attr(not(feature = "json"), expect(unused_variables, reason = "for JSON"))]
     pub(crate) fn new(wire: Box<K::Wire>, limits: &Limits) -> Self {
         Self {
+            is_json: wire.dialect() == Dialect::Json,
             wire,
             parked: VecDeque::new(),
             // Whatever the handshake left in the buffer.
@@ -107,7 +110,7 @@ impl<K: Kind> Conn<K> {
         answers: &mut Answers,
     ) -> Result<Progress, Ending> {
         #[cfg(feature = "json")]
-        if self.wire.dialect() == Dialect::Json {
+        if self.is_json {
             let sink = super::json::Sink { link, now, scheduler, answers };
             return self.read_json(cx, quota, sink);
         }
@@ -159,24 +162,29 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Sends a message, or parks it until the wire has room.
+    // Inlined all the way: every task goes through here.
+    #[inline]
     pub(crate) fn send(
         &mut self,
         cx: &mut Context<'_>,
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<(), Ending> {
-        if let Outgoing::Cancel { task, attempt } = message {
-            // What has not left yet never will.
-            let request = Outgoing::Request { task, attempt };
-            if let Some(index) = self.parked.iter().position(|parked| *parked == request) {
-                self.parked.remove(index);
-                return Ok(());
-            }
+        if self.forget(message) {
+            return Ok(());
         }
         if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
             self.parked.push_back(message);
         }
         Ok(())
+    }
+
+    /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
+    fn forget(&mut self, message: Outgoing) -> bool {
+        let Outgoing::Cancel { task, attempt } = message else { return false };
+        let request = Outgoing::Request { task, attempt };
+        let index = self.parked.iter().position(|parked| *parked == request);
+        index.is_some_and(|index| self.parked.remove(index).is_some())
     }
 
     /// Sends what was parked, then flushes.
@@ -197,13 +205,14 @@ impl<K: Kind> Conn<K> {
         Ok(())
     }
 
+    #[inline]
     fn try_send(
         &mut self,
         cx: &mut Context<'_>,
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, Ending> {
-        let sent = if self.wire.dialect() == Dialect::Json {
+        let sent = if self.is_json {
             self.try_send_json(cx, message, tasks)?
         } else {
             self.try_send_native(cx, message, tasks).map_err(Ending::broken)?
@@ -219,6 +228,7 @@ impl<K: Kind> Conn<K> {
         Ok(sent)
     }
 
+    #[inline]
     fn try_send_native(
         &mut self,
         cx: &mut Context<'_>,
