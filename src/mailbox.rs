@@ -213,18 +213,17 @@ impl Post {
         left > 0
     }
 
-    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`. Whatever a
-    /// waker does, the outcomes and wakers that are still to come are where they were.
+    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`.
     pub(crate) fn settle(
         &self,
-        outcomes: &mut VecDeque<(CallId, TaskResult)>,
+        outcomes: &mut Vec<(CallId, TaskResult)>,
         wakers: &mut VecDeque<Waker>,
     ) {
         let mut unwanted = Vec::new();
-        while !outcomes.is_empty() {
+        let mut outcomes = outcomes.drain(..);
+        while outcomes.len() > 0 {
             self.inbox.with(|inbox| {
-                for _ in 0..OUTCOMES_AT_ONCE {
-                    let Some((call, result)) = outcomes.pop_front() else { break };
+                for (call, result) in outcomes.by_ref().take(OUTCOMES_AT_ONCE) {
                     match inbox.calls.settle(call, result) {
                         Ok(Some(waker)) => wakers.push_back(waker),
                         Ok(None) => {}

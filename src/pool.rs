@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 use core::future::{Future, poll_fn};
-use core::task::{Context, Poll, Waker};
+use core::task::Waker;
 use core::time::Duration;
 
 use async_channel::Sender;
@@ -17,13 +17,12 @@ use serde::de::DeserializeOwned;
 
 use crate::body::Body;
 use crate::builder::Builder;
-use crate::calls::CallId;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::event::Events;
 use crate::hands::Hands;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
 use crate::outcomes::{Ledger, Outcomes, Report};
-use crate::reply::{RawTask, Task, TaskResult};
+use crate::reply::{Calling, Queueing, Task};
 #[cfg(feature = "std")]
 use crate::seed::random;
 use crate::wire::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
@@ -113,7 +112,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + 'static,
     {
-        self.outcome_of(encode(request)?).await?.read()
+        self.calling(encode(request)?)?.await?.read()
     }
 
     /// Returns a worker's answer to `request`, both as they are.
@@ -123,7 +122,7 @@ impl<K: Kind> Pool<K> {
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         // The answer may have the request's memory, if both are short.
         let (body, spare) = Body::reusing(request);
-        self.outcome_of(body).await?.into_bytes(spare)
+        self.calling(body)?.await?.into_bytes(spare)
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -138,8 +137,11 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + 'static,
     {
-        let call = self.enqueue(encode(request)?, false).await?;
-        Ok(Task::new(RawTask::new(call, Arc::clone(&self.mailbox))))
+        let body = encode(request)?;
+        self.check(&body)?;
+        let mut queueing = Queueing::new(body);
+        let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
+        Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
 
     /// Queues `request` if there is room now.
@@ -154,7 +156,7 @@ impl<K: Kind> Pool<K> {
         let body = encode(&request).map_err(TrySubmitError::Refused)?;
         self.check(&body).map_err(TrySubmitError::Refused)?;
         match self.mailbox.submit(&mut Some(body), None) {
-            Ok(call) => Ok(Task::new(RawTask::new(call, Arc::clone(&self.mailbox)))),
+            Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
             Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
         }
@@ -294,31 +296,9 @@ impl<K: Kind> Pool<K> {
         events
     }
 
-    async fn outcome_of(&self, body: Body) -> TaskResult {
-        let call = self.enqueue(body, true).await?;
-        RawTask::fresh(call, &*self.mailbox).await
-    }
-
-    /// Queues a task, waiting for room. The caller has to cancel it if it is dropped. If it `waits`
-    /// for the outcome at once, it is woken for that.
-    async fn enqueue(&self, body: Body, waits: bool) -> Result<CallId, TaskError> {
+    fn calling(&self, body: Body) -> Result<Calling<'_>, TaskError> {
         self.check(&body)?;
-        let mut body = Some(body);
-        let mut room = None;
-        loop {
-            let submit = |cx: &mut Context<'_>| {
-                Poll::Ready(self.mailbox.submit(&mut body, waits.then_some(cx.waker())))
-            };
-            match poll_fn(submit).await {
-                Ok(call) => return Ok(call),
-                Err(NotQueued::Closed) => return Err(TaskError::Closed),
-                Err(NotQueued::Full) => {}
-            }
-            match room.take() {
-                None => room = Some(self.mailbox.listen_for_room()),
-                Some(listener) => listener.await,
-            }
-        }
+        Ok(Calling::new(body, &self.mailbox))
     }
 
     fn check(&self, body: &Body) -> Result<(), TaskError> {

@@ -6,15 +6,16 @@ use core::fmt;
 use core::future::Future;
 use core::marker::PhantomData;
 use core::mem;
-use core::ops::Deref;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
+use event_listener::EventListener;
 use serde::de::DeserializeOwned;
 
+use crate::body::Body;
 use crate::calls::CallId;
 use crate::error::TaskError;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, NotQueued};
 use crate::payload::Answer;
 
 pub(crate) type TaskResult = Result<Answer, TaskError>;
@@ -25,45 +26,129 @@ pub(crate) type TaskResult = Result<Answer, TaskError>;
 /// runs it is told so; [`detach`](Task::detach) lets it run on.
 #[must_use = "dropping a task cancels it; call `detach` to let it run"]
 pub struct Task<A> {
-    raw: RawTask,
+    /// `None` once the answer was taken, or the task let go.
+    call: Option<CallId>,
+    mailbox: Arc<Mailbox>,
     answer: PhantomData<fn() -> A>,
 }
 
-/// A task whose answer is of no type yet, with a way to the driver. Dropping it cancels the task.
-pub(crate) struct RawTask<M: Deref<Target = Mailbox> = Arc<Mailbox>> {
-    /// `None` once the answer was taken, or the task let go.
-    call: Option<CallId>,
-    /// Queued with the waker of this very poll, so that it need not look.
-    is_fresh: bool,
-    mailbox: M,
+/// A task that waits for room in the queue.
+#[derive(Debug)]
+pub(crate) struct Queueing {
+    /// `None` once it is queued.
+    body: Option<Body>,
+    room: Room,
 }
 
-impl<M: Deref<Target = Mailbox>> RawTask<M> {
-    pub(crate) fn new(call: CallId, mailbox: M) -> Self {
-        Self { call: Some(call), is_fresh: false, mailbox }
+#[derive(Debug)]
+enum Room {
+    /// There may be some.
+    Unknown,
+    /// There was none, but there may be some since then.
+    Listening(EventListener),
+    /// There was none since it is listened for.
+    None(EventListener),
+}
+
+impl Queueing {
+    pub(crate) fn new(body: Body) -> Self {
+        Self { body: Some(body), room: Room::Unknown }
     }
 
-    /// One that was queued with the waker that it is to be polled with at once.
-    pub(crate) fn fresh(call: CallId, mailbox: M) -> Self {
-        Self { call: Some(call), is_fresh: true, mailbox }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<TaskResult> {
-        if mem::take(&mut self.is_fresh) {
-            return Poll::Pending;
+    /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
+    /// for that.
+    #[inline]
+    pub(crate) fn poll(
+        &mut self,
+        mailbox: &Mailbox,
+        cx: &mut Context<'_>,
+        waits: bool,
+    ) -> Poll<Result<CallId, TaskError>> {
+        loop {
+            if let Room::None(listener) = &mut self.room {
+                ready!(Pin::new(listener).poll(cx));
+                self.room = Room::Unknown;
+            }
+            match mailbox.submit(&mut self.body, waits.then_some(cx.waker())) {
+                Ok(call) => return Poll::Ready(Ok(call)),
+                Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
+                Err(NotQueued::Full) => self.room.found_none(mailbox),
+            }
         }
-        let call = self.call.expect("polled after completion");
-        let result = self.mailbox.poll(call, cx);
-        if result.is_ready() {
-            self.call = None;
+    }
+}
+
+impl Room {
+    #[cold]
+    fn found_none(&mut self, mailbox: &Mailbox) {
+        *self = match mem::replace(self, Self::Unknown) {
+            Self::Listening(listener) => Self::None(listener),
+            _ => Self::Listening(mailbox.listen_for_room()),
+        };
+    }
+}
+
+/// A future of the outcome of a task whose caller waits for it from the beginning. Dropping it cancels
+/// the task.
+pub(crate) struct Calling<'a> {
+    mailbox: &'a Mailbox,
+    queueing: Queueing,
+    /// Once it is queued, until the outcome was taken.
+    call: Option<CallId>,
+}
+
+impl<'a> Calling<'a> {
+    pub(crate) fn new(body: Body, mailbox: &'a Mailbox) -> Self {
+        Self { mailbox, queueing: Queueing::new(body), call: None }
+    }
+}
+
+impl Future for Calling<'_> {
+    type Output = TaskResult;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskResult> {
+        let Self { mailbox, queueing, call } = &mut *self;
+        if let Some(queued) = *call {
+            let result = mailbox.poll(queued, cx);
+            if result.is_ready() {
+                *call = None;
+            }
+            return result;
         }
-        result
+        match ready!(queueing.poll(mailbox, cx, true)) {
+            // With the waker of this poll: there is no need to look.
+            Ok(queued) => *call = Some(queued),
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call {
+            self.mailbox.leave(call, true);
+        }
+    }
+}
+
+impl<A> Task<A> {
+    pub(crate) fn new(call: CallId, mailbox: Arc<Mailbox>) -> Self {
+        Self { call: Some(call), mailbox, answer: PhantomData }
     }
 
-    fn cancel(&self) {
+    /// Asks the driver to cancel the task. Await it afterwards to learn which came first: the
+    /// answer, or [`TaskError::Cancelled`].
+    pub fn cancel(&self) {
         if let Some(call) = self.call {
             self.mailbox.cancel(call);
         }
+    }
+
+    /// Lets the task run on with nobody waiting for its answer.
+    pub fn detach(mut self) {
+        self.leave(false);
     }
 
     fn leave(&mut self, cancels: bool) {
@@ -73,48 +158,26 @@ impl<M: Deref<Target = Mailbox>> RawTask<M> {
     }
 }
 
-impl<M: Deref<Target = Mailbox>> Drop for RawTask<M> {
+impl<A: DeserializeOwned + 'static> Future for Task<A> {
+    type Output = Result<A, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let call = self.call.expect("polled after completion");
+        let result = ready!(self.mailbox.poll(call, cx));
+        self.call = None;
+        Poll::Ready(result.and_then(Answer::read))
+    }
+}
+
+impl<A> Drop for Task<A> {
     fn drop(&mut self) {
         self.leave(true);
     }
 }
 
-impl<M: Deref<Target = Mailbox> + Unpin> Future for RawTask<M> {
-    type Output = TaskResult;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskResult> {
-        (*self).poll(cx)
-    }
-}
-
-impl<A> Task<A> {
-    pub(crate) fn new(raw: RawTask) -> Self {
-        Self { raw, answer: PhantomData }
-    }
-
-    /// Asks the driver to cancel the task. Await it afterwards to learn which came first: the
-    /// answer, or [`TaskError::Cancelled`].
-    pub fn cancel(&self) {
-        self.raw.cancel();
-    }
-
-    /// Lets the task run on with nobody waiting for its answer.
-    pub fn detach(mut self) {
-        self.raw.leave(false);
-    }
-}
-
-impl<A: DeserializeOwned + 'static> Future for Task<A> {
-    type Output = Result<A, TaskError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.raw.poll(cx).map(|result| result.and_then(Answer::read))
-    }
-}
-
 impl<A> fmt::Debug for Task<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Task").field("call", &self.raw.call).finish_non_exhaustive()
+        f.debug_struct("Task").field("call", &self.call).finish_non_exhaustive()
     }
 }
 

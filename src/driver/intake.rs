@@ -73,7 +73,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(call) = submit.call() else { return };
         // There is room, so if it is not taken the pool stops.
         let Ok(task) = self.scheduler.submit(self.now) else {
-            return self.outcomes.push_back((call, Err(TaskError::Stopping)));
+            return self.outcomes.push((call, Err(TaskError::Stopping)));
         };
         self.ranges_first = true;
         if self.accepted.len() <= call.place() {

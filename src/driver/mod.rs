@@ -109,7 +109,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// By the place of a call, the slot of its task, if it is one.
     accepted: Vec<u32>,
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
-    outcomes: VecDeque<(CallId, TaskResult)>,
+    outcomes: Vec<(CallId, TaskResult)>,
     wakers: VecDeque<Waker>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
@@ -179,7 +179,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             jobs: Jobs::default(),
             ends,
             accepted: Vec::new(),
-            outcomes: VecDeque::new(),
+            outcomes: Vec::new(),
             wakers: VecDeque::new(),
             batch_in: VecDeque::new(),
             ranges_first: false,
