@@ -109,12 +109,13 @@ impl Calls {
         let serial = self.front.wrapping_add(self.queue.len() as u32);
         let index = self.free_place();
         let place = &mut self.places[index as usize];
-        place.serial = serial;
-        place.asked = false;
-        let State::Free(next) = mem::replace(&mut place.state, State::Waiting(waker)) else {
-            unreachable!("it is in the list of such")
-        };
+        let State::Free(next) = place.state else { unreachable!("it is in the list of such") };
         self.free = next;
+        // A free one has nothing to drop.
+        mem::forget(mem::replace(
+            place,
+            Place { serial, asked: false, state: State::Waiting(waker) },
+        ));
         let call = CallId { index, serial };
         self.queue.push_back(Submit { body, call });
         call

@@ -296,21 +296,24 @@ impl<K: Kind> Pool<K> {
         events
     }
 
+    #[inline]
     fn calling(&self, body: Body) -> Result<Calling<'_>, TaskError> {
         self.check(&body)?;
         Ok(Calling::new(body, &self.mailbox))
     }
 
+    #[inline]
     fn check(&self, body: &Body) -> Result<(), TaskError> {
         let len = body.as_slice().len();
-        if len > self.request_bytes_max {
-            return Err(TaskError::Request(format!(
-                "it has {len} bytes and at most {} fit a frame: raise frame_bytes_max on both \
-                 sides",
-                self.request_bytes_max
-            )));
-        }
-        Ok(())
+        if len > self.request_bytes_max { Err(self.too_long(len)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn too_long(&self, len: usize) -> TaskError {
+        TaskError::Request(format!(
+            "it has {len} bytes and at most {} fit a frame: raise frame_bytes_max on both sides",
+            self.request_bytes_max
+        ))
     }
 
     async fn ask<R>(&self, question: impl FnOnce(Sender<R>) -> Control<K>) -> Result<R, Closed> {

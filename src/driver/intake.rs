@@ -39,21 +39,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    /// Puts tasks into the scheduler while it has room.
-    pub(crate) fn admit(&mut self) {
-        let ranges_first = self.ranges_first;
-        if ranges_first {
-            self.admit_heights();
-        }
-        if self.submitted {
-            self.admit_submitted();
-        }
-        if !ranges_first {
-            self.admit_heights();
+    /// Puts tasks into the scheduler while it has room. Returns whether it got any.
+    pub(crate) fn admit(&mut self) -> bool {
+        if self.ranges_first {
+            self.admit_heights() | self.admit_submitted()
+        } else {
+            self.admit_submitted() | self.admit_heights()
         }
     }
 
-    fn admit_submitted(&mut self) {
+    fn admit_submitted(&mut self) -> bool {
+        let mut any = false;
+        if !self.submitted {
+            return any;
+        }
         let mut batch = mem::take(&mut self.batch_in);
         while self.submitted {
             let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };
@@ -61,11 +60,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 break;
             }
             self.submitted = self.ends.post.take_submits(room, &mut batch);
+            any |= !batch.is_empty();
             for submit in batch.drain(..) {
                 self.admit_one(submit);
             }
         }
         self.batch_in = batch;
+        any
     }
 
     fn admit_one(&mut self, submit: Submit) {

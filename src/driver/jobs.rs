@@ -244,8 +244,12 @@ impl Jobs {
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
-    /// Puts heights into the scheduler while it has room.
-    pub(crate) fn admit_heights(&mut self) {
+    /// Puts heights into the scheduler while it has room. Returns whether it got any.
+    pub(crate) fn admit_heights(&mut self) -> bool {
+        let mut any = false;
+        if self.jobs.feeding.is_empty() {
+            return any;
+        }
         let ahead = self.ahead();
         let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
         while let Some((index, job, is_alone)) = jobs.peek(ahead) {
@@ -255,7 +259,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     None => scheduler.submit(*now),
                     Some(retries_max) => scheduler.submit_retrying(*now, retries_max),
                 };
-                let Ok(task) = submitted else { return };
+                let Ok(task) = submitted else { return any };
+                any = true;
                 *ranges_first = false;
                 job.advance(height);
                 let entry = &mut tasks[task.slot() as usize];
@@ -267,6 +272,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             }
         }
+        any
     }
 
     /// Takes the outcome of a range's height.

@@ -290,11 +290,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn carry_out_all(&mut self) {
-        loop {
-            self.admit();
-            let mut acted = false;
+        let mut is_first = true;
+        // What is carried out may make room for more.
+        while self.admit() || mem::take(&mut is_first) {
+            is_first = false;
             while let Some(action) = self.scheduler.poll_action() {
-                acted = true;
                 self.carry_out(action);
                 self.budget -= 1;
                 if self.budget == 0 {
@@ -304,11 +304,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     return;
                 }
             }
-            if !acted {
-                self.settled = true;
-                return;
-            }
         }
+        self.settled = true;
     }
 
     /// Leaves the outcomes of calls for their callers.
@@ -319,10 +316,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn set_alarm(&mut self) {
+        let mut next = Instant::FAR_FUTURE;
         let due = [self.scheduler.poll_timeout(), self.joining.next_due(), self.closing.next_due()];
-        if let Some(next) = due.into_iter().flatten().min() {
-            self.alarm.set(&self.timer, next);
+        for at in due {
+            next = next.min(at.unwrap_or(next));
         }
+        self.alarm.set(&self.timer, next);
     }
 
     fn tell_waiters(&mut self) {
