@@ -1,7 +1,9 @@
 //! The calls of a pool: those that are queued, and the outcome of each on its way to its caller.
 //!
 //! All are in one table, under the lock of the mailbox. So a call takes no memory of its own, and one
-//! lock does for whatever is left at once: a task and its caller's waker, or a batch of outcomes.
+//! lock does for whatever is left at once: a task and its caller's waker, or a batch of outcomes. The
+//! table has as many places as there ever were calls at once; `queue_max`, the pool's `tasks_max` and
+//! what callers leave untaken bound it.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -295,8 +297,8 @@ mod tests {
         Body::from(&[byte][..])
     }
 
-    fn answer(byte: u8) -> TaskResult {
-        Ok(Answer::Bytes(body(byte)))
+    fn answer(byte: u8) -> Answer {
+        Answer::Bytes(body(byte))
     }
 
     fn poll(calls: &mut Calls, call: CallId, waker: &Waker) -> Option<TaskResult> {
@@ -325,7 +327,7 @@ mod tests {
         assert!(poll(&mut calls, call, &first).is_none());
         assert!(poll(&mut calls, call, &second).is_none());
         assert_eq!(taken(&mut calls, 9), [Some(call)]);
-        calls.settle(call, answer(7)).unwrap().unwrap().wake();
+        calls.settle(call, Ok(answer(7))).unwrap().unwrap().wake();
         assert_eq!(counts.each_ref().map(|count| count.0.load(Ordering::SeqCst)), [0, 1]);
         assert!(is_answer(poll(&mut calls, call, &first), 7));
     }
@@ -340,7 +342,7 @@ mod tests {
             assert_eq!(taken(&mut calls, 2), pushed[..2], "round {round}");
             assert_eq!(taken(&mut calls, 2), pushed[2..], "round {round}");
             for (at, call) in (0..).zip(pushed.into_iter().flatten()) {
-                assert!(calls.settle(call, answer(at)).unwrap().is_none());
+                assert!(calls.settle(call, Ok(answer(at))).unwrap().is_none());
                 assert!(is_answer(poll(&mut calls, call, Waker::noop()), at));
             }
             assert_eq!(calls.places.len(), 3);
@@ -371,7 +373,7 @@ mod tests {
         assert_eq!(told.map(|rest| rest.tell), [true, false, false]);
         assert!(!calls.leave(pushed[1], false).tell, "it is let run on");
         for call in pushed {
-            assert!(calls.settle(call, answer(1)).is_err(), "nobody wants it");
+            assert!(calls.settle(call, Ok(answer(1))).is_err(), "nobody wants it");
         }
         // Their places are free, and another's serial number tells it from them.
         let next = calls.push(body(3), None);
@@ -384,12 +386,12 @@ mod tests {
         let mut calls = Calls::new();
         let call = calls.push(body(1), None);
         taken(&mut calls, 1);
-        assert!(calls.settle(call, answer(5)).is_ok());
+        assert!(calls.settle(call, Ok(answer(5))).is_ok());
         assert!(!calls.cancel(call).tell);
         assert!(is_answer(poll(&mut calls, call, Waker::noop()), 5));
         let call = calls.push(body(1), None);
         taken(&mut calls, 1);
-        assert!(calls.settle(call, answer(6)).is_ok());
+        assert!(calls.settle(call, Ok(answer(6))).is_ok());
         let rest = calls.leave(call, true);
         assert!(!rest.tell && matches!(rest.left.0, State::Ended(Ok(_))));
     }
@@ -399,7 +401,7 @@ mod tests {
         let mut calls = Calls::new();
         let pushed = [(); 4].map(|()| calls.push(body(1), Some(Waker::noop().clone())));
         taken(&mut calls, 3);
-        assert!(calls.settle(pushed[0], answer(9)).is_ok());
+        assert!(calls.settle(pushed[0], Ok(answer(9))).is_ok());
         assert!(calls.leave(pushed[1], true).tell);
         let mut wakers = VecDeque::new();
         assert_eq!(calls.close(&mut wakers).len(), 1);

@@ -41,11 +41,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Puts tasks into the scheduler while it has room. Returns whether it got any.
     pub(crate) fn admit(&mut self) -> bool {
-        if self.ranges_first {
-            self.admit_heights() | self.admit_submitted()
-        } else {
-            self.admit_submitted() | self.admit_heights()
-        }
+        let ranges_first = self.ranges_first;
+        let before = ranges_first && self.admit_heights();
+        let submitted = self.admit_submitted();
+        let after = !ranges_first && self.admit_heights();
+        before | submitted | after
     }
 
     fn admit_submitted(&mut self) -> bool {
