@@ -286,3 +286,57 @@ pub(crate) fn mailbox<K: Kind>(
     let mailbox = Arc::new(Mailbox { post: Arc::clone(&post) });
     (control_in, mailbox, Ends { control, post })
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use alloc::task::Wake;
+    use core::sync::atomic::AtomicUsize;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::payload::Answer;
+    use crate::wire::Threaded;
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("as it was told to");
+        }
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_leaves_nobody_else_waiting_for_ever() {
+        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), 100);
+        let count = Arc::new(Count::default());
+        let waker = |at| match at {
+            0 => Waker::from(Arc::new(Panics)),
+            _ => Waker::from(Arc::clone(&count)),
+        };
+        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Some(&waker(at)));
+        // Of the last, the outcome has not come. Another is queued still.
+        let calls: Vec<_> = (0..OUTCOMES_AT_ONCE + 9).map(queue).map(Result::unwrap).collect();
+        assert!(ends.post.take_submits(calls.len() - 1, &mut VecDeque::new()));
+        let known = &calls[..calls.len() - 2];
+        let mut outcomes =
+            known.iter().map(|call| (*call, Ok(Answer::Bytes(Body::EMPTY)))).collect();
+
+        let mut wakers = VecDeque::new();
+        let settle = || ends.post.settle(&mut outcomes, &mut wakers);
+        assert!(catch_unwind(AssertUnwindSafe(settle)).is_err());
+        ends.post.close(&mut wakers);
+        assert_eq!(count.0.load(Ordering::SeqCst), calls.len() - 1, "all but that one");
+        for call in calls {
+            assert!(mailbox.poll(call, &mut Context::from_waker(Waker::noop())).is_ready());
+        }
+    }
+}
