@@ -112,12 +112,10 @@ impl Calls {
         let index = self.free_place();
         let place = &mut self.places[index as usize];
         let State::Free(next) = place.state else { unreachable!("it is in the list of such") };
+        place.state = State::Waiting(waker);
+        place.serial = serial;
+        place.asked = false;
         self.free = next;
-        // A free one has nothing to drop.
-        mem::forget(mem::replace(
-            place,
-            Place { serial, asked: false, state: State::Waiting(waker) },
-        ));
         let call = CallId { index, serial };
         self.queue.push_back(Submit { body, call });
         call

@@ -184,7 +184,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
-            Payload::Request { call, .. } => self.outcomes.push((call, result)),
+            Payload::Request { call, .. } => self.end_call(call, result),
             Payload::None => unreachable!("a task has a payload until it is finished"),
         }
     }

@@ -60,21 +60,22 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 break;
             }
             self.submitted = self.ends.post.take_submits(room, &mut batch);
-            any |= !batch.is_empty();
             for submit in batch.drain(..) {
-                self.admit_one(submit);
+                any |= self.admit_one(submit);
             }
         }
         self.batch_in = batch;
         any
     }
 
-    fn admit_one(&mut self, submit: Submit) {
+    /// Returns whether it is a task of the scheduler's now.
+    fn admit_one(&mut self, submit: Submit) -> bool {
         // Cancelled in the queue.
-        let Some(call) = submit.call() else { return };
+        let Some(call) = submit.call() else { return false };
         // There is room, so if it is not taken the pool stops.
         let Ok(task) = self.scheduler.submit(self.now) else {
-            return self.outcomes.push((call, Err(TaskError::Stopping)));
+            self.end_call(call, Err(TaskError::Stopping));
+            return false;
         };
         self.ranges_first = true;
         if self.accepted.len() <= call.place() {
@@ -84,6 +85,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let entry = &mut self.tasks[task.slot() as usize];
         entry.payload = Payload::Request { body: submit.body, call };
         entry.generation = task.generation();
+        true
     }
 
     fn on_cancel(&mut self, call: CallId) {

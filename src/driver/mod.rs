@@ -68,6 +68,9 @@ const MESSAGES_AMONG_MANY: usize = 1024;
 /// go past that. So long answers are freed, and their memory used again, before more of them come.
 const BYTES_PER_POLL: usize = 64 << 10;
 
+/// How many outcomes of calls wait for the end of a turn. Other threads should not wait for long.
+const OUTCOMES_HELD: usize = 64;
+
 /// Names a source in the ready list: what it is, and which one.
 #[derive(Clone, Copy, Debug)]
 enum Token {
@@ -306,6 +309,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
         }
         self.settled = true;
+    }
+
+    /// Ends a call, at the end of this turn or once many have ended.
+    #[inline]
+    fn end_call(&mut self, call: CallId, result: TaskResult) {
+        self.outcomes.push((call, result));
+        if self.outcomes.len() >= OUTCOMES_HELD {
+            self.settle_calls();
+        }
     }
 
     /// Leaves the outcomes of calls for their callers.
