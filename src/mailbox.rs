@@ -56,6 +56,8 @@ pub(crate) struct Post {
     queue_max: usize,
     /// Tells callers that wait of room in the queue.
     room: Event,
+    /// Something but tasks was left.
+    rung: AtomicBool,
     /// Every handle is dropped.
     abandoned: AtomicBool,
 }
@@ -87,7 +89,9 @@ pub(crate) enum NotQueued {
 }
 
 impl Mailbox {
+    /// Tells the driver of anything but a task, once it is left.
     pub(crate) fn ring(&self) {
+        self.post.rung.store(true, Ordering::Release);
         self.post.doorbell.wake_by_ref();
     }
 
@@ -109,7 +113,7 @@ impl Mailbox {
             Ok((inbox.calls.push(body, waker.take()), inbox.calls.queued() == 1))
         })?;
         if is_first {
-            self.ring();
+            self.post.doorbell.wake_by_ref();
         }
         Ok(call)
     }
@@ -194,6 +198,12 @@ impl Drop for Mailbox {
 }
 
 impl Post {
+    /// Returns whether anything but tasks was left since the last time. Ask once the doorbell is
+    /// cleared: whoever leaves something later rings it again.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+
     /// Takes all that was left, but for tasks.
     pub(crate) fn take(&self) -> Mail {
         self.inbox.with(|inbox| mem::take(&mut inbox.mail))
@@ -281,6 +291,7 @@ pub(crate) fn mailbox<K: Kind>(
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max,
         room: Event::new(),
+        rung: AtomicBool::new(true),
         abandoned: AtomicBool::new(false),
     });
     let mailbox = Arc::new(Mailbox { post: Arc::clone(&post) });

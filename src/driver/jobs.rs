@@ -289,6 +289,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             // More may rest than a moment ago, and then workers run dry sooner.
             self.jobs.look_again();
         }
+        if self.jobs.delivering.is_empty() {
+            return false;
+        }
         let (cuts, hungry) = self.jobs.deliver(self.ahead());
         if !cuts.is_empty() {
             self.cancel_heights(&cuts);

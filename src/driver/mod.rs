@@ -96,7 +96,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     ready: ReadySet,
     batch: Vec<u32>,
     doorbell: Entry,
-    /// Something else was left in the inbox or the control channel.
+    /// Something but tasks was left in the inbox or the control channel.
     rung: bool,
     /// There may be submitted tasks in the inbox.
     submitted: bool,
@@ -247,7 +247,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match token {
             Token::Doorbell => {
                 self.doorbell.clear();
-                self.rung = true;
+                self.rung |= self.ends.post.is_rung();
                 self.submitted = true;
             }
             Token::Alarm => self.alarm.on_wake(),

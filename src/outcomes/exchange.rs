@@ -40,6 +40,13 @@ pub(crate) struct Taken {
     pub(crate) dropped: bool,
 }
 
+impl Inner {
+    fn release(&mut self, count: usize) -> bool {
+        self.taken += count;
+        core::mem::take(&mut self.starved)
+    }
+}
+
 impl Exchange {
     /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
     /// whether the driver can do no more until the stream takes some: then that rings.
@@ -74,13 +81,19 @@ impl Exchange {
         }
     }
 
-    /// Takes all that lies ready into `batch`, which must be empty, and tells the driver that `count`
-    /// outcomes need no more room than that.
-    pub(super) fn take(&self, cx: &mut Context<'_>, batch: &mut Vec<Item>) -> Poll<bool> {
+    /// Takes all that lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
+    /// and never will be. If the stream does not hold what it takes, but `releases` it at once, the
+    /// answer is that of [`release`](Self::release).
+    pub(super) fn take(
+        &self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Item>,
+        releases: bool,
+    ) -> Poll<Option<bool>> {
         self.0.with(|inner| {
             if inner.ready.is_empty() {
                 if inner.ended {
-                    return Poll::Ready(false);
+                    return Poll::Ready(None);
                 }
                 match &mut inner.waker {
                     Some(waker) => waker.clone_from(cx.waker()),
@@ -89,16 +102,13 @@ impl Exchange {
                 return Poll::Pending;
             }
             core::mem::swap(&mut inner.ready, batch);
-            Poll::Ready(true)
+            Poll::Ready(Some(releases && inner.release(batch.len())))
         })
     }
 
     /// Notes that the stream holds `count` outcomes less. Returns whether the driver waits for that.
     pub(super) fn release(&self, count: usize) -> bool {
-        self.0.with(|inner| {
-            inner.taken += count;
-            core::mem::take(&mut inner.starved)
-        })
+        self.0.with(|inner| inner.release(count))
     }
 
     /// Notes that the stream is gone. Returns whether the driver has to know.

@@ -192,14 +192,17 @@ impl<A> Outcomes<A> {
             if let Some(item) = self.ready_item() {
                 return Poll::Ready(Some(item));
             }
-            match self.exchange.take(cx, &mut self.batch) {
-                Poll::Ready(true) => self.batch.reverse(),
-                Poll::Ready(false) => return Poll::Ready(None),
+            // Without an order they are the caller's at once.
+            let releases = self.reorder.is_none();
+            match self.exchange.take(cx, &mut self.batch, releases) {
+                Poll::Ready(Some(rings)) => {
+                    if rings {
+                        self.mailbox.ring();
+                    }
+                    self.batch.reverse();
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
-            }
-            if self.reorder.is_none() {
-                // They are the caller's now.
-                self.release(self.batch.len());
             }
         }
     }
