@@ -233,7 +233,8 @@ impl Calls {
     /// Takes the body of a task out of the queue. What is left of it there is nobody's.
     fn withdraw(&mut self, call: CallId) -> Option<Body> {
         let position = call.serial.wrapping_sub(self.front) as usize;
-        let submit = self.queue.get_mut(position)?;
+        // A task that runs for so long that the numbers came round may have another's.
+        let submit = self.queue.get_mut(position).filter(|submit| submit.call == call)?;
         submit.call.index = NO_PLACE;
         Some(mem::take(&mut submit.body))
     }
@@ -377,6 +378,20 @@ mod tests {
         let next = calls.push(body(3), None);
         assert_eq!((calls.places.len(), next.index), (2, pushed[1].index));
         assert!(next != pushed[1]);
+    }
+
+    #[test]
+    fn a_cancel_hits_no_other_once_the_serial_numbers_came_round() {
+        let mut calls = Calls::new();
+        let old = calls.push(body(1), None);
+        assert_eq!(taken(&mut calls, 1), [Some(old)]);
+        // As after 2^32 more.
+        calls.front = old.serial;
+        let new = calls.push(body(2), None);
+        assert_eq!(new.serial, old.serial);
+        assert!(calls.cancel(old).tell, "the driver has it");
+        calls.leave(old, true);
+        assert_eq!(taken(&mut calls, 1), [Some(new)], "it is still its caller's");
     }
 
     #[test]
