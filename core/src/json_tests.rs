@@ -40,6 +40,33 @@ fn the_messages_have_go_s_bytes() {
 }
 
 #[test]
+fn what_is_nearly_go_s_own_text_is_judged_by_the_parser() {
+    for (number, expected) in [
+        ("0", Ok(0)),
+        ("7", Ok(7)),
+        ("9223372036854775807", Ok(i64::MAX)),
+        ("9223372036854775808", Err(JsonErrorKind::Value)),
+        ("99999999999999999999999", Err(JsonErrorKind::Value)),
+        ("007", Err(JsonErrorKind::Syntax)),
+        ("00", Err(JsonErrorKind::Syntax)),
+        ("+7", Err(JsonErrorKind::Syntax)),
+        ("", Err(JsonErrorKind::Syntax)),
+        ("-7", Ok(-7)),
+        ("1.5", Err(JsonErrorKind::Value)),
+    ] {
+        let request = format!("{{\"Height\":{number}}}");
+        assert_eq!(height(&request), expected, "{request}");
+        assert_eq!(height(&format!("{request} ")), expected, "{request}");
+        let answer = format!("{{\"Height\":{number},\"Success\":true,\"Error\":\"\"}}");
+        let expected = expected.map(|height| (height, true, String::new()));
+        assert_eq!(response(&answer), expected, "{answer}");
+        assert_eq!(response(&format!(" {answer}")), expected, "{answer}");
+    }
+    assert_eq!(height(r#"{"Height":7"#), Err(JsonErrorKind::Truncated));
+    assert_eq!(height(r#"{"Height":7}}"#), Err(JsonErrorKind::Syntax));
+}
+
+#[test]
 fn requests_are_read_as_go_reads_them() {
     for (text, expected) in [
         (r#"{"Height":42}"#, 42),

@@ -92,7 +92,8 @@ where
         else {
             panic!("{POLLED_AGAIN}")
         };
-        let socket = open(stream, head.into_tail(answer?), Role::Client, &this.limits);
+        let socket =
+            open(stream, head.into_tail(answer?), Role::Client, this.dialect, &this.limits);
         Poll::Ready(Ok(WsWire::new(socket, &this.target.url, this.dialect, this.limits)))
     }
 }

@@ -51,7 +51,7 @@ pub struct Limits {
     /// leave a sender waits, so that no more is held than this and one message. Default 16 KiB.
     pub write_buffer_bytes: usize,
     /// How many bytes one read takes at most; each connection holds a buffer of this size. Default
-    /// 4 KiB.
+    /// 4 KiB, and 512 B at most in the JSON dialect, whose messages are short.
     pub read_buffer_bytes: usize,
     /// How long the peer's part of the HTTP handshake may be. Default 16 KiB.
     pub handshake_bytes_max: usize,

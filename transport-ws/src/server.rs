@@ -87,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Accepting<S> {
         let accepted = this.reply.take().expect("it was made above").verdict?;
         sent.map_err(|error| WsError::Io { peer: this.peer.clone(), error })?;
         let tail = std::mem::take(&mut this.head).into_tail(accepted.length);
-        let socket = open(stream, tail, Role::Server, &this.limits);
+        let socket = open(stream, tail, Role::Server, accepted.dialect, &this.limits);
         Poll::Ready(Ok(WsWire::new(socket, &this.peer, accepted.dialect, this.limits)))
     }
 }

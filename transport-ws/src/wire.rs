@@ -28,11 +28,15 @@ const PONGS_MAX: u32 = 64;
 /// Room in the write buffer for these, and for the header of a message.
 const CONTROL_BYTES: usize = 16 << 10;
 
+/// How many bytes one read takes at most in the JSON dialect, which has one short message in flight.
+const JSON_READ_BYTES: usize = 512;
+
 /// Makes a WebSocket of a stream whose handshake is done; `tail` came right behind it.
 pub(crate) fn open<S>(
     stream: S,
     tail: Vec<u8>,
     role: Role,
+    dialect: Dialect,
     limits: &Limits,
 ) -> WebSocketStream<Paced<S>>
 where
@@ -41,8 +45,13 @@ where
     // The WebSocket insists on a maximum above it, which there must be room for.
     let write_buffer_bytes = limits.write_buffer_bytes.min(usize::MAX / 4);
     let whole = write_buffer_bytes.saturating_add(limits.message_bytes_max);
+    let read_buffer_bytes = match dialect {
+        Dialect::Native => limits.read_buffer_bytes,
+        // Before each read the WebSocket fills so much with zeros.
+        Dialect::Json => limits.read_buffer_bytes.min(JSON_READ_BYTES),
+    };
     let config = WebSocketConfig::default()
-        .read_buffer_size(limits.read_buffer_bytes)
+        .read_buffer_size(read_buffer_bytes)
         .write_buffer_size(write_buffer_bytes)
         .max_write_buffer_size(whole.saturating_add(CONTROL_BYTES))
         .max_message_size(Some(limits.message_bytes_max))

@@ -105,7 +105,8 @@ fn limits() -> Limits {
 
 fn server(dialect: Dialect, script: Script) -> WsWire<Script> {
     let limits = limits();
-    WsWire::new(open(script, Vec::new(), Role::Server, &limits), "the peer", dialect, limits)
+    let socket = open(script, Vec::new(), Role::Server, dialect, &limits);
+    WsWire::new(socket, "the peer", dialect, limits)
 }
 
 fn receiving(dialect: Dialect, input: impl IntoIterator<Item = Vec<u8>>) -> WsWire<Script> {
