@@ -113,6 +113,7 @@ pub trait AnyWire {
     fn dialect(&self) -> Dialect;
     fn peer(&self) -> &str;
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, BoxError>>;
+    fn expects_next(&mut self) -> bool;
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -137,6 +138,10 @@ where
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, BoxError>> {
         Wire::poll_recv(self, cx).map_err(Into::into)
+    }
+
+    fn expects_next(&mut self) -> bool {
+        Wire::expects_next(self)
     }
 
     fn poll_send(

@@ -29,6 +29,18 @@ thread_local! {
     static IN_VAIN: Cell<u64> = const { Cell::new(0) };
     /// How many bytes this poll has read.
     static READ: Cell<usize> = const { Cell::new(0) };
+    static NEARNESS: Cell<Nearness> = const { Cell::new(Nearness::Far) };
+}
+
+/// What the wires expect.
+#[derive(Clone, Copy, Debug)]
+enum Nearness {
+    /// Nothing.
+    Far,
+    /// An answer as soon as a request has left, and rightly so.
+    Near,
+    /// The same, with nothing to support it.
+    Hopeful,
 }
 
 /// Takes an operation from what the poll may do.
@@ -76,6 +88,14 @@ impl Wire for Echo {
         self.answer = self.answers.pop_front().expect("it was looked at just now");
         READ.set(READ.get() + self.answer.len());
         Poll::Ready(Ok(Some(&self.answer)))
+    }
+
+    fn expects_next(&mut self) -> bool {
+        match NEARNESS.get() {
+            Nearness::Far => false,
+            Nearness::Near => self.answers.is_empty(),
+            Nearness::Hopeful => true,
+        }
     }
 
     fn poll_send(
@@ -192,19 +212,61 @@ fn call_until_done(links: usize, calls: u64, bytes: usize) -> usize {
 #[test]
 fn no_wake_is_lost_while_more_links_are_ready_than_one_poll_serves() {
     // Some that fit into one poll, some that take two, and some that take many.
-    for links in [1, 47, 48, 49, 64, 96, 97, 500] {
-        call_until_done(links, 20, 8);
+    for nearness in [Nearness::Far, Nearness::Near, Nearness::Hopeful] {
+        NEARNESS.set(nearness);
+        for links in [1, 47, 48, 49, 64, 96, 97, 500] {
+            call_until_done(links, 20, 8);
+        }
     }
 }
 
 #[test]
 fn long_answers_are_handed_over_a_few_at_a_time_and_no_wake_is_lost() {
     const BYTES: usize = 20_000;
-    for links in [1, 3, 4, 5, 49, 97] {
-        let most = call_until_done(links, 5, BYTES);
-        assert!(most < (64 << 10) + BYTES + 20, "{most} bytes in one poll, with {links} links");
-        assert!(links < 4 || most > 3 * BYTES, "{most} bytes in one poll, with {links} links");
+    for nearness in [Nearness::Far, Nearness::Near, Nearness::Hopeful] {
+        NEARNESS.set(nearness);
+        for links in [1, 3, 4, 5, 49, 97] {
+            let most = call_until_done(links, 5, BYTES);
+            assert!(most < (64 << 10) + BYTES + 20, "{most} bytes in one poll, with {links} links");
+            assert!(links < 4 || most > 3 * BYTES, "{most} bytes in one poll, with {links} links");
+        }
     }
+}
+
+/// Goes through a range with one task at a time, and polls nothing that was not woken. Returns how
+/// often the driver was polled.
+fn polls_for(heights: u64) -> u64 {
+    let (pool, driver) = pool(1);
+    let mut driver = pin!(driver);
+    let mut outcomes = pool.process::<u64>(0..=heights - 1);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    waker.wake_by_ref();
+    let (mut done, mut polls) = (0, 0);
+    while done < heights {
+        assert!(woken.take(), "the driver sleeps with {done} heights done");
+        polls += 1;
+        METER.set(OPERATIONS_PER_POLL);
+        assert!(driver.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let cx = &mut Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some((height, answer))) = Pin::new(&mut outcomes.next()).poll(cx) {
+            assert_eq!(answer, Ok(height));
+            done += 1;
+        }
+    }
+    polls
+}
+
+#[test]
+fn an_answer_that_is_there_once_the_request_has_left_is_taken_in_the_same_poll() {
+    const HEIGHTS: u64 = 1000;
+    NEARNESS.set(Nearness::Far);
+    let far = polls_for(HEIGHTS);
+    NEARNESS.set(Nearness::Near);
+    let near = polls_for(HEIGHTS);
+    assert!(far >= HEIGHTS, "{far} polls");
+    // Two heights, and then it is the turn of whoever waits for them.
+    assert!((HEIGHTS / 2..HEIGHTS / 2 + 50).contains(&near), "{near} polls");
 }
 
 #[test]

@@ -107,6 +107,17 @@ pub trait Wire {
     /// bytes are valid until the next call on the wire. A part of a message is never returned.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, Self::Error>>;
 
+    /// Returns whether to send what there is to send and then call [`poll_recv`](Wire::poll_recv)
+    /// again at once, though nothing says that a message has come. Ask it after a message, and
+    /// after a flush.
+    ///
+    /// A peer on the same machine may have written the next message by then, and to wait for a wake
+    /// can cost more than to look. The default is `false`: take messages until there is none, then
+    /// send.
+    fn expects_next(&mut self) -> bool {
+        false
+    }
+
     /// Takes one message, `head` followed by `body`, into the write buffer: whole, or (`Pending`)
     /// not at all, and then wakes once it is worth trying again. What is taken leaves with
     /// [`poll_flush`](Wire::poll_flush), or earlier.

@@ -8,7 +8,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read};
+use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -25,11 +26,21 @@ pub struct SmolStream {
     inner: Async<TcpStream>,
     /// The last read took all that was there: the next one waits before it tries.
     is_drained: bool,
+    /// The waker is registered since.
+    is_waiting: bool,
+    /// Something was written since the last call to read.
+    has_written: bool,
 }
 
 impl SmolStream {
     const fn new(inner: Async<TcpStream>) -> Self {
-        Self { inner, is_drained: false }
+        Self { inner, is_drained: false, is_waiting: false, has_written: false }
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let readable = self.inner.poll_readable(cx);
+        self.is_waiting = readable.is_pending();
+        readable
     }
 
     /// Returns the socket, to look at its addresses and options.
@@ -52,12 +63,33 @@ impl AsyncRead for SmolStream {
         // Smol's own stream would try first, and once more when it is told of what it has just read.
         // Each time that is a system call for nothing. Readiness is reported as long as it lasts, so
         // what comes in between is not missed.
+        let is_eager = mem::take(&mut self.has_written);
         if self.is_drained {
-            ready!(self.inner.poll_readable(cx))?;
+            let waits = self.is_waiting || !is_eager;
+            let is_pending = waits && self.poll_wait(cx)?.is_pending();
+            if is_eager && (is_pending || !waits) {
+                // But whoever reads right after it has written hopes for an answer.
+                match self.get_ref().read(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if !is_pending {
+                            ready!(self.poll_wait(cx))?;
+                        }
+                    }
+                    read => return Poll::Ready(read),
+                }
+            }
+            if is_pending {
+                return Poll::Pending;
+            }
         }
-        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buffer));
-        self.is_drained = matches!(read, Ok(bytes) if bytes < buffer.len());
-        Poll::Ready(read)
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.is_waiting = read.is_pending();
+        self.is_drained = match &read {
+            Poll::Ready(Ok(bytes)) => *bytes < buffer.len(),
+            Poll::Ready(Err(_)) => false,
+            Poll::Pending => true,
+        };
+        read
     }
 }
 
@@ -67,6 +99,7 @@ impl AsyncWrite for SmolStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.has_written = true;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
@@ -75,6 +108,7 @@ impl AsyncWrite for SmolStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.has_written = true;
         Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 
@@ -307,6 +341,35 @@ mod tests {
             }
             drop(dialled);
             assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn an_answer_that_came_within_a_write_is_read_without_a_wait() {
+        smol::block_on(async {
+            let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let (dialled, accepted) = meet(&mut listener, &address).await;
+            let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap().0);
+            let mut read = [0; 64];
+            for round in 0..200 {
+                // In every other round, somebody waits for it already.
+                if round % 2 == 0 {
+                    assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
+                }
+                dialled.write_all(b"ask").await.unwrap();
+                assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
+                accepted.write_all(b"answer").await.unwrap();
+                dialled.get_ref().set_nonblocking(false).unwrap();
+                dialled.get_ref().peek(&mut read).unwrap();
+                dialled.get_ref().set_nonblocking(true).unwrap();
+                let answer = future::poll_once(dialled.read(&mut read)).await;
+                assert_eq!(answer.expect("it is there").unwrap(), 6);
+            }
+            // Whoever reads once more, waits.
+            assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
+            accepted.write_all(b"more").await.unwrap();
+            assert_eq!(dialled.read(&mut read).await.unwrap(), 4);
         });
     }
 

@@ -63,10 +63,15 @@ pub(crate) struct Quota {
 /// How far reading got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
+    /// Nothing came.
+    Nothing,
     /// There is nothing more for now.
     Drained,
     /// There may be more.
     More,
+    /// One message came, and the next one may come at once. Let out what follows from it, then read
+    /// on: nothing wakes the caller.
+    One,
 }
 
 impl Ending {
@@ -114,8 +119,14 @@ impl<K: Kind> Conn<K> {
             let sink = super::json::Sink { link, now, scheduler, answers };
             return self.read_json(cx, quota, sink);
         }
-        for _ in 0..quota.messages {
-            let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
+        for count in 0..quota.messages {
+            // Only after the first: where many come together, nothing is gained by it.
+            if count == 1 && self.wire.expects_next() {
+                return Ok(Progress::One);
+            }
+            let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                return Ok(if count == 0 { Progress::Nothing } else { Progress::Drained });
+            };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             let message = Message::decode(frame).map_err(|error| {
@@ -203,6 +214,11 @@ impl<K: Kind> Conn<K> {
             self.dirty = !self.parked.is_empty();
         }
         Ok(())
+    }
+
+    /// Returns whether to look at once for an answer to what was flushed.
+    pub(crate) fn expects_answer(&mut self) -> bool {
+        !self.dirty && self.wire.expects_next()
     }
 
     #[inline]

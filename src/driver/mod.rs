@@ -229,6 +229,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.on_due();
         self.take_in();
         self.settle();
+        self.look_for_answers(&mut quota);
         if self.work_locally() {
             self.settle();
             self.work_later();

@@ -30,6 +30,8 @@ pub(crate) struct Peers<K: Kind> {
     names: BTreeMap<Arc<str>, WorkerId>,
     /// Slots of links with something to flush.
     pub(crate) dirty: Vec<u32>,
+    /// Slots of links that may answer at once.
+    answering: Vec<u32>,
     /// Slots of workers in this process with something to do, each once.
     pub(crate) at_work: Vec<u32>,
     /// How many workers in this process there were.
@@ -83,6 +85,7 @@ impl<K: Kind> Peers<K> {
             slots: Vec::new(),
             names: BTreeMap::new(),
             dirty: Vec::new(),
+            answering: Vec::new(),
             at_work: Vec::new(),
             locals: 0,
             window_total: 0,
@@ -117,6 +120,12 @@ impl<K: Kind> Peers<K> {
         if !mem::replace(&mut peer.is_at_work, true) {
             self.at_work.push(slot);
         }
+    }
+
+    /// Returns whether to look at once for an answer to what was flushed.
+    fn expects_answer(&mut self, slot: u32) -> bool {
+        let Some(Peer { line: Line::Up(_, conn), .. }) = self.at(slot) else { return false };
+        conn.expects_answer()
     }
 
     /// Returns the worker of a slot, if there is one.
@@ -289,19 +298,67 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Reads, carries out what follows, and writes: all of one link in one go.
     fn on_traffic(&mut self, slot: u32, quota: &mut Quota) {
-        let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
-        let Line::Up(link, conn) = &mut peer.line else { return };
-        let link = *link;
-        let cx = &mut Context::from_waker(peer.entry.waker());
-        let (scheduler, answers) = (&mut self.scheduler, &mut self.answers);
-        let read = conn.read(cx, link, self.now, quota, scheduler, answers);
-        match read {
-            Ok(Progress::Drained) => {}
-            Ok(Progress::More) => peer.entry.wake(),
-            Err(ending) => self.lose(link, ending),
+        let progress = self.read(slot, quota);
+        self.turn();
+        self.flush(slot);
+        if progress == Progress::One {
+            self.read_on(slot, quota);
+        }
+    }
+
+    /// Looks whether a link has an answer already to what was just sent. Returns whether anything
+    /// came.
+    fn read_on(&mut self, slot: u32, quota: &mut Quota) -> bool {
+        let progress = self.read(slot, quota);
+        if progress == Progress::Nothing {
+            return false;
         }
         self.turn();
         self.flush(slot);
+        if progress == Progress::One {
+            // Whoever waits for what came goes first.
+            if let Some(peer) = self.peers.at(slot) {
+                peer.entry.wake();
+            }
+        }
+        true
+    }
+
+    /// Reads on a link, if it is up.
+    fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
+        let Some(peer) = self.peers.at(slot) else { return Progress::Nothing };
+        let Line::Up(link, conn) = &mut peer.line else { return Progress::Nothing };
+        let link = *link;
+        let cx = &mut Context::from_waker(peer.entry.waker());
+        let (scheduler, answers) = (&mut self.scheduler, &mut self.answers);
+        match conn.read(cx, link, self.now, quota, scheduler, answers) {
+            Ok(progress) => {
+                if progress == Progress::More {
+                    peer.entry.wake();
+                }
+                progress
+            }
+            Err(ending) => {
+                self.lose(link, ending);
+                Progress::Drained
+            }
+        }
+    }
+
+    /// Looks for answers to what [`flush_all`](Self::flush_all) has just sent.
+    pub(crate) fn look_for_answers(&mut self, quota: &mut Quota) {
+        let mut slots = mem::take(&mut self.peers.answering);
+        let mut came = false;
+        for slot in slots.drain(..) {
+            came |= quota.bytes > 0 && self.read_on(slot, quota);
+        }
+        if came {
+            self.settle();
+            // Once is enough: they are woken as soon as there is something.
+            self.peers.answering.clear();
+        } else {
+            self.peers.answering = slots;
+        }
     }
 
     /// Tells the scheduler that a link is over, and ends it.
@@ -316,7 +373,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn flush(&mut self, slot: u32) {
-        let Some(Some(peer)) = self.peers.slots.get_mut(slot as usize) else { return };
+        let Some(peer) = self.peers.at(slot) else { return };
         let Line::Up(link, conn) = &mut peer.line else { return };
         if !conn.dirty {
             return;
@@ -333,6 +390,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut dirty = mem::take(&mut self.peers.dirty);
         for slot in dirty.drain(..) {
             self.flush(slot);
+            if self.peers.expects_answer(slot) {
+                self.peers.answering.push(slot);
+            }
         }
         assert!(self.peers.dirty.is_empty(), "only a turn sends");
         self.peers.dirty = dirty;

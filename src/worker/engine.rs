@@ -70,6 +70,8 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     closing: Timed<u32>,
     links_up: usize,
     unflushed: Vec<u32>,
+    /// The links that are polled once more in this poll.
+    reading_on: Vec<u32>,
     scan_at: Instant,
     scanned: Instant,
 }
@@ -132,6 +134,7 @@ where
             free: Vec::new(),
             links_up: 0,
             unflushed: Vec::new(),
+            reading_on: Vec::new(),
             scan_at: Instant::FAR_FUTURE,
             scanned: now,
         }
@@ -153,6 +156,7 @@ where
         self.start_waiting();
         self.on_time();
         self.flush();
+        self.read_on(budget);
         if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
             return Poll::Ready(());
         }
@@ -229,10 +233,15 @@ where
         place.entry.wake();
     }
 
-    /// Polls what is in a place.
+    /// Polls a place that was woken.
     fn turn(&mut self, index: u32, budget: u32) {
+        self.places[index as usize].entry.clear();
+        self.poll_place(index, budget);
+    }
+
+    /// Polls what is in a place.
+    fn poll_place(&mut self, index: u32, budget: u32) {
         let Place { entry, state, .. } = &mut self.places[index as usize];
-        entry.clear();
         let mut cx = Context::from_waker(entry.waker());
         match state {
             PlaceState::Free => {}
@@ -260,6 +269,8 @@ where
                 let result = link.poll(&mut cx, &mut around, budget, &mut progress);
                 if link.unflushed {
                     self.unflushed.push(index);
+                } else if link.reads_on {
+                    self.reading_on.push(index);
                 }
                 if progress.more {
                     entry.wake();
@@ -359,10 +370,31 @@ where
                 continue; // Leaving flushes by itself.
             }
             let mut cx = Context::from_waker(entry.waker());
-            if let Err(end) = link.flush(&mut cx) {
+            let flushed = link.flush(&mut cx);
+            if link.reads_on {
+                self.reading_on.push(index);
+            }
+            if let Err(end) = flushed {
                 self.on_end(index, end);
             }
         }
+    }
+
+    /// Polls the links again that may have the next request by now.
+    fn read_on(&mut self, budget: u32) {
+        if self.reading_on.is_empty() {
+            return;
+        }
+        let mut places = core::mem::take(&mut self.reading_on);
+        for index in places.drain(..) {
+            self.poll_place(index, budget);
+        }
+        self.flush();
+        // Others go first before they are polled once more.
+        for index in self.reading_on.drain(..) {
+            self.places[index as usize].entry.wake();
+        }
+        self.reading_on = places;
     }
 
     fn on_time(&mut self) {

@@ -25,6 +25,8 @@ pub(super) struct Link<W> {
     out: VecDeque<(Vec<u8>, Vec<u8>)>,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
+    /// Poll again once what was sent is flushed: there may be a request by then.
+    pub(super) reads_on: bool,
 }
 
 /// What came of polling a link.
@@ -42,7 +44,7 @@ where
 {
     pub(super) fn new(wire: W, now: Instant) -> Self {
         let state = State::new(wire.dialect(), now);
-        Self { wire, state, out: VecDeque::new(), unflushed: false }
+        Self { wire, state, out: VecDeque::new(), unflushed: false, reads_on: false }
     }
 
     pub(super) fn peer(&self) -> &str {
@@ -75,7 +77,8 @@ where
         self.send(cx, &Message::hello(Role::Worker, *concurrency, *token, name), &[])
     }
 
-    /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read.
+    /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read, or
+    /// it is to be flushed and polled again.
     /// The progress counts whether the link then ends or not.
     pub(super) fn poll<H: Handler>(
         &mut self,
@@ -84,8 +87,14 @@ where
         budget: u32,
         progress: &mut Progress,
     ) -> Result<(), End> {
+        self.reads_on = false;
         self.send_out(cx)?;
-        for _ in 0..budget {
+        for count in 0..budget {
+            // Only after the first: where many come together, nothing is gained by it.
+            if count == 1 && self.wire.expects_next() {
+                self.reads_on = true;
+                return Ok(());
+            }
             if !self.out.is_empty() {
                 return Ok(());
             }
@@ -205,6 +214,7 @@ where
             Poll::Ready(Err(error)) => Err(End::Gone(error.into().to_string())),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
+                self.reads_on = self.reads_on || self.wire.expects_next();
                 Ok(())
             }
         }

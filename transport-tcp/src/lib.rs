@@ -9,6 +9,7 @@
 
 mod address;
 mod error;
+mod guess;
 mod spare;
 mod wire;
 

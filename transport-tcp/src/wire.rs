@@ -11,6 +11,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
 use crate::error::{TcpError, foreign_protocol};
+use crate::guess::Guess;
 use crate::spare::{self, SPARE_BYTES};
 
 /// The length of a read buffer that is kept while nothing comes.
@@ -45,6 +46,7 @@ pub struct TcpWire<S> {
     opening: [u8; HEADER_BYTES],
     /// How many of these have come.
     opened: usize,
+    guess: Guess,
     /// What was taken to be sent; `..sent` of it has left.
     out: Vec<u8>,
     sent: usize,
@@ -64,6 +66,7 @@ impl<S> TcpWire<S> {
             is_busy: false,
             opening: [0; HEADER_BYTES],
             opened: 0,
+            guess: Guess::default(),
             out: Vec::new(),
             sent: 0,
             burst: 0,
@@ -258,12 +261,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, TcpError>> {
-        if !ready!(self.poll_fill(cx))? {
+        let filled = self.poll_fill(cx);
+        self.guess.came_true(filled.is_ready());
+        if !ready!(filled)? {
             return Poll::Ready(Ok(None));
         }
         let frame = self.decoder.as_mut().and_then(|decoder| decoder.next_frame().ok().flatten());
         assert!(frame.is_some(), "poll_fill found a whole frame");
         Poll::Ready(Ok(frame))
+    }
+
+    fn expects_next(&mut self) -> bool {
+        // A read that filled the buffer has likely left something, and the next one is no guess.
+        let is_drained = self
+            .decoder
+            .as_ref()
+            .is_none_or(|decoder| !decoder.is_filled() && matches!(decoder.has_frame(), Ok(false)));
+        is_drained && self.guess.is_worth_it()
     }
 
     fn poll_send(

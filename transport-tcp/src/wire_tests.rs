@@ -183,6 +183,25 @@ fn one_read_gives_many_messages() {
 }
 
 #[test]
+fn more_is_expected_once_all_that_came_is_given_out_unless_that_has_often_been_wrong() {
+    let messages = vec![b"message".to_vec(); 2];
+    let mut wire = wire([Read::Bytes(framed(&messages)), Read::Bytes(framed(&messages[..1]))]);
+    for is_last in [false, true, true] {
+        assert!(matches!(wire.poll_recv(&mut cx()), Poll::Ready(Ok(Some(b"message")))));
+        assert_eq!(wire.expects_next(), is_last);
+    }
+    let expected = |wire: &mut TcpWire<Script>| {
+        wire.stream.reads.push_back(Read::Pending);
+        let expected = wire.expects_next();
+        assert!(wire.poll_recv(&mut cx()).is_pending());
+        expected
+    };
+    assert!((0..10).all(|_| expected(&mut wire)));
+    let more = (0..1000).filter(|_| expected(&mut wire)).count();
+    assert!((1..50).contains(&more), "{more} of 1000");
+}
+
+#[test]
 fn an_idle_wire_holds_little_buffer_whatever_came_before() {
     let mut wire = wire([Read::Bytes(framed(&some_messages())), Read::Pending]);
     wire.stream.room = usize::MAX;
