@@ -20,8 +20,25 @@ use crate::reply::TaskResult;
 use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
 
 impl<T: Timer, K: Kind> Driver<T, K> {
+    #[inline]
     pub(crate) fn carry_out(&mut self, action: Action) {
         match action {
+            Action::Send { link, task, attempt } => {
+                if attempt > 1 {
+                    self.tell_retried(link, task, attempt);
+                }
+                self.send(link, Outgoing::Request { task, attempt });
+            }
+            Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
+            action => self.carry_out_other(action),
+        }
+    }
+
+    /// Carries out what is not hot.
+    #[cold]
+    fn carry_out_other(&mut self, action: Action) {
+        match action {
+            Action::Send { .. } | Action::Finish { .. } => {}
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
                 if let Reach::Local(hands) = &peer.reach {
@@ -32,10 +49,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 peer.entry.wake();
             }
             Action::Disconnect { link, reason } => self.on_disconnect(link, reason),
-            Action::Send { link, task, attempt } => {
-                self.tell_retried(link, task, attempt);
-                self.send(link, Outgoing::Request { task, attempt });
-            }
             Action::Withdraw { link, task, attempt } => self.withdraw(link, task, attempt),
             Action::Ping { link } => self.on_ping(link),
             Action::Rest { worker, until } => {
@@ -47,7 +60,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let peer = self.peers.remove(worker);
                 self.events.tell(|| PoolEvent::Gone { worker, peer });
             }
-            Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
         }
     }
 
@@ -163,29 +175,37 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         Some(label)
     }
 
+    #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
-        if attempt > 1 {
-            let height = match self.tasks[task.slot() as usize].payload {
-                Payload::Height { height, .. } => Some(height),
-                _ => None,
-            };
-            let peer = self.peers.get_mut(link.worker()).label();
-            self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
-        }
+        let height = match self.tasks[task.slot() as usize].payload {
+            Payload::Height { height, .. } => Some(height),
+            _ => None,
+        };
+        let peer = self.peers.get_mut(link.worker()).label();
+        self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
     }
 
     fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let result: TaskResult = match outcome {
             Outcome::Done => Ok(self.answers.take(task)),
-            Outcome::Failed => Err(TaskError::Failed(self.answers.take(task).into_text())),
-            Outcome::Exhausted => Err(TaskError::Exhausted { attempts }),
-            Outcome::Cancelled => Err(TaskError::Cancelled),
-            Outcome::Aborted => Err(TaskError::Aborted),
+            other => Err(self.no_answer(task, other, attempts)),
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
             Payload::Request { call, .. } => self.end_call(call, result),
             Payload::None => unreachable!("a task has a payload until it is finished"),
+        }
+    }
+
+    /// Returns why a task has no answer.
+    #[cold]
+    fn no_answer(&mut self, task: TaskId, outcome: Outcome, attempts: u16) -> TaskError {
+        match outcome {
+            Outcome::Done => unreachable!("the caller takes the answer"),
+            Outcome::Failed => TaskError::Failed(self.answers.take(task).into_text()),
+            Outcome::Exhausted => TaskError::Exhausted { attempts },
+            Outcome::Cancelled => TaskError::Cancelled,
+            Outcome::Aborted => TaskError::Aborted,
         }
     }
 }

@@ -43,6 +43,7 @@ impl<K: Kind> ClosingTable<K> {
         self.0.is_empty()
     }
 
+    #[cold]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.0.next_due()
     }
@@ -74,6 +75,7 @@ impl<K: Kind> ClosingTable<K> {
         }
     }
 
+    #[cold]
     pub(crate) fn drop_due(&mut self, now: Instant) {
         while self.0.remove_due(now).is_some() {}
     }

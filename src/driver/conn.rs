@@ -8,7 +8,7 @@ use alloc::string::ToString;
 use core::task::{Context, Poll};
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message, MessageError};
 use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId};
 
 use super::answers::Answers;
@@ -75,15 +75,23 @@ pub(crate) enum Progress {
 }
 
 impl Ending {
+    #[cold]
     #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
     pub(crate) fn broken(error: BoxError) -> Self {
         Self { why: error.to_string(), farewell: None }
     }
 
+    #[cold]
     fn closed() -> Self {
         Self { why: "the worker closed the connection".to_owned(), farewell: None }
     }
 
+    #[cold]
+    fn no_message(error: MessageError) -> Self {
+        Self::refuse(error.code(), format!("sent what is no message: {error}"))
+    }
+
+    #[cold]
     pub(crate) fn refuse(code: Code, why: String) -> Self {
         Self { farewell: Some(Farewell { code, text: why.clone() }), why }
     }
@@ -129,9 +137,7 @@ impl<K: Kind> Conn<K> {
             };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
-            let message = Message::decode(frame).map_err(|error| {
-                Ending::refuse(error.code(), format!("sent what is no message: {error}"))
-            })?;
+            let message = Message::decode(frame).map_err(Ending::no_message)?;
             if let Message::Response { task, attempt, verdict, body } = message {
                 self.tally.answers += 1;
                 let event = Event::Replied { link, task, attempt, verdict };
@@ -154,6 +160,7 @@ impl<K: Kind> Conn<K> {
     }
 
     #[cfg(feature = "json")]
+    #[inline(never)]
     fn read_json(
         &mut self,
         cx: &mut Context<'_>,
@@ -181,8 +188,10 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<(), Ending> {
-        if self.forget(message) {
-            return Ok(());
+        if let Outgoing::Cancel { task, attempt } = message {
+            if self.forget(task, attempt) {
+                return Ok(());
+            }
         }
         if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
             self.parked.push_back(message);
@@ -191,8 +200,8 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
-    fn forget(&mut self, message: Outgoing) -> bool {
-        let Outgoing::Cancel { task, attempt } = message else { return false };
+    #[cold]
+    fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
         let request = Outgoing::Request { task, attempt };
         let index = self.parked.iter().position(|parked| *parked == request);
         index.is_some_and(|index| self.parked.remove(index).is_some())
@@ -305,6 +314,7 @@ struct Tally {
 
 impl Tally {
     /// Judges an answer that the scheduler did not take.
+    #[cold]
     fn check_answer(&self, error: EventError) -> Result<(), Ending> {
         let Self { answers, requests, .. } = self;
         let why = match error {
@@ -318,6 +328,7 @@ impl Tally {
     }
 
     /// Returns what a message other than an answer means to the scheduler.
+    #[cold]
     fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, Ending> {
         let why = match message {
             Message::Pong => {

@@ -16,9 +16,13 @@ use crate::wire::Kind;
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Takes what was left since the last ring.
     pub(crate) fn take_in(&mut self) {
-        if !mem::take(&mut self.rung) {
-            return;
+        if mem::take(&mut self.rung) {
+            self.take_mail();
         }
+    }
+
+    #[inline(never)]
+    fn take_mail(&mut self) {
         self.settled = false;
         let mail = self.ends.post.take();
         for listener in mail.listeners {

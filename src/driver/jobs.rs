@@ -127,26 +127,16 @@ impl Jobs {
         self.feeding.is_empty() && self.count == 0
     }
 
-    /// Returns the range whose turn it is, if it has a next height and may put it in, and whether no
-    /// other wants its turn.
-    fn peek(&mut self, ahead: Ahead) -> Option<(u32, &mut Job, bool)> {
-        loop {
-            let &index = self.feeding.front()?;
-            let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
-            let ahead = ahead.with(job.options);
-            if job.pace.may_go_on(ahead) {
-                break;
-            }
-            job.is_feeding = false;
-            let is_told_later = job.pace.next.is_some() && !job.pace.starves(ahead);
-            self.feeding.pop_front();
-            if !is_told_later {
-                self.deliver_later(index);
-            }
+    /// Takes the range whose turn it is out of those that have a next height: it has none, or may not
+    /// put it in now.
+    fn rest(&mut self, ahead: Ahead) {
+        let Some(index) = self.feeding.pop_front() else { return };
+        let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
+        job.is_feeding = false;
+        let is_told_later = job.pace.next.is_some() && !job.pace.starves(ahead);
+        if !is_told_later {
+            self.deliver_later(index);
         }
-        let &index = self.feeding.front()?;
-        let job = self.slots[index as usize].as_mut()?;
-        Some((index, job, self.feeding.len() == 1))
     }
 
     /// Takes a height's outcome. Returns what is to be cancelled for it.
@@ -252,9 +242,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let ahead = self.ahead();
         let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
-        while let Some((index, job, is_alone)) = jobs.peek(ahead) {
+        while let Some(&index) = jobs.feeding.front() {
+            let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
-            while let Some(height) = job.pace.next_within(ahead) {
+            let is_alone = jobs.feeding.len() == 1;
+            loop {
+                let Some(height) = job.pace.next_within(ahead) else {
+                    jobs.rest(ahead);
+                    break;
+                };
                 let submitted = match job.options.retries_max {
                     None => scheduler.submit(*now),
                     Some(retries_max) => scheduler.submit_retrying(*now, retries_max),

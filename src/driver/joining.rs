@@ -69,6 +69,12 @@ impl<K: Kind> Joining<K> {
         Self { listeners, newcomers: Timed::new(handshakes_max, span), span }
     }
 
+    /// Returns whether there is nobody to wait for, and nowhere to come in.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.listeners.is_empty() && self.newcomers.is_empty()
+    }
+
+    #[inline(never)]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let paused = self.listeners.iter().filter_map(|door| door.paused_until).min();
         [paused, self.newcomers.next_due()].into_iter().flatten().min()
@@ -192,6 +198,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Drops handshakes that took too long, and opens doors whose pause is over.
+    #[inline(never)]
     pub(crate) fn drop_late_handshakes(&mut self) {
         while let Some(newcomer) = self.joining.newcomers.remove_due(self.now) {
             let span = self.joining.span;

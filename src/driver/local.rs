@@ -55,9 +55,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Once in a poll, and after everything else in it: handlers that are always ready, or that use
     /// up what a runtime allows a task in one poll, cannot keep links from being served.
     pub(crate) fn work_locally(&mut self) -> bool {
-        if self.peers.at_work.is_empty() {
-            return false;
-        }
+        !self.peers.at_work.is_empty() && self.work()
+    }
+
+    #[inline(never)]
+    fn work(&mut self) -> bool {
         let mut at_work = mem::take(&mut self.peers.at_work);
         let mut ended = mem::take(&mut self.ended);
         let mut any = false;

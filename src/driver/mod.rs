@@ -234,7 +234,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.settle();
             self.work_later();
         }
-        self.tell_waiters();
+        if !self.idlers.is_empty() {
+            self.tell_waiters();
+        }
         if self.scheduler.is_drained() && self.closing.is_empty() {
             self.finish();
             return Poll::Ready(());
@@ -251,18 +253,31 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.rung |= self.ends.post.is_rung();
                 self.submitted = true;
             }
+            Token::Peer(slot) => self.on_peer(slot, quota),
+            token => self.on_other(token),
+        }
+    }
+
+    /// Goes on with what is not hot.
+    #[cold]
+    fn on_other(&mut self, token: Token) {
+        match token {
+            Token::Doorbell | Token::Peer(_) => {}
             Token::Alarm => self.alarm.on_wake(),
             Token::Listener(index) => self.on_listener(index),
             Token::Handshake(index) => self.on_handshake(index),
-            Token::Peer(slot) => self.on_peer(slot, quota),
             Token::Closing(index) => self.closing.on_ready(index),
         }
     }
 
     /// Ends what has outlived its time, but for what the scheduler watches itself.
     fn on_due(&mut self) {
-        self.drop_late_handshakes();
-        self.closing.drop_due(self.now);
+        if !self.joining.is_quiet() {
+            self.drop_late_handshakes();
+        }
+        if !self.closing.is_empty() {
+            self.closing.drop_due(self.now);
+        }
     }
 
     /// Carries out the rest, writes, and hands outcomes over.
@@ -329,20 +344,19 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn set_alarm(&mut self) {
-        let mut next = Instant::FAR_FUTURE;
-        let due = [self.scheduler.poll_timeout(), self.joining.next_due(), self.closing.next_due()];
-        for at in due {
-            next = next.min(at.unwrap_or(next));
+        let mut next = self.scheduler.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
+        if !self.joining.is_quiet() {
+            next = next.min(self.joining.next_due().unwrap_or(next));
+        }
+        if !self.closing.is_empty() {
+            next = next.min(self.closing.next_due().unwrap_or(next));
         }
         self.alarm.set(&self.timer, next);
     }
 
+    #[cold]
     fn tell_waiters(&mut self) {
-        if !self.idlers.is_empty()
-            && self.scheduler.is_idle()
-            && self.jobs.is_idle()
-            && self.ends.post.queued() == 0
-        {
+        if self.scheduler.is_idle() && self.jobs.is_idle() && self.ends.post.queued() == 0 {
             for waiter in mem::take(&mut self.idlers) {
                 let _ = waiter.try_send(());
             }

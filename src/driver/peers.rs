@@ -23,6 +23,10 @@ use crate::pool::{PoolStats, WorkerInfo};
 use crate::ready::{Entry, ReadySet};
 use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
 
+/// How often one poll reads on, on a link whose answers come as soon as it is asked. Those who wait for
+/// them wait for the end of the poll.
+const READ_ON_MAX: u32 = 2;
+
 /// All workers, by slot.
 pub(crate) struct Peers<K: Kind> {
     slots: Vec<Option<Peer<K>>>,
@@ -211,6 +215,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    #[cold]
     fn open(&mut self, slot: u32) {
         let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
         let cx = &mut Context::from_waker(peer.entry.waker());
@@ -306,20 +311,23 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    /// Looks whether a link has an answer already to what was just sent. Returns whether anything
-    /// came.
+    /// Looks whether a link has an answer already to what was just sent, and if so to what is then
+    /// sent. Returns whether anything came.
     fn read_on(&mut self, slot: u32, quota: &mut Quota) -> bool {
-        let progress = self.read(slot, quota);
-        if progress == Progress::Nothing {
-            return false;
-        }
-        self.turn();
-        self.flush(slot);
-        if progress == Progress::One {
-            // Whoever waits for what came goes first.
-            if let Some(peer) = self.peers.at(slot) {
-                peer.entry.wake();
+        for count in 0..READ_ON_MAX {
+            let progress = self.read(slot, quota);
+            if progress == Progress::Nothing {
+                return count > 0;
             }
+            self.turn();
+            self.flush(slot);
+            if progress != Progress::One {
+                return true;
+            }
+        }
+        // Whoever waits for what came goes first.
+        if let Some(peer) = self.peers.at(slot) {
+            peer.entry.wake();
         }
         true
     }
@@ -362,6 +370,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Tells the scheduler that a link is over, and ends it.
+    #[cold]
     pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
         let Ending { why, farewell } = ending;
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.

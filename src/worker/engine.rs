@@ -34,6 +34,8 @@ const ALARM: u32 = RUN - 3;
 /// How many messages one link may take in a poll: alone, its answers should leave meanwhile.
 const BUDGET_ALONE: u32 = 64;
 const BUDGET_AMONG_OTHERS: u32 = 1024;
+/// How often links are polled again in one poll, for what has come since they were flushed.
+const READ_ON_MAX: u32 = 4;
 /// How many connections are taken, and waiting requests started, in a poll.
 const ACCEPTS: usize = 16;
 const STARTS: usize = 1024;
@@ -74,6 +76,8 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     reading_on: Vec<u32>,
     scan_at: Instant,
     scanned: Instant,
+    /// The earliest of all deadlines, or earlier.
+    due: Instant,
 }
 
 /// Room for one link, used again with its waker.
@@ -137,6 +141,7 @@ where
             reading_on: Vec::new(),
             scan_at: Instant::FAR_FUTURE,
             scanned: now,
+            due: Instant::EPOCH,
         }
     }
 
@@ -153,18 +158,38 @@ where
             self.on_ready(token, budget);
         }
         self.batch = batch;
-        self.start_waiting();
-        self.on_time();
+        if !self.runner.waiting.is_empty() {
+            self.start_waiting();
+        }
+        if self.due <= self.now {
+            self.on_time();
+        }
         self.flush();
-        self.read_on(budget);
+        if !self.reading_on.is_empty() {
+            self.read_on(budget);
+        }
         if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
             return Poll::Ready(());
         }
-        self.set_alarm();
+        self.alarm.set(&self.timer, self.due);
         Poll::Pending
     }
 
     fn on_ready(&mut self, token: u32, budget: u32) {
+        match token {
+            place if place < ALARM => self.turn(place, budget),
+            run if run >= RUN => {
+                if let Some((owner, verdict)) = self.runner.poll(run - RUN) {
+                    self.answer(owner, verdict);
+                }
+            }
+            other => self.on_other(other),
+        }
+    }
+
+    /// Goes on with what is not hot.
+    #[cold]
+    fn on_other(&mut self, token: u32) {
         match token {
             CONTROL => {
                 self.control.clear();
@@ -173,13 +198,7 @@ where
                 }
             }
             SOURCE => self.accept(),
-            ALARM => self.alarm.on_wake(),
-            run if run >= RUN => {
-                if let Some((owner, verdict)) = self.runner.poll(run - RUN) {
-                    self.answer(owner, verdict);
-                }
-            }
-            place => self.turn(place, budget),
+            _ => self.alarm.on_wake(),
         }
     }
 
@@ -202,7 +221,9 @@ where
                     let doubled = ACCEPT_PAUSE.saturating_mul(1 << self.accepts_failed.min(16));
                     let pause = doubled.min(ACCEPT_PAUSE_MAX);
                     self.accepts_failed = self.accepts_failed.saturating_add(1);
-                    self.source_at = Some(self.now.saturating_add(pause));
+                    let at = self.now.saturating_add(pause);
+                    self.source_at = Some(at);
+                    self.be_back_at(at);
                     let reason = error.into().to_string();
                     self.hook.call(|| WorkerEvent::AcceptFailed { reason, pause });
                 }
@@ -227,6 +248,7 @@ where
             index
         });
         let limbo = Limbo::Opening(self.opening.insert(self.now, |_| index));
+        self.be_back_at(self.now.saturating_add(self.settings.handshake_timeout));
         let place = &mut self.places[index as usize];
         place.limbo = limbo;
         place.state = PlaceState::Opening(Box::pin(opening));
@@ -245,13 +267,7 @@ where
         let mut cx = Context::from_waker(entry.waker());
         match state {
             PlaceState::Free => {}
-            PlaceState::Opening(opening) => match opening.as_mut().poll(&mut cx) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(wire)) => self.open(index, wire),
-                Poll::Ready(Err(error)) => {
-                    self.on_end(index, End::Gone(error.into().to_string()));
-                }
-            },
+            PlaceState::Opening(_) => self.poll_opening(index),
             PlaceState::Link(link) if link.is_leaving() => {
                 if link.poll_leave(&mut cx).is_ready() {
                     self.remove(index);
@@ -286,6 +302,17 @@ where
         }
     }
 
+    #[cold]
+    fn poll_opening(&mut self, index: u32) {
+        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let PlaceState::Opening(opening) = state else { return };
+        match opening.as_mut().poll(&mut Context::from_waker(entry.waker())) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(wire)) => self.open(index, wire),
+            Poll::Ready(Err(error)) => self.on_end(index, End::broken(error)),
+        }
+    }
+
     /// Begins the handshake on a new wire.
     fn open(&mut self, index: u32, wire: S::Wire) {
         let Place { entry, state, .. } = &mut self.places[index as usize];
@@ -307,6 +334,7 @@ where
         }
     }
 
+    #[cold]
     fn on_up(&mut self, index: u32) {
         if self.links_up >= self.settings.links_max {
             return self.on_end(index, busy(self.settings.links_max));
@@ -318,6 +346,7 @@ where
         self.links_up += 1;
         let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.now);
         self.scan_at = self.scan_at.min(soon);
+        self.due = self.due.min(soon);
         self.hook.call(|| WorkerEvent::Connected {
             peer: link.peer().to_owned(),
             manager: link.manager().to_owned(),
@@ -382,21 +411,25 @@ where
 
     /// Polls the links again that may have the next request by now.
     fn read_on(&mut self, budget: u32) {
-        if self.reading_on.is_empty() {
-            return;
+        for _ in 0..READ_ON_MAX {
+            let mut places = core::mem::take(&mut self.reading_on);
+            for index in places.drain(..) {
+                self.poll_place(index, budget);
+            }
+            self.flush();
+            if self.reading_on.is_empty() {
+                self.reading_on = places;
+                return;
+            }
         }
-        let mut places = core::mem::take(&mut self.reading_on);
-        for index in places.drain(..) {
-            self.poll_place(index, budget);
-        }
-        self.flush();
         // Others go first before they are polled once more.
         for index in self.reading_on.drain(..) {
             self.places[index as usize].entry.wake();
         }
-        self.reading_on = places;
     }
 
+    /// Does what is due.
+    #[cold]
     fn on_time(&mut self) {
         while let Some(index) = self.opening.remove_due(self.now) {
             self.places[index as usize].limbo = Limbo::None;
@@ -422,6 +455,7 @@ where
                 self.on_end(index_u32(index), End::Leave(Code::Stopped, text.into()));
             }
         }
+        self.due = self.next_due();
     }
 
     /// Looks at every link for silence, and at drained ones for their end.
@@ -447,12 +481,15 @@ where
     fn scan_soon_if_draining(&mut self) {
         if self.drain_deadline.is_some() {
             self.scan_at = self.now;
+            self.be_back_at(self.now);
         }
     }
 
     /// Begins to stop: nothing new, and what runs gets until the deadline.
     fn drain(&mut self) {
         self.drain_deadline = Some(self.now.saturating_add(self.settings.drain_timeout));
+        // Which is before that.
+        self.be_back_at(self.now);
         self.source = None;
         self.source_at = None;
         self.hook.call(|| WorkerEvent::Draining);
@@ -473,6 +510,7 @@ where
     }
 
     /// Ends what is in a place, with a Goodbye where there is somebody to say it to.
+    #[cold]
     fn on_end(&mut self, index: u32, end: End) {
         let was_up = self.stop_link(index);
         let Place { entry, state, .. } = &mut self.places[index as usize];
@@ -508,6 +546,7 @@ where
             }
         }
         let limbo = Limbo::Closing(self.closing.insert(self.now, |_| index));
+        self.be_back_at(self.now.saturating_add(CLOSE_TIMEOUT));
         self.places[index as usize].limbo = limbo;
     }
 
@@ -551,12 +590,18 @@ where
         let lived = self.now.saturating_since(opened);
         let source = self.source.as_mut();
         if let Some(pause) = source.and_then(|source| source.on_ended(useful, lived)) {
-            self.source_at = Some(self.now.saturating_add(pause));
+            let at = self.now.saturating_add(pause);
+            self.source_at = Some(at);
+            self.be_back_at(at);
         }
     }
 
-    /// Sees to it that this future is polled when the next deadline is due.
-    fn set_alarm(&mut self) {
+    /// Sees to it that this future is polled by then.
+    fn be_back_at(&mut self, at: Instant) {
+        self.due = self.due.min(at);
+    }
+
+    fn next_due(&self) -> Instant {
         let deadlines = [
             self.opening.next_due(),
             self.closing.next_due(),
@@ -564,8 +609,7 @@ where
             self.drain_deadline,
             Some(self.scan_at),
         ];
-        let next = deadlines.into_iter().flatten().min().unwrap_or(Instant::FAR_FUTURE);
-        self.alarm.set(&self.timer, next);
+        deadlines.into_iter().flatten().min().unwrap_or(Instant::FAR_FUTURE)
     }
 }
 

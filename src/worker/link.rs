@@ -1,7 +1,8 @@
 //! One manager's link: what is read from its wire, and what is sent.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
-use alloc::string::ToString;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
@@ -88,7 +89,9 @@ where
         progress: &mut Progress,
     ) -> Result<(), End> {
         self.reads_on = false;
-        self.send_out(cx)?;
+        if !self.out.is_empty() {
+            self.send_out(cx)?;
+        }
         for count in 0..budget {
             // Only after the first: where many come together, nothing is gained by it.
             if count == 1 && self.wire.expects_next() {
@@ -106,8 +109,8 @@ where
                 match self.wire.poll_recv(cx) {
                     Poll::Pending => return Ok(()),
                     Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around)?,
-                    Poll::Ready(Ok(None)) => return Err(End::Gone("the peer closed it".into())),
-                    Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+                    Poll::Ready(Ok(None)) => return Err(End::closed()),
+                    Poll::Ready(Err(error)) => return Err(End::broken(error)),
                 }
             };
             match step {
@@ -139,25 +142,17 @@ where
     ) -> Result<(), End> {
         let Some((task, attempt)) = self.state.on_answered(slot, now) else { return Ok(()) };
         if self.state.dialect == Dialect::Json {
-            return self.send_bytes(cx, &go::answer(self.state.height, verdict, body), &[]);
+            return self.answer_json(cx, verdict, body);
         }
         let bytes_max = self.state.answer_bytes_max;
         let refusal;
         let (verdict, body) = match verdict {
             Verdict::Done if body.len() > bytes_max => {
-                refusal = format!(
-                    "the answer has {} bytes, and manager and worker agreed on at most {bytes_max}: \
-                     raise frame_bytes_max on both sides, or answer less",
-                    body.len()
-                );
-                (Verdict::Failed, clip(&refusal, bytes_max).as_bytes())
+                refusal = refusal_of(body.len(), bytes_max);
+                (Verdict::Failed, refusal.as_bytes())
             }
             Verdict::Done => (verdict, body),
-            Verdict::Failed => {
-                // A handler's text was a `String`, so nothing is lost but what is cut.
-                let text = core::str::from_utf8(body).unwrap_or("a failure without a valid text");
-                (verdict, clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes())
-            }
+            Verdict::Failed => (verdict, failure_of(body, bytes_max)),
         };
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];
@@ -167,6 +162,16 @@ where
             self.state.alive = now;
         }
         Ok(())
+    }
+
+    #[inline(never)]
+    fn answer_json(
+        &mut self,
+        cx: &mut Context<'_>,
+        verdict: Verdict,
+        body: &[u8],
+    ) -> Result<(), End> {
+        self.send_bytes(cx, &go::answer(self.state.height, verdict, body), &[])
     }
 
     fn send(
@@ -185,20 +190,27 @@ where
                     self.unflushed = true;
                     return Ok(());
                 }
-                Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+                Poll::Ready(Err(error)) => return Err(End::broken(error)),
                 Poll::Pending => {}
             }
         }
-        // Bounded: at most a window of answers and a few others, for nothing is read meanwhile.
-        self.out.push_back((head.to_vec(), body.to_vec()));
+        self.keep(head, body);
         Ok(())
     }
 
+    /// Keeps what the wire has no room for. Bounded: at most a window of answers and a few others,
+    /// for nothing is read meanwhile.
+    #[cold]
+    fn keep(&mut self, head: &[u8], body: &[u8]) {
+        self.out.push_back((head.to_vec(), body.to_vec()));
+    }
+
+    #[cold]
     fn send_out(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while let Some((head, body)) = self.out.front() {
             match self.wire.poll_send(cx, head, body) {
                 Poll::Pending => break,
-                Poll::Ready(Err(error)) => return Err(End::Gone(error.into().to_string())),
+                Poll::Ready(Err(error)) => return Err(End::broken(error)),
                 Poll::Ready(Ok(())) => {
                     self.unflushed = true;
                     self.out.pop_front();
@@ -211,7 +223,7 @@ where
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         match self.wire.poll_flush(cx) {
             Poll::Pending => Ok(()),
-            Poll::Ready(Err(error)) => Err(End::Gone(error.into().to_string())),
+            Poll::Ready(Err(error)) => Err(End::broken(error)),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
                 self.reads_on = self.reads_on || self.wire.expects_next();
@@ -276,4 +288,22 @@ where
     ) -> Option<(Slot, Verdict)> {
         self.state.start_waiting(around)
     }
+}
+
+/// Returns what to say in place of an answer that is too long.
+#[cold]
+fn refusal_of(length: usize, bytes_max: usize) -> String {
+    let text = format!(
+        "the answer has {length} bytes, and manager and worker agreed on at most {bytes_max}: raise \
+         frame_bytes_max on both sides, or answer less"
+    );
+    clip(&text, bytes_max).to_owned()
+}
+
+/// Returns the text of a failure, as far as it may go.
+#[inline(never)]
+fn failure_of(body: &[u8], bytes_max: usize) -> &[u8] {
+    // A handler's text was a `String`, so nothing is lost but what is cut.
+    let text = core::str::from_utf8(body).unwrap_or("a failure without a valid text");
+    clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes()
 }

@@ -19,6 +19,7 @@ use super::handler::{Handler, fail};
 use super::runner::{Owner, Runner, Started};
 use crate::payload::HEIGHT_BYTES_MAX;
 use crate::ready::ReadySet;
+use crate::wire::BoxError;
 
 /// How long a drained link is left to the manager to close, because a request may be on its way.
 const LEAVE_AFTER: Duration = Duration::from_secs(1);
@@ -36,18 +37,31 @@ pub(super) enum End {
 }
 
 impl End {
+    #[cold]
+    pub(super) fn broken(error: impl Into<BoxError>) -> Self {
+        Self::Gone(error.into().to_string())
+    }
+
+    #[cold]
+    pub(super) fn closed() -> Self {
+        Self::Gone("the peer closed it".into())
+    }
+
+    #[cold]
     fn bad(text: impl Into<String>) -> Self {
         Self::Leave(Code::BadMessage, text.into())
     }
 }
 
 impl From<MessageError> for End {
+    #[cold]
     fn from(error: MessageError) -> Self {
         Self::Leave(error.code(), error.to_string())
     }
 }
 
 impl From<SessionError> for End {
+    #[cold]
     fn from(error: SessionError) -> Self {
         Self::bad(error.to_string())
     }
@@ -153,14 +167,37 @@ impl State {
     ) -> Result<Step, End> {
         self.alive = around.now;
         if self.dialect == Dialect::Json {
-            let height = go::request(frame);
-            if self.is_busy() {
-                self.next = Some(height);
-                return Ok(Step::None);
-            }
-            return self.on_height(height, around);
+            return self.on_json(frame, around);
         }
-        let message = Message::decode(frame)?;
+        match Message::decode(frame)? {
+            Message::Request { task, attempt, body } if self.phase == Phase::Up => {
+                self.on_request(task, attempt, body, around)
+            }
+            other => self.on_other(other, around),
+        }
+    }
+
+    #[inline(never)]
+    fn on_json<H: Handler>(
+        &mut self,
+        frame: &[u8],
+        around: &mut Around<'_, H>,
+    ) -> Result<Step, End> {
+        let height = go::request(frame);
+        if self.is_busy() {
+            self.next = Some(height);
+            return Ok(Step::None);
+        }
+        self.on_height(height, around)
+    }
+
+    /// Judges what is not hot.
+    #[cold]
+    fn on_other<H: Handler>(
+        &mut self,
+        message: Message<'_>,
+        around: &mut Around<'_, H>,
+    ) -> Result<Step, End> {
         match (self.phase, message) {
             (_, Message::Goodbye { code, text }) => {
                 Err(End::Gone(format!("the manager said Goodbye ({code:?}): {text:?}")))
@@ -169,9 +206,6 @@ impl State {
             (Phase::Welcome, Message::Welcome { heartbeat_millis, frame_bytes_max, window }) => {
                 let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
                 self.on_welcome(heartbeat, frame_bytes_max, window, around.settings)
-            }
-            (Phase::Up, Message::Request { task, attempt, body }) => {
-                self.on_request(task, attempt, body, around)
             }
             (Phase::Up, Message::Cancel { task, attempt }) => self.on_cancel(task, attempt, around),
             (Phase::Up, Message::Ping) => {
@@ -272,12 +306,18 @@ impl State {
                 None => Step::None,
             });
         }
+        self.keep_waiting(slot, body, around);
+        Ok(Step::None)
+    }
+
+    /// Keeps a request until there is room for it.
+    #[inline(never)]
+    fn keep_waiting<H: Handler>(&mut self, slot: Slot, body: &[u8], around: &mut Around<'_, H>) {
         self.jobs[slot.index()] = Job::Waiting(body.to_vec());
         self.pending.push_back(slot);
         if !core::mem::replace(&mut self.queued, true) {
             around.runner.waiting.push_back(around.place);
         }
-        Ok(Step::None)
     }
 
     fn start<H: Handler>(
