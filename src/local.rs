@@ -221,6 +221,11 @@ impl Wire for LocalWire {
         Poll::Ready(Ok(Some(current)))
     }
 
+    fn expects_next(&mut self) -> bool {
+        // The other end may run on another thread, and to look costs next to nothing.
+        true
+    }
+
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,

@@ -16,6 +16,10 @@ use crate::lock::Lock;
 /// poll and pretends from then on that nothing is ready; a link takes two or three.
 pub(crate) const SOURCES_PER_POLL: usize = 48;
 
+/// With more sources ready than this, none is read on after a flush: that takes some operations more of
+/// each, and while one is served others get ready.
+pub(crate) const SOURCES_READ_ON: usize = 8;
+
 /// The list of ready sources, and the waker of the task that works it off.
 #[derive(Debug)]
 pub(crate) struct ReadySet {

@@ -75,7 +75,10 @@ impl AsyncRead for SmolStream {
                             ready!(self.poll_wait(cx))?;
                         }
                     }
-                    read => return Poll::Ready(read),
+                    read => {
+                        self.is_drained = matches!(&read, Ok(bytes) if *bytes < buffer.len());
+                        return Poll::Ready(read);
+                    }
                 }
             }
             if is_pending {
@@ -366,6 +369,17 @@ mod tests {
                 let answer = future::poll_once(dialled.read(&mut read)).await;
                 assert_eq!(answer.expect("it is there").unwrap(), 6);
             }
+            // A read that fills the buffer says nothing about the rest.
+            dialled.write_all(b"ask").await.unwrap();
+            accepted.write_all(&[1; 100]).await.unwrap();
+            dialled.get_ref().set_nonblocking(false).unwrap();
+            dialled.get_ref().peek(&mut read).unwrap();
+            dialled.get_ref().set_nonblocking(true).unwrap();
+            for expected in [64, 36] {
+                let answer = future::poll_once(dialled.read(&mut read)).await;
+                assert_eq!(answer.expect("it is there").unwrap(), expected);
+            }
+            assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
             // Whoever reads once more, waits.
             assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
             accepted.write_all(b"more").await.unwrap();

@@ -58,6 +58,8 @@ pub(crate) struct Quota {
     pub(crate) messages: usize,
     /// How many bytes of messages from all links together, before the last one.
     pub(crate) bytes: usize,
+    /// Whether a link may be read on once what follows from a message has left.
+    pub(crate) reads_on: bool,
 }
 
 /// How far reading got.
@@ -129,7 +131,7 @@ impl<K: Kind> Conn<K> {
         }
         for count in 0..quota.messages {
             // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && self.wire.expects_next() {
+            if count == 1 && quota.reads_on && self.wire.expects_next() {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {

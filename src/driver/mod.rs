@@ -53,7 +53,7 @@ use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, wake_all};
 use crate::pool::Pool;
-use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL};
+use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
 use crate::reply::TaskResult;
 use crate::wire::{Kind, Threaded};
 
@@ -213,7 +213,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut batch = mem::take(&mut self.batch);
         let more = self.ready.take(SOURCES_PER_POLL, &mut batch);
         let messages = if batch.len() > 1 { MESSAGES_AMONG_MANY } else { MESSAGES_ALONE };
-        let mut quota = Quota { messages, bytes: BYTES_PER_POLL };
+        let reads_on = batch.len() <= SOURCES_READ_ON;
+        let mut quota = Quota { messages, bytes: BYTES_PER_POLL, reads_on };
         let mut tokens = batch.drain(..);
         for token in tokens.by_ref() {
             self.on_ready(token.into(), &mut quota);
@@ -232,6 +233,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.look_for_answers(&mut quota);
         if self.work_locally() {
             self.settle();
+            self.peers.answering.clear();
             self.work_later();
         }
         if !self.idlers.is_empty() {

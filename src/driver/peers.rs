@@ -20,7 +20,7 @@ use super::{Driver, Token};
 use crate::error::WorkerError;
 use crate::event::PoolEvent;
 use crate::pool::{PoolStats, WorkerInfo};
-use crate::ready::{Entry, ReadySet};
+use crate::ready::{Entry, ReadySet, SOURCES_READ_ON};
 use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
 
 /// How often one poll reads on, on a link whose answers come as soon as it is asked. Those who wait for
@@ -35,7 +35,7 @@ pub(crate) struct Peers<K: Kind> {
     /// Slots of links with something to flush.
     pub(crate) dirty: Vec<u32>,
     /// Slots of links that may answer at once.
-    answering: Vec<u32>,
+    pub(crate) answering: Vec<u32>,
     /// Slots of workers in this process with something to do, each once.
     pub(crate) at_work: Vec<u32>,
     /// How many workers in this process there were.
@@ -126,10 +126,12 @@ impl<K: Kind> Peers<K> {
         }
     }
 
-    /// Returns whether to look at once for an answer to what was flushed.
-    fn expects_answer(&mut self, slot: u32) -> bool {
-        let Some(Peer { line: Line::Up(_, conn), .. }) = self.at(slot) else { return false };
-        conn.expects_answer()
+    /// Notes that a link may have an answer at once to what was flushed, if it expects one.
+    fn await_answer(&mut self, slot: u32) {
+        let Some(Peer { line: Line::Up(_, conn), .. }) = self.at(slot) else { return };
+        if conn.expects_answer() {
+            self.answering.push(slot);
+        }
     }
 
     /// Returns the worker of a slot, if there is one.
@@ -358,7 +360,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut slots = mem::take(&mut self.peers.answering);
         let mut came = false;
         for slot in slots.drain(..) {
-            came |= quota.bytes > 0 && self.read_on(slot, quota);
+            came |= quota.reads_on && quota.bytes > 0 && self.read_on(slot, quota);
         }
         if came {
             self.settle();
@@ -381,26 +383,27 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    fn flush(&mut self, slot: u32) {
-        let Some(peer) = self.peers.at(slot) else { return };
-        let Line::Up(link, conn) = &mut peer.line else { return };
+    /// Writes what is to be sent on a link. Returns whether there was anything.
+    fn flush(&mut self, slot: u32) -> bool {
+        let Some(peer) = self.peers.at(slot) else { return false };
+        let Line::Up(link, conn) = &mut peer.line else { return false };
         if !conn.dirty {
-            return;
+            return false;
         }
         let link = *link;
         let cx = &mut Context::from_waker(peer.entry.waker());
         if let Err(ending) = conn.flush(cx, &self.tasks) {
             self.lose(link, ending);
         }
+        true
     }
 
     /// Flushes every link that was sent to since the last time.
     pub(crate) fn flush_all(&mut self) {
         let mut dirty = mem::take(&mut self.peers.dirty);
         for slot in dirty.drain(..) {
-            self.flush(slot);
-            if self.peers.expects_answer(slot) {
-                self.peers.answering.push(slot);
+            if self.flush(slot) && self.peers.answering.len() < SOURCES_READ_ON {
+                self.peers.await_answer(slot);
             }
         }
         assert!(self.peers.dirty.is_empty(), "only a turn sends");

@@ -22,7 +22,7 @@ use super::source::Source;
 use super::state::{Around, End};
 use super::{Hook, Settings, WorkerEvent};
 use crate::alarm::Alarm;
-use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL};
+use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
 use crate::table::Timed;
 use crate::wire::BoxError;
 
@@ -72,7 +72,8 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     closing: Timed<u32>,
     links_up: usize,
     unflushed: Vec<u32>,
-    /// The links that are polled once more in this poll.
+    /// Whether this poll may go on with a link after its flush, and the links that it does so with.
+    reads_on: bool,
     reading_on: Vec<u32>,
     scan_at: Instant,
     scanned: Instant,
@@ -138,6 +139,7 @@ where
             free: Vec::new(),
             links_up: 0,
             unflushed: Vec::new(),
+            reads_on: false,
             reading_on: Vec::new(),
             scan_at: Instant::FAR_FUTURE,
             scanned: now,
@@ -154,6 +156,7 @@ where
         }
         let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
         let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
+        self.reads_on = batch.len() <= SOURCES_READ_ON;
         for token in batch.drain(..) {
             self.on_ready(token, budget);
         }
@@ -170,6 +173,10 @@ where
         }
         if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
             return Poll::Ready(());
+        }
+        if !self.runner.waiting.is_empty() && self.runner.has_room() {
+            // What was read or ended since made room: nothing else wakes for it.
+            self.control.wake();
         }
         self.alarm.set(&self.timer, self.due);
         Poll::Pending
@@ -280,6 +287,7 @@ where
                     runner: &mut self.runner,
                     ready: &self.ready,
                     settings: &self.settings,
+                    reads_on: self.reads_on,
                 };
                 let mut progress = Progress::default();
                 let result = link.poll(&mut cx, &mut around, budget, &mut progress);
@@ -383,6 +391,7 @@ where
                 runner: &mut self.runner,
                 ready: &self.ready,
                 settings: &self.settings,
+                reads_on: self.reads_on,
             };
             if let Some((slot, verdict)) = link.start_waiting(&mut around) {
                 self.answer(Owner { place: index, slot }, verdict);
@@ -400,7 +409,8 @@ where
             }
             let mut cx = Context::from_waker(entry.waker());
             let flushed = link.flush(&mut cx);
-            if link.reads_on {
+            let is_free = self.reads_on && self.reading_on.len() < SOURCES_READ_ON;
+            if link.reads_on || is_free && link.expects_next() {
                 self.reading_on.push(index);
             }
             if let Err(end) = flushed {

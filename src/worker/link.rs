@@ -94,7 +94,7 @@ where
         }
         for count in 0..budget {
             // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && self.wire.expects_next() {
+            if count == 1 && around.reads_on && self.wire.expects_next() {
                 self.reads_on = true;
                 return Ok(());
             }
@@ -220,13 +220,17 @@ where
         Ok(())
     }
 
+    /// Returns whether to look at once for what follows on what was flushed.
+    pub(super) fn expects_next(&mut self) -> bool {
+        !self.unflushed && self.wire.expects_next()
+    }
+
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         match self.wire.poll_flush(cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(Err(error)) => Err(End::broken(error)),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
-                self.reads_on = self.reads_on || self.wire.expects_next();
                 Ok(())
             }
         }

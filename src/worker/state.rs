@@ -74,6 +74,8 @@ pub(super) struct Around<'a, H: Handler> {
     pub(super) runner: &'a mut Runner<H>,
     pub(super) ready: &'a ReadySet,
     pub(super) settings: &'a Settings,
+    /// Whether a link may ask to be flushed and polled again after one message.
+    pub(super) reads_on: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -463,6 +465,7 @@ mod tests {
             runner: &mut runner,
             ready: &worker.parts.ready,
             settings: &worker.parts.settings,
+            reads_on: false,
         };
         let mut state = State::new(Dialect::Native, Instant::EPOCH);
         state.on_welcome(Duration::from_secs(1), 1000, 4, around.settings).unwrap();

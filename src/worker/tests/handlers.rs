@@ -4,6 +4,9 @@ use alloc::string::String;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
 use super::*;
 
 /// Counts its drops.
@@ -120,6 +123,39 @@ fn a_cancel_drops_the_future_and_makes_room_for_what_waits() {
         assert_eq!(manager.done().await, (2, 2));
         assert_eq!(dropped.load(Ordering::SeqCst), 2);
     });
+}
+
+#[test]
+fn what_waits_starts_when_a_message_that_came_on_the_heels_of_another_makes_room() {
+    type End = fn(u32) -> Message<'static>;
+    let cancel: End = |number| Message::Cancel { task: task(number), attempt: 1 };
+    let goodbye: End = |_| Message::Goodbye { code: Code::Stopped, text: "" };
+    for end in [cancel, goodbye] {
+        let (connector, listener) = pair(8);
+        let worker = Worker::new(ManualTimer::new(), |number: u64| async move {
+            if number == 1 {
+                pending::<()>().await;
+            }
+            Ok::<_, String>(number)
+        });
+        // Polled only when it is woken.
+        let worker = [worker.concurrency(1).window_max(2).serve(listener)];
+        let mut worker = worker.into_iter().collect::<FuturesUnordered<_>>();
+        beside(worker.select_next_some(), async {
+            let mut first = Manager::meet(&connector).await;
+            let mut second = Manager::meet(&connector).await;
+            first.ask(1, 1).await;
+            settle().await;
+            second.ask(2, 2).await;
+            settle().await;
+            // One poll of the worker reads both.
+            first.send(&Message::Ping, &[]).await;
+            first.send(&end(1), &[]).await;
+            settle().await;
+            let answer = smol::future::poll_once(second.done()).await;
+            assert_eq!(answer, Some((2, 2)), "the worker sleeps");
+        });
+    }
 }
 
 #[test]
