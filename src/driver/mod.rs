@@ -6,7 +6,7 @@
 //! 2. for each ready source: read a bounded number of messages into the scheduler, carry out what
 //!    follows, write once (`peers.rs`, `conn.rs`; newcomers in `joining.rs`);
 //! 3. take what handles left (`intake.rs`), let ranges put heights in (`jobs.rs`);
-//! 4. carry out the rest, hand outcomes over;
+//! 4. carry out the rest, hand outcomes over, look for answers that are there already;
 //! 5. go on with the handlers of this process that were woken (`local.rs`), and carry out what
 //!    follows;
 //! 6. sleep until the next deadline.

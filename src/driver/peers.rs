@@ -362,12 +362,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for slot in slots.drain(..) {
             came |= quota.reads_on && quota.bytes > 0 && self.read_on(slot, quota);
         }
+        self.peers.answering = slots;
         if came {
             self.settle();
             // Once is enough: they are woken as soon as there is something.
             self.peers.answering.clear();
-        } else {
-            self.peers.answering = slots;
         }
     }
 

@@ -422,13 +422,14 @@ where
     /// Polls the links again that may have the next request by now.
     fn read_on(&mut self, budget: u32) {
         for _ in 0..READ_ON_MAX {
-            let mut places = core::mem::take(&mut self.reading_on);
-            for index in places.drain(..) {
-                self.poll_place(index, budget);
+            let count = self.reading_on.len();
+            for place in 0..count {
+                // This may list it again, behind these.
+                self.poll_place(self.reading_on[place], budget);
             }
             self.flush();
+            self.reading_on.drain(..count);
             if self.reading_on.is_empty() {
-                self.reading_on = places;
                 return;
             }
         }
