@@ -301,6 +301,22 @@ mod tests {
         future::zip(Smol::new().dial(address), poll_fn(|cx| listener.poll_accept(cx))).await
     }
 
+    /// Returns the two ends of a connection.
+    async fn connected() -> (SmolStream, SmolStream) {
+        let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (dialled, accepted) = meet(&mut listener, &address).await;
+        (dialled.unwrap(), accepted.unwrap().0)
+    }
+
+    /// Blocks until there is something to read, without the reactor.
+    fn until_there(stream: &SmolStream) {
+        let socket = stream.get_ref();
+        socket.set_nonblocking(false).unwrap();
+        socket.peek(&mut [0]).unwrap();
+        socket.set_nonblocking(true).unwrap();
+    }
+
     #[test]
     fn a_dialled_stream_reaches_the_listener_and_neither_end_delays() {
         smol::block_on(async {
@@ -325,10 +341,7 @@ mod tests {
     #[test]
     fn what_comes_after_a_short_read_is_read_and_so_is_the_end() {
         smol::block_on(async {
-            let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let (dialled, accepted) = meet(&mut listener, &address).await;
-            let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap().0);
+            let (mut dialled, mut accepted) = connected().await;
             let mut read = [0; 64];
             for round in 0..100 {
                 dialled.write_all(&[round; 3]).await.unwrap();
@@ -350,10 +363,7 @@ mod tests {
     #[test]
     fn an_answer_that_came_within_a_write_is_read_without_a_wait() {
         smol::block_on(async {
-            let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let (dialled, accepted) = meet(&mut listener, &address).await;
-            let (mut dialled, mut accepted) = (dialled.unwrap(), accepted.unwrap().0);
+            let (mut dialled, mut accepted) = connected().await;
             let mut read = [0; 64];
             for round in 0..200 {
                 // In every other round, somebody waits for it already.
@@ -363,18 +373,14 @@ mod tests {
                 dialled.write_all(b"ask").await.unwrap();
                 assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
                 accepted.write_all(b"answer").await.unwrap();
-                dialled.get_ref().set_nonblocking(false).unwrap();
-                dialled.get_ref().peek(&mut read).unwrap();
-                dialled.get_ref().set_nonblocking(true).unwrap();
+                until_there(&dialled);
                 let answer = future::poll_once(dialled.read(&mut read)).await;
                 assert_eq!(answer.expect("it is there").unwrap(), 6);
             }
             // A read that fills the buffer says nothing about the rest.
             dialled.write_all(b"ask").await.unwrap();
             accepted.write_all(&[1; 100]).await.unwrap();
-            dialled.get_ref().set_nonblocking(false).unwrap();
-            dialled.get_ref().peek(&mut read).unwrap();
-            dialled.get_ref().set_nonblocking(true).unwrap();
+            until_there(&dialled);
             for expected in [64, 36] {
                 let answer = future::poll_once(dialled.read(&mut read)).await;
                 assert_eq!(answer.expect("it is there").unwrap(), expected);
