@@ -38,7 +38,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     fn carry_out_other(&mut self, action: Action) {
         match action {
-            Action::Send { .. } | Action::Finish { .. } => {}
+            Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
                 if let Reach::Local(hands) = &peer.reach {

@@ -264,7 +264,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     fn on_other(&mut self, token: Token) {
         match token {
-            Token::Doorbell | Token::Peer(_) => {}
+            Token::Doorbell | Token::Peer(_) => unreachable!("`on_ready` has served it"),
             Token::Alarm => self.alarm.on_wake(),
             Token::Listener(index) => self.on_listener(index),
             Token::Handshake(index) => self.on_handshake(index),

@@ -79,8 +79,7 @@ where
     }
 
     /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read, or
-    /// it is to be flushed and polled again.
-    /// The progress counts whether the link then ends or not.
+    /// it is to be flushed and polled again. The progress counts whether the link then ends or not.
     pub(super) fn poll<H: Handler>(
         &mut self,
         cx: &mut Context<'_>,
