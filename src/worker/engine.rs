@@ -291,11 +291,7 @@ where
                 };
                 let mut progress = Progress::default();
                 let result = link.poll(&mut cx, &mut around, budget, &mut progress);
-                if link.unflushed {
-                    self.unflushed.push(index);
-                } else if link.reads_on {
-                    self.reading_on.push(index);
-                }
+                let (unflushed, reads_on) = (link.unflushed, link.reads_on);
                 if progress.more {
                     entry.wake();
                 }
@@ -305,6 +301,12 @@ where
                 match result {
                     Err(end) => self.on_end(index, end),
                     Ok(()) => self.scan_soon_if_draining(),
+                }
+                // At once: the manager goes on with these answers while the other links are polled.
+                if unflushed {
+                    self.flush_link(index);
+                } else if reads_on {
+                    self.reading_on.push(index);
                 }
             }
         }
@@ -400,22 +402,27 @@ where
         self.control.wake();
     }
 
+    /// Flushes the links that handlers answered on.
     fn flush(&mut self) {
         while let Some(index) = self.unflushed.pop() {
-            let Place { entry, state, .. } = &mut self.places[index as usize];
-            let PlaceState::Link(link) = state else { continue };
-            if !link.unflushed || link.is_leaving() {
-                continue; // Leaving flushes by itself.
-            }
-            let mut cx = Context::from_waker(entry.waker());
-            let flushed = link.flush(&mut cx);
-            let is_free = self.reads_on && self.reading_on.len() < SOURCES_READ_ON;
-            if link.reads_on || is_free && link.expects_next() {
-                self.reading_on.push(index);
-            }
-            if let Err(end) = flushed {
-                self.on_end(index, end);
-            }
+            self.flush_link(index);
+        }
+    }
+
+    fn flush_link(&mut self, index: u32) {
+        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let PlaceState::Link(link) = state else { return };
+        if !link.unflushed || link.is_leaving() {
+            return; // Leaving flushes by itself.
+        }
+        let mut cx = Context::from_waker(entry.waker());
+        let flushed = link.flush(&mut cx);
+        let is_free = self.reads_on && self.reading_on.len() < SOURCES_READ_ON;
+        if link.reads_on || is_free && link.expects_next() {
+            self.reading_on.push(index);
+        }
+        if let Err(end) = flushed {
+            self.on_end(index, end);
         }
     }
 
