@@ -117,14 +117,14 @@ where
     }
 
     fn work(&mut self, waker: &Waker, polls: usize, ended: &mut Vec<Ended>) -> bool {
-        self.ready.register(waker);
-        self.ready.take(usize::MAX, &mut self.batch);
+        self.ready.take(waker, usize::MAX, &mut self.batch);
         self.woken.extend(self.batch.drain(..));
         let Self { handler, runs, woken, .. } = self;
         for run in woken.drain(..polls.min(woken.len())) {
             let begin = |call: &mut Call<Q>| {
                 call.request.take().transpose().map(|request| request.map(&*handler))
             };
+            runs.clear(run);
             let Some((call, result)) = runs.poll(run, begin, finish) else { continue };
             let (verdict, answer) = result.unwrap_or_else(|text| failed(&text));
             let attempt = call.expect("a run that is withdrawn is released").attempt;

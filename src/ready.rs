@@ -8,8 +8,6 @@ use core::mem;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
-use futures_util::task::AtomicWaker;
-
 use crate::lock::Lock;
 
 /// How many ready sources one poll of a task should serve. Tokio lets a task do 128 operations in one
@@ -28,10 +26,14 @@ pub(crate) struct ReadySet {
     turn: Vec<u32>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    parent: AtomicWaker,
-    ready: Lock<Vec<u32>>,
+#[derive(Debug, Default)]
+struct Shared(Lock<Ready>);
+
+#[derive(Debug, Default)]
+struct Ready {
+    tokens: Vec<u32>,
+    /// Whom to wake for the first token. `None` once that has happened.
+    parent: Option<Waker>,
 }
 
 /// One source's place in a [`ReadySet`].
@@ -50,8 +52,7 @@ struct Flag {
 
 impl ReadySet {
     pub(crate) fn new() -> Self {
-        let shared = Shared { parent: AtomicWaker::new(), ready: Lock::new(Vec::new()) };
-        Self { shared: Arc::new(shared), turn: Vec::new() }
+        Self { shared: Arc::default(), turn: Vec::new() }
     }
 
     /// Makes the entry of a source; `token` names it in every snapshot.
@@ -61,31 +62,31 @@ impl ReadySet {
         Entry { waker: Waker::from(Arc::clone(&flag)), flag }
     }
 
-    /// Sets whom to wake. Call it before [`take`](Self::take): what gets ready between the two is
-    /// then either among the taken or wakes.
-    pub(crate) fn register(&self, parent: &Waker) {
-        self.shared.parent.register(parent);
-    }
-
     /// Moves up to `count` ready tokens into `batch`, which must be empty: those first that got ready
-    /// first. Returns whether others are left, of which nothing will wake: then come back in another
+    /// first. What gets ready from now on wakes `parent`, once. Returns whether others are left, of which nothing will wake: then come back in another
     /// poll. Call it once in each poll, never until nothing is left: a runtime that meters its tasks
     /// wakes us at once to make us yield, and the loop would spin on that.
-    pub(crate) fn take(&mut self, count: usize, batch: &mut Vec<u32>) -> bool {
+    pub(crate) fn take(&mut self, parent: &Waker, count: usize, batch: &mut Vec<u32>) -> bool {
         debug_assert!(batch.is_empty());
         let Self { shared, turn } = self;
+        // Dropped without the lock.
+        let mut former = None;
         // What got ready since the last poll woke for this one: it is this one's, or the next one's.
-        let left = shared.ready.with(|ready| {
-            if turn.is_empty() && ready.len() <= count {
-                mem::swap(batch, ready);
+        let left = shared.0.with(|Ready { tokens, parent: known }| {
+            if !known.as_ref().is_some_and(|known| known.will_wake(parent)) {
+                former = known.replace(parent.clone());
+            }
+            if turn.is_empty() && tokens.len() <= count {
+                mem::swap(batch, tokens);
                 return false;
             }
             if turn.is_empty() {
-                mem::swap(ready, turn);
+                mem::swap(tokens, turn);
                 turn.reverse();
             }
-            turn.len() > count || !ready.is_empty()
+            turn.len() > count || !tokens.is_empty()
         });
+        drop(former);
         let rest = turn.len().saturating_sub(count);
         batch.extend(turn.drain(rest..).rev());
         left
@@ -133,8 +134,13 @@ impl Wake for Flag {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.shared.ready.with(|ready| ready.push(self.token));
-            self.shared.parent.wake();
+            let parent = self.shared.0.with(|ready| {
+                ready.tokens.push(self.token);
+                ready.parent.take()
+            });
+            if let Some(parent) = parent {
+                parent.wake();
+            }
         }
     }
 }
@@ -145,7 +151,7 @@ mod tests {
 
     fn taken(set: &mut ReadySet) -> Vec<u32> {
         let mut batch = Vec::new();
-        set.take(usize::MAX, &mut batch);
+        set.take(Waker::noop(), usize::MAX, &mut batch);
         batch
     }
 
@@ -172,7 +178,7 @@ mod tests {
         let mut batch = Vec::new();
         for (tokens, more) in [(vec![0, 1, 2], true), (vec![3, 4, 5], true), (vec![6], false)] {
             batch.clear();
-            assert_eq!((set.take(3, &mut batch), &batch), (more, &tokens));
+            assert_eq!((set.take(Waker::noop(), 3, &mut batch), &batch), (more, &tokens));
             // Later than what is left of the others.
             entries[6].wake();
         }
@@ -185,22 +191,24 @@ mod tests {
         let entries: Vec<_> = (0..6).map(|token| set.entry(token)).collect();
         entries.iter().for_each(Entry::wake);
         let mut batch = Vec::new();
-        assert!(set.take(4, &mut batch));
+        assert!(set.take(Waker::noop(), 4, &mut batch));
         let mut tokens = batch.drain(..);
         assert_eq!(tokens.next(), Some(0));
         entries[0].clear();
         entries[0].wake();
         assert!(set.give_back(tokens));
-        assert!(set.take(4, &mut batch));
+        assert!(set.take(Waker::noop(), 4, &mut batch));
         assert_eq!(batch, [1, 2, 3, 4]);
         assert!(!set.give_back([].into_iter()), "all were served");
         batch.clear();
-        assert!(set.take(4, &mut batch), "the first one is ready again");
+        assert!(set.take(Waker::noop(), 4, &mut batch), "the first one is ready again");
         assert_eq!(batch, [5]);
         assert_eq!(taken(&mut set), [0]);
     }
 
-    struct Count(Arc<core::sync::atomic::AtomicUsize>);
+    #[derive(Default)]
+    struct Count(core::sync::atomic::AtomicUsize);
+
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
@@ -208,11 +216,29 @@ mod tests {
     }
 
     #[test]
-    fn a_wake_reaches_the_registered_parent() {
-        let set = ReadySet::new();
-        let parent = Arc::new(core::sync::atomic::AtomicUsize::new(0));
-        set.register(&Waker::from(Arc::new(Count(Arc::clone(&parent)))));
-        set.entry(0).wake();
-        assert_eq!(parent.load(Ordering::SeqCst), 1);
+    fn the_latest_parent_is_woken_for_the_first_that_gets_ready() {
+        let mut set = ReadySet::new();
+        let entries: Vec<_> = (0..3).map(|token| set.entry(token)).collect();
+        let counts = [(); 2].map(|()| Arc::new(Count::default()));
+        let parents = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
+        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::SeqCst));
+        let mut take = |parent: &Waker| {
+            let mut batch = Vec::new();
+            set.take(parent, 9, &mut batch);
+            batch
+        };
+        entries[0].wake();
+        assert_eq!(take(&parents[0]), [0], "from before there was any parent");
+        assert!(take(&parents[0]).is_empty());
+        assert!(take(&parents[1]).is_empty());
+        assert_eq!(woken(), [0, 0]);
+
+        entries[1].wake();
+        entries[2].wake();
+        assert_eq!(woken(), [0, 1], "it will find both");
+        assert_eq!(take(&parents[0]), [1, 2]);
+        entries[1].clear();
+        entries[1].wake();
+        assert_eq!(woken(), [1, 1]);
     }
 }

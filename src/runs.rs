@@ -62,6 +62,13 @@ impl<F, O> Runs<F, O> {
         self.rooms[index as usize].entry.mark()
     }
 
+    /// Forgets that a run was woken. Call it before it is polled for that.
+    pub(crate) fn clear(&self, index: u32) {
+        if let Some(room) = self.rooms.get(index as usize) {
+            room.entry.clear();
+        }
+    }
+
     /// Returns whose run it is, if anybody's.
     pub(crate) fn owner(&self, index: u32) -> Option<&O> {
         self.rooms.get(index as usize)?.owner.as_ref()
@@ -92,6 +99,9 @@ impl<F: Future, O> Runs<F, O> {
     /// Polls a run. Once it has ended, its room is free, and its owner and result are returned: the
     /// error is the text of a failure.
     ///
+    /// [Clear](Self::clear) it first if it was woken. A new one need not be: if the room was woken
+    /// for an earlier run, it is listed still and polled again.
+    ///
     /// First `begin` may make the run's future, or end it with a failure. `finish` makes the result
     /// of the future's output. A panic in either, or in the future, is a failure as well.
     pub(crate) fn poll<R>(
@@ -101,7 +111,6 @@ impl<F: Future, O> Runs<F, O> {
         finish: impl FnOnce(F::Output) -> R,
     ) -> Option<(Option<O>, Result<R, String>)> {
         let Room { entry, future, owner } = self.rooms.get_mut(index as usize)?;
-        entry.clear();
         let mut cx = Context::from_waker(entry.waker());
         let polled = caught(|| {
             let begun = owner.as_mut().map_or(Ok(None), begin)?;

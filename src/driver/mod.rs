@@ -2,7 +2,7 @@
 //!
 //! Nothing is spawned. One poll does a bounded amount of work:
 //!
-//! 1. register the waker, read the clock, take the list of what is ready (`ready.rs`);
+//! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`);
 //! 2. for each ready source: read a bounded number of messages into the scheduler, carry out what
 //!    follows, write once (`peers.rs`, `conn.rs`; newcomers in `joining.rs`);
 //! 3. take what handles left (`intake.rs`), let ranges put heights in (`jobs.rs`);
@@ -205,13 +205,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         assert!(!self.finished, "polled after completion");
-        self.ready.register(cx.waker());
         self.now = self.timer.now();
         self.budget = ACTIONS_PER_POLL;
         self.settled = false;
         self.scheduler.handle_timeout(self.now);
         let mut batch = mem::take(&mut self.batch);
-        let more = self.ready.take(SOURCES_PER_POLL, &mut batch);
+        let more = self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch);
         let messages = if batch.len() > 1 { MESSAGES_AMONG_MANY } else { MESSAGES_ALONE };
         let reads_on = batch.len() <= SOURCES_READ_ON;
         let mut quota = Quota { messages, bytes: BYTES_PER_POLL, reads_on };

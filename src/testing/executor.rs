@@ -68,7 +68,8 @@ impl Executor {
         let mut queue = self.queue.borrow_mut();
         if queue.is_empty() {
             let mut batch = Vec::new();
-            self.ready.borrow_mut().take(usize::MAX, &mut batch);
+            // Nobody is to be woken: a run asks again and again.
+            self.ready.borrow_mut().take(Waker::noop(), usize::MAX, &mut batch);
             queue.extend(batch);
         }
         queue.pop_front()

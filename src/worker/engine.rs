@@ -148,10 +148,9 @@ where
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.ready.register(cx.waker());
         self.now = self.timer.now();
         let mut batch = core::mem::take(&mut self.batch);
-        if self.ready.take(SOURCES_PER_POLL, &mut batch) {
+        if self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch) {
             cx.waker().wake_by_ref();
         }
         let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
@@ -186,7 +185,7 @@ where
         match token {
             place if place < ALARM => self.turn(place, budget),
             run if run >= RUN => {
-                if let Some((owner, verdict)) = self.runner.poll(run - RUN) {
+                if let Some((owner, verdict)) = self.runner.go_on(run - RUN) {
                     self.answer(owner, verdict);
                 }
             }

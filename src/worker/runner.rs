@@ -66,8 +66,14 @@ impl<H: Handler> Runner<H> {
         }
     }
 
-    /// Polls a run, and returns whose it was once it has ended; its answer is then in `body`.
-    pub(super) fn poll(&mut self, index: u32) -> Option<(Owner, Verdict)> {
+    /// Polls a run that was woken, and returns whose it was once it has ended; its answer is then in
+    /// `body`.
+    pub(super) fn go_on(&mut self, index: u32) -> Option<(Owner, Verdict)> {
+        self.runs.clear(index);
+        self.poll(index)
+    }
+
+    fn poll(&mut self, index: u32) -> Option<(Owner, Verdict)> {
         let Self { handler, runs, body, .. } = self;
         let finish = |output| {
             body.clear();
