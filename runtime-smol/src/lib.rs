@@ -6,6 +6,13 @@
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
 //! leave at once. It is set here, because a transport only sees a byte stream.
 
+mod sleep;
+#[cfg(any(target_os = "android", target_os = "linux"))]
+mod system_timer;
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+#[path = "no_system_timer.rs"]
+mod system_timer;
+
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice, Read};
@@ -18,6 +25,8 @@ use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
+
+pub use self::sleep::Sleep;
 
 /// A TCP stream of smol. Closing it closes the direction to the peer, as the end of a connection
 /// should be told.
@@ -170,19 +179,7 @@ impl Timer for Smol {
 
     fn sleep_until(&self, at: Instant) -> Sleep {
         let span = at.saturating_since(Instant::EPOCH);
-        Sleep(self.epoch.checked_add(span).map_or_else(smol::Timer::never, smol::Timer::at))
-    }
-}
-
-/// Completes at the time it was made for.
-#[derive(Debug)]
-pub struct Sleep(smol::Timer);
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
+        Sleep::until(self.epoch.checked_add(span))
     }
 }
 

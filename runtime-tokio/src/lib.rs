@@ -6,6 +6,13 @@
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
 //! leave at once. It is set here, because a transport only sees a byte stream.
 
+mod sleep;
+#[cfg(any(target_os = "android", target_os = "linux"))]
+mod system_timer;
+#[cfg(not(any(target_os = "android", target_os = "linux")))]
+#[path = "no_system_timer.rs"]
+mod system_timer;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -19,6 +26,8 @@ use chargehand_core::io::{Accept, Dial, Timer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
+pub use self::sleep::Sleep;
+
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
 
@@ -28,7 +37,8 @@ pub type TokioStream = Compat<TcpStream>;
 /// Tokio's clock, sleep and dialler.
 ///
 /// Copies share one epoch, the moment of [`Tokio::new`]. The clock is tokio's own, so a test that
-/// pauses tokio's time pauses this one too.
+/// pauses tokio's time pauses this one too: before its pool and its workers are polled first, for a
+/// [`Sleep`] that is under way may be the system's.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokio {
     epoch: tokio::time::Instant,
@@ -56,7 +66,7 @@ impl Default for Tokio {
 }
 
 impl Timer for Tokio {
-    type Sleep = tokio::time::Sleep;
+    type Sleep = Sleep;
 
     fn now(&self) -> Instant {
         Instant::EPOCH.saturating_add(self.epoch.elapsed())
@@ -65,7 +75,7 @@ impl Timer for Tokio {
     fn sleep_until(&self, at: Instant) -> Self::Sleep {
         let span = at.saturating_since(Instant::EPOCH);
         let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
-        tokio::time::sleep_until(self.epoch + span.min(limit))
+        Sleep::until(self.epoch + span.min(limit))
     }
 }
 
