@@ -91,6 +91,7 @@ impl Pace {
 
 impl Job {
     /// Notes that its next height is a task now.
+    #[inline]
     fn advance(&mut self, height: u64) {
         self.pace.next = height.checked_add(1).and_then(|from| self.heights.next_open(from));
         self.pace.in_flight += 1;
@@ -129,6 +130,7 @@ impl Jobs {
 
     /// Takes the range whose turn it is out of those that have a next height: it has none, or may not
     /// put it in now.
+    #[inline]
     fn rest(&mut self, ahead: Ahead) {
         let Some(index) = self.feeding.pop_front() else { return };
         let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
@@ -140,6 +142,7 @@ impl Jobs {
     }
 
     /// Takes a height's outcome. Returns what is to be cancelled for it.
+    #[inline]
     fn finished(&mut self, index: u32, height: u64, result: TaskResult) -> Option<Cut> {
         let mut cut = None;
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
@@ -196,6 +199,7 @@ impl Jobs {
 
     /// Hands all batches over. Returns what is to be cancelled, and whether a range should put more
     /// in at once.
+    #[inline]
     fn deliver(&mut self, ahead: Ahead) -> (Vec<Cut>, bool) {
         let mut cuts = Vec::new();
         let mut hungry = false;

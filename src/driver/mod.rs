@@ -229,7 +229,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.on_due();
         self.take_in();
         self.settle();
-        self.look_for_answers(&mut quota);
+        if !self.peers.answering.is_empty() {
+            self.look_for_answers(&mut quota);
+        }
         if self.work_locally() {
             self.settle();
             self.peers.answering.clear();

@@ -307,7 +307,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_traffic(&mut self, slot: u32, quota: &mut Quota) {
         let progress = self.read(slot, quota);
         self.turn();
-        self.flush(slot);
+        self.flush_now(slot);
         if progress == Progress::One {
             self.read_on(slot, quota);
         }
@@ -322,7 +322,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 return count > 0;
             }
             self.turn();
-            self.flush(slot);
+            self.flush_now(slot);
             if progress != Progress::One {
                 return true;
             }
@@ -356,6 +356,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Looks for answers to what [`flush_all`](Self::flush_all) has just sent.
+    #[inline(never)]
     pub(crate) fn look_for_answers(&mut self, quota: &mut Quota) {
         let mut slots = mem::take(&mut self.peers.answering);
         let mut came = false;
@@ -397,8 +398,24 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         true
     }
 
+    /// Writes what is to be sent on a link, before it is the others' turn.
+    fn flush_now(&mut self, slot: u32) {
+        // Mostly it is the only one. Elsewhere in the list it costs another look.
+        if self.peers.dirty.last() == Some(&slot) {
+            self.peers.dirty.pop();
+        }
+        self.flush(slot);
+    }
+
     /// Flushes every link that was sent to since the last time.
     pub(crate) fn flush_all(&mut self) {
+        if !self.peers.dirty.is_empty() {
+            self.flush_dirty();
+        }
+    }
+
+    #[inline(never)]
+    fn flush_dirty(&mut self) {
         let mut dirty = mem::take(&mut self.peers.dirty);
         for slot in dirty.drain(..) {
             if self.flush(slot) && self.peers.answering.len() < SOURCES_READ_ON {
