@@ -46,6 +46,7 @@ pub enum Asked<'a> {
 
 impl Asked<'_> {
     /// Makes the handler's own type of it. A height that is a `u64` there is not encoded.
+    #[inline]
     pub(crate) fn read<Q: DeserializeOwned + 'static>(self) -> Result<Q, String> {
         let height = match self {
             Self::Body(body) => return decode_request(body),

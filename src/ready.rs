@@ -66,6 +66,7 @@ impl ReadySet {
     /// first. What gets ready from now on wakes `parent`, once. Returns whether others are left, of which nothing will wake: then come back in another
     /// poll. Call it once in each poll, never until nothing is left: a runtime that meters its tasks
     /// wakes us at once to make us yield, and the loop would spin on that.
+    #[inline]
     pub(crate) fn take(&mut self, parent: &Waker, count: usize, batch: &mut Vec<u32>) -> bool {
         debug_assert!(batch.is_empty());
         let Self { shared, turn } = self;

@@ -182,6 +182,7 @@ impl<A> fmt::Debug for Task<A> {
 }
 
 /// Decodes an answer, all of it.
+#[inline]
 pub(crate) fn decode<A: DeserializeOwned>(body: &[u8]) -> Result<A, TaskError> {
     match postcard::take_from_bytes(body) {
         Ok((answer, [])) => Ok(answer),

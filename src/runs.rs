@@ -38,6 +38,7 @@ impl<F, O> Runs<F, O> {
     }
 
     /// Takes a room, and returns its index. Its token in `ready` is the index with `mark` set.
+    #[inline]
     pub(crate) fn insert(
         &mut self,
         ready: &ReadySet,
@@ -104,6 +105,7 @@ impl<F: Future, O> Runs<F, O> {
     ///
     /// First `begin` may make the run's future, or end it with a failure. `finish` makes the result
     /// of the future's output. A panic in either, or in the future, is a failure as well.
+    #[inline]
     pub(crate) fn poll<R>(
         &mut self,
         index: u32,

@@ -10,7 +10,6 @@ use chargehand::tcp::TcpListener;
 use chargehand::tokio::Tokio;
 use chargehand::worker::Handler;
 use chargehand::ws::WsListener;
-use futures_util::FutureExt;
 use serde_bytes::ByteBuf;
 
 use crate::bare;
@@ -67,9 +66,16 @@ where
         .concurrency(spec.window.max(64))
         .links_max(links.max(64))
         .pending_handshakes_max(links.max(128));
+    // It runs for as long as this process.
     match spec.transport {
-        Transport::Tcp => R::spawn(worker.serve(TcpListener::new(listener)).map(drop)),
-        Transport::Ws => R::spawn(worker.serve(WsListener::new(listener)).map(drop)),
-        Transport::Json => R::spawn(worker.serve(WsListener::new(listener).json(true)).map(drop)),
+        Transport::Tcp => R::spawn(async move {
+            let _ = worker.serve(TcpListener::new(listener)).await;
+        }),
+        Transport::Ws => R::spawn(async move {
+            let _ = worker.serve(WsListener::new(listener)).await;
+        }),
+        Transport::Json => R::spawn(async move {
+            let _ = worker.serve(WsListener::new(listener).json(true)).await;
+        }),
     }
 }

@@ -50,6 +50,7 @@ impl Inner {
 impl Exchange {
     /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
     /// whether the driver can do no more until the stream takes some: then that rings.
+    #[inline]
     pub(crate) fn give(&self, batch: &mut Vec<Item>, starves: impl FnOnce(Taken) -> bool) -> Taken {
         let (taken, waker) = self.0.with(|inner| {
             let fresh = !batch.is_empty() && !inner.dropped;
@@ -84,6 +85,7 @@ impl Exchange {
     /// Takes all that lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
     /// and never will be. If the stream does not hold what it takes, but `releases` it at once, the
     /// answer is that of [`release`](Self::release).
+    #[inline]
     pub(super) fn take(
         &self,
         cx: &mut Context<'_>,

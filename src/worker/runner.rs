@@ -53,6 +53,7 @@ impl<H: Handler> Runner<H> {
     }
 
     /// Starts a request and polls it once. Make sure that there is room.
+    #[inline]
     pub(super) fn start(&mut self, ready: &ReadySet, owner: Owner, body: &[u8]) -> Started {
         assert!(self.has_room());
         let future = match caught(|| self.handler.start(body)).and_then(|started| started) {
@@ -73,6 +74,7 @@ impl<H: Handler> Runner<H> {
         self.poll(index)
     }
 
+    #[inline]
     fn poll(&mut self, index: u32) -> Option<(Owner, Verdict)> {
         let Self { handler, runs, body, .. } = self;
         let finish = |output| {
