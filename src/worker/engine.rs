@@ -19,7 +19,7 @@ use super::handler::Handler;
 use super::link::{Link, Progress};
 use super::runner::{Owner, RUN, Runner};
 use super::source::Source;
-use super::state::{Around, End};
+use super::state::{Around, End, Now};
 use super::{Hook, Settings, WorkerEvent};
 use crate::alarm::Alarm;
 use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
@@ -54,8 +54,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     /// When the source is polled again, while it pauses.
     source_at: Option<Instant>,
     accepts_failed: u32,
-    timer: T,
-    now: Instant,
+    clock: Clock<T>,
     alarm: Alarm<T>,
     runner: Runner<H>,
     settings: Settings,
@@ -81,6 +80,14 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     due: Instant,
 }
 
+/// The worker's clock: to read it costs more than much of what else a message takes.
+struct Clock<T> {
+    timer: T,
+    now: Instant,
+    /// It was read in this poll.
+    is_fresh: bool,
+}
+
 /// Room for one link, used again with its waker.
 struct Place<S: Source> {
     entry: Entry,
@@ -103,6 +110,23 @@ enum PlaceState<S: Source> {
     Link(Box<Link<S::Wire>>),
 }
 
+impl<T: Timer> Clock<T> {
+    /// Returns whether a time is known to have come. The alarm's wake reads the clock.
+    fn has_come(&self, at: Instant) -> bool {
+        self.is_fresh && at <= self.now
+    }
+}
+
+impl<T: Timer> Now for Clock<T> {
+    fn now(&mut self) -> Instant {
+        if !self.is_fresh {
+            self.now = self.timer.now();
+            self.is_fresh = true;
+        }
+        self.now
+    }
+}
+
 impl<S, T, H> Engine<S, T, H>
 where
     S: Source,
@@ -122,8 +146,7 @@ where
             source_entry,
             source_at: None,
             accepts_failed: 0,
-            timer,
-            now,
+            clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(ALARM)),
             runner: Runner::new(handler, settings.concurrency),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
@@ -148,7 +171,7 @@ where
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.now = self.timer.now();
+        self.clock.is_fresh = false;
         let mut batch = core::mem::take(&mut self.batch);
         if self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch) {
             cx.waker().wake_by_ref();
@@ -163,7 +186,7 @@ where
         if !self.runner.waiting.is_empty() {
             self.start_waiting();
         }
-        if self.due <= self.now {
+        if self.clock.has_come(self.due) {
             self.on_time();
         }
         self.flush();
@@ -177,7 +200,7 @@ where
             // What was read or ended since made room: nothing else wakes for it.
             self.control.wake();
         }
-        self.alarm.set(&self.timer, self.due);
+        self.alarm.set(&self.clock.timer, self.due);
         Poll::Pending
     }
 
@@ -204,7 +227,10 @@ where
                 }
             }
             SOURCE => self.accept(),
-            _ => self.alarm.on_wake(),
+            _ => {
+                self.alarm.on_wake();
+                self.clock.now();
+            }
         }
     }
 
@@ -227,7 +253,7 @@ where
                     let doubled = ACCEPT_PAUSE.saturating_mul(1 << self.accepts_failed.min(16));
                     let pause = doubled.min(ACCEPT_PAUSE_MAX);
                     self.accepts_failed = self.accepts_failed.saturating_add(1);
-                    let at = self.now.saturating_add(pause);
+                    let at = self.clock.now().saturating_add(pause);
                     self.source_at = Some(at);
                     self.be_back_at(at);
                     let reason = error.into().to_string();
@@ -253,8 +279,8 @@ where
             self.places.push(Place { entry, limbo, up: false, state });
             index
         });
-        let limbo = Limbo::Opening(self.opening.insert(self.now, |_| index));
-        self.be_back_at(self.now.saturating_add(self.settings.handshake_timeout));
+        let limbo = Limbo::Opening(self.opening.insert(self.clock.now(), |_| index));
+        self.be_back_in(self.settings.handshake_timeout);
         let place = &mut self.places[index as usize];
         place.limbo = limbo;
         place.state = PlaceState::Opening(Box::pin(opening));
@@ -282,7 +308,7 @@ where
             PlaceState::Link(link) => {
                 let mut around = Around {
                     place: index,
-                    now: self.now,
+                    clock: &mut self.clock,
                     runner: &mut self.runner,
                     ready: &self.ready,
                     settings: &self.settings,
@@ -325,7 +351,7 @@ where
     /// Begins the handshake on a new wire.
     fn open(&mut self, index: u32, wire: S::Wire) {
         let Place { entry, state, .. } = &mut self.places[index as usize];
-        let mut link = Box::new(Link::new(wire, self.now));
+        let mut link = Box::new(Link::new(wire, self.clock.now()));
         let mut cx = Context::from_waker(entry.waker());
         let greeted = if self.links_up >= self.settings.links_max {
             Err(busy(self.settings.links_max))
@@ -353,7 +379,7 @@ where
         let PlaceState::Link(link) = &place.state else { return };
         place.up = true;
         self.links_up += 1;
-        let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.now);
+        let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.clock.now());
         self.scan_at = self.scan_at.min(soon);
         self.due = self.due.min(soon);
         self.hook.call(|| WorkerEvent::Connected {
@@ -367,7 +393,7 @@ where
         let Place { entry, state, .. } = &mut self.places[owner.place as usize];
         let PlaceState::Link(link) = state else { return };
         let mut cx = Context::from_waker(entry.waker());
-        let result = link.answer(&mut cx, self.now, owner.slot, verdict, &self.runner.body);
+        let result = link.answer(&mut cx, &mut self.clock, owner.slot, verdict, &self.runner.body);
         if link.has_next() {
             entry.wake();
         }
@@ -388,7 +414,7 @@ where
             let PlaceState::Link(link) = &mut self.places[index as usize].state else { continue };
             let mut around = Around {
                 place: index,
-                now: self.now,
+                clock: &mut self.clock,
                 runner: &mut self.runner,
                 ready: &self.ready,
                 settings: &self.settings,
@@ -408,6 +434,7 @@ where
         }
     }
 
+    #[inline]
     fn flush_link(&mut self, index: u32) {
         let Place { entry, state, .. } = &mut self.places[index as usize];
         let PlaceState::Link(link) = state else { return };
@@ -448,24 +475,24 @@ where
     /// Does what is due.
     #[cold]
     fn on_time(&mut self) {
-        while let Some(index) = self.opening.remove_due(self.now) {
+        while let Some(index) = self.opening.remove_due(self.clock.now()) {
             self.places[index as usize].limbo = Limbo::None;
             let text =
                 format!("the handshake took longer than {:?}", self.settings.handshake_timeout);
             self.on_end(index, End::Leave(Code::Timeout, text));
         }
-        while let Some(index) = self.closing.remove_due(self.now) {
+        while let Some(index) = self.closing.remove_due(self.clock.now()) {
             self.places[index as usize].limbo = Limbo::None;
             self.remove(index);
         }
-        if self.source_at.is_some_and(|at| at <= self.now) {
+        if self.source_at.is_some_and(|at| at <= self.clock.now()) {
             self.source_at = None;
             self.source_entry.wake();
         }
-        if self.scan_at <= self.now {
+        if self.scan_at <= self.clock.now() {
             self.scan();
         }
-        if self.drain_deadline.is_some_and(|deadline| deadline <= self.now) {
+        if self.drain_deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
             self.drain_deadline = Some(Instant::FAR_FUTURE);
             for index in 0..self.places.len() {
                 let text = "the worker stops before everything is done";
@@ -477,13 +504,14 @@ where
 
     /// Looks at every link for silence, and at drained ones for their end.
     fn scan(&mut self) {
-        self.scanned = self.now;
+        self.scanned = self.clock.now();
         let mut next = Instant::FAR_FUTURE;
         for index in 0..self.places.len() {
-            let Place { state: PlaceState::Link(link), up: true, .. } = &self.places[index] else {
+            let Place { state: PlaceState::Link(link), up: true, .. } = &mut self.places[index]
+            else {
                 continue;
             };
-            match link.on_time(self.now) {
+            match link.on_time(self.clock.now()) {
                 Ok(at) => next = next.min(at),
                 Err(end) => self.on_end(index_u32(index), end),
             }
@@ -491,22 +519,22 @@ where
         self.scan_at = if next == Instant::FAR_FUTURE {
             next
         } else {
-            next.max(self.now.saturating_add(SCAN_INTERVAL))
+            next.max(self.clock.now().saturating_add(SCAN_INTERVAL))
         };
     }
 
     fn scan_soon_if_draining(&mut self) {
         if self.drain_deadline.is_some() {
-            self.scan_at = self.now;
-            self.be_back_at(self.now);
+            self.scan_at = self.clock.now();
+            self.be_back_in(Duration::ZERO);
         }
     }
 
     /// Begins to stop: nothing new, and what runs gets until the deadline.
     fn drain(&mut self) {
-        self.drain_deadline = Some(self.now.saturating_add(self.settings.drain_timeout));
+        self.drain_deadline = Some(self.clock.now().saturating_add(self.settings.drain_timeout));
         // Which is before that.
-        self.be_back_at(self.now);
+        self.be_back_in(Duration::ZERO);
         self.source = None;
         self.source_at = None;
         self.hook.call(|| WorkerEvent::Draining);
@@ -514,7 +542,7 @@ where
             let Place { entry, state, up, .. } = &mut self.places[index];
             let drained = match state {
                 PlaceState::Link(link) if *up => {
-                    link.drain(&mut Context::from_waker(entry.waker()), self.now)
+                    link.drain(&mut Context::from_waker(entry.waker()), &mut self.clock)
                 }
                 _ => Err(End::Leave(Code::Stopped, "the worker stops".into())),
             };
@@ -523,7 +551,7 @@ where
                 self.on_end(index_u32(index), end);
             }
         }
-        self.scan_at = self.now;
+        self.scan_at = self.clock.now();
     }
 
     /// Ends what is in a place, with a Goodbye where there is somebody to say it to.
@@ -562,8 +590,8 @@ where
                 self.remove(oldest);
             }
         }
-        let limbo = Limbo::Closing(self.closing.insert(self.now, |_| index));
-        self.be_back_at(self.now.saturating_add(CLOSE_TIMEOUT));
+        let limbo = Limbo::Closing(self.closing.insert(self.clock.now(), |_| index));
+        self.be_back_in(CLOSE_TIMEOUT);
         self.places[index as usize].limbo = limbo;
     }
 
@@ -600,14 +628,14 @@ where
         let state = &mut self.places[index as usize].state;
         let (useful, opened) = match core::mem::replace(state, PlaceState::Free) {
             PlaceState::Free => return,
-            PlaceState::Opening(_) => (false, self.now),
+            PlaceState::Opening(_) => (false, self.clock.now()),
             PlaceState::Link(link) => link.usefulness(),
         };
         self.free.push(index);
-        let lived = self.now.saturating_since(opened);
+        let lived = self.clock.now().saturating_since(opened);
         let source = self.source.as_mut();
         if let Some(pause) = source.and_then(|source| source.on_ended(useful, lived)) {
-            let at = self.now.saturating_add(pause);
+            let at = self.clock.now().saturating_add(pause);
             self.source_at = Some(at);
             self.be_back_at(at);
         }
@@ -616,6 +644,12 @@ where
     /// Sees to it that this future is polled by then.
     fn be_back_at(&mut self, at: Instant) {
         self.due = self.due.min(at);
+    }
+
+    /// Sees to it that this future is polled so much later.
+    fn be_back_in(&mut self, span: Duration) {
+        let at = self.clock.now().saturating_add(span);
+        self.be_back_at(at);
     }
 
     fn next_due(&self) -> Instant {

@@ -15,9 +15,13 @@ use super::Settings;
 use super::go;
 use super::handler::Handler;
 use super::runner::Runner;
-use super::state::{Around, End, Phase, State, Step};
+use super::state::{Around, End, Now, Phase, State, Step};
 use crate::runs::FAILURE_BYTES_MAX;
 use crate::wire::BoxError;
+
+/// How often in a heartbeat a link is looked at for silence while there is none: this much later than
+/// after two heartbeats it may be told.
+const LOOKS_PER_HEARTBEAT: u32 = 4;
 
 pub(super) struct Link<W> {
     wire: W,
@@ -117,7 +121,7 @@ where
                 Step::Send(message) => self.send(cx, &message, &[])?,
                 Step::Up => progress.up = true,
                 Step::Answer(slot, verdict) => {
-                    self.answer(cx, around.now, slot, verdict, &around.runner.body)?;
+                    self.answer(cx, around.clock, slot, verdict, &around.runner.body)?;
                 }
             }
         }
@@ -134,12 +138,12 @@ where
     pub(super) fn answer(
         &mut self,
         cx: &mut Context<'_>,
-        now: Instant,
+        clock: &mut dyn Now,
         slot: Slot,
         verdict: Verdict,
         body: &[u8],
     ) -> Result<(), End> {
-        let Some((task, attempt)) = self.state.on_answered(slot, now) else { return Ok(()) };
+        let Some((task, attempt)) = self.state.on_answered(slot, clock) else { return Ok(()) };
         if self.state.dialect == Dialect::Json {
             return self.answer_json(cx, verdict, body);
         }
@@ -158,7 +162,7 @@ where
         self.send_bytes(cx, response.encode_short(&mut head).expect("it is short"), body)?;
         if self.out.is_empty() {
             // The manager hears this and asks for nothing until it hears nothing.
-            self.state.alive = now;
+            self.state.heard = true;
         }
         Ok(())
     }
@@ -182,6 +186,7 @@ where
         self.send_bytes(cx, message.encode(&mut [0; HEAD_BYTES_MAX]), body)
     }
 
+    #[inline]
     fn send_bytes(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Result<(), End> {
         if self.out.is_empty() {
             match self.wire.poll_send(cx, head, body) {
@@ -224,6 +229,7 @@ where
         !self.unflushed && self.wire.expects_next()
     }
 
+    #[inline]
     pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         match self.wire.poll_flush(cx) {
             Poll::Pending => Ok(()),
@@ -236,8 +242,8 @@ where
     }
 
     /// Says that this worker wants nothing more.
-    pub(super) fn drain(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
-        self.state.on_drain(now);
+    pub(super) fn drain(&mut self, cx: &mut Context<'_>, clock: &mut dyn Now) -> Result<(), End> {
+        self.state.on_drain(clock);
         match self.state.dialect {
             Dialect::Native => self.send(cx, &Message::Drain, &[]),
             Dialect::Json => Ok(()),
@@ -265,17 +271,24 @@ where
     }
 
     /// Judges the silence, and says when to call again.
-    pub(super) fn on_time(&self, now: Instant) -> Result<Instant, End> {
-        let &State { heartbeat, alive, leave_at, .. } = &self.state;
+    pub(super) fn on_time(&mut self, now: Instant) -> Result<Instant, End> {
+        let State { heard, alive, leave_at, heartbeat, .. } = &mut self.state;
+        let (leave_at, heartbeat) = (*leave_at, *heartbeat);
         if now >= leave_at {
             return Err(End::Leave(Code::Stopped, "the worker stops".into()));
+        }
+        let mut next = leave_at;
+        if core::mem::take(heard) {
+            // That was some time ago: by looking often enough, not long.
+            *alive = now;
+            next = next.min(now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT));
         }
         let patience = alive.saturating_add(heartbeat.saturating_mul(2));
         if now >= patience {
             let text = format!("nothing heard from the manager for twice {heartbeat:?}");
             return Err(End::Leave(Code::Timeout, text));
         }
-        Ok(patience.min(leave_at))
+        Ok(next.min(patience))
     }
 
     /// Forgets all jobs and stops what runs.

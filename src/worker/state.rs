@@ -67,10 +67,15 @@ impl From<SessionError> for End {
     }
 }
 
+/// A clock that is read when somebody wants to know, at most once in a poll.
+pub(super) trait Now {
+    fn now(&mut self) -> Instant;
+}
+
 /// What a link needs of its surroundings while it is polled.
 pub(super) struct Around<'a, H: Handler> {
     pub(super) place: u32,
-    pub(super) now: Instant,
+    pub(super) clock: &'a mut dyn Now,
     pub(super) runner: &'a mut Runner<H>,
     pub(super) ready: &'a ReadySet,
     pub(super) settings: &'a Settings,
@@ -103,7 +108,9 @@ pub(super) struct State {
     pub(super) heartbeat: Duration,
     pub(super) answer_bytes_max: usize,
     pub(super) opened: Instant,
-    /// When a message came or an answer left last.
+    /// Whether a message came or an answer left since somebody looked.
+    pub(super) heard: bool,
+    /// When somebody looked and that was so.
     pub(super) alive: Instant,
     idle_messages: usize,
     idle_since: Instant,
@@ -151,6 +158,7 @@ impl State {
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             opened: now,
+            heard: false,
             alive: now,
             idle_messages: 0,
             idle_since: now,
@@ -162,12 +170,13 @@ impl State {
     }
 
     /// Judges one frame.
+    #[inline]
     pub(super) fn on_frame<H: Handler>(
         &mut self,
         frame: &[u8],
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
-        self.alive = around.now;
+        self.heard = true;
         if self.dialect == Dialect::Json {
             return self.on_json(frame, around);
         }
@@ -211,7 +220,7 @@ impl State {
             }
             (Phase::Up, Message::Cancel { task, attempt }) => self.on_cancel(task, attempt, around),
             (Phase::Up, Message::Ping) => {
-                self.count_idle(around.now)?;
+                self.count_idle(around.clock.now())?;
                 Ok(Step::Send(Message::Pong))
             }
             (phase, message) => {
@@ -288,6 +297,7 @@ impl State {
         if self.is_busy() { None } else { self.next.take() }
     }
 
+    #[inline]
     fn on_request<H: Handler>(
         &mut self,
         task: TaskId,
@@ -322,6 +332,7 @@ impl State {
         }
     }
 
+    #[inline]
     fn start<H: Handler>(
         &mut self,
         slot: Slot,
@@ -369,7 +380,7 @@ impl State {
         attempt: u16,
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
-        self.count_idle(around.now)?;
+        self.count_idle(around.clock.now())?;
         let Some(slot) = self.session.cancel(task, attempt) else {
             return Ok(Step::None); // The answer crossed it.
         };
@@ -378,7 +389,7 @@ impl State {
             Some(Job::Waiting(_)) => self.forget_cancelled(),
             Some(Job::None) | None => {}
         }
-        self.on_ended(around.now);
+        self.on_ended(around.clock);
         Ok(Step::None)
     }
 
@@ -391,27 +402,28 @@ impl State {
     }
 
     /// Ends an attempt whose handler ended, and returns it unless it was cancelled before.
-    pub(super) fn on_answered(&mut self, slot: Slot, now: Instant) -> Option<(TaskId, u16)> {
+    #[inline]
+    pub(super) fn on_answered(&mut self, slot: Slot, clock: &mut dyn Now) -> Option<(TaskId, u16)> {
         let attempt = self.session.complete(slot)?;
         if let Some(job) = self.jobs.get_mut(slot.index()) {
             *job = Job::None;
         }
-        self.on_ended(now);
+        self.on_ended(clock);
         Some(attempt)
     }
 
-    pub(super) fn on_drain(&mut self, now: Instant) {
+    pub(super) fn on_drain(&mut self, clock: &mut dyn Now) {
         self.session.drain();
-        self.on_ended(now);
+        self.on_ended(clock);
     }
 
-    fn on_ended(&mut self, now: Instant) {
+    fn on_ended(&mut self, clock: &mut dyn Now) {
         if self.session.is_drained() {
             let wait = match self.dialect {
                 Dialect::Native => LEAVE_AFTER,
                 Dialect::Json => Duration::ZERO,
             };
-            self.leave_at = now.saturating_add(wait);
+            self.leave_at = clock.now().saturating_add(wait);
         }
     }
 
@@ -452,6 +464,14 @@ mod tests {
     use super::super::handler::Raw;
     use super::*;
 
+    struct Stopped;
+
+    impl Now for Stopped {
+        fn now(&mut self) -> Instant {
+            Instant::EPOCH
+        }
+    }
+
     #[test]
     fn cancels_behind_a_handler_that_hangs_do_not_pile_up() {
         fn hang(_: Vec<u8>) -> Pending<Result<Vec<u8>, String>> {
@@ -461,7 +481,7 @@ mod tests {
         let mut runner = Runner::new(Raw(hang), 1);
         let mut around = Around {
             place: 3,
-            now: Instant::EPOCH,
+            clock: &mut Stopped,
             runner: &mut runner,
             ready: &worker.parts.ready,
             settings: &worker.parts.settings,

@@ -128,6 +128,32 @@ fn a_manager_that_falls_silent_is_given_up_after_two_heartbeats() {
 }
 
 #[test]
+fn silence_after_much_traffic_is_told_soon_after_two_heartbeats() {
+    let (worker, timer, connector, listener) = doubler();
+    beside(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        let step = HEARTBEAT / 100;
+        for number in 0..1234 {
+            timer.advance(step);
+            manager.ask(number, 1).await;
+            manager.done().await;
+        }
+        let mut silence = Duration::ZERO;
+        let (code, _) = loop {
+            settle().await;
+            if let Some(goodbye) = smol::future::poll_once(manager.goodbye()).await {
+                break goodbye;
+            }
+            timer.advance(step);
+            silence += step;
+        };
+        assert_eq!(code, Code::Timeout);
+        assert!(silence >= HEARTBEAT * 2, "{silence:?}");
+        assert!(silence <= HEARTBEAT * 9 / 4 + step, "{silence:?}");
+    });
+}
+
+#[test]
 fn answers_that_leave_count_as_life_because_a_manager_that_hears_them_does_not_ping() {
     let (gate, opened) = async_channel::bounded::<()>(1);
     let (connector, listener) = pair(16);
