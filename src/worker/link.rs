@@ -19,8 +19,8 @@ use super::state::{Around, End, Now, Phase, State, Step};
 use crate::runs::FAILURE_BYTES_MAX;
 use crate::wire::BoxError;
 
-/// How often in a heartbeat a link is looked at for silence while there is none: this much later than
-/// after two heartbeats it may be told.
+/// How often in a heartbeat a link is looked at for silence: so much later than after two heartbeats
+/// it may be told.
 const LOOKS_PER_HEARTBEAT: u32 = 4;
 
 pub(super) struct Link<W> {
@@ -277,18 +277,17 @@ where
         if now >= leave_at {
             return Err(End::Leave(Code::Stopped, "the worker stops".into()));
         }
-        let mut next = leave_at;
         if core::mem::take(heard) {
-            // That was some time ago: by looking often enough, not long.
+            // Since the last look, which is not long ago.
             *alive = now;
-            next = next.min(now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT));
         }
         let patience = alive.saturating_add(heartbeat.saturating_mul(2));
         if now >= patience {
             let text = format!("nothing heard from the manager for twice {heartbeat:?}");
             return Err(End::Leave(Code::Timeout, text));
         }
-        Ok(next.min(patience))
+        let next_look = now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT);
+        Ok(next_look.min(patience).min(leave_at))
     }
 
     /// Forgets all jobs and stops what runs.
