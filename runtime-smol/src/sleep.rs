@@ -7,12 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-
-use crate::system_timer::SystemTimer;
-
-/// A sleep at least so long is worth the system calls that make and end a timer of the system's.
-const LONG: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// Completes at the time it was made for.
 ///
@@ -24,18 +19,17 @@ pub struct Sleep(Kind);
 #[derive(Debug)]
 enum Kind {
     Short(smol::Timer),
-    Long(SystemTimer),
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    Long(crate::system_timer::SystemTimer),
 }
 
 impl Sleep {
     /// Sleeps until a time, or for ever.
     pub(crate) fn until(at: Option<Instant>) -> Self {
         let Some(at) = at else { return Self(Kind::Short(smol::Timer::never())) };
-        let span = at.saturating_duration_since(Instant::now());
-        if span >= LONG {
-            if let Ok(timer) = SystemTimer::start(span) {
-                return Self(Kind::Long(timer));
-            }
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        if let Some(timer) = crate::system_timer::long(at) {
+            return Self(Kind::Long(timer));
         }
         Self(Kind::Short(smol::Timer::at(at)))
     }
@@ -47,28 +41,29 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.0 {
             Kind::Short(timer) => Pin::new(timer).poll(cx).map(drop),
+            #[cfg(any(target_os = "android", target_os = "linux"))]
             Kind::Long(timer) => timer.poll(cx),
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(target_os = "android", target_os = "linux")))]
 mod tests {
     use std::task::Waker;
+    use std::time::Duration;
 
     use super::*;
+    use crate::system_timer::LONG;
 
     fn is_long(sleep: &Sleep) -> bool {
         matches!(sleep.0, Kind::Long(_))
     }
 
-    const IS_LINUX: bool = cfg!(any(target_os = "android", target_os = "linux"));
-
     #[test]
     fn a_long_sleep_is_a_timer_of_the_systems_and_ends_at_its_time() {
         let at = Instant::now() + LONG + Duration::from_millis(20);
         let mut sleep = Sleep::until(Some(at));
-        assert_eq!(is_long(&sleep), IS_LINUX);
+        assert!(is_long(&sleep));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut sleep).poll(&mut cx).is_pending());
         // By another waker than that of the first poll.
@@ -76,7 +71,6 @@ mod tests {
         assert!(Instant::now() >= at);
     }
 
-    #[cfg(any(target_os = "android", target_os = "linux"))]
     #[test]
     fn a_long_sleep_that_is_dropped_leaves_no_descriptor_behind() {
         let open = || std::fs::read_dir("/proc/self/fd").expect("it is Linux").count();

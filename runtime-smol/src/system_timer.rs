@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -11,12 +11,24 @@ use rustix::time::{
 };
 use smol::Async;
 
+/// A sleep at least so long is worth the system calls that make and end a timer of the system's.
+pub(crate) const LONG: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct SystemTimer(Async<OwnedFd>);
 
+/// Starts a timer for a long sleep, unless no descriptor is to be had for it.
+pub(crate) fn long(at: Instant) -> Option<SystemTimer> {
+    let span = at.saturating_duration_since(Instant::now());
+    if span < LONG {
+        return None;
+    }
+    SystemTimer::start(span).ok()
+}
+
 impl SystemTimer {
     /// Starts a timer that is over after a span longer than zero.
-    pub(crate) fn start(span: Duration) -> io::Result<Self> {
+    fn start(span: Duration) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let time = Itimerspec {

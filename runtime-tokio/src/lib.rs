@@ -9,9 +9,6 @@
 mod sleep;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod system_timer;
-#[cfg(not(any(target_os = "android", target_os = "linux")))]
-#[path = "no_system_timer.rs"]
-mod system_timer;
 
 use std::fmt;
 use std::future::Future;

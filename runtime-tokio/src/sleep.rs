@@ -8,86 +8,62 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::system_timer::SystemTimer;
+/// Completes at the time it was made for.
+///
+/// Dropping it ends it. A long one holds a file descriptor on Linux and Android.
+#[derive(Debug)]
+#[must_use = "a sleep does nothing until it is polled"]
+pub struct Sleep(Kind);
 
-/// A sleep at least so long is worth the system calls that make and end a timer of the system's.
-const LONG: Duration = Duration::from_secs(1);
-
-pin_project! {
-    /// Completes at the time it was made for.
-    ///
-    /// Dropping it ends it. A long one holds a file descriptor on Linux and Android.
-    #[derive(Debug)]
-    #[must_use = "a sleep does nothing until it is polled"]
-    pub struct Sleep {
-        #[pin]
-        kind: Kind,
-    }
-}
-
-pin_project! {
-    #[project = Projection]
-    #[derive(Debug)]
-    enum Kind {
-        Short { #[pin] sleep: tokio::time::Sleep },
-        Long { timer: SystemTimer },
-    }
+#[derive(Debug)]
+enum Kind {
+    Short(Pin<Box<tokio::time::Sleep>>),
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    Long(crate::system_timer::SystemTimer),
 }
 
 impl Sleep {
     pub(crate) fn until(at: Instant) -> Self {
-        let now = Instant::now();
-        let span = at.saturating_duration_since(now);
-        if span >= LONG && is_of_the_system(now) {
-            if let Ok(timer) = SystemTimer::start(span) {
-                return Self { kind: Kind::Long { timer } };
-            }
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        if let Some(timer) = crate::system_timer::long(at) {
+            return Self(Kind::Long(timer));
         }
-        Self { kind: Kind::Short { sleep: tokio::time::sleep_until(at) } }
+        Self(Kind::Short(Box::pin(tokio::time::sleep_until(at))))
     }
-}
-
-/// Returns whether tokio's time is the system's, to judge by what it was just now: a test may have
-/// paused it.
-fn is_of_the_system(now: Instant) -> bool {
-    let later = std::time::Instant::now();
-    now.into_std() <= later && later <= Instant::now().into_std()
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match self.project().kind.project() {
-            Projection::Short { sleep } => sleep.poll(cx),
-            Projection::Long { timer } => timer.poll(cx),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            Kind::Short(sleep) => sleep.as_mut().poll(cx),
+            #[cfg(any(target_os = "android", target_os = "linux"))]
+            Kind::Long(timer) => timer.poll(cx),
         }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(target_os = "android", target_os = "linux")))]
 mod tests {
     use std::task::Waker;
+    use std::time::Duration;
 
     use super::*;
+    use crate::system_timer::LONG;
 
     fn is_long(sleep: &Sleep) -> bool {
-        matches!(sleep.kind, Kind::Long { .. })
+        matches!(sleep.0, Kind::Long(_))
     }
-
-    const IS_LINUX: bool = cfg!(any(target_os = "android", target_os = "linux"));
 
     #[tokio::test]
     async fn a_long_sleep_is_a_timer_of_the_systems_and_ends_at_its_time() {
         let at = Instant::now() + LONG + Duration::from_millis(20);
         let sleep = Sleep::until(at);
-        assert_eq!(is_long(&sleep), IS_LINUX);
+        assert!(is_long(&sleep));
         let mut sleep = Box::pin(sleep);
         assert!(sleep.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         // By another waker than that of the first poll.
@@ -95,7 +71,6 @@ mod tests {
         assert!(Instant::now() >= at);
     }
 
-    #[cfg(any(target_os = "android", target_os = "linux"))]
     #[tokio::test]
     async fn a_long_sleep_that_is_dropped_leaves_no_descriptor_behind() {
         let open = || std::fs::read_dir("/proc/self/fd").expect("it is Linux").count();

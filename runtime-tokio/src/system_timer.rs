@@ -11,9 +11,31 @@ use rustix::time::{
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+
+/// A sleep at least so long is worth the system calls that make and end a timer of the system's.
+pub(crate) const LONG: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct SystemTimer(AsyncFd<OwnedFd>);
+
+/// Starts a timer for a long sleep, unless it is to follow a paused time or no descriptor is to be had
+/// for it.
+pub(crate) fn long(at: Instant) -> Option<SystemTimer> {
+    let now = Instant::now();
+    let span = at.saturating_duration_since(now);
+    if span < LONG || !is_of_the_system(now) {
+        return None;
+    }
+    SystemTimer::start(span).ok()
+}
+
+/// Returns whether tokio's time is the system's, to judge by what it was just now: a test may have
+/// paused it.
+fn is_of_the_system(now: Instant) -> bool {
+    let later = std::time::Instant::now();
+    now.into_std() <= later && later <= Instant::now().into_std()
+}
 
 impl SystemTimer {
     /// Starts a timer that is over after a span longer than zero.
@@ -21,7 +43,7 @@ impl SystemTimer {
         deprecated,
         reason = "its successor is unsafe, for what may close its descriptor early; `OwnedFd` does not"
     )]
-    pub(crate) fn start(span: Duration) -> io::Result<Self> {
+    fn start(span: Duration) -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         let time = Itimerspec {
