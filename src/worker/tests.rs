@@ -19,6 +19,7 @@ use super::*;
 use crate::local::{LocalConnector, LocalError, LocalListener, LocalWire, pair, pair_of};
 use crate::testing::ManualTimer;
 
+mod flushing;
 mod handlers;
 mod links;
 mod stopping;
