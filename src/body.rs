@@ -38,6 +38,21 @@ impl Body {
         Some(Self::Short { len: u8::try_from(bytes.len()).ok()?, bytes: place })
     }
 
+    /// Makes an empty body one of these bytes, in place.
+    #[inline]
+    pub(crate) fn fill(&mut self, content: &[u8]) {
+        if let Self::Short { len, bytes } = self {
+            if let (Some(place), Ok(length)) =
+                (bytes.get_mut(..content.len()), u8::try_from(content.len()))
+            {
+                place.copy_from_slice(content);
+                *len = length;
+                return;
+            }
+        }
+        *self = Self::Long(content.into());
+    }
+
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {

@@ -14,7 +14,7 @@ pub enum TaskError {
     /// carried out all the same, or may be what kills the workers.
     Exhausted {
         /// How often it was sent.
-        attempts: u16,
+        attempts: usize,
     },
     /// It was cancelled.
     Cancelled,

@@ -17,7 +17,7 @@ use crate::calls::{CallId, Calls, Rest, Submit};
 use crate::error::WorkerError;
 use crate::event::PoolEvent;
 use crate::lock::Lock;
-use crate::outcomes::{Exchange, Ledger, Options};
+use crate::outcomes::{Giver, Ledger, Options};
 use crate::pool::PoolStats;
 use crate::reply::TaskResult;
 use crate::wire::{Kind, Reach};
@@ -29,7 +29,7 @@ const OUTCOMES_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(crate) struct NewJob {
     pub(crate) heights: Ledger,
-    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) giver: Giver,
     pub(crate) options: Options,
 }
 
@@ -168,8 +168,8 @@ impl Mailbox {
     pub(crate) fn start(&self, job: NewJob) {
         let mut job = Some(job);
         self.put(|mail| mail.jobs.extend(job.take()));
-        if let Some(job) = job {
-            job.exchange.end();
+        if let Some(mut job) = job {
+            job.giver.end();
         }
     }
 

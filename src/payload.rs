@@ -13,7 +13,6 @@ use serde::de::DeserializeOwned;
 
 use crate::body::Body;
 use crate::error::TaskError;
-use crate::reply::decode;
 use crate::runs::caught;
 
 /// The longest postcard encoding of a `u64`.
@@ -61,13 +60,28 @@ impl Asked<'_> {
 }
 
 /// Decodes a request, all of it.
+#[inline]
 pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
-    let reason = match postcard::take_from_bytes(body) {
-        Ok((request, [])) => return Ok(request),
-        Ok((_, rest)) => format!("{} of its {} bytes are left over", rest.len(), body.len()),
+    decode(body).map_err(|reason| {
+        format!("the request is not of the type that this worker takes: {reason}")
+    })
+}
+
+/// Decodes a request or an answer, all of it. The error is why it is of another type.
+#[inline]
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(body) {
+        Ok((value, [])) => Ok(value),
+        other => Err(misfit(body, other.map(|(_, rest)| rest))),
+    }
+}
+
+#[cold]
+fn misfit(body: &[u8], decoded: Result<&[u8], postcard::Error>) -> String {
+    match decoded {
+        Ok(rest) => format!("{} of its {} bytes are left over", rest.len(), body.len()),
         Err(error) => error.to_string(),
-    };
-    Err(format!("the request is not of the type that this worker takes: {reason}"))
+    }
 }
 
 /// An answer on its way to whoever waits for it.
@@ -97,11 +111,13 @@ impl Answer {
         Self::Value(Value(Some(Box::new(value))))
     }
 
-    /// Returns the answer as the type that the caller asks for. Nothing is encoded where the
+    /// Returns the answer as the type that the caller asks for, once. Nothing is encoded where the
     /// handler returned that type.
-    pub(crate) fn read<A: DeserializeOwned + 'static>(self) -> Result<A, TaskError> {
+    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[inline(always)]
+    pub(crate) fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
         match self {
-            Self::Bytes(body) => decode(body.as_slice()),
+            Self::Bytes(body) => decode(body.as_slice()).map_err(TaskError::Answer),
             Self::Value(value) => value.read(),
         }
     }
@@ -126,14 +142,15 @@ impl Answer {
 }
 
 impl Value {
-    fn read<A: DeserializeOwned + 'static>(mut self) -> Result<A, TaskError> {
+    #[inline(never)]
+    fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
         let value = self.0.take().expect("it is there until it is read");
         if (&*value as &dyn Any).is::<A>() {
             let value: Box<dyn Any> = value;
             return Ok(*value.downcast().expect("it was looked at just now"));
         }
         self.0 = Some(value);
-        decode(self.encode()?.as_slice())
+        decode(self.encode()?.as_slice()).map_err(TaskError::Answer)
     }
 
     fn encode(&self) -> Result<Body, TaskError> {

@@ -1,5 +1,8 @@
 //! Which of many sources were woken: one waker for each source, made once, and one list of those
 //! that are ready. Ten thousand idle links cost nothing, because nobody looks at them.
+//!
+//! Where there is only one link, the list would cost more than it saves: then that link is *direct*.
+//! It is polled with the waker of the task itself, and in each poll of the task.
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -24,10 +27,16 @@ pub(crate) struct ReadySet {
     shared: Arc<Shared>,
     /// What was taken from the list and is still to be served, the first of it last.
     turn: Vec<u32>,
+    /// Whom the list wakes, or has woken.
+    parent: Waker,
 }
 
 #[derive(Debug, Default)]
-struct Shared(Lock<Ready>);
+struct Shared {
+    ready: Lock<Ready>,
+    /// There are tokens. Changed with the lock only: while it is unset, the parent is still to be woken.
+    is_listed: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Ready {
@@ -40,7 +49,9 @@ struct Ready {
 #[derive(Debug)]
 pub(crate) struct Entry {
     flag: Arc<Flag>,
+    /// That of the flag, or of the task itself if this is direct.
     waker: Waker,
+    is_direct: bool,
 }
 
 #[derive(Debug)]
@@ -52,36 +63,49 @@ struct Flag {
 
 impl ReadySet {
     pub(crate) fn new() -> Self {
-        Self { shared: Arc::default(), turn: Vec::new() }
+        Self { shared: Arc::default(), turn: Vec::new(), parent: Waker::noop().clone() }
     }
 
     /// Makes the entry of a source; `token` names it in every snapshot.
     pub(crate) fn entry(&self, token: u32) -> Entry {
         let queued = AtomicBool::new(false);
         let flag = Arc::new(Flag { token, queued, shared: Arc::clone(&self.shared) });
-        Entry { waker: Waker::from(Arc::clone(&flag)), flag }
+        Entry { waker: Waker::from(Arc::clone(&flag)), flag, is_direct: false }
+    }
+
+    /// Returns whether nothing is ready but what is direct, and what gets ready wakes `parent`: then there
+    /// is no need to take anything.
+    #[inline]
+    pub(crate) fn is_quiet(&self, parent: &Waker) -> bool {
+        self.turn.is_empty()
+            && !self.shared.is_listed.load(Ordering::Acquire)
+            && self.parent.will_wake(parent)
     }
 
     /// Moves up to `count` ready tokens into `batch`, which must be empty: those first that got ready
-    /// first. What gets ready from now on wakes `parent`, once. Returns whether others are left, of which nothing will wake: then come back in another
-    /// poll. Call it once in each poll, never until nothing is left: a runtime that meters its tasks
-    /// wakes us at once to make us yield, and the loop would spin on that.
-    #[inline]
+    /// first. What gets ready from now on wakes `parent`, once. Returns whether others are left, of
+    /// which nothing will wake: then come back in another poll. Call it once in each poll, never until
+    /// nothing is left: a runtime that meters its tasks wakes us at once to make us yield, and the loop
+    /// would spin on that.
     pub(crate) fn take(&mut self, parent: &Waker, count: usize, batch: &mut Vec<u32>) -> bool {
         debug_assert!(batch.is_empty());
-        let Self { shared, turn } = self;
+        let Self { shared, turn, parent: known } = self;
+        if !known.will_wake(parent) {
+            known.clone_from(parent);
+        }
         // Dropped without the lock.
         let mut former = None;
         // What got ready since the last poll woke for this one: it is this one's, or the next one's.
-        let left = shared.0.with(|Ready { tokens, parent: known }| {
+        let left = shared.ready.with(|Ready { tokens, parent: known }| {
             if !known.as_ref().is_some_and(|known| known.will_wake(parent)) {
                 former = known.replace(parent.clone());
             }
-            if turn.is_empty() && tokens.len() <= count {
-                mem::swap(batch, tokens);
-                return false;
-            }
             if turn.is_empty() {
+                shared.is_listed.store(false, Ordering::Relaxed);
+                if tokens.len() <= count {
+                    mem::swap(batch, tokens);
+                    return false;
+                }
                 mem::swap(tokens, turn);
                 turn.reverse();
             }
@@ -108,9 +132,32 @@ impl Entry {
         &self.waker
     }
 
+    /// Makes the source direct: it wakes `parent`, and is not listed. Whoever owns the set looks at it
+    /// in each poll from now on.
+    #[inline]
+    pub(crate) fn be_direct(&mut self, parent: &Waker) {
+        if !self.is_direct || !self.waker.will_wake(parent) {
+            self.is_direct = true;
+            self.waker.clone_from(parent);
+        }
+    }
+
+    /// Makes the source one that is listed again. It is ready now, since it knows the former waker.
+    #[cold]
+    pub(crate) fn be_listed(&mut self) {
+        self.is_direct = false;
+        self.waker = Waker::from(Arc::clone(&self.flag));
+        self.clear();
+        self.wake();
+    }
+
     /// Forgets that the source is ready. Call it before the source is polled, so that a wake during
     /// the poll counts.
+    #[inline]
     pub(crate) fn clear(&self) {
+        if self.is_direct {
+            return;
+        }
         // A swap and not a store: whoever found the flag set has put something where the poll that
         // follows must see it, so that poll must come after what they did.
         self.flag.queued.swap(false, Ordering::AcqRel);
@@ -122,7 +169,7 @@ impl Entry {
         !self.flag.queued.swap(true, Ordering::AcqRel)
     }
 
-    /// Marks the source ready and wakes the parent.
+    /// Wakes the parent to poll the source.
     pub(crate) fn wake(&self) {
         self.waker.wake_by_ref();
     }
@@ -135,7 +182,9 @@ impl Wake for Flag {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            let parent = self.shared.0.with(|ready| {
+            let Shared { ready, is_listed } = &*self.shared;
+            let parent = ready.with(|ready| {
+                is_listed.store(true, Ordering::Relaxed);
                 ready.tokens.push(self.token);
                 ready.parent.take()
             });

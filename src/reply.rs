@@ -1,6 +1,5 @@
 //! One task's outcome on its way from the driver to whoever waits for it.
 
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use core::fmt;
 use core::future::Future;
@@ -165,7 +164,7 @@ impl<A: DeserializeOwned + 'static> Future for Task<A> {
         let call = self.call.expect("polled after completion");
         let result = ready!(self.mailbox.poll(call, cx));
         self.call = None;
-        Poll::Ready(result.and_then(Answer::read))
+        Poll::Ready(result.and_then(|mut answer| answer.read()))
     }
 }
 
@@ -178,18 +177,5 @@ impl<A> Drop for Task<A> {
 impl<A> fmt::Debug for Task<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Task").field("call", &self.call).finish_non_exhaustive()
-    }
-}
-
-/// Decodes an answer, all of it.
-#[inline]
-pub(crate) fn decode<A: DeserializeOwned>(body: &[u8]) -> Result<A, TaskError> {
-    match postcard::take_from_bytes(body) {
-        Ok((answer, [])) => Ok(answer),
-        Ok((_, rest)) => {
-            let text = format!("{} of its {} bytes are left over", rest.len(), body.len());
-            Err(TaskError::Answer(text))
-        }
-        Err(error) => Err(TaskError::Answer(error.to_string())),
     }
 }

@@ -169,6 +169,11 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
     /// Moves what is held to the front of the buffer where that costs no more than was given out
     /// since, or where the first frame would not fit otherwise. A frame is so moved once at most.
     fn compact(&mut self) {
+        if self.start == self.end {
+            // As mostly.
+            (self.start, self.end) = (0, 0);
+            return;
+        }
         let waiting = self.end - self.start;
         let whole = HEADER_BYTES + self.front().ok().flatten().unwrap_or(0);
         let buffer = self.buffer.as_mut();

@@ -185,7 +185,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
     }
 
+    #[inline]
     fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
+        let payload = &mut self.tasks[task.slot() as usize].payload;
+        match *payload {
+            Payload::Height { height, job } if outcome == Outcome::Done => {
+                *payload = Payload::None;
+                self.jobs.done(job, height, task, &mut self.answers);
+            }
+            _ => self.on_other_finish(task, outcome, attempts),
+        }
+    }
+
+    #[inline(never)]
+    fn on_other_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let result: TaskResult = match outcome {
             Outcome::Done => Ok(self.answers.take(task)),
             other => Err(self.no_answer(task, other, attempts)),
@@ -203,7 +216,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match outcome {
             Outcome::Done => unreachable!("the caller takes the answer"),
             Outcome::Failed => TaskError::Failed(self.answers.take(task).into_text()),
-            Outcome::Exhausted => TaskError::Exhausted { attempts },
+            Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
             Outcome::Cancelled => TaskError::Cancelled,
             Outcome::Aborted => TaskError::Aborted,
         }

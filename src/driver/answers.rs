@@ -1,20 +1,35 @@
 //! Answers on their way from the reply that brought them to the outcome that they are.
 
-use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
 
 use chargehand_core::{Heap, Scheduler, TaskId, Verdict};
 
+use crate::body::Body;
 use crate::payload::Answer;
 
 /// The answers of tasks whose outcome is to come. The scheduler hands outcomes out in the order of
 /// the replies that they come from, and so do we: a queue is all that it takes.
+///
+/// Its places stay, and answers are put together in them: to be written in small pieces and then moved
+/// is dear, since the processor waits for each piece.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(VecDeque<(TaskId, Answer)>);
+pub(crate) struct Answers {
+    places: Vec<Place>,
+    /// Those from here up to `end` are taken, the others empty. Once the two meet, both are 0.
+    begin: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+struct Place {
+    task: TaskId,
+    answer: Answer,
+}
 
 impl Answers {
     /// Keeps the answer of a reply that the scheduler has just taken. A failure after which the task
     /// is tried again is nobody's.
-    #[inline]
     pub(crate) fn keep(
         &mut self,
         scheduler: &Scheduler<Heap>,
@@ -23,20 +38,58 @@ impl Answers {
         answer: Answer,
     ) {
         if verdict == Verdict::Done || scheduler.has_outcome(task) {
-            self.0.push_back((task, answer));
+            *self.place(task) = answer;
         }
+    }
+
+    /// As [`keep`](Self::keep), for bytes, which are copied once.
+    #[inline]
+    pub(crate) fn keep_bytes(
+        &mut self,
+        scheduler: &Scheduler<Heap>,
+        task: TaskId,
+        verdict: Verdict,
+        bytes: &[u8],
+    ) {
+        if verdict == Verdict::Done || scheduler.has_outcome(task) {
+            if let Answer::Bytes(body) = self.place(task) {
+                body.fill(bytes);
+            }
+        }
+    }
+
+    /// Returns the place of the next answer, which is empty.
+    #[inline]
+    fn place(&mut self, task: TaskId) -> &mut Answer {
+        if self.end == self.places.len() {
+            self.add_place(task);
+        }
+        let place = &mut self.places[self.end];
+        self.end += 1;
+        place.task = task;
+        &mut place.answer
+    }
+
+    #[cold]
+    fn add_place(&mut self, task: TaskId) {
+        self.places.push(Place { task, answer: Answer::Bytes(Body::EMPTY) });
     }
 
     /// Returns the answer of the task whose outcome came out.
     #[inline]
     pub(crate) fn take(&mut self, task: TaskId) -> Answer {
-        let (whose, answer) = self.0.pop_front().expect("a reply came before its outcome");
-        assert!(whose == task, "outcomes come in the order of their replies");
-        answer
+        assert!(self.begin < self.end, "a reply came before its outcome");
+        let place = &mut self.places[self.begin];
+        assert!(place.task == task, "outcomes come in the order of their replies");
+        self.begin += 1;
+        if self.begin == self.end {
+            (self.begin, self.end) = (0, 0);
+        }
+        mem::replace(&mut place.answer, Answer::Bytes(Body::EMPTY))
     }
 
     /// Forgets them: their outcomes will not be polled.
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }

@@ -15,7 +15,7 @@ use super::answers::Answers;
 use super::closing::Farewell;
 use super::{Payload, TaskEntry};
 use crate::builder::Limits;
-use crate::payload::{Answer, HEIGHT_BYTES_MAX, encode_height};
+use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 use crate::wire::{AnyWire, BoxError, Kind};
 
 /// How many late or needless messages a peer may send beyond what it was ever asked.
@@ -118,12 +118,13 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn read(
         &mut self,
         cx: &mut Context<'_>,
-        link: Link,
+        link: &Link,
         now: Instant,
         quota: &mut Quota,
         scheduler: &mut Scheduler<Heap>,
         answers: &mut Answers,
     ) -> Result<Progress, Ending> {
+        let link = *link;
         #[cfg(feature = "json")]
         if self.is_json {
             let sink = super::json::Sink { link, now, scheduler, answers };
@@ -139,20 +140,21 @@ impl<K: Kind> Conn<K> {
             };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
-            let message = Message::decode(frame).map_err(Ending::no_message)?;
-            if let Message::Response { task, attempt, verdict, body } = message {
-                self.tally.answers += 1;
-                let event = Event::Replied { link, task, attempt, verdict };
-                match scheduler.handle_event(now, event) {
-                    Ok(()) => {
-                        answers.keep(scheduler, task, verdict, Answer::Bytes(body.into()));
+            // Without a `?`, which would move the message.
+            match Message::decode(frame) {
+                Ok(Message::Response { task, attempt, verdict, body }) => {
+                    self.tally.answers += 1;
+                    let event = Event::Replied { link, task, attempt, verdict };
+                    match scheduler.handle_event(now, event) {
+                        Ok(()) => answers.keep_bytes(scheduler, task, verdict, body),
+                        Err(error) => self.tally.check_answer(error)?,
                     }
-                    Err(error) => self.tally.check_answer(error)?,
                 }
-            } else {
-                let event = self.tally.event(link, message)?;
-                // Stale: the scheduler has just given the link up, and its action is to come.
-                let _ = scheduler.handle_event(now, event);
+                other => {
+                    let event = self.tally.event(link, other.map_err(Ending::no_message)?)?;
+                    // Stale: the scheduler has just given the link up, and its action is to come.
+                    let _ = scheduler.handle_event(now, event);
+                }
             }
             if quota.bytes == 0 {
                 break;

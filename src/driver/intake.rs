@@ -31,8 +31,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         while let Ok(control) = self.ends.control.try_recv() {
             self.on_control(control);
         }
-        for job in mail.jobs {
-            if self.is_stopping() { job.exchange.end() } else { self.jobs.add(job) }
+        for mut job in mail.jobs {
+            if self.is_stopping() { job.giver.end() } else { self.jobs.add(job) }
         }
         for call in mail.cancels {
             self.on_cancel(call);
@@ -46,17 +46,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Puts tasks into the scheduler while it has room. Returns whether it got any.
     pub(crate) fn admit(&mut self) -> bool {
         let ranges_first = self.ranges_first;
-        let before = ranges_first && self.admit_heights();
-        let submitted = self.admit_submitted();
-        let after = !ranges_first && self.admit_heights();
+        let before = ranges_first && self.jobs.is_feeding() && self.admit_heights();
+        let submitted = self.submitted && self.admit_submitted();
+        let after = !ranges_first && self.jobs.is_feeding() && self.admit_heights();
         before | submitted | after
     }
 
+    #[inline(never)]
     fn admit_submitted(&mut self) -> bool {
         let mut any = false;
-        if !self.submitted {
-            return any;
-        }
         let mut batch = mem::take(&mut self.batch_in);
         while self.submitted {
             let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };

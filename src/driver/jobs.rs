@@ -1,18 +1,22 @@
 //! Ranges of heights under way: what is next in each, and outcomes on their way out in batches.
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chargehand_core::TaskId;
 use chargehand_core::io::Timer;
 
+use super::answers::Answers;
 use super::{Driver, Payload, TaskEntry};
 use crate::error::TaskError;
 use crate::mailbox::NewJob;
-use crate::outcomes::{Exchange, Item, Ledger, Options};
+use crate::outcomes::{Giver, Item, Ledger, Options};
 use crate::reply::TaskResult;
 use crate::wire::Kind;
+
+/// A range puts heights in once there is room for this share of those that may be under way, so that it
+/// puts in many at once: unless workers would run dry meanwhile.
+const ROOM_SHARE: usize = 8;
 
 /// All ranges of a pool. An index names a range as long as it has a task.
 #[derive(Debug, Default)]
@@ -23,6 +27,8 @@ pub(crate) struct Jobs {
     feeding: VecDeque<u32>,
     /// Those with outcomes to hand over.
     delivering: Vec<u32>,
+    /// What is to be cancelled for streams that are gone. Empty but for the moment.
+    cuts: Vec<Cut>,
     count: usize,
 }
 
@@ -40,7 +46,7 @@ struct Ahead {
 #[derive(Debug)]
 struct Job {
     heights: Ledger,
-    exchange: Arc<Exchange>,
+    giver: Giver,
     options: Options,
     pace: Pace,
     batch: Vec<Item>,
@@ -74,10 +80,6 @@ impl Ahead {
 }
 
 impl Pace {
-    fn may_go_on(&self, ahead: Ahead) -> bool {
-        self.next_within(ahead).is_some()
-    }
-
     /// Returns the next height if the range may go so far ahead.
     fn next_within(&self, ahead: Ahead) -> Option<u64> {
         self.next.filter(|_| self.outstanding < ahead.max)
@@ -101,11 +103,11 @@ impl Job {
 
 impl Jobs {
     pub(crate) fn add(&mut self, new: NewJob) {
-        let NewJob { heights, exchange, options } = new;
+        let NewJob { heights, giver, options } = new;
         let next = heights.next_open(0);
         let job = Job {
             heights,
-            exchange,
+            giver,
             options,
             pace: Pace { next, in_flight: 0, outstanding: 0 },
             batch: Vec::new(),
@@ -121,6 +123,12 @@ impl Jobs {
         self.feeding.push_back(index);
         self.count += 1;
         self.deliver_later(index);
+    }
+
+    /// Returns whether a range may have a height to put in.
+    #[inline]
+    pub(crate) fn is_feeding(&self) -> bool {
+        !self.feeding.is_empty()
     }
 
     /// Returns whether no range has anything to do.
@@ -141,8 +149,21 @@ impl Jobs {
         }
     }
 
-    /// Takes a height's outcome. Returns what is to be cancelled for it.
+    /// Takes a height's answer out of `answers`.
     #[inline]
+    pub(crate) fn done(&mut self, index: u32, height: u64, task: TaskId, answers: &mut Answers) {
+        let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
+        job.pace.in_flight -= 1;
+        // Made once there is room, and so in its place: a push would move it there.
+        let item = || Item { height, result: Ok(answers.take(task)) };
+        job.batch.extend(core::iter::once_with(item));
+        if !job.is_delivering {
+            job.is_delivering = true;
+            self.delivering.push(index);
+        }
+    }
+
+    /// Takes any other outcome of a height. Returns what is to be cancelled for it.
     fn finished(&mut self, index: u32, height: u64, result: TaskResult) -> Option<Cut> {
         let mut cut = None;
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
@@ -191,59 +212,56 @@ impl Jobs {
 
     /// Ends every stream, whatever is still missing.
     pub(crate) fn end_all(&mut self) {
-        for job in self.slots.drain(..).flatten() {
-            job.exchange.end();
+        for mut job in self.slots.drain(..).flatten() {
+            job.giver.end();
         }
         *self = Self::default();
     }
 
-    /// Hands all batches over. Returns what is to be cancelled, and whether a range should put more
-    /// in at once.
+    /// Hands all batches over, and notes what is to be cancelled. Returns whether a range should put
+    /// more in at once.
     #[inline]
-    fn deliver(&mut self, ahead: Ahead) -> (Vec<Cut>, bool) {
-        let mut cuts = Vec::new();
+    fn deliver(&mut self, ahead: Ahead) -> bool {
         let mut hungry = false;
-        let mut delivering = core::mem::take(&mut self.delivering);
-        for index in delivering.drain(..) {
+        while let Some(index) = self.delivering.pop() {
             let job = self.slots[index as usize].as_mut().expect("only live ranges deliver");
             job.is_delivering = false;
             let ahead = ahead.with(job.options);
-            let taken = job.exchange.give(&mut job.batch, |taken| {
+            let taken = job.giver.give(&mut job.batch, |taken| {
                 job.pace.outstanding -= taken.count;
                 job.pace.starves(ahead)
             });
             if taken.dropped && !job.dropped {
                 job.dropped = true;
                 job.pace.next = None;
-                cuts.push(Cut { job: index, above: None });
+                self.cuts.push(Cut { job: index, above: None });
             }
             if job.pace.next.is_none() && job.pace.in_flight == 0 {
-                job.exchange.end();
+                job.giver.end();
                 if !job.is_feeding {
                     self.slots[index as usize] = None;
                     self.free.push(index);
                     self.count -= 1;
                 }
-            } else if job.pace.may_go_on(ahead) {
-                hungry |= job.pace.in_flight <= ahead.plenty;
-                if !job.is_feeding {
+            } else if job.pace.next_within(ahead).is_some() {
+                let is_hungry = job.pace.in_flight <= ahead.plenty;
+                hungry |= is_hungry;
+                let has_much_room = ahead.max - job.pace.outstanding >= ahead.max / ROOM_SHARE;
+                if !job.is_feeding && (is_hungry || has_much_room) {
                     job.is_feeding = true;
                     self.feeding.push_back(index);
                 }
             }
         }
-        self.delivering = delivering;
-        (cuts, hungry)
+        hungry
     }
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Puts heights into the scheduler while it has room. Returns whether it got any.
+    #[inline(never)]
     pub(crate) fn admit_heights(&mut self) -> bool {
         let mut any = false;
-        if self.jobs.feeding.is_empty() {
-            return any;
-        }
         let ahead = self.ahead();
         let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
         while let Some(&index) = jobs.feeding.front() {
@@ -292,11 +310,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.jobs.delivering.is_empty() {
             return false;
         }
-        let (cuts, hungry) = self.jobs.deliver(self.ahead());
-        if !cuts.is_empty() {
+        let hungry = self.jobs.deliver(self.ahead());
+        if !self.jobs.cuts.is_empty() {
+            let cuts = core::mem::take(&mut self.jobs.cuts);
             self.cancel_heights(&cuts);
+            return true;
         }
-        !cuts.is_empty() || hungry && !self.scheduler.is_full()
+        hungry && !self.scheduler.is_full()
     }
 
     fn ahead(&self) -> Ahead {

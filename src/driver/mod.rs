@@ -209,22 +209,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.budget = ACTIONS_PER_POLL;
         self.settled = false;
         self.scheduler.handle_timeout(self.now);
-        let mut batch = mem::take(&mut self.batch);
-        let more = self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch);
-        let messages = if batch.len() > 1 { MESSAGES_AMONG_MANY } else { MESSAGES_ALONE };
-        let reads_on = batch.len() <= SOURCES_READ_ON;
-        let mut quota = Quota { messages, bytes: BYTES_PER_POLL, reads_on };
-        let mut tokens = batch.drain(..);
-        for token in tokens.by_ref() {
-            self.on_ready(token.into(), &mut quota);
-            if quota.bytes == 0 {
-                break;
-            }
-        }
-        let more = self.ready.give_back(tokens) || more;
-        self.batch = batch;
-        if more {
-            cx.waker().wake_by_ref();
+        let direct = self.peers.direct(cx.waker());
+        let mut quota = Quota { messages: MESSAGES_ALONE, bytes: BYTES_PER_POLL, reads_on: true };
+        if !self.ready.is_quiet(cx.waker()) {
+            self.serve_listed(cx, direct, &mut quota);
+        } else if let Some(slot) = direct {
+            self.serve_direct(slot, &mut quota);
         }
         self.on_due();
         self.take_in();
@@ -246,6 +236,37 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.set_alarm();
         Poll::Pending
+    }
+
+    /// Serves what is in the ready list, and what is direct.
+    #[inline(never)]
+    fn serve_listed(&mut self, cx: &mut Context<'_>, direct: Option<u32>, quota: &mut Quota) {
+        let mut batch = mem::take(&mut self.batch);
+        let more = self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch);
+        if batch.len() > 1 {
+            quota.messages = MESSAGES_AMONG_MANY;
+        }
+        quota.reads_on = batch.len() <= SOURCES_READ_ON;
+        let mut tokens = batch.drain(..);
+        for token in tokens.by_ref() {
+            self.on_ready(token.into(), quota);
+            if quota.bytes == 0 {
+                break;
+            }
+        }
+        let more = self.ready.give_back(tokens) || more;
+        self.batch = batch;
+        if let Some(slot) = direct {
+            self.serve_direct(slot, quota);
+        }
+        if more {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn serve_direct(&mut self, slot: u32, quota: &mut Quota) {
+        self.settled = false;
+        self.on_peer(slot, quota);
     }
 
     fn on_ready(&mut self, token: Token, quota: &mut Quota) {
@@ -385,8 +406,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.settle_calls();
         let (mail, submits) = self.ends.post.close(&mut self.wakers);
         drop(submits);
-        for job in mail.jobs {
-            job.exchange.end();
+        for mut job in mail.jobs {
+            job.giver.end();
         }
         self.jobs.end_all();
         for entry in &mut self.tasks {

@@ -8,7 +8,7 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
@@ -40,6 +40,10 @@ pub(crate) struct Peers<K: Kind> {
     pub(crate) at_work: Vec<u32>,
     /// How many workers in this process there were.
     locals: u32,
+    /// How many workers there are that have or will have a link.
+    remotes: u32,
+    /// The slot of the one that is direct.
+    direct: Option<u32>,
     /// The windows of all links that are up, together.
     window_total: usize,
 }
@@ -92,8 +96,34 @@ impl<K: Kind> Peers<K> {
             answering: Vec::new(),
             at_work: Vec::new(),
             locals: 0,
+            remotes: 0,
+            direct: None,
             window_total: 0,
         }
+    }
+
+    /// Returns the slot of the only worker with a link, if there is one only: it wakes `parent`, and is
+    /// to be looked at in each poll.
+    #[inline]
+    pub(crate) fn direct(&mut self, parent: &Waker) -> Option<u32> {
+        if (self.remotes == 1) != self.direct.is_some() {
+            self.change_direct();
+        }
+        let slot = self.direct?;
+        let peer = self.slots[slot as usize].as_mut().expect("`remove` forgets it");
+        peer.entry.be_direct(parent);
+        Some(slot)
+    }
+
+    #[cold]
+    fn change_direct(&mut self) {
+        if let Some(peer) = self.direct.take().and_then(|slot| self.at(slot)) {
+            peer.entry.be_listed();
+            return;
+        }
+        let has_link = |peer: &Peer<K>| !matches!(peer.reach, Reach::Local(_));
+        let slot = self.slots.iter().position(|slot| slot.as_ref().is_some_and(has_link));
+        self.direct = slot.and_then(|slot| u32::try_from(slot).ok());
     }
 
     /// Returns a worker that the scheduler names.
@@ -163,6 +193,9 @@ impl<K: Kind> Peers<K> {
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
+        if !matches!(reach, Reach::Local(_)) {
+            self.remotes += 1;
+        }
         let entry = ready.entry(Token::Peer(id.slot()).into());
         let peer = Peer {
             id,
@@ -184,6 +217,11 @@ impl<K: Kind> Peers<K> {
         let peer = self.slots[worker.slot() as usize].take().expect("set_window found it");
         if matches!(peer.reach, Reach::Await) {
             self.names.remove(&peer.label);
+        }
+        if !matches!(peer.reach, Reach::Local(_)) {
+            self.remotes -= 1;
+            // Of the others another may be the only one now.
+            self.direct.take_if(|slot| *slot == worker.slot());
         }
         if let Some(remover) = peer.remover {
             let _ = remover.try_send(Ok(()));
@@ -338,7 +376,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
         let Some(peer) = self.peers.at(slot) else { return Progress::Nothing };
         let Line::Up(link, conn) = &mut peer.line else { return Progress::Nothing };
-        let link = *link;
         let cx = &mut Context::from_waker(peer.entry.waker());
         let (scheduler, answers) = (&mut self.scheduler, &mut self.answers);
         match conn.read(cx, link, self.now, quota, scheduler, answers) {
@@ -349,6 +386,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 progress
             }
             Err(ending) => {
+                let link = *link;
                 self.lose(link, ending);
                 Progress::Drained
             }

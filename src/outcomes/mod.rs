@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 use core::mem;
 use core::ops::RangeInclusive;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use chargehand_core::heights::{Heights, Span};
 use futures_core::Stream;
@@ -16,14 +16,13 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::mailbox::{Mailbox, NewJob};
 use crate::next::Next;
-use crate::payload::Answer;
-use crate::reply::TaskResult;
 
 mod exchange;
 mod reorder;
 mod report;
 
-pub(crate) use self::exchange::{Exchange, Item};
+use self::exchange::Taker;
+pub(crate) use self::exchange::{Giver, Item};
 use self::reorder::Reorder;
 pub use self::report::Report;
 
@@ -70,8 +69,8 @@ pub(crate) struct Options {
 /// ```
 #[must_use = "a range starts when its stream is first polled"]
 pub struct Outcomes<A> {
-    exchange: Arc<Exchange>,
-    /// What was taken from the exchange and not yet returned, in reverse.
+    taker: Taker,
+    /// What was taken from there and not yet returned, in reverse.
     batch: Vec<Item>,
     /// `None` where outcomes are returned as they come.
     reorder: Option<Reorder>,
@@ -96,7 +95,7 @@ impl<A> Outcomes<A> {
         // What failed the last time is tried again.
         ledger.reopen();
         Self {
-            exchange: Arc::new(Exchange::default()),
+            taker: Taker::new(),
             batch: Vec::new(),
             reorder: None,
             options: Options::default(),
@@ -180,35 +179,29 @@ impl<A> Outcomes<A> {
         if self.stage == Stage::New {
             self.stage = Stage::Running;
             let heights = self.report.ledger.clone();
-            let (exchange, options) = (Arc::clone(&self.exchange), self.options);
-            self.mailbox.start(NewJob { heights, exchange, options });
+            let (giver, options) = (self.taker.giver(), self.options);
+            self.mailbox.start(NewJob { heights, giver, options });
         }
     }
 
-    /// Returns the next outcome in the order that is asked for; `Ready(None)` when nothing more
-    /// will come.
-    fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        loop {
-            if let Some(item) = self.ready_item() {
-                return Poll::Ready(Some(item));
-            }
-            // Without an order they are the caller's at once.
-            let releases = self.reorder.is_none();
-            match self.exchange.take(cx, &mut self.batch, releases) {
-                Poll::Ready(Some(rings)) => {
-                    if rings {
-                        self.mailbox.ring();
-                    }
-                    self.batch.reverse();
-                }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
+    /// Takes what lies ready into the batch; `Ready(false)` when nothing more will come.
+    #[inline]
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        // Without an order they are the caller's at once.
+        let releases = self.reorder.is_none();
+        let Some(rings) = ready!(self.taker.take(cx, &mut self.batch, releases)) else {
+            return Poll::Ready(false);
+        };
+        if rings {
+            self.mailbox.ring();
         }
+        self.batch.reverse();
+        Poll::Ready(true)
     }
 
-    fn ready_item(&mut self) -> Option<Item> {
-        let Some(reorder) = &mut self.reorder else { return self.batch.pop() };
+    /// Returns the next outcome in order, if it is there.
+    fn item_in_order(&mut self) -> Option<Item> {
+        let reorder = self.reorder.as_mut()?;
         let item = loop {
             if let Some(item) = reorder.pop(&self.report.ledger) {
                 break Some(item);
@@ -223,7 +216,7 @@ impl<A> Outcomes<A> {
 
     /// Makes room for as many more heights.
     fn release(&self, count: usize) {
-        if count > 0 && self.exchange.release(count) {
+        if count > 0 && self.taker.release(count) {
             self.mailbox.ring();
         }
     }
@@ -231,7 +224,7 @@ impl<A> Outcomes<A> {
     /// Ends the stream, and tells the driver to cancel what is under way.
     fn leave(&mut self) {
         let stage = mem::replace(&mut self.stage, Stage::Over);
-        if stage == Stage::Running && self.exchange.leave() {
+        if stage == Stage::Running && self.taker.leave() {
             self.mailbox.ring();
         }
     }
@@ -256,19 +249,44 @@ impl<A: DeserializeOwned + 'static> Outcomes<A> {
         mem::replace(&mut self.report, empty)
     }
 
-    fn note(&mut self, height: u64, result: TaskResult) -> Result<A, TaskError> {
-        let result = result.and_then(Answer::read);
+    /// Returns the next height with its outcome, as far as the batch goes.
+    #[inline]
+    fn next_ready(&mut self) -> Option<(u64, Result<A, TaskError>)> {
+        if self.reorder.is_some() {
+            return self.next_in_order();
+        }
+        // It is read where it lies: to move it first costs more than to read it.
+        let item = self.batch.last_mut()?;
+        let (height, result) = (item.height, item.read());
+        self.batch.truncate(self.batch.len() - 1);
+        self.note(height, &result);
+        Some((height, result))
+    }
+
+    #[inline(never)]
+    fn next_in_order(&mut self) -> Option<(u64, Result<A, TaskError>)> {
+        let mut item = self.item_in_order()?;
+        let result = item.read();
+        self.note(item.height, &result);
+        Some((item.height, result))
+    }
+
+    #[inline]
+    fn note(&mut self, height: u64, result: &Result<A, TaskError>) {
         self.report.note(height, result.as_ref().err());
-        let is_last = match &result {
-            Ok(_) => false,
-            // Only here is it known to be none.
-            Err(TaskError::Answer(_)) => self.options.stops,
-            Err(_) => self.options.stops && self.reorder.is_some(),
-        };
-        if is_last {
+        if let Err(error) = result {
+            self.note_error(error);
+        }
+    }
+
+    /// Ends the stream if this was the last outcome.
+    #[cold]
+    fn note_error(&mut self, error: &TaskError) {
+        // Only here is an answer known to be of another type.
+        let is_last = matches!(error, TaskError::Answer(_)) || self.reorder.is_some();
+        if self.options.stops && is_last {
             self.leave();
         }
-        result
     }
 }
 
@@ -280,14 +298,13 @@ impl<A: DeserializeOwned + 'static> Stream for Outcomes<A> {
             return Poll::Ready(None);
         }
         self.start();
-        match self.poll_item(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                self.stage = Stage::Over;
-                Poll::Ready(None)
+        loop {
+            if let Some(outcome) = self.next_ready() {
+                return Poll::Ready(Some(outcome));
             }
-            Poll::Ready(Some(Item { height, result })) => {
-                Poll::Ready(Some((height, self.note(height, result))))
+            if !ready!(self.poll_batch(cx)) {
+                self.stage = Stage::Over;
+                return Poll::Ready(None);
             }
         }
     }

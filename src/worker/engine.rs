@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
@@ -66,6 +66,8 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     drain_deadline: Option<Instant>,
     places: Vec<Place<S>>,
     free: Vec<u32>,
+    /// The place that is direct.
+    direct: Option<u32>,
     /// The places whose handshake is not over, and those whose wire is being closed.
     opening: Timed<u32>,
     closing: Timed<u32>,
@@ -160,6 +162,7 @@ where
             drain_deadline: None,
             places: Vec::new(),
             free: Vec::new(),
+            direct: None,
             links_up: 0,
             unflushed: Vec::new(),
             reads_on: false,
@@ -172,17 +175,14 @@ where
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.clock.is_fresh = false;
-        let mut batch = core::mem::take(&mut self.batch);
-        if self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch) {
-            cx.waker().wake_by_ref();
+        let direct = self.direct(cx.waker());
+        self.reads_on = true;
+        let mut budget = BUDGET_ALONE;
+        if !self.ready.is_quiet(cx.waker()) {
+            budget = self.serve_listed(cx, direct);
+        } else if let Some(place) = direct {
+            self.turn(place, budget);
         }
-        let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
-        let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
-        self.reads_on = batch.len() <= SOURCES_READ_ON;
-        for token in batch.drain(..) {
-            self.on_ready(token, budget);
-        }
-        self.batch = batch;
         if !self.runner.waiting.is_empty() {
             self.start_waiting();
         }
@@ -202,6 +202,50 @@ where
         }
         self.alarm.set(&self.clock.timer, self.due);
         Poll::Pending
+    }
+
+    /// Serves what is in the ready list, and what is direct. Returns how many messages each link may
+    /// take.
+    #[inline(never)]
+    fn serve_listed(&mut self, cx: &mut Context<'_>, direct: Option<u32>) -> u32 {
+        let mut batch = core::mem::take(&mut self.batch);
+        if self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch) {
+            cx.waker().wake_by_ref();
+        }
+        let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
+        let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
+        self.reads_on = batch.len() <= SOURCES_READ_ON;
+        for token in batch.drain(..) {
+            self.on_ready(token, budget);
+        }
+        self.batch = batch;
+        // After what was ready before: a stop, say.
+        if let Some(place) = direct {
+            self.turn(place, budget);
+        }
+        budget
+    }
+
+    /// Returns the only place that is taken, if there is one only: it wakes `parent`, and is to be looked
+    /// at in each poll.
+    #[inline]
+    fn direct(&mut self, parent: &Waker) -> Option<u32> {
+        if (self.places.len() - self.free.len() == 1) != self.direct.is_some() {
+            self.change_direct();
+        }
+        let index = self.direct?;
+        self.places[index as usize].entry.be_direct(parent);
+        Some(index)
+    }
+
+    #[cold]
+    fn change_direct(&mut self) {
+        if let Some(index) = self.direct.take() {
+            self.places[index as usize].entry.be_listed();
+            return;
+        }
+        let is_taken = |place: &Place<S>| !matches!(place.state, PlaceState::Free);
+        self.direct = self.places.iter().position(is_taken).map(index_u32);
     }
 
     fn on_ready(&mut self, token: u32, budget: u32) {
@@ -632,6 +676,9 @@ where
             PlaceState::Link(link) => link.usefulness(),
         };
         self.free.push(index);
+        if self.direct == Some(index) {
+            self.change_direct();
+        }
         let lived = self.clock.now().saturating_since(opened);
         let source = self.source.as_mut();
         if let Some(pause) = source.and_then(|source| source.on_ended(useful, lived)) {

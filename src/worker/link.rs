@@ -105,24 +105,25 @@ where
                 return Ok(());
             }
             let step = if let Some(height) = self.state.take_next() {
-                self.state.on_height(height, around)?
+                self.state.on_height(height, around)
             } else if self.state.has_next() {
                 return Ok(());
             } else {
                 match self.wire.poll_recv(cx) {
                     Poll::Pending => return Ok(()),
-                    Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around)?,
+                    Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around),
                     Poll::Ready(Ok(None)) => return Err(End::closed()),
                     Poll::Ready(Err(error)) => return Err(End::broken(error)),
                 }
             };
             match step {
-                Step::None => {}
-                Step::Send(message) => self.send(cx, &message, &[])?,
-                Step::Up => progress.up = true,
-                Step::Answer(slot, verdict) => {
+                Ok(Step::None) => {}
+                Ok(Step::Pong) => self.send(cx, &Message::Pong, &[])?,
+                Ok(Step::Up) => progress.up = true,
+                Ok(Step::Answer(slot, verdict)) => {
                     self.answer(cx, around.clock, slot, verdict, &around.runner.body)?;
                 }
+                Err(end) => return Err(end),
             }
         }
         progress.more = true;

@@ -1,6 +1,7 @@
 //! The handlers that run: at most as many as the worker's concurrency, over all of its links.
 
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use chargehand_core::Verdict;
@@ -8,7 +9,7 @@ use chargehand_core::session::Slot;
 
 use super::handler::{Handler, fail};
 use crate::ready::ReadySet;
-use crate::runs::{Runs, caught};
+use crate::runs::Runs;
 
 /// Marks a token of the ready set as that of a run.
 pub(super) const RUN: u32 = 1 << 31;
@@ -56,12 +57,9 @@ impl<H: Handler> Runner<H> {
     #[inline]
     pub(super) fn start(&mut self, ready: &ReadySet, owner: Owner, body: &[u8]) -> Started {
         assert!(self.has_room());
-        let future = match caught(|| self.handler.start(body)).and_then(|started| started) {
-            Ok(future) => future,
-            Err(text) => return Started::Ended(fail(&text, &mut self.body)),
-        };
-        let index = self.runs.insert(ready, RUN, owner, Some(future));
-        match self.poll(index) {
+        let index = self.runs.insert(ready, RUN, owner, None);
+        let Self { handler, runs, body: answer, .. } = self;
+        match poll(handler, runs, answer, index, |handler| handler.start(body).map(Some)) {
             Some((_, verdict)) => Started::Ended(verdict),
             None => Started::Running(index),
         }
@@ -70,20 +68,9 @@ impl<H: Handler> Runner<H> {
     /// Polls a run that was woken, and returns whose it was once it has ended; its answer is then in
     /// `body`.
     pub(super) fn go_on(&mut self, index: u32) -> Option<(Owner, Verdict)> {
-        self.runs.clear(index);
-        self.poll(index)
-    }
-
-    #[inline]
-    fn poll(&mut self, index: u32) -> Option<(Owner, Verdict)> {
         let Self { handler, runs, body, .. } = self;
-        let finish = |output| {
-            body.clear();
-            handler.finish(output, body)
-        };
-        let (owner, result) = runs.poll(index, |_| Ok(None), finish)?;
-        let verdict = result.unwrap_or_else(|text| fail(&text, body));
-        Some((owner?, verdict))
+        runs.clear(index);
+        poll(handler, runs, body, index, |_| Ok(None))
     }
 
     /// Ends a run whose answer nobody wants.
@@ -94,4 +81,22 @@ impl<H: Handler> Runner<H> {
             self.runs.disown(index);
         }
     }
+}
+
+/// Polls a run, after `begin` has made its future where there is none yet. Its answer goes into `body`.
+#[inline]
+fn poll<H: Handler>(
+    handler: &H,
+    runs: &mut Runs<H::Future, Owner>,
+    body: &mut Vec<u8>,
+    index: u32,
+    begin: impl FnOnce(&H) -> Result<Option<H::Future>, String>,
+) -> Option<(Owner, Verdict)> {
+    let finish = |output| {
+        body.clear();
+        handler.finish(output, body)
+    };
+    let (owner, result) = runs.poll(index, |_| begin(handler), finish)?;
+    let verdict = result.unwrap_or_else(|text| fail(&text, body));
+    Some((owner?, verdict))
 }

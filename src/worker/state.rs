@@ -134,7 +134,7 @@ enum Job {
 /// What is to be done about a message, once its frame is no longer borrowed.
 pub(super) enum Step {
     None,
-    Send(Message<'static>),
+    Pong,
     Up,
     /// A handler ended at once; its answer is in the runner's `body`.
     Answer(Slot, Verdict),
@@ -180,8 +180,9 @@ impl State {
         if self.dialect == Dialect::Json {
             return self.on_json(frame, around);
         }
-        match Message::decode(frame)? {
-            Message::Request { task, attempt, body } if self.phase == Phase::Up => {
+        // Without a `?`, which would move the message.
+        match Message::decode(frame) {
+            Ok(Message::Request { task, attempt, body }) if self.phase == Phase::Up => {
                 self.on_request(task, attempt, body, around)
             }
             other => self.on_other(other, around),
@@ -206,10 +207,10 @@ impl State {
     #[cold]
     fn on_other<H: Handler>(
         &mut self,
-        message: Message<'_>,
+        message: Result<Message<'_>, MessageError>,
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
-        match (self.phase, message) {
+        match (self.phase, message?) {
             (_, Message::Goodbye { code, text }) => {
                 Err(End::Gone(format!("the manager said Goodbye ({code:?}): {text:?}")))
             }
@@ -221,7 +222,7 @@ impl State {
             (Phase::Up, Message::Cancel { task, attempt }) => self.on_cancel(task, attempt, around),
             (Phase::Up, Message::Ping) => {
                 self.count_idle(around.clock.now())?;
-                Ok(Step::Send(Message::Pong))
+                Ok(Step::Pong)
             }
             (phase, message) => {
                 let text = match phase {

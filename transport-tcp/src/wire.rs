@@ -204,6 +204,8 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     }
 
     /// Reads until a whole message is there (`true`) or the stream ends between two (`false`).
+    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[inline(always)]
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TcpError>> {
         for _ in 0..READS_MAX {
             match self.decoder.as_ref().map(Decoder::has_frame) {
@@ -260,6 +262,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         &self.peer
     }
 
+    // Inlined, since a frame by way of memory is dear.
+    #[expect(clippy::inline_always, reason = "it is called in one place of a manager or worker")]
+    #[inline(always)]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, TcpError>> {
         let filled = self.poll_fill(cx);
         self.guess.came_true(filled.is_ready());

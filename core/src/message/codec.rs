@@ -21,7 +21,10 @@ const GOODBYE: u8 = 8;
 const MORE: u8 = 0x80;
 
 /// Decodes a frame. What flows all the time is judged here, in the caller; the rest in [`rare`].
-#[inline]
+// Inlined, so that a message is taken apart where it is put together: what is written to memory in small
+// pieces and read back in large ones makes the processor wait.
+#[expect(clippy::inline_always, reason = "a message by way of memory is dear")]
+#[inline(always)]
 pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
     let mut head = Reader { rest };
