@@ -291,4 +291,55 @@ mod tests {
         entries[1].wake();
         assert_eq!(woken(), [1, 1]);
     }
+
+    #[test]
+    fn what_is_direct_wakes_the_parent_and_is_not_listed() {
+        let mut set = ReadySet::new();
+        let (mut link, other) = (set.entry(0), set.entry(1));
+        let counts = [(); 2].map(|()| Arc::new(Count::default()));
+        let parents = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
+        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::SeqCst));
+        assert!(!set.is_quiet(&parents[0]), "it does not know that parent");
+        set.take(&parents[0], 9, &mut Vec::new());
+        assert!(set.is_quiet(&parents[0]));
+
+        let former = link.waker().clone();
+        link.be_direct(&parents[0]);
+        link.waker().wake_by_ref();
+        link.wake();
+        assert_eq!(woken(), [2, 0]);
+        assert!(set.is_quiet(&parents[0]));
+        link.be_direct(&parents[1]);
+        link.wake();
+        assert_eq!(woken(), [2, 1]);
+        assert!(!set.is_quiet(&parents[1]), "the others wake another parent");
+
+        other.wake();
+        assert_eq!(woken(), [3, 1]);
+        assert!(!set.is_quiet(&parents[0]));
+        other.clear();
+        // Whoever has kept the waker from before wakes the set by it.
+        former.wake();
+        assert_eq!(taken(&mut set), [1, 0]);
+    }
+
+    #[test]
+    fn what_is_listed_again_is_ready_at_once_whatever_it_was_before() {
+        let mut set = ReadySet::new();
+        let mut link = set.entry(0);
+        for was_listed in [false, true] {
+            if was_listed {
+                link.wake();
+                assert_eq!(taken(&mut set), [0]);
+            }
+            link.be_direct(Waker::noop());
+            link.clear();
+            link.be_listed();
+            assert_eq!(taken(&mut set), [0]);
+            link.clear();
+            link.waker().wake_by_ref();
+            assert_eq!(taken(&mut set), [0]);
+            link.clear();
+        }
+    }
 }

@@ -192,6 +192,7 @@ impl Engine<'_> {
         }
     }
 
+    #[inline]
     fn request(&mut self, task: TaskId, attempt: u16) -> Result<Slot, SessionError> {
         let index = self.state.free;
         if index == NONE {
@@ -212,6 +213,7 @@ impl Engine<'_> {
         Ok(Slot { index, generation })
     }
 
+    #[inline]
     fn complete(&mut self, slot: Slot) -> Option<(TaskId, u16)> {
         let entry = self.entries.get(slot.index())?;
         if !entry.used || entry.generation != slot.generation {

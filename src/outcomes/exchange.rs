@@ -104,25 +104,29 @@ impl Giver {
         starves: impl FnOnce(Taken) -> bool,
     ) -> Taken {
         let Shared { inner, has_news } = &*self.shared;
-        let (taken, wakes, waker) = inner.with(|inner| {
-            let fresh = !batch.is_empty() && !inner.dropped;
-            if fresh {
+        let (mut wakes, mut another) = (false, None);
+        let taken = inner.with(|inner| {
+            if !batch.is_empty() && !inner.dropped {
                 if inner.ready.is_empty() {
                     mem::swap(&mut inner.ready, batch);
                 } else {
                     inner.ready.append(batch);
                 }
                 has_news.store(true, Ordering::Relaxed);
+                wakes = mem::take(&mut inner.waits);
+                if inner.waker.is_some() {
+                    another = inner.waker.take();
+                }
             }
             let taken = Taken { count: mem::take(&mut inner.taken), dropped: inner.dropped };
             inner.starved = starves(taken);
-            (taken, fresh && mem::take(&mut inner.waits), inner.waker.take())
+            taken
         });
         if !batch.is_empty() {
             // The stream is gone. Without the lock: the destructors are the user's.
             batch.clear();
         }
-        self.wake(waker, wakes);
+        self.wake(another, wakes);
         taken
     }
 
@@ -169,21 +173,16 @@ impl Taker {
         batch: &mut Vec<Item>,
         releases: bool,
     ) -> Poll<Option<bool>> {
-        let is_known = self.waker.will_wake(cx.waker());
-        if is_known && self.is_waiting && !self.shared.has_news.load(Ordering::Acquire) {
+        if !self.waker.will_wake(cx.waker()) {
+            self.change_waker(cx.waker());
+        } else if self.is_waiting && !self.shared.has_news.load(Ordering::Acquire) {
             return Poll::Pending;
         }
-        let another = if is_known { None } else { Some(self.change_waker(cx.waker())) };
         self.is_waiting = true;
-        // Dropped without the lock.
-        let mut former = None;
         let Shared { inner, has_news } = &*self.shared;
         inner.with(|inner| {
             inner.waits = true;
             has_news.store(inner.ended, Ordering::Relaxed);
-            if another.is_some() {
-                former = mem::replace(&mut inner.waker, another);
-            }
             if inner.ready.is_empty() {
                 return if inner.ended { Poll::Ready(None) } else { Poll::Pending };
             }
@@ -192,11 +191,14 @@ impl Taker {
         })
     }
 
-    /// Returns a clone of the waker for the giver.
+    /// Leaves another waker for the giver.
     #[cold]
-    fn change_waker(&mut self, waker: &Waker) -> Waker {
+    fn change_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
-        waker.clone()
+        let mut another = Some(waker.clone());
+        self.shared.inner.with(|inner| mem::swap(&mut inner.waker, &mut another));
+        // What it replaces, if anything, is dropped without the lock.
+        drop(another);
     }
 
     /// Notes that the stream holds `count` outcomes less. Returns whether the driver waits for that.
@@ -212,5 +214,105 @@ impl Taker {
         });
         drop(left); // Without the lock, too.
         !ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::task::Wake;
+    use core::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// A waker, and how often it was woken.
+    fn counted() -> (Waker, impl Fn() -> usize) {
+        let count = Arc::new(Count::default());
+        (Waker::from(Arc::clone(&count)), move || count.0.load(Ordering::SeqCst))
+    }
+
+    fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
+        let result = |height| Item { height, result: Err(TaskError::Cancelled) };
+        giver.give(&mut heights.into_iter().map(result).collect(), |_| false)
+    }
+
+    /// What the stream finds.
+    fn take(taker: &mut Taker, waker: &Waker) -> Poll<Option<Vec<u64>>> {
+        let mut batch = Vec::new();
+        let taken = taker.take(&mut Context::from_waker(waker), &mut batch, true);
+        taken.map(|some| some.map(|_| batch.iter().map(|item| item.height).collect()))
+    }
+
+    #[test]
+    fn a_stream_waits_from_when_it_takes_a_batch_and_is_woken_once() {
+        let mut taker = Taker::new();
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        give(&mut giver, [1, 2]);
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(vec![1, 2])));
+        // It still returns these when more come.
+        assert_eq!(give(&mut giver, [3]).count, 2);
+        assert_eq!(give(&mut giver, [4]).count, 0);
+        assert_eq!(woken(), 1);
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(vec![3, 4])));
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert_eq!(give(&mut giver, [5]).count, 2);
+        assert_eq!(woken(), 2);
+        assert_eq!(give(&mut giver, []).count, 0);
+        assert_eq!(woken(), 2, "nothing came");
+    }
+
+    #[test]
+    fn the_waker_of_the_latest_poll_is_woken() {
+        let mut taker = Taker::new();
+        let mut giver = taker.giver();
+        let ((first, woken_first), (second, woken_second)) = (counted(), counted());
+        assert_eq!(take(&mut taker, &first), Poll::Pending);
+        assert_eq!(take(&mut taker, &second), Poll::Pending);
+        give(&mut giver, [1]);
+        assert_eq!((woken_first(), woken_second()), (0, 1));
+        assert_eq!(take(&mut taker, &first), Poll::Ready(Some(vec![1])));
+        give(&mut giver, [2]);
+        assert_eq!((woken_first(), woken_second()), (1, 1));
+        assert_eq!(take(&mut taker, &first), Poll::Ready(Some(vec![2])));
+        assert_eq!(take(&mut taker, &second), Poll::Pending, "nothing came, and another waits");
+        giver.end();
+        assert_eq!((woken_first(), woken_second()), (1, 2));
+    }
+
+    #[test]
+    fn the_end_is_seen_after_all_that_was_given() {
+        let mut taker = Taker::new();
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        give(&mut giver, [1]);
+        giver.end();
+        assert_eq!(woken(), 1);
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(vec![1])));
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(None));
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(None));
+    }
+
+    #[test]
+    fn what_is_given_to_a_stream_that_is_gone_is_dropped() {
+        let mut taker = Taker::new();
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert!(taker.leave(), "the driver has to know");
+        assert!(give(&mut giver, [1]).dropped);
+        assert_eq!(woken(), 0);
+        giver.end();
+        assert!(!taker.leave());
     }
 }

@@ -200,6 +200,7 @@ impl<A> Outcomes<A> {
     }
 
     /// Returns the next outcome in order, if it is there.
+    #[inline(never)]
     fn item_in_order(&mut self) -> Option<Item> {
         let reorder = self.reorder.as_mut()?;
         let item = loop {
@@ -253,35 +254,34 @@ impl<A: DeserializeOwned + 'static> Outcomes<A> {
     #[inline]
     fn next_ready(&mut self) -> Option<(u64, Result<A, TaskError>)> {
         if self.reorder.is_some() {
-            return self.next_in_order();
+            let mut item = self.item_in_order()?;
+            return Some(self.noted(item.height, item.read()));
         }
         // It is read where it lies: to move it first costs more than to read it.
         let item = self.batch.last_mut()?;
         let (height, result) = (item.height, item.read());
         self.batch.truncate(self.batch.len() - 1);
-        self.note(height, &result);
-        Some((height, result))
-    }
-
-    #[inline(never)]
-    fn next_in_order(&mut self) -> Option<(u64, Result<A, TaskError>)> {
-        let mut item = self.item_in_order()?;
-        let result = item.read();
-        self.note(item.height, &result);
-        Some((item.height, result))
+        Some(self.noted(height, result))
     }
 
     #[inline]
-    fn note(&mut self, height: u64, result: &Result<A, TaskError>) {
-        self.report.note(height, result.as_ref().err());
-        if let Err(error) = result {
-            self.note_error(error);
+    fn noted(&mut self, height: u64, result: Result<A, TaskError>) -> (u64, Result<A, TaskError>) {
+        match result {
+            Ok(answer) => {
+                self.report.note_done(height);
+                (height, Ok(answer))
+            }
+            Err(error) => {
+                self.note_failed(height, &error);
+                (height, Err(error))
+            }
         }
     }
 
-    /// Ends the stream if this was the last outcome.
+    /// Notes a failure, and ends the stream if this was the last outcome.
     #[cold]
-    fn note_error(&mut self, error: &TaskError) {
+    fn note_failed(&mut self, height: u64, error: &TaskError) {
+        self.report.note_failed(height, error);
         // Only here is an answer known to be of another type.
         let is_last = matches!(error, TaskError::Answer(_)) || self.reorder.is_some();
         if self.options.stops && is_last {

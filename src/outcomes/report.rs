@@ -34,19 +34,20 @@ impl Report {
         self.ledger.is_complete()
     }
 
-    pub(super) fn note(&mut self, height: u64, error: Option<&TaskError>) {
-        // A ledger that is saturated leaves the height open.
-        let _ = match error {
-            None => {
-                self.done += 1;
-                self.ledger.complete(height)
-            }
-            Some(TaskError::Aborted | TaskError::Stopping | TaskError::Closed) => return,
-            Some(error) => {
-                self.failed += 1;
-                self.first_failure.get_or_insert_with(|| (height, error.clone()));
-                self.ledger.fail(height)
-            }
-        };
+    // A ledger that is saturated leaves a height open.
+
+    #[inline]
+    pub(super) fn note_done(&mut self, height: u64) {
+        self.done += 1;
+        let _ = self.ledger.complete(height);
+    }
+
+    pub(super) fn note_failed(&mut self, height: u64, error: &TaskError) {
+        if matches!(error, TaskError::Aborted | TaskError::Stopping | TaskError::Closed) {
+            return;
+        }
+        self.failed += 1;
+        self.first_failure.get_or_insert_with(|| (height, error.clone()));
+        let _ = self.ledger.fail(height);
     }
 }

@@ -70,8 +70,12 @@ where
 {
     type Future = A;
 
+    #[inline]
     fn start(&self, body: &[u8]) -> Result<A, String> {
-        Ok((self.function)(decode_request(body)?))
+        match decode_request(body) {
+            Ok(request) => Ok((self.function)(request)),
+            Err(text) => Err(text),
+        }
     }
 
     fn finish(&self, output: Result<R, E>, body: &mut Vec<u8>) -> Verdict {

@@ -93,6 +93,37 @@ fn both_kinds_of_pool_work_several_at_once_and_so_do_workers_added_later() {
 }
 
 #[test]
+fn a_worker_that_is_alone_then_one_of_two_and_alone_again_is_used_throughout() {
+    let world = World::new(7);
+    let first = world.worker(Script::new().takes(millis(1)));
+    let pool = world.pool(|builder| builder);
+    let second = world.worker(Script::new().takes(millis(1)));
+    world.run(async {
+        for _ in 0..3 {
+            assert_eq!(sum(&pool, 1..=100).await, 5050, "alone");
+            let before = second.asked();
+            let id = pool.add(second.connector()).await.expect("there is room");
+            assert_eq!(sum(&pool, 1..=100).await, 5050, "one of two");
+            assert!(second.asked() > before + 10);
+            pool.remove(id).await.expect("it is there");
+        }
+        // The other one is the only one from now on, in a slot of its own.
+        let id = pool.add(second.connector()).await.expect("there is room");
+        let stats = pool.stats().await.expect("the driver lives");
+        let other = stats.workers.iter().find(|worker| worker.id != id).expect("there are two");
+        pool.remove(other.id).await.expect("it is there");
+        let before = first.asked();
+        assert_eq!(sum(&pool, 1..=100).await, 5050);
+        assert_eq!(first.asked(), before);
+        // It dies and comes back while it is the only one.
+        second.dies().now();
+        world.sleep(millis(500)).await;
+        second.revives().now();
+        assert_eq!(sum(&pool, 1..=100).await, 5050);
+    });
+}
+
+#[test]
 fn a_handler_in_the_pools_own_process_sleeps_on_the_virtual_clock_too() {
     let world = World::new(7);
     world.worker(Script::new().takes(millis(50)).always(Act::Hang));

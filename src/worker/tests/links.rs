@@ -475,3 +475,36 @@ fn the_future_is_send_when_its_parts_are() {
     let (worker, _timer, connector, _listener) = doubler();
     assert_send(worker.dial(connector));
 }
+
+#[test]
+fn a_link_that_is_alone_then_one_of_two_and_alone_again_is_served_throughout() {
+    let (worker, _timer, connector, listener) = doubler();
+    beside(worker.serve(listener), async {
+        let mut stays = Manager::meet(&connector).await;
+        for turn in 0..3 {
+            stays.ask(1, turn).await;
+            assert_eq!(stays.done().await, (1, 2 * turn), "alone");
+            let mut comes = Manager::meet(&connector).await;
+            // It waits for the first wake of either.
+            settle().await;
+            stays.ask(2, turn).await;
+            assert_eq!(stays.done().await, (2, 2 * turn), "one of two");
+            comes.ask(3, turn).await;
+            assert_eq!(comes.done().await, (3, 2 * turn), "the other");
+            drop(comes);
+            settle().await;
+        }
+        // The place of a link that was alone serves the next one beside another.
+        drop(stays);
+        settle().await;
+        let mut links = Vec::new();
+        for _ in 0..3 {
+            links.push(Manager::meet(&connector).await);
+            settle().await;
+        }
+        for (link, number) in links.iter_mut().zip(0..) {
+            link.ask(1, number).await;
+            assert_eq!(link.done().await, (1, 2 * number));
+        }
+    });
+}
