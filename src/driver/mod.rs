@@ -2,9 +2,9 @@
 //!
 //! Nothing is spawned. One poll does a bounded amount of work:
 //!
-//! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`);
-//! 2. for each ready source: read a bounded number of messages into the scheduler, carry out what
-//!    follows, write once (`peers.rs`, `conn.rs`; newcomers in `joining.rs`);
+//! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`), if there is any;
+//! 2. for each ready source, and for a link that is alone: read a bounded number of messages into the
+//!    scheduler, carry out what follows, write once (`peers.rs`, `conn.rs`; newcomers in `joining.rs`);
 //! 3. take what handles left (`intake.rs`), let ranges put heights in (`jobs.rs`);
 //! 4. carry out the rest, hand outcomes over, look for answers that are there already;
 //! 5. go on with the handlers of this process that were woken (`local.rs`), and carry out what
@@ -247,6 +247,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             quota.messages = MESSAGES_AMONG_MANY;
         }
         quota.reads_on = batch.len() <= SOURCES_READ_ON;
+        // First: what follows from a ring is not for this to send, which does not look for the answer.
+        if let Some(slot) = direct {
+            self.serve_direct(slot, quota);
+        }
         let mut tokens = batch.drain(..);
         for token in tokens.by_ref() {
             self.on_ready(token.into(), quota);
@@ -256,9 +260,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let more = self.ready.give_back(tokens) || more;
         self.batch = batch;
-        if let Some(slot) = direct {
-            self.serve_direct(slot, quota);
-        }
         if more {
             cx.waker().wake_by_ref();
         }

@@ -1,4 +1,5 @@
-//! The worker's one future: it polls only what was woken, and does a bounded amount for each poll.
+//! The worker's one future: it polls only what was woken, and a link that is alone, and does a bounded
+//! amount for each poll.
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
