@@ -257,6 +257,39 @@ fn polls_for(heights: u64) -> u64 {
     polls
 }
 
+/// Calls one after the other, and polls nothing that was not woken. Returns how often the driver was
+/// polled.
+fn polls_for_calls(calls: u64) -> u64 {
+    let (pool, driver) = pool(1);
+    let mut driver = pin!(driver);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    waker.wake_by_ref();
+    let mut polls = 0;
+    for number in 0..calls {
+        let mut call = pin!(pool.call::<u64, u64>(&number));
+        let cx = &mut Context::from_waker(Waker::noop());
+        while call.as_mut().poll(cx).map(|answer| assert_eq!(answer, Ok(number))).is_pending() {
+            assert!(woken.take(), "the driver sleeps, and call {number} is not done");
+            polls += 1;
+            METER.set(OPERATIONS_PER_POLL);
+            assert!(driver.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+    }
+    polls
+}
+
+#[test]
+fn a_call_is_answered_in_the_poll_that_sends_it_if_its_answer_is_there() {
+    const CALLS: u64 = 1000;
+    NEARNESS.set(Nearness::Far);
+    let far = polls_for_calls(CALLS);
+    NEARNESS.set(Nearness::Hopeful);
+    let near = polls_for_calls(CALLS);
+    assert!(far >= 2 * CALLS, "{far} polls");
+    assert!((CALLS..CALLS + 50).contains(&near), "{near} polls");
+}
+
 #[test]
 fn an_answer_that_is_there_once_the_request_has_left_is_taken_in_the_same_poll() {
     const HEIGHTS: u64 = 1000;
