@@ -44,6 +44,7 @@ use crate::wire::BoxError;
 
 #[cfg(feature = "blocking")]
 mod blocking;
+mod clock;
 mod engine;
 mod go;
 mod handler;

@@ -16,6 +16,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::message::Code;
 use chargehand_core::{Instant, Verdict};
 
+use super::clock::Clock;
 use super::handler::Handler;
 use super::link::{Link, Progress};
 use super::runner::{Owner, RUN, Runner};
@@ -83,14 +84,6 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     due: Instant,
 }
 
-/// The worker's clock: to read it costs more than much of what else a message takes.
-struct Clock<T> {
-    timer: T,
-    now: Instant,
-    /// It was read in this poll.
-    is_fresh: bool,
-}
-
 /// Room for one link, used again with its waker.
 struct Place<S: Source> {
     entry: Entry,
@@ -111,23 +104,6 @@ enum PlaceState<S: Source> {
     Free,
     Opening(Pin<Box<S::Opening>>),
     Link(Box<Link<S::Wire>>),
-}
-
-impl<T: Timer> Clock<T> {
-    /// Returns whether a time is known to have come. The alarm's wake reads the clock.
-    fn has_come(&self, at: Instant) -> bool {
-        self.is_fresh && at <= self.now
-    }
-}
-
-impl<T: Timer> Now for Clock<T> {
-    fn now(&mut self) -> Instant {
-        if !self.is_fresh {
-            self.now = self.timer.now();
-            self.is_fresh = true;
-        }
-        self.now
-    }
 }
 
 impl<S, T, H> Engine<S, T, H>
