@@ -276,21 +276,10 @@ impl Rest {
 
 #[cfg(test)]
 mod tests {
-    use alloc::sync::Arc;
-    use alloc::task::Wake;
-    use core::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::counting::Count;
     use crate::payload::Answer;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
 
     fn body(byte: u8) -> Body {
         Body::from(&[byte][..])
@@ -320,14 +309,13 @@ mod tests {
     #[test]
     fn whoever_waits_is_woken_once_by_the_waker_of_the_latest_poll() {
         let mut calls = Calls::new();
-        let counts = [(); 2].map(|()| Arc::new(Count::default()));
-        let [first, second] = [0, 1].map(|at| Waker::from(Arc::clone(&counts[at])));
+        let (counts, [first, second]) = Count::two();
         let call = calls.push(body(1), Some(first.clone()));
         assert!(poll(&mut calls, call, &first).is_none());
         assert!(poll(&mut calls, call, &second).is_none());
         assert_eq!(taken(&mut calls, 9), [Some(call)]);
         calls.settle(call, Ok(answer(7))).unwrap().unwrap().wake();
-        assert_eq!(counts.each_ref().map(|count| count.0.load(Ordering::SeqCst)), [0, 1]);
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [0, 1]);
         assert!(is_answer(poll(&mut calls, call, &first), 7));
     }
 

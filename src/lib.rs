@@ -57,6 +57,8 @@ mod body;
 mod builder;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod calls;
+#[cfg(all(test, any(feature = "alloc", feature = "std")))]
+mod counting;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
 #[cfg(any(feature = "alloc", feature = "std"))]

@@ -301,10 +301,10 @@ pub(crate) fn mailbox<K: Kind>(
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use alloc::task::Wake;
-    use core::sync::atomic::AtomicUsize;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::counting::Count;
     use crate::payload::Answer;
     use crate::wire::Threaded;
 
@@ -313,15 +313,6 @@ mod tests {
     impl Wake for Panics {
         fn wake(self: Arc<Self>) {
             panic!("as it was told to");
-        }
-    }
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -345,7 +336,7 @@ mod tests {
         let settle = || ends.post.settle(&mut outcomes, &mut wakers);
         assert!(catch_unwind(AssertUnwindSafe(settle)).is_err());
         ends.post.close(&mut wakers);
-        assert_eq!(count.0.load(Ordering::SeqCst), calls.len() - 1, "all but that one");
+        assert_eq!(count.woken(), calls.len() - 1, "all but that one");
         for call in calls {
             assert!(mailbox.poll(call, &mut Context::from_waker(Waker::noop())).is_ready());
         }

@@ -198,6 +198,7 @@ impl Wake for Flag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counting::Count;
 
     fn taken(set: &mut ReadySet) -> Vec<u32> {
         let mut batch = Vec::new();
@@ -256,22 +257,12 @@ mod tests {
         assert_eq!(taken(&mut set), [0]);
     }
 
-    #[derive(Default)]
-    struct Count(core::sync::atomic::AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
     #[test]
     fn the_latest_parent_is_woken_for_the_first_that_gets_ready() {
         let mut set = ReadySet::new();
         let entries: Vec<_> = (0..3).map(|token| set.entry(token)).collect();
-        let counts = [(); 2].map(|()| Arc::new(Count::default()));
-        let parents = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
-        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::SeqCst));
+        let (counts, parents) = Count::two();
+        let woken = || counts.each_ref().map(|count| count.woken());
         let mut take = |parent: &Waker| {
             let mut batch = Vec::new();
             set.take(parent, 9, &mut batch);
@@ -296,9 +287,8 @@ mod tests {
     fn what_is_direct_wakes_the_parent_and_is_not_listed() {
         let mut set = ReadySet::new();
         let (mut link, other) = (set.entry(0), set.entry(1));
-        let counts = [(); 2].map(|()| Arc::new(Count::default()));
-        let parents = counts.each_ref().map(|count| Waker::from(Arc::clone(count)));
-        let woken = || counts.each_ref().map(|count| count.0.load(Ordering::SeqCst));
+        let (counts, parents) = Count::two();
+        let woken = || counts.each_ref().map(|count| count.woken());
         assert!(!set.is_quiet(&parents[0]), "it does not know that parent");
         set.take(&parents[0], 9, &mut Vec::new());
         assert!(set.is_quiet(&parents[0]));

@@ -219,24 +219,13 @@ impl Taker {
 
 #[cfg(test)]
 mod tests {
-    use alloc::task::Wake;
-    use core::sync::atomic::AtomicUsize;
-
     use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
+    use crate::counting::Count;
 
     /// A waker, and how often it was woken.
     fn counted() -> (Waker, impl Fn() -> usize) {
         let count = Arc::new(Count::default());
-        (Waker::from(Arc::clone(&count)), move || count.0.load(Ordering::SeqCst))
+        (Waker::from(Arc::clone(&count)), move || count.woken())
     }
 
     fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
