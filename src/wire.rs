@@ -11,7 +11,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Connect, Dialect, Listen, Wire};
+use chargehand_core::io::{Connect, Dialect, Listen, Progress, Wire};
 
 use crate::hands::AnyHands;
 
@@ -122,6 +122,9 @@ pub trait AnyWire {
     ) -> Poll<Result<(), BoxError>>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+    fn progress(&self) -> Progress;
+    fn limit_incoming(&mut self, bytes_max: usize);
+    fn host(&self) -> Option<&str>;
 }
 
 impl<W: Wire> AnyWire for W
@@ -159,6 +162,18 @@ where
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Wire::poll_close(self, cx).map_err(Into::into)
+    }
+
+    fn progress(&self) -> Progress {
+        Wire::progress(self)
+    }
+
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        Wire::limit_incoming(self, bytes_max);
+    }
+
+    fn host(&self) -> Option<&str> {
+        Wire::host(self)
     }
 }
 

@@ -133,6 +133,41 @@ pub trait Wire {
 
     /// Flushes, tells the peer that this is the end, and completes when that is done.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
+
+    /// Returns how many bytes have come and have left so far, those in the middle of a message
+    /// included. A caller takes growth for a sign of life, so that a large message on a slow link
+    /// is not mistaken for silence.
+    ///
+    /// The default says nothing, and then only whole messages count.
+    fn progress(&self) -> Progress {
+        Progress::default()
+    }
+
+    /// Sets the longest message that is taken from now on, in bytes; the transport's own limit
+    /// holds as well. A longer one is an error as soon as its length is known, before memory is set
+    /// aside for it. A caller keeps it short until the peer has introduced itself.
+    ///
+    /// The default leaves it at the transport's own limit.
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        let _ = bytes_max;
+    }
+
+    /// Names the host at the other end, without a port, where the transport knows one that tells
+    /// peers apart: an IP address, as a rule. What is bounded by host is not bounded where this is
+    /// `None`, the default.
+    fn host(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// How many bytes a [`Wire`] has moved each way since it was made, modulo 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Progress {
+    /// Bytes that came from the peer.
+    pub received: u64,
+    /// Bytes that were handed to the system below, on their way to the peer.
+    pub sent: u64,
 }
 
 /// A message encoding, fixed when a [`Wire`] is made.
