@@ -58,7 +58,7 @@ pub enum Event {
     },
 }
 
-/// How a worker's handler ended.
+/// How a worker ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verdict {
@@ -66,6 +66,8 @@ pub enum Verdict {
     Done,
     /// The handler returned an error, or panicked.
     Failed,
+    /// The worker did not begin it and gives it back.
+    Returned,
 }
 
 /// Something for the caller to carry out.

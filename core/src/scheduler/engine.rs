@@ -266,6 +266,7 @@ impl Engine<'_> {
                 self.lend().on_task_failed(task);
                 self.lend().on_failed(worker);
             }
+            Verdict::Returned => self.lend().give_back(task),
         }
         self.close_if_idle(worker);
         Ok(())

@@ -373,6 +373,7 @@ impl Model {
         match verdict {
             Verdict::Done => self.on_done(worker, slot),
             Verdict::Failed => self.on_failed(worker, slot),
+            Verdict::Returned => self.give_back(slot),
         }
         self.close_if_drained(worker);
         Ok(())
