@@ -10,7 +10,7 @@ use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::closing::Farewell;
-use super::conn::Outgoing;
+use super::conn::{Outgoing, SendError};
 use super::peers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
@@ -84,11 +84,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match conn.send(cx, message, &self.tasks) {
             Ok(()) if was_dirty || !conn.dirty => {}
             Ok(()) => self.peers.dirty.push(link.worker().slot()),
-            Err(ending) => self.lose(link, ending),
+            Err(error) => self.not_sent(link, error),
+        }
+    }
+
+    /// Ends what could not be sent: the link, or that one task.
+    #[cold]
+    pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
+        match error {
+            SendError::Over(ending) => self.lose(link, ending),
+            // Stale: its caller has just given it up.
+            SendError::Unfit { task, why } => {
+                if self.scheduler.cancel(self.now, task).is_ok() {
+                    self.settled = false;
+                    self.unfit.push((task, why));
+                }
+            }
         }
     }
 
     fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {
+        if self.unfit.iter().any(|(unfit, _)| *unfit == task) {
+            return; // The worker never got it.
+        }
         self.send(link, Outgoing::Cancel { task, attempt });
         #[cfg(feature = "json")]
         if let Line::Up(_, conn) = &mut self.peers.get_mut(link.worker()).line {
@@ -217,7 +235,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Outcome::Done => unreachable!("the caller takes the answer"),
             Outcome::Failed => TaskError::Failed(self.answers.take(task).into_text()),
             Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
-            Outcome::Cancelled => TaskError::Cancelled,
+            Outcome::Cancelled => match self.unfit.iter().position(|(unfit, _)| *unfit == task) {
+                Some(index) => TaskError::Request(self.unfit.swap_remove(index).1),
+                None => TaskError::Cancelled,
+            },
             Outcome::Aborted => TaskError::Aborted,
         }
     }

@@ -153,7 +153,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Makes a newcomer a worker's link, in place of any older one.
     fn join(&mut self, index: u32, greeted: Greeted) {
-        let Greeted { name, window, .. } = greeted;
+        let Greeted { name, window, frame_bytes_max, .. } = greeted;
         if name.is_empty() {
             let why = format!("a worker that dials in needs a name of 1 to {NAME_BYTES_MAX} bytes");
             return self.turn_away(index, GreetError::refuse(Code::BadMessage, why));
@@ -182,7 +182,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let newcomer = self.joining.newcomers.remove(index).expect("it greeted just now");
         let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted just now") };
         assert!(matches!(self.peers.get_mut(worker).line, Line::Idle));
-        self.link_up(accepted.link, wire, window);
+        self.link_up(accepted.link, wire, window, frame_bytes_max);
     }
 
     fn turn_away(&mut self, index: u32, error: GreetError) {

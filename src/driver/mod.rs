@@ -26,6 +26,7 @@ mod peers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -36,7 +37,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Heap, Instant, Scheduler, Stats};
+use chargehand_core::{Heap, Instant, Scheduler, Stats, TaskId};
 
 use self::answers::Answers;
 use self::closing::ClosingTable;
@@ -104,6 +105,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
     answers: Answers,
+    /// Tasks whose request cannot be sent, and why, on their way to their outcome.
+    unfit: Vec<(TaskId, String)>,
     peers: Peers<K>,
     joining: Joining<K>,
     closing: ClosingTable<K>,
@@ -176,6 +179,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             answers: Answers::default(),
+            unfit: Vec::new(),
             peers: Peers::new(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, config.connect_timeout),
             closing: ClosingTable::new(),

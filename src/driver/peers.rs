@@ -280,11 +280,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let why = "the link speaks JSON: build with the feature `json`".to_owned();
                 return self.refused(link, why);
             }
-            return self.dialled_up(link, 1);
+            return self.dialled_up(link, 1, u32::MAX);
         }
         match greeting.poll(&mut **wire, cx, &self.opening) {
             Poll::Pending => {}
-            Poll::Ready(Ok(Greeted { window, .. })) => self.dialled_up(link, window),
+            Poll::Ready(Ok(Greeted { window, frame_bytes_max, .. })) => {
+                self.dialled_up(link, window, frame_bytes_max);
+            }
             Poll::Ready(Err(GreetError { why, farewell })) => {
                 let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
                 if farewell.is_some() {
@@ -296,19 +298,26 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// The handshake of a link that we dialled is done.
-    fn dialled_up(&mut self, link: Link, window: u16) {
+    fn dialled_up(&mut self, link: Link, window: u16, frame_bytes_max: u32) {
         let event = Event::Connected { link, window: window.into() };
         let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
         else {
             unreachable!("the caller has just greeted")
         };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
-        self.link_up(link, wire, window);
+        self.link_up(link, wire, window, frame_bytes_max);
     }
 
     /// A link is up, for the scheduler too.
-    pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, window: u16) {
-        self.set_up(link, Line::Up(link, Box::new(Conn::new(wire, &self.limits))), window);
+    pub(crate) fn link_up(
+        &mut self,
+        link: Link,
+        wire: Box<K::Wire>,
+        window: u16,
+        frame_bytes_max: u32,
+    ) {
+        let conn = Conn::new(wire, &self.limits, frame_bytes_max);
+        self.set_up(link, Line::Up(link, Box::new(conn)), window);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         self.peers.get_mut(link.worker()).entry.wake();
     }
@@ -423,17 +432,21 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Writes what is to be sent on a link. Returns whether there was anything.
     fn flush(&mut self, slot: u32) -> bool {
-        let Some(peer) = self.peers.at(slot) else { return false };
-        let Line::Up(link, conn) = &mut peer.line else { return false };
-        if !conn.dirty {
-            return false;
+        let mut any = false;
+        loop {
+            let Some(peer) = self.peers.at(slot) else { return any };
+            let Line::Up(link, conn) = &mut peer.line else { return any };
+            if !conn.dirty {
+                return any;
+            }
+            any = true;
+            let link = *link;
+            let cx = &mut Context::from_waker(peer.entry.waker());
+            match conn.flush(cx, &self.tasks) {
+                Ok(()) => return any,
+                Err(error) => self.not_sent(link, error),
+            }
         }
-        let link = *link;
-        let cx = &mut Context::from_waker(peer.entry.waker());
-        if let Err(ending) = conn.flush(cx, &self.tasks) {
-            self.lose(link, ending);
-        }
-        true
     }
 
     /// Writes what is to be sent on a link, before it is the others' turn.
