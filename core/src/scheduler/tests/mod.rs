@@ -17,7 +17,7 @@ use std::vec::Vec;
 
 use crate::backoff::{BackoffPolicy, Jitter};
 use crate::{
-    Accepted, Action, Config, Event, EventError, Inline, Instant, Link, Outcome, Reason, Route,
+    Accepted, Action, Config, Event, EventError, Inline, Instant, Link, Loss, Offer, Outcome, Reason, Route,
     Scheduler, Stale, TaskId, Verdict, WorkerId, WorkerState,
 };
 
@@ -91,7 +91,7 @@ impl Pool {
     }
 
     fn accept(&mut self, worker: WorkerId, window: u32) -> Result<Accepted, Stale> {
-        let result = self.scheduler.accept(self.now, worker, window);
+        let result = self.scheduler.accept(self.now, worker, Offer::new(window), Instant::EPOCH);
         self.scheduler.check();
         result
     }
@@ -103,7 +103,7 @@ impl Pool {
     }
 
     fn lose(&mut self, link: Link) {
-        self.event(Event::Lost { link }).unwrap();
+        self.event(Event::Lost { link, how: Loss::Broken }).unwrap();
     }
 
     fn drain(&mut self, deadline: Instant) {
@@ -142,7 +142,7 @@ impl Pool {
     fn dialled(&mut self, window: u32) -> Link {
         self.add(Route::Dial);
         let link = self.connect();
-        self.event(Event::Connected { link, window }).unwrap();
+        self.event(Event::Connected { link, offer: Offer::new(window) }).unwrap();
         link
     }
 

@@ -128,9 +128,9 @@ fn events_of_unknown_links_are_stale() {
     assert_eq!(pool.polls().len(), 2);
     let mut other = Pool::new();
     for event in [
-        Event::Connected { link, window: 1 },
+        Event::Connected { link, offer: Offer::new(1) },
         Event::Refused { link },
-        Event::Lost { link },
+        Event::Lost { link, how: Loss::Broken },
         Event::Heard { link },
         Event::Draining { link },
     ] {

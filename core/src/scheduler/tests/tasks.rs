@@ -190,7 +190,7 @@ fn strikes_close_the_link_and_give_back_the_rest() {
     assert_eq!(pool.scheduler.stats().waiting, 3);
     assert_eq!(pool.scheduler.stats().lost, 1);
     assert_eq!(pool.scheduler.worker_stats(link.worker()).unwrap().lost, 3);
-    assert_eq!(pool.event(Event::Lost { link }), Err(EventError::Stale));
+    assert_eq!(pool.event(Event::Lost { link, how: Loss::Broken }), Err(EventError::Stale));
     pool.up(3);
     assert_eq!(tasks(&pool.sends()), [third.task, second.task, first.task]);
 }

@@ -88,7 +88,7 @@ fn there_is_something_to_do_now_while_actions_are_left() {
     let worker = pool.add(Route::Dial);
     assert_eq!(pool.scheduler.poll_timeout(), Some(pool.now));
     let link = pool.connect();
-    pool.event(Event::Connected { link, window: 1 }).unwrap();
+    pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
     assert_eq!(pool.scheduler.poll_timeout(), None);
     pool.submit();
     assert_eq!(pool.scheduler.poll_timeout(), Some(pool.now));
