@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use chargehand::core::heights::Heights;
-use chargehand::core::message::{HEAD_BYTES_MAX, Message};
+use chargehand::core::message::{Extensions, HEAD_BYTES_MAX, Message};
 use chargehand::core::prefix::{Decoder, HEADER_BYTES, encode_header};
 use chargehand::core::{
     Action, Backoff, BackoffPolicy, Config, Event, Heap, Instant, Link, Route, Scheduler, TaskId,
@@ -102,7 +102,7 @@ fn ledger_scattered() -> Cycles {
 
 /// A request's head, there and back.
 fn message_request() -> Cycles {
-    message(|task| Message::Request { task, attempt: 1, body: &[] })
+    message(|task| Message::Request { task, attempt: 1, extensions: Extensions::NONE, body: &[] })
 }
 
 /// An answer's head, there and back.

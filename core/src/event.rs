@@ -60,7 +60,7 @@ pub enum Event {
     },
 }
 
-/// How a worker's handler ended.
+/// How a worker ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verdict {

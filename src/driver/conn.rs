@@ -8,7 +8,7 @@ use alloc::string::ToString;
 use core::task::{Context, Poll};
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message, MessageError};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError};
 use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId};
 
 use super::answers::Answers;
@@ -273,7 +273,7 @@ impl<K: Kind> Conn<K> {
                     Payload::Request { body, .. } => body.as_slice(),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
-                (Message::Request { task, attempt, body }, body)
+                (Message::Request { task, attempt, extensions: Extensions::NONE, body }, body)
             }
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
             Outgoing::Ping => (Message::Ping, &[][..]),

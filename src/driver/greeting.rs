@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use core::task::{Context, Poll, ready};
 
 use chargehand_core::Config;
-use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
 
 use super::closing::Farewell;
 use crate::builder::Limits;
@@ -28,6 +28,12 @@ pub(crate) struct Greeted {
     pub(crate) name: String,
     /// How many attempts it gets at once.
     pub(crate) window: u16,
+    /// How many it says that it runs at once.
+    pub(crate) concurrency: u16,
+    /// The longest frame that it says it takes, in bytes.
+    pub(crate) frame_bytes_max: u32,
+    /// Differs from one start of the worker to the next.
+    pub(crate) token: u64,
 }
 
 /// Why a handshake came to nothing.
@@ -74,7 +80,10 @@ impl Greeting {
     ) -> Poll<Result<Greeted, GreetError>> {
         let mut head = [0; HEAD_BYTES_MAX];
         if let Self::Begun = self {
-            let hello = Message::hello(Role::Manager, 0, opening.token, &opening.name);
+            let hello = Message::Hello(Hello {
+                frame_bytes_max: opening.frame_bytes_max,
+                ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
+            });
             ready!(wire.poll_send(cx, hello.encode(&mut head), &[])).map_err(GreetError::broken)?;
             *self = Self::HelloSent;
         }
@@ -90,8 +99,8 @@ impl Greeting {
         let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
-            frame_bytes_max: opening.frame_bytes_max,
             window: greeted.window,
+            extensions: Extensions::NONE,
         };
         ready!(wire.poll_send(cx, welcome.encode(&mut head), &[])).map_err(GreetError::broken)?;
         Poll::Ready(Ok(greeted.clone()))
@@ -100,10 +109,21 @@ impl Greeting {
 
 fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
     match Message::decode(frame) {
-        Ok(Message::Hello { role: Role::Worker, window, name, .. }) => {
-            Ok(Greeted { name: name.to_owned(), window: opening.window(window) })
-        }
-        Ok(Message::Hello { role: Role::Manager, name, .. }) => Err(GreetError::refuse(
+        Ok(Message::Hello(Hello {
+            role: Role::Worker,
+            window,
+            frame_bytes_max,
+            token,
+            name,
+            ..
+        })) => Ok(Greeted {
+            name: name.to_owned(),
+            window: opening.window(window),
+            concurrency: window,
+            frame_bytes_max,
+            token,
+        }),
+        Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => Err(GreetError::refuse(
             Code::WrongRole,
             format!("the peer ({name}) is a manager, too: connect managers to workers"),
         )),

@@ -153,7 +153,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Makes a newcomer a worker's link, in place of any older one.
     fn join(&mut self, index: u32, greeted: Greeted) {
-        let Greeted { name, window } = greeted;
+        let Greeted { name, window, .. } = greeted;
         if name.is_empty() {
             let why = format!("a worker that dials in needs a name of 1 to {NAME_BYTES_MAX} bytes");
             return self.turn_away(index, GreetError::refuse(Code::BadMessage, why));
