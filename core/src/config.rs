@@ -119,9 +119,7 @@ impl Config {
         if self.failures_max == 0 {
             return Err(ConfigError("failures_max must be at least 1"));
         }
-        if self.attempt_timeout.is_zero()
-            || self.connect_timeout.is_zero()
-        {
+        if self.attempt_timeout.is_zero() || self.connect_timeout.is_zero() {
             return Err(ConfigError("timeouts must be longer than zero"));
         }
         // It goes over the wire in milliseconds, and less than one would be none.

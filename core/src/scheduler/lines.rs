@@ -136,7 +136,9 @@ impl Engine<'_> {
 
     pub(super) fn on_busy(&mut self, link: Link) -> Result<(), EventError> {
         let worker = self.up(link)?;
-        if let Line::Up(Duty::Serving | Duty::Rested | Duty::Busy) = self.workers[worker as usize].line {
+        if let Line::Up(Duty::Serving | Duty::Rested | Duty::Busy) =
+            self.workers[worker as usize].line
+        {
             // A rest ends by that, too: being busy may well take longer.
             self.set_line(worker, Line::Up(Duty::Busy));
         }

@@ -24,10 +24,23 @@ pub(crate) enum Place {
     Free,
     Waiting,
     /// Came back from that worker.
-    Returned { worker: usize, due: Instant },
-    InFlight { worker: usize, sent: Instant, deadline: Instant, order: u64 },
-    Withdrawing { link: Lk },
-    Resting { worker: usize, due: Instant },
+    Returned {
+        worker: usize,
+        due: Instant,
+    },
+    InFlight {
+        worker: usize,
+        sent: Instant,
+        deadline: Instant,
+        order: u64,
+    },
+    Withdrawing {
+        link: Lk,
+    },
+    Resting {
+        worker: usize,
+        due: Instant,
+    },
     Finished(Outcome),
 }
 

@@ -204,7 +204,10 @@ fn a_second_link_of_the_same_worker_displaces_the_first() {
     assert!(second.link.epoch() > first.link.epoch());
     assert_eq!(pool.scheduler.stats().lost, 2);
     assert_eq!(pool.reply(old[0], Verdict::Done), Err(EventError::Stale));
-    assert_eq!(pool.event(Event::Lost { link: first.link, how: Loss::Broken }), Err(EventError::Stale));
+    assert_eq!(
+        pool.event(Event::Lost { link: first.link, how: Loss::Broken }),
+        Err(EventError::Stale)
+    );
     let sends = pool.sends();
     assert_eq!(tasks(&sends), submitted);
     assert!(sends.iter().all(|sent| sent.link == second.link && sent.attempt == 2));

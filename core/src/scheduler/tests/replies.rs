@@ -44,6 +44,7 @@ fn an_answer_on_an_older_link_is_stale() {
     let sent = pool.sent();
     pool.lose(link);
     assert_eq!(pool.reply(sent, Verdict::Done), Err(EventError::Stale));
+    pool.wait(SECOND);
     pool.accept(worker, 1).unwrap();
     let again = pool.sent();
     assert_eq!(pool.reply(sent, Verdict::Done), Err(EventError::Stale));
