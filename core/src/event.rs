@@ -11,8 +11,8 @@ pub enum Event {
     Connected {
         /// The link of the action.
         link: Link,
-        /// How many attempts the worker may hold at once; 0 counts as 1.
-        window: u32,
+        /// What the worker takes.
+        offer: Offer,
     },
     /// The connection that [`Action::Connect`] asked for could not be made.
     Refused {
@@ -23,6 +23,8 @@ pub enum Event {
     Lost {
         /// The link that is gone.
         link: Link,
+        /// How it ended, which decides whether what it held counts as an attempt.
+        how: Loss,
     },
     /// The worker answered an attempt.
     Replied {
@@ -66,7 +68,8 @@ pub enum Verdict {
     Done,
     /// The handler returned an error, or panicked.
     Failed,
-    /// The worker did not begin it and gives it back.
+    /// It did not begin: the worker gives it back, or the request never left. The task is sent
+    /// again, and no attempt is counted, up to [`Config::resends_max`](crate::Config::resends_max).
     Returned,
 }
 
@@ -159,8 +162,12 @@ pub enum Outcome {
     Done,
     /// A worker's handler failed, and no retry was left.
     Failed,
-    /// As many attempts as `attempts_max` were lost with their link or outlived their deadline.
+    /// As many attempts as `attempts_max` were lost with their link or outlived their deadline,
+    /// where the task itself may have been the cause.
     Exhausted,
+    /// It came back as often as `resends_max` without having been tried to its end: workers that
+    /// stopped, were displaced or gave it back before they began.
+    Bounced,
     /// The caller cancelled it.
     Cancelled,
     /// The drain's deadline came first.
@@ -185,6 +192,85 @@ pub struct Accepted {
     /// Names the new connection in every later event.
     pub link: Link,
     /// The same worker's older connection, which the new one displaced: close it, report nothing
-    /// more on it. Its tasks are queued again.
+    /// more on it. Its tasks are queued again, and no attempt is counted for them.
     pub displaced: Option<Link>,
+}
+
+/// What a worker takes on a new link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Offer {
+    /// How many tasks it runs at once, by its own account; 0 counts as 1. When a link is lost, what
+    /// it held beyond that cannot have begun, and no attempt is counted for it.
+    pub runs: u32,
+    /// How many attempts it may hold at once; 0 counts as 1, and more than
+    /// [`Config::window_max`](crate::Config::window_max) as that. A link begins with less: see
+    /// [`Config::trust_initial`](crate::Config::trust_initial).
+    pub window: u32,
+}
+
+impl Offer {
+    /// Makes the offer of a worker that runs so many tasks at once and holds no more than that.
+    pub const fn new(runs: u32) -> Self {
+        Self { runs, window: runs }
+    }
+}
+
+/// How a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Loss {
+    /// It broke, or was closed because of what the worker did. What had begun on it may be the
+    /// cause, and counts as an attempt; unless the worker had said before that it drains.
+    Broken,
+    /// The worker took its leave. Nothing counts, and one by [`Route::Await`] leaves the pool.
+    Stopped,
+}
+
+/// Which tasks a task waits with. Those of one lane are sent in the order of submission, and lanes
+/// take turns, so that a few single requests do not wait behind a million of a range. Tasks that are
+/// sent again take turns with both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Lane {
+    /// With single requests.
+    #[default]
+    Single,
+    /// With those of ranges and other bulk.
+    Bulk,
+}
+
+/// What is special about a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct TaskOptions {
+    /// After how many failures of its handler it is tried again, in place of
+    /// [`Config::retries_max`](crate::Config::retries_max). At most 65,535 less
+    /// [`Config::attempts_max`](crate::Config::attempts_max) and
+    /// [`Config::resends_max`](crate::Config::resends_max); more counts as that.
+    pub retries_max: Option<u16>,
+    /// Which tasks it waits with.
+    pub lane: Lane,
+}
+
+impl TaskOptions {
+    /// Makes the options of a task with nothing special.
+    pub const fn new() -> Self {
+        Self { retries_max: None, lane: Lane::Single }
+    }
+
+    /// Sets after how many failures it is tried again.
+    #[must_use]
+    pub const fn retries_max(mut self, count: u16) -> Self {
+        self.retries_max = Some(count);
+        self
+    }
+
+    /// Sets which tasks it waits with.
+    #[must_use]
+    pub const fn lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
 }

@@ -33,10 +33,12 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     }
     let (task, attempt) = head.attempt()?;
     match kind {
-        REQUEST => {
-            let extensions = head.extensions()?;
-            Ok(Message::Request { task, attempt, extensions, body: head.rest })
-        }
+        REQUEST => match head.rest.split_first() {
+            Some((&0, body)) => {
+                Ok(Message::Request { task, attempt, extensions: Extensions::NONE, body })
+            }
+            _ => extended(task, attempt, head),
+        },
         RESPONSE => {
             let verdict = head.verdict()?;
             Ok(Message::Response { task, attempt, verdict, body: head.rest })
@@ -44,6 +46,14 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
         _ if head.rest.is_empty() => Ok(Message::Cancel { task, attempt }),
         _ => Err(MessageError::TrailingBytes),
     }
+}
+
+/// Reads the rest of a request that has extensions.
+#[cold]
+#[inline(never)]
+fn extended(task: TaskId, attempt: u16, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
+    let extensions = head.extensions()?;
+    Ok(Message::Request { task, attempt, extensions, body: head.rest })
 }
 
 #[inline(never)]
@@ -163,19 +173,7 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(self.counted()?).map_err(|_| MessageError::NotUtf8)
     }
 
-    /// Reads a message's extensions. As a rule there is none, and that is one byte.
-    #[inline]
     fn extensions(&mut self) -> Result<Extensions<'a>, MessageError> {
-        if let Some((&0, rest)) = self.rest.split_first() {
-            self.rest = rest;
-            return Ok(Extensions::NONE);
-        }
-        self.some_extensions()
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn some_extensions(&mut self) -> Result<Extensions<'a>, MessageError> {
         Extensions::new(self.counted()?)
     }
 
@@ -243,11 +241,21 @@ impl<'a> Reader<'a> {
 /// Writes a message without its body.
 #[inline]
 pub(super) fn encode<'h>(message: &Message<'_>, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
-    let mut head = Writer { head, length: 0 };
+    if has_extensions(message) {
+        return fitting(message, head);
+    }
+    let mut head = Writer::new(head);
     if !head.frequent(message) {
         head.rare(message);
+        assert!(!head.is_full, "extensions that do not fit: use encode_extended");
     }
-    head.written().expect("extensions that do not fit: encode_extended takes a longer buffer")
+    head.written()
+}
+
+#[cold]
+#[inline(never)]
+fn fitting<'h>(message: &Message<'_>, head: &'h mut [u8]) -> &'h [u8] {
+    encode_extended(message, head).expect("extensions that do not fit: use encode_extended")
 }
 
 /// Writes a message without its body, where it fits.
@@ -255,15 +263,24 @@ pub(super) fn encode_extended<'h>(
     message: &Message<'_>,
     head: &'h mut [u8],
 ) -> Result<&'h [u8], NoRoom> {
-    let mut head = Writer { head, length: 0 };
+    let mut head = Writer::new(head);
     if !head.frequent(message) {
         head.rare(message);
+    } else if let Message::Request { extensions, .. } = *message {
+        // In place of the byte that says that there is none.
+        head.length = head.length.saturating_sub(1);
+        head.counted(extensions.as_bytes());
     }
     let opens = matches!(message, Message::Hello(_) | Message::Welcome { .. });
-    if opens && head.length > HELLO_BYTES_MAX {
+    if head.is_full || opens && head.length > HELLO_BYTES_MAX {
         return Err(NoRoom);
     }
-    head.written().ok_or(NoRoom)
+    Ok(head.written())
+}
+
+#[inline]
+fn has_extensions(message: &Message<'_>) -> bool {
+    matches!(message, Message::Request { extensions, .. } if !extensions.is_empty())
 }
 
 /// Writes a message without its body, if its head is short.
@@ -272,29 +289,40 @@ pub(super) fn encode_short<'h>(
     message: &Message<'_>,
     head: &'h mut [u8; BODY_HEAD_BYTES_MAX],
 ) -> Option<&'h [u8]> {
-    let mut head = Writer { head, length: 0 };
+    if has_extensions(message) {
+        return None;
+    }
+    let mut head = Writer::new(head);
     match message {
         Message::Hello(_) | Message::Welcome { .. } | Message::Goodbye { .. } => return None,
         _ if head.frequent(message) => {}
         _ => head.rare(message),
     }
-    // What is too long is a request with extensions.
-    head.written()
+    Some(head.written())
 }
 
-/// What is written of a head. What there is no room for is left out, and the length counts it.
+/// What is written of a head.
 pub(super) struct Writer<'h> {
-    pub(super) head: &'h mut [u8],
+    head: &'h mut [u8],
     pub(super) length: usize,
+    /// Whether something was left out for want of room.
+    pub(super) is_full: bool,
 }
 
 impl<'h> Writer<'h> {
     #[inline]
+    pub(super) fn new(head: &'h mut [u8]) -> Self {
+        Self { head, length: 0, is_full: false }
+    }
+
+    #[inline]
     fn byte(&mut self, byte: u8) {
         if let Some(place) = self.head.get_mut(self.length) {
             *place = byte;
+            self.length += 1;
+        } else {
+            self.is_full = true;
         }
-        self.length += 1;
     }
 
     #[inline(never)]
@@ -323,14 +351,16 @@ impl<'h> Writer<'h> {
         let end = self.length.saturating_add(bytes.len());
         if let Some(place) = self.head.get_mut(self.length..end) {
             place.copy_from_slice(bytes);
+            self.length = end;
+        } else {
+            self.is_full = true;
         }
-        self.length = end;
     }
 
     /// Writes a length, and the bytes.
     #[inline(never)]
     fn counted(&mut self, bytes: &[u8]) {
-        self.u64(bytes.len() as u64);
+        self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.bytes(bytes);
     }
 
@@ -348,19 +378,12 @@ impl<'h> Writer<'h> {
             self.number(number);
         }
         match *message {
-            Message::Request { extensions, .. } => self.extensions(extensions),
+            // The length of no extensions; `encode_extended` puts others in its place.
+            Message::Request { .. } => self.byte(0),
             Message::Response { verdict, .. } => self.byte(verdict as u8),
             _ => {}
         }
         true
-    }
-
-    #[inline]
-    fn extensions(&mut self, extensions: Extensions<'_>) {
-        if extensions.is_empty() {
-            return self.byte(0);
-        }
-        self.counted(extensions.as_bytes());
     }
 
     #[inline(never)]
@@ -385,13 +408,13 @@ impl<'h> Writer<'h> {
                 self.u32(frame_bytes_max);
                 self.u64(token);
                 self.counted(name.as_bytes());
-                self.extensions(extensions);
+                self.counted(extensions.as_bytes());
             }
             Message::Welcome { heartbeat_millis, window, extensions } => {
                 self.byte(WELCOME);
                 self.u32(heartbeat_millis);
                 self.u32(u32::from(window));
-                self.extensions(extensions);
+                self.counted(extensions.as_bytes());
             }
             Message::Ping => self.byte(PING),
             Message::Pong => self.byte(PONG),
@@ -407,7 +430,7 @@ impl<'h> Writer<'h> {
     }
 
     #[inline]
-    fn written(self) -> Option<&'h [u8]> {
-        self.head.get(..self.length)
+    fn written(self) -> &'h [u8] {
+        self.head.get(..self.length).unwrap_or_default()
     }
 }

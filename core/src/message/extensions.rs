@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::codec::Reader;
+use super::codec::{Reader, Writer};
 use super::{EXTENSIONS_BYTES_MAX, MessageError};
 
 /// The lowest id that is for private use. Those below are given out by this project, and none is so
@@ -125,14 +125,14 @@ impl<'b> ExtensionsWriter<'b> {
     /// without it, or make the buffer longer, up to [`EXTENSIONS_BYTES_MAX`].
     pub fn add(&mut self, id: u16, value: &[u8]) -> Result<(), NoRoom> {
         let length = u32::try_from(value.len()).map_err(|_| NoRoom)?;
-        let mut writer = super::codec::Writer { head: &mut *self.buffer, length: self.length };
+        let mut writer = Writer::new(self.buffer.get_mut(self.length..).unwrap_or_default());
         writer.u32(u32::from(id));
         writer.u32(length);
         writer.bytes(value);
-        if writer.length > writer.head.len() {
+        if writer.is_full {
             return Err(NoRoom);
         }
-        self.length = writer.length;
+        self.length += writer.length;
         Ok(())
     }
 

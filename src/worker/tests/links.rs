@@ -74,10 +74,10 @@ fn what_a_correct_manager_does_not_send_ends_its_link_alone() {
         let mut good = Manager::meet(&connector).await;
         for (frames, text) in [
             (
-                vec![vec![2, 1, 0, 1, 0], vec![2, 2, 0, 1, 0], vec![2, 3, 0, 1, 0]],
+                vec![vec![2, 1, 0, 1, 0, 0], vec![2, 2, 0, 1, 0, 0], vec![2, 3, 0, 1, 0, 0]],
                 "past the window",
             ),
-            (vec![vec![2, 1, 0, 1, 0], vec![2, 1, 0, 1, 0]], "runs already"),
+            (vec![vec![2, 1, 0, 1, 0, 0], vec![2, 1, 0, 1, 0, 0]], "runs already"),
             (vec![vec![3, 1, 0, 1, 0]], "a Response from a manager"),
             (vec![vec![6]], "a Pong from a manager"),
             (vec![vec![5, 5]], "bytes follow"),
