@@ -147,6 +147,8 @@ impl World<'_> {
             match action {
                 Action::Connect { link } => self.on_connect(link),
                 Action::Send { link, task, attempt } => self.on_send(link, task, attempt),
+                // What has come was reported already.
+                Action::Look { .. } => {}
                 Action::Ping { link } => self.on_ping(link),
                 Action::Disconnect { link, reason } => {
                     self.note(&[3, link.worker().slot(), link.epoch(), reason as u32]);
@@ -246,6 +248,7 @@ impl World<'_> {
             Event::Draining { link } => (13, link),
             Event::Busy { link } => (14, link),
             Event::Ready { link } => (15, link),
+            Event::Moving { link, .. } => (16, link),
         };
         let taken = self.scheduler.handle_event(self.now, event).is_ok();
         self.end.links += u32::from(taken && kind == 8);
