@@ -152,6 +152,14 @@ pub trait Wire {
         let _ = bytes_max;
     }
 
+    /// Returns the longest message that this transport takes to be sent, in bytes: one that is longer
+    /// would break the wire, so a caller fails what it belongs to instead.
+    ///
+    /// The default is no limit.
+    fn message_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Names the host at the other end, without a port, where the transport knows one that tells
     /// peers apart: an IP address, as a rule. What is bounded by host is not bounded where this is
     /// `None`, the default.

@@ -201,6 +201,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
         Poll::Ready(Ok(()))
     }
 
+    fn message_bytes_max(&self) -> usize {
+        self.port.as_ref().map_or(0, |port| port.limits.frame_bytes_max)
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SerialError>> {
         self.port().poll_flush(cx)
     }

@@ -318,6 +318,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         Poll::Ready(self.write_long(cx, rest))
     }
 
+    fn message_bytes_max(&self) -> usize {
+        self.limits.frame_bytes_max
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
         ready!(self.poll_write_out(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx).map_err(|error| self.io_error(error))

@@ -250,6 +250,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
         Poll::Ready(sent.or_else(|error| self.unsendable(error, cx)))
     }
 
+    fn message_bytes_max(&self) -> usize {
+        self.limits.message_bytes_max
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
         let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
         Poll::Ready(flushed.or_else(|error| self.unsendable(error, cx)))
