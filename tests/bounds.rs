@@ -27,8 +27,8 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(outgoing_bytes_max: usize) -> Self {
-        let (connector, listener, probe) = probed(outgoing_bytes_max);
+    fn new(message_bytes_max: usize) -> Self {
+        let (connector, listener, probe) = probed(message_bytes_max);
         let world = World::new(3);
         let pool = world.pool(|builder| builder.connect(connector).frame_bytes_max(1 << 20));
         let events = Rc::<RefCell<Vec<_>>>::default();
@@ -43,8 +43,8 @@ impl Rig {
     }
 
     /// With a peer whose link is up, which takes frames of that length.
-    fn up(outgoing_bytes_max: usize, frame_bytes_max: u32) -> (Self, Peer) {
-        let mut rig = Self::new(outgoing_bytes_max);
+    fn up(message_bytes_max: usize, frame_bytes_max: u32) -> (Self, Peer) {
+        let mut rig = Self::new(message_bytes_max);
         let mut peer = Peer::accept(&mut rig.listener).expect("it is dialled at once");
         peer.hello("by hand", 8, frame_bytes_max);
         rig.settle();

@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::string::ToString;
 use core::mem;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::io::Dialect;
 use chargehand_core::message::{
@@ -16,6 +17,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::answers::Answers;
 use super::closing::Farewell;
+use super::life::{Life, Looked};
 use super::{Payload, TaskEntry};
 use crate::builder::Limits;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
@@ -34,6 +36,9 @@ pub(crate) struct Conn<K: Kind> {
     /// Something was sent since the last complete flush.
     pub(crate) dirty: bool,
     tally: Tally,
+    pub(crate) life: Life,
+    /// The last flush left something in the wire.
+    is_backed_up: bool,
     /// The longest body of a request that both the wire and the worker take.
     body_bytes_max: usize,
     /// The longest frame that the worker takes.
@@ -117,21 +122,28 @@ impl Ending {
 }
 
 impl<K: Kind> Conn<K> {
-    pub(crate) fn new(mut wire: Box<K::Wire>, limits: &Limits, frame_bytes_max: u32) -> Self {
+    pub(crate) fn new(
+        mut wire: Box<K::Wire>,
+        limits: &Limits,
+        frame_bytes_max: u32,
+        now: Instant,
+    ) -> Self {
         wire.limit_incoming(limits.frame_bytes_max as usize);
         let frame_bytes_max = frame_bytes_max as usize;
-        let sendable = frame_bytes_max.min(wire.outgoing_bytes_max());
+        let sendable = frame_bytes_max.min(wire.message_bytes_max());
         Self {
             is_json: wire.dialect() == Dialect::Json,
             body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
             frame_bytes_max,
-            wire,
             parked: VecDeque::new(),
             // Whatever the handshake left in the buffer.
             dirty: true,
             tally: Tally::default(),
+            life: Life::new(now, wire.progress()),
+            is_backed_up: false,
             #[cfg(feature = "json")]
             json: super::json::JsonState::new(limits.json_heights),
+            wire,
         }
     }
 
@@ -157,7 +169,11 @@ impl<K: Kind> Conn<K> {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                return Ok(if count == 0 { Progress::Nothing } else { Progress::Drained });
+                if count > 0 {
+                    return Ok(Progress::Drained);
+                }
+                self.note_quiet();
+                return Ok(Progress::Nothing);
             };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
@@ -198,8 +214,12 @@ impl<K: Kind> Conn<K> {
         self.json.fail_unfit(&mut sink);
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
-            let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
+            let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                self.note_quiet();
+                return Ok(Progress::Drained);
+            };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            self.tally.answers += 1;
             self.json.on_frame(frame, &mut sink)?;
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
@@ -263,10 +283,39 @@ impl<K: Kind> Conn<K> {
             self.parked.pop_front();
             let _ = sent?;
         }
-        if self.dirty && self.wire.poll_flush(cx).map_err(Ending::broken)?.is_ready() {
-            self.dirty = !self.parked.is_empty();
+        if self.dirty {
+            let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;
+            self.dirty = flushed.is_pending() || !self.parked.is_empty();
+            self.is_backed_up = self.dirty;
         }
         Ok(())
+    }
+
+    fn note_quiet(&mut self) {
+        self.life.on_quiet(self.wire.progress().received, self.tally.messages());
+    }
+
+    /// Returns whether what moves on the link is a sign of life, and until when the attempts whose
+    /// deadline has come are put off, if they are: of those, the worker holds `held`.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        rate_min: u32,
+        overdue: Option<(u32, Duration)>,
+    ) -> (bool, Option<Instant>) {
+        let (held, attempt_timeout) = overdue.unwrap_or_default();
+        let link = Looked {
+            now,
+            progress: self.wire.progress(),
+            messages: self.tally.messages(),
+            requests: self.tally.requests,
+            is_backed_up: self.is_backed_up,
+            held: held.into(),
+            attempt_timeout,
+            rate_min,
+        };
+        let is_alive = self.life.look(&link);
+        (is_alive, overdue.and_then(|_| self.life.put_off(&link)))
     }
 
     /// Returns whether to look at once for an answer to what was flushed.
@@ -334,7 +383,7 @@ impl<K: Kind> Conn<K> {
     fn too_long(&self, task: TaskId, body_bytes: usize) -> SendError {
         let peer = self.wire.peer();
         let of_worker = self.frame_bytes_max;
-        let of_wire = self.wire.outgoing_bytes_max();
+        let of_wire = self.wire.message_bytes_max();
         let room = of_worker.min(of_wire).saturating_sub(BODY_HEAD_BYTES_MAX);
         let limit = if of_worker <= of_wire {
             format!(
@@ -400,6 +449,10 @@ struct Tally {
 }
 
 impl Tally {
+    fn messages(&self) -> u64 {
+        self.answers + self.pongs
+    }
+
     /// Judges an answer that the scheduler did not take.
     #[cold]
     fn check_answer(&self, error: EventError) -> Result<(), Ending> {

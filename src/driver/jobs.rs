@@ -3,8 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use chargehand_core::TaskId;
 use chargehand_core::io::Timer;
+use chargehand_core::{TaskId, TaskOptions};
 
 use super::answers::Answers;
 use super::{Driver, Payload, TaskEntry};
@@ -275,7 +275,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 };
                 let submitted = match job.options.retries_max {
                     None => scheduler.submit(*now),
-                    Some(retries_max) => scheduler.submit_retrying(*now, retries_max),
+                    Some(retries_max) => {
+                        scheduler.submit_with(*now, TaskOptions::new().retries_max(retries_max))
+                    }
                 };
                 let Ok(task) = submitted else { return any };
                 any = true;

@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::message::{Code, NAME_BYTES_MAX};
-use chargehand_core::{Instant, Route};
+use chargehand_core::{Instant, Offer, Route};
 
 use super::closing::Farewell;
 use super::greeting::{GreetError, Greeted, Greeting};
@@ -169,7 +169,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if known.is_none() {
             self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
         }
-        let Ok(accepted) = self.scheduler.accept(self.now, worker, window.into()) else {
+        let Ok(accepted) =
+            self.scheduler.accept(self.now, worker, Offer::new(window.into()), Instant::EPOCH)
+        else {
             let why = "this worker is being removed from the pool".to_owned();
             return self.turn_away(index, GreetError::refuse(Code::Stopped, why));
         };

@@ -21,6 +21,7 @@ mod jobs;
 mod joining;
 #[cfg(feature = "json")]
 mod json;
+mod life;
 mod local;
 mod peers;
 
@@ -94,6 +95,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     timer: T,
     now: Instant,
     alarm: Alarm<T>,
+    /// When the alarm was to go off.
+    due_by: Instant,
     ready: ReadySet,
     batch: Vec<u32>,
     doorbell: Entry,
@@ -171,6 +174,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut driver = Self {
             now: timer.now(),
             timer,
+            due_by: Instant::FAR_FUTURE,
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
             batch: Vec::new(),
             doorbell,
@@ -380,6 +384,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
+        self.due_by = next;
         self.alarm.set(&self.timer, next);
     }
 

@@ -12,7 +12,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::{Event, Link, Route, WorkerId, WorkersFull};
+use chargehand_core::{Event, Link, Loss, Offer, Route, WorkerId, WorkersFull};
 
 use super::conn::{Conn, Ending, Progress, Quota};
 use super::greeting::{GreetError, Greeted, Greeting};
@@ -299,7 +299,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// The handshake of a link that we dialled is done.
     fn dialled_up(&mut self, link: Link, window: u16, frame_bytes_max: u32) {
-        let event = Event::Connected { link, window: window.into() };
+        let event = Event::Connected { link, offer: Offer::new(window.into()) };
         let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
         else {
             unreachable!("the caller has just greeted")
@@ -316,7 +316,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         window: u16,
         frame_bytes_max: u32,
     ) {
-        let conn = Conn::new(wire, &self.limits, frame_bytes_max);
+        let conn = Conn::new(wire, &self.limits, frame_bytes_max, self.now);
         self.set_up(link, Line::Up(link, Box::new(conn)), window);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         self.peers.get_mut(link.worker()).entry.wake();
@@ -382,7 +382,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Reads on a link, if it is up.
-    fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
+    pub(crate) fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
         let Some(peer) = self.peers.at(slot) else { return Progress::Nothing };
         let Line::Up(link, conn) = &mut peer.line else { return Progress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
@@ -423,7 +423,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
         let Ending { why, farewell } = ending;
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
-        if self.scheduler.handle_event(self.now, Event::Lost { link }).is_ok() {
+        if self.scheduler.handle_event(self.now, Event::Lost { link, how: Loss::Broken }).is_ok() {
             self.settled = false;
             self.end_link(link, farewell);
             self.tell_lost(link.worker(), why);

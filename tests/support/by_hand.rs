@@ -20,7 +20,7 @@ pub(crate) struct Probe(Arc<Mutex<Probed>>);
 #[derive(Debug)]
 struct Probed {
     progress: Progress,
-    outgoing_bytes_max: usize,
+    message_bytes_max: usize,
     /// Nothing that was taken has left.
     is_stuck: bool,
     /// What the pool's side has taken at most, each time that it said so.
@@ -69,12 +69,12 @@ pub(crate) struct Probing {
     probe: Probe,
 }
 
-/// Makes both ends of such an address. The wires take messages of up to `outgoing_bytes_max`.
-pub(crate) fn probed(outgoing_bytes_max: usize) -> (Probing, LocalListener, Probe) {
+/// Makes both ends of such an address. The wires take messages of up to `message_bytes_max`.
+pub(crate) fn probed(message_bytes_max: usize) -> (Probing, LocalListener, Probe) {
     let (connector, listener) = pair(1024);
     let probe = Probe(Arc::new(Mutex::new(Probed {
         progress: Progress::default(),
-        outgoing_bytes_max,
+        message_bytes_max,
         is_stuck: false,
         limits: Vec::new(),
         reader: None,
@@ -124,7 +124,7 @@ impl Wire for ProbedWire {
         head: &[u8],
         body: &[u8],
     ) -> Poll<Result<(), LocalError>> {
-        let longest = self.outgoing_bytes_max();
+        let longest = self.message_bytes_max();
         assert!(head.len() + body.len() <= longest, "the pool was told how much it takes");
         self.inner.poll_send(cx, head, body)
     }
@@ -149,8 +149,8 @@ impl Wire for ProbedWire {
         self.inner.limit_incoming(bytes_max);
     }
 
-    fn outgoing_bytes_max(&self) -> usize {
-        self.probe.with(|probed| probed.outgoing_bytes_max)
+    fn message_bytes_max(&self) -> usize {
+        self.probe.with(|probed| probed.message_bytes_max)
     }
 }
 
