@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::string::ToString;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::Config;
 use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
+use chargehand_core::{Config, Offer};
 
 use super::closing::Farewell;
 use crate::builder::Limits;
@@ -20,6 +20,7 @@ pub(crate) struct Opening {
     heartbeat_millis: u32,
     frame_bytes_max: u32,
     in_flight: Option<u16>,
+    window_max: u16,
 }
 
 /// What a worker said.
@@ -34,6 +35,12 @@ pub(crate) struct Greeted {
     pub(crate) frame_bytes_max: u32,
     /// Differs from one start of the worker to the next.
     pub(crate) token: u64,
+}
+
+impl Greeted {
+    pub(crate) fn offer(&self) -> Offer {
+        Offer { runs: self.concurrency.into(), window: self.window.into() }
+    }
 }
 
 /// Why a handshake came to nothing.
@@ -62,11 +69,12 @@ impl Opening {
             heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,
+            window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
         }
     }
 
     fn window(&self, offered: u16) -> u16 {
-        self.in_flight.unwrap_or(offered).max(1)
+        self.in_flight.unwrap_or(offered).clamp(1, self.window_max)
     }
 }
 
@@ -166,6 +174,7 @@ mod tests {
             heartbeat_millis: 1,
             frame_bytes_max: 1024,
             in_flight: None,
+            window_max: 8,
         };
         let nasty = "bye\n\u{1b}[2Jroot: all is well";
         for message in [
