@@ -64,7 +64,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Sends now if the link is up: one that broke a moment ago is lost to the scheduler soon.
-    fn send(&mut self, link: Link, message: Outgoing) {
+    pub(crate) fn send(&mut self, link: Link, message: Outgoing) {
         let peer = self.peers.get_mut(link.worker());
         let (up, conn) = match &mut peer.line {
             Line::Up(up, conn) => (*up, conn),
@@ -149,6 +149,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends a link that the scheduler has given up already. Returns whose it was, if there is one.
     pub(crate) fn end_link(&mut self, link: Link, farewell: Option<Farewell>) -> Option<Arc<str>> {
         let worker = link.worker();
+        self.note_use(worker);
         let peer = self.peers.get_mut(worker);
         let wire = match mem::take(&mut peer.line) {
             Line::Idle => return None,

@@ -117,6 +117,12 @@ impl<K: Kind> Conn<K> {
         }
     }
 
+    /// Returns a number that changes with everything that the worker says.
+    pub(crate) fn signs(&self) -> u64 {
+        let Tally { answers, pongs, .. } = self.tally;
+        self.wire.progress().received.wrapping_add(answers).wrapping_add(pongs)
+    }
+
     /// Reads messages into the scheduler, as far as the quota goes.
     pub(crate) fn read(
         &mut self,

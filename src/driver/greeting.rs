@@ -79,7 +79,8 @@ impl Opening {
 }
 
 impl Greeting {
-    /// Goes on with the handshake as far as it gets.
+    /// Goes on with the handshake as far as the peer's Hello. It is taken in by
+    /// [`poll_welcome`](Self::poll_welcome).
     pub(crate) fn poll<W: AnyWire + ?Sized>(
         &mut self,
         wire: &mut W,
@@ -105,13 +106,24 @@ impl Greeting {
             *self = Self::HelloTaken(greeted);
         }
         let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };
+        Poll::Ready(Ok(greeted.clone()))
+    }
+
+    /// Takes the peer in, once its Hello is [taken](Self::poll).
+    pub(crate) fn poll_welcome<W: AnyWire + ?Sized>(
+        &self,
+        wire: &mut W,
+        cx: &mut Context<'_>,
+        opening: &Opening,
+    ) -> Poll<Result<(), GreetError>> {
+        let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
+        let mut head = [0; HEAD_BYTES_MAX];
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
             window: greeted.window,
             extensions: Extensions::NONE,
         };
-        ready!(wire.poll_send(cx, welcome.encode(&mut head), &[])).map_err(GreetError::broken)?;
-        Poll::Ready(Ok(greeted.clone()))
+        wire.poll_send(cx, welcome.encode(&mut head), &[]).map_err(GreetError::broken)
     }
 }
 

@@ -16,6 +16,7 @@ mod answers;
 mod closing;
 mod conn;
 mod greeting;
+mod hosts;
 mod intake;
 mod jobs;
 mod joining;
@@ -177,7 +178,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             answers: Answers::default(),
             peers: Peers::new(),
-            joining: Joining::new(listeners, &ready, limits.handshakes_max, config.connect_timeout),
+            joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(),
             jobs: Jobs::default(),
             ends,

@@ -12,7 +12,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::{Event, Link, Offer, Route, WorkerId, WorkersFull};
+use chargehand_core::{Event, Instant, Link, Offer, Route, WorkerId, WorkersFull};
 
 use super::conn::{Conn, Ending, Progress, Quota};
 use super::greeting::{GreetError, Greeting};
@@ -56,6 +56,11 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) reach: Reach<K>,
     pub(crate) line: Line<K>,
     pub(crate) last_error: Option<String>,
+    /// Whose link it is: differs from one start of a worker that dials in to the next.
+    pub(crate) token: u64,
+    /// Tasks that it had done when its link came up.
+    done_before: u64,
+    up_since: Instant,
     window: u32,
     pub(crate) is_at_work: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
@@ -134,6 +139,12 @@ impl<K: Kind> Peers<K> {
         peer
     }
 
+    /// Whether a worker is still in the table.
+    pub(crate) fn is_worker(&self, worker: WorkerId) -> bool {
+        let slot = self.slots.get(worker.slot() as usize);
+        slot.is_some_and(|slot| slot.as_ref().is_some_and(|peer| peer.id == worker))
+    }
+
     pub(crate) fn named(&self, name: &str) -> Option<WorkerId> {
         self.names.get(name).copied()
     }
@@ -204,6 +215,9 @@ impl<K: Kind> Peers<K> {
             reach,
             line: Line::Idle,
             last_error: None,
+            token: 0,
+            done_before: 0,
+            up_since: Instant::EPOCH,
             window: 0,
             is_at_work: false,
             remover: None,
@@ -282,9 +296,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             return self.dialled_up(link, Offer::new(1));
         }
-        match greeting.poll(&mut **wire, cx, &self.opening) {
+        let greeted =
+            greeting.poll(&mut **wire, cx, &self.opening).map_ok(|greeted| greeted.offer());
+        let taken_in = match greeted {
+            Poll::Ready(Ok(offer)) => {
+                let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening);
+                welcome.map_ok(|()| offer)
+            }
+            other => other,
+        };
+        match taken_in {
             Poll::Pending => {}
-            Poll::Ready(Ok(greeted)) => self.dialled_up(link, greeted.offer()),
+            Poll::Ready(Ok(offer)) => self.dialled_up(link, offer),
             Poll::Ready(Err(GreetError { why, farewell })) => {
                 let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
                 if farewell.is_some() {
@@ -319,8 +342,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.peers.set_window(worker, window);
         // With more at work, ranges go further ahead.
         self.jobs.look_again();
+        let done = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.done);
         let peer = self.peers.get_mut(worker);
         peer.line = line;
+        peer.done_before = done;
+        peer.up_since = self.now;
         let label = peer.label();
         self.events.tell(|| PoolEvent::Connected { worker, peer: label, window });
     }
@@ -420,6 +446,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.end_link(link, farewell);
             self.tell_lost(link.worker(), why);
         }
+    }
+
+    /// Notes of what use a link was that a worker had dialled in with, for whoever comes from there.
+    pub(crate) fn note_use(&mut self, worker: WorkerId) {
+        let stats = self.scheduler.worker_stats(worker);
+        let peer = self.peers.get_mut(worker);
+        let (Reach::Await, Line::Up(_, conn)) = (&peer.reach, &peer.line) else { return };
+        let Some(host) = conn.wire.host() else { return };
+        let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
+        let did = stats.is_some_and(|stats| stats.done > peer.done_before);
+        self.joining.hosts.on_end(host, did || self.now >= stable, self.now);
     }
 
     /// Writes what is to be sent on a link. Returns whether there was anything.
