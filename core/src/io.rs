@@ -8,6 +8,8 @@ use core::fmt::Display;
 use core::future::Future;
 use core::task::{Context, Poll};
 
+#[cfg(feature = "alloc")]
+use crate::net::Descriptors;
 use crate::time::Instant;
 
 /// A runtime's clock and sleep.
@@ -20,6 +22,16 @@ pub trait Timer {
 
     /// Returns a future that completes once [`now`](Timer::now) has reached `at`.
     fn sleep_until(&self, at: Instant) -> Self::Sleep;
+
+    /// Returns how many file descriptors the process has open and may have, so that limits on
+    /// connections can be held against them. It may look through all that are open: ask at the
+    /// start, not for each connection.
+    ///
+    /// The default is `None`: there is no such limit, or none that is known.
+    #[cfg(feature = "alloc")]
+    fn descriptors(&self) -> Option<Descriptors> {
+        None
+    }
 }
 
 /// A runtime's way to open a byte stream.
