@@ -237,9 +237,12 @@ mod tests {
 
     #[test]
     fn a_name_is_told_from_an_address() {
-        for (given, is_literal) in
-            [("localhost:1", false), ("10.0.0.8:1", true), ("[::1]:1", true), ("[fe80::1%x]:1", true)]
-        {
+        for (given, is_literal) in [
+            ("localhost:1", false),
+            ("10.0.0.8:1", true),
+            ("[::1]:1", true),
+            ("[fe80::1%x]:1", true),
+        ] {
             assert_eq!(Address::to_dial(given).unwrap().is_literal(), is_literal, "{given}");
         }
     }

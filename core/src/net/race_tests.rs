@@ -90,7 +90,8 @@ fn is(address: SocketAddr, text: &str) -> bool {
 #[test]
 fn an_address_that_swallows_everything_costs_one_stagger() {
     let world = World::default();
-    let (at, result) = world.run("name:1", &[A, B], |address| is(address, B).then_some((30, Ok(()))));
+    let (at, result) =
+        world.run("name:1", &[A, B], |address| is(address, B).then_some((30, Ok(()))));
     assert!(is(result.unwrap().unwrap(), B));
     assert_eq!(at, STAGGER + Duration::from_millis(30));
     assert_eq!(world.dropped.get(), 2, "the loser is given up");
@@ -146,7 +147,8 @@ fn an_address_is_not_told_twice_and_a_name_with_one_tells_which() {
 
 #[test]
 fn a_name_with_a_thousand_dead_addresses_has_a_short_error() {
-    let many: Vec<String> = (0..1_000).map(|n| std::format!("10.0.{}.{}:1", n / 250, n % 250)).collect();
+    let many: Vec<String> =
+        (0..1_000).map(|n| std::format!("10.0.{}.{}:1", n / 250, n % 250)).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let (_, result) = World::default().run("name:1", &many, |_| Some((0, Err("refused"))));
     let error = result.unwrap().unwrap_err();
