@@ -68,6 +68,17 @@ impl Address {
         self.zone().is_some() || self.host.parse::<IpAddr>().is_ok()
     }
 
+    /// Adds what was to be resolved to a resolver's error: the name, or the zone that no network
+    /// interface has.
+    #[cfg(feature = "std")]
+    pub fn unresolved(&self, error: std::io::Error) -> std::io::Error {
+        let what = match self.zone() {
+            Some(zone) => format!("no network interface \"{zone}\" is here for its zone: {error}"),
+            None => format!("cannot resolve \"{}\": {error}", self.host),
+        };
+        std::io::Error::new(error.kind(), what)
+    }
+
     fn of(text: &str) -> Result<Self, &'static str> {
         let (is_url, rest) = match text.split_once("://") {
             None => (false, text),
