@@ -126,15 +126,13 @@ impl<S> TcpWire<S> {
         }
         if self.out.capacity() == 0 {
             self.out.reserve(bytes.max(self.burst));
-        } else {
-            self.give_back_out(bytes);
         }
     }
 
-    /// Gives the memory of what has left back, where that is much more than what waits and so many
-    /// bytes more: a link that is never quite quiet should not hold what one burst took.
-    fn give_back_out(&mut self, bytes: usize) {
-        let needed = (self.unsent() + bytes).max(BURST_BYTES_MAX);
+    /// Gives the memory of what has left back, where that is much more than what waits: a link that is
+    /// never quite quiet should not hold what one burst took.
+    fn give_back_out(&mut self) {
+        let needed = self.unsent().max(BURST_BYTES_MAX);
         if self.out.capacity() / 3 > needed {
             self.out.drain(..self.sent);
             self.sent = 0;
@@ -158,7 +156,7 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
                 Poll::Pending => {
-                    self.give_back_out(0);
+                    self.give_back_out();
                     return Poll::Pending;
                 }
             }

@@ -128,6 +128,23 @@ fn a_huge_message_takes_memory_only_as_it_comes() {
 }
 
 #[test]
+fn a_link_with_little_of_a_message_holds_little_whatever_it_had_of_the_last_one() {
+    for first in [400, 5_000, SPARE_BYTES / 2, SPARE_BYTES - 10] {
+        let bytes = framed(&[vec![1; 300], vec![2; first], vec![3; first]]);
+        let (most, rest) = bytes.split_at(304 + first - 5);
+        let (last, _) = rest.split_at(4 + 5 + 3);
+        let reads = [most, last].map(|bytes| Read::Bytes(bytes.to_vec()));
+        let mut wire = wire(reads.into_iter().flat_map(|read| [read, Read::Pending]));
+        while !wire.stream.reads.is_empty() {
+            assert!(received(&mut wire).1.is_pending());
+        }
+        let decoder = wire.decoder.unwrap();
+        assert_eq!(decoder.held().len(), 3);
+        assert!(decoder.buffer_bytes() <= KEPT_READ_BYTES, "{first}: {}", decoder.buffer_bytes());
+    }
+}
+
+#[test]
 fn memory_goes_back_after_a_huge_message_though_the_link_is_never_quiet() {
     let small = vec![4; 100];
     let mut bytes = framed(&[vec![1; HUGE]]);

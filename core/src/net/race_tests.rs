@@ -111,6 +111,18 @@ fn an_address_that_refuses_costs_nothing_and_the_next_has_a_stagger_of_its_own()
 }
 
 #[test]
+fn one_that_refuses_beside_one_that_swallows_makes_room_for_the_next_at_once() {
+    let world = World::default();
+    let (at, result) = world.run("name:1", &[A, B, "10.0.0.3:1"], |address| match address {
+        address if is(address, A) => None,
+        address if is(address, B) => Some((10, Err("refused"))),
+        _ => Some((10, Ok(()))),
+    });
+    assert!(result.unwrap().is_ok());
+    assert_eq!(at, STAGGER + Duration::from_millis(20));
+}
+
+#[test]
 fn one_that_is_slow_wins_still_where_it_answers_first() {
     let world = World::default();
     let (at, result) = world.run("name:1", &[A, B], |address| {
