@@ -5,7 +5,11 @@
 //! `Dial` that speaks TLS composes below as well as plain TCP does. The stream should send without
 //! delay (`TCP_NODELAY`), which whoever opens it has to set: this crate batches messages itself.
 //!
-//! There is no handshake and no deadline here: whoever drives a wire has both.
+//! There is no handshake and no deadline here: whoever drives a wire has both, and is helped by
+//! `progress`, which counts bytes within a message as well, and `limit_incoming`, which holds a peer to the length
+//! of a greeting until it has sent one. `host` is what [`host_of`] makes of the peer's address.
+//!
+//! [`host_of`]: chargehand_core::net::host_of
 
 mod error;
 mod guess;
