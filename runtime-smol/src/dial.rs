@@ -39,7 +39,7 @@ async fn connect(
 /// Returns all addresses of a name, or the one that is given.
 pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
     let resolved = smol::net::resolve((address.host(), address.port())).await;
-    resolved.map_err(|error| address.unresolved(error))
+    resolved.map_err(|error| address.unresolved(&error))
 }
 
 pub(crate) fn invalid(error: AddressError) -> io::Error {

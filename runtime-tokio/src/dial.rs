@@ -40,7 +40,7 @@ async fn connect(
 pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
     match tokio::net::lookup_host((address.host(), address.port())).await {
         Ok(addresses) => Ok(addresses.collect()),
-        Err(error) => Err(address.unresolved(error)),
+        Err(error) => Err(address.unresolved(&error)),
     }
 }
 

@@ -83,7 +83,7 @@ fn with_few_descriptors() {
         let address = listener.local_addr().unwrap();
         let mut held = Vec::new();
         let error = loop {
-            assert!(held.len() < MAX as usize, "there is no reserve");
+            assert!((held.len() as u64) < MAX, "there is no reserve");
             // The kernel takes it before we do; each takes two descriptors of this process.
             held.push(std::net::TcpStream::connect(address).unwrap());
             match poll_fn(|cx| listener.poll_accept(cx)).await {

@@ -71,7 +71,7 @@ impl Address {
     /// Adds what was to be resolved to a resolver's error: the name, or the zone that no network
     /// interface has.
     #[cfg(feature = "std")]
-    pub fn unresolved(&self, error: std::io::Error) -> std::io::Error {
+    pub fn unresolved(&self, error: &std::io::Error) -> std::io::Error {
         let what = match self.zone() {
             Some(zone) => format!("no network interface \"{zone}\" is here for its zone: {error}"),
             None => format!("cannot resolve \"{}\": {error}", self.host),

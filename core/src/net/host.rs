@@ -49,13 +49,9 @@ fn of_ip(ip: IpAddr) -> Box<str> {
 }
 
 fn inner_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let bits = ip.to_bits();
-    match bits >> 32 {
-        0xffff | 0x0064_ff9b_0000_0000_0000_0000 => {
-            Some(Ipv4Addr::from_bits((bits & u128::from(u32::MAX)) as u32))
-        }
-        _ => None,
-    }
+    let [.., a, b, c, d] = ip.octets();
+    let prefix = ip.to_bits() >> 32;
+    matches!(prefix, 0xffff | 0x0064_ff9b_0000_0000_0000_0000).then(|| Ipv4Addr::new(a, b, c, d))
 }
 
 #[cfg(test)]
