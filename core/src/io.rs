@@ -38,7 +38,9 @@ pub trait Timer {
 ///
 /// Only whoever opens a stream sees the socket, so set there what a transport counts on: send
 /// without delay (`TCP_NODELAY` on TCP), since transports batch messages themselves; and let
-/// closing the stream reach the peer (a `shutdown` of the sending direction), not only flush.
+/// closing the stream reach the peer (a `shutdown` of the sending direction), not only flush. Over
+/// IP also have a silent peer probed (`SO_KEEPALIVE`); the module `net` has what is alike for all
+/// runtimes.
 pub trait Dial {
     /// The byte stream.
     type Stream;
@@ -47,7 +49,8 @@ pub trait Dial {
     /// Completes with the open stream. Dropping it gives the attempt up.
     type Dialling: Future<Output = Result<Self::Stream, Self::Error>>;
 
-    /// Opens a stream to `address` (`host:port`), resolving a name anew at every call.
+    /// Opens a stream to `address` (`host:port`), resolving a name anew at every call and trying
+    /// all addresses that it has (`net::race`): the first may be dead.
     fn dial(&self, address: &str) -> Self::Dialling;
 }
 
@@ -55,7 +58,7 @@ pub trait Dial {
 pub trait Accept {
     /// The byte stream.
     type Stream;
-    /// Names the other end in errors and events.
+    /// Names the other end in errors and events: over IP as `host:port`, which tells its host.
     type Peer: Display;
     /// Why none could be taken. The caller pauses and tries again.
     type Error;
