@@ -8,7 +8,8 @@ use futures_io::AsyncRead;
 
 use crate::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Kind, mask};
 
-/// How much memory is set aside for a message before its bytes are there.
+/// How much memory is set aside at most for a message before its bytes are there. Otherwise it is as
+/// much as came already, or one read buffer.
 const AHEAD_BYTES: usize = 64 << 10;
 /// How short a fragment is to count as one that carries nothing.
 const SHORT_BYTES: u64 = 16;
@@ -228,7 +229,7 @@ impl Reader {
             mask(&mut held[..count], key);
         }
         self.message.truncate(self.filled);
-        let ahead = usize::try_from(frame.left).map_or(AHEAD_BYTES, |left| left.min(AHEAD_BYTES));
+        let ahead = ahead(frame.left, self.filled + count, self.buffer.len());
         reserve(&mut self.message, count.max(ahead), self.rules.message_bytes_max);
         self.message.extend_from_slice(&self.buffer[self.start..self.start + count]);
         self.filled += count;
@@ -262,7 +263,7 @@ impl Reader {
         let count = match &mut self.frame {
             // Long payloads need no detour.
             Some(frame) if frame.left >= buffer_bytes as u64 => {
-                let left = usize::try_from(frame.left).unwrap_or(usize::MAX).min(AHEAD_BYTES);
+                let left = ahead(frame.left, self.filled, buffer_bytes);
                 if self.message.len() == self.filled {
                     reserve(&mut self.message, left, self.rules.message_bytes_max);
                     self.message.resize(self.filled + left, 0);
@@ -299,6 +300,12 @@ fn read<S: AsyncRead + Unpin>(
             result => return Poll::Ready(result),
         }
     }
+}
+
+/// Returns for how many of the bytes left to set memory aside, of which `filled` came.
+fn ahead(left: u64, filled: usize, buffer_bytes: usize) -> usize {
+    let most = filled.max(buffer_bytes).min(AHEAD_BYTES);
+    usize::try_from(left).map_or(most, |left| left.min(most))
 }
 
 /// Makes room for so many more bytes: twice as much as before where that helps, but no more than a

@@ -136,8 +136,9 @@ fn answer(head: &[u8], door: &Door) -> Result<Reply, Denial> {
         request.ok_or_else(|| Denial::Bad("the request is not HTTP".to_owned()))?;
     let headers = request.headers();
     let key = upgrade(headers)?;
-    let_in(headers, door)?;
+    // Before the origin: a manager of the Go package should hear of its dialect.
     let dialect = dialect(headers, door.json).map_err(Denial::Bad)?;
+    let_in(headers, door)?;
     // Last: who would not be let in anyway is told the reason that stays.
     if door.is_full.load(Ordering::Relaxed) {
         return Err(Denial::Full);
