@@ -62,6 +62,27 @@ pub enum Event {
         /// The link that is busy.
         link: Link,
     },
+    /// The worker answered an attempt with what the caller cannot use: a result that does not decode
+    /// as the type asked for, say. Nobody is blamed for that alone, since manager and worker may just
+    /// disagree on the type: see [`Event::Faulted`].
+    Unusable {
+        /// The link that the answer came on.
+        link: Link,
+        /// The task, as the answer names it.
+        task: TaskId,
+        /// The attempt, as the answer names it.
+        attempt: u16,
+        /// Whether it ends the task as [`Failed`](Outcome::Failed), or once more retries it as a
+        /// failure, since another worker's answer was of no use either, or there is no other.
+        /// Otherwise it counts as a lost attempt and is tried elsewhere.
+        is_final: bool,
+    },
+    /// An earlier answer of this worker turned out to be its own fault. It counts as a failed task
+    /// does, so that a worker which only gives such answers is rested.
+    Faulted {
+        /// Its link, if that is still up.
+        link: Link,
+    },
     /// A worker that was [busy](Event::Busy) takes tasks again. No news to one that was not.
     Ready {
         /// The link that is not busy any more.

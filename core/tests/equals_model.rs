@@ -31,8 +31,11 @@ const RARE: &[&str] = &[
     "a suspect was sent",
     "a task was given back before it began",
     "a worker dialled in too soon",
+    "a worker was faulted",
     "a worker took its leave",
     "an absent worker made room",
+    "an answer of no use ended its task",
+    "an answer of no use is tried elsewhere",
     "bounced",
     "lost with a link that nobody is blamed for",
     "lost with its link before it could begin",
@@ -452,12 +455,12 @@ impl<S: Storage> Pair<S> {
         let offer = self.any_offer();
         let how = self.rng.pick(&[Loss::Broken, Loss::Broken, Loss::Stopped]);
         let until = self.now.saturating_add(Duration::from_millis(self.rng.below(3_000)));
-        // Shares in percent: connected, refused, lost, heard, draining, busy, ready, moving; the
-        // rest are answers.
+        // Shares in percent: connected, refused, lost, heard, draining, busy, ready, faulted,
+        // moving; the rest are answers.
         let shares = match self.model.workers[slot].line {
-            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 1],
-            Line::Up => [3, 3, 10, 8, 2, 2, 5, 4],
-            _ => [15, 10, 15, 10, 5, 3, 3, 2],
+            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0, 1],
+            Line::Up => [3, 3, 10, 8, 2, 2, 5, 2, 4],
+            _ => [15, 10, 15, 10, 5, 3, 3, 1, 2],
         };
         let mut dice = self.rng.below(100);
         let kind = shares.iter().position(|&share| {
@@ -473,7 +476,8 @@ impl<S: Storage> Pair<S> {
             Some(4) => Event::Draining { link },
             Some(5) => Event::Busy { link },
             Some(6) => Event::Ready { link },
-            Some(7) => Event::Moving { link, until },
+            Some(7) => Event::Faulted { link },
+            Some(8) => Event::Moving { link, until },
             _ => self.any_reply(link, slot),
         }
     }
@@ -502,6 +506,10 @@ impl<S: Storage> Pair<S> {
             }
             3 => attempt = 0,
             _ => {}
+        }
+        if self.rng.percent(5) {
+            let is_final = self.rng.percent(50);
+            return Event::Unusable { link, task, attempt, is_final };
         }
         Event::Replied { link, task, attempt, verdict }
     }

@@ -122,7 +122,7 @@ impl Progress {
 
 fn named(state: WorkerState) -> &'static str {
     match state {
-        WorkerState::Absent => "away",
+        WorkerState::Absent { .. } => "away",
         WorkerState::Resting { .. } => "backs off",
         WorkerState::Connecting => "connecting",
         WorkerState::Up => "up",

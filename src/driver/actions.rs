@@ -75,7 +75,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Sends now if the link is up: one that broke a moment ago is lost to the scheduler soon.
-    fn send(&mut self, link: Link, message: Outgoing) {
+    pub(crate) fn send(&mut self, link: Link, message: Outgoing) {
         let peer = self.peers.get_mut(link.worker());
         let (up, conn) = match &mut peer.line {
             Line::Up(up, conn) => (*up, conn),
@@ -213,6 +213,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends a link that the scheduler has given up already. Returns whose it was, if there is one.
     pub(crate) fn end_link(&mut self, link: Link, farewell: Option<Farewell>) -> Option<Arc<str>> {
         let worker = link.worker();
+        self.note_use(worker);
         let peer = self.peers.get_mut(worker);
         let wire = match mem::take(&mut peer.line) {
             Line::Idle => return None,
@@ -280,9 +281,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match outcome {
             Outcome::Done => unreachable!("the caller takes the answer"),
             Outcome::Failed => TaskError::Failed(self.answers.take(task).into_text()),
-            Outcome::Exhausted | Outcome::Bounced => {
-                TaskError::Exhausted { attempts: attempts.into() }
-            }
+            Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
+            Outcome::Bounced => TaskError::Bounced { sends: attempts.into() },
             Outcome::Cancelled => match self.unfit.iter().position(|(unfit, _)| *unfit == task) {
                 Some(index) => TaskError::Request(self.unfit.swap_remove(index).1),
                 None => TaskError::Cancelled,

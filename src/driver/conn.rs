@@ -13,7 +13,7 @@ use chargehand_core::io::Dialect;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError, clip,
 };
-use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Verdict};
+use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId, Verdict};
 
 use super::answers::Answers;
 use super::closing::Farewell;
@@ -71,6 +71,8 @@ pub(crate) enum SendError {
 pub(crate) struct Ending {
     pub(crate) why: String,
     pub(crate) farewell: Option<Farewell>,
+    /// Whether the worker took its leave.
+    pub(crate) how: Loss,
 }
 
 /// How much may be read.
@@ -102,12 +104,13 @@ impl Ending {
     #[cold]
     #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
     pub(crate) fn broken(error: BoxError) -> Self {
-        Self { why: error.to_string(), farewell: None }
+        Self { why: error.to_string(), farewell: None, how: Loss::Broken }
     }
 
     #[cold]
     fn closed() -> Self {
-        Self { why: "the worker closed the connection".to_owned(), farewell: None }
+        let why = "the worker closed the connection".to_owned();
+        Self { why, farewell: None, how: Loss::Broken }
     }
 
     #[cold]
@@ -117,7 +120,7 @@ impl Ending {
 
     #[cold]
     pub(crate) fn refuse(code: Code, why: String) -> Self {
-        Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+        Self { farewell: Some(Farewell { code, text: why.clone() }), why, how: Loss::Broken }
     }
 }
 
@@ -145,6 +148,12 @@ impl<K: Kind> Conn<K> {
             json: super::json::JsonState::new(limits.json_heights),
             wire,
         }
+    }
+
+    /// Returns a number that changes with everything that the worker says.
+    pub(crate) fn signs(&self) -> u64 {
+        let Tally { answers, pongs, .. } = self.tally;
+        self.wire.progress().received.wrapping_add(answers).wrapping_add(pongs)
     }
 
     /// Reads messages into the scheduler, as far as the quota goes.
@@ -484,7 +493,11 @@ impl Tally {
             Message::Drain => "sent Drain twice".to_owned(),
             Message::Goodbye { code, text } => {
                 let why = format!("the worker said {code:?}: {text:?}");
-                return Err(Ending { why, farewell: None });
+                let how = match code {
+                    Code::Stopped | Code::Displaced => Loss::Stopped,
+                    _ => Loss::Broken,
+                };
+                return Err(Ending { why, farewell: None, how });
             }
             other => format!("sent {}, which is not a worker's to send now", other.kind()),
         };

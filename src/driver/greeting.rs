@@ -5,10 +5,10 @@ use alloc::string::String;
 use alloc::string::ToString;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::Config;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role,
 };
+use chargehand_core::{Config, Offer};
 
 use super::closing::Farewell;
 use crate::builder::Limits;
@@ -26,6 +26,7 @@ pub(crate) struct Opening {
     heartbeat_millis: u32,
     frame_bytes_max: u32,
     in_flight: Option<u16>,
+    window_max: u16,
 }
 
 /// What a worker said.
@@ -40,6 +41,12 @@ pub(crate) struct Greeted {
     pub(crate) frame_bytes_max: u32,
     /// Differs from one start of the worker to the next.
     pub(crate) token: u64,
+}
+
+impl Greeted {
+    pub(crate) fn offer(&self) -> Offer {
+        Offer { runs: self.concurrency.into(), window: self.window.into() }
+    }
 }
 
 /// Why a handshake came to nothing.
@@ -68,16 +75,18 @@ impl Opening {
             heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,
+            window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
         }
     }
 
     fn window(&self, offered: u16) -> u16 {
-        self.in_flight.unwrap_or(offered).max(1)
+        self.in_flight.unwrap_or(offered).clamp(1, self.window_max)
     }
 }
 
 impl Greeting {
-    /// Goes on with the handshake as far as it gets.
+    /// Goes on with the handshake as far as the peer's Hello. It is taken in by
+    /// [`poll_welcome`](Self::poll_welcome).
     pub(crate) fn poll<W: AnyWire + ?Sized>(
         &mut self,
         wire: &mut W,
@@ -105,13 +114,24 @@ impl Greeting {
             *self = Self::HelloTaken(greeted);
         }
         let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };
+        Poll::Ready(Ok(greeted.clone()))
+    }
+
+    /// Takes the peer in, once its Hello is [taken](Self::poll).
+    pub(crate) fn poll_welcome<W: AnyWire + ?Sized>(
+        &self,
+        wire: &mut W,
+        cx: &mut Context<'_>,
+        opening: &Opening,
+    ) -> Poll<Result<(), GreetError>> {
+        let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
+        let mut head = [0; HEAD_BYTES_MAX];
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
             window: greeted.window,
             extensions: Extensions::NONE,
         };
-        ready!(wire.poll_send(cx, welcome.encode(&mut head), &[])).map_err(GreetError::broken)?;
-        Poll::Ready(Ok(greeted.clone()))
+        wire.poll_send(cx, welcome.encode(&mut head), &[]).map_err(GreetError::broken)
     }
 }
 
@@ -185,6 +205,7 @@ mod tests {
             heartbeat_millis: 1,
             frame_bytes_max: 1024,
             in_flight: None,
+            window_max: 8,
         };
         let nasty = "bye\n\u{1b}[2Jroot: all is well";
         for message in [

@@ -20,7 +20,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn local_up(&mut self, link: Link, window: u16) {
         let event = Event::Connected { link, offer: Offer::new(window.into()) };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
-        self.set_up(link, Line::Local(link), window);
+        self.set_up(link, Line::Local(link), window.into());
     }
 
     /// Does for a worker in this process what a message does elsewhere.

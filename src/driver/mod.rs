@@ -16,6 +16,7 @@ mod answers;
 mod closing;
 mod conn;
 mod greeting;
+mod hosts;
 mod intake;
 mod jobs;
 mod joining;
@@ -185,7 +186,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             answers: Answers::default(),
             unfit: Vec::new(),
             peers: Peers::new(),
-            joining: Joining::new(listeners, &ready, limits.handshakes_max, config.connect_timeout),
+            joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(),
             jobs: Jobs::default(),
             ends,

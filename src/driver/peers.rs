@@ -12,10 +12,10 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::{Event, Link, Loss, Offer, Route, WorkerId, WorkersFull};
+use chargehand_core::{Event, Instant, Link, Offer, Route, WorkerId, WorkersFull};
 
 use super::conn::{Conn, Ending, Progress, Quota};
-use super::greeting::{GreetError, Greeted, Greeting};
+use super::greeting::{GreetError, Greeting};
 use super::{Driver, Token};
 use crate::error::WorkerError;
 use crate::event::PoolEvent;
@@ -56,7 +56,12 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) reach: Reach<K>,
     pub(crate) line: Line<K>,
     pub(crate) last_error: Option<String>,
-    window: u16,
+    /// Whose link it is: differs from one start of a worker that dials in to the next.
+    pub(crate) token: u64,
+    /// Tasks that it had done when its link came up.
+    done_before: u64,
+    up_since: Instant,
+    window: u32,
     pub(crate) is_at_work: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
 }
@@ -134,6 +139,12 @@ impl<K: Kind> Peers<K> {
         peer
     }
 
+    /// Whether a worker is still in the table.
+    pub(crate) fn is_worker(&self, worker: WorkerId) -> bool {
+        let slot = self.slots.get(worker.slot() as usize);
+        slot.is_some_and(|slot| slot.as_ref().is_some_and(|peer| peer.id == worker))
+    }
+
     pub(crate) fn named(&self, name: &str) -> Option<WorkerId> {
         self.names.get(name).copied()
     }
@@ -142,10 +153,10 @@ impl<K: Kind> Peers<K> {
         self.window_total
     }
 
-    pub(crate) fn set_window(&mut self, worker: WorkerId, window: u16) {
+    pub(crate) fn set_window(&mut self, worker: WorkerId, window: u32) {
         let peer = self.get_mut(worker);
         let before = mem::replace(&mut peer.window, window);
-        self.window_total = self.window_total + usize::from(window) - usize::from(before);
+        self.window_total = self.window_total + window as usize - before as usize;
     }
 
     /// Notes that a worker in this process has something to do.
@@ -204,6 +215,9 @@ impl<K: Kind> Peers<K> {
             reach,
             line: Line::Idle,
             last_error: None,
+            token: 0,
+            done_before: 0,
+            up_since: Instant::EPOCH,
             window: 0,
             is_at_work: false,
             remover: None,
@@ -280,12 +294,22 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let why = "the link speaks JSON: build with the feature `json`".to_owned();
                 return self.refused(link, why);
             }
-            return self.dialled_up(link, 1, u32::MAX);
+            return self.dialled_up(link, Offer::new(1), u32::MAX);
         }
-        match greeting.poll(&mut **wire, cx, &self.opening) {
+        let greeted = greeting
+            .poll(&mut **wire, cx, &self.opening)
+            .map_ok(|greeted| (greeted.offer(), greeted.frame_bytes_max));
+        let taken_in = match greeted {
+            Poll::Ready(Ok(terms)) => {
+                let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening);
+                welcome.map_ok(|()| terms)
+            }
+            other => other,
+        };
+        match taken_in {
             Poll::Pending => {}
-            Poll::Ready(Ok(Greeted { window, frame_bytes_max, .. })) => {
-                self.dialled_up(link, window, frame_bytes_max);
+            Poll::Ready(Ok((offer, frame_bytes_max))) => {
+                self.dialled_up(link, offer, frame_bytes_max);
             }
             Poll::Ready(Err(GreetError { why, farewell })) => {
                 let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
@@ -298,14 +322,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// The handshake of a link that we dialled is done.
-    fn dialled_up(&mut self, link: Link, window: u16, frame_bytes_max: u32) {
-        let event = Event::Connected { link, offer: Offer::new(window.into()) };
+    fn dialled_up(&mut self, link: Link, offer: Offer, frame_bytes_max: u32) {
+        let event = Event::Connected { link, offer };
         let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
         else {
             unreachable!("the caller has just greeted")
         };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
-        self.link_up(link, wire, window, frame_bytes_max);
+        self.link_up(link, wire, offer, frame_bytes_max);
     }
 
     /// A link is up, for the scheduler too.
@@ -313,24 +337,27 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         &mut self,
         link: Link,
         wire: Box<K::Wire>,
-        window: u16,
+        offer: Offer,
         frame_bytes_max: u32,
     ) {
-        let conn = Conn::new(wire, &self.limits, frame_bytes_max, self.now);
-        self.set_up(link, Line::Up(link, Box::new(conn)), window);
+        let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
+        self.set_up(link, Line::Up(link, conn), offer.window);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         self.peers.get_mut(link.worker()).entry.wake();
     }
 
-    pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u16) {
+    pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u32) {
         let worker = link.worker();
         self.peers.set_window(worker, window);
         // With more at work, ranges go further ahead.
         self.jobs.look_again();
+        let done = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.done);
         let peer = self.peers.get_mut(worker);
         peer.line = line;
+        peer.done_before = done;
+        peer.up_since = self.now;
         let label = peer.label();
-        self.events.tell(|| PoolEvent::Connected { worker, peer: label, window: window.into() });
+        self.events.tell(|| PoolEvent::Connected { worker, peer: label, window });
     }
 
     fn refused(&mut self, link: Link, why: String) {
@@ -421,13 +448,24 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Tells the scheduler that a link is over, and ends it.
     #[cold]
     pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
-        let Ending { why, farewell } = ending;
+        let Ending { why, farewell, how } = ending;
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
-        if self.scheduler.handle_event(self.now, Event::Lost { link, how: Loss::Broken }).is_ok() {
+        if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {
             self.settled = false;
             self.end_link(link, farewell);
             self.tell_lost(link.worker(), why);
         }
+    }
+
+    /// Notes of what use a link was that a worker had dialled in with, for whoever comes from there.
+    pub(crate) fn note_use(&mut self, worker: WorkerId) {
+        let stats = self.scheduler.worker_stats(worker);
+        let peer = self.peers.get_mut(worker);
+        let (Reach::Await, Line::Up(_, conn)) = (&peer.reach, &peer.line) else { return };
+        let Some(host) = conn.wire.host() else { return };
+        let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
+        let did = stats.is_some_and(|stats| stats.done > peer.done_before);
+        self.joining.hosts.on_end(host, did || self.now >= stable, self.now);
     }
 
     /// Writes what is to be sent on a link. Returns whether there was anything.

@@ -265,6 +265,10 @@ impl Engine<'_> {
             Event::Draining { link } => self.lend().on_draining(link),
             Event::Busy { link } => self.lend().on_busy(link),
             Event::Ready { link } => self.lend().on_ready(link),
+            Event::Unusable { link, task, attempt, is_final } => {
+                self.lend().on_unusable(link, task, attempt, is_final)
+            }
+            Event::Faulted { link } => self.lend().on_faulted(link),
         };
         if let Err(error) = result {
             self.state.reject(error);
@@ -303,7 +307,12 @@ impl Engine<'_> {
     /// Returns the task in flight that an answer on a worker's link is about.
     #[expect(clippy::inline_always, reason = "as `handle_event`")]
     #[inline(always)]
-    fn answered(&self, worker: u32, id: TaskId, attempt: u16) -> Result<u32, EventError> {
+    pub(super) fn answered(
+        &self,
+        worker: u32,
+        id: TaskId,
+        attempt: u16,
+    ) -> Result<u32, EventError> {
         let slot = self.tasks.get(id.slot() as usize).ok_or(EventError::Foreign)?;
         let is_expected = slot.state == TaskState::InFlight
             && slot.generation == id.generation()

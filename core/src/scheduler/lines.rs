@@ -7,7 +7,7 @@ use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
 use crate::event::{Accepted, Loss, Offer, Reason, Route};
-use crate::id::{Link, WorkerId};
+use crate::id::{Link, TaskId, WorkerId};
 use crate::time::Instant;
 
 /// What a call puts in.
@@ -198,6 +198,36 @@ impl Engine<'_> {
         self.state.stats.returned += 1;
         self.give_back(task, Blame::Nobody);
         self.count_failure(worker);
+    }
+
+    /// Takes in an answer that is of no use.
+    pub(super) fn on_unusable(
+        &mut self,
+        link: Link,
+        id: TaskId,
+        attempt: u16,
+        is_final: bool,
+    ) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.hear(worker);
+        let task = self.answered(worker, id, attempt)?;
+        let _ = self.take_back(worker, task);
+        let slot = &mut self.workers[worker as usize];
+        slot.failed += 1;
+        slot.strikes = 0;
+        if is_final {
+            self.on_task_failed(task);
+        } else {
+            self.give_back(task, Blame::Late);
+        }
+        self.close_if_idle(worker);
+        Ok(())
+    }
+
+    pub(super) fn on_faulted(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.count_failure(worker);
+        Ok(())
     }
 
     /// Counts an answer that did nothing against a worker, and rests it after too many in a row.

@@ -366,6 +366,10 @@ impl Model {
             Event::Draining { link } => self.on_draining(link.into()),
             Event::Busy { link } => self.on_busy(link.into()),
             Event::Ready { link } => self.on_ready(link.into()),
+            Event::Unusable { link, task, attempt, is_final } => {
+                self.on_unusable(link.into(), task, attempt, is_final)
+            }
+            Event::Faulted { link } => self.on_faulted(link.into()),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }
@@ -516,8 +520,46 @@ impl Model {
         self.finish(slot, Outcome::Done);
     }
 
+    fn on_unusable(
+        &mut self,
+        link: Lk,
+        id: TaskId,
+        attempt: u16,
+        is_final: bool,
+    ) -> Result<(), EventError> {
+        let worker = self.hear(link)?;
+        self.check_answer(worker, id, attempt)?;
+        let slot = id.slot() as usize;
+        self.put_down(worker, slot);
+        self.workers[worker].strikes = 0;
+        self.workers[worker].failed += 1;
+        if is_final {
+            self.note("an answer of no use ended its task");
+            self.fail_task(worker, slot);
+        } else {
+            self.note("an answer of no use is tried elsewhere");
+            self.give_back(slot, worker, Blame::Late);
+        }
+        self.close_if_drained(worker);
+        Ok(())
+    }
+
+    fn on_faulted(&mut self, link: Lk) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.workers[worker].strikes = 0;
+        self.note("a worker was faulted");
+        self.count_failure(worker);
+        Ok(())
+    }
+
     fn on_failed(&mut self, worker: usize, slot: usize) {
         self.workers[worker].failed += 1;
+        self.fail_task(worker, slot);
+        self.count_failure(worker);
+    }
+
+    /// A task's handler failed: it rests until it is tried again, or ends.
+    fn fail_task(&mut self, worker: usize, slot: usize) {
         let task = &mut self.tasks[slot];
         task.failures += 1;
         task.suspect = false;
@@ -536,7 +578,6 @@ impl Model {
             self.tasks[slot].place = Place::Resting { worker, due };
             self.resting.push_back(slot);
         }
-        self.count_failure(worker);
     }
 
     /// Ends a task wherever it is, in flight excepted.

@@ -204,7 +204,7 @@ impl Model {
         }
     }
 
-    fn up(&mut self, link: Lk) -> Result<usize, EventError> {
+    pub(super) fn up(&mut self, link: Lk) -> Result<usize, EventError> {
         match self.newest(link) {
             Some(slot) if self.workers[slot].line == Line::Up => Ok(slot),
             _ => {
