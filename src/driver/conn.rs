@@ -278,6 +278,14 @@ impl<K: Kind> Conn<K> {
         index.is_some_and(|index| self.parked.remove(index).is_some())
     }
 
+    /// Takes out the requests that have not left, with their attempts: the wire never got them.
+    pub(crate) fn take_unsent(&mut self) -> impl Iterator<Item = (TaskId, u16)> + use<K> {
+        mem::take(&mut self.parked).into_iter().filter_map(|message| match message {
+            Outgoing::Request { task, attempt } => Some((task, attempt)),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
+    }
+
     /// Sends what was parked, then flushes. Where that cannot be sent here, call it again.
     pub(crate) fn flush(
         &mut self,

@@ -15,9 +15,10 @@ const AHEAD_MAX: Duration = Duration::from_secs(10);
 /// What moved on a link, and what waits for that.
 #[derive(Debug)]
 pub(crate) struct Life {
-    /// What had moved at the latest look, and when that was.
+    /// What had moved at the latest look, when that was, and whether there was more to leave.
     seen: Progress,
     looked_at: Instant,
+    was_backed_up: bool,
     /// The bytes that have moved pay until then.
     paid_until: Instant,
     /// What had come at the latest read that brought nothing whole, and how many messages.
@@ -66,6 +67,7 @@ impl Life {
         Self {
             seen: progress,
             looked_at: now,
+            was_backed_up: false,
             paid_until: Instant::EPOCH,
             quiet: (progress.received, 0),
             arriving: None,
@@ -90,8 +92,10 @@ impl Life {
     pub(crate) fn look(&mut self, link: &Looked) -> bool {
         let received = link.progress.received.wrapping_sub(self.seen.received);
         let sent = link.progress.sent.wrapping_sub(self.seen.sent);
-        // What left long ago says nothing of now.
-        let bytes = received.saturating_add(if link.is_backed_up { sent } else { 0 });
+        // What left without a delay says nothing.
+        let was_backed_up = core::mem::replace(&mut self.was_backed_up, link.is_backed_up);
+        let counts = link.is_backed_up || was_backed_up;
+        let bytes = received.saturating_add(if counts { sent } else { 0 });
         // They pay for what has passed first, but for no more of it than is ever paid ahead.
         let start = self.paid_until.max(self.looked_at).max(before(link.now, AHEAD_MAX));
         let until = start.saturating_add(paid(bytes, link.rate_min));
@@ -272,8 +276,10 @@ mod tests {
             link.at.progress.sent += 5000;
             assert!(link.put_off().is_some_and(|span| span <= AHEAD_MAX));
         }
+        // What has left since the last look has left by then.
         link.at.is_backed_up = false;
-        link.waits(SECOND);
+        link.waits(10 * SECOND);
+        link.at.progress.sent += 50_000;
         assert_eq!(link.put_off(), Some(60 * SECOND));
         link.waits(60 * SECOND);
         assert_eq!(link.put_off(), None);

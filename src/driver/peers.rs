@@ -12,7 +12,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::{Event, Instant, Link, Offer, Route, WorkerId, WorkersFull};
+use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
 use super::conn::{Conn, Ending, Progress, Quota};
 use super::greeting::{GreetError, Greeting};
@@ -449,11 +449,26 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
         let Ending { why, farewell, how } = ending;
+        self.take_unsent(link);
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {
             self.settled = false;
             self.end_link(link, farewell);
             self.tell_lost(link.worker(), why);
+        }
+    }
+
+    /// Gives back what never left on a link that is over: it cannot be what ended it.
+    fn take_unsent(&mut self, link: Link) {
+        let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        if *up != link {
+            return;
+        }
+        for (task, attempt) in conn.take_unsent() {
+            let verdict = Verdict::Returned;
+            let event = Event::Replied { link, task, attempt, verdict };
+            // Stale: the scheduler gave the link up by itself.
+            let _ = self.scheduler.handle_event(self.now, event);
         }
     }
 
