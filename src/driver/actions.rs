@@ -147,7 +147,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let was_pardoned = mem::replace(&mut conn.life.is_pardoned, is_late);
         let is_pardoned = is_late && !was_pardoned;
         let (is_alive, put_off) = if has_more || is_pardoned {
-            (true, Some(self.now.saturating_add(ONE_TURN)))
+            (conn.take_ping(), Some(self.now.saturating_add(ONE_TURN)))
         } else {
             let held =
                 self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.in_flight);
@@ -165,9 +165,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_ping(&mut self, link: Link) {
-        let line = &self.peers.get_mut(link.worker()).line;
-        if !matches!(line, Line::Up(_, conn) if conn.wire.dialect() == Dialect::Json) {
-            return self.send(link, Outgoing::Ping);
+        match &mut self.peers.get_mut(link.worker()).line {
+            Line::Up(_, conn) if conn.wire.dialect() == Dialect::Json => {}
+            Line::Up(_, conn) => {
+                conn.note_ping();
+                return self.send(link, Outgoing::Ping);
+            }
+            _ => return self.send(link, Outgoing::Ping),
         }
         // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
         let _ = self.scheduler.handle_event(self.now, Event::Heard { link });

@@ -308,6 +308,16 @@ impl<K: Kind> Conn<K> {
         Ok(())
     }
 
+    /// Notes that the scheduler asked for a ping, whether it leaves at once or not.
+    pub(crate) fn note_ping(&mut self) {
+        self.life.on_ping(self.tally.messages());
+    }
+
+    /// Returns whether there is a ping to be taken for answered, though nothing whole has come.
+    pub(crate) fn take_ping(&mut self) -> bool {
+        self.life.take_ping(self.tally.messages())
+    }
+
     fn note_quiet(&mut self) {
         self.life.on_quiet(self.wire.progress().received, self.tally.messages());
     }
@@ -331,7 +341,8 @@ impl<K: Kind> Conn<K> {
             attempt_timeout,
             rate_min,
         };
-        let is_alive = self.life.look(&link);
+        // Otherwise a ping is due first: the worker wants to hear something as well.
+        let is_alive = self.life.look(&link) && self.take_ping();
         (is_alive, overdue.and_then(|_| self.life.put_off(&link)))
     }
 

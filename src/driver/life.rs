@@ -26,6 +26,8 @@ pub(crate) struct Life {
     /// How many messages had come when one was seen to arrive in parts.
     arriving: Option<u64>,
     hold: Hold,
+    /// How many messages had come when a ping was sent.
+    pinged: Option<u64>,
     /// The latest look was one of a manager that was itself away.
     pub(crate) is_pardoned: bool,
 }
@@ -72,6 +74,7 @@ impl Life {
             quiet: (progress.received, 0),
             arriving: None,
             hold: Hold::Nothing,
+            pinged: None,
             is_pardoned: false,
         }
     }
@@ -88,7 +91,19 @@ impl Life {
         self.quiet = (received, messages);
     }
 
-    /// Returns whether what has moved since the last look is a sign of life.
+    /// Notes that a ping was sent, after so many messages.
+    pub(crate) fn on_ping(&mut self, messages: u64) {
+        self.pinged = Some(messages);
+    }
+
+    /// Forgets the ping for which something is to stand in as an answer. Returns whether one was sent
+    /// and nothing whole has come since.
+    pub(crate) fn take_ping(&mut self, messages: u64) -> bool {
+        self.pinged.take() == Some(messages)
+    }
+
+    /// Returns whether a message that is on its way is a sign of life: what has moved since the last
+    /// look pays for it. What came whole is heard as such, and pays for nothing that follows.
     pub(crate) fn look(&mut self, link: &Looked) -> bool {
         let received = link.progress.received.wrapping_sub(self.seen.received);
         let sent = link.progress.sent.wrapping_sub(self.seen.sent);
@@ -102,7 +117,8 @@ impl Life {
         self.paid_until = until.min(link.now.saturating_add(AHEAD_MAX));
         self.seen = link.progress;
         self.looked_at = link.now;
-        self.paid_until > link.now
+        let is_moving = counts || self.arriving == Some(link.messages);
+        is_moving && self.paid_until > link.now
     }
 
     /// Returns until when the attempts whose deadline has come are put off, if they are. Call it after
@@ -224,6 +240,18 @@ mod tests {
         link.waits(9 * SECOND);
         assert!(link.look());
         link.waits(SECOND);
+        assert!(!link.look());
+    }
+
+    #[test]
+    fn whole_messages_pay_for_no_silence_after_them() {
+        let mut link = Link::new();
+        for whole in [1000, 1] {
+            link.waits(SECOND);
+            link.receives(1 << 30);
+            link.at.messages += whole;
+            assert!(!link.look());
+        }
         assert!(!link.look());
     }
 
