@@ -60,6 +60,8 @@ mod calls;
 #[cfg(all(test, any(feature = "alloc", feature = "std")))]
 mod counting;
 #[cfg(any(feature = "alloc", feature = "std"))]
+mod decode;
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod error;

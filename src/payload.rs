@@ -1,19 +1,21 @@
 //! What a task asks and what it is answered: bytes for workers elsewhere, values as they are for
 //! workers in this process.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 
+use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body::Body;
+use crate::decode::decode;
 use crate::error::TaskError;
-use crate::runs::caught;
+use crate::runs::{FAILURE_BYTES_MAX, caught};
 
 /// The longest postcard encoding of a `u64`.
 pub(crate) const HEIGHT_BYTES_MAX: usize = 10;
@@ -67,23 +69,6 @@ pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Stri
     })
 }
 
-/// Decodes a request or an answer, all of it. The error is why it is of another type.
-#[inline]
-pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    match postcard::take_from_bytes(body) {
-        Ok((value, [])) => Ok(value),
-        other => Err(misfit(body, other.map(|(_, rest)| rest))),
-    }
-}
-
-#[cold]
-fn misfit(body: &[u8], decoded: Result<&[u8], postcard::Error>) -> String {
-    match decoded {
-        Ok(rest) => format!("{} of its {} bytes are left over", rest.len(), body.len()),
-        Err(error) => error.to_string(),
-    }
-}
-
 /// An answer on its way to whoever waits for it.
 pub(crate) enum Answer {
     /// From a worker elsewhere, or the text of a failure.
@@ -132,12 +117,27 @@ impl Answer {
         Ok(body.into_vec(spare))
     }
 
-    /// Returns the text of a failure.
+    /// Returns the text of a failure, of at most [`FAILURE_BYTES_MAX`] whatever the worker sent.
     pub(crate) fn into_text(self) -> String {
         match self {
-            Self::Bytes(text) => String::from_utf8_lossy(text.as_slice()).into_owned(),
+            Self::Bytes(text) => failure_text(text.as_slice()),
             Self::Value(_) => unreachable!("a failure is a text"),
         }
+    }
+}
+
+/// Makes a failure's text of bytes. It is cut before anything else is done with it: each byte that
+/// is not UTF-8 would become three.
+fn failure_text(bytes: &[u8]) -> String {
+    let mut end = bytes.len().min(FAILURE_BYTES_MAX);
+    if end < bytes.len() {
+        // Not in the midst of a character, of which there are up to three bytes in front.
+        let is_inside = |&at: &usize| bytes[at] & 0xc0 == 0x80;
+        end = (end.saturating_sub(3)..=end).rev().find(|at| !is_inside(at)).unwrap_or(end);
+    }
+    match String::from_utf8_lossy(&bytes[..end]) {
+        Cow::Borrowed(text) => text.into(),
+        Cow::Owned(text) => clip(&text, FAILURE_BYTES_MAX).into(),
     }
 }
 
@@ -225,6 +225,24 @@ mod tests {
         assert_eq!(Answer::value(7_u64).read(), Ok(7_u32));
         assert_eq!(Answer::value(300_u64).into_bytes(Vec::new()), Ok(vec![0xac, 0x02]));
         assert!(matches!(Answer::value(1_u64 << 40).read::<u32>(), Err(TaskError::Answer(_))));
+    }
+
+    #[test]
+    fn a_failure_of_any_bytes_becomes_a_short_text() {
+        let text = |bytes: Vec<u8>| Answer::Bytes(Body::from(bytes)).into_text();
+        assert_eq!(text("out of gas: ü".into()), "out of gas: ü");
+        assert_eq!(text(b"no \xff".to_vec()), "no \u{fffd}");
+        for len in FAILURE_BYTES_MAX - 5..FAILURE_BYTES_MAX + 5 {
+            let whole = "x".repeat(len) + "\u{10348}ü€";
+            let cut = text(whole.clone().into_bytes());
+            assert!(whole.starts_with(&cut));
+            assert!(cut.len() <= FAILURE_BYTES_MAX && cut.len() > FAILURE_BYTES_MAX - 6);
+        }
+        // A worker's 16 MiB of what is no text.
+        for byte in [0xff, 0x80, 0xc3, 0xf0] {
+            let text = text(vec![byte; 16 << 20]);
+            assert!(text.len() <= FAILURE_BYTES_MAX && text.capacity() <= 2 * FAILURE_BYTES_MAX);
+        }
     }
 
     #[test]
