@@ -111,7 +111,7 @@ pub use self::{
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     event::{Events, PoolEvent},
     next::Next,
-    outcomes::{Ledger, Outcomes, Report},
+    outcomes::{Ledger, Outcomes, Report, SignedLedger},
     pool::{Pool, PoolStats, WorkerInfo},
     reply::Task,
     wire::{BoxError, Kind, Local, Threaded},

@@ -7,7 +7,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
+use core::num::TryFromIntError;
 
+use chargehand_core::heights::Height as _;
 use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,9 +22,58 @@ use crate::runs::{FAILURE_BYTES_MAX, caught};
 /// The longest postcard encoding of a `u64`.
 pub(crate) const HEIGHT_BYTES_MAX: usize = 10;
 
-/// Encodes a height as handlers see it: a postcard `u64`.
-pub(crate) fn encode_height(height: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
-    let mut rest = height;
+/// A height of a range: which handlers see as a `u64` or as an `i64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeHeight {
+    /// One of [`Pool::process`](crate::Pool::process).
+    Unsigned(u64),
+    /// One of [`Pool::process_signed`](crate::Pool::process_signed).
+    Signed(i64),
+}
+
+impl RangeHeight {
+    /// Returns the height of that index in its type.
+    #[inline]
+    pub(crate) fn from_index(index: u64, is_signed: bool) -> Self {
+        if is_signed { Self::Signed(i64::from_index(index)) } else { Self::Unsigned(index) }
+    }
+
+    #[inline]
+    pub(crate) fn to_index(self) -> u64 {
+        match self {
+            Self::Unsigned(height) => height,
+            Self::Signed(height) => height.to_index(),
+        }
+    }
+}
+
+impl From<RangeHeight> for i128 {
+    fn from(height: RangeHeight) -> Self {
+        match height {
+            RangeHeight::Unsigned(height) => height.into(),
+            RangeHeight::Signed(height) => height.into(),
+        }
+    }
+}
+
+impl TryFrom<RangeHeight> for i64 {
+    type Error = TryFromIntError;
+
+    fn try_from(height: RangeHeight) -> Result<Self, TryFromIntError> {
+        match height {
+            RangeHeight::Unsigned(height) => height.try_into(),
+            RangeHeight::Signed(height) => Ok(height),
+        }
+    }
+}
+
+/// Encodes a height as handlers see it: a postcard `u64` or `i64`.
+pub(crate) fn encode_height(height: RangeHeight, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
+    let mut rest = match height {
+        RangeHeight::Unsigned(height) => height,
+        // Postcard's numbers with a sign: those next to zero are the short ones.
+        RangeHeight::Signed(height) => ((height << 1) ^ (height >> 63)).cast_unsigned(),
+    };
     let mut len = 0;
     for byte in buffer.iter_mut() {
         len += 1;
@@ -40,25 +91,35 @@ pub(crate) fn encode_height(height: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) ->
 #[derive(Clone, Copy, Debug)]
 pub enum Asked<'a> {
     /// One of a range.
-    Height(u64),
+    Height(RangeHeight),
     /// Encoded by whoever called.
     Body(&'a [u8]),
 }
 
 impl Asked<'_> {
-    /// Makes the handler's own type of it. A height that is a `u64` there is not encoded.
+    /// Makes the handler's own type of it. A height that is of that type already is not encoded.
     #[inline]
     pub(crate) fn read<Q: DeserializeOwned + 'static>(self) -> Result<Q, String> {
         let height = match self {
             Self::Body(body) => return decode_request(body),
             Self::Height(height) => height,
         };
-        let mut same = Some(height);
-        if let Some(same) = (&mut same as &mut dyn Any).downcast_mut::<Option<Q>>() {
-            return Ok(same.take().expect("it was put in just now"));
+        let same = match height {
+            RangeHeight::Unsigned(height) => as_it_is(height),
+            RangeHeight::Signed(height) => as_it_is(height),
+        };
+        if let Some(same) = same {
+            return Ok(same);
         }
         decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]))
     }
+}
+
+/// Returns a value as the type that it has.
+#[inline]
+fn as_it_is<T: 'static, Q: 'static>(value: T) -> Option<Q> {
+    let mut value = Some(value);
+    (&mut value as &mut dyn Any).downcast_mut::<Option<Q>>().and_then(Option::take)
 }
 
 /// Decodes a request, all of it.
@@ -256,16 +317,24 @@ mod tests {
         let near = |power: u32| [(1_u64 << power) - 1, 1 << power, u64::MAX >> power];
         for height in (0..64).flat_map(near) {
             let buffer = &mut [0; HEIGHT_BYTES_MAX];
-            assert_eq!(encode_height(height, buffer), postcard::to_stdvec(&height).unwrap());
+            let unsigned = RangeHeight::Unsigned(height);
+            assert_eq!(encode_height(unsigned, buffer), postcard::to_stdvec(&height).unwrap());
+            for height in [height.cast_signed(), height.cast_signed().wrapping_neg()] {
+                let signed = RangeHeight::Signed(height);
+                assert_eq!(encode_height(signed, buffer), postcard::to_stdvec(&height).unwrap());
+                assert_eq!(Asked::Height(signed).read(), Ok(height));
+                assert_eq!(Asked::Height(signed).read(), Ok((height,)));
+                assert_eq!(RangeHeight::from_index(signed.to_index(), true), signed);
+            }
         }
     }
 
     #[test]
     fn a_height_is_what_the_handler_takes_or_a_failure_says_so() {
-        assert_eq!(Asked::Height(u64::MAX).read(), Ok(u64::MAX));
-        assert_eq!(Asked::Height(5).read(), Ok(5_u32));
-        assert_eq!(Asked::Height(5).read(), Ok((5_u8,)));
-        let text = Asked::Height(1 << 40).read::<u32>().unwrap_err();
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(u64::MAX)).read(), Ok(u64::MAX));
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(), Ok(5_u32));
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(), Ok((5_u8,)));
+        let text = Asked::Height(RangeHeight::Unsigned(1 << 40)).read::<u32>().unwrap_err();
         assert!(text.contains("not of the type that this worker takes"), "{text}");
         assert_eq!(Asked::Body(&[7]).read(), Ok(7_u64));
         assert!(Asked::Body(&[7, 7]).read::<u64>().is_err());

@@ -21,7 +21,7 @@ use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::event::Events;
 use crate::hands::Hands;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
-use crate::outcomes::{Ledger, Outcomes, Report};
+use crate::outcomes::{Ledger, Outcomes, Report, SignedLedger};
 use crate::reply::{Calling, Queueing, Task};
 #[cfg(feature = "std")]
 use crate::seed::random;
@@ -169,6 +169,26 @@ impl<K: Kind> Pool<K> {
     /// not done is, what failed the last time included. The range starts when the stream is first
     /// polled.
     pub fn process<A>(&self, heights: impl Into<Ledger>) -> Outcomes<A>
+    where
+        A: DeserializeOwned + 'static,
+    {
+        Outcomes::new(heights.into(), Arc::clone(&self.mailbox))
+    }
+
+    /// Returns a stream as [`process`](Pool::process) does, of heights of type `i64`, as peers of the
+    /// Go package `worker` have them. The request is the height as a postcard `i64`, so handlers
+    /// take that type.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) {
+    /// let report = pool
+    ///     .process_signed::<()>(-10..=10)
+    ///     .each(|height, outcome| println!("{height}: {outcome:?}"))
+    ///     .await;
+    /// assert!(report.is_complete());
+    /// # }
+    /// ```
+    pub fn process_signed<A>(&self, heights: impl Into<SignedLedger>) -> Outcomes<A, i64>
     where
         A: DeserializeOwned + 'static,
     {
