@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body::Body;
-use crate::decode::decode;
+pub(crate) use crate::decode::decode;
 use crate::error::TaskError;
 use crate::runs::{FAILURE_BYTES_MAX, caught};
 

@@ -53,7 +53,9 @@ fn heights_below_zero_come_back_with_their_answers() {
 fn their_order_is_that_of_the_numbers() {
     for (world, pool) in pools() {
         let mut seen = Vec::new();
-        world.run(pool.process_signed::<i64>(-5..=5).in_order(4).each(|height, _| seen.push(height)));
+        world.run(
+            pool.process_signed::<i64>(-5..=5).in_order(4).each(|height, _| seen.push(height)),
+        );
         assert_eq!(seen, [-5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5]);
 
         let range = pool.process_signed::<i64>(-20..=20).in_order(4).stop_at_failure();
