@@ -3,6 +3,7 @@
 //! next task goes on.
 //!
 //! All of it runs in a thread with a stack as small as that of a thread for tasks may be.
+#![expect(clippy::zero_sized_map_values, reason = "they are what is tested")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::{Ready, ready};
@@ -88,7 +89,7 @@ fn never<Q>(_: Q) -> Fails {
     ready(Err("the handler was called"))
 }
 
-fn call_with<Q: DeserializeOwned + 'static>(world: &World, pool: &Pool, bytes: Vec<u8>) -> String {
+fn failure_of(world: &World, pool: &Pool, bytes: Vec<u8>) -> String {
     let answer = world.run(pool.call_raw(bytes));
     let Err(TaskError::Failed(text)) = answer else { panic!("{answer:?}") };
     assert!(text.contains("not of the type that this worker takes"), "{text}");
@@ -101,7 +102,7 @@ fn requests_of<Q: DeserializeOwned + 'static>(bytes: &[u8]) -> [String; 2] {
     let timer = world.timer();
     world.host("typed", move || Worker::new(timer.clone(), never::<Q>));
     let pool = world.pool(|builder| builder);
-    let elsewhere = call_with::<Q>(&world, &pool, bytes.to_vec());
+    let elsewhere = failure_of(&world, &pool, bytes.to_vec());
 
     let world = World::new(1);
     let pool = world.local_pool(|builder| builder.local(1, never::<Q>));

@@ -71,7 +71,7 @@ fn a_signed_range_goes_on_from_its_snapshot() {
         let mut first = pool.process_signed::<i64>(-30..=30).in_order(8);
         world.run(async {
             for _ in 0..25 {
-                first.next().await.expect("there are 61");
+                let _outcome = first.next().await.expect("there are 61");
             }
         });
         let kept = serde_json::to_string(&first.ledger().snapshot()).unwrap();
@@ -93,13 +93,13 @@ fn ranges_reach_to_the_ends_of_both_types() {
     let signed = [i64::MIN..=i64::MIN + 40, -20..=20, i64::MAX - 40..=i64::MAX];
     for (world, pool) in pools() {
         for range in signed.clone() {
-            let (mut next, expected) = (*range.start(), range.clone().count());
+            let mut next = *range.start();
             let outcomes = pool.process_signed::<i64>(range.clone()).in_order(5);
             let report = world.run(outcomes.each(|height, _| {
                 assert_eq!(height, next);
                 next = next.wrapping_add(1);
             }));
-            assert_eq!((report.done + report.failed) as usize, expected);
+            assert_eq!(report.done + report.failed, 41);
             assert_eq!(next, range.end().wrapping_add(1));
         }
         for in_order in [true, false] {
@@ -116,7 +116,7 @@ fn ranges_reach_to_the_ends_of_both_types() {
                 }));
                 seen.sort_unstable();
                 assert_eq!(seen, range.clone().collect::<Vec<_>>());
-                assert_eq!(report.ledger.gaps().count(), report.failed as usize);
+                assert_eq!(report.missing(), report.failed);
             }
         }
     }
@@ -136,7 +136,7 @@ fn a_whole_type_may_be_a_range() {
     let mut all = pool.process::<u64>(0..=u64::MAX);
     world.run(async {
         for _ in 0..1000 {
-            all.next().await.expect("there are more");
+            let _outcome = all.next().await.expect("there are more");
         }
     });
 }

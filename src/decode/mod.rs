@@ -67,7 +67,7 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
             Ok([]) => Ok(value),
             rest => Err(left_over(rest.map_or(0, <[u8]>::len), body.len())),
         },
-        Err(error) => Err(misfit(error, reader.limits.refusal, body.len())),
+        Err(error) => Err(misfit(&error, reader.limits.refusal, body.len())),
     }
 }
 
@@ -77,7 +77,7 @@ fn left_over(rest: usize, len: usize) -> String {
 }
 
 #[cold]
-fn misfit(error: Error, refusal: Option<Refusal>, len: usize) -> String {
+fn misfit(error: &Error, refusal: Option<Refusal>, len: usize) -> String {
     match refusal {
         None => error.to_string(),
         Some(Refusal::Depth) => format!(

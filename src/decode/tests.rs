@@ -1,3 +1,16 @@
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    reason = "any numbers will do"
+)]
+#![expect(
+    clippy::zero_sized_map_values,
+    clippy::large_enum_variant,
+    clippy::large_stack_arrays,
+    reason = "they are what is tested"
+)]
+
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
