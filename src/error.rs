@@ -28,7 +28,7 @@ pub enum TaskError {
     /// The request could not be encoded, or is longer than `frame_bytes_max`.
     Request(String),
     /// The answer is not a valid encoding of the type asked for: manager and worker disagree on it. Or
-    /// it would take too much of this process: see [`Pool::call`](crate::Pool::call#types).
+    /// it would take too much of this process: see [`Pool::call`](crate::Pool::call).
     Answer(String),
 }
 

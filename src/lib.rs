@@ -22,7 +22,7 @@
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `tracing` | the pool's events as `tracing` events, too |
-//! | `testing` | for tests: workers that fail as told, real ones beside them, a virtual clock, a seed |
+//! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
 //!

@@ -100,7 +100,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     /// are in postcard's encoding on the wire; an error fails the task with its text, cut at 16 KiB.
     ///
     /// Whatever type the request is, what a manager sends cannot take more of this process than its
-    /// bytes warrant: it is bounded as an answer of [`Pool::call`](crate::Pool::call#types) is, and a
+    /// bytes warrant: it is bounded as an answer of [`Pool::call`](crate::Pool::call) is, and a
     /// request that is refused fails with the limit and the remedy. [`raw`](Worker::raw) hands the bytes
     /// on as they are.
     ///
