@@ -1,5 +1,7 @@
 //! The backfill example as a person runs it: its options, its exit codes, and what it survives.
 
+mod fake_node;
+mod node;
 mod state;
 mod support;
 
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use self::fake_node::{Node, Reply};
 use self::support::{
     Ended, PATIENCE, Running, Scratch, backfill, each_height_once, run, send, start_worker, wait,
 };
@@ -22,7 +25,8 @@ fn wrong_input_gets_one_clear_line_and_exit_code_2() {
         let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
         format!("http://{}", gone.local_addr().expect("bound"))
     };
-    let (refusing, node) = refusing_node();
+    let refusing = Node::start(|_| Reply::error(-32000, "not today"));
+    let node = refusing.url();
     for (arguments, expected) in [
         (&["--range", "5..=3"][..], "the range is empty"),
         (&["--range", "1-3"], "a range is written like"),
@@ -45,69 +49,6 @@ fn wrong_input_gets_one_clear_line_and_exit_code_2() {
         assert_eq!(code, Some(2), "{arguments:?}: {error}");
         assert_eq!((lines, error.lines().count()), (1, 1), "{arguments:?}: {error}");
         assert!(error.contains(expected), "{arguments:?}: {error}");
-    }
-    drop(refusing);
-}
-
-/// A node that refuses every call, on a thread that ends with the guard's listener.
-fn refusing_node() -> (tiny::Node, String) {
-    let node = tiny::Node::start(
-        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"not today"}}"#,
-    );
-    let url = format!("http://{}", node.address);
-    (node, url)
-}
-
-/// The smallest HTTP server: one answer to everything.
-mod tiny {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread::{self, JoinHandle};
-
-    pub(crate) struct Node {
-        pub(crate) address: SocketAddr,
-        stop: Arc<AtomicBool>,
-        thread: Option<JoinHandle<()>>,
-    }
-
-    impl Node {
-        pub(crate) fn start(answer: &'static str) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let address = listener.local_addr().expect("bound");
-            let stop = Arc::new(AtomicBool::new(false));
-            let stopped = Arc::clone(&stop);
-            let thread = thread::spawn(move || {
-                for stream in listener.incoming() {
-                    if stopped.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let mut stream = stream.expect("a connection");
-                    let mut request = [0; 4096];
-                    let count = stream.read(&mut request).expect("a request");
-                    assert!(count > 0);
-                    let length = answer.len();
-                    write!(
-                        stream,
-                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\
-                         Connection: close\r\n\r\n{answer}"
-                    )
-                    .expect("somebody reads");
-                }
-            });
-            Self { address, stop, thread: Some(thread) }
-        }
-    }
-
-    impl Drop for Node {
-        fn drop(&mut self) {
-            self.stop.store(true, Ordering::SeqCst);
-            drop(TcpStream::connect(self.address));
-            if let Some(thread) = self.thread.take() {
-                thread.join().expect("the node does not panic");
-            }
-        }
     }
 }
 
