@@ -6,18 +6,23 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, Write, stderr, stdout};
+use std::io::{self, stderr, stdout};
 use std::mem;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tokio::sync::watch;
 
 use crate::screen::{Frame, Screen};
 
 /// How many lines wait for a slow reader of standard error.
 const LINES_MAX: usize = 1000;
+
+/// How often a full output that does not block is tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// The program's standard output and standard error. Clones are the same.
 #[derive(Clone, Debug)]
@@ -189,14 +194,14 @@ struct Stream<W> {
     is_lost: bool,
 }
 
-impl<W: Write> Stream<W> {
+impl<W: AsFd> Stream<W> {
     /// Writes a text. Once it fails, and says so, nothing is written any more.
     fn write(&mut self, text: impl AsRef<str>) -> Result<(), Lost> {
         let text = text.as_ref();
         if self.is_lost || text.is_empty() {
             return Ok(());
         }
-        self.to.write_all(text.as_bytes()).and_then(|()| self.to.flush()).map_err(|error| {
+        write_all(&self.to, text).map_err(|error| {
             self.is_lost = true;
             Lost { name: self.name, why: error.to_string() }
         })
@@ -207,9 +212,24 @@ impl<W: Write> Stream<W> {
 /// that neither can be written, and then nobody is there who could be told.
 pub(crate) fn say_last(line: &str) {
     let line = printable(line) + "\n";
-    if stderr().write_all(line.as_bytes()).is_err() {
-        let _ = stdout().write_all(line.as_bytes()).and_then(|()| stdout().flush());
+    if write_all(stderr(), &line).is_err() {
+        let _ = write_all(stdout(), &line);
     }
+}
+
+/// Writes without the library's own streams, which panic, buffer, or call a closed one written.
+fn write_all(to: impl AsFd, text: &str) -> io::Result<()> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::write(&to, rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR) => {}
+            // Somebody who has it too made it so. Only this thread waits.
+            Err(Errno::AGAIN) => thread::sleep(RETRY_DELAY),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn plain(lines: VecDeque<String>, status: Option<Frame>) -> String {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use chargehand::{Outcomes, Pool, PoolStats};
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -59,6 +61,8 @@ enum End {
 }
 
 async fn backfill(args: &ManagerArgs, console: &Console) -> Result<u8, Failure> {
+    // A file that may not grow any more is an error like a full disk, not the end of the process.
+    let _at_limit = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::run)?;
     let mut job = Job::open(args).await?;
     if job.heights().is_complete() {
         let verdict = job.check.finish();

@@ -2,6 +2,7 @@
 
 mod fake_node;
 mod node;
+mod outputs;
 mod state;
 mod support;
 
