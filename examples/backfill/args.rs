@@ -42,6 +42,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs a worker that serves alone, on this machine or another than the manager's. It goes on
     /// serving where nobody takes what it says.
+    #[command(override_usage = "backfill worker [OPTIONS] <--listen <ADDR>|--dial <ADDR>> \
+                                \\\n       <--chain <FILE>|--rpc <URL>>")]
     Worker(WorkerArgs),
 }
 

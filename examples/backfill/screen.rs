@@ -51,6 +51,8 @@ impl Screen {
         }
         let lines = fit(&self.frame, columns, rows);
         text += &lines.join("\r\n");
+        // A cursor at the end of a line would be anywhere once that is broken.
+        text.push('\r');
         self.drawn = lines.iter().map(String::len).collect();
         text
     }
@@ -60,15 +62,18 @@ impl Screen {
         self.erase(size().0)
     }
 
-    /// A terminal that became narrower has broken the lines that are drawn: they take more rows.
+    /// A terminal that became narrower has broken the lines that are drawn: they take more rows. The
+    /// cursor is at the begin of the last one, wherever that is now.
     fn erase(&mut self, columns: usize) -> String {
-        let rows: usize = self.drawn.iter().map(|length| length.div_ceil(columns).max(1)).sum();
+        let above = self.drawn.split_last().map_or(&[][..], |(_, above)| above);
+        let rows: usize = above.iter().map(|length| length.div_ceil(columns).max(1)).sum();
+        let text = match (self.drawn.len(), rows) {
+            (0, _) => String::new(),
+            (_, 0) => "\r\x1b[J".to_owned(),
+            _ => format!("\r\x1b[{rows}A\x1b[J"),
+        };
         self.drawn.clear();
-        match rows {
-            0 => String::new(),
-            1 => "\r\x1b[J".to_owned(),
-            _ => format!("\r\x1b[{}A\x1b[J", rows - 1),
-        }
+        text
     }
 }
 

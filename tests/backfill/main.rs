@@ -5,6 +5,7 @@ mod node;
 mod outputs;
 mod state;
 mod support;
+mod terminal;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
