@@ -146,7 +146,7 @@ pub(crate) struct WorkerArgs {
     pub(crate) retry_for: Duration,
     /// Serves managers of the Go package `worker` too, for which it has to listen on ws://. They
     /// hear that a height is done or why not, and get no block.
-    #[arg(long, requires = "listen")]
+    #[arg(long, conflicts_with = "dial")]
     pub(crate) go: bool,
     /// With --chain: how long each block takes, in milliseconds, as if it came from afar.
     #[arg(long, value_name = "MS", default_value = "0", value_parser = parse_millis)]

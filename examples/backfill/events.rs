@@ -17,7 +17,7 @@ pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent
             PoolEvent::Refused { peer, why, .. } => {
                 // Each new reason once, however often it is tried.
                 if said.insert(peer.clone(), why.clone()).as_ref() != Some(why) {
-                    progress.say(&refused(peer, why));
+                    progress.say(&format!("{}; keeps trying", refused(peer, why)));
                 }
             }
             PoolEvent::Connected { peer, .. } => {
@@ -33,12 +33,12 @@ pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent
     }
 }
 
-/// Transports name the peer themselves, and what failed.
-fn refused(peer: &str, why: &str) -> String {
+/// Says that there is no connection. Transports name the peer themselves, and what failed.
+pub(crate) fn refused(peer: &str, why: &str) -> String {
     let place = peer.rsplit("://").next().unwrap_or(peer).trim_end_matches('/');
     if why.starts_with("cannot connect") && why.contains(place) {
-        format!("{why}; keeps trying")
+        why.to_owned()
     } else {
-        format!("{peer}: cannot connect: {why}; keeps trying")
+        format!("{peer}: cannot connect: {why}")
     }
 }

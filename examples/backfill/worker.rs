@@ -1,5 +1,6 @@
 //! The half that does the work: `backfill worker`.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::address::{DialAddress, ListenAddress, Transport};
 use crate::args::{Runtime, WorkerArgs};
 use crate::chain::{BLOCKS, Chain};
 use crate::console::Console;
+use crate::events::refused;
 use crate::failure::Failure;
 use crate::rpc::Node;
 
@@ -149,8 +151,7 @@ where
         worker = worker.name(name);
     }
     if !args.supervised {
-        let console = console.clone();
-        worker = worker.on_event(move |event| tell(&console, event));
+        worker = worker.on_event(teller(console.clone(), args.door.dial.is_some()));
     }
     worker = worker.drain_timeout(DRAIN_TIMEOUT).backoff(BackoffPolicy::new().cap(REDIAL_MAX));
     stop_when_told(&worker.stopper(), args.supervised).map_err(Failure::run)?;
@@ -197,6 +198,23 @@ fn announce(transport: Transport, at: SocketAddr) {
     // Nobody may be reading, which is no reason not to serve.
     let _ = writeln!(out, "{ANNOUNCEMENT}{}://{at}", transport.scheme());
     let _ = out.flush();
+}
+
+/// Tells what happens. Where it dials a manager, each new reason why there is none is told once,
+/// however often it is tried.
+fn teller(console: Console, dials: bool) -> impl Fn(&WorkerEvent) + Send + 'static {
+    let said = RefCell::new(None);
+    move |event| match event {
+        WorkerEvent::Refused { peer, reason } if dials => {
+            if said.replace(Some(reason.clone())).as_ref() != Some(reason) {
+                console.say(&format!("{}; keeps trying", refused(peer, reason)));
+            }
+        }
+        event => {
+            said.replace(None);
+            tell(&console, event);
+        }
+    }
 }
 
 fn tell(console: &Console, event: &WorkerEvent) {

@@ -1,8 +1,13 @@
 //! The backfill example as a person runs it: its options, its exit codes, and what it survives.
 
 mod fake_node;
+mod go;
+mod kills;
 mod node;
 mod outputs;
+#[path = "../interop/peer.rs"]
+#[expect(dead_code, reason = "tests/interop needs all of it")]
+mod peer;
 mod state;
 mod support;
 mod terminal;
@@ -210,4 +215,29 @@ fn a_worker_whose_port_is_taken_says_so() {
     assert_eq!(code, Some(2), "{err}");
     assert!(err.starts_with(&format!("error: cannot listen on {address}: ")), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+#[test]
+fn a_worker_whose_manager_is_away_says_so_once_and_keeps_trying() {
+    let chain = Scratch::new("away.chain");
+    let gone = {
+        let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        gone.local_addr().expect("bound").to_string()
+    };
+    let mut command = backfill();
+    command.args(["worker", "--dial", &format!("ws://{gone}"), "--chain", chain.path()]);
+    let mut worker = Running::start(&mut command);
+    let line = worker.wait_for("keeps trying");
+    assert_eq!(line.matches(&gone).count(), 1, "{line}");
+    assert_eq!(line.matches("cannot connect").count(), 1, "{line}");
+    thread::sleep(Duration::from_secs(1));
+    let door = format!("ws://{gone}");
+    let ended = run(backfill().args(["--listen", &door, "--range", "1..=10"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    send(Signal::TERM, &worker.child);
+    let Ended { code, err, .. } = worker.finish();
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("backfill connected"), "{err}");
+    // Once before the manager was there, and perhaps once after it.
+    assert!((1..=2).contains(&err.matches("keeps trying").count()), "{err}");
 }

@@ -194,7 +194,7 @@ fn secret(address: impl std::fmt::Display) -> String {
 #[test]
 fn no_key_in_a_nodes_url_is_ever_said_or_kept() {
     let gone = Node::start(|_| Reply::Good).address;
-    let echo = "no project with the id path0key0f00 (of http://x/v3/path0key0f00?q=1)";
+    let echo = "no project with the id path0key0f00 (of http://x/v3/path0key0f00?q=1 )";
     let refusing = Node::start(move |_| Reply::error(-32600, echo));
     let failing = Node::start(move |ask| match ask.height {
         // It knows one key.
@@ -270,6 +270,9 @@ fn no_key_in_a_nodes_url_is_ever_said_or_kept() {
         let said = said.replace("http://127.0.0.1:8545", "");
         assert_eq!(said.contains("http://127.0.0.1:"), shown, "{arguments:?}: {said}");
     }
+    let refused = run(backfill().args(["--rpc", &refusing])).err;
+    let shown = "no project with the id [hidden] (of http://x ) (code -32600)";
+    assert!(refused.contains(shown), "{refused}");
     for (_, content) in folder.content() {
         assert_no_secret(&String::from_utf8_lossy(&content));
     }
