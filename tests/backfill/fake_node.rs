@@ -108,7 +108,9 @@ impl Node {
 
 impl State {
     fn answer(&self, stream: &TcpStream) -> Option<()> {
-        let height = read(stream)?;
+        let request = read(stream)?;
+        let height = request["params"][0].as_str();
+        let height = height.map(|height| u64::from_str_radix(&height[2..], 16).expect("a height"));
         let before = {
             let mut asked = self.asked.lock().expect("no panic");
             let times = asked.entry(height).or_default();
@@ -130,8 +132,8 @@ impl State {
     }
 }
 
-/// Reads a request to its end. Returns the height that it asks for.
-fn read(stream: &TcpStream) -> Option<Option<u64>> {
+/// Reads a request to its end.
+fn read(stream: &TcpStream) -> Option<Value> {
     let (mut reader, mut length) = (BufReader::new(stream), 0);
     loop {
         let mut line = String::new();
@@ -146,9 +148,7 @@ fn read(stream: &TcpStream) -> Option<Option<u64>> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let request: Value = serde_json::from_slice(&body).ok()?;
-    let height = request["params"][0].as_str();
-    Some(height.map(|height| u64::from_str_radix(&height[2..], 16).expect("a height")))
+    serde_json::from_slice(&body).ok()
 }
 
 fn good(height: Option<u64>) -> Value {

@@ -210,7 +210,7 @@ fn no_key_in_a_nodes_url_is_ever_said_or_kept() {
         (secret(gone), secret(failing.address), secret(refusing.address));
     let tls = failing.replace("http", "https");
     let bare = failing.replace("http://", "");
-    let spaced = failing.replace("?", "? ");
+    let spaced = failing.replace('?', "? ");
     let (state, out) = (folder.text("state"), folder.text("out"));
     let chain = folder.text("no/such/chain");
     for (arguments, code, shown) in [

@@ -49,14 +49,12 @@ const TOO_MANY_WORDS: [&str; 3] = ["rate limit", "limit exceeded", "too many req
 impl RpcError {
     pub(super) fn advice(&self) -> Advice {
         match self {
-            Self::Unreachable(_) | Self::Malformed(_) => Advice::Again,
-            // 408: it was slow; 425: it would rather not yet.
-            Self::Status(408 | 425 | 500..) => Advice::Again,
-            Self::Status(_) => Advice::GiveUp,
-            Self::Refused { code, .. } if WRONG_CALLS.contains(code) => Advice::GiveUp,
-            Self::Refused { .. } => Advice::Again,
             Self::Busy { .. } => Advice::Later,
             Self::NoBlock(_) => Advice::NotYet,
+            Self::Refused { code, .. } if WRONG_CALLS.contains(code) => Advice::GiveUp,
+            // 408: it was slow; 425: it would rather not yet; above that it is its own fault.
+            Self::Status(status) if !matches!(status, 408 | 425 | 500..) => Advice::GiveUp,
+            _ => Advice::Again,
         }
     }
 

@@ -26,8 +26,10 @@ pub(super) fn delay(retry_after: &str, date: Option<&str>) -> Option<Duration> {
 fn seconds_of(date: &str) -> Option<u64> {
     let words: Vec<&str> = date.split([' ', ',']).filter(|word| !word.is_empty()).collect();
     let (day, month, year, time) = match words[..] {
-        // Sun, 06 Nov 1994 08:49:37 GMT
-        [_, day, month, year, time, "GMT"] => (day, month, year.parse().ok()?, time),
+        // Sun, 06 Nov 1994 08:49:37 GMT, or Sun Nov  6 08:49:37 1994
+        [_, day, month, year, time, "GMT"] | [_, month, day, time, year] => {
+            (day, month, year.parse().ok()?, time)
+        }
         // Sunday, 06-Nov-94 08:49:37 GMT
         [_, date, time, "GMT"] => {
             let mut parts = date.split('-');
@@ -35,8 +37,6 @@ fn seconds_of(date: &str) -> Option<u64> {
             let year: i64 = year.parse().ok()?;
             (day, month, if year < 70 { 2000 + year } else { 1900 + year }, time)
         }
-        // Sun Nov  6 08:49:37 1994
-        [_, month, day, time, year] => (day, month, year.parse().ok()?, time),
         _ => return None,
     };
     let month = MONTHS.iter().position(|name| *name == month)?;

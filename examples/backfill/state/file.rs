@@ -95,7 +95,7 @@ impl StateFile {
 /// Returns whether this process, or the whole system, has as many files open as it may.
 pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE]
-        .map(|errno| errno.raw_os_error())
+        .map(Errno::raw_os_error)
         .contains(&error.raw_os_error().unwrap_or(0))
 }
 
