@@ -14,11 +14,14 @@
 //! `job.rs` with `state/` what outlives a run.
 
 mod address;
+mod answer;
 mod args;
 mod block;
 mod chain;
 mod check;
+mod console;
 mod crew;
+mod events;
 mod failure;
 mod faults;
 mod files;
@@ -28,8 +31,10 @@ mod output;
 mod progress;
 mod report;
 mod rpc;
+mod screen;
 mod setup;
 mod state;
+mod stop;
 mod worker;
 
 use std::process::ExitCode;
@@ -43,9 +48,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    let result = match cli.command {
+    match cli.command {
         None => manager::run(&cli.manager),
-        Some(Command::Worker(args)) => worker::run(&args).map(|()| ExitCode::SUCCESS),
-    };
-    result.unwrap_or_else(|failure| failure.report())
+        Some(Command::Worker(args)) => worker::run(&args),
+    }
 }
