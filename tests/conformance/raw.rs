@@ -354,7 +354,8 @@ pub(crate) fn accept_plain(door: &TcpListener) -> Raw {
     Raw { stream, framing: Framing::Prefix, frame: Vec::new() }
 }
 
-fn upgrade(extra: &str) -> String {
+/// A WebSocket client's request, with further header lines.
+pub(crate) fn upgrade(extra: &str) -> String {
     format!(
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n{extra}\r\n"
