@@ -12,6 +12,8 @@ use crate::pair::{Hand, Socket, any_port};
 use crate::rig::{Rig, Tally, answer_to, hand, millis, pause, quick, setup, until, works};
 
 const ROUNDS: u64 = 20;
+/// The heights of ranges are above this.
+const RANGE: u64 = 1000;
 
 /// Counts a handler while it runs.
 struct Run(Arc<AtomicU32>);
@@ -22,6 +24,7 @@ impl Drop for Run {
     }
 }
 
+/// A worker that is busy for ever with every tenth height of a range, so that only its end ends that.
 fn counted<P: Socket>(running: &Arc<AtomicU32>) -> Hand<P> {
     let running = Arc::clone(running);
     hand::<P>("counted", move |height| {
@@ -29,6 +32,9 @@ fn counted<P: Socket>(running: &Arc<AtomicU32>) -> Hand<P> {
         let run = Run(Arc::clone(&running));
         Box::pin(async move {
             pause::<P>(millis(2)).await;
+            if height > RANGE && height.is_multiple_of(10) {
+                std::future::pending::<()>().await;
+            }
             drop(run);
             Ok(answer_to(height))
         })
@@ -48,7 +54,7 @@ pub(crate) async fn a_driver_that_is_dropped_under_load_stops_what_runs_for_it<P
     let mut closed = 0;
     for round in 0..ROUNDS {
         let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
-        let mut range = Tally::start(&rig.pool, 1..=500);
+        let mut range = Tally::start(&rig.pool, RANGE + 1..=RANGE + 500);
         // Some before it is connected, some while work is under way.
         if round % 4 > 0 {
             range.take(20).await;
@@ -92,7 +98,7 @@ pub(crate) async fn a_worker_that_is_dropped_under_load_stops_what_it_runs<P: So
         let door = door.try_clone().expect("a socket can be cloned");
         let job = P::spawn(P::serve(counted::<P>(&running), door));
         rig.up::<P>(2).await;
-        let mut range = Tally::start(&rig.pool, 1..=200);
+        let mut range = Tally::start(&rig.pool, RANGE + 1..=RANGE + 200);
         range.take(20).await;
         pause::<P>(span_of(round) / 8).await;
         drop(job);
