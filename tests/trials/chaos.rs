@@ -130,11 +130,11 @@ impl Victim {
             State::Stands(child) => {
                 child.signal(Signal::CONT);
                 self.state = State::Runs(child);
-                random.span(millis(2500))
+                random.span(millis(1500))
             }
             State::Dead => {
                 self.revive::<P>();
-                random.span(millis(2500))
+                random.span(millis(1500))
             }
         };
         self.next = Instant::now() + pause;
@@ -216,7 +216,8 @@ pub(crate) async fn six_workers_that_are_killed_and_stopped_lose_nothing<P: Sock
     println!("{ranges} ranges and {calls} calls, {done:?}, {stats:?}");
     assert_eq!(stats.done, (ranges + 1) * HEIGHTS + calls, "each once");
     assert_eq!((stats.failed, stats.exhausted, stats.foreign), (0, 0, 0), "{stats:?}");
-    let seconds = u32::try_from(span().as_secs()).expect("a short time");
-    assert!(done.kills >= seconds && done.stops >= seconds, "{done:?} in {seconds} s");
+    // Twice or thrice as many as a rule.
+    let least = u32::try_from(span().as_secs()).expect("a short time") / 2;
+    assert!(done.kills >= least && done.stops >= least, "{done:?}");
     assert!(calls > 100 && stats.lost > 10, "{calls} calls, {stats:?}");
 }

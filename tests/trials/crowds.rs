@@ -12,7 +12,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::children::{CONCURRENCY, Child};
 use crate::pair::Socket;
-use crate::raw::{Script, dial_plain, encoded, script, upgrade};
+use crate::raw::{OFFER, Script, dial_plain, encoded, script, upgrade};
 use crate::rig::{Rig, Tally, millis, quick, setup, until, within};
 use crate::roles::{busy_manager, peak_bytes};
 
@@ -46,7 +46,7 @@ fn beginnings<P: Socket>(role: Role) -> Vec<Vec<u8>> {
     let hello = encoded(&Message::hello(role, 1, 1, "half of a name"), &[]);
     let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
     if P::WEBSOCKET {
-        let request = upgrade("Sec-WebSocket-Protocol: chargehand.1\r\n").into_bytes();
+        let request = upgrade(OFFER).into_bytes();
         // A masked frame: its mask of zeros changes nothing.
         let length = u8::try_from(hello.len()).expect("a short Hello");
         let frame = [&[0x82, 0x80 | length, 0, 0, 0, 0], &hello[..]].concat();
