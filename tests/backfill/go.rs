@@ -83,7 +83,7 @@ fn a_worker_of_another_kind_than_its_address_says_is_refused_by_name() {
     let mut manager = Running::start(backfill().args(["--worker", &go, "--range", "1..=9"]));
     let line = manager.wait_for("keeps trying");
     assert!(
-        line.contains(worker.trim_start_matches("ws://")) && line.contains("chargehand.1"),
+        line.contains(worker.trim_start_matches("ws://")) && line.contains("chargehand.2"),
         "{line}"
     );
     send(Signal::INT, &manager.child);
