@@ -10,8 +10,9 @@
 //! old, names what is done, how long the output was then, and the range, source and output that it
 //! belongs to; with others it is refused. A height that failed is tried again by the next run.
 //!
-//! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does, and
-//! `job.rs` with `state/` what outlives a run.
+//! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does,
+//! `job.rs` with `state/` what outlives a run, `rpc/` a node and when to ask it again, and `console.rs`
+//! what is said, for which nothing else waits.
 
 mod address;
 mod answer;
