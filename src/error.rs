@@ -10,11 +10,19 @@ use core::fmt;
 pub enum TaskError {
     /// The worker's handler returned this error, or panicked with this message.
     Failed(String),
-    /// Every attempt was lost with its link or outlived its deadline. The task may have been
-    /// carried out all the same, or may be what kills the workers.
+    /// As many attempts as `attempts_max` were lost with their link or outlived their deadline, where
+    /// the task itself may have been the cause. It may have been carried out all the same, or may be
+    /// what kills the workers.
     Exhausted {
         /// How often it was sent.
         attempts: usize,
+    },
+    /// It came back as often as [`Config::resends_max`](chargehand_core::Config::resends_max) says
+    /// without having been tried to its end: its workers stopped, were displaced or gave it back. See
+    /// why they do, or raise `resends_max`.
+    Bounced {
+        /// How many times it was sent.
+        sends: usize,
     },
     /// It was cancelled.
     Cancelled,
@@ -38,6 +46,11 @@ impl fmt::Display for TaskError {
                 f,
                 "sent {attempts} times, and each attempt was lost with its worker or took longer \
                  than attempt_timeout; raise attempts_max or see what the task does to workers"
+            ),
+            Self::Bounced { sends } => write!(
+                f,
+                "sent {sends} times, and each time its worker stopped, was displaced or gave it back \
+                 before it was done: see why workers stop, or raise resends_max"
             ),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Aborted => f.write_str("the pool stopped before the task was answered"),

@@ -249,8 +249,9 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.pending_handshakes_max = pending)
     }
 
-    /// Sets the longest frame to send, in bytes; a manager's limit may be lower. An answer that
-    /// does not fit fails its task. Default 16 MiB. What may come in is the transport's limit.
+    /// Sets the longest frame, in bytes. Default 16 MiB. An answer that does not fit fails its task;
+    /// a manager's limit may be lower. Managers are told that no longer one is taken; whether it is,
+    /// the transport's limit decides, so set it where that is lower.
     #[must_use]
     pub fn frame_bytes_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.frame_bytes_max = bytes)

@@ -105,7 +105,7 @@ impl Wire for Echo {
         body: &[u8],
     ) -> Poll<Result<(), Infallible>> {
         let request = [head, body].concat();
-        if let Ok(Message::Request { task, attempt, body }) = Message::decode(&request) {
+        if let Ok(Message::Request { task, attempt, body, .. }) = Message::decode(&request) {
             let answer = Message::Response { task, attempt, verdict: Verdict::Done, body };
             let head = answer.encode(&mut [0; HEAD_BYTES_MAX]).to_vec();
             self.answers.push_back([head.as_slice(), body].concat());

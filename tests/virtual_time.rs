@@ -145,7 +145,7 @@ impl Peer {
     fn greet(&mut self, world: &World, name: &str, window: u16) {
         self.say(&Message::hello(Role::Worker, window, 1, name), &[]);
         world.settle();
-        let hello = self.hear(|message| matches!(message, Message::Hello { .. }));
+        let hello = self.hear(|message| matches!(message, Message::Hello(_)));
         let welcome = self.hear(|message| matches!(message, Message::Welcome { .. }));
         assert_eq!((hello, welcome), (Some(true), Some(true)));
     }

@@ -6,11 +6,11 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use chargehand::core::heights::Heights;
-use chargehand::core::message::{HEAD_BYTES_MAX, Message};
+use chargehand::core::message::{Extensions, HEAD_BYTES_MAX, Message};
 use chargehand::core::prefix::{Decoder, HEADER_BYTES, encode_header};
 use chargehand::core::{
-    Action, Backoff, BackoffPolicy, Config, Event, Heap, Instant, Link, Route, Scheduler, TaskId,
-    Verdict, json,
+    Action, Backoff, BackoffPolicy, Config, Event, Heap, Instant, Link, Offer, Route, Scheduler,
+    TaskId, Verdict, json,
 };
 
 /// Does its thing so many times.
@@ -102,7 +102,7 @@ fn ledger_scattered() -> Cycles {
 
 /// A request's head, there and back.
 fn message_request() -> Cycles {
-    message(|task| Message::Request { task, attempt: 1, body: &[] })
+    message(|task| Message::Request { task, attempt: 1, extensions: Extensions::NONE, body: &[] })
 }
 
 /// An answer's head, there and back.
@@ -241,7 +241,10 @@ impl BusyPool {
     fn new(workers: u32, queued: u32, window: u32) -> Self {
         let under_way = workers.saturating_mul(window).min(IN_FLIGHT_MAX);
         let storage = Heap::with_capacity(under_way + queued + 1, workers);
-        let mut scheduler = Scheduler::new(storage, Config::new(1)).expect("the default is valid");
+        let mut config = Config::new(1);
+        // Full windows from the start: how they grow is not what is measured.
+        config.trust_initial = u32::MAX;
+        let mut scheduler = Scheduler::new(storage, config).expect("the default is valid");
         let now = Instant::EPOCH;
         for _ in 0..workers {
             scheduler.add_worker(now, Route::Dial).expect("there is room");
@@ -256,7 +259,7 @@ impl BusyPool {
         while let Some(action) = scheduler.poll_action() {
             let Action::Connect { link } = action else { panic!("only connects are due") };
             scheduler
-                .handle_event(now, Event::Connected { link, window })
+                .handle_event(now, Event::Connected { link, offer: Offer::new(window) })
                 .expect("it asked for it");
             any = Some(link);
         }

@@ -73,6 +73,11 @@ impl BackoffPolicy {
         self
     }
 
+    /// Returns the delay after the first failed attempt, before jitter, in nanoseconds.
+    pub(crate) const fn first_nanos(&self) -> u64 {
+        if self.base_nanos < self.cap_nanos { self.base_nanos } else { self.cap_nanos }
+    }
+
     /// Returns how long to wait after that many failed attempts: 0 at none, never above the cap.
     ///
     /// `random` decides the jitter and should be uniform over all of `u64`; the same arguments

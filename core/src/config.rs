@@ -14,9 +14,26 @@ pub struct Config {
     /// How many attempts of a task may be lost (with their link, or by outliving
     /// `attempt_timeout`) before it ends [`Exhausted`](crate::Outcome::Exhausted). At least 1;
     /// default 5.
+    ///
+    /// An attempt counts where the task may have been the cause: it was among as many of its
+    /// worker's oldest as the worker runs at once, and the worker did not take its leave.
     pub attempts_max: u16,
-    /// How long one attempt may take. Afterwards the task is sent again, elsewhere if possible, and
-    /// the worker gets a strike. Default 60 s; [`Duration::MAX`] for no limit.
+    /// How often a task may come back with no attempt counted (its worker stopped, was displaced or
+    /// had not begun it) before it ends [`Bounced`](crate::Outcome::Bounced). At least 1; default
+    /// 64.
+    pub resends_max: u16,
+    /// How long a task that came back waits for another worker than its last one, while others
+    /// serve. Other tasks pass it meanwhile. Default 1 s; zero to wait for nobody, though another
+    /// worker that has room is still preferred.
+    pub elsewhere_wait: Duration,
+    /// How many attempts any worker may hold at once, whatever it offers. At least 1; default 1024.
+    pub window_max: u32,
+    /// How many attempts a new link is given at once, at most. Each task done lets it hold one more,
+    /// up to its window; one that outlives `attempt_timeout` takes it back to one. At least 1;
+    /// default 16.
+    pub trust_initial: u32,
+    /// How long one attempt may take. Afterwards the task is sent again, elsewhere if another worker
+    /// has room within `elsewhere_wait`, and the worker gets a strike. Default 60 s; [`Duration::MAX`] for no limit.
     pub attempt_timeout: Duration,
     /// How often a task whose handler failed is tried again before it ends
     /// [`Failed`](crate::Outcome::Failed). Default 0.
@@ -25,9 +42,9 @@ pub struct Config {
     pub retry_delay: Duration,
     /// How long a connect may take, handshake included. Default 10 s.
     pub connect_timeout: Duration,
-    /// How long a link may be silent before it is pinged. Default 10 s.
+    /// How long a link may be silent before it is pinged. At least 1 ms; default 10 s.
     pub heartbeat_interval: Duration,
-    /// How long after a ping a link may stay silent before it is lost. Default 10 s.
+    /// How long after a ping a link may stay silent before it is lost. At least 1 ms; default 10 s.
     pub heartbeat_timeout: Duration,
     /// After how many attempts in a row that outlived `attempt_timeout` a link is closed. At least
     /// 1; default 3.
@@ -38,7 +55,9 @@ pub struct Config {
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
-    /// The delay between connects, and the rest of a worker that only fails.
+    /// The delay between connects, and the rest of a worker that only fails. A worker that dials in
+    /// again after a link that did nothing gets its first task as much later. Base and cap at least
+    /// 1 ms.
     pub backoff: BackoffPolicy,
     /// How long a link must have been up to reset its worker's backoff, where no task was done
     /// on it. Default 30 s.
@@ -48,11 +67,17 @@ pub struct Config {
     pub seed: u64,
 }
 
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
 impl Config {
     /// Makes the default configuration. `seed` should differ from process to process.
     pub const fn new(seed: u64) -> Self {
         Self {
             attempts_max: 5,
+            resends_max: 64,
+            elsewhere_wait: Duration::from_secs(1),
+            window_max: 1024,
+            trust_initial: 16,
             attempt_timeout: Duration::from_secs(60),
             retries_max: 0,
             retry_delay: Duration::from_secs(1),
@@ -76,8 +101,17 @@ impl Config {
         if self.attempts_max == 0 {
             return Err(ConfigError("attempts_max must be at least 1"));
         }
-        if self.attempts_max.checked_add(self.retries_max).is_none() {
-            return Err(ConfigError("attempts_max + retries_max must be at most 65535"));
+        if self.resends_max == 0 {
+            return Err(ConfigError("resends_max must be at least 1"));
+        }
+        let sends = self.attempts_max as u32 + self.resends_max as u32 + self.retries_max as u32;
+        if sends > u16::MAX as u32 {
+            return Err(ConfigError(
+                "attempts_max + resends_max + retries_max must be at most 65535",
+            ));
+        }
+        if self.window_max == 0 || self.trust_initial == 0 {
+            return Err(ConfigError("window_max and trust_initial must be at least 1"));
         }
         if self.strikes_max == 0 {
             return Err(ConfigError("strikes_max must be at least 1"));
@@ -85,14 +119,20 @@ impl Config {
         if self.failures_max == 0 {
             return Err(ConfigError("failures_max must be at least 1"));
         }
-        if self.attempt_timeout.is_zero()
-            || self.connect_timeout.is_zero()
-            || self.heartbeat_interval.is_zero()
-            || self.heartbeat_timeout.is_zero()
+        if self.attempt_timeout.is_zero() || self.connect_timeout.is_zero() {
+            return Err(ConfigError("timeouts must be longer than zero"));
+        }
+        // It goes over the wire in milliseconds, and less than one would be none.
+        if nanos(self.heartbeat_interval) < NANOS_PER_MILLI
+            || nanos(self.heartbeat_timeout) < NANOS_PER_MILLI
         {
             return Err(ConfigError(
-                "timeouts and the heartbeat interval must be longer than zero",
+                "heartbeat_interval and heartbeat_timeout must be at least 1 ms",
             ));
+        }
+        // Without a delay, a worker that refuses would be dialled without a pause.
+        if self.backoff.first_nanos() < NANOS_PER_MILLI {
+            return Err(ConfigError("the backoff's base and cap must be at least 1 ms"));
         }
         Ok(self)
     }
@@ -111,7 +151,11 @@ pub(crate) struct Policy {
     pub(crate) stable_after: u64,
     pub(crate) seed: u64,
     pub(crate) backoff: BackoffPolicy,
+    pub(crate) elsewhere_wait: u64,
+    pub(crate) window_max: u32,
+    pub(crate) trust_initial: u32,
     pub(crate) attempts_max: u16,
+    pub(crate) resends_max: u16,
     pub(crate) retries_max: u16,
     pub(crate) strikes_max: u16,
     pub(crate) failures_max: u16,
@@ -129,7 +173,11 @@ impl Policy {
             stable_after: short(config.stable_after),
             seed: config.seed,
             backoff: config.backoff,
+            elsewhere_wait: short(config.elsewhere_wait),
+            window_max: config.window_max,
+            trust_initial: config.trust_initial,
             attempts_max: config.attempts_max,
+            resends_max: config.resends_max,
             retries_max: config.retries_max,
             strikes_max: config.strikes_max,
             failures_max: config.failures_max,
@@ -139,6 +187,10 @@ impl Policy {
     pub(crate) const fn config(&self) -> Config {
         Config {
             attempts_max: self.attempts_max,
+            resends_max: self.resends_max,
+            elsewhere_wait: span(self.elsewhere_wait),
+            window_max: self.window_max,
+            trust_initial: self.trust_initial,
             attempt_timeout: span(self.attempt_timeout),
             retries_max: self.retries_max,
             retry_delay: span(self.retry_delay),

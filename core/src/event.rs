@@ -11,8 +11,8 @@ pub enum Event {
     Connected {
         /// The link of the action.
         link: Link,
-        /// How many attempts the worker may hold at once; 0 counts as 1.
-        window: u32,
+        /// What the worker takes.
+        offer: Offer,
     },
     /// The connection that [`Action::Connect`] asked for could not be made.
     Refused {
@@ -23,6 +23,8 @@ pub enum Event {
     Lost {
         /// The link that is gone.
         link: Link,
+        /// How it ended, which decides whether what it held counts as an attempt.
+        how: Loss,
     },
     /// The worker answered an attempt.
     Replied {
@@ -51,6 +53,27 @@ pub enum Event {
         /// The link that is busy.
         link: Link,
     },
+    /// The worker answered an attempt with what the caller cannot use: a result that does not decode
+    /// as the type asked for, say. Nobody is blamed for that alone, since manager and worker may just
+    /// disagree on the type: see [`Event::Faulted`].
+    Unusable {
+        /// The link that the answer came on.
+        link: Link,
+        /// The task, as the answer names it.
+        task: TaskId,
+        /// The attempt, as the answer names it.
+        attempt: u16,
+        /// Whether it ends the task as [`Failed`](Outcome::Failed), or once more retries it as a
+        /// failure, since another worker's answer was of no use either, or there is no other.
+        /// Otherwise it counts as a lost attempt and is tried elsewhere.
+        is_final: bool,
+    },
+    /// An earlier answer of this worker turned out to be its own fault. It counts as a failed task
+    /// does, so that a worker which only gives such answers is rested.
+    Faulted {
+        /// Its link, if that is still up.
+        link: Link,
+    },
     /// A worker that was [busy](Event::Busy) takes tasks again. No news to one that was not.
     Ready {
         /// The link that is not busy any more.
@@ -58,7 +81,7 @@ pub enum Event {
     },
 }
 
-/// How a worker's handler ended.
+/// How a worker ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Verdict {
@@ -66,6 +89,9 @@ pub enum Verdict {
     Done,
     /// The handler returned an error, or panicked.
     Failed,
+    /// It did not begin: the worker gives it back, or the request never left. The task is sent
+    /// again, and no attempt is counted, up to [`Config::resends_max`](crate::Config::resends_max).
+    Returned,
 }
 
 /// Something for the caller to carry out.
@@ -157,8 +183,12 @@ pub enum Outcome {
     Done,
     /// A worker's handler failed, and no retry was left.
     Failed,
-    /// As many attempts as `attempts_max` were lost with their link or outlived their deadline.
+    /// As many attempts as `attempts_max` were lost with their link or outlived their deadline,
+    /// where the task itself may have been the cause.
     Exhausted,
+    /// It came back as often as `resends_max` without having been tried to its end: workers that
+    /// stopped, were displaced or gave it back before they began.
+    Bounced,
     /// The caller cancelled it.
     Cancelled,
     /// The drain's deadline came first.
@@ -183,6 +213,85 @@ pub struct Accepted {
     /// Names the new connection in every later event.
     pub link: Link,
     /// The same worker's older connection, which the new one displaced: close it, report nothing
-    /// more on it. Its tasks are queued again.
+    /// more on it. Its tasks are queued again, and no attempt is counted for them.
     pub displaced: Option<Link>,
+}
+
+/// What a worker takes on a new link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Offer {
+    /// How many tasks it runs at once, by its own account; 0 counts as 1. When a link is lost, what
+    /// it held beyond that cannot have begun, and no attempt is counted for it.
+    pub runs: u32,
+    /// How many attempts it may hold at once; 0 counts as 1, and more than
+    /// [`Config::window_max`](crate::Config::window_max) as that. A link begins with less: see
+    /// [`Config::trust_initial`](crate::Config::trust_initial).
+    pub window: u32,
+}
+
+impl Offer {
+    /// Makes the offer of a worker that runs so many tasks at once and holds no more than that.
+    pub const fn new(runs: u32) -> Self {
+        Self { runs, window: runs }
+    }
+}
+
+/// How a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Loss {
+    /// It broke, or was closed because of what the worker did. What had begun on it may be the
+    /// cause, and counts as an attempt; unless the worker had said before that it drains.
+    Broken,
+    /// The worker took its leave. Nothing counts, and one by [`Route::Await`] leaves the pool.
+    Stopped,
+}
+
+/// Which tasks a task waits with. Those of one lane are sent in the order of submission, and lanes
+/// take turns, so that a few single requests do not wait behind a million of a range. Tasks that are
+/// sent again take turns with both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Lane {
+    /// With single requests.
+    #[default]
+    Single,
+    /// With those of ranges and other bulk.
+    Bulk,
+}
+
+/// What is special about a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct TaskOptions {
+    /// After how many failures of its handler it is tried again, in place of
+    /// [`Config::retries_max`](crate::Config::retries_max). At most 65,535 less
+    /// [`Config::attempts_max`](crate::Config::attempts_max) and
+    /// [`Config::resends_max`](crate::Config::resends_max); more counts as that.
+    pub retries_max: Option<u16>,
+    /// Which tasks it waits with.
+    pub lane: Lane,
+}
+
+impl TaskOptions {
+    /// Makes the options of a task with nothing special.
+    pub const fn new() -> Self {
+        Self { retries_max: None, lane: Lane::Single }
+    }
+
+    /// Sets after how many failures it is tried again.
+    #[must_use]
+    pub const fn retries_max(mut self, count: u16) -> Self {
+        self.retries_max = Some(count);
+        self
+    }
+
+    /// Sets which tasks it waits with.
+    #[must_use]
+    pub const fn lane(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
 }

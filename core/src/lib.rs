@@ -36,7 +36,9 @@ pub mod time;
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
 pub use config::{Config, ConfigError};
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
-pub use event::{Accepted, Action, Event, Outcome, Reason, Route, Verdict};
+pub use event::{
+    Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Verdict,
+};
 pub use id::{Link, TaskId, WorkerId};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};
 #[cfg(feature = "alloc")]

@@ -90,7 +90,7 @@ pub struct Heap {
 
 #[cfg(feature = "alloc")]
 impl Heap {
-    /// Allocates room for `tasks` tasks (32 bytes each) and `workers` workers (a few
+    /// Allocates room for `tasks` tasks (40 bytes each) and `workers` workers (a few
     /// hundred bytes each).
     ///
     /// # Panics

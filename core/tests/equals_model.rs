@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    BackoffPolicy, Config, Event, Heap, Inline, Instant, Jitter, Link, Route, Scheduler, Storage,
-    TaskId, Verdict, WorkerId, WorkerState,
+    BackoffPolicy, Config, Event, Heap, Inline, Instant, Jitter, Lane, Link, Loss, Offer, Route,
+    Scheduler, Storage, TaskId, TaskOptions, Verdict, WorkerId, WorkerState,
 };
 
 use model::types::{Act, Lk, OfWorker, Wid, parts_of};
@@ -26,6 +26,25 @@ const STEPS: u64 = 400;
 /// What random calls must come by, each at least once over all runs.
 const RARE: &[&str] = &[
     "a busy worker asked to drain",
+    "a delayed worker got its first task",
+    "a delayed worker is busy",
+    "a suspect was sent",
+    "a task was given back before it began",
+    "a worker dialled in too soon",
+    "a worker was faulted",
+    "a worker took its leave",
+    "an absent worker made room",
+    "an answer of no use ended its task",
+    "an answer of no use is tried elsewhere",
+    "bounced",
+    "lost with a link that nobody is blamed for",
+    "lost with its link before it could begin",
+    "taken back before it could begin",
+    "timed out before it could begin",
+    "waits for another worker than its last",
+    "wards take turns",
+    "went back to its last worker after a wait",
+    "went back to its last worker, the only one",
     "a busy worker is ready again",
     "a draining worker is busy",
     "a ping was answered",
@@ -180,6 +199,7 @@ impl<S: Storage> Pair<S> {
             0..20 => self.submit(),
             20..25 => self.cancel(),
             25..30 => self.add_worker(),
+            30 if self.rng.percent(40) => self.evict(),
             30..32 => self.remove_worker(),
             32..38 => self.accept(),
             38..73 => {
@@ -216,11 +236,13 @@ impl<S: Storage> Pair<S> {
         let result = if self.rng.percent(70) {
             self.call(Scheduler::submit, Model::submit, "submit")
         } else {
-            let retries_max = self.rng.pick(&[0, 1, 2, u16::MAX]);
+            let options = TaskOptions::new()
+                .retries_max(self.rng.pick(&[0, 1, 2, u16::MAX]))
+                .lane(self.rng.pick(&[Lane::Single, Lane::Bulk, Lane::Bulk]));
             self.call(
-                |engine, now| engine.submit_retrying(now, retries_max),
-                |model, now| model.submit_retrying(now, retries_max),
-                &format!("submit with {retries_max} retries"),
+                |engine, now| engine.submit_with(now, options),
+                |model, now| model.submit_with(now, options),
+                &format!("submit with {options:?}"),
             )
         };
         self.tasks.extend(result);
@@ -264,20 +286,35 @@ impl<S: Storage> Pair<S> {
 
     fn accept(&mut self) {
         let worker = self.any_worker();
-        let window = self.rng.pick(&[0, 1, 1, 2, 3, u32::MAX]);
+        let offer = self.any_offer();
+        let late = Duration::from_millis(self.rng.pick(&[0, 0, 0, 5, 30]));
+        let not_before = self.now.saturating_add(late);
         let mut made = None;
         let _ = self.call(
             |engine, now| {
-                let result = engine.accept(now, worker, window);
+                let result = engine.accept(now, worker, offer, not_before);
                 made = result.ok();
                 result.map(|accepted| (accepted.link.into(), accepted.displaced.map(Lk::from)))
             },
-            |model, now| model.accept(now, worker.into(), window),
-            &format!("accept {worker:?} window {window}"),
+            |model, now| model.accept(now, worker.into(), offer, not_before),
+            &format!("accept {worker:?} {offer:?} not before {not_before:?}"),
         );
         if let Some(accepted) = made {
             self.know(accepted.link);
         }
+    }
+
+    fn any_offer(&mut self) -> Offer {
+        let runs = self.rng.pick(&[0, 1, 1, 2, 3, u32::MAX]);
+        Offer { runs, window: self.rng.pick(&[runs, runs, 0, 1, 2, 4, u32::MAX]) }
+    }
+
+    fn evict(&mut self) {
+        let _ = self.call(
+            |engine, now| engine.evict_absent(now).map(Wid::from),
+            Model::evict_absent,
+            "evict an absent worker",
+        );
     }
 
     fn event(&mut self, event: Event) {
@@ -366,9 +403,9 @@ impl<S: Storage> Pair<S> {
     /// Tells the model what came out of the engine's random numbers.
     fn tell_drawn(&mut self) {
         let until = |id: &WorkerId| match self.engine.worker_stats(*id)?.state {
-            WorkerState::Resting { until } | WorkerState::Rested { until } => {
-                Some((id.slot() as usize, until))
-            }
+            WorkerState::Resting { until }
+            | WorkerState::Rested { until }
+            | WorkerState::Absent { not_before: until } => Some((id.slot() as usize, until)),
             _ => None,
         };
         let drawn = self.workers.iter().filter_map(until).collect();
@@ -413,13 +450,14 @@ impl<S: Storage> Pair<S> {
             Some(link) if self.rng.percent(85) => link,
             _ => self.any_link(),
         };
-        let window = self.rng.pick(&[0, 1, 2, 2, 3, u32::MAX]);
-        // Shares in percent: connected, refused, lost, heard, draining, busy, ready; the
+        let offer = self.any_offer();
+        let how = self.rng.pick(&[Loss::Broken, Loss::Broken, Loss::Stopped]);
+        // Shares in percent: connected, refused, lost, heard, draining, busy, ready, faulted; the
         // rest are answers.
         let shares = match self.model.workers[slot].line {
-            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0],
-            Line::Up => [3, 3, 10, 8, 2, 2, 5],
-            _ => [15, 10, 15, 10, 5, 3, 3],
+            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0],
+            Line::Up => [3, 3, 10, 8, 2, 2, 5, 2],
+            _ => [15, 10, 15, 10, 5, 3, 3, 1],
         };
         let mut dice = self.rng.below(100);
         let kind = shares.iter().position(|&share| {
@@ -428,21 +466,25 @@ impl<S: Storage> Pair<S> {
             hit
         });
         match kind {
-            Some(0) => Event::Connected { link, window },
+            Some(0) => Event::Connected { link, offer },
             Some(1) => Event::Refused { link },
-            Some(2) => Event::Lost { link },
+            Some(2) => Event::Lost { link, how },
             Some(3) => Event::Heard { link },
             Some(4) => Event::Draining { link },
             Some(5) => Event::Busy { link },
             Some(6) => Event::Ready { link },
+            Some(7) => Event::Faulted { link },
             _ => self.any_reply(link, slot),
         }
     }
 
     /// An answer to what the worker holds, or with some part of that changed.
     fn any_reply(&mut self, link: Link, slot: usize) -> Event {
-        let verdict =
-            if self.rng.percent(self.habits.fails) { Verdict::Failed } else { Verdict::Done };
+        let verdict = match self.rng.below(10) {
+            0 => Verdict::Returned,
+            _ if self.rng.percent(self.habits.fails) => Verdict::Failed,
+            _ => Verdict::Done,
+        };
         let held = self.model.workers[slot].held.clone();
         let (mut task, mut attempt) = (self.any_task(), self.rng.pick(&[0, 1, 1, 2, 3, u16::MAX]));
         if !held.is_empty() && self.rng.percent(85) {
@@ -460,6 +502,10 @@ impl<S: Storage> Pair<S> {
             }
             3 => attempt = 0,
             _ => {}
+        }
+        if self.rng.percent(5) {
+            let is_final = self.rng.percent(50);
+            return Event::Unusable { link, task, attempt, is_final };
         }
         Event::Replied { link, task, attempt, verdict }
     }
@@ -493,6 +539,10 @@ fn random_config(rng: &mut Rng) -> Config {
     let millis = Duration::from_millis;
     let mut config = Config::new(rng.next());
     config.attempts_max = rng.pick(&[1, 2, 3]);
+    config.resends_max = rng.pick(&[1, 2, 5, 64]);
+    config.elsewhere_wait = rng.pick(&[Duration::ZERO, millis(2), millis(25), Duration::MAX]);
+    config.window_max = rng.pick(&[1, 2, 5, u32::MAX]);
+    config.trust_initial = rng.pick(&[1, 2, u32::MAX]);
     config.attempt_timeout = rng.pick(&[millis(4), millis(20), millis(100), Duration::MAX]);
     config.retries_max = rng.pick(&[0, 0, 1, 3]);
     config.retry_delay = rng.pick(&[Duration::ZERO, millis(3), millis(30), Duration::MAX]);
@@ -504,9 +554,9 @@ fn random_config(rng: &mut Rng) -> Config {
     config.absent_max = rng.pick(&[Duration::ZERO, millis(5), millis(60), Duration::MAX]);
     config.stable_after = rng.pick(&[Duration::ZERO, millis(10), Duration::MAX]);
     config.backoff = BackoffPolicy::new()
-        .base(rng.pick(&[Duration::ZERO, millis(1), millis(7), Duration::MAX]))
+        .base(rng.pick(&[millis(1), millis(1), millis(7), Duration::MAX]))
         .factor(rng.pick(&[1, 2, u32::MAX]))
-        .cap(rng.pick(&[Duration::ZERO, millis(10), millis(60), Duration::MAX]))
+        .cap(rng.pick(&[millis(1), millis(10), millis(60), Duration::MAX]))
         .jitter(rng.pick(&[Jitter::None, Jitter::None, Jitter::Equal, Jitter::Full]));
     config
 }
@@ -521,7 +571,9 @@ fn forged_links() -> Vec<Link> {
         let workers: Vec<_> =
             (0..8).map(|_| other.add_worker(now, Route::Await).unwrap()).collect();
         for worker in workers {
-            links.extend((0..4).map(|_| other.accept(now, worker, 1).unwrap().link));
+            links.extend(
+                (0..4).map(|_| other.accept(now, worker, Offer::new(1), now).unwrap().link),
+            );
             other.remove_worker(now, worker).unwrap();
         }
         while other.poll_action().is_some() {}

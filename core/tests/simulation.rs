@@ -24,12 +24,15 @@ const RARE: &[&str] = &[
     "a poison task killed a worker",
     "a worker announced that it stops",
     "a worker removed",
+    "a task was given back",
     "a worker rested",
+    "a worker took its leave",
     "aborted",
     "an answer after its link was over",
     "an answer too late or twice",
     "an attempt was left hanging",
     "an attempt withdrawn",
+    "bounced",
     "cancelled",
     "closed: connect timed out",
     "closed: drained",
@@ -101,7 +104,8 @@ fn live_and_heal(seed: u64) -> World {
 
 fn ended(world: &World) -> u64 {
     let stats = world.stats();
-    stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted
+    let given_up = stats.exhausted + stats.bounced + stats.cancelled + stats.aborted;
+    stats.done + stats.failed + given_up
 }
 
 /// Names the seed where a test fails.

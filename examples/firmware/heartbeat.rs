@@ -10,7 +10,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use chargehand::core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand::core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand::core::serial::{Decoder, Header, Kind, encode, wire_bytes_max};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::serial::{Limits, SerialLine};
@@ -219,11 +219,13 @@ impl Peer {
     /// Opens a link and asks for a block.
     async fn open(&mut self, link: u16, block: &Block) -> Result<(), Failure> {
         let heartbeat_millis = u32::try_from(HEARTBEAT_INTERVAL.as_millis())?;
-        let welcome = Message::Welcome { heartbeat_millis, frame_bytes_max: 512, window: 1 };
+        let extensions = Extensions::NONE;
+        let hello = Hello { frame_bytes_max: 512, ..Hello::new(Role::Manager, 0, 0, "") };
+        let welcome = Message::Welcome { heartbeat_millis, window: 1, extensions };
         let task = TaskId::from_parts(0, u32::from(link));
         let body = postcard::to_allocvec(block)?;
-        let request = Message::Request { task, attempt: 1, body: &[] };
-        self.send(Kind::Open, link, &Message::hello(Role::Manager, 0, 0, ""), &[]).await?;
+        let request = Message::Request { task, attempt: 1, extensions, body: &[] };
+        self.send(Kind::Open, link, &Message::Hello(hello), &[]).await?;
         self.send(Kind::Data, link, &welcome, &[]).await?;
         self.send(Kind::Data, link, &request, &body).await
     }

@@ -217,6 +217,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Outcome::Done => unreachable!("the caller takes the answer"),
             Outcome::Failed => TaskError::Failed(self.answers.take(task).into_text()),
             Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
+            Outcome::Bounced => TaskError::Bounced { sends: attempts.into() },
             Outcome::Cancelled => TaskError::Cancelled,
             Outcome::Aborted => TaskError::Aborted,
         }

@@ -37,7 +37,7 @@ impl Answers {
         verdict: Verdict,
         answer: Answer,
     ) {
-        if verdict == Verdict::Done || scheduler.has_outcome(task) {
+        if is_kept(scheduler, task, verdict) {
             *self.place(task) = answer;
         }
     }
@@ -51,7 +51,7 @@ impl Answers {
         verdict: Verdict,
         bytes: &[u8],
     ) {
-        if verdict == Verdict::Done || scheduler.has_outcome(task) {
+        if is_kept(scheduler, task, verdict) {
             if let Answer::Bytes(body) = self.place(task) {
                 body.fill(bytes);
             }
@@ -91,5 +91,16 @@ impl Answers {
     /// Forgets them: their outcomes will not be polled.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Returns whether somebody gets what a reply came with: not where the task is tried again, and of
+/// what a worker gives back there is nothing to get.
+#[inline]
+fn is_kept(scheduler: &Scheduler<Heap>, task: TaskId, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Done => true,
+        Verdict::Failed => scheduler.has_outcome(task),
+        Verdict::Returned => false,
     }
 }

@@ -8,8 +8,8 @@ use alloc::string::ToString;
 use core::task::{Context, Poll};
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message, MessageError};
-use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError};
+use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId};
 
 use super::answers::Answers;
 use super::closing::Farewell;
@@ -49,6 +49,8 @@ pub(crate) enum Outgoing {
 pub(crate) struct Ending {
     pub(crate) why: String,
     pub(crate) farewell: Option<Farewell>,
+    /// Whether the worker took its leave.
+    pub(crate) how: Loss,
 }
 
 /// How much may be read.
@@ -80,12 +82,13 @@ impl Ending {
     #[cold]
     #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
     pub(crate) fn broken(error: BoxError) -> Self {
-        Self { why: error.to_string(), farewell: None }
+        Self { why: error.to_string(), farewell: None, how: Loss::Broken }
     }
 
     #[cold]
     fn closed() -> Self {
-        Self { why: "the worker closed the connection".to_owned(), farewell: None }
+        let why = "the worker closed the connection".to_owned();
+        Self { why, farewell: None, how: Loss::Broken }
     }
 
     #[cold]
@@ -95,7 +98,7 @@ impl Ending {
 
     #[cold]
     pub(crate) fn refuse(code: Code, why: String) -> Self {
-        Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+        Self { farewell: Some(Farewell { code, text: why.clone() }), why, how: Loss::Broken }
     }
 }
 
@@ -273,7 +276,7 @@ impl<K: Kind> Conn<K> {
                     Payload::Request { body, .. } => body.as_slice(),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
-                (Message::Request { task, attempt, body }, body)
+                (Message::Request { task, attempt, extensions: Extensions::NONE, body }, body)
             }
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
             Outgoing::Ping => (Message::Ping, &[][..]),
@@ -345,7 +348,11 @@ impl Tally {
             Message::Drain => return Ok(Event::Draining { link }),
             Message::Goodbye { code, text } => {
                 let why = format!("the worker said {code:?}: {text:?}");
-                return Err(Ending { why, farewell: None });
+                let how = match code {
+                    Code::Stopped | Code::Displaced => Loss::Stopped,
+                    _ => Loss::Broken,
+                };
+                return Err(Ending { why, farewell: None, how });
             }
             other => format!("sent {}, which is not a worker's to send now", other.kind()),
         };

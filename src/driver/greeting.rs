@@ -5,8 +5,8 @@ use alloc::string::String;
 use alloc::string::ToString;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::Config;
-use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
+use chargehand_core::{Config, Offer};
 
 use super::closing::Farewell;
 use crate::builder::Limits;
@@ -20,6 +20,7 @@ pub(crate) struct Opening {
     heartbeat_millis: u32,
     frame_bytes_max: u32,
     in_flight: Option<u16>,
+    window_max: u16,
 }
 
 /// What a worker said.
@@ -28,6 +29,18 @@ pub(crate) struct Greeted {
     pub(crate) name: String,
     /// How many attempts it gets at once.
     pub(crate) window: u16,
+    /// How many it says that it runs at once.
+    pub(crate) concurrency: u16,
+    /// The longest frame that it says it takes, in bytes.
+    pub(crate) frame_bytes_max: u32,
+    /// Differs from one start of the worker to the next.
+    pub(crate) token: u64,
+}
+
+impl Greeted {
+    pub(crate) fn offer(&self) -> Offer {
+        Offer { runs: self.concurrency.into(), window: self.window.into() }
+    }
 }
 
 /// Why a handshake came to nothing.
@@ -56,11 +69,12 @@ impl Opening {
             heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,
+            window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
         }
     }
 
     fn window(&self, offered: u16) -> u16 {
-        self.in_flight.unwrap_or(offered).max(1)
+        self.in_flight.unwrap_or(offered).clamp(1, self.window_max)
     }
 }
 
@@ -74,7 +88,10 @@ impl Greeting {
     ) -> Poll<Result<Greeted, GreetError>> {
         let mut head = [0; HEAD_BYTES_MAX];
         if let Self::Begun = self {
-            let hello = Message::hello(Role::Manager, 0, opening.token, &opening.name);
+            let hello = Message::Hello(Hello {
+                frame_bytes_max: opening.frame_bytes_max,
+                ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
+            });
             ready!(wire.poll_send(cx, hello.encode(&mut head), &[])).map_err(GreetError::broken)?;
             *self = Self::HelloSent;
         }
@@ -90,8 +107,8 @@ impl Greeting {
         let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
-            frame_bytes_max: opening.frame_bytes_max,
             window: greeted.window,
+            extensions: Extensions::NONE,
         };
         ready!(wire.poll_send(cx, welcome.encode(&mut head), &[])).map_err(GreetError::broken)?;
         Poll::Ready(Ok(greeted.clone()))
@@ -100,10 +117,21 @@ impl Greeting {
 
 fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
     match Message::decode(frame) {
-        Ok(Message::Hello { role: Role::Worker, window, name, .. }) => {
-            Ok(Greeted { name: name.to_owned(), window: opening.window(window) })
-        }
-        Ok(Message::Hello { role: Role::Manager, name, .. }) => Err(GreetError::refuse(
+        Ok(Message::Hello(Hello {
+            role: Role::Worker,
+            window,
+            frame_bytes_max,
+            token,
+            name,
+            ..
+        })) => Ok(Greeted {
+            name: name.to_owned(),
+            window: opening.window(window),
+            concurrency: window,
+            frame_bytes_max,
+            token,
+        }),
+        Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => Err(GreetError::refuse(
             Code::WrongRole,
             format!("the peer ({name}) is a manager, too: connect managers to workers"),
         )),
@@ -146,6 +174,7 @@ mod tests {
             heartbeat_millis: 1,
             frame_bytes_max: 1024,
             in_flight: None,
+            window_max: 8,
         };
         let nasty = "bye\n\u{1b}[2Jroot: all is well";
         for message in [

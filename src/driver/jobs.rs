@@ -3,8 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use chargehand_core::TaskId;
 use chargehand_core::io::Timer;
+use chargehand_core::{Lane, TaskId, TaskOptions};
 
 use super::answers::Answers;
 use super::{Driver, Payload, TaskEntry};
@@ -273,11 +273,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     jobs.rest(ahead);
                     break;
                 };
-                let submitted = match job.options.retries_max {
-                    None => scheduler.submit(*now),
-                    Some(retries_max) => scheduler.submit_retrying(*now, retries_max),
-                };
-                let Ok(task) = submitted else { return any };
+                let mut options = TaskOptions::new().lane(Lane::Bulk);
+                options.retries_max = job.options.retries_max;
+                let Ok(task) = scheduler.submit_with(*now, options) else { return any };
                 any = true;
                 *ranges_first = false;
                 job.advance(height);

@@ -153,7 +153,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Makes a newcomer a worker's link, in place of any older one.
     fn join(&mut self, index: u32, greeted: Greeted) {
-        let Greeted { name, window } = greeted;
+        let offer = greeted.offer();
+        let name = greeted.name;
         if name.is_empty() {
             let why = format!("a worker that dials in needs a name of 1 to {NAME_BYTES_MAX} bytes");
             return self.turn_away(index, GreetError::refuse(Code::BadMessage, why));
@@ -169,7 +170,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if known.is_none() {
             self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
         }
-        let Ok(accepted) = self.scheduler.accept(self.now, worker, window.into()) else {
+        let Ok(accepted) = self.scheduler.accept(self.now, worker, offer, Instant::EPOCH) else {
             let why = "this worker is being removed from the pool".to_owned();
             return self.turn_away(index, GreetError::refuse(Code::Stopped, why));
         };
@@ -182,7 +183,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let newcomer = self.joining.newcomers.remove(index).expect("it greeted just now");
         let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted just now") };
         assert!(matches!(self.peers.get_mut(worker).line, Line::Idle));
-        self.link_up(accepted.link, wire, window);
+        self.link_up(accepted.link, wire, offer);
     }
 
     fn turn_away(&mut self, index: u32, error: GreetError) {

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use chargehand_core::json::{Request, Response};
 use chargehand_core::message::Code;
-use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Verdict};
+use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId, Verdict};
 
 use super::answers::Answers;
 use super::conn::{Ending, Outgoing};
@@ -141,7 +141,7 @@ impl JsonState {
         match self.current {
             Some(Current { height, asked, .. }) if asked.saturating_add(timeout) <= now => {
                 let why = format!("no answer for height {height} within attempt_timeout");
-                Err(Ending { why, farewell: None })
+                Err(Ending { why, farewell: None, how: Loss::Broken })
             }
             _ => Ok(()),
         }

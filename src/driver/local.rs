@@ -3,7 +3,7 @@
 use core::mem;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Event, EventError, Link};
+use chargehand_core::{Event, EventError, Link, Offer};
 
 use super::conn::Outgoing;
 use super::peers::Line;
@@ -18,9 +18,9 @@ const POLLS_PER_WORKER: usize = 256;
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// There is nothing to dial: the link is up as soon as it is asked for.
     pub(crate) fn local_up(&mut self, link: Link, window: u16) {
-        let event = Event::Connected { link, window: window.into() };
+        let event = Event::Connected { link, offer: Offer::new(window.into()) };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
-        self.set_up(link, Line::Local(link), window);
+        self.set_up(link, Line::Local(link), window.into());
     }
 
     /// Does for a worker in this process what a message does elsewhere.

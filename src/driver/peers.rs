@@ -12,10 +12,10 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::{Event, Link, Route, WorkerId, WorkersFull};
+use chargehand_core::{Event, Link, Offer, Route, WorkerId, WorkersFull};
 
 use super::conn::{Conn, Ending, Progress, Quota};
-use super::greeting::{GreetError, Greeted, Greeting};
+use super::greeting::{GreetError, Greeting};
 use super::{Driver, Token};
 use crate::error::WorkerError;
 use crate::event::PoolEvent;
@@ -56,7 +56,7 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) reach: Reach<K>,
     pub(crate) line: Line<K>,
     pub(crate) last_error: Option<String>,
-    window: u16,
+    window: u32,
     pub(crate) is_at_work: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
 }
@@ -142,10 +142,10 @@ impl<K: Kind> Peers<K> {
         self.window_total
     }
 
-    pub(crate) fn set_window(&mut self, worker: WorkerId, window: u16) {
+    pub(crate) fn set_window(&mut self, worker: WorkerId, window: u32) {
         let peer = self.get_mut(worker);
         let before = mem::replace(&mut peer.window, window);
-        self.window_total = self.window_total + usize::from(window) - usize::from(before);
+        self.window_total = self.window_total + window as usize - before as usize;
     }
 
     /// Notes that a worker in this process has something to do.
@@ -280,11 +280,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let why = "the link speaks JSON: build with the feature `json`".to_owned();
                 return self.refused(link, why);
             }
-            return self.dialled_up(link, 1);
+            return self.dialled_up(link, Offer::new(1));
         }
         match greeting.poll(&mut **wire, cx, &self.opening) {
             Poll::Pending => {}
-            Poll::Ready(Ok(Greeted { window, .. })) => self.dialled_up(link, window),
+            Poll::Ready(Ok(greeted)) => self.dialled_up(link, greeted.offer()),
             Poll::Ready(Err(GreetError { why, farewell })) => {
                 let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
                 if farewell.is_some() {
@@ -296,24 +296,25 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// The handshake of a link that we dialled is done.
-    fn dialled_up(&mut self, link: Link, window: u16) {
-        let event = Event::Connected { link, window: window.into() };
+    fn dialled_up(&mut self, link: Link, offer: Offer) {
+        let event = Event::Connected { link, offer };
         let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
         else {
             unreachable!("the caller has just greeted")
         };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
-        self.link_up(link, wire, window);
+        self.link_up(link, wire, offer);
     }
 
     /// A link is up, for the scheduler too.
-    pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, window: u16) {
-        self.set_up(link, Line::Up(link, Box::new(Conn::new(wire, &self.limits))), window);
+    pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, offer: Offer) {
+        let conn = Box::new(Conn::new(wire, &self.limits));
+        self.set_up(link, Line::Up(link, conn), offer.window);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         self.peers.get_mut(link.worker()).entry.wake();
     }
 
-    pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u16) {
+    pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u32) {
         let worker = link.worker();
         self.peers.set_window(worker, window);
         // With more at work, ranges go further ahead.
@@ -321,7 +322,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(worker);
         peer.line = line;
         let label = peer.label();
-        self.events.tell(|| PoolEvent::Connected { worker, peer: label, window: window.into() });
+        self.events.tell(|| PoolEvent::Connected { worker, peer: label, window });
     }
 
     fn refused(&mut self, link: Link, why: String) {
@@ -412,9 +413,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Tells the scheduler that a link is over, and ends it.
     #[cold]
     pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
-        let Ending { why, farewell } = ending;
+        let Ending { why, farewell, how } = ending;
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
-        if self.scheduler.handle_event(self.now, Event::Lost { link }).is_ok() {
+        if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {
             self.settled = false;
             self.end_link(link, farewell);
             self.tell_lost(link.worker(), why);

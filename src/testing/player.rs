@@ -363,7 +363,7 @@ impl Future for Player {
 impl Heard {
     fn of(frame: &[u8]) -> Self {
         match Message::decode(frame) {
-            Ok(Message::Request { task, attempt, body }) => {
+            Ok(Message::Request { task, attempt, body, .. }) => {
                 Self::Request { task, attempt, body: body.to_vec() }
             }
             Ok(Message::Cancel { task, attempt }) => Self::Cancel { task, attempt },

@@ -375,7 +375,7 @@ fn describe(end: End, message: Option<Message<'_>>, bytes: usize) -> Option<Stri
     };
     Some(match message {
         None => format!("sends garbage, {bytes} bytes"),
-        Some(Message::Request { task, attempt, body }) => {
+        Some(Message::Request { task, attempt, body, .. }) => {
             format!("is asked {}: {}", name(task, attempt), show(body))
         }
         Some(Message::Response { task, attempt, verdict: Verdict::Done, body }) => {
@@ -383,6 +383,9 @@ fn describe(end: End, message: Option<Message<'_>>, bytes: usize) -> Option<Stri
         }
         Some(Message::Response { task, attempt, verdict: Verdict::Failed, body }) => {
             format!("fails {}: {:?}", name(task, attempt), String::from_utf8_lossy(body))
+        }
+        Some(Message::Response { task, attempt, verdict: Verdict::Returned, .. }) => {
+            format!("gives back {}", name(task, attempt))
         }
         Some(Message::Cancel { task, attempt }) => {
             format!("is told to drop {}", name(task, attempt))
@@ -392,7 +395,7 @@ fn describe(end: End, message: Option<Message<'_>>, bytes: usize) -> Option<Stri
             End::Manager => format!("is told Goodbye ({code:?}): {text}"),
             End::Worker => format!("says Goodbye ({code:?}): {text}"),
         },
-        Some(Message::Hello { .. } | Message::Welcome { .. } | Message::Ping | Message::Pong) => {
+        Some(Message::Hello(_) | Message::Welcome { .. } | Message::Ping | Message::Pong) => {
             return None;
         }
     })

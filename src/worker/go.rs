@@ -36,7 +36,8 @@ pub(super) fn answer(height: i64, verdict: Verdict, body: &[u8]) -> Vec<u8> {
     let response = match verdict {
         // The dialect has no place for a result.
         Verdict::Done => Response::done(height),
-        Verdict::Failed => {
+        // The dialect cannot give anything back.
+        Verdict::Failed | Verdict::Returned => {
             let text = String::from_utf8_lossy(body);
             Response::failed(height, clip(&text, crate::runs::FAILURE_BYTES_MAX))
         }

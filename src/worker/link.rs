@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
 use chargehand_core::io::{Dialect, Wire};
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Message, Role, clip};
+use chargehand_core::message::{
+    BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Hello, Message, Role, clip,
+};
 use chargehand_core::session::Slot;
 use chargehand_core::{Instant, Verdict};
 
@@ -78,8 +80,12 @@ where
         if self.state.dialect == Dialect::Json {
             return Ok(());
         }
-        let Settings { concurrency, token, name, .. } = settings;
-        self.send(cx, &Message::hello(Role::Worker, *concurrency, *token, name), &[])
+        let Settings { concurrency, token, name, frame_bytes_max, .. } = settings;
+        let hello = Hello {
+            frame_bytes_max: u32::try_from(*frame_bytes_max).unwrap_or(u32::MAX),
+            ..Hello::new(Role::Worker, *concurrency, *token, name)
+        };
+        self.send(cx, &Message::Hello(hello), &[])
     }
 
     /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read, or
@@ -156,7 +162,7 @@ where
                 (Verdict::Failed, refusal.as_bytes())
             }
             Verdict::Done => (verdict, body),
-            Verdict::Failed => (verdict, failure_of(body, bytes_max)),
+            Verdict::Failed | Verdict::Returned => (verdict, failure_of(body, bytes_max)),
         };
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];

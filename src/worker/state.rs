@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Message, MessageError, Role};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role};
 use chargehand_core::session::{Entry, Session, SessionError, Slot};
 use chargehand_core::{Instant, TaskId, Verdict};
 
@@ -182,7 +182,7 @@ impl State {
         }
         // Without a `?`, which would move the message.
         match Message::decode(frame) {
-            Ok(Message::Request { task, attempt, body }) if self.phase == Phase::Up => {
+            Ok(Message::Request { task, attempt, body, .. }) if self.phase == Phase::Up => {
                 self.on_request(task, attempt, body, around)
             }
             other => self.on_other(other, around),
@@ -214,10 +214,10 @@ impl State {
             (_, Message::Goodbye { code, text }) => {
                 Err(End::Gone(format!("the manager said Goodbye ({code:?}): {text:?}")))
             }
-            (Phase::Hello, Message::Hello { role, name, .. }) => self.on_hello(role, name),
-            (Phase::Welcome, Message::Welcome { heartbeat_millis, frame_bytes_max, window }) => {
+            (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello, around.settings),
+            (Phase::Welcome, Message::Welcome { heartbeat_millis, window, .. }) => {
                 let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
-                self.on_welcome(heartbeat, frame_bytes_max, window, around.settings)
+                self.on_welcome(heartbeat, window, around.settings)
             }
             (Phase::Up, Message::Cancel { task, attempt }) => self.on_cancel(task, attempt, around),
             (Phase::Up, Message::Ping) => {
@@ -235,12 +235,15 @@ impl State {
         }
     }
 
-    fn on_hello(&mut self, role: Role, name: &str) -> Result<Step, End> {
-        if role != Role::Manager {
+    fn on_hello(&mut self, hello: &Hello<'_>, settings: &Settings) -> Result<Step, End> {
+        if hello.role != Role::Manager {
             let text = "both sides are workers: one of them has a manager's place";
             return Err(End::Leave(Code::WrongRole, text.into()));
         }
-        name.clone_into(&mut self.manager);
+        hello.name.clone_into(&mut self.manager);
+        let frame_bytes_max = usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX);
+        self.answer_bytes_max =
+            frame_bytes_max.min(settings.frame_bytes_max).saturating_sub(BODY_HEAD_BYTES_MAX);
         self.phase = Phase::Welcome;
         Ok(Step::None)
     }
@@ -248,7 +251,6 @@ impl State {
     fn on_welcome(
         &mut self,
         heartbeat: Duration,
-        frame_bytes_max: u32,
         window: u16,
         settings: &Settings,
     ) -> Result<Step, End> {
@@ -262,9 +264,6 @@ impl State {
         if heartbeat.is_zero() {
             return Err(End::bad("a Welcome with a heartbeat of 0 ms"));
         }
-        let frame_bytes_max = usize::try_from(frame_bytes_max).unwrap_or(usize::MAX);
-        self.answer_bytes_max =
-            frame_bytes_max.min(settings.frame_bytes_max).saturating_sub(BODY_HEAD_BYTES_MAX);
         self.heartbeat = heartbeat;
         self.session = Session::with_window(window.max(1));
         self.phase = Phase::Up;
@@ -489,7 +488,7 @@ mod tests {
             reads_on: false,
         };
         let mut state = State::new(Dialect::Native, Instant::EPOCH);
-        state.on_welcome(Duration::from_secs(1), 1000, 4, around.settings).unwrap();
+        state.on_welcome(Duration::from_secs(1), 4, around.settings).unwrap();
         let task = |slot| TaskId::from_parts(slot, 0);
         state.on_request(task(0), 1, &[], &mut around).unwrap();
         let mut longest = 0;

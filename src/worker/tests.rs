@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::sync::Mutex;
 
 use chargehand_core::io::{Connect, Dialect, Wire};
-use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand_core::{TaskId, Verdict};
 use smol::future::{or, zip};
 
@@ -28,6 +28,11 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 
 fn task(slot: u32) -> TaskId {
     TaskId::from_parts(slot, 0)
+}
+
+fn request_head(number: u32) -> Message<'static> {
+    let extensions = Extensions::NONE;
+    Message::Request { task: task(number), attempt: 1, extensions, body: &[] }
 }
 
 /// The other end of a worker's link.
@@ -50,7 +55,8 @@ impl Manager {
     /// Connects and is through with the handshake.
     async fn meet(connector: &LocalConnector) -> Self {
         let (mut manager, hello) = Self::knock(connector).await;
-        let Ok(Message::Hello { role: Role::Worker, window, .. }) = Message::decode(&hello) else {
+        let Ok(Message::Hello(Hello { role: Role::Worker, window, .. })) = Message::decode(&hello)
+        else {
             panic!("a worker's Hello: {hello:?}");
         };
         manager.welcome(window, 1 << 20).await;
@@ -59,8 +65,10 @@ impl Manager {
 
     async fn welcome(&mut self, window: u16, frame_bytes_max: u32) {
         let heartbeat_millis = u32::try_from(HEARTBEAT.as_millis()).unwrap();
-        self.send(&Message::hello(Role::Manager, 0, 7, "m"), &[]).await;
-        self.send(&Message::Welcome { heartbeat_millis, frame_bytes_max, window }, &[]).await;
+        let hello = Hello { frame_bytes_max, ..Hello::new(Role::Manager, 0, 7, "m") };
+        self.send(&Message::Hello(hello), &[]).await;
+        let extensions = Extensions::NONE;
+        self.send(&Message::Welcome { heartbeat_millis, window, extensions }, &[]).await;
     }
 
     async fn send(&mut self, message: &Message<'_>, body: &[u8]) {
@@ -72,7 +80,7 @@ impl Manager {
     }
 
     async fn request(&mut self, number: u32, body: &[u8]) {
-        let message = Message::Request { task: task(number), attempt: 1, body: &[] };
+        let message = request_head(number);
         self.send(&message, body).await;
     }
 

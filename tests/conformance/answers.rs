@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use chargehand::core::TaskId;
-use chargehand::core::message::{Code, Message};
+use chargehand::core::message::{Code, Extensions, Message};
 use chargehand::{PoolEvent, TaskError};
 
 use crate::pair::{Job, Socket, any_port};
@@ -202,7 +202,10 @@ pub(crate) async fn an_answer_for_a_task_that_never_was_is_refused<P: Socket>() 
 pub(crate) async fn a_message_that_is_not_a_workers_to_send_is_refused<P: Socket>() {
     refused_once_up::<P>("Request", |raw| {
         let task = TaskId::from_parts(0, 0);
-        raw.framed(&encoded(&Message::Request { task, attempt: 1, body: &[] }, &[]))
+        raw.framed(&encoded(
+            &Message::Request { task, attempt: 1, extensions: Extensions::NONE, body: &[] },
+            &[],
+        ))
     })
     .await;
 }

@@ -8,7 +8,7 @@ use crate::raw::{Raw, dial_plain, encoded, script};
 use crate::refusals::Notes;
 use crate::rig::{Rig, eventually, hand, impatient, millis, quick, setup, until, works};
 
-use chargehand::core::message::{Message, Role};
+use chargehand::core::message::{Extensions, Message, Role};
 use futures_util::StreamExt;
 
 /// Reads a request of the Go package.
@@ -281,7 +281,7 @@ pub(crate) async fn a_manager_of_the_go_package_is_refused_where_it_is_not_wante
     });
     let answer = answer.end().await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
-    assert!(answer.contains("chargehand.1"), "{answer}");
+    assert!(answer.contains("chargehand.2"), "{answer}");
 }
 
 /// Attacks a worker over WebSocket and returns the close code that comes back.
@@ -359,7 +359,11 @@ pub(crate) async fn pings_of_the_websocket_are_answered<P: Socket>() {
         let rest = u8::try_from(hello.len() - 1).expect("short");
         raw.write(&[0x80, 0x80 | rest, 0, 0, 0, 0]);
         raw.write(&hello[1..]);
-        raw.say(&Message::Welcome { heartbeat_millis: 10_000, frame_bytes_max: 4096, window: 1 });
+        raw.say(&Message::Welcome {
+            heartbeat_millis: 10_000,
+            window: 1,
+            extensions: Extensions::NONE,
+        });
         raw.ask(1, 20);
         let answered = matches!(raw.receive_message(), Some(Message::Response { .. }));
         (pong, answered)

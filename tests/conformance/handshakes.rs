@@ -18,7 +18,7 @@ fn opening<P: Socket>(raw: &Raw) -> Vec<u8> {
     if P::WEBSOCKET {
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\
-          Sec-WebSocket-Protocol: chargehand.1\r\n\r\n"
+          Sec-WebSocket-Protocol: chargehand.2\r\n\r\n"
             .to_vec()
     } else {
         raw.framed(&encoded(&Message::hello(Role::Worker, 1, 1, "a name of many letters"), &[]))

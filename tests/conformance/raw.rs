@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
-use chargehand::core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand::core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 
 use crate::pair::Socket;
@@ -51,7 +51,7 @@ impl Raw {
         let mut raw = Self { stream: dial(at), framing: Framing::Prefix, frame: Vec::new() };
         if P::WEBSOCKET {
             raw.framing = Framing::Client;
-            raw.write(upgrade("Sec-WebSocket-Protocol: chargehand.1\r\n").as_bytes());
+            raw.write(upgrade("Sec-WebSocket-Protocol: chargehand.2\r\n").as_bytes());
             let answer = raw.read_head();
             assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         }
@@ -67,7 +67,7 @@ impl Raw {
         if P::WEBSOCKET {
             raw.framing = Framing::Server;
             let request = raw.read_head();
-            raw.agree(&request, "Sec-WebSocket-Protocol: chargehand.1\r\n");
+            raw.agree(&request, "Sec-WebSocket-Protocol: chargehand.2\r\n");
         }
         raw
     }
@@ -268,7 +268,7 @@ impl Raw {
     pub(crate) fn greet_as_worker(&mut self, name: &str, window: u16) {
         self.say(&Message::hello(Role::Worker, window, 1, name));
         match self.receive_message() {
-            Some(Message::Hello { role: Role::Manager, .. }) => {}
+            Some(Message::Hello(Hello { role: Role::Manager, .. })) => {}
             other => panic!("no manager's Hello but {other:?}"),
         }
         match self.receive_message() {
@@ -281,7 +281,7 @@ impl Raw {
     pub(crate) fn request(&mut self) -> Option<(TaskId, u16, u64)> {
         loop {
             match self.receive_message()? {
-                Message::Request { task, attempt, body } => {
+                Message::Request { task, attempt, body, .. } => {
                     let height = postcard::from_bytes(body).expect("a height");
                     return Some((task, attempt, height));
                 }
@@ -309,9 +309,9 @@ impl Raw {
     /// Opens the link as a manager, up to the worker's Hello, which is checked.
     pub(crate) fn greet_as_manager(&mut self, heartbeat_millis: u32, window: u16) {
         self.say(&Message::hello(Role::Manager, 0, 1, "by hand"));
-        self.say(&Message::Welcome { heartbeat_millis, frame_bytes_max: 1 << 20, window });
+        self.say(&Message::Welcome { heartbeat_millis, window, extensions: Extensions::NONE });
         match self.receive_message() {
-            Some(Message::Hello { role: Role::Worker, .. }) => {}
+            Some(Message::Hello(Hello { role: Role::Worker, .. })) => {}
             other => panic!("no worker's Hello but {other:?}"),
         }
     }
@@ -319,7 +319,10 @@ impl Raw {
     pub(crate) fn ask(&mut self, slot: u32, height: u64) {
         let body = postcard::to_stdvec(&height).expect("a number");
         let task = TaskId::from_parts(slot, 0);
-        self.say_with(&Message::Request { task, attempt: 1, body: &[] }, &body);
+        self.say_with(
+            &Message::Request { task, attempt: 1, extensions: Extensions::NONE, body: &[] },
+            &body,
+        );
     }
 }
 

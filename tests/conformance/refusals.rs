@@ -86,16 +86,25 @@ pub(crate) async fn another_magic_is_refused_with_a_word<P: Socket>() {
 }
 
 pub(crate) async fn another_version_is_refused_with_a_word<P: Socket>() {
-    both_refuse::<P>("version 2", |at, _| {
+    // As version 1 wrote it.
+    both_refuse::<P>("version 1", |at, _| {
+        let mut raw = Raw::client::<P>(at);
+        raw.send(b"\0chgd\x01\x01\x01\x01\x03old");
+        let (code, text) = raw.goodbye().expect("a Goodbye");
+        assert_eq!(code, Code::WrongVersion, "{text}");
+        assert!(text.contains("speaks version 1, this side version 2"), "{text}");
+    })
+    .await;
+    both_refuse::<P>("version 3", |at, _| {
         let mut raw = Raw::client::<P>(at);
         let mut hello = encoded(&Message::hello(Role::Worker, 1, 1, "new"), &[]);
-        hello[5] = 2;
+        hello[5] = 3;
         // What a later version has behind it is none of our business.
         hello.extend_from_slice(&[0xff; 40]);
         raw.send(&hello);
         let (code, text) = raw.goodbye().expect("a Goodbye");
         assert_eq!(code, Code::WrongVersion, "{text}");
-        assert!(text.contains("version 2"), "{text}");
+        assert!(text.contains("speaks version 3"), "{text}");
     })
     .await;
 }
@@ -197,7 +206,7 @@ pub(crate) async fn the_other_transport_on_the_port_is_refused<P: Socket>() {
             raw.write(
                 b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
                   Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
-                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chargehand.1\r\n\r\n",
+                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: chargehand.2\r\n\r\n",
             );
         }
         raw.rest();

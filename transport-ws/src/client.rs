@@ -148,7 +148,7 @@ fn verified(head: &[u8], peer: &str, proof: &str, dialect: Dialect) -> Result<us
         (Dialect::Native, agreed) if agreed == SUBPROTOCOL.as_bytes() => Ok(length),
         (Dialect::Json, []) => Ok(length),
         (Dialect::Native, _) => Err(flawed(
-            "the server does not agree to the subprotocol chargehand.1; if it is a worker of the \
+            "the server does not agree to the subprotocol chargehand.2; if it is a worker of the \
              Go package, choose Dialect::Json",
         )),
         (Dialect::Json, _) => Err(flawed("the server chose a subprotocol, but none was offered")),

@@ -143,19 +143,19 @@ fn both_ends_agree_on_either_dialect_and_messages_pass() {
 #[test]
 fn a_listener_accepts_by_subprotocol_and_refuses_with_a_reason() {
     let protocol = |names: &str| request(&format!("Sec-WebSocket-Protocol: {names}\r\n"));
-    let two = request("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: chargehand.1\r\n");
+    let two = request("Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: chargehand.2\r\n");
     let post = b"POST / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
     let plain = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
     let old = b"GET / HTTP/1.0\r\nHost: x\r\n\r\n".to_vec();
     let chargehand_over_tcp = b"\x05\x00\x00\x00hello".to_vec();
     let expected = [
-        ("native", protocol("chargehand.1"), false, Ok(Dialect::Native)),
-        ("native among others", protocol("a, chargehand.1 ,b"), true, Ok(Dialect::Native)),
+        ("native", protocol("chargehand.2"), false, Ok(Dialect::Native)),
+        ("native among others", protocol("a, chargehand.2 ,b"), true, Ok(Dialect::Native)),
         ("native in a second line", two, false, Ok(Dialect::Native)),
         ("none, json on", request(""), true, Ok(Dialect::Json)),
         ("the Go client", GO_REQUEST.to_vec(), true, Ok(Dialect::Json)),
-        ("none, json off", request(""), false, Err("offer chargehand.1")),
-        ("others only", protocol("chargehand.2, x"), true, Err("offer chargehand.1")),
+        ("none, json off", request(""), false, Err("offer chargehand.2")),
+        ("others only", protocol("chargehand.1, x"), true, Err("offer chargehand.2")),
         ("a plain GET", plain, true, Err("upgrade")),
         ("HTTP 1.0", old, true, Err("version")),
         ("a POST", post, true, Err("is the port right?")),
@@ -173,7 +173,7 @@ fn a_listener_accepts_by_subprotocol_and_refuses_with_a_reason() {
                     assert!(answer.starts_with("HTTP/1.1 101 "), "{what}: {answer}");
                     // RFC 6455 section 1.3 has this very key.
                     assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{what}: {answer}");
-                    let agreed = answer.to_lowercase().contains("protocol: chargehand.1\r\n");
+                    let agreed = answer.to_lowercase().contains("protocol: chargehand.2\r\n");
                     assert_eq!(agreed, dialect == Dialect::Native, "{what}: {answer}");
                 }
                 (Err(error), Err(reason)) => {
@@ -286,7 +286,7 @@ fn a_connector_keeps_path_and_host_and_offers_what_its_dialect_says() {
             assert!(request.starts_with("GET /a/b?c=d HTTP/1.1\r\n"), "{request}");
             assert!(request.contains(&format!("\r\nHost: {address}\r\n")), "{request}");
             let native = dialect == Dialect::Native;
-            let offer = "\r\nSec-WebSocket-Protocol: chargehand.1\r\n";
+            let offer = "\r\nSec-WebSocket-Protocol: chargehand.2\r\n";
             assert_eq!(request.contains(offer), native, "{request}");
             assert_eq!(request.contains("\r\nOrigin: http://localhost\r\n"), !native, "{request}");
         });
@@ -295,14 +295,14 @@ fn a_connector_keeps_path_and_host_and_offers_what_its_dialect_says() {
 
 #[test]
 fn a_connector_takes_the_right_answer_only() {
-    let native = format!("{AGREED}Sec-WebSocket-Protocol: chargehand.1\r\n\r\n");
+    let native = format!("{AGREED}Sec-WebSocket-Protocol: chargehand.2\r\n\r\n");
     let silent = format!("{AGREED}\r\n");
     let cases = [
         (Dialect::Native, native.clone(), Ok(())),
         (Dialect::Json, silent.clone(), Ok(())),
         (Dialect::Native, silent, Err("Dialect::Json")),
         (Dialect::Json, native.clone(), Err("none was offered")),
-        (Dialect::Native, native.replace("chargehand.1", "x"), Err("does not agree")),
+        (Dialect::Native, native.replace("chargehand.2", "x"), Err("does not agree")),
         (Dialect::Native, native.replace("PROOF", "PROOFx"), Err("Sec-WebSocket-Accept")),
         (Dialect::Native, native.replace("Upgrade: W", "Downgrade: W"), Err("Upgrade")),
         (Dialect::Native, native.replace("alive, upgrade", "alive"), Err("Connection")),

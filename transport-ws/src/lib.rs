@@ -4,7 +4,7 @@
 //! from a runtime crate through [`Dial`] and [`Accept`], and need the `futures_io` traits. For
 //! `wss://`, give a `Dial` that speaks TLS and a `ws://` URL.
 //!
-//! The native dialect is the subprotocol `chargehand.1` in binary messages. The JSON dialect of the
+//! The native dialect is the subprotocol `chargehand.2` in binary messages. The JSON dialect of the
 //! Go `worker` package is no subprotocol at all and text messages. A connector is told which one to
 //! use ([`WsConnector::dialect`]); a listener sees it in the request, and serves the JSON one only
 //! when it was told to ([`WsListener::json`]).
@@ -35,7 +35,7 @@ pub use crate::server::Accepting;
 pub use crate::wire::WsWire;
 
 /// The WebSocket subprotocol of the native dialect.
-pub const SUBPROTOCOL: &str = "chargehand.1";
+pub const SUBPROTOCOL: &str = "chargehand.2";
 
 /// How much one connection may make this end hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

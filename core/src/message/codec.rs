@@ -1,8 +1,8 @@
 //! The bytes of a message's head: what postcard would write for it, and take, written by hand.
 
 use super::{
-    BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, MAGIC, Message, MessageError, NAME_BYTES_MAX, Role,
-    TEXT_BYTES_MAX, VERSION, check_name, clip,
+    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, MAGIC, Message,
+    MessageError, NAME_BYTES_MAX, NoRoom, Role, TEXT_BYTES_MAX, VERSION, check_name, clip,
 };
 use crate::event::Verdict;
 use crate::id::TaskId;
@@ -33,7 +33,12 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     }
     let (task, attempt) = head.attempt()?;
     match kind {
-        REQUEST => Ok(Message::Request { task, attempt, body: head.rest }),
+        REQUEST => match head.rest.split_first() {
+            Some((&0, body)) => {
+                Ok(Message::Request { task, attempt, extensions: Extensions::NONE, body })
+            }
+            _ => extended(task, attempt, head),
+        },
         RESPONSE => {
             let verdict = head.verdict()?;
             Ok(Message::Response { task, attempt, verdict, body: head.rest })
@@ -43,26 +48,42 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     }
 }
 
+/// Reads the rest of a request that has extensions.
+#[cold]
+#[inline(never)]
+fn extended(task: TaskId, attempt: u16, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
+    let extensions = head.extensions()?;
+    Ok(Message::Request { task, attempt, extensions, body: head.rest })
+}
+
 #[inline(never)]
 fn rare(kind: u8, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
+    let is_long = head.rest.len() >= HELLO_BYTES_MAX;
     let message = match kind {
-        HELLO => head.hello()?,
+        HELLO => {
+            head.opening()?;
+            if is_long {
+                return Err(MessageError::HelloTooLong);
+            }
+            Message::Hello(head.hello()?)
+        }
+        WELCOME if is_long => return Err(MessageError::HelloTooLong),
         WELCOME => Message::Welcome {
             heartbeat_millis: head.u32()?,
-            frame_bytes_max: head.u32()?,
             window: head.u16()?,
+            extensions: head.extensions()?,
         },
         PING => Message::Ping,
         PONG => Message::Pong,
         DRAIN => Message::Drain,
-        GOODBYE => Message::Goodbye { code: head.code()?, text: head.text()? },
+        GOODBYE => Message::Goodbye { code: Code::from_byte(head.byte()?), text: head.text()? },
         _ => return Err(MessageError::UnknownKind(kind)),
     };
     if !head.rest.is_empty() {
         return Err(MessageError::TrailingBytes);
     }
     match message {
-        Message::Hello { name, .. } => check_name(name)?,
+        Message::Hello(Hello { name, .. }) => check_name(name)?,
         Message::Goodbye { text, .. } if text.len() > TEXT_BYTES_MAX => {
             return Err(MessageError::TextTooLong);
         }
@@ -75,8 +96,9 @@ fn rare(kind: u8, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
 ///
 /// A number may take more bytes than it needs, up to what the largest of its type takes: so it is
 /// in postcard.
-struct Reader<'a> {
-    rest: &'a [u8],
+#[derive(Clone, Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
@@ -139,11 +161,25 @@ impl<'a> Reader<'a> {
         Err(MessageError::BadValue)
     }
 
-    fn text(&mut self) -> Result<&'a str, MessageError> {
+    /// Reads a length, and so many bytes.
+    fn counted(&mut self) -> Result<&'a [u8], MessageError> {
         let length = usize::try_from(self.u32()?).map_err(|_| MessageError::Truncated)?;
-        let (text, rest) = self.rest.split_at_checked(length).ok_or(MessageError::Truncated)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(MessageError::Truncated)?;
         self.rest = rest;
-        core::str::from_utf8(text).map_err(|_| MessageError::NotUtf8)
+        Ok(bytes)
+    }
+
+    fn text(&mut self) -> Result<&'a str, MessageError> {
+        core::str::from_utf8(self.counted()?).map_err(|_| MessageError::NotUtf8)
+    }
+
+    fn extensions(&mut self) -> Result<Extensions<'a>, MessageError> {
+        Extensions::new(self.counted()?)
+    }
+
+    /// Reads one extension.
+    pub(super) fn extension(&mut self) -> Result<(u16, &'a [u8]), MessageError> {
+        Ok((self.u16()?, self.counted()?))
     }
 
     /// Reads what names an attempt: three numbers in a loop, which the compiler unrolls for speed
@@ -164,39 +200,40 @@ impl<'a> Reader<'a> {
         match self.number(32)? {
             0 => Ok(Verdict::Done),
             1 => Ok(Verdict::Failed),
+            2 => Ok(Verdict::Returned),
             _ => Err(MessageError::BadValue),
         }
     }
 
-    /// Reads a Hello. Magic and version are judged before the rest is read.
-    fn hello(&mut self) -> Result<Message<'a>, MessageError> {
+    /// Reads what is the same in the Hello of every version, and judges it before the rest is read.
+    fn opening(&mut self) -> Result<(), MessageError> {
         for expected in MAGIC {
             if self.byte()? != expected {
                 return Err(MessageError::WrongMagic);
             }
         }
-        let version = self.byte()?;
-        if version != VERSION {
-            return Err(MessageError::WrongVersion(version));
+        match self.byte()? {
+            VERSION => Ok(()),
+            version => Err(MessageError::WrongVersion(version)),
         }
+    }
+
+    /// Reads the rest of a Hello.
+    fn hello(&mut self) -> Result<Hello<'a>, MessageError> {
         let role = match self.u32()? {
             0 => Role::Manager,
             1 => Role::Worker,
             _ => return Err(MessageError::BadValue),
         };
-        Ok(Message::hello(role, self.u16()?, self.u64()?, self.text()?))
-    }
-
-    fn code(&mut self) -> Result<Code, MessageError> {
-        Ok(match self.u32()? {
-            0 => Code::Stopped,
-            1 => Code::BadMessage,
-            2 => Code::WrongVersion,
-            3 => Code::WrongRole,
-            4 => Code::Busy,
-            5 => Code::Displaced,
-            6 => Code::Timeout,
-            _ => return Err(MessageError::BadValue),
+        Ok(Hello {
+            magic: MAGIC,
+            version: VERSION,
+            role,
+            window: self.u16()?,
+            frame_bytes_max: self.u32()?,
+            token: self.u64()?,
+            name: self.text()?,
+            extensions: self.extensions()?,
         })
     }
 }
@@ -204,11 +241,46 @@ impl<'a> Reader<'a> {
 /// Writes a message without its body.
 #[inline]
 pub(super) fn encode<'h>(message: &Message<'_>, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
-    let mut head = Writer { head, length: 0 };
+    if has_extensions(message) {
+        return fitting(message, head);
+    }
+    let mut head = Writer::new(head);
     if !head.frequent(message) {
         head.rare(message);
+        assert!(!head.is_full, "extensions that do not fit: use encode_extended");
     }
     head.written()
+}
+
+#[cold]
+#[inline(never)]
+fn fitting<'h>(message: &Message<'_>, head: &'h mut [u8]) -> &'h [u8] {
+    encode_extended(message, head).expect("extensions that do not fit: use encode_extended")
+}
+
+/// Writes a message without its body, where it fits.
+pub(super) fn encode_extended<'h>(
+    message: &Message<'_>,
+    head: &'h mut [u8],
+) -> Result<&'h [u8], NoRoom> {
+    let mut head = Writer::new(head);
+    if !head.frequent(message) {
+        head.rare(message);
+    } else if let Message::Request { extensions, .. } = *message {
+        // In place of the byte that says that there is none.
+        head.length = head.length.saturating_sub(1);
+        head.counted(extensions.as_bytes());
+    }
+    let opens = matches!(message, Message::Hello(_) | Message::Welcome { .. });
+    if head.is_full || opens && head.length > HELLO_BYTES_MAX {
+        return Err(NoRoom);
+    }
+    Ok(head.written())
+}
+
+#[inline]
+fn has_extensions(message: &Message<'_>) -> bool {
+    matches!(message, Message::Request { extensions, .. } if !extensions.is_empty())
 }
 
 /// Writes a message without its body, if its head is short.
@@ -217,33 +289,44 @@ pub(super) fn encode_short<'h>(
     message: &Message<'_>,
     head: &'h mut [u8; BODY_HEAD_BYTES_MAX],
 ) -> Option<&'h [u8]> {
-    let mut head = Writer { head, length: 0 };
+    if has_extensions(message) {
+        return None;
+    }
+    let mut head = Writer::new(head);
     match message {
-        Message::Hello { .. } | Message::Welcome { .. } | Message::Goodbye { .. } => return None,
+        Message::Hello(_) | Message::Welcome { .. } | Message::Goodbye { .. } => return None,
         _ if head.frequent(message) => {}
         _ => head.rare(message),
     }
     Some(head.written())
 }
 
-/// What is written of a head. The buffer holds every head that it is lent for, so that nothing is
-/// ever left out.
-struct Writer<'h> {
+/// What is written of a head.
+pub(super) struct Writer<'h> {
     head: &'h mut [u8],
-    length: usize,
+    pub(super) length: usize,
+    /// Whether something was left out for want of room.
+    pub(super) is_full: bool,
 }
 
 impl<'h> Writer<'h> {
+    #[inline]
+    pub(super) fn new(head: &'h mut [u8]) -> Self {
+        Self { head, length: 0, is_full: false }
+    }
+
     #[inline]
     fn byte(&mut self, byte: u8) {
         if let Some(place) = self.head.get_mut(self.length) {
             *place = byte;
             self.length += 1;
+        } else {
+            self.is_full = true;
         }
     }
 
     #[inline(never)]
-    fn u32(&mut self, value: u32) {
+    pub(super) fn u32(&mut self, value: u32) {
         self.number(value);
     }
 
@@ -264,15 +347,21 @@ impl<'h> Writer<'h> {
         self.byte(value.to_le_bytes()[0]);
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.byte(byte);
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.length.saturating_add(bytes.len());
+        if let Some(place) = self.head.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
+            self.length = end;
+        } else {
+            self.is_full = true;
         }
     }
 
-    fn text(&mut self, text: &str) {
-        self.u64(text.len() as u64);
-        self.bytes(text.as_bytes());
+    /// Writes a length, and the bytes.
+    #[inline(never)]
+    fn counted(&mut self, bytes: &[u8]) {
+        self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.bytes(bytes);
     }
 
     /// Writes what names an attempt, which flows all the time. Returns whether the message does.
@@ -288,8 +377,11 @@ impl<'h> Writer<'h> {
         for number in [task.slot(), task.generation(), u32::from(attempt)] {
             self.number(number);
         }
-        if let Message::Response { verdict, .. } = *message {
-            self.byte(verdict as u8);
+        match *message {
+            // The length of no extensions; `encode_extended` puts others in its place.
+            Message::Request { .. } => self.byte(0),
+            Message::Response { verdict, .. } => self.byte(verdict as u8),
+            _ => {}
         }
         true
     }
@@ -297,29 +389,40 @@ impl<'h> Writer<'h> {
     #[inline(never)]
     fn rare(&mut self, message: &Message<'_>) {
         match *message {
-            Message::Hello { magic, version, role, window, token, name } => {
+            Message::Hello(Hello {
+                magic,
+                version,
+                role,
+                window,
+                frame_bytes_max,
+                token,
+                name,
+                extensions,
+            }) => {
                 assert!(name.len() <= NAME_BYTES_MAX, "a name is at most {NAME_BYTES_MAX} bytes");
                 self.byte(HELLO);
                 self.bytes(&magic);
                 self.byte(version);
                 self.byte(role as u8);
                 self.u32(u32::from(window));
+                self.u32(frame_bytes_max);
                 self.u64(token);
-                self.text(name);
+                self.counted(name.as_bytes());
+                self.counted(extensions.as_bytes());
             }
-            Message::Welcome { heartbeat_millis, frame_bytes_max, window } => {
+            Message::Welcome { heartbeat_millis, window, extensions } => {
                 self.byte(WELCOME);
                 self.u32(heartbeat_millis);
-                self.u32(frame_bytes_max);
                 self.u32(u32::from(window));
+                self.counted(extensions.as_bytes());
             }
             Message::Ping => self.byte(PING),
             Message::Pong => self.byte(PONG),
             Message::Drain => self.byte(DRAIN),
             Message::Goodbye { code, text } => {
                 self.byte(GOODBYE);
-                self.byte(code as u8);
-                self.text(clip(text, TEXT_BYTES_MAX));
+                self.byte(code.to_byte());
+                self.counted(clip(text, TEXT_BYTES_MAX).as_bytes());
             }
             // `frequent` writes these.
             Message::Request { .. } | Message::Response { .. } | Message::Cancel { .. } => {}

@@ -10,15 +10,34 @@ use super::*;
 /// [`Message`] as serde sees it: the same variants and fields in the same order, without bodies.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Mirror<'a> {
-    Hello { magic: [u8; 4], version: u8, role: MirrorRole, window: u16, token: u64, name: &'a str },
-    Welcome { heartbeat_millis: u32, frame_bytes_max: u32, window: u16 },
-    Request { task: MirrorTask, attempt: u16 },
+    Hello(#[serde(borrow)] MirrorHello<'a>),
+    Welcome { heartbeat_millis: u32, window: u16, extensions: &'a [u8] },
+    Request { task: MirrorTask, attempt: u16, extensions: &'a [u8] },
     Response { task: MirrorTask, attempt: u16, verdict: MirrorVerdict },
     Cancel { task: MirrorTask, attempt: u16 },
     Ping,
     Pong,
     Drain,
-    Goodbye { code: MirrorCode, text: &'a str },
+    Goodbye { code: u8, text: &'a str },
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct MirrorHello<'a> {
+    magic: [u8; 4],
+    version: u8,
+    role: MirrorRole,
+    window: u16,
+    frame_bytes_max: u32,
+    token: u64,
+    name: &'a str,
+    extensions: &'a [u8],
+}
+
+/// One extension, of which a message's field has any number.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct MirrorExtension<'a> {
+    id: u16,
+    value: &'a [u8],
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -37,17 +56,7 @@ enum MirrorRole {
 enum MirrorVerdict {
     Done,
     Failed,
-}
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-enum MirrorCode {
-    Stopped,
-    BadMessage,
-    WrongVersion,
-    WrongRole,
-    Busy,
-    Displaced,
-    Timeout,
+    Returned,
 }
 
 fn mirror_task(task: TaskId) -> MirrorTask {
@@ -56,23 +65,36 @@ fn mirror_task(task: TaskId) -> MirrorTask {
 
 fn mirror<'a>(message: &Message<'a>) -> Mirror<'a> {
     match *message {
-        Message::Hello { magic, version, role, window, token, name } => {
-            let role = match role {
+        Message::Hello(hello) => {
+            let Hello { magic, version, window, frame_bytes_max, token, name, .. } = hello;
+            let role = match hello.role {
                 Role::Manager => MirrorRole::Manager,
                 Role::Worker => MirrorRole::Worker,
             };
-            Mirror::Hello { magic, version, role, window, token, name }
+            let extensions = hello.extensions.as_bytes();
+            Mirror::Hello(MirrorHello {
+                magic,
+                version,
+                role,
+                window,
+                frame_bytes_max,
+                token,
+                name,
+                extensions,
+            })
         }
-        Message::Welcome { heartbeat_millis, frame_bytes_max, window } => {
-            Mirror::Welcome { heartbeat_millis, frame_bytes_max, window }
+        Message::Welcome { heartbeat_millis, window, extensions } => {
+            Mirror::Welcome { heartbeat_millis, window, extensions: extensions.as_bytes() }
         }
-        Message::Request { task, attempt, .. } => {
-            Mirror::Request { task: mirror_task(task), attempt }
+        Message::Request { task, attempt, extensions, .. } => {
+            let extensions = extensions.as_bytes();
+            Mirror::Request { task: mirror_task(task), attempt, extensions }
         }
         Message::Response { task, attempt, verdict, .. } => {
             let verdict = match verdict {
                 Verdict::Done => MirrorVerdict::Done,
                 Verdict::Failed => MirrorVerdict::Failed,
+                Verdict::Returned => MirrorVerdict::Returned,
             };
             Mirror::Response { task: mirror_task(task), attempt, verdict }
         }
@@ -80,18 +102,26 @@ fn mirror<'a>(message: &Message<'a>) -> Mirror<'a> {
         Message::Ping => Mirror::Ping,
         Message::Pong => Mirror::Pong,
         Message::Drain => Mirror::Drain,
-        Message::Goodbye { code, text } => {
-            let code = match code {
-                Code::Stopped => MirrorCode::Stopped,
-                Code::BadMessage => MirrorCode::BadMessage,
-                Code::WrongVersion => MirrorCode::WrongVersion,
-                Code::WrongRole => MirrorCode::WrongRole,
-                Code::Busy => MirrorCode::Busy,
-                Code::Displaced => MirrorCode::Displaced,
-                Code::Timeout => MirrorCode::Timeout,
-            };
-            Mirror::Goodbye { code, text }
-        }
+        Message::Goodbye { code, text } => Mirror::Goodbye { code: code.to_byte(), text },
+    }
+}
+
+/// What [`Extensions::new`] says, by way of postcard.
+fn check_extensions(mut bytes: &[u8]) -> Result<(), MessageError> {
+    if bytes.len() > EXTENSIONS_BYTES_MAX {
+        return Err(MessageError::ExtensionsTooLong);
+    }
+    while !bytes.is_empty() {
+        (_, bytes) = postcard::take_from_bytes::<MirrorExtension<'_>>(bytes).map_err(error_of)?;
+    }
+    Ok(())
+}
+
+fn error_of(error: postcard::Error) -> MessageError {
+    match error {
+        postcard::Error::DeserializeUnexpectedEnd => MessageError::Truncated,
+        postcard::Error::DeserializeBadUtf8 => MessageError::NotUtf8,
+        _ => MessageError::BadValue,
     }
 }
 
@@ -106,23 +136,28 @@ fn decode_by_postcard(frame: &[u8]) -> Result<(Mirror<'_>, &[u8]), MessageError>
             }
             match rest.get(MAGIC.len()) {
                 None => return Err(MessageError::Truncated),
+                Some(&VERSION) if frame.len() > HELLO_BYTES_MAX => {
+                    return Err(MessageError::HelloTooLong);
+                }
                 Some(&VERSION) => {}
                 Some(&version) => return Err(MessageError::WrongVersion(version)),
             }
         }
-        [0..=8, ..] => {}
+        [1, ..] if frame.len() > HELLO_BYTES_MAX => return Err(MessageError::HelloTooLong),
+        [1..=8, ..] => {}
         [kind, ..] => return Err(MessageError::UnknownKind(*kind)),
     }
-    let (message, rest) =
-        postcard::take_from_bytes::<Mirror<'_>>(frame).map_err(|error| match error {
-            postcard::Error::DeserializeUnexpectedEnd => MessageError::Truncated,
-            postcard::Error::DeserializeBadUtf8 => MessageError::NotUtf8,
-            _ => MessageError::BadValue,
-        })?;
+    let (message, rest) = postcard::take_from_bytes::<Mirror<'_>>(frame).map_err(error_of)?;
+    match message {
+        Mirror::Hello(MirrorHello { extensions, .. })
+        | Mirror::Welcome { extensions, .. }
+        | Mirror::Request { extensions, .. } => check_extensions(extensions)?,
+        _ => {}
+    }
     match message {
         Mirror::Request { .. } | Mirror::Response { .. } => return Ok((message, rest)),
         _ if !rest.is_empty() => return Err(MessageError::TrailingBytes),
-        Mirror::Hello { name, .. } => check_name(name)?,
+        Mirror::Hello(MirrorHello { name, .. }) => check_name(name)?,
         Mirror::Goodbye { text, .. } if text.len() > TEXT_BYTES_MAX => {
             return Err(MessageError::TextTooLong);
         }
@@ -144,7 +179,7 @@ fn agree(frame: &[u8]) -> bool {
     let theirs = decode_by_postcard(frame);
     if ours == Err(MessageError::BadValue) && theirs != Err(MessageError::BadValue) {
         // A length above `u32::MAX`, or in more than five bytes: see the last test.
-        let has_text = matches!(frame[0], 0 | 8);
+        let has_text = matches!(frame[0], 0..=2 | 8);
         let is_long = frame
             .windows(5)
             .any(|bytes| bytes[..4].iter().all(|&byte| byte >= 0x80) && bytes[4] >= 0x10);
@@ -162,22 +197,28 @@ fn number() -> impl Strategy<Value = u64> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "any number will do")]
-fn message<'a>(kind: u8, numbers: [u64; 4], text: &'a str, body: &'a [u8]) -> Message<'a> {
+fn message<'a>(
+    kind: u8,
+    numbers: [u64; 4],
+    text: &'a str,
+    extensions: Extensions<'a>,
+    body: &'a [u8],
+) -> Message<'a> {
     let [first, second, third, choice] = numbers;
     let (task, attempt) = (TaskId::from_parts(first as u32, second as u32), third as u16);
     match kind {
         0 => {
             let role = if choice % 2 == 0 { Role::Manager } else { Role::Worker };
-            Message::hello(role, third as u16, first, clip(text, NAME_BYTES_MAX))
+            let name = clip(text, NAME_BYTES_MAX);
+            let frame_bytes_max = second as u32;
+            let hello = Hello::new(role, third as u16, first, name);
+            Message::Hello(Hello { frame_bytes_max, extensions, ..hello })
         }
-        1 => Message::Welcome {
-            heartbeat_millis: first as u32,
-            frame_bytes_max: second as u32,
-            window: third as u16,
-        },
-        2 => Message::Request { task, attempt, body },
+        1 => Message::Welcome { heartbeat_millis: first as u32, window: third as u16, extensions },
+        2 => Message::Request { task, attempt, extensions, body },
         3 => {
-            let verdict = if choice % 2 == 0 { Verdict::Done } else { Verdict::Failed };
+            let verdicts = [Verdict::Done, Verdict::Failed, Verdict::Returned];
+            let verdict = verdicts[choice as usize % verdicts.len()];
             Message::Response { task, attempt, verdict, body }
         }
         4 => Message::Cancel { task, attempt },
@@ -185,36 +226,58 @@ fn message<'a>(kind: u8, numbers: [u64; 4], text: &'a str, body: &'a [u8]) -> Me
         6 => Message::Pong,
         7 => Message::Drain,
         _ => {
-            let codes = [
-                Code::Stopped,
-                Code::BadMessage,
-                Code::WrongVersion,
-                Code::WrongRole,
-                Code::Busy,
-                Code::Displaced,
-                Code::Timeout,
-            ];
-            let code = codes[choice as usize % codes.len()];
+            let code = Code::from_byte(choice as u8);
             Message::Goodbye { code, text: clip(text, TEXT_BYTES_MAX) }
         }
     }
+}
+
+/// Random extensions, as their bytes: none, as a rule, and never too many for a Hello.
+fn extensions() -> impl Strategy<Value = Vec<u8>> {
+    let value = prop::collection::vec(any::<u8>(), 0..40);
+    let some = prop::collection::vec((any::<u16>(), 0_u32..16, value), 0..20);
+    let some = some.prop_map(|some| {
+        let mut buffer = [0; 900];
+        let mut writer = ExtensionsWriter::new(&mut buffer);
+        let mut mirrored = Vec::new();
+        for (id, shift, value) in &some {
+            let id = id >> shift;
+            writer.add(id, value).unwrap();
+            let mirror = MirrorExtension { id, value };
+            mirrored.extend_from_slice(postcard::to_slice(&mirror, &mut [0; 64]).unwrap());
+        }
+        let extensions = writer.finish();
+        let seen: Vec<(u16, &[u8])> = extensions.iter().collect();
+        let expected: Vec<(u16, &[u8])> =
+            some.iter().map(|(id, shift, value)| (id >> shift, &value[..])).collect();
+        assert_eq!(seen, expected);
+        assert_eq!(extensions.as_bytes(), mirrored);
+        mirrored
+    });
+    prop_oneof![Just(Vec::new()), some]
 }
 
 /// A random message's frame.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let text = prop_oneof![any::<String>(), "\\PC{0,300}", "[a-z]{0,70}"];
     let body = prop::collection::vec(any::<u8>(), 0..20);
-    (0_u8..9, prop::array::uniform4(number()), text, body).prop_map(
-        |(kind, numbers, text, body)| {
-            let message = message(kind, numbers, &text, &body);
-            let mut head = [0xff; HEAD_BYTES_MAX];
-            let head = message.encode(&mut head);
+    (0_u8..9, prop::array::uniform4(number()), text, extensions(), body).prop_map(
+        |(kind, numbers, text, extensions, body)| {
+            let extensions = Extensions::new(&extensions).unwrap();
+            let message = message(kind, numbers, &text, extensions, &body);
+            let mut head = [0xff; EXTENDED_HEAD_BYTES_MAX];
+            let head = message.encode_extended(&mut head).unwrap();
             assert_eq!(
                 head,
-                postcard::to_slice(&mirror(&message), &mut [0; HEAD_BYTES_MAX]).unwrap(),
+                postcard::to_slice(&mirror(&message), &mut [0; EXTENDED_HEAD_BYTES_MAX]).unwrap(),
                 "{message:?}"
             );
-            let short = !matches!(message.kind(), "Hello" | "Welcome" | "Goodbye");
+            let extended = head.len() > HEAD_BYTES_MAX;
+            if !extended {
+                assert_eq!(message.encode(&mut [0xff; HEAD_BYTES_MAX]), head, "{message:?}");
+            }
+            let short = !matches!(message.kind(), "Hello" | "Welcome" | "Goodbye")
+                && head.len() <= BODY_HEAD_BYTES_MAX;
             let mut buffer = [0xff; BODY_HEAD_BYTES_MAX];
             assert_eq!(message.encode_short(&mut buffer), short.then_some(head), "{message:?}");
             [head, &body[..self::body(&message).len()]].concat()
@@ -261,22 +324,24 @@ proptest! {
         opening: bool,
         rest in prop::collection::vec(prop_oneof![any::<u8>(), 0_u8..4, Just(0x80), Just(0xff)], 0..24),
     ) {
-        let opening: &[u8] = if opening { b"chgd\x01" } else { b"" };
+        let opening: &[u8] = if opening { b"chgd\x02" } else { b"" };
         agree(&[&[kind], opening, &rest].concat());
     }
 }
 
 /// Every number of the messages, as its first bytes and what follows it.
-const NUMBERS: [(&[u8], &[u8], u32); 9] = [
-    (&[1], &[1, 1], 32),               // heartbeat
-    (&[1, 1, 1], &[], 16),             // window
-    (&[2], &[1, 1], 32),               // slot
-    (&[2, 1], &[1], 32),               // generation
-    (&[2, 1, 1], &[], 16),             // attempt
-    (&[3, 1, 1, 1], &[], 32),          // verdict
-    (&[8], &[0], 32),                  // code
-    (b"\0chgd\x01", &[1, 1, 0], 32),   // role
-    (b"\0chgd\x01\x01\x01", &[0], 64), // token
+const NUMBERS: [(&[u8], &[u8], u32); 11] = [
+    (&[1], &[1, 0], 32),                      // heartbeat
+    (&[1, 1], &[0], 16),                      // window
+    (&[2], &[1, 1, 0], 32),                   // slot
+    (&[2, 1], &[1, 0], 32),                   // generation
+    (&[2, 1, 1], &[0], 16),                   // attempt
+    (&[3, 1, 1, 1], &[], 32),                 // verdict
+    (b"\0chgd\x02", &[1, 1, 1, 0, 0], 32),    // role
+    (b"\0chgd\x02\x01", &[1, 1, 0, 0], 16),   // window
+    (b"\0chgd\x02\x01\x01", &[1, 0, 0], 32),  // longest frame
+    (b"\0chgd\x02\x01\x01\x01", &[0, 0], 64), // token
+    (b"\x01\x01\x01\x04", &[0], 16),          // extension's id, in up to four bytes
 ];
 
 #[test]

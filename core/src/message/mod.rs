@@ -3,42 +3,60 @@
 //! Both sides send [`Message::Hello`] as soon as the transport is up, whoever dialled. The manager
 //! answers a worker's with [`Message::Welcome`], or with [`Message::Goodbye`] and the end. Then
 //! requests flow. The first bytes of a Hello, `00` `c h g d` and the version, never change, so that
-//! two sides of different versions can say so.
+//! two sides of different versions can say so. A Hello, a Welcome and a Request may carry
+//! [`Extensions`], which a peer that does not know them passes over.
 //!
 //! ```
 //! use chargehand_core::TaskId;
-//! use chargehand_core::message::{HEAD_BYTES_MAX, Message};
+//! use chargehand_core::message::{Extensions, HEAD_BYTES_MAX, Message};
 //!
 //! let (task, body) = (TaskId::from_parts(7, 1), b"block 42".as_slice());
+//! let request = Message::Request { task, attempt: 1, extensions: Extensions::NONE, body };
 //! let mut head = [0; HEAD_BYTES_MAX];
-//! let mut frame = Message::Request { task, attempt: 1, body }.encode(&mut head).to_vec();
+//! let mut frame = request.encode(&mut head).to_vec();
 //! frame.extend_from_slice(body); // a transport takes head and body side by side
-//! assert_eq!(Message::decode(&frame), Ok(Message::Request { task, attempt: 1, body }));
+//! assert_eq!(Message::decode(&frame), Ok(request));
 //! ```
 
 mod codec;
+mod extensions;
 
 use core::fmt;
 
 use crate::event::Verdict;
 use crate::id::TaskId;
 
+pub use extensions::{Extensions, ExtensionsIter, ExtensionsWriter, NoRoom, PRIVATE_EXTENSION};
+
 /// The first bytes of every Hello, after its kind. Anything else is not this protocol.
 pub const MAGIC: [u8; 4] = *b"chgd";
 /// The version of the messages that this crate speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The longest name in a Hello, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
 /// The longest text in a Goodbye, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
-/// The size of the buffer for [`Message::encode`]: no message, without its body, is longer.
+/// The longest Hello or Welcome, as a whole, in bytes: take no longer message before the link is up.
+pub const HELLO_BYTES_MAX: usize = 1024;
+/// How many bytes of extensions a message may carry, their length not counted. Those of a Hello and a
+/// Welcome must leave room for the rest of it in [`HELLO_BYTES_MAX`].
+pub const EXTENSIONS_BYTES_MAX: usize = 1024;
+/// The size of the buffer for [`Message::encode`]: no message without extensions, and without its
+/// body, is longer.
 pub const HEAD_BYTES_MAX: usize = 264;
-/// How much longer than its body a request or an answer is at most, in bytes: kind, task, attempt
-/// and verdict.
+/// The size of a buffer that is long enough for [`Message::encode_extended`], whatever the message.
+pub const EXTENDED_HEAD_BYTES_MAX: usize = BODY_HEAD_BYTES_MAX + 1 + EXTENSIONS_BYTES_MAX;
+/// How much longer than its body a request without extensions or an answer is at most, in bytes:
+/// kind, task, attempt, and verdict or the number of no extensions.
 pub const BODY_HEAD_BYTES_MAX: usize = 15;
 
-const _: () = assert!(1 + MAGIC.len() + 1 + 1 + 3 + 10 + 1 + NAME_BYTES_MAX <= HEAD_BYTES_MAX);
+/// The longest Hello without name and extensions, whose lengths are counted.
+const BARE_HELLO_BYTES_MAX: usize = 1 + MAGIC.len() + 1 + 1 + 3 + 5 + 10 + 1 + 1;
+
+const _: () = assert!(BARE_HELLO_BYTES_MAX + NAME_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(1 + 1 + 2 + TEXT_BYTES_MAX <= HEAD_BYTES_MAX);
+const _: () = assert!(HEAD_BYTES_MAX <= HELLO_BYTES_MAX);
+const _: () = assert!(HELLO_BYTES_MAX <= EXTENDED_HEAD_BYTES_MAX);
 
 /// Which side of a link a peer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -68,6 +86,85 @@ pub enum Code {
     Displaced,
     /// The other side was silent, or slow, for too long.
     Timeout,
+    /// Another live worker has this name. Take another name, or wait until that one has gone.
+    NameTaken,
+    /// The worker came back too soon after links on which it did nothing. Wait longer.
+    TooSoon,
+    /// A reason of a later version: this byte. On the wire a number that has a variant of its own is
+    /// that variant.
+    Other(u8),
+}
+
+impl Code {
+    /// Returns what a byte on the wire stands for. Every byte stands for something.
+    pub const fn from_byte(byte: u8) -> Self {
+        match byte {
+            0 => Self::Stopped,
+            1 => Self::BadMessage,
+            2 => Self::WrongVersion,
+            3 => Self::WrongRole,
+            4 => Self::Busy,
+            5 => Self::Displaced,
+            6 => Self::Timeout,
+            7 => Self::NameTaken,
+            8 => Self::TooSoon,
+            other => Self::Other(other),
+        }
+    }
+
+    /// Returns the byte on the wire.
+    pub const fn to_byte(self) -> u8 {
+        match self {
+            Self::Stopped => 0,
+            Self::BadMessage => 1,
+            Self::WrongVersion => 2,
+            Self::WrongRole => 3,
+            Self::Busy => 4,
+            Self::Displaced => 5,
+            Self::Timeout => 6,
+            Self::NameTaken => 7,
+            Self::TooSoon => 8,
+            Self::Other(byte) => byte,
+        }
+    }
+}
+
+/// What each side says first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Hello<'a> {
+    /// [`MAGIC`].
+    pub magic: [u8; 4],
+    /// [`VERSION`].
+    pub version: u8,
+    /// Which side the sender is.
+    pub role: Role,
+    /// How many tasks the worker runs at once; 0 from a manager.
+    pub window: u16,
+    /// The longest frame that the sender takes, in bytes.
+    pub frame_bytes_max: u32,
+    /// A random number, drawn once per process: same name with another token is a restart.
+    pub token: u64,
+    /// Names the sender: at most [`NAME_BYTES_MAX`] bytes.
+    pub name: &'a str,
+    /// What else the sender has to say. With it the Hello is at most [`HELLO_BYTES_MAX`] bytes.
+    pub extensions: Extensions<'a>,
+}
+
+impl<'a> Hello<'a> {
+    /// Makes the Hello of this version: frames of any length are taken, and there are no extensions.
+    pub const fn new(role: Role, window: u16, token: u64, name: &'a str) -> Self {
+        Self {
+            magic: MAGIC,
+            version: VERSION,
+            role,
+            window,
+            frame_bytes_max: u32::MAX,
+            token,
+            name,
+            extensions: Extensions::NONE,
+        }
+    }
 }
 
 /// One message. Borrows its text and body from the frame.
@@ -78,29 +175,16 @@ pub enum Code {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Message<'a> {
     /// Opens a link, from either side.
-    Hello {
-        /// [`MAGIC`].
-        magic: [u8; 4],
-        /// [`VERSION`].
-        version: u8,
-        /// Which side the sender is.
-        role: Role,
-        /// How many attempts the worker takes at once; 0 from a manager.
-        window: u16,
-        /// A random number, drawn once per process: same name with another token is a restart.
-        token: u64,
-        /// Names the sender: at most [`NAME_BYTES_MAX`] bytes.
-        name: &'a str,
-    },
+    Hello(Hello<'a>),
     /// A manager takes a worker in.
     Welcome {
         /// How long the manager may hear nothing before it pings. A worker that for twice as long
         /// neither hears nor answers anything gives the link up.
         heartbeat_millis: u32,
-        /// The longest frame that the manager takes.
-        frame_bytes_max: u32,
         /// How many attempts the manager has under way on this link at most.
         window: u16,
+        /// What else it has to say. With it the Welcome is at most [`HELLO_BYTES_MAX`] bytes.
+        extensions: Extensions<'a>,
     },
     /// A manager sends a task.
     Request {
@@ -108,6 +192,8 @@ pub enum Message<'a> {
         task: TaskId,
         /// The number of this sending among all of the task's, from 1 on.
         attempt: u16,
+        /// What else there is to say of it: at most [`EXTENSIONS_BYTES_MAX`] bytes.
+        extensions: Extensions<'a>,
         /// What is asked: the rest of the frame.
         body: &'a [u8],
     },
@@ -117,9 +203,10 @@ pub enum Message<'a> {
         task: TaskId,
         /// As in the request.
         attempt: u16,
-        /// How the handler ended.
+        /// How the attempt ended.
         verdict: Verdict,
-        /// The result, or the error's UTF-8 text: the rest of the frame.
+        /// The result; the error's UTF-8 text; where it is given back, nothing or a text. The rest of
+        /// the frame.
         body: &'a [u8],
     },
     /// A manager no longer wants an attempt. An answer may cross it.
@@ -145,9 +232,9 @@ pub enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Makes the Hello of this version.
+    /// Makes a Hello: see [`Hello::new`].
     pub const fn hello(role: Role, window: u16, token: u64, name: &'a str) -> Self {
-        Self::Hello { magic: MAGIC, version: VERSION, role, window, token, name }
+        Self::Hello(Hello::new(role, window, token, name))
     }
 
     /// Returns the message in a whole frame. Copies and allocates nothing; time does not depend on
@@ -166,14 +253,29 @@ impl<'a> Message<'a> {
     /// that, then the body. A Goodbye's text is cut at [`TEXT_BYTES_MAX`].
     ///
     /// # Panics
-    /// Panics where a Hello's name is longer than [`NAME_BYTES_MAX`]: check it where it is set.
+    /// Panics where a Hello's name is longer than [`NAME_BYTES_MAX`]: check it where it is set; and
+    /// where extensions do not fit: use [`encode_extended`](Self::encode_extended).
     #[inline]
     pub fn encode<'h>(&self, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
         codec::encode(self, head)
     }
 
+    /// Writes a message as [`encode`](Self::encode) does, in a buffer of any length: with
+    /// [`EXTENDED_HEAD_BYTES_MAX`] there is room for any extensions.
+    ///
+    /// # Errors
+    /// Returns [`NoRoom`] where the buffer is too short, and where a Hello or a Welcome would be
+    /// longer than [`HELLO_BYTES_MAX`].
+    ///
+    /// # Panics
+    /// Panics where a Hello's name is longer than [`NAME_BYTES_MAX`].
+    pub fn encode_extended<'h>(&self, head: &'h mut [u8]) -> Result<&'h [u8], NoRoom> {
+        codec::encode_extended(self, head)
+    }
+
     /// Writes a message as [`encode`](Self::encode) does, in a buffer that costs nothing to make
-    /// anew for each message. Returns `None` for a Hello, a Welcome and a Goodbye, which are longer.
+    /// anew for each message. Returns `None` for a Hello, a Welcome, a Goodbye and a request with
+    /// extensions, which are longer.
     #[inline]
     pub fn encode_short<'h>(&self, head: &'h mut [u8; BODY_HEAD_BYTES_MAX]) -> Option<&'h [u8]> {
         codec::encode_short(self, head)
@@ -182,7 +284,7 @@ impl<'a> Message<'a> {
     /// Returns the message's name, for errors and logs.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Self::Hello { .. } => "Hello",
+            Self::Hello(_) => "Hello",
             Self::Welcome { .. } => "Welcome",
             Self::Request { .. } => "Request",
             Self::Response { .. } => "Response",
@@ -243,8 +345,12 @@ pub enum MessageError {
     TextTooLong,
     /// A name or text that is not UTF-8.
     NotUtf8,
-    /// A number, role, verdict or code out of its range.
+    /// A number, role or verdict out of its range.
     BadValue,
+    /// A Hello or Welcome longer than [`HELLO_BYTES_MAX`].
+    HelloTooLong,
+    /// More extensions than [`EXTENSIONS_BYTES_MAX`].
+    ExtensionsTooLong,
 }
 
 impl MessageError {
@@ -285,7 +391,13 @@ impl fmt::Display for MessageError {
             }
             Self::TextTooLong => "the Goodbye's text is longer than 256 bytes",
             Self::NotUtf8 => "a name or text is not UTF-8",
-            Self::BadValue => "a number, role, verdict or code is out of its range",
+            Self::BadValue => "a number, role or verdict is out of its range",
+            Self::HelloTooLong => {
+                "the Hello or Welcome is longer than 1024 bytes: send fewer or shorter extensions"
+            }
+            Self::ExtensionsTooLong => {
+                "a message's extensions are longer than 1024 bytes: send fewer or shorter ones"
+            }
         })
     }
 }

@@ -6,6 +6,8 @@ use std::vec::Vec;
 use super::*;
 
 const TASK: TaskId = TaskId::from_parts(7, 300);
+/// One for private use, with the value `blue`.
+const BLUE: Extensions<'_> = Extensions { bytes: b"\x80\x80\x01\x04blue" };
 
 /// Every message, and its bytes; docs/PROTOCOL.md shows the same.
 fn golden() -> Vec<(Message<'static>, Vec<u8>)> {
@@ -13,19 +15,35 @@ fn golden() -> Vec<(Message<'static>, Vec<u8>)> {
     std::vec![
         (
             Message::hello(Role::Worker, 8, 1000, "w1"),
-            text(&[0, b'c', b'h', b'g', b'd', 1, 1, 8, 0xe8, 0x07, 2], "w1"),
+            [
+                &[0, b'c', b'h', b'g', b'd', 2, 1, 8][..],
+                &[0xff, 0xff, 0xff, 0xff, 0x0f, 0xe8, 0x07, 2, b'w', b'1', 0],
+            ]
+            .concat(),
         ),
         (
-            Message::hello(Role::Manager, 0, 0, ""),
-            std::vec![0, b'c', b'h', b'g', b'd', 1, 0, 0, 0, 0],
+            Message::Hello(Hello {
+                frame_bytes_max: 16 << 20,
+                extensions: BLUE,
+                ..Hello::new(Role::Manager, 0, 0, "")
+            }),
+            [
+                &[0, b'c', b'h', b'g', b'd', 2, 0, 0, 0x80, 0x80, 0x80, 0x08, 0, 0][..],
+                &[8, 0x80, 0x80, 0x01, 4, b'b', b'l', b'u', b'e'],
+            ]
+            .concat(),
         ),
         (
-            Message::Welcome { heartbeat_millis: 10_000, frame_bytes_max: 16 << 20, window: 8 },
-            std::vec![1, 0x90, 0x4e, 0x80, 0x80, 0x80, 0x08, 8],
+            Message::Welcome { heartbeat_millis: 10_000, window: 8, extensions: Extensions::NONE },
+            std::vec![1, 0x90, 0x4e, 8, 0],
         ),
         (
-            Message::Request { task: TASK, attempt: 1, body: b"ask" },
-            text(&[2, 7, 0xac, 0x02, 1], "ask"),
+            Message::Request { task: TASK, attempt: 1, extensions: Extensions::NONE, body: b"ask" },
+            text(&[2, 7, 0xac, 0x02, 1, 0], "ask"),
+        ),
+        (
+            Message::Request { task: TASK, attempt: 1, extensions: BLUE, body: b"ask" },
+            text(&[2, 7, 0xac, 0x02, 1, 8, 0x80, 0x80, 0x01, 4], "blueask"),
         ),
         (
             Message::Response { task: TASK, attempt: 1, verdict: Verdict::Done, body: b"42" },
@@ -35,17 +53,22 @@ fn golden() -> Vec<(Message<'static>, Vec<u8>)> {
             Message::Response { task: TASK, attempt: 200, verdict: Verdict::Failed, body: b"no" },
             text(&[3, 7, 0xac, 0x02, 0xc8, 0x01, 1], "no"),
         ),
+        (
+            Message::Response { task: TASK, attempt: 1, verdict: Verdict::Returned, body: b"" },
+            std::vec![3, 7, 0xac, 0x02, 1, 2],
+        ),
         (Message::Cancel { task: TASK, attempt: 2 }, std::vec![4, 7, 0xac, 0x02, 2]),
         (Message::Ping, std::vec![5]),
         (Message::Pong, std::vec![6]),
         (Message::Drain, std::vec![7]),
         (Message::Goodbye { code: Code::Timeout, text: "slow" }, text(&[8, 6, 4], "slow")),
+        (Message::Goodbye { code: Code::Other(200), text: "" }, std::vec![8, 200, 0]),
     ]
 }
 
 fn frame(message: &Message<'_>) -> Vec<u8> {
-    let mut head = [0xff; HEAD_BYTES_MAX];
-    let mut frame = message.encode(&mut head).to_vec();
+    let mut head = [0xff; EXTENDED_HEAD_BYTES_MAX];
+    let mut frame = message.encode_extended(&mut head).expect("it fits").to_vec();
     if let Message::Request { body, .. } | Message::Response { body, .. } = message {
         frame.extend_from_slice(body);
     }
@@ -85,10 +108,13 @@ fn a_byte_too_many_is_refused_unless_it_belongs_to_a_body() {
 
 #[test]
 fn magic_and_version_are_judged_before_the_rest_is_read() {
-    assert_eq!(Message::decode(b"\0chgx\x01"), Err(MessageError::WrongMagic));
+    assert_eq!(Message::decode(b"\0chgx\x02"), Err(MessageError::WrongMagic));
     assert_eq!(Message::decode(b"\0x"), Err(MessageError::WrongMagic));
-    assert_eq!(Message::decode(b"\0chgd\x02\xff\xff"), Err(MessageError::WrongVersion(2)));
-    assert_eq!(MessageError::WrongVersion(2).code(), Code::WrongVersion);
+    assert_eq!(Message::decode(b"\0chgd\x03\xff\xff"), Err(MessageError::WrongVersion(3)));
+    assert_eq!(MessageError::WrongVersion(3).code(), Code::WrongVersion);
+    // However long it is.
+    let long = [b"\0chgd\x03", &[0xff; 2 * HELLO_BYTES_MAX][..]].concat();
+    assert_eq!(Message::decode(&long), Err(MessageError::WrongVersion(3)));
     // The variant number in two bytes would go around that check.
     assert_eq!(Message::decode(b"\x80\0chgx\x01"), Err(MessageError::UnknownKind(0x80)));
 }
@@ -103,9 +129,10 @@ fn another_protocol_is_named_as_such() {
 #[test]
 fn forged_lengths_are_bounded_by_the_frame_and_by_the_limits() {
     let hello = |length: &[u8], rest: usize| {
-        let mut bytes = b"\0chgd\x01\x01\x08\x00".to_vec();
+        let mut bytes = b"\0chgd\x02\x01\x08\x00\x00".to_vec();
         bytes.extend_from_slice(length);
         bytes.resize(bytes.len() + rest, b'n');
+        bytes.push(0);
         bytes
     };
     let forged = hello(&[0xff, 0xff, 0xff, 0xff, 0x0f], 3);
@@ -120,9 +147,8 @@ fn forged_lengths_are_bounded_by_the_frame_and_by_the_limits() {
 
 #[test]
 fn values_out_of_range_are_refused() {
-    assert_eq!(Message::decode(&[8, 7, 0]), Err(MessageError::BadValue), "code");
-    assert_eq!(Message::decode(&[3, 1, 1, 1, 2]), Err(MessageError::BadValue), "verdict");
-    assert_eq!(Message::decode(b"\0chgd\x01\x02\0\0\0"), Err(MessageError::BadValue), "role");
+    assert_eq!(Message::decode(&[3, 1, 1, 1, 3]), Err(MessageError::BadValue), "verdict");
+    assert_eq!(Message::decode(b"\0chgd\x02\x02\0\0\0\0\0"), Err(MessageError::BadValue), "role");
     let attempt = [4, 1, 1, 0xff, 0xff, 0x7f];
     assert_eq!(Message::decode(&attempt), Err(MessageError::BadValue), "attempt");
 }
@@ -169,7 +195,7 @@ proptest! {
     ) {
         let mut bytes = std::vec![kind];
         if opening {
-            bytes.extend_from_slice(b"chgd\x01");
+            bytes.extend_from_slice(b"chgd\x02");
         }
         bytes.extend_from_slice(&rest);
         if let Ok(message) = Message::decode(&bytes) {

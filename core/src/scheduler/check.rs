@@ -15,6 +15,7 @@ pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     }
     let held: u64 = (0..NONE).zip(workers).map(|(at, slot)| check_held(tasks, at, slot)).sum();
     assert!(held == u64::from(state.in_flight()), "an attempt in flight is held by nobody");
+    super::returned::check(state, tasks, workers);
     check_worker_lists(state, workers);
     check_balance(state, workers);
     check_timers(state, tasks, workers);
@@ -31,7 +32,12 @@ fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
         }
     };
     let mut latest = Instant::EPOCH;
-    state.waiting.check(tasks, is(TaskState::Waiting));
+    for (lane, waiting) in state.waiting.iter().enumerate() {
+        waiting.check(tasks, |task| {
+            is(TaskState::Waiting)(task);
+            assert!(tasks[task as usize].lane as usize == lane, "a task waits in the other lane");
+        });
+    }
     state.resting.check(tasks, |task| {
         is(TaskState::Resting)(task);
         assert!(latest <= tasks[task as usize].due, "resting tasks are out of order");
@@ -59,35 +65,40 @@ fn check_outcomes(state: &State, tasks: &[TaskSlot]) {
     let used = tasks.iter().filter(|slot| slot.state != TaskState::Free).count() as u64;
     let polled = stats.submitted.checked_sub(used).expect("a task was doubled");
     assert!(polled & u64::from(u32::MAX) == u64::from(state.polled), "a task was lost or doubled");
-    let outcomes = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
+    let given_up = stats.exhausted + stats.bounced + stats.cancelled + stats.aborted;
+    let outcomes = stats.done + stats.failed + given_up;
     assert!(outcomes == u64::from(stats.finished) + polled, "an outcome is miscounted");
     assert!(stats.resent <= stats.sent, "more was sent again than sent");
-    assert!(stats.lost + stats.timed_out <= stats.sent, "more was lost than sent");
+    assert!(stats.lost + stats.timed_out + stats.returned <= stats.sent, "more was lost than sent");
 }
 
 fn check_attempts(policy: &Policy, slot: &TaskSlot) {
     assert!(slot.failures <= slot.attempts, "a task failed more often than it was sent");
-    let lost = slot.attempts - slot.failures;
+    let answered = slot.failures + slot.losses;
+    assert!(answered <= slot.attempts, "a task ended more attempts than it was sent");
+    let in_flight = u16::from(slot.state == TaskState::InFlight);
     match slot.state {
-        TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {}
-        TaskState::Waiting | TaskState::Resting => {
-            assert!(lost < policy.attempts_max, "a task waits that lost all its attempts");
-            assert!(slot.failures <= slot.retries_max, "a task waits that failed too often");
-        }
-        TaskState::InFlight => {
-            assert!(lost >= 1, "a task in flight was never sent");
-            assert!(lost <= policy.attempts_max, "a task was sent too often");
-            assert!(slot.failures <= slot.retries_max, "a task was sent that failed too often");
+        TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return,
+        TaskState::Waiting => assert!(slot.attempts == 0, "a new task was sent before"),
+        TaskState::Returned | TaskState::Resting | TaskState::InFlight => {
+            assert!(slot.attempts >= 1, "a task was never sent that is on its way");
         }
     }
+    assert!(slot.losses < policy.attempts_max, "a task goes on that lost all its attempts");
+    assert!(slot.failures <= slot.retries_max, "a task goes on that failed too often");
+    let bounced = slot.attempts - in_flight - answered;
+    assert!(bounced < policy.resends_max, "a task goes on that came back too often");
 }
 
 /// A worker holds tasks on its link only, no more than its window, in the order of sending.
 /// Returns how many.
 fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
     let held = worker.held.len();
+    let mut suspects = 0;
     assert!(worker.line.is_up() || held == 0, "a worker without a link holds tasks");
     assert!(held <= worker.window, "a worker holds more than its window");
+    assert!(worker.allowance <= worker.window, "a worker may hold more than its window");
+    assert!(worker.allowance >= 1 && worker.runs >= 1, "a worker may hold nothing at all");
     let mut latest = Instant::EPOCH;
     worker.held.check(tasks, |task| {
         let slot = &tasks[task as usize];
@@ -95,7 +106,9 @@ fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
         assert!(wide(slot.worker) == at, "a worker holds another's attempt");
         assert!(latest <= slot.due, "a worker's tasks are out of order");
         latest = slot.due;
+        suspects += u32::from(slot.is_suspect);
     });
+    assert!(suspects == u32::from(worker.has_suspect), "a worker holds two suspects, or hides one");
     u64::from(held)
 }
 
@@ -104,10 +117,9 @@ fn check_worker_lists(state: &State, workers: &[WorkerSlot]) {
     let slot = |worker: u32| &workers[worker as usize];
 
     state.todo.check(workers, |worker| {
-        let listed = slot(worker).notice || slot(worker).line.wants_action();
-        assert!(listed, "a worker is listed without anything to do");
+        assert!(slot(worker).wants_action(), "a worker is listed without anything to do");
     });
-    let todo = count(|slot| slot.notice || slot.line.wants_action());
+    let todo = count(WorkerSlot::wants_action);
     assert!(state.todo.len() as usize == todo, "a worker with something to do is not listed");
 
     state.rested.check(workers, |worker| {
@@ -116,6 +128,11 @@ fn check_worker_lists(state: &State, workers: &[WorkerSlot]) {
     let rested = count(|slot| slot.line == Line::Up(Duty::Rested));
     assert!(state.rested.len() as usize == rested, "a rested worker is not listed");
     assert!(rested == 0 || state.serving > 0, "the last worker rests");
+    state.absent.check(workers, |worker| {
+        assert!(slot(worker).line == Line::Absent, "a worker is listed as absent");
+    });
+    let absent = count(|slot| slot.line == Line::Absent);
+    assert!(state.absent.len() as usize == absent, "an absent worker is not listed");
 
     state.members.check(workers, |worker| {
         assert!(!slot(worker).removing, "a worker that is removed is still a member");
@@ -148,7 +165,7 @@ fn check_balance(state: &State, workers: &[WorkerSlot]) {
     assert!(state.serving as usize == serving.clone().count(), "workers serving are miscounted");
     let mut with_room = 0;
     for (at, slot) in (0..NONE).zip(workers) {
-        let has_room = slot.line.is_serving() && slot.held.len() < slot.window;
+        let has_room = slot.line.is_serving() && slot.has_room();
         assert!(
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"

@@ -6,12 +6,13 @@
 use super::balance::Balance;
 use super::index::{Stored, wide};
 use super::list::{Fifo, Free, List};
+use super::returned::{Plain, Suspects};
 use super::slot::{Line, Member, Queue, Rested, TaskSlot, TaskState, Todo, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
 use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
-use crate::event::{Event, Outcome, Verdict};
+use crate::event::{Event, Outcome, TaskOptions, Verdict};
 use crate::id::{Link, TaskId};
 use crate::time::Instant;
 
@@ -28,7 +29,14 @@ pub(super) struct State {
     /// Once draining: when what is left is aborted.
     pub(super) drain_deadline: Instant,
     pub(super) unused: Free<Queue>,
-    pub(super) waiting: List<Queue>,
+    /// By lane. Those that have not been sent yet.
+    pub(super) waiting: [List<Queue>; 2],
+    /// How many came back and wait in a worker's wards, and who has some of either class.
+    pub(super) returned: u32,
+    pub(super) plain: List<Plain>,
+    pub(super) suspects: List<Suspects>,
+    /// Which lane is next, among those of new tasks and of those that came back.
+    pub(super) turn: u8,
     /// By due time: each rests as long as any other.
     pub(super) resting: List<Queue>,
     pub(super) withdrawing: Fifo<Queue>,
@@ -36,6 +44,8 @@ pub(super) struct State {
     pub(super) unused_workers: Free<Todo>,
     pub(super) todo: List<Todo>,
     pub(super) rested: List<Rested>,
+    /// Those that do not dial in, the longest absent first.
+    pub(super) absent: List<Rested>,
     pub(super) members: List<Member>,
     pub(super) balance: Balance,
     pub(super) timers: Timers,
@@ -58,13 +68,18 @@ impl State {
             is_draining: false,
             drain_deadline: Instant::FAR_FUTURE,
             unused: Free::new(),
-            waiting: List::new(),
+            waiting: [List::new(); 2],
+            returned: 0,
+            plain: List::new(),
+            suspects: List::new(),
+            turn: 0,
             resting: List::new(),
             withdrawing: Fifo::new(),
             finished: Fifo::new(),
             unused_workers: Free::new(),
             todo: List::new(),
             rested: List::new(),
+            absent: List::new(),
             members: List::new(),
             balance: Balance::new(),
             timers: Timers::new(),
@@ -95,8 +110,9 @@ impl State {
     /// Returns how many tasks have an outcome that was not polled yet.
     #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
     pub(super) const fn settled(&self) -> u32 {
-        let Counters { done, failed, exhausted, cancelled, aborted, .. } = self.stats;
-        ((done + failed + exhausted + cancelled + aborted) as u32).wrapping_sub(self.polled)
+        let Counters { done, failed, exhausted, bounced, cancelled, aborted, .. } = self.stats;
+        ((done + failed + exhausted + bounced + cancelled + aborted) as u32)
+            .wrapping_sub(self.polled)
     }
 
     /// Returns how many tasks have no outcome yet.
@@ -104,9 +120,14 @@ impl State {
         self.used() - self.settled()
     }
 
+    /// Returns how many tasks wait for a worker.
+    pub(super) const fn waiting(&self) -> u32 {
+        self.waiting[0].len() + self.waiting[1].len() + self.returned
+    }
+
     /// Returns how many tasks workers hold.
     pub(super) const fn in_flight(&self) -> u32 {
-        self.open() - self.waiting.len() - self.resting.len()
+        self.open() - self.waiting() - self.resting.len()
     }
 
     /// Returns how many slots no task is in.
@@ -133,6 +154,7 @@ impl State {
             Outcome::Done => &mut self.stats.done,
             Outcome::Failed => &mut self.stats.failed,
             Outcome::Exhausted => &mut self.stats.exhausted,
+            Outcome::Bounced => &mut self.stats.bounced,
             Outcome::Cancelled => &mut self.stats.cancelled,
             Outcome::Aborted => &mut self.stats.aborted,
         } += 1;
@@ -166,7 +188,7 @@ impl Engine<'_> {
     pub(super) fn submit(
         &mut self,
         now: Instant,
-        retries_max: Option<u16>,
+        options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
         self.tick(now);
         if self.state.is_draining {
@@ -177,12 +199,16 @@ impl Engine<'_> {
         let slot = &mut self.tasks[task as usize];
         slot.attempts = 0;
         slot.failures = 0;
-        // Together with the attempts that may be lost, these must fit the attempt's number.
-        slot.retries_max = retries_max
-            .map_or(policy.retries_max, |retries| retries.min(u16::MAX - policy.attempts_max));
+        slot.losses = 0;
+        slot.is_suspect = false;
+        // Together with the attempts that may come to nothing, these must fit the attempt's number.
+        slot.retries_max = options.retries_max.map_or(policy.retries_max, |retries| {
+            retries.min(u16::MAX - policy.attempts_max - policy.resends_max)
+        });
+        slot.lane = options.lane;
         slot.state = TaskState::Waiting;
         let id = slot.id(task);
-        self.state.waiting.push_back(self.tasks, task);
+        self.state.waiting[options.lane as usize].push_back(self.tasks, task);
         self.state.stats.submitted += 1;
         Ok(id)
     }
@@ -193,7 +219,11 @@ impl Engine<'_> {
         let slot = self.tasks.get(task as usize).filter(|slot| slot.generation == id.generation());
         match slot.ok_or(Stale)?.state {
             TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return Err(Stale),
-            TaskState::Waiting => self.state.waiting.remove(self.tasks, task),
+            TaskState::Waiting => {
+                let lane = self.tasks[task as usize].lane;
+                self.state.waiting[lane as usize].remove(self.tasks, task);
+            }
+            TaskState::Returned => self.take_out(task),
             TaskState::Resting => self.state.resting.remove(self.tasks, task),
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
@@ -227,13 +257,17 @@ impl Engine<'_> {
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link, task, attempt, verdict)
             }
-            Event::Connected { link, window } => self.lend().on_connected(link, window),
+            Event::Connected { link, offer } => self.lend().on_connected(link, offer),
             Event::Refused { link } => self.lend().on_refused(link),
-            Event::Lost { link } => self.lend().on_lost(link),
+            Event::Lost { link, how } => self.lend().on_lost(link, how),
             Event::Heard { link } => self.lend().on_heard(link),
             Event::Draining { link } => self.lend().on_draining(link),
             Event::Busy { link } => self.lend().on_busy(link),
             Event::Ready { link } => self.lend().on_ready(link),
+            Event::Unusable { link, task, attempt, is_final } => {
+                self.lend().on_unusable(link, task, attempt, is_final)
+            }
+            Event::Faulted { link } => self.lend().on_faulted(link),
         };
         if let Err(error) = result {
             self.state.reject(error);
@@ -256,16 +290,14 @@ impl Engine<'_> {
         let worker = self.up(link)?;
         self.hear(worker);
         let task = self.answered(worker, id, attempt)?;
-        self.detach(worker, task);
         match verdict {
             Verdict::Done => {
-                self.finish(task, Outcome::Done);
                 self.on_done(worker);
+                self.detach(worker, task);
+                self.finish(task, Outcome::Done);
             }
-            Verdict::Failed => {
-                self.lend().on_task_failed(task);
-                self.lend().on_failed(worker);
-            }
+            Verdict::Failed => self.lend().on_failed(worker, task),
+            Verdict::Returned => self.lend().on_returned(worker, task),
         }
         self.close_if_idle(worker);
         Ok(())
@@ -274,26 +306,18 @@ impl Engine<'_> {
     /// Returns the task in flight that an answer on a worker's link is about.
     #[expect(clippy::inline_always, reason = "as `handle_event`")]
     #[inline(always)]
-    fn answered(&self, worker: u32, id: TaskId, attempt: u16) -> Result<u32, EventError> {
+    pub(super) fn answered(
+        &self,
+        worker: u32,
+        id: TaskId,
+        attempt: u16,
+    ) -> Result<u32, EventError> {
         let slot = self.tasks.get(id.slot() as usize).ok_or(EventError::Foreign)?;
         let is_expected = slot.state == TaskState::InFlight
             && slot.generation == id.generation()
             && slot.attempts == attempt
             && wide(slot.worker) == worker;
         if is_expected { Ok(id.slot()) } else { Err(slot.objection(id, attempt)) }
-    }
-
-    fn on_task_failed(&mut self, task: u32) {
-        let slot = &mut self.tasks[task as usize];
-        slot.failures += 1;
-        if slot.failures > slot.retries_max {
-            self.finish(task, Outcome::Failed);
-            return;
-        }
-        slot.state = TaskState::Resting;
-        slot.due = self.state.clock.saturating_add_nanos(self.state.policy.retry_delay);
-        self.state.calm_until = self.state.calm_until.min(slot.due);
-        self.state.resting.push_back(self.tasks, task);
     }
 
     /// Settles the outcome of a task that is in no list.
@@ -310,8 +334,27 @@ impl Engine<'_> {
     fn detach(&mut self, worker: u32, task: u32) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
-        if holder.line.is_serving() {
+        if holder.line.is_serving() && holder.has_room() {
             self.state.balance.lower(self.workers, worker);
+        }
+        if self.tasks[task as usize].is_suspect {
+            self.lend().clear_suspect(worker);
+        }
+    }
+
+    /// Says that a worker holds no suspect any more.
+    #[cold]
+    pub(super) fn clear_suspect(&mut self, worker: u32) {
+        if !self.workers[worker as usize].has_suspect {
+            return;
+        }
+        let is_in = self.state.balance.contains(self.workers, worker);
+        if is_in {
+            self.state.balance.leave(self.workers, worker);
+        }
+        self.workers[worker as usize].has_suspect = false;
+        if is_in {
+            self.state.balance.enter(self.workers, worker);
         }
     }
 
@@ -320,34 +363,6 @@ impl Engine<'_> {
     pub(super) fn take_back(&mut self, worker: u32, task: u32) -> Link {
         self.detach(worker, task);
         self.workers[worker as usize].link(worker)
-    }
-
-    /// Queues a task again whose attempt was lost, unless it was the last.
-    pub(super) fn give_back(&mut self, task: u32) {
-        let slot = &mut self.tasks[task as usize];
-        let outcome = if slot.attempts - slot.failures >= self.state.policy.attempts_max {
-            Outcome::Exhausted
-        } else if self.state.is_past_drain() {
-            Outcome::Aborted
-        } else {
-            slot.state = TaskState::Waiting;
-            // Front, not back: it has already waited its turn.
-            self.state.waiting.push_front(self.tasks, task);
-            return;
-        };
-        self.finish(task, outcome);
-    }
-
-    /// Queues again all that a worker holds, in the old order. O(tasks held).
-    pub(super) fn give_back_all(&mut self, worker: u32) {
-        let holder = &mut self.workers[worker as usize];
-        let mut held = core::mem::replace(&mut holder.held, List::new());
-        holder.lost += u64::from(held.len());
-        self.state.stats.lost += u64::from(held.len());
-        // The last first, since each goes to the front.
-        while let Some(task) = held.pop_back(self.tasks) {
-            self.give_back(task);
-        }
     }
 
     /// Returns the worker of a link that is up.

@@ -1,12 +1,13 @@
 //! The rules about workers: how a line gets up, stays up and ends.
 
+use super::blame::Blame;
 use super::engine::Engine;
 use super::slot::{Duty, Line, TaskSlot, WorkerSlot};
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
-use crate::event::{Accepted, Reason, Route};
-use crate::id::{Link, WorkerId};
+use crate::event::{Accepted, Loss, Offer, Reason, Route};
+use crate::id::{Link, TaskId, WorkerId};
 use crate::time::Instant;
 
 /// What a call puts in.
@@ -51,7 +52,8 @@ impl Engine<'_> {
         &mut self,
         now: Instant,
         id: WorkerId,
-        window: u32,
+        offer: Offer,
+        not_before: Instant,
     ) -> Result<Accepted, Stale> {
         self.tick(now);
         let worker = self.member(id).ok_or(Stale)?;
@@ -63,12 +65,23 @@ impl Engine<'_> {
             Line::Up(_) | Line::Closing(_) => Some(slot.link(worker)),
             _ => None,
         };
-        self.give_back_all(worker);
+        self.give_back_all(worker, Loss::Stopped);
         let slot = &mut self.workers[worker as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
         let link = slot.link(worker);
-        self.start(worker, window);
+        let begin = core::mem::replace(&mut slot.not_before, Instant::EPOCH).max(not_before);
+        self.start(worker, offer, begin);
         Ok(Accepted { link, displaced })
+    }
+
+    /// Forgets at once the worker that has been absent for longest.
+    pub(super) fn evict_absent(&mut self, now: Instant) -> Option<WorkerId> {
+        self.tick(now);
+        let worker = self.state.absent.head()?;
+        let id = self.workers[worker as usize].id(worker);
+        self.set_line(worker, Line::Leaving);
+        self.forget(worker);
+        Some(id)
     }
 
     /// Returns the slot of a worker that is neither being removed nor leaving.
@@ -81,9 +94,9 @@ impl Engine<'_> {
 
 /// What happens on a link.
 impl Engine<'_> {
-    pub(super) fn on_connected(&mut self, link: Link, window: u32) -> Result<(), EventError> {
+    pub(super) fn on_connected(&mut self, link: Link, offer: Offer) -> Result<(), EventError> {
         let worker = self.connecting(link)?;
-        self.start(worker, window);
+        self.start(worker, offer, Instant::EPOCH);
         Ok(())
     }
 
@@ -93,10 +106,17 @@ impl Engine<'_> {
         Ok(())
     }
 
-    pub(super) fn on_lost(&mut self, link: Link) -> Result<(), EventError> {
+    pub(super) fn on_lost(&mut self, link: Link, how: Loss) -> Result<(), EventError> {
         let worker = self.up(link)?;
-        self.give_back_all(worker);
-        self.after_link(worker);
+        let slot = &self.workers[worker as usize];
+        let drains = slot.line == Line::Up(Duty::Draining);
+        let leaves = how == Loss::Stopped && slot.route == Route::Await;
+        self.give_back_all(worker, if drains { Loss::Stopped } else { how });
+        if leaves {
+            self.set_line(worker, Line::Leaving);
+        } else {
+            self.after_link(worker);
+        }
         Ok(())
     }
 
@@ -116,7 +136,9 @@ impl Engine<'_> {
 
     pub(super) fn on_busy(&mut self, link: Link) -> Result<(), EventError> {
         let worker = self.up(link)?;
-        if self.workers[worker as usize].line != Line::Up(Duty::Draining) {
+        if let Line::Up(Duty::Serving | Duty::Rested | Duty::Busy) =
+            self.workers[worker as usize].line
+        {
             // A rest ends by that, too: being busy may well take longer.
             self.set_line(worker, Line::Up(Duty::Busy));
         }
@@ -151,13 +173,59 @@ impl Engine<'_> {
         slot.rests = 0;
         slot.streak = 0;
         slot.strikes = 0;
+        slot.allowance = slot.window.min(slot.allowance.saturating_add(1));
     }
 
-    /// Counts a failed task against a worker, and rests it after too many in a row.
-    pub(super) fn on_failed(&mut self, worker: u32) {
-        let policy = &self.state.policy;
+    /// Takes in that a worker's handler failed.
+    pub(super) fn on_failed(&mut self, worker: u32, task: u32) {
+        let _ = self.take_back(worker, task);
+        self.on_task_failed(task);
+        self.workers[worker as usize].failed += 1;
+        self.count_failure(worker);
+    }
+
+    /// Takes in that a worker gave a task back that it had not begun.
+    pub(super) fn on_returned(&mut self, worker: u32, task: u32) {
+        let _ = self.take_back(worker, task);
+        self.state.stats.returned += 1;
+        self.give_back(task, Blame::Nobody);
+        self.count_failure(worker);
+    }
+
+    /// Takes in an answer that is of no use.
+    pub(super) fn on_unusable(
+        &mut self,
+        link: Link,
+        id: TaskId,
+        attempt: u16,
+        is_final: bool,
+    ) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.hear(worker);
+        let task = self.answered(worker, id, attempt)?;
+        let _ = self.take_back(worker, task);
         let slot = &mut self.workers[worker as usize];
         slot.failed += 1;
+        slot.strikes = 0;
+        if is_final {
+            self.on_task_failed(task);
+        } else {
+            self.give_back(task, Blame::Late);
+        }
+        self.close_if_idle(worker);
+        Ok(())
+    }
+
+    pub(super) fn on_faulted(&mut self, link: Link) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.count_failure(worker);
+        Ok(())
+    }
+
+    /// Counts an answer that did nothing against a worker, and rests it after too many in a row.
+    fn count_failure(&mut self, worker: u32) {
+        let policy = &self.state.policy;
+        let slot = &mut self.workers[worker as usize];
         slot.strikes = 0;
         slot.streak = slot.streak.saturating_add(1);
         let is_last = self.state.serving < 2;
@@ -169,6 +237,7 @@ impl Engine<'_> {
         slot.due = self.state.clock.saturating_add_nanos(delay);
         slot.notice = true;
         self.set_line(worker, Line::Up(Duty::Rested));
+        self.recall(worker);
     }
 
     fn connecting(&self, link: Link) -> Result<u32, EventError> {
@@ -195,24 +264,35 @@ impl Engine<'_> {
 
     /// Waits before the next connect, longer each time.
     pub(super) fn back_off(&mut self, worker: u32) {
+        self.workers[worker as usize].due = self.next_delay(worker);
+        self.set_line(worker, Line::Resting);
+    }
+
+    /// Counts one more attempt to have a good link, and returns when the next may begin.
+    fn next_delay(&mut self, worker: u32) -> Instant {
         let slot = &mut self.workers[worker as usize];
         slot.attempts = slot.attempts.saturating_add(1);
         let random = splitmix64(&mut slot.random);
         let delay = self.state.policy.backoff.delay_nanos(slot.attempts, random);
-        slot.due = self.state.clock.saturating_add_nanos(delay);
-        self.set_line(worker, Line::Resting);
+        self.state.clock.saturating_add_nanos(delay)
     }
 
     /// Begins with a new link.
-    fn start(&mut self, worker: u32, window: u32) {
+    fn start(&mut self, worker: u32, offer: Offer, begin: Instant) {
+        let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
-        slot.window = window.max(1);
+        slot.runs = offer.runs.max(1);
+        slot.window = offer.window.clamp(1, policy.window_max);
+        let trust = if slot.runs < policy.trust_initial { slot.runs } else { policy.trust_initial };
+        slot.allowance = slot.window.min(trust);
         slot.strikes = 0;
         slot.silent_since = self.state.clock;
         slot.pinged = false;
         slot.up_since = self.state.clock;
         slot.links = slot.links.wrapping_add(1);
-        self.set_line(worker, Line::Up(Duty::Serving));
+        let duty = if begin > self.state.clock { Duty::Delayed } else { Duty::Serving };
+        slot.due = begin;
+        self.set_line(worker, Line::Up(duty));
     }
 
     /// Goes on once a link is gone and its tasks are given back.
@@ -220,15 +300,19 @@ impl Engine<'_> {
         let slot = &mut self.workers[worker as usize];
         if slot.removing {
             self.set_line(worker, Line::Leaving);
-        } else if slot.route == Route::Await {
+            return;
+        }
+        // The sum rather than the difference, which would be a division on a small machine.
+        let stable = slot.up_since.saturating_add_nanos(self.state.policy.stable_after);
+        // A done task has reset it already.
+        if self.state.clock >= stable {
+            slot.attempts = 0;
+        }
+        if slot.route == Route::Await {
+            let until = self.next_delay(worker);
+            self.workers[worker as usize].not_before = until;
             self.miss(worker);
         } else {
-            // The sum rather than the difference, which would be a division on a small machine.
-            let stable = slot.up_since.saturating_add_nanos(self.state.policy.stable_after);
-            // A done task has reset it already.
-            if self.state.clock >= stable {
-                slot.attempts = 0;
-            }
             self.back_off(worker);
         }
     }
@@ -261,7 +345,9 @@ impl Engine<'_> {
     /// Ends a rest.
     pub(super) fn release(&mut self, worker: u32) {
         // One more failure in a row, and it rests again.
-        self.workers[worker as usize].streak = self.state.policy.failures_max - 1;
+        let slot = &mut self.workers[worker as usize];
+        slot.streak = self.state.policy.failures_max - 1;
+        slot.recall = false;
         self.set_line(worker, Line::Up(Duty::Serving));
     }
 
@@ -286,15 +372,17 @@ impl Engine<'_> {
             (true, false) => self.state.stats.workers_up -= 1,
             _ => {}
         }
-        let has_room = slot.held.len() < slot.window;
+        if !line.is_up() {
+            slot.recall = false;
+        }
+        let has_room = slot.has_room();
         match old {
             Line::Up(Duty::Serving) => {
                 self.state.serving -= 1;
-                if self.state.balance.contains(self.workers, worker) {
-                    self.state.balance.leave(self.workers, worker);
-                }
+                self.leave_balance(worker);
             }
             Line::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
+            Line::Absent => self.state.absent.remove(self.workers, worker),
             _ => {}
         }
         match line {
@@ -305,6 +393,7 @@ impl Engine<'_> {
                 }
             }
             Line::Up(Duty::Rested) => self.state.rested.push_back(self.workers, worker),
+            Line::Absent => self.state.absent.push_back(self.workers, worker),
             Line::Leaving if self.state.members.contains(self.workers, worker) => {
                 self.state.members.remove(self.workers, worker);
             }
@@ -323,13 +412,20 @@ impl Engine<'_> {
     /// Lists a worker as one of which the caller is to be told something, or not.
     pub(super) fn list_todo(&mut self, worker: u32) {
         let slot = &self.workers[worker as usize];
-        let wanted = slot.notice || slot.line.wants_action();
+        let wanted = slot.wants_action();
         let listed = self.state.todo.contains(self.workers, worker);
         if wanted && !listed {
             self.state.todo.push_back(self.workers, worker);
             self.state.stir();
         } else if listed && !wanted {
             self.state.todo.remove(self.workers, worker);
+        }
+    }
+
+    /// Takes a worker out of the balance, if it is there.
+    pub(super) fn leave_balance(&mut self, worker: u32) {
+        if self.state.balance.contains(self.workers, worker) {
+            self.state.balance.leave(self.workers, worker);
         }
     }
 
@@ -347,8 +443,12 @@ impl super::engine::State {
             Line::Absent | Line::Resting | Line::Connecting => slot.due,
             Line::Up(duty) => {
                 let oldest = due(tasks, slot.held.head());
-                let rested = if duty == Duty::Rested { slot.due } else { Instant::FAR_FUTURE };
-                self.beat(slot).min(oldest).min(rested)
+                let next = match duty {
+                    Duty::Rested | Duty::Delayed => slot.due,
+                    Duty::Serving => self.may_return_at(tasks, slot),
+                    Duty::Busy | Duty::Draining => Instant::FAR_FUTURE,
+                };
+                self.beat(slot).min(oldest).min(next)
             }
             Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => {
                 Instant::FAR_FUTURE

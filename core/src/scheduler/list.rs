@@ -117,6 +117,11 @@ impl<C: Chain> List<C> {
         }
     }
 
+    /// Returns the last.
+    pub(super) const fn tail(&self) -> Option<u32> {
+        if self.is_empty() { None } else { Some(self.ends.prev()) }
+    }
+
     /// Whether a slot is in this list, given that it is in no other list of the chain.
     #[inline]
     pub(super) fn contains(&self, slots: &[C::Slot], index: u32) -> bool {
@@ -134,19 +139,6 @@ impl<C: Chain> List<C> {
             C::links_mut(&mut slots[tail as usize]).set_next(index);
         }
         self.ends.set_prev(index);
-        self.len += 1;
-    }
-
-    #[inline]
-    pub(super) fn push_front(&mut self, slots: &mut [C::Slot], index: u32) {
-        let head = self.ends.next();
-        *C::links_mut(&mut slots[index as usize]) = Links::new(NONE, head);
-        if head == NONE {
-            self.ends.set_prev(index);
-        } else {
-            C::links_mut(&mut slots[head as usize]).set_prev(index);
-        }
-        self.ends.set_next(index);
         self.len += 1;
     }
 
@@ -175,14 +167,6 @@ impl<C: Chain> List<C> {
         let links = C::leave(&mut slots[index as usize]);
         self.ends.set_next(links.next());
         self.len -= 1;
-        Some(index)
-    }
-
-    #[inline]
-    pub(super) fn pop_back(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
-        self.head()?;
-        let index = self.ends.prev();
-        self.remove(slots, index);
         Some(index)
     }
 
@@ -348,20 +332,22 @@ mod tests {
     fn a_list_keeps_its_order_through_removal_anywhere() {
         let mut slots = [Slot { links: Links::OUT }; 5];
         let mut list = List::<Only>::new();
-        for index in [1, 2, 3] {
+        assert_eq!(list.tail(), None);
+        for index in [0, 1, 2, 3] {
             list.push_back(&mut slots, index);
         }
-        list.push_front(&mut slots, 0);
         assert_eq!(walk(&list, &slots), [0, 1, 2, 3]);
         list.remove(&mut slots, 2);
         assert!(!list.contains(&slots, 2));
         assert_eq!(walk(&list, &slots), [0, 1, 3]);
-        assert_eq!(list.pop_back(&mut slots), Some(3));
+        assert_eq!(list.tail(), Some(3));
+        list.remove(&mut slots, 3);
+        assert_eq!(list.tail(), Some(1));
         assert_eq!(list.pop_front(&mut slots), Some(0));
         assert!(list.contains(&slots, 1));
         assert_eq!(list.pop_front(&mut slots), Some(1));
         assert_eq!(list.pop_front(&mut slots), None);
-        assert_eq!(list.pop_back(&mut slots), None);
+        assert_eq!(list.tail(), None);
         assert!(walk(&list, &slots).is_empty());
     }
 

@@ -4,15 +4,18 @@
 //!
 //! What is where: `engine` has the rules about tasks, `lines` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `list` and `slot` are what all of them are made of, `check` has the invariants.
+//! attention first, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! `list` and `slot` are what all of them are made of, `check` has the invariants.
 
 mod balance;
+mod blame;
 mod check;
 mod engine;
 mod index;
 mod lines;
 mod list;
 mod poll;
+mod returned;
 mod slot;
 mod stats;
 mod timers;
@@ -24,7 +27,7 @@ use core::fmt;
 
 use crate::config::{Config, ConfigError};
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
-use crate::event::{Accepted, Action, Event, Route};
+use crate::event::{Accepted, Action, Event, Offer, Route, TaskOptions};
 use crate::id::{TaskId, WorkerId};
 use crate::storage::{Inline, Storage};
 use crate::time::Instant;
@@ -48,12 +51,14 @@ pub use stats::{Stats, WorkerState, WorkerStats};
 ///
 /// ```
 /// use core::time::Duration;
-/// use chargehand_core::{Action, Config, Event, Inline, Instant, Outcome, Route, Scheduler, Verdict};
+/// use chargehand_core::{
+///     Action, Config, Event, Inline, Instant, Offer, Outcome, Route, Scheduler, Verdict,
+/// };
 ///
 /// let now = Instant::from_millis(1);
 /// let mut pool = Scheduler::new(Inline::<8, 2>::new(), Config::new(7))?;
 /// let worker = pool.add_worker(now, Route::Await)?;
-/// let link = pool.accept(now, worker, 1)?.link;
+/// let link = pool.accept(now, worker, Offer::new(1), Instant::EPOCH)?.link;
 /// let task = pool.submit(now)?;
 ///
 /// assert_eq!(pool.poll_action(), Some(Action::Send { link, task, attempt: 1 }));
@@ -92,22 +97,20 @@ impl<S: Storage> Scheduler<S> {
     /// task has to go elsewhere.
     #[inline]
     pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
-        self.engine().submit(now, None)
+        self.engine().submit(now, TaskOptions::new())
     }
 
-    /// Accepts a task like [`submit`](Self::submit) that is tried again after up to `retries_max`
-    /// failures of its handler, whatever [`Config::retries_max`] says. At most 65,535 less
-    /// [`Config::attempts_max`]; more counts as that.
+    /// Accepts a task like [`submit`](Self::submit), with options of its own.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
     #[inline]
-    pub fn submit_retrying(
+    pub fn submit_with(
         &mut self,
         now: Instant,
-        retries_max: u16,
+        options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
-        self.engine().submit(now, Some(retries_max))
+        self.engine().submit(now, options)
     }
 
     /// Gives a task up; it finishes as [`Outcome::Cancelled`](crate::Outcome::Cancelled).
@@ -148,9 +151,12 @@ impl<S: Storage> Scheduler<S> {
         self.engine().remove_worker(now, worker)
     }
 
-    /// Reports that a worker by [`Route::Await`] dialled in, and how many attempts it may hold at
-    /// once (0 counts as 1). The newest link wins: an older one is returned to be closed, and its
-    /// tasks are queued again.
+    /// Reports that a worker by [`Route::Await`] dialled in, and what it takes. The newest link wins:
+    /// an older one is returned to be closed, and its tasks are queued again.
+    ///
+    /// It gets its first task at `not_before`, or later where its last link did nothing: then it is
+    /// delayed as a worker is that is dialled, so that one which joins, takes and drops does no harm.
+    /// [`Instant::EPOCH`] is at once.
     ///
     /// Poll actions afterwards. O(log workers) and the tasks that the older link held.
     ///
@@ -162,9 +168,17 @@ impl<S: Storage> Scheduler<S> {
         &mut self,
         now: Instant,
         worker: WorkerId,
-        window: u32,
+        offer: Offer,
+        not_before: Instant,
     ) -> Result<Accepted, Stale> {
-        self.engine().accept(now, worker, window)
+        self.engine().accept(now, worker, offer, not_before)
+    }
+
+    /// Forgets the worker by [`Route::Await`] that has been absent for longest, to make room for
+    /// another, and returns which it was: its id is free from now on, and no
+    /// [`Action::Gone`](crate::Action::Gone) follows. `None` where none is absent. O(log workers).
+    pub fn evict_absent(&mut self, now: Instant) -> Option<WorkerId> {
+        self.engine().evict_absent(now)
     }
 
     /// Takes in what happened on a link.
@@ -256,10 +270,15 @@ impl<S: Storage> Scheduler<S> {
         self.state.used() == 0
     }
 
-    /// Returns whether no task waits beside a connected worker with room. It is so whenever
-    /// [`poll_action`](Self::poll_action) has returned `None`. O(1).
+    /// Returns whether no task waits beside a worker with room that it may go to now. It is so
+    /// whenever [`poll_action`](Self::poll_action) has returned `None`. O(1).
+    ///
+    /// A task that came back may go to its last worker only after
+    /// [`elsewhere_wait`](Config::elsewhere_wait), or where no other serves; a suspect, which may have
+    /// ended a link, only to a worker that holds none.
     pub fn is_work_conserving(&self) -> bool {
-        !self.state.can_send()
+        let (tasks, workers) = self.storage.slots();
+        !self.state.can_send(tasks, workers)
     }
 
     /// Returns figures about the pool. O(1).

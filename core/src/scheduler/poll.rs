@@ -6,7 +6,7 @@ use super::engine::{Engine, State};
 use super::index::{narrow, wide};
 use super::lines::due;
 use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
-use crate::event::{Action, Outcome, Reason};
+use crate::event::{Action, Loss, Outcome, Reason};
 use crate::id::Link;
 use crate::time::Instant;
 
@@ -33,7 +33,7 @@ impl Engine<'_> {
     #[cold]
     fn step(&mut self) -> ControlFlow<Option<Action>> {
         if let Some(worker) = self.state.todo.head() {
-            return ControlFlow::Break(Some(self.tell(worker)));
+            return go_on_without(self.tell(worker));
         }
         if let Some(task) = self.state.withdrawing.pop_front(self.tasks) {
             return go_on_without(self.withdraw(task));
@@ -44,8 +44,7 @@ impl Engine<'_> {
         }
         if self.state.is_due(due(self.tasks, self.state.resting.head())) {
             let task = self.state.resting.pop_front(self.tasks).expect("one is due");
-            self.tasks[task as usize].state = TaskState::Waiting;
-            self.state.waiting.push_front(self.tasks, task);
+            self.keep_returned(task);
             return ControlFlow::Continue(());
         }
         // Nothing is due: so it is calm until the next deadline, unless the end has to be looked after.
@@ -83,15 +82,18 @@ impl Engine<'_> {
     }
 
     /// Carries a worker one action further.
-    fn tell(&mut self, worker: u32) -> Action {
+    fn tell(&mut self, worker: u32) -> Option<Action> {
         let slot = &mut self.workers[worker as usize];
         let (id, link) = (slot.id(worker), slot.link(worker));
         if core::mem::take(&mut slot.notice) {
             let until = slot.due;
             self.list_todo(worker);
-            return Action::Rest { worker: id, until };
+            return Some(Action::Rest { worker: id, until });
         }
-        match slot.line {
+        if slot.recall {
+            return self.take_newest_back(worker);
+        }
+        Some(match slot.line {
             Line::WantConnect => {
                 slot.due = self.state.clock.saturating_add_nanos(self.state.policy.connect_timeout);
                 self.set_line(worker, Line::Connecting);
@@ -106,7 +108,7 @@ impl Engine<'_> {
                 Action::Gone { worker: id }
             }
             _ => unreachable!("listed without anything to do"),
-        }
+        })
     }
 
     /// Finishes a task that was cancelled in flight, and tells its worker if that is still there.
@@ -121,27 +123,15 @@ impl Engine<'_> {
 
     /// Ends an attempt that outlived its deadline, and its link after too many.
     fn time_out(&mut self, worker: u32, task: u32) -> Action {
-        let withdraw = self.end(worker, task);
-        self.give_back(task);
-        self.state.stats.timed_out += 1;
-        let slot = &mut self.workers[worker as usize];
-        slot.lost += 1;
-        slot.strikes = slot.strikes.saturating_add(1);
-        if slot.strikes >= self.state.policy.strikes_max {
-            self.give_back_all(worker);
+        let (withdraw, is_out) = self.strike(worker, task);
+        if is_out {
+            self.give_back_all(worker, Loss::Broken);
             self.set_line(worker, Line::Closing(Reason::Strikes));
         } else {
             self.close_if_idle(worker);
             self.arm(worker);
         }
         withdraw
-    }
-
-    /// Takes a task in flight from its worker, and returns what tells it so.
-    fn end(&mut self, worker: u32, task: u32) -> Action {
-        let link = self.take_back(worker, task);
-        let slot = &self.tasks[task as usize];
-        Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts }
     }
 
     /// Does what a worker's timer, which fired, is for.
@@ -165,6 +155,9 @@ impl Engine<'_> {
                 return Some(Action::Disconnect { link, reason: Reason::ConnectTimeout });
             }
             Line::Up(Duty::Rested) if slot.due == at => self.release(worker),
+            Line::Up(Duty::Delayed) if slot.due == at => {
+                self.set_line(worker, Line::Up(Duty::Serving));
+            }
             Line::Up(_) => return Some(self.on_silence(worker, link)),
             _ => unreachable!("a timer without a reason"),
         }
@@ -180,14 +173,16 @@ impl Engine<'_> {
             self.arm(worker);
             return Action::Ping { link };
         }
-        self.give_back_all(worker);
+        self.give_back_all(worker, Loss::Broken);
         self.after_link(worker);
         Action::Disconnect { link, reason: Reason::Silent }
     }
 
     /// Aborts one task after the drain's deadline: those that no worker holds come first.
     fn abort_one(&mut self) -> Option<Action> {
-        let waiting = self.state.waiting.pop_front(self.tasks);
+        let [first, second] = &mut self.state.waiting;
+        let fresh = first.pop_front(self.tasks).or_else(|| second.pop_front(self.tasks));
+        let waiting = fresh.or_else(|| self.pop_returned());
         let idle = waiting.or_else(|| self.state.resting.pop_front(self.tasks));
         if let Some(task) = idle {
             self.finish(task, Outcome::Aborted);
@@ -210,20 +205,29 @@ impl Engine<'_> {
     #[expect(clippy::inline_always, reason = "as `poll_action`")]
     #[inline(always)]
     fn send(&mut self) -> Option<Action> {
-        let worker = self.state.balance.next()?;
-        let task = self.state.waiting.pop_front(self.tasks)?;
+        let mut worker = self.state.balance.next(self.workers)?;
+        let task = if self.state.returned == 0 {
+            self.take_fresh()?
+        } else {
+            let taken = self.lend().take_any(worker)?;
+            worker = taken.1;
+            taken.0
+        };
         let due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
         let slot = &mut self.tasks[task as usize];
         slot.attempts += 1;
         slot.state = TaskState::InFlight;
         slot.worker = narrow(worker);
         slot.due = due;
+        let is_suspect = slot.is_suspect;
         let holder = &mut self.workers[worker as usize];
         holder.held.push_back(self.tasks, task);
         // Only a task that is alone can be due before the timer; one that is early stays where it is.
         let is_due_first = due < holder.timer;
-        if holder.held.len() < holder.window {
-            self.state.balance.raise(self.workers);
+        if is_suspect {
+            self.lend().mark_suspect(worker);
+        } else if holder.has_room() {
+            self.state.balance.raise(self.workers, worker);
         } else {
             self.state.balance.leave(self.workers, worker);
         }
@@ -235,6 +239,17 @@ impl Engine<'_> {
         self.state.stats.resent += u64::from(slot.attempts > 1);
         let link = self.workers[worker as usize].link(worker);
         Some(Action::Send { link, task: slot.id(task), attempt: slot.attempts })
+    }
+
+    /// Follows a worker that was just given a suspect.
+    #[cold]
+    fn mark_suspect(&mut self, worker: u32) {
+        self.state.balance.leave(self.workers, worker);
+        let slot = &mut self.workers[worker as usize];
+        slot.has_suspect = true;
+        if slot.has_room() {
+            self.state.balance.enter(self.workers, worker);
+        }
     }
 }
 
@@ -250,7 +265,7 @@ impl State {
         tasks: &[TaskSlot],
         workers: &[WorkerSlot],
     ) -> Option<Instant> {
-        if self.has_work() {
+        if self.has_work(tasks, workers) {
             return Some(self.clock);
         }
         let mut next = self.next_due(tasks, workers);
@@ -274,15 +289,21 @@ impl State {
     }
 
     /// Whether there is an action now that no deadline brings about.
-    fn has_work(&self) -> bool {
+    fn has_work(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
         !self.finished.is_empty()
             || !self.todo.is_empty()
             || !self.withdrawing.is_empty()
-            || self.can_send()
+            || self.can_send(tasks, workers)
             || (self.is_draining && self.open() == 0 && !self.members.is_empty())
     }
 
-    pub(super) fn can_send(&self) -> bool {
-        !self.waiting.is_empty() && !self.balance.is_empty() && !self.is_past_drain()
+    pub(super) fn can_send(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
+        if self.balance.is_empty() || self.is_past_drain() {
+            return false;
+        }
+        if self.returned > 0 {
+            return self.can_send_any(tasks, workers);
+        }
+        !self.waiting[0].is_empty() || !self.waiting[1].is_empty()
     }
 }

@@ -3,18 +3,21 @@
 use super::balance::Level;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Chain, Links, List, chain};
+use super::returned::Ward;
 use crate::error::EventError;
-use crate::event::{Outcome, Reason, Route};
+use crate::event::{Lane, Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
 use crate::time::Instant;
 
 /// Room for one task. Opaque; public so that its size can be known.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskSlot {
-    /// When the attempt in flight outlives its deadline, or a resting task is due. What is to be
-    /// withdrawn is not waited for: there it has what else there is to its link than the worker.
+    /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
+    /// may go to its last worker again. What is to be withdrawn is not waited for: there it has what
+    /// else there is to its link than the worker.
     pub(super) due: Instant,
-    /// In the list that goes with the state; in flight, that of all that the same worker holds.
+    /// In the list that goes with the state; in flight, that of all that the same worker holds; once
+    /// it came back, one of those that did so from the same worker.
     pub(super) queue: Links,
     /// The worker that the latest attempt was sent to, by its slot. What is in flight is so on that
     /// worker's latest link.
@@ -24,17 +27,25 @@ pub struct TaskSlot {
     pub(super) attempts: u16,
     /// How many of the attempts ended with the handler's failure.
     pub(super) failures: u16,
+    /// How many of the attempts were lost and count, since the task may have been the cause.
+    pub(super) losses: u16,
     /// How many failures it may have and still be tried again.
     pub(super) retries_max: u16,
+    pub(super) lane: Lane,
+    /// It may have ended a link, and has not been answered since.
+    pub(super) is_suspect: bool,
     pub(super) state: TaskState,
 }
 
-const _: () = assert!(size_of::<TaskSlot>() <= 32);
+const _: () = assert!(size_of::<TaskSlot>() <= 40);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TaskState {
     Free,
+    /// For its first attempt.
     Waiting,
+    /// For another attempt, elsewhere than with its last worker if it can be.
+    Returned,
     InFlight,
     /// Cancelled while in flight; the worker is still to be told.
     Withdrawing,
@@ -52,7 +63,10 @@ impl TaskSlot {
             generation: 0,
             attempts: 0,
             failures: 0,
+            losses: 0,
             retries_max: 0,
+            lane: Lane::Single,
+            is_suspect: false,
             state: TaskState::Free,
         }
     }
@@ -116,10 +130,18 @@ pub struct WorkerSlot {
     pub(super) notice: bool,
     /// A ping is not answered yet.
     pub(super) pinged: bool,
+    /// Holds a suspect. It gets no second one.
+    pub(super) has_suspect: bool,
+    /// What it holds beyond what it runs is to be taken back.
+    pub(super) recall: bool,
     /// What it holds, in the order of sending. By deadline, too: each attempt has as long as any
     /// other.
     pub(super) held: List<Queue>,
+    /// How much it may hold now: from 1 to `window`.
+    pub(super) allowance: u32,
     pub(super) window: u32,
+    /// How much it runs at once, by its own account: the rest of what it holds has not begun.
+    pub(super) runs: u32,
     /// Which level node it is a member of, or `NONE`.
     pub(super) level: Stored,
     pub(super) ready: Links,
@@ -130,6 +152,10 @@ pub struct WorkerSlot {
     /// When the line's state ends by itself.
     pub(super) due: Instant,
     pub(super) up_since: Instant,
+    /// When the first of the strikes was.
+    pub(super) struck_at: Instant,
+    /// Until then a link that dials in gets no task.
+    pub(super) not_before: Instant,
     /// Attempts in a row that outlived their deadline.
     pub(super) strikes: u16,
     /// Failed tasks in a row.
@@ -144,7 +170,12 @@ pub struct WorkerSlot {
     pub(super) lost: u64,
     pub(super) links: u32,
     pub(super) todo: Links,
+    /// Among those that rest, or those that are absent.
     pub(super) rested: Links,
+    /// Tasks that came back from here and are no suspects, and those that are. Whatever comes next
+    /// in this slot takes them over.
+    pub(super) plain: Ward,
+    pub(super) suspects: Ward,
     pub(super) member: Links,
     /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
@@ -184,6 +215,8 @@ pub(super) enum Duty {
     Serving,
     /// Gets none until `due`, since it only failed.
     Rested,
+    /// Gets none until `due`: it dialled in again too soon after links that did nothing.
+    Delayed,
     /// Gets none until the caller says so.
     Busy,
     /// Gets none any more: it, or the caller, asked to stop.
@@ -217,14 +250,20 @@ impl WorkerSlot {
             removing: false,
             notice: false,
             pinged: false,
+            has_suspect: false,
+            recall: false,
             held: List::new(),
+            allowance: 1,
             window: 1,
+            runs: 1,
             level: narrow(NONE),
             ready: Links::OUT,
             silent_since: Instant::EPOCH,
             done: 0,
             due: Instant::FAR_FUTURE,
             up_since: Instant::EPOCH,
+            struck_at: Instant::EPOCH,
+            not_before: Instant::EPOCH,
             strikes: 0,
             streak: 0,
             rests: 0,
@@ -235,6 +274,8 @@ impl WorkerSlot {
             links: 0,
             todo: Links::OUT,
             rested: Links::OUT,
+            plain: Ward::new(),
+            suspects: Ward::new(),
             member: Links::OUT,
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
@@ -251,6 +292,8 @@ impl WorkerSlot {
             generation: self.generation,
             heap: self.heap,
             node: self.node,
+            plain: self.plain,
+            suspects: self.suspects,
             ..Self::new()
         };
     }
@@ -264,6 +307,16 @@ impl WorkerSlot {
     pub(super) fn link(&self, slot: u32) -> Link {
         Link::new(self.id(slot), self.epoch)
     }
+
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.held.len() < self.allowance
+    }
+
+    /// Whether the caller is to be told something.
+    pub(super) fn wants_action(&self) -> bool {
+        self.notice || self.recall || self.line.wants_action()
+    }
 }
 
 chain! {
@@ -271,7 +324,7 @@ chain! {
     Todo: WorkerSlot, todo, is_asked = true
 }
 chain! {
-    /// Workers that rest with their link up, the first rested first.
+    /// Workers that rest with their link up, or that are absent, the first to do so first.
     Rested: WorkerSlot, rested
 }
 chain! {

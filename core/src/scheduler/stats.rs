@@ -36,6 +36,8 @@ pub struct Stats {
     pub failed: u64,
     /// Tasks that lost as many attempts as they may.
     pub exhausted: u64,
+    /// Tasks that came back as often as they may without having been tried to their end.
+    pub bounced: u64,
     /// Tasks cancelled by the caller.
     pub cancelled: u64,
     /// Tasks that the drain's deadline ended.
@@ -46,6 +48,8 @@ pub struct Stats {
     pub resent: u64,
     /// Attempts lost with their link.
     pub lost: u64,
+    /// Attempts that a worker gave back, or that were taken back from it, before they began.
+    pub returned: u64,
     /// Attempts that outlived their deadline.
     pub timed_out: u64,
     /// Events rejected as [`Stale`](crate::EventError::Stale).
@@ -61,11 +65,13 @@ pub(super) struct Counters {
     pub(super) done: u64,
     pub(super) failed: u64,
     pub(super) exhausted: u64,
+    pub(super) bounced: u64,
     pub(super) cancelled: u64,
     pub(super) aborted: u64,
     pub(super) sent: u64,
     pub(super) resent: u64,
     pub(super) lost: u64,
+    pub(super) returned: u64,
     pub(super) timed_out: u64,
     pub(super) stale: u64,
     pub(super) foreign: u64,
@@ -80,11 +86,13 @@ impl Counters {
             done: 0,
             failed: 0,
             exhausted: 0,
+            bounced: 0,
             cancelled: 0,
             aborted: 0,
             sent: 0,
             resent: 0,
             lost: 0,
+            returned: 0,
             timed_out: 0,
             stale: 0,
             foreign: 0,
@@ -103,7 +111,9 @@ pub struct WorkerStats {
     pub state: WorkerState,
     /// Tasks it holds.
     pub in_flight: u32,
-    /// Tasks it may hold at once, as of its latest link.
+    /// Tasks it may hold now, from 1 to `window`: it grows with each task done.
+    pub allowance: u32,
+    /// Tasks it may hold at once in the end, as of its latest link.
     pub window: u32,
     /// Tasks it did.
     pub done: u64,
@@ -123,7 +133,11 @@ pub struct WorkerStats {
 #[non_exhaustive]
 pub enum WorkerState {
     /// It dials in itself, and is not there.
-    Absent,
+    Absent {
+        /// Until when it gets no task if it comes before. A time that has passed, where it may at
+        /// once.
+        not_before: Instant,
+    },
     /// It is not connected and will be tried again.
     Resting {
         /// When it is tried again.
@@ -140,6 +154,12 @@ pub enum WorkerState {
         /// When it gets tasks again, at the latest.
         until: Instant,
     },
+    /// Its link is up, but it gets no task for a while, since it dialled in again soon after a link
+    /// that did nothing.
+    Delayed {
+        /// When it gets tasks.
+        until: Instant,
+    },
     /// It gets no task any more: it finishes what it holds, or its link is being closed.
     Draining,
 }
@@ -148,7 +168,7 @@ impl State {
     #[inline]
     pub(super) fn stats(&self) -> Stats {
         Stats {
-            waiting: self.waiting.len(),
+            waiting: self.waiting(),
             resting: self.resting.len(),
             in_flight: self.in_flight(),
             finished: self.settled(),
@@ -159,11 +179,13 @@ impl State {
             done: self.stats.done,
             failed: self.stats.failed,
             exhausted: self.stats.exhausted,
+            bounced: self.stats.bounced,
             cancelled: self.stats.cancelled,
             aborted: self.stats.aborted,
             sent: self.stats.sent,
             resent: self.stats.resent,
             lost: self.stats.lost,
+            returned: self.stats.returned,
             timed_out: self.stats.timed_out,
             stale: self.stats.stale,
             foreign: self.stats.foreign,
@@ -178,17 +200,19 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
     }
     let state = match slot.line {
         Line::Free => return None,
-        Line::Absent => WorkerState::Absent,
+        Line::Absent => WorkerState::Absent { not_before: slot.not_before },
         Line::Resting => WorkerState::Resting { until: slot.due },
         Line::WantConnect | Line::Connecting => WorkerState::Connecting,
         Line::Up(Duty::Serving) => WorkerState::Up,
         Line::Up(Duty::Busy) => WorkerState::Busy,
         Line::Up(Duty::Rested) => WorkerState::Rested { until: slot.due },
+        Line::Up(Duty::Delayed) => WorkerState::Delayed { until: slot.due },
         Line::Up(Duty::Draining) | Line::Closing(_) | Line::Leaving => WorkerState::Draining,
     };
     Some(WorkerStats {
         state,
         in_flight: slot.held.len(),
+        allowance: slot.allowance,
         window: slot.window,
         done: slot.done,
         failed: slot.failed,

@@ -4,16 +4,18 @@
 //! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
 
 mod poll;
+mod returned;
 pub(crate) mod types;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use chargehand_core::{
-    Config, Event, EventError, Instant, Outcome, Reason, Route, Stale, SubmitError, TaskId,
-    Verdict, WorkersFull,
+    Config, Event, EventError, Instant, Lane, Loss, Offer, Outcome, Reason, Route, Stale,
+    SubmitError, TaskId, TaskOptions, Verdict, WorkersFull,
 };
 
+use returned::Blame;
 use types::{Counters, Gauges, Lk, Wid};
 
 /// Where a task is.
@@ -21,9 +23,24 @@ use types::{Counters, Gauges, Lk, Wid};
 pub(crate) enum Place {
     Free,
     Waiting,
-    InFlight { worker: usize, deadline: Instant, order: u64 },
-    Withdrawing { link: Lk },
-    Resting { due: Instant },
+    /// Came back from that worker.
+    Returned {
+        worker: usize,
+        due: Instant,
+    },
+    InFlight {
+        worker: usize,
+        sent: Instant,
+        deadline: Instant,
+        order: u64,
+    },
+    Withdrawing {
+        link: Lk,
+    },
+    Resting {
+        worker: usize,
+        due: Instant,
+    },
     Finished(Outcome),
 }
 
@@ -33,7 +50,9 @@ pub(crate) struct Task {
     pub(crate) generation: u32,
     pub(crate) attempts: u16,
     pub(crate) failures: u16,
+    pub(crate) losses: u16,
     pub(crate) retries_max: u16,
+    pub(crate) suspect: bool,
     pub(crate) place: Place,
 }
 
@@ -59,6 +78,16 @@ pub(crate) struct Worker {
     pub(crate) route: Route,
     pub(crate) line: Line,
     pub(crate) window: u32,
+    pub(crate) allowance: u32,
+    runs: u32,
+    /// What it holds beyond what it runs is to be taken back.
+    recall: bool,
+    /// Gets no task until then.
+    delayed_until: Option<Instant>,
+    not_before: Instant,
+    struck_at: Instant,
+    /// When it went absent.
+    absent_order: u64,
     /// Task slots in the order of sending.
     pub(crate) held: Vec<usize>,
     pub(crate) draining: bool,
@@ -93,7 +122,12 @@ pub(crate) struct Model {
     pub(crate) workers: Vec<Worker>,
     free_tasks: Vec<usize>,
     free_workers: Vec<usize>,
-    waiting: VecDeque<usize>,
+    waiting: [VecDeque<usize>; 2],
+    /// What came back, by class (suspects second) and the worker that it came back from.
+    wards: [BTreeMap<usize, VecDeque<usize>>; 2],
+    /// Whose ward is next, by class.
+    holders: [VecDeque<usize>; 2],
+    turn: usize,
     resting: VecDeque<usize>,
     withdrawing: VecDeque<usize>,
     finished: VecDeque<usize>,
@@ -111,8 +145,15 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(tasks: usize, workers: usize, config: Config) -> Self {
-        let task =
-            Task { generation: 0, attempts: 0, failures: 0, retries_max: 0, place: Place::Free };
+        let task = Task {
+            generation: 0,
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            retries_max: 0,
+            suspect: false,
+            place: Place::Free,
+        };
         Self {
             config,
             clock: Instant::EPOCH,
@@ -120,7 +161,10 @@ impl Model {
             workers: vec![Worker::unused(0); workers],
             free_tasks: (0..tasks).rev().collect(),
             free_workers: (0..workers).rev().collect(),
-            waiting: VecDeque::new(),
+            waiting: [VecDeque::new(), VecDeque::new()],
+            wards: [BTreeMap::new(), BTreeMap::new()],
+            holders: [VecDeque::new(), VecDeque::new()],
+            turn: 0,
             resting: VecDeque::new(),
             withdrawing: VecDeque::new(),
             finished: VecDeque::new(),
@@ -140,13 +184,13 @@ impl Model {
     }
 
     pub(crate) fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
-        self.submit_retrying(now, self.config.retries_max)
+        self.submit_with(now, TaskOptions::new())
     }
 
-    pub(crate) fn submit_retrying(
+    pub(crate) fn submit_with(
         &mut self,
         now: Instant,
-        retries_max: u16,
+        options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
         self.advance(now);
         if self.drain.is_some() {
@@ -158,9 +202,17 @@ impl Model {
             return Err(SubmitError::Full);
         };
         let task = &mut self.tasks[slot];
-        let retries_max = retries_max.min(u16::MAX - self.config.attempts_max);
-        *task = Task { attempts: 0, failures: 0, retries_max, place: Place::Waiting, ..*task };
-        self.waiting.push_back(slot);
+        let most = u16::MAX - self.config.attempts_max - self.config.resends_max;
+        *task = Task {
+            generation: task.generation,
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
+            suspect: false,
+            place: Place::Waiting,
+        };
+        self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
         self.counters.submitted += 1;
         Ok(self.id(slot))
     }
@@ -177,7 +229,7 @@ impl Model {
                 self.note("cancel of a finished task");
                 return Err(Stale);
             }
-            Place::Waiting | Place::Resting { .. } => {
+            Place::Waiting | Place::Resting { .. } | Place::Returned { .. } => {
                 self.note("cancel while queued");
                 self.finish(slot, Outcome::Cancelled);
             }
@@ -210,7 +262,7 @@ impl Model {
         } else if route == Route::Dial {
             self.want_connect(slot);
         } else {
-            self.workers[slot].line = Line::Absent { until };
+            self.be_absent(slot, until);
         }
         Ok(self.link(slot).worker)
     }
@@ -247,7 +299,8 @@ impl Model {
         &mut self,
         now: Instant,
         id: Wid,
-        window: u32,
+        offer: Offer,
+        not_before: Instant,
     ) -> Result<(Lk, Option<Lk>), Stale> {
         self.advance(now);
         let slot = self.worker_slot(id).ok_or(Stale)?;
@@ -267,7 +320,7 @@ impl Model {
                     self.note("displaced a link that held tasks");
                 }
                 // Not as `lose` does: it is up again at once, so nobody needs to step in.
-                self.give_back_all(slot);
+                self.give_back_all(slot, Loss::Stopped);
                 self.end_rest(slot);
                 Some(old)
             }
@@ -278,20 +331,40 @@ impl Model {
             _ => None,
         };
         self.workers[slot].epoch += 1;
-        self.come_up(slot, window);
+        let begin = std::mem::replace(&mut self.workers[slot].not_before, Instant::EPOCH);
+        self.come_up(slot, offer, begin.max(not_before));
+        // Delayed, it is as good as away to the others.
+        self.never_the_last();
         Ok((self.link(slot), displaced))
+    }
+
+    /// Forgets the worker that has been absent for longest.
+    pub(crate) fn evict_absent(&mut self, now: Instant) -> Option<Wid> {
+        self.advance(now);
+        let absent = |&slot: &usize| matches!(self.workers[slot].line, Line::Absent { .. });
+        let all = (0..self.workers.len()).filter(absent);
+        let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
+        self.note("an absent worker made room");
+        let id = self.link(slot).worker;
+        self.workers[slot] = Worker::unused(id.generation + 1);
+        self.free_workers.push(slot);
+        Some(id)
     }
 
     pub(crate) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
         self.advance(now);
         let result = match event {
-            Event::Connected { link, window } => self.on_connected(link.into(), window),
+            Event::Connected { link, offer } => self.on_connected(link.into(), offer),
             Event::Refused { link } => self.on_refused(link.into()),
-            Event::Lost { link } => self.on_lost(link.into()),
+            Event::Lost { link, how } => self.on_lost(link.into(), how),
             Event::Heard { link } => self.hear(link.into()).map(|_| ()),
             Event::Draining { link } => self.on_draining(link.into()),
             Event::Busy { link } => self.on_busy(link.into()),
             Event::Ready { link } => self.on_ready(link.into()),
+            Event::Unusable { link, task, attempt, is_final } => {
+                self.on_unusable(link.into(), task, attempt, is_final)
+            }
+            Event::Faulted { link } => self.on_faulted(link.into()),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }
@@ -345,7 +418,7 @@ impl Model {
                 .unwrap()
         };
         let gauges = Gauges {
-            waiting: tasks(|place| place == Place::Waiting),
+            waiting: tasks(|place| matches!(place, Place::Waiting | Place::Returned { .. })),
             resting: tasks(|place| matches!(place, Place::Resting { .. })),
             in_flight: tasks(|place| matches!(place, Place::InFlight { .. })),
             finished: tasks(|place| {
@@ -373,6 +446,12 @@ impl Model {
         match verdict {
             Verdict::Done => self.on_done(worker, slot),
             Verdict::Failed => self.on_failed(worker, slot),
+            Verdict::Returned => {
+                self.note("a task was given back before it began");
+                self.counters.returned += 1;
+                self.give_back(slot, worker, Blame::Nobody);
+                self.count_failure(worker);
+            }
         }
         self.close_if_drained(worker);
         Ok(())
@@ -411,7 +490,7 @@ impl Model {
                 self.note("answer for another worker's task");
                 Err(EventError::Foreign)
             }
-            Place::Waiting | Place::Resting { .. } => {
+            Place::Waiting | Place::Returned { .. } | Place::Resting { .. } => {
                 self.note("answer for a task given back");
                 Err(EventError::Stale)
             }
@@ -429,16 +508,56 @@ impl Model {
         worker.backoff_attempts = 0;
         worker.streak = 0;
         worker.rests = 0;
+        worker.allowance = worker.window.min(worker.allowance.saturating_add(1));
         if worker.rested_until.is_some() {
             self.note("a rested worker got something done");
         }
         self.finish(slot, Outcome::Done);
     }
 
+    fn on_unusable(
+        &mut self,
+        link: Lk,
+        id: TaskId,
+        attempt: u16,
+        is_final: bool,
+    ) -> Result<(), EventError> {
+        let worker = self.hear(link)?;
+        self.check_answer(worker, id, attempt)?;
+        let slot = id.slot() as usize;
+        self.put_down(worker, slot);
+        self.workers[worker].strikes = 0;
+        self.workers[worker].failed += 1;
+        if is_final {
+            self.note("an answer of no use ended its task");
+            self.fail_task(worker, slot);
+        } else {
+            self.note("an answer of no use is tried elsewhere");
+            self.give_back(slot, worker, Blame::Late);
+        }
+        self.close_if_drained(worker);
+        Ok(())
+    }
+
+    fn on_faulted(&mut self, link: Lk) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.workers[worker].strikes = 0;
+        self.note("a worker was faulted");
+        self.count_failure(worker);
+        Ok(())
+    }
+
     fn on_failed(&mut self, worker: usize, slot: usize) {
         self.workers[worker].failed += 1;
+        self.fail_task(worker, slot);
+        self.count_failure(worker);
+    }
+
+    /// A task's handler failed: it rests until it is tried again, or ends.
+    fn fail_task(&mut self, worker: usize, slot: usize) {
         let task = &mut self.tasks[slot];
         task.failures += 1;
+        task.suspect = false;
         let (failures, usual) = (task.failures, self.config.retries_max);
         if failures > task.retries_max {
             if failures <= usual {
@@ -451,30 +570,17 @@ impl Model {
                 self.note("task tried again more often than the pool's tasks are");
             }
             let due = self.clock.saturating_add(self.config.retry_delay);
-            self.tasks[slot].place = Place::Resting { due };
+            self.tasks[slot].place = Place::Resting { worker, due };
             self.resting.push_back(slot);
-        }
-        self.count_failure(worker);
-    }
-
-    /// An attempt was lost: back to the front, or the end of it.
-    fn give_back(&mut self, slot: usize) {
-        let task = &self.tasks[slot];
-        if task.attempts - task.failures >= self.config.attempts_max {
-            self.note("exhausted");
-            self.finish(slot, Outcome::Exhausted);
-        } else if self.past_drain_deadline() {
-            self.note("lost after the drain's deadline");
-            self.finish(slot, Outcome::Aborted);
-        } else {
-            self.tasks[slot].place = Place::Waiting;
-            self.waiting.push_front(slot);
         }
     }
 
     /// Ends a task wherever it is, in flight excepted.
     fn finish(&mut self, slot: usize, outcome: Outcome) {
-        self.waiting.retain(|&other| other != slot);
+        for queue in &mut self.waiting {
+            queue.retain(|&other| other != slot);
+        }
+        self.leave_ward(slot);
         self.resting.retain(|&other| other != slot);
         self.tasks[slot].place = Place::Finished(outcome);
         self.finished.push_back(slot);
@@ -482,6 +588,7 @@ impl Model {
             Outcome::Done => self.counters.done += 1,
             Outcome::Failed => self.counters.failed += 1,
             Outcome::Exhausted => self.counters.exhausted += 1,
+            Outcome::Bounced => self.counters.bounced += 1,
             Outcome::Cancelled => self.counters.cancelled += 1,
             Outcome::Aborted => self.counters.aborted += 1,
         }

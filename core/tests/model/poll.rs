@@ -1,7 +1,8 @@
 //! What is due next: one action per call, in a fixed order of urgency.
 
-use chargehand_core::{Instant, Outcome, Reason};
+use chargehand_core::{Instant, Loss, Outcome, Reason};
 
+use super::returned::Blame;
 use super::types::Act;
 use super::{Line, Model, Place, Worker};
 
@@ -61,9 +62,26 @@ impl Model {
         let link = self.link(slot);
         let act = if let Some(until) = self.workers[slot].notice.take() {
             Act::Rest(link.worker, until)
+        } else if self.workers[slot].recall {
+            return self.take_newest_back(slot);
         } else {
             self.line_action(slot)
         };
+        Step::Emit(act)
+    }
+
+    fn take_newest_back(&mut self, worker: usize) -> Step {
+        let held = self.workers[worker].held.clone();
+        if held.len() as u64 <= self.workers[worker].runs.into() {
+            self.workers[worker].recall = false;
+            return Step::Again;
+        }
+        self.note("taken back before it could begin");
+        let slot = *held.last().expect("more than it runs");
+        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
+        self.put_down(worker, slot);
+        self.counters.returned += 1;
+        self.give_back(slot, worker, Blame::Nobody);
         Step::Emit(act)
     }
 
@@ -111,13 +129,25 @@ impl Model {
     fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> Step {
         self.note("attempt timed out");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
+        let Place::InFlight { sent, .. } = self.tasks[slot].place else { panic!("in flight") };
         self.put_down(worker, slot);
-        self.workers[worker].strikes += 1;
-        self.workers[worker].lost += 1;
+        let (now, holder) = (self.clock, &mut self.workers[worker]);
+        // One that waited behind others which were struck has not begun for all that is known.
+        let had_begun = u32::from(holder.strikes) < holder.runs || sent >= holder.struck_at;
+        if holder.strikes == 0 {
+            holder.struck_at = now;
+        }
+        holder.strikes = holder.strikes.saturating_add(1);
+        holder.lost += 1;
+        holder.allowance = 1;
         self.counters.timed_out += 1;
-        self.give_back(slot);
+        if !had_begun {
+            self.note("timed out before it could begin");
+        }
+        self.give_back(slot, worker, if had_begun { Blame::Late } else { Blame::Nobody });
+        self.recall(worker);
         if self.workers[worker].strikes >= self.config.strikes_max {
-            self.lose(worker);
+            self.lose(worker, Loss::Broken);
             self.close(worker, Reason::Strikes);
         } else {
             self.close_if_drained(worker);
@@ -164,13 +194,19 @@ impl Model {
             self.release(slot);
             return Step::Again;
         }
+        if self.workers[slot].delayed_until == self.worker_deadline(slot) {
+            self.note("a delayed worker got its first task");
+            self.workers[slot].delayed_until = None;
+            self.workers[slot].level_order = self.next_order();
+            return Step::Again;
+        }
         let link = self.link(slot);
         if self.workers[slot].pinged.is_none() {
             self.workers[slot].pinged = Some(self.clock);
             return Step::Emit(Act::Ping(link));
         }
         self.note("a silent link was closed");
-        self.lose(slot);
+        self.lose(slot, Loss::Broken);
         self.after_link(slot);
         Step::Emit(Act::Disconnect(link, Reason::Silent))
     }
@@ -181,8 +217,8 @@ impl Model {
             return Step::Nothing;
         }
         self.resting.pop_front();
-        self.tasks[slot].place = Place::Waiting;
-        self.waiting.push_front(slot);
+        let Place::Resting { worker, .. } = self.tasks[slot].place else { panic!("resting") };
+        self.keep_returned(slot, worker);
         Step::Again
     }
 
@@ -190,7 +226,9 @@ impl Model {
         if !self.past_drain_deadline() {
             return Step::Nothing;
         }
-        if let Some(&slot) = self.waiting.front().or(self.resting.front()) {
+        let waiting = self.waiting[0].front().or(self.waiting[1].front()).copied();
+        let queued = waiting.or_else(|| self.first_returned());
+        if let Some(slot) = queued.or(self.resting.front().copied()) {
             self.note("drain aborted a queued task");
             self.finish(slot, Outcome::Aborted);
             return Step::Again;
@@ -207,15 +245,16 @@ impl Model {
     }
 
     fn send_one(&mut self) -> Step {
-        let eligible = (0..self.workers.len()).filter(|&slot| self.workers[slot].is_eligible());
-        let load = |&slot: &usize| (self.workers[slot].held.len(), self.workers[slot].level_order);
-        let Some(worker) = eligible.min_by_key(load) else { return Step::Nothing };
-        let Some(slot) = self.waiting.pop_front() else { return Step::Nothing };
+        let Some((slot, worker)) = self.take_next() else { return Step::Nothing };
+        if self.tasks[slot].suspect {
+            assert!(!self.holds_suspect(worker), "a second suspect");
+            self.note("a suspect was sent");
+        }
         let order = self.next_order();
         let deadline = self.clock.saturating_add(self.config.attempt_timeout);
         let task = &mut self.tasks[slot];
         task.attempts += 1;
-        task.place = Place::InFlight { worker, deadline, order };
+        task.place = Place::InFlight { worker, sent: self.clock, deadline, order };
         self.counters.sent += 1;
         self.counters.resent += u64::from(task.attempts > 1);
         self.workers[worker].held.push(slot);
@@ -242,7 +281,7 @@ impl Model {
     /// The attempt that a worker was sent first, and its deadline.
     fn oldest_attempt(&self, worker: usize) -> Option<(usize, Instant)> {
         let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.place {
-            Place::InFlight { worker: holder, deadline, order } if holder == worker => {
+            Place::InFlight { worker: holder, deadline, order, .. } if holder == worker => {
                 Some((order, slot, deadline))
             }
             _ => None,
@@ -252,7 +291,7 @@ impl Model {
 
     fn resting_due(&self, slot: usize) -> Instant {
         match self.tasks[slot].place {
-            Place::Resting { due } => due,
+            Place::Resting { due, .. } => due,
             other => panic!("task {slot} in the resting list is {other:?}"),
         }
     }
@@ -267,7 +306,9 @@ impl Model {
                     Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
                 };
                 let attempt = self.oldest_attempt(slot).map(|(_, deadline)| deadline);
-                [worker.rested_until, attempt].into_iter().flatten().fold(life, Instant::min)
+                let own = self.may_return_at(slot).filter(|_| worker.is_available());
+                let all = [worker.rested_until, worker.delayed_until, attempt, own];
+                all.into_iter().flatten().fold(life, Instant::min)
             }
             Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => return None,
         };

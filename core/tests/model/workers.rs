@@ -1,6 +1,6 @@
 //! The rules of workers and their links.
 
-use chargehand_core::{EventError, Instant, Jitter, Reason, Route, WorkerState};
+use chargehand_core::{EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState};
 
 use super::types::{Lk, OfWorker, Wid};
 use super::{Line, Model, Worker, narrow};
@@ -13,6 +13,13 @@ impl Worker {
             route: Route::Await,
             line: Line::Free,
             window: 1,
+            allowance: 1,
+            runs: 1,
+            recall: false,
+            delayed_until: None,
+            not_before: Instant::EPOCH,
+            struck_at: Instant::EPOCH,
+            absent_order: 0,
             held: Vec::new(),
             draining: false,
             busy: false,
@@ -37,9 +44,10 @@ impl Worker {
     }
 
     /// May get tasks, if it has room.
-    fn is_available(&self) -> bool {
+    pub(super) fn is_available(&self) -> bool {
         let stops = self.draining || self.removing;
-        self.line == Line::Up && self.rested_until.is_none() && !self.busy && !stops
+        let pauses = self.rested_until.is_some() || self.delayed_until.is_some() || self.busy;
+        self.line == Line::Up && !pauses && !stops
     }
 
     fn has_line_action(&self) -> bool {
@@ -47,7 +55,7 @@ impl Worker {
     }
 
     pub(super) fn is_eligible(&self) -> bool {
-        self.is_available() && (self.held.len() as u64) < u64::from(self.window)
+        self.is_available() && (self.held.len() as u64) < u64::from(self.allowance)
     }
 }
 
@@ -55,11 +63,14 @@ impl Model {
     pub(crate) fn worker_stats(&self, id: Wid) -> Option<OfWorker> {
         let worker = &self.workers[self.worker_slot(id)?];
         let state = match (worker.line, worker.rested_until) {
-            (Line::Absent { .. }, _) => WorkerState::Absent,
+            (Line::Absent { .. }, _) => WorkerState::Absent { not_before: worker.not_before },
             (Line::Resting { until }, _) => WorkerState::Resting { until },
             (Line::WantConnect | Line::Connecting { .. }, _) => WorkerState::Connecting,
             (Line::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
             (Line::Up, Some(until)) => WorkerState::Rested { until },
+            (Line::Up, None) if worker.delayed_until.is_some() => {
+                WorkerState::Delayed { until: worker.delayed_until.expect("just seen") }
+            }
             (Line::Up, None) if worker.busy => WorkerState::Busy,
             (Line::Up, None) => WorkerState::Up,
             (Line::Closing(_) | Line::Leaving | Line::Free, _) => WorkerState::Draining,
@@ -67,6 +78,7 @@ impl Model {
         Some(OfWorker {
             state,
             in_flight: narrow(worker.held.len()),
+            allowance: worker.allowance,
             window: worker.window,
             done: worker.done,
             failed: worker.failed,
@@ -93,9 +105,9 @@ impl Model {
         self.worker_slot(link.worker).filter(|&slot| self.workers[slot].epoch == link.epoch)
     }
 
-    pub(super) fn on_connected(&mut self, link: Lk, window: u32) -> Result<(), EventError> {
+    pub(super) fn on_connected(&mut self, link: Lk, offer: Offer) -> Result<(), EventError> {
         let slot = self.connecting(link)?;
-        self.come_up(slot, window);
+        self.come_up(slot, offer, Instant::EPOCH);
         Ok(())
     }
 
@@ -105,10 +117,18 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn on_lost(&mut self, link: Lk) -> Result<(), EventError> {
+    pub(super) fn on_lost(&mut self, link: Lk, how: Loss) -> Result<(), EventError> {
         let slot = self.up(link)?;
-        self.lose(slot);
-        self.after_link(slot);
+        let worker = &self.workers[slot];
+        let stops = worker.draining || worker.removing;
+        let leaves = how == Loss::Stopped && worker.route == Route::Await;
+        self.lose(slot, if stops { Loss::Stopped } else { how });
+        if leaves {
+            self.note("a worker took its leave");
+            self.leave(slot);
+        } else {
+            self.after_link(slot);
+        }
         Ok(())
     }
 
@@ -129,6 +149,10 @@ impl Model {
         let slot = self.up(link)?;
         if self.workers[slot].draining || self.workers[slot].removing {
             self.note("a draining worker is busy");
+            return Ok(());
+        }
+        if self.workers[slot].delayed_until.is_some() {
+            self.note("a delayed worker is busy");
             return Ok(());
         }
         self.note(match self.workers[slot].rested_until {
@@ -169,7 +193,7 @@ impl Model {
         }
     }
 
-    fn up(&mut self, link: Lk) -> Result<usize, EventError> {
+    pub(super) fn up(&mut self, link: Lk) -> Result<usize, EventError> {
         match self.newest(link) {
             Some(slot) if self.workers[slot].line == Line::Up => Ok(slot),
             _ => {
@@ -179,11 +203,15 @@ impl Model {
         }
     }
 
-    pub(super) fn come_up(&mut self, slot: usize, window: u32) {
+    pub(super) fn come_up(&mut self, slot: usize, offer: Offer, begin: Instant) {
         let (now, order) = (self.clock, self.next_order());
         let worker = &mut self.workers[slot];
         worker.line = Line::Up;
-        worker.window = window.max(1);
+        worker.runs = offer.runs.max(1);
+        worker.window = offer.window.clamp(1, self.config.window_max);
+        worker.allowance = worker.window.min(worker.runs).min(self.config.trust_initial);
+        worker.recall = false;
+        worker.delayed_until = (begin > now).then_some(begin);
         worker.strikes = 0;
         worker.heard = now;
         worker.pinged = None;
@@ -193,53 +221,57 @@ impl Model {
         worker.busy = false;
         worker.links += 1;
         worker.level_order = order;
+        if worker.delayed_until.is_some() {
+            self.note("a worker dialled in too soon");
+        }
     }
 
     /// Takes a link down: everything that it held is given back.
-    pub(super) fn lose(&mut self, slot: usize) {
-        self.give_back_all(slot);
+    pub(super) fn lose(&mut self, slot: usize, how: Loss) {
+        self.give_back_all(slot, how);
         // Not up from here on; whoever calls says what it is instead.
         self.workers[slot].line = Line::Leaving;
         self.end_rest(slot);
         self.never_the_last();
     }
 
-    /// Queues all that a worker held again, oldest in front.
-    pub(super) fn give_back_all(&mut self, slot: usize) {
-        let held = std::mem::take(&mut self.workers[slot].held);
-        self.workers[slot].lost += held.len() as u64;
-        self.counters.lost += held.len() as u64;
-        if held.len() > 1 {
-            self.note("lost several attempts at once");
-        }
-        for task in held.into_iter().rev() {
-            self.give_back(task);
-        }
-    }
-
     /// What comes after a link of the worker is over.
     pub(super) fn after_link(&mut self, slot: usize) {
+        self.workers[slot].delayed_until = None;
         let stable = self.clock.saturating_since(self.workers[slot].up_since);
         if self.workers[slot].removing {
             self.leave(slot);
-        } else if self.workers[slot].route == Route::Await {
-            let until = self.clock.saturating_add(self.config.absent_max);
-            self.workers[slot].line = Line::Absent { until };
+            return;
+        }
+        if self.workers[slot].useful || stable >= self.config.stable_after {
+            self.note("backoff reset by a good link");
+            self.workers[slot].backoff_attempts = 0;
         } else {
-            if self.workers[slot].useful || stable >= self.config.stable_after {
-                self.note("backoff reset by a good link");
-                self.workers[slot].backoff_attempts = 0;
-            } else {
-                self.note("backoff grows past a link that did nothing");
-            }
+            self.note("backoff grows past a link that did nothing");
+        }
+        if self.workers[slot].route == Route::Await {
+            let until = self.clock.saturating_add(self.config.absent_max);
+            self.workers[slot].not_before = self.next_delay(slot);
+            self.be_absent(slot, until);
+        } else {
             self.back_off(slot);
         }
     }
 
+    pub(super) fn be_absent(&mut self, slot: usize, until: Instant) {
+        self.workers[slot].absent_order = self.next_order();
+        self.workers[slot].line = Line::Absent { until };
+    }
+
     pub(super) fn back_off(&mut self, slot: usize) {
-        self.workers[slot].backoff_attempts = self.workers[slot].backoff_attempts.saturating_add(1);
-        let until = self.end_of_delay(slot, self.workers[slot].backoff_attempts);
+        let until = self.next_delay(slot);
         self.workers[slot].line = Line::Resting { until };
+    }
+
+    /// Counts one more attempt at a good link, and says when the next may begin.
+    fn next_delay(&mut self, slot: usize) -> Instant {
+        self.workers[slot].backoff_attempts = self.workers[slot].backoff_attempts.saturating_add(1);
+        self.end_of_delay(slot, self.workers[slot].backoff_attempts)
     }
 
     /// When a delay that starts now ends, after that many attempts.
@@ -311,10 +343,11 @@ impl Model {
         self.workers[slot].notice = Some(until);
         self.rested.push_back(slot);
         self.put_on_list(slot);
+        self.recall(slot);
     }
 
     /// Where no worker is available, the one that rested longest comes back at once.
-    fn never_the_last(&mut self) {
+    pub(super) fn never_the_last(&mut self) {
         if self.workers.iter().any(Worker::is_available) {
             return;
         }
@@ -327,6 +360,7 @@ impl Model {
     /// Ends a rest: the worker gets tasks again.
     pub(super) fn release(&mut self, slot: usize) {
         self.end_rest(slot);
+        self.workers[slot].recall = false;
         self.workers[slot].streak = self.config.failures_max - 1;
         self.workers[slot].level_order = self.next_order();
     }
@@ -340,10 +374,13 @@ impl Model {
     /// Forgets about workers that had something to say and have it no more.
     pub(super) fn tidy(&mut self) {
         let workers = &self.workers;
-        self.todo.retain(|&slot| workers[slot].notice.is_some() || workers[slot].has_line_action());
+        self.todo.retain(|&slot| {
+            let worker = &workers[slot];
+            worker.notice.is_some() || worker.recall || worker.has_line_action()
+        });
     }
 
-    fn put_on_list(&mut self, slot: usize) {
+    pub(super) fn put_on_list(&mut self, slot: usize) {
         if !self.todo.contains(&slot) {
             self.todo.push_back(slot);
         }

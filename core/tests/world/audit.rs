@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chargehand_core::{
-    Config, EventError, Heap, Instant, Link, Outcome, Scheduler, TaskId, Verdict, WorkerId,
-    WorkerState,
+    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, Scheduler, TaskId, Verdict,
+    WorkerId, WorkerState,
 };
 
 /// An accepted task whose outcome is still to come.
@@ -12,10 +12,36 @@ use chargehand_core::{
 struct Life {
     attempts: u16,
     failures: u16,
+    /// How many attempts were lost, and how many of them may count.
     lost: u16,
+    blamed: u16,
+    /// It was among those that had begun for certain when a link broke, or may have been.
+    suspect: bool,
+    maybe_suspect: bool,
     live: Option<Link>,
+    /// Where it was last, and from when on it waits for certain.
+    last: Option<WorkerId>,
+    waits_since: Instant,
     done: bool,
     cancelled: bool,
+}
+
+impl Life {
+    /// The attempt is over.
+    fn end(&mut self, now: Instant) {
+        self.live = None;
+        self.waits_since = now;
+    }
+}
+
+/// A link that is up.
+#[derive(Debug)]
+struct Up {
+    offer: Offer,
+    since: Instant,
+    draining: bool,
+    /// How many attempts were taken from it since its last answer.
+    taken: u32,
 }
 
 /// Keeps the books beside the scheduler, and panics where they disagree.
@@ -24,8 +50,10 @@ pub(crate) struct Audit {
     config: Config,
     capacity: (usize, usize),
     tasks: BTreeMap<TaskId, Life>,
-    /// Links that are up, with their window and since when.
-    up: BTreeMap<Link, (u32, Instant)>,
+    /// Links that are up.
+    up: BTreeMap<Link, Up>,
+    /// In which order attempts that are live were sent.
+    sent: Vec<TaskId>,
     /// The backoff of each worker at the last check.
     backoff: BTreeMap<WorkerId, u32>,
     /// Workers that earned a reset of their backoff since the last check.
@@ -47,6 +75,7 @@ impl Audit {
             capacity: (tasks, workers),
             tasks: BTreeMap::new(),
             up: BTreeMap::new(),
+            sent: Vec::new(),
             backoff: BTreeMap::new(),
             earned: BTreeSet::new(),
             epochs: BTreeMap::new(),
@@ -121,49 +150,94 @@ impl Audit {
         assert!(self.up.keys().all(|up| up.worker() != link.worker()), "{link:?}: a second link");
     }
 
-    pub(crate) fn on_up(&mut self, link: Link, window: u32, now: Instant) {
+    pub(crate) fn on_up(&mut self, link: Link, offer: Offer, since: Instant) {
         assert!(self.epochs.get(&link.worker()) == Some(&link.epoch()), "{link:?}: not newest");
-        self.up.insert(link, (window.max(1), now));
+        self.up.insert(link, Up { offer, since, draining: false, taken: 0 });
+    }
+
+    pub(crate) fn on_draining(&mut self, link: Link) {
+        self.up.get_mut(&link).expect("a link that is up").draining = true;
+    }
+
+    pub(crate) fn on_remove(&mut self, worker: WorkerId) {
+        let links = self.up.iter_mut().filter(|(link, _)| link.worker() == worker);
+        links.for_each(|(_, up)| up.draining = true);
     }
 
     /// A link is over: whatever it held is the pool's again, all at once.
-    pub(crate) fn on_down(&mut self, link: Link, now: Instant) -> usize {
-        if let Some((_, since)) = self.up.remove(&link) {
-            if now.saturating_since(since) >= self.config.stable_after {
-                self.earned.insert(link.worker());
-            }
+    pub(crate) fn on_down(&mut self, link: Link, how: Loss, now: Instant) -> usize {
+        let Some(up) = self.up.remove(&link) else { return 0 };
+        if now.saturating_since(up.since) >= self.config.stable_after {
+            self.earned.insert(link.worker());
         }
-        let held = self.tasks.values_mut().filter(|life| life.live == Some(link));
-        held.map(|life| {
-            life.live = None;
+        // What it runs at once had begun, but for the places of those that outlived their deadline.
+        let most = if how == Loss::Broken { up.offer.runs.max(1) } else { 0 };
+        let least = if up.draining { 0 } else { most.saturating_sub(up.taken) };
+        let mut held = 0;
+        for task in &self.sent {
+            let Some(life) = self.tasks.get_mut(task) else { continue };
+            if life.live != Some(link) {
+                continue;
+            }
+            life.end(now);
             life.lost += 1;
-        })
-        .count()
+            if held < most {
+                life.blamed += 1;
+                life.maybe_suspect = true;
+            }
+            life.suspect |= held < least;
+            held += 1;
+        }
+        held as usize
     }
 
-    pub(crate) fn on_send(&mut self, link: Link, task: TaskId, attempt: u16) {
-        let held = self.tasks.values().filter(|life| life.live == Some(link)).count();
-        let (window, _) =
-            *self.up.get(&link).unwrap_or_else(|| panic!("{link:?}: sent while not up"));
-        assert!((held as u64) < u64::from(window), "{link:?}: more than its window");
-        let life = self.tasks.get_mut(&task).unwrap_or_else(|| panic!("{task:?}: sent when over"));
+    pub(crate) fn on_send(
+        &mut self,
+        link: Link,
+        task: TaskId,
+        attempt: u16,
+        scheduler: &Scheduler<Heap>,
+        now: Instant,
+    ) {
+        let held = self.tasks.values().filter(|life| life.live == Some(link)).count() as u64;
+        let other = self.tasks.values().find(|life| life.live == Some(link) && life.suspect);
+        let up = self.up.get(&link).unwrap_or_else(|| panic!("{link:?}: sent while not up"));
+        let window = up.offer.window.max(1).min(self.config.window_max);
+        assert!(held < u64::from(window), "{link:?}: more than its window");
+        let life = &self.tasks.get(&task).unwrap_or_else(|| panic!("{task:?}: sent when over"));
+        assert!(!life.suspect || other.is_none(), "{link:?}: two suspects, {life:?}, {other:?}");
+        let elsewhere = self.epochs.keys().any(|&worker| {
+            let stats = scheduler.worker_stats(worker);
+            worker != link.worker() && stats.is_some_and(|stats| stats.state == WorkerState::Up)
+        });
+        let waited = now.saturating_since(life.waits_since) >= self.config.elsewhere_wait;
+        let goes_back = life.last == Some(link.worker());
+        assert!(!(goes_back && elsewhere) || waited, "{task:?}: back at once, {life:?}");
+        let life = self.tasks.get_mut(&task).expect("just seen");
         assert!(life.live.is_none(), "{task:?}: two live attempts");
         assert!(!life.cancelled && !life.done, "{task:?}: sent after its outcome was decided");
         assert_eq!(attempt, life.attempts + 1, "{task:?}: attempts are counted one by one");
-        let most = self.config.attempts_max + self.config.retries_max;
+        let Config { attempts_max, retries_max, resends_max, .. } = self.config;
+        let most = attempts_max + retries_max + resends_max;
         assert!(attempt <= most, "{task:?}: sent more often than allowed");
         life.attempts = attempt;
         life.live = Some(link);
+        life.last = Some(link.worker());
+        self.sent.retain(|&other| other != task);
+        self.sent.push(task);
     }
 
-    pub(crate) fn on_withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {
-        assert!(self.is_up(link), "{link:?}: withdrawn from while not up");
+    pub(crate) fn on_withdraw(&mut self, link: Link, task: TaskId, attempt: u16, now: Instant) {
+        let up = self.up.get_mut(&link);
+        let up = up.unwrap_or_else(|| panic!("{link:?}: withdrawn from while not up"));
         let life = self.tasks.get_mut(&task).unwrap_or_else(|| panic!("{task:?}: withdrawn late"));
         assert_eq!(attempt, life.attempts, "{task:?}: an older attempt withdrawn");
         if !life.cancelled {
             assert_eq!(life.live, Some(link), "{task:?}: withdrawn from who did not hold it");
-            life.live = None;
+            life.end(now);
             life.lost += 1;
+            life.blamed += 1;
+            up.taken += 1;
         }
     }
 
@@ -174,6 +248,7 @@ impl Audit {
         attempt: u16,
         verdict: Verdict,
         result: Result<(), EventError>,
+        now: Instant,
     ) {
         let live = self.is_live(link, task, attempt);
         if result.is_err() {
@@ -183,12 +258,18 @@ impl Audit {
         assert!(live, "{task:?}: an answer of no live attempt accepted");
         assert!(self.is_up(link), "{link:?}: an answer of a link that is over accepted");
         let life = self.tasks.get_mut(&task).expect("a live task");
-        life.live = None;
+        life.end(now);
         life.done = verdict == Verdict::Done;
         if life.done {
             self.earned.insert(link.worker());
         }
-        life.failures += u16::from(verdict == Verdict::Failed);
+        if verdict == Verdict::Failed {
+            life.failures += 1;
+            life.waits_since = now.saturating_add(self.config.retry_delay);
+            (life.suspect, life.maybe_suspect) = (false, false);
+        }
+        life.lost += u16::from(verdict == Verdict::Returned);
+        self.up.get_mut(&link).expect("just seen").taken = 0;
     }
 
     pub(crate) fn on_gone(&mut self, worker: WorkerId) {
@@ -208,10 +289,15 @@ impl Audit {
         assert_eq!(life.done, outcome == Outcome::Done, "{task:?} done, but {outcome:?}");
         assert_eq!(life.cancelled, outcome == Outcome::Cancelled, "{task:?}: {outcome:?}");
         // Finished before the end of its link was polled: that attempt is lost as well.
-        let lost = life.lost + u16::from(life.live.is_some());
+        let more = u16::from(life.live.is_some());
+        let Config { attempts_max, resends_max, .. } = self.config;
         match outcome {
             Outcome::Failed => assert!(life.failures > self.config.retries_max, "{life:?}"),
-            Outcome::Exhausted => assert_eq!(lost, self.config.attempts_max, "{life:?}"),
+            Outcome::Exhausted => assert!(life.blamed + more >= attempts_max, "{life:?}"),
+            Outcome::Bounced => {
+                assert!(life.lost + more >= resends_max, "{life:?}");
+                assert!(life.lost + more < resends_max + attempts_max, "{life:?}");
+            }
             Outcome::Aborted => assert!(self.drain.is_some_and(|by| by <= now), "{life:?}"),
             Outcome::Done | Outcome::Cancelled => assert!(life.live.is_none(), "{life:?}"),
         }
@@ -229,7 +315,8 @@ impl Audit {
         assert_eq!(inside, self.tasks.len() as u64, "open tasks");
         assert!(inside <= self.capacity.0 as u64, "more tasks than slots");
         assert!(stats.workers as usize <= self.capacity.1, "more workers than slots");
-        let ends = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
+        let given_up = stats.exhausted + stats.bounced + stats.cancelled + stats.aborted;
+        let ends = stats.done + stats.failed + given_up;
         assert!(ends >= self.outcomes, "outcomes counted");
         self.check_workers(scheduler, now, settled);
         self.check_backoff(scheduler);
@@ -240,7 +327,8 @@ impl Audit {
 
     fn check_workers(&self, scheduler: &Scheduler<Heap>, now: Instant, settled: bool) {
         let longest = now.saturating_add(self.config.backoff.delay(u32::MAX, u64::MAX));
-        let starving = scheduler.stats().waiting > 0 && self.drain.is_none_or(|by| by > now);
+        let starving = self.drain.is_none_or(|by| by > now);
+        assert!(!settled || scheduler.is_work_conserving(), "something could be sent");
         let (mut serving, mut rested) = (false, false);
         for &worker in self.epochs.keys() {
             let Some(stats) = scheduler.worker_stats(worker) else { continue };
@@ -248,18 +336,33 @@ impl Audit {
             rested |= matches!(stats.state, WorkerState::Rested { .. });
             assert!(stats.in_flight <= stats.window, "{worker:?}: {stats:?}");
             match stats.state {
-                WorkerState::Resting { until } | WorkerState::Rested { until } => {
+                WorkerState::Resting { until }
+                | WorkerState::Rested { until }
+                | WorkerState::Delayed { until } => {
                     assert!(until <= longest, "{worker:?}: a delay above the cap");
                     assert!(!settled || until > now, "{worker:?}: rests past its time");
                 }
                 WorkerState::Up => {
-                    let room = stats.in_flight < stats.window;
-                    assert!(!(settled && starving && room), "{worker:?}: idle beside a task");
+                    if settled && starving && stats.in_flight < stats.allowance {
+                        let idle = self.tasks.values().find(|life| self.may_go(life, worker, now));
+                        assert!(idle.is_none(), "{worker:?}: idle beside {idle:?}");
+                    }
                 }
                 _ => {}
             }
         }
         assert!(serving || !rested, "the last worker rests");
+    }
+
+    /// Whether a task waits for certain, and may go to a worker with room for certain.
+    fn may_go(&self, life: &Life, worker: WorkerId, now: Instant) -> bool {
+        if life.live.is_some() || life.done || life.cancelled || life.waits_since > now {
+            return false;
+        }
+        let waited = now.saturating_since(life.waits_since);
+        life.attempts == 0
+            || !life.maybe_suspect
+                && (life.last != Some(worker) || waited >= self.config.elsewhere_wait)
     }
 
     /// Connecting alone proves nothing: only a done task or a stable link resets a backoff.

@@ -1,6 +1,10 @@
 //! The manager's half of the world: calls into the scheduler, and its actions carried out.
 
-use chargehand_core::{Action, Event, EventError, Instant, Link, Outcome, Reason, Route, TaskId};
+use std::time::Duration;
+
+use chargehand_core::{
+    Action, Event, EventError, Instant, Link, Loss, Offer, Outcome, Reason, Route, TaskId, Verdict,
+};
 
 use super::node::Mood;
 use super::{Happening, LATENCY_MILLIS, World};
@@ -51,6 +55,7 @@ impl World {
         let now = self.tick();
         if self.scheduler.remove_worker(now, id).is_ok() {
             self.note("a worker removed");
+            self.audit.on_remove(id);
         }
         self.audit.unsettle();
     }
@@ -75,20 +80,22 @@ impl World {
         if self.nodes[node].route != Route::Await || !self.nodes[node].runs || unable {
             return;
         }
-        let (now, window) = (self.tick(), self.nodes[node].window);
-        let Ok(accepted) = self.scheduler.accept(now, id, window) else {
+        let (now, offer) = (self.tick(), self.nodes[node].offer);
+        let late = Duration::from_millis(if self.faulty { self.rng.pick(&[0, 0, 4]) } else { 0 });
+        let not_before = self.now.saturating_add(late);
+        let Ok(accepted) = self.scheduler.accept(now, id, offer, not_before) else {
             self.note("a dial-in refused");
             return;
         };
         self.audit.unsettle();
         if let Some(old) = accepted.displaced {
             self.note("a link displaced");
-            if self.audit.on_down(old, self.clock) > 0 {
+            if self.audit.on_down(old, Loss::Stopped, self.clock) > 0 {
                 self.note("a link displaced that held tasks");
             }
         }
         self.audit.on_connect(accepted.link);
-        self.audit.on_up(accepted.link, window, self.clock);
+        self.audit.on_up(accepted.link, offer, self.clock);
         self.nodes[node].link = Some(accepted.link);
     }
 
@@ -97,11 +104,20 @@ impl World {
         let result = self.scheduler.handle_event(now, event);
         self.trace(result);
         match event {
-            Event::Connected { link, window } => self.after_connected(link, window, result.is_ok()),
-            Event::Lost { link } if result.is_ok() => self.after_down(link),
+            Event::Connected { link, offer } => self.after_connected(link, offer, result.is_ok()),
+            Event::Lost { link, how } if result.is_ok() => {
+                if how == Loss::Stopped {
+                    self.note("a worker took its leave");
+                }
+                self.after_down(link, how);
+            }
+            Event::Draining { link } if result.is_ok() => self.audit.on_draining(link),
             Event::Replied { link, task, attempt, verdict } => {
                 let up = self.audit.is_up(link);
-                self.audit.on_reply(link, task, attempt, verdict, result);
+                self.audit.on_reply(link, task, attempt, verdict, result, self.clock);
+                if verdict == Verdict::Returned && result.is_ok() {
+                    self.note("a task was given back");
+                }
                 match result {
                     Err(EventError::Stale) if up => self.note("an answer too late or twice"),
                     Err(EventError::Stale) => self.note("an answer after its link was over"),
@@ -145,11 +161,11 @@ impl World {
             Action::Connect { link } => self.connect(link),
             Action::Disconnect { link, reason } => self.disconnect(link, reason),
             Action::Send { link, task, attempt } => {
-                self.audit.on_send(link, task, attempt);
+                self.audit.on_send(link, task, attempt, &self.scheduler, self.clock);
                 self.after(LATENCY_MILLIS, Happening::ToWorker { link, task, attempt });
             }
             Action::Withdraw { link, task, attempt } => {
-                self.audit.on_withdraw(link, task, attempt);
+                self.audit.on_withdraw(link, task, attempt, self.clock);
                 self.note("an attempt withdrawn");
             }
             Action::Ping { link } => self.after(LATENCY_MILLIS, Happening::Ping(link)),
@@ -170,12 +186,12 @@ impl World {
     fn connect(&mut self, link: Link) {
         self.audit.on_connect(link);
         let node = self.node_of(link).expect("a worker that was added");
-        self.dialling.insert(link, self.nodes[node].window);
+        self.dialling.insert(link, self.nodes[node].offer);
         let event = match self.nodes[node].mood {
             _ if !self.nodes[node].runs => Event::Refused { link },
             Mood::Refusing => Event::Refused { link },
             Mood::BlackHole => return,
-            _ => Event::Connected { link, window: self.nodes[node].window },
+            _ => Event::Connected { link, offer: self.nodes[node].offer },
         };
         self.after(2 * LATENCY_MILLIS, Happening::ToManager(event));
     }
@@ -189,28 +205,29 @@ impl World {
             Reason::Stopped => "closed: stopped",
         });
         self.dialling.remove(&link);
-        self.after_down(link);
+        self.after_down(link, Loss::Broken);
     }
 
-    fn after_connected(&mut self, link: Link, window: u32, accepted: bool) {
+    fn after_connected(&mut self, link: Link, offer: Offer, accepted: bool) {
         let wanted = self.dialling.remove(&link).is_some();
         assert!(wanted || !accepted, "{link:?}: taken, and nobody wanted it");
         let given_up = !self.audit.is_settled();
         assert!(accepted || !wanted || given_up, "{link:?}: wanted, and not taken");
         if accepted {
-            self.audit.on_up(link, window, self.clock);
+            self.audit.on_up(link, offer, self.clock);
             let node = self.node_of(link).expect("a worker that was added");
             if self.nodes[node].runs {
                 self.nodes[node].link = Some(link);
             } else {
-                self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link }));
+                let how = Loss::Broken;
+                self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link, how }));
             }
         }
     }
 
     /// The manager closed a link or lost it; the worker finds out, and dials again if it dials.
-    fn after_down(&mut self, link: Link) {
-        if self.audit.on_down(link, self.clock) > 1 {
+    fn after_down(&mut self, link: Link, how: Loss) {
+        if self.audit.on_down(link, how, self.clock) > 1 {
             self.note("several attempts lost at once");
         }
         let Some(node) = self.node_of(link) else { return };
@@ -225,8 +242,9 @@ impl World {
     fn cut_off(&mut self, link: Link) {
         self.note("a liar cut off");
         let now = self.tick();
-        assert_eq!(self.scheduler.handle_event(now, Event::Lost { link }), Ok(()), "{link:?}");
-        self.after_down(link);
+        let how = Loss::Broken;
+        assert_eq!(self.scheduler.handle_event(now, Event::Lost { link, how }), Ok(()), "{link:?}");
+        self.after_down(link, how);
     }
 
     fn note_outcome(&mut self, task: TaskId, outcome: Outcome) {
@@ -235,6 +253,7 @@ impl World {
             Outcome::Failed => "failed",
             Outcome::Exhausted if self.poison.contains(&task) => "a poison task exhausted",
             Outcome::Exhausted => "exhausted",
+            Outcome::Bounced => "bounced",
             Outcome::Cancelled => "cancelled",
             Outcome::Aborted => "aborted",
         });

@@ -13,8 +13,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use chargehand_core::{
-    BackoffPolicy, Config, Event, Heap, Instant, Jitter, Link, Route, Scheduler, TaskId, Verdict,
-    WorkerId,
+    BackoffPolicy, Config, Event, Heap, Instant, Jitter, Link, Loss, Offer, Route, Scheduler,
+    TaskId, Verdict, WorkerId,
 };
 
 use audit::Audit;
@@ -69,7 +69,7 @@ pub(crate) struct World {
     owners: BTreeMap<WorkerId, usize>,
     poison: BTreeSet<TaskId>,
     /// Connects that are under way.
-    dialling: BTreeMap<Link, u32>,
+    dialling: BTreeMap<Link, Offer>,
     queue: BTreeMap<(Instant, u64), Happening>,
     queued: u64,
     now: Instant,
@@ -163,7 +163,12 @@ impl World {
         let deadline = silence.max(config.connect_timeout).max(config.attempt_timeout);
         let rejoin = deadline + cap + latency;
         // Every sending may have to wait for a rest, a lost link, a timeout and a retry delay.
-        let cycle = rejoin + deadline + cap + config.attempt_timeout + config.retry_delay;
+        let cycle = rejoin
+            + deadline
+            + cap
+            + config.attempt_timeout
+            + config.retry_delay
+            + config.elsewhere_wait;
         let sendings = u32::from(config.attempts_max + config.retries_max);
         let (mut open, mut deaths) = (0, 1);
         for task in self.audit.open_tasks() {
@@ -266,6 +271,11 @@ impl World {
                 if let Some(link) = self.nodes[node].link {
                     self.note("a worker announced that it stops");
                     self.after(LATENCY_MILLIS, Happening::ToManager(Event::Draining { link }));
+                    if self.rng.percent(50) {
+                        // It does not finish what it holds.
+                        let event = Event::Lost { link, how: Loss::Stopped };
+                        self.after(2 * LATENCY_MILLIS, Happening::ToManager(event));
+                    }
                 }
             }
             Happening::ToManager(event) => self.report(event),
@@ -311,6 +321,11 @@ impl World {
                     self.after(millis + delay + 1, reply(task, attempt, done));
                 }
             }
+            Does::GivesBack => {
+                let verdict = Verdict::Returned;
+                let event = Event::Replied { link, task, attempt, verdict };
+                self.after(delay, Happening::ToManager(event));
+            }
             Does::Lies { task, attempt } => self.after(delay, reply(task, attempt, true)),
         }
     }
@@ -320,7 +335,8 @@ impl World {
         self.nodes[node].runs = false;
         if let Some(link) = self.nodes[node].link.take() {
             if noticed {
-                self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link }));
+                let how = Loss::Broken;
+                self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link, how }));
             } else {
                 self.note("a link left half-open");
             }
@@ -369,6 +385,10 @@ fn config(rng: &mut Rng) -> Config {
     let millis = Duration::from_millis;
     let mut config = Config::new(rng.next());
     config.attempts_max = rng.pick(&[2, 3, 4]);
+    config.resends_max = rng.pick(&[2, 5, 64]);
+    config.elsewhere_wait = millis(rng.pick(&[0, 10, 50]));
+    config.window_max = rng.pick(&[2, 3, 1024]);
+    config.trust_initial = rng.pick(&[1, 2, 16]);
     config.attempt_timeout = millis(rng.pick(&[20, 40]));
     config.retries_max = rng.pick(&[0, 1, 2]);
     config.retry_delay = millis(rng.pick(&[0, 5, 30]));

@@ -1,6 +1,6 @@
 //! A simulated worker: what it answers, and in which ways it is broken just now.
 
-use chargehand_core::{Link, Route, TaskId, WorkerId};
+use chargehand_core::{Link, Offer, Route, TaskId, WorkerId};
 
 use super::rng::Rng;
 
@@ -18,6 +18,8 @@ pub(crate) enum Mood {
     Failing,
     /// Often dies of a task.
     Crashing,
+    /// Often gives a task back before it begins.
+    Unwilling,
     /// Answers everything twice.
     Doubling,
     /// Answers what it was never asked.
@@ -28,13 +30,14 @@ pub(crate) enum Mood {
     BlackHole,
 }
 
-const MOODS: [Mood; 10] = [
+const MOODS: [Mood; 11] = [
     Mood::Honest,
     Mood::Slow,
     Mood::Hang,
     Mood::Silent,
     Mood::Failing,
     Mood::Crashing,
+    Mood::Unwilling,
     Mood::Doubling,
     Mood::Lying,
     Mood::Refusing,
@@ -46,6 +49,7 @@ const MOODS: [Mood; 10] = [
 pub(crate) enum Does {
     Nothing,
     Dies,
+    GivesBack,
     Works { done: bool, millis: u64, twice: bool },
     Lies { task: TaskId, attempt: u16 },
 }
@@ -61,7 +65,7 @@ pub(crate) struct Node {
     pub(crate) id: Option<WorkerId>,
     /// The newest connection that it knows of.
     pub(crate) link: Option<Link>,
-    pub(crate) window: u32,
+    pub(crate) offer: Offer,
 }
 
 impl Node {
@@ -72,7 +76,7 @@ impl Node {
             runs: true,
             id: None,
             link: None,
-            window: rng.pick(&[1, 1, 2, 4]),
+            offer: Offer { runs: rng.pick(&[1, 2, 4]), window: rng.pick(&[1, 1, 2, 4]) },
         }
     }
 
@@ -97,6 +101,7 @@ impl Node {
             Mood::Hang | Mood::Silent => Does::Nothing,
             Mood::Failing => Does::Works { done: false, millis: 0, twice: false },
             Mood::Crashing if rng.percent(40) => Does::Dies,
+            Mood::Unwilling if rng.percent(70) => Does::GivesBack,
             Mood::Doubling => Does::Works { done: true, millis, twice: true },
             Mood::Lying if rng.percent(50) => lie(task, attempt, rng),
             _ => works,

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use chargehand_core::{
-    Action, BackoffPolicy, Config, Event, Inline, Instant, Link, Outcome, Route, Scheduler, TaskId,
-    Verdict,
+    Action, BackoffPolicy, Config, Event, Inline, Instant, Link, Loss, Offer, Outcome, Route,
+    Scheduler, TaskId, Verdict,
 };
 use heapless::Vec;
 
@@ -171,11 +171,13 @@ impl World<'_> {
             // Nobody answers.
             1 => {}
             _ => {
-                let window = 1 + self.random.below(4);
-                self.after(1, Event::Connected { link, window });
+                let offer =
+                    Offer { runs: 1 + self.random.below(2), window: 1 + self.random.below(4) };
+                self.after(1, Event::Connected { link, offer });
                 if self.random.below(3) == 0 {
                     let millis = 5 + self.random.below(80);
-                    self.after(millis, Event::Lost { link });
+                    let how = if self.random.below(4) == 0 { Loss::Stopped } else { Loss::Broken };
+                    self.after(millis, Event::Lost { link, how });
                 }
             }
         }
@@ -240,12 +242,14 @@ impl World<'_> {
         let (kind, link) = match event {
             Event::Connected { link, .. } => (8, link),
             Event::Refused { link } => (9, link),
-            Event::Lost { link } => (10, link),
+            Event::Lost { link, .. } => (10, link),
             Event::Replied { link, .. } => (11, link),
             Event::Heard { link } => (12, link),
             Event::Draining { link } => (13, link),
             Event::Busy { link } => (14, link),
             Event::Ready { link } => (15, link),
+            Event::Unusable { link, .. } => (16, link),
+            Event::Faulted { link } => (17, link),
         };
         let taken = self.scheduler.handle_event(self.now, event).is_ok();
         self.end.links += u32::from(taken && kind == 8);

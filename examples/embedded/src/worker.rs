@@ -10,7 +10,7 @@
 use core::time::Duration;
 
 use chargehand_core::Verdict;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand_core::serial::{Acceptor, Decoder, Header, Heard, Kind, encode, wire_bytes_max};
 use chargehand_core::session::{Entry, Session, Slot};
 
@@ -213,7 +213,11 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
     fn begin(&mut self) {
         self.phase = Phase::Hello;
         self.session = Session::new([Entry::EMPTY; WINDOW as usize]);
-        self.send(&Message::hello(Role::Worker, WINDOW, 0, self.name), 0);
+        let hello = Hello {
+            frame_bytes_max: MESSAGE_BYTES_MAX as u32,
+            ..Hello::new(Role::Worker, WINDOW, 0, self.name)
+        };
+        self.send(&Message::Hello(hello), 0);
     }
 
     fn on_bytes(&mut self, bytes: &[u8]) {
@@ -233,16 +237,16 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
                     self.send_frame(header, &[], &[]);
                 }
             }
-            (Phase::Hello, Message::Hello { role: Role::Manager, .. }) => {
+            (Phase::Hello, Message::Hello(Hello { role: Role::Manager, .. })) => {
                 self.phase = Phase::Welcome;
             }
-            (Phase::Hello, Message::Hello { .. }) => return Err(Code::WrongRole),
+            (Phase::Hello, Message::Hello(_)) => return Err(Code::WrongRole),
             (Phase::Welcome, Message::Welcome { window, heartbeat_millis, .. })
                 if window <= WINDOW =>
             {
                 self.phase = Phase::Up { heartbeat_millis };
             }
-            (Phase::Up { .. }, Message::Request { task, attempt, body }) => {
+            (Phase::Up { .. }, Message::Request { task, attempt, body, .. }) => {
                 let slot = self.session.request(task, attempt).map_err(|_| Code::BadMessage)?;
                 let job = Job { link: self.acceptor.link().unwrap_or_default(), slot };
                 if let Some((verdict, length)) = self.handler.start(job, body, self.answer) {

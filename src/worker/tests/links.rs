@@ -14,7 +14,7 @@ fn the_hello_names_the_worker_and_its_window() {
     let (worker, _timer, connector, listener) = doubler();
     beside(worker.name("w1").concurrency(3).serve(listener), async {
         let (_manager, hello) = Manager::knock(&connector).await;
-        let Ok(Message::Hello { role, window, name, .. }) = Message::decode(&hello) else {
+        let Ok(Message::Hello(Hello { role, window, name, .. })) = Message::decode(&hello) else {
             panic!("{hello:?}");
         };
         assert_eq!((role, window, name), (Role::Worker, 3, "w1"));
@@ -34,14 +34,14 @@ fn a_bad_handshake_is_refused_with_its_reason_and_others_go_on() {
         for (frames, code, text) in [
             (vec![b"GET / HTTP/1.1".to_vec()], Code::BadMessage, "is the peer a chargehand?"),
             (vec![b"\0chgX\x01".to_vec()], Code::WrongVersion, "is the peer a chargehand?"),
-            (vec![b"\0chgd\x02".to_vec()], Code::WrongVersion, "speaks version 2"),
+            (vec![b"\0chgd\x01".to_vec()], Code::WrongVersion, "speaks version 1"),
             (vec![hello(Role::Worker)], Code::WrongRole, "both sides are workers"),
             (vec![vec![]], Code::BadMessage, "empty frame"),
             (vec![vec![5]], Code::BadMessage, "a Ping before the manager's Hello"),
             (vec![manager_hello.clone(), vec![5]], Code::BadMessage, "a Ping before the Welcome"),
-            (vec![manager_hello.clone(), vec![1, 0, 1, 1]], Code::BadMessage, "a heartbeat of 0"),
+            (vec![manager_hello.clone(), vec![1, 0, 1, 0]], Code::BadMessage, "a heartbeat of 0"),
             (
-                vec![manager_hello.clone(), vec![1, 1, 1, 0x81, 0x08]],
+                vec![manager_hello.clone(), vec![1, 1, 0x81, 0x08, 0]],
                 Code::BadMessage,
                 "window of 1025 is above this worker's window_max, 1024",
             ),
@@ -74,10 +74,10 @@ fn what_a_correct_manager_does_not_send_ends_its_link_alone() {
         let mut good = Manager::meet(&connector).await;
         for (frames, text) in [
             (
-                vec![vec![2, 1, 0, 1, 0], vec![2, 2, 0, 1, 0], vec![2, 3, 0, 1, 0]],
+                vec![vec![2, 1, 0, 1, 0, 0], vec![2, 2, 0, 1, 0, 0], vec![2, 3, 0, 1, 0, 0]],
                 "past the window",
             ),
-            (vec![vec![2, 1, 0, 1, 0], vec![2, 1, 0, 1, 0]], "runs already"),
+            (vec![vec![2, 1, 0, 1, 0, 0], vec![2, 1, 0, 1, 0, 0]], "runs already"),
             (vec![vec![3, 1, 0, 1, 0]], "a Response from a manager"),
             (vec![vec![6]], "a Pong from a manager"),
             (vec![vec![5, 5]], "bytes follow"),
@@ -237,7 +237,7 @@ fn a_slow_reader_gets_every_answer_and_stops_being_read_meanwhile() {
         let mut asked = 0;
         loop {
             let question = [u8::try_from(asked).unwrap()];
-            let head = Message::Request { task: task(asked), attempt: 1, body: &[] };
+            let head = request_head(asked);
             let mut buffer = [0; HEAD_BYTES_MAX];
             let head = head.encode(&mut buffer);
             let sent =

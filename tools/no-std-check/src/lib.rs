@@ -7,7 +7,7 @@ use core::panic::PanicInfo;
 use core::time::Duration;
 
 use chargehand_core::heights::{Heights, LedgerError, Span};
-use chargehand_core::message::{HEAD_BYTES_MAX, Message, MessageError};
+use chargehand_core::message::{Extensions, HEAD_BYTES_MAX, Message, MessageError};
 use chargehand_core::prefix::{Decoder, HEADER_BYTES, TooLong, encode_header};
 use chargehand_core::{
     Action, Backoff, BackoffPolicy, Config, ConfigError, Event, EventError, Inline, Instant, Route,
@@ -62,7 +62,7 @@ pub fn delay(attempts: u32) -> Duration {
 /// Encodes a request, with its length before it, into a lent buffer of any length.
 pub fn request(task: TaskId, body: &[u8], out: &mut [u8]) -> Result<Option<usize>, TooLong> {
     let mut head = [0; HEAD_BYTES_MAX];
-    let head = Message::Request { task, attempt: 1, body }.encode(&mut head);
+    let head = Message::Request { task, attempt: 1, extensions: Extensions::NONE, body }.encode(&mut head);
     let length = encode_header(head.len() + body.len(), out.len().saturating_sub(HEADER_BYTES))?;
     let mut place = out.iter_mut();
     for byte in length.iter().chain(head).chain(body) {

@@ -50,7 +50,7 @@ fn a_worker_is_not_busy_any_more_on_its_next_link() {
     pool.lose(link);
     pool.wait(SECOND);
     let next = pool.connect();
-    pool.event(Event::Connected { link: next, window: 1 }).unwrap();
+    pool.event(Event::Connected { link: next, offer: Offer::new(1) }).unwrap();
     assert_eq!(pool.state(link.worker()), WorkerState::Up);
     assert_eq!(pool.event(Event::Ready { link }), Err(EventError::Stale));
 }

@@ -156,7 +156,7 @@ fn a_dialled_worker_still_reconnects_while_tasks_are_left() {
     pool.nothing();
     pool.wait(SECOND);
     let link = pool.connect();
-    pool.event(Event::Connected { link, window: 1 }).unwrap();
+    pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
     let sent = pool.sent();
     assert_eq!(sent.attempt, 2);
     pool.done(sent);

@@ -9,7 +9,7 @@ fn a_worker_is_dialled_at_once_and_sent_tasks_when_connected() {
     assert_eq!((link.worker(), link.epoch()), (worker, 1));
     pool.nothing();
     assert_eq!(pool.state(worker), WorkerState::Connecting);
-    pool.event(Event::Connected { link, window: 1 }).unwrap();
+    pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
     assert_eq!(pool.sent().link, link);
     assert_eq!(pool.scheduler.stats().workers_up, 1);
 }
@@ -42,7 +42,7 @@ fn a_connect_has_a_deadline_of_its_own() {
     pool.expect(disconnect(link, Reason::ConnectTimeout));
     pool.nothing();
     assert_eq!(pool.state(worker), WorkerState::Resting { until: pool.seconds(1) });
-    assert_eq!(pool.event(Event::Connected { link, window: 1 }), Err(EventError::Stale));
+    assert_eq!(pool.event(Event::Connected { link, offer: Offer::new(1) }), Err(EventError::Stale));
     pool.wait(SECOND);
     assert_eq!(pool.connect().epoch(), 2);
 }
@@ -56,7 +56,7 @@ fn a_link_that_only_flaps_keeps_its_backoff() {
         pool.nothing();
         pool.wait(Duration::from_secs(seconds));
         link = pool.connect();
-        pool.event(Event::Connected { link, window: 1 }).unwrap();
+        pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
     }
     assert_eq!(pool.scheduler.worker_stats(link.worker()).unwrap().links, 4);
 }
@@ -71,7 +71,7 @@ fn a_useful_answer_resets_the_backoff() {
         pool.nothing();
         pool.wait(60 * SECOND);
         link = pool.connect();
-        pool.event(Event::Connected { link, window: 1 }).unwrap();
+        pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
     }
     pool.submit();
     let sent = pool.sent();
@@ -88,7 +88,7 @@ fn a_failed_task_is_not_a_useful_answer() {
     pool.lose(link);
     pool.wait(SECOND);
     let link = pool.connect();
-    pool.event(Event::Connected { link, window: 1 }).unwrap();
+    pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
     pool.submit();
     let sent = pool.sent();
     pool.failed(sent);
@@ -104,7 +104,7 @@ fn a_stable_link_resets_the_backoff() {
         pool.lose(link);
         pool.wait(SECOND);
         let link = pool.connect();
-        pool.event(Event::Connected { link, window: 1 }).unwrap();
+        pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
         pool.wait(Duration::from_secs(seconds));
         pool.lose(link);
         assert_eq!(pool.state(link.worker()), WorkerState::Resting { until: pool.seconds(delay) });
@@ -204,7 +204,10 @@ fn a_second_link_of_the_same_worker_displaces_the_first() {
     assert!(second.link.epoch() > first.link.epoch());
     assert_eq!(pool.scheduler.stats().lost, 2);
     assert_eq!(pool.reply(old[0], Verdict::Done), Err(EventError::Stale));
-    assert_eq!(pool.event(Event::Lost { link: first.link }), Err(EventError::Stale));
+    assert_eq!(
+        pool.event(Event::Lost { link: first.link, how: Loss::Broken }),
+        Err(EventError::Stale)
+    );
     let sends = pool.sends();
     assert_eq!(tasks(&sends), submitted);
     assert!(sends.iter().all(|sent| sent.link == second.link && sent.attempt == 2));
@@ -234,7 +237,7 @@ fn a_worker_that_stays_away_is_forgotten() {
     let link = pool.up(1);
     let worker = link.worker();
     pool.lose(link);
-    assert_eq!(pool.state(worker), WorkerState::Absent);
+    assert!(matches!(pool.state(worker), WorkerState::Absent { .. }));
     pool.wait(99 * SECOND);
     pool.nothing();
     pool.wait(SECOND);
@@ -277,7 +280,7 @@ fn a_worker_that_drains_finishes_what_it_holds_then_comes_back() {
     assert_eq!(pool.state(link.worker()), WorkerState::Resting { until: pool.seconds(1) });
     pool.wait(SECOND);
     let link = pool.connect();
-    pool.event(Event::Connected { link, window: 2 }).unwrap();
+    pool.event(Event::Connected { link, offer: Offer::new(2) }).unwrap();
     assert_eq!(pool.sent().link, link);
 }
 
@@ -287,7 +290,7 @@ fn an_idle_worker_that_drains_is_closed_at_once() {
     let link = pool.up(2);
     pool.event(Event::Draining { link }).unwrap();
     pool.expect(disconnect(link, Reason::Drained));
-    assert_eq!(pool.state(link.worker()), WorkerState::Absent);
+    assert!(matches!(pool.state(link.worker()), WorkerState::Absent { .. }));
     assert_eq!(pool.event(Event::Draining { link }), Err(EventError::Stale));
 }
 

@@ -1,6 +1,7 @@
 //! Stories about the scheduler, one behaviour each. Every step ends with the invariant check.
 
 mod balance;
+mod blame;
 mod busy;
 mod cancel;
 mod drain;
@@ -8,17 +9,20 @@ mod links;
 mod removal;
 mod replies;
 mod rest;
+mod returned;
 mod storage;
 mod tasks;
 mod time;
+mod trust;
+mod turns;
 
 use core::time::Duration;
 use std::vec::Vec;
 
 use crate::backoff::{BackoffPolicy, Jitter};
 use crate::{
-    Accepted, Action, Config, Event, EventError, Inline, Instant, Link, Outcome, Reason, Route,
-    Scheduler, Stale, TaskId, Verdict, WorkerId, WorkerState,
+    Accepted, Action, Config, Event, EventError, Inline, Instant, Link, Loss, Offer, Outcome,
+    Reason, Route, Scheduler, Stale, TaskId, Verdict, WorkerId, WorkerState,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -91,7 +95,7 @@ impl Pool {
     }
 
     fn accept(&mut self, worker: WorkerId, window: u32) -> Result<Accepted, Stale> {
-        let result = self.scheduler.accept(self.now, worker, window);
+        let result = self.scheduler.accept(self.now, worker, Offer::new(window), Instant::EPOCH);
         self.scheduler.check();
         result
     }
@@ -103,7 +107,7 @@ impl Pool {
     }
 
     fn lose(&mut self, link: Link) {
-        self.event(Event::Lost { link }).unwrap();
+        self.event(Event::Lost { link, how: Loss::Broken }).unwrap();
     }
 
     fn drain(&mut self, deadline: Instant) {
@@ -138,11 +142,35 @@ impl Pool {
         self.accept(worker, window).unwrap().link
     }
 
+    /// Adds a worker that dialled in, and says what it takes.
+    fn offering(&mut self, runs: u32, window: u32) -> Link {
+        let worker = self.add(Route::Await);
+        let offer = Offer { runs, window };
+        self.scheduler.accept(self.now, worker, offer, Instant::EPOCH).unwrap().link
+    }
+
+    /// Has a worker do so many tasks, one by one. Others may be up, and are asked as well.
+    fn earn(&mut self, link: Link, count: u32) {
+        let mut earned = 0;
+        while earned < count {
+            self.submit();
+            let sent = self.sent();
+            earned += u32::from(sent.link == link);
+            self.done(sent);
+        }
+    }
+
+    /// Returns the latest link of the first worker.
+    fn first(&self) -> Link {
+        let (_, workers) = crate::storage::Storage::slots(&self.scheduler.storage);
+        workers[0].link(0)
+    }
+
     /// Adds a worker that is dialled, and connects to it.
     fn dialled(&mut self, window: u32) -> Link {
         self.add(Route::Dial);
         let link = self.connect();
-        self.event(Event::Connected { link, window }).unwrap();
+        self.event(Event::Connected { link, offer: Offer::new(window) }).unwrap();
         link
     }
 

@@ -49,7 +49,7 @@ fn a_worker_that_is_being_connected_to_is_given_up() {
     let worker = pool.add(Route::Dial);
     let link = pool.connect();
     pool.remove(worker).unwrap();
-    assert_eq!(pool.event(Event::Connected { link, window: 1 }), Err(EventError::Stale));
+    assert_eq!(pool.event(Event::Connected { link, offer: Offer::new(1) }), Err(EventError::Stale));
     pool.expect(disconnect(link, Reason::Drained));
     pool.expect(Action::Gone { worker });
     pool.nothing();

@@ -44,6 +44,7 @@ fn an_answer_on_an_older_link_is_stale() {
     let sent = pool.sent();
     pool.lose(link);
     assert_eq!(pool.reply(sent, Verdict::Done), Err(EventError::Stale));
+    pool.wait(SECOND);
     pool.accept(worker, 1).unwrap();
     let again = pool.sent();
     assert_eq!(pool.reply(sent, Verdict::Done), Err(EventError::Stale));
@@ -128,9 +129,9 @@ fn events_of_unknown_links_are_stale() {
     assert_eq!(pool.polls().len(), 2);
     let mut other = Pool::new();
     for event in [
-        Event::Connected { link, window: 1 },
+        Event::Connected { link, offer: Offer::new(1) },
         Event::Refused { link },
-        Event::Lost { link },
+        Event::Lost { link, how: Loss::Broken },
         Event::Heard { link },
         Event::Draining { link },
     ] {

@@ -140,6 +140,7 @@ fn a_rested_worker_that_is_lost_comes_back_as_any_other() {
     pool.lose(bad);
     assert_eq!(pool.scheduler.stats().workers_rested, 0);
     pool.nothing();
+    pool.wait(SECOND);
     pool.accept(bad.worker(), 1).unwrap();
     assert_eq!(pool.state(bad.worker()), WorkerState::Up);
     pool.submit();

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 fn one_task<S: Storage>(pool: &mut Scheduler<S>) {
     let now = Instant::from_millis(5);
     let worker = pool.add_worker(now, Route::Await).unwrap();
-    let link = pool.accept(now, worker, 1).unwrap().link;
+    let link = pool.accept(now, worker, Offer::new(1), now).unwrap().link;
     let task = pool.submit(now).unwrap();
     assert_eq!(pool.poll_action(), Some(Action::Send { link, task, attempt: 1 }));
     pool.check();

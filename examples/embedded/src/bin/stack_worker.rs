@@ -19,27 +19,28 @@ static FRAME: ConstStaticCell<[u8; WIRE_BYTES_MAX]> = ConstStaticCell::new([0; W
 
 /// What the manager says, frame by frame: the bytes are those of docs/PROTOCOL.md.
 const MESSAGES: [(Kind, &[u8]); 10] = [
-    (Kind::Open, b"\0chgd\x01\0\0\0\0"),
-    (Kind::Data, b"\x01\x90\x4e\x80\x80\x80\x08\x02"),
+    (Kind::Open, b"\0chgd\x02\0\0\x80\x04\0\0\0"),
+    (Kind::Data, b"\x01\x90\x4e\x02\0"),
     (Kind::Data, b"\x05"),
     (Kind::Data, &REQUEST),
-    (Kind::Data, b"\x02\xff\xff\xff\xff\x0f\xff\xff\xff\xff\x0f\xff\xff\x03ask"),
+    (Kind::Data, b"\x02\xff\xff\xff\xff\x0f\xff\xff\xff\xff\x0f\xff\xff\x03\x08\x80\x80\x01\x04blueask"),
     (Kind::Data, b"\x04\x07\xac\x02\x02"),
     (Kind::Data, b"\x08\x06\x04slow"),
     (Kind::Data, b"\x05"),
-    (Kind::Open, b"\0chgd\x01\0\0\0\x04name"),
+    (Kind::Open, b"\0chgd\x02\0\0\x80\x04\0\x04name\x08\x80\x80\x01\x04blue"),
     (Kind::Data, b"\x08\x00\x02\xff\xff"),
 ];
 /// How many bytes a worker that understands all of this has said at the end.
-const SAID_BYTES: u32 = 546;
+const SAID_BYTES: u32 = 552;
 
 /// A request that is echoed in an answer as long as they get.
-const REQUEST: [u8; 400] = {
-    let mut request = [0x5a; 400];
+const REQUEST: [u8; 401] = {
+    let mut request = [0x5a; 401];
     request[0] = 2;
     request[1] = 7;
     request[2] = 9;
     request[3] = 1;
+    request[4] = 0;
     request
 };
 

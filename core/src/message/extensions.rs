@@ -1,0 +1,161 @@
+//! What a message may carry beyond its fields: numbered values that a peer skips where it does not
+//! know the number.
+
+use core::fmt;
+
+use super::codec::{Reader, Writer};
+use super::{EXTENSIONS_BYTES_MAX, MessageError};
+
+/// The lowest id that is for private use. Those below are given out by this project, and none is so
+/// far.
+pub const PRIVATE_EXTENSION: u16 = 0x4000;
+
+/// The numbered values that a message carries beyond its fields: as many times an id as a varint of
+/// 16 bits, a length as a varint of 32 bits, and so many bytes.
+///
+/// A peer passes over the ids that it does not know. Where an id comes twice, the first one counts.
+/// Reading costs time in proportion to the bytes, of which there are at most
+/// [`EXTENSIONS_BYTES_MAX`]; they are not copied.
+///
+/// ```
+/// use chargehand_core::message::{ExtensionsWriter, PRIVATE_EXTENSION};
+///
+/// let mut buffer = [0; 32];
+/// let mut writer = ExtensionsWriter::new(&mut buffer);
+/// writer.add(PRIVATE_EXTENSION, b"blue")?;
+/// let extensions = writer.finish();
+/// assert_eq!(extensions.get(PRIVATE_EXTENSION), Some(b"blue".as_slice()));
+/// assert_eq!(extensions.get(PRIVATE_EXTENSION + 1), None);
+/// # Ok::<(), chargehand_core::message::NoRoom>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Extensions<'a> {
+    /// Well formed: all of it can be read.
+    pub(super) bytes: &'a [u8],
+}
+
+impl<'a> Extensions<'a> {
+    /// None.
+    pub const NONE: Self = Self { bytes: &[] };
+
+    /// Takes the bytes of a sequence of extensions, without a length before them.
+    ///
+    /// # Errors
+    /// Returns [`MessageError::Truncated`] where the last one has no end,
+    /// [`MessageError::BadValue`] where an id or a length is no number of its size, and
+    /// [`MessageError::ExtensionsTooLong`] above [`EXTENSIONS_BYTES_MAX`].
+    pub fn new(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        if bytes.len() > EXTENSIONS_BYTES_MAX {
+            return Err(MessageError::ExtensionsTooLong);
+        }
+        let mut rest = Reader { rest: bytes };
+        while !rest.rest.is_empty() {
+            rest.extension()?;
+        }
+        Ok(Self { bytes })
+    }
+
+    /// Returns whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Returns the bytes, as [`new`](Self::new) takes them.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Returns the first one with this id.
+    pub fn get(self, id: u16) -> Option<&'a [u8]> {
+        self.iter().find_map(|(other, value)| (other == id).then_some(value))
+    }
+
+    /// Returns all of them, as id and value, in their order.
+    pub const fn iter(self) -> ExtensionsIter<'a> {
+        ExtensionsIter { rest: Reader { rest: self.bytes } }
+    }
+}
+
+impl<'a> IntoIterator for Extensions<'a> {
+    type Item = (u16, &'a [u8]);
+    type IntoIter = ExtensionsIter<'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// Goes over [`Extensions`].
+#[derive(Clone, Debug)]
+pub struct ExtensionsIter<'a> {
+    rest: Reader<'a>,
+}
+
+impl<'a> Iterator for ExtensionsIter<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Well formed, so that nothing but the end ends it.
+        self.rest.extension().ok()
+    }
+}
+
+impl core::iter::FusedIterator for ExtensionsIter<'_> {}
+
+/// Puts [`Extensions`] together in a buffer of the caller's.
+#[derive(Debug)]
+pub struct ExtensionsWriter<'b> {
+    buffer: &'b mut [u8],
+    length: usize,
+}
+
+impl<'b> ExtensionsWriter<'b> {
+    /// Begins at the buffer's beginning. Of a buffer longer than [`EXTENSIONS_BYTES_MAX`] the rest
+    /// is left alone.
+    pub fn new(buffer: &'b mut [u8]) -> Self {
+        let length = buffer.len().min(EXTENSIONS_BYTES_MAX);
+        Self { buffer: &mut buffer[..length], length: 0 }
+    }
+
+    /// Adds one.
+    ///
+    /// # Errors
+    /// Returns [`NoRoom`] where the buffer has no room for it; those before stay as they are. Send
+    /// without it, or make the buffer longer, up to [`EXTENSIONS_BYTES_MAX`].
+    pub fn add(&mut self, id: u16, value: &[u8]) -> Result<(), NoRoom> {
+        let length = u32::try_from(value.len()).map_err(|_| NoRoom)?;
+        let mut writer = Writer::new(self.buffer.get_mut(self.length..).unwrap_or_default());
+        writer.u32(u32::from(id));
+        writer.u32(length);
+        writer.bytes(value);
+        if writer.is_full {
+            return Err(NoRoom);
+        }
+        self.length += writer.length;
+        Ok(())
+    }
+
+    /// Returns what was added.
+    pub fn finish(self) -> Extensions<'b> {
+        let Self { buffer, length } = self;
+        Extensions { bytes: &buffer[..length] }
+    }
+}
+
+/// An extension, or a message with its extensions, is longer than its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NoRoom;
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "no room for an extension in its buffer: make it longer, up to the \
+             {EXTENSIONS_BYTES_MAX} bytes that a message may carry"
+        )
+    }
+}
+
+impl core::error::Error for NoRoom {}

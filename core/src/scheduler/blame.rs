@@ -1,0 +1,133 @@
+//! What the end of an attempt counts as, and what becomes of its task.
+//!
+//! What cannot have begun counts nothing: a worker says how many tasks it runs at once, so only as
+//! many of the oldest that it holds are under suspicion when its link breaks. Suspects are then
+//! spread, at most one to a worker, so that one which ends links is beside another suspect once at
+//! most, and only itself runs out of attempts.
+
+use super::engine::Engine;
+use super::list::List;
+use super::slot::TaskState;
+use crate::event::{Action, Loss, Outcome};
+
+/// Why an attempt has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The task had begun when its link broke, and may be why.
+    Suspect,
+    /// The task had begun, and outlived its deadline.
+    Late,
+    /// It had not begun, or its worker took its leave.
+    Nobody,
+}
+
+impl Engine<'_> {
+    /// Queues a task again whose attempt has no answer, unless it was the last that it may have.
+    pub(super) fn give_back(&mut self, task: u32, blame: Blame) {
+        let slot = &mut self.tasks[task as usize];
+        slot.losses += u16::from(blame != Blame::Nobody);
+        slot.is_suspect |= blame == Blame::Suspect;
+        let policy = &self.state.policy;
+        let outcome = if slot.losses >= policy.attempts_max {
+            Outcome::Exhausted
+        } else if slot.attempts - slot.failures - slot.losses >= policy.resends_max {
+            Outcome::Bounced
+        } else if self.state.is_past_drain() {
+            Outcome::Aborted
+        } else {
+            self.keep_returned(task);
+            return;
+        };
+        self.finish(task, outcome);
+    }
+
+    /// Queues again all that a worker held, in the old order. O(tasks held).
+    pub(super) fn give_back_all(&mut self, worker: u32, how: Loss) {
+        let slot = &mut self.workers[worker as usize];
+        let mut held = core::mem::replace(&mut slot.held, List::new());
+        slot.lost += u64::from(held.len());
+        slot.recall = false;
+        // Those that outlived their deadlines may keep the places of as many others.
+        let begun = slot.runs.saturating_sub(u32::from(slot.strikes));
+        let mut suspects = if how == Loss::Broken { begun } else { 0 };
+        self.state.stats.lost += u64::from(held.len());
+        self.clear_suspect(worker);
+        while let Some(task) = held.pop_front(self.tasks) {
+            let blame = if suspects > 0 { Blame::Suspect } else { Blame::Nobody };
+            suspects = suspects.saturating_sub(1);
+            self.give_back(task, blame);
+        }
+    }
+
+    /// Ends an attempt that outlived its deadline. Returns what tells the worker so, and whether
+    /// there were too many.
+    pub(super) fn strike(&mut self, worker: u32, task: u32) -> (Action, bool) {
+        let due = self.tasks[task as usize].due;
+        let withdraw = self.end(worker, task);
+        self.state.stats.timed_out += 1;
+        let policy = &self.state.policy;
+        let slot = &mut self.workers[worker as usize];
+        slot.lost += 1;
+        // What was sent before the first strike waited for those that were struck. Both times are
+        // compared where the attempt would end.
+        let waited = due < slot.struck_at.saturating_add_nanos(policy.attempt_timeout);
+        let had_begun = u32::from(slot.strikes) < slot.runs || !waited;
+        if slot.strikes == 0 {
+            slot.struck_at = self.state.clock;
+        }
+        slot.strikes = slot.strikes.saturating_add(1);
+        slot.allowance = 1;
+        let is_out = slot.strikes >= policy.strikes_max;
+        if slot.line.is_serving() && !slot.has_room() {
+            self.leave_balance(worker);
+        }
+        self.give_back(task, if had_begun { Blame::Late } else { Blame::Nobody });
+        self.recall(worker);
+        (withdraw, is_out)
+    }
+
+    /// Begins to take back what a worker holds and has not begun.
+    pub(super) fn recall(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        slot.recall = slot.line.is_up() && slot.held.len() > slot.runs;
+        self.list_todo(worker);
+    }
+
+    /// Takes back the newest task that a worker holds and cannot have begun.
+    pub(super) fn take_newest_back(&mut self, worker: u32) -> Option<Action> {
+        let slot = &mut self.workers[worker as usize];
+        let newest = slot.held.tail().filter(|_| slot.held.len() > slot.runs);
+        let Some(task) = newest else {
+            slot.recall = false;
+            self.list_todo(worker);
+            return None;
+        };
+        let withdraw = self.end(worker, task);
+        self.state.stats.returned += 1;
+        self.give_back(task, Blame::Nobody);
+        Some(withdraw)
+    }
+
+    /// Takes a task in flight from its worker, and returns what tells it so.
+    pub(super) fn end(&mut self, worker: u32, task: u32) -> Action {
+        let link = self.take_back(worker, task);
+        let slot = &self.tasks[task as usize];
+        Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts }
+    }
+
+    /// Goes on with a task whose handler failed: tries it again later, or ends it.
+    pub(super) fn on_task_failed(&mut self, task: u32) {
+        let slot = &mut self.tasks[task as usize];
+        slot.failures += 1;
+        // It was answered, so it does not end links.
+        slot.is_suspect = false;
+        if slot.failures > slot.retries_max {
+            self.finish(task, Outcome::Failed);
+            return;
+        }
+        slot.state = TaskState::Resting;
+        slot.due = self.state.clock.saturating_add_nanos(self.state.policy.retry_delay);
+        self.state.calm_until = self.state.calm_until.min(slot.due);
+        self.state.resting.push_back(self.tasks, task);
+    }
+}

@@ -1,0 +1,189 @@
+//! What counts as an attempt, and where what came back goes next.
+
+use std::collections::VecDeque;
+
+use chargehand_core::{Instant, Loss, Outcome};
+
+use super::{Line, Model, Place};
+
+/// Why an attempt has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    Suspect,
+    Late,
+    Nobody,
+}
+
+impl Model {
+    /// An attempt has no answer: the task waits for another, or that is the end of it.
+    pub(super) fn give_back(&mut self, slot: usize, worker: usize, blame: Blame) {
+        let task = &mut self.tasks[slot];
+        if blame != Blame::Nobody {
+            task.losses += 1;
+        }
+        task.suspect |= blame == Blame::Suspect;
+        let uncounted = task.attempts - task.failures - task.losses;
+        if task.losses >= self.config.attempts_max {
+            self.note("exhausted");
+            self.finish(slot, Outcome::Exhausted);
+        } else if uncounted >= self.config.resends_max {
+            self.note("bounced");
+            self.finish(slot, Outcome::Bounced);
+        } else if self.past_drain_deadline() {
+            self.note("lost after the drain's deadline");
+            self.finish(slot, Outcome::Aborted);
+        } else {
+            self.keep_returned(slot, worker);
+        }
+    }
+
+    /// Queues again all that a worker held, oldest first.
+    pub(super) fn give_back_all(&mut self, slot: usize, how: Loss) {
+        let held = std::mem::take(&mut self.workers[slot].held);
+        self.workers[slot].lost += held.len() as u64;
+        self.workers[slot].recall = false;
+        self.counters.lost += held.len() as u64;
+        if held.len() > 1 {
+            self.note("lost several attempts at once");
+        }
+        let worker = &self.workers[slot];
+        let begun = worker.runs.saturating_sub(u32::from(worker.strikes)) as usize;
+        for (position, task) in held.into_iter().enumerate() {
+            let blame = match how {
+                Loss::Broken if position < begun => Blame::Suspect,
+                Loss::Broken => {
+                    self.note("lost with its link before it could begin");
+                    Blame::Nobody
+                }
+                Loss::Stopped => {
+                    self.note("lost with a link that nobody is blamed for");
+                    Blame::Nobody
+                }
+            };
+            self.give_back(task, slot, blame);
+        }
+    }
+
+    pub(super) fn keep_returned(&mut self, slot: usize, worker: usize) {
+        let due = self.clock.saturating_add(self.config.elsewhere_wait);
+        self.tasks[slot].place = Place::Returned { worker, due };
+        let class = usize::from(self.tasks[slot].suspect);
+        self.wards[class].entry(worker).or_default().push_back(slot);
+        if !self.holders[class].contains(&worker) {
+            self.holders[class].push_back(worker);
+        }
+    }
+
+    /// Takes a task out of the ward that it is in, if it is in one.
+    pub(super) fn leave_ward(&mut self, slot: usize) {
+        let Place::Returned { worker, .. } = self.tasks[slot].place else { return };
+        let class = usize::from(self.tasks[slot].suspect);
+        let ward = self.wards[class].entry(worker).or_default();
+        ward.retain(|&other| other != slot);
+        if ward.is_empty() {
+            self.holders[class].retain(|&other| other != worker);
+        }
+    }
+
+    /// Says which task of a class may go where now.
+    fn find_returned(&mut self, class: usize) -> Option<(usize, usize)> {
+        for holder in self.holders[class].clone() {
+            let slot = self.wards[class][&holder][0];
+            let Place::Returned { due, .. } = self.tasks[slot].place else { panic!("{slot}") };
+            if let Some(worker) = self.next_worker(class == 1, Some(holder)) {
+                return Some((slot, worker));
+            }
+            let serving = self.workers.iter().filter(|worker| worker.is_available()).count();
+            if serving < 2 || self.is_due(due) {
+                if let Some(worker) = self.next_worker(class == 1, None) {
+                    self.note(match serving {
+                        0 | 1 => "went back to its last worker, the only one",
+                        _ => "went back to its last worker after a wait",
+                    });
+                    return Some((slot, worker));
+                }
+            }
+            if self.workers[holder].is_eligible() {
+                self.note("waits for another worker than its last");
+            }
+        }
+        None
+    }
+
+    /// The worker whose turn it is, without one, and without those that hold a suspect.
+    fn next_worker(&self, clean: bool, but: Option<usize>) -> Option<usize> {
+        let all = (0..self.workers.len()).filter(|&slot| Some(slot) != but);
+        let able = all.filter(|&slot| self.workers[slot].is_eligible());
+        let able = able.filter(|&slot| !(clean && self.holds_suspect(slot)));
+        able.min_by_key(|&slot| {
+            let worker = &self.workers[slot];
+            (worker.held.len(), self.holds_suspect(slot), worker.level_order)
+        })
+    }
+
+    pub(super) fn holds_suspect(&self, worker: usize) -> bool {
+        self.workers[worker].held.iter().any(|&task| self.tasks[task].suspect)
+    }
+
+    /// Takes the task whose turn it is, and says to which worker it goes.
+    pub(super) fn take_next(&mut self) -> Option<(usize, usize)> {
+        for step in 0..4 {
+            let lane = (self.turn + step) % 4;
+            let found = match lane {
+                0 | 1 => {
+                    let slot = self.waiting[lane].front().copied();
+                    slot.and_then(|slot| Some((slot, self.next_worker(false, None)?)))
+                }
+                _ => self.find_returned(lane - 2),
+            };
+            let Some((slot, worker)) = found else { continue };
+            self.turn = (lane + 1) % 4;
+            if lane < 2 {
+                self.waiting[lane].pop_front();
+            } else {
+                self.take_returned(slot, lane - 2);
+            }
+            return Some((slot, worker));
+        }
+        None
+    }
+
+    fn take_returned(&mut self, slot: usize, class: usize) {
+        let Place::Returned { worker: holder, .. } = self.tasks[slot].place else { panic!() };
+        self.leave_ward(slot);
+        if self.holders[class].contains(&holder) {
+            self.note("wards take turns");
+            self.holders[class].retain(|&other| other != holder);
+            self.holders[class].push_back(holder);
+        }
+    }
+
+    /// Any task that came back, in the order that a drain aborts them in.
+    pub(super) fn first_returned(&self) -> Option<usize> {
+        let first = |class: usize| {
+            let holder = self.holders[class].front()?;
+            self.wards[class].get(holder).and_then(VecDeque::front).copied()
+        };
+        first(0).or_else(|| first(1))
+    }
+
+    /// When the next of a worker's own tasks may go back to it, if that is still to come.
+    pub(super) fn may_return_at(&self, worker: usize) -> Option<Instant> {
+        let heads = self.wards.iter().filter_map(|wards| wards.get(&worker)?.front().copied());
+        let dues = heads.map(|slot| match self.tasks[slot].place {
+            Place::Returned { due, .. } => due,
+            other => panic!("task {slot} in a ward is {other:?}"),
+        });
+        dues.filter(|&due| due > self.clock).min()
+    }
+
+    /// What a worker holds beyond what it runs is taken back, the newest first.
+    pub(super) fn recall(&mut self, worker: usize) {
+        let holder = &mut self.workers[worker];
+        holder.recall = holder.line == Line::Up && holder.held.len() as u64 > holder.runs.into();
+        if holder.recall {
+            self.put_on_list(worker);
+        }
+        self.tidy();
+    }
+}
