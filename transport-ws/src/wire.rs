@@ -212,6 +212,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
         &self.peer
     }
 
+    fn outgoing_bytes_max(&self) -> usize {
+        self.limits.message_bytes_max
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, WsError>> {
         // Before reading: it frees the read buffer, which is then used again.
         self.message = Bytes::new();
