@@ -237,6 +237,8 @@ pub trait AnyListener<K: Kind> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Pin<Box<K::Accepting>>, BoxError>>;
+    /// Sets whether there is no room for newcomers.
+    fn set_full(&mut self, is_full: bool);
 }
 
 /// A [`Listen`] as a trait object.
@@ -283,5 +285,9 @@ where
             }))),
             Err(error) => Err(error.into()),
         })
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        self.0.set_full(is_full);
     }
 }

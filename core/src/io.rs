@@ -85,6 +85,15 @@ pub trait Listen {
     /// Takes the next incoming connection, whose handshake is then still to be done. An error
     /// means that none could be taken now (file descriptors ran out, say): pause, then try again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, Self::Error>>;
+
+    /// Sets whether there is no room for newcomers. While there is none, a transport that has words
+    /// for it (HTTP's status 503) sends them away before their own first message; go on to accept
+    /// for that, and the handshakes fail. It holds for those under way as well.
+    ///
+    /// The default does nothing: whoever comes is to be told by the first message instead.
+    fn set_full(&mut self, is_full: bool) {
+        let _ = is_full;
+    }
 }
 
 /// A connection that carries whole messages both ways.
