@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 use chargehand_core::io::{Connect, Dialect, Wire};
 use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
-use chargehand_core::{TaskId, Verdict};
+use chargehand_core::{BackoffPolicy, TaskId, Verdict};
 use smol::future::{or, zip};
 
 use super::*;
