@@ -1,10 +1,14 @@
 //! What may be dialled.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
-use async_tungstenite::tungstenite::http::Uri;
-use async_tungstenite::tungstenite::http::uri::Authority;
+use tungstenite::http::Uri;
+use tungstenite::http::uri::Authority;
+
+use crate::wire::Peer;
 
 /// A URL that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +25,12 @@ impl fmt::Display for AddressError {
 
 impl Error for AddressError {}
 
+impl AddressError {
+    pub(crate) fn new(url: &str, problem: &'static str) -> Self {
+        Self { url: url.into(), problem }
+    }
+}
+
 /// The parts of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -35,12 +45,28 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Names this and its host.
+    pub(crate) fn peer(&self) -> Peer {
+        let host = self.address.rsplit_once(':').map_or(&*self.address, |(host, _port)| host);
+        let host = host_of(host).unwrap_or_else(|| host.to_ascii_lowercase().into());
+        Peer { name: self.url.clone(), host: Some(host) }
+    }
+}
+
+impl Target {
     pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
-        Self::of(url).map_err(|problem| AddressError { url: url.into(), problem })
+        Self::of(url).map_err(|problem| AddressError::new(url, problem))
     }
 
-    fn of(url: &str) -> Result<Self, &'static str> {
-        let uri: Uri = url.parse().map_err(|_| "not a URL; expected ws://host[:port][/path]")?;
+    fn of(given: &str) -> Result<Self, &'static str> {
+        let url = with_scheme(given);
+        if has_zone(&url) {
+            return Err(
+                "an IPv6 zone (what follows the %) cannot be in a URL: give an address that \
+                        needs none",
+            );
+        }
+        let uri: Uri = url.parse().map_err(|_| "not a URL; expected [ws://]host[:port][/path]")?;
         let scheme = uri.scheme_str().unwrap_or_default();
         if scheme.eq_ignore_ascii_case("wss") {
             return Err("TLS is not spoken here: give a Dial that speaks TLS and a ws:// URL");
@@ -60,12 +86,42 @@ impl Target {
         // "ws://host?query" has an empty path, which HTTP does not allow.
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self {
-            url: url.into(),
+            url: given.into(),
             address: format!("{}:{port}", authority.host()).into(),
             host: authority.as_str().into(),
             path: format!("{slash}{path}").into(),
         })
     }
+}
+
+/// Returns the URL with `ws://` in front where it has no scheme, as the Go package does.
+fn with_scheme(url: &str) -> Cow<'_, str> {
+    let authority = url.split(['/', '?']).next().unwrap_or_default();
+    let has_scheme = url[authority.len()..].starts_with("//") && authority.ends_with(':');
+    if has_scheme || url.is_empty() { url.into() } else { format!("ws://{url}").into() }
+}
+
+/// Whether the host is an IPv6 address with a zone.
+fn has_zone(url: &str) -> bool {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    host.is_some_and(|(host, _)| host.contains('%'))
+}
+
+/// Names the host of a peer that came by `address`, where that is an IP address with a port or
+/// alone. One peer has one name: without zone, and IPv4 as such.
+pub(crate) fn host_of(address: &str) -> Option<Box<str>> {
+    let host = match address.parse() {
+        Ok(SocketAddr::V4(address)) => IpAddr::V4(*address.ip()),
+        Ok(SocketAddr::V6(address)) => IpAddr::V6(*address.ip()),
+        Err(_) => {
+            let address = address.strip_prefix('[').unwrap_or(address);
+            let end = address.find([']', '%']).unwrap_or(address.len());
+            address[..end].parse().ok()?
+        }
+    };
+    Some(host.to_canonical().to_string().into())
 }
 
 fn port(authority: &Authority) -> Result<u16, &'static str> {
@@ -95,6 +151,14 @@ mod tests {
             ("ws://host:1?c=d", "host:1", "host:1", "/?c=d"),
             ("ws://[::1]:9000/x", "[::1]:9000", "[::1]:9000", "/x"),
             ("ws://[::1]", "[::1]:80", "[::1]", "/"),
+            // As the Go package has it, without a scheme.
+            ("localhost:7000", "localhost:7000", "localhost:7000", "/"),
+            ("localhost:7000/", "localhost:7000", "localhost:7000", "/"),
+            ("localhost:7000/path?to=it", "localhost:7000", "localhost:7000", "/path?to=it"),
+            ("localhost:7000?url=http://x", "localhost:7000", "localhost:7000", "/?url=http://x"),
+            ("localhost:7000//a", "localhost:7000", "localhost:7000", "//a"),
+            ("example.org", "example.org:80", "example.org", "/"),
+            ("[::1]:7000/x", "[::1]:7000", "[::1]:7000", "/x"),
         ] {
             let target = Target::parse(url).unwrap();
             assert_eq!(&*target.url, url);
@@ -105,13 +169,50 @@ mod tests {
     }
 
     #[test]
+    fn one_peer_has_one_host_whatever_its_address_looks_like() {
+        for (address, host) in [
+            ("127.0.0.1:9000", "127.0.0.1"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::ffff:10.0.0.7]:9000", "10.0.0.7"),
+            ("::ffff:10.0.0.7", "10.0.0.7"),
+            ("[::1]:9000", "::1"),
+            ("[0:0::0:1]", "::1"),
+            ("[fe80::1%3]:9000", "fe80::1"),
+            ("[fe80::1%eth0]:9000", "fe80::1"),
+            ("fe80::1%eth0", "fe80::1"),
+        ] {
+            assert_eq!(host_of(address).as_deref(), Some(host), "{address}");
+        }
+        for address in ["", "unix:/run/x", "serial", "example.org:80", "[", "1:2:3"] {
+            assert_eq!(host_of(address), None, "{address}");
+        }
+        for (url, host) in [
+            ("ws://Example.org/a", "example.org"),
+            ("10.0.0.7:80", "10.0.0.7"),
+            ("ws://[::FFFF:10.0.0.7]:9000", "10.0.0.7"),
+            ("ws://[::1]", "::1"),
+        ] {
+            assert_eq!(Target::parse(url).unwrap().peer().host.as_deref(), Some(host), "{url}");
+        }
+    }
+
+    #[test]
     fn bad_urls_are_named_with_what_is_wrong() {
         for (url, problem) in [
             ("", "not a URL"),
             ("ws://", "not a URL"),
             ("ws://host name", "not a URL"),
             ("ws://host/a\r\nInjected: yes", "not a URL"),
-            ("host:9000", "only ws://"),
+            ("host:port", "1..=65535"),
+            ("://host", ""),
+            ("user@host:9000", "user name"),
+            ("/path", "not a URL"),
+            ("?query", "not a URL"),
+            (":9000", "needs a host"),
+            ("tcp:/host:9000", ""),
+            ("ws://[fe80::1%eth0]:9000", "IPv6 zone"),
+            ("ws://[fe80::1%25eth0]:9000/x", "IPv6 zone"),
+            ("[fe80::1%3]:9000", "IPv6 zone"),
             ("http://host", "only ws://"),
             ("tcp://host:1", "only ws://"),
             ("wss://host", "a Dial that speaks TLS"),

@@ -5,18 +5,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use async_tungstenite::tungstenite::handshake::client::{Response, generate_key};
-use async_tungstenite::tungstenite::handshake::derive_accept_key;
-use async_tungstenite::tungstenite::handshake::machine::TryParse;
-use async_tungstenite::tungstenite::http::StatusCode;
-use async_tungstenite::tungstenite::protocol::Role;
 use chargehand_core::io::Dialect;
 use futures_io::{AsyncRead, AsyncWrite};
+use tungstenite::handshake::client::{Response, generate_key};
+use tungstenite::handshake::derive_accept_key;
+use tungstenite::handshake::machine::TryParse;
+use tungstenite::http::StatusCode;
+use tungstenite::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 
 use crate::address::Target;
 use crate::error::{BoxError, WsError, quoted, words};
 use crate::head::{Head, Outgoing};
-use crate::wire::{WsWire, open};
+use crate::headers::{list, lists, single};
+use crate::wire::{Role, WsWire};
 use crate::{Limits, SUBPROTOCOL};
 
 const EXPECTED: &str = "an HTTP answer";
@@ -92,9 +95,9 @@ where
         else {
             panic!("{POLLED_AGAIN}")
         };
-        let socket =
-            open(stream, head.into_tail(answer?), Role::Client, this.dialect, &this.limits);
-        Poll::Ready(Ok(WsWire::new(socket, &this.target.url, this.dialect, this.limits)))
+        let tail = head.into_tail(answer?);
+        let (dialect, limits, peer) = (this.dialect, this.limits, this.target.peer());
+        Poll::Ready(Ok(WsWire::new(stream, &tail, Role::Client, dialect, limits, peer)))
     }
 }
 
@@ -130,22 +133,23 @@ fn verified(head: &[u8], peer: &str, proof: &str, dialect: Dialect) -> Result<us
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(refused(response.status(), &head[length..], peer, dialect));
     }
-    let header = |name| response.headers().get(name).map_or(&[][..], |value| value.as_bytes());
-    if !header("Upgrade").eq_ignore_ascii_case(b"websocket") {
+    let headers = response.headers();
+    if !lists(headers, UPGRADE, "websocket") {
         return Err(flawed("the answer has no \"Upgrade: websocket\""));
     }
-    let mut connection = header("Connection").split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    if !connection.any(|token| token.eq_ignore_ascii_case(b"upgrade")) {
+    if !lists(headers, CONNECTION, "upgrade") {
         return Err(flawed("the answer has no \"Connection: Upgrade\""));
     }
-    if header("Sec-WebSocket-Accept") != proof.as_bytes() {
+    let accepted = single(headers, &SEC_WEBSOCKET_ACCEPT).map_err(|problem| flawed(&problem))?;
+    if accepted != Some(proof.as_bytes()) {
         return Err(flawed("the answer's Sec-WebSocket-Accept is wrong"));
     }
-    if !header("Sec-WebSocket-Extensions").is_empty() {
+    if list(headers, SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
         return Err(flawed("the server uses an extension that was not offered"));
     }
-    match (dialect, header("Sec-WebSocket-Protocol")) {
-        (Dialect::Native, agreed) if agreed == SUBPROTOCOL.as_bytes() => Ok(length),
+    let agreed: Vec<&[u8]> = list(headers, SEC_WEBSOCKET_PROTOCOL).collect();
+    match (dialect, &agreed[..]) {
+        (Dialect::Native, [agreed]) if *agreed == SUBPROTOCOL.as_bytes() => Ok(length),
         (Dialect::Json, []) => Ok(length),
         (Dialect::Native, _) => Err(flawed(
             "the server does not agree to the subprotocol chargehand.2; if it is a worker of the \

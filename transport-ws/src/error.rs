@@ -4,8 +4,6 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use async_tungstenite::tungstenite;
-
 /// Any error that a runtime's `Dial` or `Accept` gives.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -79,6 +77,21 @@ pub enum WsError {
         /// The limit.
         limit: usize,
     },
+    /// The peer sent, or announced, a message above the limit that holds until it has introduced
+    /// itself.
+    ReceivedEarly {
+        /// The other end.
+        peer: Box<str>,
+        /// How long it is so far, in bytes.
+        length: usize,
+        /// The limit for now.
+        limit: usize,
+    },
+    /// The listener has no room for another connection, and has told the peer so.
+    Full {
+        /// The other end.
+        peer: Box<str>,
+    },
     /// A message to send is above the limit. Nothing of it was sent.
     Sending {
         /// The other end.
@@ -119,6 +132,14 @@ impl fmt::Display for WsError {
                 "from {peer}: a message of {length} bytes or more is above the limit of {limit}: \
                  raise message_bytes_max and frame_bytes_max or send smaller messages"
             ),
+            Self::ReceivedEarly { peer, length, limit } => write!(
+                f,
+                "from {peer}: a message of {length} bytes or more before it has introduced itself \
+                 is above the limit of {limit}: is it a peer of this protocol?"
+            ),
+            Self::Full { peer } => {
+                write!(f, "no room for another connection: {peer} was sent away with status 503")
+            }
             Self::Sending { peer, length, limit } => write!(
                 f,
                 "to {peer}: a message of {length} bytes is above the limit of {limit}: raise \
@@ -138,11 +159,10 @@ impl Error for WsError {
     }
 }
 
-/// Returns what the WebSocket says of the peer, without the title that our own error has.
+/// Returns what the parser says of the peer, without the title that our own error has.
 pub(crate) fn words(error: &tungstenite::Error) -> String {
     match error {
         tungstenite::Error::Protocol(error) => error.to_string(),
-        tungstenite::Error::Capacity(error) => error.to_string(),
         other => other.to_string(),
     }
 }

@@ -15,6 +15,9 @@ use smol::net::TcpStream as Socket;
 
 use crate::{Accepting, Connecting, Limits, WsConnector, WsError, WsListener, WsWire};
 
+#[path = "door_tests.rs"]
+mod doors;
+
 /// Dials and accepts, without a runtime crate: those know nothing of this one.
 struct Smol;
 struct Bound(Async<TcpListener>);
@@ -263,7 +266,7 @@ async fn answered(
         }
         let request = String::from_utf8(request).unwrap();
         let key = request.split("Sec-WebSocket-Key: ").nth(1).unwrap().lines().next().unwrap();
-        let proof = async_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+        let proof = tungstenite::handshake::derive_accept_key(key.as_bytes());
         let answer = [answer.replace("PROOF", &proof).as_bytes(), tail].concat();
         stream.write_all(&answer).await.unwrap();
         stream.close().await.unwrap();

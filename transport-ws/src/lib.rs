@@ -9,29 +9,47 @@
 //! use ([`WsConnector::dialect`]); a listener sees it in the request, and serves the JSON one only
 //! when it was told to ([`WsListener::json`]).
 //!
+//! # Who gets in
+//!
+//! A listener agrees to whatever path and host a client asks for. A client that says whose page it
+//! runs in (an `Origin`, as browsers do) gets status 403 unless that one was allowed
+//! ([`WsListener::allow_origin`]); one that says none is no browser and always gets in. While there
+//! is no room ([`Listen::set_full`]) newcomers get status 503 with `Retry-After: 1`, before any of
+//! the protocol's own greetings.
+//!
 //! There is no deadline here, neither for the handshake nor for a message: whoever polls has them.
 
 mod address;
 mod client;
 mod error;
+mod frame;
 mod head;
-mod paced;
+mod headers;
+mod idle;
+mod origin;
+mod reader;
 mod server;
 mod wire;
+mod writer;
 
 #[cfg(test)]
 mod handshake_tests;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
-use crate::address::Target;
+use crate::address::{Target, host_of};
 pub use crate::client::Connecting;
 pub use crate::error::{BoxError, WsError};
+use crate::origin::Origin;
 pub use crate::server::Accepting;
+use crate::server::Door;
+use crate::wire::Peer;
 pub use crate::wire::WsWire;
 
 /// The WebSocket subprotocol of the native dialect.
@@ -41,8 +59,11 @@ pub const SUBPROTOCOL: &str = "chargehand.2";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// How long a message may be, either way, in however many frames. A connection keeps the memory
-    /// of the longest message that it received. Default 16 MiB.
+    /// How long a message may be, either way, in however many frames. Until the peer has introduced
+    /// itself, a pool or a worker takes shorter ones only ([`Wire::limit_incoming`]). Default
+    /// 16 MiB.
+    ///
+    /// [`Wire::limit_incoming`]: chargehand_core::io::Wire::limit_incoming
     pub message_bytes_max: usize,
     /// How long a received frame's payload may be; one that announces more is refused. Default
     /// 16 MiB.
@@ -50,9 +71,16 @@ pub struct Limits {
     /// From how many bytes on messages are written without waiting for a flush. While these cannot
     /// leave a sender waits, so that no more is held than this and one message. Default 16 KiB.
     pub write_buffer_bytes: usize,
-    /// How many bytes one read takes at most; each connection holds a buffer of this size. Default
-    /// 4 KiB, and 512 B at most in the JSON dialect, whose messages are short.
+    /// How many bytes one read takes at most, but for long messages; each connection holds a buffer
+    /// of this size. At least 139 B, one control frame. Default 4 KiB, and 512 B at most in the JSON
+    /// dialect, whose messages are short.
     pub read_buffer_bytes: usize,
+    /// How many frames that carry nothing a peer may send at once: pings, pongs, empty messages, and
+    /// fragments below 16 bytes that do not end a message. A whole message makes up for four. One
+    /// more ends the connection with code 1008. Default 256.
+    pub idle_frames_burst: u32,
+    /// How many such frames a peer may send each second after that, without any message. Default 64.
+    pub idle_frames_per_second: u32,
     /// How long the peer's part of the HTTP handshake may be. Default 16 KiB.
     pub handshake_bytes_max: usize,
 }
@@ -65,6 +93,8 @@ impl Limits {
             frame_bytes_max: 16 << 20,
             write_buffer_bytes: 16 << 10,
             read_buffer_bytes: 4 << 10,
+            idle_frames_burst: 256,
+            idle_frames_per_second: 64,
             handshake_bytes_max: 16 << 10,
         }
     }
@@ -86,8 +116,8 @@ pub struct WsConnector<D> {
 }
 
 impl<D> WsConnector<D> {
-    /// Makes a connector to `url`, which is `ws://host[:port][/path][?query]`; without a port, to
-    /// port 80. The name is not resolved here but at every connect.
+    /// Makes a connector to `url`, which is `[ws://]host[:port][/path][?query]`; without a port, to
+    /// port 80, and without a path, to `/`. The name is not resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the URL.
@@ -132,27 +162,49 @@ where
 #[derive(Debug)]
 pub struct WsListener<A> {
     accept: A,
-    json: bool,
-    limits: Limits,
+    door: Door,
 }
 
 impl<A> WsListener<A> {
     /// Makes a listener over a runtime's. Whatever path a client asks for, it is accepted.
     pub fn new(accept: A) -> Self {
-        Self { accept, json: false, limits: Limits::new() }
+        let (origins, is_full) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        let door = Door { json: false, origins, is_full, limits: Limits::new() };
+        Self { accept, door }
     }
 
     /// Sets whether a client that offers no subprotocol is taken for one of the Go `worker` package
     /// and gets the JSON dialect. Default `false`: such a client is refused.
+    ///
+    /// Clients of the Go package say that they were of the origin `http://localhost`, which is
+    /// allowed with this, and without it refused as any other.
     #[must_use]
-    pub fn json(self, json: bool) -> Self {
-        Self { json, ..self }
+    pub fn json(mut self, json: bool) -> Self {
+        self.door.json = json;
+        self
+    }
+
+    /// Allows pages of this origin, `scheme://host[:port]`, to connect, besides those that were
+    /// allowed before. Default none: a browser that opens a connection gets status 403, whoever
+    /// wrote the page that it shows.
+    ///
+    /// Upper and lower case are one, and so are no port and the scheme's usual one. `null`, which
+    /// browsers say of pages without an origin, cannot be allowed. Clients that are no browsers say
+    /// no origin, or whatever they like: this keeps strangers' pages out, and nobody else.
+    ///
+    /// # Errors
+    /// Says what is wrong with the origin.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, AddressError> {
+        let parsed = Origin::parse(origin).map_err(|problem| AddressError::new(origin, problem))?;
+        Arc::make_mut(&mut self.door.origins).push(parsed);
+        Ok(self)
     }
 
     /// Sets other limits than the default ones.
     #[must_use]
-    pub fn limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.door.limits = limits;
+        self
     }
 }
 
@@ -167,9 +219,15 @@ where
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
             Ok((stream, peer)) => {
-                Ok(Accepting::new(stream, &peer.to_string(), self.json, self.limits))
+                let name = peer.to_string();
+                let peer = Peer { host: host_of(&name), name: name.into() };
+                Ok(Accepting::new(stream, peer, self.door.clone()))
             }
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        self.door.is_full.store(is_full, Ordering::Relaxed);
     }
 }

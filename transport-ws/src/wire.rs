@@ -2,203 +2,346 @@
 
 use std::fmt;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
-use async_tungstenite::WebSocketStream;
-use async_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
-use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use async_tungstenite::tungstenite::{Bytes, Message};
-use chargehand_core::io::{Dialect, Wire};
-use futures_core::Stream;
+use chargehand_core::io::{Dialect, Progress, Wire};
 use futures_io::{AsyncRead, AsyncWrite};
-use futures_util::{FutureExt, Sink};
 
 use crate::Limits;
-use crate::error::{WsError, quoted, words};
-use crate::paced::Paced;
+use crate::error::{WsError, quoted};
+use crate::frame::{Kind, is_close_code};
+use crate::idle::Allowance;
+use crate::reader::{Breach, Event, Reader, Rules};
+use crate::writer::Writer;
 
 /// How often one `poll_recv` reads before it lets others run.
 const READS_MAX: u32 = 64;
-/// How many control frames one `poll_recv` handles before it lets others run.
-const CONTROLS_MAX: u32 = 64;
+/// How many bytes one `poll_recv` reads, but for the last read, before it lets others run.
+const READ_BYTES_MAX: usize = 256 << 10;
+/// How many frames that carry nothing one `poll_recv` takes before it lets others run.
+const IDLE_FRAMES_MAX: u32 = 64;
 /// How many answers to pings may wait for the peer to read before it is refused.
 const PONGS_MAX: u32 = 64;
-/// Room in the write buffer for these, and for the header of a message.
-const CONTROL_BYTES: usize = 16 << 10;
-
 /// How many bytes one read takes at most in the JSON dialect, which has one short message in flight.
 const JSON_READ_BYTES: usize = 512;
 
-/// Makes a WebSocket of a stream whose handshake is done; `tail` came right behind it.
-pub(crate) fn open<S>(
-    stream: S,
-    tail: Vec<u8>,
-    role: Role,
-    dialect: Dialect,
-    limits: &Limits,
-) -> WebSocketStream<Paced<S>>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    // The WebSocket insists on a maximum above it, which there must be room for.
-    let write_buffer_bytes = limits.write_buffer_bytes.min(usize::MAX / 4);
-    let whole = write_buffer_bytes.saturating_add(limits.message_bytes_max);
-    let read_buffer_bytes = match dialect {
-        Dialect::Native => limits.read_buffer_bytes,
-        // Before each read the WebSocket fills so much with zeros.
-        Dialect::Json => limits.read_buffer_bytes.min(JSON_READ_BYTES),
-    };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(read_buffer_bytes)
-        .write_buffer_size(write_buffer_bytes)
-        .max_write_buffer_size(whole.saturating_add(CONTROL_BYTES))
-        .max_message_size(Some(limits.message_bytes_max))
-        .max_frame_size(Some(limits.frame_bytes_max))
-        .accept_unmasked_frames(false);
-    WebSocketStream::from_partially_read(Paced::new(stream), tail, role, Some(config))
-        .now_or_never()
-        .expect("it neither reads nor writes")
+/// Why this end closes a connection (RFC 6455 section 7.4.1).
+mod code {
+    pub(super) const PROTOCOL: u16 = 1002;
+    pub(super) const UNSUPPORTED: u16 = 1003;
+    pub(super) const NOT_UTF8: u16 = 1007;
+    pub(super) const POLICY: u16 = 1008;
+    pub(super) const TOO_LONG: u16 = 1009;
+}
+
+/// Which end of a connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Client,
+    Server,
+}
+
+/// The names of the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// In errors and events.
+    pub(crate) name: Box<str>,
+    /// Its host alone, where that is known.
+    pub(crate) host: Option<Box<str>>,
 }
 
 /// A connection that carries messages over a WebSocket.
 ///
 /// Pings and close frames are answered while [`poll_recv`](Wire::poll_recv) is polled. A peer that
 /// breaks the protocol or a limit is told so by a close frame, if that can be written at once.
+///
+/// Memory for a message is taken as its bytes come. Once a message was given out and no other is
+/// there, or once all that was sent has left, the memory of long ones is given back: an idle
+/// connection holds [`read_buffer_bytes`](Limits::read_buffer_bytes) twice and
+/// [`write_buffer_bytes`](Limits::write_buffer_bytes) twice at most.
 pub struct WsWire<S> {
-    socket: WebSocketStream<Paced<S>>,
-    peer: Box<str>,
+    stream: S,
+    reader: Reader,
+    writer: Writer,
+    peer: Peer,
     dialect: Dialect,
     limits: Limits,
-    /// The message that was given out last.
-    message: Bytes,
+    /// How long a received message may be now, which is no more than the limits say.
+    incoming_bytes_max: usize,
+    /// For frames that carry nothing.
+    idle: Allowance,
     /// Answers to pings that the peer may not have read.
     pongs: u32,
-    /// Whether the peer has closed.
+    /// Wakes whoever waits to send.
+    sender: Option<Waker>,
+    /// Whether this end has said that it closes.
+    closing: bool,
+    /// Whether nothing more is to be read.
     ended: bool,
 }
 
 impl<S> WsWire<S> {
+    /// Makes a wire of a stream whose handshake is done; `tail` came right behind it.
     pub(crate) fn new(
-        socket: WebSocketStream<Paced<S>>,
-        peer: &str,
+        stream: S,
+        tail: &[u8],
+        role: Role,
         dialect: Dialect,
         limits: Limits,
+        peer: Peer,
     ) -> Self {
-        let peer = peer.into();
-        Self { socket, peer, dialect, limits, message: Bytes::new(), pongs: 0, ended: false }
+        let rules = Rules {
+            is_masked: role == Role::Server,
+            takes_text: dialect == Dialect::Json,
+            message_bytes_max: limits.message_bytes_max,
+            frame_bytes_max: limits.frame_bytes_max,
+        };
+        let read_bytes = match dialect {
+            Dialect::Native => limits.read_buffer_bytes,
+            Dialect::Json => limits.read_buffer_bytes.min(JSON_READ_BYTES),
+        };
+        let kept = limits.write_buffer_bytes.saturating_mul(2);
+        let now = Instant::now();
+        Self {
+            stream,
+            reader: Reader::new(rules, tail, read_bytes),
+            writer: Writer::new(role == Role::Client, kept),
+            peer,
+            dialect,
+            limits,
+            incoming_bytes_max: limits.message_bytes_max,
+            idle: Allowance::new(limits.idle_frames_burst, limits.idle_frames_per_second, now),
+            pongs: 0,
+            sender: None,
+            closing: false,
+            ended: false,
+        }
+    }
+
+    fn io_error(&self, error: io::Error) -> WsError {
+        WsError::Io { peer: self.peer.name.clone(), error }
     }
 
     fn protocol_error(&self, problem: &str) -> WsError {
-        WsError::Protocol { peer: self.peer.clone(), problem: problem.into() }
+        WsError::Protocol { peer: self.peer.name.clone(), problem: problem.into() }
     }
 
-    /// Judges a close frame: `None` where it is orderly.
-    fn close_error(&self, frame: Option<CloseFrame>) -> Option<WsError> {
-        match frame {
-            None | Some(CloseFrame { code: CloseCode::Normal | CloseCode::Away, .. }) => None,
-            Some(CloseFrame { code, reason }) => Some(WsError::Closed {
-                peer: self.peer.clone(),
-                code: code.into(),
-                reason: quoted(reason.as_bytes()),
-            }),
+    /// Turns a breach into the code to close with and the error to report.
+    fn verdict(&self, breach: Breach) -> (u16, WsError) {
+        match breach {
+            Breach::Frame(problem) => (code::PROTOCOL, self.protocol_error(problem)),
+            Breach::Text => {
+                let problem = "a text message, where the native dialect has binary ones";
+                (code::UNSUPPORTED, self.protocol_error(problem))
+            }
+            Breach::NotUtf8 => (code::NOT_UTF8, self.protocol_error("text that is not UTF-8")),
+            Breach::TooLong { length, limit } => {
+                let peer = self.peer.name.clone();
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                let is_early =
+                    limit == self.incoming_bytes_max && limit < self.limits.message_bytes_max;
+                let error = if is_early {
+                    WsError::ReceivedEarly { peer, length, limit }
+                } else {
+                    WsError::Received { peer, length, limit }
+                };
+                (code::TOO_LONG, error)
+            }
         }
+    }
+
+    /// Judges the end of the stream: in order where the peer knows no better.
+    fn end(&mut self) -> Result<(), WsError> {
+        self.ended = true;
+        match self.dialect {
+            // The Go package knows no close frame.
+            Dialect::Json => Ok(()),
+            Dialect::Native => Err(WsError::Truncated { peer: self.peer.name.clone() }),
+        }
+    }
+
+    /// Counts a frame that carries nothing.
+    fn count_idle(&mut self) -> Result<(), (u16, WsError)> {
+        if self.idle.take(Instant::now) {
+            return Ok(());
+        }
+        let Limits { idle_frames_burst, idle_frames_per_second, .. } = self.limits;
+        let error = self.protocol_error(&format!(
+            "a flood of frames that carry nothing (pings, pongs, empty messages and fragments), \
+             above the limits idle_frames_burst, {idle_frames_burst}, and idle_frames_per_second, \
+             {idle_frames_per_second}"
+        ));
+        Err((code::POLICY, error))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
-    /// Receives one message of any kind: `true` where it is for the caller, in `message`.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, WsError>> {
-        let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Poll::Ready(self.broken(error, cx).map(|()| false)),
-            None => {
-                self.ended = true;
-                return Poll::Ready(Ok(false));
+    /// Takes what was read, up to a message (`true`) or until there is nothing whole, and acts on
+    /// what is no message.
+    fn take(&mut self, cx: &mut Context<'_>, idle: &mut u32) -> Result<Taken, (u16, WsError)> {
+        while *idle < IDLE_FRAMES_MAX {
+            let event = self.reader.next().map_err(|breach| self.verdict(breach))?;
+            match event {
+                Event::Message if self.reader.message().is_empty() => {
+                    self.count_idle()?;
+                    return Ok(Taken::Message);
+                }
+                Event::Message => {
+                    self.idle.earn();
+                    return Ok(Taken::Message);
+                }
+                Event::Hungry => return Ok(Taken::Nothing),
+                Event::Close(frame) => {
+                    self.take_close(frame.bytes(), cx)?;
+                    return Ok(Taken::Close);
+                }
+                Event::Idle | Event::Pong => self.count_idle()?,
+                Event::Ping(frame) => {
+                    self.count_idle()?;
+                    self.answer_ping(frame.bytes(), cx)?;
+                }
             }
-        };
-        match message {
-            Message::Binary(bytes) => self.message = bytes,
-            Message::Text(text) if self.dialect == Dialect::Json => self.message = text.into(),
-            Message::Text(_) => {
-                self.say_goodbye(CloseCode::Unsupported, cx);
-                let problem = "a text message, where the native dialect has binary ones";
-                return Poll::Ready(Err(self.protocol_error(problem)));
-            }
-            Message::Ping(_) => return Poll::Ready(self.answer_ping(cx).map(|()| false)),
-            Message::Pong(_) | Message::Frame(_) => return Poll::Ready(Ok(false)),
-            Message::Close(frame) => {
-                self.ended = true;
-                // The answer to it waits in the buffer; if it cannot leave at once, it need not.
-                let _ = Pin::new(&mut self.socket).poll_flush(cx);
-                return Poll::Ready(self.close_error(frame).map_or(Ok(false), Err));
-            }
+            *idle += 1;
         }
-        Poll::Ready(Ok(true))
+        Ok(Taken::Enough)
     }
 
-    /// Sends the answer, which the WebSocket has made already.
-    fn answer_ping(&mut self, cx: &mut Context<'_>) -> Result<(), WsError> {
-        match Pin::new(&mut self.socket).poll_flush(cx) {
-            Poll::Ready(Ok(())) => self.pongs = 0,
-            Poll::Ready(Err(error)) => self.broken(error, cx)?,
-            Poll::Pending => self.pongs += 1,
+    /// Answers a ping, if its answer can leave soon.
+    fn answer_ping(&mut self, payload: &[u8], cx: &mut Context<'_>) -> Result<(), (u16, WsError)> {
+        if self.closing {
+            return Ok(());
         }
-        if self.pongs > PONGS_MAX {
-            return Err(self.protocol_error("a flood of pings whose answers it does not read"));
+        if self.pongs >= PONGS_MAX {
+            let error = self.protocol_error("a flood of pings whose answers it does not read");
+            return Err((code::POLICY, error));
+        }
+        self.writer.push(Kind::Pong, payload, &[]);
+        self.pongs += 1;
+        self.write_out(cx).map_err(|error| (code::PROTOCOL, error))
+    }
+
+    /// Writes what waits, as far as that goes, from the receiving side.
+    fn write_out(&mut self, cx: &mut Context<'_>) -> Result<(), WsError> {
+        // Whoever waits to send flushes all there is, and may be another than who receives.
+        let sender = self.sender.take();
+        let mut cx = sender.as_ref().map_or(Context::from_waker(cx.waker()), Context::from_waker);
+        match self.writer.poll_flush(&mut cx, &mut self.stream) {
+            Poll::Pending => self.sender = sender,
+            Poll::Ready(result) => {
+                self.pongs = 0;
+                if let Some(waker) = sender {
+                    waker.wake();
+                }
+                result.map_err(|error| self.io_error(error))?;
+            }
         }
         Ok(())
     }
 
-    /// Turns an error of the WebSocket into ours, or into the orderly end that it is.
-    fn broken(&mut self, error: Error, cx: &mut Context<'_>) -> Result<(), WsError> {
-        let peer = self.peer.clone();
-        let (code, error) = match error {
-            Error::ConnectionClosed | Error::AlreadyClosed => {
-                self.ended = true;
-                return Ok(());
-            }
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                self.ended = true;
-                // The Go package knows no close frame.
-                return match self.dialect {
-                    Dialect::Json => Ok(()),
-                    Dialect::Native => Err(WsError::Truncated { peer }),
-                };
-            }
-            Error::Io(error) => return Err(WsError::Io { peer, error }),
-            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
-                (CloseCode::Size, WsError::Received { peer, length: size, limit: max_size })
-            }
-            Error::Utf8(_) => (CloseCode::Invalid, self.protocol_error("text that is not UTF-8")),
-            other => (CloseCode::Protocol, self.protocol_error(&words(&other))),
+    /// Answers a close frame and judges it. What is not orderly is an error.
+    fn take_close(&mut self, payload: &[u8], cx: &mut Context<'_>) -> Result<(), (u16, WsError)> {
+        self.ended = true;
+        let refused = |problem| Err((code::PROTOCOL, self.protocol_error(problem)));
+        let (code, reason) = match payload {
+            [] => (None, &[][..]),
+            [_] => return refused("a close frame with half a code"),
+            [high, low, reason @ ..] => (Some(u16::from_be_bytes([*high, *low])), reason),
         };
+        if code.is_some_and(|code| !is_close_code(code)) {
+            return refused("a close frame with a code that none may have");
+        }
+        if std::str::from_utf8(reason).is_err() {
+            let error = self.protocol_error("a close frame whose text is not UTF-8");
+            return Err((code::NOT_UTF8, error));
+        }
+        // If the answer cannot leave at once, it need not.
         self.say_goodbye(code, cx);
-        Err(error)
-    }
-
-    /// Tells the peer why the connection ends, if that can be done at once.
-    fn say_goodbye(&mut self, code: CloseCode, cx: &mut Context<'_>) {
-        let frame = CloseFrame { code, reason: "".into() };
-        let mut socket = Pin::new(&mut self.socket);
-        if socket.as_mut().start_send(Message::Close(Some(frame))).is_ok() {
-            let _ = socket.poll_flush(cx);
+        match code {
+            None | Some(1000 | 1001) => Ok(()),
+            Some(code) => {
+                let (peer, reason) = (self.peer.name.clone(), quoted(reason));
+                Err((code, WsError::Closed { peer, code, reason }))
+            }
         }
     }
 
-    /// Makes one message of two parts.
-    fn message(&self, head: &[u8], body: &[u8]) -> Result<Message, WsError> {
-        let mut bytes = Vec::with_capacity(head.len() + body.len());
-        bytes.extend_from_slice(head);
-        bytes.extend_from_slice(body);
-        match self.dialect {
-            Dialect::Native => Ok(Message::Binary(bytes.into())),
-            Dialect::Json => String::from_utf8(bytes)
-                .map(Message::text)
-                .map_err(|_| self.protocol_error("we tried to send text that is not UTF-8")),
+    /// Ends the connection, with `code` where the peer has not closed it already.
+    fn refuse(&mut self, (code, error): (u16, WsError), cx: &mut Context<'_>) -> WsError {
+        self.ended = true;
+        self.say_goodbye(Some(code), cx);
+        error
+    }
+
+    /// Tells the peer that and why the connection ends, if that can be done at once.
+    fn say_goodbye(&mut self, code: Option<u16>, cx: &mut Context<'_>) {
+        if !std::mem::replace(&mut self.closing, true) {
+            let code = code.map(u16::to_be_bytes);
+            self.writer.push(Kind::Close, code.as_ref().map_or(&[], |code| &code[..]), &[]);
+            let _ = self.write_out(cx);
         }
     }
+
+    /// Receives until there is a message (`true`) or the end (`false`).
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, WsError>> {
+        let (mut reads, mut bytes, mut idle) = (0, 0, 0);
+        while !self.ended {
+            match self.take(cx, &mut idle) {
+                Ok(Taken::Message) => return Poll::Ready(Ok(true)),
+                Ok(Taken::Close) => break,
+                Ok(Taken::Nothing) if reads < READS_MAX && bytes < READ_BYTES_MAX => {
+                    let Poll::Ready(count) = self.reader.poll_fill(cx, &mut self.stream) else {
+                        self.reader.rest();
+                        return Poll::Pending;
+                    };
+                    match count {
+                        Ok(0) => return Poll::Ready(self.end().map(|()| false)),
+                        Ok(count) => (reads, bytes) = (reads + 1, bytes + count),
+                        Err(error) => {
+                            self.ended = true;
+                            return Poll::Ready(Err(self.io_error(error)));
+                        }
+                    }
+                }
+                Ok(Taken::Nothing | Taken::Enough) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Err(verdict) => return Poll::Ready(Err(self.refuse(verdict, cx))),
+            }
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    /// Says whom to wake once more can leave.
+    fn wait_to_send(&mut self, cx: &Context<'_>) {
+        match &mut self.sender {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Completes once everything has left.
+    fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
+        let Poll::Ready(result) = self.writer.poll_flush(cx, &mut self.stream) else {
+            self.wait_to_send(cx);
+            return Poll::Pending;
+        };
+        self.sender = None;
+        self.pongs = 0;
+        Poll::Ready(result.map_err(|error| self.io_error(error)))
+    }
+}
+
+/// How far what was read went.
+enum Taken {
+    Message,
+    /// The peer has closed.
+    Close,
+    /// There is nothing whole.
+    Nothing,
+    /// There may be more, but others should run.
+    Enough,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
@@ -209,7 +352,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
     }
 
     fn peer(&self) -> &str {
-        &self.peer
+        &self.peer.name
     }
 
     fn outgoing_bytes_max(&self) -> usize {
@@ -217,19 +360,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, WsError>> {
-        // Before reading: it frees the read buffer, which is then used again.
-        self.message = Bytes::new();
-        self.socket.get_mut().allow(READS_MAX);
-        for _ in 0..CONTROLS_MAX {
-            if self.ended {
-                return Poll::Ready(Ok(None));
-            }
-            if ready!(self.poll_message(cx))? {
-                return Poll::Ready(Ok(Some(&self.message)));
-            }
+        self.reader.release();
+        if self.pongs > 0 {
+            self.write_out(cx)?;
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let is_message = ready!(self.poll_message(cx))?;
+        Poll::Ready(Ok(is_message.then(|| self.reader.message())))
     }
 
     fn poll_send(
@@ -241,43 +377,68 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
         let length = head.len().saturating_add(body.len());
         let limit = self.limits.message_bytes_max;
         if length > limit {
-            let peer = self.peer.clone();
+            let peer = self.peer.name.clone();
             return Poll::Ready(Err(WsError::Sending { peer, length, limit }));
         }
-        let sent = match ready!(Pin::new(&mut self.socket).poll_ready(cx)) {
-            Ok(()) => {
-                let message = self.message(head, body)?;
-                Pin::new(&mut self.socket).start_send(message)
+        if self.closing || self.ended {
+            let error = io::Error::new(io::ErrorKind::NotConnected, "it is closed already");
+            return Poll::Ready(Err(self.io_error(error)));
+        }
+        if self.writer.waiting() > self.limits.write_buffer_bytes {
+            ready!(self.poll_leave(cx))?;
+        }
+        let kind = match self.dialect {
+            Dialect::Native => Kind::Binary,
+            Dialect::Json if is_utf8(head, body) => Kind::Text,
+            Dialect::Json => {
+                let problem = "we tried to send text that is not UTF-8";
+                return Poll::Ready(Err(self.protocol_error(problem)));
             }
-            Err(error) => Err(error),
         };
-        Poll::Ready(sent.or_else(|error| self.unsendable(error, cx)))
+        self.writer.push(kind, head, body);
+        if self.writer.waiting() > self.limits.write_buffer_bytes {
+            // Where that is not possible yet, the next call waits for it.
+            if let Poll::Ready(Err(error)) = self.writer.poll_write(cx, &mut self.stream) {
+                return Poll::Ready(Err(self.io_error(error)));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-        let flushed = ready!(Pin::new(&mut self.socket).poll_flush(cx));
-        Poll::Ready(flushed.or_else(|error| self.unsendable(error, cx)))
+        self.poll_leave(cx)
     }
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {
-        if let Err(error) = ready!(Sink::poll_close(Pin::new(&mut self.socket), cx)) {
-            return Poll::Ready(self.broken(error, cx));
+        if !std::mem::replace(&mut self.closing, true) {
+            self.writer.push(Kind::Close, &[], &[]);
         }
+        ready!(self.poll_leave(cx))?;
         // The close frame has left. Closing the stream as well tells a peer that ignores it.
-        Pin::new(self.socket.get_mut())
-            .poll_close(cx)
-            .map_err(|error| WsError::Io { peer: self.peer.clone(), error })
+        let closed = ready!(std::pin::Pin::new(&mut self.stream).poll_close(cx));
+        Poll::Ready(closed.map_err(|error| self.io_error(error)))
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { received: self.reader.received(), sent: self.writer.sent() }
+    }
+
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        self.incoming_bytes_max = bytes_max.min(self.limits.message_bytes_max);
+        self.reader.limit(self.incoming_bytes_max);
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.peer.host.as_deref()
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
-    /// Turns an error of sending into ours: here an end, however orderly, is an error.
-    fn unsendable(&mut self, error: Error, cx: &mut Context<'_>) -> Result<(), WsError> {
-        if !matches!(error, Error::Protocol(ProtocolError::SendAfterClosing)) {
-            self.broken(error, cx)?;
-        }
-        let error = io::Error::new(io::ErrorKind::NotConnected, "it is closed already");
-        Err(WsError::Io { peer: self.peer.clone(), error })
+/// Whether the two together are UTF-8.
+fn is_utf8(head: &[u8], body: &[u8]) -> bool {
+    // What core makes is split between characters, if at all.
+    match (std::str::from_utf8(head), std::str::from_utf8(body)) {
+        (Ok(_), Ok(_)) => true,
+        _ => std::str::from_utf8(&[head, body].concat()).is_ok(),
     }
 }
 
@@ -285,7 +446,7 @@ impl<S> fmt::Debug for WsWire<S> {
     // Without the bytes: they may be large, or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsWire")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer.name)
             .field("dialect", &self.dialect)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

@@ -1,7 +1,8 @@
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
+use std::task::Wake;
 
 use super::*;
 
@@ -15,6 +16,8 @@ struct Script {
     written: Vec<u8>,
     writes: usize,
     room: usize,
+    /// Whom the stream would wake once there is room.
+    writer: Option<Waker>,
     closed: bool,
 }
 
@@ -46,11 +49,12 @@ impl AsyncRead for Script {
 impl AsyncWrite for Script {
     fn poll_write(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let count = bytes.len().min(self.room);
         if count == 0 {
+            self.writer = Some(cx.waker().clone());
             return Poll::Pending;
         }
         self.writes += 1;
@@ -84,17 +88,27 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xA;
 
-/// A client's frame, masked with zeros.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+fn frame_header(first: u8, length: u64, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let masked = if mask.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
-        length => {
-            bytes.push(0x80 | 0x7E);
+    match length {
+        0..126 => bytes.push(masked | u8::try_from(length).unwrap()),
+        126..65_536 => {
+            bytes.push(masked | 0x7E);
             bytes.extend(u16::try_from(length).unwrap().to_be_bytes());
         }
+        _ => {
+            bytes.push(masked | 0x7F);
+            bytes.extend(length.to_be_bytes());
+        }
     }
-    bytes.extend([0; 4]);
+    bytes.extend(mask.iter().flatten());
+    bytes
+}
+
+/// A client's frame, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame_header(first, payload.len() as u64, Some([0; 4]));
     bytes.extend(payload);
     bytes
 }
@@ -104,9 +118,12 @@ fn limits() -> Limits {
 }
 
 fn server(dialect: Dialect, script: Script) -> WsWire<Script> {
-    let limits = limits();
-    let socket = open(script, Vec::new(), Role::Server, dialect, &limits);
-    WsWire::new(socket, "the peer", dialect, limits)
+    wire(Role::Server, dialect, limits(), script)
+}
+
+fn wire(role: Role, dialect: Dialect, limits: Limits, script: Script) -> WsWire<Script> {
+    let peer = Peer { name: "the peer".into(), host: None };
+    WsWire::new(script, &[], role, dialect, limits, peer)
 }
 
 fn receiving(dialect: Dialect, input: impl IntoIterator<Item = Vec<u8>>) -> WsWire<Script> {
@@ -119,7 +136,7 @@ fn cx() -> Context<'static> {
 }
 
 fn script(wire: &mut WsWire<Script>) -> &mut Script {
-    wire.socket.get_mut().stream_mut()
+    &mut wire.stream
 }
 
 /// Receives until the wire is pending, ends or breaks, and returns the messages and that.
@@ -134,6 +151,11 @@ fn received(wire: &mut WsWire<Script>) -> (Vec<Vec<u8>>, Poll<Result<(), WsError
         }
     }
 }
+
+#[path = "adversity_tests.rs"]
+mod adversity;
+#[path = "tungstenite_tests.rs"]
+mod tungstenite;
 
 #[test]
 fn json_messages_around_and_above_the_length_of_a_read_come_whole() {
@@ -304,19 +326,31 @@ fn closing_flushes_says_so_and_closes_the_stream() {
 
 #[test]
 fn floods_do_not_keep_the_thread() {
+    let fragments = |first: &[u8]| (frame(BINARY, first), frame(0, first));
+    let (empty, next_empty) = fragments(b"");
+    let (short, next_short) = fragments(b"x");
+    let (long, next_long) = fragments(&[7; 20]);
     for (what, first, endless) in [
         ("pongs", vec![], frame(FIN | PONG, b"xx")),
-        ("empty fragments", frame(BINARY, b""), frame(0, b"")),
+        ("pings", vec![], frame(FIN | PING, b"xx")),
+        ("empty fragments", empty, next_empty),
+        ("short fragments", short, next_short),
+        ("fragments", long, next_long),
     ] {
+        // However many a user allows.
+        let limits =
+            Limits { idle_frames_burst: u32::MAX, message_bytes_max: usize::MAX, ..Limits::new() };
         let input = if first.is_empty() { VecDeque::new() } else { [first].into() };
-        let room = usize::MAX;
-        let mut wire =
-            server(Dialect::Native, Script { input, endless, room, ..Script::default() });
+        let script = Script { input, endless, room: usize::MAX, ..Script::default() };
+        let mut wire = wire(Role::Server, Dialect::Native, limits, script);
         let wakes = Arc::new(WakeCount(AtomicUsize::new(0)));
         let waker = Waker::from(wakes.clone());
         for polls in 1..10 {
+            let before = wire.progress().received;
             assert!(wire.poll_recv(&mut Context::from_waker(&waker)).is_pending(), "{what}");
             assert!(wakes.0.load(Ordering::Relaxed) >= polls, "{what}: pending without a wake");
+            let read = wire.progress().received - before;
+            assert!(read <= (READ_BYTES_MAX + (64 << 10)) as u64, "{what}: {read} bytes");
         }
     }
 }
