@@ -41,11 +41,14 @@ use crate::wire::BoxError;
 #[cfg(feature = "blocking")]
 mod blocking;
 mod clock;
+mod end;
 mod engine;
 mod event;
 mod go;
 mod handler;
+mod life;
 mod link;
+mod memory;
 mod runner;
 mod settings;
 mod source;

@@ -69,6 +69,9 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     opening: Timed<u32>,
     closing: Timed<u32>,
     links_up: usize,
+    /// Whether the source knows that all places are taken, and nobody makes room before this time.
+    is_full: bool,
+    room_at: Option<Instant>,
     unflushed: Vec<u32>,
     /// Whether this poll may go on with a link after its flush, and the links that it does so with.
     reads_on: bool,
@@ -122,7 +125,7 @@ where
             accepts_failed: 0,
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(ALARM)),
-            runner: Runner::new(handler, settings.concurrency),
+            runner: Runner::new(handler, settings.concurrency, settings.memory_max),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: Timed::new(closing_max, CLOSE_TIMEOUT),
             settings,
@@ -136,6 +139,8 @@ where
             free: Vec::new(),
             direct: None,
             links_up: 0,
+            is_full: false,
+            room_at: None,
             unflushed: Vec::new(),
             reads_on: false,
             reading_on: Vec::new(),
@@ -164,6 +169,9 @@ where
         self.flush();
         if !self.reading_on.is_empty() {
             self.read_on(budget);
+        }
+        if self.runner.memory.has_news() {
+            self.let_go();
         }
         if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
             return Poll::Ready(());
@@ -264,7 +272,7 @@ where
             PlaceState::Free => {}
             PlaceState::Opening(_) => self.poll_opening(index),
             PlaceState::Link(link) if link.is_leaving() => {
-                if link.poll_leave(&mut cx).is_ready() {
+                if link.poll_leave(&mut cx, &mut self.runner.memory).is_ready() {
                     self.remove(index);
                 }
             }
@@ -305,7 +313,8 @@ where
         let Place { entry, state, .. } = &mut self.places[owner.place as usize];
         let PlaceState::Link(link) = state else { return };
         let mut cx = Context::from_waker(entry.waker());
-        let result = link.answer(&mut cx, &mut self.clock, owner.slot, verdict, &self.runner.body);
+        let Runner { body, memory, .. } = &mut self.runner;
+        let result = link.answer(&mut cx, &mut self.clock, owner.slot, verdict, body, memory);
         if link.has_next() {
             entry.wake();
         }
@@ -354,13 +363,27 @@ where
             return; // Leaving flushes by itself.
         }
         let mut cx = Context::from_waker(entry.waker());
-        let flushed = link.flush(&mut cx);
+        let flushed = link.flush(&mut cx, &mut self.runner.memory);
         let is_free = self.reads_on && self.reading_on.len() < SOURCES_READ_ON;
         if link.reads_on || is_free && link.expects_next() {
             self.reading_on.push(index);
         }
-        if let Err(end) = flushed {
-            self.on_end(index, end);
+        match flushed {
+            Ok(false) => {}
+            Ok(true) => entry.wake(),
+            Err(end) => self.on_end(index, end),
+        }
+    }
+
+    /// Reads on with the links that waited for memory.
+    #[cold]
+    fn let_go(&mut self) {
+        for index in self.runner.memory.let_go() {
+            let Place { entry, state, .. } = &mut self.places[index as usize];
+            if let PlaceState::Link(link) = state {
+                link.let_go();
+                entry.wake();
+            }
         }
     }
 

@@ -33,6 +33,18 @@ pub enum WorkerEvent {
         /// Why.
         reason: String,
     },
+    /// The manager said that it does not want this worker for now: another live one has its name, a
+    /// newer link has displaced this one, it comes back too often without doing anything, or there is
+    /// no room. It follows what the end of the link was told with.
+    SentAway {
+        /// The other end, as the transport names it.
+        peer: String,
+        /// Why, and what to do about it.
+        reason: String,
+        /// How long a worker that dials waits before it connects again: at least 1 s, and longer
+        /// each time, whatever it did on the link. `None` where managers dial.
+        pause: Option<Duration>,
+    },
     /// No connection could be taken.
     AcceptFailed {
         /// Why.

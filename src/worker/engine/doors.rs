@@ -7,16 +7,18 @@ use core::future::Future;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::io::Timer;
+use chargehand_core::Instant;
+use chargehand_core::io::{Timer, Wire};
 use chargehand_core::message::Code;
 
 use super::{Engine, Limbo, Place, PlaceState, SCAN_INTERVAL};
 use crate::wire::BoxError;
 use crate::worker::WorkerEvent;
+use crate::worker::end::End;
 use crate::worker::handler::Handler;
-use crate::worker::link::Link;
+use crate::worker::link::{Idle, Link, used_idle_min};
 use crate::worker::source::Source;
-use crate::worker::state::{End, Now};
+use crate::worker::state::Now;
 
 /// How many connections are taken in a poll.
 const ACCEPTS: usize = 16;
@@ -28,7 +30,7 @@ impl<S, T, H> Engine<S, T, H>
 where
     S: Source,
     S::Error: Into<BoxError>,
-    <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
+    <S::Wire as Wire>::Error: Into<BoxError>,
     T: Timer,
     H: Handler,
 {
@@ -98,10 +100,11 @@ where
 
     /// Begins the handshake on a new wire.
     pub(super) fn open(&mut self, index: u32, wire: S::Wire) {
+        let is_full = self.links_up >= self.settings.links_max && self.spare().is_none();
         let Place { entry, state, .. } = &mut self.places[index as usize];
         let mut link = Box::new(Link::new(wire, self.clock.now()));
         let mut cx = Context::from_waker(entry.waker());
-        let greeted = if self.links_up >= self.settings.links_max {
+        let greeted = if is_full {
             Err(busy(self.settings.links_max))
         } else {
             link.greet(&mut cx, &self.settings)
@@ -120,7 +123,11 @@ where
     #[cold]
     pub(super) fn on_up(&mut self, index: u32) {
         if self.links_up >= self.settings.links_max {
-            return self.on_end(index, busy(self.settings.links_max));
+            let Some(idlest) = self.spare() else {
+                return self.on_end(index, busy(self.settings.links_max));
+            };
+            let text = "it was idle, and made room for another manager";
+            self.on_end(idlest, End::Leave(Code::Busy, text.into()));
         }
         self.unwatch(index);
         let place = &mut self.places[index as usize];
@@ -134,6 +141,47 @@ where
             peer: link.peer().to_owned(),
             manager: link.manager().to_owned(),
         });
+        self.tell_room();
+    }
+
+    /// Returns the place of the link that makes room for a newcomer, if there is one.
+    fn spare(&mut self) -> Option<u32> {
+        let now = self.clock.now();
+        let idlest = self.idle_links(now).filter(|(idle, _)| idle.spare_at <= now).min();
+        idlest.map(|(_, index)| index)
+    }
+
+    fn idle_links(&mut self, now: Instant) -> impl Iterator<Item = (Idle, u32)> {
+        let idle_min = self.settings.idle_min;
+        (0..).zip(&mut self.places).filter_map(move |(index, place)| match place {
+            Place { state: PlaceState::Link(link), up: true, .. } => {
+                Some((link.idle(now, idle_min)?, index))
+            }
+            _ => None,
+        })
+    }
+
+    /// Tells the source whether there is room, where that is news.
+    pub(super) fn tell_room(&mut self) {
+        self.room_at = None;
+        let mut is_full = self.links_up >= self.settings.links_max;
+        if is_full {
+            let now = self.clock.now();
+            // One that is busy is not spare before it has been idle for so long.
+            let latest = now.saturating_add(used_idle_min(self.settings.idle_min));
+            let room_at = self.idle_links(now).map(|(idle, _)| idle.spare_at).min();
+            let room_at = room_at.unwrap_or(latest).min(latest);
+            is_full = room_at > now;
+            if is_full {
+                self.room_at = Some(room_at);
+                self.be_back_at(room_at);
+            }
+        }
+        if core::mem::replace(&mut self.is_full, is_full) != is_full {
+            if let Some(source) = &mut self.source {
+                source.set_full(is_full);
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! How links end, and the worker itself.
 
 use alloc::borrow::ToOwned;
+use alloc::string::String;
 use core::task::Context;
 use core::time::Duration;
 
@@ -10,9 +11,10 @@ use chargehand_core::message::Code;
 use super::{CLOSE_TIMEOUT, Engine, Limbo, Place, PlaceState, index_u32};
 use crate::wire::BoxError;
 use crate::worker::WorkerEvent;
+use crate::worker::end::End;
 use crate::worker::handler::Handler;
-use crate::worker::source::Source;
-use crate::worker::state::{End, Now};
+use crate::worker::source::{Ended, Source, is_unwelcome};
+use crate::worker::state::Now;
 
 impl<S, T, H> Engine<S, T, H>
 where
@@ -34,7 +36,8 @@ where
             let Place { entry, state, up, .. } = &mut self.places[index];
             let drained = match state {
                 PlaceState::Link(link) if *up => {
-                    link.drain(&mut Context::from_waker(entry.waker()), &mut self.clock)
+                    let mut cx = Context::from_waker(entry.waker());
+                    link.drain(&mut cx, index_u32(index), &mut self.clock, &mut self.runner)
                 }
                 _ => Err(End::Leave(Code::Stopped, "the worker stops".into())),
             };
@@ -51,7 +54,7 @@ where
     pub(super) fn on_end(&mut self, index: u32, end: End) {
         let was_up = self.stop_link(index);
         let Place { entry, state, .. } = &mut self.places[index as usize];
-        let (End::Gone(reason) | End::Leave(_, reason)) = &end;
+        let (End::Gone(reason) | End::SentAway(_, reason) | End::Leave(_, reason)) = &end;
         let (peer, manager) = match state {
             PlaceState::Free => return,
             PlaceState::Link(link) if link.is_leaving() => return,
@@ -60,22 +63,31 @@ where
         };
         let (peer, reason) = (peer.to_owned(), reason.clone());
         let event = if was_up {
-            WorkerEvent::Disconnected { peer, manager: manager.to_owned(), reason }
+            WorkerEvent::Disconnected { peer: peer.clone(), manager: manager.to_owned(), reason }
         } else {
-            WorkerEvent::Refused { peer, reason }
+            WorkerEvent::Refused { peer: peer.clone(), reason }
         };
         self.hook.call(|| event);
         match (state, end) {
             (PlaceState::Link(link), End::Leave(code, text)) => {
-                link.leave(&mut Context::from_waker(entry.waker()), code, &text);
+                let mut cx = Context::from_waker(entry.waker());
+                link.leave(&mut cx, code, &text, &mut self.runner.memory);
                 entry.wake();
                 self.watch_closing(index);
+            }
+            (_, End::SentAway(code, reason)) if is_unwelcome(code) => {
+                let pause = self.free_place(index, true);
+                let text = advice(code, &self.settings.name);
+                self.hook.call(|| {
+                    let reason = format!("{reason}: {text}");
+                    WorkerEvent::SentAway { peer, reason, pause }
+                });
             }
             _ => self.remove(index),
         }
     }
 
-    pub(super) fn watch_closing(&mut self, index: u32) {
+    fn watch_closing(&mut self, index: u32) {
         if self.closing.is_full() {
             if let Some(oldest) = self.closing.remove_oldest() {
                 self.places[oldest as usize].limbo = Limbo::None;
@@ -95,6 +107,9 @@ where
             link.drop_jobs(index, &mut self.runner);
         }
         self.links_up -= usize::from(was_up);
+        if self.is_full && was_up {
+            self.tell_room();
+        }
         let leaving = matches!(
             &self.places[index as usize].state,
             PlaceState::Link(link) if link.is_leaving()
@@ -116,23 +131,44 @@ where
 
     /// Frees a place.
     pub(super) fn remove(&mut self, index: u32) {
+        self.free_place(index, false);
+    }
+
+    /// Frees a place. Returns how long it is until the next connect, where that is the source's to say.
+    fn free_place(&mut self, index: u32, unwelcome: bool) -> Option<Duration> {
         self.unwatch(index);
         let state = &mut self.places[index as usize].state;
         let (useful, opened) = match core::mem::replace(state, PlaceState::Free) {
-            PlaceState::Free => return,
+            PlaceState::Free => return None,
             PlaceState::Opening(_) => (false, self.clock.now()),
-            PlaceState::Link(link) => link.usefulness(),
+            PlaceState::Link(mut link) => {
+                link.forget(&mut self.runner.memory);
+                link.usefulness()
+            }
         };
         self.free.push(index);
         if self.direct == Some(index) {
             self.change_direct();
         }
         let lived = self.clock.now().saturating_since(opened);
-        let source = self.source.as_mut();
-        if let Some(pause) = source.and_then(|source| source.on_ended(useful, lived)) {
-            let at = self.clock.now().saturating_add(pause);
-            self.source_at = Some(at);
-            self.be_back_at(at);
+        let pause = self.source.as_mut()?.on_ended(&Ended { useful, lived, unwelcome })?;
+        let at = self.clock.now().saturating_add(pause);
+        self.source_at = Some(at);
+        self.be_back_at(at);
+        Some(pause)
+    }
+}
+
+/// Returns what to do about being sent away.
+fn advice(code: Code, name: &str) -> String {
+    match code {
+        Code::NameTaken => {
+            format!("another live worker is named {name:?} there: give each its own name")
         }
+        Code::Displaced => format!(
+            "a newer link has the name {name:?}: where that is another worker, give each its own name"
+        ),
+        Code::TooSoon => "it came back too soon after links on which it did nothing".into(),
+        _ => "the manager has no room for it now".into(),
     }
 }

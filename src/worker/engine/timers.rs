@@ -1,5 +1,6 @@
 //! What is due when: handshakes, closing wires, silence, the drain's deadline.
 
+use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::Instant;
@@ -8,9 +9,10 @@ use chargehand_core::message::Code;
 
 use super::{Engine, Limbo, Place, PlaceState, SCAN_INTERVAL, index_u32};
 use crate::wire::BoxError;
+use crate::worker::end::End;
 use crate::worker::handler::Handler;
 use crate::worker::source::Source;
-use crate::worker::state::{End, Now};
+use crate::worker::state::Now;
 
 impl<S, T, H> Engine<S, T, H>
 where
@@ -37,6 +39,9 @@ where
             self.source_at = None;
             self.source_entry.wake();
         }
+        if self.room_at.is_some_and(|at| at <= self.clock.now()) {
+            self.tell_room();
+        }
         if self.scan_at <= self.clock.now() {
             self.scan();
         }
@@ -55,14 +60,18 @@ where
         self.scanned = self.clock.now();
         let mut next = Instant::FAR_FUTURE;
         for index in 0..self.places.len() {
-            let Place { state: PlaceState::Link(link), up: true, .. } = &mut self.places[index]
+            let Place { entry, state: PlaceState::Link(link), up: true, .. } =
+                &mut self.places[index]
             else {
                 continue;
             };
-            match link.on_time(self.clock.now()) {
+            let mut cx = Context::from_waker(entry.waker());
+            let now = self.clock.now();
+            match link.on_time(&mut cx, now, &self.settings, &self.runner.memory) {
                 Ok(at) => next = next.min(at),
                 Err(end) => self.on_end(index_u32(index), end),
             }
+            self.unflushed.push(index_u32(index));
         }
         self.scan_at = if next == Instant::FAR_FUTURE {
             next
@@ -95,6 +104,7 @@ where
             self.opening.next_due(),
             self.closing.next_due(),
             self.source_at,
+            self.room_at,
             self.drain_deadline,
             Some(self.scan_at),
         ];
