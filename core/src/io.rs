@@ -8,6 +8,8 @@ use core::fmt::Display;
 use core::future::Future;
 use core::task::{Context, Poll};
 
+#[cfg(feature = "alloc")]
+use crate::net::Descriptors;
 use crate::time::Instant;
 
 /// A runtime's clock and sleep.
@@ -20,13 +22,25 @@ pub trait Timer {
 
     /// Returns a future that completes once [`now`](Timer::now) has reached `at`.
     fn sleep_until(&self, at: Instant) -> Self::Sleep;
+
+    /// Returns how many file descriptors the process has open and may have, so that limits on
+    /// connections can be held against them. It may look through all that are open: ask at the
+    /// start, not for each connection.
+    ///
+    /// The default is `None`: there is no such limit, or none that is known.
+    #[cfg(feature = "alloc")]
+    fn descriptors(&self) -> Option<Descriptors> {
+        None
+    }
 }
 
 /// A runtime's way to open a byte stream.
 ///
 /// Only whoever opens a stream sees the socket, so set there what a transport counts on: send
 /// without delay (`TCP_NODELAY` on TCP), since transports batch messages themselves; and let
-/// closing the stream reach the peer (a `shutdown` of the sending direction), not only flush.
+/// closing the stream reach the peer (a `shutdown` of the sending direction), not only flush. Over
+/// IP also have a silent peer probed (`SO_KEEPALIVE`); the module `net` has what is alike for all
+/// runtimes.
 pub trait Dial {
     /// The byte stream.
     type Stream;
@@ -35,7 +49,8 @@ pub trait Dial {
     /// Completes with the open stream. Dropping it gives the attempt up.
     type Dialling: Future<Output = Result<Self::Stream, Self::Error>>;
 
-    /// Opens a stream to `address` (`host:port`), resolving a name anew at every call.
+    /// Opens a stream to `address` (`host:port`), resolving a name anew at every call and trying
+    /// all addresses that it has (`net::race`): the first may be dead.
     fn dial(&self, address: &str) -> Self::Dialling;
 }
 
@@ -43,7 +58,7 @@ pub trait Dial {
 pub trait Accept {
     /// The byte stream.
     type Stream;
-    /// Names the other end in errors and events.
+    /// Names the other end in errors and events: over IP as `host:port`, which tells its host.
     type Peer: Display;
     /// Why none could be taken. The caller pauses and tries again.
     type Error;

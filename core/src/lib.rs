@@ -26,6 +26,8 @@ pub mod io;
 #[cfg(feature = "json")]
 pub mod json;
 pub mod message;
+#[cfg(feature = "alloc")]
+pub mod net;
 pub mod prefix;
 pub mod scheduler;
 pub mod serial;

@@ -209,6 +209,14 @@ impl Decoder<Vec<u8>> {
         Self { frame_bytes_max, ..Self::new(buffer) }
     }
 
+    /// Sets the longest frame that is accepted from now on, also of what is held already. Nothing
+    /// else changes: the buffer grows when its turn comes.
+    pub fn limit_frames(&mut self, frame_bytes_max: usize) {
+        self.frame_bytes_max = frame_bytes_max.min(usize::MAX - HEADER_BYTES);
+        // Room may have been refused for a frame that is accepted now.
+        self.filled |= self.end == self.buffer.len();
+    }
+
     /// Returns whether the latest read filled the buffer, so that there is likely more.
     pub const fn is_filled(&self) -> bool {
         self.filled

@@ -128,6 +128,47 @@ fn an_announced_length_alone_costs_no_memory() {
 
 #[test]
 #[cfg(feature = "alloc")]
+fn a_limit_that_is_raised_holds_for_what_is_held_and_one_that_is_lowered_too() {
+    let frames = vec![vec![1; 10], vec![2; 30], vec![3; 200]];
+    let mut stream = Vec::new();
+    for frame in &frames {
+        stream.extend(encode_header(frame.len(), 200).unwrap());
+        stream.extend(frame);
+    }
+    let mut rest = &stream[..];
+    let mut decoder = Decoder::growing(64, 10);
+    assert_eq!(decoder.buffer_bytes(), 14);
+    let mut read = |decoder: &mut Decoder<Vec<u8>>| {
+        decoder.make_room();
+        let spare = decoder.spare();
+        let bytes = spare.len().min(rest.len());
+        spare[..bytes].copy_from_slice(&rest[..bytes]);
+        decoder.advance(bytes);
+        rest = &rest[bytes..];
+    };
+    read(&mut decoder);
+    assert_eq!(decoder.next_frame(), Ok(Some(&frames[0][..])));
+    read(&mut decoder);
+    assert_eq!(decoder.next_frame(), Err(TooLong { length: 30, frame_bytes_max: 10 }));
+    // No room for it, and none to be had.
+    decoder.make_room();
+    assert!(decoder.buffer_bytes() <= 14);
+    decoder.limit_frames(30);
+    for frame in &frames[1..] {
+        let mut reads = 0;
+        while !decoder.has_frame().unwrap() {
+            read(&mut decoder);
+            reads += 1;
+            assert!(reads < 20, "it never comes");
+            decoder.limit_frames(frame.len());
+        }
+        assert_eq!(decoder.next_frame(), Ok(Some(&frame[..])));
+        decoder.limit_frames(usize::MAX);
+    }
+}
+
+#[test]
+#[cfg(feature = "alloc")]
 fn a_grown_buffer_stops_at_the_limit_and_shrinks_when_quiet() {
     let mut decoder = Decoder::growing(0, MAX);
     assert_eq!(decoder.buffer_bytes(), 4);

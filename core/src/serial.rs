@@ -228,6 +228,12 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
         }
     }
 
+    /// Returns how many bytes are held that were not given out. Once [`next_frame`](Self::next_frame)
+    /// gave `None`, these may be a part of a frame; 0 where they would be of one that is too long.
+    pub const fn held_bytes(&self) -> usize {
+        self.end - self.start
+    }
+
     /// Returns how many frames, or pieces of noise between zeros, were dropped. Stays at
     /// `u32::MAX`.
     pub const fn damaged(&self) -> u32 {

@@ -4,14 +4,20 @@
 //! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
-//! leave at once. It is set here, because a transport only sees a byte stream.
+//! leave at once. It is set here, because a transport only sees a byte stream. The rest is set by
+//! [`SocketOptions`]: on Linux, Android and Apple's systems a peer whose machine has vanished is
+//! found out by `SO_KEEPALIVE`, and the last file descriptors of the process are left for its files.
+//!
+//! A name's addresses are tried beside each other, a quarter of a second apart ([`race`]).
+//!
+//! [`race`]: chargehand_core::net::race
 
+mod dial;
 mod sleep;
+mod sockets;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod system_timer;
 
-use std::fmt;
-use std::future::Future;
 use std::io::{self, IoSlice, Read};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,9 +26,11 @@ use std::task::{Context, Poll, ready};
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
+use chargehand_core::net::{Address, Descriptors, SocketOptions};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
+pub use self::dial::Dialling;
 pub use self::sleep::Sleep;
 
 /// A TCP stream of smol. Closing it closes the direction to the peer, as the end of a connection
@@ -140,24 +148,32 @@ impl AsyncWrite for SmolStream {
 #[derive(Clone, Copy, Debug)]
 pub struct Smol {
     epoch: std::time::Instant,
+    options: SocketOptions,
 }
 
 impl Smol {
     /// Makes a clock that starts now.
     pub fn new() -> Self {
-        Self { epoch: std::time::Instant::now() }
+        Self { epoch: std::time::Instant::now(), options: SocketOptions::new() }
     }
 
-    /// Listens on `address` (`host:port`; port 0 takes any free one).
+    /// Sets other options than the default ones for what is dialled. A listener has its own:
+    /// [`SmolListener::socket_options`].
+    #[must_use]
+    pub fn socket_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Listens on `address`: `host:port` or the same after `tcp://`, as [`Address`] has it for both
+    /// ends; port 0 takes any free one.
     ///
     /// # Errors
-    /// Says what the system said: choose another port when it is in use.
+    /// Says what is wrong with the address, or what the system said: choose another port when it is in
+    /// use.
     pub async fn bind(address: &str) -> io::Result<SmolListener> {
-        first_of(smol::net::resolve(address).await?, |address| {
-            std::future::ready(Async::<TcpListener>::bind(address))
-        })
-        .await
-        .map(|inner| SmolListener { inner })
+        let address = Address::to_listen(address).map_err(dial::invalid)?;
+        let addresses = dial::resolve(&address).await?;
+        SmolListener::from_std(TcpListener::bind(&addresses[..])?)
     }
 }
 
@@ -178,6 +194,10 @@ impl Timer for Smol {
         let span = at.saturating_since(Instant::EPOCH);
         Sleep::until(self.epoch.checked_add(span))
     }
+
+    fn descriptors(&self) -> Option<Descriptors> {
+        sockets::descriptors()
+    }
 }
 
 impl Dial for Smol {
@@ -186,30 +206,7 @@ impl Dial for Smol {
     type Dialling = Dialling;
 
     fn dial(&self, address: &str) -> Dialling {
-        let address = address.to_owned();
-        Dialling(Box::pin(async move {
-            let addresses = smol::net::resolve(address).await?;
-            let stream = first_of(addresses, Async::<TcpStream>::connect).await?;
-            stream.get_ref().set_nodelay(true)?;
-            Ok(SmolStream::new(stream))
-        }))
-    }
-}
-
-/// Completes with the open stream.
-pub struct Dialling(Pin<Box<dyn Future<Output = io::Result<SmolStream>> + Send>>);
-
-impl Future for Dialling {
-    type Output = io::Result<SmolStream>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for Dialling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialling").finish_non_exhaustive()
+        dial::dial(address, self.options)
     }
 }
 
@@ -217,15 +214,22 @@ impl fmt::Debug for Dialling {
 #[derive(Debug)]
 pub struct SmolListener {
     inner: Async<TcpListener>,
+    options: SocketOptions,
 }
 
 impl SmolListener {
+    /// Sets other options than the default ones for what is accepted.
+    #[must_use]
+    pub fn socket_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
+    }
+
     /// Takes over a listener that is bound already.
     ///
     /// # Errors
     /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
     pub fn from_std(listener: TcpListener) -> io::Result<Self> {
-        Ok(Self { inner: Async::new(listener)? })
+        Ok(Self { inner: Async::new(listener)?, options: SocketOptions::new() })
     }
 
     /// Returns the address that it listens on, with the real port.
@@ -246,8 +250,7 @@ impl Accept for SmolListener {
         loop {
             match self.inner.get_ref().accept() {
                 Ok((stream, peer)) => {
-                    // It fails only where the peer is gone already, which the first read tells.
-                    let _ = stream.set_nodelay(true);
+                    sockets::prepare(&stream, &self.options)?;
                     let stream = Async::new(stream).map(SmolStream::new);
                     return Poll::Ready(stream.map(|stream| (stream, peer)));
                 }
@@ -257,25 +260,10 @@ impl Accept for SmolListener {
                 // One peer left the queue: that is no reason to pause for the others.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => return Poll::Ready(Err(sockets::explained(error))),
             }
         }
     }
-}
-
-/// Returns the first success of `try_one` over `addresses`, or the last error.
-async fn first_of<T, F: Future<Output = io::Result<T>>>(
-    addresses: Vec<SocketAddr>,
-    try_one: impl Fn(SocketAddr) -> F,
-) -> io::Result<T> {
-    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    for address in addresses {
-        result = try_one(address).await;
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 #[cfg(test)]

@@ -4,25 +4,32 @@
 //! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
-//! leave at once. It is set here, because a transport only sees a byte stream.
+//! leave at once. It is set here, because a transport only sees a byte stream. The rest is set by
+//! [`SocketOptions`]: on Linux, Android and Apple's systems a peer whose machine has vanished is
+//! found out by `SO_KEEPALIVE`, and the last file descriptors of the process are left for its files.
+//!
+//! A name's addresses are tried beside each other, a quarter of a second apart ([`race`]).
+//!
+//! [`race`]: chargehand_core::net::race
 
+mod dial;
 mod sleep;
+mod sockets;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod system_timer;
 
-use std::fmt;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
+use chargehand_core::net::{Address, Descriptors, SocketOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
+pub use self::dial::Dialling;
 pub use self::sleep::Sleep;
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
@@ -39,20 +46,32 @@ pub type TokioStream = Compat<TcpStream>;
 #[derive(Clone, Copy, Debug)]
 pub struct Tokio {
     epoch: tokio::time::Instant,
+    options: SocketOptions,
 }
 
 impl Tokio {
     /// Makes a clock that starts now.
     pub fn new() -> Self {
-        Self { epoch: tokio::time::Instant::now() }
+        Self { epoch: tokio::time::Instant::now(), options: SocketOptions::new() }
     }
 
-    /// Listens on `address` (`host:port`; port 0 takes any free one).
+    /// Sets other options than the default ones for what is dialled. A listener has its own:
+    /// [`TokioListener::socket_options`].
+    #[must_use]
+    pub fn socket_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    /// Listens on `address`: `host:port` or the same after `tcp://`, as [`Address`] has it for both
+    /// ends; port 0 takes any free one.
     ///
     /// # Errors
-    /// Says what the system said: choose another port when it is in use.
+    /// Says what is wrong with the address, or what the system said: choose another port when it is in
+    /// use.
     pub async fn bind(address: &str) -> io::Result<TokioListener> {
-        Ok(TokioListener { inner: TcpListener::bind(address).await? })
+        let address = Address::to_listen(address).map_err(dial::invalid)?;
+        let addresses = dial::resolve(&address).await?;
+        Ok(TokioListener::new(TcpListener::bind(&addresses[..]).await?))
     }
 }
 
@@ -74,6 +93,10 @@ impl Timer for Tokio {
         let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
         Sleep::until(self.epoch + span.min(limit))
     }
+
+    fn descriptors(&self) -> Option<Descriptors> {
+        sockets::descriptors()
+    }
 }
 
 impl Dial for Tokio {
@@ -82,29 +105,7 @@ impl Dial for Tokio {
     type Dialling = Dialling;
 
     fn dial(&self, address: &str) -> Dialling {
-        let address = address.to_owned();
-        Dialling(Box::pin(async move {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(stream.compat())
-        }))
-    }
-}
-
-/// Completes with the open stream.
-pub struct Dialling(Pin<Box<dyn Future<Output = io::Result<TokioStream>> + Send>>);
-
-impl Future for Dialling {
-    type Output = io::Result<TokioStream>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for Dialling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialling").finish_non_exhaustive()
+        dial::dial(address, self.options)
     }
 }
 
@@ -112,16 +113,27 @@ impl fmt::Debug for Dialling {
 #[derive(Debug)]
 pub struct TokioListener {
     inner: TcpListener,
+    options: SocketOptions,
 }
 
 impl TokioListener {
+    fn new(inner: TcpListener) -> Self {
+        Self { inner, options: SocketOptions::new() }
+    }
+
+    /// Sets other options than the default ones for what is accepted.
+    #[must_use]
+    pub fn socket_options(self, options: SocketOptions) -> Self {
+        Self { options, ..self }
+    }
+
     /// Takes over a listener that is bound already.
     ///
     /// # Errors
     /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { inner: TcpListener::from_std(listener)? })
+        Ok(Self::new(TcpListener::from_std(listener)?))
     }
 
     /// Returns the address that it listens on, with the real port.
@@ -142,13 +154,12 @@ impl Accept for TokioListener {
         loop {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
-                    // It fails only where the peer is gone already, which the first read tells.
-                    let _ = stream.set_nodelay(true);
-                    return Poll::Ready(Ok((stream.compat(), peer)));
+                    let prepared = sockets::prepare(&stream, &self.options);
+                    return Poll::Ready(prepared.map(|()| (stream.compat(), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(sockets::explained(error))),
                 Poll::Pending => return Poll::Pending,
             }
         }

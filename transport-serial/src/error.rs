@@ -46,6 +46,18 @@ pub enum SerialError {
         /// The line.
         peer: Box<str>,
     },
+    /// A whole message came that is above the limit which [`Wire::limit_incoming`] has set, as a
+    /// rule that of a greeting, until the peer has introduced itself.
+    ///
+    /// [`Wire::limit_incoming`]: chargehand_core::io::Wire::limit_incoming
+    Early {
+        /// The line.
+        peer: Box<str>,
+        /// How long it is, in bytes.
+        length: usize,
+        /// The limit, in bytes.
+        bytes_max: usize,
+    },
     /// A message to send is above the limit. Nothing of it was sent.
     Sending {
         /// The line.
@@ -71,6 +83,12 @@ impl fmt::Display for SerialError {
                 f,
                 "both ends of line {peer} open links, or it echoes: one end connects, the other \
                  listens"
+            ),
+            Self::Early { peer, length, bytes_max } => write!(
+                f,
+                "from {peer}: a message of {length} bytes is above the limit of {bytes_max} that holds \
+                 for now, which is a greeting's until the peer has introduced itself: is it chargehand, \
+                 and of a version that fits?"
             ),
             Self::Sending { peer, length, frame_bytes_max } => write!(
                 f,

@@ -22,6 +22,9 @@
 //! Set these deadlines to what the line can do: a few times the longest answer, not the defaults of
 //! 10 and 60 seconds. As everywhere, a task may so be run twice and has one outcome.
 //!
+//! Bytes within a message are progress (`Wire::progress`), so that a long one on a slow line is not taken for
+//! silence. Noise is not.
+//!
 //! At 115,200 baud a line carries about 11 KB each second, so a message at the default limit takes
 //! a third of a second, and holds up all others and the heartbeats for so long.
 
@@ -52,7 +55,8 @@ pub use crate::wire::SerialWire;
 #[non_exhaustive]
 pub struct Limits {
     /// How long a message may be, either way. A longer one that comes is dropped as if damaged; one
-    /// to be sent is an error. Default 4 KiB, which is also about what a line holds in memory.
+    /// to be sent is an error. Default 4 KiB, which is also about what a line holds in memory: a buffer
+    /// of that length is there from the beginning.
     pub frame_bytes_max: usize,
     /// How many bytes may wait to leave. Past it a sender waits; one message always fits, however
     /// long. Default 16 KiB.

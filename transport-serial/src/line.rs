@@ -12,8 +12,8 @@ use chargehand_core::serial::{Acceptor, Header, Heard, Kind};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::error::SerialError;
-use crate::port::Port;
-use crate::wire::SerialWire;
+use crate::port::{Port, READS_MAX};
+use crate::wire::{FRAMES_MAX, SerialWire};
 use crate::{Limits, any_link, next_link};
 
 /// A serial line over a stream that is open already. One link at a time uses it.
@@ -196,18 +196,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SerialLine<S> {
         if !mem::replace(&mut self.said_started, true) {
             port.queue(Header::STARTED, &[], &[])?;
         }
-        loop {
+        let mut reads_left = READS_MAX;
+        for _ in 0..FRAMES_MAX {
             // What is refused here is short, and a pending write does not stop the reading.
             let _ = port.poll_write_out(cx)?;
-            let Poll::Ready(header) = port.poll_frame(cx, &mut self.message)? else {
-                return Poll::Pending;
-            };
+            let frame = port.poll_frame(cx, &mut self.message, &mut reads_left)?;
+            let Poll::Ready(header) = frame else { return Poll::Pending };
             match acceptor.hear(header) {
                 Heard::Opened => return Poll::Ready(Ok(())),
                 Heard::Refuse(header) if port.has_room(0) => port.queue(header, &[], &[])?,
                 Heard::Refuse(_) | Heard::Message | Heard::Closed | Heard::Nothing => {}
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use chargehand_core::io::Progress;
 use chargehand_core::serial::{Decoder, Header, encode, wire_bytes_max};
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -11,7 +12,9 @@ use crate::Limits;
 use crate::error::SerialError;
 
 /// How often one poll reads before it lets others run.
-const READS_MAX: usize = 64;
+pub(crate) const READS_MAX: usize = 64;
+/// Buffers of this capacity are kept while nothing comes or leaves.
+pub(crate) const KEPT_BYTES: usize = 4 << 10;
 
 pub(crate) struct Port<S> {
     stream: S,
@@ -21,6 +24,9 @@ pub(crate) struct Port<S> {
     /// What was taken to be sent; `..sent` of it has left.
     out: Vec<u8>,
     sent: usize,
+    progress: Progress,
+    /// As `progress.received` was after the latest good frame.
+    received_in_frames: u64,
     /// The stream has failed or ended.
     pub(crate) is_broken: bool,
 }
@@ -29,12 +35,36 @@ impl<S> Port<S> {
     pub(crate) fn new(stream: S, peer: Box<str>, limits: Limits) -> Self {
         let buffer = vec![0; wire_bytes_max(limits.frame_bytes_max)].into_boxed_slice();
         let decoder = Decoder::new(buffer);
-        Self { stream, peer, limits, decoder, out: Vec::new(), sent: 0, is_broken: false }
+        Self {
+            stream,
+            peer,
+            limits,
+            decoder,
+            out: Vec::new(),
+            sent: 0,
+            progress: Progress::default(),
+            received_in_frames: 0,
+            is_broken: false,
+        }
+    }
+
+    /// Returns how many bytes have left, and how many have come in good frames and in what may be the
+    /// beginning of one.
+    ///
+    /// Noise is no sign of life: however much of it comes, it counts as one frame at most, until a good
+    /// one has come.
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress
     }
 
     /// How many frames that came in were dropped.
     pub(crate) fn damaged(&self) -> u32 {
         self.decoder.damaged()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn out_capacity(&self) -> usize {
+        self.out.capacity()
     }
 
     pub(crate) fn unsent(&self) -> usize {
@@ -50,6 +80,7 @@ impl<S> Port<S> {
     /// Forgets what has not left. The other end drops the frame that is cut short by it.
     pub(crate) fn discard_unsent(&mut self) {
         self.out.clear();
+        self.out.shrink_to(KEPT_BYTES);
         self.sent = 0;
     }
 
@@ -96,7 +127,10 @@ impl<S: AsyncWrite + Unpin> Port<S> {
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]);
             match ready!(written) {
                 Ok(0) => return Poll::Ready(Err(self.broken(io::ErrorKind::WriteZero.into()))),
-                Ok(bytes) => self.sent += bytes,
+                Ok(bytes) => {
+                    self.sent += bytes;
+                    self.progress.sent = self.progress.sent.wrapping_add(bytes as u64);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Poll::Ready(Err(self.broken(error))),
             }
@@ -116,18 +150,29 @@ impl<S: AsyncWrite + Unpin> Port<S> {
 }
 
 impl<S: AsyncRead + Unpin> Port<S> {
-    /// Reads until a whole frame is there, and copies its message.
+    /// Reads until a whole frame is there, and copies its message. Each read is taken from
+    /// `reads_left`, and when there is none left this is pending with a wake.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
         message: &mut Vec<u8>,
+        reads_left: &mut usize,
     ) -> Poll<Result<Header, SerialError>> {
-        for _ in 0..READS_MAX {
+        loop {
             if let Some((header, bytes)) = self.decoder.next_frame() {
                 message.clear();
+                message.shrink_to(KEPT_BYTES);
                 message.extend_from_slice(bytes);
+                self.received(wire_bytes_max(message.len()));
+                self.received_in_frames = self.progress.received;
                 return Poll::Ready(Ok(header));
             }
+            self.received(self.decoder.held_bytes());
+            let Some(fewer) = reads_left.checked_sub(1) else {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            };
+            *reads_left = fewer;
             match ready!(Pin::new(&mut self.stream).poll_read(cx, self.decoder.spare())) {
                 Ok(0) => {
                     self.is_broken = true;
@@ -138,7 +183,11 @@ impl<S: AsyncRead + Unpin> Port<S> {
                 Err(error) => return Poll::Ready(Err(self.broken(error))),
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    }
+
+    /// Notes how many bytes have come since the latest good frame, unless more did before.
+    fn received(&mut self, bytes: usize) {
+        let received = self.received_in_frames.saturating_add(bytes as u64);
+        self.progress.received = self.progress.received.max(received);
     }
 }

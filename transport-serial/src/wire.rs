@@ -5,16 +5,16 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::Wire;
+use chargehand_core::io::{Progress, Wire};
 use chargehand_core::serial::{ANY_LINK, Acceptor, Header, Heard, Kind};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::error::SerialError;
 use crate::line::Home;
-use crate::port::Port;
+use crate::port::{Port, READS_MAX};
 
 /// How many frames of other links one poll looks at before it lets others run.
-const FRAMES_MAX: usize = 64;
+pub(crate) const FRAMES_MAX: usize = 64;
 
 /// A link that carries messages over a serial line.
 ///
@@ -34,6 +34,10 @@ pub struct SerialWire<S> {
     is_closed: bool,
     /// Whether the end of the link was said.
     said_close: bool,
+    /// What the caller takes at most for now.
+    incoming_bytes_max: usize,
+    /// What the line had moved before this link.
+    before: Progress,
 }
 
 /// Which part this side plays.
@@ -73,6 +77,8 @@ impl<S> SerialWire<S> {
 
     fn new(port: Port<S>, home: Option<Arc<Home<S>>>, end: End) -> Self {
         Self {
+            before: port.progress(),
+            incoming_bytes_max: usize::MAX,
             port: Some(port),
             home,
             end,
@@ -121,6 +127,15 @@ impl<S> SerialWire<S> {
         }
     }
 
+    /// Judges the length of what is in `message`, where that is for this link.
+    fn checked(&self) -> Result<bool, SerialError> {
+        let (length, bytes_max) = (self.message.len(), self.incoming_bytes_max);
+        if length > bytes_max {
+            return Err(SerialError::Early { peer: self.peer_name(), length, bytes_max });
+        }
+        Ok(true)
+    }
+
     /// Returns the header of the next frame to send, `None` where the link is over.
     fn next_header(&self, kind: Kind) -> Option<Header> {
         let link = match &self.end {
@@ -138,16 +153,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SerialWire<S> {
     /// Reads until a message is in `message` (`true`) or the link ends (`false`).
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, SerialError>> {
         if mem::take(&mut self.is_first) {
-            return Poll::Ready(Ok(true));
+            return Poll::Ready(self.checked());
         }
+        let mut reads_left = READS_MAX;
         for _ in 0..FRAMES_MAX {
             if self.is_closed {
                 return Poll::Ready(Ok(false));
             }
             let port = self.port.as_mut().expect("it is there until the drop");
-            let header = ready!(port.poll_frame(cx, &mut self.message))?;
+            let header = ready!(port.poll_frame(cx, &mut self.message, &mut reads_left))?;
             match self.judge(header) {
-                Step::Deliver => return Poll::Ready(Ok(true)),
+                Step::Deliver => return Poll::Ready(self.checked()),
                 Step::Ignore => {}
                 Step::End => self.is_closed = true,
                 Step::Fail(error) => return Poll::Ready(Err(error)),
@@ -220,6 +236,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
         ready!(port.poll_flush(cx))?;
         // An open line stays so.
         if is_dialled { port.poll_close(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// Bytes that came count in good frames and in what may be the beginning of one; noise does not.
+    fn progress(&self) -> Progress {
+        let now = self.port.as_ref().map_or(self.before, Port::progress);
+        Progress {
+            received: now.received.wrapping_sub(self.before.received),
+            sent: now.sent.wrapping_sub(self.before.sent),
+        }
+    }
+
+    /// The line's own limit holds as well: what is longer than that is dropped as if damaged.
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        self.incoming_bytes_max = bytes_max;
     }
 }
 

@@ -45,6 +45,17 @@ pub enum TcpError {
         /// The length and the limit.
         too_long: TooLong,
     },
+    /// The peer announced a message above the limit that [`Wire::limit_incoming`] has set, which is
+    /// lower than this transport's own: as a rule that of a greeting, until the peer has introduced
+    /// itself.
+    ///
+    /// [`Wire::limit_incoming`]: chargehand_core::io::Wire::limit_incoming
+    Early {
+        /// The other end.
+        peer: Box<str>,
+        /// The length and the limit.
+        too_long: TooLong,
+    },
     /// A message to send is above the limit. Nothing of it was sent.
     Sending {
         /// The other end.
@@ -71,6 +82,12 @@ impl fmt::Display for TcpError {
                 write!(f, "{peer} closed the connection in the middle of a message")
             }
             Self::Received { peer, too_long } => write!(f, "from {peer}: {too_long}"),
+            Self::Early { peer, too_long: TooLong { length, frame_bytes_max } } => write!(
+                f,
+                "from {peer}: a frame of {length} bytes is above the limit of {frame_bytes_max} that \
+                 holds for now, which is a greeting's until the peer has introduced itself: is it \
+                 chargehand, and of a version that fits?"
+            ),
             Self::Sending { peer, too_long } => write!(f, "to {peer}: {too_long}"),
             Self::Foreign { peer, protocol } => {
                 write!(f, "{peer} speaks {protocol}, not chargehand over TCP: is the port right?")
@@ -84,7 +101,9 @@ impl Error for TcpError {
         match self {
             Self::Dial { error, .. } | Self::Accept { error } => Some(&**error),
             Self::Io { error, .. } => Some(error),
-            Self::Received { too_long, .. } | Self::Sending { too_long, .. } => Some(too_long),
+            Self::Received { too_long, .. }
+            | Self::Early { too_long, .. }
+            | Self::Sending { too_long, .. } => Some(too_long),
             Self::Truncated { .. } | Self::Foreign { .. } => None,
         }
     }

@@ -5,9 +5,12 @@
 //! `Dial` that speaks TLS composes below as well as plain TCP does. The stream should send without
 //! delay (`TCP_NODELAY`), which whoever opens it has to set: this crate batches messages itself.
 //!
-//! There is no handshake and no deadline here: whoever drives a wire has both.
+//! There is no handshake and no deadline here: whoever drives a wire has both, and is helped by
+//! `progress`, which counts bytes within a message as well, and `limit_incoming`, which holds a peer to the length
+//! of a greeting until it has sent one. `host` is what [`host_of`] makes of the peer's address.
+//!
+//! [`host_of`]: chargehand_core::net::host_of
 
-mod address;
 mod error;
 mod guess;
 mod spare;
@@ -19,9 +22,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
 
-pub use crate::address::AddressError;
+pub use chargehand_core::net::AddressError;
+
 pub use crate::error::{BoxError, TcpError};
 pub use crate::wire::TcpWire;
 
@@ -59,13 +64,13 @@ pub struct TcpConnector<D> {
 }
 
 impl<D> TcpConnector<D> {
-    /// Makes a connector to `address`: `host:port`, or the same after `tcp://`; an IPv6 address
-    /// stands in brackets. The name is not resolved here but at every connect.
+    /// Makes a connector to `address`: `host:port`, or the same after `tcp://`, as [`Address`] has
+    /// it for both ends. The name is not resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the address.
     pub fn new(dial: D, address: &str) -> Result<Self, AddressError> {
-        let address = address::checked(address)?.into();
+        let address = Address::to_dial(address)?.to_string().into();
         Ok(Self { dial, address, limits: Limits::new() })
     }
 

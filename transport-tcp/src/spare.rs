@@ -9,7 +9,7 @@ use std::cell::Cell;
 /// How long it is: a body of 64 KiB fits in it with all that stands before it.
 pub(crate) const SPARE_BYTES: usize = (64 << 10) + (4 << 10);
 /// How long one may have become for longer frames.
-const SPARE_BYTES_MAX: usize = (1 << 20) + (4 << 10);
+pub(crate) const SPARE_BYTES_MAX: usize = (1 << 20) + (4 << 10);
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

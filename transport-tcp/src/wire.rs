@@ -5,14 +5,15 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::Wire;
+use chargehand_core::io::{Progress, Wire};
+use chargehand_core::net::host_of;
 use chargehand_core::prefix::{Decoder, HEADER_BYTES, TooLong, encode_header};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
 use crate::error::{TcpError, foreign_protocol};
 use crate::guess::Guess;
-use crate::spare::{self, SPARE_BYTES};
+use crate::spare::{self, SPARE_BYTES, SPARE_BYTES_MAX};
 
 /// The length of a read buffer that is kept while nothing comes.
 const KEPT_READ_BYTES: usize = 512;
@@ -31,11 +32,17 @@ const READS_MAX: usize = 64;
 
 /// A connection that carries messages over a byte stream.
 ///
-/// Between messages it holds at most 512 bytes of read buffer and 1 KiB of write buffer.
+/// Between messages it holds at most 512 bytes of read buffer and 1 KiB of write buffer. While one
+/// comes it holds at most twice what has come of it, and while some leave at most three times what
+/// has not left yet, or 64 KiB.
 pub struct TcpWire<S> {
     stream: S,
     peer: Box<str>,
+    host: Option<Box<str>>,
     limits: Limits,
+    /// What the caller takes at most for now.
+    incoming_bytes_max: usize,
+    progress: Progress,
     /// `None` while nothing is there to read, unless little comes at a time.
     decoder: Option<Decoder<Vec<u8>>>,
     /// How many bytes have come since the stream was last empty.
@@ -55,12 +62,16 @@ pub struct TcpWire<S> {
 }
 
 impl<S> TcpWire<S> {
-    /// Makes a wire over an open stream. `peer` names the other end in errors and events.
+    /// Makes a wire over an open stream. `peer` names the other end in errors and events, and where it
+    /// has the form `host:port` it names its host, too: see [`host_of`].
     pub fn new(stream: S, peer: &str, limits: Limits) -> Self {
         Self {
             stream,
             peer: peer.into(),
+            host: host_of(peer),
             limits,
+            incoming_bytes_max: usize::MAX,
+            progress: Progress::default(),
             decoder: None,
             gathered: 0,
             is_busy: false,
@@ -82,7 +93,21 @@ impl<S> TcpWire<S> {
     }
 
     fn refuse(&self, too_long: TooLong) -> TcpError {
-        TcpError::Received { peer: self.peer.clone(), too_long }
+        let peer = self.peer.clone();
+        if self.incoming_bytes_max < self.limits.frame_bytes_max {
+            TcpError::Early { peer, too_long }
+        } else {
+            TcpError::Received { peer, too_long }
+        }
+    }
+
+    /// Returns how long a message that comes may be.
+    fn frame_bytes_max(&self) -> usize {
+        self.limits.frame_bytes_max.min(self.incoming_bytes_max)
+    }
+
+    fn has_sent(&mut self, bytes: usize) {
+        self.progress.sent = self.progress.sent.wrapping_add(bytes as u64);
     }
 
     fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
@@ -103,18 +128,37 @@ impl<S> TcpWire<S> {
             self.out.reserve(bytes.max(self.burst));
         }
     }
+
+    /// Gives the memory of what has left back, where that is much more than what waits: a link that is
+    /// never quite quiet should not hold what one burst took.
+    fn give_back_out(&mut self) {
+        let needed = self.unsent().max(BURST_BYTES_MAX);
+        if self.out.capacity() / 3 > needed {
+            self.out.drain(..self.sent);
+            self.sent = 0;
+            self.out.shrink_to(needed);
+        }
+    }
 }
 
 impl<S: AsyncWrite + Unpin> TcpWire<S> {
     /// Writes what was taken to the stream, as far as that takes it.
     fn poll_write_out(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
         while self.unsent() > 0 {
-            let written = Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]);
-            match ready!(written) {
-                Ok(0) => return Poll::Ready(Err(self.io_error(io::ErrorKind::WriteZero.into()))),
-                Ok(bytes) => self.sent += bytes,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(self.io_error(error))),
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.sent..]) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(self.io_error(io::ErrorKind::WriteZero.into())));
+                }
+                Poll::Ready(Ok(bytes)) => {
+                    self.sent += bytes;
+                    self.has_sent(bytes);
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
+                Poll::Pending => {
+                    self.give_back_out();
+                    return Poll::Pending;
+                }
             }
         }
         if self.sent > 0 {
@@ -136,6 +180,7 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
             match Pin::new(&mut self.stream).poll_write_vectored(cx, &slices) {
                 Poll::Ready(Ok(0)) => return Err(self.io_error(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(bytes)) => {
+                    self.has_sent(bytes);
                     let of_out = bytes.min(self.unsent());
                     self.sent += of_out;
                     body = &body[bytes - of_out..];
@@ -165,10 +210,12 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
             if self.is_busy || decoder.buffer_bytes() > KEPT_READ_BYTES {
                 self.change_decoder(None);
             }
-        } else if decoder.buffer_bytes() >= SPARE_BYTES && held.len() < decoder.buffer_bytes() / 2 {
+        } else if decoder.buffer_bytes() > KEPT_READ_BYTES
+            && held.len() < decoder.buffer_bytes() / 2
+        {
             // No more than twice what the peer has really sent.
             let length = (2 * held.len()).max(KEPT_READ_BYTES);
-            let other = Decoder::growing(length, self.limits.frame_bytes_max);
+            let other = Decoder::growing(length, self.frame_bytes_max());
             self.change_decoder(Some(other));
         }
     }
@@ -189,13 +236,15 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     /// Sees to it that there is room to read to, where there is no buffer or a read has filled it.
     #[inline(never)]
     fn make_room(&mut self) {
-        let frame_bytes_max = self.limits.frame_bytes_max;
+        let frame_bytes_max = self.frame_bytes_max();
+        // Whoever takes only short messages for now should not hold what may follow them.
+        let may_be_large = self.incoming_bytes_max >= SPARE_BYTES;
         match &mut self.decoder {
-            None if self.is_busy => {
+            None if self.is_busy && may_be_large => {
                 self.decoder = Some(Decoder::growing_over(spare::take(), frame_bytes_max));
             }
             None => self.decoder = Some(Decoder::growing(KEPT_READ_BYTES, frame_bytes_max)),
-            Some(decoder) if decoder.buffer_bytes() < SPARE_BYTES => {
+            Some(decoder) if may_be_large && is_unfit(decoder) => {
                 let other = Decoder::growing_over(spare::take(), frame_bytes_max);
                 self.change_decoder(Some(other));
             }
@@ -235,6 +284,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                     }
                     decoder.advance(bytes);
                     self.gathered = self.gathered.saturating_add(bytes);
+                    self.progress.received = self.progress.received.wrapping_add(bytes as u64);
                 }
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.io_error(error))),
@@ -253,6 +303,13 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Returns whether to go on with the thread's buffer: in place of a small one, and in place of one that
+/// a message made huge which is given out now.
+fn is_unfit(decoder: &Decoder<Vec<u8>>) -> bool {
+    let length = decoder.buffer_bytes();
+    length < SPARE_BYTES || (length > SPARE_BYTES_MAX && decoder.held().len() < SPARE_BYTES)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
@@ -330,6 +387,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {
         ready!(self.poll_flush(cx))?;
         Pin::new(&mut self.stream).poll_close(cx).map_err(|error| self.io_error(error))
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        self.incoming_bytes_max = bytes_max;
+        let frame_bytes_max = self.frame_bytes_max();
+        if let Some(decoder) = &mut self.decoder {
+            decoder.limit_frames(frame_bytes_max);
+        }
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 }
 

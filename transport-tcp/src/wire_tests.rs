@@ -503,3 +503,6 @@ fn a_listener_hands_on_its_limits_and_its_errors() {
     let error = poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().unwrap_err();
     assert!(error.to_string().contains("none left"), "{error}");
 }
+
+#[path = "wire_fault_tests.rs"]
+mod faults;
