@@ -86,6 +86,12 @@ impl CallId {
     pub(crate) fn place(self) -> usize {
         self.index as usize
     }
+
+    /// Names a call that had the same place before.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn former(self) -> Self {
+        Self { serial: self.serial.wrapping_sub(1), ..self }
+    }
 }
 
 impl Submit {

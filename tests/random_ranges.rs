@@ -19,6 +19,9 @@ const APART: u64 = 1_000_000;
 /// Single calls ask for numbers from here on.
 const CALLS: u64 = 1_000 * APART;
 
+/// How long a call may wait beside ranges, whatever these fail and whatever workers do.
+const CALL_MAX: Duration = Duration::from_secs(10);
+
 /// Numbers that look random. Clones go on from the same state.
 #[derive(Clone)]
 struct Random(u64);
@@ -132,17 +135,23 @@ async fn take(
     run
 }
 
-/// Makes single calls, and gives some up.
-async fn call(pool: Pool, timer: ManualTimer, mut random: Random) {
+/// Makes single calls, and gives some up. Returns how long one waited at most.
+async fn call(pool: Pool, timer: ManualTimer, mut random: Random) -> Duration {
+    let mut longest = Duration::ZERO;
     for number in CALLS..CALLS + random.below(30) {
-        let Ok(task) = pool.submit::<u64, u64>(&number).await else { return };
+        let begun = timer.elapsed();
+        let Ok(task) = pool.submit::<u64, u64>(&number).await else { break };
         if random.percent(20) {
             timer.sleep(random.millis(50)).await;
             drop(task);
-        } else if let Ok(answer) = task.await {
+            continue;
+        }
+        if let Ok(answer) = task.await {
             assert_eq!(answer, number);
         }
+        longest = longest.max(timer.elapsed().saturating_sub(begun));
     }
+    longest
 }
 
 fn is_failure(result: &Result<u64, TaskError>) -> bool {
@@ -168,6 +177,8 @@ fn script(random: &mut Random, begun: &Begun, timer: ManualTimer) -> Script {
 /// Returns whether requests reach them at once, or never.
 fn add_workers(world: &World, random: &mut Random, begun: &Begun) -> bool {
     let has_outages = random.percent(30);
+    let latency = random.one_of(&[0, 0, 1, 30]);
+    world.latency(Duration::from_millis(latency / 10)..=Duration::from_millis(latency));
     world.worker(script(random, begun, world.timer()));
     for _ in 0..random.below(4) {
         let mut script = script(random, begun, world.timer());
@@ -191,10 +202,15 @@ fn add_workers(world: &World, random: &mut Random, begun: &Begun) -> bool {
         for _ in 0..random.below(3) {
             let when = random.millis(3000);
             let back = when + random.millis(3000);
-            match random.below(if has_outages { 3 } else { 2 }) {
+            match random.below(if has_outages { 5 } else { 4 }) {
                 0 => world.at(when, worker.loses_link()),
                 1 => {
                     world.at(when, worker.dies());
+                    world.at(back, worker.revives());
+                }
+                2 => world.at(when, worker.garbles()),
+                3 => {
+                    world.at(when, worker.stops());
                     world.at(back, worker.revives());
                 }
                 _ => {
@@ -204,7 +220,7 @@ fn add_workers(world: &World, random: &mut Random, begun: &Begun) -> bool {
             }
         }
     }
-    !has_outages
+    !has_outages && latency == 0
 }
 
 fn make_pool(world: &World, random: &mut Random) -> Pool {
@@ -235,7 +251,7 @@ fn make_pool(world: &World, random: &mut Random) -> Pool {
             .configure(|config| {
                 config.attempts_max = random.one_of(&[1, 3, 5]);
                 config.attempt_timeout = Duration::from_millis(200);
-                config.heartbeat_interval = Duration::from_secs(1);
+                config.heartbeat_interval = random.one_of(&[1, 60].map(Duration::from_secs));
                 config.heartbeat_timeout = Duration::from_millis(500);
                 config.retries_max = random.one_of(&[0, 2]);
                 config.retry_delay = random.one_of(&[0, 10, 2000].map(Duration::from_millis));
@@ -310,6 +326,7 @@ struct Reached {
     stopped_ranges: u32,
     failures: u32,
     resent: u64,
+    longest_call: Duration,
 }
 
 fn try_one(seed: u64, reached: &mut Reached) {
@@ -343,7 +360,9 @@ fn try_one(seed: u64, reached: &mut Reached) {
         reached.failures += u32::from(run.failed.is_some());
     }
     world.time_limit(Duration::from_secs(100));
-    world.run(calls);
+    let waited = world.run(calls);
+    reached.longest_call = reached.longest_call.max(waited);
+    assert!(waited < CALL_MAX, "a call waited for {waited:?} beside the ranges");
     let stats = if let Some(stopping) = stopping {
         reached.stopped_pools += 1;
         world.run(stopping)
@@ -368,7 +387,15 @@ fn ranges_keep_their_promises_whatever_happens() {
         try_one(seed, &mut reached);
     }
     eprintln!("{reached:?}");
-    let Reached { ended, dropped, stopped_pools, stopped_ranges, failures, resent } = reached;
+    let Reached {
+        ended,
+        dropped,
+        stopped_pools,
+        stopped_ranges,
+        failures,
+        resent,
+        longest_call: _,
+    } = reached;
     if first.is_none() {
         assert!(ended > 100);
         assert!(dropped > 20);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use chargehand::core::heights::{Heights, Snapshot, Span};
 use chargehand::local::{LocalConnector, pair};
-use chargehand::testing::{self, ManualTimer};
+use chargehand::testing::{self, Act, ManualTimer, Script};
 use chargehand::{Builder, Outcomes, Pool, TaskError, Threaded, Worker};
 use futures_util::StreamExt;
 
@@ -566,4 +566,27 @@ fn a_range_that_nobody_polls_does_nothing() {
     drop(outcomes);
     world.settle();
     assert_eq!(gate.begun(), [0; 0]);
+}
+
+#[test]
+fn a_range_goes_no_further_ahead_than_the_workers_that_are_left_can_take() {
+    let world = World::new(|builder| builder.ahead_max(1));
+    let many = world.inner.worker(Script::new().concurrency(100).always(Act::Hang));
+    let few = world.inner.worker(Script::new().takes(Duration::from_millis(10)));
+    for worker in [&many, &few] {
+        world.run(world.pool.add(worker.connector())).expect("there is room");
+    }
+    let pool = world.pool.clone();
+    let range = pool.process::<u64>(0..=100_000);
+    world.spawn(range.for_each(async |(height, outcome)| assert_eq!(outcome, Ok(height))));
+    let under_way = |world: &World| {
+        let stats = world.run(world.pool.stats()).expect("the driver lives").tasks;
+        stats.waiting + stats.in_flight + stats.finished
+    };
+    world.advance(Duration::from_secs(1));
+    assert!(under_way(&world) > 100, "twice what both take at once");
+    many.dies().now();
+    world.advance(Duration::from_secs(5));
+    let left = under_way(&world);
+    assert!(left <= 4, "{left} are under way for one worker that takes one at a time");
 }

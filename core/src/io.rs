@@ -176,6 +176,15 @@ pub trait Wire {
         let _ = bytes_max;
     }
 
+    /// Returns the longest message that [`poll_send`](Wire::poll_send) takes, in bytes, `head` and
+    /// `body` together. A longer one is an error, and with it the end of the wire: so a caller asks
+    /// first, and fails that one task instead.
+    ///
+    /// The default says that there is no limit.
+    fn outgoing_bytes_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Names the host at the other end, without a port, where the transport knows one that tells
     /// peers apart: an IP address, as a rule. What is bounded by host is not bounded where this is
     /// `None`, the default.

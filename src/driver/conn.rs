@@ -207,9 +207,23 @@ impl<K: Kind> Conn<K> {
             }
         }
         if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
-            self.parked.push_back(message);
+            self.park(message);
         }
         Ok(())
+    }
+
+    /// Keeps a message until the wire has room. The link is dirty until then, even where all that the
+    /// wire took has left: so each wake tries again, and a try leaves the waker with the wire.
+    #[cold]
+    fn park(&mut self, message: Outgoing) {
+        self.dirty = true;
+        match message {
+            // Ahead of requests, which may take long to leave: it is what keeps the link. Those that
+            // wait say no more than one.
+            Outgoing::Ping if self.parked.front() == Some(&message) => {}
+            Outgoing::Ping => self.parked.push_front(message),
+            _ => self.parked.push_back(message),
+        }
     }
 
     /// Takes a request back that is withdrawn before it has left. Returns whether there is one.

@@ -139,3 +139,33 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.scheduler.is_draining()
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use core::future::Future;
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::Pool;
+    use crate::testing::ManualTimer;
+
+    #[test]
+    fn a_cancel_that_comes_late_spares_the_call_that_has_the_place_now() {
+        let (pool, mut driver) = Pool::builder(ManualTimer::new()).build().expect("by default");
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut task = pin!(pool.try_submit::<u64, u64>(1).expect("there is room"));
+        assert!(driver.poll_once(cx).is_pending());
+        let calls = driver.tasks.iter().filter_map(|entry| match entry.payload {
+            Payload::Request { call, .. } => Some(call),
+            _ => None,
+        });
+        let call = calls.last().expect("the driver has taken it");
+        driver.on_cancel(call.former());
+        assert!(driver.poll_once(cx).is_pending());
+        assert!(task.as_mut().poll(cx).is_pending(), "another one was meant");
+        driver.on_cancel(call);
+        assert!(driver.poll_once(cx).is_pending());
+        assert_eq!(task.as_mut().poll(cx), Poll::Ready(Err(TaskError::Cancelled)));
+    }
+}

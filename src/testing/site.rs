@@ -18,8 +18,9 @@ use super::go;
 use super::trace::Trace;
 use super::wires::WorldError;
 
-/// How many messages a wire holds each way.
-const CAPACITY: usize = 1024;
+/// How many messages a wire holds each way, where it is drawn. Mostly few: whoever sends has to
+/// wait for room then, as on a transport with little credit.
+pub(super) const CAPACITIES: [usize; 4] = [1, 2, 8, 1024];
 
 /// An end of a wire: whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ struct State {
     garbled: u32,
     asked: u64,
     latency: Delay,
+    /// How many messages a wire holds each way.
+    capacity: usize,
     dice: Dice,
     channels: BTreeMap<u64, Channel>,
     opened: u64,
@@ -125,7 +128,9 @@ impl Channel {
 }
 
 impl Site {
-    pub(super) fn new(name: Arc<str>, trace: Trace, timer: ManualTimer, dice: Dice) -> Self {
+    pub(super) fn new(name: Arc<str>, trace: Trace, timer: ManualTimer, mut dice: Dice) -> Self {
+        let drawn = dice.below(CAPACITIES.len() as u64);
+        let capacity = CAPACITIES[usize::try_from(drawn).expect("it is an index")];
         let state = State {
             alive: true,
             online: true,
@@ -134,6 +139,7 @@ impl Site {
             garbled: 0,
             asked: 0,
             latency: Delay::default(),
+            capacity,
             dice,
             channels: BTreeMap::new(),
             opened: 0,
@@ -145,6 +151,10 @@ impl Site {
 
     pub(super) fn set_latency(&self, latency: Delay) {
         self.lock().latency = latency;
+    }
+
+    pub(super) fn set_capacity(&self, capacity: usize) {
+        self.lock().capacity = capacity;
     }
 
     /// Returns how many requests were sent here, whatever they are worth in the JSON dialect.
@@ -252,7 +262,7 @@ impl Site {
         let now = self.timer.now();
         let mut guard = self.lock();
         let state = &mut *guard;
-        let online = state.online;
+        let (online, capacity) = (state.online, state.capacity);
         let (near, far, dialect, broken) = match state.channels.get_mut(&number) {
             None => return Poll::Ready(Err(WorldError::Closed)),
             Some(channel) => {
@@ -267,7 +277,7 @@ impl Site {
         if near.ended || (far.gone && online) {
             return Poll::Ready(Err(WorldError::Closed));
         }
-        if near.sent.len() >= CAPACITY {
+        if near.sent.len() >= capacity {
             keep(&mut near.writer, cx);
             return Poll::Pending;
         }

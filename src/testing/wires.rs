@@ -158,7 +158,8 @@ impl Listen for WorldListener {
     }
 }
 
-/// One end of a wire in a world. It holds at most 1024 messages each way.
+/// One end of a wire in a world. It holds few messages each way: see
+/// [`World::wire_capacity`](super::World::wire_capacity).
 #[derive(Debug)]
 pub struct WorldWire {
     site: Arc<Site>,

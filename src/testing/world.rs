@@ -59,6 +59,8 @@ pub struct World {
     /// `None` once a pool has it.
     front_listener: Cell<Option<WorldListener>>,
     latency: Cell<Delay>,
+    /// `None` where each worker's is drawn.
+    capacity: Cell<Option<usize>>,
     time_limit: Cell<Duration>,
     running: Cell<bool>,
     /// Polls when the clock was moved last.
@@ -88,6 +90,7 @@ impl World {
             front_listener: Cell::new(Some(WorldListener(Arc::clone(&front)))),
             front,
             latency: Cell::default(),
+            capacity: Cell::default(),
             time_limit: Cell::new(TIME_LIMIT),
             running: Cell::new(false),
             polls_before: Cell::new(0),
@@ -157,6 +160,13 @@ impl World {
     /// on: a span, or a range to draw one from. They never overtake each other. Default zero.
     pub fn latency(&self, delay: impl Into<Delay>) {
         self.latency.set(delay.into());
+    }
+
+    /// Sets how many messages a wire holds each way, of the workers that are added from now on; 0
+    /// counts as 1. Whoever sends more waits until the other end has read. Without it each worker's
+    /// wires have 1, 2, 8 or 1024, drawn by the world's seed.
+    pub fn wire_capacity(&self, messages: usize) {
+        self.capacity.set(Some(messages.max(1)));
     }
 
     /// Makes a pool that dials all workers that the world has so far. `set` may change its limits
@@ -312,6 +322,9 @@ impl World {
         let dice = Dice::new(self.draw());
         let site = Site::new(name.into(), self.trace(), self.timer(), dice);
         site.set_latency(self.latency.get());
+        if let Some(capacity) = self.capacity.get() {
+            site.set_capacity(capacity);
+        }
         let home = Home { site: Arc::new(site), door: Arc::default(), dialect };
         homes.push((home.clone(), route));
         home
@@ -414,10 +427,11 @@ async fn live<H: Handler>(home: Home, mut make: impl FnMut() -> Worker<ManualTim
         })
         .await;
         let worker = make().name(&*site.name).seed(seed);
-        let stopper = worker.stopper();
+        // Used once: it wakes the worker, and with it whoever looks here again.
+        let mut stopper = Some(worker.stopper());
         let death = pin!(poll_fn(|cx| match site.register(cx) {
             Pulse { alive: true, life: now, stopping } if now == life => {
-                if stopping {
+                if let Some(stopper) = stopper.take_if(|_| stopping) {
                     stopper.stop();
                 }
                 Poll::Pending

@@ -191,17 +191,39 @@ fn a_death_behind_a_network_that_is_away_leaves_a_half_open_link() {
 
 #[test]
 fn a_wire_that_is_full_makes_its_sender_wait_and_go_on() {
-    let world = World::new(7);
-    let worker = world.worker(Script::new());
-    let pool = world.pool(|builder| builder.in_flight(2000).queue_max(2000));
-    world.advance(Duration::ZERO);
-    worker.loses_network().now();
-    let outcomes = world.spawn(async move { pool.process::<u64>(1..=2000).count().await });
-    world.advance(secs(1));
-    assert_eq!(worker.asked(), 1024, "no more is on its way");
-    worker.regains_network().now();
-    assert_eq!(world.run(outcomes), 2000);
-    assert_eq!((world.elapsed(), worker.asked()), (secs(1), 2000));
+    for capacity in [1, 2, 8, 1024] {
+        let world = World::new(7);
+        world.wire_capacity(capacity);
+        let worker = world.worker(Script::new());
+        let pool = world.pool(|builder| builder.in_flight(2000).queue_max(2000));
+        world.advance(Duration::ZERO);
+        worker.loses_network().now();
+        let outcomes = world.spawn(async move { pool.process::<u64>(1..=2000).count().await });
+        world.advance(secs(1));
+        assert_eq!(worker.asked(), capacity as u64, "no more is on its way");
+        worker.regains_network().now();
+        assert_eq!(world.run(outcomes), 2000);
+        assert_eq!((world.elapsed(), worker.asked()), (secs(1), 2000));
+    }
+}
+
+#[test]
+fn every_capacity_of_a_wire_is_drawn() {
+    let mut drawn: Vec<u64> = (0..40)
+        .map(|seed| {
+            let world = World::new(seed);
+            let worker = world.worker(Script::new());
+            let pool = world.pool(|builder| builder.in_flight(2000).queue_max(2000));
+            world.advance(Duration::ZERO);
+            worker.loses_network().now();
+            let _outcomes = world.spawn(async move { pool.process::<u64>(1..=2000).count().await });
+            world.advance(secs(1));
+            worker.asked()
+        })
+        .collect();
+    drawn.sort_unstable();
+    drawn.dedup();
+    assert_eq!(drawn, [1, 2, 8, 1024]);
 }
 
 #[test]

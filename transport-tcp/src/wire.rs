@@ -319,6 +319,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         &self.peer
     }
 
+    fn outgoing_bytes_max(&self) -> usize {
+        self.limits.frame_bytes_max
+    }
+
     // Inlined, since a frame by way of memory is dear.
     #[expect(clippy::inline_always, reason = "it is called in one place of a manager or worker")]
     #[inline(always)]
