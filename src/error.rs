@@ -33,7 +33,8 @@ pub enum TaskError {
     Stopping,
     /// The pool's driver is gone: it was dropped, or had finished before.
     Closed,
-    /// The request could not be encoded, or is longer than `frame_bytes_max`.
+    /// The request could not be encoded, or is longer than the pool, the transport or the worker that
+    /// it was to go to takes. It is not tried elsewhere: the text names the limit to raise.
     Request(String),
     /// The answer is not a valid encoding of the type asked for: manager and worker disagree on it. Or
     /// it would take too much of this process: see [`Pool::call`](crate::Pool::call).

@@ -70,6 +70,8 @@ const RARE: &[&str] = &[
     "answer twice or after cancel",
     "answer with a wrapped generation",
     "attempt timed out",
+    "attempts were put off",
+    "an attempt that was put off timed out",
     "backoff grows past a link that did nothing",
     "backoff reset by a good link",
     "cancel in flight",
@@ -455,12 +457,13 @@ impl<S: Storage> Pair<S> {
         };
         let offer = self.any_offer();
         let how = self.rng.pick(&[Loss::Broken, Loss::Broken, Loss::Stopped]);
-        // Shares in percent: connected, refused, lost, heard, draining, busy, ready, faulted; the
-        // rest are answers.
+        let until = self.now.saturating_add(Duration::from_millis(self.rng.below(3_000)));
+        // Shares in percent: connected, refused, lost, heard, draining, busy, ready, faulted,
+        // moving; the rest are answers.
         let shares = match self.model.workers[slot].line {
-            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0],
-            Line::Up => [3, 3, 10, 8, 2, 2, 5, 2],
-            _ => [15, 10, 15, 10, 5, 3, 3, 1],
+            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0, 1],
+            Line::Up => [3, 3, 10, 8, 2, 2, 5, 2, 4],
+            _ => [15, 10, 15, 10, 5, 3, 3, 1, 2],
         };
         let mut dice = self.rng.below(100);
         let kind = shares.iter().position(|&share| {
@@ -477,6 +480,7 @@ impl<S: Storage> Pair<S> {
             Some(5) => Event::Busy { link },
             Some(6) => Event::Ready { link },
             Some(7) => Event::Faulted { link },
+            Some(8) => Event::Moving { link, until },
             _ => self.any_reply(link, slot),
         }
     }

@@ -298,7 +298,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(worker);
         assert!(matches!(peer.line, Line::Idle));
         peer.token = greeted.token;
-        self.link_up(accepted.link, wire, greeted.offer());
+        self.link_up(accepted.link, wire, greeted.offer(), greeted.frame_bytes_max);
     }
 
     /// Decides about newcomers whose name another worker had, once that one had its time to say

@@ -22,11 +22,13 @@ mod jobs;
 mod joining;
 #[cfg(feature = "json")]
 mod json;
+mod life;
 mod local;
 mod peers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -37,7 +39,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Heap, Instant, Scheduler, Stats};
+use chargehand_core::{Heap, Instant, Scheduler, Stats, TaskId};
 
 use self::answers::Answers;
 use self::closing::ClosingTable;
@@ -95,6 +97,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     timer: T,
     now: Instant,
     alarm: Alarm<T>,
+    /// When the alarm was to go off.
+    due_by: Instant,
     ready: ReadySet,
     batch: Vec<u32>,
     doorbell: Entry,
@@ -106,6 +110,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
     answers: Answers,
+    /// Tasks whose request cannot be sent, and why, on their way to their outcome.
+    unfit: Vec<(TaskId, String)>,
     peers: Peers<K>,
     joining: Joining<K>,
     closing: ClosingTable<K>,
@@ -170,6 +176,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut driver = Self {
             now: timer.now(),
             timer,
+            due_by: Instant::FAR_FUTURE,
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
             batch: Vec::new(),
             doorbell,
@@ -178,6 +185,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             answers: Answers::default(),
+            unfit: Vec::new(),
             peers: Peers::new(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(),
@@ -378,6 +386,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
+        self.due_by = next;
         self.alarm.set(&self.timer, next);
     }
 

@@ -28,6 +28,8 @@ pub enum WorldError {
     Closed,
     /// The link was cut.
     Broken,
+    /// A longer message came than is taken.
+    TooLong,
 }
 
 impl fmt::Display for WorldError {
@@ -36,6 +38,7 @@ impl fmt::Display for WorldError {
             Self::Refused => "refused: the worker's process does not run",
             Self::Closed => "the other end is gone",
             Self::Broken => "the link was cut",
+            Self::TooLong => "a longer message came than is taken",
         })
     }
 }
@@ -171,6 +174,8 @@ pub struct WorldWire {
     /// Until a message arrives that is on its way.
     sleep: Option<ManualSleep>,
     is_hopeful: bool,
+    /// The longest message that is taken.
+    incoming_bytes_max: usize,
 }
 
 impl WorldWire {
@@ -183,6 +188,7 @@ impl WorldWire {
             current: Vec::new(),
             sleep: None,
             is_hopeful: false,
+            incoming_bytes_max: usize::MAX,
         }
     }
 }
@@ -217,6 +223,9 @@ impl Wire for WorldWire {
                 }
             }
         }
+        if self.current.len() > self.incoming_bytes_max {
+            return Poll::Ready(Err(WorldError::TooLong));
+        }
         Poll::Ready(Ok(Some(&self.current)))
     }
 
@@ -242,6 +251,10 @@ impl Wire for WorldWire {
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), WorldError>> {
         self.site.close(self.number, self.end);
         Poll::Ready(Ok(()))
+    }
+
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        self.incoming_bytes_max = bytes_max;
     }
 }
 

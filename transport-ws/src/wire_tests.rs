@@ -226,6 +226,7 @@ fn a_slow_reader_makes_the_sender_wait_and_gets_every_byte_once() {
 #[test]
 fn a_message_above_the_limit_is_not_sent() {
     let mut wire = receiving(Dialect::Native, []);
+    assert_eq!(wire.message_bytes_max(), 1_000);
     let Poll::Ready(Err(error)) = wire.poll_send(&mut cx(), &[0; 1_000], &[0]) else {
         panic!("no error")
     };
