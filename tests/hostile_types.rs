@@ -49,9 +49,8 @@ fn in_a_small_thread(test: fn()) {
         sender.send(()).unwrap();
     });
     // A list without an end would be read for ever.
-    if done.recv_timeout(Duration::from_secs(60)) == Err(RecvTimeoutError::Timeout) {
-        panic!("it is read for a minute already");
-    }
+    let waited = done.recv_timeout(Duration::from_secs(60));
+    assert!(waited != Err(RecvTimeoutError::Timeout), "it is read for a minute already");
     running.unwrap().join().unwrap();
 }
 
