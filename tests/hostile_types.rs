@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::{Ready, ready};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -41,7 +42,16 @@ const DEEP: &str = "nests deeper than 128 levels";
 const LARGE: &str = "in memory";
 
 fn in_a_small_thread(test: fn()) {
-    thread::Builder::new().stack_size(512 * 1024).spawn(test).unwrap().join().unwrap();
+    let (sender, done) = mpsc::channel();
+    let thread = thread::Builder::new().stack_size(512 * 1024);
+    let running = thread.spawn(move || {
+        test();
+        sender.send(()).unwrap();
+    });
+    // A list without an end would be read for ever.
+    let waited = done.recv_timeout(Duration::from_secs(60));
+    assert!(waited != Err(RecvTimeoutError::Timeout), "it is read for a minute already");
+    running.unwrap().join().unwrap();
 }
 
 /// Four million elements of one byte each.

@@ -88,7 +88,9 @@ pub(super) fn request(frame: &[u8]) -> Option<i64> {
 pub(super) fn response(height: i64, verdict: Verdict, text: &[u8]) -> Vec<u8> {
     let response = match verdict {
         Verdict::Done => Response::done(height),
-        Verdict::Failed | Verdict::Returned => Response::failed(height, String::from_utf8_lossy(text)),
+        Verdict::Failed | Verdict::Returned => {
+            Response::failed(height, String::from_utf8_lossy(text))
+        }
     };
     let mut frame = Vec::new();
     response.encode(&mut frame);
