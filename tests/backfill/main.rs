@@ -176,11 +176,8 @@ fn strike(signal: Signal) -> (ExitStatus, String) {
         "--range",
         "1..=10000",
     ]));
-    // In either order.
-    let both = [tcp.trim_start_matches("tcp://"), &ws].map(|at| format!("{at}: connected"));
-    while !both.iter().all(|connected| manager.said.contains(connected)) {
-        manager.wait_for(": connected");
-    }
+    // Both are connected, and blocks come.
+    manager.wait_for(" left, 2 of 2 workers up");
     send(signal, &struck);
     let status = wait(&mut struck);
     let Ended { code, out, err } = manager.finish();
