@@ -311,7 +311,8 @@ impl<S: Storage> Pair<S> {
 
     fn any_offer(&mut self) -> Offer {
         let runs = self.rng.pick(&[0, 1, 1, 2, 3, u32::MAX]);
-        Offer { runs, window: self.rng.pick(&[runs, runs, 0, 1, 2, 4, u32::MAX]) }
+        let window = self.rng.pick(&[runs, runs, 0, 1, 2, 4, u32::MAX]);
+        Offer { runs, window, is_trusted: self.rng.percent(10) }
     }
 
     fn evict(&mut self) {
