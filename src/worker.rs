@@ -20,24 +20,20 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::error::Error;
 use core::fmt::{self, Debug, Display};
 use core::future::{Future, poll_fn};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
-use core::time::Duration;
 
-use chargehand_core::BackoffPolicy;
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
-use chargehand_core::message::check_name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::engine::{CONTROL, Engine};
+use self::event::Hook;
+use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::ready::{Entry, ReadySet};
-use crate::runs::caught;
-use crate::seed::mixed;
 #[cfg(feature = "std")]
 use crate::seed::random;
 use crate::wire::BoxError;
@@ -45,11 +41,16 @@ use crate::wire::BoxError;
 #[cfg(feature = "blocking")]
 mod blocking;
 mod clock;
+mod end;
 mod engine;
+mod event;
 mod go;
 mod handler;
+mod life;
 mod link;
+mod memory;
 mod runner;
+mod settings;
 mod source;
 mod state;
 #[cfg(test)]
@@ -57,7 +58,9 @@ mod tests;
 
 #[cfg(feature = "blocking")]
 pub use self::blocking::Threads;
+pub use self::event::WorkerEvent;
 pub use self::handler::{Handler, Raw, Typed};
+pub use self::settings::SettingError;
 
 /// A worker: a handler, and the limits under which it serves managers.
 ///
@@ -79,25 +82,14 @@ struct Parts<T, H> {
     stopped: Arc<AtomicBool>,
 }
 
-struct Settings {
-    name: String,
-    token: u64,
-    concurrency: u16,
-    window_max: u16,
-    links_max: usize,
-    handshake_timeout: Duration,
-    pending_handshakes_max: usize,
-    frame_bytes_max: usize,
-    drain_timeout: Duration,
-    backoff: BackoffPolicy,
-    seed: u64,
-    #[cfg(feature = "json")]
-    json_heights: crate::JsonHeights,
-}
-
 impl<T, F, Q> Worker<T, Typed<F, Q>> {
     /// Makes a worker of a function from a request to a future of its answer. Requests and answers
-    /// are in postcard's encoding on the wire; an error fails the task with its text.
+    /// are in postcard's encoding on the wire; an error fails the task with its text, cut at 16 KiB.
+    ///
+    /// Whatever type the request is, what a manager sends cannot take more of this process than its
+    /// bytes warrant: it is bounded as an answer of [`Pool::call`](crate::Pool::call) is, and a
+    /// request that is refused fails with the limit and the remedy. [`raw`](Worker::raw) hands the bytes
+    /// on as they are.
     ///
     /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
     /// `json_heights`), and gets no more than success or the error's text.
@@ -176,113 +168,13 @@ impl<T> Worker<T, Threads> {
 
 impl<T, H> Worker<T, H> {
     fn from_parts(timer: T, seed: u64, handler: H) -> Self {
-        let token = mixed(seed);
         let ready = ReadySet::new();
-        let settings = Settings {
-            name: format!("worker-{:08x}", mixed(token) >> 32),
-            token,
-            concurrency: 1,
-            window_max: 1024,
-            links_max: 64,
-            handshake_timeout: Duration::from_secs(10),
-            pending_handshakes_max: 128,
-            frame_bytes_max: 16 << 20,
-            drain_timeout: Duration::from_secs(30),
-            backoff: BackoffPolicy::new(),
-            seed,
-            #[cfg(feature = "json")]
-            json_heights: crate::JsonHeights::default(),
-        };
+        let settings = Settings::new(seed);
         let control = ready.entry(CONTROL);
         let stopped = Arc::new(AtomicBool::new(false));
         Self {
             parts: Parts { timer, handler, settings, hook: Hook(None), ready, control, stopped },
         }
-    }
-
-    fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(&mut self.parts.settings);
-        self
-    }
-
-    /// Sets how many handlers run at once, over all links. Each manager is told this number as the
-    /// worker's window; requests past it wait, and managers take turns. At least 1; default 1.
-    #[must_use]
-    pub fn concurrency(self, concurrency: u16) -> Self {
-        self.set(|settings| settings.concurrency = concurrency)
-    }
-
-    /// Sets the name that managers know the worker by: a second link with the same name displaces
-    /// the first. 1 to 64 bytes; default `worker-` and random hexadecimal digits.
-    #[must_use]
-    pub fn name(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.set(|settings| settings.name = name)
-    }
-
-    /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
-    /// to that many request bodies are held for each link. Default 1024; never below the
-    /// concurrency.
-    #[must_use]
-    pub fn window_max(self, window_max: u16) -> Self {
-        self.set(|settings| settings.window_max = window_max)
-    }
-
-    /// Sets how many managers are served at once; another one is told that the worker is busy. At
-    /// least 1; default 64.
-    #[must_use]
-    pub fn links_max(self, links_max: usize) -> Self {
-        self.set(|settings| settings.links_max = links_max)
-    }
-
-    /// Sets how long it may take from an accepted or dialled connection to the end of its
-    /// handshake. Default 10 s.
-    #[must_use]
-    pub fn handshake_timeout(self, timeout: Duration) -> Self {
-        self.set(|settings| settings.handshake_timeout = timeout)
-    }
-
-    /// Sets how many handshakes may be pending; one more takes the oldest one's place. At least 1;
-    /// default 128.
-    #[must_use]
-    pub fn pending_handshakes_max(self, pending: usize) -> Self {
-        self.set(|settings| settings.pending_handshakes_max = pending)
-    }
-
-    /// Sets the longest frame, in bytes. Default 16 MiB. An answer that does not fit fails its task;
-    /// a manager's limit may be lower. Managers are told that no longer one is taken; whether it is,
-    /// the transport's limit decides, so set it where that is lower.
-    #[must_use]
-    pub fn frame_bytes_max(self, bytes: usize) -> Self {
-        self.set(|settings| settings.frame_bytes_max = bytes)
-    }
-
-    /// Sets how long what runs may go on after [`Stopper::stop`]. Default 30 s.
-    #[must_use]
-    pub fn drain_timeout(self, timeout: Duration) -> Self {
-        self.set(|settings| settings.drain_timeout = timeout)
-    }
-
-    /// Sets the delay between connects of [`dial`](Worker::dial).
-    #[must_use]
-    pub fn backoff(self, policy: BackoffPolicy) -> Self {
-        self.set(|settings| settings.backoff = policy)
-    }
-
-    /// Sets the seed of the backoff's jitter alone. Default: random, or that of
-    /// [`seeded`](Worker::seeded).
-    #[must_use]
-    pub fn seed(self, seed: u64) -> Self {
-        self.set(|settings| settings.seed = seed)
-    }
-
-    /// Sets what the handler gets for a height that a manager of the Go `worker` package asks for.
-    /// Default [`Unsigned`](crate::JsonHeights::Unsigned): a `u64`, and a height below zero fails
-    /// with a text that says so.
-    #[cfg(feature = "json")]
-    #[must_use]
-    pub fn json_heights(self, heights: crate::JsonHeights) -> Self {
-        self.set(|settings| settings.json_heights = heights)
     }
 
     /// Sets a function that is told what happens. It runs inside the worker's future, so it should
@@ -350,37 +242,6 @@ impl<T, H> Debug for Worker<T, H> {
     }
 }
 
-impl Settings {
-    fn check(&mut self) -> Result<(), SettingError> {
-        if self.name.is_empty() || check_name(&self.name).is_err() {
-            return Err(SettingError("name must have 1 to 64 bytes and no control character"));
-        }
-        if self.concurrency == 0 {
-            return Err(SettingError("concurrency must be at least 1"));
-        }
-        if self.links_max == 0 {
-            return Err(SettingError("links_max must be at least 1"));
-        }
-        if self.pending_handshakes_max == 0 {
-            return Err(SettingError("pending_handshakes_max must be at least 1"));
-        }
-        self.window_max = self.window_max.max(self.concurrency);
-        Ok(())
-    }
-}
-
-/// A worker's setting that is out of its range; the text names it and the range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SettingError(&'static str);
-
-impl Display for SettingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl Error for SettingError {}
-
 /// Stops a worker, from anywhere.
 #[derive(Clone, Debug)]
 pub struct Stopper {
@@ -395,55 +256,5 @@ impl Stopper {
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.waker.wake_by_ref();
-    }
-}
-
-/// Something that happened to a worker: see [`Worker::on_event`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum WorkerEvent {
-    /// A manager's link is up.
-    Connected {
-        /// The other end, as the transport names it.
-        peer: String,
-        /// The manager's name for itself; empty in the JSON dialect.
-        manager: String,
-    },
-    /// A link that was up is gone. What it ran was stopped.
-    Disconnected {
-        /// The other end, as the transport names it.
-        peer: String,
-        /// The manager's name for itself; empty in the JSON dialect.
-        manager: String,
-        /// Why.
-        reason: String,
-    },
-    /// A connection did not come up, or its handshake failed.
-    Refused {
-        /// The other end, as the transport names it.
-        peer: String,
-        /// Why.
-        reason: String,
-    },
-    /// No connection could be taken.
-    AcceptFailed {
-        /// Why.
-        reason: String,
-        /// How long until the next try.
-        pause: Duration,
-    },
-    /// The worker was asked to stop.
-    Draining,
-}
-
-struct Hook(Option<Box<dyn Fn(&WorkerEvent) + Send>>);
-
-impl Hook {
-    fn call(&self, event: impl FnOnce() -> WorkerEvent) {
-        if let Some(hook) = &self.0 {
-            let event = event();
-            // The user's own affair: it must not take the links down.
-            let _ = caught(|| hook(&event));
-        }
     }
 }

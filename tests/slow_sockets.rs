@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use chargehand::smol::{Smol, SmolListener};

@@ -247,12 +247,29 @@ pub struct Offer {
     /// [`Config::window_max`](crate::Config::window_max) as that. A link begins with less: see
     /// [`Config::trust_initial`](crate::Config::trust_initial).
     pub window: u32,
+    /// Whether it begins with its whole window: a worker in the caller's own process, say, which has
+    /// nothing to prove.
+    pub is_trusted: bool,
 }
 
 impl Offer {
     /// Makes the offer of a worker that runs so many tasks at once and holds no more than that.
     pub const fn new(runs: u32) -> Self {
-        Self { runs, window: runs }
+        Self { runs, window: runs, is_trusted: false }
+    }
+
+    /// Sets how many attempts it may hold at once.
+    #[must_use]
+    pub const fn window(mut self, window: u32) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Has it begin with its whole window.
+    #[must_use]
+    pub const fn trusted(mut self) -> Self {
+        self.is_trusted = true;
+        self
     }
 }
 

@@ -247,7 +247,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = match self.tasks[task.slot() as usize].payload {
-            Payload::Height { height, .. } => Some(height),
+            Payload::Height { height, .. } => Some(height.into()),
             _ => None,
         };
         let peer = self.peers.get_mut(link.worker()).label();

@@ -45,7 +45,7 @@ pub(crate) struct Greeted {
 
 impl Greeted {
     pub(crate) fn offer(&self) -> Offer {
-        Offer { runs: self.concurrency.into(), window: self.window.into() }
+        Offer::new(self.concurrency.into()).window(self.window.into())
     }
 }
 

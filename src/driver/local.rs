@@ -18,7 +18,7 @@ const POLLS_PER_WORKER: usize = 256;
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// There is nothing to dial: the link is up as soon as it is asked for.
     pub(crate) fn local_up(&mut self, link: Link, window: u16) {
-        let event = Event::Connected { link, offer: Offer::new(window.into()) };
+        let event = Event::Connected { link, offer: Offer::new(window.into()).trusted() };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
         self.set_up(link, Line::Local(link), window.into());
     }

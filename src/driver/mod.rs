@@ -55,6 +55,7 @@ use crate::calls::{CallId, Submit};
 use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, wake_all};
+use crate::payload::RangeHeight;
 use crate::pool::Pool;
 use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
 use crate::reply::TaskResult;
@@ -156,7 +157,7 @@ enum Payload {
     #[default]
     None,
     /// One of a range.
-    Height { height: u64, job: u32 },
+    Height { height: RangeHeight, job: u32 },
     /// One that somebody waits for.
     Request { body: Body, call: CallId },
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::vec::Vec;
 
-use chargehand_core::io::{Connect, Listen, Timer, Wire};
+use chargehand_core::io::{Connect, Dialect, Listen, Timer, Wire};
 
 use super::clock::ManualSleep;
 use super::site::{End, Received, Site, keep};
@@ -50,6 +50,8 @@ impl Error for WorldError {}
 pub(super) struct Home {
     pub(super) site: Arc<Site>,
     pub(super) door: Arc<Door>,
+    /// What whoever dials it speaks.
+    pub(super) dialect: Dialect,
 }
 
 impl Home {
@@ -135,13 +137,13 @@ impl Future for Connecting {
     type Output = Result<WorldWire, WorldError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Home { site, door } = &self.0;
-        let number = match ready!(site.dial(cx)) {
+        let Home { site, door, dialect } = &self.0;
+        let number = match ready!(site.dial(*dialect, cx)) {
             Ok(number) => number,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        door.push(WorldWire::new(site, number, End::Worker));
-        Poll::Ready(Ok(WorldWire::new(site, number, End::Manager)))
+        door.push(WorldWire::new(site, number, End::Worker, *dialect));
+        Poll::Ready(Ok(WorldWire::new(site, number, End::Manager, *dialect)))
     }
 }
 
@@ -166,6 +168,7 @@ pub struct WorldWire {
     site: Arc<Site>,
     number: u64,
     end: End,
+    dialect: Dialect,
     /// The message that `poll_recv` lent last.
     current: Vec<u8>,
     /// Until a message arrives that is on its way.
@@ -176,11 +179,12 @@ pub struct WorldWire {
 }
 
 impl WorldWire {
-    pub(super) fn new(site: &Arc<Site>, number: u64, end: End) -> Self {
+    pub(super) fn new(site: &Arc<Site>, number: u64, end: End, dialect: Dialect) -> Self {
         Self {
             site: Arc::clone(site),
             number,
             end,
+            dialect,
             current: Vec::new(),
             sleep: None,
             is_hopeful: false,
@@ -191,6 +195,10 @@ impl WorldWire {
 
 impl Wire for WorldWire {
     type Error = WorldError;
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
 
     fn peer(&self) -> &str {
         match self.end {
@@ -278,7 +286,7 @@ mod tests {
     fn home() -> Home {
         let timer = ManualTimer::new();
         let site = Site::new("w".into(), Trace::new(timer.clone()), timer, Dice::new(1));
-        Home { site: Arc::new(site), door: Arc::default() }
+        Home { site: Arc::new(site), door: Arc::default(), dialect: Dialect::Native }
     }
 
     #[test]

@@ -1,19 +1,15 @@
 //! The worker's one future: it polls only what was woken, and a link that is alone, and does a bounded
 //! amount for each poll.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
-use chargehand_core::message::Code;
 use chargehand_core::{Instant, Verdict};
 
 use super::clock::Clock;
@@ -21,12 +17,16 @@ use super::handler::Handler;
 use super::link::{Link, Progress};
 use super::runner::{Owner, RUN, Runner};
 use super::source::Source;
-use super::state::{Around, End, Now};
-use super::{Hook, Settings, WorkerEvent};
+use super::state::{Around, Now};
+use super::{Hook, Settings};
 use crate::alarm::Alarm;
 use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
 use crate::table::Timed;
 use crate::wire::BoxError;
+
+mod doors;
+mod ends;
+mod timers;
 
 /// Tokens of the ready set beside the places' (from 0 on) and the runs' (with `RUN` set).
 pub(super) const CONTROL: u32 = RUN - 1;
@@ -38,17 +38,12 @@ const BUDGET_ALONE: u32 = 64;
 const BUDGET_AMONG_OTHERS: u32 = 1024;
 /// How often links are polled again in one poll, for what has come since they were flushed.
 const READ_ON_MAX: u32 = 4;
-/// How many connections are taken, and waiting requests started, in a poll.
-const ACCEPTS: usize = 16;
+/// How many waiting requests are started in a poll.
 const STARTS: usize = 1024;
 /// How long a Goodbye may take to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// All links are looked at for silence at most this often.
 const SCAN_INTERVAL: Duration = Duration::from_millis(50);
-/// The pause after the first failed accept. It doubles up to [`ACCEPT_PAUSE_MAX`].
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
-
 pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     /// `None` once the worker drains.
     source: Option<S>,
@@ -74,6 +69,9 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     opening: Timed<u32>,
     closing: Timed<u32>,
     links_up: usize,
+    /// Whether the source knows that all places are taken, and nobody makes room before this time.
+    is_full: bool,
+    room_at: Option<Instant>,
     unflushed: Vec<u32>,
     /// Whether this poll may go on with a link after its flush, and the links that it does so with.
     reads_on: bool,
@@ -127,7 +125,7 @@ where
             accepts_failed: 0,
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(ALARM)),
-            runner: Runner::new(handler, settings.concurrency),
+            runner: Runner::new(handler, settings.concurrency, settings.memory_max),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: Timed::new(closing_max, CLOSE_TIMEOUT),
             settings,
@@ -141,6 +139,8 @@ where
             free: Vec::new(),
             direct: None,
             links_up: 0,
+            is_full: false,
+            room_at: None,
             unflushed: Vec::new(),
             reads_on: false,
             reading_on: Vec::new(),
@@ -169,6 +169,9 @@ where
         self.flush();
         if !self.reading_on.is_empty() {
             self.read_on(budget);
+        }
+        if self.runner.memory.has_news() {
+            self.let_go();
         }
         if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
             return Poll::Ready(());
@@ -255,59 +258,6 @@ where
         }
     }
 
-    fn accept(&mut self) {
-        self.source_entry.clear();
-        for _ in 0..ACCEPTS {
-            if self.source_at.is_some() {
-                return;
-            }
-            let Some(source) = &mut self.source else { return };
-            let mut cx = Context::from_waker(self.source_entry.waker());
-            match source.poll_open(&mut cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok(opening)) => {
-                    self.accepts_failed = 0;
-                    self.admit(opening);
-                }
-                Poll::Ready(Err(error)) => {
-                    // Out of file descriptors, say: trying again at once would only spin.
-                    let doubled = ACCEPT_PAUSE.saturating_mul(1 << self.accepts_failed.min(16));
-                    let pause = doubled.min(ACCEPT_PAUSE_MAX);
-                    self.accepts_failed = self.accepts_failed.saturating_add(1);
-                    let at = self.clock.now().saturating_add(pause);
-                    self.source_at = Some(at);
-                    self.be_back_at(at);
-                    let reason = error.into().to_string();
-                    self.hook.call(|| WorkerEvent::AcceptFailed { reason, pause });
-                }
-            }
-        }
-        self.source_entry.wake();
-    }
-
-    fn admit(&mut self, opening: S::Opening) {
-        if self.opening.is_full() {
-            // The oldest: a peer that means it is through in a moment.
-            if let Some(oldest) = self.opening.remove_oldest() {
-                self.places[oldest as usize].limbo = Limbo::None;
-                self.on_end(oldest, End::Gone("too many handshakes are pending".into()));
-            }
-        }
-        let index = self.free.pop().unwrap_or_else(|| {
-            let index = u32::try_from(self.places.len()).expect("fewer places than 2^31");
-            let entry = self.ready.entry(index);
-            let (limbo, state) = (Limbo::None, PlaceState::Free);
-            self.places.push(Place { entry, limbo, up: false, state });
-            index
-        });
-        let limbo = Limbo::Opening(self.opening.insert(self.clock.now(), |_| index));
-        self.be_back_in(self.settings.handshake_timeout);
-        let place = &mut self.places[index as usize];
-        place.limbo = limbo;
-        place.state = PlaceState::Opening(Box::pin(opening));
-        place.entry.wake();
-    }
-
     /// Polls a place that was woken.
     fn turn(&mut self, index: u32, budget: u32) {
         self.places[index as usize].entry.clear();
@@ -322,7 +272,7 @@ where
             PlaceState::Free => {}
             PlaceState::Opening(_) => self.poll_opening(index),
             PlaceState::Link(link) if link.is_leaving() => {
-                if link.poll_leave(&mut cx).is_ready() {
+                if link.poll_leave(&mut cx, &mut self.runner.memory).is_ready() {
                     self.remove(index);
                 }
             }
@@ -358,63 +308,13 @@ where
         }
     }
 
-    #[cold]
-    fn poll_opening(&mut self, index: u32) {
-        let Place { entry, state, .. } = &mut self.places[index as usize];
-        let PlaceState::Opening(opening) = state else { return };
-        match opening.as_mut().poll(&mut Context::from_waker(entry.waker())) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(wire)) => self.open(index, wire),
-            Poll::Ready(Err(error)) => self.on_end(index, End::broken(error)),
-        }
-    }
-
-    /// Begins the handshake on a new wire.
-    fn open(&mut self, index: u32, wire: S::Wire) {
-        let Place { entry, state, .. } = &mut self.places[index as usize];
-        let mut link = Box::new(Link::new(wire, self.clock.now()));
-        let mut cx = Context::from_waker(entry.waker());
-        let greeted = if self.links_up >= self.settings.links_max {
-            Err(busy(self.settings.links_max))
-        } else {
-            link.greet(&mut cx, &self.settings)
-        };
-        let up = link.is_up();
-        *state = PlaceState::Link(link);
-        entry.wake();
-        self.unflushed.push(index);
-        match greeted {
-            Err(end) => self.on_end(index, end),
-            Ok(()) if up => self.on_up(index),
-            Ok(()) => {}
-        }
-    }
-
-    #[cold]
-    fn on_up(&mut self, index: u32) {
-        if self.links_up >= self.settings.links_max {
-            return self.on_end(index, busy(self.settings.links_max));
-        }
-        self.unwatch(index);
-        let place = &mut self.places[index as usize];
-        let PlaceState::Link(link) = &place.state else { return };
-        place.up = true;
-        self.links_up += 1;
-        let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.clock.now());
-        self.scan_at = self.scan_at.min(soon);
-        self.due = self.due.min(soon);
-        self.hook.call(|| WorkerEvent::Connected {
-            peer: link.peer().to_owned(),
-            manager: link.manager().to_owned(),
-        });
-    }
-
     /// Hands a handler's answer to its link.
     fn answer(&mut self, owner: Owner, verdict: Verdict) {
         let Place { entry, state, .. } = &mut self.places[owner.place as usize];
         let PlaceState::Link(link) = state else { return };
         let mut cx = Context::from_waker(entry.waker());
-        let result = link.answer(&mut cx, &mut self.clock, owner.slot, verdict, &self.runner.body);
+        let Runner { body, memory, .. } = &mut self.runner;
+        let result = link.answer(&mut cx, &mut self.clock, owner.slot, verdict, body, memory);
         if link.has_next() {
             entry.wake();
         }
@@ -463,13 +363,27 @@ where
             return; // Leaving flushes by itself.
         }
         let mut cx = Context::from_waker(entry.waker());
-        let flushed = link.flush(&mut cx);
+        let flushed = link.flush(&mut cx, &mut self.runner.memory);
         let is_free = self.reads_on && self.reading_on.len() < SOURCES_READ_ON;
         if link.reads_on || is_free && link.expects_next() {
             self.reading_on.push(index);
         }
-        if let Err(end) = flushed {
-            self.on_end(index, end);
+        match flushed {
+            Ok(false) => {}
+            Ok(true) => entry.wake(),
+            Err(end) => self.on_end(index, end),
+        }
+    }
+
+    /// Reads on with the links that waited for memory.
+    #[cold]
+    fn let_go(&mut self) {
+        for index in self.runner.memory.let_go() {
+            let Place { entry, state, .. } = &mut self.places[index as usize];
+            if let PlaceState::Link(link) = state {
+                link.let_go();
+                entry.wake();
+            }
         }
     }
 
@@ -492,207 +406,6 @@ where
             self.places[index as usize].entry.wake();
         }
     }
-
-    /// Does what is due.
-    #[cold]
-    fn on_time(&mut self) {
-        while let Some(index) = self.opening.remove_due(self.clock.now()) {
-            self.places[index as usize].limbo = Limbo::None;
-            let text =
-                format!("the handshake took longer than {:?}", self.settings.handshake_timeout);
-            self.on_end(index, End::Leave(Code::Timeout, text));
-        }
-        while let Some(index) = self.closing.remove_due(self.clock.now()) {
-            self.places[index as usize].limbo = Limbo::None;
-            self.remove(index);
-        }
-        if self.source_at.is_some_and(|at| at <= self.clock.now()) {
-            self.source_at = None;
-            self.source_entry.wake();
-        }
-        if self.scan_at <= self.clock.now() {
-            self.scan();
-        }
-        if self.drain_deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
-            self.drain_deadline = Some(Instant::FAR_FUTURE);
-            for index in 0..self.places.len() {
-                let text = "the worker stops before everything is done";
-                self.on_end(index_u32(index), End::Leave(Code::Stopped, text.into()));
-            }
-        }
-        self.due = self.next_due();
-    }
-
-    /// Looks at every link for silence, and at drained ones for their end.
-    fn scan(&mut self) {
-        self.scanned = self.clock.now();
-        let mut next = Instant::FAR_FUTURE;
-        for index in 0..self.places.len() {
-            let Place { state: PlaceState::Link(link), up: true, .. } = &mut self.places[index]
-            else {
-                continue;
-            };
-            match link.on_time(self.clock.now()) {
-                Ok(at) => next = next.min(at),
-                Err(end) => self.on_end(index_u32(index), end),
-            }
-        }
-        self.scan_at = if next == Instant::FAR_FUTURE {
-            next
-        } else {
-            next.max(self.clock.now().saturating_add(SCAN_INTERVAL))
-        };
-    }
-
-    fn scan_soon_if_draining(&mut self) {
-        if self.drain_deadline.is_some() {
-            self.scan_at = self.clock.now();
-            self.be_back_in(Duration::ZERO);
-        }
-    }
-
-    /// Begins to stop: nothing new, and what runs gets until the deadline.
-    fn drain(&mut self) {
-        self.drain_deadline = Some(self.clock.now().saturating_add(self.settings.drain_timeout));
-        // Which is before that.
-        self.be_back_in(Duration::ZERO);
-        self.source = None;
-        self.source_at = None;
-        self.hook.call(|| WorkerEvent::Draining);
-        for index in 0..self.places.len() {
-            let Place { entry, state, up, .. } = &mut self.places[index];
-            let drained = match state {
-                PlaceState::Link(link) if *up => {
-                    link.drain(&mut Context::from_waker(entry.waker()), &mut self.clock)
-                }
-                _ => Err(End::Leave(Code::Stopped, "the worker stops".into())),
-            };
-            self.unflushed.push(index_u32(index));
-            if let Err(end) = drained {
-                self.on_end(index_u32(index), end);
-            }
-        }
-        self.scan_at = self.clock.now();
-    }
-
-    /// Ends what is in a place, with a Goodbye where there is somebody to say it to.
-    #[cold]
-    fn on_end(&mut self, index: u32, end: End) {
-        let was_up = self.stop_link(index);
-        let Place { entry, state, .. } = &mut self.places[index as usize];
-        let (End::Gone(reason) | End::Leave(_, reason)) = &end;
-        let (peer, manager) = match state {
-            PlaceState::Free => return,
-            PlaceState::Link(link) if link.is_leaving() => return,
-            PlaceState::Link(link) => (link.peer(), link.manager()),
-            PlaceState::Opening(_) => (self.source.as_ref().map_or("", Source::peer), ""),
-        };
-        let (peer, reason) = (peer.to_owned(), reason.clone());
-        let event = if was_up {
-            WorkerEvent::Disconnected { peer, manager: manager.to_owned(), reason }
-        } else {
-            WorkerEvent::Refused { peer, reason }
-        };
-        self.hook.call(|| event);
-        match (state, end) {
-            (PlaceState::Link(link), End::Leave(code, text)) => {
-                link.leave(&mut Context::from_waker(entry.waker()), code, &text);
-                entry.wake();
-                self.watch_closing(index);
-            }
-            _ => self.remove(index),
-        }
-    }
-
-    fn watch_closing(&mut self, index: u32) {
-        if self.closing.is_full() {
-            if let Some(oldest) = self.closing.remove_oldest() {
-                self.places[oldest as usize].limbo = Limbo::None;
-                self.remove(oldest);
-            }
-        }
-        let limbo = Limbo::Closing(self.closing.insert(self.clock.now(), |_| index));
-        self.be_back_in(CLOSE_TIMEOUT);
-        self.places[index as usize].limbo = limbo;
-    }
-
-    /// Stops all that a link runs. Returns whether it was up.
-    fn stop_link(&mut self, index: u32) -> bool {
-        let Place { state, up, .. } = &mut self.places[index as usize];
-        let was_up = core::mem::take(up);
-        if let PlaceState::Link(link) = state {
-            link.drop_jobs(index, &mut self.runner);
-        }
-        self.links_up -= usize::from(was_up);
-        let leaving = matches!(
-            &self.places[index as usize].state,
-            PlaceState::Link(link) if link.is_leaving()
-        );
-        if !leaving {
-            self.unwatch(index);
-        }
-        was_up
-    }
-
-    fn unwatch(&mut self, index: u32) {
-        let limbo = &mut self.places[index as usize].limbo;
-        match core::mem::replace(limbo, Limbo::None) {
-            Limbo::None => {}
-            Limbo::Opening(entry) => drop(self.opening.remove(entry)),
-            Limbo::Closing(entry) => drop(self.closing.remove(entry)),
-        }
-    }
-
-    /// Frees a place.
-    fn remove(&mut self, index: u32) {
-        self.unwatch(index);
-        let state = &mut self.places[index as usize].state;
-        let (useful, opened) = match core::mem::replace(state, PlaceState::Free) {
-            PlaceState::Free => return,
-            PlaceState::Opening(_) => (false, self.clock.now()),
-            PlaceState::Link(link) => link.usefulness(),
-        };
-        self.free.push(index);
-        if self.direct == Some(index) {
-            self.change_direct();
-        }
-        let lived = self.clock.now().saturating_since(opened);
-        let source = self.source.as_mut();
-        if let Some(pause) = source.and_then(|source| source.on_ended(useful, lived)) {
-            let at = self.clock.now().saturating_add(pause);
-            self.source_at = Some(at);
-            self.be_back_at(at);
-        }
-    }
-
-    /// Sees to it that this future is polled by then.
-    fn be_back_at(&mut self, at: Instant) {
-        self.due = self.due.min(at);
-    }
-
-    /// Sees to it that this future is polled so much later.
-    fn be_back_in(&mut self, span: Duration) {
-        let at = self.clock.now().saturating_add(span);
-        self.be_back_at(at);
-    }
-
-    fn next_due(&self) -> Instant {
-        let deadlines = [
-            self.opening.next_due(),
-            self.closing.next_due(),
-            self.source_at,
-            self.drain_deadline,
-            Some(self.scan_at),
-        ];
-        deadlines.into_iter().flatten().min().unwrap_or(Instant::FAR_FUTURE)
-    }
-}
-
-fn busy(links_max: usize) -> End {
-    End::Leave(
-        Code::Busy,
-        format!("this worker serves {links_max} managers already: raise links_max, or try later"),
-    )
 }
 
 fn index_u32(index: usize) -> u32 {

@@ -28,23 +28,30 @@ pub(super) fn body<'a>(
     settings.json_heights.write(height, buffer)
 }
 
+/// Returns an answer of at most so many bytes, if only the failure's text makes it longer.
 #[cfg(feature = "json")]
-pub(super) fn answer(height: i64, verdict: Verdict, body: &[u8]) -> Vec<u8> {
+pub(super) fn answer(height: i64, verdict: Verdict, body: &[u8], bytes_max: usize) -> Vec<u8> {
     use chargehand_core::json::Response;
     use chargehand_core::message::clip;
 
-    let response = match verdict {
-        // The dialect has no place for a result.
-        Verdict::Done => Response::done(height),
-        // The dialect cannot give anything back.
-        Verdict::Failed | Verdict::Returned => {
-            let text = String::from_utf8_lossy(body);
-            Response::failed(height, clip(&text, crate::runs::FAILURE_BYTES_MAX))
+    let mut text = String::from_utf8_lossy(body);
+    let mut text_max = crate::runs::FAILURE_BYTES_MAX;
+    loop {
+        let response = match verdict {
+            // The dialect has no place for a result.
+            Verdict::Done => Response::done(height),
+            // The dialect cannot give anything back.
+            Verdict::Failed | Verdict::Returned => Response::failed(height, clip(&text, text_max)),
+        };
+        let mut answer = Vec::new();
+        response.encode(&mut answer);
+        if answer.len() <= bytes_max || text_max == 0 || text.is_empty() {
+            return answer;
         }
-    };
-    let mut text = Vec::new();
-    response.encode(&mut text);
-    text
+        // Escapes make one byte six.
+        text_max = text.len().min(text_max) / 2;
+        text = String::from(clip(&text, text_max)).into();
+    }
 }
 
 #[cfg(not(feature = "json"))]
@@ -62,6 +69,6 @@ pub(super) fn body<'a>(
 }
 
 #[cfg(not(feature = "json"))]
-pub(super) fn answer(_height: i64, _verdict: Verdict, _body: &[u8]) -> Vec<u8> {
+pub(super) fn answer(_height: i64, _verdict: Verdict, _body: &[u8], _bytes_max: usize) -> Vec<u8> {
     Vec::new() // Never sent, for the same reason.
 }

@@ -1,39 +1,82 @@
 //! One manager's link: what is read from its wire, and what is sent.
 
-use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Hello, Message, Role, clip,
+    BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role, clip,
 };
 use chargehand_core::session::Slot;
-use chargehand_core::{Instant, Verdict};
+use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
+use super::end::End;
 use super::go;
 use super::handler::Handler;
+use super::memory::Memory;
 use super::runner::Runner;
-use super::state::{Around, End, Now, Phase, State, Step};
+use super::state::{Around, Limiter, Now, Phase, State, Step};
 use crate::runs::FAILURE_BYTES_MAX;
 use crate::wire::BoxError;
 
 /// How often in a heartbeat a link is looked at for silence: so much later than after two heartbeats
 /// it may be told.
 const LOOKS_PER_HEARTBEAT: u32 = 4;
+/// How often in a second a link is looked at that is to be left once everything has left.
+const LOOK_WHILE_SENDING: Duration = Duration::from_millis(100);
+/// The longest frame in the JSON dialect, whose requests are a height and little else.
+const JSON_BYTES_MAX: usize = 64 << 10;
+/// A link that is paused for so many heartbeats gives back what came meanwhile.
+const PAUSE_HEARTBEATS: u32 = 4;
+/// How many Pongs may have left for Pings that were not read yet. A manager takes 64.
+const PONGS_AHEAD_MAX: u32 = 32;
+/// How much longer than one that was of no use a link that was may be idle where others need room.
+const USED_IDLE_FACTOR: u32 = 30;
 
 pub(super) struct Link<W> {
     wire: W,
     state: State,
-    /// What the wire had no room for. Nothing is read until it is gone.
-    out: VecDeque<(Vec<u8>, Vec<u8>)>,
+    out: Outbox,
+    /// Whether the wire had no room: something is in `out`.
+    is_stuck: bool,
+    pause: Pause,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
     /// Poll again once what was sent is flushed: there may be a request by then.
     pub(super) reads_on: bool,
+}
+
+/// What the wire had no room for. Until it is gone no more than one request is read.
+#[derive(Default)]
+struct Outbox {
+    /// Whether a Pong goes first. One answers any number of Pings.
+    pong: bool,
+    messages: VecDeque<(Vec<u8>, Vec<u8>)>,
+    /// How many of the messages go before all answers.
+    urgent: usize,
+}
+
+/// How a link fares that is not read for lack of memory.
+#[derive(Default)]
+struct Pause {
+    since: Option<Instant>,
+    /// How many Pongs left for Pings that are still to be read.
+    pongs_ahead: u32,
+    next_pong: Instant,
+}
+
+/// How long a link has been idle. The least of several makes room first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Idle {
+    /// Whether it ever was of use.
+    has_asked: bool,
+    since: Instant,
+    /// When it has been so for long enough.
+    pub(super) spare_at: Instant,
 }
 
 /// What came of polling a link.
@@ -49,9 +92,21 @@ impl<W: Wire> Link<W>
 where
     W::Error: Into<BoxError>,
 {
-    pub(super) fn new(wire: W, now: Instant) -> Self {
+    pub(super) fn new(mut wire: W, now: Instant) -> Self {
         let state = State::new(wire.dialect(), now);
-        Self { wire, state, out: VecDeque::new(), unflushed: false, reads_on: false }
+        wire.limit_incoming(match state.dialect {
+            Dialect::Native => HELLO_BYTES_MAX,
+            Dialect::Json => JSON_BYTES_MAX,
+        });
+        Self {
+            wire,
+            state,
+            out: Outbox::default(),
+            is_stuck: false,
+            pause: Pause::default(),
+            unflushed: false,
+            reads_on: false,
+        }
     }
 
     pub(super) fn peer(&self) -> &str {
@@ -72,7 +127,7 @@ where
 
     /// Returns whether a request came, and since when the wire has been open.
     pub(super) fn usefulness(&self) -> (bool, Instant) {
-        (self.state.useful, self.state.opened)
+        (self.state.work.asked || self.state.work.has_asked, self.state.work.opened)
     }
 
     /// Sends what opens the link.
@@ -81,11 +136,13 @@ where
             return Ok(());
         }
         let Settings { concurrency, token, name, frame_bytes_max, .. } = settings;
+        // A transport's limit is the same each way.
+        let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
         let hello = Hello {
-            frame_bytes_max: u32::try_from(*frame_bytes_max).unwrap_or(u32::MAX),
+            frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
-        self.send(cx, &Message::Hello(hello), &[])
+        self.send_urgent(cx, &Message::Hello(hello))
     }
 
     /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read, or
@@ -98,8 +155,8 @@ where
         progress: &mut Progress,
     ) -> Result<(), End> {
         self.reads_on = false;
-        if !self.out.is_empty() {
-            self.send_out(cx)?;
+        if self.is_stuck {
+            self.send_out(cx, &mut around.runner.memory)?;
         }
         for count in 0..budget {
             // Only after the first: where many come together, nothing is gained by it.
@@ -107,7 +164,8 @@ where
                 self.reads_on = true;
                 return Ok(());
             }
-            if !self.out.is_empty() {
+            let is_short = around.runner.memory.is_short(self.state.held);
+            if (self.is_stuck || is_short) && !self.may_read(is_short, around) {
                 return Ok(());
             }
             let step = if let Some(height) = self.state.take_next() {
@@ -116,7 +174,10 @@ where
                 return Ok(());
             } else {
                 match self.wire.poll_recv(cx) {
-                    Poll::Pending => return Ok(()),
+                    Poll::Pending => {
+                        self.state.take_again();
+                        return Ok(());
+                    }
                     Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around),
                     Poll::Ready(Ok(None)) => return Err(End::closed()),
                     Poll::Ready(Err(error)) => return Err(End::broken(error)),
@@ -124,16 +185,86 @@ where
             };
             match step {
                 Ok(Step::None) => {}
-                Ok(Step::Pong) => self.send(cx, &Message::Pong, &[])?,
-                Ok(Step::Up) => progress.up = true,
                 Ok(Step::Answer(slot, verdict)) => {
-                    self.answer(cx, around.clock, slot, verdict, &around.runner.body)?;
+                    let Runner { body, memory, .. } = &mut *around.runner;
+                    self.answer(cx, around.clock, slot, verdict, body, memory)?;
                 }
+                Ok(other) => self.on_step(cx, &other, around.settings, progress)?,
                 Err(end) => return Err(end),
             }
         }
         progress.more = true;
         Ok(())
+    }
+
+    /// Does what is not hot.
+    #[cold]
+    fn on_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: &Step,
+        settings: &Settings,
+        progress: &mut Progress,
+    ) -> Result<(), End> {
+        match *step {
+            Step::None | Step::Answer(..) => {}
+            Step::Pong => self.pong(cx)?,
+            Step::Return(task, attempt) => self.give_back(cx, task, attempt)?,
+            Step::Up => {
+                self.state.limit_answers(settings.frame_bytes_max, Limiter::Setting);
+                self.state.limit_answers(self.wire.message_bytes_max(), Limiter::Transport);
+                self.wire.limit_incoming(settings.frame_bytes_max);
+                progress.up = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether to read on though the wire is full, or memory is short.
+    #[cold]
+    fn may_read<H: Handler>(&mut self, is_short: bool, around: &mut Around<'_, H>) -> bool {
+        if self.is_stuck && self.state.work.asked {
+            // What is no work is still read, a Ping above all. But a peer that does not read should
+            // not be served on.
+            return false;
+        }
+        if !is_short || self.state.phase != Phase::Up {
+            return true;
+        }
+        if !core::mem::replace(&mut self.state.is_paused, true) {
+            around.runner.memory.pause(around.place);
+        }
+        false
+    }
+
+    /// Reads on after a pause for lack of memory.
+    pub(super) fn let_go(&mut self) {
+        self.state.is_paused = false;
+    }
+
+    /// Answers a Ping.
+    fn pong(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        if self.pause.pongs_ahead > 0 {
+            self.pause.pongs_ahead -= 1;
+            return Ok(());
+        }
+        if !self.is_stuck && self.send_pong(cx)? {
+            return Ok(());
+        }
+        self.out.pong = true;
+        self.get_stuck();
+        Ok(())
+    }
+
+    /// Returns whether the wire took it.
+    fn send_pong(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        self.try_send(cx, Message::Pong.encode(&mut [0; HEAD_BYTES_MAX]), &[])
+    }
+
+    /// Says that an attempt has not begun and is free for others.
+    fn give_back(&mut self, cx: &mut Context<'_>, task: TaskId, attempt: u16) -> Result<(), End> {
+        let verdict = Verdict::Returned;
+        self.send_urgent(cx, &Message::Response { task, attempt, verdict, body: &[] })
     }
 
     /// Returns whether a request waits here for the one before it: then poll again after an answer.
@@ -149,27 +280,31 @@ where
         slot: Slot,
         verdict: Verdict,
         body: &[u8],
+        memory: &mut Memory,
     ) -> Result<(), End> {
-        let Some((task, attempt)) = self.state.on_answered(slot, clock) else { return Ok(()) };
+        let Some((task, attempt)) = self.state.on_answered(slot, clock, memory) else {
+            return Ok(());
+        };
         if self.state.dialect == Dialect::Json {
-            return self.answer_json(cx, verdict, body);
+            return self.answer_json(cx, verdict, body, memory);
         }
         let bytes_max = self.state.answer_bytes_max;
         let refusal;
         let (verdict, body) = match verdict {
             Verdict::Done if body.len() > bytes_max => {
-                refusal = refusal_of(body.len(), bytes_max);
-                (Verdict::Failed, refusal.as_bytes())
+                refusal = refusal_of(body.len(), bytes_max, self.state.limiter);
+                (Verdict::Failed, clip(&refusal, bytes_max).as_bytes())
             }
             Verdict::Done => (verdict, body),
             Verdict::Failed | Verdict::Returned => (verdict, failure_of(body, bytes_max)),
         };
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];
-        self.send_bytes(cx, response.encode_short(&mut head).expect("it is short"), body)?;
-        if self.out.is_empty() {
+        let head = response.encode_short(&mut head).expect("it is short");
+        self.send_bytes(cx, head, body, memory)?;
+        if !self.is_stuck {
             // The manager hears this and asks for nothing until it hears nothing.
-            self.state.heard = true;
+            self.state.life.heard = true;
         }
         Ok(())
     }
@@ -180,54 +315,88 @@ where
         cx: &mut Context<'_>,
         verdict: Verdict,
         body: &[u8],
+        memory: &mut Memory,
     ) -> Result<(), End> {
-        self.send_bytes(cx, &go::answer(self.state.height, verdict, body), &[])
+        let answer = go::answer(self.state.height, verdict, body, self.wire.message_bytes_max());
+        self.send_bytes(cx, &[], &answer, memory)
     }
 
-    fn send(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: &Message<'_>,
-        body: &[u8],
-    ) -> Result<(), End> {
-        self.send_bytes(cx, message.encode(&mut [0; HEAD_BYTES_MAX]), body)
-    }
-
-    #[inline]
-    fn send_bytes(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Result<(), End> {
-        if self.out.is_empty() {
-            match self.wire.poll_send(cx, head, body) {
-                Poll::Ready(Ok(())) => {
-                    self.unflushed = true;
-                    return Ok(());
-                }
-                Poll::Ready(Err(error)) => return Err(End::broken(error)),
-                Poll::Pending => {}
-            }
+    /// Sends a message that goes before all answers that wait.
+    #[cold]
+    fn send_urgent(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Result<(), End> {
+        let mut head = [0; HEAD_BYTES_MAX];
+        let head = message.encode(&mut head);
+        if !self.is_stuck && self.try_send(cx, head, &[])? {
+            return Ok(());
         }
-        self.keep(head, body);
+        self.out.messages.insert(self.out.urgent, (head.to_vec(), Vec::new()));
+        self.out.urgent += 1;
+        self.get_stuck();
         Ok(())
     }
 
+    #[inline]
+    fn send_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+        memory: &mut Memory,
+    ) -> Result<(), End> {
+        if !self.is_stuck && self.try_send(cx, head, body)? {
+            return Ok(());
+        }
+        self.keep(head, body, memory);
+        Ok(())
+    }
+
+    /// Returns whether the wire took it.
+    #[inline]
+    fn try_send(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Result<bool, End> {
+        match self.wire.poll_send(cx, head, body) {
+            Poll::Ready(Ok(())) => {
+                self.unflushed = true;
+                Ok(true)
+            }
+            Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Pending => Ok(false),
+        }
+    }
+
     /// Keeps what the wire has no room for. Bounded: at most a window of answers and a few others,
-    /// for nothing is read meanwhile.
+    /// for no more than one request is read meanwhile.
     #[cold]
-    fn keep(&mut self, head: &[u8], body: &[u8]) {
-        self.out.push_back((head.to_vec(), body.to_vec()));
+    fn keep(&mut self, head: &[u8], body: &[u8], memory: &mut Memory) {
+        memory.take(&mut self.state.held, body.len());
+        self.out.messages.push_back((head.to_vec(), body.to_vec()));
+        self.get_stuck();
+    }
+
+    /// Notes that something waits in `out`.
+    #[cold]
+    fn get_stuck(&mut self) {
+        if !core::mem::replace(&mut self.is_stuck, true) {
+            self.state.work.forget_asked();
+        }
     }
 
     #[cold]
-    fn send_out(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        while let Some((head, body)) = self.out.front() {
-            match self.wire.poll_send(cx, head, body) {
-                Poll::Pending => break,
-                Poll::Ready(Err(error)) => return Err(End::broken(error)),
-                Poll::Ready(Ok(())) => {
-                    self.unflushed = true;
-                    self.out.pop_front();
-                }
+    fn send_out(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<(), End> {
+        if self.out.pong {
+            if !self.send_pong(cx)? {
+                return Ok(());
             }
+            self.out.pong = false;
         }
+        while let Some((head, body)) = self.out.messages.pop_front() {
+            if !self.try_send(cx, &head, &body)? {
+                self.out.messages.push_front((head, body));
+                return Ok(());
+            }
+            self.out.urgent = self.out.urgent.saturating_sub(1);
+            memory.give(&mut self.state.held, body.len());
+        }
+        self.is_stuck = false;
         Ok(())
     }
 
@@ -236,65 +405,154 @@ where
         !self.unflushed && self.wire.expects_next()
     }
 
+    /// Sends what there is to send. Returns whether that made room for what the link waited for: then
+    /// poll it again.
     #[inline]
-    pub(super) fn flush(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    pub(super) fn flush(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
         match self.wire.poll_flush(cx) {
-            Poll::Pending => Ok(()),
+            Poll::Pending => Ok(false),
             Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Ready(Ok(())) if self.is_stuck => self.flush_on(cx, memory),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
-                Ok(())
+                Ok(false)
             }
         }
     }
 
-    /// Says that this worker wants nothing more.
-    pub(super) fn drain(&mut self, cx: &mut Context<'_>, clock: &mut dyn Now) -> Result<(), End> {
-        self.state.on_drain(clock);
-        match self.state.dialect {
-            Dialect::Native => self.send(cx, &Message::Drain, &[]),
-            Dialect::Json => Ok(()),
+    /// Goes on after a flush on a wire that was full: it may have room now, and nobody is told.
+    #[cold]
+    fn flush_on(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
+        loop {
+            self.unflushed = false;
+            self.send_out(cx, memory)?;
+            if !self.unflushed {
+                return Ok(!self.is_stuck);
+            }
+            match self.wire.poll_flush(cx) {
+                Poll::Pending => return Ok(!self.is_stuck),
+                Poll::Ready(result) => result.map_err(End::broken)?,
+            }
         }
     }
 
+    /// Says that this worker wants nothing more, and gives back what has not begun.
+    pub(super) fn drain<H: Handler>(
+        &mut self,
+        cx: &mut Context<'_>,
+        place: u32,
+        clock: &mut dyn Now,
+        runner: &mut Runner<H>,
+    ) -> Result<(), End> {
+        let returned = self.state.on_drain(place, clock, runner);
+        if self.state.dialect == Dialect::Native {
+            self.send_urgent(cx, &Message::Drain)?;
+        }
+        for (task, attempt) in returned {
+            self.give_back(cx, task, attempt)?;
+        }
+        Ok(())
+    }
+
     /// Says Goodbye. Poll [`poll_leave`](Self::poll_leave) from now on.
-    pub(super) fn leave(&mut self, cx: &mut Context<'_>, code: Code, text: &str) {
+    pub(super) fn leave(
+        &mut self,
+        cx: &mut Context<'_>,
+        code: Code,
+        text: &str,
+        memory: &mut Memory,
+    ) {
         self.state.phase = Phase::Leaving;
         if self.state.dialect == Dialect::Native {
+            let mut head = [0; HEAD_BYTES_MAX];
+            let head = Message::Goodbye { code, text }.encode(&mut head);
             // If that fails, `poll_leave` will as well.
-            let _ = self.send(cx, &Message::Goodbye { code, text }, &[]);
+            let _ = self.send_bytes(cx, head, &[], memory);
         }
     }
 
     /// Completes once the wire is closed, or broken.
-    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.send_out(cx).is_err() {
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Poll<()> {
+        if self.is_stuck && self.send_out(cx, memory).is_err() {
             return Poll::Ready(());
         }
-        if !self.out.is_empty() {
+        if self.is_stuck {
             return Poll::Pending;
         }
         self.wire.poll_close(cx).map(drop)
     }
 
     /// Judges the silence, and says when to call again.
-    pub(super) fn on_time(&mut self, now: Instant) -> Result<Instant, End> {
-        let State { heard, alive, leave_at, heartbeat, .. } = &mut self.state;
-        let (leave_at, heartbeat) = (*leave_at, *heartbeat);
-        if now >= leave_at {
+    pub(super) fn on_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        settings: &Settings,
+        memory: &Memory,
+    ) -> Result<Instant, End> {
+        let State { leave_at, heartbeat, .. } = self.state;
+        let mut next_look = now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT);
+        if now < leave_at {
+            next_look = next_look.min(leave_at);
+        } else if self.is_stuck || self.unflushed {
+            // The last answer is to arrive, however long it is.
+            next_look = next_look.min(now.saturating_add(LOOK_WHILE_SENDING));
+        } else {
             return Err(End::Leave(Code::Stopped, "the worker stops".into()));
         }
-        if core::mem::take(heard) {
-            // Since the last look, which is not long ago.
-            *alive = now;
+        self.state.work.look(now);
+        let moved = self.wire.progress();
+        let alive = self.state.life.look(now, moved, settings.progress_rate_min);
+        if self.state.phase == Phase::Up && memory.is_short(self.state.held) {
+            self.on_pause(cx, now)?;
+        } else {
+            self.pause.since = None;
+        }
+        if self.pause.since.is_some() && !self.is_stuck {
+            self.state.life.pardon(now, moved);
+            return Ok(next_look);
         }
         let patience = alive.saturating_add(heartbeat.saturating_mul(2));
         if now >= patience {
             let text = format!("nothing heard from the manager for twice {heartbeat:?}");
             return Err(End::Leave(Code::Timeout, text));
         }
-        let next_look = now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT);
-        Ok(next_look.min(patience).min(leave_at))
+        Ok(next_look.min(patience))
+    }
+
+    /// Shows the manager that this side lives, though it does not read for lack of memory; and gives
+    /// back what comes where that takes long.
+    #[cold]
+    fn on_pause(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
+        let heartbeat = self.state.heartbeat;
+        let since = *self.pause.since.get_or_insert(now);
+        if now >= since.saturating_add(heartbeat.saturating_mul(PAUSE_HEARTBEATS)) {
+            self.pause.since = Some(now);
+            self.state.give_back_for_now();
+            cx.waker().wake_by_ref();
+        }
+        let is_native = self.state.dialect == Dialect::Native;
+        let is_due = is_native && !self.is_stuck && now >= self.pause.next_pong;
+        if is_due && self.pause.pongs_ahead < PONGS_AHEAD_MAX && self.send_pong(cx)? {
+            self.pause.pongs_ahead += 1;
+            self.pause.next_pong = now.saturating_add(heartbeat);
+        }
+        Ok(())
+    }
+
+    /// Returns since when this link has been of no use, and from when on it makes room for another;
+    /// `None` while something is under way on it.
+    pub(super) fn idle(&mut self, now: Instant, idle_min: Duration) -> Option<Idle> {
+        let since = self.state.idle_since(now)?;
+        let has_asked = self.state.work.has_asked;
+        let least = if has_asked { used_idle_min(idle_min) } else { idle_min };
+        Some(Idle { has_asked, since, spare_at: since.saturating_add(least) })
+    }
+
+    /// Forgets what never left.
+    pub(super) fn forget(&mut self, memory: &mut Memory) {
+        let held = self.state.held;
+        memory.give(&mut self.state.held, held);
     }
 
     /// Forgets all jobs and stops what runs.
@@ -312,14 +570,25 @@ where
     }
 }
 
+/// Returns how long a link that was of use keeps its place where others need room.
+pub(super) fn used_idle_min(idle_min: Duration) -> Duration {
+    idle_min.saturating_mul(USED_IDLE_FACTOR)
+}
+
 /// Returns what to say in place of an answer that is too long.
 #[cold]
-fn refusal_of(length: usize, bytes_max: usize) -> String {
-    let text = format!(
-        "the answer has {length} bytes, and manager and worker agreed on at most {bytes_max}: raise \
-         frame_bytes_max on both sides, or answer less"
-    );
-    clip(&text, bytes_max).to_owned()
+fn refusal_of(length: usize, bytes_max: usize, limiter: Limiter) -> String {
+    let (who, remedy) = match limiter {
+        Limiter::Manager => ("its manager takes", "the pool's frame_bytes_max"),
+        Limiter::Setting => ("this worker sends", "the worker's frame_bytes_max"),
+        Limiter::Transport => (
+            "this worker's transport carries",
+            "the limit of its connector or listener, and that of the other end",
+        ),
+    };
+    format!(
+        "the answer has {length} bytes, and {who} at most {bytes_max}: raise {remedy}, or answer less"
+    )
 }
 
 /// Returns the text of a failure, as far as it may go.

@@ -8,6 +8,7 @@ use chargehand_core::Verdict;
 use chargehand_core::session::Slot;
 
 use super::handler::{Handler, fail};
+use super::memory::Memory;
 use crate::ready::ReadySet;
 use crate::runs::Runs;
 
@@ -36,16 +37,19 @@ pub(super) struct Runner<H: Handler> {
     pub(super) body: Vec<u8>,
     /// The links with requests that wait for room, each once: they take turns.
     pub(super) waiting: VecDeque<u32>,
+    /// What requests and answers may take.
+    pub(super) memory: Memory,
 }
 
 impl<H: Handler> Runner<H> {
-    pub(super) fn new(handler: H, concurrency: u16) -> Self {
+    pub(super) fn new(handler: H, concurrency: u16, memory_max: usize) -> Self {
         Self {
             handler,
             runs: Runs::new(),
             concurrency: usize::from(concurrency),
             body: Vec::new(),
             waiting: VecDeque::new(),
+            memory: Memory::new(memory_max),
         }
     }
 

@@ -5,12 +5,15 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Wire};
+use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
 use crate::wire::BoxError;
 
 /// How long a link must have been up to reset the backoff where no request came on it.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
+/// The least pause after a manager has sent the worker away.
+const SENT_AWAY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) trait Source {
     type Wire: Wire;
@@ -22,10 +25,29 @@ pub(super) trait Source {
 
     /// Notes that a link is gone, or was never made. Returns how long to wait before the next
     /// `poll_open`, which is due then even without a wake.
-    fn on_ended(&mut self, useful: bool, lived: Duration) -> Option<Duration>;
+    fn on_ended(&mut self, ended: &Ended) -> Option<Duration>;
+
+    /// Sets whether there is no room for newcomers.
+    fn set_full(&mut self, is_full: bool);
 
     /// Names the other end while there is no wire to ask.
     fn peer(&self) -> &str;
+}
+
+/// What there is to say of a link that is gone.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Whether a request came on it.
+    pub(super) useful: bool,
+    pub(super) lived: Duration,
+    /// Whether the manager does not want this worker, for now: see [`is_unwelcome`].
+    pub(super) unwelcome: bool,
+}
+
+/// Returns whether a Goodbye with this code says that to come back at once would be in vain, or would
+/// only push out another.
+pub(super) fn is_unwelcome(code: Code) -> bool {
+    matches!(code, Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon)
 }
 
 /// Every manager that comes.
@@ -43,8 +65,12 @@ where
         self.0.poll_accept(cx)
     }
 
-    fn on_ended(&mut self, _useful: bool, _lived: Duration) -> Option<Duration> {
+    fn on_ended(&mut self, _ended: &Ended) -> Option<Duration> {
         None
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        self.0.set_full(is_full);
     }
 
     fn peer(&self) -> &'static str {
@@ -80,13 +106,18 @@ where
         Poll::Ready(Ok(self.connect.connect()))
     }
 
-    fn on_ended(&mut self, useful: bool, lived: Duration) -> Option<Duration> {
+    fn on_ended(&mut self, ended: &Ended) -> Option<Duration> {
         self.busy = false;
-        if useful || lived >= STABLE_AFTER {
+        if !ended.unwelcome && (ended.useful || ended.lived >= STABLE_AFTER) {
             self.backoff.reset();
         }
         self.backoff.attempt();
-        Some(self.backoff.delay())
+        let pause = self.backoff.delay();
+        Some(if ended.unwelcome { pause.max(SENT_AWAY_PAUSE) } else { pause })
+    }
+
+    fn set_full(&mut self, _is_full: bool) {
+        // Nobody comes.
     }
 
     fn peer(&self) -> &str {

@@ -4,68 +4,33 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use chargehand_core::io::Dialect;
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role};
-use chargehand_core::session::{Entry, Session, SessionError, Slot};
+use chargehand_core::session::{Entry, Session, Slot};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
+use super::end::End;
 use super::go;
 use super::handler::{Handler, fail};
+use super::life::{Life, Work};
+use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
 use crate::payload::HEIGHT_BYTES_MAX;
 use crate::ready::ReadySet;
-use crate::wire::BoxError;
 
 /// How long a drained link is left to the manager to close, because a request may be on its way.
 const LEAVE_AFTER: Duration = Duration::from_secs(1);
 /// How many messages that make no work are no flood yet, in one heartbeat interval and beside those
 /// that a window's worth of cancels explains.
 const IDLE_MESSAGES_MAX: usize = 256;
-
-/// Why a link ends.
-#[derive(Debug)]
-pub(super) enum End {
-    /// The wire broke, or the peer closed it or said Goodbye: there is nobody left to tell.
-    Gone(String),
-    /// This side has had enough: the peer is told, then the wire is closed.
-    Leave(Code, String),
-}
-
-impl End {
-    #[cold]
-    pub(super) fn broken(error: impl Into<BoxError>) -> Self {
-        Self::Gone(error.into().to_string())
-    }
-
-    #[cold]
-    pub(super) fn closed() -> Self {
-        Self::Gone("the peer closed it".into())
-    }
-
-    #[cold]
-    fn bad(text: impl Into<String>) -> Self {
-        Self::Leave(Code::BadMessage, text.into())
-    }
-}
-
-impl From<MessageError> for End {
-    #[cold]
-    fn from(error: MessageError) -> Self {
-        Self::Leave(error.code(), error.to_string())
-    }
-}
-
-impl From<SessionError> for End {
-    #[cold]
-    fn from(error: SessionError) -> Self {
-        Self::bad(error.to_string())
-    }
-}
+/// Each request makes up for so many of them: it may be cancelled, and followed by a ping.
+const IDLE_MESSAGES_PER_REQUEST: usize = 2;
+/// The interval in which they are counted is no shorter than this, however short the heartbeat.
+const IDLE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// A clock that is read when somebody wants to know, at most once in a poll.
 pub(super) trait Now {
@@ -90,6 +55,8 @@ pub(super) enum Phase {
     /// Its Welcome is next.
     Welcome,
     Up,
+    /// Up, but requests are given back: the worker stops, or has no memory for them.
+    GivingBack,
     /// Goodbye is said; the wire is being closed.
     Leaving,
 }
@@ -106,18 +73,20 @@ pub(super) struct State {
     /// The name in the manager's Hello.
     pub(super) manager: String,
     pub(super) heartbeat: Duration,
+    /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
-    pub(super) opened: Instant,
-    /// Whether a message came or an answer left since somebody looked.
-    pub(super) heard: bool,
-    /// When somebody looked and that was so.
-    pub(super) alive: Instant,
+    pub(super) limiter: Limiter,
+    pub(super) life: Life,
+    pub(super) work: Work,
     idle_messages: usize,
     idle_since: Instant,
     /// When a drained link is closed from this side.
     pub(super) leave_at: Instant,
-    /// Whether a request came.
-    pub(super) useful: bool,
+    /// How many bytes of the worker's budget are requests that wait or run here, or answers that the
+    /// wire had no room for.
+    pub(super) held: usize,
+    /// Whether the budget knows that this link waits for more.
+    pub(super) is_paused: bool,
     /// The height asked for, in the JSON dialect, which has one request at a time.
     pub(super) height: i64,
     /// What such a manager asked for before it had its answer. Reading goes on up to here, so that
@@ -128,7 +97,16 @@ pub(super) struct State {
 enum Job {
     None,
     Waiting(Vec<u8>),
-    Running(u32),
+    /// Which run, and how many bytes its request had.
+    Running(u32, usize),
+}
+
+/// Who limits the length of an answer most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limiter {
+    Manager,
+    Setting,
+    Transport,
 }
 
 /// What is to be done about a message, once its frame is no longer borrowed.
@@ -136,6 +114,8 @@ pub(super) enum Step {
     None,
     Pong,
     Up,
+    /// A request is to be given back.
+    Return(TaskId, u16),
     /// A handler ended at once; its answer is in the runner's `body`.
     Answer(Slot, Verdict),
 }
@@ -157,13 +137,14 @@ impl State {
             manager: String::new(),
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
-            opened: now,
-            heard: false,
-            alive: now,
+            limiter: Limiter::Manager,
+            life: Life::new(now),
+            work: Work::new(now),
             idle_messages: 0,
             idle_since: now,
             leave_at: Instant::FAR_FUTURE,
-            useful: false,
+            held: 0,
+            is_paused: false,
             height: 0,
             next: None,
         }
@@ -176,7 +157,7 @@ impl State {
         frame: &[u8],
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
-        self.heard = true;
+        self.life.heard = true;
         if self.dialect == Dialect::Json {
             return self.on_json(frame, around);
         }
@@ -212,15 +193,23 @@ impl State {
     ) -> Result<Step, End> {
         match (self.phase, message?) {
             (_, Message::Goodbye { code, text }) => {
-                Err(End::Gone(format!("the manager said Goodbye ({code:?}): {text:?}")))
+                let text = format!("the manager said Goodbye ({code:?}): {text:?}");
+                Err(End::SentAway(code, text))
             }
-            (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello, around.settings),
+            (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello),
             (Phase::Welcome, Message::Welcome { heartbeat_millis, window, .. }) => {
                 let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
                 self.on_welcome(heartbeat, window, around.settings)
             }
-            (Phase::Up, Message::Cancel { task, attempt }) => self.on_cancel(task, attempt, around),
-            (Phase::Up, Message::Ping) => {
+            (Phase::GivingBack, Message::Request { task, attempt, .. }) => {
+                self.count_idle(around.clock.now())?;
+                self.on_ended(around.clock);
+                Ok(Step::Return(task, attempt))
+            }
+            (Phase::Up | Phase::GivingBack, Message::Cancel { task, attempt }) => {
+                self.on_cancel(task, attempt, around)
+            }
+            (Phase::Up | Phase::GivingBack, Message::Ping) => {
                 self.count_idle(around.clock.now())?;
                 Ok(Step::Pong)
             }
@@ -228,24 +217,35 @@ impl State {
                 let text = match phase {
                     Phase::Hello => "before the manager's Hello",
                     Phase::Welcome => "before the Welcome",
-                    Phase::Up | Phase::Leaving => "from a manager, once the link is up",
+                    Phase::Up | Phase::GivingBack | Phase::Leaving => {
+                        "from a manager, once the link is up"
+                    }
                 };
                 Err(End::bad(format!("a {} {text}", message.kind())))
             }
         }
     }
 
-    fn on_hello(&mut self, hello: &Hello<'_>, settings: &Settings) -> Result<Step, End> {
+    fn on_hello(&mut self, hello: &Hello<'_>) -> Result<Step, End> {
         if hello.role != Role::Manager {
             let text = "both sides are workers: one of them has a manager's place";
             return Err(End::Leave(Code::WrongRole, text.into()));
         }
         hello.name.clone_into(&mut self.manager);
-        let frame_bytes_max = usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX);
-        self.answer_bytes_max =
-            frame_bytes_max.min(settings.frame_bytes_max).saturating_sub(BODY_HEAD_BYTES_MAX);
+        self.limit_answers(
+            usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX),
+            Limiter::Manager,
+        );
         self.phase = Phase::Welcome;
         Ok(Step::None)
+    }
+
+    /// Notes that somebody takes or carries no longer frames than this.
+    pub(super) fn limit_answers(&mut self, frame_bytes_max: usize, limiter: Limiter) {
+        let bytes_max = frame_bytes_max.saturating_sub(BODY_HEAD_BYTES_MAX);
+        if bytes_max < self.answer_bytes_max {
+            (self.answer_bytes_max, self.limiter) = (bytes_max, limiter);
+        }
     }
 
     fn on_welcome(
@@ -264,7 +264,7 @@ impl State {
         if heartbeat.is_zero() {
             return Err(End::bad("a Welcome with a heartbeat of 0 ms"));
         }
-        self.heartbeat = heartbeat;
+        self.heartbeat = heartbeat.min(settings.heartbeat_max);
         self.session = Session::with_window(window.max(1));
         self.phase = Phase::Up;
         Ok(Step::Up)
@@ -306,8 +306,8 @@ impl State {
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
         let slot = self.session.request(task, attempt)?;
-        self.useful = true;
-        self.idle_messages = 0;
+        self.work.asked = true;
+        self.idle_messages = self.idle_messages.saturating_sub(IDLE_MESSAGES_PER_REQUEST);
         self.leave_at = Instant::FAR_FUTURE;
         if self.jobs.len() <= slot.index() {
             self.jobs.resize_with(slot.index() + 1, || Job::None);
@@ -326,6 +326,7 @@ impl State {
     #[inline(never)]
     fn keep_waiting<H: Handler>(&mut self, slot: Slot, body: &[u8], around: &mut Around<'_, H>) {
         self.jobs[slot.index()] = Job::Waiting(body.to_vec());
+        around.runner.memory.take(&mut self.held, body.len());
         self.pending.push_back(slot);
         if !core::mem::replace(&mut self.queued, true) {
             around.runner.waiting.push_back(around.place);
@@ -343,7 +344,8 @@ impl State {
         match around.runner.start(around.ready, owner, body) {
             Started::Ended(verdict) => Some(verdict),
             Started::Running(run) => {
-                self.jobs[slot.index()] = Job::Running(run);
+                self.jobs[slot.index()] = Job::Running(run, body.len());
+                around.runner.memory.take(&mut self.held, body.len());
                 None
             }
         }
@@ -362,6 +364,7 @@ impl State {
             }
             if let Job::Waiting(body) = core::mem::replace(&mut self.jobs[slot.index()], Job::None)
             {
+                around.runner.memory.give(&mut self.held, body.len());
                 started = self.start(slot, &body, around).map(|verdict| (slot, verdict));
                 break;
             }
@@ -385,8 +388,14 @@ impl State {
             return Ok(Step::None); // The answer crossed it.
         };
         match self.jobs.get_mut(slot.index()).map(|job| core::mem::replace(job, Job::None)) {
-            Some(Job::Running(run)) => around.runner.cancel(run),
-            Some(Job::Waiting(_)) => self.forget_cancelled(),
+            Some(Job::Running(run, bytes)) => {
+                around.runner.memory.give(&mut self.held, bytes);
+                around.runner.cancel(run);
+            }
+            Some(Job::Waiting(body)) => {
+                around.runner.memory.give(&mut self.held, body.len());
+                self.forget_cancelled();
+            }
             Some(Job::None) | None => {}
         }
         self.on_ended(around.clock);
@@ -403,18 +412,60 @@ impl State {
 
     /// Ends an attempt whose handler ended, and returns it unless it was cancelled before.
     #[inline]
-    pub(super) fn on_answered(&mut self, slot: Slot, clock: &mut dyn Now) -> Option<(TaskId, u16)> {
+    pub(super) fn on_answered(
+        &mut self,
+        slot: Slot,
+        clock: &mut dyn Now,
+        memory: &mut Memory,
+    ) -> Option<(TaskId, u16)> {
         let attempt = self.session.complete(slot)?;
         if let Some(job) = self.jobs.get_mut(slot.index()) {
-            *job = Job::None;
+            if let Job::Running(_, bytes) = core::mem::replace(job, Job::None) {
+                memory.give(&mut self.held, bytes);
+            }
         }
         self.on_ended(clock);
         Some(attempt)
     }
 
-    pub(super) fn on_drain(&mut self, clock: &mut dyn Now) {
+    /// Wants nothing more. Returns what has not begun and is to be given back: nothing in the JSON
+    /// dialect, which has no word for that.
+    pub(super) fn on_drain<H: Handler>(
+        &mut self,
+        place: u32,
+        clock: &mut dyn Now,
+        runner: &mut Runner<H>,
+    ) -> Vec<(TaskId, u16)> {
         self.session.drain();
+        let mut returned = Vec::new();
+        if self.dialect == Dialect::Native {
+            self.phase = Phase::GivingBack;
+            for slot in core::mem::take(&mut self.pending) {
+                let Some(Job::Waiting(body)) = self.jobs.get(slot.index()) else { continue };
+                // None: it was cancelled, and what waits in its place has a slot of its own.
+                let Some(attempt) = self.session.complete(slot) else { continue };
+                runner.memory.give(&mut self.held, body.len());
+                self.jobs[slot.index()] = Job::None;
+                returned.push(attempt);
+            }
+            self.forget_waiting(place, runner);
+        }
         self.on_ended(clock);
+        returned
+    }
+
+    /// Gives back what comes, from now on until all that came is read.
+    pub(super) fn give_back_for_now(&mut self) {
+        if self.phase == Phase::Up {
+            self.phase = Phase::GivingBack;
+        }
+    }
+
+    /// Takes requests again, unless the worker stops.
+    pub(super) fn take_again(&mut self) {
+        if self.phase == Phase::GivingBack && !self.session.is_draining() {
+            self.phase = Phase::Up;
+        }
     }
 
     fn on_ended(&mut self, clock: &mut dyn Now) {
@@ -427,6 +478,12 @@ impl State {
         }
     }
 
+    /// Returns since when this link has been of no use, if nothing is under way on it.
+    pub(super) fn idle_since(&mut self, now: Instant) -> Option<Instant> {
+        let idle_since = self.work.look(now);
+        (!self.is_busy() && self.held == 0).then_some(idle_since)
+    }
+
     fn is_busy(&self) -> bool {
         self.session.running() > 0
     }
@@ -434,10 +491,22 @@ impl State {
     pub(super) fn drop_jobs<H: Handler>(&mut self, place: u32, runner: &mut Runner<H>) {
         self.pending.clear();
         for job in core::mem::take(&mut self.jobs) {
-            if let Job::Running(run) = job {
-                runner.cancel(run);
+            match job {
+                Job::None => {}
+                Job::Waiting(body) => runner.memory.give(&mut self.held, body.len()),
+                Job::Running(run, bytes) => {
+                    runner.memory.give(&mut self.held, bytes);
+                    runner.cancel(run);
+                }
             }
         }
+        if core::mem::take(&mut self.is_paused) {
+            runner.memory.forget(place);
+        }
+        self.forget_waiting(place, runner);
+    }
+
+    fn forget_waiting<H: Handler>(&mut self, place: u32, runner: &mut Runner<H>) {
         if core::mem::take(&mut self.queued) {
             runner.waiting.retain(|&waiting| waiting != place);
         }
@@ -445,7 +514,8 @@ impl State {
 
     /// Counts a message that makes no work.
     fn count_idle(&mut self, now: Instant) -> Result<(), End> {
-        if now >= self.idle_since.saturating_add(self.heartbeat) {
+        let interval = self.heartbeat.max(IDLE_INTERVAL_MIN);
+        if now >= self.idle_since.saturating_add(interval) {
             self.idle_since = now;
             self.idle_messages = 0;
         }
@@ -478,7 +548,7 @@ mod tests {
             pending()
         }
         let worker = super::super::Worker::raw((), hang);
-        let mut runner = Runner::new(Raw(hang), 1);
+        let mut runner = Runner::new(Raw(hang), 1, 1 << 20);
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,

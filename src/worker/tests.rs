@@ -12,17 +12,21 @@ use std::sync::Mutex;
 
 use chargehand_core::io::{Connect, Dialect, Wire};
 use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
-use chargehand_core::{TaskId, Verdict};
+use chargehand_core::{BackoffPolicy, TaskId, Verdict};
 use smol::future::{or, zip};
 
 use super::*;
 use crate::local::{LocalConnector, LocalError, LocalListener, LocalWire, pair, pair_of};
 use crate::testing::ManualTimer;
 
+mod bounds;
+mod doors;
 mod flushing;
 mod handlers;
 mod links;
+mod slow;
 mod stopping;
+mod told;
 
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -127,6 +131,17 @@ impl Manager {
             }
         }
         panic!("the link ended without a Goodbye");
+    }
+
+    /// Reads the next frame, which must give a request back, and returns whose.
+    async fn returned(&mut self) -> u32 {
+        let (task, verdict, body) = self.answer().await;
+        assert_eq!((verdict, body), (Verdict::Returned, Vec::new()));
+        task
+    }
+
+    async fn cancel(&mut self, number: u32) {
+        self.send(&Message::Cancel { task: task(number), attempt: 1 }, &[]).await;
     }
 
     async fn ping(&mut self) {

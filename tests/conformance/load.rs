@@ -395,7 +395,9 @@ pub(crate) async fn a_worker_that_stops_cleanly_under_load_loses_nothing<P: Pair
     rig.up::<P>(2).await;
     range.all_done().await;
     let stats = rig.stop().await;
-    assert_eq!((stats.done, stats.lost, stats.resent), (600, 0, 0));
+    assert_eq!((stats.done, stats.lost), (600, 0));
+    // What crossed the Drain was given back: a window's worth for each answer that it crossed.
+    assert!(stats.resent <= 8, "{stats:?}");
 }
 
 pub(crate) async fn of_two_workers_of_one_name_the_newer_one_stays<P: Pair>() {

@@ -14,6 +14,7 @@ mod raw;
 mod refusals;
 mod rig;
 mod silence;
+mod workers;
 
 /// Makes each case a test of each pair, as `pair::module::case`.
 macro_rules! suite {
@@ -128,6 +129,12 @@ suite! {
             a_dribbled_handshake_ends_at_its_deadline
             a_crowd_of_dribblers_keeps_no_good_worker_out
             a_crowd_of_dribblers_keeps_no_good_manager_out;
+        workers:
+            a_long_request_may_take_its_time_and_a_dribble_may_not
+            a_long_first_message_is_refused_before_it_is_there
+            a_flood_of_what_is_no_work_ends_and_harms_nobody
+            silent_managers_make_room_for_one_with_work
+            what_waits_at_a_worker_that_stops_is_given_back_at_once;
     }
 }
 
@@ -165,5 +172,7 @@ suite! {
             text_that_is_not_utf8_is_refused
             a_message_in_endless_fragments_is_refused
             pings_of_the_websocket_are_answered;
+        workers:
+            a_full_worker_sends_a_manager_of_the_go_package_away_before_it_asks;
     }
 }

@@ -358,8 +358,8 @@ fn floods_do_not_keep_the_thread() {
             assert!(end.is_pending(), "{what}: {end:?}");
             assert!(wakes.0.load(Ordering::Relaxed) >= polls, "{what}: pending without a wake");
             let read = wire.progress().received - before;
-            let most = if next_is_data { 320 << 10 } else { 8 << 10 };
-            assert!(read <= most as u64, "{what}: {read} bytes");
+            let most: u64 = if next_is_data { 320 << 10 } else { 8 << 10 };
+            assert!(read <= most, "{what}: {read} bytes");
         }
     }
 }

@@ -292,7 +292,7 @@ impl Engine<'_> {
         slot.runs = offer.runs.max(1);
         slot.window = offer.window.clamp(1, policy.window_max);
         let trust = if slot.runs < policy.trust_initial { slot.runs } else { policy.trust_initial };
-        slot.allowance = slot.window.min(trust);
+        slot.allowance = if offer.is_trusted { slot.window } else { slot.window.min(trust) };
         slot.strikes = 0;
         slot.silent_since = self.state.clock;
         slot.pinged = false;

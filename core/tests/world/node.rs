@@ -76,7 +76,7 @@ impl Node {
             runs: true,
             id: None,
             link: None,
-            offer: Offer { runs: rng.pick(&[1, 2, 4]), window: rng.pick(&[1, 1, 2, 4]) },
+            offer: Offer::new(rng.pick(&[1, 2, 4])).window(rng.pick(&[1, 1, 2, 4])),
         }
     }
 

@@ -173,8 +173,7 @@ impl World<'_> {
             // Nobody answers.
             1 => {}
             _ => {
-                let offer =
-                    Offer { runs: 1 + self.random.below(2), window: 1 + self.random.below(4) };
+                let offer = Offer::new(1 + self.random.below(2)).window(1 + self.random.below(4));
                 self.after(1, Event::Connected { link, offer });
                 if self.random.below(3) == 0 {
                     let millis = 5 + self.random.below(80);

@@ -384,7 +384,7 @@ fn a_dialling_worker_comes_back_after_a_backoff_that_only_work_resets() {
     });
 }
 
-async fn accept(listener: &mut LocalListener) -> Manager {
+pub(super) async fn accept(listener: &mut LocalListener) -> Manager {
     let accepting = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
     Manager { wire: accepting.await.unwrap() }
 }

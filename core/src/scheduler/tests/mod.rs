@@ -156,7 +156,7 @@ impl Pool {
     /// Adds a worker that dialled in, and says what it takes.
     fn offering(&mut self, runs: u32, window: u32) -> Link {
         let worker = self.add(Route::Await);
-        let offer = Offer { runs, window };
+        let offer = Offer::new(runs).window(window);
         self.scheduler.accept(self.now, worker, offer, Instant::EPOCH).unwrap().link
     }
 

@@ -37,6 +37,15 @@ fn a_link_begins_with_what_any_is_trusted_with_at_most() {
 }
 
 #[test]
+fn a_trusted_worker_begins_with_its_whole_window() {
+    let mut pool = Pool::with(|config| config.trust_initial = 1);
+    let worker = pool.add(Route::Await);
+    let offer = Offer::new(2).window(7).trusted();
+    pool.scheduler.accept(pool.now, worker, offer, Instant::EPOCH).unwrap();
+    assert_eq!(pool.scheduler.worker_stats(worker).unwrap().allowance, 7);
+}
+
+#[test]
 fn an_attempt_that_times_out_takes_a_worker_back_to_one() {
     let mut pool = Pool::with(|config| config.attempt_timeout = 10 * SECOND);
     let link = pool.up(4);

@@ -1,0 +1,193 @@
+//! Who comes in: accepting or dialling, handshakes, and room for one more.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use core::future::Future;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use chargehand_core::Instant;
+use chargehand_core::io::{Timer, Wire};
+use chargehand_core::message::Code;
+
+use super::{Engine, Limbo, Place, PlaceState, SCAN_INTERVAL};
+use crate::wire::BoxError;
+use crate::worker::WorkerEvent;
+use crate::worker::end::End;
+use crate::worker::handler::Handler;
+use crate::worker::link::{Idle, Link, used_idle_min};
+use crate::worker::source::Source;
+use crate::worker::state::Now;
+
+/// How many connections are taken in a poll.
+const ACCEPTS: usize = 16;
+/// The pause after the first failed accept. It doubles up to [`ACCEPT_PAUSE_MAX`].
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+impl<S, T, H> Engine<S, T, H>
+where
+    S: Source,
+    S::Error: Into<BoxError>,
+    <S::Wire as Wire>::Error: Into<BoxError>,
+    T: Timer,
+    H: Handler,
+{
+    pub(super) fn accept(&mut self) {
+        self.source_entry.clear();
+        for _ in 0..ACCEPTS {
+            if self.source_at.is_some() {
+                return;
+            }
+            let Some(source) = &mut self.source else { return };
+            let mut cx = Context::from_waker(self.source_entry.waker());
+            match source.poll_open(&mut cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(opening)) => {
+                    self.accepts_failed = 0;
+                    self.admit(opening);
+                }
+                Poll::Ready(Err(error)) => {
+                    // Out of file descriptors, say: trying again at once would only spin.
+                    let doubled = ACCEPT_PAUSE.saturating_mul(1 << self.accepts_failed.min(16));
+                    let pause = doubled.min(ACCEPT_PAUSE_MAX);
+                    self.accepts_failed = self.accepts_failed.saturating_add(1);
+                    let at = self.clock.now().saturating_add(pause);
+                    self.source_at = Some(at);
+                    self.be_back_at(at);
+                    let reason = error.into().to_string();
+                    self.hook.call(|| WorkerEvent::AcceptFailed { reason, pause });
+                }
+            }
+        }
+        self.source_entry.wake();
+    }
+
+    pub(super) fn admit(&mut self, opening: S::Opening) {
+        if self.opening.is_full() {
+            // The oldest: a peer that means it is through in a moment.
+            if let Some(oldest) = self.opening.remove_oldest() {
+                self.places[oldest as usize].limbo = Limbo::None;
+                self.on_end(oldest, End::Gone("too many handshakes are pending".into()));
+            }
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = u32::try_from(self.places.len()).expect("fewer places than 2^31");
+            let entry = self.ready.entry(index);
+            let (limbo, state) = (Limbo::None, PlaceState::Free);
+            self.places.push(Place { entry, limbo, up: false, state });
+            index
+        });
+        let limbo = Limbo::Opening(self.opening.insert(self.clock.now(), |_| index));
+        self.be_back_in(self.settings.handshake_timeout);
+        let place = &mut self.places[index as usize];
+        place.limbo = limbo;
+        place.state = PlaceState::Opening(Box::pin(opening));
+        place.entry.wake();
+    }
+
+    #[cold]
+    pub(super) fn poll_opening(&mut self, index: u32) {
+        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let PlaceState::Opening(opening) = state else { return };
+        match opening.as_mut().poll(&mut Context::from_waker(entry.waker())) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(wire)) => self.open(index, wire),
+            Poll::Ready(Err(error)) => self.on_end(index, End::broken(error)),
+        }
+    }
+
+    /// Begins the handshake on a new wire.
+    pub(super) fn open(&mut self, index: u32, wire: S::Wire) {
+        let is_full = self.links_up >= self.settings.links_max && self.spare().is_none();
+        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let mut link = Box::new(Link::new(wire, self.clock.now()));
+        let mut cx = Context::from_waker(entry.waker());
+        let greeted = if is_full {
+            Err(busy(self.settings.links_max))
+        } else {
+            link.greet(&mut cx, &self.settings)
+        };
+        let up = link.is_up();
+        *state = PlaceState::Link(link);
+        entry.wake();
+        self.unflushed.push(index);
+        match greeted {
+            Err(end) => self.on_end(index, end),
+            Ok(()) if up => self.on_up(index),
+            Ok(()) => {}
+        }
+    }
+
+    #[cold]
+    pub(super) fn on_up(&mut self, index: u32) {
+        if self.links_up >= self.settings.links_max {
+            let Some(idlest) = self.spare() else {
+                return self.on_end(index, busy(self.settings.links_max));
+            };
+            let text = "it was idle, and made room for another manager";
+            self.on_end(idlest, End::Leave(Code::Busy, text.into()));
+        }
+        self.unwatch(index);
+        let place = &mut self.places[index as usize];
+        let PlaceState::Link(link) = &place.state else { return };
+        place.up = true;
+        self.links_up += 1;
+        let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.clock.now());
+        self.scan_at = self.scan_at.min(soon);
+        self.due = self.due.min(soon);
+        self.hook.call(|| WorkerEvent::Connected {
+            peer: link.peer().to_owned(),
+            manager: link.manager().to_owned(),
+        });
+        self.tell_room();
+    }
+
+    /// Returns the place of the link that makes room for a newcomer, if there is one.
+    fn spare(&mut self) -> Option<u32> {
+        let now = self.clock.now();
+        let idlest = self.idle_links(now).filter(|(idle, _)| idle.spare_at <= now).min();
+        idlest.map(|(_, index)| index)
+    }
+
+    fn idle_links(&mut self, now: Instant) -> impl Iterator<Item = (Idle, u32)> {
+        let idle_min = self.settings.idle_min;
+        (0..).zip(&mut self.places).filter_map(move |(index, place)| match place {
+            Place { state: PlaceState::Link(link), up: true, .. } => {
+                Some((link.idle(now, idle_min)?, index))
+            }
+            _ => None,
+        })
+    }
+
+    /// Tells the source whether there is room, where that is news.
+    pub(super) fn tell_room(&mut self) {
+        self.room_at = None;
+        let mut is_full = self.links_up >= self.settings.links_max;
+        if is_full {
+            let now = self.clock.now();
+            // One that is busy is not spare before it has been idle for so long.
+            let latest = now.saturating_add(used_idle_min(self.settings.idle_min));
+            let room_at = self.idle_links(now).map(|(idle, _)| idle.spare_at).min();
+            let room_at = room_at.unwrap_or(latest).min(latest);
+            is_full = room_at > now;
+            if is_full {
+                self.room_at = Some(room_at);
+                self.be_back_at(room_at);
+            }
+        }
+        if core::mem::replace(&mut self.is_full, is_full) != is_full {
+            if let Some(source) = &mut self.source {
+                source.set_full(is_full);
+            }
+        }
+    }
+}
+
+fn busy(links_max: usize) -> End {
+    End::Leave(
+        Code::Busy,
+        format!("this worker serves {links_max} managers already: raise links_max, or try later"),
+    )
+}

@@ -1,0 +1,113 @@
+//! What is due when: handshakes, closing wires, silence, the drain's deadline.
+
+use core::task::Context;
+use core::time::Duration;
+
+use chargehand_core::Instant;
+use chargehand_core::io::Timer;
+use chargehand_core::message::Code;
+
+use super::{Engine, Limbo, Place, PlaceState, SCAN_INTERVAL, index_u32};
+use crate::wire::BoxError;
+use crate::worker::end::End;
+use crate::worker::handler::Handler;
+use crate::worker::source::Source;
+use crate::worker::state::Now;
+
+impl<S, T, H> Engine<S, T, H>
+where
+    S: Source,
+    S::Error: Into<BoxError>,
+    <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
+    T: Timer,
+    H: Handler,
+{
+    /// Does what is due.
+    #[cold]
+    pub(super) fn on_time(&mut self) {
+        while let Some(index) = self.opening.remove_due(self.clock.now()) {
+            self.places[index as usize].limbo = Limbo::None;
+            let text =
+                format!("the handshake took longer than {:?}", self.settings.handshake_timeout);
+            self.on_end(index, End::Leave(Code::Timeout, text));
+        }
+        while let Some(index) = self.closing.remove_due(self.clock.now()) {
+            self.places[index as usize].limbo = Limbo::None;
+            self.remove(index);
+        }
+        if self.source_at.is_some_and(|at| at <= self.clock.now()) {
+            self.source_at = None;
+            self.source_entry.wake();
+        }
+        if self.room_at.is_some_and(|at| at <= self.clock.now()) {
+            self.tell_room();
+        }
+        if self.scan_at <= self.clock.now() {
+            self.scan();
+        }
+        if self.drain_deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
+            self.drain_deadline = Some(Instant::FAR_FUTURE);
+            for index in 0..self.places.len() {
+                let text = "the worker stops before everything is done";
+                self.on_end(index_u32(index), End::Leave(Code::Stopped, text.into()));
+            }
+        }
+        self.due = self.next_due();
+    }
+
+    /// Looks at every link for silence, and at drained ones for their end.
+    pub(super) fn scan(&mut self) {
+        self.scanned = self.clock.now();
+        let mut next = Instant::FAR_FUTURE;
+        for index in 0..self.places.len() {
+            let Place { entry, state: PlaceState::Link(link), up: true, .. } =
+                &mut self.places[index]
+            else {
+                continue;
+            };
+            let mut cx = Context::from_waker(entry.waker());
+            let now = self.clock.now();
+            match link.on_time(&mut cx, now, &self.settings, &self.runner.memory) {
+                Ok(at) => next = next.min(at),
+                Err(end) => self.on_end(index_u32(index), end),
+            }
+            self.unflushed.push(index_u32(index));
+        }
+        self.scan_at = if next == Instant::FAR_FUTURE {
+            next
+        } else {
+            next.max(self.clock.now().saturating_add(SCAN_INTERVAL))
+        };
+    }
+
+    #[inline]
+    pub(super) fn scan_soon_if_draining(&mut self) {
+        if self.drain_deadline.is_some() {
+            self.scan_at = self.clock.now();
+            self.be_back_in(Duration::ZERO);
+        }
+    }
+
+    /// Sees to it that this future is polled by then.
+    pub(super) fn be_back_at(&mut self, at: Instant) {
+        self.due = self.due.min(at);
+    }
+
+    /// Sees to it that this future is polled so much later.
+    pub(super) fn be_back_in(&mut self, span: Duration) {
+        let at = self.clock.now().saturating_add(span);
+        self.be_back_at(at);
+    }
+
+    pub(super) fn next_due(&self) -> Instant {
+        let deadlines = [
+            self.opening.next_due(),
+            self.closing.next_due(),
+            self.source_at,
+            self.room_at,
+            self.drain_deadline,
+            Some(self.scan_at),
+        ];
+        deadlines.into_iter().flatten().min().unwrap_or(Instant::FAR_FUTURE)
+    }
+}

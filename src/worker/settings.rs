@@ -1,0 +1,227 @@
+//! What may be set of a worker, and the defaults.
+
+use alloc::string::String;
+use core::error::Error;
+use core::fmt::{self, Display};
+use core::time::Duration;
+
+use chargehand_core::BackoffPolicy;
+use chargehand_core::message::check_name;
+
+use super::Worker;
+use crate::seed::mixed;
+
+pub(super) struct Settings {
+    pub(super) name: String,
+    pub(super) token: u64,
+    pub(super) concurrency: u16,
+    pub(super) window_max: u16,
+    pub(super) links_max: usize,
+    pub(super) handshake_timeout: Duration,
+    pub(super) pending_handshakes_max: usize,
+    pub(super) frame_bytes_max: usize,
+    pub(super) memory_max: usize,
+    pub(super) heartbeat_max: Duration,
+    pub(super) progress_rate_min: u32,
+    pub(super) idle_min: Duration,
+    pub(super) drain_timeout: Duration,
+    pub(super) backoff: BackoffPolicy,
+    pub(super) seed: u64,
+    #[cfg(feature = "json")]
+    pub(super) json_heights: crate::JsonHeights,
+}
+
+impl<T, H> Worker<T, H> {
+    fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.parts.settings);
+        self
+    }
+
+    /// Sets how many handlers run at once, over all links. Each manager is told this number as the
+    /// worker's window; requests past it wait, and managers take turns. At least 1; default 1.
+    #[must_use]
+    pub fn concurrency(self, concurrency: u16) -> Self {
+        self.set(|settings| settings.concurrency = concurrency)
+    }
+
+    /// Sets the name that managers know the worker by. 1 to 64 bytes; default `worker-` and random
+    /// hexadecimal digits, other ones at every start.
+    ///
+    /// Set one, and another one for each worker: managers remember workers by their names, those that
+    /// are gone as well, and have room for so many. A worker that starts again under its name is the
+    /// same one to them. With the name goes a token, which is drawn at random for each [`Worker`] that
+    /// is made and tells two of one name apart: a link with the name and token of another displaces
+    /// it, since its worker has connected anew; one with the name but another token is let in once
+    /// the other link is dead, and refused while that lives.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.set(|settings| settings.name = name)
+    }
+
+    /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
+    /// to that many request bodies are held for each link. Default 1024; never below the
+    /// concurrency.
+    #[must_use]
+    pub fn window_max(self, window_max: u16) -> Self {
+        self.set(|settings| settings.window_max = window_max)
+    }
+
+    /// Sets how many managers are served at once. One more takes the place of an idle one
+    /// ([`idle_min`](Worker::idle_min)), or is told that the worker is busy. At least 1; default 64.
+    #[must_use]
+    pub fn links_max(self, links_max: usize) -> Self {
+        self.set(|settings| settings.links_max = links_max)
+    }
+
+    /// Sets how long it may take from an accepted or dialled connection to the end of its
+    /// handshake. Default 10 s.
+    #[must_use]
+    pub fn handshake_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.handshake_timeout = timeout)
+    }
+
+    /// Sets how many handshakes may be pending; one more takes the oldest one's place. At least 1;
+    /// default 128.
+    #[must_use]
+    pub fn pending_handshakes_max(self, pending: usize) -> Self {
+        self.set(|settings| settings.pending_handshakes_max = pending)
+    }
+
+    /// Sets the longest frame to send and to take, in bytes; a manager's limit for what is sent to it
+    /// may be lower, and that of the transport for both. Managers are told how long a request may be.
+    /// An answer that does not fit fails its task, with a text that names the limit. Default
+    /// 16 MiB.
+    #[must_use]
+    pub fn frame_bytes_max(self, bytes: usize) -> Self {
+        self.set(|settings| settings.frame_bytes_max = bytes)
+    }
+
+    /// Sets how many bytes the worker holds over all its links: the requests that wait for a handler,
+    /// those that run, and the answers that no link has room for. At least 1; default 256 MiB.
+    ///
+    /// A link that holds as much as is left is not read until some of that is done: TCP and WebSocket
+    /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
+    /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
+    /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
+    /// where answers take more than this. What a transport buffers is not counted: on each link a
+    /// message that is still arriving, and one that is leaving.
+    #[must_use]
+    pub fn memory_max(self, bytes: usize) -> Self {
+        self.set(|settings| settings.memory_max = bytes)
+    }
+
+    /// Sets the longest heartbeat that a manager is granted: one that asks for a longer one is given
+    /// up all the same where twice this passes in silence. At least 1 ms; default 5 min.
+    #[must_use]
+    pub fn heartbeat_max(self, heartbeat: Duration) -> Self {
+        self.set(|settings| settings.heartbeat_max = heartbeat)
+    }
+
+    /// Sets how many bytes of a long message must come or leave in each second, on average since the
+    /// last sign of life, so that its link is not silent. Below that it ends as a silent one does:
+    /// after twice the manager's heartbeat. Transports that do not tell their progress are judged by
+    /// whole messages. Default 1024, which is 1 KiB/s.
+    #[must_use]
+    pub fn progress_rate_min(self, bytes_per_second: u32) -> Self {
+        self.set(|settings| settings.progress_rate_min = bytes_per_second)
+    }
+
+    /// Sets for how long a manager's link that no request came on keeps its place where there are
+    /// [`links_max`](Worker::links_max) of them and another manager comes. The one that has been idle
+    /// longest makes room. Where a request came before, it keeps it for 30 times as long after
+    /// the last one, and while it holds one, always. Default 10 s, hence 5 min.
+    #[must_use]
+    pub fn idle_min(self, idle: Duration) -> Self {
+        self.set(|settings| settings.idle_min = idle)
+    }
+
+    /// Sets how long what runs may go on after [`Stopper::stop`](super::Stopper::stop). Default 30 s.
+    #[must_use]
+    pub fn drain_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.drain_timeout = timeout)
+    }
+
+    /// Sets the delay between connects of [`dial`](Worker::dial).
+    #[must_use]
+    pub fn backoff(self, policy: BackoffPolicy) -> Self {
+        self.set(|settings| settings.backoff = policy)
+    }
+
+    /// Sets the seed of the backoff's jitter alone. Default: random, or that of
+    /// [`seeded`](Worker::seeded).
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.set(|settings| settings.seed = seed)
+    }
+
+    /// Sets what the handler gets for a height that a manager of the Go `worker` package asks for.
+    /// Default [`Unsigned`](crate::JsonHeights::Unsigned): a `u64`, and a height below zero fails
+    /// with a text that says so.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn json_heights(self, heights: crate::JsonHeights) -> Self {
+        self.set(|settings| settings.json_heights = heights)
+    }
+}
+
+impl Settings {
+    /// Returns the defaults.
+    pub(super) fn new(seed: u64) -> Self {
+        let token = mixed(seed);
+        Self {
+            name: format!("worker-{:08x}", mixed(token) >> 32),
+            token,
+            concurrency: 1,
+            window_max: 1024,
+            links_max: 64,
+            handshake_timeout: Duration::from_secs(10),
+            pending_handshakes_max: 128,
+            frame_bytes_max: 16 << 20,
+            memory_max: 256 << 20,
+            heartbeat_max: Duration::from_secs(300),
+            progress_rate_min: 1024,
+            idle_min: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+            backoff: BackoffPolicy::new(),
+            seed,
+            #[cfg(feature = "json")]
+            json_heights: crate::JsonHeights::default(),
+        }
+    }
+
+    pub(super) fn check(&mut self) -> Result<(), SettingError> {
+        if self.name.is_empty() || check_name(&self.name).is_err() {
+            return Err(SettingError("name must have 1 to 64 bytes and no control character"));
+        }
+        if self.concurrency == 0 {
+            return Err(SettingError("concurrency must be at least 1"));
+        }
+        if self.links_max == 0 {
+            return Err(SettingError("links_max must be at least 1"));
+        }
+        if self.memory_max == 0 {
+            return Err(SettingError("memory_max must be at least 1"));
+        }
+        if self.heartbeat_max < Duration::from_millis(1) {
+            return Err(SettingError("heartbeat_max must be at least 1 ms"));
+        }
+        if self.pending_handshakes_max == 0 {
+            return Err(SettingError("pending_handshakes_max must be at least 1"));
+        }
+        self.window_max = self.window_max.max(self.concurrency);
+        Ok(())
+    }
+}
+
+/// A worker's setting that is out of its range; the text names it and the range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingError(&'static str);
+
+impl Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Error for SettingError {}
