@@ -102,6 +102,15 @@ stage_test() {
   $TEST
 }
 
+# Not part of `all`: what the tests do anyway, for longer and with more seeds.
+stage_soak() {
+  # One at a time: each has the machine to itself, and shows what it did.
+  CHAOS_SECONDS=60 cargo test --all-features --test trials chaos -- --nocapture --test-threads=1
+  WORLDS=10000 RUNS=30000 cargo test --release -p chargehand-core --all-features \
+    --test simulation --test equals_model
+  WORLDS=10000 cargo test --release --all-features --test random_ranges
+}
+
 # The short ones. Without standard input, the worker stops as soon as it serves.
 stage_examples() {
   local example
@@ -220,9 +229,9 @@ fail() {
   exit 1
 }
 
-(($#)) || fail "usage: ci.sh install | all | STAGE..., where STAGE is one of: ${STAGES[*]} advisories"
+(($#)) || fail "usage: ci.sh install | all | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak"
 for stage in "$@"; do
-  case " install all advisories ${STAGES[*]} " in
+  case " install all advisories soak ${STAGES[*]} " in
     *" $stage "*) ;;
     *) fail "no such stage: $stage" ;;
   esac

@@ -44,6 +44,7 @@ pub(crate) struct Limits {
     pub(crate) ahead_max: usize,
     pub(crate) in_flight: Option<u16>,
     pub(crate) frame_bytes_max: u32,
+    pub(crate) progress_rate_min: u32,
     pub(crate) handshakes_max: usize,
     pub(crate) drain_timeout: Duration,
     #[cfg(feature = "json")]
@@ -61,6 +62,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             ahead_max: 1024,
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
+            progress_rate_min: 1024,
             handshakes_max: 128,
             drain_timeout: Duration::from_secs(30),
             #[cfg(feature = "json")]
@@ -208,6 +210,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// The transports' own limits hold as well. Default 16 MiB.
     pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
         self.limits.frame_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many bytes of a long message must come or leave in each second so that its link is only
+    /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
+    /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
+    /// byte for enough. Default 1024, which is 1 KiB/s.
+    pub fn progress_rate_min(mut self, bytes_per_second: u32) -> Self {
+        self.limits.progress_rate_min = bytes_per_second;
         self
     }
 

@@ -8,7 +8,8 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The worker's handler returned this error, or panicked with this message.
+    /// The worker's handler returned this error, or panicked with this message. Cut at 16 KiB, and what
+    /// is not UTF-8 in it replaced.
     Failed(String),
     /// As many attempts as `attempts_max` were lost with their link or outlived their deadline, where
     /// the task itself may have been the cause. It may have been carried out all the same, or may be
@@ -32,9 +33,11 @@ pub enum TaskError {
     Stopping,
     /// The pool's driver is gone: it was dropped, or had finished before.
     Closed,
-    /// The request could not be encoded, or is longer than `frame_bytes_max`.
+    /// The request could not be encoded, or is longer than the pool, the transport or the worker that
+    /// it was to go to takes. It is not tried elsewhere: the text names the limit to raise.
     Request(String),
-    /// The answer is not a valid encoding of the type asked for: manager and worker disagree on it.
+    /// The answer is not a valid encoding of the type asked for: manager and worker disagree on it. Or
+    /// it would take too much of this process: see [`Pool::call`](crate::Pool::call).
     Answer(String),
 }
 

@@ -65,8 +65,8 @@ pub enum PoolEvent {
     Retried {
         /// The task.
         task: TaskId,
-        /// Its height, if it is one of a range.
-        height: Option<u64>,
+        /// Its height, if it is one of a range: a `u64` or an `i64`.
+        height: Option<i128>,
         /// The number of this sending, from 2 on.
         attempt: u16,
         /// Where it goes this time.

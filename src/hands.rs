@@ -156,6 +156,7 @@ mod tests {
     use core::task::Poll;
 
     use super::*;
+    use crate::payload::RangeHeight;
 
     fn attempt(slot: u32, attempt: u16) -> Attempt {
         Attempt { task: TaskId::from_parts(slot, 0), attempt }
@@ -171,7 +172,7 @@ mod tests {
     fn as_many_are_polled_as_may_be_and_the_others_in_turn_later() {
         let mut hands = Hands::new(8, |number: u64| async move { Ok::<_, String>(number) });
         for slot in 0..5 {
-            hands.take(attempt(slot, 1), Asked::Height(slot.into()));
+            hands.take(attempt(slot, 1), Asked::Height(RangeHeight::Unsigned(slot.into())));
         }
         let mut seen = Vec::new();
         for (count, left) in [(2, true), (2, true), (1, false), (0, false)] {
@@ -195,7 +196,7 @@ mod tests {
                 if number == 0 { Poll::Pending } else { Poll::Ready(Ok::<_, String>(number)) }
             })
         });
-        let run = hands.take(attempt(3, 1), Asked::Height(0));
+        let run = hands.take(attempt(3, 1), Asked::Height(RangeHeight::Unsigned(0)));
         assert!(work(&mut hands, 9).0.is_empty());
         assert_eq!(Arc::strong_count(&hold), 3);
         hands.withdraw(run, attempt(3, 2));
@@ -207,11 +208,15 @@ mod tests {
         hands.withdraw(run, attempt(3, 1)); // It has no effect any more.
         assert!(work(&mut hands, 9).0.is_empty(), "woken, and nobody is there");
         for number in 1..100 {
-            let run = hands.take(attempt(3, number), Asked::Height(7));
+            let run = hands.take(attempt(3, number), Asked::Height(RangeHeight::Unsigned(7)));
             hands.withdraw(run, attempt(3, number));
         }
         assert_eq!(hands.woken.len(), 1, "however many are withdrawn before they are begun");
-        assert_eq!(hands.take(attempt(4, 1), Asked::Height(7)), run, "the room is used again");
+        assert_eq!(
+            hands.take(attempt(4, 1), Asked::Height(RangeHeight::Unsigned(7))),
+            run,
+            "the room is used again"
+        );
         let (ended, _) = work(&mut hands, 9);
         assert_eq!(ended[0].attempt, attempt(4, 1));
         assert_eq!(ended[0].verdict, Verdict::Done);
@@ -225,7 +230,7 @@ mod tests {
                 Poll::<Result<(), String>>::Pending
             })
         });
-        hands.take(attempt(1, 1), Asked::Height(0));
+        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)));
         for _ in 0..3 {
             let (ended, more) = work(&mut hands, 9);
             assert!(ended.is_empty());
@@ -239,7 +244,7 @@ mod tests {
         let text = "x".repeat(100_000);
         let mut hands =
             Hands::new(1, move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
-        hands.take(attempt(1, 1), Asked::Height(0));
+        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)));
         let (mut ended, _) = work(&mut hands, 9);
         let end = ended.pop().expect("it ends at once");
         assert_eq!(end.verdict, Verdict::Failed);

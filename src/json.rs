@@ -8,8 +8,8 @@ use crate::payload::HEIGHT_BYTES_MAX;
 /// On the wire a height is any `i64`. The two encodings cannot be told apart: a `u64` 5 that is
 /// read as an `i64` is -3. So choose what the calls and handlers of this side have, and choose it
 /// for all of them: with `Signed`, native peers of the same pool or worker should speak of `i64`
-/// too. The heights of [`Pool::process`](crate::Pool::process) are `u64` always, for which
-/// handlers of native workers ask.
+/// too. It says nothing of ranges: the heights of [`Pool::process`](crate::Pool::process) are `u64`,
+/// and those of [`Pool::process_signed`](crate::Pool::process_signed) are `i64`, always.
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "ws", feature = "tokio"))]

@@ -22,7 +22,7 @@
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `tracing` | the pool's events as `tracing` events, too |
-//! | `testing` | for tests: workers that fail as told, real ones beside them, a virtual clock, a seed |
+//! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
 //!
@@ -59,6 +59,8 @@ mod builder;
 mod calls;
 #[cfg(all(test, any(feature = "alloc", feature = "std")))]
 mod counting;
+#[cfg(any(feature = "alloc", feature = "std"))]
+mod decode;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
 #[cfg(any(feature = "alloc", feature = "std"))]
@@ -109,7 +111,7 @@ pub use self::{
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     event::{Events, PoolEvent},
     next::Next,
-    outcomes::{Ledger, Outcomes, Report},
+    outcomes::{Ledger, Outcomes, Report, SignedLedger},
     pool::{Pool, PoolStats, WorkerInfo},
     reply::Task,
     wire::{BoxError, Kind, Local, Threaded},

@@ -73,15 +73,31 @@ pub enum LocalError {
     Backlog,
     /// The other end of the wire was closed or dropped.
     Closed,
+    /// The other end sent a longer message than this one takes: before its Hello is taken that is
+    /// little, and afterwards the `frame_bytes_max` of whoever reads.
+    TooLong {
+        /// How long it was, in bytes.
+        length: usize,
+        /// How long it might have been.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for LocalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let text = match self {
             Self::NoListener => "nobody listens any more: the listener was dropped",
             Self::Backlog => "too many connections wait for the listener: is it still polled?",
             Self::Closed => "the other end is closed",
-        })
+            Self::TooLong { length, limit } => {
+                return write!(
+                    f,
+                    "a message of {length} bytes came, and at most {limit} are taken now: raise \
+                     frame_bytes_max, unless it came before a Hello"
+                );
+            }
+        };
+        f.write_str(text)
     }
 }
 
@@ -151,6 +167,8 @@ pub struct LocalWire {
     outgoing: Arc<Lock<Pipe>>,
     /// The message that `poll_recv` lent last.
     current: Vec<u8>,
+    /// The longest message that is taken.
+    incoming_bytes_max: usize,
     dialect: Dialect,
 }
 
@@ -177,13 +195,14 @@ fn wires(dialect: Dialect, capacity: usize) -> (LocalWire, LocalWire) {
         }))
     };
     let (there, back) = (pipe(), pipe());
-    let near = LocalWire {
-        incoming: Arc::clone(&back),
-        outgoing: Arc::clone(&there),
+    let end = |incoming: &Arc<_>, outgoing: &Arc<_>| LocalWire {
+        incoming: Arc::clone(incoming),
+        outgoing: Arc::clone(outgoing),
         current: Vec::new(),
+        incoming_bytes_max: usize::MAX,
         dialect,
     };
-    (near, LocalWire { incoming: there, outgoing: back, current: Vec::new(), dialect })
+    (end(&back, &there), end(&there, &back))
 }
 
 impl Wire for LocalWire {
@@ -198,7 +217,7 @@ impl Wire for LocalWire {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
-        let Self { incoming, current, .. } = self;
+        let Self { incoming, current, incoming_bytes_max, .. } = self;
         let taken = incoming.with(|pipe| {
             let Some(message) = pipe.messages.pop_front() else {
                 if pipe.closed {
@@ -218,6 +237,10 @@ impl Wire for LocalWire {
         });
         let Some(writer) = ready!(taken) else { return Poll::Ready(Ok(None)) };
         wake(writer);
+        let (length, limit) = (current.len(), *incoming_bytes_max);
+        if length > limit {
+            return Poll::Ready(Err(LocalError::TooLong { length, limit }));
+        }
         Poll::Ready(Ok(Some(current)))
     }
 
@@ -257,6 +280,10 @@ impl Wire for LocalWire {
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
         close(&self.outgoing);
         Poll::Ready(Ok(()))
+    }
+
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        self.incoming_bytes_max = bytes_max;
     }
 }
 

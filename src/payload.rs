@@ -1,26 +1,79 @@
 //! What a task asks and what it is answered: bytes for workers elsewhere, values as they are for
 //! workers in this process.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
+use core::num::TryFromIntError;
 
+use chargehand_core::heights::Height as _;
+use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body::Body;
+pub(crate) use crate::decode::decode;
 use crate::error::TaskError;
-use crate::runs::caught;
+use crate::runs::{FAILURE_BYTES_MAX, caught};
 
 /// The longest postcard encoding of a `u64`.
 pub(crate) const HEIGHT_BYTES_MAX: usize = 10;
 
-/// Encodes a height as handlers see it: a postcard `u64`.
-pub(crate) fn encode_height(height: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
-    let mut rest = height;
+/// A height of a range: which handlers see as a `u64` or as an `i64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeHeight {
+    /// One of [`Pool::process`](crate::Pool::process).
+    Unsigned(u64),
+    /// One of [`Pool::process_signed`](crate::Pool::process_signed).
+    Signed(i64),
+}
+
+impl RangeHeight {
+    /// Returns the height of that index in its type.
+    #[inline]
+    pub(crate) fn from_index(index: u64, is_signed: bool) -> Self {
+        if is_signed { Self::Signed(i64::from_index(index)) } else { Self::Unsigned(index) }
+    }
+
+    #[inline]
+    pub(crate) fn to_index(self) -> u64 {
+        match self {
+            Self::Unsigned(height) => height,
+            Self::Signed(height) => height.to_index(),
+        }
+    }
+}
+
+impl From<RangeHeight> for i128 {
+    fn from(height: RangeHeight) -> Self {
+        match height {
+            RangeHeight::Unsigned(height) => height.into(),
+            RangeHeight::Signed(height) => height.into(),
+        }
+    }
+}
+
+impl TryFrom<RangeHeight> for i64 {
+    type Error = TryFromIntError;
+
+    fn try_from(height: RangeHeight) -> Result<Self, TryFromIntError> {
+        match height {
+            RangeHeight::Unsigned(height) => height.try_into(),
+            RangeHeight::Signed(height) => Ok(height),
+        }
+    }
+}
+
+/// Encodes a height as handlers see it: a postcard `u64` or `i64`.
+pub(crate) fn encode_height(height: RangeHeight, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
+    let mut rest = match height {
+        RangeHeight::Unsigned(height) => height,
+        // Postcard's numbers with a sign: those next to zero are the short ones.
+        RangeHeight::Signed(height) => ((height << 1) ^ (height >> 63)).cast_unsigned(),
+    };
     let mut len = 0;
     for byte in buffer.iter_mut() {
         len += 1;
@@ -38,25 +91,35 @@ pub(crate) fn encode_height(height: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) ->
 #[derive(Clone, Copy, Debug)]
 pub enum Asked<'a> {
     /// One of a range.
-    Height(u64),
+    Height(RangeHeight),
     /// Encoded by whoever called.
     Body(&'a [u8]),
 }
 
 impl Asked<'_> {
-    /// Makes the handler's own type of it. A height that is a `u64` there is not encoded.
+    /// Makes the handler's own type of it. A height that is of that type already is not encoded.
     #[inline]
     pub(crate) fn read<Q: DeserializeOwned + 'static>(self) -> Result<Q, String> {
         let height = match self {
             Self::Body(body) => return decode_request(body),
             Self::Height(height) => height,
         };
-        let mut same = Some(height);
-        if let Some(same) = (&mut same as &mut dyn Any).downcast_mut::<Option<Q>>() {
-            return Ok(same.take().expect("it was put in just now"));
+        let same = match height {
+            RangeHeight::Unsigned(height) => as_it_is(height),
+            RangeHeight::Signed(height) => as_it_is(height),
+        };
+        if let Some(same) = same {
+            return Ok(same);
         }
         decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]))
     }
+}
+
+/// Returns a value as the type that it has.
+#[inline]
+fn as_it_is<T: 'static, Q: 'static>(value: T) -> Option<Q> {
+    let mut value = Some(value);
+    (&mut value as &mut dyn Any).downcast_mut::<Option<Q>>().and_then(Option::take)
 }
 
 /// Decodes a request, all of it.
@@ -65,23 +128,6 @@ pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, Stri
     decode(body).map_err(|reason| {
         format!("the request is not of the type that this worker takes: {reason}")
     })
-}
-
-/// Decodes a request or an answer, all of it. The error is why it is of another type.
-#[inline]
-pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
-    match postcard::take_from_bytes(body) {
-        Ok((value, [])) => Ok(value),
-        other => Err(misfit(body, other.map(|(_, rest)| rest))),
-    }
-}
-
-#[cold]
-fn misfit(body: &[u8], decoded: Result<&[u8], postcard::Error>) -> String {
-    match decoded {
-        Ok(rest) => format!("{} of its {} bytes are left over", rest.len(), body.len()),
-        Err(error) => error.to_string(),
-    }
 }
 
 /// An answer on its way to whoever waits for it.
@@ -132,12 +178,27 @@ impl Answer {
         Ok(body.into_vec(spare))
     }
 
-    /// Returns the text of a failure.
+    /// Returns the text of a failure, of at most [`FAILURE_BYTES_MAX`] whatever the worker sent.
     pub(crate) fn into_text(self) -> String {
         match self {
-            Self::Bytes(text) => String::from_utf8_lossy(text.as_slice()).into_owned(),
+            Self::Bytes(text) => failure_text(text.as_slice()),
             Self::Value(_) => unreachable!("a failure is a text"),
         }
+    }
+}
+
+/// Makes a failure's text of bytes. It is cut before anything else is done with it: each byte that
+/// is not UTF-8 would become three.
+fn failure_text(bytes: &[u8]) -> String {
+    let mut end = bytes.len().min(FAILURE_BYTES_MAX);
+    if end < bytes.len() {
+        // Not in the midst of a character, of which there are up to three bytes in front.
+        let is_inside = |&at: &usize| bytes[at] & 0xc0 == 0x80;
+        end = (end.saturating_sub(3)..=end).rev().find(|at| !is_inside(at)).unwrap_or(end);
+    }
+    match String::from_utf8_lossy(&bytes[..end]) {
+        Cow::Borrowed(text) => text.into(),
+        Cow::Owned(text) => clip(&text, FAILURE_BYTES_MAX).into(),
     }
 }
 
@@ -228,6 +289,24 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_of_any_bytes_becomes_a_short_text() {
+        let text = |bytes: Vec<u8>| Answer::Bytes(Body::from(bytes)).into_text();
+        assert_eq!(text("out of gas: ü".into()), "out of gas: ü");
+        assert_eq!(text(b"no \xff".to_vec()), "no \u{fffd}");
+        for len in FAILURE_BYTES_MAX - 5..FAILURE_BYTES_MAX + 5 {
+            let whole = "x".repeat(len) + "\u{10348}ü€";
+            let cut = text(whole.clone().into_bytes());
+            assert!(whole.starts_with(&cut));
+            assert!(cut.len() <= FAILURE_BYTES_MAX && cut.len() > FAILURE_BYTES_MAX - 6);
+        }
+        // A worker's 16 MiB of what is no text.
+        for byte in [0xff, 0x80, 0xc3, 0xf0] {
+            let text = text(vec![byte; 16 << 20]);
+            assert!(text.len() <= FAILURE_BYTES_MAX && text.capacity() <= 2 * FAILURE_BYTES_MAX);
+        }
+    }
+
+    #[test]
     fn a_value_whose_destructor_panics_may_be_dropped() {
         drop(Answer::value(Sore));
         assert!(Answer::value(Sore).into_bytes(Vec::new()).is_ok());
@@ -238,16 +317,24 @@ mod tests {
         let near = |power: u32| [(1_u64 << power) - 1, 1 << power, u64::MAX >> power];
         for height in (0..64).flat_map(near) {
             let buffer = &mut [0; HEIGHT_BYTES_MAX];
-            assert_eq!(encode_height(height, buffer), postcard::to_stdvec(&height).unwrap());
+            let unsigned = RangeHeight::Unsigned(height);
+            assert_eq!(encode_height(unsigned, buffer), postcard::to_stdvec(&height).unwrap());
+            for height in [height.cast_signed(), height.cast_signed().wrapping_neg()] {
+                let signed = RangeHeight::Signed(height);
+                assert_eq!(encode_height(signed, buffer), postcard::to_stdvec(&height).unwrap());
+                assert_eq!(Asked::Height(signed).read(), Ok(height));
+                assert_eq!(Asked::Height(signed).read(), Ok((height,)));
+                assert_eq!(RangeHeight::from_index(signed.to_index(), true), signed);
+            }
         }
     }
 
     #[test]
     fn a_height_is_what_the_handler_takes_or_a_failure_says_so() {
-        assert_eq!(Asked::Height(u64::MAX).read(), Ok(u64::MAX));
-        assert_eq!(Asked::Height(5).read(), Ok(5_u32));
-        assert_eq!(Asked::Height(5).read(), Ok((5_u8,)));
-        let text = Asked::Height(1 << 40).read::<u32>().unwrap_err();
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(u64::MAX)).read(), Ok(u64::MAX));
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(), Ok(5_u32));
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(), Ok((5_u8,)));
+        let text = Asked::Height(RangeHeight::Unsigned(1 << 40)).read::<u32>().unwrap_err();
         assert!(text.contains("not of the type that this worker takes"), "{text}");
         assert_eq!(Asked::Body(&[7]).read(), Ok(7_u64));
         assert!(Asked::Body(&[7, 7]).read::<u64>().is_err());

@@ -21,7 +21,7 @@ use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::event::Events;
 use crate::hands::Hands;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
-use crate::outcomes::{Ledger, Outcomes, Report};
+use crate::outcomes::{Ledger, Outcomes, Report, SignedLedger};
 use crate::reply::{Calling, Queueing, Task};
 #[cfg(feature = "std")]
 use crate::seed::random;
@@ -105,6 +105,25 @@ impl<K: Kind> Pool<K> {
     /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
     /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
     ///
+    /// # Types
+    ///
+    /// What a peer sends cannot take more of this process than its bytes warrant, whatever the type.
+    /// An answer, and a request at its worker, is refused as the task's own error where
+    ///
+    /// - it nests deeper than 128 options, enums, sequences and maps in each other. Each level counts
+    ///   512 bytes and each value in a `Box` or a collection twice its size (32 KiB at most) of 64 KiB in
+    ///   all, so large ones nest less deep. That is safe on a stack of 512 KiB in a debug build;
+    /// - it would take more than 256 KiB and 32 bytes for each of its bytes in memory, reckoned from the
+    ///   sizes of its elements. So a `Vec<Option<T>>` with a `T` of some hundred bytes, most of which are
+    ///   `None`, is good for a thousand elements and not for millions. A `Vec<()>` counts one byte for
+    ///   each.
+    ///
+    /// Then choose a flatter type, smaller elements (a `Box` in an option, pairs in place of it), or
+    /// take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
+    /// see fit. Not counted is what no type shows: the spare room of collections (up to twice their
+    /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
+    /// small boxes, and what a `Deserialize` written by hand takes by itself.
+    ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
     pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
@@ -165,10 +184,32 @@ impl<K: Kind> Pool<K> {
     /// Returns a stream of every height of a range with its outcome. The request is the height as a
     /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure, retries.
     ///
+    /// Answers are bounded as those of [`call`](Pool::call).
+    ///
     /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
     /// not done is, what failed the last time included. The range starts when the stream is first
     /// polled.
     pub fn process<A>(&self, heights: impl Into<Ledger>) -> Outcomes<A>
+    where
+        A: DeserializeOwned + 'static,
+    {
+        Outcomes::new(heights.into(), Arc::clone(&self.mailbox))
+    }
+
+    /// Returns a stream as [`process`](Pool::process) does, of heights of type `i64`, as peers of the
+    /// Go package `worker` have them. The request is the height as a postcard `i64`, so handlers
+    /// take that type.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) {
+    /// let report = pool
+    ///     .process_signed::<()>(-10..=10)
+    ///     .each(|height, outcome| println!("{height}: {outcome:?}"))
+    ///     .await;
+    /// assert!(report.is_complete());
+    /// # }
+    /// ```
+    pub fn process_signed<A>(&self, heights: impl Into<SignedLedger>) -> Outcomes<A, i64>
     where
         A: DeserializeOwned + 'static,
     {
@@ -253,6 +294,9 @@ impl<K: Kind> Pool<K> {
     }
 
     /// Completes once no task is queued or under way.
+    ///
+    /// Whoever awaits an outcome may not have run by then. To know that all were handled, join what
+    /// handles them.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver ends first.

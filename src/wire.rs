@@ -124,7 +124,7 @@ pub trait AnyWire {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn progress(&self) -> Progress;
     fn limit_incoming(&mut self, bytes_max: usize);
-    fn outgoing_bytes_max(&self) -> usize;
+    fn message_bytes_max(&self) -> usize;
     fn host(&self) -> Option<&str>;
 }
 
@@ -173,8 +173,8 @@ where
         Wire::limit_incoming(self, bytes_max);
     }
 
-    fn outgoing_bytes_max(&self) -> usize {
-        Wire::outgoing_bytes_max(self)
+    fn message_bytes_max(&self) -> usize {
+        Wire::message_bytes_max(self)
     }
 
     fn host(&self) -> Option<&str> {

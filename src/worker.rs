@@ -84,7 +84,12 @@ struct Parts<T, H> {
 
 impl<T, F, Q> Worker<T, Typed<F, Q>> {
     /// Makes a worker of a function from a request to a future of its answer. Requests and answers
-    /// are in postcard's encoding on the wire; an error fails the task with its text.
+    /// are in postcard's encoding on the wire; an error fails the task with its text, cut at 16 KiB.
+    ///
+    /// Whatever type the request is, what a manager sends cannot take more of this process than its
+    /// bytes warrant: it is bounded as an answer of [`Pool::call`](crate::Pool::call) is, and a
+    /// request that is refused fails with the limit and the remedy. [`raw`](Worker::raw) hands the bytes
+    /// on as they are.
     ///
     /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
     /// `json_heights`), and gets no more than success or the error's text.

@@ -64,7 +64,7 @@ fn what_finds_a_wire_full_that_has_nothing_to_flush_leaves_once_there_is_room() 
         world.wire_capacity(capacity);
         let window = u16::try_from(capacity).expect("it is small");
         let worker = world.worker(Script::new().concurrency(window).height(7, Act::Hang));
-        let pool = world.pool(|builder| builder);
+        let pool = world.pool(|builder| builder.configure(|config| config.trust_initial = 64));
         let hanging: Vec<_> =
             (0..capacity).map(|_| pool.try_submit::<u64, u64>(7).expect("there is room")).collect();
         world.advance(Duration::ZERO);

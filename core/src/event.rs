@@ -42,6 +42,15 @@ pub enum Event {
         /// The link that it came on.
         link: Link,
     },
+    /// Bytes of messages that are not whole yet are on their way: no attempt on this link ends by its
+    /// deadline before `until`. It puts nothing off twice: a later one that says an earlier time
+    /// changes nothing. For silence, report [`Event::Heard`] as well.
+    Moving {
+        /// The link that they move on.
+        link: Link,
+        /// Until when the attempts on it are left alone.
+        until: Instant,
+    },
     /// The worker is stopping: it finishes what it holds and wants nothing more.
     Draining {
         /// The link that said so.
@@ -128,6 +137,16 @@ pub enum Action {
         task: TaskId,
         /// The attempt.
         attempt: u16,
+    },
+    /// A link is about to be judged, for its silence or for an attempt's deadline. Read from it once
+    /// more and report what comes, and where a message is on its way that is not whole yet
+    /// [`Event::Heard`] and [`Event::Moving`]: all before the next action is polled, which is the
+    /// verdict. Whoever has nothing to report just polls on.
+    Look {
+        /// The link to look at.
+        link: Link,
+        /// It is an attempt's deadline that has come.
+        overdue: bool,
     },
     /// Ask an idle link for a sign of life; report what comes as [`Event::Heard`].
     Ping {

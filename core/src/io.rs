@@ -176,12 +176,11 @@ pub trait Wire {
         let _ = bytes_max;
     }
 
-    /// Returns the longest message that [`poll_send`](Wire::poll_send) takes, in bytes, `head` and
-    /// `body` together. A longer one is an error, and with it the end of the wire: so a caller asks
-    /// first, and fails that one task instead.
+    /// Returns the longest message that this transport takes to be sent, in bytes: one that is longer
+    /// would break the wire, so a caller fails what it belongs to instead.
     ///
-    /// The default says that there is no limit.
-    fn outgoing_bytes_max(&self) -> usize {
+    /// The default is no limit.
+    fn message_bytes_max(&self) -> usize {
         usize::MAX
     }
 

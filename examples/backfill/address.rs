@@ -1,4 +1,4 @@
-//! Addresses with a scheme: `tcp://host:port` and `ws://host:port[/path]`.
+//! Addresses with a scheme: `tcp://host:port`, `ws://host:port[/path]`, and `go+ws://` likewise.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +10,8 @@ use chargehand::ws::WsConnector;
 pub(crate) enum Transport {
     Tcp,
     Ws,
+    /// WebSocket with the messages of the Go package `worker`.
+    Go,
 }
 
 impl Transport {
@@ -17,6 +19,7 @@ impl Transport {
         match self {
             Self::Tcp => "tcp",
             Self::Ws => "ws",
+            Self::Go => "go+ws",
         }
     }
 }
@@ -25,7 +28,7 @@ impl Transport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DialAddress {
     pub(crate) transport: Transport,
-    /// With its scheme, as the transports take it.
+    /// With the scheme that the transport takes.
     pub(crate) text: String,
 }
 
@@ -34,10 +37,13 @@ impl FromStr for DialAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let transport = split(text)?.0;
+        let text = text.strip_prefix("go+").unwrap_or(text);
         // The transports know best what they can dial.
         match transport {
             Transport::Tcp => TcpConnector::new((), text).err().map(|error| error.to_string()),
-            Transport::Ws => WsConnector::new((), text).err().map(|error| error.to_string()),
+            Transport::Ws | Transport::Go => {
+                WsConnector::new((), text).err().map(|error| error.to_string())
+            }
         }
         .map_or_else(|| Ok(Self { transport, text: text.to_owned() }), Err)
     }
@@ -45,6 +51,9 @@ impl FromStr for DialAddress {
 
 impl fmt::Display for DialAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.transport == Transport::Go {
+            f.write_str("go+")?;
+        }
         f.write_str(&self.text)
     }
 }
@@ -61,6 +70,9 @@ impl FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (transport, rest) = split(text)?;
+        if transport == Transport::Go {
+            return Err("a worker of the Go package never dials in: name it by --worker".to_owned());
+        }
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = rest.rsplit_once(':').ok_or("it needs a port; 0 is any free one")?;
         if host.is_empty() {
@@ -81,6 +93,7 @@ fn split(text: &str) -> Result<(Transport, &str), String> {
     match text.split_once("://") {
         Some(("tcp", rest)) => Ok((Transport::Tcp, rest)),
         Some(("ws", rest)) => Ok((Transport::Ws, rest)),
-        _ => Err("an address starts with tcp:// or ws://".to_owned()),
+        Some(("go+ws", rest)) => Ok((Transport::Go, rest)),
+        _ => Err("an address starts with tcp:// or ws:// (or go+ws://, to dial)".to_owned()),
     }
 }

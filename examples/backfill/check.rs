@@ -32,10 +32,21 @@ pub(crate) struct Tally {
     mistaken: u64,
     transactions: u64,
     links_good: u64,
-    /// Blocks whose child did not come yet.
-    childless: HashMap<u64, Hash>,
+    /// Links of which an end is not known, since a worker said no more than that it is done.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    links_unseen: u64,
+    /// Heights that are done and whose block is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    unseen: u64,
+    /// Blocks whose child did not come yet. `None` where the block is not known.
+    childless: HashMap<u64, Option<Hash>>,
     /// What blocks say of a parent that did not come yet, by the parent's height.
-    orphans: HashMap<u64, Hash>,
+    orphans: HashMap<u64, Option<Hash>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What came out, of all runs together.
@@ -55,6 +66,9 @@ pub(crate) struct Verdict {
     pub(crate) transactions: u64,
     pub(crate) links: u64,
     pub(crate) links_good: u64,
+    /// Links and blocks that cannot be judged: a worker said no more than that a height is done.
+    pub(crate) links_unseen: u64,
+    pub(crate) unseen: u64,
     /// The first failure.
     pub(crate) failure: Option<String>,
 }
@@ -65,7 +79,7 @@ impl Verdict {
             && self.lost == 0
             && self.doubled == 0
             && self.mistaken == 0
-            && self.links_good == self.links
+            && self.links_good + self.links_unseen == self.links
     }
 
     /// Returns how many heights this run has done, or tried to.
@@ -99,18 +113,23 @@ impl Check {
         Self { range, seen, before, failed: 0, failure: None, tally }
     }
 
-    pub(crate) fn take(&mut self, height: u64, outcome: &Result<Block, TaskError>) {
+    pub(crate) fn take(&mut self, height: u64, outcome: &Result<Option<Block>, TaskError>) {
         if !matches!(self.seen.complete(height), Ok(true)) {
             self.tally.doubled += 1;
             return;
         }
         match outcome {
-            Ok(block) if block.number == height => {
+            Ok(Some(block)) if block.number == height => {
                 self.tally.done += 1;
                 self.tally.transactions += u64::from(block.transactions);
-                self.link(block);
+                self.link(height, Some(block));
             }
-            Ok(_) => self.tally.mistaken += 1,
+            Ok(None) => {
+                self.tally.done += 1;
+                self.tally.unseen += 1;
+                self.link(height, None);
+            }
+            Ok(Some(_)) => self.tally.mistaken += 1,
             Err(error) => {
                 self.failed += 1;
                 self.failure.get_or_insert_with(|| format!("height {height}: {error}"));
@@ -159,23 +178,34 @@ impl Check {
             transactions: self.tally.transactions,
             links: self.range.end() - self.range.start(),
             links_good: self.tally.links_good,
+            links_unseen: self.tally.links_unseen,
+            unseen: self.tally.unseen,
             failure: self.failure,
         }
     }
 
-    fn link(&mut self, block: &Block) {
-        let Tally { links_good, childless, orphans, .. } = &mut self.tally;
-        if block.number > *self.range.start() {
-            let parent = block.number - 1;
-            match childless.remove(&parent) {
-                Some(hash) => *links_good += u64::from(hash == block.parent),
-                None => drop(orphans.insert(parent, block.parent)),
+    /// Judges the links to both neighbours, or leaves this end of them for when they come.
+    fn link(&mut self, height: u64, block: Option<&Block>) {
+        let Tally { childless, orphans, .. } = &mut self.tally;
+        let (mut above, mut below) = (None, None);
+        if height > *self.range.start() {
+            let (at, parent) = (height - 1, block.map(|block| block.parent));
+            match childless.remove(&at) {
+                Some(hash) => below = Some((hash, parent)),
+                None => drop(orphans.insert(at, parent)),
             }
         }
-        if block.number < *self.range.end() {
-            match orphans.remove(&block.number) {
-                Some(hash) => *links_good += u64::from(hash == block.hash),
-                None => drop(childless.insert(block.number, block.hash)),
+        if height < *self.range.end() {
+            let hash = block.map(|block| block.hash);
+            match orphans.remove(&height) {
+                Some(parent) => above = Some((hash, parent)),
+                None => drop(childless.insert(height, hash)),
+            }
+        }
+        for ends in [below, above].into_iter().flatten() {
+            match ends {
+                (Some(hash), Some(parent)) => self.tally.links_good += u64::from(hash == parent),
+                _ => self.tally.links_unseen += 1,
             }
         }
     }

@@ -23,7 +23,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Blocks<'a> {
     Chain(&'a Path, Duration),
-    Node(&'a NodeUrl),
+    Node(&'a NodeUrl, Duration),
 }
 
 /// The local workers.
@@ -158,7 +158,10 @@ fn common_arguments(blocks: Blocks<'_>, concurrency: u16) -> Vec<String> {
             arguments.extend(["--chain".to_owned(), path.display().to_string()]);
             arguments.extend(["--delay".to_owned(), delay.as_millis().to_string()]);
         }
-        Blocks::Node(url) => arguments.extend(["--rpc".to_owned(), url.to_string()]),
+        Blocks::Node(url, retry_for) => {
+            arguments.extend(["--rpc".to_owned(), url.argument()]);
+            arguments.extend(["--retry-for".to_owned(), retry_for.as_secs_f64().to_string()]);
+        }
     }
     arguments
 }

@@ -13,7 +13,7 @@ use crate::chain::{BLOCKS, BLOCKS_MAX};
 use crate::check::Check;
 use crate::failure::Failure;
 use crate::output::{self, Output};
-use crate::rpc::Node;
+use crate::rpc::{Node, hide_urls};
 use crate::state::{Saver, State, StateFile};
 
 /// There is room for every gap: a height that is done and not noted would be done twice. There are
@@ -48,7 +48,8 @@ impl Job {
 
     async fn begin(args: &ManagerArgs, file: Option<StateFile>) -> Result<Self, Failure> {
         let range = range(args, args.range.clone()).await?;
-        let output = args.out.as_deref().map(|path| create(path, file.as_ref())).transpose()?;
+        let out = args.out.as_deref();
+        let output = out.map(|path| create(path, args.force, file.as_ref())).transpose()?;
         Ok(Self {
             check: Check::new(range.clone()),
             heights: Ledger::growing(range, SPANS_MAX),
@@ -78,7 +79,7 @@ impl Job {
             Output::resume(mark).map_err(|error| cannot_write(Path::new(&path), &error))
         });
         let output = output.transpose()?;
-        let (source, saver) = (state.source, Some(Saver::new(file)));
+        let (source, saver) = (source(args), Some(Saver::new(file)));
         Ok(Self { check, heights, output, source, saver, saved: None })
     }
 
@@ -95,33 +96,47 @@ impl Job {
     pub(crate) fn take(
         &mut self,
         height: u64,
-        outcome: &Result<Block, TaskError>,
+        outcome: &Result<Option<Block>, TaskError>,
     ) -> Result<(), Failure> {
         self.check.take(height, outcome);
-        match &mut self.output {
-            Some(output) => output.write(height, outcome).map_err(Failure::run),
-            None => Ok(()),
-        }
+        self.write(|output| output.write(height, outcome)).map(drop)
+    }
+
+    fn write<R>(
+        &mut self,
+        write: impl FnOnce(&mut Output) -> io::Result<R>,
+    ) -> Result<Option<R>, Failure> {
+        let Some(output) = &mut self.output else { return Ok(None) };
+        let written = write(output).map_err(|error| {
+            Failure::run(format!(
+                "--out {}: it cannot be written: {error}",
+                output.path().display()
+            ))
+        });
+        written.map(Some)
     }
 
     /// Returns when it is time to save the state; never where none is kept. Dropping the future
     /// changes nothing.
     pub(crate) async fn save_is_due(&mut self) -> Result<(), Failure> {
         match &mut self.saver {
-            Some(saver) => saver.due().await.map_err(|error| not_saved(&error)),
+            Some(saver) => saver.due().await.map_err(|error| not_saved(saver, &error)),
             None => pending().await,
         }
     }
 
     /// Begins to save the state, once that is due. `heights` are those whose outcomes were taken.
     pub(crate) fn save(&mut self, heights: &Ledger) -> Result<(), Failure> {
-        let Some(saver) = &mut self.saver else { return Ok(()) };
         let count = Some(self.check.count());
-        if self.saved == count {
+        let is_new = self.saved != count;
+        // Before the state, which is to name only what the system has.
+        let is_kept = self.is_kept();
+        let flushed = if is_kept && is_new { self.write(Output::flush)? } else { None };
+        let Some(saver) = &mut self.saver else { return Ok(()) };
+        if !is_new {
             saver.skip();
             return Ok(());
         }
-        let flushed = self.output.as_mut().map(Output::flush).transpose().map_err(Failure::run)?;
         let (output, file) = flushed.unzip();
         let state = State {
             source: self.source.clone(),
@@ -143,23 +158,23 @@ impl Job {
 
     /// Completes the output and the state.
     pub(crate) async fn finish(&mut self, heights: &Ledger) -> Result<(), Failure> {
-        if let Some(output) = &mut self.output {
-            output.finish().map_err(Failure::run)?;
-        }
+        self.write(Output::finish)?;
         // Even if no height is new: there may be new lines of heights that failed.
         self.saved = None;
         self.save_now(heights).await
     }
 
-    async fn settle(&mut self) -> Result<(), Failure> {
+    /// Waits until nothing is being saved any more.
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
         match &mut self.saver {
-            Some(saver) => saver.settle().await.map_err(|error| not_saved(&error)),
+            Some(saver) => saver.settle().await.map_err(|error| not_saved(saver, &error)),
             None => Ok(()),
         }
     }
 }
 
-/// Returns where the blocks come from. What workers read that run already, they alone know.
+/// Returns where the blocks come from. What workers read that run already, they alone know. A node is
+/// named without the rest of its URL, in which keys come and go.
 fn source(args: &ManagerArgs) -> String {
     match &args.rpc {
         Some(url) => format!("node {url}"),
@@ -184,7 +199,8 @@ async fn range(
         return Ok(range);
     };
     let named = url.to_string();
-    let head = tokio::task::spawn_blocking(move || Node::new(url, 1).head())
+    let retry_for = args.retry_for();
+    let head = tokio::task::spawn_blocking(move || Node::new(url, 1, retry_for).head())
         .await
         .map_err(Failure::run)?
         .map_err(Failure::input)?;
@@ -208,8 +224,10 @@ fn asked_otherwise(
         return Some(format!("it is of heights {}, not of {}", shown(kept), shown(asked)));
     }
     let source = source(args);
-    if source != state.source {
-        return Some(format!("its blocks come from {}, not from {source}", state.source));
+    // One of an earlier version names the node in full.
+    let kept = hide_urls(&state.source);
+    if source != kept {
+        return Some(format!("its blocks come from {kept}, not from {source}"));
     }
     let written = state.output.as_ref().map(|mark| mark.path.as_str());
     match (written, &args.out) {
@@ -223,10 +241,10 @@ fn asked_otherwise(
     }
 }
 
-fn create(path: &Path, state: Option<&StateFile>) -> Result<Output, Failure> {
+fn create(path: &Path, overwrites: bool, state: Option<&StateFile>) -> Result<Output, Failure> {
     let created = match state {
-        None => Output::create(path),
-        Some(state) => Output::create_resumable(path, state.path()),
+        None => Output::create(path, overwrites),
+        Some(state) => Output::create_resumable(path, overwrites, state.path()),
     };
     created.map_err(|error| cannot_write(path, &error))
 }
@@ -235,8 +253,8 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::input(format!("--out {}: {error}", path.display()))
 }
 
-fn not_saved(error: &io::Error) -> Failure {
-    Failure::run(format!("the state cannot be saved: {error}"))
+fn not_saved(saver: &Saver, error: &io::Error) -> Failure {
+    Failure::run(format!("--state {}: it cannot be saved: {error}", saver.path().display()))
 }
 
 fn shown(range: &RangeInclusive<u64>) -> String {

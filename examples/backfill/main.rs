@@ -10,15 +10,19 @@
 //! old, names what is done, how long the output was then, and the range, source and output that it
 //! belongs to; with others it is refused. A height that failed is tried again by the next run.
 //!
-//! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does, and
-//! `job.rs` with `state/` what outlives a run.
+//! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does,
+//! `job.rs` with `state/` what outlives a run, `rpc/` a node and when to ask it again, and `console.rs`
+//! what is said, for which nothing else waits.
 
 mod address;
+mod answer;
 mod args;
 mod block;
 mod chain;
 mod check;
+mod console;
 mod crew;
+mod events;
 mod failure;
 mod faults;
 mod files;
@@ -28,8 +32,10 @@ mod output;
 mod progress;
 mod report;
 mod rpc;
+mod screen;
 mod setup;
 mod state;
+mod stop;
 mod worker;
 
 use std::process::ExitCode;
@@ -43,9 +49,8 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    let result = match cli.command {
+    match cli.command {
         None => manager::run(&cli.manager),
-        Some(Command::Worker(args)) => worker::run(&args).map(|()| ExitCode::SUCCESS),
-    };
-    result.unwrap_or_else(|failure| failure.report())
+        Some(Command::Worker(args)) => worker::run(&args),
+    }
 }

@@ -1,52 +1,87 @@
 //! The half that hands out: a pool of workers, and what becomes of each height.
 
-use std::collections::HashMap;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use chargehand::{Events, Pool, PoolEvent};
+use chargehand::{Outcomes, Pool, PoolStats};
+use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::answer::{Answer, PerhapsBlock};
 use crate::args::ManagerArgs;
 use crate::block::Block;
 use crate::check::Verdict;
+use crate::console::Console;
 use crate::crew::Crew;
+use crate::events;
 use crate::failure::Failure;
 use crate::faults;
 use crate::job::Job;
 use crate::progress::Progress;
 use crate::report::{Report, Resent, print_done_before};
 use crate::setup::{Setup, set_up};
-
-const INTERRUPTED: u8 = 130;
+use crate::stop::{INTERRUPTED, Stop, Stops};
 
 /// Backfills, reports, and returns the exit code.
-pub(crate) fn run(args: &ManagerArgs) -> Result<ExitCode, Failure> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::run)?;
-    runtime.block_on(backfill(args))
+pub(crate) fn run(args: &ManagerArgs) -> ExitCode {
+    let (console, runtime) = match open() {
+        Ok(opened) => opened,
+        Err(error) => return Failure::run(error).report(),
+    };
+    let result = runtime.block_on(backfill(args, &console));
+    // The runtime is still there: a second interrupt ends the process even where nobody reads this.
+    let written = console.finish(None);
+    let code = match (result, written) {
+        (Err(failure), _) => failure.report(),
+        (Ok(code), Ok(())) => ExitCode::from(code),
+        (Ok(code), Err(lost)) => {
+            let kept = format!("{lost}; the exit code would have been {code}");
+            Failure::unheard(kept).report()
+        }
+    };
+    runtime.shutdown_background();
+    code
 }
 
-async fn backfill(args: &ManagerArgs) -> Result<ExitCode, Failure> {
+/// The pool runs on a thread of its own, whatever the one that takes the outcomes waits for: a slow
+/// disk, or a pipe that nobody reads.
+fn open() -> io::Result<(Console, tokio::runtime::Runtime)> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    Ok((Console::open()?, runtime?))
+}
+
+/// How a run ended.
+enum End {
+    Complete,
+    Stopped(Stop),
+}
+
+async fn backfill(args: &ManagerArgs, console: &Console) -> Result<u8, Failure> {
+    // A file that may not grow any more is an error like a full disk, not the end of the process.
+    let _at_limit = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::run)?;
     let mut job = Job::open(args).await?;
     if job.heights().is_complete() {
         let verdict = job.check.finish();
-        print_done_before(&verdict);
+        print_done_before(console, &verdict);
         return Ok(exit_code(&verdict));
     }
     let (total, before) = (job.check.total(), job.check.before());
-    let progress = Progress::new(total, before);
+    let progress = Progress::new(console.clone(), total, before);
     let setup = set_up(args, job.check.range(), &progress).await?;
     // The chain stays until the workers are gone.
     let Setup { builder, crew, chain: _chain } = setup;
 
     let (pool, driver) = builder.build().map_err(Failure::input)?;
+    // Before it runs, so that nothing is missed.
+    let events = pool.events();
     let driver = tokio::spawn(driver);
+    let mut stops = Stops::listen(console.clone()).map_err(Failure::run)?;
     let resent = Resent::default();
-    let watching = tokio::spawn(watch_events(pool.events(), progress.clone(), resent.clone()));
+    let watching = tokio::spawn(events::watch(events, progress.clone(), resent.clone()));
     let ticking = tokio::spawn(tick(pool.clone(), progress.clone()));
     let (done, done_seen) = watch::channel(0);
     let with_faults = args.rpc.is_none() || args.faults;
@@ -55,39 +90,62 @@ async fn backfill(args: &ManagerArgs) -> Result<ExitCode, Failure> {
         crew.map(|crew| tokio::spawn(tend(crew, with_faults, done_seen, left, progress.clone())));
 
     let started = Instant::now();
-    let finished = take_all(&pool, &mut job, &progress, &done).await?;
+    let ended = if args.has_go() {
+        let outcomes = outcomes::<PerhapsBlock>(&pool, &job, args);
+        take_all(outcomes, &mut job, &mut stops, &progress, done).await
+    } else {
+        let outcomes = outcomes::<Block>(&pool, &job, args);
+        take_all(outcomes, &mut job, &mut stops, &progress, done).await
+    };
     let elapsed = started.elapsed();
-    drop(done);
-    let crew = end_faults(crew).await?;
-    let stats = pool.stats().await.map_err(Failure::run)?;
+    // Whatever it ended by, in good order.
+    let crew = end_faults(crew).await;
     ticking.abort();
-    pool.stop().await.map_err(Failure::run)?;
-    driver.await.map_err(Failure::run)?;
+    let stats = stop(&pool, driver).await;
     // It ends with the pool; what it says last belongs above the table.
     watching.await.map_err(Failure::run)?;
-    progress.finish();
+    progress.clear();
+    let (crew, struck) = crew?;
     let labels = crew.as_ref().map(Crew::labels).unwrap_or_default();
     if let Some(crew) = crew {
         crew.stop().await;
     }
-    if !finished {
-        say_interrupted(&job);
-        return Ok(ExitCode::from(INTERRUPTED));
+    match ended? {
+        End::Stopped(Stop::Interrupted) => {
+            console.say(&format!("interrupted: {}", how_far(&job)));
+            Ok(INTERRUPTED)
+        }
+        End::Stopped(Stop::Unheard(lost)) => {
+            Err(Failure::unheard(format!("{lost}; stopped: {}", how_far(&job))))
+        }
+        End::Complete => {
+            struck?;
+            let (stats, verdict) = (stats?, job.check.finish());
+            let (stats, verdict, resent) = (&stats, &verdict, &resent);
+            Report { verdict, stats, labels: &labels, resent, elapsed, console }.print();
+            Ok(exit_code(verdict))
+        }
     }
-    let verdict = job.check.finish();
-    Report { verdict: &verdict, stats: &stats, labels: &labels, resent: &resent, elapsed }.print();
-    Ok(exit_code(&verdict))
 }
 
-fn say_interrupted(job: &Job) {
+/// Ends the pool, and returns how it stood.
+async fn stop(pool: &Pool, driver: JoinHandle<()>) -> Result<PoolStats, Failure> {
+    let stats = pool.stats().await.map_err(Failure::run);
+    let stopped = pool.stop().await.map_err(Failure::run);
+    driver.await.map_err(Failure::run)?;
+    stopped?;
+    stats
+}
+
+fn how_far(job: &Job) -> String {
     let missing = job.check.first_missing().map_or("none".to_owned(), |height| height.to_string());
     let (count, total) = (job.check.count(), job.check.total());
     let on = if job.is_kept() { "; the same command goes on from here" } else { "" };
-    eprintln!("interrupted: {count} of {total} done; the first missing is {missing}{on}");
+    format!("{count} of {total} done; the first missing is {missing}{on}")
 }
 
-fn exit_code(verdict: &Verdict) -> ExitCode {
-    if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn exit_code(verdict: &Verdict) -> u8 {
+    u8::from(!verdict.is_good())
 }
 
 /// Strikes the local workers with faults, if it is wanted, and gives them back.
@@ -105,71 +163,74 @@ async fn tend(
     }
 }
 
-/// Takes every outcome. Returns false if it was interrupted.
-async fn take_all(
-    pool: &Pool,
+fn outcomes<A: Answer>(pool: &Pool, job: &Job, args: &ManagerArgs) -> Outcomes<A> {
+    let outcomes = pool.process(job.heights().clone());
+    // All workers ask one node, and each for as long as is wanted in all.
+    if args.rpc.is_some() { outcomes.retries(0) } else { outcomes }
+}
+
+/// Takes every outcome, unless there is a reason to stop before that. What was taken is in the output
+/// and the state then, unless these are what failed.
+async fn take_all<A: Answer>(
+    mut outcomes: Outcomes<A>,
     job: &mut Job,
+    stops: &mut Stops,
     progress: &Progress,
-    done: &watch::Sender<u64>,
-) -> Result<bool, Failure> {
-    let mut outcomes = pool.process::<Block>(job.heights().clone());
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::run)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::run)?;
+    done: watch::Sender<u64>,
+) -> Result<End, Failure> {
     // If it cannot be saved, better now than after a second of work.
-    job.save_now(outcomes.ledger()).await?;
-    let finished = loop {
+    if let Err(failure) = job.save_now(outcomes.ledger()).await {
+        return Err(failed(job, failure).await);
+    }
+    let end = loop {
+        // In no order: outcomes may be ready at any time, and must not keep a stop waiting.
         let next = tokio::select! {
-            biased;
             next = outcomes.next() => next,
-            _ = interrupt.recv() => break false,
-            _ = terminate.recv() => break false,
+            stop = stops.first() => break End::Stopped(stop),
             due = job.save_is_due() => {
-                due?;
-                job.save(outcomes.ledger())?;
+                if let Err(failure) = due.and_then(|()| job.save(outcomes.ledger())) {
+                    return Err(failed(job, failure).await);
+                }
                 continue;
             }
         };
-        let Some((height, outcome)) = next else { break true };
-        job.take(height, &outcome)?;
+        let Some((height, outcome)) = next else { break End::Complete };
+        if let Err(failure) = job.take(height, &outcome.map(Answer::block)) {
+            return Err(failed(job, failure).await);
+        }
         let count = job.check.count();
+        progress.set(count);
         if count.is_multiple_of(64) {
-            progress.set(count);
             done.send_replace(count - job.check.before());
         }
     };
-    job.finish(outcomes.ledger()).await?;
-    Ok(finished)
+    match job.finish(outcomes.ledger()).await {
+        Ok(()) => Ok(end),
+        Err(failure) => Err(failed(job, failure).await),
+    }
 }
 
+/// Adds to why the output or the state cannot be written what there is of them.
+async fn failed(job: &mut Job, failure: Failure) -> Failure {
+    // What it fails with is said already, or comes of the same.
+    let _ = job.settle().await;
+    let (count, total) = (job.check.count(), job.check.total());
+    let on = if job.is_kept() {
+        "; the same command goes on from the state that was saved last"
+    } else {
+        ""
+    };
+    failure.and(&format!("; stopped at {count} of {total}{on}"))
+}
+
+/// Returns the local workers, and how striking them went.
 async fn end_faults(
     crew: Option<JoinHandle<(Crew, io::Result<()>)>>,
-) -> Result<Option<Crew>, Failure> {
-    let Some(crew) = crew else { return Ok(None) };
+) -> Result<(Option<Crew>, Result<(), Failure>), Failure> {
+    let Some(crew) = crew else { return Ok((None, Ok(()))) };
     let (crew, result) = crew.await.map_err(Failure::run)?;
-    result.map_err(|error| Failure::run(format!("the faults went wrong: {error}")))?;
-    Ok(Some(crew))
-}
-
-/// Says what happens, and counts what is sent again.
-async fn watch_events(mut events: Events, progress: Progress, resent: Resent) {
-    let mut said = HashMap::new();
-    while let Some(event) = events.next().await {
-        match &event {
-            PoolEvent::Retried { peer, .. } => resent.count(peer),
-            PoolEvent::Gone { .. } | PoolEvent::Closed { .. } => {}
-            PoolEvent::Refused { peer, why, .. } => {
-                // Each new reason once, however often it is tried.
-                if said.insert(peer.clone(), why.clone()).as_ref() != Some(why) {
-                    progress.say(&format!("{event}; keeps trying"));
-                }
-            }
-            PoolEvent::Connected { peer, .. } => {
-                said.remove(peer);
-                progress.say(&event.to_string());
-            }
-            _ => progress.say(&event.to_string()),
-        }
-    }
+    let struck = result.map_err(|error| Failure::run(format!("the faults went wrong: {error}")));
+    Ok((Some(crew), struck))
 }
 
 async fn tick(pool: Pool, progress: Progress) {

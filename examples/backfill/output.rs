@@ -6,7 +6,8 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chargehand::TaskError;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,11 @@ const BUFFER_BYTES: usize = 1 << 16;
 
 #[derive(Debug)]
 pub(crate) struct Output {
-    file: BufWriter<File>,
-    /// Lines of heights that failed. There may be more of them than memory holds.
+    /// As it was named.
+    path: PathBuf,
+    file: BufWriter<Arc<File>>,
+    /// Lines of heights that failed. There may be more of them than memory holds. It is open from the
+    /// beginning: later there may be no descriptor left.
     failed: Option<BufWriter<File>>,
     mark: Mark,
 }
@@ -38,14 +42,27 @@ pub(crate) struct Mark {
 }
 
 impl Output {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// Creates an output. A file that is there already is overwritten only if `overwrites`.
+    pub(crate) fn create(path: &Path, overwrites: bool) -> io::Result<Self> {
         let mark = Mark { path: String::new(), length: 0, last_line: String::new() };
-        Ok(Self::new(File::create(path)?, mark))
+        // An empty one is what a run leaves that was killed before its first line.
+        let holds = |metadata: fs::Metadata| metadata.is_file() && metadata.len() > 0;
+        if !overwrites && fs::metadata(path).is_ok_and(holds) {
+            return Err(io::Error::other(
+                "it is there already and is not overwritten without --force \
+                 (the --state that it was begun with goes on with it)",
+            ));
+        }
+        Self::new(path, File::create(path)?, mark)
     }
 
     /// Creates an output that can be resumed, beside its state: it must be a file that can be cut
     /// off.
-    pub(crate) fn create_resumable(path: &Path, state: &Path) -> io::Result<Self> {
+    pub(crate) fn create_resumable(
+        path: &Path,
+        overwrites: bool,
+        state: &Path,
+    ) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(io::Error::other("it is not a file, so nothing can resume it"));
         }
@@ -53,7 +70,7 @@ impl Output {
         if Path::new(&settled) == state {
             return Err(io::Error::other("it is the same file as the state"));
         }
-        let mut this = Self::create(path)?;
+        let mut this = Self::create(path, overwrites)?;
         sync_folder(folder(Path::new(&settled)))?;
         this.mark.path = settled;
         Ok(this)
@@ -79,32 +96,35 @@ impl Output {
             return Err(io::Error::other("it is another file than the one that was written"));
         }
         file.set_len(mark.length)?;
-        let mut this = Self::new(file, mark);
-        this.file.seek(SeekFrom::End(0))?;
-        Ok(this)
+        (&file).seek(SeekFrom::End(0))?;
+        Self::new(Path::new(&mark.path.clone()), file, mark)
     }
 
-    fn new(file: File, mark: Mark) -> Self {
-        Self { file: BufWriter::with_capacity(BUFFER_BYTES, file), failed: None, mark }
+    fn new(path: &Path, file: File, mark: Mark) -> io::Result<Self> {
+        let file = BufWriter::with_capacity(BUFFER_BYTES, Arc::new(file));
+        let failed = Some(BufWriter::new(nameless("failed")?));
+        Ok(Self { path: path.to_owned(), file, failed, mark })
+    }
+
+    /// Returns its path, as it was named.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes one height's outcome.
     pub(crate) fn write(
         &mut self,
         height: u64,
-        outcome: &Result<Block, TaskError>,
+        outcome: &Result<Option<Block>, TaskError>,
     ) -> io::Result<()> {
         match outcome {
             Ok(block) => {
-                self.mark.last_line = line_of(height, block).to_string();
+                self.mark.last_line = line_of(height, block.as_ref()).to_string();
                 self.mark.length += self.mark.last_line.len() as u64 + 1;
                 writeln!(self.file, "{}", self.mark.last_line)
             }
             Err(error) => {
-                let failed = match &mut self.failed {
-                    Some(failed) => failed,
-                    none => none.insert(BufWriter::new(nameless("failed")?)),
-                };
+                let failed = self.failed.as_mut().expect("nothing is written after the end");
                 writeln!(failed, "{}", json!({ "height": height, "error": error.to_string() }))
             }
         }
@@ -112,9 +132,9 @@ impl Output {
 
     /// Hands all lines of blocks to the system. Returns how far that is, and the file: once its data
     /// is on the disk, so is everything up to the mark.
-    pub(crate) fn flush(&mut self) -> io::Result<(Mark, File)> {
+    pub(crate) fn flush(&mut self) -> io::Result<(Mark, Arc<File>)> {
         self.file.flush()?;
-        Ok((self.mark.clone(), self.file.get_ref().try_clone()?))
+        Ok((self.mark.clone(), Arc::clone(self.file.get_ref())))
     }
 
     /// Writes the lines of the heights that failed. Nothing is to be written after that.
@@ -134,11 +154,15 @@ pub(crate) fn name(path: &Path) -> io::Result<String> {
     settled.into_string().map_err(|_| io::Error::other("its path is not UTF-8"))
 }
 
-fn line_of(height: u64, block: &Block) -> Value {
-    json!({
-        "height": height,
-        "hash": block.hash.to_string(),
-        "parent": block.parent.to_string(),
-        "transactions": block.transactions,
-    })
+/// A worker of the Go package says that a height is done, and nothing of its block.
+fn line_of(height: u64, block: Option<&Block>) -> Value {
+    match block {
+        None => json!({ "height": height, "done": true }),
+        Some(block) => json!({
+            "height": height,
+            "hash": block.hash.to_string(),
+            "parent": block.parent.to_string(),
+            "transactions": block.transactions,
+        }),
+    }
 }

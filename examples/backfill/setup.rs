@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chargehand::core::BackoffPolicy;
+use chargehand::core::io::Dialect;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::ws::{WsConnector, WsListener};
@@ -58,7 +59,8 @@ async fn start_crew(
     let door = ListenAddress { transport: Transport::Ws, host_and_port: "127.0.0.1:0".to_owned() };
     let (mut builder, address) = listen(builder, &door).await?;
     let (crew, chain) = if let Some(url) = &args.rpc {
-        (Crew::start(Blocks::Node(url), NODE_CONCURRENCY, &address).await, None)
+        let blocks = Blocks::Node(url, args.retry_for());
+        (Crew::start(blocks, NODE_CONCURRENCY, &address).await, None)
     } else {
         let chain = demo_chain(range, progress)?;
         let blocks = Blocks::Chain(chain.path(), DEMO_DELAY);
@@ -105,7 +107,7 @@ fn configured(args: &ManagerArgs) -> Builder<Tokio, Threaded> {
             config.backoff =
                 BackoffPolicy::new().base(Duration::from_millis(50)).cap(Duration::from_secs(1));
         }
-        config.attempt_timeout = Duration::from_secs(if args.rpc.is_some() { 15 } else { 2 });
+        config.attempt_timeout = args.attempt_timeout();
     });
     match args.in_flight {
         Some(count) => builder.in_flight(count),
@@ -122,8 +124,10 @@ fn connect(
         Transport::Tcp => {
             builder.connect(TcpConnector::new(runtime, &address.text).map_err(Failure::input)?)
         }
-        Transport::Ws => {
-            builder.connect(WsConnector::new(runtime, &address.text).map_err(Failure::input)?)
+        Transport::Ws | Transport::Go => {
+            let connector = WsConnector::new(runtime, &address.text).map_err(Failure::input)?;
+            let is_go = address.transport == Transport::Go;
+            builder.connect(connector.dialect(if is_go { Dialect::Json } else { Dialect::Native }))
         }
     })
 }
@@ -140,7 +144,7 @@ async fn listen(
     let at = DialAddress { transport, text: format!("{}://{at}", transport.scheme()) };
     let builder = match transport {
         Transport::Tcp => builder.accept(TcpListener::new(listener)),
-        Transport::Ws => builder.accept(WsListener::new(listener)),
+        Transport::Ws | Transport::Go => builder.accept(WsListener::new(listener)),
     };
     Ok((builder, at))
 }

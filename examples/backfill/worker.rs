@@ -1,9 +1,11 @@
 //! The half that does the work: `backfill worker`.
 
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -22,11 +24,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::address::{DialAddress, ListenAddress, Transport};
 use crate::args::{Runtime, WorkerArgs};
 use crate::chain::{BLOCKS, Chain};
+use crate::console::Console;
+use crate::events::refused;
 use crate::failure::Failure;
 use crate::rpc::Node;
 
 /// How long what runs may go on once the worker is asked to stop.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it waits at the end for whoever reads what it says.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The longest delay between two dials of a manager.
 const REDIAL_MAX: Duration = Duration::from_secs(2);
 
@@ -36,8 +42,18 @@ enum Source {
     Node(Node),
 }
 
-/// Runs a worker until it is told to stop.
-pub(crate) fn run(args: &WorkerArgs) -> Result<(), Failure> {
+/// Runs a worker until it is told to stop. Returns the exit code.
+pub(crate) fn run(args: &WorkerArgs) -> ExitCode {
+    let served = Console::open().map_err(Failure::run).and_then(|console| {
+        let served = serve(args, &console);
+        // Who reads it, or not, is no matter to managers.
+        let _ = console.finish(Some(LAST_WORDS));
+        served
+    });
+    served.map_or_else(|failure| failure.report(), |()| ExitCode::SUCCESS)
+}
+
+fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
     let source = open(args)?;
     match args.runtime {
         Runtime::Tokio => {
@@ -50,7 +66,7 @@ pub(crate) fn run(args: &WorkerArgs) -> Result<(), Failure> {
                 let at = listener.local_addr()?;
                 Ok((listener, at))
             };
-            runtime.block_on(work(args, source, Tokio::new(), bind))
+            runtime.block_on(work(args, console, source, Tokio::new(), bind))
         }
         Runtime::Smol => {
             let bind = async |address: &str| {
@@ -58,16 +74,19 @@ pub(crate) fn run(args: &WorkerArgs) -> Result<(), Failure> {
                 let at = listener.local_addr()?;
                 Ok((listener, at))
             };
-            smol::block_on(work(args, source, Smol::new(), bind))
+            smol::block_on(work(args, console, source, Smol::new(), bind))
         }
     }
 }
 
 fn open(args: &WorkerArgs) -> Result<Source, Failure> {
     if let Some(url) = &args.source.rpc {
-        let node = Node::new(url.clone(), args.concurrency.into());
-        // Better to say now that the node is wrong than to fail every block.
-        node.head().map_err(Failure::input)?;
+        let node = Node::new(url.clone(), args.concurrency.into(), args.retry_for);
+        // Better to say now that the node is wrong than to fail every block. A manager has asked
+        // already.
+        if !args.supervised {
+            node.head().map_err(Failure::input)?;
+        }
         return Ok(Source::Node(node));
     }
     let path = args.source.chain.as_deref().unwrap_or(Path::new(""));
@@ -81,6 +100,7 @@ fn open(args: &WorkerArgs) -> Result<Source, Failure> {
 /// Makes the worker of its source. From here on nothing depends on the runtime.
 async fn work<R, A>(
     args: &WorkerArgs,
+    console: &Console,
     source: Source,
     runtime: R,
     bind: impl AsyncFnOnce(&str) -> io::Result<(A, SocketAddr)>,
@@ -102,14 +122,14 @@ where
                     chain.block(height)
                 }
             });
-            meet(args, worker.concurrency(args.concurrency), runtime, bind).await
+            meet(args, console, worker.concurrency(args.concurrency), runtime, bind).await
         }
         Source::Node(node) => {
             // Waiting for a node blocks the thread for milliseconds: that needs threads of its own.
             let fetch = move |height: u64| node.block(height);
             let worker =
                 Worker::blocking(runtime, args.concurrency, fetch).map_err(Failure::run)?;
-            meet(args, worker, runtime, bind).await
+            meet(args, console, worker, runtime, bind).await
         }
     }
 }
@@ -117,6 +137,7 @@ where
 /// Serves the managers that come, or dials the one that was named.
 async fn meet<R, A, H>(
     args: &WorkerArgs,
+    console: &Console,
     mut worker: Worker<R, H>,
     runtime: R,
     bind: impl AsyncFnOnce(&str) -> io::Result<(A, SocketAddr)>,
@@ -130,17 +151,22 @@ where
         worker = worker.name(name);
     }
     if !args.supervised {
-        worker = worker.on_event(tell);
+        worker = worker.on_event(teller(console.clone(), args.door.dial.is_some()));
     }
     worker = worker.drain_timeout(DRAIN_TIMEOUT).backoff(BackoffPolicy::new().cap(REDIAL_MAX));
     stop_when_told(&worker.stopper(), args.supervised).map_err(Failure::run)?;
     if let Some(address) = &args.door.listen {
+        if args.go && address.transport != Transport::Ws {
+            return Err(Failure::input("managers of the Go package come by ws://, not by tcp://"));
+        }
         let (listener, at) =
             bind(&address.host_and_port).await.map_err(|error| cannot_listen(address, error))?;
         announce(address.transport, at);
         return match address.transport {
             Transport::Tcp => worker.serve(TcpListener::new(listener)).await,
-            Transport::Ws => worker.serve(WsListener::new(listener)).await,
+            Transport::Ws | Transport::Go => {
+                worker.serve(WsListener::new(listener).json(args.go)).await
+            }
         }
         .map_err(Failure::input);
     }
@@ -148,6 +174,9 @@ where
         Some(DialAddress { transport: Transport::Tcp, text }) => {
             let connector = TcpConnector::new(runtime, text).map_err(Failure::input)?;
             worker.dial(connector).await.map_err(Failure::input)
+        }
+        Some(address @ DialAddress { transport: Transport::Go, .. }) => {
+            Err(Failure::input(format!("{address}: no manager of the Go package listens")))
         }
         Some(DialAddress { transport: Transport::Ws, text }) => {
             let connector = WsConnector::new(runtime, text).map_err(Failure::input)?;
@@ -171,13 +200,34 @@ fn announce(transport: Transport, at: SocketAddr) {
     let _ = out.flush();
 }
 
-fn tell(event: &WorkerEvent) {
+/// Tells what happens. Where it dials a manager, each new reason why there is none is told once,
+/// however often it is tried.
+fn teller(console: Console, dials: bool) -> impl Fn(&WorkerEvent) + Send + 'static {
+    let said = RefCell::new(None);
+    move |event| match event {
+        WorkerEvent::Refused { peer, reason } if dials => {
+            if said.replace(Some(reason.clone())).as_ref() != Some(reason) {
+                console.say(&format!("{}; keeps trying", refused(peer, reason)));
+            }
+        }
+        event => {
+            said.replace(None);
+            tell(&console, event);
+        }
+    }
+}
+
+fn tell(console: &Console, event: &WorkerEvent) {
     match event {
-        WorkerEvent::Connected { peer, manager } => eprintln!("{peer}: {manager} connected"),
-        WorkerEvent::Disconnected { peer, reason, .. } => eprintln!("{peer}: gone: {reason}"),
-        WorkerEvent::Refused { peer, reason } => eprintln!("{peer}: {reason}"),
-        WorkerEvent::AcceptFailed { reason, .. } => eprintln!("{reason}"),
-        WorkerEvent::Draining => eprintln!("stopping"),
+        WorkerEvent::Connected { peer, manager } => {
+            console.say(&format!("{peer}: {manager} connected"));
+        }
+        WorkerEvent::Disconnected { peer, reason, .. } => {
+            console.say(&format!("{peer}: gone: {reason}"));
+        }
+        WorkerEvent::Refused { peer, reason } => console.say(&format!("{peer}: {reason}")),
+        WorkerEvent::AcceptFailed { reason, .. } => console.say(reason),
+        WorkerEvent::Draining => console.say("stopping"),
         _ => {}
     }
 }

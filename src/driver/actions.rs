@@ -4,13 +4,14 @@ use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
 use core::mem;
 use core::task::Context;
+use core::time::Duration;
 
 use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::closing::Farewell;
-use super::conn::Outgoing;
+use super::conn::{Outgoing, Progress, Quota, SendError};
 use super::peers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
@@ -18,6 +19,15 @@ use crate::event::PoolEvent;
 use crate::hands::AnyHands;
 use crate::reply::TaskResult;
 use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
+
+/// How much is read of a link before it is judged. Where there is more, that is done later.
+const LOOK_MESSAGES: usize = 4096;
+const LOOK_BYTES: usize = 1 << 20;
+/// So much later than it asked for is this future polled late: it was held up itself, and links are
+/// judged in the next poll.
+const LATE: Duration = Duration::from_millis(100);
+/// How long a verdict is put off for that. A sleep, however short, lets the runtime see to its sockets.
+const ONE_TURN: Duration = Duration::from_millis(10);
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     #[inline]
@@ -50,6 +60,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             Action::Disconnect { link, reason } => self.on_disconnect(link, reason),
             Action::Withdraw { link, task, attempt } => self.withdraw(link, task, attempt),
+            Action::Look { link, overdue } => self.look(link, overdue),
             Action::Ping { link } => self.on_ping(link),
             Action::Rest { worker, until } => {
                 let span = until.saturating_since(self.now);
@@ -64,7 +75,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Sends now if the link is up: one that broke a moment ago is lost to the scheduler soon.
-    fn send(&mut self, link: Link, message: Outgoing) {
+    pub(crate) fn send(&mut self, link: Link, message: Outgoing) {
         let peer = self.peers.get_mut(link.worker());
         let (up, conn) = match &mut peer.line {
             Line::Up(up, conn) => (*up, conn),
@@ -84,11 +95,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match conn.send(cx, message, &self.tasks) {
             Ok(()) if was_dirty || !conn.dirty => {}
             Ok(()) => self.peers.dirty.push(link.worker().slot()),
-            Err(ending) => self.lose(link, ending),
+            Err(error) => self.not_sent(link, error),
+        }
+    }
+
+    /// Ends what could not be sent: the link, or that one task.
+    #[cold]
+    pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
+        match error {
+            SendError::Over(ending) => self.lose(link, ending),
+            // Stale: its caller has just given it up.
+            SendError::Unfit { task, why } => {
+                if self.scheduler.cancel(self.now, task).is_ok() {
+                    self.settled = false;
+                    self.unfit.push((task, why));
+                }
+            }
         }
     }
 
     fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {
+        if self.unfit.iter().any(|(unfit, _)| *unfit == task) {
+            return; // The worker never got it.
+        }
         self.send(link, Outgoing::Cancel { task, attempt });
         #[cfg(feature = "json")]
         if let Line::Up(_, conn) = &mut self.peers.get_mut(link.worker()).line {
@@ -97,6 +126,41 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let _ = self.scheduler.handle_event(self.now, Event::Busy { link });
                 self.check_overdue(link);
             }
+        }
+    }
+
+    /// Looks at a link that is about to be judged: what lies in its socket came in time, and bytes on
+    /// their way speak for it.
+    fn look(&mut self, link: Link, overdue: bool) {
+        let slot = link.worker().slot();
+        if matches!(self.peers.get_mut(link.worker()).line, Line::Local(_)) {
+            return;
+        }
+        let is_late = self.now.saturating_since(self.due_by) > LATE;
+        let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
+        let has_more = self.read(slot, quota) == Progress::More;
+        let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        if *up != link {
+            return;
+        }
+        // A runtime that was held up knows only after its next turn what has come.
+        let was_pardoned = mem::replace(&mut conn.life.is_pardoned, is_late);
+        let is_pardoned = is_late && !was_pardoned;
+        let (is_alive, put_off) = if has_more || is_pardoned {
+            (true, Some(self.now.saturating_add(ONE_TURN)))
+        } else {
+            let held =
+                self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.in_flight);
+            let attempt_timeout = self.scheduler.config().attempt_timeout;
+            let overdue = overdue.then_some((held, attempt_timeout));
+            conn.look(self.now, self.limits.progress_rate_min, overdue)
+        };
+        // Stale: the link broke at this read.
+        if is_alive {
+            let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
+        }
+        if let Some(until) = put_off {
+            let _ = self.scheduler.handle_event(self.now, Event::Moving { link, until });
         }
     }
 
@@ -149,6 +213,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends a link that the scheduler has given up already. Returns whose it was, if there is one.
     pub(crate) fn end_link(&mut self, link: Link, farewell: Option<Farewell>) -> Option<Arc<str>> {
         let worker = link.worker();
+        self.note_use(worker);
         let peer = self.peers.get_mut(worker);
         let wire = match mem::take(&mut peer.line) {
             Line::Idle => return None,
@@ -178,7 +243,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = match self.tasks[task.slot() as usize].payload {
-            Payload::Height { height, .. } => Some(height),
+            Payload::Height { height, .. } => Some(height.into()),
             _ => None,
         };
         let peer = self.peers.get_mut(link.worker()).label();
@@ -218,7 +283,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Outcome::Failed => TaskError::Failed(self.answers.take(task).into_text()),
             Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
             Outcome::Bounced => TaskError::Bounced { sends: attempts.into() },
-            Outcome::Cancelled => TaskError::Cancelled,
+            Outcome::Cancelled => match self.unfit.iter().position(|(unfit, _)| *unfit == task) {
+                Some(index) => TaskError::Request(self.unfit.swap_remove(index).1),
+                None => TaskError::Cancelled,
+            },
             Outcome::Aborted => TaskError::Aborted,
         }
     }

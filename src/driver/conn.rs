@@ -5,17 +5,23 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::string::ToString;
+use core::mem;
 use core::task::{Context, Poll};
+use core::time::Duration;
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError};
-use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId};
+use chargehand_core::message::{
+    BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError, clip,
+};
+use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId, Verdict};
 
 use super::answers::Answers;
 use super::closing::Farewell;
+use super::life::{Life, Looked};
 use super::{Payload, TaskEntry};
 use crate::builder::Limits;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
+use crate::runs::FAILURE_BYTES_MAX;
 use crate::wire::{AnyWire, BoxError, Kind};
 
 /// How many late or needless messages a peer may send beyond what it was ever asked.
@@ -30,6 +36,13 @@ pub(crate) struct Conn<K: Kind> {
     /// Something was sent since the last complete flush.
     pub(crate) dirty: bool,
     tally: Tally,
+    pub(crate) life: Life,
+    /// The last flush left something in the wire.
+    is_backed_up: bool,
+    /// The longest body of a request that both the wire and the worker take.
+    body_bytes_max: usize,
+    /// The longest frame that the worker takes.
+    frame_bytes_max: usize,
     /// What the wire speaks, so that it need not be asked for every message.
     is_json: bool,
     #[cfg(feature = "json")]
@@ -42,6 +55,15 @@ pub(crate) enum Outgoing {
     Request { task: TaskId, attempt: u16 },
     Cancel { task: TaskId, attempt: u16 },
     Ping,
+}
+
+/// Why something was not sent.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The link is over.
+    Over(Ending),
+    /// The request cannot be sent here, and the link is none the worse for it.
+    Unfit { task: TaskId, why: String },
 }
 
 /// Why a link is over.
@@ -103,18 +125,35 @@ impl Ending {
 }
 
 impl<K: Kind> Conn<K> {
-    #[cfg_attr(not(feature = "json"), expect(unused_variables, reason = "for JSON"))]
-    pub(crate) fn new(wire: Box<K::Wire>, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        mut wire: Box<K::Wire>,
+        limits: &Limits,
+        frame_bytes_max: u32,
+        now: Instant,
+    ) -> Self {
+        wire.limit_incoming(limits.frame_bytes_max as usize);
+        let frame_bytes_max = frame_bytes_max as usize;
+        let sendable = frame_bytes_max.min(wire.message_bytes_max());
         Self {
             is_json: wire.dialect() == Dialect::Json,
-            wire,
+            body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
+            frame_bytes_max,
             parked: VecDeque::new(),
             // Whatever the handshake left in the buffer.
             dirty: true,
             tally: Tally::default(),
+            life: Life::new(now, wire.progress()),
+            is_backed_up: false,
             #[cfg(feature = "json")]
             json: super::json::JsonState::new(limits.json_heights),
+            wire,
         }
+    }
+
+    /// Returns a number that changes with everything that the worker says.
+    pub(crate) fn signs(&self) -> u64 {
+        let Tally { answers, pongs, .. } = self.tally;
+        self.wire.progress().received.wrapping_add(answers).wrapping_add(pongs)
     }
 
     /// Reads messages into the scheduler, as far as the quota goes.
@@ -139,14 +178,21 @@ impl<K: Kind> Conn<K> {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                return Ok(if count == 0 { Progress::Nothing } else { Progress::Drained });
+                if count > 0 {
+                    return Ok(Progress::Drained);
+                }
+                self.note_quiet();
+                return Ok(Progress::Nothing);
             };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
-                Ok(Message::Response { task, attempt, verdict, body }) => {
+                Ok(Message::Response { task, attempt, verdict, mut body }) => {
                     self.tally.answers += 1;
+                    if verdict == Verdict::Failed {
+                        body = failure_of(body)?;
+                    }
                     let event = Event::Replied { link, task, attempt, verdict };
                     match scheduler.handle_event(now, event) {
                         Ok(()) => answers.keep_bytes(scheduler, task, verdict, body),
@@ -177,8 +223,12 @@ impl<K: Kind> Conn<K> {
         self.json.fail_unfit(&mut sink);
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
-            let Poll::Ready(frame) = self.wire.poll_recv(cx) else { return Ok(Progress::Drained) };
+            let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                self.note_quiet();
+                return Ok(Progress::Drained);
+            };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            self.tally.answers += 1;
             self.json.on_frame(frame, &mut sink)?;
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
@@ -194,7 +244,7 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         message: Outgoing,
         tasks: &[TaskEntry],
-    ) -> Result<(), Ending> {
+    ) -> Result<(), SendError> {
         if let Outgoing::Cancel { task, attempt } = message {
             if self.forget(task, attempt) {
                 return Ok(());
@@ -228,22 +278,61 @@ impl<K: Kind> Conn<K> {
         index.is_some_and(|index| self.parked.remove(index).is_some())
     }
 
-    /// Sends what was parked, then flushes.
+    /// Takes out the requests that have not left, with their attempts: the wire never got them.
+    pub(crate) fn take_unsent(&mut self) -> impl Iterator<Item = (TaskId, u16)> + use<K> {
+        mem::take(&mut self.parked).into_iter().filter_map(|message| match message {
+            Outgoing::Request { task, attempt } => Some((task, attempt)),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
+    }
+
+    /// Sends what was parked, then flushes. Where that cannot be sent here, call it again.
     pub(crate) fn flush(
         &mut self,
         cx: &mut Context<'_>,
         tasks: &[TaskEntry],
-    ) -> Result<(), Ending> {
+    ) -> Result<(), SendError> {
         while let Some(&message) = self.parked.front() {
-            if self.try_send(cx, message, tasks)?.is_pending() {
+            let sent = self.try_send(cx, message, tasks);
+            if matches!(sent, Ok(Poll::Pending)) {
                 break;
             }
             self.parked.pop_front();
+            let _ = sent?;
         }
-        if self.dirty && self.wire.poll_flush(cx).map_err(Ending::broken)?.is_ready() {
-            self.dirty = !self.parked.is_empty();
+        if self.dirty {
+            let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;
+            self.dirty = flushed.is_pending() || !self.parked.is_empty();
+            self.is_backed_up = self.dirty;
         }
         Ok(())
+    }
+
+    fn note_quiet(&mut self) {
+        self.life.on_quiet(self.wire.progress().received, self.tally.messages());
+    }
+
+    /// Returns whether what moves on the link is a sign of life, and until when the attempts whose
+    /// deadline has come are put off, if they are: of those, the worker holds `held`.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        rate_min: u32,
+        overdue: Option<(u32, Duration)>,
+    ) -> (bool, Option<Instant>) {
+        let (held, attempt_timeout) = overdue.unwrap_or_default();
+        let link = Looked {
+            now,
+            progress: self.wire.progress(),
+            messages: self.tally.messages(),
+            requests: self.tally.requests,
+            is_backed_up: self.is_backed_up,
+            held: held.into(),
+            attempt_timeout,
+            rate_min,
+        };
+        let is_alive = self.life.look(&link);
+        (is_alive, overdue.and_then(|_| self.life.put_off(&link)))
     }
 
     /// Returns whether to look at once for an answer to what was flushed.
@@ -257,11 +346,11 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         message: Outgoing,
         tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
+    ) -> Result<Poll<()>, SendError> {
         let sent = if self.is_json {
             self.try_send_json(cx, message, tasks)?
         } else {
-            self.try_send_native(cx, message, tasks).map_err(Ending::broken)?
+            self.try_send_native(cx, message, tasks)?
         };
         if sent.is_ready() {
             match message {
@@ -280,7 +369,7 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         message: Outgoing,
         tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, BoxError> {
+    ) -> Result<Poll<()>, SendError> {
         let mut head = [0; BODY_HEAD_BYTES_MAX];
         let mut number = [0; HEIGHT_BYTES_MAX];
         let (message, body) = match message {
@@ -290,6 +379,9 @@ impl<K: Kind> Conn<K> {
                     Payload::Request { body, .. } => body.as_slice(),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
+                if body.len() > self.body_bytes_max {
+                    return Err(self.too_long(task, body.len()));
+                }
                 (Message::Request { task, attempt, extensions: Extensions::NONE, body }, body)
             }
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
@@ -298,8 +390,31 @@ impl<K: Kind> Conn<K> {
         let head = message.encode_short(&mut head).expect("a manager's later messages are short");
         match self.wire.poll_send(cx, head, body) {
             Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(result) => result.map(Poll::Ready),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(error)) => Err(Ending::broken(error).into()),
         }
+    }
+
+    /// Says which limit a request is above, and where it is to be raised.
+    #[cold]
+    fn too_long(&self, task: TaskId, body_bytes: usize) -> SendError {
+        let peer = self.wire.peer();
+        let of_worker = self.frame_bytes_max;
+        let of_wire = self.wire.message_bytes_max();
+        let room = of_worker.min(of_wire).saturating_sub(BODY_HEAD_BYTES_MAX);
+        let limit = if of_worker <= of_wire {
+            format!(
+                "the worker at {peer} takes frames of {of_worker} bytes: raise frame_bytes_max there"
+            )
+        } else {
+            format!(
+                "the transport to {peer} sends frames of {of_wire} bytes: raise the limit of its \
+                 connector or listener at both ends"
+            )
+        };
+        let why =
+            format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
+        SendError::Unfit { task, why }
     }
 
     #[cfg(feature = "json")]
@@ -324,6 +439,22 @@ impl<K: Kind> Conn<K> {
     }
 }
 
+impl From<Ending> for SendError {
+    fn from(ending: Ending) -> Self {
+        Self::Over(ending)
+    }
+}
+
+/// Returns the text of a failure, cut before anything is made of it.
+#[cold]
+fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
+    let Ok(text) = str::from_utf8(body) else {
+        let why = "sent a failure whose text is not UTF-8".to_owned();
+        return Err(Ending::refuse(Code::BadMessage, why));
+    };
+    Ok(clip(text, FAILURE_BYTES_MAX).as_bytes())
+}
+
 /// What was asked and what came, to tell a peer that floods us.
 #[derive(Debug, Default)]
 struct Tally {
@@ -331,9 +462,14 @@ struct Tally {
     answers: u64,
     pings: u64,
     pongs: u64,
+    drains: bool,
 }
 
 impl Tally {
+    fn messages(&self) -> u64 {
+        self.answers + self.pongs
+    }
+
     /// Judges an answer that the scheduler did not take.
     #[cold]
     fn check_answer(&self, error: EventError) -> Result<(), Ending> {
@@ -359,7 +495,10 @@ impl Tally {
                 }
                 format!("sent {} Pongs to {} Pings", self.pongs, self.pings)
             }
-            Message::Drain => return Ok(Event::Draining { link }),
+            Message::Drain if !mem::replace(&mut self.drains, true) => {
+                return Ok(Event::Draining { link });
+            }
+            Message::Drain => "sent Drain twice".to_owned(),
             Message::Goodbye { code, text } => {
                 let why = format!("the worker said {code:?}: {text:?}");
                 let how = match code {

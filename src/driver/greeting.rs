@@ -5,12 +5,18 @@ use alloc::string::String;
 use alloc::string::ToString;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
+use chargehand_core::message::{
+    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role,
+};
 use chargehand_core::{Config, Offer};
 
 use super::closing::Farewell;
 use crate::builder::Limits;
+use crate::payload::HEIGHT_BYTES_MAX;
 use crate::wire::{AnyWire, BoxError};
+
+/// What a worker must take, or no height can be sent to it.
+const FRAME_BYTES_MIN: usize = BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX;
 
 /// What this manager says to every worker.
 #[derive(Debug)]
@@ -79,7 +85,8 @@ impl Opening {
 }
 
 impl Greeting {
-    /// Goes on with the handshake as far as it gets.
+    /// Goes on with the handshake as far as the peer's Hello. It is taken in by
+    /// [`poll_welcome`](Self::poll_welcome).
     pub(crate) fn poll<W: AnyWire + ?Sized>(
         &mut self,
         wire: &mut W,
@@ -88,6 +95,8 @@ impl Greeting {
     ) -> Poll<Result<Greeted, GreetError>> {
         let mut head = [0; HEAD_BYTES_MAX];
         if let Self::Begun = self {
+            // Whoever has not introduced itself has nothing longer to say.
+            wire.limit_incoming(HELLO_BYTES_MAX);
             let hello = Message::Hello(Hello {
                 frame_bytes_max: opening.frame_bytes_max,
                 ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
@@ -105,13 +114,24 @@ impl Greeting {
             *self = Self::HelloTaken(greeted);
         }
         let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };
+        Poll::Ready(Ok(greeted.clone()))
+    }
+
+    /// Takes the peer in, once its Hello is [taken](Self::poll).
+    pub(crate) fn poll_welcome<W: AnyWire + ?Sized>(
+        &self,
+        wire: &mut W,
+        cx: &mut Context<'_>,
+        opening: &Opening,
+    ) -> Poll<Result<(), GreetError>> {
+        let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
+        let mut head = [0; HEAD_BYTES_MAX];
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
             window: greeted.window,
             extensions: Extensions::NONE,
         };
-        ready!(wire.poll_send(cx, welcome.encode(&mut head), &[])).map_err(GreetError::broken)?;
-        Poll::Ready(Ok(greeted.clone()))
+        wire.poll_send(cx, welcome.encode(&mut head), &[]).map_err(GreetError::broken)
     }
 }
 
@@ -124,13 +144,24 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
             token,
             name,
             ..
-        })) => Ok(Greeted {
-            name: name.to_owned(),
-            window: opening.window(window),
-            concurrency: window,
-            frame_bytes_max,
-            token,
-        }),
+        })) => {
+            if (frame_bytes_max as usize) < FRAME_BYTES_MIN {
+                return Err(GreetError::refuse(
+                    Code::BadMessage,
+                    format!(
+                        "the worker ({name}) takes frames of {frame_bytes_max} bytes, and a height \
+                         alone may need {FRAME_BYTES_MIN}: raise its frame_bytes_max"
+                    ),
+                ));
+            }
+            Ok(Greeted {
+                name: name.to_owned(),
+                window: opening.window(window),
+                concurrency: window,
+                frame_bytes_max,
+                token,
+            })
+        }
         Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => Err(GreetError::refuse(
             Code::WrongRole,
             format!("the peer ({name}) is a manager, too: connect managers to workers"),

@@ -11,6 +11,7 @@ use super::{Driver, Payload, TaskEntry};
 use crate::error::TaskError;
 use crate::mailbox::NewJob;
 use crate::outcomes::{Giver, Item, Ledger, Options};
+use crate::payload::RangeHeight;
 use crate::reply::TaskResult;
 use crate::wire::Kind;
 
@@ -45,6 +46,7 @@ struct Ahead {
 
 #[derive(Debug)]
 struct Job {
+    /// By index: their order is that of the heights, whatever their type.
     heights: Ledger,
     giver: Giver,
     options: Options,
@@ -151,11 +153,17 @@ impl Jobs {
 
     /// Takes a height's answer out of `answers`.
     #[inline]
-    pub(crate) fn done(&mut self, index: u32, height: u64, task: TaskId, answers: &mut Answers) {
+    pub(crate) fn done(
+        &mut self,
+        index: u32,
+        height: RangeHeight,
+        task: TaskId,
+        answers: &mut Answers,
+    ) {
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
         job.pace.in_flight -= 1;
         // Made once there is room, and so in its place: a push would move it there.
-        let item = || Item { height, result: Ok(answers.take(task)) };
+        let item = || Item { height: height.to_index(), result: Ok(answers.take(task)) };
         job.batch.extend(core::iter::once_with(item));
         if !job.is_delivering {
             job.is_delivering = true;
@@ -280,6 +288,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 *ranges_first = false;
                 job.advance(height);
                 let entry = &mut tasks[task.slot() as usize];
+                let height = RangeHeight::from_index(height, job.options.is_signed);
                 entry.payload = Payload::Height { height, job: index };
                 entry.generation = task.generation();
                 if !is_alone {
@@ -292,8 +301,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Takes the outcome of a range's height.
-    pub(crate) fn on_height(&mut self, job: u32, height: u64, result: TaskResult) {
-        if let Some(cut) = self.jobs.finished(job, height, result) {
+    pub(crate) fn on_height(&mut self, job: u32, height: RangeHeight, result: TaskResult) {
+        if let Some(cut) = self.jobs.finished(job, height.to_index(), result) {
             self.cancel_heights(&[cut]);
         }
     }
@@ -328,6 +337,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for slot in 0..self.tasks.len() {
             let TaskEntry { payload, generation, .. } = &self.tasks[slot];
             let Payload::Height { job, height } = *payload else { continue };
+            let height = height.to_index();
             if cuts.iter().any(|cut| cut.job == job && cut.above.is_none_or(|at| height > at)) {
                 let slot = u32::try_from(slot).expect("fewer tasks than 2^32");
                 let task = TaskId::from_parts(slot, *generation);

@@ -11,7 +11,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::json::{Request, Response};
-use chargehand_core::message::Code;
+use chargehand_core::message::{Code, clip};
 use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId, Verdict};
 
 use super::answers::Answers;
@@ -20,6 +20,7 @@ use super::{Payload, TaskEntry};
 use crate::JsonHeights;
 use crate::body::Body;
 use crate::payload::Answer;
+use crate::runs::FAILURE_BYTES_MAX;
 use crate::wire::AnyWire;
 
 /// What is in flight on such a link.
@@ -109,7 +110,7 @@ impl JsonState {
         let (verdict, answer) = if success {
             (Verdict::Done, Body::EMPTY)
         } else {
-            (Verdict::Failed, error.into_bytes().into())
+            (Verdict::Failed, clip(&error, FAILURE_BYTES_MAX).as_bytes().into())
         };
         sink.reply(current.task, current.attempt, verdict, answer);
         if current.withdrawn {

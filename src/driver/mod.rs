@@ -16,16 +16,19 @@ mod answers;
 mod closing;
 mod conn;
 mod greeting;
+mod hosts;
 mod intake;
 mod jobs;
 mod joining;
 #[cfg(feature = "json")]
 mod json;
+mod life;
 mod local;
 mod peers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -36,7 +39,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Heap, Instant, Scheduler, Stats};
+use chargehand_core::{Heap, Instant, Scheduler, Stats, TaskId};
 
 use self::answers::Answers;
 use self::closing::ClosingTable;
@@ -52,6 +55,7 @@ use crate::calls::{CallId, Submit};
 use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, wake_all};
+use crate::payload::RangeHeight;
 use crate::pool::Pool;
 use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
 use crate::reply::TaskResult;
@@ -93,6 +97,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     timer: T,
     now: Instant,
     alarm: Alarm<T>,
+    /// When the alarm was to go off.
+    due_by: Instant,
     ready: ReadySet,
     batch: Vec<u32>,
     doorbell: Entry,
@@ -104,6 +110,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
     answers: Answers,
+    /// Tasks whose request cannot be sent, and why, on their way to their outcome.
+    unfit: Vec<(TaskId, String)>,
     peers: Peers<K>,
     joining: Joining<K>,
     closing: ClosingTable<K>,
@@ -149,7 +157,7 @@ enum Payload {
     #[default]
     None,
     /// One of a range.
-    Height { height: u64, job: u32 },
+    Height { height: RangeHeight, job: u32 },
     /// One that somebody waits for.
     Request { body: Body, call: CallId },
 }
@@ -168,6 +176,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut driver = Self {
             now: timer.now(),
             timer,
+            due_by: Instant::FAR_FUTURE,
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
             batch: Vec::new(),
             doorbell,
@@ -176,8 +185,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             answers: Answers::default(),
+            unfit: Vec::new(),
             peers: Peers::new(),
-            joining: Joining::new(listeners, &ready, limits.handshakes_max, config.connect_timeout),
+            joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(),
             jobs: Jobs::default(),
             ends,
@@ -376,6 +386,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
+        self.due_by = next;
         self.alarm.set(&self.timer, next);
     }
 

@@ -12,7 +12,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::{Event, Link, Offer, Route, WorkerId, WorkersFull};
+use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
 use super::conn::{Conn, Ending, Progress, Quota};
 use super::greeting::{GreetError, Greeting};
@@ -56,6 +56,11 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) reach: Reach<K>,
     pub(crate) line: Line<K>,
     pub(crate) last_error: Option<String>,
+    /// Whose link it is: differs from one start of a worker that dials in to the next.
+    pub(crate) token: u64,
+    /// Tasks that it had done when its link came up.
+    done_before: u64,
+    up_since: Instant,
     window: u32,
     pub(crate) is_at_work: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
@@ -134,6 +139,12 @@ impl<K: Kind> Peers<K> {
         peer
     }
 
+    /// Whether a worker is still in the table.
+    pub(crate) fn is_worker(&self, worker: WorkerId) -> bool {
+        let slot = self.slots.get(worker.slot() as usize);
+        slot.is_some_and(|slot| slot.as_ref().is_some_and(|peer| peer.id == worker))
+    }
+
     pub(crate) fn named(&self, name: &str) -> Option<WorkerId> {
         self.names.get(name).copied()
     }
@@ -204,6 +215,9 @@ impl<K: Kind> Peers<K> {
             reach,
             line: Line::Idle,
             last_error: None,
+            token: 0,
+            done_before: 0,
+            up_since: Instant::EPOCH,
             window: 0,
             is_at_work: false,
             remover: None,
@@ -280,11 +294,23 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let why = "the link speaks JSON: build with the feature `json`".to_owned();
                 return self.refused(link, why);
             }
-            return self.dialled_up(link, Offer::new(1));
+            return self.dialled_up(link, Offer::new(1), u32::MAX);
         }
-        match greeting.poll(&mut **wire, cx, &self.opening) {
+        let greeted = greeting
+            .poll(&mut **wire, cx, &self.opening)
+            .map_ok(|greeted| (greeted.offer(), greeted.frame_bytes_max));
+        let taken_in = match greeted {
+            Poll::Ready(Ok(terms)) => {
+                let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening);
+                welcome.map_ok(|()| terms)
+            }
+            other => other,
+        };
+        match taken_in {
             Poll::Pending => {}
-            Poll::Ready(Ok(greeted)) => self.dialled_up(link, greeted.offer()),
+            Poll::Ready(Ok((offer, frame_bytes_max))) => {
+                self.dialled_up(link, offer, frame_bytes_max);
+            }
             Poll::Ready(Err(GreetError { why, farewell })) => {
                 let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
                 if farewell.is_some() {
@@ -296,19 +322,25 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// The handshake of a link that we dialled is done.
-    fn dialled_up(&mut self, link: Link, offer: Offer) {
+    fn dialled_up(&mut self, link: Link, offer: Offer, frame_bytes_max: u32) {
         let event = Event::Connected { link, offer };
         let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
         else {
             unreachable!("the caller has just greeted")
         };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
-        self.link_up(link, wire, offer);
+        self.link_up(link, wire, offer, frame_bytes_max);
     }
 
     /// A link is up, for the scheduler too.
-    pub(crate) fn link_up(&mut self, link: Link, wire: Box<K::Wire>, offer: Offer) {
-        let conn = Box::new(Conn::new(wire, &self.limits));
+    pub(crate) fn link_up(
+        &mut self,
+        link: Link,
+        wire: Box<K::Wire>,
+        offer: Offer,
+        frame_bytes_max: u32,
+    ) {
+        let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
         self.set_up(link, Line::Up(link, conn), offer.window);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         self.peers.get_mut(link.worker()).entry.wake();
@@ -319,8 +351,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.peers.set_window(worker, window);
         // With more at work, ranges go further ahead.
         self.jobs.look_again();
+        let done = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.done);
         let peer = self.peers.get_mut(worker);
         peer.line = line;
+        peer.done_before = done;
+        peer.up_since = self.now;
         let label = peer.label();
         self.events.tell(|| PoolEvent::Connected { worker, peer: label, window });
     }
@@ -374,7 +409,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Reads on a link, if it is up.
-    fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
+    pub(crate) fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
         let Some(peer) = self.peers.at(slot) else { return Progress::Nothing };
         let Line::Up(link, conn) = &mut peer.line else { return Progress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
@@ -414,6 +449,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
         let Ending { why, farewell, how } = ending;
+        self.take_unsent(link);
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {
             self.settled = false;
@@ -422,19 +458,48 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    /// Gives back what never left on a link that is over: it cannot be what ended it.
+    fn take_unsent(&mut self, link: Link) {
+        let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        if *up != link {
+            return;
+        }
+        for (task, attempt) in conn.take_unsent() {
+            let verdict = Verdict::Returned;
+            let event = Event::Replied { link, task, attempt, verdict };
+            // Stale: the scheduler gave the link up by itself.
+            let _ = self.scheduler.handle_event(self.now, event);
+        }
+    }
+
+    /// Notes of what use a link was that a worker had dialled in with, for whoever comes from there.
+    pub(crate) fn note_use(&mut self, worker: WorkerId) {
+        let stats = self.scheduler.worker_stats(worker);
+        let peer = self.peers.get_mut(worker);
+        let (Reach::Await, Line::Up(_, conn)) = (&peer.reach, &peer.line) else { return };
+        let Some(host) = conn.wire.host() else { return };
+        let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
+        let did = stats.is_some_and(|stats| stats.done > peer.done_before);
+        self.joining.hosts.on_end(host, did || self.now >= stable, self.now);
+    }
+
     /// Writes what is to be sent on a link. Returns whether there was anything.
     fn flush(&mut self, slot: u32) -> bool {
-        let Some(peer) = self.peers.at(slot) else { return false };
-        let Line::Up(link, conn) = &mut peer.line else { return false };
-        if !conn.dirty {
-            return false;
+        let mut any = false;
+        loop {
+            let Some(peer) = self.peers.at(slot) else { return any };
+            let Line::Up(link, conn) = &mut peer.line else { return any };
+            if !conn.dirty {
+                return any;
+            }
+            any = true;
+            let link = *link;
+            let cx = &mut Context::from_waker(peer.entry.waker());
+            match conn.flush(cx, &self.tasks) {
+                Ok(()) => return any,
+                Err(error) => self.not_sent(link, error),
+            }
         }
-        let link = *link;
-        let cx = &mut Context::from_waker(peer.entry.waker());
-        if let Err(ending) = conn.flush(cx, &self.tasks) {
-            self.lose(link, ending);
-        }
-        true
     }
 
     /// Writes what is to be sent on a link, before it is the others' turn.

@@ -20,6 +20,7 @@ use crate::reply::TaskResult;
 /// One height's outcome.
 #[derive(Debug)]
 pub(crate) struct Item {
+    /// By its index.
     pub(crate) height: u64,
     pub(crate) result: TaskResult,
 }

@@ -9,7 +9,7 @@ use core::ops::RangeInclusive;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::heights::{Heights, Span};
+use chargehand_core::heights::{Height, Heights, Span};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +29,11 @@ pub use self::report::Report;
 /// What is done of a range of heights: see [`Heights`].
 pub type Ledger = Heights<Vec<Span>>;
 
+/// What is done of a range of heights of type `i64`: see [`Heights`].
+pub type SignedLedger = LedgerOf<i64>;
+
+pub(crate) type LedgerOf<H> = Heights<Vec<Span<H>>, H>;
+
 /// How a range is done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
@@ -38,10 +43,13 @@ pub(crate) struct Options {
     pub(crate) retries_max: Option<u16>,
     /// Nothing is begun after a height that failed.
     pub(crate) stops: bool,
+    /// Handlers have the heights as `i64`.
+    pub(crate) is_signed: bool,
 }
 
 /// A stream of each height of a range with its outcome, made by
-/// [`Pool::process`](crate::Pool::process).
+/// [`Pool::process`](crate::Pool::process), or by [`Pool::process_signed`](crate::Pool::process_signed)
+/// with heights `H` of type `i64`.
 ///
 /// Outcomes come as they arrive, or [in order](Outcomes::in_order). After a height that failed the
 /// range goes on, or [stops](Outcomes::stop_at_failure), or tries it [again](Outcomes::retries)
@@ -68,14 +76,14 @@ pub(crate) struct Options {
 /// # Ok(()) }
 /// ```
 #[must_use = "a range starts when its stream is first polled"]
-pub struct Outcomes<A> {
+pub struct Outcomes<A, H = u64> {
     taker: Taker,
     /// What was taken from there and not yet returned, in reverse.
     batch: Vec<Item>,
     /// `None` where outcomes are returned as they come.
     reorder: Option<Reorder>,
     options: Options,
-    report: Report,
+    report: Report<H>,
     mailbox: Arc<Mailbox>,
     stage: Stage,
     answer: PhantomData<fn() -> A>,
@@ -90,15 +98,15 @@ enum Stage {
     Over,
 }
 
-impl<A> Outcomes<A> {
-    pub(crate) fn new(mut ledger: Ledger, mailbox: Arc<Mailbox>) -> Self {
+impl<A, H: Height> Outcomes<A, H> {
+    pub(crate) fn new(mut ledger: LedgerOf<H>, mailbox: Arc<Mailbox>) -> Self {
         // What failed the last time is tried again.
         ledger.reopen();
         Self {
             taker: Taker::new(),
             batch: Vec::new(),
             reorder: None,
-            options: Options::default(),
+            options: Options { is_signed: H::from_index(0) < H::default(), ..Options::default() },
             report: Report::new(ledger),
             mailbox,
             stage: Stage::New,
@@ -166,19 +174,19 @@ impl<A> Outcomes<A> {
     /// let blocks = pool.process::<u64>(ledger);
     /// # Ok(()) }
     /// ```
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &LedgerOf<H> {
         &self.report.ledger
     }
 
     /// Returns what has become of the range so far.
-    pub fn report(&self) -> &Report {
+    pub fn report(&self) -> &Report<H> {
         &self.report
     }
 
     fn start(&mut self) {
         if self.stage == Stage::New {
             self.stage = Stage::Running;
-            let heights = self.report.ledger.clone();
+            let heights = self.report.ledger.by_index();
             let (giver, options) = (self.taker.giver(), self.options);
             self.mailbox.start(NewJob { heights, giver, options });
         }
@@ -221,7 +229,9 @@ impl<A> Outcomes<A> {
             self.mailbox.ring();
         }
     }
+}
 
+impl<A, H> Outcomes<A, H> {
     /// Ends the stream, and tells the driver to cancel what is under way.
     fn leave(&mut self) {
         let stage = mem::replace(&mut self.stage, Stage::Over);
@@ -231,7 +241,7 @@ impl<A> Outcomes<A> {
     }
 }
 
-impl<A: DeserializeOwned + 'static> Outcomes<A> {
+impl<A: DeserializeOwned + 'static, H: Height> Outcomes<A, H> {
     /// Returns the next height with its outcome, or `None` after the last one. As that of
     /// `StreamExt`, for callers without it. Dropping the future loses nothing: the outcome is
     /// returned by the next call.
@@ -242,17 +252,18 @@ impl<A: DeserializeOwned + 'static> Outcomes<A> {
 
     /// Runs the range to its end, calls `on_outcome` for each height, and returns what became of
     /// it. Dropping the future cancels what is in flight.
-    pub async fn each(mut self, mut on_outcome: impl FnMut(u64, Result<A, TaskError>)) -> Report {
+    pub async fn each(mut self, mut on_outcome: impl FnMut(H, Result<A, TaskError>)) -> Report<H> {
         while let Some((height, outcome)) = self.next().await {
             on_outcome(height, outcome);
         }
-        let empty = Report::new(Ledger::growing(RangeInclusive::new(1, 0), 0));
+        let nothing = RangeInclusive::new(H::from_index(1), H::from_index(0));
+        let empty = Report::new(Heights::growing_of(nothing, 0));
         mem::replace(&mut self.report, empty)
     }
 
     /// Returns the next height with its outcome, as far as the batch goes.
     #[inline]
-    fn next_ready(&mut self) -> Option<(u64, Result<A, TaskError>)> {
+    fn next_ready(&mut self) -> Option<(H, Result<A, TaskError>)> {
         if self.reorder.is_some() {
             let mut item = self.item_in_order()?;
             return Some(self.noted(item.height, item.read()));
@@ -265,7 +276,8 @@ impl<A: DeserializeOwned + 'static> Outcomes<A> {
     }
 
     #[inline]
-    fn noted(&mut self, height: u64, result: Result<A, TaskError>) -> (u64, Result<A, TaskError>) {
+    fn noted(&mut self, index: u64, result: Result<A, TaskError>) -> (H, Result<A, TaskError>) {
+        let height = H::from_index(index);
         match result {
             Ok(answer) => {
                 self.report.note_done(height);
@@ -280,7 +292,7 @@ impl<A: DeserializeOwned + 'static> Outcomes<A> {
 
     /// Notes a failure, and ends the stream if this was the last outcome.
     #[cold]
-    fn note_failed(&mut self, height: u64, error: &TaskError) {
+    fn note_failed(&mut self, height: H, error: &TaskError) {
         self.report.note_failed(height, error);
         // Only here is an answer known to be of another type.
         let is_last = matches!(error, TaskError::Answer(_)) || self.reorder.is_some();
@@ -290,8 +302,8 @@ impl<A: DeserializeOwned + 'static> Outcomes<A> {
     }
 }
 
-impl<A: DeserializeOwned + 'static> Stream for Outcomes<A> {
-    type Item = (u64, Result<A, TaskError>);
+impl<A: DeserializeOwned + 'static, H: Height> Stream for Outcomes<A, H> {
+    type Item = (H, Result<A, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.stage == Stage::Over {
@@ -310,15 +322,15 @@ impl<A: DeserializeOwned + 'static> Stream for Outcomes<A> {
     }
 }
 
-impl<A> Unpin for Outcomes<A> {}
+impl<A, H> Unpin for Outcomes<A, H> {}
 
-impl<A> Drop for Outcomes<A> {
+impl<A, H> Drop for Outcomes<A, H> {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl<A> fmt::Debug for Outcomes<A> {
+impl<A, H: fmt::Debug> fmt::Debug for Outcomes<A, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outcomes").field("report", &self.report).finish_non_exhaustive()
     }

@@ -3,11 +3,13 @@
 use alloc::collections::BTreeMap;
 use core::mem;
 
-use super::{Item, Ledger};
+use chargehand_core::heights::Height;
+
+use super::{Item, LedgerOf};
 use crate::reply::TaskResult;
 
 /// Holds outcomes back until that of every lower height was returned. The driver bounds it: it has
-/// no more heights under way than there is room for.
+/// no more heights under way than there is room for. Heights go by their index here.
 #[derive(Debug)]
 pub(super) struct Reorder {
     waiting: BTreeMap<u64, TaskResult>,
@@ -20,10 +22,10 @@ pub(super) struct Reorder {
 }
 
 impl Reorder {
-    pub(super) fn new(ledger: &Ledger, reorder_max: usize) -> Self {
+    pub(super) fn new<H: Height>(ledger: &LedgerOf<H>, reorder_max: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
-            expected: ledger.next_open(0),
+            expected: ledger.next_open(H::from_index(0)).map(H::to_index),
             returned: 0,
             // Not each one by itself: that would be a wake-up for every outcome.
             returned_max: (reorder_max / 4).max(1),
@@ -37,10 +39,11 @@ impl Reorder {
 
     /// Returns the next outcome in order, if it is there. `ledger` is the range's: above the
     /// expected height it knows only what was done before the range began.
-    pub(super) fn pop(&mut self, ledger: &Ledger) -> Option<Item> {
+    pub(super) fn pop<H: Height>(&mut self, ledger: &LedgerOf<H>) -> Option<Item> {
         let height = self.expected?;
         let result = self.waiting.remove(&height)?;
-        self.expected = height.checked_add(1).and_then(|from| ledger.next_open(from));
+        let above = H::from_index(height).next();
+        self.expected = above.and_then(|from| ledger.next_open(from)).map(H::to_index);
         self.returned += 1;
         Some(Item { height, result })
     }

@@ -1,26 +1,28 @@
 //! What became of a range.
 
-use super::Ledger;
+use chargehand_core::heights::Height;
+
+use super::LedgerOf;
 use crate::error::TaskError;
 
 /// What became of a range so far.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Report {
+pub struct Report<H = u64> {
     /// How many heights were done since the range began.
     pub done: u64,
     /// How many heights have failed: their handler failed, every attempt was lost, or the answer
     /// was of another type. Heights that the pool was stopped before are neither done nor failed.
     pub failed: u64,
     /// The first height of these to be returned, and why.
-    pub first_failure: Option<(u64, TaskError)>,
+    pub first_failure: Option<(H, TaskError)>,
     /// Which heights are done, before or now, and which have failed. Where more gaps open up than
     /// it may hold, it leaves some heights out, and a caller that resumes does them again.
-    pub ledger: Ledger,
+    pub ledger: LedgerOf<H>,
 }
 
-impl Report {
-    pub(super) const fn new(ledger: Ledger) -> Self {
+impl<H: Height> Report<H> {
+    pub(super) const fn new(ledger: LedgerOf<H>) -> Self {
         Self { done: 0, failed: 0, first_failure: None, ledger }
     }
 
@@ -37,12 +39,12 @@ impl Report {
     // A ledger that is saturated leaves a height open.
 
     #[inline]
-    pub(super) fn note_done(&mut self, height: u64) {
+    pub(super) fn note_done(&mut self, height: H) {
         self.done += 1;
         let _ = self.ledger.complete(height);
     }
 
-    pub(super) fn note_failed(&mut self, height: u64, error: &TaskError) {
+    pub(super) fn note_failed(&mut self, height: H, error: &TaskError) {
         if matches!(error, TaskError::Aborted | TaskError::Stopping | TaskError::Closed) {
             return;
         }

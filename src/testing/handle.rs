@@ -1,8 +1,10 @@
 //! A worker of a world, in the hands of a test.
 
 use chargehand_core::Instant;
+use chargehand_core::io::{Connect, Dialect};
 
-use super::wires::{Home, WorldConnector};
+use super::go::GoManager;
+use super::wires::{Home, WorldConnector, WorldError};
 
 /// A worker of a [`World`](super::World): what it was asked, and what may happen to it. Its clones
 /// are the same worker.
@@ -19,6 +21,16 @@ impl WorkerHandle {
     /// not make. The world's own pools dial all workers that were there before.
     pub fn connector(&self) -> WorldConnector {
         WorldConnector(self.0.clone())
+    }
+
+    /// Connects to it as a manager of the Go package `worker` does, and returns that manager. Make it
+    /// for workers that the world [hosts](super::World::host).
+    ///
+    /// # Errors
+    /// Returns [`WorldError::Refused`] while the worker's process does not run.
+    pub async fn go_manager(&self) -> Result<GoManager, WorldError> {
+        let home = Home { dialect: Dialect::Json, ..self.0.clone() };
+        WorldConnector(home).connect().await.map(GoManager::new)
     }
 
     /// Returns how many requests were sent to it so far.

@@ -37,6 +37,7 @@
 mod clock;
 mod dice;
 mod executor;
+mod go;
 mod handle;
 mod player;
 mod script;
@@ -49,6 +50,7 @@ pub use self::{
     clock::{ManualSleep, ManualTimer},
     dice::Delay,
     executor::Spawned,
+    go::GoManager,
     handle::{Change, WorkerHandle},
     script::{Act, Request, Script},
     trace::Trace,

@@ -1,4 +1,4 @@
-//! A scripted worker at work: it speaks the native messages itself, so that it can lie.
+//! A scripted worker at work: it speaks the messages of either dialect itself, so that it can lie.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -8,12 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::vec::Vec;
 
-use chargehand_core::io::{Timer, Wire};
+use chargehand_core::io::{Dialect, Timer, Wire};
 use chargehand_core::message::{HEAD_BYTES_MAX, Message, Role};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::clock::ManualSleep;
 use super::dice::Dice;
+use super::go;
 use super::script::{Act, Request, Script};
 use super::site::{End, Pulse};
 use super::wires::{Door, Home, WorldWire};
@@ -55,19 +56,24 @@ struct Link {
 struct Job {
     link: usize,
     number: u64,
-    task: TaskId,
-    attempt: u16,
+    asked: Asked,
     body: Vec<u8>,
     act: Act,
     /// The manager wants no answer any more, and gets one all the same.
     withdrawn: bool,
 }
 
+/// What an answer is to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Task { task: TaskId, attempt: u16 },
+    Height(i64),
+}
+
 /// What a frame means to a worker.
 enum Heard {
     Request {
-        task: TaskId,
-        attempt: u16,
+        asked: Asked,
         body: Vec<u8>,
     },
     Cancel {
@@ -100,6 +106,10 @@ impl Player {
         }
     }
 
+    fn is_go(&self) -> bool {
+        self.home.dialect == Dialect::Json
+    }
+
     /// Does what can be done now. Returns whether there may be more.
     fn step(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = self.take_in(cx, now);
@@ -115,9 +125,12 @@ impl Player {
     /// Returns whether that is now.
     fn drain(&mut self, cx: &mut Context<'_>) -> bool {
         if !std::mem::replace(&mut self.draining, true) {
-            for link in 0..self.links.len() {
+            for link in 0..if self.is_go() { 0 } else { self.links.len() } {
                 self.say(link, cx, &Message::Drain, &[]);
             }
+        }
+        if self.is_go() && self.waiting.is_empty() && self.begun.is_empty() {
+            self.links.clear(); // It can say nothing, so it just goes.
         }
         let over = self.links.iter().all(Option::is_none);
         if over {
@@ -147,6 +160,9 @@ impl Player {
             self.links.len() - 1
         });
         self.links[free] = Some(Link { wire, out: VecDeque::new() });
+        if self.is_go() {
+            return true;
+        }
         let name = Arc::clone(&self.home.site.name);
         let hello = Message::hello(Role::Worker, self.script.concurrency, self.life, &name);
         self.say(free, cx, &hello, &[]);
@@ -158,25 +174,24 @@ impl Player {
         if self.links.iter().any(Option::is_some) || now < self.dials_at {
             return None;
         }
-        let Poll::Ready(Ok(number)) = site.dial(cx) else { return None };
-        self.front.push(WorldWire::new(site, number, End::Manager));
-        Some(WorldWire::new(site, number, End::Worker))
+        let Poll::Ready(Ok(number)) = site.dial(Dialect::Native, cx) else { return None };
+        self.front.push(WorldWire::new(site, number, End::Manager, Dialect::Native));
+        Some(WorldWire::new(site, number, End::Worker, Dialect::Native))
     }
 
     /// Reads all that there is on a link.
     fn read(&mut self, index: usize, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut moved = false;
+        let (mut moved, is_go) = (false, self.is_go());
         while let Some(link) = &mut self.links[index] {
             let heard = match link.wire.poll_recv(cx) {
                 Poll::Pending => break,
+                Poll::Ready(Ok(Some(frame))) if is_go => Heard::of_go(frame),
                 Poll::Ready(Ok(Some(frame))) => Heard::of(frame),
                 Poll::Ready(Ok(None) | Err(_)) => Heard::End,
             };
             moved = true;
             match heard {
-                Heard::Request { task, attempt, body } => {
-                    self.on_request(index, task, attempt, body);
-                }
+                Heard::Request { asked, body } => self.on_request(index, asked, body),
                 Heard::Cancel { task, attempt } => self.on_cancel(index, task, attempt),
                 Heard::Ping => self.say(index, cx, &Message::Pong, &[]),
                 Heard::Other => {}
@@ -186,17 +201,23 @@ impl Player {
         moved
     }
 
-    fn on_request(&mut self, link: usize, task: TaskId, attempt: u16, body: Vec<u8>) {
+    fn on_request(&mut self, link: usize, asked: Asked, body: Vec<u8>) {
         self.requests += 1;
         let number = self.requests;
         let at = self.home.site.timer.elapsed();
-        let act = self.script.act(&Request { number, attempt, at, body: &body }, &mut self.dice);
-        let withdrawn = false;
-        self.waiting.push_back(Job { link, number, task, attempt, body, act, withdrawn });
+        let (attempt, go_height) = match asked {
+            Asked::Task { attempt, .. } => (attempt, None),
+            // It is not told which sending it is.
+            Asked::Height(height) => (1, Some(height)),
+        };
+        let request = Request { number, attempt, at, body: &body, go_height };
+        let act = self.script.act(&request, &mut self.dice);
+        self.waiting.push_back(Job { link, number, asked, body, act, withdrawn: false });
     }
 
     fn on_cancel(&mut self, link: usize, task: TaskId, attempt: u16) {
-        let meant = |job: &Job| (job.link, job.task, job.attempt) == (link, task, attempt);
+        let asked = Asked::Task { task, attempt };
+        let meant = |job: &Job| (job.link, job.asked) == (link, asked);
         self.waiting.retain(|job| !meant(job));
         self.begun.retain(|_, job| {
             let late = matches!(job.act, Act::Late(_));
@@ -248,13 +269,14 @@ impl Player {
                 self.respond(cx, &job, Verdict::Done, &body);
                 self.respond(cx, &job, Verdict::Done, &body);
             }
+            Act::Bytes(frame) if self.is_go() => self.send(job.link, cx, frame, &[]),
             Act::Bytes(body) => self.respond(cx, &job, Verdict::Done, body),
             Act::Lie => {
-                // The next task of that slot: it was not submitted yet.
-                let task =
-                    TaskId::from_parts(job.task.slot(), job.task.generation().wrapping_add(1));
-                let lie = Job { task, body: Vec::new(), act: Act::Lie, ..job };
+                let lie = Job { asked: job.asked.above(), body: Vec::new(), act: Act::Lie, ..job };
                 self.respond(cx, &lie, Verdict::Done, &[]);
+            }
+            Act::Close => {
+                self.on_end(job.link, now);
             }
             Act::Garbage => {
                 let garbage = self.dice.garbage();
@@ -271,8 +293,15 @@ impl Player {
     }
 
     fn respond(&mut self, cx: &mut Context<'_>, job: &Job, verdict: Verdict, body: &[u8]) {
-        let &Job { link, task, attempt, .. } = job;
-        self.say(link, cx, &Message::Response { task, attempt, verdict, body: &[] }, body);
+        match job.asked {
+            Asked::Task { task, attempt } => {
+                let head = Message::Response { task, attempt, verdict, body: &[] };
+                self.say(job.link, cx, &head, body);
+            }
+            Asked::Height(height) => {
+                self.send(job.link, cx, &go::response(height, verdict, body), &[]);
+            }
+        }
     }
 
     fn say(&mut self, link: usize, cx: &mut Context<'_>, message: &Message<'_>, body: &[u8]) {
@@ -360,11 +389,33 @@ impl Future for Player {
     }
 }
 
+impl Asked {
+    /// Returns what it was not asked: the next task of that slot, which was not submitted yet, or the
+    /// next height.
+    fn above(self) -> Self {
+        match self {
+            Self::Task { task, attempt } => {
+                let task = TaskId::from_parts(task.slot(), task.generation().wrapping_add(1));
+                Self::Task { task, attempt }
+            }
+            Self::Height(height) => Self::Height(height.wrapping_add(1)),
+        }
+    }
+}
+
 impl Heard {
+    /// What a Go worker reads. One that cannot read it ends.
+    fn of_go(frame: &[u8]) -> Self {
+        match go::request(frame) {
+            Some(height) => Self::Request { asked: Asked::Height(height), body: frame.to_vec() },
+            None => Self::End,
+        }
+    }
+
     fn of(frame: &[u8]) -> Self {
         match Message::decode(frame) {
             Ok(Message::Request { task, attempt, body, .. }) => {
-                Self::Request { task, attempt, body: body.to_vec() }
+                Self::Request { asked: Asked::Task { task, attempt }, body: body.to_vec() }
             }
             Ok(Message::Cancel { task, attempt }) => Self::Cancel { task, attempt },
             Ok(Message::Ping) => Self::Ping,

@@ -31,10 +31,13 @@ pub enum Act {
     Twice,
     /// Answers with these bytes, whether they are an answer or not.
     Bytes(Vec<u8>),
-    /// Answers a task that it was never asked, which no honest worker does.
+    /// Answers a task that it was never asked, which no honest worker does. A Go worker answers the
+    /// height above.
     Lie,
     /// Sends a frame that is no message.
     Garbage,
+    /// Closes the link instead of an answer. Its process lives, and may be dialled again.
+    Close,
     /// Its process dies: all its links are gone, and it stays away until it is
     /// [revived](super::WorkerHandle::revives).
     Die,
@@ -52,14 +55,26 @@ pub struct Request<'a> {
     pub attempt: u16,
     /// The time since the world began.
     pub at: Duration,
-    /// What is asked.
+    /// What is asked: of a Go worker, the JSON message.
     pub body: &'a [u8],
+    /// What a Go worker is asked for.
+    pub(super) go_height: Option<i64>,
 }
 
 impl Request<'_> {
-    /// Returns the height that is asked for; `None` where the request is not a postcard `u64`.
+    /// Returns the height that is asked for; `None` where the request is not a postcard `u64`, or the
+    /// height is below zero.
     pub fn height(&self) -> Option<u64> {
-        number(self.body)
+        match self.go_height {
+            Some(height) => height.try_into().ok(),
+            None => number(self.body),
+        }
+    }
+
+    /// Returns the height that is asked for as an `i64`: of a Go worker, and where the request is a
+    /// postcard `i64`. The two encodings cannot be told apart.
+    pub fn signed_height(&self) -> Option<i64> {
+        self.go_height.or_else(|| number(self.body))
     }
 }
 

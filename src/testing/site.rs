@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::vec::Vec;
 
-use chargehand_core::io::Timer;
+use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::message::Message;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::clock::ManualTimer;
 use super::dice::{Delay, Dice};
+use super::go;
 use super::trace::Trace;
 use super::wires::WorldError;
 
@@ -81,6 +82,7 @@ struct State {
 /// One wire.
 #[derive(Debug, Default)]
 struct Channel {
+    dialect: Dialect,
     manager: Side,
     worker: Side,
     broken: bool,
@@ -155,7 +157,7 @@ impl Site {
         self.lock().capacity = capacity;
     }
 
-    /// Returns how many requests were sent here.
+    /// Returns how many requests were sent here, whatever they are worth in the JSON dialect.
     pub(super) fn asked(&self) -> u64 {
         self.lock().asked
     }
@@ -233,8 +235,8 @@ impl Site {
         self.lock().garbled += 1;
     }
 
-    /// Opens a wire: `None` while the network is away, and then wakes when it is back.
-    pub(super) fn dial(&self, cx: &Context<'_>) -> Poll<Result<u64, WorldError>> {
+    /// Opens a wire of that dialect: `None` while the network is away, and then wakes when it is back.
+    pub(super) fn dial(&self, dialect: Dialect, cx: &Context<'_>) -> Poll<Result<u64, WorldError>> {
         let mut state = self.lock();
         if !state.online {
             state.dialling.push(cx.waker().clone());
@@ -245,7 +247,7 @@ impl Site {
         }
         state.opened += 1;
         let number = state.opened;
-        state.channels.insert(number, Channel::default());
+        state.channels.insert(number, Channel { dialect, ..Channel::default() });
         Poll::Ready(Ok(number))
     }
 
@@ -261,12 +263,12 @@ impl Site {
         let mut guard = self.lock();
         let state = &mut *guard;
         let (online, capacity) = (state.online, state.capacity);
-        let (near, far, broken) = match state.channels.get_mut(&number) {
+        let (near, far, dialect, broken) = match state.channels.get_mut(&number) {
             None => return Poll::Ready(Err(WorldError::Closed)),
             Some(channel) => {
-                let broken = channel.broken;
+                let (dialect, broken) = (channel.dialect, channel.broken);
                 let (near, far) = channel.sides(end);
-                (near, far, broken)
+                (near, far, dialect, broken)
             }
         };
         if broken {
@@ -286,11 +288,16 @@ impl Site {
         }
         let arrives = now.saturating_add(state.latency.draw(&mut state.dice));
         let reader = far.reader.take();
-        let message = Message::decode(&frame).ok();
-        if let Some(Message::Request { .. }) = message {
-            state.asked += 1;
-        }
-        if let Some(text) = describe(end, message, frame.len()) {
+        let (is_request, text) = match dialect {
+            Dialect::Native => {
+                let message = Message::decode(&frame).ok();
+                let is_request = matches!(message, Some(Message::Request { .. }));
+                (is_request, describe(end, message, frame.len()))
+            }
+            Dialect::Json => (end == End::Manager, Some(go::describe(end, &frame))),
+        };
+        state.asked += u64::from(is_request);
+        if let Some(text) = text {
             self.trace.note(format!("{} {text}", self.name));
         }
         near.sent.push_back((arrives, frame));
@@ -413,14 +420,14 @@ fn describe(end: End, message: Option<Message<'_>>, bytes: usize) -> Option<Stri
 
 /// Shows a body: a number where it is a postcard one.
 fn show(body: &[u8]) -> String {
-    match number(body) {
+    match number::<u64>(body) {
         Some(number) => number.to_string(),
         None => format!("{} bytes", body.len()),
     }
 }
 
 /// Returns the number that a body is, in postcard's encoding and nothing else.
-pub(super) fn number(body: &[u8]) -> Option<u64> {
+pub(super) fn number<N: serde::de::DeserializeOwned>(body: &[u8]) -> Option<N> {
     match postcard::take_from_bytes(body) {
         Ok((number, [])) => Some(number),
         _ => None,

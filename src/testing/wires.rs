@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::vec::Vec;
 
-use chargehand_core::io::{Connect, Listen, Timer, Wire};
+use chargehand_core::io::{Connect, Dialect, Listen, Timer, Wire};
 
 use super::clock::ManualSleep;
 use super::site::{End, Received, Site, keep};
@@ -28,6 +28,8 @@ pub enum WorldError {
     Closed,
     /// The link was cut.
     Broken,
+    /// A longer message came than is taken.
+    TooLong,
 }
 
 impl fmt::Display for WorldError {
@@ -36,6 +38,7 @@ impl fmt::Display for WorldError {
             Self::Refused => "refused: the worker's process does not run",
             Self::Closed => "the other end is gone",
             Self::Broken => "the link was cut",
+            Self::TooLong => "a longer message came than is taken",
         })
     }
 }
@@ -47,6 +50,8 @@ impl Error for WorldError {}
 pub(super) struct Home {
     pub(super) site: Arc<Site>,
     pub(super) door: Arc<Door>,
+    /// What whoever dials it speaks.
+    pub(super) dialect: Dialect,
 }
 
 impl Home {
@@ -132,13 +137,13 @@ impl Future for Connecting {
     type Output = Result<WorldWire, WorldError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Home { site, door } = &self.0;
-        let number = match ready!(site.dial(cx)) {
+        let Home { site, door, dialect } = &self.0;
+        let number = match ready!(site.dial(*dialect, cx)) {
             Ok(number) => number,
             Err(error) => return Poll::Ready(Err(error)),
         };
-        door.push(WorldWire::new(site, number, End::Worker));
-        Poll::Ready(Ok(WorldWire::new(site, number, End::Manager)))
+        door.push(WorldWire::new(site, number, End::Worker, *dialect));
+        Poll::Ready(Ok(WorldWire::new(site, number, End::Manager, *dialect)))
     }
 }
 
@@ -163,28 +168,37 @@ pub struct WorldWire {
     site: Arc<Site>,
     number: u64,
     end: End,
+    dialect: Dialect,
     /// The message that `poll_recv` lent last.
     current: Vec<u8>,
     /// Until a message arrives that is on its way.
     sleep: Option<ManualSleep>,
     is_hopeful: bool,
+    /// The longest message that is taken.
+    incoming_bytes_max: usize,
 }
 
 impl WorldWire {
-    pub(super) fn new(site: &Arc<Site>, number: u64, end: End) -> Self {
+    pub(super) fn new(site: &Arc<Site>, number: u64, end: End, dialect: Dialect) -> Self {
         Self {
             site: Arc::clone(site),
             number,
             end,
+            dialect,
             current: Vec::new(),
             sleep: None,
             is_hopeful: false,
+            incoming_bytes_max: usize::MAX,
         }
     }
 }
 
 impl Wire for WorldWire {
     type Error = WorldError;
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
 
     fn peer(&self) -> &str {
         match self.end {
@@ -208,6 +222,9 @@ impl Wire for WorldWire {
                     ready!(Pin::new(sleep).poll(cx));
                 }
             }
+        }
+        if self.current.len() > self.incoming_bytes_max {
+            return Poll::Ready(Err(WorldError::TooLong));
         }
         Poll::Ready(Ok(Some(&self.current)))
     }
@@ -234,6 +251,10 @@ impl Wire for WorldWire {
     fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), WorldError>> {
         self.site.close(self.number, self.end);
         Poll::Ready(Ok(()))
+    }
+
+    fn limit_incoming(&mut self, bytes_max: usize) {
+        self.incoming_bytes_max = bytes_max;
     }
 }
 
@@ -265,7 +286,7 @@ mod tests {
     fn home() -> Home {
         let timer = ManualTimer::new();
         let site = Site::new("w".into(), Trace::new(timer.clone()), timer, Dice::new(1));
-        Home { site: Arc::new(site), door: Arc::default() }
+        Home { site: Arc::new(site), door: Arc::default(), dialect: Dialect::Native }
     }
 
     #[test]

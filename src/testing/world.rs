@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use chargehand_core::Instant;
-use chargehand_core::io::Timer;
+use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::message::check_name;
 use futures_util::future::{Either, select};
 
@@ -103,7 +103,34 @@ impl World {
     /// Panics where its name is taken or no good.
     pub fn worker(&self, script: Script) -> WorkerHandle {
         let route = if script.dials_in { Route::DialsIn } else { Route::Dialled };
-        let home = self.home(script.name.as_deref(), route);
+        self.play(script, route, Dialect::Native)
+    }
+
+    /// Adds a scripted worker of the Go package `worker`. Pools that the world makes afterwards dial
+    /// it by the JSON dialect. It takes one height at a time and answers that it is done, or what
+    /// the script says. [`Script::answers`] changes nothing: such a worker has no answer to give.
+    ///
+    /// ```
+    /// use chargehand::testing::{Act, Script, World};
+    ///
+    /// let world = World::new(1);
+    /// world.go_worker(Script::new().height(7, Act::Fail("no such block".to_owned())));
+    /// let pool = world.pool(|builder| builder);
+    /// let report = world.run(pool.process::<()>(1..=10).each(|_, _| ()));
+    /// assert_eq!((report.done, report.failed), (9, 1));
+    /// ```
+    ///
+    /// # Panics
+    /// Panics where its name is taken or no good, and where the script has it dial in or work on
+    /// more than one at a time, which no such worker does.
+    pub fn go_worker(&self, script: Script) -> WorkerHandle {
+        assert!(!script.dials_in, "a Go worker does not dial in");
+        assert!(script.concurrency == 1, "a Go worker takes one height at a time");
+        self.play(script, Route::Dialled, Dialect::Json)
+    }
+
+    fn play(&self, script: Script, route: Route, dialect: Dialect) -> WorkerHandle {
+        let home = self.home(script.name.as_deref(), route, dialect);
         let dice = Dice::new(self.draw());
         self.executor.spawn(Player::new(script, home.clone(), Arc::clone(&self.front), dice));
         WorkerHandle(home)
@@ -124,7 +151,7 @@ impl World {
         name: &str,
         make: impl FnMut() -> Worker<ManualTimer, H> + 'static,
     ) -> WorkerHandle {
-        let home = self.home(Some(name), Route::Dialled);
+        let home = self.home(Some(name), Route::Dialled, Dialect::Native);
         self.executor.spawn(live(home.clone(), make, self.draw()));
         WorkerHandle(home)
     }
@@ -280,7 +307,7 @@ impl World {
         self.dice.borrow_mut().draw()
     }
 
-    fn home(&self, name: Option<&str>, route: Route) -> Home {
+    fn home(&self, name: Option<&str>, route: Route, dialect: Dialect) -> Home {
         let mut homes = self.homes.borrow_mut();
         let name = match name {
             Some(name) => name.to_owned(),
@@ -298,7 +325,7 @@ impl World {
         if let Some(capacity) = self.capacity.get() {
             site.set_capacity(capacity);
         }
-        let home = Home { site: Arc::new(site), door: Arc::default() };
+        let home = Home { site: Arc::new(site), door: Arc::default(), dialect };
         homes.push((home.clone(), route));
         home
     }

@@ -137,7 +137,7 @@ where
         }
         let Settings { concurrency, token, name, frame_bytes_max, .. } = settings;
         // A transport's limit is the same each way.
-        let frame_bytes_max = self.wire.outgoing_bytes_max().min(*frame_bytes_max);
+        let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
@@ -212,7 +212,7 @@ where
             Step::Return(task, attempt) => self.give_back(cx, task, attempt)?,
             Step::Up => {
                 self.state.limit_answers(settings.frame_bytes_max, Limiter::Setting);
-                self.state.limit_answers(self.wire.outgoing_bytes_max(), Limiter::Transport);
+                self.state.limit_answers(self.wire.message_bytes_max(), Limiter::Transport);
                 self.wire.limit_incoming(settings.frame_bytes_max);
                 progress.up = true;
             }
@@ -317,7 +317,7 @@ where
         body: &[u8],
         memory: &mut Memory,
     ) -> Result<(), End> {
-        let answer = go::answer(self.state.height, verdict, body, self.wire.outgoing_bytes_max());
+        let answer = go::answer(self.state.height, verdict, body, self.wire.message_bytes_max());
         self.send_bytes(cx, &[], &answer, memory)
     }
 

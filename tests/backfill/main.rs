@@ -1,7 +1,16 @@
 //! The backfill example as a person runs it: its options, its exit codes, and what it survives.
 
+mod fake_node;
+mod go;
+mod kills;
+mod node;
+mod outputs;
+#[path = "../interop/peer.rs"]
+#[expect(dead_code, reason = "tests/interop needs all of it")]
+mod peer;
 mod state;
 mod support;
+mod terminal;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitStatus;
@@ -10,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use self::fake_node::{Node, Reply};
 use self::support::{
     Ended, PATIENCE, Running, Scratch, backfill, each_height_once, run, send, start_worker, wait,
 };
@@ -22,7 +32,8 @@ fn wrong_input_gets_one_clear_line_and_exit_code_2() {
         let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
         format!("http://{}", gone.local_addr().expect("bound"))
     };
-    let (refusing, node) = refusing_node();
+    let refusing = Node::start(|_| Reply::error(-32000, "not today"));
+    let node = refusing.url();
     for (arguments, expected) in [
         (&["--range", "5..=3"][..], "the range is empty"),
         (&["--range", "1-3"], "a range is written like"),
@@ -45,69 +56,6 @@ fn wrong_input_gets_one_clear_line_and_exit_code_2() {
         assert_eq!(code, Some(2), "{arguments:?}: {error}");
         assert_eq!((lines, error.lines().count()), (1, 1), "{arguments:?}: {error}");
         assert!(error.contains(expected), "{arguments:?}: {error}");
-    }
-    drop(refusing);
-}
-
-/// A node that refuses every call, on a thread that ends with the guard's listener.
-fn refusing_node() -> (tiny::Node, String) {
-    let node = tiny::Node::start(
-        r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"not today"}}"#,
-    );
-    let url = format!("http://{}", node.address);
-    (node, url)
-}
-
-/// The smallest HTTP server: one answer to everything.
-mod tiny {
-    use std::io::{Read, Write};
-    use std::net::{SocketAddr, TcpListener, TcpStream};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::thread::{self, JoinHandle};
-
-    pub(crate) struct Node {
-        pub(crate) address: SocketAddr,
-        stop: Arc<AtomicBool>,
-        thread: Option<JoinHandle<()>>,
-    }
-
-    impl Node {
-        pub(crate) fn start(answer: &'static str) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-            let address = listener.local_addr().expect("bound");
-            let stop = Arc::new(AtomicBool::new(false));
-            let stopped = Arc::clone(&stop);
-            let thread = thread::spawn(move || {
-                for stream in listener.incoming() {
-                    if stopped.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let mut stream = stream.expect("a connection");
-                    let mut request = [0; 4096];
-                    let count = stream.read(&mut request).expect("a request");
-                    assert!(count > 0);
-                    let length = answer.len();
-                    write!(
-                        stream,
-                        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\
-                         Connection: close\r\n\r\n{answer}"
-                    )
-                    .expect("somebody reads");
-                }
-            });
-            Self { address, stop, thread: Some(thread) }
-        }
-    }
-
-    impl Drop for Node {
-        fn drop(&mut self) {
-            self.stop.store(true, Ordering::SeqCst);
-            drop(TcpStream::connect(self.address));
-            if let Some(thread) = self.thread.take() {
-                thread.join().expect("the node does not panic");
-            }
-        }
     }
 }
 
@@ -228,11 +176,8 @@ fn strike(signal: Signal) -> (ExitStatus, String) {
         "--range",
         "1..=10000",
     ]));
-    // In either order.
-    let both = [tcp.trim_start_matches("tcp://"), &ws].map(|at| format!("{at}: connected"));
-    while !both.iter().all(|connected| manager.said.contains(connected)) {
-        manager.wait_for(": connected");
-    }
+    // Both are connected, and blocks come.
+    manager.wait_for(" left, 2 of 2 workers up");
     send(signal, &struck);
     let status = wait(&mut struck);
     let Ended { code, out, err } = manager.finish();
@@ -267,4 +212,29 @@ fn a_worker_whose_port_is_taken_says_so() {
     assert_eq!(code, Some(2), "{err}");
     assert!(err.starts_with(&format!("error: cannot listen on {address}: ")), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+#[test]
+fn a_worker_whose_manager_is_away_says_so_once_and_keeps_trying() {
+    let chain = Scratch::new("away.chain");
+    let gone = {
+        let gone = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        gone.local_addr().expect("bound").to_string()
+    };
+    let mut command = backfill();
+    command.args(["worker", "--dial", &format!("ws://{gone}"), "--chain", chain.path()]);
+    let mut worker = Running::start(&mut command);
+    let line = worker.wait_for("keeps trying");
+    assert_eq!(line.matches(&gone).count(), 1, "{line}");
+    assert_eq!(line.matches("cannot connect").count(), 1, "{line}");
+    thread::sleep(Duration::from_secs(1));
+    let door = format!("ws://{gone}");
+    let ended = run(backfill().args(["--listen", &door, "--range", "1..=10"]));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    send(Signal::TERM, &worker.child);
+    let Ended { code, err, .. } = worker.finish();
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("backfill connected"), "{err}");
+    // Once before the manager was there, and perhaps once after it.
+    assert!((1..=2).contains(&err.matches("keeps trying").count()), "{err}");
 }

@@ -14,68 +14,21 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::support::{
-    Ended, PATIENCE, Running, backfill, each_height_once, run, send, start_worker,
+    Ended, Folder, PATIENCE, Running, backfill, each_height_once, run, send, start_worker,
 };
 
 /// How long a block of the demo chain is in its file.
 const RECORD: usize = 76;
 
-/// A folder of this test's own, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("chargehand-test-{}-{name}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).expect("a new folder");
-        Self(folder)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        self.path(name).to_str().expect("a plain path").to_owned()
-    }
-
-    /// Everything that is in it, with what is in that.
-    fn content(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let entries = fs::read_dir(&self.0).expect("a folder");
-        let paths = entries.map(|entry| entry.expect("readable").path());
-        let mut content: Vec<_> = paths
-            .map(|path| {
-                let bytes =
-                    if path.is_file() { fs::read(&path).expect("readable") } else { vec![] };
-                (path, bytes)
-            })
-            .collect();
-        content.sort();
-        content
-    }
-
-    fn names(&self) -> Vec<String> {
-        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
-        self.content().iter().map(|(path, _)| name(path)).collect()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // It matters only to the next run of the same process id.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 /// What a state says, as far as the tests care.
-struct Saved {
+pub(crate) struct Saved {
     done: Vec<RangeInclusive<u64>>,
     length: Option<u64>,
 }
 
 impl Saved {
     /// Nothing where there is no file. Whatever there is at any time is whole.
-    fn read(path: &Path) -> Option<Self> {
+    pub(crate) fn read(path: &Path) -> Option<Self> {
         let text = fs::read_to_string(path).ok()?;
         let (_, json) = text.split_once('\n').expect("two lines");
         let json: Value = serde_json::from_str(json).expect("JSON");
@@ -86,13 +39,13 @@ impl Saved {
         Some(Self { done: done.collect(), length: json["output"]["length"].as_u64() })
     }
 
-    fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.done.iter().map(|span| span.end() - span.start() + 1).sum()
     }
 }
 
 /// Waits until a state says that more than `count` heights are done.
-fn wait_for_more(path: &Path, count: u64) {
+pub(crate) fn wait_for_more(path: &Path, count: u64) {
     let begun = Instant::now();
     while Saved::read(path).is_none_or(|saved| saved.count() <= count) {
         assert!(begun.elapsed() < PATIENCE, "the state stays where it was");
@@ -445,7 +398,7 @@ fn refused(folder: &Folder, command: &mut Command, expected: &str, case: &str) {
 }
 
 /// Makes a state of whatever text, with the right checksum.
-fn signed(body: &str) -> Vec<u8> {
+pub(crate) fn signed(body: &str) -> Vec<u8> {
     let mut text = "chargehand-backfill-state 1 0x".to_owned();
     for byte in Sha256::digest(body) {
         write!(text, "{byte:02x}").expect("a string takes everything");

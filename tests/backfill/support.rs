@@ -1,6 +1,7 @@
 //! How the tests run the example.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -150,14 +151,14 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // It may never have been made.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
 /// Reads an output: its lines by height. Panics where a height has two, or one is not in `heights`
 /// or missing there.
 pub(crate) fn each_height_once(out: &Path, heights: RangeInclusive<u64>) -> BTreeMap<u64, Value> {
-    let text = std::fs::read_to_string(out).expect("the output");
+    let text = fs::read_to_string(out).expect("the output");
     assert!(text.ends_with('\n'), "the last line is not whole");
     let mut lines = BTreeMap::new();
     for line in text.lines() {
@@ -167,4 +168,51 @@ pub(crate) fn each_height_once(out: &Path, heights: RangeInclusive<u64>) -> BTre
     }
     assert!(lines.keys().copied().eq(heights), "heights are missing, or there are others");
     lines
+}
+
+/// A folder of this test's own, removed at the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("chargehand-test-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).expect("a new folder");
+        Self(folder)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("a plain path").to_owned()
+    }
+
+    /// Everything that is in it, with what is in that.
+    pub(crate) fn content(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(&self.0).expect("a folder");
+        let paths = entries.map(|entry| entry.expect("readable").path());
+        let mut content: Vec<_> = paths
+            .map(|path| {
+                let bytes =
+                    if path.is_file() { fs::read(&path).expect("readable") } else { vec![] };
+                (path, bytes)
+            })
+            .collect();
+        content.sort();
+        content
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
+        let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
+        self.content().iter().map(|(path, _)| name(path)).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // It matters only to the next run of the same process id.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }

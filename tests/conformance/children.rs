@@ -16,7 +16,9 @@ use crate::pair::{Socket, TcpSmol, TcpTokio, WsSmol, WsTokio};
 use crate::rig::{Rig, answer_to, hand, pause, works};
 
 /// Holds a child's role: what it is, the pair, the address, and numbers.
-const ROLE: &str = "CHARGEHAND_CHILD_ROLE";
+pub(crate) const ROLE: &str = "CHARGEHAND_CHILD_ROLE";
+/// The test that plays the roles of this module.
+const ENTRY: &str = "children::a_child_plays_only_roles_that_there_are";
 /// The height that takes a worker's process down.
 pub(crate) const POISON: u64 = 666;
 /// How many tasks a worker's process does at once, where the case does not say.
@@ -56,7 +58,12 @@ impl Child {
     }
 
     fn start(role: &str) -> Self {
-        let mut process = command(role).spawn().expect("this program starts");
+        Self::start_by(ENTRY, role)
+    }
+
+    /// Starts this program with a role that the test `entry` plays. It says its address first.
+    pub(crate) fn start_by(entry: &str, role: &str) -> Self {
+        let mut process = command(entry, role).spawn().expect("this program starts");
         let stdin = process.stdin.take().expect("it is a pipe");
         let stdout = process.stdout.take().expect("it is a pipe");
         let (sender, lines) = channel();
@@ -80,7 +87,7 @@ impl Child {
         child
     }
 
-    fn next_line(&self) -> String {
+    pub(crate) fn next_line(&self) -> String {
         let lines = self.lines.lock().expect("no panic with it");
         lines.recv_timeout(Duration::from_secs(20)).expect("the child says something")
     }
@@ -127,7 +134,7 @@ impl Child {
         Duration::from_millis((ticks(11) + ticks(12)) * 10)
     }
 
-    fn proc(&self, file: &str) -> String {
+    pub(crate) fn proc(&self, file: &str) -> String {
         let path = format!("/proc/{}/{file}", self.process.id());
         std::fs::read_to_string(path).expect("it lives")
     }
@@ -140,10 +147,10 @@ impl Drop for Child {
     }
 }
 
-fn command(role: &str) -> Command {
+fn command(entry: &str, role: &str) -> Command {
     let mut command = Command::new(env::current_exe().expect("this program has a path"));
     command
-        .args(["--exact", "children::a_child_plays_only_roles_that_there_are", "--nocapture"])
+        .args(["--exact", entry, "--nocapture"])
         .env(ROLE, role)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
@@ -156,7 +163,7 @@ fn a_child_plays_only_roles_that_there_are() {
     if let Ok(role) = env::var(ROLE) {
         play(&role);
     } else {
-        let output = command("a clown").stderr(Stdio::null()).output().expect("it starts");
+        let output = command(ENTRY, "a clown").stderr(Stdio::null()).output().expect("it starts");
         assert!(!output.status.success());
         let worker = Child::worker::<TcpSmol>(CONCURRENCY);
         assert_ne!(worker.at.port(), 0);
@@ -167,11 +174,7 @@ fn play(role: &str) {
     let words: Vec<&str> = role.split(' ').collect();
     let [what, pair, address, number] = words[..] else { panic!("no role: {role}") };
     let number = number.parse().expect("a number");
-    // The parent's death closes this pipe.
-    std::thread::spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        std::process::exit(0);
-    });
+    die_with_the_parent();
     match pair {
         "tcp_tokio" => play_on::<TcpTokio>(what, address, number),
         "tcp_smol" => play_on::<TcpSmol>(what, address, number),
@@ -179,6 +182,15 @@ fn play(role: &str) {
         "ws_smol" => play_on::<WsSmol>(what, address, number),
         other => panic!("no pair: {other}"),
     }
+}
+
+/// Ends the process when its parent is gone.
+pub(crate) fn die_with_the_parent() {
+    // The parent's death closes this pipe.
+    std::thread::spawn(|| {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
 }
 
 fn play_on<P: Socket>(what: &str, address: &str, number: u16) {
@@ -193,7 +205,8 @@ fn play_on<P: Socket>(what: &str, address: &str, number: u16) {
     }
 }
 
-fn say(text: &str) {
+/// Tells the parent.
+pub(crate) fn say(text: &str) {
     println!("child: {text}");
 }
 
@@ -256,7 +269,7 @@ async fn manage<P: Socket>(door: TcpListener, at: SocketAddr, cramped: bool) {
 }
 
 /// Leaves room for a dozen more open files.
-async fn cramp<P: Socket>() {
+pub(crate) async fn cramp<P: Socket>() {
     // The first poll of everything is over then, so all that it needs is open.
     pause::<P>(Duration::from_millis(20)).await;
     let open = std::fs::read_dir("/proc/self/fd").expect("this is Linux").count();

@@ -13,6 +13,9 @@ use crate::pair::Socket;
 /// How long a script waits for the other end to say something.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
+/// The header line by which a WebSocket peer offers our protocol, and agrees to it.
+pub(crate) const OFFER: &str = "Sec-WebSocket-Protocol: chargehand.2\r\n";
+
 /// Runs a blocking script beside the asynchronous case.
 pub(crate) struct Script<T>(async_channel::Receiver<T>);
 
@@ -51,7 +54,7 @@ impl Raw {
         let mut raw = Self { stream: dial(at), framing: Framing::Prefix, frame: Vec::new() };
         if P::WEBSOCKET {
             raw.framing = Framing::Client;
-            raw.write(upgrade("Sec-WebSocket-Protocol: chargehand.2\r\n").as_bytes());
+            raw.write(upgrade(OFFER).as_bytes());
             let answer = raw.read_head();
             assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         }
@@ -67,7 +70,7 @@ impl Raw {
         if P::WEBSOCKET {
             raw.framing = Framing::Server;
             let request = raw.read_head();
-            raw.agree(&request, "Sec-WebSocket-Protocol: chargehand.2\r\n");
+            raw.agree(&request, OFFER);
         }
         raw
     }
@@ -364,7 +367,8 @@ pub(crate) fn accept_plain(door: &TcpListener) -> Raw {
     Raw { stream, framing: Framing::Prefix, frame: Vec::new() }
 }
 
-fn upgrade(extra: &str) -> String {
+/// A WebSocket client's request, with further header lines.
+pub(crate) fn upgrade(extra: &str) -> String {
     format!(
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n{extra}\r\n"

@@ -22,13 +22,18 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Runs a case, and fails it where it does not end, whatever it hangs on.
 pub(crate) fn bounded(case: impl FnOnce() + Send + 'static) {
+    bounded_by(PATIENCE, case);
+}
+
+/// Runs a case that may take that long.
+pub(crate) fn bounded_by(patience: Duration, case: impl FnOnce() + Send + 'static) {
     let (sender, ended) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
         let _sender = sender; // Dropped at the end, by a panic too.
         case();
     });
-    match ended.recv_timeout(PATIENCE) {
-        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("not over after {PATIENCE:?}"),
+    match ended.recv_timeout(patience) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("not over after {patience:?}"),
         _ => {
             if let Err(panic) = thread.join() {
                 std::panic::resume_unwind(panic);

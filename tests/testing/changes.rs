@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chargehand::testing::{Act, Script, WorkerHandle, World};
-use chargehand::{TaskError, Worker};
+use chargehand::testing::{Act, ManualTimer, Script, WorkerHandle, World};
+use chargehand::{Builder, TaskError, Threaded, Worker};
 use futures_util::StreamExt;
 
 use super::{call, counts, impatient, lines, millis, one, secs};
@@ -189,13 +189,21 @@ fn a_death_behind_a_network_that_is_away_leaves_a_half_open_link() {
     assert_eq!(lines(&world.trace(), "lost: the worker closed the connection"), 1);
 }
 
+/// Lets a pool have up to 2000 attempts under way at a worker that runs so many, from the start.
+fn at_once(builder: Builder<ManualTimer, Threaded>) -> Builder<ManualTimer, Threaded> {
+    builder.queue_max(2000).configure(|config| {
+        config.window_max = 2000;
+        config.trust_initial = 2000;
+    })
+}
+
 #[test]
 fn a_wire_that_is_full_makes_its_sender_wait_and_go_on() {
     for capacity in [1, 2, 8, 1024] {
         let world = World::new(7);
         world.wire_capacity(capacity);
-        let worker = world.worker(Script::new());
-        let pool = world.pool(|builder| builder.in_flight(2000).queue_max(2000));
+        let worker = world.worker(Script::new().concurrency(2000));
+        let pool = world.pool(at_once);
         world.advance(Duration::ZERO);
         worker.loses_network().now();
         let outcomes = world.spawn(async move { pool.process::<u64>(1..=2000).count().await });
@@ -212,8 +220,8 @@ fn every_capacity_of_a_wire_is_drawn() {
     let mut drawn: Vec<u64> = (0..40)
         .map(|seed| {
             let world = World::new(seed);
-            let worker = world.worker(Script::new());
-            let pool = world.pool(|builder| builder.in_flight(2000).queue_max(2000));
+            let worker = world.worker(Script::new().concurrency(2000));
+            let pool = world.pool(at_once);
             world.advance(Duration::ZERO);
             worker.loses_network().now();
             let _outcomes = world.spawn(async move { pool.process::<u64>(1..=2000).count().await });

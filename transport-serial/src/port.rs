@@ -84,11 +84,6 @@ impl<S> Port<S> {
         self.sent = 0;
     }
 
-    /// Returns the longest message that it takes to send.
-    pub(crate) fn frame_bytes_max(&self) -> usize {
-        self.limits.frame_bytes_max
-    }
-
     /// Takes a frame to be sent, whether there is room or not.
     pub(crate) fn queue(
         &mut self,

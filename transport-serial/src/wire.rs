@@ -188,10 +188,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
         self.port.as_ref().map_or("", |port| &port.peer)
     }
 
-    fn outgoing_bytes_max(&self) -> usize {
-        self.port.as_ref().map_or(usize::MAX, |port| port.frame_bytes_max())
-    }
-
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, SerialError>> {
         let has_message = ready!(self.poll_fill(cx))?;
         Poll::Ready(Ok(has_message.then_some(&self.message[..])))
@@ -219,6 +215,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
             *is_open = true;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        self.port.as_ref().map_or(0, |port| port.limits.frame_bytes_max)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SerialError>> {

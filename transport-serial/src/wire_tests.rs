@@ -269,6 +269,7 @@ fn two_ends_that_both_open_are_told_so() {
 fn a_message_above_the_limit_is_not_sent() {
     let (ours, theirs) = cable();
     let mut wire = connect(&mut SerialLine::new(ours, "ours", limits()));
+    assert_eq!(wire.message_bytes_max(), 100);
     let Poll::Ready(Err(error)) = wire.poll_send(&mut cx(), &[1; 60], &[2; 41]) else {
         panic!("no error")
     };

@@ -319,10 +319,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         &self.peer
     }
 
-    fn outgoing_bytes_max(&self) -> usize {
-        self.limits.frame_bytes_max
-    }
-
     // Inlined, since a frame by way of memory is dear.
     #[expect(clippy::inline_always, reason = "it is called in one place of a manager or worker")]
     #[inline(always)]
@@ -377,6 +373,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         let (first, rest) = body.split_at(LONG_HEAD_BYTES);
         self.append(header, head, first);
         Poll::Ready(self.write_long(cx, rest))
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        self.limits.frame_bytes_max
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TcpError>> {

@@ -215,6 +215,17 @@ fn a_host_is_told_without_its_port_where_the_other_end_has_one() {
     }
 }
 
+#[test]
+fn a_connector_takes_a_slash_and_a_zone_and_refuses_a_path_as_listeners_do() {
+    for (given, peer) in
+        [("tcp://host:9000/", "host:9000"), ("tcp://[fe80::1%25eth0]:9000", "[fe80::1%eth0]:9000")]
+    {
+        assert_eq!(TcpConnector::new(Scripted(None), given).unwrap().peer(), peer);
+    }
+    let error = TcpConnector::new((), "tcp://host:9000/path").unwrap_err();
+    assert!(error.to_string().contains("nothing comes after the port"), "{error}");
+}
+
 /// What is done with a wire, in any order.
 #[derive(Clone, Debug)]
 enum Step {

@@ -424,6 +424,7 @@ fn a_long_body_leaves_in_one_write_where_the_stream_takes_two_buffers() {
 #[test]
 fn a_message_above_the_limit_is_not_sent() {
     let mut wire = TcpWire::new(Script::default(), "the peer", limits(10, 300));
+    assert_eq!(wire.message_bytes_max(), 10);
     let Poll::Ready(Err(error)) = wire.poll_send(&mut cx(), b"123456", b"78901") else {
         panic!("no error")
     };

@@ -404,6 +404,17 @@ fn whoever_waits_to_send_is_woken_though_the_receiver_wrote_last() {
 }
 
 #[test]
+fn an_answer_to_a_ping_leaves_later_where_nobody_sends() {
+    let mut wire = receiving(Dialect::Native, [frame(FIN | PING, b"?")]);
+    script(&mut wire).room = 0;
+    assert!(wire.poll_recv(&mut cx()).is_pending());
+    assert!(script(&mut wire).writer.is_some(), "the receiver is woken once there is room");
+    script(&mut wire).room = usize::MAX;
+    assert!(wire.poll_recv(&mut cx()).is_pending());
+    assert_eq!(script(&mut wire).written, [FIN | PONG, 1, b'?']);
+}
+
+#[test]
 fn a_clients_frames_are_masked_each_with_another_mask() {
     let mut wire = fed(Role::Client, Dialect::Native, Limits::new(), vec![]);
     (0..50).for_each(|_| send(&mut wire, &[0; 100]));

@@ -110,13 +110,15 @@ impl Header {
 /// Masks bytes, or takes the mask off (section 5.3), and turns `key` to where the next bytes begin.
 pub(crate) fn mask(bytes: &mut [u8], key: &mut [u8; 4]) {
     let count = bytes.len();
-    // Eight at once, which the compiler makes vectors of.
-    let wide: [u8; 8] = std::array::from_fn(|at| key[at % 4]);
+    // A word at a time: the compiler makes vectors of these, and of single bytes it does not.
+    let wide = u64::from_ne_bytes(std::array::from_fn(|at| key[at % 4]));
     let mut words = bytes.chunks_exact_mut(8);
     for word in &mut words {
-        word.iter_mut().zip(wide).for_each(|(byte, key)| *byte ^= key);
+        let value = u64::from_ne_bytes((&*word).try_into().expect("it has eight bytes"));
+        word.copy_from_slice(&(value ^ wide).to_ne_bytes());
     }
-    words.into_remainder().iter_mut().zip(wide).for_each(|(byte, key)| *byte ^= key);
+    let rest = words.into_remainder().iter_mut();
+    rest.zip(wide.to_ne_bytes()).for_each(|(byte, key)| *byte ^= key);
     key.rotate_left(count % 4);
 }
 

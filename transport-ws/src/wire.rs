@@ -355,10 +355,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
         &self.peer.name
     }
 
-    fn outgoing_bytes_max(&self) -> usize {
-        self.limits.message_bytes_max
-    }
-
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, WsError>> {
         self.reader.release();
         if self.pongs > 0 {
@@ -403,6 +399,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn message_bytes_max(&self) -> usize {
+        self.limits.message_bytes_max
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WsError>> {

@@ -1,18 +1,16 @@
 //! The one way in which spans change.
 
-use super::{Heights, LedgerError, Mark, Span, Totals, length};
+use super::{Height, Heights, LedgerError, Mark, Span, Totals, length};
 
-impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
+impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Heights<B, H> {
     /// Notes a height as done that lies just above a done span and alone, which is the usual case
     /// where heights are done about in their order. Returns false, and changes nothing, otherwise.
-    pub(super) fn extend_done(&mut self, height: u64) -> bool {
-        if height == u64::MAX {
-            return false;
-        }
+    pub(super) fn extend_done(&mut self, height: H) -> bool {
+        let Some(next) = height.next() else { return false };
         let at = self.spans().partition_point(|held| held.last < height);
-        let is_alone = self.spans().get(at).is_none_or(|above| above.first > height + 1);
+        let is_alone = self.spans().get(at).is_none_or(|above| above.first > next);
         let Some(below) = self.buffer.as_mut()[..at].last_mut() else { return false };
-        let is_next = below.mark == Mark::Done && height - below.last == 1;
+        let is_next = below.mark == Mark::Done && below.last.next() == Some(height);
         let is_extended = is_next && is_alone && self.range.is_some_and(|(_, last)| height <= last);
         if is_extended {
             below.last = height;
@@ -29,8 +27,8 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     /// to be kept free.
     pub(super) fn assign(
         &mut self,
-        first: u64,
-        last: u64,
+        first: H,
+        last: H,
         mark: Option<Mark>,
     ) -> Result<(), LedgerError> {
         let spans = self.spans();
@@ -61,21 +59,21 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
 }
 
 /// The spans at `from..to` become at most three others.
-struct Change {
+struct Change<H> {
     from: usize,
     to: usize,
-    left: Option<Span>,
-    new: Option<Span>,
-    right: Option<Span>,
+    left: Option<Span<H>>,
+    new: Option<Span<H>>,
+    right: Option<Span<H>>,
 }
 
-impl Change {
+impl<H: Height> Change<H> {
     /// `from..to` are the spans that share a height with `first..=last`.
     fn new(
-        spans: &[Span],
+        spans: &[Span<H>],
         from: usize,
         to: usize,
-        (first, last): (u64, u64),
+        (first, last): (H, H),
         mark: Option<Mark>,
     ) -> Self {
         let overlapped = &spans[from..to];
@@ -84,18 +82,18 @@ impl Change {
         let mut change = Self {
             from,
             to,
-            left: left.map(|held| Span { last: first - 1, ..*held }),
+            left: left.and_then(|held| Some(Span { last: first.previous()?, ..*held })),
             new: mark.map(|mark| Span { first, last, mark }),
-            right: right.map(|held| Span { first: last + 1, ..*held }),
+            right: right.and_then(|held| Some(Span { first: last.next()?, ..*held })),
         };
         change.join(spans);
         change
     }
 
     /// Makes one span of the new one and those of its mark that touch it.
-    fn join(&mut self, spans: &[Span]) {
+    fn join(&mut self, spans: &[Span<H>]) {
         let Some(new) = &mut self.new else { return };
-        let is_same = |span: &Span| span.mark == new.mark;
+        let is_same = |span: &Span<H>| span.mark == new.mark;
         let before = self.from.checked_sub(1).map(|at| spans[at]);
         let after = spans.get(self.to).copied();
         let (mut first, mut last) = (new.first, new.last);
@@ -104,7 +102,7 @@ impl Change {
                 first = left.first;
                 self.left = None;
             }
-            (None, Some(held)) if is_same(&held) && held.last.checked_add(1) == Some(first) => {
+            (None, Some(held)) if is_same(&held) && held.last.next() == Some(first) => {
                 first = held.first;
                 self.from -= 1;
             }
@@ -115,7 +113,7 @@ impl Change {
                 last = right.last;
                 self.right = None;
             }
-            (None, Some(held)) if is_same(&held) && last.checked_add(1) == Some(held.first) => {
+            (None, Some(held)) if is_same(&held) && last.next() == Some(held.first) => {
                 last = held.last;
                 self.to += 1;
             }
@@ -124,7 +122,7 @@ impl Change {
         (new.first, new.last) = (first, last);
     }
 
-    fn pieces(&self) -> impl Iterator<Item = Span> {
+    fn pieces(&self) -> impl Iterator<Item = Span<H>> {
         [self.left, self.new, self.right].into_iter().flatten()
     }
 
@@ -133,7 +131,7 @@ impl Change {
     }
 
     /// Returns the totals after the change.
-    fn totals(&self, before: Totals, spans: &[Span]) -> Totals {
+    fn totals(&self, before: Totals, spans: &[Span<H>]) -> Totals {
         let mut totals = before;
         for span in &spans[self.from..self.to] {
             let heights = length(span.first, span.last);

@@ -4,25 +4,25 @@ use core::iter::FusedIterator;
 use core::ops::RangeInclusive;
 use core::slice;
 
-use super::{Mark, Span};
+use super::{Height, Mark, Span};
 
 /// Gives the heights of a ledger that are not done as ranges, ascending. Made by
 /// [`Heights::gaps`](super::Heights::gaps).
 #[derive(Clone, Debug)]
-pub struct Gaps<'a> {
-    done: Marked<'a>,
+pub struct Gaps<'a, H = u64> {
+    done: Marked<'a, H>,
     /// What lies above the spans that were passed.
-    rest: Option<(u64, u64)>,
+    rest: Option<(H, H)>,
 }
 
-impl<'a> Gaps<'a> {
-    pub(super) fn new(spans: &'a [Span], range: Option<(u64, u64)>) -> Self {
+impl<'a, H: Height> Gaps<'a, H> {
+    pub(super) fn new(spans: &'a [Span<H>], range: Option<(H, H)>) -> Self {
         Self { done: Marked::new(spans, Mark::Done), rest: range }
     }
 }
 
-impl Iterator for Gaps<'_> {
-    type Item = RangeInclusive<u64>;
+impl<H: Height> Iterator for Gaps<'_, H> {
+    type Item = RangeInclusive<H>;
 
     fn next(&mut self) -> Option<Self::Item> {
         while let Some((first, last)) = self.rest {
@@ -30,33 +30,33 @@ impl Iterator for Gaps<'_> {
                 self.rest = None;
                 return Some(first..=last);
             };
-            self.rest = (*done.end() < last).then(|| (done.end().saturating_add(1), last));
-            if first < *done.start() {
-                return Some(first..=*done.start() - 1);
+            self.rest = done.end().next().filter(|above| *above <= last).map(|above| (above, last));
+            if let Some(below) = done.start().previous().filter(|below| first <= *below) {
+                return Some(first..=below);
             }
         }
         None
     }
 }
 
-impl FusedIterator for Gaps<'_> {}
+impl<H: Height> FusedIterator for Gaps<'_, H> {}
 
 /// Gives the heights of a ledger that have the same mark as ranges, ascending, with a gap between
 /// any two. Made by [`Heights::failed`](super::Heights::failed) and its like.
 #[derive(Clone, Debug)]
-pub struct Marked<'a> {
-    spans: slice::Iter<'a, Span>,
+pub struct Marked<'a, H = u64> {
+    spans: slice::Iter<'a, Span<H>>,
     mark: Mark,
 }
 
-impl<'a> Marked<'a> {
-    pub(super) fn new(spans: &'a [Span], mark: Mark) -> Self {
+impl<'a, H: Height> Marked<'a, H> {
+    pub(super) fn new(spans: &'a [Span<H>], mark: Mark) -> Self {
         Self { spans: spans.iter(), mark }
     }
 }
 
-impl Iterator for Marked<'_> {
-    type Item = RangeInclusive<u64>;
+impl<H: Height> Iterator for Marked<'_, H> {
+    type Item = RangeInclusive<H>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let span = self.spans.find(|span| span.mark == self.mark)?;
@@ -64,4 +64,4 @@ impl Iterator for Marked<'_> {
     }
 }
 
-impl FusedIterator for Marked<'_> {}
+impl<H: Height> FusedIterator for Marked<'_, H> {}

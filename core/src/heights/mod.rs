@@ -23,6 +23,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Heights are `u64` unless they are said to be `i64`: see [`Height`].
+//!
 //! # Limits
 //!
 //! A ledger holds as many spans as its buffer has room for. With F heights in flight, at most
@@ -37,11 +39,13 @@ use core::ops::RangeInclusive;
 use alloc::vec::Vec;
 
 mod edit;
+mod height;
 mod iter;
 mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use self::height::Height;
 pub use self::iter::{Gaps, Marked};
 pub use self::snapshot::{ResumeError, Snapshot};
 
@@ -63,28 +67,28 @@ pub enum Mark {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Span {
+pub struct Span<H = u64> {
     /// The lowest height.
-    pub first: u64,
+    pub first: H,
     /// The highest height.
-    pub last: u64,
+    pub last: H,
     /// What is known of all of them.
     pub mark: Mark,
 }
 
-const _: () = assert!(size_of::<Span>() == 24);
+const _: () = assert!(size_of::<Span>() == 24 && size_of::<Span<i64>>() == 24);
 
 /// What became of each height of a range. See the [module](self).
 #[derive(Clone)]
-pub struct Heights<B> {
+pub struct Heights<B, H = u64> {
     /// The lowest and the highest height; `None` where the range is empty.
-    range: Option<(u64, u64)>,
+    range: Option<(H, H)>,
     /// The first `count` are in use: ascending, and no two of one mark touch.
     buffer: B,
     count: usize,
     totals: Totals,
     /// No height below is open.
-    open_from: u64,
+    open_from: H,
     /// Lengthens a buffer that is full, up to that many spans, if it can.
     grow: fn(&mut B, usize) -> bool,
     spans_max: usize,
@@ -104,12 +108,27 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     /// Makes a ledger of `range` with every height open. It holds as many spans as `buffer` is
     /// long.
     pub fn new(range: RangeInclusive<u64>, buffer: B) -> Self {
+        Self::of(range, buffer)
+    }
+}
+
+impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Heights<B, H> {
+    /// Makes a ledger as [`new`](Heights::new) does, of heights of any type: `i64`, say. A literal
+    /// needs its type here.
+    ///
+    /// ```
+    /// use chargehand_core::heights::{Heights, Span};
+    ///
+    /// let mut heights = Heights::of(-2..=2_i64, [Span::default(); 8]);
+    /// assert_eq!(heights.take_next(), Ok(Some(-2)));
+    /// ```
+    pub fn of(range: RangeInclusive<H>, buffer: B) -> Self {
         let spans_max = buffer.as_ref().len();
         Self::with(range, buffer, |_, _| false, spans_max)
     }
 
     fn with(
-        range: RangeInclusive<u64>,
+        range: RangeInclusive<H>,
         buffer: B,
         grow: fn(&mut B, usize) -> bool,
         spans_max: usize,
@@ -128,7 +147,7 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     /// # Errors
     /// Returns [`LedgerError::Saturated`] where there is not room enough to note how every height
     /// in flight ends. Wait for one to end, preferably the lowest, or use a longer buffer.
-    pub fn take_next(&mut self) -> Result<Option<u64>, LedgerError> {
+    pub fn take_next(&mut self) -> Result<Option<H>, LedgerError> {
         let Some(height) = self.next_open(self.open_from) else { return Ok(None) };
         self.open_from = height;
         self.assign(height, height, Some(Mark::InFlight))?;
@@ -142,7 +161,7 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     ///
     /// # Errors
     /// As [`complete_range`](Self::complete_range). Never for a height in flight.
-    pub fn complete(&mut self, height: u64) -> Result<bool, LedgerError> {
+    pub fn complete(&mut self, height: H) -> Result<bool, LedgerError> {
         if self.extend_done(height) {
             return Ok(true);
         }
@@ -156,7 +175,7 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     /// Nothing was changed. Returns [`LedgerError::OutOfRange`] where it is empty or not all in
     /// the ledger's range; [`LedgerError::Saturated`] where it would make a new span and there is
     /// no room for one: finish heights in the lowest gaps first, or use a longer buffer.
-    pub fn complete_range(&mut self, heights: RangeInclusive<u64>) -> Result<u64, LedgerError> {
+    pub fn complete_range(&mut self, heights: RangeInclusive<H>) -> Result<u64, LedgerError> {
         let (first, last) = self.within(heights)?;
         let before = self.totals.done;
         self.assign(first, last, Some(Mark::Done))?;
@@ -167,7 +186,7 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     ///
     /// # Errors
     /// As [`complete_range`](Self::complete_range). Never for a height in flight.
-    pub fn fail(&mut self, height: u64) -> Result<bool, LedgerError> {
+    pub fn fail(&mut self, height: H) -> Result<bool, LedgerError> {
         let (height, _) = self.within(height..=height)?;
         if matches!(self.mark(height), Some(Mark::Done | Mark::Failed)) {
             return Ok(false);
@@ -177,7 +196,7 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     }
 
     /// Makes a height that is in flight open again, and returns whether it was in flight.
-    pub fn give_back(&mut self, height: u64) -> bool {
+    pub fn give_back(&mut self, height: H) -> bool {
         let is_in_flight = self.mark(height) == Some(Mark::InFlight);
         if is_in_flight {
             let given_back = self.assign(height, height, None);
@@ -199,31 +218,31 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
         }
         self.count = kept;
         self.totals = Totals { done: self.totals.done, ..Totals::default() };
-        self.open_from = self.range.map_or(0, |(first, _)| first);
+        self.open_from = self.range.map_or(self.open_from, |(first, _)| first);
     }
 
     /// Returns what is known of a height: `None` where it is open or not in the range. Costs
     /// O(log spans).
-    pub fn mark(&self, height: u64) -> Option<Mark> {
+    pub fn mark(&self, height: H) -> Option<Mark> {
         let at = self.spans().partition_point(|held| held.last < height);
         self.spans().get(at).filter(|held| held.first <= height).map(|held| held.mark)
     }
 
     /// Returns whether a height is done. Costs O(log spans).
-    pub fn is_done(&self, height: u64) -> bool {
+    pub fn is_done(&self, height: H) -> bool {
         self.mark(height) == Some(Mark::Done)
     }
 
     /// Returns the highest height up to which all of the range is done, or `None` while the first
     /// one is not.
-    pub fn low_water(&self) -> Option<u64> {
+    pub fn low_water(&self) -> Option<H> {
         let lowest = self.spans().first().filter(|span| span.mark == Mark::Done)?;
         (lowest.first == self.range?.0).then_some(lowest.last)
     }
 
     /// Returns the lowest open height at or above `from`. Costs O(log spans), and one step for
     /// each span without an open height before the next.
-    pub fn next_open(&self, from: u64) -> Option<u64> {
+    pub fn next_open(&self, from: H) -> Option<H> {
         let (first, last) = self.range?;
         let mut open = from.max(first);
         let at = self.spans().partition_point(|held| held.last < open);
@@ -231,38 +250,38 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
             if held.first > open {
                 break;
             }
-            open = held.last.checked_add(1)?;
+            open = held.last.next()?;
         }
         (open <= last).then_some(open)
     }
 
     /// Returns the heights that are not done as ranges, ascending: open, in flight or failed.
-    pub fn gaps(&self) -> Gaps<'_> {
+    pub fn gaps(&self) -> Gaps<'_, H> {
         Gaps::new(self.spans(), self.range)
     }
 
     /// Returns the heights that failed as ranges, ascending.
-    pub fn failed(&self) -> Marked<'_> {
+    pub fn failed(&self) -> Marked<'_, H> {
         Marked::new(self.spans(), Mark::Failed)
     }
 
     /// Returns the heights in flight as ranges, ascending.
-    pub fn in_flight(&self) -> Marked<'_> {
+    pub fn in_flight(&self) -> Marked<'_, H> {
         Marked::new(self.spans(), Mark::InFlight)
     }
 
     /// Returns the heights that are done as ranges, ascending, with a gap between any two.
-    pub fn completed(&self) -> Marked<'_> {
+    pub fn completed(&self) -> Marked<'_, H> {
         Marked::new(self.spans(), Mark::Done)
     }
 
     /// Returns all that is known: ascending, and no two spans of one mark touch.
-    pub fn spans(&self) -> &[Span] {
+    pub fn spans(&self) -> &[Span<H>] {
         &self.buffer.as_ref()[..self.count]
     }
 
     /// Returns the whole range; `None` where it is empty.
-    pub fn range(&self) -> Option<RangeInclusive<u64>> {
+    pub fn range(&self) -> Option<RangeInclusive<H>> {
         self.range.map(|(first, last)| first..=last)
     }
 
@@ -298,7 +317,7 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
 
     /// Returns what is done and failed, to be kept somewhere. What is in flight is open to whoever
     /// [resumes](Self::resume) from it. Costs nothing: it borrows the spans.
-    pub fn snapshot(&self) -> Snapshot<&[Span]> {
+    pub fn snapshot(&self) -> Snapshot<&[Span<H>], H> {
         Snapshot::new(self.range, self.spans())
     }
 
@@ -306,8 +325,11 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     ///
     /// # Errors
     /// As [`ResumeError`] says. Nothing that a snapshot holds can panic.
-    pub fn resume(snapshot: &Snapshot<impl AsRef<[Span]>>, buffer: B) -> Result<Self, ResumeError> {
-        snapshot.put_into(Self::new(snapshot.range(), buffer))
+    pub fn resume(
+        snapshot: &Snapshot<impl AsRef<[Span<H>]>, H>,
+        buffer: B,
+    ) -> Result<Self, ResumeError> {
+        snapshot.put_into(Self::of(snapshot.range(), buffer))
     }
 
     fn length(&self) -> u128 {
@@ -315,7 +337,7 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     }
 
     /// Returns both ends of a part of the range.
-    fn within(&self, heights: RangeInclusive<u64>) -> Result<(u64, u64), LedgerError> {
+    fn within(&self, heights: RangeInclusive<H>) -> Result<(H, H), LedgerError> {
         let (first, last) = self.range.ok_or(LedgerError::OutOfRange)?;
         if heights.is_empty() || *heights.start() < first || *heights.end() > last {
             return Err(LedgerError::OutOfRange);
@@ -329,7 +351,15 @@ impl Heights<Vec<Span>> {
     /// Makes a ledger of `range` with every height open, whose buffer grows as needed, up to
     /// `spans_max` spans of 24 bytes.
     pub fn growing(range: RangeInclusive<u64>, spans_max: usize) -> Self {
-        let grow = |spans: &mut Vec<Span>, spans_max: usize| {
+        Self::growing_of(range, spans_max)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<H: Height> Heights<Vec<Span<H>>, H> {
+    /// Makes a ledger as [`growing`](Heights::growing) does, of heights of any type.
+    pub fn growing_of(range: RangeInclusive<H>, spans_max: usize) -> Self {
+        let grow = |spans: &mut Vec<Span<H>>, spans_max: usize| {
             let length = spans.len().saturating_mul(2).max(8).min(spans_max);
             let grows = length > spans.len();
             spans.resize(length.max(spans.len()), Span::default());
@@ -344,22 +374,41 @@ impl Heights<Vec<Span>> {
     /// # Errors
     /// As [`ResumeError`] says.
     pub fn resume_growing(
-        snapshot: &Snapshot<impl AsRef<[Span]>>,
+        snapshot: &Snapshot<impl AsRef<[Span<H>]>, H>,
         spans_max: usize,
     ) -> Result<Self, ResumeError> {
-        snapshot.put_into(Self::growing(snapshot.range(), spans_max))
+        snapshot.put_into(Self::growing_of(snapshot.range(), spans_max))
+    }
+
+    /// Returns the same ledger with each height as its [index](Height::to_index).
+    pub fn by_index(&self) -> Heights<Vec<Span>> {
+        let by_index = |&Span { first, last, mark }: &Span<H>| Span {
+            first: first.to_index(),
+            last: last.to_index(),
+            mark,
+        };
+        let range = match self.range {
+            Some((first, last)) => first.to_index()..=last.to_index(),
+            None => RangeInclusive::new(1, 0),
+        };
+        let mut heights = Heights::growing(range, self.spans_max);
+        heights.buffer = self.spans().iter().map(by_index).collect();
+        heights.count = self.count;
+        heights.totals = self.totals;
+        heights.open_from = self.open_from.to_index();
+        heights
     }
 }
 
 #[cfg(feature = "alloc")]
-impl From<RangeInclusive<u64>> for Heights<Vec<Span>> {
+impl<H: Height> From<RangeInclusive<H>> for Heights<Vec<Span<H>>, H> {
     /// Makes a ledger of `range` with every height open, of at most 2^20 spans (24 MiB).
-    fn from(range: RangeInclusive<u64>) -> Self {
-        Self::growing(range, 1 << 20)
+    fn from(range: RangeInclusive<H>) -> Self {
+        Self::growing_of(range, 1 << 20)
     }
 }
 
-impl<B: AsRef<[Span]>> fmt::Debug for Heights<B> {
+impl<H: fmt::Debug, B: AsRef<[Span<H>]>> fmt::Debug for Heights<B, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Heights")
             .field("range", &self.range)
@@ -394,8 +443,8 @@ impl fmt::Display for LedgerError {
 impl core::error::Error for LedgerError {}
 
 /// Returns the number of heights from `first` to `last`.
-fn length(first: u64, last: u64) -> u128 {
-    u128::from(last - first) + 1
+fn length<H: Height>(first: H, last: H) -> u128 {
+    u128::from(last.to_index() - first.to_index()) + 1
 }
 
 fn saturated(count: u128) -> u64 {

@@ -6,29 +6,29 @@ use core::ops::RangeInclusive;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-use super::{Heights, Mark, Span};
+use super::{Height, Heights, Mark, Span};
 
 /// What a ledger knows. `S` is `&[Span]` where it borrows from one, and `Vec<Span>`, or any other
 /// list that can be deserialised, where it was kept somewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Snapshot<S> {
+pub struct Snapshot<S, H = u64> {
     /// The lowest and the highest height; `None` where the range is empty.
-    range: Option<(u64, u64)>,
+    range: Option<(H, H)>,
     /// Ascending.
     spans: S,
 }
 
-impl<S: AsRef<[Span]>> Snapshot<S> {
-    pub(super) const fn new(range: Option<(u64, u64)>, spans: S) -> Self {
+impl<H: Height, S: AsRef<[Span<H>]>> Snapshot<S, H> {
+    pub(super) const fn new(range: Option<(H, H)>, spans: S) -> Self {
         Self { range, spans }
     }
 
     /// Returns the range of the ledger. It may be empty.
-    pub fn range(&self) -> RangeInclusive<u64> {
+    pub fn range(&self) -> RangeInclusive<H> {
         match self.range {
             Some((first, last)) => first..=last,
-            None => RangeInclusive::new(1, 0),
+            None => RangeInclusive::new(H::from_index(1), H::from_index(0)),
         }
     }
 
@@ -38,9 +38,12 @@ impl<S: AsRef<[Span]>> Snapshot<S> {
     }
 
     /// Notes what is done and failed in a ledger where nothing is.
-    pub(super) fn put_into<B>(&self, mut heights: Heights<B>) -> Result<Heights<B>, ResumeError>
+    pub(super) fn put_into<B>(
+        &self,
+        mut heights: Heights<B, H>,
+    ) -> Result<Heights<B, H>, ResumeError>
     where
-        B: AsRef<[Span]> + AsMut<[Span]>,
+        B: AsRef<[Span<H>]> + AsMut<[Span<H>]>,
     {
         if self.range.is_some_and(|(first, last)| first > last) {
             return Err(ResumeError::Corrupt);
@@ -64,9 +67,9 @@ impl<S: AsRef<[Span]>> Snapshot<S> {
 }
 
 #[cfg(feature = "alloc")]
-impl Snapshot<&[Span]> {
+impl<H: Height> Snapshot<&[Span<H>], H> {
     /// Copies the spans, so that the ledger can go on.
-    pub fn into_owned(self) -> Snapshot<Vec<Span>> {
+    pub fn into_owned(self) -> Snapshot<Vec<Span<H>>, H> {
         Snapshot { range: self.range, spans: self.spans.to_vec() }
     }
 }

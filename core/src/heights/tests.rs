@@ -408,3 +408,86 @@ proptest! {
         }
     }
 }
+
+fn signed(first: i64, last: i64, mark: Mark) -> Span<i64> {
+    Span { first, last, mark }
+}
+
+#[test]
+fn heights_below_zero_are_in_order_with_those_above() {
+    let mut heights = Heights::of(-3..=3, [Span::<i64>::default(); 8]);
+    let mut taken = Vec::new();
+    while let Some(height) = heights.take_next().unwrap() {
+        taken.push(height);
+        if height == -1 { heights.fail(-1) } else { heights.complete(height) }.unwrap();
+    }
+    assert_eq!(taken, [-3, -2, -1, 0, 1, 2, 3]);
+    assert_eq!(heights.low_water(), Some(-2));
+    assert_eq!(heights.failed().collect::<Vec<_>>(), [-1..=-1]);
+    assert_eq!(heights.completed().collect::<Vec<_>>(), [-3..=-2, 0..=3]);
+    assert_eq!(heights.missing_count(), 1);
+    assert_eq!(heights.complete_range(-1..=-1), Ok(1));
+    assert_eq!(heights.spans(), [signed(-3, 3, Mark::Done)]);
+    assert_eq!(heights.complete(-4), Err(LedgerError::OutOfRange));
+}
+
+#[test]
+fn the_ends_of_the_signed_numbers_are_heights_like_others() {
+    let mut heights = Heights::of(i64::MIN..=i64::MAX, [Span::<i64>::default(); 8]);
+    assert_eq!(heights.take_next(), Ok(Some(i64::MIN)));
+    assert_eq!(heights.complete(i64::MAX), Ok(true));
+    assert_eq!(heights.complete(i64::MIN), Ok(true));
+    assert_eq!(heights.complete_range(-1..=0), Ok(2));
+    assert_eq!(heights.low_water(), Some(i64::MIN));
+    let gaps: Vec<_> = heights.gaps().collect();
+    assert_eq!(gaps, [i64::MIN + 1..=-2, 1..=i64::MAX - 1]);
+    assert_eq!(heights.next_open(i64::MAX), None);
+    assert_eq!(heights.next_open(i64::MAX - 1), Some(i64::MAX - 1));
+    assert_eq!(heights.missing_count(), u64::MAX - 3);
+    assert_eq!(heights.complete_range(i64::MIN + 1..=-2), Ok((1 << 63) - 2));
+    assert_eq!(heights.complete_range(1..=i64::MAX - 1), Ok((1 << 63) - 2));
+    assert!(heights.is_complete());
+    assert_eq!(heights.completed_count(), u64::MAX, "one less than there are: it saturates");
+}
+
+#[test]
+fn a_snapshot_of_signed_heights_has_them_as_they_are() {
+    let mut heights = Heights::from(-100..=100_i64);
+    heights.complete_range(-100..=-50).unwrap();
+    heights.take_next().unwrap();
+    heights.fail(-40).unwrap();
+    let kept = serde_json::to_string(&heights.snapshot()).unwrap();
+    assert!(kept.contains("[-100,100]") && kept.contains(r#""first":-40"#), "{kept}");
+    let snapshot: Snapshot<Vec<Span<i64>>, i64> = serde_json::from_str(&kept).unwrap();
+    let mut resumed = Heights::resume_growing(&snapshot, 100).unwrap();
+    assert_eq!(resumed.take_next(), Ok(Some(-49)), "what was in flight is open");
+    assert_eq!(resumed.mark(-40), Some(Mark::Failed));
+    // As heights without a sign they are none at all.
+    assert!(serde_json::from_str::<Snapshot<Vec<Span>>>(&kept).is_err());
+}
+
+#[test]
+fn a_ledger_by_index_knows_the_same() {
+    let ends = [i64::MIN, i64::MIN + 9, -5, 5, i64::MAX - 9, i64::MAX];
+    for ends in ends.windows(2) {
+        let mut heights = Heights::from(ends[0]..=ends[1]);
+        heights.complete(ends[1]).unwrap();
+        heights.take_next().unwrap();
+        heights.fail(ends[0] + 3).unwrap();
+        let mut by_index = heights.by_index();
+        let same = |index: RangeInclusive<u64>| {
+            i64::from_index(*index.start())..=i64::from_index(*index.end())
+        };
+        assert_eq!(
+            by_index.gaps().map(same).collect::<Vec<_>>(),
+            heights.gaps().collect::<Vec<_>>()
+        );
+        assert_eq!(by_index.range().map(same), heights.range());
+        assert_eq!(by_index.missing_count(), heights.missing_count());
+        for _ in 0..4 {
+            let next = heights.take_next().unwrap();
+            assert_eq!(by_index.take_next().unwrap().map(i64::from_index), next);
+        }
+    }
+    assert!(Heights::from(RangeInclusive::new(1_i64, 0)).by_index().is_complete());
+}

@@ -241,21 +241,12 @@ impl<'a> Reader<'a> {
 /// Writes a message without its body.
 #[inline]
 pub(super) fn encode<'h>(message: &Message<'_>, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
-    if has_extensions(message) {
-        return fitting(message, head);
-    }
-    let mut head = Writer::new(head);
+    let mut head = Writer { head, length: 0 };
     if !head.frequent(message) {
         head.rare(message);
-        assert!(!head.is_full, "extensions that do not fit: use encode_extended");
     }
+    assert!(extensions_of(message).is_empty(), "extensions have no place: use encode_extended");
     head.written()
-}
-
-#[cold]
-#[inline(never)]
-fn fitting<'h>(message: &Message<'_>, head: &'h mut [u8]) -> &'h [u8] {
-    encode_extended(message, head).expect("extensions that do not fit: use encode_extended")
 }
 
 /// Writes a message without its body, where it fits.
@@ -263,24 +254,35 @@ pub(super) fn encode_extended<'h>(
     message: &Message<'_>,
     head: &'h mut [u8],
 ) -> Result<&'h [u8], NoRoom> {
-    let mut head = Writer::new(head);
+    let extensions = extensions_of(message).as_bytes();
+    // Their length takes a byte of its own where there are none, and one more where there are many.
+    if head.len() <= HEAD_BYTES_MAX + extensions.len() {
+        return Err(NoRoom);
+    }
+    let mut head = Writer { head, length: 0 };
     if !head.frequent(message) {
         head.rare(message);
-    } else if let Message::Request { extensions, .. } = *message {
-        // In place of the byte that says that there is none.
-        head.length = head.length.saturating_sub(1);
-        head.counted(extensions.as_bytes());
+    }
+    if !extensions.is_empty() {
+        // In place of the byte that says that there are none.
+        head.length -= 1;
+        head.counted(extensions);
     }
     let opens = matches!(message, Message::Hello(_) | Message::Welcome { .. });
-    if head.is_full || opens && head.length > HELLO_BYTES_MAX {
+    if opens && head.length > HELLO_BYTES_MAX {
         return Err(NoRoom);
     }
     Ok(head.written())
 }
 
 #[inline]
-fn has_extensions(message: &Message<'_>) -> bool {
-    matches!(message, Message::Request { extensions, .. } if !extensions.is_empty())
+fn extensions_of<'a>(message: &Message<'a>) -> Extensions<'a> {
+    match *message {
+        Message::Hello(Hello { extensions, .. })
+        | Message::Welcome { extensions, .. }
+        | Message::Request { extensions, .. } => extensions,
+        _ => Extensions::NONE,
+    }
 }
 
 /// Writes a message without its body, if its head is short.
@@ -289,11 +291,9 @@ pub(super) fn encode_short<'h>(
     message: &Message<'_>,
     head: &'h mut [u8; BODY_HEAD_BYTES_MAX],
 ) -> Option<&'h [u8]> {
-    if has_extensions(message) {
-        return None;
-    }
-    let mut head = Writer::new(head);
+    let mut head = Writer { head, length: 0 };
     match message {
+        Message::Request { extensions, .. } if !extensions.is_empty() => return None,
         Message::Hello(_) | Message::Welcome { .. } | Message::Goodbye { .. } => return None,
         _ if head.frequent(message) => {}
         _ => head.rare(message),
@@ -301,27 +301,20 @@ pub(super) fn encode_short<'h>(
     Some(head.written())
 }
 
-/// What is written of a head.
+/// What is written of a head. The buffer holds every head that it is lent for, so that nothing is
+/// ever left out. Where a message has extensions, it ends with the byte that says that there are
+/// none, which [`encode_extended`] replaces.
 pub(super) struct Writer<'h> {
-    head: &'h mut [u8],
+    pub(super) head: &'h mut [u8],
     pub(super) length: usize,
-    /// Whether something was left out for want of room.
-    pub(super) is_full: bool,
 }
 
 impl<'h> Writer<'h> {
-    #[inline]
-    pub(super) fn new(head: &'h mut [u8]) -> Self {
-        Self { head, length: 0, is_full: false }
-    }
-
     #[inline]
     fn byte(&mut self, byte: u8) {
         if let Some(place) = self.head.get_mut(self.length) {
             *place = byte;
             self.length += 1;
-        } else {
-            self.is_full = true;
         }
     }
 
@@ -348,12 +341,8 @@ impl<'h> Writer<'h> {
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.length.saturating_add(bytes.len());
-        if let Some(place) = self.head.get_mut(self.length..end) {
-            place.copy_from_slice(bytes);
-            self.length = end;
-        } else {
-            self.is_full = true;
+        for &byte in bytes {
+            self.byte(byte);
         }
     }
 
@@ -378,7 +367,6 @@ impl<'h> Writer<'h> {
             self.number(number);
         }
         match *message {
-            // The length of no extensions; `encode_extended` puts others in its place.
             Message::Request { .. } => self.byte(0),
             Message::Response { verdict, .. } => self.byte(verdict as u8),
             _ => {}
@@ -397,7 +385,7 @@ impl<'h> Writer<'h> {
                 frame_bytes_max,
                 token,
                 name,
-                extensions,
+                extensions: _,
             }) => {
                 assert!(name.len() <= NAME_BYTES_MAX, "a name is at most {NAME_BYTES_MAX} bytes");
                 self.byte(HELLO);
@@ -408,13 +396,13 @@ impl<'h> Writer<'h> {
                 self.u32(frame_bytes_max);
                 self.u64(token);
                 self.counted(name.as_bytes());
-                self.counted(extensions.as_bytes());
+                self.byte(0);
             }
-            Message::Welcome { heartbeat_millis, window, extensions } => {
+            Message::Welcome { heartbeat_millis, window, extensions: _ } => {
                 self.byte(WELCOME);
                 self.u32(heartbeat_millis);
                 self.u32(u32::from(window));
-                self.counted(extensions.as_bytes());
+                self.byte(0);
             }
             Message::Ping => self.byte(PING),
             Message::Pong => self.byte(PONG),

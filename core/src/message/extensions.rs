@@ -125,14 +125,15 @@ impl<'b> ExtensionsWriter<'b> {
     /// without it, or make the buffer longer, up to [`EXTENSIONS_BYTES_MAX`].
     pub fn add(&mut self, id: u16, value: &[u8]) -> Result<(), NoRoom> {
         let length = u32::try_from(value.len()).map_err(|_| NoRoom)?;
-        let mut writer = Writer::new(self.buffer.get_mut(self.length..).unwrap_or_default());
+        let before = varint_bytes(id.into()) + varint_bytes(length);
+        if self.buffer.len() - self.length < value.len().saturating_add(before) {
+            return Err(NoRoom);
+        }
+        let mut writer = Writer { head: &mut *self.buffer, length: self.length };
         writer.u32(u32::from(id));
         writer.u32(length);
         writer.bytes(value);
-        if writer.is_full {
-            return Err(NoRoom);
-        }
-        self.length += writer.length;
+        self.length = writer.length;
         Ok(())
     }
 
@@ -141,6 +142,11 @@ impl<'b> ExtensionsWriter<'b> {
         let Self { buffer, length } = self;
         Extensions { bytes: &buffer[..length] }
     }
+}
+
+/// Returns how many bytes a varint takes.
+const fn varint_bytes(value: u32) -> usize {
+    (u32::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// An extension, or a message with its extensions, is longer than its buffer.

@@ -45,7 +45,7 @@ pub const EXTENSIONS_BYTES_MAX: usize = 1024;
 /// body, is longer.
 pub const HEAD_BYTES_MAX: usize = 264;
 /// The size of a buffer that is long enough for [`Message::encode_extended`], whatever the message.
-pub const EXTENDED_HEAD_BYTES_MAX: usize = BODY_HEAD_BYTES_MAX + 1 + EXTENSIONS_BYTES_MAX;
+pub const EXTENDED_HEAD_BYTES_MAX: usize = HEAD_BYTES_MAX + 1 + EXTENSIONS_BYTES_MAX;
 /// How much longer than its body a request without extensions or an answer is at most, in bytes:
 /// kind, task, attempt, and verdict or the number of no extensions.
 pub const BODY_HEAD_BYTES_MAX: usize = 15;
@@ -254,17 +254,18 @@ impl<'a> Message<'a> {
     ///
     /// # Panics
     /// Panics where a Hello's name is longer than [`NAME_BYTES_MAX`]: check it where it is set; and
-    /// where extensions do not fit: use [`encode_extended`](Self::encode_extended).
+    /// where there are extensions: use [`encode_extended`](Self::encode_extended).
     #[inline]
     pub fn encode<'h>(&self, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
         codec::encode(self, head)
     }
 
-    /// Writes a message as [`encode`](Self::encode) does, in a buffer of any length: with
-    /// [`EXTENDED_HEAD_BYTES_MAX`] there is room for any extensions.
+    /// Writes a message with or without extensions as [`encode`](Self::encode) does, in a buffer that
+    /// must be longer by one byte than [`HEAD_BYTES_MAX`] and its extensions:
+    /// [`EXTENDED_HEAD_BYTES_MAX`] is enough for any.
     ///
     /// # Errors
-    /// Returns [`NoRoom`] where the buffer is too short, and where a Hello or a Welcome would be
+    /// Returns [`NoRoom`] where the buffer is shorter, and where a Hello or a Welcome would be
     /// longer than [`HELLO_BYTES_MAX`].
     ///
     /// # Panics

@@ -261,6 +261,7 @@ impl Engine<'_> {
             Event::Refused { link } => self.lend().on_refused(link),
             Event::Lost { link, how } => self.lend().on_lost(link, how),
             Event::Heard { link } => self.lend().on_heard(link),
+            Event::Moving { link, until } => self.lend().on_moving(link, until),
             Event::Draining { link } => self.lend().on_draining(link),
             Event::Busy { link } => self.lend().on_busy(link),
             Event::Ready { link } => self.lend().on_ready(link),

@@ -126,6 +126,14 @@ impl Engine<'_> {
         Ok(())
     }
 
+    pub(super) fn on_moving(&mut self, link: Link, until: Instant) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        let slot = &mut self.workers[worker as usize];
+        // Never nearer: the timer may be early, and not late.
+        slot.hold_until = slot.hold_until.max(until);
+        Ok(())
+    }
+
     pub(super) fn on_draining(&mut self, link: Link) -> Result<(), EventError> {
         let worker = self.up(link)?;
         self.hear(worker);
@@ -288,6 +296,8 @@ impl Engine<'_> {
         slot.strikes = 0;
         slot.silent_since = self.state.clock;
         slot.pinged = false;
+        slot.hold_until = Instant::EPOCH;
+        slot.looked = Instant::EPOCH;
         slot.up_since = self.state.clock;
         slot.links = slot.links.wrapping_add(1);
         let duty = if begin > self.state.clock { Duty::Delayed } else { Duty::Serving };
@@ -442,7 +452,7 @@ impl super::engine::State {
         match slot.line {
             Line::Absent | Line::Resting | Line::Connecting => slot.due,
             Line::Up(duty) => {
-                let oldest = due(tasks, slot.held.head());
+                let oldest = due(tasks, slot.held.head()).max(slot.hold_until);
                 let next = match duty {
                     Duty::Rested | Duty::Delayed => slot.due,
                     Duty::Serving => self.may_return_at(tasks, slot),

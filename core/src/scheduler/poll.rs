@@ -143,25 +143,40 @@ impl Engine<'_> {
             return None;
         }
         let link = slot.link(worker);
-        let late = slot.held.head().filter(|&task| self.tasks[task as usize].due == at);
-        if let Some(task) = late {
-            return Some(self.time_out(worker, task));
-        }
+        let is_late = |&task: &u32| self.tasks[task as usize].due.max(slot.hold_until) == at;
+        let late = slot.held.head().filter(is_late);
         match slot.line {
+            Line::Up(duty) if late.is_some() || !duty.is_for_a_time() || slot.due != at => {
+                return Some(self.judge(worker, at, late));
+            }
             Line::Absent => self.set_line(worker, Line::Leaving),
             Line::Resting => self.want_connect(worker),
             Line::Connecting => {
                 self.back_off(worker);
                 return Some(Action::Disconnect { link, reason: Reason::ConnectTimeout });
             }
-            Line::Up(Duty::Rested) if slot.due == at => self.release(worker),
-            Line::Up(Duty::Delayed) if slot.due == at => {
-                self.set_line(worker, Line::Up(Duty::Serving));
-            }
-            Line::Up(_) => return Some(self.on_silence(worker, link)),
+            Line::Up(Duty::Rested) => self.release(worker),
+            Line::Up(Duty::Delayed) => self.set_line(worker, Line::Up(Duty::Serving)),
             _ => unreachable!("a timer without a reason"),
         }
         None
+    }
+
+    /// Ends an attempt that is late or, without one, goes on with a silent link: after the caller was
+    /// asked to look whether there is more to know.
+    fn judge(&mut self, worker: u32, at: Instant, late: Option<u32>) -> Action {
+        let slot = &mut self.workers[worker as usize];
+        let link = slot.link(worker);
+        if slot.looked != at {
+            slot.looked = at;
+            return Action::Look { link, overdue: late.is_some() };
+        }
+        // One look is good for one verdict.
+        slot.looked = Instant::EPOCH;
+        match late {
+            Some(task) => self.time_out(worker, task),
+            None => self.on_silence(worker, link),
+        }
     }
 
     /// Pings a silent link, or loses it if it was pinged already.

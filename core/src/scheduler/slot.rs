@@ -156,6 +156,10 @@ pub struct WorkerSlot {
     pub(super) struck_at: Instant,
     /// Until then a link that dials in gets no task.
     pub(super) not_before: Instant,
+    /// Until then no attempt outlives its deadline: bytes of it are on their way.
+    pub(super) hold_until: Instant,
+    /// The deadline for which the caller was last asked to look, before it is judged.
+    pub(super) looked: Instant,
     /// Attempts in a row that outlived their deadline.
     pub(super) strikes: u16,
     /// Failed tasks in a row.
@@ -223,6 +227,13 @@ pub(super) enum Duty {
     Draining,
 }
 
+impl Duty {
+    /// Whether it ends by itself, at the slot's `due`.
+    pub(super) fn is_for_a_time(self) -> bool {
+        matches!(self, Self::Rested | Self::Delayed)
+    }
+}
+
 impl Line {
     #[inline]
     pub(super) fn is_up(self) -> bool {
@@ -264,6 +275,8 @@ impl WorkerSlot {
             up_since: Instant::EPOCH,
             struck_at: Instant::EPOCH,
             not_before: Instant::EPOCH,
+            hold_until: Instant::EPOCH,
+            looked: Instant::EPOCH,
             strikes: 0,
             streak: 0,
             rests: 0,

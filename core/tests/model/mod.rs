@@ -86,6 +86,10 @@ pub(crate) struct Worker {
     delayed_until: Option<Instant>,
     not_before: Instant,
     struck_at: Instant,
+    /// No attempt ends by its deadline before that.
+    hold_until: Instant,
+    /// The deadline for which the caller was asked to look.
+    looked: Option<Instant>,
     /// When it went absent.
     absent_order: u64,
     /// Task slots in the order of sending.
@@ -358,6 +362,7 @@ impl Model {
             Event::Refused { link } => self.on_refused(link.into()),
             Event::Lost { link, how } => self.on_lost(link.into(), how),
             Event::Heard { link } => self.hear(link.into()).map(|_| ()),
+            Event::Moving { link, until } => self.on_moving(link.into(), until),
             Event::Draining { link } => self.on_draining(link.into()),
             Event::Busy { link } => self.on_busy(link.into()),
             Event::Ready { link } => self.on_ready(link.into()),

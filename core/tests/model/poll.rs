@@ -184,23 +184,33 @@ impl Model {
 
     fn due_up(&mut self, slot: usize) -> Step {
         // The earliest of the three; among equals an attempt, then the rest.
-        if let Some((task, deadline)) = self.oldest_attempt(slot) {
-            if Some(deadline) == self.worker_deadline(slot) {
-                return self.attempt_timed_out(slot, task);
-            }
-        }
-        if self.workers[slot].rested_until == self.worker_deadline(slot) {
+        let at = self.worker_deadline(slot);
+        let late = self
+            .oldest_attempt(slot)
+            .filter(|&(_, deadline)| at == Some(deadline.max(self.workers[slot].hold_until)));
+        if late.is_none() && self.workers[slot].rested_until == at {
             self.note("rest ended by itself");
             self.release(slot);
             return Step::Again;
         }
-        if self.workers[slot].delayed_until == self.worker_deadline(slot) {
+        if late.is_none() && self.workers[slot].delayed_until == at {
             self.note("a delayed worker got its first task");
             self.workers[slot].delayed_until = None;
             self.workers[slot].level_order = self.next_order();
             return Step::Again;
         }
         let link = self.link(slot);
+        if self.workers[slot].looked != at {
+            self.workers[slot].looked = at;
+            return Step::Emit(Act::Look(link, late.is_some()));
+        }
+        self.workers[slot].looked = None;
+        if let Some((task, deadline)) = late {
+            if at > Some(deadline) {
+                self.note("an attempt that was put off timed out");
+            }
+            return self.attempt_timed_out(slot, task);
+        }
         if self.workers[slot].pinged.is_none() {
             self.workers[slot].pinged = Some(self.clock);
             return Step::Emit(Act::Ping(link));
@@ -305,7 +315,8 @@ impl Model {
                     None => worker.heard.saturating_add(self.config.heartbeat_interval),
                     Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
                 };
-                let attempt = self.oldest_attempt(slot).map(|(_, deadline)| deadline);
+                let attempt = self.oldest_attempt(slot);
+                let attempt = attempt.map(|(_, deadline)| deadline.max(worker.hold_until));
                 let own = self.may_return_at(slot).filter(|_| worker.is_available());
                 let all = [worker.rested_until, worker.delayed_until, attempt, own];
                 all.into_iter().flatten().fold(life, Instant::min)

@@ -19,6 +19,8 @@ impl Worker {
             delayed_until: None,
             not_before: Instant::EPOCH,
             struck_at: Instant::EPOCH,
+            hold_until: Instant::EPOCH,
+            looked: None,
             absent_order: 0,
             held: Vec::new(),
             draining: false,
@@ -132,6 +134,15 @@ impl Model {
         Ok(())
     }
 
+    pub(super) fn on_moving(&mut self, link: Lk, until: Instant) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        if !self.workers[slot].held.is_empty() {
+            self.note("attempts were put off");
+        }
+        self.workers[slot].hold_until = self.workers[slot].hold_until.max(until);
+        Ok(())
+    }
+
     pub(super) fn on_draining(&mut self, link: Lk) -> Result<(), EventError> {
         let slot = self.hear(link)?;
         if !self.workers[slot].held.is_empty() {
@@ -213,6 +224,8 @@ impl Model {
         worker.recall = false;
         worker.delayed_until = (begin > now).then_some(begin);
         worker.strikes = 0;
+        worker.hold_until = Instant::EPOCH;
+        worker.looked = None;
         worker.heard = now;
         worker.pinged = None;
         worker.up_since = now;

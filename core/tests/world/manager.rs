@@ -168,6 +168,7 @@ impl World {
                 self.audit.on_withdraw(link, task, attempt, self.clock);
                 self.note("an attempt withdrawn");
             }
+            Action::Look { .. } => {}
             Action::Ping { link } => self.after(LATENCY_MILLIS, Happening::Ping(link)),
             Action::Rest { .. } => self.note("a worker rested"),
             Action::Gone { worker } => {

@@ -10,12 +10,16 @@ use rustix::io::Errno;
 
 use super::{State, format};
 use crate::failure::Failure;
-use crate::files::{folder, settled, sync_folder};
+use crate::files::{folder, settled};
 
 /// A state's file. No other manager opens it while this is there.
 #[derive(Debug)]
 pub(crate) struct StateFile {
     path: PathBuf,
+    /// The folder that it is in.
+    folder: File,
+    /// A descriptor that is given up for a save where there is no other: links may have the rest.
+    reserve: Option<File>,
     _lock: Lock,
 }
 
@@ -33,16 +37,32 @@ impl StateFile {
         &self.path
     }
 
-    /// Replaces the state in one step. It is on the disk when this returns.
-    pub(crate) fn replace(&self, state: &State) -> io::Result<()> {
+    /// Replaces the state in one step. It is on the disk when this returns. Where that fails, the
+    /// one before is still there.
+    pub(crate) fn replace(&mut self, state: &State) -> io::Result<()> {
         let bytes = format::encode(state)?;
         // Always the same name, so that one killed run after another leaves only one behind.
         let part = beside(&self.path, "part");
-        let mut file = File::create(&part)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&part, &self.path)?;
-        sync_folder(folder(&self.path))
+        let file = self.create(&part)?;
+        let written = write(file, &bytes).and_then(|()| fs::rename(&part, &self.path));
+        if self.reserve.is_none() {
+            // The place of the file that was closed just now.
+            self.reserve = self.folder.try_clone().ok();
+        }
+        written.inspect_err(|_| {
+            // What it failed with is what counts; a full disk should not have to hold this as well.
+            let _ = fs::remove_file(&part);
+        })?;
+        self.folder.sync_all()
+    }
+
+    fn create(&mut self, part: &Path) -> io::Result<File> {
+        match File::create(part) {
+            Err(error) if is_out_of_files(&error) && self.reserve.take().is_some() => {
+                File::create(part)
+            }
+            result => result,
+        }
     }
 
     fn lock(path: &Path) -> Result<Self, String> {
@@ -51,7 +71,9 @@ impl StateFile {
             return Err("it is not a file".to_owned());
         }
         let lock = Lock::take(beside(&path, "lock"))?;
-        Ok(Self { path, _lock: lock })
+        let opened = File::open(folder(&path)).and_then(|folder| Ok((folder.try_clone()?, folder)));
+        let (reserve, folder) = opened.map_err(|error| error.to_string())?;
+        Ok(Self { path, folder, reserve: Some(reserve), _lock: lock })
     }
 
     fn read(&self) -> Result<Option<State>, String> {
@@ -68,6 +90,18 @@ impl StateFile {
         name.map_err(|error| error.to_string())?;
         format::decode(&bytes).map(Some)
     }
+}
+
+/// Returns whether this process, or the whole system, has as many files open as it may.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE]
+        .map(Errno::raw_os_error)
+        .contains(&error.raw_os_error().unwrap_or(0))
+}
+
+fn write(mut file: File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 /// What one manager at a time has. It is a file of its own, since the state's is replaced, and goes

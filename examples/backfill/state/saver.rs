@@ -2,22 +2,29 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
+use super::file::is_out_of_files;
 use super::{State, StateFile};
 
 /// How long after the begin of one save the next one begins, at the earliest.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Where saves take long, they may take one part in so many of the time.
 const SHARE: u32 = 10;
+/// How long a save is tried again while there is no file descriptor for it, and how often.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Saver {
-    file: Arc<StateFile>,
+    path: PathBuf,
+    file: Arc<Mutex<StateFile>>,
     under_way: Option<JoinHandle<io::Result<()>>>,
     begun: Instant,
     due: Instant,
@@ -26,7 +33,13 @@ pub(crate) struct Saver {
 impl Saver {
     pub(crate) fn new(file: StateFile) -> Self {
         let now = Instant::now();
-        Self { file: Arc::new(file), under_way: None, begun: now, due: now }
+        let path = file.path().to_owned();
+        Self { path, file: Arc::new(Mutex::new(file)), under_way: None, begun: now, due: now }
+    }
+
+    /// Returns the state's one absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns when it is time to save again, and fails if the last save did. Dropping the future
@@ -38,7 +51,7 @@ impl Saver {
     }
 
     /// Begins to save a state, once the data of `output` is on the disk. None may be under way.
-    pub(crate) fn begin(&mut self, state: State, output: Option<File>) {
+    pub(crate) fn begin(&mut self, state: State, output: Option<Arc<File>>) {
         assert!(self.under_way.is_none(), "one save at a time");
         let file = Arc::clone(&self.file);
         self.begun = Instant::now();
@@ -46,7 +59,7 @@ impl Saver {
             if let Some(output) = output {
                 output.sync_data()?;
             }
-            file.replace(&state)
+            replace(&mut file.lock().expect("nothing panics with it"), &state)
         }));
     }
 
@@ -62,5 +75,18 @@ impl Saver {
         self.under_way = None;
         self.due = self.begun + INTERVAL.max(self.begun.elapsed() * SHARE);
         result?
+    }
+}
+
+/// Saves a state. Where there is no descriptor, links may end meanwhile and leave theirs.
+fn replace(file: &mut StateFile, state: &State) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match file.replace(state) {
+            Err(error) if is_out_of_files(&error) && begun.elapsed() < RETRY_FOR => {
+                thread::sleep(RETRY_DELAY);
+            }
+            result => return result,
+        }
     }
 }

@@ -147,6 +147,8 @@ impl World<'_> {
             match action {
                 Action::Connect { link } => self.on_connect(link),
                 Action::Send { link, task, attempt } => self.on_send(link, task, attempt),
+                // What has come was reported already.
+                Action::Look { .. } => {}
                 Action::Ping { link } => self.on_ping(link),
                 Action::Disconnect { link, reason } => {
                     self.note(&[3, link.worker().slot(), link.epoch(), reason as u32]);
@@ -250,6 +252,7 @@ impl World<'_> {
             Event::Ready { link } => (15, link),
             Event::Unusable { link, .. } => (16, link),
             Event::Faulted { link } => (17, link),
+            Event::Moving { link, .. } => (18, link),
         };
         let taken = self.scheduler.handle_event(self.now, event).is_ok();
         self.end.links += u32::from(taken && kind == 8);

@@ -64,7 +64,7 @@ impl Wire for Told {
         head: &[u8],
         body: &[u8],
     ) -> Poll<Result<(), LocalError>> {
-        if head.len() + body.len() > self.outgoing_bytes_max() {
+        if head.len() + body.len() > self.message_bytes_max() {
             return Poll::Ready(Err(LocalError::Closed)); // As good as any.
         }
         self.inner.poll_send(cx, head, body)
@@ -86,7 +86,7 @@ impl Wire for Told {
         self.talk.lock().unwrap().limits.push(bytes_max);
     }
 
-    fn outgoing_bytes_max(&self) -> usize {
+    fn message_bytes_max(&self) -> usize {
         self.talk.lock().unwrap().message_bytes_max
     }
 }

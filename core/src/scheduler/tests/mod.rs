@@ -6,6 +6,7 @@ mod busy;
 mod cancel;
 mod drain;
 mod links;
+mod looks;
 mod removal;
 mod replies;
 mod rest;
@@ -116,6 +117,16 @@ impl Pool {
     }
 
     fn poll(&mut self) -> Option<Action> {
+        // Nothing is to be reported after a look, but where a story is about that.
+        loop {
+            let action = self.poll_once();
+            if !matches!(action, Some(Action::Look { .. })) {
+                return action;
+            }
+        }
+    }
+
+    fn poll_once(&mut self) -> Option<Action> {
         let action = self.scheduler.poll_action();
         self.scheduler.check();
         action

@@ -1,0 +1,44 @@
+//! What happens in the pool, in words.
+
+use std::collections::HashMap;
+
+use chargehand::{Events, PoolEvent};
+
+use crate::progress::Progress;
+use crate::report::Resent;
+
+/// Says what happens, and counts what is sent again.
+pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent) {
+    let mut said = HashMap::new();
+    while let Some(event) = events.next().await {
+        match &event {
+            PoolEvent::Retried { peer, .. } => resent.count(peer),
+            PoolEvent::Gone { .. } | PoolEvent::Closed { .. } => {}
+            PoolEvent::Refused { peer, why, .. } => {
+                // Each new reason once, however often it is tried.
+                if said.insert(peer.clone(), why.clone()).as_ref() != Some(why) {
+                    progress.say(&format!("{}; keeps trying", refused(peer, why)));
+                }
+            }
+            PoolEvent::Connected { peer, .. } => {
+                said.remove(peer);
+                progress.say(&event.to_string());
+            }
+            // Not "lost": that is said of heights.
+            PoolEvent::Lost { peer, why, .. } => {
+                progress.say(&format!("{peer}: connection broken: {why}"));
+            }
+            _ => progress.say(&event.to_string()),
+        }
+    }
+}
+
+/// Says that there is no connection. Transports name the peer themselves, and what failed.
+pub(crate) fn refused(peer: &str, why: &str) -> String {
+    let place = peer.rsplit("://").next().unwrap_or(peer).trim_end_matches('/');
+    if why.starts_with("cannot connect") && why.contains(place) {
+        why.to_owned()
+    } else {
+        format!("{peer}: cannot connect: {why}")
+    }
+}

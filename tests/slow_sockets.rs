@@ -1,0 +1,108 @@
+//! Long messages on a slow line, over real sockets: their bytes are signs of life.
+
+use std::future::poll_fn;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use chargehand::smol::{Smol, SmolListener};
+use chargehand::{Builder, Pool, Threaded, Worker, tcp, ws};
+
+/// How long the answer is, and how much of it comes in a tenth of a second.
+const ANSWER_BYTES: usize = 300_000;
+const BYTES_PER_STEP: usize = 15_000;
+const STEP: Duration = Duration::from_millis(100);
+
+fn any_port() -> (TcpListener, SocketAddr) {
+    let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let at = door.local_addr().expect("it has one");
+    (door, at)
+}
+
+/// Takes one connection to `target`, which is slow on the way back. It ends with either end.
+fn slow_line(target: SocketAddr) -> SocketAddr {
+    let (door, at) = any_port();
+    std::thread::spawn(move || {
+        let Ok((manager, _)) = door.accept() else { return };
+        let worker = TcpStream::connect(target).expect("it listens");
+        let (up, down) = (manager.try_clone().expect("a socket"), worker.try_clone());
+        let down = down.expect("a socket");
+        std::thread::spawn(move || forward(up, worker, Duration::ZERO));
+        forward(down, manager, STEP);
+    });
+    at
+}
+
+fn forward(mut from: TcpStream, mut to: TcpStream, step: Duration) {
+    let mut chunk = vec![0; BYTES_PER_STEP];
+    while let Ok(count @ 1..) = from.read(&mut chunk) {
+        if to.write_all(&chunk[..count]).is_err() {
+            break;
+        }
+        if count > 1000 {
+            std::thread::sleep(step);
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+    let _ = from.shutdown(std::net::Shutdown::Both);
+}
+
+/// Asks for a long answer by a pool that is impatient with silence and with attempts.
+fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>) {
+    let (pool, driver) = builder
+        .configure(|config| {
+            config.heartbeat_interval = Duration::from_millis(250);
+            config.heartbeat_timeout = Duration::from_millis(250);
+            config.attempt_timeout = Duration::from_millis(700);
+        })
+        .build()
+        .expect("the settings are in range");
+    smol::block_on(async {
+        let (mut serve, mut driver) = (pin!(serve), pin!(driver));
+        let begun = Instant::now();
+        let mut call = pin!(pool.call::<u64, Vec<u8>>(&7));
+        let answer = poll_fn(|cx| {
+            let _ = serve.as_mut().poll(cx);
+            let _ = driver.as_mut().poll(cx);
+            call.as_mut().poll(cx)
+        })
+        .await;
+        assert_eq!(answer, Ok(vec![7; ANSWER_BYTES]));
+        assert!(begun.elapsed() > Duration::from_secs(1), "the line is slow");
+        let mut stats = pin!(pool.stats());
+        let stats = poll_fn(|cx| {
+            let _ = driver.as_mut().poll(cx);
+            stats.as_mut().poll(cx)
+        });
+        let stats = stats.await.expect("the driver lives").tasks;
+        assert_eq!((stats.sent, stats.lost, stats.timed_out), (1, 0, 0), "in one go");
+    });
+}
+
+fn worker() -> Worker<Smol, impl chargehand::worker::Handler> {
+    Worker::new(Smol::new(), |number: u64| {
+        let byte = number.to_le_bytes()[0];
+        async move { Ok::<_, String>(vec![byte; ANSWER_BYTES]) }
+    })
+}
+
+#[test]
+fn a_long_answer_over_tcp_is_no_silence() {
+    let (door, at) = any_port();
+    let listener = tcp::TcpListener::new(SmolListener::from_std(door).expect("a listener"));
+    let line = slow_line(at).to_string();
+    let connector = tcp::TcpConnector::new(Smol::new(), &line).expect("an address");
+    let serve = async { worker().serve(listener).await.expect("it serves") };
+    ask(serve, Pool::builder(Smol::new()).connect(connector));
+}
+
+#[test]
+fn a_long_answer_over_websocket_is_no_silence() {
+    let (door, at) = any_port();
+    let listener = ws::WsListener::new(SmolListener::from_std(door).expect("a listener"));
+    let line = format!("ws://{}", slow_line(at));
+    let connector = ws::WsConnector::new(Smol::new(), &line).expect("an address");
+    let serve = async { worker().serve(listener).await.expect("it serves") };
+    ask(serve, Pool::builder(Smol::new()).connect(connector));
+}

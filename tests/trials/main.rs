@@ -1,0 +1,78 @@
+//! Trials by fire, over real sockets and with real processes: crowds, storms, kills and cuts, while
+//! work goes on. Each asserts what must hold throughout: nothing lost, nothing doubled, answers that
+//! are right, and memory and time within their bounds.
+//!
+//! `CHAOS_SECONDS` sets how long `chaos` rages, and `CHAOS_SEED` repeats what it drew.
+
+// What the conformance suite has of pairs, pools and processes. It uses all of that.
+#[path = "../conformance/children.rs"]
+#[allow(dead_code)]
+mod children;
+#[path = "../conformance/pair.rs"]
+#[allow(dead_code)]
+mod pair;
+#[path = "../conformance/raw.rs"]
+#[allow(dead_code)]
+mod raw;
+#[path = "../conformance/rig.rs"]
+#[allow(dead_code)]
+mod rig;
+
+mod chaos;
+mod crowds;
+mod drops;
+mod echoes;
+mod files;
+mod moves;
+mod proxy;
+mod reach;
+mod roles;
+mod slow;
+mod storms;
+
+/// Makes each case a test of each pair, as `pair::module::case`.
+macro_rules! trials {
+    ($($pair:ident = $kind:ident),+ ; $cases:tt) => {
+        $( trials! { @pair $pair, $kind, $cases } )+
+    };
+    (@pair $pair:ident, $kind:ident, { $($module:ident: $($case:ident)+;)+ }) => {
+        mod $pair {
+            $(mod $module {
+                $(#[test]
+                fn $case() {
+                    use crate::pair::{$kind as Kind, Pair};
+                    let patience = crate::rig::PATIENCE + crate::chaos::span();
+                    crate::rig::bounded_by(patience, || Kind::run(crate::$module::$case::<Kind>()));
+                })+
+            })+
+        }
+    };
+}
+
+trials! {
+    tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol;
+    {
+        chaos:
+            six_workers_that_are_killed_and_stopped_lose_nothing;
+        crowds:
+            five_thousand_half_open_handshakes_keep_no_good_worker_out
+            five_thousand_half_open_handshakes_keep_no_good_manager_out;
+        drops:
+            a_driver_that_is_dropped_under_load_stops_what_runs_for_it
+            a_worker_that_is_dropped_under_load_stops_what_it_runs;
+        echoes:
+            eight_mebibytes_go_both_ways_and_hold_up_no_small_call;
+        files:
+            a_manager_out_of_files_goes_on_with_the_links_it_has
+            a_worker_out_of_files_goes_on_with_the_links_it_has;
+        moves:
+            a_worker_that_moves_is_found_behind_its_name;
+        slow:
+            a_manager_that_reads_nothing_takes_no_memory_and_holds_up_nobody
+            a_slow_line_loses_nothing
+            a_line_that_is_stuck_towards_the_worker_is_given_up
+            a_line_that_is_stuck_towards_the_manager_is_given_up;
+        storms:
+            two_hundred_workers_that_are_cut_off_at_once_are_all_back_in_time;
+    }
+}
