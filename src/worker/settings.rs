@@ -105,7 +105,8 @@ impl<T, H> Worker<T, H> {
     /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
     /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
     /// where answers take more than this. What a transport buffers is not counted: on each link a
-    /// message that is still arriving, and one that is leaving.
+    /// message that is still arriving, and one that is leaving. Nor is what handlers keep, and the request
+    /// of a thread whose task was cancelled.
     #[must_use]
     pub fn memory_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.memory_max = bytes)

