@@ -85,7 +85,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.accepted[call.place()] = task.slot();
         let entry = &mut self.tasks[task.slot() as usize];
-        entry.payload = Payload::Request { body: submit.body, call };
+        entry.payload = Payload::Request { body: submit.body, call, check: submit.check };
         entry.generation = task.generation();
         true
     }
