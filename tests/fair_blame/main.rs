@@ -34,8 +34,13 @@ macro_rules! cases {
     };
 }
 
+mod doors;
 mod elsewhere;
+mod holes;
+mod names;
+mod poison;
 mod roles;
+mod sick;
 mod stops;
 mod turns;
 
