@@ -12,12 +12,15 @@ use core::task::{Context, Poll, Waker};
 
 use crate::body::Body;
 use crate::error::TaskError;
+use crate::payload::Check;
 use crate::reply::TaskResult;
 
 /// A task on its way to the driver.
 #[derive(Debug)]
 pub(crate) struct Submit {
     pub(crate) body: Body,
+    /// What the answer is held against.
+    pub(crate) check: Check,
     call: CallId,
 }
 
@@ -79,7 +82,7 @@ pub(crate) type Left = (State, Body);
 const NO_PLACE: u32 = u32::MAX;
 
 // As many of them lie about as there are calls.
-const _: () = assert!(size_of::<Submit>() <= 32);
+const _: () = assert!(size_of::<Submit>() <= 40);
 const _: () = assert!(size_of::<Place>() <= 40);
 
 impl CallId {
@@ -112,7 +115,7 @@ impl Calls {
 
     /// Queues a task.
     #[inline]
-    pub(crate) fn push(&mut self, body: Body, waker: Option<Waker>) -> CallId {
+    pub(crate) fn push(&mut self, body: Body, check: Check, waker: Option<Waker>) -> CallId {
         #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
         let serial = self.front.wrapping_add(self.queue.len() as u32);
         let index = self.free_place();
@@ -123,7 +126,7 @@ impl Calls {
         place.asked = false;
         self.free = next;
         let call = CallId { index, serial };
-        self.queue.push_back(Submit { body, call });
+        self.queue.push_back(Submit { body, check, call });
         call
     }
 
@@ -316,7 +319,7 @@ mod tests {
     fn whoever_waits_is_woken_once_by_the_waker_of_the_latest_poll() {
         let mut calls = Calls::new();
         let (counts, [first, second]) = Count::two();
-        let call = calls.push(body(1), Some(first.clone()));
+        let call = calls.push(body(1), Check::RAW, Some(first.clone()));
         assert!(poll(&mut calls, call, &first).is_none());
         assert!(poll(&mut calls, call, &second).is_none());
         assert_eq!(taken(&mut calls, 9), [Some(call)]);
@@ -331,7 +334,8 @@ mod tests {
         // As after very many: the serial numbers wrap in the midst.
         calls.front = u32::MAX - 4;
         for round in 0..5 {
-            let pushed: Vec<_> = (0..3).map(|at| Some(calls.push(body(at), None))).collect();
+            let pushed: Vec<_> =
+                (0..3).map(|at| Some(calls.push(body(at), Check::RAW, None))).collect();
             assert_eq!(taken(&mut calls, 2), pushed[..2], "round {round}");
             assert_eq!(taken(&mut calls, 2), pushed[2..], "round {round}");
             for (at, call) in (0..).zip(pushed.into_iter().flatten()) {
@@ -346,7 +350,8 @@ mod tests {
     #[test]
     fn a_task_that_is_cancelled_in_the_queue_has_ended_and_is_nobodys_there() {
         let mut calls = Calls::new();
-        let pushed = [1, 2, 3].map(|byte| calls.push(body(byte), Some(Waker::noop().clone())));
+        let pushed =
+            [1, 2, 3].map(|byte| calls.push(body(byte), Check::RAW, Some(Waker::noop().clone())));
         let rest = calls.cancel(pushed[1]);
         assert_eq!((rest.tell, rest.wake.is_some(), rest.left.1), (false, true, body(2)));
         let rest = calls.leave(pushed[2], true);
@@ -360,7 +365,7 @@ mod tests {
     #[test]
     fn the_driver_is_told_once_of_a_task_that_it_has() {
         let mut calls = Calls::new();
-        let pushed = [1, 2].map(|byte| calls.push(body(byte), None));
+        let pushed = [1, 2].map(|byte| calls.push(body(byte), Check::RAW, None));
         assert_eq!(taken(&mut calls, 2), pushed.map(Some));
         let told = [calls.cancel(pushed[0]), calls.cancel(pushed[0]), calls.leave(pushed[0], true)];
         assert_eq!(told.map(|rest| rest.tell), [true, false, false]);
@@ -369,7 +374,7 @@ mod tests {
             assert!(calls.settle(call, Ok(answer(1))).is_err(), "nobody wants it");
         }
         // Their places are free, and another's serial number tells it from them.
-        let next = calls.push(body(3), None);
+        let next = calls.push(body(3), Check::RAW, None);
         assert_eq!((calls.places.len(), next.index), (2, pushed[1].index));
         assert!(next != pushed[1]);
     }
@@ -377,11 +382,11 @@ mod tests {
     #[test]
     fn a_cancel_hits_no_other_once_the_serial_numbers_came_round() {
         let mut calls = Calls::new();
-        let old = calls.push(body(1), None);
+        let old = calls.push(body(1), Check::RAW, None);
         assert_eq!(taken(&mut calls, 1), [Some(old)]);
         // As after 2^32 more.
         calls.front = old.serial;
-        let new = calls.push(body(2), None);
+        let new = calls.push(body(2), Check::RAW, None);
         assert_eq!(new.serial, old.serial);
         assert!(calls.cancel(old).tell, "the driver has it");
         calls.leave(old, true);
@@ -391,12 +396,12 @@ mod tests {
     #[test]
     fn a_late_cancel_changes_nothing() {
         let mut calls = Calls::new();
-        let call = calls.push(body(1), None);
+        let call = calls.push(body(1), Check::RAW, None);
         taken(&mut calls, 1);
         assert!(calls.settle(call, Ok(answer(5))).is_ok());
         assert!(!calls.cancel(call).tell);
         assert!(is_answer(poll(&mut calls, call, Waker::noop()), 5));
-        let call = calls.push(body(1), None);
+        let call = calls.push(body(1), Check::RAW, None);
         taken(&mut calls, 1);
         assert!(calls.settle(call, Ok(answer(6))).is_ok());
         let rest = calls.leave(call, true);
@@ -406,7 +411,7 @@ mod tests {
     #[test]
     fn at_the_end_every_call_has_an_outcome() {
         let mut calls = Calls::new();
-        let pushed = [(); 4].map(|()| calls.push(body(1), Some(Waker::noop().clone())));
+        let pushed = [(); 4].map(|()| calls.push(body(1), Check::RAW, Some(Waker::noop().clone())));
         taken(&mut calls, 3);
         assert!(calls.settle(pushed[0], Ok(answer(9))).is_ok());
         assert!(calls.leave(pushed[1], true).tell);

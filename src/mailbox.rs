@@ -18,6 +18,7 @@ use crate::error::WorkerError;
 use crate::event::PoolEvent;
 use crate::lock::Lock;
 use crate::outcomes::{Giver, Ledger, Options};
+use crate::payload::Check;
 use crate::pool::PoolStats;
 use crate::reply::TaskResult;
 use crate::wire::{Kind, Reach};
@@ -31,6 +32,8 @@ pub(crate) struct NewJob {
     pub(crate) heights: Ledger,
     pub(crate) giver: Giver,
     pub(crate) options: Options,
+    /// What answers are held against.
+    pub(crate) check: Check,
 }
 
 /// Anything else on its way to the driver.
@@ -99,6 +102,7 @@ impl Mailbox {
     pub(crate) fn submit(
         &self,
         task: &mut Option<Body>,
+        check: Check,
         waker: Option<&Waker>,
     ) -> Result<CallId, NotQueued> {
         let mut waker = waker.cloned();
@@ -110,7 +114,7 @@ impl Mailbox {
                 return Err(NotQueued::Full);
             }
             let body = task.take().expect("it is submitted once");
-            Ok((inbox.calls.push(body, waker.take()), inbox.calls.queued() == 1))
+            Ok((inbox.calls.push(body, check, waker.take()), inbox.calls.queued() == 1))
         })?;
         if is_first {
             self.post.doorbell.wake_by_ref();
@@ -324,7 +328,7 @@ mod tests {
             0 => Waker::from(Arc::new(Panics)),
             _ => Waker::from(Arc::clone(&count)),
         };
-        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Some(&waker(at)));
+        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, Some(&waker(at)));
         // Of the last, the outcome has not come. Another is queued still.
         let calls: Vec<_> = (0..OUTCOMES_AT_ONCE + 9).map(queue).map(Result::unwrap).collect();
         assert!(ends.post.take_submits(calls.len() - 1, &mut VecDeque::new()));

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body::Body;
-pub(crate) use crate::decode::decode;
+pub(crate) use crate::decode::{Check, decode};
 use crate::error::TaskError;
 use crate::runs::{FAILURE_BYTES_MAX, caught};
 
@@ -212,6 +212,18 @@ impl Value {
         }
         self.0 = Some(value);
         decode(self.encode()?.as_slice()).map_err(TaskError::Answer)
+    }
+
+    /// Returns why it cannot be had as the type of a check, if it cannot.
+    #[inline(never)]
+    pub(crate) fn fits(&self, check: Check) -> Result<(), String> {
+        let value = self.0.as_ref().expect("it is there until it is read");
+        if check.is(&**value) {
+            return Ok(());
+        }
+        // An encoder is the user's code.
+        let body = caught(|| self.encode())?.map_err(|error| format!("{error}"))?;
+        check.bytes(body.as_slice())
     }
 
     fn encode(&self) -> Result<Body, TaskError> {

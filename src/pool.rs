@@ -22,6 +22,7 @@ use crate::event::Events;
 use crate::hands::Hands;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
 use crate::outcomes::{Ledger, Outcomes, Report, SignedLedger};
+use crate::payload::Check;
 use crate::reply::{Calling, Queueing, Task};
 #[cfg(feature = "std")]
 use crate::seed::random;
@@ -124,6 +125,12 @@ impl<K: Kind> Pool<K> {
     /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
     /// small boxes, and what a `Deserialize` written by hand takes by itself.
     ///
+    ///
+    /// The driver holds each answer against `A` before it counts, in its own time, so a `Deserialize`
+    /// of yours should not block. One that is of another type is tried on another worker, whose
+    /// answer shows whether the first is broken, and then rested, or whether manager and workers
+    /// disagree on the type: [`TaskError::Answer`].
+    ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
     pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
@@ -131,7 +138,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + 'static,
     {
-        self.calling(encode(request)?)?.await?.read()
+        self.calling(encode(request)?, Check::of::<A>())?.await?.read()
     }
 
     /// Returns a worker's answer to `request`, both as they are.
@@ -141,7 +148,7 @@ impl<K: Kind> Pool<K> {
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         // The answer may have the request's memory, if both are short.
         let (body, spare) = Body::reusing(request);
-        self.calling(body)?.await?.into_bytes(spare)
+        self.calling(body, Check::RAW)?.await?.into_bytes(spare)
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -158,7 +165,7 @@ impl<K: Kind> Pool<K> {
     {
         let body = encode(request)?;
         self.check(&body)?;
-        let mut queueing = Queueing::new(body);
+        let mut queueing = Queueing::new(body, Check::of::<A>());
         let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
         Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
@@ -174,7 +181,7 @@ impl<K: Kind> Pool<K> {
     {
         let body = encode(&request).map_err(TrySubmitError::Refused)?;
         self.check(&body).map_err(TrySubmitError::Refused)?;
-        match self.mailbox.submit(&mut Some(body), None) {
+        match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None) {
             Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
             Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
@@ -184,7 +191,9 @@ impl<K: Kind> Pool<K> {
     /// Returns a stream of every height of a range with its outcome. The request is the height as a
     /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure, retries.
     ///
-    /// Answers are bounded as those of [`call`](Pool::call).
+    /// A height whose handler failed is tried once more, elsewhere if another worker serves:
+    /// [`retries`](Outcomes::retries) changes that. Answers are bounded as those of
+    /// [`call`](Pool::call).
     ///
     /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
     /// not done is, what failed the last time included. The range starts when the stream is first
@@ -193,7 +202,7 @@ impl<K: Kind> Pool<K> {
     where
         A: DeserializeOwned + 'static,
     {
-        Outcomes::new(heights.into(), Arc::clone(&self.mailbox))
+        Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
     }
 
     /// Returns a stream as [`process`](Pool::process) does, of heights of type `i64`, as peers of the
@@ -213,7 +222,7 @@ impl<K: Kind> Pool<K> {
     where
         A: DeserializeOwned + 'static,
     {
-        Outcomes::new(heights.into(), Arc::clone(&self.mailbox))
+        Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
     }
 
     /// Does a range of heights as [`process`](Pool::process) does, calls `on_outcome` for each
@@ -341,9 +350,9 @@ impl<K: Kind> Pool<K> {
     }
 
     #[inline]
-    fn calling(&self, body: Body) -> Result<Calling<'_>, TaskError> {
+    fn calling(&self, body: Body, check: Check) -> Result<Calling<'_>, TaskError> {
         self.check(&body)?;
-        Ok(Calling::new(body, &self.mailbox))
+        Ok(Calling::new(body, check, &self.mailbox))
     }
 
     #[inline]

@@ -15,7 +15,7 @@ use crate::body::Body;
 use crate::calls::CallId;
 use crate::error::TaskError;
 use crate::mailbox::{Mailbox, NotQueued};
-use crate::payload::Answer;
+use crate::payload::{Answer, Check};
 
 pub(crate) type TaskResult = Result<Answer, TaskError>;
 
@@ -36,6 +36,7 @@ pub struct Task<A> {
 pub(crate) struct Queueing {
     /// `None` once it is queued.
     body: Option<Body>,
+    check: Check,
     room: Room,
 }
 
@@ -50,8 +51,8 @@ enum Room {
 }
 
 impl Queueing {
-    pub(crate) fn new(body: Body) -> Self {
-        Self { body: Some(body), room: Room::Unknown }
+    pub(crate) fn new(body: Body, check: Check) -> Self {
+        Self { body: Some(body), check, room: Room::Unknown }
     }
 
     /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
@@ -68,7 +69,7 @@ impl Queueing {
                 ready!(Pin::new(listener).poll(cx));
                 self.room = Room::Unknown;
             }
-            match mailbox.submit(&mut self.body, waits.then_some(cx.waker())) {
+            match mailbox.submit(&mut self.body, self.check, waits.then_some(cx.waker())) {
                 Ok(call) => return Poll::Ready(Ok(call)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
                 Err(NotQueued::Full) => self.room.found_none(mailbox),
@@ -97,8 +98,8 @@ pub(crate) struct Calling<'a> {
 }
 
 impl<'a> Calling<'a> {
-    pub(crate) fn new(body: Body, mailbox: &'a Mailbox) -> Self {
-        Self { mailbox, queueing: Queueing::new(body), call: None }
+    pub(crate) fn new(body: Body, check: Check, mailbox: &'a Mailbox) -> Self {
+        Self { mailbox, queueing: Queueing::new(body, check), call: None }
     }
 }
 

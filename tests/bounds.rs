@@ -175,7 +175,7 @@ fn until_a_peer_has_said_hello_no_more_than_that_is_taken() {
     assert_eq!(rig.probe.limits(), [HELLO_BYTES_MAX, 1 << 20]);
     let mut task = Box::pin(rig.submit(&[0]));
     let (task_id, attempt) = peer.request();
-    peer.fail((task_id, attempt), &[b'x'; 1 << 19]);
+    peer.fail((task_id, attempt), &vec![b'x'; 1 << 19]);
     rig.settle();
     let Poll::Ready(Err(TaskError::Failed(text))) = poll(task.as_mut()) else {
         panic!("it is taken")

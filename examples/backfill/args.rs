@@ -104,6 +104,11 @@ impl ManagerArgs {
         self.worker.is_empty() && self.listen.is_empty()
     }
 
+    /// Returns whether some local workers are to fail in the middle.
+    pub(crate) fn strikes(&self) -> bool {
+        self.rpc.is_none() || self.faults
+    }
+
     /// Returns whether some workers may be of the Go package, and answer without a block.
     pub(crate) fn has_go(&self) -> bool {
         self.worker.iter().any(|address| address.transport == Transport::Go)

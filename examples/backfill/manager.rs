@@ -84,10 +84,9 @@ async fn backfill(args: &ManagerArgs, console: &Console) -> Result<u8, Failure> 
     let watching = tokio::spawn(events::watch(events, progress.clone(), resent.clone()));
     let ticking = tokio::spawn(tick(pool.clone(), progress.clone()));
     let (done, done_seen) = watch::channel(0);
-    let with_faults = args.rpc.is_none() || args.faults;
     let left = total - before;
-    let crew =
-        crew.map(|crew| tokio::spawn(tend(crew, with_faults, done_seen, left, progress.clone())));
+    let crew = crew
+        .map(|crew| tokio::spawn(tend(crew, args.strikes(), done_seen, left, progress.clone())));
 
     let started = Instant::now();
     let ended = if args.has_go() {

@@ -96,11 +96,11 @@ fn demo_chain(range: &RangeInclusive<u64>, progress: &Progress) -> Result<Tempor
     TemporaryChain::make(blocks).map_err(|error| Failure::run(format!("the demo chain: {error}")))
 }
 
-/// Local workers are watched closely, since some of them are to fail; others get the defaults.
+/// Local workers are watched closely where some of them are to fail; others get the defaults.
 fn configured(args: &ManagerArgs) -> Builder<Tokio, Threaded> {
     let builder = Pool::builder(Tokio::new()).name("backfill").configure(|config| {
         config.attempts_max = 20;
-        if args.is_local() {
+        if args.is_local() && args.strikes() {
             config.heartbeat_interval = Duration::from_millis(300);
             config.heartbeat_timeout = Duration::from_millis(300);
             config.connect_timeout = Duration::from_secs(2);

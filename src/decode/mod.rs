@@ -6,11 +6,13 @@
 //! goes, and the type of each value is known there: so both depth and growth are counted here, on the
 //! way from serde to postcard and back.
 
+pub(crate) use self::check::Check;
 use alloc::string::String;
 use alloc::string::ToString;
 use postcard::Error;
 use serde::de::DeserializeOwned;
 
+mod check;
 mod guard;
 #[cfg(test)]
 mod tests;

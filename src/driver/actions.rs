@@ -282,9 +282,19 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns why a task has no answer.
     #[cold]
     fn no_answer(&mut self, task: TaskId, outcome: Outcome, attempts: u16) -> TaskError {
+        if outcome != Outcome::Failed && !self.misfits.is_empty() {
+            if let Some(why) = self.misfits.take(task) {
+                if matches!(outcome, Outcome::Exhausted | Outcome::Bounced) {
+                    return TaskError::Answer(why);
+                }
+            }
+        }
         match outcome {
             Outcome::Done => unreachable!("the caller takes the answer"),
-            Outcome::Failed => TaskError::Failed(self.answers.take(task).into_text()),
+            Outcome::Failed => {
+                let text = self.answers.take(task).into_text();
+                self.misfits.take(task).map_or(TaskError::Failed(text), TaskError::Answer)
+            }
             Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
             Outcome::Bounced => TaskError::Bounced { sends: attempts.into() },
             Outcome::Cancelled => match self.unfit.iter().position(|(unfit, _)| *unfit == task) {

@@ -13,10 +13,10 @@ use chargehand_core::io::Dialect;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError, clip,
 };
-use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId, Verdict};
+use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
 
-use super::answers::Answers;
 use super::closing::Farewell;
+use super::fit::Sink;
 use super::life::{Life, Looked};
 use super::{Payload, TaskEntry};
 use crate::builder::Limits;
@@ -160,16 +160,11 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn read(
         &mut self,
         cx: &mut Context<'_>,
-        link: &Link,
-        now: Instant,
         quota: &mut Quota,
-        scheduler: &mut Scheduler<Heap>,
-        answers: &mut Answers,
+        sink: &mut Sink<'_>,
     ) -> Result<Progress, Ending> {
-        let link = *link;
         #[cfg(feature = "json")]
         if self.is_json {
-            let sink = super::json::Sink { link, now, scheduler, answers };
             return self.read_json(cx, quota, sink);
         }
         for count in 0..quota.messages {
@@ -193,16 +188,15 @@ impl<K: Kind> Conn<K> {
                     if verdict == Verdict::Failed {
                         body = failure_of(body)?;
                     }
-                    let event = Event::Replied { link, task, attempt, verdict };
-                    match scheduler.handle_event(now, event) {
-                        Ok(()) => answers.keep_bytes(scheduler, task, verdict, body),
-                        Err(error) => self.tally.check_answer(error)?,
+                    if let Err(error) = sink.reply(task, attempt, verdict, body) {
+                        self.tally.check_answer(error)?;
                     }
                 }
                 other => {
-                    let event = self.tally.event(link, other.map_err(Ending::no_message)?)?;
+                    let other = other.map_err(Ending::no_message)?;
+                    let event = self.tally.event(sink.link, other)?;
                     // Stale: the scheduler has just given the link up, and its action is to come.
-                    let _ = scheduler.handle_event(now, event);
+                    let _ = sink.scheduler.handle_event(sink.now, event);
                 }
             }
             if quota.bytes == 0 {
@@ -218,9 +212,9 @@ impl<K: Kind> Conn<K> {
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
-        mut sink: super::json::Sink<'_>,
+        sink: &mut Sink<'_>,
     ) -> Result<Progress, Ending> {
-        self.json.fail_unfit(&mut sink);
+        self.json.fail_unfit(sink);
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
@@ -229,7 +223,7 @@ impl<K: Kind> Conn<K> {
             };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             self.tally.answers += 1;
-            self.json.on_frame(frame, &mut sink)?;
+            self.json.on_frame(frame, sink)?;
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
         }

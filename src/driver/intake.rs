@@ -85,7 +85,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.accepted[call.place()] = task.slot();
         let entry = &mut self.tasks[task.slot() as usize];
-        entry.payload = Payload::Request { body: submit.body, call };
+        entry.payload = Payload::Request { body: submit.body, call, check: submit.check };
         entry.generation = task.generation();
         true
     }
@@ -156,11 +156,11 @@ mod tests {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut task = pin!(pool.try_submit::<u64, u64>(1).expect("there is room"));
         assert!(driver.poll_once(cx).is_pending());
-        let calls = driver.tasks.iter().filter_map(|entry| match entry.payload {
+        let mut calls = driver.tasks.iter().filter_map(|entry| match entry.payload {
             Payload::Request { call, .. } => Some(call),
             _ => None,
         });
-        let call = calls.last().expect("the driver has taken it");
+        let call = calls.next().expect("the driver has taken it");
         driver.on_cancel(call.former());
         assert!(driver.poll_once(cx).is_pending());
         assert!(task.as_mut().poll(cx).is_pending(), "another one was meant");

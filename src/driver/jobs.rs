@@ -11,13 +11,19 @@ use super::{Driver, Payload, TaskEntry};
 use crate::error::TaskError;
 use crate::mailbox::NewJob;
 use crate::outcomes::{Giver, Item, Ledger, Options};
-use crate::payload::RangeHeight;
+use crate::payload::{Check, RangeHeight};
 use crate::reply::TaskResult;
 use crate::wire::Kind;
 
 /// A range puts heights in once there is room for this share of those that may be under way, so that it
 /// puts in many at once: unless workers would run dry meanwhile.
 const ROOM_SHARE: usize = 8;
+/// Heights that wait in the scheduler for a worker: at most this share of what all workers hold, so that
+/// ranges take turns where tasks are sent and not only where they are put in.
+const WAITING_SHARE: usize = 4;
+const WAITING_MIN: usize = 2;
+/// How often a height is tried again that failed, where nobody said.
+const RETRIES_MIN: u16 = 1;
 
 /// All ranges of a pool. An index names a range as long as it has a task.
 #[derive(Debug, Default)]
@@ -50,6 +56,7 @@ struct Job {
     heights: Ledger,
     giver: Giver,
     options: Options,
+    check: Check,
     pace: Pace,
     batch: Vec<Item>,
     is_delivering: bool,
@@ -105,12 +112,13 @@ impl Job {
 
 impl Jobs {
     pub(crate) fn add(&mut self, new: NewJob) {
-        let NewJob { heights, giver, options } = new;
+        let NewJob { heights, giver, options, check } = new;
         let next = heights.next_open(0);
         let job = Job {
             heights,
             giver,
             options,
+            check,
             pace: Pace { next, in_flight: 0, outstanding: 0 },
             batch: Vec::new(),
             is_delivering: false,
@@ -125,6 +133,13 @@ impl Jobs {
         self.feeding.push_back(index);
         self.count += 1;
         self.deliver_later(index);
+    }
+
+    /// Returns what the answers of a range are held against.
+    #[inline]
+    pub(crate) fn check_of(&self, job: u32) -> Check {
+        let job = self.slots[job as usize].as_ref();
+        job.expect("a range is there as long as it has a task").check
     }
 
     /// Returns whether a range may have a height to put in.
@@ -271,7 +286,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn admit_heights(&mut self) -> bool {
         let mut any = false;
         let ahead = self.ahead();
+        let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
+        let waiting_max = (self.peers.window_total() / WAITING_SHARE).max(WAITING_MIN);
         let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
+        // What waits for a worker here waits before all that comes later, of other ranges too.
+        let mut room = waiting_max.saturating_sub(scheduler.waiting(Lane::Bulk) as usize);
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
@@ -281,8 +300,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     jobs.rest(ahead);
                     break;
                 };
+                if room == 0 {
+                    return any;
+                }
+                room -= 1;
                 let mut options = TaskOptions::new().lane(Lane::Bulk);
-                options.retries_max = job.options.retries_max;
+                options.retries_max = Some(job.options.retries_max.unwrap_or(retries_max));
                 let Ok(task) = scheduler.submit_with(*now, options) else { return any };
                 any = true;
                 *ranges_first = false;

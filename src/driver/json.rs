@@ -12,14 +12,12 @@ use core::time::Duration;
 
 use chargehand_core::json::{Request, Response};
 use chargehand_core::message::{Code, clip};
-use chargehand_core::{Event, EventError, Heap, Instant, Link, Loss, Scheduler, TaskId, Verdict};
+use chargehand_core::{Event, Instant, Loss, TaskId, Verdict};
 
-use super::answers::Answers;
 use super::conn::{Ending, Outgoing};
+use super::fit::Sink;
 use super::{Payload, TaskEntry};
 use crate::JsonHeights;
-use crate::body::Body;
-use crate::payload::Answer;
 use crate::runs::FAILURE_BYTES_MAX;
 use crate::wire::AnyWire;
 
@@ -44,14 +42,6 @@ struct Current {
     asked: Instant,
     /// Nobody wants the answer any more, but the worker works on.
     withdrawn: bool,
-}
-
-/// Where answers go.
-pub(crate) struct Sink<'a> {
-    pub(crate) link: Link,
-    pub(crate) now: Instant,
-    pub(crate) scheduler: &'a mut Scheduler<Heap>,
-    pub(crate) answers: &'a mut Answers,
 }
 
 impl JsonState {
@@ -108,11 +98,12 @@ impl JsonState {
         }
         // As Go's users see it, a text beside a success means nothing.
         let (verdict, answer) = if success {
-            (Verdict::Done, Body::EMPTY)
+            (Verdict::Done, &[][..])
         } else {
-            (Verdict::Failed, clip(&error, FAILURE_BYTES_MAX).as_bytes().into())
+            (Verdict::Failed, clip(&error, FAILURE_BYTES_MAX).as_bytes())
         };
-        sink.reply(current.task, current.attempt, verdict, answer);
+        // Stale: it was withdrawn meanwhile.
+        let _ = sink.reply(current.task, current.attempt, verdict, answer);
         if current.withdrawn {
             // Stale: the scheduler has just given the link up.
             let _ = sink.scheduler.handle_event(sink.now, Event::Ready { link: sink.link });
@@ -123,7 +114,8 @@ impl JsonState {
     /// Fails a task that cannot be sent here.
     pub(crate) fn fail_unfit(&mut self, sink: &mut Sink<'_>) {
         let Some((task, attempt, why)) = self.unfit.take() else { return };
-        sink.reply(task, attempt, Verdict::Failed, why.as_bytes().into());
+        // Stale: it was withdrawn meanwhile.
+        let _ = sink.reply(task, attempt, Verdict::Failed, why.as_bytes());
     }
 
     /// Lets go of an attempt that has left, and returns whether the worker is busy with it now.
@@ -145,17 +137,6 @@ impl JsonState {
                 Err(Ending { why, farewell: None, how: Loss::Broken })
             }
             _ => Ok(()),
-        }
-    }
-}
-
-impl Sink<'_> {
-    fn reply(&mut self, task: TaskId, attempt: u16, verdict: Verdict, answer: Body) {
-        let event = Event::Replied { link: self.link, task, attempt, verdict };
-        match self.scheduler.handle_event(self.now, event) {
-            Ok(()) => self.answers.keep(self.scheduler, task, verdict, Answer::Bytes(answer)),
-            // It was withdrawn meanwhile.
-            Err(EventError::Stale | EventError::Foreign) => {}
         }
     }
 }

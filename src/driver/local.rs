@@ -6,6 +6,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Event, EventError, Link, Offer};
 
 use super::conn::Outgoing;
+use super::fit::Sink;
 use super::peers::Line;
 use super::{Driver, Payload};
 use crate::hands::{AnyHands, Attempt, Ended};
@@ -86,9 +87,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_ended(&mut self, link: Link, ended: Ended) {
         let Ended { attempt: Attempt { task, attempt }, verdict, answer } = ended;
-        let event = Event::Replied { link, task, attempt, verdict };
-        match self.scheduler.handle_event(self.now, event) {
-            Ok(()) => self.answers.keep(&self.scheduler, task, verdict, answer),
+        let mut sink = Sink {
+            link,
+            now: self.now,
+            scheduler: &mut self.scheduler,
+            answers: &mut self.answers,
+            misfits: &mut self.misfits,
+            tasks: &self.tasks,
+            jobs: &self.jobs,
+        };
+        match sink.reply_with(task, attempt, verdict, answer) {
+            Ok(()) => {}
             // The scheduler has just given the link up, and its action is to come.
             Err(EventError::Stale) => {}
             Err(EventError::Foreign) => unreachable!("it was asked for this attempt"),

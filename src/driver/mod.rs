@@ -15,6 +15,7 @@ mod actions;
 mod answers;
 mod closing;
 mod conn;
+mod fit;
 mod greeting;
 mod hosts;
 mod intake;
@@ -44,6 +45,7 @@ use chargehand_core::{Heap, Instant, Scheduler, Stats, TaskId};
 use self::answers::Answers;
 use self::closing::ClosingTable;
 use self::conn::Quota;
+use self::fit::Misfits;
 use self::greeting::Opening;
 use self::jobs::Jobs;
 use self::joining::Joining;
@@ -55,6 +57,7 @@ use crate::calls::{CallId, Submit};
 use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, wake_all};
+use crate::payload::Check;
 use crate::payload::RangeHeight;
 use crate::pool::Pool;
 use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
@@ -112,6 +115,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     answers: Answers,
     /// Tasks whose request cannot be sent, and why, on their way to their outcome.
     unfit: Vec<(TaskId, String)>,
+    misfits: Misfits,
     peers: Peers<K>,
     joining: Joining<K>,
     closing: ClosingTable<K>,
@@ -150,7 +154,7 @@ struct TaskEntry {
     run: u32,
 }
 
-const _: () = assert!(size_of::<TaskEntry>() <= 40);
+const _: () = assert!(size_of::<TaskEntry>() <= 48);
 
 #[derive(Debug, Default)]
 enum Payload {
@@ -159,7 +163,7 @@ enum Payload {
     /// One of a range.
     Height { height: RangeHeight, job: u32 },
     /// One that somebody waits for.
-    Request { body: Body, call: CallId },
+    Request { body: Body, call: CallId, check: Check },
 }
 
 impl<T: Timer, K: Kind> Driver<T, K> {
@@ -186,6 +190,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             answers: Answers::default(),
             unfit: Vec::new(),
+            misfits: Misfits::default(),
             peers: Peers::new(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(),

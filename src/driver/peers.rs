@@ -15,6 +15,7 @@ use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
 use super::conn::{Conn, Ending, Progress, Quota};
+use super::fit::Sink;
 use super::greeting::{GreetError, Greeting};
 use super::{Driver, Token};
 use crate::error::WorkerError;
@@ -413,8 +414,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(peer) = self.peers.at(slot) else { return Progress::Nothing };
         let Line::Up(link, conn) = &mut peer.line else { return Progress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
-        let (scheduler, answers) = (&mut self.scheduler, &mut self.answers);
-        match conn.read(cx, link, self.now, quota, scheduler, answers) {
+        let mut sink = Sink {
+            link: *link,
+            now: self.now,
+            scheduler: &mut self.scheduler,
+            answers: &mut self.answers,
+            misfits: &mut self.misfits,
+            tasks: &self.tasks,
+            jobs: &self.jobs,
+        };
+        match conn.read(cx, quota, &mut sink) {
             Ok(progress) => {
                 if progress == Progress::More {
                     peer.entry.wake();

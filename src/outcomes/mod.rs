@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::mailbox::{Mailbox, NewJob};
 use crate::next::Next;
+use crate::payload::Check;
 
 mod exchange;
 mod reorder;
@@ -85,6 +86,7 @@ pub struct Outcomes<A, H = u64> {
     options: Options,
     report: Report<H>,
     mailbox: Arc<Mailbox>,
+    check: Check,
     stage: Stage,
     answer: PhantomData<fn() -> A>,
 }
@@ -99,7 +101,7 @@ enum Stage {
 }
 
 impl<A, H: Height> Outcomes<A, H> {
-    pub(crate) fn new(mut ledger: LedgerOf<H>, mailbox: Arc<Mailbox>) -> Self {
+    pub(crate) fn new(mut ledger: LedgerOf<H>, mailbox: Arc<Mailbox>, check: Check) -> Self {
         // What failed the last time is tried again.
         ledger.reopen();
         Self {
@@ -109,6 +111,7 @@ impl<A, H: Height> Outcomes<A, H> {
             options: Options { is_signed: H::from_index(0) < H::default(), ..Options::default() },
             report: Report::new(ledger),
             mailbox,
+            check,
             stage: Stage::New,
             answer: PhantomData,
         }
@@ -142,7 +145,7 @@ impl<A, H: Height> Outcomes<A, H> {
 
     /// Tries a height again up to `retries_max` times after its handler failed, each time
     /// `retry_delay` later. Without this it is what [`Config`](crate::core::Config) says:
-    /// `retries_max`, 0 by default.
+    /// `retries_max` where that is more than 0, or else once. 0 is not at all.
     ///
     /// # Panics
     /// If the stream was polled before.
@@ -188,7 +191,8 @@ impl<A, H: Height> Outcomes<A, H> {
             self.stage = Stage::Running;
             let heights = self.report.ledger.by_index();
             let (giver, options) = (self.taker.giver(), self.options);
-            self.mailbox.start(NewJob { heights, giver, options });
+            let check = self.check;
+            self.mailbox.start(NewJob { heights, giver, options, check });
         }
     }
 

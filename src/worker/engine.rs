@@ -265,7 +265,7 @@ where
     }
 
     /// Polls what is in a place.
-    fn poll_place(&mut self, index: u32, budget: u32) {
+    pub(super) fn poll_place(&mut self, index: u32, budget: u32) {
         let Place { entry, state, .. } = &mut self.places[index as usize];
         let mut cx = Context::from_waker(entry.waker());
         match state {

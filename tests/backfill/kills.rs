@@ -1,15 +1,15 @@
 //! Managers that are killed at any moment, and one that has no file descriptor left.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
-use super::state::Saved;
+use super::state::{Saved, wait_for_more};
 use super::support::{
-    Ended, Folder, Guard, PATIENCE, Running, backfill, each_height_once, run, send, start_worker,
+    Ended, Folder, Guard, Running, backfill, each_height_once, run, send, start_worker,
 };
 
 /// Numbers that look random: splitmix64.
@@ -66,54 +66,56 @@ fn managers_that_are_killed_at_any_moment_lose_nothing_and_do_nothing_twice() {
     assert_eq!(folder.names(), ["chain", "out", "state"]);
 }
 
-/// How many files a manager may have open: few more than it has without links.
-const FILES_MAX: usize = 32;
+/// Returns the numbers of the files that a process has open.
+fn files(process: &Guard) -> BTreeSet<u64> {
+    let folder = format!("/proc/{}/fd", process.0.id());
+    let numbers = fs::read_dir(folder).expect("it runs").map(|entry| entry.expect("readable"));
+    numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Lets a process open only files with a number below this.
+fn limit_files(process: &Guard, below: u64) {
+    let id = i32::try_from(process.0.id()).ok().and_then(Pid::from_raw);
+    let before = getrlimit(Resource::Nofile);
+    let limit = Rlimit { current: Some(below), maximum: before.maximum };
+    prlimit(id, Resource::Nofile, limit).expect("a child of ours");
+}
 
 #[test]
-fn a_manager_whose_links_have_every_file_descriptor_saves_its_state_all_the_same() {
+fn a_manager_that_has_no_file_descriptor_left_saves_its_state_all_the_same() {
     let folder = Folder::new("descriptors");
-    let chain = folder.text("chain");
-    let (first, _) = start_worker("tcp", &["--chain", &chain]);
-    drop(first);
+    let slow = ["--chain", &folder.text("chain"), "--concurrency", "8", "--delay", "4"];
+    let (_worker, worker) = start_worker("tcp", &slow);
     let (state, out) = (folder.path("state"), folder.text("out"));
-    let mut shell = Command::new("sh");
-    let program = backfill().get_program().to_owned();
-    shell.args(["-c", &format!("ulimit -n {FILES_MAX}; exec \"$0\" \"$@\"")]).arg(program);
-    shell.args(["--listen", "tcp://127.0.0.1:0", "--range", "1..=100000", "--out", &out]);
-    shell.arg("--state").arg(&state);
-    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut manager = Running::start(&mut shell);
-    let line = manager.wait_for("listening on ");
-    let door = line.split(' ').find(|word| word.starts_with("tcp://")).expect("an address");
-    // More than there is room for: those outside take whatever place becomes free.
-    let workers: Vec<_> = (0..FILES_MAX)
-        .map(|_| {
-            let mut worker = backfill();
-            worker.args(["worker", "--dial", door, "--chain", &chain, "--concurrency", "1"]);
-            worker.args(["--delay", "50"]).stdout(Stdio::null()).stderr(Stdio::null());
-            Guard(worker.spawn().expect("it is built"))
-        })
-        .collect();
-    let open = || {
-        let files = fs::read_dir(format!("/proc/{}/fd", manager.child.0.id())).expect("it runs");
-        files.count()
+    let mut command = backfill();
+    command.args(["--worker", &worker, "--range", "1..=100000", "--out", &out, "--state"]);
+    let mut manager = Running::start(command.arg(&state));
+    manager.wait_for(": connected");
+    wait_for_more(&state, 0);
+    let count = || Saved::read(&state).expect("a state").count();
+    // Whatever it opens from now on would have the first free number, or one above: as if links had
+    // taken all of them.
+    let first_free = || {
+        let files = files(&manager.child);
+        (0..).find(|number| !files.contains(number)).expect("there are enough numbers")
     };
-    let (begun, mut full, mut last) = (Instant::now(), 0, 0);
-    // Some seconds without a descriptor, in which the state goes on.
-    while full < 4 {
-        assert!(begun.elapsed() < PATIENCE, "{full} saves, {} files", open());
-        assert!(open() > 0, "it has ended");
-        thread::sleep(Duration::from_millis(400));
-        let count = Saved::read(&state).map_or(0, |saved| saved.count());
-        let is_full = (0..20).all(|_| open() >= FILES_MAX);
-        full = if is_full { full + u32::from(count > last) } else { 0 };
-        last = count;
+    let free = (0..20).map(|_| first_free()).min().expect("some");
+    limit_files(&manager.child, free);
+    for _ in 0..3 {
+        wait_for_more(&state, count());
     }
+    // Not even what it keeps for that is of use now. It waits, and does not end.
+    limit_files(&manager.child, 3);
+    thread::sleep(Duration::from_millis(500));
+    let stuck = count();
+    thread::sleep(Duration::from_millis(2500));
+    assert_eq!(count(), stuck);
+    limit_files(&manager.child, 512);
+    wait_for_more(&state, stuck);
     send(Signal::INT, &manager.child);
     let Ended { code, err, .. } = manager.finish();
     assert_eq!(code, Some(130), "{err}");
-    drop(workers);
-    let count = Saved::read(&state).expect("a state").count();
+    let count = count();
     assert!(err.contains(&format!("interrupted: {count} of 100000 done")), "{count}: {err}");
     let lines = fs::read_to_string(&out).expect("the output").lines().count();
     assert_eq!(lines as u64, count);

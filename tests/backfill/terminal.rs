@@ -85,7 +85,8 @@ impl Terminal {
     fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) {
-            assert!(begun.elapsed() < PATIENCE, "never: {what}: {:?}", self.history);
+            let last = self.history.len().saturating_sub(20);
+            assert!(begun.elapsed() < PATIENCE, "never: {what}: {:#?}", &self.history[last..]);
             if !self.take() {
                 thread::sleep(Duration::from_millis(10));
             }
@@ -166,7 +167,6 @@ impl Terminal {
 #[test]
 fn a_narrow_terminal_has_no_broken_line_and_one_that_changes_keeps_no_leftover() {
     let (mut terminal, mut demo) = Terminal::start(100, &mut backfill());
-    let faults = |line: &String| line.starts_with("FAULT") || line.contains(": connection broken");
     for width in [100, 50, 120, 41, 20, 80] {
         // What was drawn for another width is taken as such.
         send(Signal::STOP, &demo);
@@ -190,7 +190,6 @@ fn a_narrow_terminal_has_no_broken_line_and_one_that_changes_keeps_no_leftover()
         let workers = shown.iter().filter(|line| line.starts_with("  ")).count();
         assert_eq!((how, workers), (1, 4), "{width}: {shown:#?}");
     }
-    terminal.until("the end", |this| this.history.iter().filter(|line| faults(line)).count() >= 6);
     let begun = Instant::now();
     while demo.0.try_wait().expect("a child of ours").is_none() {
         terminal.take();
@@ -204,6 +203,8 @@ fn a_narrow_terminal_has_no_broken_line_and_one_that_changes_keeps_no_leftover()
         "{shown:#?}"
     );
     assert!(shown[0].starts_with("making a demo chain"), "{shown:#?}");
+    // What was said is all there, above.
+    assert_eq!(shown.iter().filter(|line| line.starts_with("FAULT")).count(), 4, "{shown:#?}");
 }
 
 /// Returns the numbers before "/s".
@@ -240,7 +241,7 @@ fn speed_and_time_left_are_of_this_run_and_not_of_what_was_done_before() {
     terminal.until("some seconds", |this| this.history.len() > stood + 40);
     send(Signal::INT, &manager);
     let shown = rates(terminal.history.iter().map(String::as_str));
-    assert!(shown.len() > 10, "{:?}", terminal.history);
+    assert!(shown.len() > 10, "{shown:?}");
     assert!(shown.iter().all(|&rate| rate > 50.0 && rate < 2000.0), "{shown:?}");
     drop(manager);
 

@@ -95,6 +95,7 @@ impl Connect for Probing {
         ready(wire.map(|inner| ProbedWire { inner, probe: self.probe.clone() }))
     }
 
+    #[expect(clippy::unnecessary_literal_bound, reason = "the trait says so")]
     fn peer(&self) -> &str {
         "by hand"
     }
@@ -109,6 +110,7 @@ pub(crate) struct ProbedWire {
 impl Wire for ProbedWire {
     type Error = LocalError;
 
+    #[expect(clippy::unnecessary_literal_bound, reason = "the trait says so")]
     fn peer(&self) -> &str {
         "by hand"
     }

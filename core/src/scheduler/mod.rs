@@ -27,7 +27,7 @@ use core::fmt;
 
 use crate::config::{Config, ConfigError};
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
-use crate::event::{Accepted, Action, Event, Offer, Route, TaskOptions};
+use crate::event::{Accepted, Action, Event, Lane, Offer, Route, TaskOptions};
 use crate::id::{TaskId, WorkerId};
 use crate::storage::{Inline, Storage};
 use crate::time::Instant;
@@ -244,6 +244,11 @@ impl<S: Storage> Scheduler<S> {
     /// Returns whether every task slot is taken, so that [`submit`](Self::submit) would fail.
     pub fn is_full(&self) -> bool {
         self.state.unused.is_empty(self.storage.slots().0)
+    }
+
+    /// Returns how many tasks of a lane wait for their first attempt. O(1).
+    pub fn waiting(&self, lane: Lane) -> u32 {
+        self.state.waiting[lane as usize].len()
     }
 
     /// Returns how many tasks [`submit`](Self::submit) would accept now. O(1).

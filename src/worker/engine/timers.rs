@@ -7,7 +7,7 @@ use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 use chargehand_core::message::Code;
 
-use super::{Engine, Limbo, Place, PlaceState, SCAN_INTERVAL, index_u32};
+use super::{BUDGET_ALONE, Engine, Limbo, Place, PlaceState, SCAN_INTERVAL, index_u32};
 use crate::wire::BoxError;
 use crate::worker::end::End;
 use crate::worker::handler::Handler;
@@ -59,25 +59,36 @@ where
     pub(super) fn scan(&mut self) {
         self.scanned = self.clock.now();
         let mut next = Instant::FAR_FUTURE;
-        for index in 0..self.places.len() {
-            let Place { entry, state: PlaceState::Link(link), up: true, .. } =
-                &mut self.places[index]
-            else {
-                continue;
-            };
-            let mut cx = Context::from_waker(entry.waker());
-            let now = self.clock.now();
-            match link.on_time(&mut cx, now, &self.settings, &self.runner.memory) {
-                Ok(at) => next = next.min(at),
-                Err(end) => self.on_end(index_u32(index), end),
+        for index in 0..index_u32(self.places.len()) {
+            let mut judged = self.judge(index);
+            if let Some(Err(End::Leave(Code::Timeout, _))) = judged {
+                // What has come by now may lie in the wire: a poll serves so many links only, and this
+                // worker may be late itself.
+                self.poll_place(index, BUDGET_ALONE);
+                judged = self.judge(index);
             }
-            self.unflushed.push(index_u32(index));
+            match judged {
+                None => continue,
+                Some(Ok(at)) => next = next.min(at),
+                Some(Err(end)) => self.on_end(index, end),
+            }
+            self.unflushed.push(index);
         }
         self.scan_at = if next == Instant::FAR_FUTURE {
             next
         } else {
             next.max(self.clock.now().saturating_add(SCAN_INTERVAL))
         };
+    }
+
+    /// Looks at a link that is up, and returns when to look again.
+    fn judge(&mut self, index: u32) -> Option<Result<Instant, End>> {
+        let place = &mut self.places[index as usize];
+        let Place { entry, state: PlaceState::Link(link), up: true, .. } = place else {
+            return None;
+        };
+        let mut cx = Context::from_waker(entry.waker());
+        Some(link.on_time(&mut cx, self.clock.now(), &self.settings, &self.runner.memory))
     }
 
     #[inline]

@@ -128,6 +128,32 @@ fn a_manager_that_falls_silent_is_given_up_after_two_heartbeats() {
 }
 
 #[test]
+fn a_worker_that_is_polled_late_reads_what_lies_in_its_wires_before_it_judges() {
+    let (worker, timer, connector, listener) = doubler();
+    beside(worker.links_max(100).serve(listener), async {
+        let mut managers = Vec::new();
+        for _ in 0..100 {
+            managers.push(Manager::meet(&connector).await);
+        }
+        // It looks at them, and has heard nothing new since.
+        for _ in 0..2 {
+            settle().await;
+            timer.advance(HEARTBEAT / 2);
+        }
+        settle().await;
+        // Nothing in between lets the worker run, and it serves some links only in a poll.
+        for manager in &mut managers {
+            manager.send(&Message::Ping, &[]).await;
+        }
+        timer.advance(HEARTBEAT * 3);
+        for manager in &mut managers {
+            assert_eq!(manager.recv().await.as_deref(), Some(&[6][..]), "a Pong");
+            manager.ping().await;
+        }
+    });
+}
+
+#[test]
 fn silence_is_told_soon_after_two_heartbeats_however_much_came_before() {
     let step = HEARTBEAT / 100;
     // A lot, now and then, and as little as a manager that only pings.
