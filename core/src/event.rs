@@ -51,7 +51,8 @@ pub enum Event {
         /// Until when the attempts on it are left alone.
         until: Instant,
     },
-    /// The worker is stopping: it finishes what it holds and wants nothing more.
+    /// The worker is stopping: it finishes what it holds and wants nothing more. Its link is closed
+    /// then, and one by [`Route::Await`] leaves the pool.
     Draining {
         /// The link that said so.
         link: Link,

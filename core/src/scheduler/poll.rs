@@ -6,7 +6,7 @@ use super::engine::{Engine, State};
 use super::index::{narrow, wide};
 use super::lines::due;
 use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
-use crate::event::{Action, Loss, Outcome, Reason};
+use crate::event::{Action, Loss, Outcome, Reason, Route};
 use crate::id::Link;
 use crate::time::Instant;
 
@@ -98,6 +98,11 @@ impl Engine<'_> {
                 slot.due = self.state.clock.saturating_add_nanos(self.state.policy.connect_timeout);
                 self.set_line(worker, Line::Connecting);
                 Action::Connect { link }
+            }
+            Line::Closing(Reason::Drained) if slot.route == Route::Await => {
+                // It said that it stops: its place is free for another.
+                self.set_line(worker, Line::Leaving);
+                Action::Disconnect { link, reason: Reason::Drained }
             }
             Line::Closing(reason) => {
                 self.after_link(worker);

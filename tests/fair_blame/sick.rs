@@ -1,0 +1,83 @@
+//! Workers that only fail draw a small share, and keep nothing that waits while they rest.
+
+use std::time::Duration;
+
+use chargehand::testing::{Act, Script, World};
+
+use crate::pair::{Socket, any_port};
+use crate::rig::{Rig, Tally, hand, setup, steady};
+use crate::{counts, millis, secs};
+
+#[test]
+fn a_fast_failer_draws_a_small_share_of_a_range() {
+    for concurrency in [1, 8, 64] {
+        let world = World::new(13);
+        let script = Script::new().concurrency(concurrency).always(Act::Fail("no".to_owned()));
+        let failer = world.worker(script);
+        for _ in 0..3 {
+            world.worker(Script::new().takes(millis(50)).concurrency(4));
+        }
+        let pool = world.pool(|builder| {
+            builder.configure(|config| {
+                config.retries_max = 1;
+                config.retry_delay = Duration::ZERO;
+            })
+        });
+        let report = world.run(pool.for_each::<u64>(1..=6000, |_, _| ()));
+        assert_eq!((report.done, report.failed), (6000, 0), "concurrency {concurrency}");
+        let share = failer.asked() * 100 / 6000;
+        assert!(share <= 5, "concurrency {concurrency}: it drew {share} %");
+    }
+}
+
+#[test]
+fn what_a_resting_worker_has_not_begun_is_taken_back() {
+    let world = World::new(13);
+    // It earns a long look-ahead, and then falls ill.
+    let falls_ill = world.worker(
+        Script::new()
+            .takes(millis(5))
+            .when(|request| request.at > secs(2), Act::Fail("ill".to_owned())),
+    );
+    world.worker(Script::new().takes(millis(5)));
+    let pool = world.pool(|builder| {
+        builder.in_flight(64).configure(|config| {
+            config.retries_max = 1;
+            config.retry_delay = Duration::ZERO;
+            config.backoff = config.backoff.base(secs(60)).cap(secs(60));
+        })
+    });
+    let report = world.run(pool.for_each::<u64>(1..=3000, |_, _| ()));
+    assert_eq!((report.done, report.failed), (3000, 0));
+    let counts = counts(&world, &pool);
+    assert!(counts.returned >= 40, "{counts:?}");
+    // Of what waited there when it fell ill and came until it was rested, no more than that failed.
+    let trace = world.trace();
+    let failed = trace.lines().iter().filter(|(_, line)| line.contains("fails task")).count();
+    assert!((16..=17).contains(&failed), "{failed} failed; {} asked", falls_ill.asked());
+}
+
+pub(crate) async fn a_fast_failer_draws_a_small_share_here<P: Socket>() {
+    let (bad_door, bad) = any_port();
+    let (good_door, good) = any_port();
+    let failer = hand::<P>("bad", |_| Box::pin(async { Err("no".to_owned()) })).concurrency(8);
+    let _bad = P::spawn(P::serve(failer, bad_door));
+    let _good = P::spawn(P::serve(steady::<P>("good", millis(1)).concurrency(8), good_door));
+    let setup = setup::<P>().configure(|config| {
+        config.retries_max = 1;
+        config.retry_delay = Duration::ZERO;
+        config.backoff = config.backoff.base(secs(1)).cap(secs(60));
+    });
+    let rig = Rig::start::<P>(P::connect(P::connect(setup, &bad), &good));
+    rig.up::<P>(2).await;
+    Tally::start(&rig.pool, 1..=4000).all_done().await;
+    let stats = rig.stop().await;
+    assert_eq!((stats.done, stats.failed), (4000, 0));
+    let share = (stats.sent - 4000) * 100 / 4000;
+    assert!(share <= 5, "it drew {share} %");
+}
+
+cases! {
+    tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol;
+    { sick: a_fast_failer_draws_a_small_share_here; }
+}
