@@ -15,6 +15,7 @@ use crate::time::Instant;
 /// How many lanes take turns: those of new tasks, what came back, and suspects.
 const LANES: u8 = 4;
 const RETURNED: u8 = 2;
+const SUSPECTS: u8 = 3;
 
 /// The tasks of one class that came back from one worker.
 #[derive(Clone, Copy, Debug)]
@@ -152,13 +153,13 @@ impl Engine<'_> {
     pub(super) fn take_any(&mut self, worker: u32) -> Option<(u32, u32)> {
         for step in 0..LANES {
             let lane = (self.state.turn + step) % LANES;
-            let taken = if lane < RETURNED {
-                let task = self.state.waiting[usize::from(lane)].pop_front(self.tasks);
-                task.map(|task| (task, worker))
-            } else if lane == RETURNED {
-                self.take_returned::<Plain>()
-            } else {
-                self.take_returned::<Suspects>()
+            let taken = match lane {
+                RETURNED => self.take_returned::<Plain>(),
+                SUSPECTS => self.take_returned::<Suspects>(),
+                _ => {
+                    let task = self.state.waiting[usize::from(lane)].pop_front(self.tasks);
+                    task.map(|task| (task, worker))
+                }
             };
             if taken.is_some() {
                 self.state.turn = (lane + 1) % LANES;

@@ -117,6 +117,7 @@ chain! {
 
 /// Room for one worker. Opaque; public so that its size can be known.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub struct WorkerSlot {
     // The fields that every send and every reply use come first.
     pub(super) generation: u32,
