@@ -97,7 +97,7 @@ fn a_manager_that_has_no_file_descriptor_left_saves_its_state_all_the_same() {
     // taken all of them.
     let first_free = || {
         let files = files(&manager.child);
-        (0..).find(|number| !files.contains(number)).expect("there are enough numbers")
+        (0..1024).find(|number| !files.contains(number)).expect("there are enough numbers")
     };
     let free = (0..20).map(|_| first_free()).min().expect("some");
     limit_files(&manager.child, free);
