@@ -3,7 +3,9 @@
 use core::hint::black_box;
 use core::time::Duration;
 
-use chargehand_core::{Config, Event, Instant, Route, Scheduler, Storage, TaskId, WorkerId};
+use chargehand_core::{
+    Config, Event, Instant, Offer, Route, Scheduler, Storage, TaskId, TaskOptions, WorkerId,
+};
 
 /// What a caller may have at hand. The compiler must take all of it for possible.
 struct Inputs {
@@ -48,13 +50,19 @@ fn turn<S: Storage>(scheduler: &mut Scheduler<S>, inputs: &mut Inputs) {
         }
         5 => {
             if let Some(worker) = worker {
-                let _ = black_box(scheduler.accept(now, worker, 1));
+                let offer = black_box(Offer::new(1));
+                let _ = black_box(scheduler.accept(now, worker, offer, now));
             }
         }
         6 => scheduler.drain(now, now.saturating_add(black_box(Duration::from_secs(1)))),
         7 => {
             black_box(scheduler.stats());
         }
+        8 => {
+            let options = black_box(TaskOptions::new());
+            inputs.task = scheduler.submit_with(now, options).ok();
+        }
+        9 => inputs.worker = scheduler.evict_absent(now),
         _ => scheduler.handle_timeout(now),
     }
     while let Some(action) = scheduler.poll_action() {
