@@ -99,11 +99,11 @@ impl Balance {
     /// Returns the worker whose turn it is.
     #[inline]
     pub(super) fn next(&self, workers: &[WorkerSlot]) -> Option<u32> {
-        let [clean, other] = self.orders;
-        if wide(other.first) != NONE {
-            return self.lesser(workers, wide(clean.first), wide(other.first));
+        let (clean, other) = (wide(self.orders[0].first), wide(self.orders[1].first));
+        if other != NONE {
+            return self.lesser(workers, clean, other);
         }
-        if wide(clean.first) == NONE { None } else { Some(wide(clean.first)) }
+        if clean == NONE { None } else { Some(clean) }
     }
 
     /// Returns the worker whose turn it is among those that hold no suspect.
@@ -158,9 +158,10 @@ impl Balance {
     /// Takes a worker out.
     #[inline]
     pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = &mut self.orders[order_of(workers, worker)];
-        if order.is_alone() {
-            order.first = narrow(NONE);
+        // Almost always the first, which is then at a place that needs no look.
+        let is_clean = !workers[worker as usize].has_suspect;
+        if is_clean && self.orders[0].is_alone() {
+            self.orders[0].first = narrow(NONE);
         } else {
             self.leave_level(workers, worker);
         }
@@ -183,12 +184,22 @@ impl Balance {
     /// Follows a worker whose load fell by one, and takes it in if it was full.
     #[inline]
     pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = &mut self.orders[order_of(workers, worker)];
-        if wide(order.first) == NONE {
-            order.first = narrow(worker);
+        let is_clean = !workers[worker as usize].has_suspect;
+        if is_clean && wide(self.orders[0].first) == NONE {
+            self.orders[0].first = narrow(worker);
+        } else {
+            self.lower_other(workers, worker);
+        }
+    }
+
+    #[inline(never)]
+    fn lower_other(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let order = order_of(workers, worker);
+        if wide(self.orders[order].first) == NONE {
+            self.orders[order].first = narrow(worker);
         } else if !self.contains(workers, worker) {
             self.enter_level(workers, worker);
-        } else if !self.orders[order_of(workers, worker)].is_alone() {
+        } else if !self.orders[order].is_alone() {
             self.lower_level(workers, worker);
         }
     }
@@ -213,6 +224,10 @@ impl Balance {
     #[inline(never)]
     fn leave_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let order = order_of(workers, worker);
+        if self.orders[order].is_alone() {
+            self.orders[order].first = narrow(NONE);
+            return;
+        }
         let level = wide(workers[worker as usize].level);
         self.part(workers, order, worker, level);
         self.choose(workers, order);

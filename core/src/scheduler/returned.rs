@@ -140,10 +140,15 @@ impl Engine<'_> {
     /// Takes the task whose turn it is, where only new ones wait.
     #[inline]
     pub(super) fn take_fresh(&mut self) -> Option<u32> {
-        let mut lane = self.state.turn == Lane::Bulk as u8;
-        lane ^= self.state.waiting[usize::from(lane)].is_empty();
-        let task = self.state.waiting[usize::from(lane)].pop_front(self.tasks)?;
-        self.state.turn = u8::from(lane) + 1;
+        let [single, bulk] = &mut self.state.waiting;
+        let is_bulk = if self.state.turn == Lane::Bulk as u8 {
+            !bulk.is_empty()
+        } else {
+            single.is_empty()
+        };
+        let lane = if is_bulk { bulk } else { single };
+        let task = lane.pop_front(self.tasks)?;
+        self.state.turn = u8::from(is_bulk) + 1;
         Some(task)
     }
 
