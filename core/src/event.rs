@@ -91,6 +91,25 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Returns the link that it is about.
+    pub(crate) const fn link(&self) -> Link {
+        match self {
+            Self::Connected { link, .. }
+            | Self::Refused { link }
+            | Self::Lost { link, .. }
+            | Self::Replied { link, .. }
+            | Self::Heard { link }
+            | Self::Moving { link, .. }
+            | Self::Draining { link }
+            | Self::Busy { link }
+            | Self::Unusable { link, .. }
+            | Self::Faulted { link }
+            | Self::Ready { link } => *link,
+        }
+    }
+}
+
 /// How a worker ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

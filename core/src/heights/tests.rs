@@ -450,6 +450,7 @@ fn the_ends_of_the_signed_numbers_are_heights_like_others() {
     assert_eq!(heights.completed_count(), u64::MAX, "one less than there are: it saturates");
 }
 
+#[cfg(all(feature = "serde", feature = "alloc"))]
 #[test]
 fn a_snapshot_of_signed_heights_has_them_as_they_are() {
     let mut heights = Heights::from(-100..=100_i64);

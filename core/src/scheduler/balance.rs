@@ -67,8 +67,12 @@ impl Order {
 
     /// Returns the first that is not `worker`, or `NONE`.
     fn first_but(&self, workers: &[WorkerSlot], worker: u32) -> u32 {
-        if wide(self.first) != worker || self.is_alone() {
-            return if wide(self.first) == worker { NONE } else { wide(self.first) };
+        let first = wide(self.first);
+        if first != worker {
+            return first;
+        }
+        if self.is_alone() {
+            return NONE;
         }
         let next = workers[worker as usize].ready.next();
         if next != NONE {
@@ -78,228 +82,16 @@ impl Order {
         let level = workers.get(above as usize);
         level.and_then(|slot| slot.node.members.head()).unwrap_or(NONE)
     }
-}
-
-/// Returns the order that a worker belongs to.
-#[inline]
-fn order_of(workers: &[WorkerSlot], worker: u32) -> usize {
-    usize::from(workers[worker as usize].has_suspect)
-}
-
-impl Balance {
-    pub(super) const fn new() -> Self {
-        Self { orders: [Order::EMPTY; 2], free: Free::new() }
-    }
-
-    #[inline]
-    pub(super) const fn is_empty(&self) -> bool {
-        wide(self.orders[0].first) == NONE && wide(self.orders[1].first) == NONE
-    }
-
-    /// Returns the worker whose turn it is.
-    #[inline]
-    pub(super) fn next(&self, workers: &[WorkerSlot]) -> Option<u32> {
-        let (clean, other) = (wide(self.orders[0].first), wide(self.orders[1].first));
-        if other != NONE {
-            return self.lesser(workers, clean, other);
-        }
-        if clean == NONE { None } else { Some(clean) }
-    }
-
-    /// Returns the worker whose turn it is among those that hold no suspect.
-    pub(super) fn next_clean(&self) -> Option<u32> {
-        let first = wide(self.orders[0].first);
-        (first != NONE).then_some(first)
-    }
-
-    /// Returns the worker whose turn it would be without `worker`.
-    pub(super) fn next_but(&self, workers: &[WorkerSlot], worker: u32) -> Option<u32> {
-        let [clean, other] = self.orders.map(|order| order.first_but(workers, worker));
-        self.lesser(workers, clean, other)
-    }
-
-    /// Returns the worker whose turn it would be among those that hold no suspect, without `worker`.
-    pub(super) fn next_clean_but(&self, workers: &[WorkerSlot], worker: u32) -> Option<u32> {
-        let first = self.orders[0].first_but(workers, worker);
-        (first != NONE).then_some(first)
-    }
-
-    /// Returns which of two that are first in their orders goes first. Either may be `NONE`.
-    #[cold]
-    #[expect(clippy::unused_self, reason = "it belongs to the order of turns")]
-    fn lesser(&self, workers: &[WorkerSlot], clean: u32, other: u32) -> Option<u32> {
-        let load = |worker: u32| workers.get(worker as usize).map(|slot| slot.held.len());
-        match (load(clean), load(other)) {
-            (Some(a), Some(b)) => Some(if a <= b { clean } else { other }),
-            (Some(_), None) => Some(clean),
-            (None, Some(_)) => Some(other),
-            (None, None) => None,
-        }
-    }
-
-    /// Whether a worker was taken in.
-    #[inline]
-    pub(super) fn contains(&self, workers: &[WorkerSlot], worker: u32) -> bool {
-        let order = &self.orders[order_of(workers, worker)];
-        wide(order.first) == worker || wide(workers[worker as usize].level) != NONE
-    }
-
-    /// Takes in a worker that has room for more than it holds.
-    #[inline]
-    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = &mut self.orders[order_of(workers, worker)];
-        if wide(order.first) == NONE {
-            order.first = narrow(worker);
-        } else {
-            self.enter_level(workers, worker);
-        }
-    }
-
-    /// Takes a worker out.
-    #[inline]
-    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        // Almost always the first, which is then at a place that needs no look.
-        let is_clean = !workers[worker as usize].has_suspect;
-        if is_clean && self.orders[0].is_alone() {
-            self.orders[0].first = narrow(NONE);
-        } else {
-            self.leave_level(workers, worker);
-        }
-    }
-
-    /// Follows a worker in here: its load grew by one, and it still has room.
-    #[inline]
-    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = order_of(workers, worker);
-        if self.orders[order].is_alone() {
-            return;
-        }
-        if wide(self.orders[order].first) == worker {
-            self.raise_first(workers, order);
-        } else {
-            self.raise_other(workers, order, worker);
-        }
-    }
-
-    /// Follows a worker whose load fell by one, and takes it in if it was full.
-    #[inline]
-    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let is_clean = !workers[worker as usize].has_suspect;
-        if is_clean && wide(self.orders[0].first) == NONE {
-            self.orders[0].first = narrow(worker);
-        } else {
-            self.lower_other(workers, worker);
-        }
-    }
-
-    #[inline(never)]
-    fn lower_other(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = order_of(workers, worker);
-        if wide(self.orders[order].first) == NONE {
-            self.orders[order].first = narrow(worker);
-        } else if !self.contains(workers, worker) {
-            self.enter_level(workers, worker);
-        } else if !self.orders[order].is_alone() {
-            self.lower_level(workers, worker);
-        }
-    }
-
-    #[inline(never)]
-    fn enter_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = order_of(workers, worker);
-        if self.orders[order].is_alone() {
-            self.stand(workers, order, wide(self.orders[order].first));
-        }
-        self.stand(workers, order, worker);
-        self.choose(workers, order);
-    }
-
-    /// Puts a worker into the level of its load.
-    fn stand(&mut self, workers: &mut [WorkerSlot], order: usize, worker: u32) {
-        let load = workers[worker as usize].held.len();
-        let below = self.below(workers, order, load);
-        self.join(workers, order, worker, load, below);
-    }
-
-    #[inline(never)]
-    fn leave_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = order_of(workers, worker);
-        if self.orders[order].is_alone() {
-            self.orders[order].first = narrow(NONE);
-            return;
-        }
-        let level = wide(workers[worker as usize].level);
-        self.part(workers, order, worker, level);
-        self.choose(workers, order);
-    }
-
-    #[inline(never)]
-    fn raise_first(&mut self, workers: &mut [WorkerSlot], order: usize) {
-        let (level, worker) = (wide(self.orders[order].lowest), wide(self.orders[order].first));
-        let Level { load, mut members, links } = workers[level as usize].node;
-        let above = links.next();
-        let next_door = above != NONE && workers[above as usize].node.load == load + 1;
-        if members.len() == 1 && !next_door {
-            workers[level as usize].node.load = load + 1;
-            return;
-        }
-        members.pop_front(workers);
-        let new =
-            if next_door { above } else { self.insert(workers, order, load + 1, level, above) };
-        Self::put(workers, worker, new);
-        if let Some(first) = members.head() {
-            workers[level as usize].node.members = members;
-            self.orders[order].first = narrow(first);
-        } else {
-            self.orders[order].lowest = narrow(above);
-            workers[above as usize].node.links.set_prev(NONE);
-            self.free.give(workers, level);
-            self.choose(workers, order);
-        }
-    }
-
-    /// Follows a worker that got a task out of its turn.
-    #[cold]
-    fn raise_other(&mut self, workers: &mut [WorkerSlot], order: usize, worker: u32) {
-        let level = wide(workers[worker as usize].level);
-        let Level { load, members, links } = workers[level as usize].node;
-        let below = if members.len() == 1 { links.prev() } else { level };
-        self.part(workers, order, worker, level);
-        self.join(workers, order, worker, load + 1, below);
-        self.choose(workers, order);
-    }
-
-    #[inline(never)]
-    fn lower_level(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let order = order_of(workers, worker);
-        let level = wide(workers[worker as usize].level);
-        let Level { load, members, links } = workers[level as usize].node;
-        let next_door =
-            links.prev() != NONE && workers[links.prev() as usize].node.load == load - 1;
-        if members.len() == 1 && !next_door {
-            workers[level as usize].node.load = load - 1;
-            return;
-        }
-        let below = match links.prev() {
-            prev if next_door => workers[prev as usize].node.links.prev(),
-            prev => prev,
-        };
-        self.part(workers, order, worker, level);
-        self.join(workers, order, worker, load - 1, below);
-        self.choose(workers, order);
-    }
 
     /// Chooses whose turn it is: the one that is first in the lowest level.
-    fn choose(&mut self, workers: &[WorkerSlot], order: usize) {
-        let order = &mut self.orders[order];
-        let first = workers.get(order.lowest as usize).and_then(|slot| slot.node.members.head());
-        order.first = narrow(first.unwrap_or(NONE));
+    fn choose(&mut self, workers: &[WorkerSlot]) {
+        let first = workers.get(self.lowest as usize).and_then(|slot| slot.node.members.head());
+        self.first = narrow(first.unwrap_or(NONE));
     }
 
     /// Returns the highest level below `load`, or `NONE`, searching from both ends at once.
-    fn below(&self, workers: &[WorkerSlot], order: usize, load: u32) -> u32 {
-        let Order { lowest, highest, .. } = self.orders[order];
-        let (mut prev, mut up, mut down) = (NONE, wide(lowest), wide(highest));
+    fn below(&self, workers: &[WorkerSlot], load: u32) -> u32 {
+        let (mut prev, mut up, mut down) = (NONE, wide(self.lowest), wide(self.highest));
         while up != NONE {
             let low = &workers[up as usize].node;
             if low.load >= load {
@@ -313,82 +105,249 @@ impl Balance {
         }
         prev
     }
+}
+
+/// One of the orders, with the nodes that its levels are made of.
+struct Levels<'a> {
+    order: &'a mut Order,
+    free: &'a mut Free<Nodes>,
+    workers: &'a mut [WorkerSlot],
+}
+
+impl Balance {
+    pub(super) const fn new() -> Self {
+        Self { orders: [Order::EMPTY; 2], free: Free::new() }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        wide(self.orders[0].first) == NONE && wide(self.orders[1].first) == NONE
+    }
+
+    /// Returns the worker whose turn it is, while no worker holds a suspect.
+    #[inline]
+    pub(super) fn next_calm(&self) -> Option<u32> {
+        let first = wide(self.orders[0].first);
+        if first == NONE { None } else { Some(first) }
+    }
+
+    /// Returns the worker whose turn it would be without `worker`, or among those only that hold no
+    /// suspect.
+    #[inline(never)]
+    pub(super) fn next_but(
+        &self,
+        workers: &[WorkerSlot],
+        worker: u32,
+        clean_only: bool,
+    ) -> Option<u32> {
+        let clean = self.orders[0].first_but(workers, worker);
+        let other = if clean_only { NONE } else { self.orders[1].first_but(workers, worker) };
+        if clean == NONE || other == NONE {
+            let first = if clean == NONE { other } else { clean };
+            return (first != NONE).then_some(first);
+        }
+        let load = |worker: u32| workers[worker as usize].held.len();
+        Some(if load(clean) <= load(other) { clean } else { other })
+    }
+
+    /// Whether a worker was taken in.
+    #[inline]
+    pub(super) fn contains(&self, workers: &[WorkerSlot], worker: u32) -> bool {
+        let slot = &workers[worker as usize];
+        let order = &self.orders[usize::from(slot.has_suspect)];
+        wide(order.first) == worker || wide(slot.level) != NONE
+    }
+
+    /// Takes in a worker that has room for more than it holds.
+    #[inline]
+    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let levels = self.levels(workers, worker);
+        if wide(levels.order.first) == NONE {
+            levels.order.first = narrow(worker);
+        } else {
+            levels.enter(worker);
+        }
+    }
+
+    /// Takes a worker out.
+    #[inline]
+    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let levels = self.levels(workers, worker);
+        if levels.order.is_alone() {
+            levels.order.first = narrow(NONE);
+        } else {
+            levels.leave(worker);
+        }
+    }
+
+    /// Follows a worker in here: its load grew by one, and it still has room.
+    #[inline]
+    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let levels = self.levels(workers, worker);
+        if !levels.order.is_alone() {
+            levels.raise(worker);
+        }
+    }
+
+    /// Follows a worker whose load fell by one, and takes it in if it was full.
+    #[inline]
+    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let levels = self.levels(workers, worker);
+        if wide(levels.order.first) == NONE {
+            levels.order.first = narrow(worker);
+        } else if wide(levels.workers[worker as usize].level) != NONE {
+            levels.lower(worker);
+        } else if wide(levels.order.first) != worker {
+            levels.enter(worker);
+        }
+    }
+
+    /// Returns the order that a worker belongs to.
+    #[inline]
+    fn levels<'a>(&'a mut self, workers: &'a mut [WorkerSlot], worker: u32) -> Levels<'a> {
+        let order = &mut self.orders[usize::from(workers[worker as usize].has_suspect)];
+        Levels { order, free: &mut self.free, workers }
+    }
+}
+
+impl Levels<'_> {
+    #[inline(never)]
+    fn enter(mut self, worker: u32) {
+        if self.order.is_alone() {
+            self.stand(wide(self.order.first));
+        }
+        self.stand(worker);
+        self.order.choose(self.workers);
+    }
+
+    /// Puts a worker into the level of its load.
+    fn stand(&mut self, worker: u32) {
+        let load = self.workers[worker as usize].held.len();
+        let below = self.order.below(self.workers, load);
+        self.join(worker, load, below);
+    }
+
+    #[inline(never)]
+    fn leave(mut self, worker: u32) {
+        self.part(worker);
+        self.order.choose(self.workers);
+    }
+
+    #[inline(never)]
+    fn raise(mut self, worker: u32) {
+        let level = wide(self.workers[worker as usize].level);
+        let Level { load, mut members, links } = self.workers[level as usize].node;
+        if wide(self.order.first) != worker {
+            // It got a task out of its turn.
+            self.move_to(worker, load + 1, if members.len() == 1 { links.prev() } else { level });
+            return;
+        }
+        let above = links.next();
+        let next_door = above != NONE && self.workers[above as usize].node.load == load + 1;
+        if members.len() == 1 && !next_door {
+            self.workers[level as usize].node.load = load + 1;
+            return;
+        }
+        members.pop_front(self.workers);
+        let new = if next_door { above } else { self.insert(load + 1, level, above) };
+        self.put(worker, new);
+        if let Some(first) = members.head() {
+            self.workers[level as usize].node.members = members;
+            self.order.first = narrow(first);
+        } else {
+            self.order.lowest = narrow(above);
+            self.workers[above as usize].node.links.set_prev(NONE);
+            self.free.give(self.workers, level);
+            self.order.choose(self.workers);
+        }
+    }
+
+    #[inline(never)]
+    fn lower(mut self, worker: u32) {
+        let level = wide(self.workers[worker as usize].level);
+        let Level { load, members, links } = self.workers[level as usize].node;
+        let prev = links.prev();
+        let next_door = prev != NONE && self.workers[prev as usize].node.load == load - 1;
+        if members.len() == 1 && !next_door {
+            self.workers[level as usize].node.load = load - 1;
+            return;
+        }
+        let below = if next_door { self.workers[prev as usize].node.links.prev() } else { prev };
+        self.move_to(worker, load - 1, below);
+    }
+
+    /// Moves a worker to the level of `load`, which is the one after `below`, or is made there.
+    fn move_to(&mut self, worker: u32, load: u32, below: u32) {
+        self.part(worker);
+        self.join(worker, load, below);
+        self.order.choose(self.workers);
+    }
 
     /// Adds a worker to the level of `load`, which is the one after `below`, or is made there.
-    fn join(
-        &mut self,
-        workers: &mut [WorkerSlot],
-        order: usize,
-        worker: u32,
-        load: u32,
-        below: u32,
-    ) {
+    fn join(&mut self, worker: u32, load: u32, below: u32) {
         let above = if below == NONE {
-            wide(self.orders[order].lowest)
+            wide(self.order.lowest)
         } else {
-            workers[below as usize].node.links.next()
+            self.workers[below as usize].node.links.next()
         };
-        let level = if above != NONE && workers[above as usize].node.load == load {
+        let level = if above != NONE && self.workers[above as usize].node.load == load {
             above
         } else {
-            self.insert(workers, order, load, below, above)
+            self.insert(load, below, above)
         };
-        Self::put(workers, worker, level);
+        self.put(worker, level);
     }
 
     /// Puts a worker into a level, behind those that are there.
     #[inline]
-    fn put(workers: &mut [WorkerSlot], worker: u32, level: u32) {
-        let mut members = workers[level as usize].node.members;
-        members.push_back(workers, worker);
-        workers[level as usize].node.members = members;
-        workers[worker as usize].level = narrow(level);
+    fn put(&mut self, worker: u32, level: u32) {
+        let mut members = self.workers[level as usize].node.members;
+        members.push_back(self.workers, worker);
+        self.workers[level as usize].node.members = members;
+        self.workers[worker as usize].level = narrow(level);
     }
 
-    fn insert(
-        &mut self,
-        workers: &mut [WorkerSlot],
-        order: usize,
-        load: u32,
-        below: u32,
-        above: u32,
-    ) -> u32 {
-        let level = self.free.take(workers).expect("one node per worker suffices");
+    fn insert(&mut self, load: u32, below: u32, above: u32) -> u32 {
+        let level = self.free.take(self.workers).expect("one node per worker suffices");
         let links = Links::new(below, above);
-        workers[level as usize].node = Level { load, members: List::new(), links };
-        match below {
-            NONE => self.orders[order].lowest = narrow(level),
-            _ => workers[below as usize].node.links.set_next(level),
-        }
+        self.workers[level as usize].node = Level { load, members: List::new(), links };
+        self.tie(below, level);
         match above {
-            NONE => self.orders[order].highest = narrow(level),
-            _ => workers[above as usize].node.links.set_prev(level),
+            NONE => self.order.highest = narrow(level),
+            _ => self.workers[above as usize].node.links.set_prev(level),
         }
         level
     }
 
+    /// Says which level comes after `below`.
+    fn tie(&mut self, below: u32, level: u32) {
+        match below {
+            NONE => self.order.lowest = narrow(level),
+            _ => self.workers[below as usize].node.links.set_next(level),
+        }
+    }
+
     /// Takes a worker out of its level, and the level out of the list if nobody is left.
-    fn part(&mut self, workers: &mut [WorkerSlot], order: usize, worker: u32, level: u32) {
-        let mut members = workers[level as usize].node.members;
-        members.remove(workers, worker);
-        workers[level as usize].node.members = members;
-        workers[worker as usize].level = narrow(NONE);
+    fn part(&mut self, worker: u32) {
+        let level = wide(self.workers[worker as usize].level);
+        let mut members = self.workers[level as usize].node.members;
+        members.remove(self.workers, worker);
+        self.workers[level as usize].node.members = members;
+        self.workers[worker as usize].level = narrow(NONE);
         if !members.is_empty() {
             return;
         }
-        let links = workers[level as usize].node.links;
+        let links = self.workers[level as usize].node.links;
         let (prev, next) = (links.prev(), links.next());
-        match prev {
-            NONE => self.orders[order].lowest = narrow(next),
-            _ => workers[prev as usize].node.links.set_next(next),
-        }
+        self.tie(prev, next);
         match next {
-            NONE => self.orders[order].highest = narrow(prev),
-            _ => workers[next as usize].node.links.set_prev(prev),
+            NONE => self.order.highest = narrow(prev),
+            _ => self.workers[next as usize].node.links.set_prev(prev),
         }
-        self.free.give(workers, level);
+        self.free.give(self.workers, level);
     }
+}
 
+impl Balance {
     /// Checks the levels against what the workers hold, and returns how many workers they have.
     ///
     /// # Panics
@@ -418,7 +377,7 @@ impl Balance {
                 let slot = &workers[worker as usize];
                 assert!(wide(slot.level) == index, "a worker is not in the level that it says");
                 assert!(slot.held.len() == level.load, "a worker is in another load's level");
-                assert!(order_of(workers, worker) == number, "a worker is in the other order");
+                assert!(usize::from(slot.has_suspect) == number, "a worker is in the other order");
             });
             count += level.members.len();
             (prev, index, levels) = (index, level.links.next(), levels + 1);

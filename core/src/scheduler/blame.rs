@@ -5,7 +5,7 @@
 //! spread, at most one to a worker, so that one which ends links is beside another suspect once at
 //! most, and only itself runs out of attempts.
 
-use super::engine::Engine;
+use super::engine::{Engine, later};
 use super::list::List;
 use super::slot::TaskState;
 use crate::event::{Action, Loss, Outcome};
@@ -70,7 +70,7 @@ impl Engine<'_> {
         slot.lost += 1;
         // What was sent before the first strike waited for those that were struck. Both times are
         // compared where the attempt would end.
-        let waited = due < slot.struck_at.saturating_add_nanos(policy.attempt_timeout);
+        let waited = due < later(slot.struck_at, policy.attempt_timeout);
         let had_begun = u32::from(slot.strikes) < slot.runs || !waited;
         if slot.strikes == 0 {
             slot.struck_at = self.state.clock;
@@ -126,7 +126,7 @@ impl Engine<'_> {
             return;
         }
         slot.state = TaskState::Resting;
-        slot.due = self.state.clock.saturating_add_nanos(self.state.policy.retry_delay);
+        slot.due = later(self.state.clock, self.state.policy.retry_delay);
         self.state.calm_until = self.state.calm_until.min(slot.due);
         self.state.resting.push_back(self.tasks, task);
     }

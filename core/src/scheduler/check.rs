@@ -21,6 +21,7 @@ pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     check_timers(state, tasks, workers);
     assert!(state.calm_until <= state.next_due(tasks, workers), "a deadline would be missed");
     let has_more = !state.todo.is_empty() || !state.withdrawing.is_empty() || state.is_draining;
+    let has_more = has_more || state.returned > 0 || state.suspected > 0;
     assert!(!has_more || state.calm_until == Instant::EPOCH, "something to do would be missed");
 }
 

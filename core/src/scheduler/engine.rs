@@ -6,8 +6,8 @@
 use super::balance::Balance;
 use super::index::{Stored, wide};
 use super::list::{Fifo, Free, List};
-use super::returned::{Plain, Suspects};
-use super::slot::{Line, Member, Queue, Rested, TaskSlot, TaskState, Todo, WorkerSlot};
+use super::roll::{Kind, Roll};
+use super::slot::{Line, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
 use crate::config::{Config, Policy};
@@ -22,8 +22,9 @@ pub(super) struct State {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.
     pub(super) clock: Instant,
-    /// Until then there is nothing to do but to send: not later than any deadline, and the epoch
-    /// while there is anything else. So it is enough to look at this.
+    /// Until then there is nothing to do but to send new tasks: not later than any deadline, and the
+    /// epoch while there is anything else, what came back and suspects in flight included. So it is
+    /// enough to look at this.
     pub(super) calm_until: Instant,
     pub(super) is_draining: bool,
     /// Once draining: when what is left is aborted.
@@ -33,20 +34,21 @@ pub(super) struct State {
     pub(super) waiting: [List<Queue>; 2],
     /// How many came back and wait in a worker's wards, and who has some of either class.
     pub(super) returned: u32,
-    pub(super) plain: List<Plain>,
-    pub(super) suspects: List<Suspects>,
+    pub(super) holders: [Roll; 2],
+    /// How many workers hold a suspect.
+    pub(super) suspected: Stored,
     /// Which lane is next, among those of new tasks and of those that came back.
     pub(super) turn: u8,
     /// By due time: each rests as long as any other.
     pub(super) resting: List<Queue>,
     pub(super) withdrawing: Fifo<Queue>,
     pub(super) finished: Fifo<Queue>,
-    pub(super) unused_workers: Free<Todo>,
-    pub(super) todo: List<Todo>,
-    pub(super) rested: List<Rested>,
+    pub(super) unused_workers: Free<Unused>,
+    pub(super) todo: Roll,
+    pub(super) rested: Roll,
     /// Those that do not dial in, the longest absent first.
-    pub(super) absent: List<Rested>,
-    pub(super) members: List<Member>,
+    pub(super) absent: Roll,
+    pub(super) members: Roll,
     pub(super) balance: Balance,
     pub(super) timers: Timers,
     /// How many workers serve.
@@ -70,17 +72,17 @@ impl State {
             unused: Free::new(),
             waiting: [List::new(); 2],
             returned: 0,
-            plain: List::new(),
-            suspects: List::new(),
+            holders: [Roll::new(Kind::Plain), Roll::new(Kind::Suspects)],
+            suspected: 0,
             turn: 0,
             resting: List::new(),
             withdrawing: Fifo::new(),
             finished: Fifo::new(),
             unused_workers: Free::new(),
-            todo: List::new(),
-            rested: List::new(),
-            absent: List::new(),
-            members: List::new(),
+            todo: Roll::new(Kind::Todo),
+            rested: Roll::new(Kind::Rested),
+            absent: Roll::new(Kind::Rested),
+            members: Roll::new(Kind::Member),
             balance: Balance::new(),
             timers: Timers::new(),
             serving: 0,
@@ -110,9 +112,8 @@ impl State {
     /// Returns how many tasks have an outcome that was not polled yet.
     #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
     pub(super) const fn settled(&self) -> u32 {
-        let Counters { done, failed, exhausted, bounced, cancelled, aborted, .. } = self.stats;
-        ((done + failed + exhausted + bounced + cancelled + aborted) as u32)
-            .wrapping_sub(self.polled)
+        let [a, b, c, d, e, f] = self.stats.outcomes;
+        ((a + b + c + d + e + f) as u32).wrapping_sub(self.polled)
     }
 
     /// Returns how many tasks have no outcome yet.
@@ -150,15 +151,14 @@ impl State {
 
     #[inline]
     fn count(&mut self, outcome: Outcome) {
-        *match outcome {
-            Outcome::Done => &mut self.stats.done,
-            Outcome::Failed => &mut self.stats.failed,
-            Outcome::Exhausted => &mut self.stats.exhausted,
-            Outcome::Bounced => &mut self.stats.bounced,
-            Outcome::Cancelled => &mut self.stats.cancelled,
-            Outcome::Aborted => &mut self.stats.aborted,
-        } += 1;
+        self.stats.outcomes[outcome as usize] += 1;
     }
+}
+
+/// Returns a time so much later. For what is not hot: a small machine pays for each copy of it.
+#[inline(never)]
+pub(super) fn later(at: Instant, nanos: u64) -> Instant {
+    at.saturating_add_nanos(nanos)
 }
 
 /// The state together with the lent slots.
@@ -219,12 +219,14 @@ impl Engine<'_> {
         let slot = self.tasks.get(task as usize).filter(|slot| slot.generation == id.generation());
         match slot.ok_or(Stale)?.state {
             TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return Err(Stale),
-            TaskState::Waiting => {
-                let lane = self.tasks[task as usize].lane;
-                self.state.waiting[lane as usize].remove(self.tasks, task);
-            }
             TaskState::Returned => self.take_out(task),
-            TaskState::Resting => self.state.resting.remove(self.tasks, task),
+            state @ (TaskState::Waiting | TaskState::Resting) => {
+                let lane = self.tasks[task as usize].lane as usize;
+                let waits = state == TaskState::Waiting;
+                let list =
+                    if waits { &mut self.state.waiting[lane] } else { &mut self.state.resting };
+                list.remove(self.tasks, task);
+            }
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
                 let link = self.take_back(worker, task);
@@ -257,18 +259,7 @@ impl Engine<'_> {
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link, task, attempt, verdict)
             }
-            Event::Connected { link, offer } => self.lend().on_connected(link, offer),
-            Event::Refused { link } => self.lend().on_refused(link),
-            Event::Lost { link, how } => self.lend().on_lost(link, how),
-            Event::Heard { link } => self.lend().on_heard(link),
-            Event::Moving { link, until } => self.lend().on_moving(link, until),
-            Event::Draining { link } => self.lend().on_draining(link),
-            Event::Busy { link } => self.lend().on_busy(link),
-            Event::Ready { link } => self.lend().on_ready(link),
-            Event::Unusable { link, task, attempt, is_final } => {
-                self.lend().on_unusable(link, task, attempt, is_final)
-            }
-            Event::Faulted { link } => self.lend().on_faulted(link),
+            event => self.lend().on_link(event),
         };
         if let Err(error) = result {
             self.state.reject(error);
@@ -295,7 +286,7 @@ impl Engine<'_> {
             Verdict::Done => {
                 self.on_done(worker);
                 self.detach(worker, task);
-                self.finish(task, Outcome::Done);
+                self.settle(task, Outcome::Done);
             }
             Verdict::Failed => self.lend().on_failed(worker, task),
             Verdict::Returned => self.lend().on_returned(worker, task),
@@ -322,8 +313,14 @@ impl Engine<'_> {
     }
 
     /// Settles the outcome of a task that is in no list.
-    #[inline]
+    #[inline(never)]
     pub(super) fn finish(&mut self, task: u32, outcome: Outcome) {
+        self.settle(task, outcome);
+    }
+
+    /// As [`finish`](Self::finish), for what is hot.
+    #[inline]
+    fn settle(&mut self, task: u32, outcome: Outcome) {
         self.tasks[task as usize].state = TaskState::Finished(outcome);
         self.state.finished.push_back(self.tasks, task);
         self.state.count(outcome);
@@ -335,26 +332,40 @@ impl Engine<'_> {
     fn detach(&mut self, worker: u32, task: u32) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
+        if holder.has_suspect {
+            self.lend().detach_suspect(worker, task);
+        } else if holder.line.is_serving() && holder.has_room() {
+            self.state.balance.lower(self.workers, worker);
+        }
+    }
+
+    /// Follows a worker that holds a suspect: a task was taken from it.
+    #[cold]
+    fn detach_suspect(&mut self, worker: u32, task: u32) {
+        let holder = &self.workers[worker as usize];
         if holder.line.is_serving() && holder.has_room() {
             self.state.balance.lower(self.workers, worker);
         }
         if self.tasks[task as usize].is_suspect {
-            self.lend().clear_suspect(worker);
+            self.clear_suspect(worker);
         }
     }
 
     /// Says that a worker holds no suspect any more.
-    #[cold]
     pub(super) fn clear_suspect(&mut self, worker: u32) {
-        if !self.workers[worker as usize].has_suspect {
-            return;
+        if self.workers[worker as usize].has_suspect {
+            self.state.suspected -= 1;
+            self.set_suspect(worker, false);
         }
-        let is_in = self.state.balance.contains(self.workers, worker);
-        if is_in {
-            self.state.balance.leave(self.workers, worker);
-        }
-        self.workers[worker as usize].has_suspect = false;
-        if is_in {
+    }
+
+    /// Says whether a worker holds a suspect, and puts it in or out of the balance as it belongs.
+    #[inline(never)]
+    pub(super) fn set_suspect(&mut self, worker: u32, has_suspect: bool) {
+        self.leave_balance(worker);
+        let slot = &mut self.workers[worker as usize];
+        slot.has_suspect = has_suspect;
+        if slot.line.is_serving() && slot.has_room() {
             self.state.balance.enter(self.workers, worker);
         }
     }

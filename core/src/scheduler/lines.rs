@@ -1,13 +1,13 @@
 //! The rules about workers: how a line gets up, stays up and ends.
 
 use super::blame::Blame;
-use super::engine::Engine;
+use super::engine::{Engine, later};
 use super::slot::{Duty, Line, TaskSlot, WorkerSlot};
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
-use crate::event::{Accepted, Loss, Offer, Reason, Route};
-use crate::id::{Link, TaskId, WorkerId};
+use crate::event::{Accepted, Event, Loss, Offer, Reason, Route};
+use crate::id::{TaskId, WorkerId};
 use crate::time::Instant;
 
 /// What a call puts in.
@@ -23,9 +23,8 @@ impl Engine<'_> {
         let id = slot.id(worker);
         // Mixed twice, so that neighbouring seeds and slots share nothing.
         let mut seed = self.state.policy.seed;
-        let mut random =
-            splitmix64(&mut seed) ^ (u64::from(worker) << 32 | u64::from(slot.generation));
-        slot.reset(route, splitmix64(&mut random));
+        let mut random = draw(&mut seed) ^ (u64::from(worker) << 32 | u64::from(slot.generation));
+        slot.reset(route, draw(&mut random));
         self.state.stats.workers += 1;
         if self.state.is_draining {
             slot.removing = true;
@@ -94,20 +93,45 @@ impl Engine<'_> {
 
 /// What happens on a link.
 impl Engine<'_> {
-    pub(super) fn on_connected(&mut self, link: Link, offer: Offer) -> Result<(), EventError> {
-        let worker = self.connecting(link)?;
-        self.start(worker, offer, Instant::EPOCH);
+    /// Takes in what happened on a link, other than that an attempt was answered.
+    #[inline(never)]
+    pub(super) fn on_link(&mut self, event: Event) -> Result<(), EventError> {
+        let link = event.link();
+        let worker = link.worker().slot();
+        let slot = self.current(link).ok_or(EventError::Stale)?;
+        let is_dialled = matches!(event, Event::Connected { .. } | Event::Refused { .. });
+        let is_expected =
+            if is_dialled { slot.line == Line::Connecting } else { slot.line.is_up() };
+        if !is_expected {
+            return Err(EventError::Stale);
+        }
+        match event {
+            Event::Connected { offer, .. } => self.start(worker, offer, Instant::EPOCH),
+            Event::Refused { .. } => self.back_off(worker),
+            Event::Lost { how, .. } => self.on_lost(worker, how),
+            Event::Heard { .. } => self.hear(worker),
+            Event::Moving { until, .. } => {
+                // Never nearer: the timer may be early, and not late.
+                let slot = &mut self.workers[worker as usize];
+                slot.hold_until = slot.hold_until.max(until);
+            }
+            Event::Draining { .. } => {
+                self.hear(worker);
+                self.set_line(worker, Line::Up(Duty::Draining));
+                self.close_if_idle(worker);
+            }
+            Event::Busy { .. } => self.on_busy(worker),
+            Event::Ready { .. } => self.on_ready(worker),
+            Event::Unusable { task, attempt, is_final, .. } => {
+                return self.on_unusable(worker, task, attempt, is_final);
+            }
+            Event::Faulted { .. } => self.count_failure(worker),
+            Event::Replied { .. } => unreachable!("an answer has a way of its own"),
+        }
         Ok(())
     }
 
-    pub(super) fn on_refused(&mut self, link: Link) -> Result<(), EventError> {
-        let worker = self.connecting(link)?;
-        self.back_off(worker);
-        Ok(())
-    }
-
-    pub(super) fn on_lost(&mut self, link: Link, how: Loss) -> Result<(), EventError> {
-        let worker = self.up(link)?;
+    fn on_lost(&mut self, worker: u32, how: Loss) {
         let slot = &self.workers[worker as usize];
         let drains = slot.line == Line::Up(Duty::Draining);
         let leaves = how == Loss::Stopped && slot.route == Route::Await;
@@ -117,48 +141,21 @@ impl Engine<'_> {
         } else {
             self.after_link(worker);
         }
-        Ok(())
     }
 
-    pub(super) fn on_heard(&mut self, link: Link) -> Result<(), EventError> {
-        let worker = self.up(link)?;
-        self.hear(worker);
-        Ok(())
-    }
-
-    pub(super) fn on_moving(&mut self, link: Link, until: Instant) -> Result<(), EventError> {
-        let worker = self.up(link)?;
-        let slot = &mut self.workers[worker as usize];
-        // Never nearer: the timer may be early, and not late.
-        slot.hold_until = slot.hold_until.max(until);
-        Ok(())
-    }
-
-    pub(super) fn on_draining(&mut self, link: Link) -> Result<(), EventError> {
-        let worker = self.up(link)?;
-        self.hear(worker);
-        self.set_line(worker, Line::Up(Duty::Draining));
-        self.close_if_idle(worker);
-        Ok(())
-    }
-
-    pub(super) fn on_busy(&mut self, link: Link) -> Result<(), EventError> {
-        let worker = self.up(link)?;
+    fn on_busy(&mut self, worker: u32) {
         if let Line::Up(Duty::Serving | Duty::Rested | Duty::Busy) =
             self.workers[worker as usize].line
         {
             // A rest ends by that, too: being busy may well take longer.
             self.set_line(worker, Line::Up(Duty::Busy));
         }
-        Ok(())
     }
 
-    pub(super) fn on_ready(&mut self, link: Link) -> Result<(), EventError> {
-        let worker = self.up(link)?;
+    fn on_ready(&mut self, worker: u32) {
         if self.workers[worker as usize].line == Line::Up(Duty::Busy) {
             self.set_line(worker, Line::Up(Duty::Serving));
         }
-        Ok(())
     }
 
     #[inline]
@@ -203,12 +200,11 @@ impl Engine<'_> {
     /// Takes in an answer that is of no use.
     pub(super) fn on_unusable(
         &mut self,
-        link: Link,
+        worker: u32,
         id: TaskId,
         attempt: u16,
         is_final: bool,
     ) -> Result<(), EventError> {
-        let worker = self.up(link)?;
         self.hear(worker);
         let task = self.answered(worker, id, attempt)?;
         let _ = self.take_back(worker, task);
@@ -224,12 +220,6 @@ impl Engine<'_> {
         Ok(())
     }
 
-    pub(super) fn on_faulted(&mut self, link: Link) -> Result<(), EventError> {
-        let worker = self.up(link)?;
-        self.count_failure(worker);
-        Ok(())
-    }
-
     /// Counts an answer that did nothing against a worker, and rests it after too many in a row.
     fn count_failure(&mut self, worker: u32) {
         let policy = &self.state.policy;
@@ -241,17 +231,13 @@ impl Engine<'_> {
             return;
         }
         slot.rests = slot.rests.saturating_add(1);
-        let delay = policy.backoff.delay_nanos(slot.rests, splitmix64(&mut slot.random));
-        slot.due = self.state.clock.saturating_add_nanos(delay);
+        let rests = slot.rests;
+        let until = self.delayed(worker, rests);
+        let slot = &mut self.workers[worker as usize];
+        slot.due = until;
         slot.notice = true;
         self.set_line(worker, Line::Up(Duty::Rested));
         self.recall(worker);
-    }
-
-    fn connecting(&self, link: Link) -> Result<u32, EventError> {
-        let slot = self.current(link).filter(|slot| slot.line == Line::Connecting);
-        slot.ok_or(EventError::Stale)?;
-        Ok(link.worker().slot())
     }
 }
 
@@ -265,8 +251,7 @@ impl Engine<'_> {
 
     /// Waits for a worker to dial in.
     fn miss(&mut self, worker: u32) {
-        self.workers[worker as usize].due =
-            self.state.clock.saturating_add_nanos(self.state.policy.absent_max);
+        self.workers[worker as usize].due = later(self.state.clock, self.state.policy.absent_max);
         self.set_line(worker, Line::Absent);
     }
 
@@ -280,9 +265,14 @@ impl Engine<'_> {
     fn next_delay(&mut self, worker: u32) -> Instant {
         let slot = &mut self.workers[worker as usize];
         slot.attempts = slot.attempts.saturating_add(1);
-        let random = splitmix64(&mut slot.random);
-        let delay = self.state.policy.backoff.delay_nanos(slot.attempts, random);
-        self.state.clock.saturating_add_nanos(delay)
+        let attempts = slot.attempts;
+        self.delayed(worker, attempts)
+    }
+
+    /// Returns the time after the delay that follows so many attempts.
+    fn delayed(&mut self, worker: u32, attempts: u32) -> Instant {
+        let random = draw(&mut self.workers[worker as usize].random);
+        later(self.state.clock, self.state.policy.backoff.delay_nanos(attempts, random))
     }
 
     /// Begins with a new link.
@@ -313,7 +303,7 @@ impl Engine<'_> {
             return;
         }
         // The sum rather than the difference, which would be a division on a small machine.
-        let stable = slot.up_since.saturating_add_nanos(self.state.policy.stable_after);
+        let stable = later(slot.up_since, self.state.policy.stable_after);
         // A done task has reset it already.
         if self.state.clock >= stable {
             slot.attempts = 0;
@@ -385,23 +375,15 @@ impl Engine<'_> {
         if !line.is_up() {
             slot.recall = false;
         }
-        let has_room = slot.has_room();
+        let has_suspect = slot.has_suspect;
         match old {
-            Line::Up(Duty::Serving) => {
-                self.state.serving -= 1;
-                self.leave_balance(worker);
-            }
+            Line::Up(Duty::Serving) => self.state.serving -= 1,
             Line::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
             Line::Absent => self.state.absent.remove(self.workers, worker),
             _ => {}
         }
         match line {
-            Line::Up(Duty::Serving) => {
-                self.state.serving += 1;
-                if has_room {
-                    self.state.balance.enter(self.workers, worker);
-                }
-            }
+            Line::Up(Duty::Serving) => self.state.serving += 1,
             Line::Up(Duty::Rested) => self.state.rested.push_back(self.workers, worker),
             Line::Absent => self.state.absent.push_back(self.workers, worker),
             Line::Leaving if self.state.members.contains(self.workers, worker) => {
@@ -409,6 +391,7 @@ impl Engine<'_> {
             }
             _ => {}
         }
+        self.set_suspect(worker, has_suspect);
         self.list_todo(worker);
         self.arm(worker);
         if old.is_serving() && self.state.serving == 0 {
@@ -469,12 +452,15 @@ impl super::engine::State {
     /// Returns when a silent link is to be pinged, or after the ping is lost.
     pub(super) fn beat(&self, slot: &WorkerSlot) -> Instant {
         let Policy { heartbeat_interval, heartbeat_timeout, .. } = self.policy;
-        slot.silent_since.saturating_add_nanos(if slot.pinged {
-            heartbeat_timeout
-        } else {
-            heartbeat_interval
-        })
+        let wait = if slot.pinged { heartbeat_timeout } else { heartbeat_interval };
+        later(slot.silent_since, wait)
     }
+}
+
+/// Steps a generator of random bits. For what is not hot: a small machine pays for each copy of it.
+#[inline(never)]
+fn draw(state: &mut u64) -> u64 {
+    splitmix64(state)
 }
 
 /// Returns when the first task of a list is due, `FAR_FUTURE` if there is none.

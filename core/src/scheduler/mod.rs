@@ -5,7 +5,7 @@
 //! What is where: `engine` has the rules about tasks, `lines` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
 //! attention first, `blame` says what counts as an attempt, `returned` keeps what is sent again,
-//! `list` and `slot` are what all of them are made of, `check` has the invariants.
+//! `list`, `roll` and `slot` are what all of them are made of, `check` has the invariants.
 
 mod balance;
 mod blame;
@@ -16,6 +16,7 @@ mod lines;
 mod list;
 mod poll;
 mod returned;
+mod roll;
 mod slot;
 mod stats;
 mod timers;

@@ -2,7 +2,7 @@
 
 use core::ops::ControlFlow;
 
-use super::engine::{Engine, State};
+use super::engine::{Engine, State, later};
 use super::index::{narrow, wide};
 use super::lines::due;
 use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
@@ -20,18 +20,24 @@ impl Engine<'_> {
             if let Some(task) = self.state.finished.pop_front(self.tasks) {
                 return Some(self.report(task));
             }
-            if self.state.is_calm() {
-                return self.send();
-            }
-            if let ControlFlow::Break(action) = self.lend().step() {
-                return action;
-            }
+            let (task, worker) = if self.state.is_calm() {
+                let worker = self.state.balance.next_calm()?;
+                (self.take_fresh()?, worker)
+            } else {
+                match self.lend().step() {
+                    ControlFlow::Break(action) => return action,
+                    ControlFlow::Continue(None) => continue,
+                    ControlFlow::Continue(Some(found)) => found,
+                }
+            };
+            return Some(self.send(task, worker));
         }
     }
 
-    /// Takes one step of all that is not a finished task, in the order of precedence.
+    /// Takes one step of all that is not a finished task, in the order of precedence. Goes on with
+    /// a task to be sent, and to which worker, if there is one.
     #[cold]
-    fn step(&mut self) -> ControlFlow<Option<Action>> {
+    fn step(&mut self) -> Step {
         if let Some(worker) = self.state.todo.head() {
             return go_on_without(self.tell(worker));
         }
@@ -45,23 +51,25 @@ impl Engine<'_> {
         if self.state.is_due(due(self.tasks, self.state.resting.head())) {
             let task = self.state.resting.pop_front(self.tasks).expect("one is due");
             self.keep_returned(task);
-            return ControlFlow::Continue(());
+            return ControlFlow::Continue(None);
         }
-        // Nothing is due: so it is calm until the next deadline, unless the end has to be looked after.
-        if !self.state.is_draining {
+        // Nothing is due: so it is calm until the next deadline, unless the end has to be looked after
+        // or something came back.
+        let returned = self.state.returned + wide(self.state.suspected);
+        if !self.state.is_draining && returned == 0 {
             self.state.calm_until = self.state.next_due(self.tasks, self.workers);
         }
         if self.state.is_past_drain() && self.state.open() > 0 {
             return go_on_without(self.abort_one());
         }
-        if let Some(action) = self.send() {
-            return ControlFlow::Break(Some(action));
+        if let Some(found) = self.take_any() {
+            return ControlFlow::Continue(Some(found));
         }
         // None is finished or being withdrawn here, so without an open task there is none at all.
         if self.state.is_draining && self.state.open() == 0 {
             if let Some(worker) = self.state.members.head() {
                 self.close(worker, Reason::Stopped);
-                return ControlFlow::Continue(());
+                return ControlFlow::Continue(None);
             }
         }
         ControlFlow::Break(None)
@@ -95,7 +103,7 @@ impl Engine<'_> {
         }
         Some(match slot.line {
             Line::WantConnect => {
-                slot.due = self.state.clock.saturating_add_nanos(self.state.policy.connect_timeout);
+                slot.due = later(self.state.clock, self.state.policy.connect_timeout);
                 self.set_line(worker, Line::Connecting);
                 Action::Connect { link }
             }
@@ -224,29 +232,21 @@ impl Engine<'_> {
 
     #[expect(clippy::inline_always, reason = "as `poll_action`")]
     #[inline(always)]
-    fn send(&mut self) -> Option<Action> {
-        let mut worker = self.state.balance.next(self.workers)?;
-        let task = if self.state.returned == 0 {
-            self.take_fresh()?
-        } else {
-            let taken = self.lend().take_any(worker)?;
-            worker = taken.1;
-            taken.0
-        };
+    fn send(&mut self, task: u32, worker: u32) -> Action {
         let due = self.state.clock.saturating_add_nanos(self.state.policy.attempt_timeout);
         let slot = &mut self.tasks[task as usize];
         slot.attempts += 1;
         slot.state = TaskState::InFlight;
         slot.worker = narrow(worker);
         slot.due = due;
-        let is_suspect = slot.is_suspect;
         let holder = &mut self.workers[worker as usize];
         holder.held.push_back(self.tasks, task);
         // Only a task that is alone can be due before the timer; one that is early stays where it is.
         let is_due_first = due < holder.timer;
-        if is_suspect {
-            self.lend().mark_suspect(worker);
-        } else if holder.has_room() {
+        let has_room = holder.has_room();
+        if holder.has_suspect {
+            self.lend().follow_suspect(worker);
+        } else if has_room {
             self.state.balance.raise(self.workers, worker);
         } else {
             self.state.balance.leave(self.workers, worker);
@@ -256,26 +256,27 @@ impl Engine<'_> {
         }
         let slot = &self.tasks[task as usize];
         self.state.stats.sent += 1;
-        self.state.stats.resent += u64::from(slot.attempts > 1);
         let link = self.workers[worker as usize].link(worker);
-        Some(Action::Send { link, task: slot.id(task), attempt: slot.attempts })
+        Action::Send { link, task: slot.id(task), attempt: slot.attempts }
     }
 
-    /// Follows a worker that was just given a suspect.
+    /// Follows a worker that holds a suspect and was just given a task.
     #[cold]
-    fn mark_suspect(&mut self, worker: u32) {
-        self.state.balance.leave(self.workers, worker);
-        let slot = &mut self.workers[worker as usize];
-        slot.has_suspect = true;
-        if slot.has_room() {
-            self.state.balance.enter(self.workers, worker);
+    fn follow_suspect(&mut self, worker: u32) {
+        if self.workers[worker as usize].has_room() {
+            self.state.balance.raise(self.workers, worker);
+        } else {
+            self.state.balance.leave(self.workers, worker);
         }
     }
 }
 
+/// What a step came to: an action or none at all, or what to send, if not the next step.
+type Step = ControlFlow<Option<Action>, Option<(u32, u32)>>;
+
 /// Goes on with the next step where one had no action.
-fn go_on_without(action: Option<Action>) -> ControlFlow<Option<Action>> {
-    action.map_or(ControlFlow::Continue(()), |action| ControlFlow::Break(Some(action)))
+fn go_on_without(action: Option<Action>) -> Step {
+    action.map_or(ControlFlow::Continue(None), |action| ControlFlow::Break(Some(action)))
 }
 
 impl State {
@@ -315,15 +316,5 @@ impl State {
             || !self.withdrawing.is_empty()
             || self.can_send(tasks, workers)
             || (self.is_draining && self.open() == 0 && !self.members.is_empty())
-    }
-
-    pub(super) fn can_send(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
-        if self.balance.is_empty() || self.is_past_drain() {
-            return false;
-        }
-        if self.returned > 0 {
-            return self.can_send_any(tasks, workers);
-        }
-        !self.waiting[0].is_empty() || !self.waiting[1].is_empty()
     }
 }

@@ -5,121 +5,49 @@
 //! to a given worker are found without a search: they are all but its own. Suspects, which may have
 //! ended a link, wait apart, since they may go to fewer workers.
 
-use super::engine::{Engine, State};
+use super::engine::{Engine, State, later};
 use super::index::{NONE, wide};
-use super::list::{Chain, Links, List, chain};
-use super::slot::{Queue, TaskSlot, TaskState, WorkerSlot};
-use crate::event::Lane;
+use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use crate::time::Instant;
 
 /// How many lanes take turns: those of new tasks, what came back, and suspects.
 const LANES: u8 = 4;
 const RETURNED: u8 = 2;
-const SUSPECTS: u8 = 3;
 
-/// The tasks of one class that came back from one worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ward {
-    pub(super) tasks: List<Queue>,
-    /// Among the workers that have such tasks.
-    links: Links,
-}
-
-impl Ward {
-    pub(super) const fn new() -> Self {
-        Self { tasks: List::new(), links: Links::OUT }
-    }
-}
-
-chain! {
-    /// Workers from which tasks came back that are no suspects.
-    Plain: WorkerSlot, plain.links
-}
-chain! {
-    /// Workers from which suspects came back.
-    Suspects: WorkerSlot, suspects.links
-}
-
-/// One class of tasks that came back.
-trait Class: Chain<Slot = WorkerSlot> + Sized {
-    fn holders(state: &State) -> List<Self>;
-    fn holders_mut(state: &mut State) -> &mut List<Self>;
-    fn ward(slot: &mut WorkerSlot) -> &mut Ward;
-    fn head(slot: &WorkerSlot) -> Option<u32>;
-    /// Returns the worker that is next to get one, and the one that is next without `worker`.
-    fn next(state: &State, workers: &[WorkerSlot]) -> Option<u32>;
-    fn next_but(state: &State, workers: &[WorkerSlot], worker: u32) -> Option<u32>;
-}
-
-impl Class for Plain {
-    fn holders(state: &State) -> List<Self> {
-        state.plain
-    }
-    fn holders_mut(state: &mut State) -> &mut List<Self> {
-        &mut state.plain
-    }
-    fn ward(slot: &mut WorkerSlot) -> &mut Ward {
-        &mut slot.plain
-    }
-    fn head(slot: &WorkerSlot) -> Option<u32> {
-        slot.plain.tasks.head()
-    }
-    fn next(state: &State, workers: &[WorkerSlot]) -> Option<u32> {
-        state.balance.next(workers)
-    }
-    fn next_but(state: &State, workers: &[WorkerSlot], worker: u32) -> Option<u32> {
-        state.balance.next_but(workers, worker)
-    }
-}
-
-impl Class for Suspects {
-    fn holders(state: &State) -> List<Self> {
-        state.suspects
-    }
-    fn holders_mut(state: &mut State) -> &mut List<Self> {
-        &mut state.suspects
-    }
-    fn ward(slot: &mut WorkerSlot) -> &mut Ward {
-        &mut slot.suspects
-    }
-    fn head(slot: &WorkerSlot) -> Option<u32> {
-        slot.suspects.tasks.head()
-    }
-    fn next(state: &State, _workers: &[WorkerSlot]) -> Option<u32> {
-        state.balance.next_clean()
-    }
-    fn next_but(state: &State, workers: &[WorkerSlot], worker: u32) -> Option<u32> {
-        state.balance.next_clean_but(workers, worker)
-    }
-}
-
-/// A task that came back and may go now: from whose ward, and to whom.
-type Match = (u32, u32);
+/// A class of tasks that came back: those that are no suspects, or those that are.
+type Class = usize;
+const PLAIN: Class = 0;
+const SUSPECTS: Class = 1;
 
 impl State {
-    /// Whether something may be sent now. Only where tasks came back.
-    #[cold]
-    pub(super) fn can_send_any(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
-        let fresh = self.waiting.iter().any(|lane| !lane.is_empty());
-        (fresh && !self.balance.is_empty())
-            || self.find::<Plain>(tasks, workers).is_some()
-            || self.find::<Suspects>(tasks, workers).is_some()
+    /// Whether something may be sent now.
+    pub(super) fn can_send(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
+        if self.balance.is_empty() || self.is_past_drain() {
+            return false;
+        }
+        self.waiting.iter().any(|lane| !lane.is_empty())
+            || self.find(PLAIN, tasks, workers).is_some()
+            || self.find(SUSPECTS, tasks, workers).is_some()
     }
 
-    /// Finds a task of a class that may go somewhere now. The wards take turns.
-    fn find<C: Class>(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Option<Match> {
-        let first = C::holders(self).head()?;
-        let next = C::next(self, workers)?;
+    /// Finds a task of a class that may go somewhere now: from whose ward, and to whom. The wards
+    /// take turns.
+    #[inline(never)]
+    fn find(&self, class: Class, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Option<(u32, u32)> {
+        let holders = &self.holders[class];
+        let first = holders.head()?;
+        let is_suspect = class == SUSPECTS;
+        let next = self.balance.next_but(workers, NONE, is_suspect)?;
         if first != next {
             return Some((first, next));
         }
-        if let Some(other) = C::next_but(self, workers, first) {
+        if let Some(other) = self.balance.next_but(workers, first, is_suspect) {
             return Some((first, other));
         }
-        if self.may_go_back(tasks, C::head(&workers[first as usize])) {
+        if self.may_go_back(tasks, workers[first as usize].wards[class].head()) {
             return Some((first, next));
         }
-        let second = C::links(&workers[first as usize]).next();
+        let second = holders.after(workers, first);
         (second != NONE).then_some((second, next))
     }
 
@@ -130,82 +58,94 @@ impl State {
 
     /// Returns when a task may first go back to its last worker, if that is still to come.
     pub(super) fn may_return_at(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
-        let heads = [slot.plain.tasks.head(), slot.suspects.tasks.head()];
-        let dues = heads.into_iter().flatten().map(|task| tasks[task as usize].due);
-        dues.filter(|&due| due > self.clock).fold(Instant::FAR_FUTURE, Instant::min)
+        let mut at = Instant::FAR_FUTURE;
+        for ward in &slot.wards {
+            let due = super::lines::due(tasks, ward.head());
+            if due > self.clock {
+                at = at.min(due);
+            }
+        }
+        at
     }
 }
 
 impl Engine<'_> {
     /// Takes the task whose turn it is, where only new ones wait.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `poll_action`")]
+    #[inline(always)]
     pub(super) fn take_fresh(&mut self) -> Option<u32> {
-        let [single, bulk] = &mut self.state.waiting;
-        let is_bulk = if self.state.turn == Lane::Bulk as u8 {
-            !bulk.is_empty()
-        } else {
-            single.is_empty()
-        };
-        let lane = if is_bulk { bulk } else { single };
-        let task = lane.pop_front(self.tasks)?;
-        self.state.turn = u8::from(is_bulk) + 1;
+        if !self.state.waiting[1].is_empty() {
+            return self.lend().take_fresh_bulk();
+        }
+        let task = self.state.waiting[0].pop_front(self.tasks)?;
+        self.state.turn = 1;
         Some(task)
     }
 
-    /// Takes the task whose turn it is of all that may go now, and says to which worker. `worker`
-    /// is the next for new ones.
-    #[cold]
-    pub(super) fn take_any(&mut self, worker: u32) -> Option<(u32, u32)> {
-        for step in 0..LANES {
-            let lane = (self.state.turn + step) % LANES;
-            let taken = match lane {
-                RETURNED => self.take_returned::<Plain>(),
-                SUSPECTS => self.take_returned::<Suspects>(),
-                _ => {
-                    let task = self.state.waiting[usize::from(lane)].pop_front(self.tasks);
-                    task.map(|task| (task, worker))
-                }
+    /// Takes the task whose turn it is, where new ones of the second lane wait, or of both.
+    #[inline(never)]
+    fn take_fresh_bulk(&mut self) -> Option<u32> {
+        let [single, bulk] = &mut self.state.waiting;
+        if self.state.turn == 1 || single.is_empty() {
+            self.state.turn = 2;
+            return bulk.pop_front(self.tasks);
+        }
+        self.state.turn = 1;
+        single.pop_front(self.tasks)
+    }
+
+    /// Takes the task whose turn it is of all that may go now, and says to which worker.
+    pub(super) fn take_any(&mut self) -> Option<(u32, u32)> {
+        let worker = self.state.balance.next_but(self.workers, NONE, false)?;
+        for _ in 0..LANES {
+            let lane = self.state.turn % LANES;
+            self.state.turn = lane + 1;
+            let taken = if lane < RETURNED {
+                let task = self.state.waiting[usize::from(lane)].pop_front(self.tasks);
+                task.map(|task| (task, worker))
+            } else {
+                self.take_returned(usize::from(lane - RETURNED))
             };
             if taken.is_some() {
-                self.state.turn = (lane + 1) % LANES;
                 return taken;
             }
         }
         None
     }
 
-    fn take_returned<C: Class>(&mut self) -> Option<(u32, u32)> {
-        let (holder, worker) = self.state.find::<C>(self.tasks, self.workers)?;
-        let task = C::head(&self.workers[holder as usize]).expect("a holder has a task");
-        self.take_out_of::<C>(holder, task);
-        if C::head(&self.workers[holder as usize]).is_some() {
-            let holders = C::holders_mut(self.state);
+    fn take_returned(&mut self, class: Class) -> Option<(u32, u32)> {
+        let (holder, worker) = self.state.find(class, self.tasks, self.workers)?;
+        let ward = &self.workers[holder as usize].wards[class];
+        let (task, has_more) = (ward.head()?, ward.len() > 1);
+        self.take_out(task);
+        if has_more {
+            let holders = &mut self.state.holders[class];
             holders.remove(self.workers, holder);
             holders.push_back(self.workers, holder);
+        }
+        self.state.stats.resent += 1;
+        if class == SUSPECTS {
+            // It counts as its worker's before it is sent.
+            self.state.suspected += 1;
+            self.set_suspect(worker, true);
         }
         Some((task, worker))
     }
 
     /// Keeps a task that came back until it may go to a worker again.
+    #[inline(never)]
     pub(super) fn keep_returned(&mut self, task: u32) {
         let slot = &mut self.tasks[task as usize];
         slot.state = TaskState::Returned;
-        slot.due = self.state.clock.saturating_add_nanos(self.state.policy.elsewhere_wait);
-        let (holder, is_suspect) = (wide(slot.worker), slot.is_suspect);
+        slot.due = later(self.state.clock, self.state.policy.elsewhere_wait);
+        let (holder, class) = (wide(slot.worker), Class::from(slot.is_suspect));
         self.state.returned += 1;
-        if is_suspect {
-            self.put_into::<Suspects>(holder, task);
-        } else {
-            self.put_into::<Plain>(holder, task);
-        }
-    }
-
-    fn put_into<C: Class>(&mut self, holder: u32, task: u32) {
-        let ward = C::ward(&mut self.workers[holder as usize]);
-        let is_first = ward.tasks.is_empty();
-        ward.tasks.push_back(self.tasks, task);
+        self.state.stir();
+        let ward = &mut self.workers[holder as usize].wards[class];
+        let is_first = ward.is_empty();
+        ward.push_back(self.tasks, task);
         if is_first {
-            C::holders_mut(self.state).push_back(self.workers, holder);
+            self.state.holders[class].push_back(self.workers, holder);
             self.arm_return(holder);
         }
     }
@@ -218,22 +158,15 @@ impl Engine<'_> {
     }
 
     /// Takes out a task that came back.
+    #[inline(never)]
     pub(super) fn take_out(&mut self, task: u32) {
         let slot = &self.tasks[task as usize];
-        let holder = wide(slot.worker);
-        if slot.is_suspect {
-            self.take_out_of::<Suspects>(holder, task);
-        } else {
-            self.take_out_of::<Plain>(holder, task);
-        }
-    }
-
-    fn take_out_of<C: Class>(&mut self, holder: u32, task: u32) {
+        let (holder, class) = (wide(slot.worker), Class::from(slot.is_suspect));
         self.state.returned -= 1;
-        let ward = C::ward(&mut self.workers[holder as usize]);
-        ward.tasks.remove(self.tasks, task);
-        if ward.tasks.is_empty() {
-            C::holders_mut(self.state).remove(self.workers, holder);
+        let ward = &mut self.workers[holder as usize].wards[class];
+        ward.remove(self.tasks, task);
+        if ward.is_empty() {
+            self.state.holders[class].remove(self.workers, holder);
         } else {
             // The next of its tasks may have longer to wait.
             self.arm_return(holder);
@@ -242,41 +175,44 @@ impl Engine<'_> {
 
     /// Takes out any task that came back.
     pub(super) fn pop_returned(&mut self) -> Option<u32> {
-        let plain = self.state.plain.head().and_then(|at| Plain::head(&self.workers[at as usize]));
-        let task = plain.or_else(|| {
-            let holder = self.state.suspects.head()?;
-            Suspects::head(&self.workers[holder as usize])
-        })?;
-        self.take_out(task);
-        Some(task)
+        for class in [PLAIN, SUSPECTS] {
+            if let Some(holder) = self.state.holders[class].head() {
+                let task = self.workers[holder as usize].wards[class].head()?;
+                self.take_out(task);
+                return Some(task);
+            }
+        }
+        None
     }
 }
 
-/// Checks the wards of all workers, calls `each` with each task and its holder, and returns how many
-/// there are.
+/// Checks the wards of all workers, and how many tasks there are in them.
 ///
 /// # Panics
 /// If a ward is not listed, or a task is in the wrong one.
-pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> u32 {
+pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let mut count = 0;
-    let mut listed = [0, 0];
-    state.plain.check(workers, |_| listed[0] += 1);
-    state.suspects.check(workers, |_| listed[1] += 1);
-    for (at, slot) in (0..NONE).zip(workers) {
-        for (class, ward) in [&slot.plain, &slot.suspects].into_iter().enumerate() {
-            ward.tasks.check(tasks, |task| {
+    for class in [PLAIN, SUSPECTS] {
+        let mut listed = 0;
+        state.holders[class].check(workers, |worker| {
+            assert!(!workers[worker as usize].wards[class].is_empty(), "an empty ward is listed");
+            listed += 1;
+        });
+        for (at, slot) in (0..NONE).zip(workers) {
+            let ward = &slot.wards[class];
+            ward.check(tasks, |task| {
                 let task = &tasks[task as usize];
                 assert!(task.state == TaskState::Returned, "a task that did not come back is kept");
                 assert!(wide(task.worker) == at, "a task came back from another worker");
-                assert!(task.is_suspect == (class == 1), "a task is in the other class's ward");
+                let own = Class::from(task.is_suspect);
+                assert!(own == class, "a task is in the other class's ward");
             });
-            count += ward.tasks.len();
-            if !ward.tasks.is_empty() {
-                listed[class] -= 1;
-            }
+            count += ward.len();
+            listed -= usize::from(!ward.is_empty());
         }
+        assert!(listed == 0, "a ward is not listed");
     }
-    assert!(listed == [0, 0], "a ward is not listed, or one is that is empty");
     assert!(count == state.returned, "tasks that came back are miscounted");
-    count
+    let suspected = workers.iter().filter(|slot| slot.has_suspect).count();
+    assert!(suspected == state.suspected as usize, "workers with a suspect are miscounted");
 }

@@ -3,7 +3,7 @@
 use super::balance::Level;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Chain, Links, List, chain};
-use super::returned::Ward;
+use super::roll::{KINDS, Kind};
 use crate::error::EventError;
 use crate::event::{Lane, Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
@@ -174,14 +174,11 @@ pub struct WorkerSlot {
     pub(super) failed: u64,
     pub(super) lost: u64,
     pub(super) links: u32,
-    pub(super) todo: Links,
-    /// Among those that rest, or those that are absent.
-    pub(super) rested: Links,
     /// Tasks that came back from here and are no suspects, and those that are. Whatever comes next
     /// in this slot takes them over.
-    pub(super) plain: Ward,
-    pub(super) suspects: Ward,
-    pub(super) member: Links,
+    pub(super) wards: [List<Queue>; 2],
+    /// By [`Kind`].
+    pub(super) rolls: [Links; KINDS],
     /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
     pub(super) place: Stored,
@@ -286,11 +283,8 @@ impl WorkerSlot {
             failed: 0,
             lost: 0,
             links: 0,
-            todo: Links::OUT,
-            rested: Links::OUT,
-            plain: Ward::new(),
-            suspects: Ward::new(),
-            member: Links::OUT,
+            wards: [List::new(); 2],
+            rolls: [Links::OUT; KINDS],
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
             heap: narrow(NONE),
@@ -300,14 +294,16 @@ impl WorkerSlot {
 
     /// Makes the slot a new worker's.
     pub(super) fn reset(&mut self, route: Route, random: u64) {
+        let mut rolls = self.rolls;
+        rolls[Kind::Todo as usize] = Links::OUT;
         *self = Self {
             route,
             random,
             generation: self.generation,
             heap: self.heap,
             node: self.node,
-            plain: self.plain,
-            suspects: self.suspects,
+            wards: self.wards,
+            rolls,
             ..Self::new()
         };
     }
@@ -333,15 +329,17 @@ impl WorkerSlot {
     }
 }
 
-chain! {
-    /// Workers of which the caller is to be told something; also the unused slots.
-    Todo: WorkerSlot, todo, is_asked = true
-}
-chain! {
-    /// Workers that rest with their link up, or that are absent, the first to do so first.
-    Rested: WorkerSlot, rested
-}
-chain! {
-    /// Workers that are neither being removed nor leaving.
-    Member: WorkerSlot, member, is_asked = true
+/// The unused worker slots.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unused;
+
+impl Chain for Unused {
+    type Slot = WorkerSlot;
+    const IS_ASKED: bool = false;
+    fn links(slot: &WorkerSlot) -> &Links {
+        &slot.rolls[Kind::Todo as usize]
+    }
+    fn links_mut(slot: &mut WorkerSlot) -> &mut Links {
+        &mut slot.rolls[Kind::Todo as usize]
+    }
 }

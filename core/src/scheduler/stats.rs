@@ -2,6 +2,7 @@
 
 use super::engine::State;
 use super::slot::{Duty, Line, WorkerSlot};
+use crate::event::Outcome;
 use crate::id::WorkerId;
 use crate::time::Instant;
 
@@ -62,12 +63,8 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counters {
     pub(super) submitted: u64,
-    pub(super) done: u64,
-    pub(super) failed: u64,
-    pub(super) exhausted: u64,
-    pub(super) bounced: u64,
-    pub(super) cancelled: u64,
-    pub(super) aborted: u64,
+    /// By [`Outcome`](crate::Outcome).
+    pub(super) outcomes: [u64; 6],
     pub(super) sent: u64,
     pub(super) resent: u64,
     pub(super) lost: u64,
@@ -83,12 +80,7 @@ impl Counters {
     pub(super) const fn new() -> Self {
         Self {
             submitted: 0,
-            done: 0,
-            failed: 0,
-            exhausted: 0,
-            bounced: 0,
-            cancelled: 0,
-            aborted: 0,
+            outcomes: [0; 6],
             sent: 0,
             resent: 0,
             lost: 0,
@@ -167,6 +159,7 @@ pub enum WorkerState {
 impl State {
     #[inline]
     pub(super) fn stats(&self) -> Stats {
+        let of = |outcome: Outcome| self.stats.outcomes[outcome as usize];
         Stats {
             waiting: self.waiting(),
             resting: self.resting.len(),
@@ -176,12 +169,12 @@ impl State {
             workers_up: self.stats.workers_up,
             workers_rested: self.rested.len(),
             submitted: self.stats.submitted,
-            done: self.stats.done,
-            failed: self.stats.failed,
-            exhausted: self.stats.exhausted,
-            bounced: self.stats.bounced,
-            cancelled: self.stats.cancelled,
-            aborted: self.stats.aborted,
+            done: of(Outcome::Done),
+            failed: of(Outcome::Failed),
+            exhausted: of(Outcome::Exhausted),
+            bounced: of(Outcome::Bounced),
+            cancelled: of(Outcome::Cancelled),
+            aborted: of(Outcome::Aborted),
             sent: self.stats.sent,
             resent: self.stats.resent,
             lost: self.stats.lost,

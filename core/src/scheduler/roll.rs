@@ -1,0 +1,115 @@
+//! Lists of workers that change seldom. Their code is there once for all of them, since a small
+//! machine pays for every copy.
+
+use super::index::{NONE, Stored, narrow, wide};
+use super::list::Links;
+use super::slot::WorkerSlot;
+
+/// Which of its rolls a worker's links belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// Workers of which the caller is to be told something; also the unused slots.
+    Todo,
+    /// Workers that rest with their link up, or that are absent, the first to do so first.
+    Rested,
+    /// Workers that are neither being removed nor leaving.
+    Member,
+    /// Workers from which tasks came back that are no suspects.
+    Plain,
+    /// Workers from which suspects came back.
+    Suspects,
+}
+
+/// How many kinds there are.
+pub(super) const KINDS: usize = 5;
+
+/// A doubly linked list of workers; every operation is O(1). A worker may be in one list of a kind at
+/// a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Roll {
+    head: Stored,
+    /// Means nothing while it is empty.
+    tail: Stored,
+    len: Stored,
+    kind: Kind,
+}
+
+impl Roll {
+    pub(super) const fn new(kind: Kind) -> Self {
+        Self { head: narrow(NONE), tail: narrow(NONE), len: 0, kind }
+    }
+
+    pub(super) const fn len(&self) -> u32 {
+        wide(self.len)
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) const fn head(&self) -> Option<u32> {
+        match wide(self.head) {
+            NONE => None,
+            head => Some(head),
+        }
+    }
+
+    /// Returns the one after a worker that is in this roll, or `NONE`.
+    pub(super) const fn after(&self, workers: &[WorkerSlot], worker: u32) -> u32 {
+        workers[worker as usize].rolls[self.kind as usize].next()
+    }
+
+    /// Whether a worker is in this roll, given that it is in no other one of the kind.
+    pub(super) const fn contains(&self, workers: &[WorkerSlot], worker: u32) -> bool {
+        wide(self.head) == worker
+            || workers[worker as usize].rolls[self.kind as usize].prev() != NONE
+    }
+
+    #[inline(never)]
+    pub(super) fn push_back(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let kind = self.kind as usize;
+        let tail = if self.is_empty() { NONE } else { wide(self.tail) };
+        workers[worker as usize].rolls[kind] = Links::new(tail, NONE);
+        match tail {
+            NONE => self.head = narrow(worker),
+            _ => workers[tail as usize].rolls[kind].set_next(worker),
+        }
+        self.tail = narrow(worker);
+        self.len += 1;
+    }
+
+    /// Takes out a worker that is in this roll.
+    #[inline(never)]
+    pub(super) fn remove(&mut self, workers: &mut [WorkerSlot], worker: u32) {
+        let kind = self.kind as usize;
+        let links = core::mem::replace(&mut workers[worker as usize].rolls[kind], Links::OUT);
+        let (prev, next) = (links.prev(), links.next());
+        match prev {
+            NONE => self.head = narrow(next),
+            _ => workers[prev as usize].rolls[kind].set_next(next),
+        }
+        match next {
+            NONE => self.tail = narrow(prev),
+            _ => workers[next as usize].rolls[kind].set_prev(prev),
+        }
+        self.len -= 1;
+    }
+
+    /// Walks the roll and calls `each` in order.
+    ///
+    /// # Panics
+    /// If the links or the length are inconsistent.
+    pub(super) fn check(&self, workers: &[WorkerSlot], mut each: impl FnMut(u32)) {
+        let (mut prev, mut at, mut len) = (NONE, wide(self.head), 0);
+        while at != NONE {
+            assert!(len < self.len(), "a roll is longer than it says");
+            let links = workers[at as usize].rolls[self.kind as usize];
+            assert!(links.prev() == prev, "a roll is linked one way only");
+            each(at);
+            (prev, at, len) = (at, links.next(), len + 1);
+        }
+        assert!(prev == NONE || wide(self.tail) == prev, "a roll ends elsewhere than it says");
+        assert!(len == self.len(), "a roll is shorter than it says");
+    }
+}
