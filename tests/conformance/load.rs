@@ -400,22 +400,24 @@ pub(crate) async fn a_worker_that_stops_cleanly_under_load_loses_nothing<P: Pair
     assert!(stats.resent <= 8, "{stats:?}");
 }
 
-pub(crate) async fn of_two_workers_of_one_name_the_newer_one_stays<P: Pair>() {
+pub(crate) async fn of_two_live_workers_of_one_name_the_older_one_stays<P: Pair>() {
     let (door, at) = P::place();
     let mut rig = Rig::start::<P>(P::accept(setup::<P>(), door));
-    let old = P::spawn(P::dial(stuck::<P>("twin").concurrency(3), &at));
+    let old = P::spawn(P::dial(steady::<P>("twin", millis(2)).concurrency(3), &at));
     rig.watch.connected::<P>().await;
     let mut range = Tally::start(&rig.pool, 1..=30);
-    assert!(within::<P, _>(millis(10), range.take(1)).await.is_none());
-    eventually::<P>(&rig.pool, |stats| stats.tasks.in_flight == 3).await;
-    let _new = P::spawn(P::dial(quick::<P>("twin"), &at));
-    let why = rig.watch.lost::<P>().await;
-    assert!(why.contains("newer"), "{why}");
-    // The old one comes back and displaces in turn; it is the newest while it is there.
-    drop(old);
+    range.take(3).await;
+    let _new = P::spawn(P::dial(stuck::<P>("twin"), &at));
+    let why = rig.watch.refused::<P>().await;
+    assert!(why.contains("twin") && why.contains("alive"), "{why}");
     range.all_done().await;
+    // Its name is free as soon as it is gone.
+    drop(old);
+    rig.watch.lost::<P>().await;
+    rig.watch.connected::<P>().await;
     let stats = rig.pool.stats().await.expect("the driver lives");
     assert_eq!(stats.workers.len(), 1, "{stats:?}");
+    assert_eq!((stats.tasks.done, stats.tasks.lost), (30, 0));
     rig.stop().await;
 }
 

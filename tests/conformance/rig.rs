@@ -188,7 +188,8 @@ pub(crate) async fn poll_and_drop<P: Pair, F: Future>(polls: u32, future: F) -> 
 pub(crate) fn assert_settled(stats: &Stats) {
     assert_eq!((stats.waiting, stats.resting), (0, 0), "{stats:?}");
     assert_eq!((stats.in_flight, stats.finished), (0, 0), "{stats:?}");
-    let ended = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
+    let ended = stats.done + stats.failed + stats.exhausted + stats.bounced;
+    let ended = ended + stats.cancelled + stats.aborted;
     assert_eq!(stats.submitted, ended, "{stats:?}");
 }
 

@@ -115,3 +115,18 @@ fn ranges_and_a_flood_of_calls_share() {
     let answers: Vec<Result<u64, TaskError>> = world.run(flood);
     assert!(answers.iter().all(Result::is_ok));
 }
+#[test]
+fn two_ranges_share_though_one_began_long_before() {
+    let (world, _, pool) = one(Script::new().takes(millis(10)));
+    let _long = world.spawn(pool.process::<u64>(0..=u64::from(u32::MAX)).count());
+    world.advance(secs(5));
+    let begun = world.elapsed();
+    let mut short = pool.process::<u64>(CALL..=CALL + 99);
+    assert!(world.run(short.next()).is_some());
+    let first = world.elapsed().saturating_sub(begun);
+    assert!(first <= millis(100), "its first height waited {first:?}, behind a whole look-ahead");
+    assert_eq!(world.run(short.count()), 99);
+    let all = world.elapsed().saturating_sub(begun);
+    // A hundred of its own, and as many of the other.
+    assert!(all <= millis(2300), "it took {all:?}");
+}

@@ -221,8 +221,7 @@ impl Model {
         worker.runs = offer.runs.max(1);
         worker.window = offer.window.clamp(1, self.config.window_max);
         let trust = worker.runs.min(self.config.trust_initial);
-        worker.allowance =
-            if offer.is_trusted { worker.window } else { worker.window.min(trust) };
+        worker.allowance = if offer.is_trusted { worker.window } else { worker.window.min(trust) };
         worker.recall = false;
         worker.delayed_until = (begin > now).then_some(begin);
         worker.strikes = 0;
