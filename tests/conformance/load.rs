@@ -104,7 +104,9 @@ pub(crate) async fn a_pool_without_any_worker_waits_for_one_to_be_added<P: Pair>
     let mut range = Tally::start(&rig.pool, 1..=20);
     assert!(within::<P, _>(millis(50), range.take(1)).await.is_none(), "nobody works");
     let stats = rig.pool.stats().await.expect("the driver lives");
-    assert_eq!((stats.tasks.waiting, stats.tasks.workers), (20, 0));
+    // The others wait in their range, before which nothing has to wait that comes later.
+    assert!((1..20).contains(&stats.tasks.waiting), "{stats:?}");
+    assert_eq!(stats.tasks.workers, 0);
     let (at, _job) = employ::<P>(quick::<P>("first"));
     P::add(&rig.pool, &at).await.expect("there is room");
     range.all_done().await;
@@ -252,7 +254,8 @@ pub(crate) async fn at_the_deadline_of_a_stop_every_task_ends_aborted<P: Pair>()
     let held = rig.pool.submit::<u64, u64>(&1).await.expect("it is queued");
     eventually::<P>(&rig.pool, |stats| stats.tasks.in_flight == 1).await;
     let queued = rig.pool.submit::<u64, u64>(&2).await.expect("it is queued");
-    let range = Tally::start(&rig.pool, 3..=5);
+    // No more than what is a task already: heights that wait in their range have no outcome then.
+    let range = Tally::start(&rig.pool, 3..=4);
     let mut range = Box::pin(range.finish());
     assert!(within::<P, _>(millis(20), range.as_mut()).await.is_none());
     let pool = rig.pool.clone();

@@ -267,6 +267,12 @@ impl Tally {
         Self { outcomes, range, results: BTreeMap::new() }
     }
 
+    /// Starts a range whose heights are tried once, whoever fails them.
+    pub(crate) fn once(pool: &Pool, range: RangeInclusive<u64>) -> Self {
+        let outcomes = Box::pin(pool.process(range.clone()).retries(0));
+        Self { outcomes, range, results: BTreeMap::new() }
+    }
+
     /// Takes so many more outcomes, or all that come where there are fewer.
     pub(crate) async fn take(&mut self, count: usize) {
         for _ in 0..count {

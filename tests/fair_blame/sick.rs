@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chargehand::TaskError;
 use chargehand::testing::{Act, Script, World};
 
 use crate::pair::{Socket, any_port};
@@ -55,6 +56,48 @@ fn what_a_resting_worker_has_not_begun_is_taken_back() {
     let trace = world.trace();
     let failed = trace.lines().iter().filter(|(_, line)| line.contains("fails task")).count();
     assert!((16..=17).contains(&failed), "{failed} failed; {} asked", falls_ill.asked());
+}
+
+#[test]
+fn a_range_tries_what_failed_once_more_elsewhere_unless_told_otherwise() {
+    for retries in [None, Some(0)] {
+        let world = World::new(13);
+        let bad = world.worker(Script::new().takes(millis(3)).always(Act::Fail("no".to_owned())));
+        let good = world.worker(Script::new().takes(millis(3)));
+        let pool = world.pool(|builder| builder.configure(|config| config.failures_max = u16::MAX));
+        let range = pool.process::<u64>(1..=200);
+        let range = match retries {
+            Some(retries) => range.retries(retries),
+            None => range,
+        };
+        let report = world.run(range.each(|_, _| ()));
+        if retries.is_none() {
+            assert_eq!((report.done, report.failed, good.asked()), (200, 0, 200));
+        } else {
+            assert_eq!(report.failed, bad.asked(), "each of them was tried once");
+            assert!(report.failed > 10);
+        }
+    }
+}
+
+#[test]
+fn where_all_answers_are_of_another_type_the_error_says_so_and_nobody_rests() {
+    let world = World::new(13);
+    for _ in 0..3 {
+        world.worker(Script::new().takes(millis(1)));
+    }
+    let pool = world.pool(|builder| builder);
+    let mut seen = 0;
+    world.run(pool.for_each::<(u64, u64)>(1..=300, |height, outcome| {
+        let Err(TaskError::Answer(text)) = outcome else { panic!("{height}: {outcome:?}") };
+        assert!(text.contains("disagree"), "{text}");
+        seen += 1;
+    }));
+    assert_eq!(seen, 300);
+    let trace = world.trace().to_string();
+    assert!(!trace.contains("only fails"), "{trace}");
+    // They do what they can do, all of them.
+    assert_eq!(world.run(pool.for_each::<u64>(1..=300, |_, _| ())).done, 300);
 }
 
 pub(crate) async fn a_fast_failer_draws_a_small_share_here<P: Socket>() {
