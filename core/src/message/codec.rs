@@ -29,16 +29,22 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
     let mut head = Reader { rest };
     if !matches!(kind, REQUEST | RESPONSE | CANCEL) {
-        return rare(kind, head);
+        // It never returns a request, and the compiler, told so, leaves a request's parts where they
+        // are; it would lay them where this one's result lies. See decision 0011.
+        return rare(kind, head).map(|message| match message {
+            Message::Request { .. } => Message::Ping,
+            other => other,
+        });
     }
     let (task, attempt) = head.attempt()?;
     match kind {
-        REQUEST => match head.rest.split_first() {
-            Some((&0, body)) => {
-                Ok(Message::Request { task, attempt, extensions: Extensions::NONE, body })
-            }
-            _ => extended(task, attempt, head),
-        },
+        REQUEST => {
+            let (extensions, body) = match head.rest.split_first() {
+                Some((&0, body)) => (Extensions::NONE, body),
+                _ => extended(head)?,
+            };
+            Ok(Message::Request { task, attempt, extensions, body })
+        }
         RESPONSE => {
             let verdict = head.verdict()?;
             Ok(Message::Response { task, attempt, verdict, body: head.rest })
@@ -51,9 +57,8 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
 /// Reads the rest of a request that has extensions.
 #[cold]
 #[inline(never)]
-fn extended(task: TaskId, attempt: u16, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
-    let extensions = head.extensions()?;
-    Ok(Message::Request { task, attempt, extensions, body: head.rest })
+fn extended(mut head: Reader<'_>) -> Result<(Extensions<'_>, &[u8]), MessageError> {
+    Ok((head.extensions()?, head.rest))
 }
 
 #[inline(never)]
