@@ -17,6 +17,9 @@ use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Chain, Free, Links, List, chain};
 use super::slot::WorkerSlot;
 
+/// The order of those that hold no suspect.
+pub(super) const CLEAN: usize = 0;
+
 /// All workers of one load that have room. Nodes lie in the worker slots; since no level is empty,
 /// there are as many as can be needed.
 #[derive(Clone, Copy, Debug)]
@@ -120,14 +123,13 @@ impl Balance {
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        wide(self.orders[0].first) == NONE && wide(self.orders[1].first) == NONE
+        wide(self.orders[CLEAN].first) == NONE && wide(self.orders[1].first) == NONE
     }
 
-    /// Returns the worker whose turn it is, while no worker holds a suspect.
+    /// Returns the worker whose turn it is among those that hold no suspect, or `NONE`.
     #[inline]
-    pub(super) fn next_calm(&self) -> Option<u32> {
-        let first = wide(self.orders[0].first);
-        if first == NONE { None } else { Some(first) }
+    pub(super) const fn first_clean(&self) -> u32 {
+        wide(self.orders[CLEAN].first)
     }
 
     /// Returns the worker whose turn it would be without `worker`, or among those only that hold no
@@ -139,7 +141,7 @@ impl Balance {
         worker: u32,
         clean_only: bool,
     ) -> Option<u32> {
-        let clean = self.orders[0].first_but(workers, worker);
+        let clean = self.orders[CLEAN].first_but(workers, worker);
         let other = if clean_only { NONE } else { self.orders[1].first_but(workers, worker) };
         if clean == NONE || other == NONE {
             let first = if clean == NONE { other } else { clean };
@@ -153,14 +155,13 @@ impl Balance {
     #[inline]
     pub(super) fn contains(&self, workers: &[WorkerSlot], worker: u32) -> bool {
         let slot = &workers[worker as usize];
-        let order = &self.orders[usize::from(slot.has_suspect)];
-        wide(order.first) == worker || wide(slot.level) != NONE
+        wide(self.orders[slot.order()].first) == worker || wide(slot.level) != NONE
     }
 
     /// Takes in a worker that has room for more than it holds.
     #[inline]
-    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
+    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        let levels = self.levels(workers, order);
         if wide(levels.order.first) == NONE {
             levels.order.first = narrow(worker);
         } else {
@@ -170,8 +171,8 @@ impl Balance {
 
     /// Takes a worker out.
     #[inline]
-    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
+    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        let levels = self.levels(workers, order);
         if levels.order.is_alone() {
             levels.order.first = narrow(NONE);
         } else {
@@ -181,8 +182,8 @@ impl Balance {
 
     /// Follows a worker in here: its load grew by one, and it still has room.
     #[inline]
-    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
+    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        let levels = self.levels(workers, order);
         if !levels.order.is_alone() {
             levels.raise(worker);
         }
@@ -190,8 +191,8 @@ impl Balance {
 
     /// Follows a worker whose load fell by one, and takes it in if it was full.
     #[inline]
-    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
+    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        let levels = self.levels(workers, order);
         if wide(levels.order.first) == NONE {
             levels.order.first = narrow(worker);
         } else if wide(levels.workers[worker as usize].level) != NONE {
@@ -201,11 +202,9 @@ impl Balance {
         }
     }
 
-    /// Returns the order that a worker belongs to.
     #[inline]
-    fn levels<'a>(&'a mut self, workers: &'a mut [WorkerSlot], worker: u32) -> Levels<'a> {
-        let order = &mut self.orders[usize::from(workers[worker as usize].has_suspect)];
-        Levels { order, free: &mut self.free, workers }
+    fn levels<'a>(&'a mut self, workers: &'a mut [WorkerSlot], order: usize) -> Levels<'a> {
+        Levels { order: &mut self.orders[order], free: &mut self.free, workers }
     }
 }
 
@@ -377,7 +376,7 @@ impl Balance {
                 let slot = &workers[worker as usize];
                 assert!(wide(slot.level) == index, "a worker is not in the level that it says");
                 assert!(slot.held.len() == level.load, "a worker is in another load's level");
-                assert!(usize::from(slot.has_suspect) == number, "a worker is in the other order");
+                assert!(slot.order() == number, "a worker is in the other order");
             });
             count += level.members.len();
             (prev, index, levels) = (index, level.links.next(), levels + 1);

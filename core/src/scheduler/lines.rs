@@ -418,7 +418,8 @@ impl Engine<'_> {
     /// Takes a worker out of the balance, if it is there.
     pub(super) fn leave_balance(&mut self, worker: u32) {
         if self.state.balance.contains(self.workers, worker) {
-            self.state.balance.leave(self.workers, worker);
+            let order = self.workers[worker as usize].order();
+            self.state.balance.leave(self.workers, worker, order);
         }
     }
 

@@ -9,6 +9,7 @@ use chargehand_core::{
 
 /// An accepted task whose outcome is still to come.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 struct Life {
     attempts: u16,
     failures: u16,
@@ -342,11 +343,9 @@ impl Audit {
                     assert!(until <= longest, "{worker:?}: a delay above the cap");
                     assert!(!settled || until > now, "{worker:?}: rests past its time");
                 }
-                WorkerState::Up => {
-                    if settled && starving && stats.in_flight < stats.allowance {
-                        let idle = self.tasks.values().find(|life| self.may_go(life, worker, now));
-                        assert!(idle.is_none(), "{worker:?}: idle beside {idle:?}");
-                    }
+                WorkerState::Up if settled && starving && stats.in_flight < stats.allowance => {
+                    let idle = self.tasks.values().find(|life| self.may_go(life, worker, now));
+                    assert!(idle.is_none(), "{worker:?}: idle beside {idle:?}");
                 }
                 _ => {}
             }
