@@ -161,45 +161,63 @@ impl Balance {
     /// Takes in a worker that has room for more than it holds.
     #[inline]
     pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
-        let levels = self.levels(workers, order);
-        if wide(levels.order.first) == NONE {
-            levels.order.first = narrow(worker);
+        if wide(self.orders[order].first) == NONE {
+            self.orders[order].first = narrow(worker);
         } else {
-            levels.enter(worker);
+            self.enter_level(workers, worker, order);
         }
     }
 
     /// Takes a worker out.
     #[inline]
     pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
-        let levels = self.levels(workers, order);
-        if levels.order.is_alone() {
-            levels.order.first = narrow(NONE);
+        if self.orders[order].is_alone() {
+            self.orders[order].first = narrow(NONE);
         } else {
-            levels.leave(worker);
+            self.leave_level(workers, worker, order);
         }
     }
 
     /// Follows a worker in here: its load grew by one, and it still has room.
     #[inline]
     pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
-        let levels = self.levels(workers, order);
-        if !levels.order.is_alone() {
-            levels.raise(worker);
+        if !self.orders[order].is_alone() {
+            self.raise_level(workers, worker, order);
         }
     }
 
     /// Follows a worker whose load fell by one, and takes it in if it was full.
     #[inline]
     pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
-        let levels = self.levels(workers, order);
-        if wide(levels.order.first) == NONE {
-            levels.order.first = narrow(worker);
-        } else if wide(levels.workers[worker as usize].level) != NONE {
-            levels.lower(worker);
-        } else if wide(levels.order.first) != worker {
-            levels.enter(worker);
+        let first = wide(self.orders[order].first);
+        if first == NONE {
+            self.orders[order].first = narrow(worker);
+        } else if wide(workers[worker as usize].level) != NONE {
+            self.lower_level(workers, worker, order);
+        } else if first != worker {
+            self.enter_level(workers, worker, order);
         }
+    }
+
+    // Each takes what it needs by itself, so that it is not in memory where nothing is to be done.
+    #[inline(never)]
+    fn enter_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).enter(worker);
+    }
+
+    #[inline(never)]
+    fn leave_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).leave(worker);
+    }
+
+    #[inline(never)]
+    fn raise_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).raise(worker);
+    }
+
+    #[inline(never)]
+    fn lower_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).lower(worker);
     }
 
     #[inline]
@@ -209,7 +227,7 @@ impl Balance {
 }
 
 impl Levels<'_> {
-    #[inline(never)]
+    #[inline]
     fn enter(mut self, worker: u32) {
         if self.order.is_alone() {
             self.stand(wide(self.order.first));
@@ -225,13 +243,13 @@ impl Levels<'_> {
         self.join(worker, load, below);
     }
 
-    #[inline(never)]
+    #[inline]
     fn leave(mut self, worker: u32) {
         self.part(worker);
         self.order.choose(self.workers);
     }
 
-    #[inline(never)]
+    #[inline]
     fn raise(mut self, worker: u32) {
         let level = wide(self.workers[worker as usize].level);
         let Level { load, mut members, links } = self.workers[level as usize].node;
@@ -260,7 +278,7 @@ impl Levels<'_> {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn lower(mut self, worker: u32) {
         let level = wide(self.workers[worker as usize].level);
         let Level { load, members, links } = self.workers[level as usize].node;

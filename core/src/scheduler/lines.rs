@@ -178,7 +178,9 @@ impl Engine<'_> {
         slot.rests = 0;
         slot.streak = 0;
         slot.strikes = 0;
-        slot.allowance = slot.window.min(slot.allowance.saturating_add(1));
+        if slot.allowance < slot.window {
+            slot.allowance += 1;
+        }
     }
 
     /// Takes in that a worker's handler failed.

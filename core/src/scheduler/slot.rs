@@ -11,6 +11,7 @@ use crate::time::Instant;
 
 /// Room for one task. Opaque; public so that its size can be known.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
     /// may go to its last worker again. What is to be withdrawn is not waited for: there it has what
