@@ -225,7 +225,7 @@ impl Engine<'_> {
                 let waits = state == TaskState::Waiting;
                 let list =
                     if waits { &mut self.state.waiting[lane] } else { &mut self.state.resting };
-                list.remove(self.tasks, task);
+                list.take_out(self.tasks, task);
             }
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);

@@ -145,6 +145,24 @@ impl<C: Chain> List<C> {
         Some(index)
     }
 
+    /// As [`push_back`](Self::push_back), for what is not hot: a small machine pays for each copy.
+    #[inline(never)]
+    pub(super) fn append(&mut self, slots: &mut [C::Slot], index: u32) {
+        self.push_back(slots, index);
+    }
+
+    /// As [`remove`](Self::remove), for what is not hot.
+    #[inline(never)]
+    pub(super) fn take_out(&mut self, slots: &mut [C::Slot], index: u32) {
+        self.remove(slots, index);
+    }
+
+    /// As [`pop_front`](Self::pop_front), for what is not hot.
+    #[inline(never)]
+    pub(super) fn take_first(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
+        self.pop_front(slots)
+    }
+
     /// Walks the list and calls `each` in order.
     ///
     /// # Panics

@@ -53,7 +53,7 @@ impl Engine<'_> {
             return go_on_without(self.on_timer(worker, at));
         }
         if self.state.is_due(due(self.tasks, self.state.resting.head())) {
-            let task = self.state.resting.pop_front(self.tasks).expect("one is due");
+            let task = self.state.resting.take_first(self.tasks).expect("one is due");
             self.keep_returned(task);
             return ControlFlow::Continue(None);
         }
@@ -208,9 +208,9 @@ impl Engine<'_> {
     /// Aborts one task after the drain's deadline: those that no worker holds come first.
     fn abort_one(&mut self) -> Option<Action> {
         let [first, second] = &mut self.state.waiting;
-        let fresh = first.pop_front(self.tasks).or_else(|| second.pop_front(self.tasks));
+        let fresh = first.take_first(self.tasks).or_else(|| second.take_first(self.tasks));
         let waiting = fresh.or_else(|| self.pop_returned());
-        let idle = waiting.or_else(|| self.state.resting.pop_front(self.tasks));
+        let idle = waiting.or_else(|| self.state.resting.take_first(self.tasks));
         if let Some(task) = idle {
             self.finish(task, Outcome::Aborted);
             return None;
