@@ -89,8 +89,15 @@ impl BackoffPolicy {
     /// As [`delay`](Self::delay), without a division, which a small machine has in software only.
     pub(crate) fn delay_nanos(&self, attempts: u32, random: u64) -> u64 {
         let Some(exponent) = attempts.checked_sub(1) else { return 0 };
-        let growth = u64::from(self.factor).saturating_pow(exponent);
-        let longest = self.base_nanos.saturating_mul(growth).min(self.cap_nanos);
+        let mut longest = self.base_nanos.min(self.cap_nanos);
+        // Growth by two at least: it is at the cap after 64 steps, and before that as a rule.
+        let steps = if self.factor < 2 { 0 } else { exponent };
+        for _ in 0..steps {
+            if longest == self.cap_nanos || longest == 0 {
+                break;
+            }
+            longest = longest.saturating_mul(u64::from(self.factor)).min(self.cap_nanos);
+        }
         match self.jitter {
             Jitter::None => longest,
             Jitter::Equal => longest - longest / 2 + up_to(longest / 2, random),

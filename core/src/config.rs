@@ -123,9 +123,7 @@ impl Config {
             return Err(ConfigError("timeouts must be longer than zero"));
         }
         // It goes over the wire in milliseconds, and less than one would be none.
-        if nanos(self.heartbeat_interval) < NANOS_PER_MILLI
-            || nanos(self.heartbeat_timeout) < NANOS_PER_MILLI
-        {
+        if is_below_milli(self.heartbeat_interval) || is_below_milli(self.heartbeat_timeout) {
             return Err(ConfigError(
                 "heartbeat_interval and heartbeat_timeout must be at least 1 ms",
             ));
@@ -205,6 +203,11 @@ impl Policy {
             seed: self.seed,
         }
     }
+}
+
+/// Whether a span is shorter than a millisecond. Without a multiplication of 64 bits.
+const fn is_below_milli(span: Duration) -> bool {
+    span.as_secs() == 0 && span.subsec_millis() == 0
 }
 
 /// Returns a span in nanoseconds. Once for all fields: a small machine pays for each copy of it.

@@ -46,7 +46,7 @@ fn managers_that_are_killed_at_any_moment_lose_nothing_and_do_nothing_twice() {
     for round in 0..25 {
         let manager = Running::start(&mut command());
         // From before its first save to after its second one.
-        thread::sleep(Duration::from_millis(random.below(if round % 5 == 0 { 1500 } else { 150 })));
+        thread::sleep(Duration::from_millis(random.below(if round % 5 == 0 { 3000 } else { 150 })));
         send(Signal::KILL, &manager.child);
         let Ended { code, out, err } = manager.finish();
         assert_eq!(code, None, "seed {seed}: it ended before it was killed: {out}{err}");

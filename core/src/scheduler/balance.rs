@@ -17,6 +17,9 @@ use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Chain, Free, Links, List, chain};
 use super::slot::WorkerSlot;
 
+/// The order of those that hold no suspect.
+pub(super) const CLEAN: usize = 0;
+
 /// All workers of one load that have room. Nodes lie in the worker slots; since no level is empty,
 /// there are as many as can be needed.
 #[derive(Clone, Copy, Debug)]
@@ -120,14 +123,13 @@ impl Balance {
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        wide(self.orders[0].first) == NONE && wide(self.orders[1].first) == NONE
+        wide(self.orders[CLEAN].first) == NONE && wide(self.orders[1].first) == NONE
     }
 
-    /// Returns the worker whose turn it is, while no worker holds a suspect.
+    /// Returns the worker whose turn it is among those that hold no suspect, or `NONE`.
     #[inline]
-    pub(super) fn next_calm(&self) -> Option<u32> {
-        let first = wide(self.orders[0].first);
-        if first == NONE { None } else { Some(first) }
+    pub(super) const fn first_clean(&self) -> u32 {
+        wide(self.orders[CLEAN].first)
     }
 
     /// Returns the worker whose turn it would be without `worker`, or among those only that hold no
@@ -139,7 +141,7 @@ impl Balance {
         worker: u32,
         clean_only: bool,
     ) -> Option<u32> {
-        let clean = self.orders[0].first_but(workers, worker);
+        let clean = self.orders[CLEAN].first_but(workers, worker);
         let other = if clean_only { NONE } else { self.orders[1].first_but(workers, worker) };
         if clean == NONE || other == NONE {
             let first = if clean == NONE { other } else { clean };
@@ -153,64 +155,79 @@ impl Balance {
     #[inline]
     pub(super) fn contains(&self, workers: &[WorkerSlot], worker: u32) -> bool {
         let slot = &workers[worker as usize];
-        let order = &self.orders[usize::from(slot.has_suspect)];
-        wide(order.first) == worker || wide(slot.level) != NONE
+        wide(self.orders[slot.order()].first) == worker || wide(slot.level) != NONE
     }
 
     /// Takes in a worker that has room for more than it holds.
     #[inline]
-    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
-        if wide(levels.order.first) == NONE {
-            levels.order.first = narrow(worker);
+    pub(super) fn enter(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        if wide(self.orders[order].first) == NONE {
+            self.orders[order].first = narrow(worker);
         } else {
-            levels.enter(worker);
+            self.enter_level(workers, worker, order);
         }
     }
 
     /// Takes a worker out.
     #[inline]
-    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
-        if levels.order.is_alone() {
-            levels.order.first = narrow(NONE);
+    pub(super) fn leave(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        if self.orders[order].is_alone() {
+            self.orders[order].first = narrow(NONE);
         } else {
-            levels.leave(worker);
+            self.leave_level(workers, worker, order);
         }
     }
 
     /// Follows a worker in here: its load grew by one, and it still has room.
     #[inline]
-    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
-        if !levels.order.is_alone() {
-            levels.raise(worker);
+    pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        if !self.orders[order].is_alone() {
+            self.raise_level(workers, worker, order);
         }
     }
 
     /// Follows a worker whose load fell by one, and takes it in if it was full.
     #[inline]
-    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let levels = self.levels(workers, worker);
-        if wide(levels.order.first) == NONE {
-            levels.order.first = narrow(worker);
-        } else if wide(levels.workers[worker as usize].level) != NONE {
-            levels.lower(worker);
-        } else if wide(levels.order.first) != worker {
-            levels.enter(worker);
+    pub(super) fn lower(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        let first = wide(self.orders[order].first);
+        if first == NONE {
+            self.orders[order].first = narrow(worker);
+        } else if wide(workers[worker as usize].level) != NONE {
+            self.lower_level(workers, worker, order);
+        } else if first != worker {
+            self.enter_level(workers, worker, order);
         }
     }
 
-    /// Returns the order that a worker belongs to.
+    // Each takes what it needs by itself, so that it is not in memory where nothing is to be done.
+    #[inline(never)]
+    fn enter_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).enter(worker);
+    }
+
+    #[inline(never)]
+    fn leave_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).leave(worker);
+    }
+
+    #[inline(never)]
+    fn raise_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).raise(worker);
+    }
+
+    #[inline(never)]
+    fn lower_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).lower(worker);
+    }
+
     #[inline]
-    fn levels<'a>(&'a mut self, workers: &'a mut [WorkerSlot], worker: u32) -> Levels<'a> {
-        let order = &mut self.orders[usize::from(workers[worker as usize].has_suspect)];
-        Levels { order, free: &mut self.free, workers }
+    fn levels<'a>(&'a mut self, workers: &'a mut [WorkerSlot], order: usize) -> Levels<'a> {
+        Levels { order: &mut self.orders[order], free: &mut self.free, workers }
     }
 }
 
 impl Levels<'_> {
-    #[inline(never)]
+    #[inline]
     fn enter(mut self, worker: u32) {
         if self.order.is_alone() {
             self.stand(wide(self.order.first));
@@ -226,13 +243,13 @@ impl Levels<'_> {
         self.join(worker, load, below);
     }
 
-    #[inline(never)]
+    #[inline]
     fn leave(mut self, worker: u32) {
         self.part(worker);
         self.order.choose(self.workers);
     }
 
-    #[inline(never)]
+    #[inline]
     fn raise(mut self, worker: u32) {
         let level = wide(self.workers[worker as usize].level);
         let Level { load, mut members, links } = self.workers[level as usize].node;
@@ -261,7 +278,7 @@ impl Levels<'_> {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn lower(mut self, worker: u32) {
         let level = wide(self.workers[worker as usize].level);
         let Level { load, members, links } = self.workers[level as usize].node;
@@ -377,7 +394,7 @@ impl Balance {
                 let slot = &workers[worker as usize];
                 assert!(wide(slot.level) == index, "a worker is not in the level that it says");
                 assert!(slot.held.len() == level.load, "a worker is in another load's level");
-                assert!(usize::from(slot.has_suspect) == number, "a worker is in the other order");
+                assert!(slot.order() == number, "a worker is in the other order");
             });
             count += level.members.len();
             (prev, index, levels) = (index, level.links.next(), levels + 1);

@@ -52,7 +52,7 @@ impl Engine<'_> {
         let mut suspects = if how == Loss::Broken { begun } else { 0 };
         self.state.stats.lost += u64::from(held.len());
         self.clear_suspect(worker);
-        while let Some(task) = held.pop_front(self.tasks) {
+        while let Some(task) = held.take_first(self.tasks) {
             let blame = if suspects > 0 { Blame::Suspect } else { Blame::Nobody };
             suspects = suspects.saturating_sub(1);
             self.give_back(task, blame);
@@ -128,6 +128,6 @@ impl Engine<'_> {
         slot.state = TaskState::Resting;
         slot.due = later(self.state.clock, self.state.policy.retry_delay);
         self.state.calm_until = self.state.calm_until.min(slot.due);
-        self.state.resting.push_back(self.tasks, task);
+        self.state.resting.append(self.tasks, task);
     }
 }

@@ -171,6 +171,8 @@ fn check_balance(state: &State, workers: &[WorkerSlot]) {
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
         );
+        let is_plain = slot.line.is_serving() && !slot.has_suspect;
+        assert!(slot.is_plain == is_plain, "a worker serves without a suspect, or hides one");
         with_room += u32::from(has_room);
     }
     assert!(state.balance.check(workers) == with_room, "the levels miss a worker");

@@ -3,7 +3,7 @@
 //! What the rules are about lies in slots that are lent for each call, so that this code is
 //! compiled once for all storages.
 
-use super::balance::Balance;
+use super::balance::{Balance, CLEAN};
 use super::index::{Stored, wide};
 use super::list::{Fifo, Free, List};
 use super::roll::{Kind, Roll};
@@ -111,13 +111,13 @@ impl State {
 
     /// Returns how many tasks have an outcome that was not polled yet.
     #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
-    pub(super) const fn settled(&self) -> u32 {
-        let [a, b, c, d, e, f] = self.stats.outcomes;
-        ((a + b + c + d + e + f) as u32).wrapping_sub(self.polled)
+    pub(super) fn settled(&self) -> u32 {
+        let settled: u64 = self.stats.outcomes.iter().sum();
+        (settled as u32).wrapping_sub(self.polled)
     }
 
     /// Returns how many tasks have no outcome yet.
-    pub(super) const fn open(&self) -> u32 {
+    pub(super) fn open(&self) -> u32 {
         self.used() - self.settled()
     }
 
@@ -127,7 +127,7 @@ impl State {
     }
 
     /// Returns how many tasks workers hold.
-    pub(super) const fn in_flight(&self) -> u32 {
+    pub(super) fn in_flight(&self) -> u32 {
         self.open() - self.waiting() - self.resting.len()
     }
 
@@ -225,7 +225,7 @@ impl Engine<'_> {
                 let waits = state == TaskState::Waiting;
                 let list =
                     if waits { &mut self.state.waiting[lane] } else { &mut self.state.resting };
-                list.remove(self.tasks, task);
+                list.take_out(self.tasks, task);
             }
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
@@ -332,19 +332,20 @@ impl Engine<'_> {
     fn detach(&mut self, worker: u32, task: u32) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
-        if holder.has_suspect {
-            self.lend().detach_suspect(worker, task);
-        } else if holder.line.is_serving() && holder.has_room() {
-            self.state.balance.lower(self.workers, worker);
+        if !holder.is_plain {
+            self.lend().detach_other(worker, task);
+        } else if holder.has_room() {
+            self.state.balance.lower(self.workers, worker, CLEAN);
         }
     }
 
-    /// Follows a worker that holds a suspect: a task was taken from it.
+    /// Follows a worker that holds a suspect or does not serve: a task was taken from it.
     #[cold]
-    fn detach_suspect(&mut self, worker: u32, task: u32) {
+    fn detach_other(&mut self, worker: u32, task: u32) {
         let holder = &self.workers[worker as usize];
         if holder.line.is_serving() && holder.has_room() {
-            self.state.balance.lower(self.workers, worker);
+            let order = holder.order();
+            self.state.balance.lower(self.workers, worker, order);
         }
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
@@ -365,8 +366,10 @@ impl Engine<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
+        slot.is_plain = slot.line.is_serving() && !has_suspect;
         if slot.line.is_serving() && slot.has_room() {
-            self.state.balance.enter(self.workers, worker);
+            let order = slot.order();
+            self.state.balance.enter(self.workers, worker, order);
         }
     }
 

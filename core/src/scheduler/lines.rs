@@ -178,7 +178,9 @@ impl Engine<'_> {
         slot.rests = 0;
         slot.streak = 0;
         slot.strikes = 0;
-        slot.allowance = slot.window.min(slot.allowance.saturating_add(1));
+        if slot.allowance < slot.window {
+            slot.allowance += 1;
+        }
     }
 
     /// Takes in that a worker's handler failed.
@@ -418,7 +420,8 @@ impl Engine<'_> {
     /// Takes a worker out of the balance, if it is there.
     pub(super) fn leave_balance(&mut self, worker: u32) {
         if self.state.balance.contains(self.workers, worker) {
-            self.state.balance.leave(self.workers, worker);
+            let order = self.workers[worker as usize].order();
+            self.state.balance.leave(self.workers, worker, order);
         }
     }
 

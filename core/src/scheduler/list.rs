@@ -44,34 +44,17 @@ pub(super) trait Chain {
     type Slot;
     fn links(slot: &Self::Slot) -> &Links;
     fn links_mut(slot: &mut Self::Slot) -> &mut Links;
-    /// Whether [`List::contains`] is asked, for which a slot that leaves a list has to say so.
-    const IS_ASKED: bool;
-
-    /// Returns the links of a slot that leaves a list.
-    #[inline]
-    fn leave(slot: &mut Self::Slot) -> Links {
-        let links = *Self::links(slot);
-        if Self::IS_ASKED {
-            *Self::links_mut(slot) = Links::OUT;
-        }
-        links
-    }
 }
 
-/// Defines a [`Chain`] over one field, which may lie in a nested one. One of which it is asked what is
-/// in a list says so.
+/// Defines a [`Chain`] over one field, which may lie in a nested one.
 macro_rules! chain {
     ($(#[$doc:meta])* $name:ident: $slot:ty, $($field:ident).+) => {
-        chain! { $(#[$doc])* $name: $slot, $($field).+, is_asked = false }
-    };
-    ($(#[$doc:meta])* $name:ident: $slot:ty, $($field:ident).+, is_asked = $is_asked:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub(super) struct $name;
 
         impl Chain for $name {
             type Slot = $slot;
-            const IS_ASKED: bool = $is_asked;
             #[inline]
             fn links(slot: &$slot) -> &Links {
                 &slot.$($field).+
@@ -122,13 +105,6 @@ impl<C: Chain> List<C> {
         if self.is_empty() { None } else { Some(self.ends.prev()) }
     }
 
-    /// Whether a slot is in this list, given that it is in no other list of the chain.
-    #[inline]
-    pub(super) fn contains(&self, slots: &[C::Slot], index: u32) -> bool {
-        const { assert!(C::IS_ASKED) };
-        self.ends.next() == index || C::links(&slots[index as usize]).prev() != NONE
-    }
-
     #[inline]
     pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
         let tail = self.ends.prev();
@@ -147,12 +123,11 @@ impl<C: Chain> List<C> {
     pub(super) fn remove(&mut self, slots: &mut [C::Slot], index: u32) {
         self.len -= 1;
         if self.ends.next() == index {
-            self.ends.set_next(C::leave(&mut slots[index as usize]).next());
+            self.ends.set_next(C::links(&slots[index as usize]).next());
             return;
         }
-        let links = C::leave(&mut slots[index as usize]);
+        let links = *C::links(&slots[index as usize]);
         let (prev, next) = (links.prev(), links.next());
-        // It panics where there is no `prev`: one of which it can be asked was in no list.
         C::links_mut(&mut slots[prev as usize]).set_next(next);
         if next == NONE {
             self.ends.set_prev(prev);
@@ -164,10 +139,28 @@ impl<C: Chain> List<C> {
     #[inline]
     pub(super) fn pop_front(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let index = self.head()?;
-        let links = C::leave(&mut slots[index as usize]);
+        let links = *C::links(&slots[index as usize]);
         self.ends.set_next(links.next());
         self.len -= 1;
         Some(index)
+    }
+
+    /// As [`push_back`](Self::push_back), for what is not hot: a small machine pays for each copy.
+    #[inline(never)]
+    pub(super) fn append(&mut self, slots: &mut [C::Slot], index: u32) {
+        self.push_back(slots, index);
+    }
+
+    /// As [`remove`](Self::remove), for what is not hot.
+    #[inline(never)]
+    pub(super) fn take_out(&mut self, slots: &mut [C::Slot], index: u32) {
+        self.remove(slots, index);
+    }
+
+    /// As [`pop_front`](Self::pop_front), for what is not hot.
+    #[inline(never)]
+    pub(super) fn take_first(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
+        self.pop_front(slots)
     }
 
     /// Walks the list and calls `each` in order.
@@ -267,7 +260,7 @@ impl<C: Chain> Free<C> {
     pub(super) fn take(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let (index, fresh) = (wide(self.head), wide(self.fresh));
         if index != NONE {
-            self.head = narrow(C::leave(&mut slots[index as usize]).next());
+            self.head = narrow(C::links(&slots[index as usize]).next());
             Some(index)
         } else if (fresh as usize) < slots.len() {
             self.fresh = narrow(fresh + 1);
@@ -319,7 +312,7 @@ mod tests {
 
     chain! {
         /// The only links of a test slot.
-        Only: Slot, links, is_asked = true
+        Only: Slot, links
     }
 
     fn walk(list: &List<Only>, slots: &[Slot]) -> Vec<u32> {
@@ -338,13 +331,11 @@ mod tests {
         }
         assert_eq!(walk(&list, &slots), [0, 1, 2, 3]);
         list.remove(&mut slots, 2);
-        assert!(!list.contains(&slots, 2));
         assert_eq!(walk(&list, &slots), [0, 1, 3]);
         assert_eq!(list.tail(), Some(3));
         list.remove(&mut slots, 3);
         assert_eq!(list.tail(), Some(1));
         assert_eq!(list.pop_front(&mut slots), Some(0));
-        assert!(list.contains(&slots, 1));
         assert_eq!(list.pop_front(&mut slots), Some(1));
         assert_eq!(list.pop_front(&mut slots), None);
         assert_eq!(list.tail(), None);

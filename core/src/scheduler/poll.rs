@@ -2,8 +2,9 @@
 
 use core::ops::ControlFlow;
 
+use super::balance::CLEAN;
 use super::engine::{Engine, State, later};
-use super::index::{narrow, wide};
+use super::index::{NONE, narrow, wide};
 use super::lines::due;
 use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
 use crate::event::{Action, Loss, Outcome, Reason, Route};
@@ -21,7 +22,10 @@ impl Engine<'_> {
                 return Some(self.report(task));
             }
             let (task, worker) = if self.state.is_calm() {
-                let worker = self.state.balance.next_calm()?;
+                let worker = self.state.balance.first_clean();
+                if worker == NONE {
+                    return None;
+                }
                 (self.take_fresh()?, worker)
             } else {
                 match self.lend().step() {
@@ -49,7 +53,7 @@ impl Engine<'_> {
             return go_on_without(self.on_timer(worker, at));
         }
         if self.state.is_due(due(self.tasks, self.state.resting.head())) {
-            let task = self.state.resting.pop_front(self.tasks).expect("one is due");
+            let task = self.state.resting.take_first(self.tasks).expect("one is due");
             self.keep_returned(task);
             return ControlFlow::Continue(None);
         }
@@ -209,9 +213,9 @@ impl Engine<'_> {
     /// Aborts one task after the drain's deadline: those that no worker holds come first.
     fn abort_one(&mut self) -> Option<Action> {
         let [first, second] = &mut self.state.waiting;
-        let fresh = first.pop_front(self.tasks).or_else(|| second.pop_front(self.tasks));
+        let fresh = first.take_first(self.tasks).or_else(|| second.take_first(self.tasks));
         let waiting = fresh.or_else(|| self.pop_returned());
-        let idle = waiting.or_else(|| self.state.resting.pop_front(self.tasks));
+        let idle = waiting.or_else(|| self.state.resting.take_first(self.tasks));
         if let Some(task) = idle {
             self.finish(task, Outcome::Aborted);
             return None;
@@ -244,12 +248,12 @@ impl Engine<'_> {
         // Only a task that is alone can be due before the timer; one that is early stays where it is.
         let is_due_first = due < holder.timer;
         let has_room = holder.has_room();
-        if holder.has_suspect {
+        if !holder.is_plain {
             self.lend().follow_suspect(worker);
         } else if has_room {
-            self.state.balance.raise(self.workers, worker);
+            self.state.balance.raise(self.workers, worker, CLEAN);
         } else {
-            self.state.balance.leave(self.workers, worker);
+            self.state.balance.leave(self.workers, worker, CLEAN);
         }
         if is_due_first {
             self.lend().arm(worker);
@@ -263,10 +267,12 @@ impl Engine<'_> {
     /// Follows a worker that holds a suspect and was just given a task.
     #[cold]
     fn follow_suspect(&mut self, worker: u32) {
-        if self.workers[worker as usize].has_room() {
-            self.state.balance.raise(self.workers, worker);
+        let slot = &self.workers[worker as usize];
+        let order = slot.order();
+        if slot.has_room() {
+            self.state.balance.raise(self.workers, worker, order);
         } else {
-            self.state.balance.leave(self.workers, worker);
+            self.state.balance.leave(self.workers, worker, order);
         }
     }
 }

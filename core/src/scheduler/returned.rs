@@ -88,10 +88,10 @@ impl Engine<'_> {
         let [single, bulk] = &mut self.state.waiting;
         if self.state.turn == 1 || single.is_empty() {
             self.state.turn = 2;
-            return bulk.pop_front(self.tasks);
+            return bulk.take_first(self.tasks);
         }
         self.state.turn = 1;
-        single.pop_front(self.tasks)
+        single.take_first(self.tasks)
     }
 
     /// Takes the task whose turn it is of all that may go now, and says to which worker.
@@ -101,7 +101,7 @@ impl Engine<'_> {
             let lane = self.state.turn % LANES;
             self.state.turn = lane + 1;
             let taken = if lane < RETURNED {
-                let task = self.state.waiting[usize::from(lane)].pop_front(self.tasks);
+                let task = self.state.waiting[usize::from(lane)].take_first(self.tasks);
                 task.map(|task| (task, worker))
             } else {
                 self.take_returned(usize::from(lane - RETURNED))
@@ -143,7 +143,7 @@ impl Engine<'_> {
         self.state.stir();
         let ward = &mut self.workers[holder as usize].wards[class];
         let is_first = ward.is_empty();
-        ward.push_back(self.tasks, task);
+        ward.append(self.tasks, task);
         if is_first {
             self.state.holders[class].push_back(self.workers, holder);
             self.arm_return(holder);
@@ -164,7 +164,7 @@ impl Engine<'_> {
         let (holder, class) = (wide(slot.worker), Class::from(slot.is_suspect));
         self.state.returned -= 1;
         let ward = &mut self.workers[holder as usize].wards[class];
-        ward.remove(self.tasks, task);
+        ward.take_out(self.tasks, task);
         if ward.is_empty() {
             self.state.holders[class].remove(self.workers, holder);
         } else {

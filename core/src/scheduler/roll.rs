@@ -113,3 +113,38 @@ impl Roll {
         assert!(len == self.len(), "a roll is shorter than it says");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn walk(roll: &Roll, workers: &[WorkerSlot]) -> Vec<u32> {
+        let mut seen = Vec::new();
+        roll.check(workers, |worker| seen.push(worker));
+        seen
+    }
+
+    #[test]
+    fn a_roll_keeps_its_order_and_knows_who_is_in_it() {
+        let mut workers = [WorkerSlot::new(); 4];
+        let mut roll = Roll::new(Kind::Member);
+        let mut other = Roll::new(Kind::Todo);
+        for worker in 0..4 {
+            roll.push_back(&mut workers, worker);
+        }
+        other.push_back(&mut workers, 2);
+        roll.remove(&mut workers, 1);
+        assert!(!roll.contains(&workers, 1));
+        assert_eq!(walk(&roll, &workers), [0, 2, 3]);
+        assert_eq!((roll.after(&workers, 0), roll.after(&workers, 3)), (2, NONE));
+        for worker in [3, 0] {
+            roll.remove(&mut workers, worker);
+        }
+        assert!(roll.contains(&workers, 2) && !roll.contains(&workers, 0));
+        assert_eq!((roll.head(), roll.len()), (Some(2), 1));
+        roll.remove(&mut workers, 2);
+        assert!(roll.is_empty() && walk(&roll, &workers).is_empty());
+        assert_eq!(walk(&other, &workers), [2], "another kind is untouched");
+    }
+}

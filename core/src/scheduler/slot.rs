@@ -11,6 +11,7 @@ use crate::time::Instant;
 
 /// Room for one task. Opaque; public so that its size can be known.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
     /// may go to its last worker again. What is to be withdrawn is not waited for: there it has what
@@ -23,17 +24,18 @@ pub struct TaskSlot {
     /// worker's latest link.
     pub(super) worker: Stored,
     pub(super) generation: u32,
+    /// How many failures it may have and still be tried again.
+    pub(super) retries_max: u16,
+    // From here to the lane all is zero in a new task, and side by side, so that it is one store.
     /// How often it was sent; also the number of the latest attempt.
     pub(super) attempts: u16,
     /// How many of the attempts ended with the handler's failure.
     pub(super) failures: u16,
     /// How many of the attempts were lost and count, since the task may have been the cause.
     pub(super) losses: u16,
-    /// How many failures it may have and still be tried again.
-    pub(super) retries_max: u16,
-    pub(super) lane: Lane,
     /// It may have ended a link, and has not been answered since.
     pub(super) is_suspect: bool,
+    pub(super) lane: Lane,
     pub(super) state: TaskState,
 }
 
@@ -133,6 +135,8 @@ pub struct WorkerSlot {
     pub(super) pinged: bool,
     /// Holds a suspect. It gets no second one.
     pub(super) has_suspect: bool,
+    /// It serves and holds no suspect. Kept, so that what is hot asks once.
+    pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
     /// What it holds, in the order of sending. By deadline, too: each attempt has as long as any
@@ -260,6 +264,7 @@ impl WorkerSlot {
             notice: false,
             pinged: false,
             has_suspect: false,
+            is_plain: false,
             recall: false,
             held: List::new(),
             allowance: 1,
@@ -323,6 +328,12 @@ impl WorkerSlot {
         self.held.len() < self.allowance
     }
 
+    /// Returns which order of the balance it belongs to.
+    #[inline]
+    pub(super) fn order(&self) -> usize {
+        usize::from(self.has_suspect)
+    }
+
     /// Whether the caller is to be told something.
     pub(super) fn wants_action(&self) -> bool {
         self.notice || self.recall || self.line.wants_action()
@@ -335,7 +346,6 @@ pub(super) struct Unused;
 
 impl Chain for Unused {
     type Slot = WorkerSlot;
-    const IS_ASKED: bool = false;
     fn links(slot: &WorkerSlot) -> &Links {
         &slot.rolls[Kind::Todo as usize]
     }
