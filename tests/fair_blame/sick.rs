@@ -6,6 +6,7 @@ use chargehand::TaskError;
 use chargehand::testing::{Act, Script, World};
 
 use crate::pair::{Socket, any_port};
+use crate::raw::{Raw, done, script};
 use crate::rig::{Rig, Tally, hand, setup, steady};
 use crate::{counts, millis, secs};
 
@@ -81,6 +82,29 @@ fn a_range_tries_what_failed_once_more_elsewhere_unless_told_otherwise() {
 }
 
 #[test]
+fn a_worker_whose_answers_do_not_decode_is_rested_and_costs_no_height() {
+    // Longer than any number is.
+    for bytes in [vec![], vec![0xff; 11], vec![1, 2, 3]] {
+        for concurrency in [1, 8] {
+            let world = World::new(13);
+            let script = Script::new().concurrency(concurrency).always(Act::Bytes(bytes.clone()));
+            let broken = world.worker(script.name("broken"));
+            for _ in 0..3 {
+                world.worker(Script::new().takes(millis(50)).concurrency(4));
+            }
+            let pool = world.pool(|builder| builder);
+            let report = world.run(pool.for_each::<u64>(1..=6000, |height, outcome| {
+                assert_eq!(outcome, Ok(height));
+            }));
+            assert_eq!((report.done, report.failed), (6000, 0), "{bytes:?}");
+            let share = broken.asked() * 100 / 6000;
+            assert!(share <= 5, "{bytes:?}, concurrency {concurrency}: it drew {share} %");
+            assert!(world.trace().to_string().contains("broken: only fails, rests"));
+        }
+    }
+}
+
+#[test]
 fn where_all_answers_are_of_another_type_the_error_says_so_and_nobody_rests() {
     let world = World::new(13);
     for _ in 0..3 {
@@ -98,6 +122,33 @@ fn where_all_answers_are_of_another_type_the_error_says_so_and_nobody_rests() {
     assert!(!trace.contains("only fails"), "{trace}");
     // They do what they can do, all of them.
     assert_eq!(world.run(pool.for_each::<u64>(1..=300, |_, _| ())).done, 300);
+}
+
+pub(crate) async fn answers_that_do_not_decode_cost_no_height_here<P: Socket>() {
+    let (bad_door, bad) = any_port();
+    let (good_door, good) = any_port();
+    let broken = script(move || {
+        let mut count = 0_u64;
+        // It is rested, and never sent away for that.
+        let mut raw = Raw::server::<P>(&bad_door);
+        raw.greet_as_worker("broken", 8);
+        while let Some((task, attempt, _)) = raw.request() {
+            count += 1;
+            raw.say_with(&done(task, attempt), &[0xff; 20]);
+        }
+        count
+    });
+    let _good = P::spawn(P::serve(steady::<P>("good", millis(1)).concurrency(8), good_door));
+    let setup = setup::<P>().configure(|config| {
+        config.backoff = config.backoff.base(secs(1)).cap(secs(60));
+    });
+    let rig = Rig::start::<P>(P::connect(P::connect(setup, &bad), &good));
+    rig.up::<P>(2).await;
+    Tally::start(&rig.pool, 1..=4000).all_done().await;
+    let stats = rig.stop().await;
+    assert_eq!((stats.done, stats.failed, stats.exhausted), (4000, 0, 0));
+    let count = broken.end().await;
+    assert!((1..=200).contains(&count), "it drew {count} of 4000");
 }
 
 pub(crate) async fn a_fast_failer_draws_a_small_share_here<P: Socket>() {
@@ -122,5 +173,9 @@ pub(crate) async fn a_fast_failer_draws_a_small_share_here<P: Socket>() {
 
 cases! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol;
-    { sick: a_fast_failer_draws_a_small_share_here; }
+    {
+        sick:
+            a_fast_failer_draws_a_small_share_here
+            answers_that_do_not_decode_cost_no_height_here;
+    }
 }
