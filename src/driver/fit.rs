@@ -136,7 +136,11 @@ impl Sink<'_> {
         let stats = self.scheduler.stats();
         let others = stats.workers_up - stats.workers_rested > 1;
         let known = self.misfits.get(task);
-        let is_new = |at: usize| self.misfits.0[at].link.worker() != link.worker();
+        // Once it is known that they disagree, it stays so when the task is tried again.
+        let is_new = |at: usize| {
+            let misfit = &self.misfits.0[at];
+            misfit.is_final || misfit.link.worker() != link.worker()
+        };
         let is_final = known.map_or(!others, is_new);
         let event = Event::Unusable { link, task, attempt, is_final };
         self.scheduler.handle_event(self.now, event)?;
