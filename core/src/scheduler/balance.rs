@@ -252,30 +252,15 @@ impl Levels<'_> {
     #[inline]
     fn raise(mut self, worker: u32) {
         let level = wide(self.workers[worker as usize].level);
-        let Level { load, mut members, links } = self.workers[level as usize].node;
-        if wide(self.order.first) != worker {
-            // It got a task out of its turn.
-            self.move_to(worker, load + 1, if members.len() == 1 { links.prev() } else { level });
-            return;
-        }
+        let Level { load, members, links } = self.workers[level as usize].node;
         let above = links.next();
         let next_door = above != NONE && self.workers[above as usize].node.load == load + 1;
-        if members.len() == 1 && !next_door {
+        let is_only = members.len() == 1;
+        if is_only && !next_door {
             self.workers[level as usize].node.load = load + 1;
             return;
         }
-        members.pop_front(self.workers);
-        let new = if next_door { above } else { self.insert(load + 1, level, above) };
-        self.put(worker, new);
-        if let Some(first) = members.head() {
-            self.workers[level as usize].node.members = members;
-            self.order.first = narrow(first);
-        } else {
-            self.order.lowest = narrow(above);
-            self.workers[above as usize].node.links.set_prev(NONE);
-            self.free.give(self.workers, level);
-            self.order.choose(self.workers);
-        }
+        self.move_to(worker, load + 1, if is_only { links.prev() } else { level });
     }
 
     #[inline]
