@@ -208,7 +208,7 @@ impl Engine<'_> {
     /// Aborts one task after the drain's deadline: those that no worker holds come first.
     fn abort_one(&mut self) -> Option<Action> {
         let [first, second] = &mut self.state.waiting;
-        let fresh = first.take_first(self.tasks).or_else(|| second.take_first(self.tasks));
+        let fresh = [first, second].into_iter().find_map(|list| list.take_first(self.tasks));
         let waiting = fresh.or_else(|| self.pop_returned());
         let idle = waiting.or_else(|| self.state.resting.take_first(self.tasks));
         if let Some(task) = idle {
