@@ -87,6 +87,7 @@ impl Order {
     }
 
     /// Chooses whose turn it is: the one that is first in the lowest level.
+    #[inline(never)]
     fn choose(&mut self, workers: &[WorkerSlot]) {
         let first = workers.get(self.lowest as usize).and_then(|slot| slot.node.members.head());
         self.first = narrow(first.unwrap_or(NONE));
@@ -182,7 +183,7 @@ impl Balance {
     #[inline]
     pub(super) fn raise(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
         if !self.orders[order].is_alone() {
-            self.raise_level(workers, worker, order);
+            self.follow(workers, worker, order);
         }
     }
 
@@ -193,7 +194,7 @@ impl Balance {
         if first == NONE {
             self.orders[order].first = narrow(worker);
         } else if wide(workers[worker as usize].level) != NONE {
-            self.lower_level(workers, worker, order);
+            self.follow(workers, worker, order);
         } else if first != worker {
             self.enter_level(workers, worker, order);
         }
@@ -211,13 +212,8 @@ impl Balance {
     }
 
     #[inline(never)]
-    fn raise_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
-        self.levels(workers, order).raise(worker);
-    }
-
-    #[inline(never)]
-    fn lower_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
-        self.levels(workers, order).lower(worker);
+    fn follow(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.levels(workers, order).follow(worker);
     }
 
     #[inline]
@@ -249,53 +245,28 @@ impl Levels<'_> {
         self.order.choose(self.workers);
     }
 
+    /// Follows a worker whose load grew or fell by one.
     #[inline]
-    fn raise(mut self, worker: u32) {
-        let level = wide(self.workers[worker as usize].level);
-        let Level { load, mut members, links } = self.workers[level as usize].node;
-        if wide(self.order.first) != worker {
-            // It got a task out of its turn.
-            self.move_to(worker, load + 1, if members.len() == 1 { links.prev() } else { level });
-            return;
-        }
-        let above = links.next();
-        let next_door = above != NONE && self.workers[above as usize].node.load == load + 1;
-        if members.len() == 1 && !next_door {
-            self.workers[level as usize].node.load = load + 1;
-            return;
-        }
-        members.pop_front(self.workers);
-        let new = if next_door { above } else { self.insert(load + 1, level, above) };
-        self.put(worker, new);
-        if let Some(first) = members.head() {
-            self.workers[level as usize].node.members = members;
-            self.order.first = narrow(first);
-        } else {
-            self.order.lowest = narrow(above);
-            self.workers[above as usize].node.links.set_prev(NONE);
-            self.free.give(self.workers, level);
-            self.order.choose(self.workers);
-        }
-    }
-
-    #[inline]
-    fn lower(mut self, worker: u32) {
-        let level = wide(self.workers[worker as usize].level);
+    fn follow(mut self, worker: u32) {
+        let slot = &self.workers[worker as usize];
+        let (new, level) = (slot.held.len(), wide(slot.level));
         let Level { load, members, links } = self.workers[level as usize].node;
-        let prev = links.prev();
-        let next_door = prev != NONE && self.workers[prev as usize].node.load == load - 1;
-        if members.len() == 1 && !next_door {
-            self.workers[level as usize].node.load = load - 1;
+        let beside = if new > load { links.next() } else { links.prev() };
+        let next_door = beside != NONE && self.workers[beside as usize].node.load == new;
+        let is_only = members.len() == 1;
+        if is_only && !next_door {
+            self.workers[level as usize].node.load = new;
             return;
         }
-        let below = if next_door { self.workers[prev as usize].node.links.prev() } else { prev };
-        self.move_to(worker, load - 1, below);
-    }
-
-    /// Moves a worker to the level of `load`, which is the one after `below`, or is made there.
-    fn move_to(&mut self, worker: u32, load: u32, below: u32) {
+        let below = if new > load {
+            if is_only { links.prev() } else { level }
+        } else if next_door {
+            self.workers[beside as usize].node.links.prev()
+        } else {
+            beside
+        };
         self.part(worker);
-        self.join(worker, load, below);
+        self.join(worker, new, below);
         self.order.choose(self.workers);
     }
 

@@ -184,6 +184,12 @@ impl Engine<'_> {
         self.state.clock = self.state.clock.max(now);
     }
 
+    /// As [`tick`](Self::tick), for what is not hot.
+    #[inline(never)]
+    pub(super) fn set_clock(&mut self, now: Instant) {
+        self.tick(now);
+    }
+
     #[inline]
     pub(super) fn submit(
         &mut self,
@@ -214,7 +220,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn cancel(&mut self, now: Instant, id: TaskId) -> Result<(), Stale> {
-        self.tick(now);
+        self.set_clock(now);
         let task = id.slot();
         let slot = self.tasks.get(task as usize).filter(|slot| slot.generation == id.generation());
         match slot.ok_or(Stale)?.state {
@@ -230,7 +236,7 @@ impl Engine<'_> {
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
                 let link = self.take_back(worker, task);
-                self.close_if_idle(worker);
+                self.close_drained(worker);
                 self.tasks[task as usize].withdraw(link);
                 self.state.withdrawing.push_back(self.tasks, task);
                 self.state.stir();
@@ -243,7 +249,7 @@ impl Engine<'_> {
     }
 
     pub(super) fn drain(&mut self, now: Instant, deadline: Instant) {
-        self.tick(now);
+        self.set_clock(now);
         self.state.is_draining = true;
         self.state.stir();
         self.state.drain_deadline = self.state.drain_deadline.min(deadline);
@@ -342,13 +348,11 @@ impl Engine<'_> {
     /// Follows a worker that holds a suspect or does not serve: a task was taken from it.
     #[cold]
     fn detach_other(&mut self, worker: u32, task: u32) {
-        let holder = &self.workers[worker as usize];
-        if holder.line.is_serving() && holder.has_room() {
-            let order = holder.order();
-            self.state.balance.lower(self.workers, worker, order);
-        }
+        let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
+        } else {
+            self.set_suspect(worker, has_suspect);
         }
     }
 
@@ -360,7 +364,7 @@ impl Engine<'_> {
         }
     }
 
-    /// Says whether a worker holds a suspect, and puts it in or out of the balance as it belongs.
+    /// Says whether a worker holds a suspect, and puts it to its place in the balance, or out of it.
     #[inline(never)]
     pub(super) fn set_suspect(&mut self, worker: u32, has_suspect: bool) {
         self.leave_balance(worker);

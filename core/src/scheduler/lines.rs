@@ -17,7 +17,7 @@ impl Engine<'_> {
         now: Instant,
         route: Route,
     ) -> Result<WorkerId, WorkersFull> {
-        self.tick(now);
+        self.set_clock(now);
         let worker = self.state.unused_workers.take(self.workers).ok_or(WorkersFull)?;
         let slot = &mut self.workers[worker as usize];
         let id = slot.id(worker);
@@ -40,10 +40,10 @@ impl Engine<'_> {
     }
 
     pub(super) fn remove_worker(&mut self, now: Instant, id: WorkerId) -> Result<(), Stale> {
-        self.tick(now);
+        self.set_clock(now);
         let worker = self.member(id).ok_or(Stale)?;
         self.close(worker, Reason::Drained);
-        self.close_if_idle(worker);
+        self.close_drained(worker);
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl Engine<'_> {
         offer: Offer,
         not_before: Instant,
     ) -> Result<Accepted, Stale> {
-        self.tick(now);
+        self.set_clock(now);
         let worker = self.member(id).ok_or(Stale)?;
         let slot = &self.workers[worker as usize];
         if slot.route == Route::Dial || self.state.is_draining {
@@ -75,7 +75,7 @@ impl Engine<'_> {
 
     /// Forgets at once the worker that has been absent for longest.
     pub(super) fn evict_absent(&mut self, now: Instant) -> Option<WorkerId> {
-        self.tick(now);
+        self.set_clock(now);
         let worker = self.state.absent.head()?;
         let id = self.workers[worker as usize].id(worker);
         self.set_line(worker, Line::Leaving);
@@ -105,20 +105,22 @@ impl Engine<'_> {
         if !is_expected {
             return Err(EventError::Stale);
         }
+        if let Event::Heard { .. } | Event::Draining { .. } | Event::Unusable { .. } = event {
+            self.hear(worker);
+        }
         match event {
             Event::Connected { offer, .. } => self.start(worker, offer, Instant::EPOCH),
             Event::Refused { .. } => self.back_off(worker),
             Event::Lost { how, .. } => self.on_lost(worker, how),
-            Event::Heard { .. } => self.hear(worker),
+            Event::Heard { .. } => {}
             Event::Moving { until, .. } => {
                 // Never nearer: the timer may be early, and not late.
                 let slot = &mut self.workers[worker as usize];
                 slot.hold_until = slot.hold_until.max(until);
             }
             Event::Draining { .. } => {
-                self.hear(worker);
                 self.set_line(worker, Line::Up(Duty::Draining));
-                self.close_if_idle(worker);
+                self.close_drained(worker);
             }
             Event::Busy { .. } => self.on_busy(worker),
             Event::Ready { .. } => self.on_ready(worker),
@@ -207,7 +209,6 @@ impl Engine<'_> {
         attempt: u16,
         is_final: bool,
     ) -> Result<(), EventError> {
-        self.hear(worker);
         let task = self.answered(worker, id, attempt)?;
         let _ = self.take_back(worker, task);
         let slot = &mut self.workers[worker as usize];
@@ -219,7 +220,7 @@ impl Engine<'_> {
             self.give_back(task, Blame::Late);
             self.count_failure(worker);
         }
-        self.close_if_idle(worker);
+        self.close_drained(worker);
         Ok(())
     }
 
@@ -340,6 +341,12 @@ impl Engine<'_> {
         };
         self.state.members.remove(self.workers, worker);
         self.set_line(worker, line);
+    }
+
+    /// As [`close_if_idle`](Self::close_if_idle), for what is not hot.
+    #[inline(never)]
+    pub(super) fn close_drained(&mut self, worker: u32) {
+        self.close_if_idle(worker);
     }
 
     /// Closes the link of a worker that drains, once it holds nothing.

@@ -201,7 +201,7 @@ impl<S: Storage> Scheduler<S> {
     /// [`poll_action`](Self::poll_action): poll actions afterwards. O(1).
     #[inline]
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.engine().tick(now);
+        self.engine().set_clock(now);
     }
 
     /// Returns the next thing to do, or `None` if there is nothing before

@@ -145,7 +145,7 @@ impl Engine<'_> {
             self.give_back_all(worker, Loss::Broken);
             self.set_line(worker, Line::Closing(Reason::Strikes));
         } else {
-            self.close_if_idle(worker);
+            self.close_drained(worker);
             self.arm(worker);
         }
         withdraw
@@ -213,7 +213,7 @@ impl Engine<'_> {
     /// Aborts one task after the drain's deadline: those that no worker holds come first.
     fn abort_one(&mut self) -> Option<Action> {
         let [first, second] = &mut self.state.waiting;
-        let fresh = first.take_first(self.tasks).or_else(|| second.take_first(self.tasks));
+        let fresh = [first, second].into_iter().find_map(|list| list.take_first(self.tasks));
         let waiting = fresh.or_else(|| self.pop_returned());
         let idle = waiting.or_else(|| self.state.resting.take_first(self.tasks));
         if let Some(task) = idle {
@@ -230,7 +230,7 @@ impl Engine<'_> {
         };
         let withdraw = self.end(worker, task);
         self.finish(task, Outcome::Aborted);
-        self.close_if_idle(worker);
+        self.close_drained(worker);
         Some(withdraw)
     }
 
@@ -249,7 +249,8 @@ impl Engine<'_> {
         let is_due_first = due < holder.timer;
         let has_room = holder.has_room();
         if !holder.is_plain {
-            self.lend().follow_suspect(worker);
+            // It goes to another place beside those that hold one.
+            self.lend().set_suspect(worker, true);
         } else if has_room {
             self.state.balance.raise(self.workers, worker, CLEAN);
         } else {
@@ -262,18 +263,6 @@ impl Engine<'_> {
         self.state.stats.sent += 1;
         let link = self.workers[worker as usize].link(worker);
         Action::Send { link, task: slot.id(task), attempt: slot.attempts }
-    }
-
-    /// Follows a worker that holds a suspect and was just given a task.
-    #[cold]
-    fn follow_suspect(&mut self, worker: u32) {
-        let slot = &self.workers[worker as usize];
-        let order = slot.order();
-        if slot.has_room() {
-            self.state.balance.raise(self.workers, worker, order);
-        } else {
-            self.state.balance.leave(self.workers, worker, order);
-        }
     }
 }
 
