@@ -135,8 +135,10 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Adds a listener for workers that dial in. A worker is known by its name: of two links with
-    /// the same name the newer one wins.
+    /// Adds a listener for workers that dial in. A worker is known by its name: a newer link of the
+    /// same process (by its token) takes the older one's place at once, one of another process only
+    /// where the older one is silent for 2 s, or for `heartbeat_timeout` where that is less. Otherwise
+    /// the newcomer is sent away.
     pub fn accept<L>(mut self, listen: L) -> Self
     where
         L: Listen,

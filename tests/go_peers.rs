@@ -60,7 +60,7 @@ fn a_failure_is_an_answer_with_its_text() {
     let script = Script::new().height(7, Act::Fail("no such block".to_owned()));
     let worker = world.go_worker(script);
     let report = heights(&world, &pool(&world));
-    assert_eq!((report.done, report.failed, worker.asked()), (19, 1, 20));
+    assert_eq!((report.done, report.failed, worker.asked()), (19, 1, 21));
     let (height, error) = report.first_failure.unwrap();
     assert_eq!((height, error.to_string().contains("no such block")), (7, true));
 }

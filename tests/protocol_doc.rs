@@ -1,6 +1,6 @@
 //! docs/PROTOCOL.md is right about the bytes.
 
-use chargehand::core::message::{HEAD_BYTES_MAX, Message};
+use chargehand::core::message::{EXTENDED_HEAD_BYTES_MAX, Message};
 
 #[test]
 fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
@@ -19,8 +19,8 @@ fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
             .collect();
         let message = Message::decode(&bytes).unwrap_or_else(|error| panic!("{line}: {error}"));
         assert_eq!(text.split(':').next(), Some(message.kind()), "{line}");
-        let mut head = [0; HEAD_BYTES_MAX];
-        let mut again = message.encode(&mut head).to_vec();
+        let mut head = [0; EXTENDED_HEAD_BYTES_MAX];
+        let mut again = message.encode_extended(&mut head).expect("it fits").to_vec();
         if let Message::Request { body, .. } | Message::Response { body, .. } = message {
             again.extend_from_slice(body);
         }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use chargehand::core::io::{Connect, Listen, Timer, Wire};
-use chargehand::core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Extensions, Hello, Message, Role};
 use chargehand::core::{BackoffPolicy, Config, Instant, Jitter, TaskId, Verdict};
 use chargehand::local::{LocalConnector, LocalListener, LocalWire, pair};
 use chargehand::testing::{self, ManualTimer};
@@ -126,8 +126,9 @@ impl Peer {
 
     fn say(&mut self, message: &Message<'_>, body: &[u8]) {
         let cx = &mut Context::from_waker(Waker::noop());
-        let head = &mut [0; HEAD_BYTES_MAX];
-        let sent = self.0.poll_send(cx, message.encode(head), body);
+        let head = &mut [0; EXTENDED_HEAD_BYTES_MAX];
+        let head = message.encode_extended(head).expect("it fits");
+        let sent = self.0.poll_send(cx, head, body);
         assert!(matches!(sent, Poll::Ready(Ok(()))));
     }
 
@@ -181,6 +182,63 @@ fn with_peer(window: u16, change: impl FnOnce(&mut Config)) -> (World, Peer, Loc
     peer.greet(&world, "by hand", window);
     world.take_log();
     (world, peer, listener)
+}
+
+#[test]
+fn a_workers_unknown_extensions_change_nothing() {
+    let (connector, mut listener) = pair(64);
+    let world = World::new(|builder| builder.connect(connector), |_| {});
+    let mut peer = Peer::accept(&mut listener).expect("it is dialled at once");
+    let extensions = Extensions::new(&[0x07, 3, 1, 2, 3, 0x80, 0x80, 0x01, 0]).expect("two");
+    let hello = Hello { extensions, ..Hello::new(Role::Worker, 1, 1, "later") };
+    peer.say(&Message::Hello(hello), &[]);
+    world.settle();
+    assert_eq!(peer.hear(|message| matches!(message, Message::Hello(_))), Some(true));
+    assert_eq!(peer.hear(|message| matches!(message, Message::Welcome { .. })), Some(true));
+    let mut task = Box::pin(world.submit(3));
+    let request = peer.request();
+    peer.answer(request, 7);
+    world.settle();
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Ok(7)));
+}
+
+#[test]
+fn the_managers_hello_says_the_longest_frame_that_it_takes() {
+    let (connector, mut listener) = pair(64);
+    let world = World::new(|builder| builder.connect(connector).frame_bytes_max(5000), |_| {});
+    let mut peer = Peer::accept(&mut listener).expect("it is dialled at once");
+    world.settle();
+    let told = peer.hear(|message| match message {
+        Message::Hello(hello) => hello.frame_bytes_max,
+        other => panic!("no Hello but {other:?}"),
+    });
+    assert_eq!(told, Some(5000));
+}
+
+#[test]
+fn an_attempt_that_is_given_back_is_sent_again_and_its_text_dropped() {
+    let (world, mut peer, _listener) = with_peer(1, |_| {});
+    let mut task = Box::pin(world.submit(3));
+    let (id, attempt) = peer.request();
+    let verdict = Verdict::Returned;
+    peer.say(&Message::Response { task: id, attempt, verdict, body: &[] }, b"I am about to stop");
+    world.settle();
+    assert_eq!(poll(task.as_mut()), Poll::Pending);
+    let again = peer.request();
+    assert_eq!(again, (id, attempt + 1));
+    peer.answer(again, 7);
+    world.settle();
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Ok(7)));
+}
+
+#[test]
+fn a_workers_goodbye_for_a_reason_of_a_later_version_is_one() {
+    let (world, mut peer, _listener) = with_peer(1, |_| {});
+    peer.say(&Message::Goodbye { code: Code::Other(200), text: "new" }, &[]);
+    world.settle();
+    let log = world.take_log();
+    let [(_, PoolEvent::Lost { why, .. })] = &log[..] else { panic!("{log:?}") };
+    assert!(why.contains("Other(200)") && why.contains("new"), "{why}");
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub enum Event {
         /// Until when the attempts on it are left alone.
         until: Instant,
     },
-    /// The worker is stopping: it finishes what it holds and wants nothing more.
+    /// The worker is stopping: it finishes what it holds and wants nothing more. Its link is closed
+    /// then, and one by [`Route::Await`] leaves the pool.
     Draining {
         /// The link that said so.
         link: Link,
@@ -63,8 +64,9 @@ pub enum Event {
         link: Link,
     },
     /// The worker answered an attempt with what the caller cannot use: a result that does not decode
-    /// as the type asked for, say. Nobody is blamed for that alone, since manager and worker may just
-    /// disagree on the type: see [`Event::Faulted`].
+    /// as the type asked for, say. Unless it is final, it counts against the worker as a failed task
+    /// does; since manager and workers may just disagree on the type, that can be taken back by
+    /// [`Event::Excused`].
     Unusable {
         /// The link that the answer came on.
         link: Link,
@@ -77,9 +79,9 @@ pub enum Event {
         /// Otherwise it counts as a lost attempt and is tried elsewhere.
         is_final: bool,
     },
-    /// An earlier answer of this worker turned out to be its own fault. It counts as a failed task
-    /// does, so that a worker which only gives such answers is rested.
-    Faulted {
+    /// An earlier answer of this worker that was of no use turned out to be nobody's fault: another
+    /// worker's was alike. It counts against it no more.
+    Excused {
         /// Its link, if that is still up.
         link: Link,
     },
@@ -103,7 +105,7 @@ impl Event {
             | Self::Draining { link }
             | Self::Busy { link }
             | Self::Unusable { link, .. }
-            | Self::Faulted { link }
+            | Self::Excused { link }
             | Self::Ready { link } => *link,
         }
     }

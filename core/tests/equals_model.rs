@@ -35,7 +35,7 @@ const RARE: &[&str] = &[
     "a suspect was sent",
     "a task was given back before it began",
     "a worker dialled in too soon",
-    "a worker was faulted",
+    "a worker was excused",
     "a worker took its leave",
     "an absent worker made room",
     "an answer of no use ended its task",
@@ -459,7 +459,7 @@ impl<S: Storage> Pair<S> {
         let offer = self.any_offer();
         let how = self.rng.pick(&[Loss::Broken, Loss::Broken, Loss::Stopped]);
         let until = self.now.saturating_add(Duration::from_millis(self.rng.below(3_000)));
-        // Shares in percent: connected, refused, lost, heard, draining, busy, ready, faulted,
+        // Shares in percent: connected, refused, lost, heard, draining, busy, ready, excused,
         // moving; the rest are answers.
         let shares = match self.model.workers[slot].line {
             Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0, 1],
@@ -480,7 +480,7 @@ impl<S: Storage> Pair<S> {
             Some(4) => Event::Draining { link },
             Some(5) => Event::Busy { link },
             Some(6) => Event::Ready { link },
-            Some(7) => Event::Faulted { link },
+            Some(7) => Event::Excused { link },
             Some(8) => Event::Moving { link, until },
             _ => self.any_reply(link, slot),
         }

@@ -151,9 +151,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         } else {
             let held =
                 self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.in_flight);
-            let attempt_timeout = self.scheduler.config().attempt_timeout;
-            let overdue = overdue.then_some((held, attempt_timeout));
-            conn.look(self.now, self.limits.progress_rate_min, overdue)
+            let config = self.scheduler.config();
+            let overdue = overdue.then_some((held, config.attempt_timeout));
+            let limits = (self.limits.progress_rate_min, config.heartbeat_timeout);
+            conn.look(self.now, limits, overdue)
         };
         // Stale: the link broke at this read.
         if is_alive {

@@ -321,9 +321,10 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn look(
         &mut self,
         now: Instant,
-        rate_min: u32,
+        limits: (u32, Duration),
         overdue: Option<(u32, Duration)>,
     ) -> (bool, Option<Instant>) {
+        let (rate_min, heartbeat_timeout) = limits;
         let (held, attempt_timeout) = overdue.unwrap_or_default();
         let link = Looked {
             now,
@@ -333,6 +334,7 @@ impl<K: Kind> Conn<K> {
             is_backed_up: self.is_backed_up,
             held: held.into(),
             attempt_timeout,
+            heartbeat_timeout,
             rate_min,
         };
         // Otherwise a ping is due first: the worker wants to hear something as well.

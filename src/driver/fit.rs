@@ -1,9 +1,9 @@
 //! Answers that the caller cannot use: held against its type before they count, and tried elsewhere
 //! before anybody is blamed.
 //!
-//! One worker whose answers do not decode is broken, and rested like one whose handlers fail. Where
-//! another worker's answer to the same task is of no use either, manager and workers disagree on the
-//! type: that is the task's error, and nobody is rested.
+//! A worker whose answers do not decode is rested like one whose handlers fail. Where another worker's
+//! answer to the same task is of no use either, manager and workers disagree on the type: that is the
+//! task's error, and the first worker is excused.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -79,7 +79,7 @@ impl Sink<'_> {
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
         if !self.misfits.is_empty() && verdict == Verdict::Done {
-            self.blame(task);
+            let _ = self.misfits.take(task);
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Sink<'_> {
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep(self.scheduler, task, verdict, answer);
         if !self.misfits.is_empty() && verdict == Verdict::Done {
-            self.blame(task);
+            let _ = self.misfits.take(task);
         }
         Ok(())
     }
@@ -151,22 +151,17 @@ impl Sink<'_> {
         }
         match known {
             Some(at) => {
+                let first = self.misfits.0[at].link;
+                if is_final && !self.misfits.0[at].is_final {
+                    // Stale: its link is over, and nothing is held against it any more.
+                    let event = Event::Excused { link: first };
+                    let _ = self.scheduler.handle_event(self.now, event);
+                }
                 let misfit = &mut self.misfits.0[at];
                 (misfit.why, misfit.is_final) = (text, misfit.is_final || is_final);
             }
             None => self.misfits.0.push(Misfit { task, link, why: text, is_final }),
         }
         Ok(())
-    }
-
-    /// Blames whoever gave an answer of no use to a task that another worker has done.
-    #[cold]
-    fn blame(&mut self, task: TaskId) {
-        let Some(at) = self.misfits.get(task) else { return };
-        let misfit = self.misfits.0.swap_remove(at);
-        if misfit.link.worker() != self.link.worker() {
-            // Stale: its link is over, and that was blame enough.
-            let _ = self.scheduler.handle_event(self.now, Event::Faulted { link: misfit.link });
-        }
     }
 }

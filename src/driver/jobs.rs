@@ -287,10 +287,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut any = false;
         let ahead = self.ahead();
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
-        let waiting_max = (self.peers.window_total() / WAITING_SHARE).max(WAITING_MIN);
+        let mut room = self.room_for_heights();
         let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
-        // What waits for a worker here waits before all that comes later, of other ranges too.
-        let mut room = waiting_max.saturating_sub(scheduler.waiting(Lane::Bulk) as usize);
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
@@ -346,7 +344,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.cancel_heights(&cuts);
             return true;
         }
-        hungry && !self.scheduler.is_full()
+        hungry && !self.scheduler.is_full() && self.room_for_heights() > 0
+    }
+
+    /// Returns how many more heights may wait in the scheduler for a worker: they wait before all that
+    /// comes later, of other ranges too.
+    fn room_for_heights(&self) -> usize {
+        let most = (self.peers.window_total() / WAITING_SHARE).max(WAITING_MIN);
+        most.saturating_sub(self.scheduler.waiting(Lane::Bulk) as usize)
     }
 
     fn ahead(&self) -> Ahead {

@@ -193,13 +193,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         match greeting.poll(&mut **wire, cx, &self.opening) {
             Poll::Pending => {}
-            Poll::Ready(Ok(greeted)) => self.join(index, greeted),
+            Poll::Ready(Ok(greeted)) => self.join(index, &greeted),
             Poll::Ready(Err(error)) => self.turn_away(index, error),
         }
     }
 
     /// Makes a newcomer a worker's link, unless another worker of its name may be there.
-    fn join(&mut self, index: u32, greeted: Greeted) {
+    fn join(&mut self, index: u32, greeted: &Greeted) {
         if greeted.name.is_empty() {
             let why = format!("a worker that dials in needs a name of 1 to {NAME_BYTES_MAX} bytes");
             return self.turn_away(index, GreetError::refuse(Code::BadMessage, why));
@@ -212,7 +212,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
         }
         let Some(worker) = known.or_else(|| self.make_worker(index, &greeted.name)) else { return };
-        self.welcome(index, worker, &greeted);
+        self.welcome(index, worker, greeted);
     }
 
     /// Returns the link of a worker that is up under another token: another process.

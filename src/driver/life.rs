@@ -9,7 +9,9 @@ use core::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Progress;
 
-/// How far ahead bytes may pay: so long may a link that was fast stand still.
+/// How far ahead bytes may pay: so long may a link that was fast stand still in the middle of a message.
+/// Less where `heartbeat_timeout` is: whoever wants to know sooner of a silent worker wants to know it of
+/// one that fell silent in the middle of an answer.
 const AHEAD_MAX: Duration = Duration::from_secs(10);
 
 /// What moved on a link, and what waits for that.
@@ -60,6 +62,7 @@ pub(crate) struct Looked {
     /// How many attempts the worker holds.
     pub(crate) held: u64,
     pub(crate) attempt_timeout: Duration,
+    pub(crate) heartbeat_timeout: Duration,
     /// At how many bytes in a second a link is only slow.
     pub(crate) rate_min: u32,
 }
@@ -112,9 +115,10 @@ impl Life {
         let counts = link.is_backed_up || was_backed_up;
         let bytes = received.saturating_add(if counts { sent } else { 0 });
         // They pay for what has passed first, but for no more of it than is ever paid ahead.
+        let ahead_max = AHEAD_MAX.min(link.heartbeat_timeout);
         let start = self.paid_until.max(self.looked_at).max(before(link.now, AHEAD_MAX));
         let until = start.saturating_add(paid(bytes, link.rate_min));
-        self.paid_until = until.min(link.now.saturating_add(AHEAD_MAX));
+        self.paid_until = until.min(link.now.saturating_add(ahead_max));
         self.seen = link.progress;
         self.looked_at = link.now;
         let is_moving = counts || self.arriving == Some(link.messages);
@@ -189,6 +193,7 @@ mod tests {
                 is_backed_up: false,
                 held: 4,
                 attempt_timeout: 60 * SECOND,
+                heartbeat_timeout: 60 * SECOND,
                 rate_min: 1000,
             };
             Self { life: Life::new(at.now, at.progress), at }
@@ -240,6 +245,17 @@ mod tests {
         link.waits(9 * SECOND);
         assert!(link.look());
         link.waits(SECOND);
+        assert!(!link.look());
+    }
+
+    #[test]
+    fn a_short_heartbeat_finds_a_worker_that_stopped_in_the_middle_of_an_answer() {
+        let mut link = Link::new();
+        link.at.heartbeat_timeout = SECOND / 2;
+        link.waits(SECOND);
+        link.receives(1 << 20);
+        assert!(link.look());
+        link.waits(SECOND / 2);
         assert!(!link.look());
     }
 

@@ -97,9 +97,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             jobs: &self.jobs,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
-            Ok(()) => {}
-            // The scheduler has just given the link up, and its action is to come.
-            Err(EventError::Stale) => {}
+            // Stale: the scheduler has just given the link up, and its action is to come.
+            Ok(()) | Err(EventError::Stale) => {}
             Err(EventError::Foreign) => unreachable!("it was asked for this attempt"),
         }
     }

@@ -11,7 +11,9 @@ use core::time::Duration;
 use std::sync::Mutex;
 
 use chargehand_core::io::{Connect, Dialect, Wire};
-use chargehand_core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
+use chargehand_core::message::{
+    Code, EXTENDED_HEAD_BYTES_MAX, Extensions, HEAD_BYTES_MAX, Hello, Message, Role,
+};
 use chargehand_core::{BackoffPolicy, TaskId, Verdict};
 use smol::future::{or, zip};
 
@@ -76,7 +78,8 @@ impl Manager {
     }
 
     async fn send(&mut self, message: &Message<'_>, body: &[u8]) {
-        self.send_bytes(message.encode(&mut [0; HEAD_BYTES_MAX]), body).await;
+        let mut head = [0; EXTENDED_HEAD_BYTES_MAX];
+        self.send_bytes(message.encode_extended(&mut head).unwrap(), body).await;
     }
 
     async fn send_bytes(&mut self, head: &[u8], body: &[u8]) {

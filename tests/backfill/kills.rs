@@ -46,7 +46,7 @@ fn managers_that_are_killed_at_any_moment_lose_nothing_and_do_nothing_twice() {
     for round in 0..25 {
         let manager = Running::start(&mut command());
         // From before its first save to after its second one.
-        thread::sleep(Duration::from_millis(random.below(if round % 5 == 0 { 1500 } else { 150 })));
+        thread::sleep(Duration::from_millis(random.below(if round % 5 == 0 { 3000 } else { 150 })));
         send(Signal::KILL, &manager.child);
         let Ended { code, out, err } = manager.finish();
         assert_eq!(code, None, "seed {seed}: it ended before it was killed: {out}{err}");
@@ -97,7 +97,7 @@ fn a_manager_that_has_no_file_descriptor_left_saves_its_state_all_the_same() {
     // taken all of them.
     let first_free = || {
         let files = files(&manager.child);
-        (0..).find(|number| !files.contains(number)).expect("there are enough numbers")
+        (0..1024).find(|number| !files.contains(number)).expect("there are enough numbers")
     };
     let free = (0..20).map(|_| first_free()).min().expect("some");
     limit_files(&manager.child, free);

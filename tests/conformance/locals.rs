@@ -56,7 +56,7 @@ pub(crate) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewh
     });
     let rig = Rig::start::<P>(setup);
     rig.up::<P>(2).await;
-    let results = Tally::start(&rig.pool, 1..=400).finish().await;
+    let results = Tally::once(&rig.pool, 1..=400).finish().await;
     let mut failures = 0;
     for (height, result) in results {
         match result {

@@ -89,6 +89,8 @@ pub(crate) struct Stage {
 impl Stage {
     pub(crate) fn set(staff: Staff) -> Self {
         let world = World::new(7);
+        // Room for a cancel behind whatever is on its way.
+        world.wire_capacity(1024);
         world.latency(LATENCY);
         let running = Running::default();
         if let Staff::Remote = staff {

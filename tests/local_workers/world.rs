@@ -102,7 +102,7 @@ impl World {
     where
         A: for<'a> Deserialize<'a> + Debug + 'static,
     {
-        let mut outcomes = self.pool.process::<A>(first..=last);
+        let mut outcomes = self.pool.process::<A>(first..=last).retries(0);
         let mut seen = BTreeMap::new();
         loop {
             match poll(&mut Box::pin(outcomes.next())) {

@@ -29,16 +29,22 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
     let mut head = Reader { rest };
     if !matches!(kind, REQUEST | RESPONSE | CANCEL) {
-        return rare(kind, head);
+        // It never returns a request, and the compiler, told so, leaves a request's parts where they
+        // are; it would lay them where this one's result lies. See decision 0011.
+        return rare(kind, head).map(|message| match message {
+            Message::Request { .. } => Message::Ping,
+            other => other,
+        });
     }
     let (task, attempt) = head.attempt()?;
     match kind {
-        REQUEST => match head.rest.split_first() {
-            Some((&0, body)) => {
-                Ok(Message::Request { task, attempt, extensions: Extensions::NONE, body })
-            }
-            _ => extended(task, attempt, head),
-        },
+        REQUEST => {
+            let (extensions, body) = match head.rest.split_first() {
+                Some((&0, body)) => (Extensions::NONE, body),
+                _ => extended(head)?,
+            };
+            Ok(Message::Request { task, attempt, extensions, body })
+        }
         RESPONSE => {
             let verdict = head.verdict()?;
             Ok(Message::Response { task, attempt, verdict, body: head.rest })
@@ -51,9 +57,8 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
 /// Reads the rest of a request that has extensions.
 #[cold]
 #[inline(never)]
-fn extended(task: TaskId, attempt: u16, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
-    let extensions = head.extensions()?;
-    Ok(Message::Request { task, attempt, extensions, body: head.rest })
+fn extended(mut head: Reader<'_>) -> Result<(Extensions<'_>, &[u8]), MessageError> {
+    Ok((head.extensions()?, head.rest))
 }
 
 #[inline(never)]
@@ -245,7 +250,6 @@ pub(super) fn encode<'h>(message: &Message<'_>, head: &'h mut [u8; HEAD_BYTES_MA
     if !head.frequent(message) {
         head.rare(message);
     }
-    assert!(extensions_of(message).is_empty(), "extensions have no place: use encode_extended");
     head.written()
 }
 
@@ -254,14 +258,20 @@ pub(super) fn encode_extended<'h>(
     message: &Message<'_>,
     head: &'h mut [u8],
 ) -> Result<&'h [u8], NoRoom> {
-    let extensions = extensions_of(message).as_bytes();
-    // Their length takes a byte of its own where there are none, and one more where there are many.
+    let mut bare = *message;
+    let extensions = match &mut bare {
+        Message::Hello(Hello { extensions, .. })
+        | Message::Welcome { extensions, .. }
+        | Message::Request { extensions, .. } => core::mem::take(extensions).as_bytes(),
+        _ => &[],
+    };
+    // Their length takes a byte where there are none, and one more where there are many.
     if head.len() <= HEAD_BYTES_MAX + extensions.len() {
         return Err(NoRoom);
     }
     let mut head = Writer { head, length: 0 };
-    if !head.frequent(message) {
-        head.rare(message);
+    if !head.frequent(&bare) {
+        head.rare(&bare);
     }
     if !extensions.is_empty() {
         // In place of the byte that says that there are none.
@@ -273,16 +283,6 @@ pub(super) fn encode_extended<'h>(
         return Err(NoRoom);
     }
     Ok(head.written())
-}
-
-#[inline]
-fn extensions_of<'a>(message: &Message<'a>) -> Extensions<'a> {
-    match *message {
-        Message::Hello(Hello { extensions, .. })
-        | Message::Welcome { extensions, .. }
-        | Message::Request { extensions, .. } => extensions,
-        _ => Extensions::NONE,
-    }
 }
 
 /// Writes a message without its body, if its head is short.
@@ -301,9 +301,13 @@ pub(super) fn encode_short<'h>(
     Some(head.written())
 }
 
+#[inline]
+fn assert_none(extensions: Extensions<'_>) {
+    assert!(extensions.is_empty(), "a message with extensions: use encode_extended");
+}
+
 /// What is written of a head. The buffer holds every head that it is lent for, so that nothing is
-/// ever left out. Where a message has extensions, it ends with the byte that says that there are
-/// none, which [`encode_extended`] replaces.
+/// ever left out. Extensions are written apart, by [`encode_extended`].
 pub(super) struct Writer<'h> {
     pub(super) head: &'h mut [u8],
     pub(super) length: usize,
@@ -357,7 +361,10 @@ impl<'h> Writer<'h> {
     #[inline]
     fn frequent(&mut self, message: &Message<'_>) -> bool {
         let (kind, task, attempt) = match *message {
-            Message::Request { task, attempt, .. } => (REQUEST, task, attempt),
+            Message::Request { task, attempt, extensions, .. } => {
+                assert_none(extensions);
+                (REQUEST, task, attempt)
+            }
             Message::Response { task, attempt, .. } => (RESPONSE, task, attempt),
             Message::Cancel { task, attempt } => (CANCEL, task, attempt),
             _ => return false,
@@ -385,8 +392,9 @@ impl<'h> Writer<'h> {
                 frame_bytes_max,
                 token,
                 name,
-                extensions: _,
+                extensions,
             }) => {
+                assert_none(extensions);
                 assert!(name.len() <= NAME_BYTES_MAX, "a name is at most {NAME_BYTES_MAX} bytes");
                 self.byte(HELLO);
                 self.bytes(&magic);
@@ -398,7 +406,8 @@ impl<'h> Writer<'h> {
                 self.counted(name.as_bytes());
                 self.byte(0);
             }
-            Message::Welcome { heartbeat_millis, window, extensions: _ } => {
+            Message::Welcome { heartbeat_millis, window, extensions } => {
+                assert_none(extensions);
                 self.byte(WELCOME);
                 self.u32(heartbeat_millis);
                 self.u32(u32::from(window));

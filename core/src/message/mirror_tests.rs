@@ -117,6 +117,7 @@ fn check_extensions(mut bytes: &[u8]) -> Result<(), MessageError> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn error_of(error: postcard::Error) -> MessageError {
     match error {
         postcard::Error::DeserializeUnexpectedEnd => MessageError::Truncated,

@@ -171,8 +171,10 @@ impl<'a> Hello<'a> {
 ///
 /// The order of the variants and fields is the encoding: what postcard would make of it, with the
 /// bodies left out.
+// With a tag of its own: one that hides in the Hello's role is dear to read, and to move around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
 pub enum Message<'a> {
     /// Opens a link, from either side.
     Hello(Hello<'a>),

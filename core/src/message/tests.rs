@@ -216,3 +216,140 @@ fn a_name_that_would_write_to_a_log_or_terminal_is_refused() {
     assert_eq!(check_name("Zürich 7 · 北"), Ok(()));
     assert_eq!(check_name(""), Ok(()));
 }
+
+#[test]
+fn a_hello_or_welcome_fills_its_limit_and_no_more() {
+    let bytes = |length: usize| {
+        let value = std::vec![7; length - 4];
+        let mut buffer = std::vec![0; length];
+        let mut writer = ExtensionsWriter::new(&mut buffer);
+        writer.add(PRIVATE_EXTENSION, &value[..length - 5]).expect("it fits");
+        writer.finish().as_bytes().to_vec()
+    };
+    let hello = Message::hello(Role::Worker, 1, 0, "");
+    // Where the block's length takes one byte more than that of none.
+    let bare = hello.encode(&mut [0; HEAD_BYTES_MAX]).len() + 1;
+    let fits = bytes(HELLO_BYTES_MAX - bare);
+    let extensions = Extensions::new(&fits).unwrap();
+    let longest = Message::Hello(Hello { extensions, ..Hello::new(Role::Worker, 1, 0, "") });
+    let mut frame = frame(&longest);
+    assert_eq!(frame.len(), HELLO_BYTES_MAX);
+    assert_eq!(Message::decode(&frame), Ok(longest));
+    frame.push(0);
+    assert_eq!(Message::decode(&frame), Err(MessageError::HelloTooLong));
+    let welcome = [&[1, 1, 1, 0][..], &[0; HELLO_BYTES_MAX]].concat();
+    assert_eq!(Message::decode(&welcome), Err(MessageError::HelloTooLong));
+    assert_eq!(Message::decode(&welcome[..HELLO_BYTES_MAX]), Err(MessageError::TrailingBytes));
+
+    let fits = bytes(HELLO_BYTES_MAX - bare + 1);
+    let extensions = Extensions::new(&fits).unwrap();
+    let longer = Message::Hello(Hello { extensions, ..Hello::new(Role::Worker, 1, 0, "") });
+    assert_eq!(longer.encode_extended(&mut [0; EXTENDED_HEAD_BYTES_MAX]), Err(NoRoom));
+    let request = Message::Request { task: TASK, attempt: 1, extensions, body: b"" };
+    assert!(request.encode_extended(&mut [0; EXTENDED_HEAD_BYTES_MAX]).is_ok());
+    assert_eq!(request.encode_extended(&mut [0; HEAD_BYTES_MAX]), Err(NoRoom));
+    assert_eq!(request.encode_short(&mut [0; BODY_HEAD_BYTES_MAX]), None);
+}
+
+#[test]
+#[should_panic(expected = "use encode_extended")]
+fn extensions_are_not_dropped_by_a_buffer_without_room_for_them() {
+    let request = Message::Request { task: TASK, attempt: 1, extensions: BLUE, body: b"" };
+    let _ = request.encode(&mut [0; HEAD_BYTES_MAX]);
+}
+
+#[test]
+fn the_first_of_two_extensions_with_one_id_counts() {
+    let extensions = Extensions::new(&[7, 1, b'a', 7, 1, b'b', 8, 0]).unwrap();
+    assert_eq!(extensions.get(7), Some(&b"a"[..]));
+    assert_eq!(extensions.get(8), Some(&b""[..]));
+    assert_eq!(extensions.get(9), None);
+    let all: Vec<(u16, &[u8])> = extensions.into_iter().collect();
+    assert_eq!(all, [(7, &b"a"[..]), (7, b"b"), (8, b"")]);
+    assert!(!extensions.is_empty() && Extensions::NONE.is_empty());
+}
+
+#[test]
+fn malformed_extensions_are_refused_wherever_they_are_and_too_many_too() {
+    let long = [0; EXTENSIONS_BYTES_MAX + 2];
+    for (bytes, error) in [
+        (&[7][..], MessageError::Truncated),
+        (&[7, 2, 0], MessageError::Truncated),
+        (&[7, 0, 7], MessageError::Truncated),
+        (&[0xff, 0xff, 0x04, 0], MessageError::BadValue),
+        (&[7, 0xff, 0xff, 0xff, 0xff, 0x10], MessageError::BadValue),
+        (&[7, 0xff, 0xff, 0xff, 0xff, 0x0f, 0], MessageError::Truncated),
+    ] {
+        assert_eq!(Extensions::new(bytes), Err(error), "{bytes:?}");
+        let length = [u8::try_from(bytes.len()).unwrap()];
+        for head in [&b"\0chgd\x02\x01\x01\x01\x01\0"[..], &[1, 1, 1], &[2, 1, 1, 1]] {
+            let frame = [head, &length, bytes].concat();
+            assert_eq!(Message::decode(&frame), Err(error), "{frame:?}");
+        }
+    }
+    assert!(Extensions::new(&long[..EXTENSIONS_BYTES_MAX]).is_ok());
+    assert_eq!(Extensions::new(&long), Err(MessageError::ExtensionsTooLong));
+    let request = [&[2, 1, 1, 1, 0x82, 0x08][..], &long].concat();
+    assert_eq!(Message::decode(&request), Err(MessageError::ExtensionsTooLong));
+}
+
+#[test]
+fn a_writer_without_room_says_so_and_keeps_what_it_has() {
+    let mut buffer = [0; 8];
+    let mut writer = ExtensionsWriter::new(&mut buffer);
+    assert_eq!(writer.add(1, b"abc"), Ok(()));
+    assert_eq!(writer.add(PRIVATE_EXTENSION, b""), Err(NoRoom));
+    assert_eq!(writer.add(2, b"de"), Err(NoRoom));
+    assert_eq!(writer.add(2, b"d"), Ok(()));
+    assert_eq!(writer.add(3, b""), Err(NoRoom));
+    assert_eq!(writer.finish().as_bytes(), [1, 3, b'a', b'b', b'c', 2, 1, b'd']);
+
+    let mut buffer = [0; 2 * EXTENSIONS_BYTES_MAX];
+    let mut writer = ExtensionsWriter::new(&mut buffer);
+    assert_eq!(writer.add(1, &[0; EXTENSIONS_BYTES_MAX - 2]), Err(NoRoom));
+    assert_eq!(writer.add(1, &[0; EXTENSIONS_BYTES_MAX - 3]), Ok(()));
+    assert_eq!(writer.finish().as_bytes().len(), EXTENSIONS_BYTES_MAX);
+}
+
+#[test]
+fn every_byte_is_a_goodbyes_code_and_comes_back() {
+    for byte in 0..=u8::MAX {
+        let code = Code::from_byte(byte);
+        assert_eq!(code.to_byte(), byte);
+        assert_eq!(matches!(code, Code::Other(_)), byte > 8);
+        let message = Message::Goodbye { code, text: "" };
+        assert_eq!(Message::decode(&frame(&message)), Ok(message));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_as_extensions_are_taken_whole_or_refused_and_never_panic(
+        bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0_u8..4, Just(0x80)], 0..1100),
+        before in 0_usize..3,
+    ) {
+        let mut length = [0; 5];
+        let length = postcard::to_slice(&u32::try_from(bytes.len()).unwrap(), &mut length).unwrap();
+        let head = [&b"\0chgd\x02\x01\x01\x01\x01\0"[..], &[1, 1, 1], &[2, 1, 1, 1]][before];
+        let frame = [head, length, &bytes[..]].concat();
+        let decoded = Message::decode(&frame);
+        match Extensions::new(&bytes) {
+            Err(error) if frame.len() <= HELLO_BYTES_MAX || before == 2 => {
+                prop_assert_eq!(decoded, Err(error));
+            }
+            Ok(extensions) => {
+                // All of it is in what the iterator gives, with each id and length at least a byte.
+                let seen: usize = extensions.iter().map(|(_, value)| 2 + value.len()).sum();
+                prop_assert!(seen <= bytes.len());
+                prop_assert_eq!(seen == 0, bytes.is_empty());
+                for (id, _) in extensions {
+                    prop_assert!(extensions.get(id).is_some());
+                }
+                if frame.len() <= HELLO_BYTES_MAX || before == 2 {
+                    prop_assert!(decoded.is_ok());
+                }
+            }
+            Err(_) => prop_assert_eq!(decoded, Err(MessageError::HelloTooLong)),
+        }
+    }
+}

@@ -127,7 +127,7 @@ impl Engine<'_> {
             Event::Unusable { task, attempt, is_final, .. } => {
                 return self.on_unusable(worker, task, attempt, is_final);
             }
-            Event::Faulted { .. } => self.count_failure(worker),
+            Event::Excused { .. } => self.excuse(worker),
             Event::Replied { .. } => unreachable!("an answer has a way of its own"),
         }
         Ok(())
@@ -218,9 +218,16 @@ impl Engine<'_> {
             self.on_task_failed(task);
         } else {
             self.give_back(task, Blame::Late);
+            self.count_failure(worker);
         }
         self.close_drained(worker);
         Ok(())
+    }
+
+    /// Takes back what an answer of no use counted against a worker.
+    fn excuse(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        slot.streak = slot.streak.saturating_sub(1);
     }
 
     /// Counts an answer that did nothing against a worker, and rests it after too many in a row.

@@ -177,7 +177,7 @@ impl<S: Storage> Scheduler<S> {
 
     /// Forgets the worker by [`Route::Await`] that has been absent for longest, to make room for
     /// another, and returns which it was: its id is free from now on, and no
-    /// [`Action::Gone`](crate::Action::Gone) follows. `None` where none is absent. O(log workers).
+    /// [`Action::Gone`] follows. `None` where none is absent. O(log workers).
     pub fn evict_absent(&mut self, now: Instant) -> Option<WorkerId> {
         self.engine().evict_absent(now)
     }

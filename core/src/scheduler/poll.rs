@@ -7,7 +7,7 @@ use super::engine::{Engine, State, later};
 use super::index::{NONE, narrow, wide};
 use super::lines::due;
 use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
-use crate::event::{Action, Loss, Outcome, Reason};
+use crate::event::{Action, Loss, Outcome, Reason, Route};
 use crate::id::Link;
 use crate::time::Instant;
 
@@ -110,6 +110,11 @@ impl Engine<'_> {
                 slot.due = later(self.state.clock, self.state.policy.connect_timeout);
                 self.set_line(worker, Line::Connecting);
                 Action::Connect { link }
+            }
+            Line::Closing(Reason::Drained) if slot.route == Route::Await => {
+                // It said that it stops: its place is free for another.
+                self.set_line(worker, Line::Leaving);
+                Action::Disconnect { link, reason: Reason::Drained }
             }
             Line::Closing(reason) => {
                 self.after_link(worker);

@@ -369,7 +369,7 @@ impl Model {
             Event::Unusable { link, task, attempt, is_final } => {
                 self.on_unusable(link.into(), task, attempt, is_final)
             }
-            Event::Faulted { link } => self.on_faulted(link.into()),
+            Event::Excused { link } => self.on_excused(link.into()),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }
@@ -539,16 +539,16 @@ impl Model {
         } else {
             self.note("an answer of no use is tried elsewhere");
             self.give_back(slot, worker, Blame::Late);
+            self.count_failure(worker);
         }
         self.close_if_drained(worker);
         Ok(())
     }
 
-    fn on_faulted(&mut self, link: Lk) -> Result<(), EventError> {
+    fn on_excused(&mut self, link: Lk) -> Result<(), EventError> {
         let worker = self.up(link)?;
-        self.workers[worker].strikes = 0;
-        self.note("a worker was faulted");
-        self.count_failure(worker);
+        self.note("a worker was excused");
+        self.workers[worker].streak = self.workers[worker].streak.saturating_sub(1);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What is due next: one action per call, in a fixed order of urgency.
 
-use chargehand_core::{Instant, Loss, Outcome, Reason};
+use chargehand_core::{Instant, Loss, Outcome, Reason, Route};
 
 use super::returned::Blame;
 use super::types::Act;
@@ -100,7 +100,11 @@ impl Model {
                     Reason::Stopped => self.note("closed at the end of a drain"),
                     Reason::ConnectTimeout | Reason::Silent => panic!("these come at once"),
                 }
-                self.after_link(slot);
+                if reason == Reason::Drained && self.workers[slot].route == Route::Await {
+                    self.leave(slot);
+                } else {
+                    self.after_link(slot);
+                }
                 Act::Disconnect(link, reason)
             }
             Line::Leaving => {

@@ -220,11 +220,8 @@ impl Model {
         worker.line = Line::Up;
         worker.runs = offer.runs.max(1);
         worker.window = offer.window.clamp(1, self.config.window_max);
-        worker.allowance = if offer.is_trusted {
-            worker.window
-        } else {
-            worker.window.min(worker.runs).min(self.config.trust_initial)
-        };
+        let trust = worker.runs.min(self.config.trust_initial);
+        worker.allowance = if offer.is_trusted { worker.window } else { worker.window.min(trust) };
         worker.recall = false;
         worker.delayed_until = (begin > now).then_some(begin);
         worker.strikes = 0;

@@ -250,7 +250,7 @@ impl World<'_> {
             Event::Busy { link } => (14, link),
             Event::Ready { link } => (15, link),
             Event::Unusable { link, .. } => (16, link),
-            Event::Faulted { link } => (17, link),
+            Event::Excused { link } => (17, link),
             Event::Moving { link, .. } => (18, link),
         };
         let taken = self.scheduler.handle_event(self.now, event).is_ok();

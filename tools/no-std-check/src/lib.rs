@@ -62,7 +62,8 @@ pub fn delay(attempts: u32) -> Duration {
 /// Encodes a request, with its length before it, into a lent buffer of any length.
 pub fn request(task: TaskId, body: &[u8], out: &mut [u8]) -> Result<Option<usize>, TooLong> {
     let mut head = [0; HEAD_BYTES_MAX];
-    let head = Message::Request { task, attempt: 1, extensions: Extensions::NONE, body }.encode(&mut head);
+    let head =
+        Message::Request { task, attempt: 1, extensions: Extensions::NONE, body }.encode(&mut head);
     let length = encode_header(head.len() + body.len(), out.len().saturating_sub(HEADER_BYTES))?;
     let mut place = out.iter_mut();
     for byte in length.iter().chain(head).chain(body) {

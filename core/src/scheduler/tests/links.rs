@@ -290,7 +290,7 @@ fn an_idle_worker_that_drains_is_closed_at_once() {
     let link = pool.up(2);
     pool.event(Event::Draining { link }).unwrap();
     pool.expect(disconnect(link, Reason::Drained));
-    assert!(matches!(pool.state(link.worker()), WorkerState::Absent { .. }));
+    pool.expect(Action::Gone { worker: link.worker() });
     assert_eq!(pool.event(Event::Draining { link }), Err(EventError::Stale));
 }
 

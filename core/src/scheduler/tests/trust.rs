@@ -123,6 +123,23 @@ fn a_worker_that_takes_its_leave_is_not_kept() {
 }
 
 #[test]
+fn a_worker_that_drains_and_is_closed_is_not_kept() {
+    let mut pool = Pool::new();
+    let link = pool.up(1);
+    pool.event(Event::Draining { link }).unwrap();
+    pool.expect(disconnect(link, Reason::Drained));
+    pool.expect(Action::Gone { worker: link.worker() });
+    assert_eq!(pool.scheduler.stats().workers, 0);
+    // One that is dialled is dialled again.
+    let link = pool.dialled(1);
+    pool.event(Event::Draining { link }).unwrap();
+    pool.expect(disconnect(link, Reason::Drained));
+    pool.nothing();
+    pool.wait(SECOND);
+    pool.connect();
+}
+
+#[test]
 fn the_worker_that_has_been_absent_for_longest_makes_room() {
     let mut pool = Pool::new();
     let links = [pool.up(1), pool.up(1), pool.up(1)];
