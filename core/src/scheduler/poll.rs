@@ -249,8 +249,7 @@ impl Engine<'_> {
         let is_due_first = due < holder.timer;
         let has_room = holder.has_room();
         if !holder.is_plain {
-            // It goes to another place beside those that hold one.
-            self.lend().set_suspect(worker, true);
+            self.lend().follow_suspect(worker);
         } else if has_room {
             self.state.balance.raise(self.workers, worker, CLEAN);
         } else {
@@ -263,6 +262,14 @@ impl Engine<'_> {
         self.state.stats.sent += 1;
         let link = self.workers[worker as usize].link(worker);
         Action::Send { link, task: slot.id(task), attempt: slot.attempts }
+    }
+}
+
+impl Engine<'_> {
+    /// Follows a worker that holds a suspect and was just given a task.
+    #[cold]
+    fn follow_suspect(&mut self, worker: u32) {
+        self.set_suspect(worker, true);
     }
 }
 
