@@ -5,6 +5,7 @@
 
 use super::balance::{Balance, CLEAN};
 use super::index::{Stored, wide};
+use super::lines::Useless;
 use super::list::{Fifo, Free, List};
 use super::roll::{Kind, Roll};
 use super::slot::{Line, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
@@ -294,8 +295,8 @@ impl Engine<'_> {
                 self.detach(worker, task);
                 self.settle(task, Outcome::Done);
             }
-            Verdict::Failed => self.lend().on_failed(worker, task),
-            Verdict::Returned => self.lend().on_returned(worker, task),
+            Verdict::Failed => self.lend().on_useless(worker, task, Useless::Failed),
+            Verdict::Returned => self.lend().on_useless(worker, task, Useless::Returned),
         }
         self.close_if_idle(worker);
         Ok(())

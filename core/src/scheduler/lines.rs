@@ -7,7 +7,7 @@ use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
 use crate::event::{Accepted, Event, Loss, Offer, Reason, Route};
-use crate::id::{TaskId, WorkerId};
+use crate::id::WorkerId;
 use crate::time::Instant;
 
 /// What a call puts in.
@@ -91,6 +91,19 @@ impl Engine<'_> {
     }
 }
 
+/// How an answer does nothing for its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Useless {
+    /// Its handler failed.
+    Failed,
+    /// It was given back before it began.
+    Returned,
+    /// The caller cannot use the result, and it is tried elsewhere.
+    Unusable,
+    /// Nor can it use another's: nobody's fault.
+    Final,
+}
+
 /// What happens on a link.
 impl Engine<'_> {
     /// Takes in what happened on a link, other than that an attempt was answered.
@@ -125,7 +138,11 @@ impl Engine<'_> {
             Event::Busy { .. } => self.on_busy(worker),
             Event::Ready { .. } => self.on_ready(worker),
             Event::Unusable { task, attempt, is_final, .. } => {
-                return self.on_unusable(worker, task, attempt, is_final);
+                let task = self.answered(worker, task, attempt)?;
+                let answer = if is_final { Useless::Final } else { Useless::Unusable };
+                self.on_useless(worker, task, answer);
+                self.close_drained(worker);
+                return Ok(());
             }
             Event::Excused { .. } => self.excuse(worker),
             Event::Replied { .. } => unreachable!("an answer has a way of its own"),
@@ -185,43 +202,25 @@ impl Engine<'_> {
         }
     }
 
-    /// Takes in that a worker's handler failed.
-    pub(super) fn on_failed(&mut self, worker: u32, task: u32) {
-        let _ = self.take_back(worker, task);
-        self.on_task_failed(task);
-        self.workers[worker as usize].failed += 1;
-        self.count_failure(worker);
-    }
-
-    /// Takes in that a worker gave a task back that it had not begun.
-    pub(super) fn on_returned(&mut self, worker: u32, task: u32) {
-        let _ = self.take_back(worker, task);
-        self.state.stats.returned += 1;
-        self.give_back(task, Blame::Nobody);
-        self.count_failure(worker);
-    }
-
-    /// Takes in an answer that is of no use.
-    pub(super) fn on_unusable(
-        &mut self,
-        worker: u32,
-        id: TaskId,
-        attempt: u16,
-        is_final: bool,
-    ) -> Result<(), EventError> {
-        let task = self.answered(worker, id, attempt)?;
+    /// Takes in an answer that did nothing for its task.
+    #[inline(never)]
+    pub(super) fn on_useless(&mut self, worker: u32, task: u32, answer: Useless) {
         let _ = self.take_back(worker, task);
         let slot = &mut self.workers[worker as usize];
-        slot.failed += 1;
         slot.strikes = 0;
-        if is_final {
-            self.on_task_failed(task);
+        if answer == Useless::Returned {
+            self.state.stats.returned += 1;
         } else {
-            self.give_back(task, Blame::Late);
+            slot.failed += 1;
+        }
+        match answer {
+            Useless::Failed | Useless::Final => self.on_task_failed(task),
+            Useless::Returned => self.give_back(task, Blame::Nobody),
+            Useless::Unusable => self.give_back(task, Blame::Late),
+        }
+        if answer != Useless::Final {
             self.count_failure(worker);
         }
-        self.close_drained(worker);
-        Ok(())
     }
 
     /// Takes back what an answer of no use counted against a worker.
