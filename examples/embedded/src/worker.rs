@@ -209,6 +209,7 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
     }
 
     /// Begins a link. Its part of the stack is given back before the handler runs.
+    #[expect(clippy::cast_possible_truncation, reason = "512 is well within 32 bits")]
     #[inline(never)]
     fn begin(&mut self) {
         self.phase = Phase::Hello;
