@@ -55,6 +55,7 @@ use crate::calls::{CallId, Submit};
 use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, wake_all};
+use crate::memory::Arrivals;
 use crate::payload::RangeHeight;
 use crate::pool::Pool;
 use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
@@ -165,12 +166,12 @@ enum Payload {
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(
         builder: Builder<T, K>,
-        handle: impl FnOnce(Waker) -> (Pool<K>, Ends<K>),
+        handle: impl FnOnce(Waker, &Limits) -> (Pool<K>, Ends<K>),
     ) -> Result<(Pool<K>, Self), BuildError> {
         let Builder { timer, config, limits, workers, listeners } = builder;
         let ready = ReadySet::new();
         let doorbell = ready.entry(Token::Doorbell.into());
-        let (pool, ends) = handle(doorbell.waker().clone());
+        let (pool, ends) = handle(doorbell.waker().clone(), &limits);
         doorbell.wake();
         let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
         let mut driver = Self {
@@ -184,7 +185,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             submitted: true,
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
-            answers: Answers::default(),
+            answers: Answers::new(Arrivals::new(&ends.post.budget)),
             unfit: Vec::new(),
             peers: Peers::new(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
@@ -237,6 +238,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.peers.answering.clear();
             self.work_later();
         }
+        if self.answers.arrivals.queue.has_news() {
+            self.read_on_with_room();
+        }
         if !self.idlers.is_empty() {
             self.tell_waiters();
         }
@@ -287,6 +291,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.doorbell.clear();
                 self.rung |= self.ends.post.is_rung();
                 self.submitted = true;
+                // What was taken may be what they wait for.
+                self.answers.arrivals.queue.note_news();
+                if self.jobs.are_short() {
+                    self.jobs.look_again();
+                }
             }
             Token::Peer(slot) => self.on_peer(slot, quota),
             token => self.on_other(token),
@@ -375,6 +384,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn settle_calls(&mut self) {
         if !self.outcomes.is_empty() {
             self.ends.post.settle(&mut self.outcomes, &mut self.wakers);
+        }
+    }
+
+    /// Has the links polled that waited for room, as far as there is some now.
+    #[cold]
+    fn read_on_with_room(&mut self) {
+        for slot in self.answers.arrivals.take_news() {
+            if let Some(peer) = self.peers.at(slot) {
+                peer.entry.wake();
+            }
         }
     }
 
