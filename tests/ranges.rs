@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use chargehand::core::heights::{Heights, Snapshot, Span};
-use chargehand::local::{LocalConnector, pair};
+use chargehand::memory::{MemoryConnector, pair};
 use chargehand::testing::{self, Act, ManualTimer, Script};
 use chargehand::{Builder, Outcomes, Pool, TaskError, Threaded, Worker};
 use futures_util::StreamExt;
@@ -38,7 +38,7 @@ impl World {
         self.advance(Duration::ZERO);
     }
 
-    fn worker(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) -> LocalConnector {
+    fn worker(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) -> MemoryConnector {
         let (connector, listener) = pair(usize::from(window));
         let worker = Worker::new(self.timer(), work).concurrency(window);
         self.spawn(worker.serve(listener));

@@ -23,8 +23,8 @@ fn pools() -> Vec<(World, Pool)> {
     native(&both);
     let pools = [
         elsewhere.pool(|builder| builder),
-        here.pool(|builder| builder.local(3, answer)),
-        both.pool(|builder| builder.local(3, answer)),
+        here.pool(|builder| builder.in_process(3, answer)),
+        both.pool(|builder| builder.in_process(3, answer)),
     ];
     [elsewhere, here, both].into_iter().zip(pools).collect()
 }

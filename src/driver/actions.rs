@@ -11,14 +11,14 @@ use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::closing::Farewell;
-use super::conn::{Outgoing, Progress, Quota, SendError};
-use super::peers::Line;
+use super::link::{Outgoing, Progress, Quota, SendError};
+use super::workers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
-use crate::event::PoolEvent;
-use crate::hands::AnyHands;
-use crate::reply::TaskResult;
-use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
+use crate::events::PoolEvent;
+use crate::handler::in_process::AnyHands;
+use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::mailbox::TaskResult;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -51,9 +51,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
-                if let Reach::Local(hands) = &peer.reach {
+                if let Reach::InProcess(hands) = &peer.reach {
                     let window = hands.window();
-                    return self.local_up(link, window);
+                    return self.in_process_up(link, window);
                 }
                 peer.line = Line::Dialling(link);
                 peer.entry.wake();
@@ -79,7 +79,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(link.worker());
         let (up, conn) = match &mut peer.line {
             Line::Up(up, conn) => (*up, conn),
-            Line::Local(up) => {
+            Line::InProcess(up) => {
                 assert!(*up == link, "the scheduler knows which link is up");
                 return self.hand_over(link, message);
             }
@@ -133,7 +133,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// their way speak for it.
     fn look(&mut self, link: Link, overdue: bool) {
         let slot = link.worker().slot();
-        if matches!(self.peers.get_mut(link.worker()).line, Line::Local(_)) {
+        if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
             return;
         }
         let is_late = self.now.saturating_since(self.due_by) > LATE;
@@ -228,8 +228,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 None
             }
-            Line::Local(_) => {
-                if let Reach::Local(hands) = &mut peer.reach {
+            Line::InProcess(_) => {
+                if let Reach::InProcess(hands) = &mut peer.reach {
                     hands.withdraw_all();
                 }
                 None
