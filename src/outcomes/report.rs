@@ -1,6 +1,6 @@
 //! What became of a range.
 
-use chargehand_core::heights::Height;
+use chargehand_core::ledger::Height;
 
 use super::LedgerOf;
 use crate::error::TaskError;
