@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chargehand::core::heights::{Snapshot, Span};
+use chargehand::core::ledger::{Snapshot, Span};
 use chargehand::testing::{Act, Script, WorkerHandle, World};
 use chargehand::{Pool, PoolEvent, SignedLedger, TaskError, Worker};
 

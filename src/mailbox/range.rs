@@ -2,18 +2,18 @@
 
 use alloc::vec::Vec;
 
-use chargehand_core::heights::{Heights, Span};
+use chargehand_core::ledger::{self, Span};
 
 use super::batches::Giver;
 use crate::payload::Check;
 
-/// What is done of a range of heights: see [`Heights`].
-pub type Ledger = Heights<Vec<Span>>;
+/// What is done of a range of heights: see [`ledger::Ledger`].
+pub type Ledger = ledger::Ledger<Vec<Span>>;
 
-/// What is done of a range of heights of type `i64`: see [`Heights`].
+/// What is done of a range of heights of type `i64`: see [`ledger::Ledger`].
 pub type SignedLedger = LedgerOf<i64>;
 
-pub(crate) type LedgerOf<H> = Heights<Vec<Span<H>>, H>;
+pub(crate) type LedgerOf<H> = ledger::Ledger<Vec<Span<H>>, H>;
 
 /// How a range is done.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,7 +9,7 @@ use core::any::Any;
 use core::fmt;
 use core::num::TryFromIntError;
 
-use chargehand_core::heights::Height as _;
+use chargehand_core::ledger::Height as _;
 use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -9,7 +9,7 @@ use core::ops::RangeInclusive;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::heights::{Height, Heights};
+use chargehand_core::ledger::{self, Height};
 use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
@@ -139,13 +139,13 @@ impl<A, H: Height> Outcomes<A, H> {
     }
 
     /// Returns what is known so far: every height that the stream has returned is done or failed
-    /// here. Keep its [snapshot](Heights::snapshot) somewhere safe to resume from it with
+    /// here. Keep its [snapshot](ledger::Ledger::snapshot) somewhere safe to resume from it with
     /// [`Pool::process`](crate::Pool::process) after a crash. A snapshot is `Serialize` and
     /// `Deserialize`, so any format will do:
     ///
     /// ```
     /// use chargehand::Ledger;
-    /// use chargehand::core::heights::{Snapshot, Span};
+    /// use chargehand::core::ledger::{Snapshot, Span};
     ///
     /// # fn f(pool: chargehand::Pool, blocks: chargehand::Outcomes<u64>)
     /// #     -> Result<(), Box<dyn std::error::Error>> {
@@ -240,7 +240,7 @@ impl<A: DeserializeOwned + 'static, H: Height> Outcomes<A, H> {
             on_outcome(height, outcome);
         }
         let nothing = RangeInclusive::new(H::from_index(1), H::from_index(0));
-        let empty = Report::new(Heights::growing_of(nothing, 0));
+        let empty = Report::new(ledger::Ledger::growing_of(nothing, 0));
         mem::replace(&mut self.report, empty)
     }
 

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use core::mem;
 
-use chargehand_core::heights::Height;
+use chargehand_core::ledger::Height;
 
 use crate::mailbox::TaskResult;
 use crate::mailbox::batches::Item;

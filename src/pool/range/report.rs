@@ -1,6 +1,6 @@
 //! What became of a range.
 
-use chargehand_core::heights::Height;
+use chargehand_core::ledger::Height;
 
 use crate::error::TaskError;
 use crate::mailbox::range::LedgerOf;

@@ -12,7 +12,7 @@ pub trait Height:
     /// greatest.
     ///
     /// ```
-    /// use chargehand_core::heights::Height;
+    /// use chargehand_core::ledger::Height;
     ///
     /// assert_eq!(42_u64.to_index(), 42);
     /// assert_eq!([i64::MIN, -1, 0].map(Height::to_index), [0, (1 << 63) - 1, 1 << 63]);

@@ -1,8 +1,8 @@
 //! The one way in which spans change.
 
-use super::{Height, Heights, LedgerError, Mark, Span, Totals, length};
+use super::{Height, Ledger, LedgerError, Mark, Span, Totals, length};
 
-impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Heights<B, H> {
+impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Ledger<B, H> {
     /// Notes a height as done that lies just above a done span and alone, which is the usual case
     /// where heights are done about in their order. Returns false, and changes nothing, otherwise.
     pub(super) fn extend_done(&mut self, height: H) -> bool {

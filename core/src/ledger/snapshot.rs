@@ -6,7 +6,7 @@ use core::ops::RangeInclusive;
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
 
-use super::{Height, Heights, Mark, Span};
+use super::{Height, Ledger, Mark, Span};
 
 /// What a ledger knows. `S` is `&[Span]` where it borrows from one, and `Vec<Span>`, or any other
 /// list that can be deserialised, where it was kept somewhere.
@@ -38,10 +38,7 @@ impl<H: Height, S: AsRef<[Span<H>]>> Snapshot<S, H> {
     }
 
     /// Notes what is done and failed in a ledger where nothing is.
-    pub(super) fn put_into<B>(
-        &self,
-        mut heights: Heights<B, H>,
-    ) -> Result<Heights<B, H>, ResumeError>
+    pub(super) fn put_into<B>(&self, mut ledger: Ledger<B, H>) -> Result<Ledger<B, H>, ResumeError>
     where
         B: AsRef<[Span<H>]> + AsMut<[Span<H>]>,
     {
@@ -51,18 +48,18 @@ impl<H: Height, S: AsRef<[Span<H>]>> Snapshot<S, H> {
         let mut above = None;
         for span in self.spans.as_ref() {
             let is_above = above.is_none_or(|above| span.first > above);
-            let within = heights.within(span.first..=span.last);
+            let within = ledger.within(span.first..=span.last);
             let ((first, last), true) = (within.map_err(|_| ResumeError::Corrupt)?, is_above)
             else {
                 return Err(ResumeError::Corrupt);
             };
             above = Some(last);
             if span.mark != Mark::InFlight {
-                let noted = heights.assign(first, last, Some(span.mark));
+                let noted = ledger.assign(first, last, Some(span.mark));
                 noted.map_err(|_| ResumeError::Saturated)?;
             }
         }
-        Ok(heights)
+        Ok(ledger)
     }
 }
 

@@ -5,12 +5,12 @@
 
 use super::balance::{Balance, CLEAN};
 use super::index::{Stored, wide};
-use super::lines::Useless;
 use super::list::{Fifo, Free, List};
-use super::roll::{Kind, Roll};
-use super::slot::{Line, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
+use super::roll::{Roll, RollKind};
+use super::slot::{LinkPhase, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
+use super::workers::Useless;
 use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
 use crate::event::{Event, Outcome, TaskOptions, Verdict};
@@ -19,7 +19,7 @@ use crate::time::Instant;
 
 /// All of a scheduler that is not in a slot.
 #[derive(Clone, Copy)]
-pub(super) struct State {
+pub(super) struct SchedulerState {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.
     pub(super) clock: Instant,
@@ -62,7 +62,7 @@ pub(super) struct State {
     pub(super) stats: Counters,
 }
 
-impl State {
+impl SchedulerState {
     pub(super) const fn new(config: &Config) -> Self {
         Self {
             policy: Policy::new(config),
@@ -73,17 +73,17 @@ impl State {
             unused: Free::new(),
             waiting: [List::new(); 2],
             returned: 0,
-            holders: [Roll::new(Kind::Plain), Roll::new(Kind::Suspects)],
+            holders: [Roll::new(RollKind::Plain), Roll::new(RollKind::Suspects)],
             suspected: 0,
             turn: 0,
             resting: List::new(),
             withdrawing: Fifo::new(),
             finished: Fifo::new(),
             unused_workers: Free::new(),
-            todo: Roll::new(Kind::Todo),
-            rested: Roll::new(Kind::Rested),
-            absent: Roll::new(Kind::Rested),
-            members: Roll::new(Kind::Member),
+            todo: Roll::new(RollKind::Todo),
+            rested: Roll::new(RollKind::Rested),
+            absent: Roll::new(RollKind::Rested),
+            members: Roll::new(RollKind::Member),
             balance: Balance::new(),
             timers: Timers::new(),
             serving: 0,
@@ -163,23 +163,23 @@ pub(super) fn later(at: Instant, nanos: u64) -> Instant {
 }
 
 /// The state together with the lent slots.
-pub(super) struct Engine<'a> {
-    pub(super) state: &'a mut State,
+pub(super) struct SchedulerMut<'a> {
+    pub(super) state: &'a mut SchedulerState,
     pub(super) tasks: &'a mut [TaskSlot],
     pub(super) workers: &'a mut [WorkerSlot],
 }
 
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     /// Returns another of its kind to call what is not inlined. Where that is done on what is hot, the
     /// references need not be in memory, and an index is checked once.
     #[inline]
-    pub(super) fn lend(&mut self) -> Engine<'_> {
-        Engine { state: self.state, tasks: self.tasks, workers: self.workers }
+    pub(super) fn lend(&mut self) -> SchedulerMut<'_> {
+        SchedulerMut { state: self.state, tasks: self.tasks, workers: self.workers }
     }
 }
 
 /// What a call puts in.
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     #[inline]
     pub(super) fn tick(&mut self, now: Instant) {
         self.state.clock = self.state.clock.max(now);
@@ -276,7 +276,7 @@ impl Engine<'_> {
 }
 
 /// What becomes of tasks.
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     #[expect(clippy::inline_always, reason = "as `handle_event`")]
     #[inline(always)]
     fn on_replied(
@@ -371,8 +371,8 @@ impl Engine<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        slot.is_plain = slot.line.is_serving() && !has_suspect;
-        if slot.line.is_serving() && slot.has_room() {
+        slot.is_plain = slot.phase.is_serving() && !has_suspect;
+        if slot.phase.is_serving() && slot.has_room() {
             let order = slot.order();
             self.state.balance.enter(self.workers, worker, order);
         }
@@ -388,7 +388,7 @@ impl Engine<'_> {
     /// Returns the worker of a link that is up.
     #[inline]
     pub(super) fn up(&self, link: Link) -> Result<u32, EventError> {
-        self.current(link).filter(|slot| slot.line.is_up()).ok_or(EventError::Stale)?;
+        self.current(link).filter(|slot| slot.phase.is_up()).ok_or(EventError::Stale)?;
         Ok(link.worker().slot())
     }
 
@@ -396,7 +396,7 @@ impl Engine<'_> {
     #[inline]
     pub(super) fn current(&self, link: Link) -> Option<&WorkerSlot> {
         let slot = self.workers.get(link.worker().slot() as usize)?;
-        let current = slot.link(link.worker().slot()) == link && slot.line != Line::Free;
+        let current = slot.link(link.worker().slot()) == link && slot.phase != LinkPhase::Free;
         current.then_some(slot)
     }
 }

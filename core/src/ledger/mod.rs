@@ -5,19 +5,19 @@
 //! each span, in a buffer that is lent, an array, or a `Vec` that grows.
 //!
 //! ```
-//! use chargehand_core::heights::{Heights, Span};
+//! use chargehand_core::ledger::{Ledger, Span};
 //!
-//! let mut heights = Heights::new(100..=199, [Span::default(); 8]);
-//! while let Some(height) = heights.take_next()? {
+//! let mut ledger = Ledger::new(100..=199, [Span::default(); 8]);
+//! while let Some(height) = ledger.take_next()? {
 //!     // Hand it out, and later note how it ended.
-//!     if height == 151 { heights.fail(height)? } else { heights.complete(height)? };
+//!     if height == 151 { ledger.fail(height)? } else { ledger.complete(height)? };
 //! }
-//! assert_eq!(heights.low_water(), Some(150));
-//! assert_eq!(heights.failed().collect::<Vec<_>>(), [151..=151]);
+//! assert_eq!(ledger.low_water(), Some(150));
+//! assert_eq!(ledger.failed().collect::<Vec<_>>(), [151..=151]);
 //!
 //! // To resume later, keep a snapshot: it is `Serialize` and `Deserialize` (feature `serde`).
-//! let kept = heights.snapshot();
-//! let mut resumed = Heights::resume(&kept, [Span::default(); 8])?;
+//! let kept = ledger.snapshot();
+//! let mut resumed = Ledger::resume(&kept, [Span::default(); 8])?;
 //! resumed.reopen();
 //! assert_eq!(resumed.take_next()?, Some(151));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -29,7 +29,7 @@
 //!
 //! A ledger holds as many spans as its buffer has room for. With F heights in flight, at most
 //! F spans are kept free of them, so that whatever is handed out can also be noted as done, failed
-//! or given back: those calls then never fail. [`Heights::take_next`] says [`LedgerError::Saturated`]
+//! or given back: those calls then never fail. [`Ledger::take_next`] says [`LedgerError::Saturated`]
 //! where that could not be kept.
 
 use core::fmt;
@@ -80,7 +80,7 @@ const _: () = assert!(size_of::<Span>() == 24 && size_of::<Span<i64>>() == 24);
 
 /// What became of each height of a range. See the [module](self).
 #[derive(Clone)]
-pub struct Heights<B, H = u64> {
+pub struct Ledger<B, H = u64> {
     /// The lowest and the highest height; `None` where the range is empty.
     range: Option<(H, H)>,
     /// The first `count` are in use: ascending, and no two of one mark touch.
@@ -104,7 +104,7 @@ struct Totals {
     in_flight_spans: usize,
 }
 
-impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
+impl<B: AsRef<[Span]> + AsMut<[Span]>> Ledger<B> {
     /// Makes a ledger of `range` with every height open. It holds as many spans as `buffer` is
     /// long.
     pub fn new(range: RangeInclusive<u64>, buffer: B) -> Self {
@@ -112,15 +112,15 @@ impl<B: AsRef<[Span]> + AsMut<[Span]>> Heights<B> {
     }
 }
 
-impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Heights<B, H> {
-    /// Makes a ledger as [`new`](Heights::new) does, of heights of any type: `i64`, say. A literal
+impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Ledger<B, H> {
+    /// Makes a ledger as [`new`](Ledger::new) does, of heights of any type: `i64`, say. A literal
     /// needs its type here.
     ///
     /// ```
-    /// use chargehand_core::heights::{Heights, Span};
+    /// use chargehand_core::ledger::{Ledger, Span};
     ///
-    /// let mut heights = Heights::of(-2..=2_i64, [Span::default(); 8]);
-    /// assert_eq!(heights.take_next(), Ok(Some(-2)));
+    /// let mut ledger = Ledger::of(-2..=2_i64, [Span::default(); 8]);
+    /// assert_eq!(ledger.take_next(), Ok(Some(-2)));
     /// ```
     pub fn of(range: RangeInclusive<H>, buffer: B) -> Self {
         let spans_max = buffer.as_ref().len();
@@ -347,7 +347,7 @@ impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Heights<B, H> {
 }
 
 #[cfg(feature = "alloc")]
-impl Heights<Vec<Span>> {
+impl Ledger<Vec<Span>> {
     /// Makes a ledger of `range` with every height open, whose buffer grows as needed, up to
     /// `spans_max` spans of 24 bytes.
     pub fn growing(range: RangeInclusive<u64>, spans_max: usize) -> Self {
@@ -356,8 +356,8 @@ impl Heights<Vec<Span>> {
 }
 
 #[cfg(feature = "alloc")]
-impl<H: Height> Heights<Vec<Span<H>>, H> {
-    /// Makes a ledger as [`growing`](Heights::growing) does, of heights of any type.
+impl<H: Height> Ledger<Vec<Span<H>>, H> {
+    /// Makes a ledger as [`growing`](Ledger::growing) does, of heights of any type.
     pub fn growing_of(range: RangeInclusive<H>, spans_max: usize) -> Self {
         let grow = |spans: &mut Vec<Span<H>>, spans_max: usize| {
             let length = spans.len().saturating_mul(2).max(8).min(spans_max);
@@ -381,7 +381,7 @@ impl<H: Height> Heights<Vec<Span<H>>, H> {
     }
 
     /// Returns the same ledger with each height as its [index](Height::to_index).
-    pub fn by_index(&self) -> Heights<Vec<Span>> {
+    pub fn by_index(&self) -> Ledger<Vec<Span>> {
         let by_index = |&Span { first, last, mark }: &Span<H>| Span {
             first: first.to_index(),
             last: last.to_index(),
@@ -391,26 +391,26 @@ impl<H: Height> Heights<Vec<Span<H>>, H> {
             Some((first, last)) => first.to_index()..=last.to_index(),
             None => RangeInclusive::new(1, 0),
         };
-        let mut heights = Heights::growing(range, self.spans_max);
-        heights.buffer = self.spans().iter().map(by_index).collect();
-        heights.count = self.count;
-        heights.totals = self.totals;
-        heights.open_from = self.open_from.to_index();
-        heights
+        let mut ledger = Ledger::growing(range, self.spans_max);
+        ledger.buffer = self.spans().iter().map(by_index).collect();
+        ledger.count = self.count;
+        ledger.totals = self.totals;
+        ledger.open_from = self.open_from.to_index();
+        ledger
     }
 }
 
 #[cfg(feature = "alloc")]
-impl<H: Height> From<RangeInclusive<H>> for Heights<Vec<Span<H>>, H> {
+impl<H: Height> From<RangeInclusive<H>> for Ledger<Vec<Span<H>>, H> {
     /// Makes a ledger of `range` with every height open, of at most 2^20 spans (24 MiB).
     fn from(range: RangeInclusive<H>) -> Self {
         Self::growing_of(range, 1 << 20)
     }
 }
 
-impl<H: fmt::Debug, B: AsRef<[Span<H>]>> fmt::Debug for Heights<B, H> {
+impl<H: fmt::Debug, B: AsRef<[Span<H>]>> fmt::Debug for Ledger<B, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Heights")
+        f.debug_struct("Ledger")
             .field("range", &self.range)
             .field("spans", &&self.buffer.as_ref()[..self.count])
             .finish_non_exhaustive()

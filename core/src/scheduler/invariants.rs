@@ -1,13 +1,13 @@
 //! The invariants, each checked by counting anew.
 
-use super::engine::State;
 use super::index::{NONE, wide};
-use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
+use super::slot::{Duty, LinkPhase, TaskSlot, TaskState, WorkerSlot};
+use super::tasks::SchedulerState;
 use crate::config::Policy;
 use crate::time::Instant;
 
 /// Panics if an invariant does not hold.
-pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
+pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     check_task_lists(state, tasks);
     check_outcomes(state, tasks);
     for slot in tasks {
@@ -26,7 +26,7 @@ pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
 }
 
 /// Each task is in the list of its state and in no other, and those that are timed are in order.
-fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
+fn check_task_lists(state: &SchedulerState, tasks: &[TaskSlot]) {
     let is = |wanted: TaskState| {
         move |task: u32| {
             assert!(tasks[task as usize].state == wanted, "a task is in another state's list");
@@ -61,7 +61,7 @@ fn check_task_lists(state: &State, tasks: &[TaskSlot]) {
 }
 
 /// No task is lost and none has two outcomes.
-fn check_outcomes(state: &State, tasks: &[TaskSlot]) {
+fn check_outcomes(state: &SchedulerState, tasks: &[TaskSlot]) {
     let stats = state.stats();
     let used = tasks.iter().filter(|slot| slot.state != TaskState::Free).count() as u64;
     let polled = stats.submitted.checked_sub(used).expect("a task was doubled");
@@ -96,7 +96,7 @@ fn check_attempts(policy: &Policy, slot: &TaskSlot) {
 fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
     let held = worker.held.len();
     let mut suspects = 0;
-    assert!(worker.line.is_up() || held == 0, "a worker without a link holds tasks");
+    assert!(worker.phase.is_up() || held == 0, "a worker without a link holds tasks");
     assert!(held <= worker.window, "a worker holds more than its window");
     assert!(worker.allowance <= worker.window, "a worker may hold more than its window");
     assert!(worker.allowance >= 1 && worker.runs >= 1, "a worker may hold nothing at all");
@@ -113,7 +113,7 @@ fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
     u64::from(held)
 }
 
-fn check_worker_lists(state: &State, workers: &[WorkerSlot]) {
+fn check_worker_lists(state: &SchedulerState, workers: &[WorkerSlot]) {
     let count = |keep: fn(&WorkerSlot) -> bool| workers.iter().filter(|slot| keep(slot)).count();
     let slot = |worker: u32| &workers[worker as usize];
 
@@ -124,54 +124,58 @@ fn check_worker_lists(state: &State, workers: &[WorkerSlot]) {
     assert!(state.todo.len() as usize == todo, "a worker with something to do is not listed");
 
     state.rested.check(workers, |worker| {
-        assert!(slot(worker).line == Line::Up(Duty::Rested), "a worker is listed as rested");
+        assert!(slot(worker).phase == LinkPhase::Up(Duty::Rested), "a worker is listed as rested");
     });
-    let rested = count(|slot| slot.line == Line::Up(Duty::Rested));
+    let rested = count(|slot| slot.phase == LinkPhase::Up(Duty::Rested));
     assert!(state.rested.len() as usize == rested, "a rested worker is not listed");
     assert!(rested == 0 || state.serving > 0, "the last worker rests");
     state.absent.check(workers, |worker| {
-        assert!(slot(worker).line == Line::Absent, "a worker is listed as absent");
+        assert!(slot(worker).phase == LinkPhase::Absent, "a worker is listed as absent");
     });
-    let absent = count(|slot| slot.line == Line::Absent);
+    let absent = count(|slot| slot.phase == LinkPhase::Absent);
     assert!(state.absent.len() as usize == absent, "an absent worker is not listed");
 
     state.members.check(workers, |worker| {
         assert!(!slot(worker).removing, "a worker that is removed is still a member");
-        let leaving = matches!(slot(worker).line, Line::Free | Line::Leaving);
+        let leaving = matches!(slot(worker).phase, LinkPhase::Free | LinkPhase::Leaving);
         assert!(!leaving, "a worker that leaves is still a member");
     });
-    let members = count(|slot| !slot.removing && !matches!(slot.line, Line::Free | Line::Leaving));
+    let members =
+        count(|slot| !slot.removing && !matches!(slot.phase, LinkPhase::Free | LinkPhase::Leaving));
     assert!(state.members.len() as usize == members, "a worker is not a member");
 
     let unused = state.unused_workers.check(workers, |worker| {
-        assert!(slot(worker).line == Line::Free, "a worker in use is listed as unused");
+        assert!(slot(worker).phase == LinkPhase::Free, "a worker in use is listed as unused");
     });
     assert!(state.stats.workers as usize + unused == workers.len(), "workers are miscounted");
-    assert!(count(|slot| slot.line == Line::Free) == unused, "an unused worker is not listed");
-    let up = count(|slot| slot.line.is_up());
+    assert!(
+        count(|slot| slot.phase == LinkPhase::Free) == unused,
+        "an unused worker is not listed"
+    );
+    let up = count(|slot| slot.phase.is_up());
     assert!(state.stats.workers_up as usize == up, "workers that are up are miscounted");
 
     for slot in workers {
-        assert!(!slot.notice || slot.line == Line::Up(Duty::Rested), "no rest to announce");
-        let idle = slot.line == Line::Up(Duty::Draining) && slot.held.is_empty();
+        assert!(!slot.notice || slot.phase == LinkPhase::Up(Duty::Rested), "no rest to announce");
+        let idle = slot.phase == LinkPhase::Up(Duty::Draining) && slot.held.is_empty();
         assert!(!idle, "a worker that drained is still up");
-        let removed = slot.removing && slot.line.is_serving();
+        let removed = slot.removing && slot.phase.is_serving();
         assert!(!removed, "a worker that is removed still serves");
     }
 }
 
 /// Exactly the workers that serve and have room are in the levels.
-fn check_balance(state: &State, workers: &[WorkerSlot]) {
-    let serving = workers.iter().filter(|slot| slot.line.is_serving());
+fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
+    let serving = workers.iter().filter(|slot| slot.phase.is_serving());
     assert!(state.serving as usize == serving.clone().count(), "workers serving are miscounted");
     let mut with_room = 0;
     for (at, slot) in (0..NONE).zip(workers) {
-        let has_room = slot.line.is_serving() && slot.has_room();
+        let has_room = slot.phase.is_serving() && slot.has_room();
         assert!(
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
         );
-        let is_plain = slot.line.is_serving() && !slot.has_suspect;
+        let is_plain = slot.phase.is_serving() && !slot.has_suspect;
         assert!(slot.is_plain == is_plain, "a worker serves without a suspect, or hides one");
         with_room += u32::from(has_room);
     }
@@ -179,7 +183,7 @@ fn check_balance(state: &State, workers: &[WorkerSlot]) {
 }
 
 /// Each timer is in time: early where something was heard since, exact otherwise.
-fn check_timers(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
+fn check_timers(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let mut armed = 0;
     for slot in workers {
         let at = state.timer(tasks, slot);
@@ -190,7 +194,7 @@ fn check_timers(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
         }
         armed += 1;
         assert!(slot.timer <= at, "a timer is late");
-        assert!(slot.timer == at || slot.line.is_up(), "a timer is early without a reason");
+        assert!(slot.timer == at || slot.phase.is_up(), "a timer is early without a reason");
     }
     assert!(state.timers.check(workers) == armed, "a timer is not in the heap");
 }

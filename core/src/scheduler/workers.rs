@@ -1,8 +1,8 @@
-//! The rules about workers: how a line gets up, stays up and ends.
+//! The rules about workers: how a link comes up, stays up and ends.
 
 use super::blame::Blame;
-use super::engine::{Engine, later};
-use super::slot::{Duty, Line, TaskSlot, WorkerSlot};
+use super::slot::{Duty, LinkPhase, TaskSlot, WorkerSlot};
+use super::tasks::{SchedulerMut, later};
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
@@ -11,7 +11,7 @@ use crate::id::WorkerId;
 use crate::time::Instant;
 
 /// What a call puts in.
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     pub(super) fn add_worker(
         &mut self,
         now: Instant,
@@ -28,7 +28,7 @@ impl Engine<'_> {
         self.state.stats.workers += 1;
         if self.state.is_draining {
             slot.removing = true;
-            self.set_line(worker, Line::Leaving);
+            self.set_phase(worker, LinkPhase::Leaving);
             return Ok(id);
         }
         self.state.members.push_back(self.workers, worker);
@@ -60,8 +60,8 @@ impl Engine<'_> {
         if slot.route == Route::Dial || self.state.is_draining {
             return Err(Stale);
         }
-        let displaced = match slot.line {
-            Line::Up(_) | Line::Closing(_) => Some(slot.link(worker)),
+        let displaced = match slot.phase {
+            LinkPhase::Up(_) | LinkPhase::Closing(_) => Some(slot.link(worker)),
             _ => None,
         };
         self.give_back_all(worker, Loss::Stopped);
@@ -78,7 +78,7 @@ impl Engine<'_> {
         self.set_clock(now);
         let worker = self.state.absent.head()?;
         let id = self.workers[worker as usize].id(worker);
-        self.set_line(worker, Line::Leaving);
+        self.set_phase(worker, LinkPhase::Leaving);
         self.forget(worker);
         Some(id)
     }
@@ -86,7 +86,7 @@ impl Engine<'_> {
     /// Returns the slot of a worker that is neither being removed nor leaving.
     fn member(&self, id: WorkerId) -> Option<u32> {
         let slot = self.workers.get(id.slot() as usize)?;
-        let known = slot.generation == id.generation() && slot.line != Line::Free;
+        let known = slot.generation == id.generation() && slot.phase != LinkPhase::Free;
         (known && self.state.members.contains(self.workers, id.slot())).then_some(id.slot())
     }
 }
@@ -105,7 +105,7 @@ pub(super) enum Useless {
 }
 
 /// What happens on a link.
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     /// Takes in what happened on a link, other than that an attempt was answered.
     #[inline(never)]
     pub(super) fn on_link(&mut self, event: Event) -> Result<(), EventError> {
@@ -114,7 +114,7 @@ impl Engine<'_> {
         let slot = self.current(link).ok_or(EventError::Stale)?;
         let is_dialled = matches!(event, Event::Connected { .. } | Event::Refused { .. });
         let is_expected =
-            if is_dialled { slot.line == Line::Connecting } else { slot.line.is_up() };
+            if is_dialled { slot.phase == LinkPhase::Connecting } else { slot.phase.is_up() };
         if !is_expected {
             return Err(EventError::Stale);
         }
@@ -132,7 +132,7 @@ impl Engine<'_> {
                 slot.hold_until = slot.hold_until.max(until);
             }
             Event::Draining { .. } => {
-                self.set_line(worker, Line::Up(Duty::Draining));
+                self.set_phase(worker, LinkPhase::Up(Duty::Draining));
                 self.close_drained(worker);
             }
             Event::Busy { .. } => self.on_busy(worker),
@@ -152,28 +152,28 @@ impl Engine<'_> {
 
     fn on_lost(&mut self, worker: u32, how: Loss) {
         let slot = &self.workers[worker as usize];
-        let drains = slot.line == Line::Up(Duty::Draining);
+        let drains = slot.phase == LinkPhase::Up(Duty::Draining);
         let leaves = how == Loss::Stopped && slot.route == Route::Await;
         self.give_back_all(worker, if drains { Loss::Stopped } else { how });
         if leaves {
-            self.set_line(worker, Line::Leaving);
+            self.set_phase(worker, LinkPhase::Leaving);
         } else {
             self.after_link(worker);
         }
     }
 
     fn on_busy(&mut self, worker: u32) {
-        if let Line::Up(Duty::Serving | Duty::Rested | Duty::Busy) =
-            self.workers[worker as usize].line
+        if let LinkPhase::Up(Duty::Serving | Duty::Rested | Duty::Busy) =
+            self.workers[worker as usize].phase
         {
             // A rest ends by that, too: being busy may well take longer.
-            self.set_line(worker, Line::Up(Duty::Busy));
+            self.set_phase(worker, LinkPhase::Up(Duty::Busy));
         }
     }
 
     fn on_ready(&mut self, worker: u32) {
-        if self.workers[worker as usize].line == Line::Up(Duty::Busy) {
-            self.set_line(worker, Line::Up(Duty::Serving));
+        if self.workers[worker as usize].phase == LinkPhase::Up(Duty::Busy) {
+            self.set_phase(worker, LinkPhase::Up(Duty::Serving));
         }
     }
 
@@ -236,7 +236,7 @@ impl Engine<'_> {
         slot.strikes = 0;
         slot.streak = slot.streak.saturating_add(1);
         let is_last = self.state.serving < 2;
-        if slot.streak < policy.failures_max || !slot.line.is_serving() || is_last {
+        if slot.streak < policy.failures_max || !slot.phase.is_serving() || is_last {
             return;
         }
         slot.rests = slot.rests.saturating_add(1);
@@ -245,29 +245,29 @@ impl Engine<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.due = until;
         slot.notice = true;
-        self.set_line(worker, Line::Up(Duty::Rested));
+        self.set_phase(worker, LinkPhase::Up(Duty::Rested));
         self.recall(worker);
     }
 }
 
-/// From one state of a line to the next.
-impl Engine<'_> {
+/// From one phase of a link to the next.
+impl SchedulerMut<'_> {
     pub(super) fn want_connect(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
-        self.set_line(worker, Line::WantConnect);
+        self.set_phase(worker, LinkPhase::WantConnect);
     }
 
     /// Waits for a worker to dial in.
     fn miss(&mut self, worker: u32) {
         self.workers[worker as usize].due = later(self.state.clock, self.state.policy.absent_max);
-        self.set_line(worker, Line::Absent);
+        self.set_phase(worker, LinkPhase::Absent);
     }
 
     /// Waits before the next connect, longer each time.
     pub(super) fn back_off(&mut self, worker: u32) {
         self.workers[worker as usize].due = self.next_delay(worker);
-        self.set_line(worker, Line::Resting);
+        self.set_phase(worker, LinkPhase::Resting);
     }
 
     /// Counts one more attempt to have a good link, and returns when the next may begin.
@@ -298,17 +298,17 @@ impl Engine<'_> {
         slot.hold_until = Instant::EPOCH;
         slot.looked = Instant::EPOCH;
         slot.up_since = self.state.clock;
-        slot.links = slot.links.wrapping_add(1);
+        slot.links_made = slot.links_made.wrapping_add(1);
         let duty = if begin > self.state.clock { Duty::Delayed } else { Duty::Serving };
         slot.due = begin;
-        self.set_line(worker, Line::Up(duty));
+        self.set_phase(worker, LinkPhase::Up(duty));
     }
 
     /// Goes on once a link is gone and its tasks are given back.
     pub(super) fn after_link(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
         if slot.removing {
-            self.set_line(worker, Line::Leaving);
+            self.set_phase(worker, LinkPhase::Leaving);
             return;
         }
         // The sum rather than the difference, which would be a division on a small machine.
@@ -330,16 +330,16 @@ impl Engine<'_> {
     pub(super) fn close(&mut self, worker: u32, reason: Reason) {
         let slot = &mut self.workers[worker as usize];
         slot.removing = true;
-        let line = match slot.line {
-            Line::Up(_) if slot.held.is_empty() => Line::Closing(reason),
-            Line::Up(_) => Line::Up(Duty::Draining),
-            Line::Connecting => Line::Closing(reason),
-            Line::Closing(reason) => Line::Closing(reason),
-            Line::Absent | Line::Resting | Line::WantConnect => Line::Leaving,
-            Line::Leaving | Line::Free => unreachable!("not a member"),
+        let phase = match slot.phase {
+            LinkPhase::Up(_) if slot.held.is_empty() => LinkPhase::Closing(reason),
+            LinkPhase::Up(_) => LinkPhase::Up(Duty::Draining),
+            LinkPhase::Connecting => LinkPhase::Closing(reason),
+            LinkPhase::Closing(reason) => LinkPhase::Closing(reason),
+            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::WantConnect => LinkPhase::Leaving,
+            LinkPhase::Leaving | LinkPhase::Free => unreachable!("not a member"),
         };
         self.state.members.remove(self.workers, worker);
-        self.set_line(worker, line);
+        self.set_phase(worker, phase);
     }
 
     /// As [`close_if_idle`](Self::close_if_idle), for what is not hot.
@@ -352,8 +352,8 @@ impl Engine<'_> {
     #[inline]
     pub(super) fn close_if_idle(&mut self, worker: u32) {
         let slot = &self.workers[worker as usize];
-        if slot.held.is_empty() && slot.line == Line::Up(Duty::Draining) {
-            self.lend().set_line(worker, Line::Closing(Reason::Drained));
+        if slot.held.is_empty() && slot.phase == LinkPhase::Up(Duty::Draining) {
+            self.lend().set_phase(worker, LinkPhase::Closing(Reason::Drained));
         }
     }
 
@@ -363,45 +363,45 @@ impl Engine<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.streak = self.state.policy.failures_max - 1;
         slot.recall = false;
-        self.set_line(worker, Line::Up(Duty::Serving));
+        self.set_phase(worker, LinkPhase::Up(Duty::Serving));
     }
 
     /// Frees the slot of a worker that is gone.
     pub(super) fn forget(&mut self, worker: u32) {
-        self.set_line(worker, Line::Free);
+        self.set_phase(worker, LinkPhase::Free);
         let slot = &mut self.workers[worker as usize];
         slot.generation = slot.generation.wrapping_add(1);
         self.state.unused_workers.give(self.workers, worker);
         self.state.stats.workers -= 1;
     }
 
-    /// Changes a line's state and all that follows from it: the balance, the lists, the timer.
-    pub(super) fn set_line(&mut self, worker: u32, line: Line) {
+    /// Changes the phase of a worker's link and all that follows from it: the balance, the lists, the timer.
+    pub(super) fn set_phase(&mut self, worker: u32, phase: LinkPhase) {
         let slot = &mut self.workers[worker as usize];
-        let old = core::mem::replace(&mut slot.line, line);
-        if line != Line::Up(Duty::Rested) {
+        let old = core::mem::replace(&mut slot.phase, phase);
+        if phase != LinkPhase::Up(Duty::Rested) {
             slot.notice = false;
         }
-        match (old.is_up(), line.is_up()) {
+        match (old.is_up(), phase.is_up()) {
             (false, true) => self.state.stats.workers_up += 1,
             (true, false) => self.state.stats.workers_up -= 1,
             _ => {}
         }
-        if !line.is_up() {
+        if !phase.is_up() {
             slot.recall = false;
         }
         let has_suspect = slot.has_suspect;
         match old {
-            Line::Up(Duty::Serving) => self.state.serving -= 1,
-            Line::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
-            Line::Absent => self.state.absent.remove(self.workers, worker),
+            LinkPhase::Up(Duty::Serving) => self.state.serving -= 1,
+            LinkPhase::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
+            LinkPhase::Absent => self.state.absent.remove(self.workers, worker),
             _ => {}
         }
-        match line {
-            Line::Up(Duty::Serving) => self.state.serving += 1,
-            Line::Up(Duty::Rested) => self.state.rested.push_back(self.workers, worker),
-            Line::Absent => self.state.absent.push_back(self.workers, worker),
-            Line::Leaving if self.state.members.contains(self.workers, worker) => {
+        match phase {
+            LinkPhase::Up(Duty::Serving) => self.state.serving += 1,
+            LinkPhase::Up(Duty::Rested) => self.state.rested.push_back(self.workers, worker),
+            LinkPhase::Absent => self.state.absent.push_back(self.workers, worker),
+            LinkPhase::Leaving if self.state.members.contains(self.workers, worker) => {
                 self.state.members.remove(self.workers, worker);
             }
             _ => {}
@@ -445,12 +445,12 @@ impl Engine<'_> {
     }
 }
 
-impl super::engine::State {
+impl super::tasks::SchedulerState {
     /// Returns when a worker needs attention by itself.
     pub(super) fn timer(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
-        match slot.line {
-            Line::Absent | Line::Resting | Line::Connecting => slot.due,
-            Line::Up(duty) => {
+        match slot.phase {
+            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::Connecting => slot.due,
+            LinkPhase::Up(duty) => {
                 let oldest = due(tasks, slot.held.head()).max(slot.hold_until);
                 let next = match duty {
                     Duty::Rested | Duty::Delayed => slot.due,
@@ -459,9 +459,10 @@ impl super::engine::State {
                 };
                 self.beat(slot).min(oldest).min(next)
             }
-            Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => {
-                Instant::FAR_FUTURE
-            }
+            LinkPhase::Free
+            | LinkPhase::WantConnect
+            | LinkPhase::Closing(_)
+            | LinkPhase::Leaving => Instant::FAR_FUTURE,
         }
     }
 

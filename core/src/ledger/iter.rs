@@ -7,7 +7,7 @@ use core::slice;
 use super::{Height, Mark, Span};
 
 /// Gives the heights of a ledger that are not done as ranges, ascending. Made by
-/// [`Heights::gaps`](super::Heights::gaps).
+/// [`Ledger::gaps`](super::Ledger::gaps).
 #[derive(Clone, Debug)]
 pub struct Gaps<'a, H = u64> {
     done: Marked<'a, H>,
@@ -42,7 +42,7 @@ impl<H: Height> Iterator for Gaps<'_, H> {
 impl<H: Height> FusedIterator for Gaps<'_, H> {}
 
 /// Gives the heights of a ledger that have the same mark as ranges, ascending, with a gap between
-/// any two. Made by [`Heights::failed`](super::Heights::failed) and its like.
+/// any two. Made by [`Ledger::failed`](super::Ledger::failed) and its like.
 #[derive(Clone, Debug)]
 pub struct Marked<'a, H = u64> {
     spans: slice::Iter<'a, Span<H>>,
