@@ -78,6 +78,8 @@ mod lock;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod mailbox;
 #[cfg(any(feature = "alloc", feature = "std"))]
+mod memory;
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod next;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod outcomes;

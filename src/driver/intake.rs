@@ -32,7 +32,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.on_control(control);
         }
         for mut job in mail.jobs {
-            if self.is_stopping() { job.giver.end() } else { self.jobs.add(job) }
+            if self.is_stopping() {
+                job.giver.end()
+            } else {
+                self.jobs.add(job, &self.ends.post.budget)
+            }
         }
         for call in mail.cancels {
             self.on_cancel(call);
@@ -58,7 +62,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut batch = mem::take(&mut self.batch_in);
         while self.submitted {
             let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };
-            if room == 0 {
+            if room == 0 || !self.is_stopping() && self.has_untaken_answers() {
                 break;
             }
             self.submitted = self.ends.post.take_submits(room, &mut batch);
@@ -68,6 +72,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.batch_in = batch;
         any
+    }
+
+    /// Returns whether calls have so much that nobody took that no more of them are sent. The doorbell
+    /// rings once something is taken.
+    fn has_untaken_answers(&self) -> bool {
+        let answers = &self.answers.arrivals.answers;
+        answers.is_full() && {
+            answers.budget.await_more();
+            answers.is_full()
+        }
     }
 
     /// Returns whether it is a task of the scheduler's now.

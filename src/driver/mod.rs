@@ -57,6 +57,7 @@ use crate::calls::{CallId, Submit};
 use crate::event::Fanout;
 use crate::hands::Ended;
 use crate::mailbox::{Ends, wake_all};
+use crate::memory::Arrivals;
 use crate::payload::Check;
 use crate::payload::RangeHeight;
 use crate::pool::Pool;
@@ -169,12 +170,12 @@ enum Payload {
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(
         builder: Builder<T, K>,
-        handle: impl FnOnce(Waker) -> (Pool<K>, Ends<K>),
+        handle: impl FnOnce(Waker, &Limits) -> (Pool<K>, Ends<K>),
     ) -> Result<(Pool<K>, Self), BuildError> {
         let Builder { timer, config, limits, workers, listeners } = builder;
         let ready = ReadySet::new();
         let doorbell = ready.entry(Token::Doorbell.into());
-        let (pool, ends) = handle(doorbell.waker().clone());
+        let (pool, ends) = handle(doorbell.waker().clone(), &limits);
         doorbell.wake();
         let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
         let mut driver = Self {
@@ -188,7 +189,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             submitted: true,
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
-            answers: Answers::default(),
+            answers: Answers::new(Arrivals::new(&ends.post.budget)),
             unfit: Vec::new(),
             misfits: Misfits::default(),
             peers: Peers::new(),
@@ -242,6 +243,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.peers.answering.clear();
             self.work_later();
         }
+        if self.answers.arrivals.queue.has_news() {
+            self.read_on_with_room();
+        }
         if !self.idlers.is_empty() {
             self.tell_waiters();
         }
@@ -292,6 +296,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.doorbell.clear();
                 self.rung |= self.ends.post.is_rung();
                 self.submitted = true;
+                // What was taken may be what they wait for.
+                self.answers.arrivals.queue.note_news();
+                if self.jobs.are_short() {
+                    self.jobs.look_again();
+                }
             }
             Token::Peer(slot) => self.on_peer(slot, quota),
             token => self.on_other(token),
@@ -380,6 +389,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn settle_calls(&mut self) {
         if !self.outcomes.is_empty() {
             self.ends.post.settle(&mut self.outcomes, &mut self.wakers);
+        }
+    }
+
+    /// Has the links polled that waited for room, as far as there is some now.
+    #[cold]
+    fn read_on_with_room(&mut self) {
+        for slot in self.answers.arrivals.take_news() {
+            if let Some(peer) = self.peers.at(slot) {
+                peer.entry.wake();
+            }
         }
     }
 
