@@ -98,6 +98,11 @@ impl CallId {
 }
 
 impl Submit {
+    /// Makes one of a task that was taken before.
+    pub(crate) fn again(body: Body, call: CallId, check: Check) -> Self {
+        Self { body, check, call }
+    }
+
     /// Returns whose task it is, if anybody's.
     pub(crate) fn call(&self) -> Option<CallId> {
         (self.call.index != NO_PLACE).then_some(self.call)
@@ -198,6 +203,11 @@ impl Calls {
             State::Free(_) | State::Abandoned => unreachable!("its caller is still there"),
         }
         Poll::Pending
+    }
+
+    /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
+    pub(crate) fn is_awaited(&mut self, call: CallId) -> bool {
+        !matches!(self.place(call).state, State::Waiting(None))
     }
 
     /// Cancels a call whose caller waits for its end. One that is still queued has ended with that.

@@ -62,6 +62,8 @@ pub(crate) struct Post {
     pub(crate) budget: Arc<Budget>,
     /// Requests, from when they are queued to the end of their tasks.
     requests: Arc<Account>,
+    /// The driver holds tasks back until somebody asks for their outcome.
+    holds_back: AtomicBool,
     /// Something but tasks was left.
     rung: AtomicBool,
     /// Every handle is dropped.
@@ -134,7 +136,11 @@ impl Mailbox {
         // Dropped after the lock is held: the end of a task may be the end of its driver, which wants
         // the lock.
         let mut other = None;
-        self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other))
+        let polled = self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other));
+        if polled.is_pending() && self.post.holds_back.load(Ordering::Relaxed) {
+            self.post.doorbell.wake_by_ref();
+        }
+        polled
     }
 
     /// Cancels a call whose caller goes on waiting.
@@ -250,6 +256,16 @@ impl Post {
         left > 0
     }
 
+    /// Sets whether the doorbell is to ring where somebody asks for an outcome. Then look who has.
+    pub(crate) fn hold_back(&self, holds: bool) {
+        self.holds_back.store(holds, Ordering::Relaxed);
+    }
+
+    /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
+    pub(crate) fn is_awaited(&self, call: CallId) -> bool {
+        self.inbox.with(|inbox| inbox.calls.is_awaited(call))
+    }
+
     /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`.
     pub(crate) fn settle(
         &self,
@@ -321,6 +337,7 @@ pub(crate) fn mailbox<K: Kind>(
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max,
         requests: Account::new(&budget),
+        holds_back: AtomicBool::new(false),
         budget,
         rung: AtomicBool::new(true),
         abandoned: AtomicBool::new(false),

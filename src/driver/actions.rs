@@ -13,7 +13,9 @@ use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 use super::closing::Farewell;
 use super::conn::{Outgoing, Progress, Quota, SendError};
 use super::peers::Line;
+use super::untaken::is_charged;
 use super::{Driver, Payload};
+use crate::calls::Submit;
 use crate::error::TaskError;
 use crate::event::PoolEvent;
 use crate::hands::AnyHands;
@@ -291,7 +293,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
-            Payload::Request { call, .. } => self.end_call(call, result),
+            Payload::Request { body, call, check } => {
+                if is_charged(&result) && self.is_to_wait(call) {
+                    drop(result);
+                    return self.hold_back(Submit::again(body, call, check));
+                }
+                self.end_call(call, result);
+                self.submitted |= !self.held_back.is_empty();
+            }
             Payload::None => unreachable!("a task has a payload until it is finished"),
         }
     }

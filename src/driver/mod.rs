@@ -26,6 +26,7 @@ mod json;
 mod life;
 mod local;
 mod peers;
+mod untaken;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -129,6 +130,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     wakers: VecDeque<Waker>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
+    /// Calls that nobody has asked the outcome of, while there is no room for that: see `untaken.rs`.
+    held_back: VecDeque<Submit>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
     opening: Arc<Opening>,
@@ -201,6 +204,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             outcomes: Vec::new(),
             wakers: VecDeque::new(),
             batch_in: VecDeque::new(),
+            held_back: VecDeque::new(),
             ranges_first: false,
             opening: Arc::new(Opening::new(&limits, &config)),
             limits,
@@ -416,7 +420,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_waiters(&mut self) {
-        if self.scheduler.is_idle() && self.jobs.is_idle() && self.ends.post.queued() == 0 {
+        let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();
+        if is_idle && self.ends.post.queued() == 0 {
             for waiter in mem::take(&mut self.idlers) {
                 let _ = waiter.try_send(());
             }
@@ -442,6 +447,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.settle_calls();
         let (mail, submits) = self.ends.post.close(&mut self.wakers);
         drop(submits);
+        self.held_back.clear();
         for mut job in mail.jobs {
             job.giver.end();
         }
