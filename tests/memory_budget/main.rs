@@ -1,13 +1,14 @@
 //! One budget in bytes: what a pool and a worker hold, whoever sends how much and whoever takes nothing.
 //!
-//! The tests take turns, since they measure the memory of the whole process.
+//! The tests take turns, each in a process of its own, whose memory they measure.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,13 +17,6 @@ use chargehand::smol::{Smol, SmolListener};
 use chargehand::{Builder, Pool, Threaded, Worker, tcp, ws};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-mod managers;
-mod ranges;
-#[allow(dead_code, reason = "it is shared with the conformance tests, which use all of it")]
-#[path = "../conformance/raw.rs"]
-mod raw;
-mod workers;
 
 /// What `raw` needs.
 mod pair {
@@ -69,8 +63,37 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 static TURN: Mutex<()> = Mutex::new(());
 
-fn my_turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Names a test to a child process.
+macro_rules! here {
+    ($test:ident) => {
+        concat!(module_path!(), "::", stringify!($test))
+    };
+}
+
+mod managers;
+mod ranges;
+#[allow(dead_code, reason = "it is shared with the conformance tests, which use all of it")]
+#[path = "../conformance/raw.rs"]
+mod raw;
+mod workers;
+
+/// Runs a test in a process of its own, whose memory is what is in use: an allocator keeps much of what
+/// is freed otherwise, the more the longer the freed blocks were.
+fn alone(test: &str, play: impl FnOnce()) {
+    const CHILD: &str = "CHARGEHAND_MEMORY_BUDGET";
+    if std::env::var_os(CHILD).is_some() {
+        return play();
+    }
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, test) = test.split_once("::").expect("a path");
+    let output = Command::new(std::env::current_exe().expect("this test"))
+        .args(["--exact", test, "--nocapture"])
+        .envs([(CHILD, "1"), ("MALLOC_ARENA_MAX", "1"), ("MALLOC_MMAP_THRESHOLD_", "131072")])
+        .output()
+        .expect("it runs again");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 /// How much memory this process has now.

@@ -24,7 +24,6 @@ fn ask_half<P: Socket>(at: SocketAddr, body: &[u8], go: &AtomicBool) -> u64 {
 }
 
 fn half_sent_requests<P: Socket>(count: usize, longest: usize, memory_max: usize) {
-    let _turn = my_turn();
     let (door, at) = any_port();
     let worker =
         Worker::new(Smol::new(), |body: Bytes| async move { Ok::<_, String>(body.0.len() as u64) });
@@ -66,10 +65,22 @@ fn half_sent_requests<P: Socket>(count: usize, longest: usize, memory_max: usize
 
 #[test]
 fn many_half_sent_requests_over_tcp_take_no_more_than_there_is_and_all_are_answered() {
-    half_sent_requests::<Tcp>(40, 4 * MIB, 32 * MIB);
+    alone(
+        here!(many_half_sent_requests_over_tcp_take_no_more_than_there_is_and_all_are_answered),
+        || {
+            half_sent_requests::<Tcp>(40, 4 * MIB, 32 * MIB);
+        },
+    );
 }
 
 #[test]
 fn many_half_sent_requests_over_websocket_take_no_more_than_there_is_and_all_are_answered() {
-    half_sent_requests::<Ws>(40, 4 * MIB, 32 * MIB);
+    alone(
+        here!(
+            many_half_sent_requests_over_websocket_take_no_more_than_there_is_and_all_are_answered
+        ),
+        || {
+            half_sent_requests::<Ws>(40, 4 * MIB, 32 * MIB);
+        },
+    );
 }
