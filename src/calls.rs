@@ -78,6 +78,9 @@ pub(crate) struct Rest {
 /// A state that a call was in, and its task's body.
 pub(crate) type Left = (State, Body);
 
+/// A queue of such a length keeps its memory while shorter ones follow.
+const KEPT_CALLS: usize = 1024;
+
 /// No place, and the place of a task that was cancelled in the queue.
 const NO_PLACE: u32 = u32::MAX;
 
@@ -152,6 +155,10 @@ impl Calls {
     pub(crate) fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
         if self.queue.len() <= count {
             mem::swap(&mut self.queue, batch);
+            // What one burst took is not kept for all the short ones after it.
+            if self.queue.capacity() > KEPT_CALLS && batch.len() < KEPT_CALLS {
+                self.queue = VecDeque::new();
+            }
         } else {
             batch.extend(self.queue.drain(..count));
         }

@@ -29,7 +29,11 @@ use crate::wire::{AnyWire, BoxError, Kind};
 /// How many late or needless messages a peer may send beyond what it was ever asked.
 const EXCESS_MAX: u64 = 64;
 
+/// Room for so many parked messages is kept.
+const PARKED_KEPT: usize = 64;
+
 /// An established link.
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(crate) struct Conn<K: Kind> {
     pub(crate) wire: Box<K::Wire>,
     /// What the wire had no room for, in order. Holds at most a window of requests, and one
@@ -358,6 +362,9 @@ impl<K: Kind> Conn<K> {
             }
             self.parked.pop_front();
             let _ = sent?;
+        }
+        if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
+            self.parked = VecDeque::new();
         }
         if self.dirty {
             let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;

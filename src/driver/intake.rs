@@ -33,9 +33,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         for mut job in mail.jobs {
             if self.is_stopping() {
-                job.giver.end()
+                job.giver.end();
             } else {
-                self.jobs.add(job, &self.ends.post.budget)
+                self.jobs.add(job, &self.ends.post.budget);
             }
         }
         for call in mail.cancels {

@@ -17,6 +17,9 @@ use crate::error::TaskError;
 use crate::lock::Lock;
 use crate::reply::TaskResult;
 
+/// A batch of such a length keeps its memory while shorter ones follow.
+const KEPT_ITEMS: usize = 1024;
+
 /// One height's outcome.
 #[derive(Debug)]
 pub(crate) struct Item {
@@ -204,6 +207,10 @@ impl Taker {
                 return if inner.ended { Poll::Ready(None) } else { Poll::Pending };
             }
             mem::swap(&mut inner.ready, batch);
+            // What one burst took is not kept for all the short batches after it.
+            if inner.ready.capacity() > KEPT_ITEMS && batch.len() < KEPT_ITEMS {
+                inner.ready = Vec::new();
+            }
             Poll::Ready(Some(releases && inner.release(batch.len())))
         })
     }

@@ -283,13 +283,13 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
             match self.decoder.as_ref().map(Decoder::has_frame) {
                 Some(Ok(true)) => return Poll::Ready(Ok(true)),
                 // Without a read: so the peer is held back.
-                Some(Err(too_long)) => match self.refusal(too_long) {
-                    Some(error) => return Poll::Ready(Err(error)),
-                    None => {
-                        self.rest();
-                        return Poll::Pending;
+                Some(Err(too_long)) => {
+                    if let Some(error) = self.refusal(too_long) {
+                        return Poll::Ready(Err(error));
                     }
-                },
+                    self.rest();
+                    return Poll::Pending;
+                }
                 None | Some(Ok(false)) => {}
             }
             if self.decoder.as_ref().is_none_or(Decoder::is_filled) {
