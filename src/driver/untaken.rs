@@ -78,3 +78,99 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 pub(super) fn is_charged(result: &TaskResult) -> bool {
     matches!(result, Ok(Answer::Bytes(Body::Charged(_))))
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::string::String;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use core::future::Future;
+    use core::pin::{Pin, pin};
+    use core::task::{Context, Waker};
+
+    use crate::testing::ManualTimer;
+    use crate::{Outcomes, Pool, Task, Worker, local};
+
+    /// Draws numbers, the same ones in each run.
+    struct Draw(u64);
+
+    impl Draw {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 = crate::seed::mixed(self.0);
+            self.0 % bound
+        }
+
+        fn index(&mut self, length: usize) -> usize {
+            usize::try_from(self.below(length as u64)).expect("it is below a usize")
+        }
+    }
+
+    #[test]
+    fn whatever_callers_take_drop_and_cancel_all_memory_comes_back() {
+        for seed in 0..12 {
+            let mut draw = Draw(seed);
+            let (connector, listener) = local::pair(4);
+            // How long an answer is, the first byte says.
+            let worker = Worker::raw(ManualTimer::new(), |body: Vec<u8>| async move {
+                let answer = vec![1_u8; usize::from(body[0]) * 300];
+                Ok::<_, String>(postcard::to_stdvec(&answer).expect("bytes"))
+            });
+            let mut worker = pin!(worker.concurrency(8).serve(listener));
+            let builder = Pool::builder(ManualTimer::new()).frame_bytes_max(100_000);
+            let (pool, mut driver) =
+                builder.memory_max(400_000).connect(connector).build().expect("in range");
+            let budget = alloc::sync::Arc::clone(driver.answers.arrivals.budget());
+            let cx = &mut Context::from_waker(Waker::noop());
+            let mut tasks: Vec<Task<Vec<u8>>> = Vec::new();
+            let mut ranges: Vec<Pin<Box<Outcomes<Vec<u8>>>>> = Vec::new();
+            let mut most = 0;
+            for _ in 0..600 {
+                match draw.below(12) {
+                    0..=4 => {
+                        let request = (draw.below(250), vec![0_u8; draw.index(20_000)]);
+                        tasks.extend(pool.try_submit(request).ok());
+                    }
+                    5 if !tasks.is_empty() => {
+                        let at = draw.index(tasks.len());
+                        tasks[at].cancel();
+                    }
+                    6 if !tasks.is_empty() => {
+                        let at = draw.index(tasks.len());
+                        drop(tasks.swap_remove(at));
+                    }
+                    7 if !tasks.is_empty() => {
+                        let at = draw.index(tasks.len());
+                        if Pin::new(&mut tasks[at]).poll(cx).is_ready() {
+                            drop(tasks.swap_remove(at));
+                        }
+                    }
+                    8 if ranges.len() < 3 => ranges.push(Box::pin(pool.process(100..=120))),
+                    9 => drop(ranges.pop()),
+                    _ => {}
+                }
+                assert!(driver.poll_once(cx).is_pending());
+                assert!(worker.as_mut().poll(cx).is_pending());
+                most = most.max(budget.used());
+            }
+            assert!(most > 50_000, "{most}");
+            ranges.clear();
+            // Whoever is left takes what there is, one after the other.
+            for mut task in tasks {
+                let mut polls = 0;
+                while Pin::new(&mut task).poll(cx).is_pending() {
+                    assert!(driver.poll_once(cx).is_pending());
+                    assert!(worker.as_mut().poll(cx).is_pending());
+                    polls += 1;
+                    assert!(polls < 1000, "seed {seed}: it waits for ever");
+                }
+            }
+            for _ in 0..20 {
+                assert!(driver.poll_once(cx).is_pending());
+                assert!(worker.as_mut().poll(cx).is_pending());
+            }
+            assert_eq!(budget.used(), 0, "seed {seed}");
+            assert!(driver.held_back.is_empty());
+        }
+    }
+}
