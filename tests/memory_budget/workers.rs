@@ -154,14 +154,15 @@ fn a_link_that_we_do_not_read<P: Socket>() {
     smol::block_on(async {
         in_time(calls(&pool, 1)).await;
         let watch = Watch::start();
-        let submitted = join_all((10..26_u64).map(|number| {
-            let pool = pool.clone();
-            async move { pool.submit::<u64, Bytes>(&number).await.expect("there is room") }
-        }));
-        let mut tasks = in_time(submitted).await;
+        let mut tasks: Vec<Task<Bytes>> = Vec::new();
+        for number in 10..26_u64 {
+            tasks.push(in_time(pool.submit(&number)).await.expect("there is room"));
+        }
         // Whoever asks is thought to take it, so these are kept.
         let asks = |cx: &mut Context<'_>| {
-            tasks.iter_mut().for_each(|task| assert!(Pin::new(task).poll(cx).is_pending()));
+            for task in &mut tasks {
+                assert!(Pin::new(task).poll(cx).is_pending());
+            }
             Poll::Ready(())
         };
         poll_fn(asks).await;
