@@ -343,7 +343,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if let Stage::Greeting(wire, _) = newcomer.stage {
             why = format!("{}: {why}", wire.peer());
             if farewell.is_some() {
-                self.closing.close(wire, farewell, self.now, &self.ready);
+                self.closing.close(wire, farewell, None, self.now, &self.ready);
             }
         }
         self.events.tell(|| PoolEvent::TurnedAway { why });

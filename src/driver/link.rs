@@ -15,10 +15,12 @@ use chargehand_core::message::{
 };
 use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
 
+use super::answers::Answers;
 use super::closing::Farewell;
 use super::liveness::{Life, Looked};
 use super::type_check::Sink;
 use super::{Payload, TaskEntry};
+use crate::budget::Charge;
 use crate::driver::limits::Limits;
 use crate::handler::running::FAILURE_BYTES_MAX;
 use crate::link::erased::{AnyWire, BoxError, Kind};
@@ -27,7 +29,11 @@ use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 /// How many late or needless messages a peer may send beyond what it was ever asked.
 const EXCESS_MAX: u64 = 64;
 
+/// Room for so many parked messages is kept.
+const PARKED_KEPT: usize = 64;
+
 /// An established link.
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(crate) struct Conn<K: Kind> {
     pub(crate) wire: Box<K::Wire>,
     /// What the wire had no room for, in order. Holds at most a window of requests, and one
@@ -43,6 +49,12 @@ pub(crate) struct Conn<K: Kind> {
     body_bytes_max: usize,
     /// The longest frame that the worker takes.
     frame_bytes_max: usize,
+    /// What the message that is arriving has of the budget, where that is more than the allowance.
+    charge: Option<Charge>,
+    /// How long a message may be that the wire does not ask for.
+    allowance: usize,
+    /// The wire has a message for which there is no room yet, and is not read until then.
+    is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
     is_json: bool,
     #[cfg(feature = "json")]
@@ -138,6 +150,9 @@ impl<K: Kind> Conn<K> {
             is_json: wire.dialect() == Dialect::Json,
             body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
             frame_bytes_max,
+            charge: None,
+            allowance: usize::MAX,
+            is_paused: false,
             parked: VecDeque::new(),
             // Whatever the handshake left in the buffer.
             dirty: true,
@@ -163,6 +178,10 @@ impl<K: Kind> Conn<K> {
         quota: &mut Quota,
         sink: &mut Sink<'_>,
     ) -> Result<Progress, Ending> {
+        let allowance = sink.answers.arrivals.allowance();
+        if self.allowance != allowance && self.charge.is_none() {
+            self.set_allowance(allowance);
+        }
         #[cfg(feature = "json")]
         if self.is_json {
             return self.read_json(cx, quota, sink);
@@ -173,6 +192,9 @@ impl<K: Kind> Conn<K> {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                    continue;
+                }
                 if count > 0 {
                     return Ok(Progress::Drained);
                 }
@@ -199,11 +221,52 @@ impl<K: Kind> Conn<K> {
                     let _ = sink.scheduler.handle_event(sink.now, event);
                 }
             }
+            if self.charge.is_some() {
+                self.has_come(sink.link, sink.answers);
+            }
             if quota.bytes == 0 {
                 break;
             }
         }
         Ok(Progress::More)
+    }
+
+    /// Lets messages of such a length come without being asked.
+    #[cold]
+    fn set_allowance(&mut self, bytes: usize) {
+        self.allowance = bytes;
+        self.wire.admit(bytes);
+    }
+
+    /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
+    /// is polled once there is room.
+    #[cold]
+    fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
+        let bytes = self.wire.incoming();
+        let found = answers.arrivals.admit(link.worker().slot(), &mut self.charge, bytes);
+        self.is_paused = !found;
+        if found {
+            self.wire.admit(bytes);
+        }
+        found
+    }
+
+    /// Notes that the message has come which there was room for: what is kept of it has a charge of
+    /// its own.
+    #[cold]
+    fn has_come(&mut self, link: Link, answers: &mut Answers) {
+        answers.arrivals.end(link.worker().slot(), &mut self.charge);
+        self.set_allowance(answers.arrivals.allowance());
+    }
+
+    /// Returns whether the link is not read for lack of memory.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Takes the link apart: into its wire, and what that has of the budget.
+    pub(crate) fn into_wire(self) -> (Box<K::Wire>, Option<Charge>) {
+        (self.wire, self.charge)
     }
 
     #[cfg(feature = "json")]
@@ -218,12 +281,18 @@ impl<K: Kind> Conn<K> {
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                    continue;
+                }
                 self.note_quiet();
                 return Ok(Progress::Drained);
             };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             self.tally.answers += 1;
             self.json.on_frame(frame, sink)?;
+            if self.charge.is_some() {
+                self.has_come(sink.link, sink.answers);
+            }
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
         }
@@ -293,6 +362,9 @@ impl<K: Kind> Conn<K> {
             }
             self.parked.pop_front();
             let _ = sent?;
+        }
+        if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
+            self.parked = VecDeque::new();
         }
         if self.dirty {
             let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;

@@ -42,14 +42,14 @@ pub(super) struct Runner<H: Handler> {
 }
 
 impl<H: Handler> Runner<H> {
-    pub(super) fn new(handler: H, concurrency: u16, memory_max: usize) -> Self {
+    pub(super) fn new(handler: H, concurrency: u16, memory: Memory) -> Self {
         Self {
             handler,
             runs: Runs::new(),
             concurrency: usize::from(concurrency),
             body: Vec::new(),
             waiting: VecDeque::new(),
-            memory: Memory::new(memory_max),
+            memory,
         }
     }
 

@@ -500,6 +500,7 @@ impl State {
                 }
             }
         }
+        runner.memory.end_all(place);
         if core::mem::take(&mut self.is_paused) {
             runner.memory.forget(place);
         }
@@ -548,7 +549,7 @@ mod tests {
             pending()
         }
         let worker = super::super::Worker::raw((), hang);
-        let mut runner = Runner::new(Raw(hang), 1, 1 << 20);
+        let mut runner = Runner::new(Raw(hang), 1, Memory::new(1 << 20, 1 << 10));
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,
