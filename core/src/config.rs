@@ -55,9 +55,15 @@ pub struct Config {
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
-    /// The delay between connects, and the rest of a worker that only fails. A worker that dials in
-    /// again after a link that did nothing gets its first task as much later. Base and cap at least
-    /// 1 ms.
+    /// The delay before a worker is dialled again, and the rest of a worker that only fails. It grows
+    /// with each connect in a row that came to nothing; a link is of use once a task was done on it,
+    /// or after `stable_after`. Base and cap at least 1 ms.
+    ///
+    /// After a link of use a worker is dialled again after the first, jittered step, so that those
+    /// which a switch cut off together do not come back together, and one that crashes after each
+    /// task is not dialled without a pause. One that dials in is given tasks at once then: the pauses
+    /// are its own. After a link that did nothing it gets its first task as much later as it would
+    /// have been dialled later.
     pub backoff: BackoffPolicy,
     /// How long a link must have been up to reset its worker's backoff, where no task was done
     /// on it. Default 30 s.

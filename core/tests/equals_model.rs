@@ -74,6 +74,7 @@ const RARE: &[&str] = &[
     "an attempt that was put off timed out",
     "backoff grows past a link that did nothing",
     "backoff reset by a good link",
+    "backoff reset by a good link that was displaced",
     "cancel in flight",
     "cancel of a finished task",
     "cancel of an id that is over or never was",

@@ -65,8 +65,14 @@ impl SchedulerMut<'_> {
             _ => None,
         };
         self.give_back_all(worker, Loss::Stopped);
+        if displaced.is_some() {
+            self.forgive_if_stable(worker);
+        }
         let slot = &mut self.workers[worker as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
+        // Counted now rather than when it ends, so that none is left to delay after one that was of
+        // use: the first task done resets it.
+        slot.attempts = slot.attempts.saturating_add(1);
         let link = slot.link(worker);
         let begin = core::mem::replace(&mut slot.not_before, Instant::EPOCH).max(not_before);
         self.start(worker, offer, begin);
@@ -266,16 +272,11 @@ impl SchedulerMut<'_> {
 
     /// Waits before the next connect, longer each time.
     pub(super) fn back_off(&mut self, worker: u32) {
-        self.workers[worker as usize].due = self.next_delay(worker);
-        self.set_phase(worker, LinkPhase::Resting);
-    }
-
-    /// Counts one more attempt to have a good link, and returns when the next may begin.
-    fn next_delay(&mut self, worker: u32) -> Instant {
         let slot = &mut self.workers[worker as usize];
         slot.attempts = slot.attempts.saturating_add(1);
         let attempts = slot.attempts;
-        self.delayed(worker, attempts)
+        self.workers[worker as usize].due = self.delayed(worker, attempts);
+        self.set_phase(worker, LinkPhase::Resting);
     }
 
     /// Returns the time after the delay that follows so many attempts.
@@ -311,18 +312,25 @@ impl SchedulerMut<'_> {
             self.set_phase(worker, LinkPhase::Leaving);
             return;
         }
-        // The sum rather than the difference, which would be a division on a small machine.
-        let stable = later(slot.up_since, self.state.policy.stable_after);
-        // A done task has reset it already.
-        if self.state.clock >= stable {
-            slot.attempts = 0;
-        }
+        self.forgive_if_stable(worker);
+        let slot = &self.workers[worker as usize];
         if slot.route == Route::Await {
-            let until = self.next_delay(worker);
+            // None after a link of use: it was the worker that dialled, after a delay of its own.
+            let until = self.delayed(worker, slot.attempts);
             self.workers[worker as usize].not_before = until;
             self.miss(worker);
         } else {
             self.back_off(worker);
+        }
+    }
+
+    /// Resets the backoff of a worker whose link was up for long enough. A task done on it has done
+    /// so already.
+    fn forgive_if_stable(&mut self, worker: u32) {
+        let slot = &mut self.workers[worker as usize];
+        // The sum rather than the difference, which would be a division on a small machine.
+        if self.state.clock >= later(slot.up_since, self.state.policy.stable_after) {
+            slot.attempts = 0;
         }
     }
 

@@ -334,6 +334,15 @@ impl Model {
             }
             _ => None,
         };
+        if displaced.is_some() {
+            let stable = self.clock.saturating_since(self.workers[slot].up_since);
+            if stable >= self.config.stable_after {
+                self.note("backoff reset by a good link that was displaced");
+                self.workers[slot].backoff_attempts = 0;
+            }
+        }
+        let attempts = self.workers[slot].backoff_attempts;
+        self.workers[slot].backoff_attempts = attempts.saturating_add(1);
         self.workers[slot].epoch += 1;
         let begin = std::mem::replace(&mut self.workers[slot].not_before, Instant::EPOCH);
         self.come_up(slot, offer, begin.max(not_before));

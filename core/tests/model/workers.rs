@@ -261,7 +261,8 @@ impl Model {
             self.leave(slot);
             return;
         }
-        if self.workers[slot].useful || stable >= self.config.stable_after {
+        let good = self.workers[slot].useful || stable >= self.config.stable_after;
+        if good {
             self.note("backoff reset by a good link");
             self.workers[slot].backoff_attempts = 0;
         } else {
@@ -269,7 +270,9 @@ impl Model {
         }
         if self.workers[slot].route == Route::Await {
             let until = self.clock.saturating_add(self.config.absent_max);
-            self.workers[slot].not_before = self.next_delay(slot);
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].not_before =
+                if good { self.clock } else { self.end_of_delay(slot, attempts) };
             self.be_absent(slot, until);
         } else {
             self.back_off(slot);
