@@ -45,9 +45,6 @@ impl SchedulerMut<'_> {
         if let Some(worker) = self.state.todo.head() {
             return go_on_without(self.tell(worker));
         }
-        if let Some(task) = self.state.withdrawing.pop_front(self.tasks) {
-            return go_on_without(self.withdraw(task));
-        }
         let timer = self.state.timers.first(self.workers);
         if let Some((worker, at)) = timer.filter(|&(_, at)| self.state.is_due(at)) {
             return go_on_without(self.on_timer(worker, at));
@@ -102,6 +99,12 @@ impl SchedulerMut<'_> {
             self.list_todo(worker);
             return Some(Action::Rest { worker: id, until });
         }
+        if let Some(task) = self.withdraw_first(worker) {
+            self.list_todo(worker);
+            let slot = &self.tasks[task as usize];
+            return Some(Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts });
+        }
+        let slot = &mut self.workers[worker as usize];
         if slot.recall {
             return self.take_newest_back(worker);
         }
@@ -128,14 +131,13 @@ impl SchedulerMut<'_> {
         })
     }
 
-    /// Finishes a task that was cancelled in flight, and tells its worker if that is still there.
-    fn withdraw(&mut self, task: u32) -> Option<Action> {
+    /// Finishes the first task that was cancelled on a worker's link, if there is one.
+    pub(super) fn withdraw_first(&mut self, worker: u32) -> Option<u32> {
+        let task = self.workers[worker as usize].withdrawn.take_first(self.tasks)?;
         // Counted as cancelled already when the caller asked for it.
-        let slot = &mut self.tasks[task as usize];
-        let (link, attempt, id) = (slot.withdrawn_from(), slot.attempts, slot.id(task));
-        slot.state = TaskState::Finished(Outcome::Cancelled);
+        self.tasks[task as usize].state = TaskState::Finished(Outcome::Cancelled);
         self.state.finished.push_back(self.tasks, task);
-        self.up(link).is_ok().then_some(Action::Withdraw { link, task: id, attempt })
+        Some(task)
     }
 
     /// Ends an attempt that outlived its deadline, and its link after too many.
@@ -315,7 +317,6 @@ impl SchedulerState {
     fn has_work(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
         !self.finished.is_empty()
             || !self.todo.is_empty()
-            || !self.withdrawing.is_empty()
             || self.can_send(tasks, workers)
             || (self.is_draining && self.open() == 0 && !self.members.is_empty())
     }

@@ -1,7 +1,7 @@
 //! What one task and one worker need to be remembered by.
 
 use super::balance::Level;
-use super::index::{NONE, Stored, narrow, wide};
+use super::index::{NONE, Stored, narrow};
 use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::roll::{ROLL_KINDS, RollKind};
 use crate::error::EventError;
@@ -14,11 +14,10 @@ use crate::time::Instant;
 #[repr(C)]
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
-    /// may go to its last worker again. What is to be withdrawn is not waited for: there it has what
-    /// else there is to its link than the worker.
+    /// may go to its last worker again.
     pub(super) due: Instant,
-    /// In the list that goes with the state; in flight, that of all that the same worker holds; once
-    /// it came back, one of those that did so from the same worker.
+    /// In the list that goes with the state. In flight, being withdrawn and come back, that list is its
+    /// worker's.
     pub(super) queue: Neighbours,
     /// The worker that the latest attempt was sent to, by its slot. What is in flight is so on that
     /// worker's latest link.
@@ -78,21 +77,6 @@ impl TaskSlot {
         TaskId::from_parts(slot, self.generation)
     }
 
-    /// Says that the attempt on a link is to be withdrawn.
-    pub(super) fn withdraw(&mut self, link: Link) {
-        let (generation, epoch) = (link.worker().generation(), link.epoch());
-        self.state = TaskState::Withdrawing;
-        self.due = Instant::from_nanos(u64::from(generation) << 32 | u64::from(epoch));
-    }
-
-    /// Returns the link on which the attempt was that is to be withdrawn.
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-    pub(super) fn withdrawn_from(&self) -> Link {
-        let parts = self.due.as_nanos();
-        let worker = WorkerId::from_parts(wide(self.worker), (parts >> 32) as u32);
-        Link::new(worker, parts as u32)
-    }
-
     /// Says what is wrong with an answer that names this slot, but not the attempt in flight, or that
     /// came from another worker.
     #[cold]
@@ -142,6 +126,9 @@ pub struct WorkerSlot {
     /// What it holds, in the order of sending. By deadline, too: each attempt has as long as any
     /// other.
     pub(super) held: List<Queue>,
+    /// What was cancelled on the link that is up, and the worker is still to be told so. With the link
+    /// it is over, so that none is withdrawn from the wrong one.
+    pub(super) withdrawn: List<Queue>,
     /// How much it may hold now: from 1 to `window`.
     pub(super) allowance: u32,
     pub(super) window: u32,
@@ -268,6 +255,7 @@ impl WorkerSlot {
             is_plain: false,
             recall: false,
             held: List::new(),
+            withdrawn: List::new(),
             allowance: 1,
             window: 1,
             runs: 1,
@@ -337,7 +325,7 @@ impl WorkerSlot {
 
     /// Whether the caller is to be told something.
     pub(super) fn wants_action(&self) -> bool {
-        self.notice || self.recall || self.phase.wants_action()
+        self.notice || self.recall || !self.withdrawn.is_empty() || self.phase.wants_action()
     }
 }
 

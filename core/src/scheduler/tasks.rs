@@ -42,7 +42,6 @@ pub(super) struct SchedulerState {
     pub(super) turn: u8,
     /// By due time: each rests as long as any other.
     pub(super) resting: List<Queue>,
-    pub(super) withdrawing: Fifo<Queue>,
     pub(super) finished: Fifo<Queue>,
     pub(super) unused_workers: Free<Unused>,
     pub(super) todo: Roll,
@@ -77,7 +76,6 @@ impl SchedulerState {
             suspected: 0,
             turn: 0,
             resting: List::new(),
-            withdrawing: Fifo::new(),
             finished: Fifo::new(),
             unused_workers: Free::new(),
             todo: Roll::new(RollKind::Todo),
@@ -236,12 +234,12 @@ impl SchedulerMut<'_> {
             }
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
-                let link = self.take_back(worker, task);
-                self.close_drained(worker);
-                self.tasks[task as usize].withdraw(link);
-                self.state.withdrawing.push_back(self.tasks, task);
-                self.state.stir();
+                let _ = self.take_back(worker, task);
                 self.state.count(Outcome::Cancelled);
+                self.tasks[task as usize].state = TaskState::Withdrawing;
+                self.workers[worker as usize].withdrawn.append(self.tasks, task);
+                self.list_todo(worker);
+                self.close_drained(worker);
                 return Ok(());
             }
         }

@@ -65,14 +65,13 @@ impl SchedulerMut<'_> {
             _ => None,
         };
         self.give_back_all(worker, Loss::Stopped);
-        if displaced.is_some() {
-            self.forgive_if_stable(worker);
-        }
         let slot = &mut self.workers[worker as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
-        // Counted now rather than when it ends, so that none is left to delay after one that was of
-        // use: the first task done resets it.
-        slot.attempts = slot.attempts.saturating_add(1);
+        if displaced.is_none() {
+            // Counted now rather than when it ends, so that none is left to delay after a link of use:
+            // the first task done resets it. One that displaces another goes on with that one's count.
+            slot.attempts = slot.attempts.saturating_add(1);
+        }
         let link = slot.link(worker);
         let begin = core::mem::replace(&mut slot.not_before, Instant::EPOCH).max(not_before);
         self.start(worker, offer, begin);
@@ -287,6 +286,8 @@ impl SchedulerMut<'_> {
 
     /// Begins with a new link.
     fn start(&mut self, worker: u32, offer: Offer, begin: Instant) {
+        // For one that was displaced: else there is none any more.
+        self.withdraw_nothing(worker);
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
         slot.runs = offer.runs.max(1);
@@ -312,25 +313,20 @@ impl SchedulerMut<'_> {
             self.set_phase(worker, LinkPhase::Leaving);
             return;
         }
-        self.forgive_if_stable(worker);
-        let slot = &self.workers[worker as usize];
+        // The sum rather than the difference, which would be a division on a small machine.
+        let stable = later(slot.up_since, self.state.policy.stable_after);
+        // A done task has reset it already.
+        if self.state.clock >= stable {
+            slot.attempts = 0;
+        }
         if slot.route == Route::Await {
             // None after a link of use: it was the worker that dialled, after a delay of its own.
-            let until = self.delayed(worker, slot.attempts);
+            let attempts = slot.attempts;
+            let until = self.delayed(worker, attempts);
             self.workers[worker as usize].not_before = until;
             self.miss(worker);
         } else {
             self.back_off(worker);
-        }
-    }
-
-    /// Resets the backoff of a worker whose link was up for long enough. A task done on it has done
-    /// so already.
-    fn forgive_if_stable(&mut self, worker: u32) {
-        let slot = &mut self.workers[worker as usize];
-        // The sum rather than the difference, which would be a division on a small machine.
-        if self.state.clock >= later(slot.up_since, self.state.policy.stable_after) {
-            slot.attempts = 0;
         }
     }
 
@@ -395,10 +391,11 @@ impl SchedulerMut<'_> {
             (true, false) => self.state.stats.workers_up -= 1,
             _ => {}
         }
+        let has_suspect = slot.has_suspect;
         if !phase.is_up() {
             slot.recall = false;
+            self.withdraw_nothing(worker);
         }
-        let has_suspect = slot.has_suspect;
         match old {
             LinkPhase::Up(Duty::Serving) => self.state.serving -= 1,
             LinkPhase::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
@@ -423,6 +420,11 @@ impl SchedulerMut<'_> {
                 self.release(rested);
             }
         }
+    }
+
+    /// Finishes what was cancelled on a link that is over: there is nobody to be told.
+    fn withdraw_nothing(&mut self, worker: u32) {
+        while self.withdraw_first(worker).is_some() {}
     }
 
     /// Lists a worker as one of which the caller is to be told something, or not.

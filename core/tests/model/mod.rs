@@ -34,9 +34,7 @@ pub(crate) enum TaskState {
         deadline: Instant,
         order: u64,
     },
-    Withdrawing {
-        link: Lk,
-    },
+    Withdrawing,
     Resting {
         worker: usize,
         due: Instant,
@@ -94,6 +92,8 @@ pub(crate) struct Worker {
     absent_order: u64,
     /// Task slots in the order of sending.
     pub(crate) held: Vec<usize>,
+    /// Cancelled on the link that is up, and it was not told so yet.
+    withdrawn: VecDeque<usize>,
     pub(crate) draining: bool,
     busy: bool,
     removing: bool,
@@ -133,7 +133,6 @@ pub(crate) struct Model {
     holders: [VecDeque<usize>; 2],
     turn: usize,
     resting: VecDeque<usize>,
-    withdrawing: VecDeque<usize>,
     finished: VecDeque<usize>,
     todo: VecDeque<usize>,
     rested: VecDeque<usize>,
@@ -170,7 +169,6 @@ impl Model {
             holders: [VecDeque::new(), VecDeque::new()],
             turn: 0,
             resting: VecDeque::new(),
-            withdrawing: VecDeque::new(),
             finished: VecDeque::new(),
             todo: VecDeque::new(),
             rested: VecDeque::new(),
@@ -229,7 +227,7 @@ impl Model {
             return Err(Stale);
         }
         match self.tasks[slot].state {
-            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing { .. } => {
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {
                 self.note("cancel of a finished task");
                 return Err(Stale);
             }
@@ -239,10 +237,10 @@ impl Model {
             }
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
-                let link = self.link(worker);
                 self.put_down(worker, slot);
-                self.tasks[slot].state = TaskState::Withdrawing { link };
-                self.withdrawing.push_back(slot);
+                self.tasks[slot].state = TaskState::Withdrawing;
+                self.workers[worker].withdrawn.push_back(slot);
+                self.put_on_list(worker);
                 self.counters.cancelled += 1;
                 self.close_if_drained(worker);
             }
@@ -325,6 +323,7 @@ impl Model {
                 }
                 // Not as `lose` does: it is up again at once, so nobody needs to step in.
                 self.give_back_all(slot, Loss::Stopped);
+                self.withdraw_nothing(slot);
                 self.end_rest(slot);
                 Some(old)
             }
@@ -334,18 +333,18 @@ impl Model {
             }
             _ => None,
         };
-        if displaced.is_some() {
-            let stable = self.clock.saturating_since(self.workers[slot].up_since);
-            if stable >= self.config.stable_after {
-                self.note("backoff reset by a good link that was displaced");
-                self.workers[slot].backoff_attempts = 0;
-            }
+        let was_useful = displaced.is_some() && self.workers[slot].useful;
+        if was_useful {
+            self.note("displaced a link of use");
         }
-        let attempts = self.workers[slot].backoff_attempts;
-        self.workers[slot].backoff_attempts = attempts.saturating_add(1);
+        if displaced.is_none() {
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].backoff_attempts = attempts.saturating_add(1);
+        }
         self.workers[slot].epoch += 1;
         let begin = std::mem::replace(&mut self.workers[slot].not_before, Instant::EPOCH);
         self.come_up(slot, offer, begin.max(not_before));
+        self.workers[slot].useful = was_useful;
         // Delayed, it is as good as away to the others.
         self.never_the_last();
         Ok((self.link(slot), displaced))
@@ -438,7 +437,7 @@ impl Model {
             resting: tasks(|state| matches!(state, TaskState::Resting { .. })),
             in_flight: tasks(|state| matches!(state, TaskState::InFlight { .. })),
             finished: tasks(|state| {
-                matches!(state, TaskState::Finished(_) | TaskState::Withdrawing { .. })
+                matches!(state, TaskState::Finished(_) | TaskState::Withdrawing)
             }),
             workers: workers(|_| true),
             workers_up: workers(|worker| worker.phase == LinkPhase::Up),

@@ -15,10 +15,9 @@ enum ModelStep {
 
 impl Model {
     pub(crate) fn poll_action(&mut self) -> Option<Act> {
-        const STEPS: [fn(&mut Model) -> ModelStep; 8] = [
+        const STEPS: [fn(&mut Model) -> ModelStep; 7] = [
             Model::finished_head,
             Model::todo_head,
-            Model::withdrawing_head,
             Model::due_worker,
             Model::due_task,
             Model::abort_one,
@@ -62,6 +61,8 @@ impl Model {
         let link = self.link(slot);
         let act = if let Some(until) = self.workers[slot].notice.take() {
             Act::Rest(link.worker, until)
+        } else if let Some(task) = self.withdraw_first(slot) {
+            Act::Withdraw(link, self.id(task), self.tasks[task].attempts)
         } else if self.workers[slot].recall {
             return self.take_newest_back(slot);
         } else {
@@ -116,20 +117,20 @@ impl Model {
         }
     }
 
-    fn withdrawing_head(&mut self) -> ModelStep {
-        let Some(slot) = self.withdrawing.pop_front() else { return ModelStep::Nothing };
-        let TaskState::Withdrawing { link } = self.tasks[slot].state else {
-            panic!("not withdrawn")
-        };
+    /// Finishes the first task that was cancelled on a worker's link.
+    pub(super) fn withdraw_first(&mut self, worker: usize) -> Option<usize> {
+        let slot = self.workers[worker].withdrawn.pop_front()?;
         // Counted when it was cancelled.
         self.tasks[slot].state = TaskState::Finished(Outcome::Cancelled);
         self.finished.push_back(slot);
-        let holder = link.worker.slot as usize;
-        if self.link(holder) == link && self.workers[holder].phase == LinkPhase::Up {
-            return ModelStep::Emit(Act::Withdraw(link, self.id(slot), self.tasks[slot].attempts));
+        Some(slot)
+    }
+
+    /// A link is over: whatever was cancelled on it is told to nobody.
+    pub(super) fn withdraw_nothing(&mut self, worker: usize) {
+        while self.withdraw_first(worker).is_some() {
+            self.note("withdrawn after its link was over");
         }
-        self.note("withdrawn after its link was over");
-        ModelStep::Again
     }
 
     fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> ModelStep {
