@@ -18,7 +18,7 @@ pub struct Config {
     /// An attempt counts where the task may have been the cause: it was among as many of its
     /// worker's oldest as the worker runs at once, and the worker did not take its leave.
     pub attempts_max: u16,
-    /// How often a task may come back with no attempt counted (its worker stopped, was displaced or
+    /// How many times a task may come back with no attempt counted (its worker stopped, was displaced or
     /// had not begun it) before it ends [`Bounced`](crate::Outcome::Bounced). At least 1; default
     /// 64.
     pub resends_max: u16,
@@ -35,7 +35,7 @@ pub struct Config {
     /// How long one attempt may take. Afterwards the task is sent again, elsewhere if another worker
     /// has room within `elsewhere_wait`, and the worker gets a strike. Default 60 s; [`Duration::MAX`] for no limit.
     pub attempt_timeout: Duration,
-    /// How often a task whose handler failed is tried again before it ends
+    /// How many times a task whose handler failed is tried again before it ends
     /// [`Failed`](crate::Outcome::Failed). Default 0.
     pub retries_max: u16,
     /// How long a failed task waits before it is tried again. Default 1 s.
@@ -216,13 +216,13 @@ const fn is_below_milli(span: Duration) -> bool {
     span.as_secs() == 0 && span.subsec_millis() == 0
 }
 
-/// Returns a span in nanoseconds. Once for all fields: a small machine pays for each copy of it.
+/// Returns a span in nanoseconds. One copy for all fields, to save flash.
 #[inline(never)]
 const fn short(span: Duration) -> u64 {
     nanos(span)
 }
 
-/// Returns the span again of which there are only nanoseconds. The longest one means no limit.
+/// Returns the span of so many nanoseconds; the longest means no limit.
 const fn span(nanos: u64) -> Duration {
     if nanos == u64::MAX { Duration::MAX } else { Duration::from_nanos(nanos) }
 }

@@ -170,7 +170,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> PrefixDecoder<B> {
     /// since, or where the first frame would not fit otherwise. A frame is so moved once at most.
     fn compact(&mut self) {
         if self.start == self.end {
-            // As mostly.
+            // The usual case.
             (self.start, self.end) = (0, 0);
             return;
         }

@@ -20,10 +20,10 @@ const GOODBYE: u8 = 8;
 /// Set in each byte of a number but the last.
 const MORE: u8 = 0x80;
 
-/// Decodes a frame. What flows all the time is judged here, in the caller; the rest in [`rare`].
-// Inlined, so that a message is taken apart where it is put together: what is written to memory in small
-// pieces and read back in large ones makes the processor wait.
-#[expect(clippy::inline_always, reason = "a message by way of memory is dear")]
+/// Decodes a frame: requests and answers here, inlined into the caller, and the rest in [`rare`].
+// Inlined, so that a message is matched on where it is built: written to memory in small pieces and read
+// back in large ones, it stalls the processor (decision 0010).
+#[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
 #[inline(always)]
 pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;

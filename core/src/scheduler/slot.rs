@@ -1,4 +1,4 @@
-//! What one task and one worker need to be remembered by.
+//! What the scheduler keeps of one task and of one worker.
 
 use super::balance::Level;
 use super::index::{NONE, Stored, narrow};
@@ -16,17 +16,17 @@ pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
     /// may go to its last worker again.
     pub(super) due: Instant,
-    /// In the list that goes with the state. In flight, being withdrawn and come back, that list is its
-    /// worker's.
+    /// Its place in the list of its state. Tasks in flight, being withdrawn or returned are in lists of
+    /// their worker.
     pub(super) queue: Neighbours,
-    /// The worker that the latest attempt was sent to, by its slot. What is in flight is so on that
-    /// worker's latest link.
+    /// The slot of the worker that the latest attempt was sent to. An attempt in flight is always on
+    /// that worker's latest link, so no epoch is kept (decision 0007).
     pub(super) worker: Stored,
     pub(super) generation: u32,
     /// How many failures it may have and still be tried again.
     pub(super) retries_max: u16,
-    // From here to the lane all is zero in a new task, and side by side, so that it is one store.
-    /// How often it was sent; also the number of the latest attempt.
+    // From here to the lane all is zero in a new task, and adjacent, so that it is a single store.
+    /// How many times it was sent; also the number of the latest attempt.
     pub(super) attempts: u16,
     /// How many of the attempts ended with the handler's failure.
     pub(super) failures: u16,
@@ -82,7 +82,7 @@ impl TaskSlot {
     #[cold]
     pub(super) fn objection(&self, id: TaskId, attempt: u16) -> EventError {
         if id.generation() != self.generation {
-            // The counter wraps, so "ahead" is the nearer half of the circle.
+            // The counter wraps, so half of all numbers count as ahead.
             let ahead = id.generation().wrapping_sub(self.generation) <= u32::MAX / 2;
             return if ahead { EventError::Foreign } else { EventError::Stale };
         }
@@ -107,7 +107,8 @@ define_linkage! {
 pub struct WorkerSlot {
     // The fields that every send and every reply use come first.
     pub(super) generation: u32,
-    /// The number of the latest link.
+    /// The number of the latest link. It tells what comes late on an older link of the same worker
+    /// from what is current, so that nothing that a dead connection still says can do harm.
     pub(super) epoch: u32,
     pub(super) phase: LinkPhase,
     pub(super) route: Route,
@@ -119,20 +120,20 @@ pub struct WorkerSlot {
     pub(super) pinged: bool,
     /// Holds a suspect. It gets no second one.
     pub(super) has_suspect: bool,
-    /// It serves and holds no suspect. Kept, so that what is hot asks once.
+    /// It serves and holds no suspect. Cached, so that the hot path tests one flag.
     pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
-    /// What it holds, in the order of sending. By deadline, too: each attempt has as long as any
-    /// other.
+    /// What it holds, in the order of sending, which is the order of deadlines: every attempt has the
+    /// same time (decision 0007).
     pub(super) held: List<Queue>,
-    /// What was cancelled on the link that is up, and the worker is still to be told so. With the link
-    /// it is over, so that none is withdrawn from the wrong one.
+    /// Tasks cancelled on the link that is up, of which the worker is still to be told. Emptied when
+    /// the link ends, so that nothing is withdrawn from its successor.
     pub(super) withdrawn: List<Queue>,
-    /// How much it may hold now: from 1 to `window`.
+    /// How much it may hold now: from 1 to `window` (decision 0019).
     pub(super) allowance: u32,
     pub(super) window: u32,
-    /// How much it runs at once, by its own account: the rest of what it holds has not begun.
+    /// How much it runs at once, as it says itself: the rest of what it holds has not begun.
     pub(super) runs: u32,
     /// Which level node it is a member of, or `NONE`.
     pub(super) level: Stored,
@@ -166,8 +167,8 @@ pub struct WorkerSlot {
     pub(super) lost: u64,
     /// How many links it has had.
     pub(super) links_made: u32,
-    /// Tasks that came back from here and are no suspects, and those that are. Whatever comes next
-    /// in this slot takes them over.
+    /// Tasks that came back from here: those that are not suspects, and those that are. They stay with
+    /// the slot when another worker gets it.
     pub(super) wards: [List<Queue>; 2],
     /// By [`RollKind`].
     pub(super) rolls: [Neighbours; ROLL_KINDS],
@@ -175,7 +176,7 @@ pub struct WorkerSlot {
     pub(super) timer: Instant,
     pub(super) place: Stored,
 
-    // Parts of structures that span all worker slots: not about the worker of this slot.
+    // Parts of structures that span all worker slots, and say nothing about this slot's worker.
     /// Which worker is at this slot's place in the timer heap.
     pub(super) heap: Stored,
     /// A node of the levels that order workers by load.

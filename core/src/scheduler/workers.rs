@@ -21,7 +21,7 @@ impl SchedulerMut<'_> {
         let worker = self.state.unused_workers.take(self.workers).ok_or(WorkersFull)?;
         let slot = &mut self.workers[worker as usize];
         let id = slot.id(worker);
-        // Mixed twice, so that neighbouring seeds and slots share nothing.
+        // Mixed twice, so that neighbouring seeds and slots give unrelated jitter.
         let mut seed = self.state.policy.seed;
         let mut random = draw(&mut seed) ^ (u64::from(worker) << 32 | u64::from(slot.generation));
         slot.reset(route, draw(&mut random));
@@ -96,7 +96,7 @@ impl SchedulerMut<'_> {
     }
 }
 
-/// How an answer does nothing for its task.
+/// Why an answer did nothing for its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Useless {
     /// Its handler failed.
@@ -132,7 +132,7 @@ impl SchedulerMut<'_> {
             Event::Lost { how, .. } => self.on_lost(worker, how),
             Event::Heard { .. } => {}
             Event::Moving { until, .. } => {
-                // Never nearer: the timer may be early, and not late.
+                // Only ever later: a timer may be early but never late.
                 let slot = &mut self.workers[worker as usize];
                 slot.hold_until = slot.hold_until.max(until);
             }
@@ -186,8 +186,8 @@ impl SchedulerMut<'_> {
     pub(super) fn hear(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
         slot.silent_since = self.state.clock;
-        // The timer is left where it is, too early, and moved when it fires: most often nothing
-        // is to be done here. Only an answered ping can bring the next one nearer.
+        // The timer is left too early, and moved when it fires: that is one move per heartbeat and
+        // not one per answer. Only an answered ping can bring the next deadline nearer.
         if slot.pinged {
             slot.pinged = false;
             self.lend().arm(worker);
@@ -286,7 +286,7 @@ impl SchedulerMut<'_> {
 
     /// Begins with a new link.
     fn start(&mut self, worker: u32, offer: Offer, begin: Instant) {
-        // For one that was displaced: else there is none any more.
+        // Only a link that was displaced can have left any.
         self.withdraw_nothing(worker);
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
@@ -313,7 +313,7 @@ impl SchedulerMut<'_> {
             self.set_phase(worker, LinkPhase::Leaving);
             return;
         }
-        // The sum rather than the difference, which would be a division on a small machine.
+        // A sum, since a difference as `Duration` would be a division, in software on a microcontroller.
         let stable = later(slot.up_since, self.state.policy.stable_after);
         // A done task has reset it already.
         if self.state.clock >= stable {
@@ -346,7 +346,7 @@ impl SchedulerMut<'_> {
         self.set_phase(worker, phase);
     }
 
-    /// As [`close_if_idle`](Self::close_if_idle), for what is not hot.
+    /// As [`close_if_idle`](Self::close_if_idle), for cold paths.
     #[inline(never)]
     pub(super) fn close_drained(&mut self, worker: u32) {
         self.close_if_idle(worker);
@@ -379,7 +379,7 @@ impl SchedulerMut<'_> {
         self.state.stats.workers -= 1;
     }
 
-    /// Changes the phase of a worker's link and all that follows from it: the balance, the lists, the timer.
+    /// Changes the phase of a worker's link and all that follows: the balance, the lists, the timer.
     pub(super) fn set_phase(&mut self, worker: u32, phase: LinkPhase) {
         let slot = &mut self.workers[worker as usize];
         let old = core::mem::replace(&mut slot.phase, phase);
@@ -415,7 +415,7 @@ impl SchedulerMut<'_> {
         self.list_todo(worker);
         self.arm(worker);
         if old.is_serving() && self.state.serving == 0 {
-            // Better one that only failed than none.
+            // A worker that only failed is better than none.
             if let Some(rested) = self.state.rested.head() {
                 self.release(rested);
             }
@@ -427,7 +427,7 @@ impl SchedulerMut<'_> {
         while self.withdraw_first(worker).is_some() {}
     }
 
-    /// Lists a worker as one of which the caller is to be told something, or not.
+    /// Puts a worker on the list of those with something to tell the caller, or takes it off.
     pub(super) fn list_todo(&mut self, worker: u32) {
         let slot = &self.workers[worker as usize];
         let wanted = slot.wants_action();
@@ -484,7 +484,7 @@ impl super::tasks::SchedulerState {
     }
 }
 
-/// Steps a generator of random bits. For what is not hot: a small machine pays for each copy of it.
+/// Steps a generator of random bits. One copy for all callers, to save flash.
 #[inline(never)]
 fn draw(state: &mut u64) -> u64 {
     splitmix64(state)
