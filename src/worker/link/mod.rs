@@ -9,7 +9,7 @@ use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role, clip,
 };
-use chargehand_core::session::Slot;
+use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
@@ -319,7 +319,7 @@ where
         &mut self,
         cx: &mut Context<'_>,
         clock: &mut dyn Now,
-        slot: Slot,
+        slot: RunId,
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
@@ -514,7 +514,7 @@ where
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
-    ) -> Option<(Slot, Verdict)> {
+    ) -> Option<(RunId, Verdict)> {
         self.state.start_waiting(around)
     }
 }
