@@ -13,10 +13,7 @@
 //! [`race`]: chargehand_core::net::race
 
 mod dial;
-mod sleep;
 mod sockets;
-#[cfg(any(target_os = "android", target_os = "linux"))]
-mod system_timer;
 
 use std::io::{self, IoSlice, Read};
 use std::mem;
@@ -31,7 +28,6 @@ use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
 pub use self::dial::Dialling;
-pub use self::sleep::Sleep;
 
 /// A TCP stream of smol. Closing it closes the direction to the peer, as the end of a connection
 /// should be told.
@@ -192,11 +188,24 @@ impl Timer for Smol {
 
     fn sleep_until(&self, at: Instant) -> Sleep {
         let span = at.saturating_since(Instant::EPOCH);
-        Sleep::until(self.epoch.checked_add(span))
+        Sleep(self.epoch.checked_add(span).map_or_else(smol::Timer::never, smol::Timer::at))
     }
 
     fn descriptors(&self) -> Option<Descriptors> {
         sockets::descriptors()
+    }
+}
+
+/// Completes at the time it was made for. Dropping it ends it.
+#[derive(Debug)]
+#[must_use = "a sleep does nothing until it is polled"]
+pub struct Sleep(smol::Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 

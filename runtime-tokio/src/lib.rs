@@ -13,10 +13,7 @@
 //! [`race`]: chargehand_core::net::race
 
 mod dial;
-mod sleep;
 mod sockets;
-#[cfg(any(target_os = "android", target_os = "linux"))]
-mod system_timer;
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +27,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 pub use self::dial::Dialling;
-pub use self::sleep::Sleep;
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
@@ -41,8 +37,7 @@ pub type TokioStream = Compat<TcpStream>;
 /// Tokio's clock, sleep and dialler.
 ///
 /// Copies share one epoch, the moment of [`Tokio::new`]. The clock is tokio's own, so a test that
-/// pauses tokio's time pauses this one too: before its pool and its workers are polled first, for a
-/// [`Sleep`] that is under way may be the system's.
+/// pauses tokio's time ([`tokio::time::pause`]) pauses this one and every sleep too, at any moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokio {
     epoch: tokio::time::Instant,
@@ -82,7 +77,7 @@ impl Default for Tokio {
 }
 
 impl Timer for Tokio {
-    type Sleep = Sleep;
+    type Sleep = tokio::time::Sleep;
 
     fn now(&self) -> Instant {
         Instant::EPOCH.saturating_add(self.epoch.elapsed())
@@ -91,7 +86,7 @@ impl Timer for Tokio {
     fn sleep_until(&self, at: Instant) -> Self::Sleep {
         let span = at.saturating_since(Instant::EPOCH);
         let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
-        Sleep::until(self.epoch + span.min(limit))
+        tokio::time::sleep_until(self.epoch + span.min(limit))
     }
 
     fn descriptors(&self) -> Option<Descriptors> {
@@ -232,6 +227,19 @@ mod tests {
             () = never => panic!("the far future came"),
             () = soon => {}
         }
+    }
+
+    #[tokio::test]
+    async fn a_sleep_that_is_under_way_follows_time_that_is_paused() {
+        let (timer, hour) = (Tokio::new(), Duration::from_secs(3600));
+        let mut sleep = std::pin::pin!(timer.sleep_until(timer.now().saturating_add(hour)));
+        let mut poll_once = async || poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx))).await;
+        assert!(poll_once().await.is_pending());
+        tokio::time::pause();
+        tokio::time::advance(hour - Duration::from_secs(1)).await;
+        assert!(poll_once().await.is_pending());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(poll_once().await.is_ready());
     }
 
     #[test]
