@@ -15,10 +15,10 @@ use chargehand::{Events, Pool, PoolEvent, TaskError, Worker};
 use tokio::task::yield_now;
 use tokio::time::{advance, pause, resume};
 
-const HEARTBEAT: Duration = Duration::from_secs(10);
-const ATTEMPT: Duration = Duration::from_secs(25);
-const BACKOFF: Duration = Duration::from_secs(300);
 const STEP: Duration = Duration::from_secs(1);
+const HEARTBEAT: Duration = STEP.saturating_mul(10);
+const ATTEMPT: Duration = STEP.saturating_mul(25);
+const BACKOFF: Duration = STEP.saturating_mul(300);
 
 /// The number whose handler never ends.
 const ENDLESS: u64 = 0;
@@ -132,7 +132,7 @@ async fn attempts_end(site: &Site, pause_now: fn()) {
     assert!(look(&mut endless).await.is_pending());
     settle().await;
     pause_now();
-    pass(ATTEMPT - STEP).await;
+    pass(24 * STEP).await;
     assert!(look(&mut endless).await.is_pending(), "it has a second left");
     pass(2 * STEP).await;
     assert_eq!(soon(endless).await, Err(TaskError::Exhausted { attempts: 1 }));
@@ -143,7 +143,7 @@ async fn heartbeats_tell_silence(site: &mut Site) {
     pass(6 * HEARTBEAT).await;
     assert_eq!(site.events().await, []);
     site.is_stopped.store(true, Ordering::Relaxed);
-    pass(HEARTBEAT - STEP).await;
+    pass(9 * STEP).await;
     assert_eq!(site.events().await, []);
     pass(HEARTBEAT + 2 * STEP).await;
     let events = site.events().await;
@@ -152,7 +152,7 @@ async fn heartbeats_tell_silence(site: &mut Site) {
 
 async fn backoffs_end(site: &mut Site) {
     site.is_stopped.store(false, Ordering::Relaxed);
-    pass(BACKOFF - 20 * STEP).await;
+    pass(280 * STEP).await;
     assert_eq!(site.events().await, []);
     pass(20 * STEP).await;
     site.has_connected().await;

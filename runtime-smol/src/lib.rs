@@ -13,7 +13,6 @@
 //! [`race`]: chargehand_core::net::race
 
 mod dial;
-mod sockets;
 
 use std::io::{self, IoSlice, Read};
 use std::mem;
@@ -24,10 +23,9 @@ use std::task::{Context, Poll, ready};
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
 use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_sockets::{explained, prepare};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
-
-pub use self::dial::Dialling;
 
 /// A TCP stream of smol. Closing it closes the direction to the peer, as the end of a connection
 /// should be told.
@@ -138,6 +136,9 @@ impl AsyncWrite for SmolStream {
     }
 }
 
+/// Completes with the open stream.
+pub type Dialling = chargehand_sockets::Dialling<SmolStream>;
+
 /// Smol's clock, sleep and dialler.
 ///
 /// Copies share one epoch, the moment of [`Smol::new`].
@@ -167,7 +168,7 @@ impl Smol {
     /// Says what is wrong with the address, or what the system said: choose another port when it is in
     /// use.
     pub async fn bind(address: &str) -> io::Result<SmolListener> {
-        let address = Address::to_listen(address).map_err(dial::invalid)?;
+        let address = Address::to_listen(address)?;
         let addresses = dial::resolve(&address).await?;
         SmolListener::from_std(TcpListener::bind(&addresses[..])?)
     }
@@ -192,7 +193,7 @@ impl Timer for Smol {
     }
 
     fn descriptors(&self) -> Option<Descriptors> {
-        sockets::descriptors()
+        chargehand_sockets::descriptors()
     }
 }
 
@@ -215,7 +216,12 @@ impl Dial for Smol {
     type Dialling = Dialling;
 
     fn dial(&self, address: &str) -> Dialling {
-        dial::dial(address, self.options)
+        let (address, options) = (Address::to_dial(address), self.options);
+        Dialling::new(async move {
+            let address = address?;
+            let resolved = dial::resolve(&address).await?;
+            dial::connect(&address, resolved, options).await
+        })
     }
 }
 
@@ -259,7 +265,7 @@ impl Accept for SmolListener {
         loop {
             match self.inner.get_ref().accept() {
                 Ok((stream, peer)) => {
-                    sockets::prepare(&stream, &self.options)?;
+                    prepare(&stream, &self.options)?;
                     let stream = Async::new(stream).map(SmolStream::new);
                     return Poll::Ready(stream.map(|stream| (stream, peer)));
                 }
@@ -269,7 +275,7 @@ impl Accept for SmolListener {
                 // One peer left the queue: that is no reason to pause for the others.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(sockets::explained(error))),
+                Err(error) => return Poll::Ready(Err(explained(error))),
             }
         }
     }
@@ -278,25 +284,18 @@ impl Accept for SmolListener {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::time::Duration;
 
     use smol::future;
     use smol::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
-    async fn meet(
-        listener: &mut SmolListener,
-        address: &str,
-    ) -> (io::Result<SmolStream>, io::Result<(SmolStream, SocketAddr)>) {
-        future::zip(Smol::new().dial(address), poll_fn(|cx| listener.poll_accept(cx))).await
-    }
-
     /// Returns the two ends of a connection.
     async fn connected() -> (SmolStream, SmolStream) {
         let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (dialled, accepted) = meet(&mut listener, &address).await;
+        let accepting = poll_fn(|cx| listener.poll_accept(cx));
+        let (dialled, accepted) = future::zip(Smol::new().dial(&address), accepting).await;
         (dialled.unwrap(), accepted.unwrap().0)
     }
 
@@ -306,27 +305,6 @@ mod tests {
         socket.set_nonblocking(false).unwrap();
         socket.peek(&mut [0]).unwrap();
         socket.set_nonblocking(true).unwrap();
-    }
-
-    #[test]
-    fn a_dialled_stream_reaches_the_listener_and_neither_end_delays() {
-        smol::block_on(async {
-            let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let (dialled, accepted) = meet(&mut listener, &address).await;
-            let mut dialled = dialled.unwrap();
-            let (mut accepted, peer) = accepted.unwrap();
-
-            assert_eq!(peer, dialled.get_ref().local_addr().unwrap());
-            assert!(dialled.get_ref().nodelay().unwrap());
-            assert!(accepted.get_ref().nodelay().unwrap());
-            dialled.write_all(b"hello").await.unwrap();
-            let mut read = [0; 5];
-            accepted.read_exact(&mut read).await.unwrap();
-            assert_eq!(&read, b"hello");
-            dialled.close().await.unwrap();
-            assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
-        });
     }
 
     #[test]
@@ -382,58 +360,5 @@ mod tests {
             accepted.write_all(b"more").await.unwrap();
             assert_eq!(dialled.read(&mut read).await.unwrap(), 4);
         });
-    }
-
-    #[test]
-    fn a_name_is_resolved() {
-        smol::block_on(async {
-            let std = TcpListener::bind("127.0.0.1:0").unwrap();
-            let mut listener = SmolListener::from_std(std).unwrap();
-            let port = listener.local_addr().unwrap().port();
-            let (dialled, accepted) = meet(&mut listener, &format!("localhost:{port}")).await;
-            assert!(dialled.is_ok());
-            assert!(accepted.is_ok());
-        });
-    }
-
-    #[test]
-    fn nobody_listening_is_an_error() {
-        smol::block_on(async {
-            let free = Smol::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-            let error = Smol::new().dial(&free.to_string()).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        });
-    }
-
-    #[test]
-    fn a_sleep_ends_at_its_time_by_the_same_clock() {
-        let timer = Smol::new();
-        let copy = timer;
-        let at = timer.now().saturating_add(Duration::from_millis(30));
-        smol::block_on(copy.sleep_until(at));
-        assert!(timer.now() >= at);
-    }
-
-    #[test]
-    fn a_sleep_to_the_far_future_is_pending_and_one_to_the_past_is_not() {
-        let timer = Smol::new();
-        let never = async {
-            timer.sleep_until(Instant::FAR_FUTURE).await;
-            false
-        };
-        let soon = async {
-            timer.sleep_until(Instant::EPOCH).await;
-            true
-        };
-        assert!(smol::block_on(future::or(never, soon)));
-    }
-
-    #[test]
-    fn futures_and_streams_can_move_between_threads() {
-        fn assert_send<T: Send>() {}
-        assert_send::<Dialling>();
-        assert_send::<SmolStream>();
-        assert_send::<SmolListener>();
-        assert_send::<Sleep>();
     }
 }

@@ -13,7 +13,6 @@
 //! [`race`]: chargehand_core::net::race
 
 mod dial;
-mod sockets;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,10 +22,9 @@ use std::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
 use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_sockets::{explained, prepare};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
-
-pub use self::dial::Dialling;
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
@@ -34,10 +32,13 @@ const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
 /// A TCP stream of tokio with the `futures_io` traits.
 pub type TokioStream = Compat<TcpStream>;
 
+/// Completes with the open stream.
+pub type Dialling = chargehand_sockets::Dialling<TokioStream>;
+
 /// Tokio's clock, sleep and dialler.
 ///
 /// Copies share one epoch, the moment of [`Tokio::new`]. The clock is tokio's own, so a test that
-/// pauses tokio's time ([`tokio::time::pause`]) pauses this one and every sleep too, at any moment.
+/// pauses tokio's time (`tokio::time::pause`) pauses this one and every sleep too, at any moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokio {
     epoch: tokio::time::Instant,
@@ -64,7 +65,7 @@ impl Tokio {
     /// Says what is wrong with the address, or what the system said: choose another port when it is in
     /// use.
     pub async fn bind(address: &str) -> io::Result<TokioListener> {
-        let address = Address::to_listen(address).map_err(dial::invalid)?;
+        let address = Address::to_listen(address)?;
         let addresses = dial::resolve(&address).await?;
         Ok(TokioListener::new(TcpListener::bind(&addresses[..]).await?))
     }
@@ -90,7 +91,7 @@ impl Timer for Tokio {
     }
 
     fn descriptors(&self) -> Option<Descriptors> {
-        sockets::descriptors()
+        chargehand_sockets::descriptors()
     }
 }
 
@@ -100,7 +101,12 @@ impl Dial for Tokio {
     type Dialling = Dialling;
 
     fn dial(&self, address: &str) -> Dialling {
-        dial::dial(address, self.options)
+        let (address, options) = (Address::to_dial(address), self.options);
+        Dialling::new(async move {
+            let address = address?;
+            let resolved = dial::resolve(&address).await?;
+            dial::connect(&address, resolved, options).await
+        })
     }
 }
 
@@ -149,12 +155,12 @@ impl Accept for TokioListener {
         loop {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
-                    let prepared = sockets::prepare(&stream, &self.options);
+                    let prepared = prepare(&stream, &self.options);
                     return Poll::Ready(prepared.map(|()| (stream.compat(), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(sockets::explained(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(explained(error))),
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -165,89 +171,19 @@ impl Accept for TokioListener {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
 
     #[tokio::test]
-    async fn a_dialled_stream_reaches_the_listener_and_neither_end_delays() {
-        let mut listener = Tokio::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let dialling = Tokio::new().dial(&address.to_string());
-        let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
-        let mut dialled = dialled.unwrap().into_inner();
-        let (accepted, peer) = accepted.unwrap();
-        let mut accepted = accepted.into_inner();
-
-        assert_eq!(peer, dialled.local_addr().unwrap());
-        assert!(dialled.nodelay().unwrap());
-        assert!(accepted.nodelay().unwrap());
-        dialled.write_all(b"hello").await.unwrap();
-        let mut read = [0; 5];
-        accepted.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, b"hello");
-        dialled.shutdown().await.unwrap();
-        assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_name_is_resolved() {
-        let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut listener = TokioListener::from_std(std).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let dialling = Tokio::new().dial(&format!("localhost:{port}"));
-        let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
-        assert!(dialled.is_ok());
-        assert!(accepted.is_ok());
-    }
-
-    #[tokio::test]
-    async fn nobody_listening_is_an_error() {
-        let free = Tokio::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let error = Tokio::new().dial(&free.to_string()).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    }
-
-    #[tokio::test]
-    async fn a_sleep_ends_at_its_time_by_the_same_clock() {
-        let timer = Tokio::new();
-        let copy = timer;
-        let at = timer.now().saturating_add(Duration::from_millis(30));
-        copy.sleep_until(at).await;
-        assert!(timer.now() >= at);
-    }
-
-    #[tokio::test]
-    async fn a_sleep_to_the_far_future_is_pending_and_one_to_the_past_is_not() {
-        let timer = Tokio::new();
-        let never = timer.sleep_until(Instant::FAR_FUTURE);
-        let soon = timer.sleep_until(Instant::EPOCH);
-        tokio::select! {
-            biased;
-            () = never => panic!("the far future came"),
-            () = soon => {}
-        }
-    }
-
-    #[tokio::test]
     async fn a_sleep_that_is_under_way_follows_time_that_is_paused() {
-        let (timer, hour) = (Tokio::new(), Duration::from_secs(3600));
-        let mut sleep = std::pin::pin!(timer.sleep_until(timer.now().saturating_add(hour)));
+        let (timer, minute) = (Tokio::new(), Duration::from_secs(60));
+        let at = timer.now().saturating_add(2 * minute);
+        let mut sleep = std::pin::pin!(timer.sleep_until(at));
         let mut poll_once = async || poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx))).await;
         assert!(poll_once().await.is_pending());
         tokio::time::pause();
-        tokio::time::advance(hour - Duration::from_secs(1)).await;
+        tokio::time::advance(minute).await;
         assert!(poll_once().await.is_pending());
-        tokio::time::advance(Duration::from_secs(2)).await;
+        tokio::time::advance(2 * minute).await;
         assert!(poll_once().await.is_ready());
-    }
-
-    #[test]
-    fn futures_and_streams_can_move_between_threads() {
-        fn assert_send<T: Send>() {}
-        assert_send::<Dialling>();
-        assert_send::<TokioStream>();
-        assert_send::<TokioListener>();
-        assert_send::<<Tokio as Timer>::Sleep>();
     }
 }
