@@ -4,11 +4,12 @@
 //! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
-//! leave at once. It is set here, because a transport only sees a byte stream. The rest is set by
-//! [`SocketOptions`]: on Linux, Android and Apple's systems a peer whose machine has vanished is
-//! found out by `SO_KEEPALIVE`, and the last file descriptors of the process are left for its files.
+//! leave at once. It is set here, because a transport only sees a byte stream. [`SocketOptions`] has the
+//! rest: `SO_KEEPALIVE`, which finds out that a peer's machine has vanished, and on Linux, Android and Apple's
+//! systems how many file descriptors of the process no connection takes.
 //!
-//! A name's addresses are tried beside each other, a quarter of a second apart ([`race`]).
+//! The addresses of a name are dialled in parallel, a quarter of a second apart, and the first to answer
+//! wins ([`race`]).
 //!
 //! [`race`]: chargehand_core::net::race
 

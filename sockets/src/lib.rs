@@ -24,10 +24,6 @@ use socket2::{SockRef, TcpKeepalive};
 pub use self::dialling::Dialling;
 pub use self::limits::{descriptors, explained};
 
-/// What Linux takes at most.
-const SECONDS_MAX: u64 = 32_767;
-const PROBES_MAX: u32 = 127;
-
 /// Sets the options of an open connection: what was asked for, and that it sends without delay
 /// (`TCP_NODELAY`). Call it for each, whichever end opened it.
 ///
@@ -46,13 +42,14 @@ pub fn prepare(stream: &impl AsSocket, options: &SocketOptions) -> io::Result<()
 }
 
 fn probes(keepalive: &Keepalive) -> TcpKeepalive {
-    let whole = |span: Duration| Duration::from_secs(span.as_secs().clamp(1, SECONDS_MAX));
+    // Linux takes no more than these many seconds and probes.
+    let whole = |span: Duration| Duration::from_secs(span.as_secs().clamp(1, 32_767));
     let probes = TcpKeepalive::new().with_time(whole(keepalive.idle));
-    // Elsewhere the system has its own.
+    // Other systems decide these themselves.
     #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple", windows))]
     let probes = probes
         .with_interval(whole(keepalive.interval))
-        .with_retries(keepalive.probes.clamp(1, PROBES_MAX));
+        .with_retries(keepalive.probes.clamp(1, 127));
     probes
 }
 
