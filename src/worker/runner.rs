@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use chargehand_core::Verdict;
 use chargehand_core::session::Slot;
 
-use super::handler::{Handler, fail};
 use super::memory::Memory;
-use crate::ready::ReadySet;
-use crate::runs::Runs;
+use crate::handler::running::Runs;
+use crate::handler::{Handler, fail};
+use crate::link::ready::ReadySet;
 
 /// Marks a token of the ready set as that of a run.
 pub(super) const RUN: u32 = 1 << 31;
@@ -42,14 +42,14 @@ pub(super) struct Runner<H: Handler> {
 }
 
 impl<H: Handler> Runner<H> {
-    pub(super) fn new(handler: H, concurrency: u16, memory_max: usize) -> Self {
+    pub(super) fn new(handler: H, concurrency: u16, memory: Memory) -> Self {
         Self {
             handler,
             runs: Runs::new(),
             concurrency: usize::from(concurrency),
             body: Vec::new(),
             waiting: VecDeque::new(),
-            memory: Memory::new(memory_max),
+            memory,
         }
     }
 
