@@ -5,6 +5,19 @@
 //! [`race`](chargehand_core::net::race) where a name has several addresses, and hands each open stream
 //! to [`prepare`].
 //!
+//! ```
+//! use std::net::{TcpListener, TcpStream};
+//!
+//! use chargehand_core::net::SocketOptions;
+//! use chargehand_sockets::{explained, prepare};
+//!
+//! let listener = TcpListener::bind("127.0.0.1:0")?;
+//! let stream = TcpStream::connect(listener.local_addr()?).map_err(explained)?;
+//! prepare(&stream, &SocketOptions::new())?;
+//! assert!(stream.nodelay()?);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! On Linux, Android and Apple's systems a process's limit of file descriptors is kept
 //! ([`SocketOptions::descriptors_reserved`]). Elsewhere it is not known here, and no descriptor reserved.
 
