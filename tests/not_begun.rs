@@ -11,7 +11,7 @@ use std::time::Duration;
 use by_hand::{Peer, poll};
 use chargehand::core::message::Message;
 use chargehand::core::{Config, TaskId};
-use chargehand::local::{LocalListener, pair};
+use chargehand::in_process::{LocalListener, pair};
 use chargehand::testing::World;
 use chargehand::{Pool, PoolEvent, Task, TaskError};
 

@@ -11,15 +11,15 @@ use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::closing::Farewell;
-use super::conn::{Ending, Outgoing, Progress, Quota, SendError};
-use super::life::Overdue;
-use super::peers::Line;
+use super::link::{Ending, Outgoing, Progress, Quota, SendError};
+use super::liveness::Overdue;
+use super::workers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
-use crate::event::PoolEvent;
-use crate::hands::AnyHands;
-use crate::reply::TaskResult;
-use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
+use crate::events::PoolEvent;
+use crate::handler::in_process::AnyHands;
+use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::mailbox::TaskResult;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -57,9 +57,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
-                if let Reach::Local(hands) = &peer.reach {
+                if let Reach::InProcess(hands) = &peer.reach {
                     let window = hands.window();
-                    return self.local_up(link, window);
+                    return self.in_process_up(link, window);
                 }
                 peer.line = Line::Dialling(link);
                 peer.entry.wake();
@@ -85,7 +85,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(link.worker());
         let (up, conn) = match &mut peer.line {
             Line::Up(up, conn) => (*up, conn),
-            Line::Local(up) => {
+            Line::InProcess(up) => {
                 assert!(*up == link, "the scheduler knows which link is up");
                 return self.hand_over(link, message);
             }
@@ -139,7 +139,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// their way speak for it.
     fn look(&mut self, link: Link, overdue: Option<TaskId>) {
         let slot = link.worker().slot();
-        if matches!(self.peers.get_mut(link.worker()).line, Line::Local(_)) {
+        if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
             return;
         }
         let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).line {
@@ -260,8 +260,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 None
             }
-            Line::Local(_) => {
-                if let Reach::Local(hands) = &mut peer.reach {
+            Line::InProcess(_) => {
+                if let Reach::InProcess(hands) = &mut peer.reach {
                     hands.withdraw_all();
                 }
                 None

@@ -5,8 +5,8 @@ use core::mem;
 
 use chargehand_core::{Heap, Scheduler, TaskId, Verdict};
 
-use crate::body::Body;
 use crate::payload::Answer;
+use crate::payload::Body;
 
 /// The answers of tasks whose outcome is to come. The scheduler hands outcomes out in the order of
 /// the replies that they come from, and so do we: a queue is all that it takes.

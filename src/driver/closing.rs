@@ -10,9 +10,9 @@ use chargehand_core::io::Dialect;
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
 
 use super::Token;
-use crate::ready::{Entry, ReadySet};
-use crate::table::Timed;
-use crate::wire::{AnyWire, Kind};
+use crate::link::erased::{AnyWire, Kind};
+use crate::link::expiring::Timed;
+use crate::link::ready::{Entry, ReadySet};
 
 /// How long a link may take to end in an orderly way.
 const SPAN: Duration = Duration::from_secs(2);

@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use chargehand_core::Verdict;
 use chargehand_core::session::Slot;
 
-use super::handler::{Handler, fail};
 use super::memory::Memory;
-use crate::ready::ReadySet;
-use crate::runs::Runs;
+use crate::handler::running::Runs;
+use crate::handler::{Handler, fail};
+use crate::link::ready::ReadySet;
 
 /// Marks a token of the ready set as that of a run.
 pub(super) const RUN: u32 = 1 << 31;

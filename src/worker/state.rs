@@ -14,13 +14,13 @@ use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
 use super::end::End;
-use super::go;
-use super::handler::{Handler, fail};
-use super::life::{Life, Work};
+use super::json;
+use super::liveness::{Life, Work};
 use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
+use crate::handler::{Handler, fail};
+use crate::link::ready::ReadySet;
 use crate::payload::HEIGHT_BYTES_MAX;
-use crate::ready::ReadySet;
 
 /// How long a drained link is left to the manager to close, because a request may be on its way.
 const LEAVE_AFTER: Duration = Duration::from_secs(1);
@@ -176,7 +176,7 @@ impl State {
         frame: &[u8],
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
-        let height = go::request(frame);
+        let height = json::request(frame);
         if self.is_busy() {
             self.next = Some(height);
             return Ok(Step::None);
@@ -279,7 +279,7 @@ impl State {
         let task = TaskId::from_parts(0, 0);
         self.height = height.map_err(End::bad)?;
         let mut buffer = [0; HEIGHT_BYTES_MAX];
-        match go::body(self.height, around.settings, &mut buffer) {
+        match json::body(self.height, around.settings, &mut buffer) {
             Ok(body) => self.on_request(task, 1, body, around),
             Err(why) => {
                 let slot = self.session.request(task, 1)?;
@@ -531,8 +531,8 @@ impl State {
 mod tests {
     use core::future::{Pending, pending};
 
-    use super::super::handler::Raw;
     use super::*;
+    use crate::handler::Raw;
 
     struct Stopped;
 

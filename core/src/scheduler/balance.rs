@@ -14,7 +14,7 @@
 //! as there are different loads, whichever is less, however many workers there are.
 
 use super::index::{NONE, Stored, narrow, wide};
-use super::list::{Chain, Free, Links, List, chain};
+use super::list::{Free, Linkage, List, Neighbours, define_linkage};
 use super::slot::WorkerSlot;
 
 /// The order of those that hold no suspect.
@@ -26,22 +26,22 @@ pub(super) const CLEAN: usize = 0;
 pub(super) struct Level {
     load: u32,
     members: List<Ready>,
-    links: Links,
+    neighbours: Neighbours,
 }
 
 impl Level {
     pub(super) const fn new() -> Self {
-        Self { load: 0, members: List::new(), links: Links::OUT }
+        Self { load: 0, members: List::new(), neighbours: Neighbours::OUT }
     }
 }
 
-chain! {
+define_linkage! {
     /// The workers of one level.
     Ready: WorkerSlot, ready
 }
-chain! {
+define_linkage! {
     /// The unused level nodes.
-    Nodes: WorkerSlot, node.links
+    Nodes: WorkerSlot, node.neighbours
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ impl Order {
         if next != NONE {
             return next;
         }
-        let above = workers[self.lowest as usize].node.links.next();
+        let above = workers[self.lowest as usize].node.neighbours.next();
         let level = workers.get(above as usize);
         level.and_then(|slot| slot.node.members.head()).unwrap_or(NONE)
     }
@@ -105,7 +105,7 @@ impl Order {
             if high.load < load {
                 return down;
             }
-            (prev, up, down) = (up, low.links.next(), high.links.prev());
+            (prev, up, down) = (up, low.neighbours.next(), high.neighbours.prev());
         }
         prev
     }
@@ -250,8 +250,8 @@ impl Levels<'_> {
     fn follow(mut self, worker: u32) {
         let slot = &self.workers[worker as usize];
         let (new, level) = (slot.held.len(), wide(slot.level));
-        let Level { load, members, links } = self.workers[level as usize].node;
-        let beside = if new > load { links.next() } else { links.prev() };
+        let Level { load, members, neighbours } = self.workers[level as usize].node;
+        let beside = if new > load { neighbours.next() } else { neighbours.prev() };
         let next_door = beside != NONE && self.workers[beside as usize].node.load == new;
         let is_only = members.len() == 1;
         if is_only && !next_door {
@@ -259,9 +259,9 @@ impl Levels<'_> {
             return;
         }
         let below = if new > load {
-            if is_only { links.prev() } else { level }
+            if is_only { neighbours.prev() } else { level }
         } else if next_door {
-            self.workers[beside as usize].node.links.prev()
+            self.workers[beside as usize].node.neighbours.prev()
         } else {
             beside
         };
@@ -275,7 +275,7 @@ impl Levels<'_> {
         let above = if below == NONE {
             wide(self.order.lowest)
         } else {
-            self.workers[below as usize].node.links.next()
+            self.workers[below as usize].node.neighbours.next()
         };
         let level = if above != NONE && self.workers[above as usize].node.load == load {
             above
@@ -296,12 +296,12 @@ impl Levels<'_> {
 
     fn insert(&mut self, load: u32, below: u32, above: u32) -> u32 {
         let level = self.free.take(self.workers).expect("one node per worker suffices");
-        let links = Links::new(below, above);
-        self.workers[level as usize].node = Level { load, members: List::new(), links };
+        let neighbours = Neighbours::new(below, above);
+        self.workers[level as usize].node = Level { load, members: List::new(), neighbours };
         self.tie(below, level);
         match above {
             NONE => self.order.highest = narrow(level),
-            _ => self.workers[above as usize].node.links.set_prev(level),
+            _ => self.workers[above as usize].node.neighbours.set_prev(level),
         }
         level
     }
@@ -310,7 +310,7 @@ impl Levels<'_> {
     fn tie(&mut self, below: u32, level: u32) {
         match below {
             NONE => self.order.lowest = narrow(level),
-            _ => self.workers[below as usize].node.links.set_next(level),
+            _ => self.workers[below as usize].node.neighbours.set_next(level),
         }
     }
 
@@ -324,12 +324,12 @@ impl Levels<'_> {
         if !members.is_empty() {
             return;
         }
-        let links = self.workers[level as usize].node.links;
-        let (prev, next) = (links.prev(), links.next());
+        let neighbours = self.workers[level as usize].node.neighbours;
+        let (prev, next) = (neighbours.prev(), neighbours.next());
         self.tie(prev, next);
         match next {
             NONE => self.order.highest = narrow(prev),
-            _ => self.workers[next as usize].node.links.set_prev(prev),
+            _ => self.workers[next as usize].node.neighbours.set_prev(prev),
         }
         self.free.give(self.workers, level);
     }
@@ -356,7 +356,7 @@ impl Balance {
         while index != NONE {
             assert!(levels < workers.len(), "the levels run in a circle");
             let level = &workers[index as usize].node;
-            assert!(level.links.prev() == prev, "the levels are linked one way only");
+            assert!(level.neighbours.prev() == prev, "the levels are linked one way only");
             assert!(!level.members.is_empty(), "a level is empty");
             if prev != NONE {
                 assert!(workers[prev as usize].node.load < level.load, "levels are out of order");
@@ -368,7 +368,7 @@ impl Balance {
                 assert!(slot.order() == number, "a worker is in the other order");
             });
             count += level.members.len();
-            (prev, index, levels) = (index, level.links.next(), levels + 1);
+            (prev, index, levels) = (index, level.neighbours.next(), levels + 1);
         }
         assert!(wide(order.highest) == prev, "the levels end somewhere else than they say");
         if order.is_alone() {

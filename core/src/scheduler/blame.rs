@@ -5,9 +5,9 @@
 //! spread, at most one to a worker, so that one which ends links is beside another suspect once at
 //! most, and only itself runs out of attempts.
 
-use super::engine::{Engine, later};
 use super::list::List;
 use super::slot::TaskState;
+use super::tasks::{SchedulerMut, later};
 use crate::event::{Action, Loss, Outcome};
 
 /// Why an attempt has no answer.
@@ -21,7 +21,7 @@ pub(super) enum Blame {
     Nobody,
 }
 
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     /// Queues a task again whose attempt has no answer, unless it was the last that it may have.
     pub(super) fn give_back(&mut self, task: u32, blame: Blame) {
         let slot = &mut self.tasks[task as usize];
@@ -78,7 +78,7 @@ impl Engine<'_> {
         slot.strikes = slot.strikes.saturating_add(1);
         slot.allowance = 1;
         let is_out = slot.strikes >= policy.strikes_max;
-        if slot.line.is_serving() && !slot.has_room() {
+        if slot.phase.is_serving() && !slot.has_room() {
             self.leave_balance(worker);
         }
         self.give_back(task, if had_begun { Blame::Late } else { Blame::Nobody });
@@ -89,7 +89,7 @@ impl Engine<'_> {
     /// Begins to take back what a worker holds and has not begun.
     pub(super) fn recall(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
-        slot.recall = slot.line.is_up() && slot.held.len() > slot.runs;
+        slot.recall = slot.phase.is_up() && slot.held.len() > slot.runs;
         self.list_todo(worker);
     }
 

@@ -3,15 +3,15 @@
 use core::ops::ControlFlow;
 
 use super::balance::CLEAN;
-use super::engine::{Engine, State, later};
 use super::index::{NONE, narrow, wide};
-use super::lines::due;
-use super::slot::{Duty, Line, TaskSlot, TaskState, WorkerSlot};
+use super::slot::{Duty, LinkPhase, TaskSlot, TaskState, WorkerSlot};
+use super::tasks::{SchedulerMut, SchedulerState, later};
+use super::workers::due;
 use crate::event::{Action, Loss, Outcome, Reason, Route};
 use crate::id::Link;
 use crate::time::Instant;
 
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     // Inlined, with what is hot in it, so that an action is taken apart where it is put together:
     // by way of memory it costs a fifth of all that the scheduler does for a task.
     #[expect(clippy::inline_always, reason = "an action by way of memory is dear")]
@@ -41,7 +41,7 @@ impl Engine<'_> {
     /// Takes one step of all that is not a finished task, in the order of precedence. Goes on with
     /// a task to be sent, and to which worker, if there is one.
     #[cold]
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> PollStep {
         if let Some(worker) = self.state.todo.head() {
             return go_on_without(self.tell(worker));
         }
@@ -105,22 +105,22 @@ impl Engine<'_> {
         if slot.recall {
             return self.take_newest_back(worker);
         }
-        Some(match slot.line {
-            Line::WantConnect => {
+        Some(match slot.phase {
+            LinkPhase::WantConnect => {
                 slot.due = later(self.state.clock, self.state.policy.connect_timeout);
-                self.set_line(worker, Line::Connecting);
+                self.set_phase(worker, LinkPhase::Connecting);
                 Action::Connect { link }
             }
-            Line::Closing(Reason::Drained) if slot.route == Route::Await => {
+            LinkPhase::Closing(Reason::Drained) if slot.route == Route::Await => {
                 // It said that it stops: its place is free for another.
-                self.set_line(worker, Line::Leaving);
+                self.set_phase(worker, LinkPhase::Leaving);
                 Action::Disconnect { link, reason: Reason::Drained }
             }
-            Line::Closing(reason) => {
+            LinkPhase::Closing(reason) => {
                 self.after_link(worker);
                 Action::Disconnect { link, reason }
             }
-            Line::Leaving => {
+            LinkPhase::Leaving => {
                 self.forget(worker);
                 Action::Gone { worker: id }
             }
@@ -143,7 +143,7 @@ impl Engine<'_> {
         let (withdraw, is_out) = self.strike(worker, task);
         if is_out {
             self.give_back_all(worker, Loss::Broken);
-            self.set_line(worker, Line::Closing(Reason::Strikes));
+            self.set_phase(worker, LinkPhase::Closing(Reason::Strikes));
         } else {
             self.close_drained(worker);
             self.arm(worker);
@@ -162,18 +162,18 @@ impl Engine<'_> {
         let link = slot.link(worker);
         let is_late = |&task: &u32| self.tasks[task as usize].due.max(slot.hold_until) == at;
         let late = slot.held.head().filter(is_late);
-        match slot.line {
-            Line::Up(duty) if late.is_some() || !duty.is_for_a_time() || slot.due != at => {
+        match slot.phase {
+            LinkPhase::Up(duty) if late.is_some() || !duty.is_for_a_time() || slot.due != at => {
                 return Some(self.judge(worker, at, late));
             }
-            Line::Absent => self.set_line(worker, Line::Leaving),
-            Line::Resting => self.want_connect(worker),
-            Line::Connecting => {
+            LinkPhase::Absent => self.set_phase(worker, LinkPhase::Leaving),
+            LinkPhase::Resting => self.want_connect(worker),
+            LinkPhase::Connecting => {
                 self.back_off(worker);
                 return Some(Action::Disconnect { link, reason: Reason::ConnectTimeout });
             }
-            Line::Up(Duty::Rested) => self.release(worker),
-            Line::Up(Duty::Delayed) => self.set_line(worker, Line::Up(Duty::Serving)),
+            LinkPhase::Up(Duty::Rested) => self.release(worker),
+            LinkPhase::Up(Duty::Delayed) => self.set_phase(worker, LinkPhase::Up(Duty::Serving)),
             _ => unreachable!("a timer without a reason"),
         }
         None
@@ -266,7 +266,7 @@ impl Engine<'_> {
     }
 }
 
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     /// Follows a worker that holds a suspect and was just given a task.
     #[cold]
     fn follow_suspect(&mut self, worker: u32) {
@@ -275,14 +275,14 @@ impl Engine<'_> {
 }
 
 /// What a step came to: an action or none at all, or what to send, if not the next step.
-type Step = ControlFlow<Option<Action>, Option<(u32, u32)>>;
+type PollStep = ControlFlow<Option<Action>, Option<(u32, u32)>>;
 
 /// Goes on with the next step where one had no action.
-fn go_on_without(action: Option<Action>) -> Step {
+fn go_on_without(action: Option<Action>) -> PollStep {
     action.map_or(ControlFlow::Continue(None), |action| ControlFlow::Break(Some(action)))
 }
 
-impl State {
+impl SchedulerState {
     /// Returns when there is something to do next; the clock's time if that is now.
     pub(super) fn poll_timeout(
         &self,

@@ -2,13 +2,13 @@
 //! machine pays for every copy.
 
 use super::index::{NONE, Stored, narrow, wide};
-use super::list::Links;
+use super::list::Neighbours;
 use super::slot::WorkerSlot;
 
 /// Which of its rolls a worker's links belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(super) enum RollKind {
     /// Workers of which the caller is to be told something; also the unused slots.
     Todo,
     /// Workers that rest with their link up, or that are absent, the first to do so first.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 }
 
 /// How many kinds there are.
-pub(super) const KINDS: usize = 5;
+pub(super) const ROLL_KINDS: usize = 5;
 
 /// A doubly linked list of workers; every operation is O(1). A worker may be in one list of a kind at
 /// a time.
@@ -32,11 +32,11 @@ pub(super) struct Roll {
     /// Means nothing while it is empty.
     tail: Stored,
     len: Stored,
-    kind: Kind,
+    kind: RollKind,
 }
 
 impl Roll {
-    pub(super) const fn new(kind: Kind) -> Self {
+    pub(super) const fn new(kind: RollKind) -> Self {
         Self { head: narrow(NONE), tail: narrow(NONE), len: 0, kind }
     }
 
@@ -70,7 +70,7 @@ impl Roll {
     pub(super) fn push_back(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let kind = self.kind as usize;
         let tail = if self.is_empty() { NONE } else { wide(self.tail) };
-        workers[worker as usize].rolls[kind] = Links::new(tail, NONE);
+        workers[worker as usize].rolls[kind] = Neighbours::new(tail, NONE);
         match tail {
             NONE => self.head = narrow(worker),
             _ => workers[tail as usize].rolls[kind].set_next(worker),
@@ -83,7 +83,7 @@ impl Roll {
     #[inline(never)]
     pub(super) fn remove(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let kind = self.kind as usize;
-        let links = core::mem::replace(&mut workers[worker as usize].rolls[kind], Links::OUT);
+        let links = core::mem::replace(&mut workers[worker as usize].rolls[kind], Neighbours::OUT);
         let (prev, next) = (links.prev(), links.next());
         match prev {
             NONE => self.head = narrow(next),
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn a_roll_keeps_its_order_and_knows_who_is_in_it() {
         let mut workers = [WorkerSlot::new(); 4];
-        let mut roll = Roll::new(Kind::Member);
-        let mut other = Roll::new(Kind::Todo);
+        let mut roll = Roll::new(RollKind::Member);
+        let mut other = Roll::new(RollKind::Todo);
         for worker in 0..4 {
             roll.push_back(&mut workers, worker);
         }

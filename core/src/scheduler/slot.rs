@@ -2,8 +2,8 @@
 
 use super::balance::Level;
 use super::index::{NONE, Stored, narrow, wide};
-use super::list::{Chain, Links, List, chain};
-use super::roll::{KINDS, Kind};
+use super::list::{Linkage, List, Neighbours, define_linkage};
+use super::roll::{ROLL_KINDS, RollKind};
 use crate::error::EventError;
 use crate::event::{Lane, Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
@@ -19,7 +19,7 @@ pub struct TaskSlot {
     pub(super) due: Instant,
     /// In the list that goes with the state; in flight, that of all that the same worker holds; once
     /// it came back, one of those that did so from the same worker.
-    pub(super) queue: Links,
+    pub(super) queue: Neighbours,
     /// The worker that the latest attempt was sent to, by its slot. What is in flight is so on that
     /// worker's latest link.
     pub(super) worker: Stored,
@@ -60,7 +60,7 @@ impl TaskSlot {
     pub(crate) const fn new() -> Self {
         Self {
             due: Instant::FAR_FUTURE,
-            queue: Links::OUT,
+            queue: Neighbours::OUT,
             worker: narrow(NONE),
             generation: 0,
             attempts: 0,
@@ -112,7 +112,7 @@ impl TaskSlot {
     }
 }
 
-chain! {
+define_linkage! {
     /// The list that a task is in.
     Queue: TaskSlot, queue
 }
@@ -125,7 +125,7 @@ pub struct WorkerSlot {
     pub(super) generation: u32,
     /// The number of the latest link.
     pub(super) epoch: u32,
-    pub(super) line: Line,
+    pub(super) phase: LinkPhase,
     pub(super) route: Route,
     /// Removed by the caller or by the drain: when its link is gone, so is it.
     pub(super) removing: bool,
@@ -149,12 +149,12 @@ pub struct WorkerSlot {
     pub(super) runs: u32,
     /// Which level node it is a member of, or `NONE`.
     pub(super) level: Stored,
-    pub(super) ready: Links,
+    pub(super) ready: Neighbours,
     /// When something was heard last, or the ping sent that is not answered yet.
     pub(super) silent_since: Instant,
     pub(super) done: u64,
 
-    /// When the line's state ends by itself.
+    /// When the phase ends by itself.
     pub(super) due: Instant,
     pub(super) up_since: Instant,
     /// When the first of the strikes was.
@@ -177,12 +177,13 @@ pub struct WorkerSlot {
     pub(super) random: u64,
     pub(super) failed: u64,
     pub(super) lost: u64,
-    pub(super) links: u32,
+    /// How many links it has had.
+    pub(super) links_made: u32,
     /// Tasks that came back from here and are no suspects, and those that are. Whatever comes next
     /// in this slot takes them over.
     pub(super) wards: [List<Queue>; 2],
-    /// By [`Kind`].
-    pub(super) rolls: [Links; KINDS],
+    /// By [`RollKind`].
+    pub(super) rolls: [Neighbours; ROLL_KINDS],
     /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
     pub(super) place: Stored,
@@ -196,7 +197,7 @@ pub struct WorkerSlot {
 
 /// How things stand with a worker's link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum LinkPhase {
     /// The slot is unused.
     Free,
     /// It has not dialled in yet, or not again; until `due`.
@@ -236,7 +237,7 @@ impl Duty {
     }
 }
 
-impl Line {
+impl LinkPhase {
     #[inline]
     pub(super) fn is_up(self) -> bool {
         matches!(self, Self::Up(_))
@@ -258,7 +259,7 @@ impl WorkerSlot {
         Self {
             generation: 0,
             epoch: 0,
-            line: Line::Free,
+            phase: LinkPhase::Free,
             route: Route::Dial,
             removing: false,
             notice: false,
@@ -271,7 +272,7 @@ impl WorkerSlot {
             window: 1,
             runs: 1,
             level: narrow(NONE),
-            ready: Links::OUT,
+            ready: Neighbours::OUT,
             silent_since: Instant::EPOCH,
             done: 0,
             due: Instant::FAR_FUTURE,
@@ -287,9 +288,9 @@ impl WorkerSlot {
             random: 0,
             failed: 0,
             lost: 0,
-            links: 0,
+            links_made: 0,
             wards: [List::new(); 2],
-            rolls: [Links::OUT; KINDS],
+            rolls: [Neighbours::OUT; ROLL_KINDS],
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
             heap: narrow(NONE),
@@ -300,7 +301,7 @@ impl WorkerSlot {
     /// Makes the slot a new worker's.
     pub(super) fn reset(&mut self, route: Route, random: u64) {
         let mut rolls = self.rolls;
-        rolls[Kind::Todo as usize] = Links::OUT;
+        rolls[RollKind::Todo as usize] = Neighbours::OUT;
         *self = Self {
             route,
             random,
@@ -336,7 +337,7 @@ impl WorkerSlot {
 
     /// Whether the caller is to be told something.
     pub(super) fn wants_action(&self) -> bool {
-        self.notice || self.recall || self.line.wants_action()
+        self.notice || self.recall || self.phase.wants_action()
     }
 }
 
@@ -344,12 +345,12 @@ impl WorkerSlot {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unused;
 
-impl Chain for Unused {
+impl Linkage for Unused {
     type Slot = WorkerSlot;
-    fn links(slot: &WorkerSlot) -> &Links {
-        &slot.rolls[Kind::Todo as usize]
+    fn neighbours(slot: &WorkerSlot) -> &Neighbours {
+        &slot.rolls[RollKind::Todo as usize]
     }
-    fn links_mut(slot: &mut WorkerSlot) -> &mut Links {
-        &mut slot.rolls[Kind::Todo as usize]
+    fn neighbours_mut(slot: &mut WorkerSlot) -> &mut Neighbours {
+        &mut slot.rolls[RollKind::Todo as usize]
     }
 }

@@ -20,7 +20,7 @@ use types::{Counters, Gauges, Lk, Wid};
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum TaskState {
     Free,
     Waiting,
     /// Came back from that worker.
@@ -53,12 +53,12 @@ pub(crate) struct Task {
     pub(crate) losses: u16,
     pub(crate) retries_max: u16,
     pub(crate) suspect: bool,
-    pub(crate) place: Place,
+    pub(crate) state: TaskState,
 }
 
-/// What a worker's line is doing.
+/// Where a worker's link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum LinkPhase {
     Free,
     Absent { until: Instant },
     Resting { until: Instant },
@@ -76,7 +76,7 @@ pub(crate) struct Worker {
     pub(crate) generation: u32,
     pub(crate) epoch: u32,
     pub(crate) route: Route,
-    pub(crate) line: Line,
+    pub(crate) phase: LinkPhase,
     pub(crate) window: u32,
     pub(crate) allowance: u32,
     runs: u32,
@@ -114,7 +114,7 @@ pub(crate) struct Worker {
     done: u64,
     failed: u64,
     lost: u64,
-    links: u32,
+    links_made: u32,
 }
 
 /// The naive scheduler.
@@ -156,7 +156,7 @@ impl Model {
             losses: 0,
             retries_max: 0,
             suspect: false,
-            place: Place::Free,
+            state: TaskState::Free,
         };
         Self {
             config,
@@ -214,7 +214,7 @@ impl Model {
             losses: 0,
             retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
             suspect: false,
-            place: Place::Waiting,
+            state: TaskState::Waiting,
         };
         self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
         self.counters.submitted += 1;
@@ -228,20 +228,20 @@ impl Model {
             self.note("cancel of an id that is over or never was");
             return Err(Stale);
         }
-        match self.tasks[slot].place {
-            Place::Free | Place::Finished(_) | Place::Withdrawing { .. } => {
+        match self.tasks[slot].state {
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing { .. } => {
                 self.note("cancel of a finished task");
                 return Err(Stale);
             }
-            Place::Waiting | Place::Resting { .. } | Place::Returned { .. } => {
+            TaskState::Waiting | TaskState::Resting { .. } | TaskState::Returned { .. } => {
                 self.note("cancel while queued");
                 self.finish(slot, Outcome::Cancelled);
             }
-            Place::InFlight { worker, .. } => {
+            TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
                 let link = self.link(worker);
                 self.put_down(worker, slot);
-                self.tasks[slot].place = Place::Withdrawing { link };
+                self.tasks[slot].state = TaskState::Withdrawing { link };
                 self.withdrawing.push_back(slot);
                 self.counters.cancelled += 1;
                 self.close_if_drained(worker);
@@ -274,27 +274,27 @@ impl Model {
     pub(crate) fn remove_worker(&mut self, now: Instant, id: Wid) -> Result<(), Stale> {
         self.advance(now);
         let slot = self.worker_slot(id).ok_or(Stale)?;
-        if self.workers[slot].removing || self.workers[slot].line == Line::Leaving {
+        if self.workers[slot].removing || self.workers[slot].phase == LinkPhase::Leaving {
             return Err(Stale);
         }
         self.workers[slot].removing = true;
-        match self.workers[slot].line {
-            Line::Absent { .. } | Line::Resting { .. } | Line::WantConnect => {
+        match self.workers[slot].phase {
+            LinkPhase::Absent { .. } | LinkPhase::Resting { .. } | LinkPhase::WantConnect => {
                 self.note("remove a worker without a link");
                 self.leave(slot);
             }
-            Line::Connecting { .. } => {
+            LinkPhase::Connecting { .. } => {
                 self.note("remove a connecting worker");
                 self.close(slot, Reason::Drained);
             }
-            Line::Up => {
+            LinkPhase::Up => {
                 if !self.workers[slot].held.is_empty() {
                     self.note("remove a busy worker");
                 }
                 self.stop_feeding(slot);
             }
-            Line::Closing(_) => self.note("remove a closing worker"),
-            Line::Free | Line::Leaving => panic!("worker {slot} is no member"),
+            LinkPhase::Closing(_) => self.note("remove a closing worker"),
+            LinkPhase::Free | LinkPhase::Leaving => panic!("worker {slot} is no member"),
         }
         Ok(())
     }
@@ -311,15 +311,15 @@ impl Model {
         let worker = &self.workers[slot];
         let refused = worker.route == Route::Dial
             || worker.removing
-            || worker.line == Line::Leaving
+            || worker.phase == LinkPhase::Leaving
             || self.drain.is_some();
         if refused {
             self.note("accept refused");
             return Err(Stale);
         }
         let old = self.link(slot);
-        let displaced = match self.workers[slot].line {
-            Line::Up => {
+        let displaced = match self.workers[slot].phase {
+            LinkPhase::Up => {
                 if !self.workers[slot].held.is_empty() {
                     self.note("displaced a link that held tasks");
                 }
@@ -328,7 +328,7 @@ impl Model {
                 self.end_rest(slot);
                 Some(old)
             }
-            Line::Closing(_) => {
+            LinkPhase::Closing(_) => {
                 self.note("displaced a closing link");
                 Some(old)
             }
@@ -345,7 +345,7 @@ impl Model {
     /// Forgets the worker that has been absent for longest.
     pub(crate) fn evict_absent(&mut self, now: Instant) -> Option<Wid> {
         self.advance(now);
-        let absent = |&slot: &usize| matches!(self.workers[slot].line, Line::Absent { .. });
+        let absent = |&slot: &usize| matches!(self.workers[slot].phase, LinkPhase::Absent { .. });
         let all = (0..self.workers.len()).filter(absent);
         let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
         self.note("an absent worker made room");
@@ -401,36 +401,38 @@ impl Model {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.tasks.iter().all(|task| task.place == Place::Free)
+        self.tasks.iter().all(|task| task.state == TaskState::Free)
     }
 
     pub(crate) fn is_drained(&self) -> bool {
         self.drain.is_some()
             && self.is_idle()
-            && self.workers.iter().all(|worker| worker.line == Line::Free)
+            && self.workers.iter().all(|worker| worker.phase == LinkPhase::Free)
     }
 
     pub(crate) fn stats(&self) -> (Gauges, Counters) {
-        let tasks = |test: fn(Place) -> bool| {
-            self.tasks.iter().filter(|task| test(task.place)).count().try_into().unwrap()
+        let tasks = |test: fn(TaskState) -> bool| {
+            self.tasks.iter().filter(|task| test(task.state)).count().try_into().unwrap()
         };
         let workers = |test: fn(&Worker) -> bool| {
             self.workers
                 .iter()
-                .filter(|&worker| worker.line != Line::Free && test(worker))
+                .filter(|&worker| worker.phase != LinkPhase::Free && test(worker))
                 .count()
                 .try_into()
                 .unwrap()
         };
         let gauges = Gauges {
-            waiting: tasks(|place| matches!(place, Place::Waiting | Place::Returned { .. })),
-            resting: tasks(|place| matches!(place, Place::Resting { .. })),
-            in_flight: tasks(|place| matches!(place, Place::InFlight { .. })),
-            finished: tasks(|place| {
-                matches!(place, Place::Finished(_) | Place::Withdrawing { .. })
+            waiting: tasks(|state| {
+                matches!(state, TaskState::Waiting | TaskState::Returned { .. })
+            }),
+            resting: tasks(|state| matches!(state, TaskState::Resting { .. })),
+            in_flight: tasks(|state| matches!(state, TaskState::InFlight { .. })),
+            finished: tasks(|state| {
+                matches!(state, TaskState::Finished(_) | TaskState::Withdrawing { .. })
             }),
             workers: workers(|_| true),
-            workers_up: workers(|worker| worker.line == Line::Up),
+            workers_up: workers(|worker| worker.phase == LinkPhase::Up),
             workers_rested: workers(|worker| worker.rested_until.is_some()),
         };
         (gauges, self.counters)
@@ -470,7 +472,7 @@ impl Model {
         };
         let ahead = id.generation().wrapping_sub(task.generation);
         let behind = ahead > u32::MAX / 2;
-        if (ahead > 0 && !behind) || (ahead == 0 && task.place == Place::Free) {
+        if (ahead > 0 && !behind) || (ahead == 0 && task.state == TaskState::Free) {
             self.note("answer for a future task");
             return Err(EventError::Foreign);
         }
@@ -489,13 +491,13 @@ impl Model {
             self.note("answer for an older attempt");
             return Err(EventError::Stale);
         }
-        match task.place {
-            Place::InFlight { worker: holder, .. } if holder == worker => Ok(()),
-            Place::InFlight { .. } => {
+        match task.state {
+            TaskState::InFlight { worker: holder, .. } if holder == worker => Ok(()),
+            TaskState::InFlight { .. } => {
                 self.note("answer for another worker's task");
                 Err(EventError::Foreign)
             }
-            Place::Waiting | Place::Returned { .. } | Place::Resting { .. } => {
+            TaskState::Waiting | TaskState::Returned { .. } | TaskState::Resting { .. } => {
                 self.note("answer for a task given back");
                 Err(EventError::Stale)
             }
@@ -575,7 +577,7 @@ impl Model {
                 self.note("task tried again more often than the pool's tasks are");
             }
             let due = self.clock.saturating_add(self.config.retry_delay);
-            self.tasks[slot].place = Place::Resting { worker, due };
+            self.tasks[slot].state = TaskState::Resting { worker, due };
             self.resting.push_back(slot);
         }
     }
@@ -587,7 +589,7 @@ impl Model {
         }
         self.leave_ward(slot);
         self.resting.retain(|&other| other != slot);
-        self.tasks[slot].place = Place::Finished(outcome);
+        self.tasks[slot].state = TaskState::Finished(outcome);
         self.finished.push_back(slot);
         match outcome {
             Outcome::Done => self.counters.done += 1,

@@ -4,7 +4,7 @@ use chargehand_core::{Instant, Loss, Outcome, Reason, Route};
 
 use super::returned::Blame;
 use super::types::Act;
-use super::{Line, Model, Place, Worker};
+use super::{LinkPhase, Model, TaskState, Worker};
 
 /// What one internal step came to.
 enum Step {
@@ -49,9 +49,9 @@ impl Model {
 
     fn finished_head(&mut self) -> Step {
         let Some(slot) = self.finished.pop_front() else { return Step::Nothing };
-        let Place::Finished(outcome) = self.tasks[slot].place else { panic!("not finished") };
+        let TaskState::Finished(outcome) = self.tasks[slot].state else { panic!("not finished") };
         let finish = Act::Finish(self.id(slot), outcome, self.tasks[slot].attempts);
-        self.tasks[slot].place = Place::Free;
+        self.tasks[slot].state = TaskState::Free;
         self.tasks[slot].generation = self.tasks[slot].generation.wrapping_add(1);
         self.free_tasks.push(slot);
         Step::Emit(finish)
@@ -87,13 +87,13 @@ impl Model {
 
     fn line_action(&mut self, slot: usize) -> Act {
         let link = self.link(slot);
-        match self.workers[slot].line {
-            Line::WantConnect => {
+        match self.workers[slot].phase {
+            LinkPhase::WantConnect => {
                 let until = self.clock.saturating_add(self.config.connect_timeout);
-                self.workers[slot].line = Line::Connecting { until };
+                self.workers[slot].phase = LinkPhase::Connecting { until };
                 Act::Connect(link)
             }
-            Line::Closing(reason) => {
+            LinkPhase::Closing(reason) => {
                 match reason {
                     Reason::Strikes => self.note("closed for strikes"),
                     Reason::Drained => self.note("closed as drained"),
@@ -107,7 +107,7 @@ impl Model {
                 }
                 Act::Disconnect(link, reason)
             }
-            Line::Leaving => {
+            LinkPhase::Leaving => {
                 self.workers[slot] = Worker::unused(self.workers[slot].generation + 1);
                 self.free_workers.push(slot);
                 Act::Gone(link.worker)
@@ -118,12 +118,14 @@ impl Model {
 
     fn withdrawing_head(&mut self) -> Step {
         let Some(slot) = self.withdrawing.pop_front() else { return Step::Nothing };
-        let Place::Withdrawing { link } = self.tasks[slot].place else { panic!("not withdrawn") };
+        let TaskState::Withdrawing { link } = self.tasks[slot].state else {
+            panic!("not withdrawn")
+        };
         // Counted when it was cancelled.
-        self.tasks[slot].place = Place::Finished(Outcome::Cancelled);
+        self.tasks[slot].state = TaskState::Finished(Outcome::Cancelled);
         self.finished.push_back(slot);
         let holder = link.worker.slot as usize;
-        if self.link(holder) == link && self.workers[holder].line == Line::Up {
+        if self.link(holder) == link && self.workers[holder].phase == LinkPhase::Up {
             return Step::Emit(Act::Withdraw(link, self.id(slot), self.tasks[slot].attempts));
         }
         self.note("withdrawn after its link was over");
@@ -133,7 +135,7 @@ impl Model {
     fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> Step {
         self.note("attempt timed out");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
-        let Place::InFlight { sent, .. } = self.tasks[slot].place else { panic!("in flight") };
+        let TaskState::InFlight { sent, .. } = self.tasks[slot].state else { panic!("in flight") };
         self.put_down(worker, slot);
         let (now, holder) = (self.clock, &mut self.workers[worker]);
         // One that waited behind others which were struck has not begun for all that is known.
@@ -166,17 +168,17 @@ impl Model {
         if !self.is_due(deadline) {
             return Step::Nothing;
         }
-        match self.workers[slot].line {
-            Line::Absent { .. } => {
+        match self.workers[slot].phase {
+            LinkPhase::Absent { .. } => {
                 self.note("an absent worker was forgotten");
                 self.leave(slot);
                 Step::Again
             }
-            Line::Resting { .. } => {
+            LinkPhase::Resting { .. } => {
                 self.want_connect(slot);
                 Step::Again
             }
-            Line::Connecting { .. } => {
+            LinkPhase::Connecting { .. } => {
                 self.note("connect timed out");
                 let link = self.link(slot);
                 self.back_off(slot);
@@ -232,7 +234,7 @@ impl Model {
             return Step::Nothing;
         }
         self.resting.pop_front();
-        let Place::Resting { worker, .. } = self.tasks[slot].place else { panic!("resting") };
+        let TaskState::Resting { worker, .. } = self.tasks[slot].state else { panic!("resting") };
         self.keep_returned(slot, worker);
         Step::Again
     }
@@ -269,7 +271,7 @@ impl Model {
         let deadline = self.clock.saturating_add(self.config.attempt_timeout);
         let task = &mut self.tasks[slot];
         task.attempts += 1;
-        task.place = Place::InFlight { worker, sent: self.clock, deadline, order };
+        task.state = TaskState::InFlight { worker, sent: self.clock, deadline, order };
         self.counters.sent += 1;
         self.counters.resent += u64::from(task.attempts > 1);
         self.workers[worker].held.push(slot);
@@ -281,13 +283,14 @@ impl Model {
         if self.drain.is_none() || !self.is_idle() {
             return Step::Nothing;
         }
-        let used = (0..self.workers.len()).filter(|&slot| self.workers[slot].line != Line::Free);
+        let used =
+            (0..self.workers.len()).filter(|&slot| self.workers[slot].phase != LinkPhase::Free);
         let Some(slot) = used.min_by_key(|&slot| self.workers[slot].age) else {
             return Step::Nothing;
         };
         self.workers[slot].removing = true;
-        match self.workers[slot].line {
-            Line::Up | Line::Connecting { .. } => self.close(slot, Reason::Stopped),
+        match self.workers[slot].phase {
+            LinkPhase::Up | LinkPhase::Connecting { .. } => self.close(slot, Reason::Stopped),
             _ => self.leave(slot),
         }
         Step::Again
@@ -295,8 +298,8 @@ impl Model {
 
     /// The attempt that a worker was sent first, and its deadline.
     fn oldest_attempt(&self, worker: usize) -> Option<(usize, Instant)> {
-        let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.place {
-            Place::InFlight { worker: holder, deadline, order, .. } if holder == worker => {
+        let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.state {
+            TaskState::InFlight { worker: holder, deadline, order, .. } if holder == worker => {
                 Some((order, slot, deadline))
             }
             _ => None,
@@ -305,17 +308,19 @@ impl Model {
     }
 
     fn resting_due(&self, slot: usize) -> Instant {
-        match self.tasks[slot].place {
-            Place::Resting { due, .. } => due,
+        match self.tasks[slot].state {
+            TaskState::Resting { due, .. } => due,
             other => panic!("task {slot} in the resting list is {other:?}"),
         }
     }
 
     fn worker_deadline(&self, slot: usize) -> Option<Instant> {
         let worker = &self.workers[slot];
-        let at = match worker.line {
-            Line::Absent { until } | Line::Resting { until } | Line::Connecting { until } => until,
-            Line::Up => {
+        let at = match worker.phase {
+            LinkPhase::Absent { until }
+            | LinkPhase::Resting { until }
+            | LinkPhase::Connecting { until } => until,
+            LinkPhase::Up => {
                 let life = match worker.pinged {
                     None => worker.heard.saturating_add(self.config.heartbeat_interval),
                     Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
@@ -326,7 +331,10 @@ impl Model {
                 let all = [worker.rested_until, worker.delayed_until, attempt, own];
                 all.into_iter().flatten().fold(life, Instant::min)
             }
-            Line::Free | Line::WantConnect | Line::Closing(_) | Line::Leaving => return None,
+            LinkPhase::Free
+            | LinkPhase::WantConnect
+            | LinkPhase::Closing(_)
+            | LinkPhase::Leaving => return None,
         };
         (at != Instant::FAR_FUTURE).then_some(at)
     }

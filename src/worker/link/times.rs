@@ -8,7 +8,7 @@ use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
 
 use super::Link;
-use crate::wire::BoxError;
+use crate::link::erased::BoxError;
 use crate::worker::end::End;
 use crate::worker::memory::Memory;
 use crate::worker::settings::Settings;

@@ -6,7 +6,7 @@
 use core::panic::PanicInfo;
 use core::time::Duration;
 
-use chargehand_core::heights::{Heights, LedgerError, Span};
+use chargehand_core::ledger::{Ledger, LedgerError, Span};
 use chargehand_core::message::{Extensions, HEAD_BYTES_MAX, Message, MessageError};
 use chargehand_core::prefix::{Decoder, HEADER_BYTES, TooLong, encode_header};
 use chargehand_core::{
@@ -81,7 +81,7 @@ pub fn kind(decoder: &mut Decoder<&mut [u8]>) -> Result<Option<&'static str>, To
 }
 
 /// Notes a height and returns up to where all is done.
-pub fn note(heights: &mut Heights<[Span; 32]>, height: u64) -> Result<Option<u64>, LedgerError> {
-    heights.complete(height)?;
-    Ok(heights.low_water())
+pub fn note(ledger: &mut Ledger<[Span; 32]>, height: u64) -> Result<Option<u64>, LedgerError> {
+    ledger.complete(height)?;
+    Ok(ledger.low_water())
 }
