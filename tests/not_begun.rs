@@ -11,7 +11,7 @@ use std::time::Duration;
 use by_hand::{Peer, poll};
 use chargehand::core::message::Message;
 use chargehand::core::{Config, TaskId};
-use chargehand::in_process::{LocalListener, pair};
+use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::World;
 use chargehand::{Pool, PoolEvent, Task, TaskError};
 
@@ -26,7 +26,7 @@ struct Rig {
     world: World,
     pool: Pool,
     peer: Peer,
-    listener: LocalListener,
+    listener: MemoryListener,
     events: chargehand::Events,
 }
 
@@ -90,7 +90,7 @@ impl Rig {
 }
 
 /// Takes a link in, and says Hello as a worker.
-fn greeted(world: &World, listener: &mut LocalListener, runs: u16) -> Peer {
+fn greeted(world: &World, listener: &mut MemoryListener, runs: u16) -> Peer {
     let mut peer = Peer::accept(listener).expect("it is dialled");
     peer.hello("by hand", runs, u32::MAX);
     let mut heard = Vec::new();
