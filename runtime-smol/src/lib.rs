@@ -26,7 +26,7 @@ use std::task::{Context, Poll, ready};
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
@@ -194,10 +194,6 @@ impl Timer for Smol {
         let span = at.saturating_since(Instant::EPOCH);
         Sleep::until(self.epoch.checked_add(span))
     }
-
-    fn descriptors(&self) -> Option<Descriptors> {
-        sockets::descriptors()
-    }
 }
 
 impl Dial for Smol {
@@ -263,6 +259,10 @@ impl Accept for SmolListener {
                 Err(error) => return Poll::Ready(Err(sockets::explained(error))),
             }
         }
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }
 

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
@@ -93,10 +93,6 @@ impl Timer for Tokio {
         let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
         Sleep::until(self.epoch + span.min(limit))
     }
-
-    fn descriptors(&self) -> Option<Descriptors> {
-        sockets::descriptors()
-    }
 }
 
 impl Dial for Tokio {
@@ -163,6 +159,10 @@ impl Accept for TokioListener {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }
 
