@@ -214,13 +214,19 @@ impl Fanout {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
+    use chargehand_core::{Config, Heap, Instant, Route, Scheduler};
+
     use super::*;
 
     #[test]
     fn what_a_transport_says_already_is_not_said_twice() {
+        let mut scheduler = Scheduler::new(Heap::with_capacity(1, 1), Config::new(1)).unwrap();
+        let worker = scheduler.add_worker(Instant::EPOCH, Route::Dial).unwrap();
         let shown = |peer: &str, why: &str| {
             let (peer, why) = (peer.into(), why.into());
-            PoolEvent::Refused { worker: WorkerId::from_parts(0, 0), peer, why }.to_string()
+            PoolEvent::Refused { worker, peer, why }.to_string()
         };
         let refused = "cannot connect to host:9000: refused";
         assert_eq!(shown("host:9000", refused), refused);
