@@ -23,7 +23,7 @@ use std::task::{Context, Poll, ready};
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
 use chargehand_sockets::{explained, prepare};
 use smol::Async;
 
@@ -83,10 +83,6 @@ impl Timer for Smol {
     fn sleep_until(&self, at: Instant) -> Sleep {
         let span = at.saturating_since(Instant::EPOCH);
         Sleep(self.epoch.checked_add(span).map_or_else(smol::Timer::never, smol::Timer::at))
-    }
-
-    fn descriptors(&self) -> Option<Descriptors> {
-        chargehand_sockets::descriptors()
     }
 }
 
@@ -171,5 +167,9 @@ impl Accept for SmolListener {
                 Err(error) => return Poll::Ready(Err(explained(error))),
             }
         }
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
 use chargehand_sockets::{explained, prepare};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
@@ -89,10 +89,6 @@ impl Timer for Tokio {
         let span = at.saturating_since(Instant::EPOCH);
         let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
         tokio::time::sleep_until(self.epoch + span.min(limit))
-    }
-
-    fn descriptors(&self) -> Option<Descriptors> {
-        chargehand_sockets::descriptors()
     }
 }
 
@@ -165,6 +161,10 @@ impl Accept for TokioListener {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }
 

@@ -18,7 +18,7 @@ use super::hosts::Hosts;
 use super::link::Outgoing;
 use super::workers::Line;
 use super::{Driver, Token};
-use crate::events::PoolEvent;
+use crate::events::{PoolEvent, named};
 use crate::link::erased::{AnyListener, AnyWire, Kind, Reach};
 use crate::link::expiring::Timed;
 use crate::link::ready::{Entry, ReadySet};
@@ -257,8 +257,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 Some(worker)
             }
             Err(full) => {
-                let why =
-                    format!("{full}; raise workers_max, which is {}", self.limits.workers_max);
+                let max = self.limits.workers_max;
+                let remedy = if self.limits.is_lowered { "ulimit -n" } else { "workers_max" };
+                let why = format!("{full}, which holds {max}: raise {remedy}");
                 self.turn_away(index, GreetError::refuse(Code::Busy, why));
                 None
             }
@@ -341,7 +342,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(newcomer) = self.joining.newcomers.remove(index) else { return };
         let GreetError { mut why, farewell } = error;
         if let Stage::Greeting(wire, _) = newcomer.stage {
-            why = format!("{}: {why}", wire.peer());
+            why = named(wire.peer(), &why).into_owned();
             if farewell.is_some() {
                 self.closing.close(wire, farewell, None, self.now, &self.ready);
             }
@@ -357,7 +358,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let span = self.joining.span;
             let mut why = format!("no handshake within {span:?}: is the peer a chargehand worker?");
             if let Stage::Greeting(wire, _) = newcomer.stage {
-                why = format!("{}: {why}", wire.peer());
+                why = named(wire.peer(), &why).into_owned();
             }
             self.events.tell(|| PoolEvent::TurnedAway { why });
         }

@@ -11,7 +11,8 @@ use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::closing::Farewell;
-use super::link::{Outgoing, Progress, Quota, SendError};
+use super::link::{Ending, Outgoing, Progress, Quota, SendError};
+use super::liveness::Overdue;
 use super::untaken::is_charged;
 use super::workers::Line;
 use super::{Driver, Payload};
@@ -30,6 +31,11 @@ const LOOK_BYTES: usize = 1 << 20;
 const LATE: Duration = Duration::from_millis(100);
 /// How long a verdict is put off for that. A sleep, however short, lets the runtime see to its sockets.
 const ONE_TURN: Duration = Duration::from_millis(10);
+
+/// Why a link ends that the scheduler judges.
+const SILENT: &str = "silent for heartbeat_interval, then no answer to a ping";
+const STRIKES: &str = "too many tasks in a row took longer than attempt_timeout";
+const STUCK: &str = "it took no request within attempt_timeout";
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     #[inline]
@@ -133,14 +139,23 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Looks at a link that is about to be judged: what lies in its socket came in time, and bytes on
     /// their way speak for it.
-    fn look(&mut self, link: Link, overdue: bool) {
+    fn look(&mut self, link: Link, overdue: Option<TaskId>) {
         let slot = link.worker().slot();
         if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
             return;
         }
+        let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).line {
+            Line::Up(up, conn) if *up == link => Some(conn.answers()),
+            _ => None,
+        };
+        let answers_before = answers(self);
         let is_late = self.now.saturating_since(self.due_by) > LATE;
         let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
-        let has_more = self.read(slot, quota) == Progress::More;
+        // After an answer another attempt may be the oldest: that one is looked at anew.
+        let has_more = self.read(slot, quota) == Progress::More
+            || overdue.is_some() && answers(self) != answers_before;
+        let overdue = overdue.map(|task| self.overdue(link, task));
+        let limits = (self.limits.progress_rate_min, self.scheduler.config().heartbeat_timeout);
         let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
         if *up != link {
             return;
@@ -154,13 +169,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let (is_alive, put_off) = if has_more || is_pardoned {
             (conn.take_ping(), Some(self.now.saturating_add(ONE_TURN)))
         } else {
-            let held =
-                self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.in_flight);
-            let config = self.scheduler.config();
-            let overdue = overdue.then_some((held, config.attempt_timeout));
-            let limits = (self.limits.progress_rate_min, config.heartbeat_timeout);
             conn.look(self.now, limits, overdue)
         };
+        if !is_alive && put_off.is_none() {
+            if let Some(why) = self.why_at_once(link, overdue) {
+                let ending = Ending::refuse(Code::Timeout, why.to_owned());
+                return self.lose(link, ending);
+            }
+        }
         // Stale: the link broke at this read.
         if is_alive {
             let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
@@ -179,6 +195,26 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let moving = self.scheduler.handle_event(self.now, Event::Moving { link, until });
         if heard.is_ok() && moving.is_ok() {
             self.on_ping(link);
+        }
+    }
+
+    fn overdue(&mut self, link: Link, task: TaskId) -> Overdue {
+        let worker = link.worker();
+        let held = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.in_flight);
+        let runs = self.peers.get_mut(worker).waiting_behind();
+        Overdue { task, held, runs, attempt_timeout: self.scheduler.config().attempt_timeout }
+    }
+
+    /// Returns why a link is to end before the scheduler's verdict on it, which would end it as well:
+    /// requests wait that never left. The scheduler does not know of those, and would blame them.
+    fn why_at_once(&mut self, link: Link, overdue: Option<Overdue>) -> Option<&'static str> {
+        let strikes_max = self.scheduler.config().strikes_max;
+        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return None };
+        let unsent = conn.first_unsent()?;
+        match overdue {
+            None => conn.awaits_pong().then_some(SILENT),
+            Some(overdue) if overdue.task == unsent => Some(STUCK),
+            Some(_) => (conn.life.verdicts() >= strikes_max.into()).then_some(STRIKES),
         }
     }
 
@@ -211,12 +247,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Reason::ConnectTimeout => {
                 (Code::Timeout, "connecting took longer than connect_timeout")
             }
-            Reason::Silent => {
-                (Code::Timeout, "silent for heartbeat_interval, then no answer to a ping")
-            }
-            Reason::Strikes => {
-                (Code::Timeout, "too many tasks in a row took longer than attempt_timeout")
-            }
+            Reason::Silent => (Code::Timeout, SILENT),
+            Reason::Strikes => (Code::Timeout, STRIKES),
             Reason::Drained => (Code::Stopped, "drained"),
             Reason::Stopped => (Code::Stopped, "the manager stops"),
         };

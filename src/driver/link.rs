@@ -17,7 +17,7 @@ use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
 
 use super::answers::Answers;
 use super::closing::Farewell;
-use super::liveness::{Life, Looked};
+use super::liveness::{Life, Looked, Overdue};
 use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::budget::Charge;
@@ -389,29 +389,45 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Returns whether what moves on the link is a sign of life, and until when the attempts whose
-    /// deadline has come are put off, if they are: of those, the worker holds `held`.
+    /// deadline has come are put off, if they are.
     pub(crate) fn look(
         &mut self,
         now: Instant,
         limits: (u32, Duration),
-        overdue: Option<(u32, Duration)>,
+        overdue: Option<Overdue>,
     ) -> (bool, Option<Instant>) {
         let (rate_min, heartbeat_timeout) = limits;
-        let (held, attempt_timeout) = overdue.unwrap_or_default();
         let link = Looked {
             now,
             progress: self.wire.progress(),
             messages: self.tally.messages(),
             requests: self.tally.requests,
             is_backed_up: self.is_backed_up,
-            held: held.into(),
-            attempt_timeout,
+            answers: self.tally.answers,
             heartbeat_timeout,
             rate_min,
         };
         // Otherwise a ping is due first: the worker wants to hear something as well.
         let is_alive = self.life.look(&link) && self.take_ping();
-        (is_alive, overdue.and_then(|_| self.life.put_off(&link)))
+        (is_alive, overdue.and_then(|overdue| self.life.put_off(&link, overdue)))
+    }
+
+    /// Returns how many answers have come.
+    pub(crate) fn answers(&self) -> u64 {
+        self.tally.answers
+    }
+
+    /// Returns whether a ping was sent and nothing whole has come since.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.life.awaits_pong(self.tally.messages())
+    }
+
+    /// Returns the oldest request that has not left, if there is one.
+    pub(crate) fn first_unsent(&self) -> Option<TaskId> {
+        self.parked.iter().find_map(|message| match *message {
+            Outgoing::Request { task, .. } => Some(task),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
     }
 
     /// Returns whether to look at once for an answer to what was flushed.

@@ -143,8 +143,14 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many workers the pool holds at once, reachable or not. Default 1024.
+    ///
+    /// Where workers dial in and the process may not open as many connections as this and
+    /// [`handshakes_max`](Builder::handshakes_max) together (`ulimit -n`, less what is open and what
+    /// the listener keeps for files), both are lowered. [`PoolEvent::Lowered`](crate::PoolEvent::Lowered)
+    /// tells so if one of them was set, or by more than a half.
     pub fn workers_max(mut self, count: u32) -> Self {
         self.setup.limits.workers_max = count;
+        self.setup.limits.is_set = true;
         self
     }
 
@@ -218,6 +224,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// the place of the oldest, so that slow strangers cannot keep good workers out. Default 128.
     pub fn handshakes_max(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_max = count;
+        self.setup.limits.is_set = true;
         self
     }
 

@@ -52,6 +52,12 @@ pub enum WorkerEvent {
         /// How long until the next try.
         pause: Duration,
     },
+    /// The limits on connections that the worker was given are above what its process may open, and
+    /// lower ones hold.
+    Lowered {
+        /// Which limits, to what, and the remedy.
+        reason: String,
+    },
     /// The worker was asked to stop.
     Draining,
 }

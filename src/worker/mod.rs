@@ -227,6 +227,9 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     {
         self.parts.settings.check()?;
         let source = source(&self.parts.settings);
+        if let Some(reason) = self.parts.settings.lower(source.connections_max()) {
+            self.parts.hook.call(|| WorkerEvent::Lowered { reason });
+        }
         let mut engine = Engine::new(source, self.parts);
         poll_fn(|cx| engine.poll(cx)).await;
         Ok(())
