@@ -7,6 +7,8 @@ use core::fmt;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use crate::encode::{Sink, encode};
+
 /// The longest bytes that are held in place: as many as there is room for beside what a longer
 /// body needs anyway.
 const SHORT_BYTES_MAX: usize = size_of::<Vec<u8>>() - 2;
@@ -28,7 +30,7 @@ impl Body {
 
     /// Encodes a value by postcard.
     pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, postcard::Error> {
-        postcard::serialize_with_flavor(value, Writer::default())
+        encode(value, Writer::default())
     }
 
     #[inline]
@@ -149,6 +151,15 @@ impl Flavor for Writer {
         } else {
             Body::Long(self.long.into_boxed_slice())
         })
+    }
+}
+
+impl Sink for Writer {
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.bytes[..self.len]);
+        }
+        &mut self.long
     }
 }
 

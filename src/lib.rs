@@ -64,6 +64,8 @@ mod decode;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
 #[cfg(any(feature = "alloc", feature = "std"))]
+mod encode;
+#[cfg(any(feature = "alloc", feature = "std"))]
 mod error;
 #[cfg(any(feature = "alloc", feature = "std"))]
 mod event;

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::body::Body;
+use crate::decode::plain::same;
 pub(crate) use crate::decode::{Check, decode};
 use crate::error::TaskError;
 use crate::runs::{FAILURE_BYTES_MAX, caught};
@@ -104,27 +105,20 @@ impl Asked<'_> {
             Self::Body(body) => return decode_request(body),
             Self::Height(height) => height,
         };
-        let same = match height {
-            RangeHeight::Unsigned(height) => as_it_is(height),
-            RangeHeight::Signed(height) => as_it_is(height),
+        let request = match height {
+            RangeHeight::Unsigned(height) => same(height),
+            RangeHeight::Signed(height) => same(height),
         };
-        if let Some(same) = same {
-            return Ok(same);
+        if let Some(request) = request {
+            return Ok(request);
         }
         decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]))
     }
 }
 
-/// Returns a value as the type that it has.
-#[inline]
-fn as_it_is<T: 'static, Q: 'static>(value: T) -> Option<Q> {
-    let mut value = Some(value);
-    (&mut value as &mut dyn Any).downcast_mut::<Option<Q>>().and_then(Option::take)
-}
-
 /// Decodes a request, all of it.
 #[inline]
-pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
+pub(crate) fn decode_request<Q: DeserializeOwned + 'static>(body: &[u8]) -> Result<Q, String> {
     decode(body).map_err(|reason| {
         format!("the request is not of the type that this worker takes: {reason}")
     })

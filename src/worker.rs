@@ -98,7 +98,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     where
         F: Fn(Q) -> A,
         A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {
@@ -115,7 +115,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     where
         F: Fn(Q) -> A,
         A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {
@@ -157,7 +157,7 @@ impl<T> Worker<T, Threads> {
     pub fn blocking<F, Q, R, E>(timer: T, threads: u16, handler: F) -> std::io::Result<Self>
     where
         F: Fn(Q) -> Result<R, E> + Send + Sync + 'static,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {

@@ -1,14 +1,13 @@
 //! Whether an answer is of the type that its caller asked for: known before the answer counts.
 
 use alloc::string::String;
-use alloc::vec::Vec;
-use core::any::{Any, TypeId};
+use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::decode;
+use super::{decode, plain};
 use crate::runs::caught;
 
 /// A check against one type, in the size of a pointer, since there is one for each call.
@@ -56,28 +55,16 @@ impl fmt::Debug for Check {
 
 /// Says whether bytes decode as an `A`, without making one where that is plain to see.
 fn fits<A: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<(), String> {
-    let is = |other: TypeId| TypeId::of::<A>() == other;
-    // The compiler knows which branch it is.
-    if is(TypeId::of::<Vec<u8>>()) {
-        return decode_bytes(bytes);
-    }
-    let is_number = is(TypeId::of::<u64>()) || is(TypeId::of::<u32>()) || is(TypeId::of::<u16>());
-    if is_number && matches!(bytes, [0..0x80]) {
+    if plain::is_read::<A>(bytes) {
         return Ok(());
     }
     caught(|| decode::<A>(bytes).map(drop))?
 }
 
-/// A list of bytes is its length and that many bytes.
-fn decode_bytes(bytes: &[u8]) -> Result<(), String> {
-    match postcard::take_from_bytes::<&[u8]>(bytes) {
-        Ok((_, [])) => Ok(()),
-        _ => decode::<Vec<u8>>(bytes).map(drop),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use serde::{Deserialize, Deserializer};
 
     use super::*;
