@@ -15,6 +15,8 @@ use crate::runs::caught;
 pub(crate) struct Check(&'static Table);
 
 struct Table {
+    /// Whether it is plain to see that bytes are of the type. If not, `bytes` finds out.
+    are_plain: fn(&[u8]) -> bool,
     bytes: fn(&[u8]) -> Result<(), String>,
     is: fn(&dyn Any) -> bool,
 }
@@ -23,12 +25,17 @@ struct Table {
 struct Of<A>(PhantomData<A>);
 
 impl<A: DeserializeOwned + 'static> Of<A> {
-    const TABLE: Table = Table { bytes: fits::<A>, is: |value| value.is::<A>() };
+    const TABLE: Table = Table {
+        are_plain: plain::is_read::<A>,
+        bytes: |bytes| caught(|| decode::<A>(bytes).map(drop))?,
+        is: |value| value.is::<A>(),
+    };
 }
 
 impl Check {
     /// Takes any bytes.
-    pub(crate) const RAW: Self = Self(&Table { bytes: |_| Ok(()), is: |_| false });
+    pub(crate) const RAW: Self =
+        Self(&Table { are_plain: |_| true, bytes: |_| Ok(()), is: |_| false });
 
     pub(crate) const fn of<A: DeserializeOwned + 'static>() -> Self {
         Self(&Of::<A>::TABLE)
@@ -38,7 +45,7 @@ impl Check {
     /// reason.
     #[inline]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), String> {
-        (self.0.bytes)(bytes)
+        if (self.0.are_plain)(bytes) { Ok(()) } else { (self.0.bytes)(bytes) }
     }
 
     /// Whether a value is of the type as it is.
@@ -51,14 +58,6 @@ impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Check")
     }
-}
-
-/// Says whether bytes decode as an `A`, without making one where that is plain to see.
-fn fits<A: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<(), String> {
-    if plain::is_read::<A>(bytes) {
-        return Ok(());
-    }
-    caught(|| decode::<A>(bytes).map(drop))?
 }
 
 #[cfg(test)]

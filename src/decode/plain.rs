@@ -15,7 +15,7 @@ pub(super) fn read<T: 'static>(body: &[u8]) -> Option<T> {
     } else if is::<T, Box<[u8]>>() {
         same(Box::<[u8]>::from(bytes(body)?))
     } else {
-        let number = is_number::<T>(body).then(|| number(body))?;
+        let number = number::<T>(body)?;
         if is::<T, u64>() {
             same(number)
         } else if is::<T, i64>() {
@@ -59,7 +59,7 @@ fn bytes(body: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether `T` is a type of numbers and a body is one of them, and not so long that it may be too large.
+/// Whether `T` is a type of numbers and a body one of them, and none so long that it may be too large.
 #[inline]
 fn is_number<T: 'static>(body: &[u8]) -> bool {
     let len_max = if is::<T, u64>() || is::<T, i64>() {
@@ -75,10 +75,11 @@ fn is_number<T: 'static>(body: &[u8]) -> bool {
     *last < 0x80 && first.len() < len_max && first.iter().all(|byte| *byte >= 0x80)
 }
 
-/// Returns the number that a body is: seven bits a byte, the lowest first.
+/// Returns the number that a body [is](is_number): seven bits a byte, the lowest first.
 #[inline]
-fn number(body: &[u8]) -> u64 {
-    body.iter().rev().fold(0, |number, byte| number << 7 | u64::from(*byte & 0x7f))
+fn number<T: 'static>(body: &[u8]) -> Option<u64> {
+    is_number::<T>(body)
+        .then(|| body.iter().rev().fold(0, |number, byte| number << 7 | u64::from(*byte & 0x7f)))
 }
 
 #[cfg(test)]
