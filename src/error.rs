@@ -15,15 +15,15 @@ pub enum TaskError {
     /// the task itself may have been the cause. It may have been carried out all the same, or may be
     /// what kills the workers.
     Exhausted {
-        /// How often it was sent.
-        attempts: usize,
+        /// How many times it was sent.
+        attempts: u32,
     },
     /// It came back as often as [`Config::resends_max`](chargehand_core::Config::resends_max) says
     /// without having been tried to its end: its workers stopped, were displaced or gave it back. See
     /// why they do, or raise `resends_max`.
     Bounced {
         /// How many times it was sent.
-        sends: usize,
+        sends: u32,
     },
     /// It was cancelled.
     Cancelled,
@@ -98,7 +98,7 @@ pub enum WorkerError {
     Full,
     /// There is no such worker (any more).
     Unknown,
-    /// A local worker with a window of 0 would get no task. Give it 1 or more.
+    /// An in-process worker with a window of 0 would get no task. Give it 1 or more.
     NoWindow,
     /// The pool's driver is gone.
     Closed,
@@ -109,7 +109,9 @@ impl fmt::Display for WorkerError {
         f.write_str(match self {
             Self::Full => "the pool is full: remove a worker, or raise workers_max",
             Self::Unknown => "no such worker in this pool (any more)",
-            Self::NoWindow => "a local worker with a window of 0 gets no task: give it 1 or more",
+            Self::NoWindow => {
+                "an in-process worker with a window of 0 gets no task: give it 1 or more"
+            }
             Self::Closed => "the pool's driver is gone: is its future still polled?",
         })
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use by_hand::{Peer, Probe, poll, probed};
 use chargehand::core::message::{Code, HELLO_BYTES_MAX, Message};
-use chargehand::local::{LocalListener, pair};
+use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::World;
 use chargehand::{Pool, PoolEvent, Task, TaskError};
 
@@ -22,7 +22,7 @@ struct Rig {
     world: World,
     pool: Pool,
     events: Rc<RefCell<Vec<PoolEvent>>>,
-    listener: LocalListener,
+    listener: MemoryListener,
     probe: Probe,
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use chargehand::core::heights::{Heights, Span};
+use chargehand::core::ledger::{Ledger, Span};
 use chargehand::testing::{Act, ManualTimer, Request, Script, World};
 use chargehand::{Outcomes, Pool, TaskError};
 
@@ -65,9 +65,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn draw(random: &mut Random, index: u64) -> (Self, Heights<Vec<Span>>) {
+    fn draw(random: &mut Random, index: u64) -> (Self, Ledger<Vec<Span>>) {
         let first = index * APART;
-        let mut ledger = Heights::growing(first..=first + random.below(120), 1000);
+        let mut ledger = Ledger::growing(first..=first + random.below(120), 1000);
         if random.percent(30) {
             for height in first..=first + 120 {
                 if random.percent(40) {
@@ -231,7 +231,7 @@ fn make_pool(world: &World, random: &mut Random) -> Pool {
             let fails = random.one_of(&[0, 10]);
             let window = random.one_of(&[1, 3]);
             let dice = RefCell::new(move || (chance.percent(fails), chance.percent(50)));
-            builder = builder.local(window, move |number: u64| {
+            builder = builder.in_process(window, move |number: u64| {
                 let (fails, sleeps) = (dice.borrow_mut())();
                 let pause = timer.sleep(Duration::from_millis(10));
                 async move {

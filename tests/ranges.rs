@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use chargehand::core::heights::{Heights, Snapshot, Span};
-use chargehand::local::{LocalConnector, pair};
+use chargehand::core::ledger::{Ledger, Snapshot, Span};
+use chargehand::memory::{MemoryConnector, pair};
 use chargehand::testing::{self, Act, ManualTimer, Script};
 use chargehand::{Builder, Outcomes, Pool, TaskError, Threaded, Worker};
 use futures_util::StreamExt;
@@ -38,7 +38,7 @@ impl World {
         self.advance(Duration::ZERO);
     }
 
-    fn worker(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) -> LocalConnector {
+    fn worker(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) -> MemoryConnector {
         let (connector, listener) = pair(usize::from(window));
         let worker = Worker::new(self.timer(), work).concurrency(window);
         self.spawn(worker.serve(listener));
@@ -303,7 +303,7 @@ fn in_order_every_height_comes_whatever_the_order_of_the_answers() {
         let (world, gate) = (World::new(|builder| builder), Gate::default());
         world.add(window, gate.work());
         // Some are done already.
-        let mut ledger = Heights::growing(1..=200, 100);
+        let mut ledger = Ledger::growing(1..=200, 100);
         for height in [1, 7, 8, 50, 200] {
             ledger.complete(height).expect("there is room");
         }
@@ -517,7 +517,7 @@ fn a_range_resumes_from_a_snapshot_and_does_only_what_is_missing() {
 
     let (world, gate) = (World::new(|builder| builder), Gate::default());
     world.add(4, gate.work());
-    let ledger = Heights::resume_growing(&kept, 1000).expect("it is whole");
+    let ledger = Ledger::resume_growing(&kept, 1000).expect("it is whole");
     let mut outcomes = world.pool.process::<u64>(ledger);
     assert!(next(&mut outcomes).is_pending());
     world.settle();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chargehand::core::heights::{Snapshot, Span};
+use chargehand::core::ledger::{Snapshot, Span};
 use chargehand::testing::{Act, Script, WorkerHandle, World};
 use chargehand::{Pool, PoolEvent, SignedLedger, TaskError, Worker};
 
@@ -23,8 +23,8 @@ fn pools() -> Vec<(World, Pool)> {
     native(&both);
     let pools = [
         elsewhere.pool(|builder| builder),
-        here.pool(|builder| builder.local(3, answer)),
-        both.pool(|builder| builder.local(3, answer)),
+        here.pool(|builder| builder.in_process(3, answer)),
+        both.pool(|builder| builder.in_process(3, answer)),
     ];
     [elsewhere, here, both].into_iter().zip(pools).collect()
 }

@@ -1,6 +1,6 @@
 //! Streams of the pool without `StreamExt`, and ledgers that are kept as text.
 
-use chargehand::core::heights::{Snapshot, Span};
+use chargehand::core::ledger::{Snapshot, Span};
 use chargehand::testing::{Script, World};
 use chargehand::{Ledger, PoolEvent};
 

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::Duration;
 
-use chargehand::core::heights::Heights;
+use chargehand::core::ledger::Ledger;
 use chargehand::core::message::{Extensions, HEAD_BYTES_MAX, Message};
-use chargehand::core::prefix::{Decoder, HEADER_BYTES, encode_header};
+use chargehand::core::prefix::{HEADER_BYTES, PrefixDecoder, encode_header};
 use chargehand::core::{
     Action, Backoff, BackoffPolicy, Config, Event, Heap, Instant, Link, Offer, Route, Scheduler,
     TaskId, Verdict, json,
@@ -70,7 +70,7 @@ fn scheduler(workers: u32, queued: u32) -> Cycles {
 
 /// One height: taken and done, with 64 under way, each done in its turn.
 fn ledger_in_order() -> Cycles {
-    let mut ledger = Heights::growing(0..=u64::MAX, 1024);
+    let mut ledger = Ledger::growing(0..=u64::MAX, 1024);
     let mut taken: VecDeque<u64> = VecDeque::new();
     Box::new(move |cycles| {
         for _ in 0..cycles {
@@ -85,7 +85,7 @@ fn ledger_in_order() -> Cycles {
 
 /// One height: taken and done, with 256 under way, done in no order.
 fn ledger_scattered() -> Cycles {
-    let mut ledger = Heights::growing(0..=u64::MAX, 1024);
+    let mut ledger = Ledger::growing(0..=u64::MAX, 1024);
     let mut taken = Vec::new();
     let mut random = 1_u64;
     Box::new(move |cycles| {
@@ -162,7 +162,7 @@ fn framing() -> Cycles {
         stream.extend_from_slice(&header);
         stream.extend_from_slice(&BODY);
     }
-    let mut decoder = Decoder::growing(4096, 1 << 20);
+    let mut decoder = PrefixDecoder::growing(4096, 1 << 20);
     assert_eq!(stream.len(), 64 * (HEADER_BYTES + BODY.len()));
     Box::new(move |cycles| {
         let mut left = cycles;

@@ -20,11 +20,11 @@ pub mod backoff;
 pub mod config;
 pub mod error;
 pub mod event;
-pub mod heights;
 pub mod id;
 pub mod io;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]
 pub mod net;

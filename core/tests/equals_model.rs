@@ -19,7 +19,7 @@ use chargehand_core::{
 };
 
 use model::types::{Act, Lk, OfWorker, Wid, parts_of};
-use model::{Line, Model};
+use model::{LinkPhase, Model};
 use rng::Rng;
 use seeds::Seeds;
 
@@ -84,6 +84,7 @@ const RARE: &[&str] = &[
     "closed for strikes",
     "connect timed out",
     "displaced a closing link",
+    "displaced a link of use",
     "displaced a link that held tasks",
     "drain aborted a queued task",
     "drain aborted an attempt",
@@ -461,9 +462,9 @@ impl<S: Storage> Pair<S> {
         let until = self.now.saturating_add(Duration::from_millis(self.rng.below(3_000)));
         // Shares in percent: connected, refused, lost, heard, draining, busy, ready, excused,
         // moving; the rest are answers.
-        let shares = match self.model.workers[slot].line {
-            Line::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0, 1],
-            Line::Up => [3, 3, 10, 8, 2, 2, 5, 2, 4],
+        let shares = match self.model.workers[slot].phase {
+            LinkPhase::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0, 1],
+            LinkPhase::Up => [3, 3, 10, 8, 2, 2, 5, 2, 4],
             _ => [15, 10, 15, 10, 5, 3, 3, 1, 2],
         };
         let mut dice = self.rng.below(100);

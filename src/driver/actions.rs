@@ -11,14 +11,16 @@ use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::closing::Farewell;
-use super::conn::{Outgoing, Progress, Quota, SendError};
-use super::peers::Line;
+use super::link::{Outgoing, Progress, Quota, SendError};
+use super::untaken::is_charged;
+use super::workers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
-use crate::event::PoolEvent;
-use crate::hands::AnyHands;
-use crate::reply::TaskResult;
-use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
+use crate::events::PoolEvent;
+use crate::handler::in_process::AnyHands;
+use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::mailbox::TaskResult;
+use crate::mailbox::calls::Submit;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -51,9 +53,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
-                if let Reach::Local(hands) = &peer.reach {
+                if let Reach::InProcess(hands) = &peer.reach {
                     let window = hands.window();
-                    return self.local_up(link, window);
+                    return self.in_process_up(link, window);
                 }
                 peer.line = Line::Dialling(link);
                 peer.entry.wake();
@@ -79,7 +81,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(link.worker());
         let (up, conn) = match &mut peer.line {
             Line::Up(up, conn) => (*up, conn),
-            Line::Local(up) => {
+            Line::InProcess(up) => {
                 assert!(*up == link, "the scheduler knows which link is up");
                 return self.hand_over(link, message);
             }
@@ -133,7 +135,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// their way speak for it.
     fn look(&mut self, link: Link, overdue: bool) {
         let slot = link.worker().slot();
-        if matches!(self.peers.get_mut(link.worker()).line, Line::Local(_)) {
+        if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
             return;
         }
         let is_late = self.now.saturating_since(self.due_by) > LATE;
@@ -142,6 +144,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
         if *up != link {
             return;
+        }
+        if conn.is_paused() {
+            return self.look_at_paused(link);
         }
         // A runtime that was held up knows only after its next turn what has come.
         let was_pardoned = mem::replace(&mut conn.life.is_pardoned, is_late);
@@ -162,6 +167,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if let Some(until) = put_off {
             let _ = self.scheduler.handle_event(self.now, Event::Moving { link, until });
+        }
+    }
+
+    /// Speaks for a link that we do not read for lack of memory: what its worker says is behind that.
+    /// The worker hears from us meanwhile, whose answers do not leave.
+    #[cold]
+    fn look_at_paused(&mut self, link: Link) {
+        let until = self.now.saturating_add(self.scheduler.config().heartbeat_interval);
+        let heard = self.scheduler.handle_event(self.now, Event::Heard { link });
+        let moving = self.scheduler.handle_event(self.now, Event::Moving { link, until });
+        if heard.is_ok() && moving.is_ok() {
+            self.on_ping(link);
         }
     }
 
@@ -228,19 +245,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 None
             }
-            Line::Local(_) => {
-                if let Reach::Local(hands) = &mut peer.reach {
+            Line::InProcess(_) => {
+                if let Reach::InProcess(hands) = &mut peer.reach {
                     hands.withdraw_all();
                 }
                 None
             }
-            Line::Greeting(_, wire, _) => Some(wire),
-            Line::Up(_, conn) => Some(conn.wire),
+            Line::Greeting(_, wire, _) => Some((wire, None)),
+            Line::Up(_, conn) => Some(conn.into_wire()),
         };
+        self.answers.arrivals.queue.forget(worker.slot());
         let label = peer.label();
         self.peers.set_window(worker, 0);
-        if let Some(wire) = wire {
-            self.closing.close(wire, farewell, self.now, &self.ready);
+        if let Some((wire, charge)) = wire {
+            self.closing.close(wire, farewell, charge, self.now, &self.ready);
         }
         Some(label)
     }
@@ -261,7 +279,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match *payload {
             Payload::Height { height, job } if outcome == Outcome::Done => {
                 *payload = Payload::None;
-                self.jobs.done(job, height, task, &mut self.answers);
+                self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
             _ => self.on_other_finish(task, outcome, attempts),
         }
@@ -275,7 +293,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
-            Payload::Request { call, .. } => self.end_call(call, result),
+            Payload::Request { body, call, check } => {
+                if is_charged(&result) && self.is_to_wait(call) {
+                    drop(result);
+                    return self.hold_back(Submit::again(body, call, check));
+                }
+                self.end_call(call, result);
+                self.submitted |= !self.held_back.is_empty();
+            }
             Payload::None => unreachable!("a task has a payload until it is finished"),
         }
     }

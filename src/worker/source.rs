@@ -8,7 +8,7 @@ use chargehand_core::io::{Connect, Listen, Wire};
 use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
-use crate::wire::BoxError;
+use crate::link::erased::BoxError;
 
 /// How long a link must have been up to reset the backoff where no request came on it.
 const STABLE_AFTER: Duration = Duration::from_secs(30);

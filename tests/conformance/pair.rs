@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use chargehand::core::WorkerId;
 use chargehand::core::io::{Dialect, Timer};
-use chargehand::local::{LocalConnector, LocalListener};
+use chargehand::memory::{MemoryConnector, MemoryListener};
 use chargehand::smol::{Smol, SmolListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::worker::{Threads, Typed};
@@ -245,8 +245,8 @@ fn smol_listener(door: TcpListener) -> SmolListener {
     SmolListener::from_std(door).expect("a socket that listens")
 }
 
-fn local_place() -> (LocalListener, LocalConnector) {
-    let (connector, listener) = chargehand::local::pair(64);
+fn memory_place() -> (MemoryListener, MemoryConnector) {
+    let (connector, listener) = chargehand::memory::pair(64);
     (listener, connector)
 }
 
@@ -267,11 +267,11 @@ socket_pair! {
     |at| ws_connector(Smol::new(), at), |door| ws::WsListener::new(smol_listener(door))
 }
 pair! {
-    LocalTokio, Tokio, run_tokio, spawn_tokio, LocalListener, LocalConnector, local_place(),
+    MemoryTokio, Tokio, run_tokio, spawn_tokio, MemoryListener, MemoryConnector, memory_place(),
     |at| at.clone(), |door| door
 }
 pair! {
-    LocalSmol, Smol, smol::block_on, spawn_smol, LocalListener, LocalConnector, local_place(),
+    MemorySmol, Smol, smol::block_on, spawn_smol, MemoryListener, MemoryConnector, memory_place(),
     |at| at.clone(), |door| door
 }
 go_pair!(WsTokio, Tokio, TokioListener);

@@ -136,7 +136,7 @@ fn a_handler_in_the_pools_own_process_sleeps_on_the_virtual_clock_too() {
         }
     };
     let pool = world.pool(|builder| {
-        builder.local(2, handler).configure(|config| config.attempt_timeout = secs(1))
+        builder.in_process(2, handler).configure(|config| config.attempt_timeout = secs(1))
     });
     let report = world.run(pool.for_each::<u64>(1..=20, |height, outcome| {
         assert_eq!(outcome, Ok(height));

@@ -6,42 +6,42 @@
 //!
 //! Workers with room stand in levels, one per load in use, each first in first out; the levels form
 //! a list by load. A send or an answer moves a worker to the level next door, so all moves are O(1).
-//! A worker that is alone stands in no level: so it is most of the time in a pool whose windows are
-//! full, where an answer makes room for the next task.
+//! The only worker with room stands in no level. That is the usual case in a busy pool: all windows
+//! are full, and an answer makes room for the next task (decision 0007).
 //!
-//! A worker that comes in is placed from the nearer end of the list: as a rule that is at once, since
-//! new workers hold nothing; for one that was full it takes at most as many steps as its window or
+//! A worker that comes in is placed from the nearer end of the list. New workers hold nothing, so that
+//! is usually the first step; for one that was full it takes at most as many steps as its window, or
 //! as there are different loads, whichever is less, however many workers there are.
 
 use super::index::{NONE, Stored, narrow, wide};
-use super::list::{Chain, Free, Links, List, chain};
+use super::list::{Free, Linkage, List, Neighbours, define_linkage};
 use super::slot::WorkerSlot;
 
 /// The order of those that hold no suspect.
 pub(super) const CLEAN: usize = 0;
 
-/// All workers of one load that have room. Nodes lie in the worker slots; since no level is empty,
-/// there are as many as can be needed.
+/// All workers of one load that have room. The nodes lie in the worker slots; no level is empty, so
+/// there are always enough.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
     load: u32,
     members: List<Ready>,
-    links: Links,
+    neighbours: Neighbours,
 }
 
 impl Level {
     pub(super) const fn new() -> Self {
-        Self { load: 0, members: List::new(), links: Links::OUT }
+        Self { load: 0, members: List::new(), neighbours: Neighbours::OUT }
     }
 }
 
-chain! {
+define_linkage! {
     /// The workers of one level.
     Ready: WorkerSlot, ready
 }
-chain! {
+define_linkage! {
     /// The unused level nodes.
-    Nodes: WorkerSlot, node.links
+    Nodes: WorkerSlot, node.neighbours
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,7 @@ struct Order {
 impl Order {
     const EMPTY: Self = Self { first: narrow(NONE), lowest: narrow(NONE), highest: narrow(NONE) };
 
-    /// Whether the only worker, or none, is in here; then there is no level.
+    /// Whether at most one worker is in here; then there is no level.
     const fn is_alone(&self) -> bool {
         wide(self.lowest) == NONE
     }
@@ -81,7 +81,7 @@ impl Order {
         if next != NONE {
             return next;
         }
-        let above = workers[self.lowest as usize].node.links.next();
+        let above = workers[self.lowest as usize].node.neighbours.next();
         let level = workers.get(above as usize);
         level.and_then(|slot| slot.node.members.head()).unwrap_or(NONE)
     }
@@ -105,7 +105,7 @@ impl Order {
             if high.load < load {
                 return down;
             }
-            (prev, up, down) = (up, low.links.next(), high.links.prev());
+            (prev, up, down) = (up, low.neighbours.next(), high.neighbours.prev());
         }
         prev
     }
@@ -200,7 +200,8 @@ impl Balance {
         }
     }
 
-    // Each takes what it needs by itself, so that it is not in memory where nothing is to be done.
+    // Out of line, with the pieces borrowed inside: so the callers, which mostly have nothing to do
+    // here, keep them in registers.
     #[inline(never)]
     fn enter_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
         self.levels(workers, order).enter(worker);
@@ -250,8 +251,8 @@ impl Levels<'_> {
     fn follow(mut self, worker: u32) {
         let slot = &self.workers[worker as usize];
         let (new, level) = (slot.held.len(), wide(slot.level));
-        let Level { load, members, links } = self.workers[level as usize].node;
-        let beside = if new > load { links.next() } else { links.prev() };
+        let Level { load, members, neighbours } = self.workers[level as usize].node;
+        let beside = if new > load { neighbours.next() } else { neighbours.prev() };
         let next_door = beside != NONE && self.workers[beside as usize].node.load == new;
         let is_only = members.len() == 1;
         if is_only && !next_door {
@@ -259,9 +260,9 @@ impl Levels<'_> {
             return;
         }
         let below = if new > load {
-            if is_only { links.prev() } else { level }
+            if is_only { neighbours.prev() } else { level }
         } else if next_door {
-            self.workers[beside as usize].node.links.prev()
+            self.workers[beside as usize].node.neighbours.prev()
         } else {
             beside
         };
@@ -275,7 +276,7 @@ impl Levels<'_> {
         let above = if below == NONE {
             wide(self.order.lowest)
         } else {
-            self.workers[below as usize].node.links.next()
+            self.workers[below as usize].node.neighbours.next()
         };
         let level = if above != NONE && self.workers[above as usize].node.load == load {
             above
@@ -296,12 +297,12 @@ impl Levels<'_> {
 
     fn insert(&mut self, load: u32, below: u32, above: u32) -> u32 {
         let level = self.free.take(self.workers).expect("one node per worker suffices");
-        let links = Links::new(below, above);
-        self.workers[level as usize].node = Level { load, members: List::new(), links };
+        let neighbours = Neighbours::new(below, above);
+        self.workers[level as usize].node = Level { load, members: List::new(), neighbours };
         self.tie(below, level);
         match above {
             NONE => self.order.highest = narrow(level),
-            _ => self.workers[above as usize].node.links.set_prev(level),
+            _ => self.workers[above as usize].node.neighbours.set_prev(level),
         }
         level
     }
@@ -310,7 +311,7 @@ impl Levels<'_> {
     fn tie(&mut self, below: u32, level: u32) {
         match below {
             NONE => self.order.lowest = narrow(level),
-            _ => self.workers[below as usize].node.links.set_next(level),
+            _ => self.workers[below as usize].node.neighbours.set_next(level),
         }
     }
 
@@ -324,12 +325,12 @@ impl Levels<'_> {
         if !members.is_empty() {
             return;
         }
-        let links = self.workers[level as usize].node.links;
-        let (prev, next) = (links.prev(), links.next());
+        let neighbours = self.workers[level as usize].node.neighbours;
+        let (prev, next) = (neighbours.prev(), neighbours.next());
         self.tie(prev, next);
         match next {
             NONE => self.order.highest = narrow(prev),
-            _ => self.workers[next as usize].node.links.set_prev(prev),
+            _ => self.workers[next as usize].node.neighbours.set_prev(prev),
         }
         self.free.give(self.workers, level);
     }
@@ -356,7 +357,7 @@ impl Balance {
         while index != NONE {
             assert!(levels < workers.len(), "the levels run in a circle");
             let level = &workers[index as usize].node;
-            assert!(level.links.prev() == prev, "the levels are linked one way only");
+            assert!(level.neighbours.prev() == prev, "the levels are linked one way only");
             assert!(!level.members.is_empty(), "a level is empty");
             if prev != NONE {
                 assert!(workers[prev as usize].node.load < level.load, "levels are out of order");
@@ -368,7 +369,7 @@ impl Balance {
                 assert!(slot.order() == number, "a worker is in the other order");
             });
             count += level.members.len();
-            (prev, index, levels) = (index, level.links.next(), levels + 1);
+            (prev, index, levels) = (index, level.neighbours.next(), levels + 1);
         }
         assert!(wide(order.highest) == prev, "the levels end somewhere else than they say");
         if order.is_alone() {

@@ -1,4 +1,11 @@
 //! Lists, queues and free stacks of slots, linked by indices inside the slots themselves.
+//!
+//! Intrusive, because the scheduler may allocate nothing (`no_std`, slots lent by the caller), a
+//! task moves between states for every attempt, and any task may leave from the middle of its list
+//! when it is answered or cancelled: each of these is a few stores here, with no node to find or to
+//! free. A task is in exactly one list at a time, so one pair of neighbours per slot is enough
+//! (decision 0007); indices rather than pointers keep it to safe code and to two bytes on a
+//! microcontroller (decision 0006). `invariants` walks every list after each step of every test.
 
 use core::marker::PhantomData;
 
@@ -6,12 +13,12 @@ use super::index::{NONE, Stored, narrow, wide};
 
 /// A slot's two neighbours in one list.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Links {
+pub(super) struct Neighbours {
     prev: Stored,
     next: Stored,
 }
 
-impl Links {
+impl Neighbours {
     pub(super) const OUT: Self = Self::new(NONE, NONE);
 
     pub(super) const fn new(prev: u32, next: u32) -> Self {
@@ -39,49 +46,48 @@ impl Links {
     }
 }
 
-/// Says which links of which kind of slot a list runs through.
-pub(super) trait Chain {
+/// Says which field of which kind of slot a list is linked through.
+pub(super) trait Linkage {
     type Slot;
-    fn links(slot: &Self::Slot) -> &Links;
-    fn links_mut(slot: &mut Self::Slot) -> &mut Links;
+    fn neighbours(slot: &Self::Slot) -> &Neighbours;
+    fn neighbours_mut(slot: &mut Self::Slot) -> &mut Neighbours;
 }
 
-/// Defines a [`Chain`] over one field, which may lie in a nested one.
-macro_rules! chain {
+/// Defines a [`Linkage`] over one field, which may lie in a nested one.
+macro_rules! define_linkage {
     ($(#[$doc:meta])* $name:ident: $slot:ty, $($field:ident).+) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
         pub(super) struct $name;
 
-        impl Chain for $name {
+        impl Linkage for $name {
             type Slot = $slot;
             #[inline]
-            fn links(slot: &$slot) -> &Links {
+            fn neighbours(slot: &$slot) -> &Neighbours {
                 &slot.$($field).+
             }
             #[inline]
-            fn links_mut(slot: &mut $slot) -> &mut Links {
+            fn neighbours_mut(slot: &mut $slot) -> &mut Neighbours {
                 &mut slot.$($field).+
             }
         }
     };
 }
-pub(super) use chain;
+pub(super) use define_linkage;
 
-/// A doubly linked list; every operation is O(1). A slot may be in one list of a chain at a time.
+/// A doubly linked list; every operation is O(1). A slot may be in one list of a linkage at a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List<C> {
-    /// The first (`next`) and the last (`prev`). What the first has as `prev` means nothing, nor has
-    /// an empty list a last: so to take out the first, which is what happens most, is to go on to the
-    /// next.
-    ends: Links,
+    /// `next` is the head, `prev` the tail; the head's own `prev`, and the tail of an empty list, are
+    /// unspecified. So removing the head, by far the most frequent case, writes to no slot.
+    ends: Neighbours,
     len: Stored,
-    chain: PhantomData<C>,
+    linkage: PhantomData<C>,
 }
 
-impl<C: Chain> List<C> {
+impl<C: Linkage> List<C> {
     pub(super) const fn new() -> Self {
-        Self { ends: Links::OUT, len: 0, chain: PhantomData }
+        Self { ends: Neighbours::OUT, len: 0, linkage: PhantomData }
     }
 
     pub(super) const fn len(&self) -> u32 {
@@ -108,11 +114,11 @@ impl<C: Chain> List<C> {
     #[inline]
     pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
         let tail = self.ends.prev();
-        *C::links_mut(&mut slots[index as usize]) = Links::new(tail, NONE);
+        *C::neighbours_mut(&mut slots[index as usize]) = Neighbours::new(tail, NONE);
         if self.ends.next() == NONE {
             self.ends.set_next(index);
         } else {
-            C::links_mut(&mut slots[tail as usize]).set_next(index);
+            C::neighbours_mut(&mut slots[tail as usize]).set_next(index);
         }
         self.ends.set_prev(index);
         self.len += 1;
@@ -123,41 +129,41 @@ impl<C: Chain> List<C> {
     pub(super) fn remove(&mut self, slots: &mut [C::Slot], index: u32) {
         self.len -= 1;
         if self.ends.next() == index {
-            self.ends.set_next(C::links(&slots[index as usize]).next());
+            self.ends.set_next(C::neighbours(&slots[index as usize]).next());
             return;
         }
-        let links = *C::links(&slots[index as usize]);
+        let links = *C::neighbours(&slots[index as usize]);
         let (prev, next) = (links.prev(), links.next());
-        C::links_mut(&mut slots[prev as usize]).set_next(next);
+        C::neighbours_mut(&mut slots[prev as usize]).set_next(next);
         if next == NONE {
             self.ends.set_prev(prev);
         } else {
-            C::links_mut(&mut slots[next as usize]).set_prev(prev);
+            C::neighbours_mut(&mut slots[next as usize]).set_prev(prev);
         }
     }
 
     #[inline]
     pub(super) fn pop_front(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let index = self.head()?;
-        let links = *C::links(&slots[index as usize]);
+        let links = *C::neighbours(&slots[index as usize]);
         self.ends.set_next(links.next());
         self.len -= 1;
         Some(index)
     }
 
-    /// As [`push_back`](Self::push_back), for what is not hot: a small machine pays for each copy.
+    /// As [`push_back`](Self::push_back), for cold paths: one copy, to save flash.
     #[inline(never)]
     pub(super) fn append(&mut self, slots: &mut [C::Slot], index: u32) {
         self.push_back(slots, index);
     }
 
-    /// As [`remove`](Self::remove), for what is not hot.
+    /// As [`remove`](Self::remove), for cold paths.
     #[inline(never)]
     pub(super) fn take_out(&mut self, slots: &mut [C::Slot], index: u32) {
         self.remove(slots, index);
     }
 
-    /// As [`pop_front`](Self::pop_front), for what is not hot.
+    /// As [`pop_front`](Self::pop_front), for cold paths.
     #[inline(never)]
     pub(super) fn take_first(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         self.pop_front(slots)
@@ -171,7 +177,7 @@ impl<C: Chain> List<C> {
         let (mut prev, mut index, mut len) = (NONE, self.ends.next(), 0);
         while index != NONE {
             assert!(len < self.len(), "a list is longer than it says");
-            let links = C::links(&slots[index as usize]);
+            let links = C::neighbours(&slots[index as usize]);
             assert!(prev == NONE || links.prev() == prev, "a list is linked one way only");
             each(index);
             (prev, index, len) = (index, links.next(), len + 1);
@@ -184,18 +190,18 @@ impl<C: Chain> List<C> {
     }
 }
 
-/// First in, first out, linked one way; a slot in it is in no [`List`] of the chain.
+/// First in, first out, linked one way; a slot in it is in no [`List`] of the linkage.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fifo<C> {
     head: Stored,
-    /// Means nothing while it is empty.
+    /// Unspecified while the queue is empty.
     tail: Stored,
-    chain: PhantomData<C>,
+    linkage: PhantomData<C>,
 }
 
-impl<C: Chain> Fifo<C> {
+impl<C: Linkage> Fifo<C> {
     pub(super) const fn new() -> Self {
-        Self { head: narrow(NONE), tail: narrow(NONE), chain: PhantomData }
+        Self { head: narrow(NONE), tail: narrow(NONE), linkage: PhantomData }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -204,11 +210,11 @@ impl<C: Chain> Fifo<C> {
 
     #[inline]
     pub(super) fn push_back(&mut self, slots: &mut [C::Slot], index: u32) {
-        C::links_mut(&mut slots[index as usize]).set_next(NONE);
+        C::neighbours_mut(&mut slots[index as usize]).set_next(NONE);
         if self.is_empty() {
             self.head = narrow(index);
         } else {
-            C::links_mut(&mut slots[self.tail as usize]).set_next(index);
+            C::neighbours_mut(&mut slots[self.tail as usize]).set_next(index);
         }
         self.tail = narrow(index);
     }
@@ -219,7 +225,7 @@ impl<C: Chain> Fifo<C> {
         if index == NONE {
             return None;
         }
-        self.head = narrow(C::links(&slots[index as usize]).next());
+        self.head = narrow(C::neighbours(&slots[index as usize]).next());
         Some(index)
     }
 
@@ -232,7 +238,7 @@ impl<C: Chain> Fifo<C> {
         while index != NONE {
             assert!(len < slots.len(), "a queue runs in a circle");
             each(index);
-            (last, index, len) = (index, C::links(&slots[index as usize]).next(), len + 1);
+            (last, index, len) = (index, C::neighbours(&slots[index as usize]).next(), len + 1);
         }
         assert!(
             last == NONE || wide(self.tail) == last,
@@ -242,25 +248,25 @@ impl<C: Chain> Fifo<C> {
     }
 }
 
-/// The unused slots: those given back, latest first, then those never used, in order. Making one
-/// is O(1) however many slots there are.
+/// The unused slots: those given back, latest first, then those never used, in order. O(1) to make,
+/// however many slots there are, since those never used are not linked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Free<C> {
     head: Stored,
     fresh: Stored,
-    chain: PhantomData<C>,
+    linkage: PhantomData<C>,
 }
 
-impl<C: Chain> Free<C> {
+impl<C: Linkage> Free<C> {
     pub(super) const fn new() -> Self {
-        Self { head: narrow(NONE), fresh: 0, chain: PhantomData }
+        Self { head: narrow(NONE), fresh: 0, linkage: PhantomData }
     }
 
     #[inline]
     pub(super) fn take(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         let (index, fresh) = (wide(self.head), wide(self.fresh));
         if index != NONE {
-            self.head = narrow(C::links(&slots[index as usize]).next());
+            self.head = narrow(C::neighbours(&slots[index as usize]).next());
             Some(index)
         } else if (fresh as usize) < slots.len() {
             self.fresh = narrow(fresh + 1);
@@ -277,7 +283,7 @@ impl<C: Chain> Free<C> {
 
     #[inline]
     pub(super) fn give(&mut self, slots: &mut [C::Slot], index: u32) {
-        C::links_mut(&mut slots[index as usize]).set_next(wide(self.head));
+        C::neighbours_mut(&mut slots[index as usize]).set_next(wide(self.head));
         self.head = narrow(index);
     }
 
@@ -290,7 +296,7 @@ impl<C: Chain> Free<C> {
         while index != NONE {
             assert!(len < slots.len(), "the free stack runs in a circle");
             each(index);
-            (index, len) = (C::links(&slots[index as usize]).next(), len + 1);
+            (index, len) = (C::neighbours(&slots[index as usize]).next(), len + 1);
         }
         for (index, _) in (0..NONE).zip(slots).skip(self.fresh as usize) {
             each(index);
@@ -307,10 +313,10 @@ mod tests {
 
     #[derive(Clone, Copy)]
     pub(super) struct Slot {
-        links: Links,
+        links: Neighbours,
     }
 
-    chain! {
+    define_linkage! {
         /// The only links of a test slot.
         Only: Slot, links
     }
@@ -323,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_list_keeps_its_order_through_removal_anywhere() {
-        let mut slots = [Slot { links: Links::OUT }; 5];
+        let mut slots = [Slot { links: Neighbours::OUT }; 5];
         let mut list = List::<Only>::new();
         assert_eq!(list.tail(), None);
         for index in [0, 1, 2, 3] {
@@ -345,7 +351,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "out of bounds")]
     fn removing_what_is_not_in_a_list_panics() {
-        let mut slots = [Slot { links: Links::OUT }; 2];
+        let mut slots = [Slot { links: Neighbours::OUT }; 2];
         let mut list = List::<Only>::new();
         list.push_back(&mut slots, 0);
         list.remove(&mut slots, 1);
@@ -353,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_queue_gives_what_came_first() {
-        let mut slots = [Slot { links: Links::OUT }; 3];
+        let mut slots = [Slot { links: Neighbours::OUT }; 3];
         let mut queue = Fifo::<Only>::new();
         assert_eq!(queue.pop_front(&slots), None);
         for _ in 0..2 {
@@ -372,7 +378,7 @@ mod tests {
 
     #[test]
     fn the_free_stack_gives_the_latest_first_then_fresh_ones() {
-        let mut slots = [Slot { links: Links::OUT }; 3];
+        let mut slots = [Slot { links: Neighbours::OUT }; 3];
         let mut free = Free::<Only>::new();
         assert_eq!(free.take(&mut slots), Some(0));
         assert_eq!(free.take(&mut slots), Some(1));

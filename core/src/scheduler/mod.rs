@@ -2,24 +2,24 @@
 //!
 //! It knows ids only. Payloads stay with the caller, in a table by [`TaskId::slot`] say.
 //!
-//! What is where: `engine` has the rules about tasks, `lines` those about workers and their links,
+//! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
 //! attention first, `blame` says what counts as an attempt, `returned` keeps what is sent again,
-//! `list`, `roll` and `slot` are what all of them are made of, `check` has the invariants.
+//! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
 mod blame;
-mod check;
-mod engine;
 mod index;
-mod lines;
+mod invariants;
 mod list;
 mod poll;
 mod returned;
 mod roll;
 mod slot;
 mod stats;
+mod tasks;
 mod timers;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -32,8 +32,8 @@ use crate::event::{Accepted, Action, Event, Lane, Offer, Route, TaskOptions};
 use crate::id::{TaskId, WorkerId};
 use crate::storage::{Inline, Storage};
 use crate::time::Instant;
-use engine::{Engine, State};
 use slot::TaskState;
+use tasks::{SchedulerMut, SchedulerState};
 
 pub(crate) use index::SLOTS_MAX;
 pub use slot::{TaskSlot, WorkerSlot};
@@ -71,7 +71,7 @@ pub use stats::{Stats, WorkerState, WorkerStats};
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 pub struct Scheduler<S> {
-    state: State,
+    state: SchedulerState,
     storage: S,
 }
 
@@ -81,7 +81,7 @@ impl<S: Storage> Scheduler<S> {
     /// # Errors
     /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
     pub fn new(mut storage: S, config: Config) -> Result<Self, ConfigError> {
-        let state = State::new(&config.checked()?);
+        let state = SchedulerState::new(&config.checked()?);
         let (tasks, workers) = storage.slots_mut();
         tasks.fill(TaskSlot::new());
         workers.fill(WorkerSlot::new());
@@ -98,7 +98,7 @@ impl<S: Storage> Scheduler<S> {
     /// task has to go elsewhere.
     #[inline]
     pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
-        self.engine().submit(now, TaskOptions::new())
+        self.lend().submit(now, TaskOptions::new())
     }
 
     /// Accepts a task like [`submit`](Self::submit), with options of its own.
@@ -111,7 +111,7 @@ impl<S: Storage> Scheduler<S> {
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
-        self.engine().submit(now, options)
+        self.lend().submit(now, options)
     }
 
     /// Gives a task up; it finishes as [`Outcome::Cancelled`](crate::Outcome::Cancelled).
@@ -123,7 +123,7 @@ impl<S: Storage> Scheduler<S> {
     /// [`Stale`] if the task has its outcome already, or never was: there is nothing to do.
     #[inline]
     pub fn cancel(&mut self, now: Instant, task: TaskId) -> Result<(), Stale> {
-        self.engine().cancel(now, task)
+        self.lend().cancel(now, task)
     }
 
     /// Adds a worker. One by [`Route::Dial`] is connected to at once; one by [`Route::Await`] is
@@ -137,7 +137,7 @@ impl<S: Storage> Scheduler<S> {
     /// [`Action::Gone`], or build the pool with more slots.
     #[inline]
     pub fn add_worker(&mut self, now: Instant, route: Route) -> Result<WorkerId, WorkersFull> {
-        self.engine().add_worker(now, route)
+        self.lend().add_worker(now, route)
     }
 
     /// Removes a worker: it gets no new task, finishes what it holds, then its link is closed and
@@ -149,7 +149,7 @@ impl<S: Storage> Scheduler<S> {
     /// [`Stale`] if it is being removed already, is gone or never was: there is nothing to do.
     #[inline]
     pub fn remove_worker(&mut self, now: Instant, worker: WorkerId) -> Result<(), Stale> {
-        self.engine().remove_worker(now, worker)
+        self.lend().remove_worker(now, worker)
     }
 
     /// Reports that a worker by [`Route::Await`] dialled in, and what it takes. The newest link wins:
@@ -172,14 +172,14 @@ impl<S: Storage> Scheduler<S> {
         offer: Offer,
         not_before: Instant,
     ) -> Result<Accepted, Stale> {
-        self.engine().accept(now, worker, offer, not_before)
+        self.lend().accept(now, worker, offer, not_before)
     }
 
     /// Forgets the worker by [`Route::Await`] that has been absent for longest, to make room for
     /// another, and returns which it was: its id is free from now on, and no
     /// [`Action::Gone`] follows. `None` where none is absent. O(log workers).
     pub fn evict_absent(&mut self, now: Instant) -> Option<WorkerId> {
-        self.engine().evict_absent(now)
+        self.lend().evict_absent(now)
     }
 
     /// Takes in what happened on a link.
@@ -194,25 +194,25 @@ impl<S: Storage> Scheduler<S> {
     /// [`Event::Lost`]. Neither changes anything but a counter.
     #[inline]
     pub fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
-        self.engine().handle_event(now, event)
+        self.lend().handle_event(now, event)
     }
 
     /// Tells what time it is. What is due by then comes out of
     /// [`poll_action`](Self::poll_action): poll actions afterwards. O(1).
     #[inline]
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.engine().set_clock(now);
+        self.lend().set_clock(now);
     }
 
     /// Returns the next thing to do, or `None` if there is nothing before
     /// [`poll_timeout`](Self::poll_timeout).
     ///
     /// Poll it until `None` after every other call that changes the pool, or any time later. O(1),
-    /// O(log workers) where a worker's timer fired or a task has to be answered sooner than all else
-    /// that its worker is waited for, and the tasks that a link held when it is lost.
+    /// O(log workers) when a timer fires or a sent task becomes its worker's earliest deadline; O(tasks
+    /// held) when a link is lost.
     #[inline]
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.engine().poll_action()
+        self.lend().poll_action()
     }
 
     /// Returns when to call [`handle_timeout`](Self::handle_timeout) next, or `None` while nothing
@@ -234,7 +234,7 @@ impl<S: Storage> Scheduler<S> {
     /// no deadline. Poll actions afterwards. O(1).
     #[inline]
     pub fn drain(&mut self, now: Instant, deadline: Instant) {
-        self.engine().drain(now, deadline);
+        self.lend().drain(now, deadline);
     }
 
     /// Returns whether [`drain`](Self::drain) was called.
@@ -310,13 +310,13 @@ impl<S: Storage> Scheduler<S> {
     /// If one does not hold: the scheduler itself has a bug then, whatever it was told.
     pub fn check(&self) {
         let (tasks, workers) = self.storage.slots();
-        check::check(&self.state, tasks, workers);
+        invariants::check(&self.state, tasks, workers);
     }
 
     #[inline]
-    fn engine(&mut self) -> Engine<'_> {
+    fn lend(&mut self) -> SchedulerMut<'_> {
         let (tasks, workers) = self.storage.slots_mut();
-        Engine { state: &mut self.state, tasks, workers }
+        SchedulerMut { state: &mut self.state, tasks, workers }
     }
 }
 
@@ -327,7 +327,7 @@ impl<const TASKS: usize, const WORKERS: usize> Scheduler<Inline<TASKS, WORKERS>>
     /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
     pub const fn inline(config: Config) -> Result<Self, ConfigError> {
         match config.checked() {
-            Ok(config) => Ok(Self { state: State::new(&config), storage: Inline::new() }),
+            Ok(config) => Ok(Self { state: SchedulerState::new(&config), storage: Inline::new() }),
             Err(error) => Err(error),
         }
     }

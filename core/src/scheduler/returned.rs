@@ -1,13 +1,13 @@
 //! Tasks that came back: each goes to another worker than its last one if it can, and no worker gets
-//! two suspects at once.
+//! two suspects at once (decision 0018).
 //!
-//! They wait in the slot of the worker that they came back from, in order, so that those that may go
-//! to a given worker are found without a search: they are all but its own. Suspects, which may have
-//! ended a link, wait apart, since they may go to fewer workers.
+//! They wait in lists of the worker that they came back from, in order. So which tasks may go to a
+//! given worker needs no search: all but those in its own lists. Suspects, which may have ended a
+//! link, wait in a list of their own, since fewer workers may take them.
 
-use super::engine::{Engine, State, later};
 use super::index::{NONE, wide};
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
+use super::tasks::{SchedulerMut, SchedulerState, later};
 use crate::time::Instant;
 
 /// How many lanes take turns: those of new tasks, what came back, and suspects.
@@ -19,7 +19,7 @@ type Class = usize;
 const PLAIN: Class = 0;
 const SUSPECTS: Class = 1;
 
-impl State {
+impl SchedulerState {
     /// Whether something may be sent now.
     pub(super) fn can_send(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
         if self.balance.is_empty() || self.is_past_drain() {
@@ -60,7 +60,7 @@ impl State {
     pub(super) fn may_return_at(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
         let mut at = Instant::FAR_FUTURE;
         for ward in &slot.wards {
-            let due = super::lines::due(tasks, ward.head());
+            let due = super::workers::due(tasks, ward.head());
             if due > self.clock {
                 at = at.min(due);
             }
@@ -69,7 +69,7 @@ impl State {
     }
 }
 
-impl Engine<'_> {
+impl SchedulerMut<'_> {
     /// Takes the task whose turn it is, where only new ones wait.
     #[expect(clippy::inline_always, reason = "as `poll_action`")]
     #[inline(always)]
@@ -152,7 +152,7 @@ impl Engine<'_> {
 
     /// Sees to it that a worker's timer fires when it may be given its own tasks again.
     fn arm_return(&mut self, holder: u32) {
-        if self.workers[holder as usize].line.is_serving() {
+        if self.workers[holder as usize].phase.is_serving() {
             self.arm(holder);
         }
     }
@@ -190,7 +190,7 @@ impl Engine<'_> {
 ///
 /// # Panics
 /// If a ward is not listed, or a task is in the wrong one.
-pub(super) fn check(state: &State, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
+pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let mut count = 0;
     for class in [PLAIN, SUSPECTS] {
         let mut listed = 0;

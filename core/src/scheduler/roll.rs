@@ -1,42 +1,44 @@
-//! Lists of workers that change seldom. Their code is there once for all of them, since a small
-//! machine pays for every copy.
+//! Lists of workers that change seldom, linked through the worker slots as in [`list`](super::list).
+//!
+//! Unlike there, the kind is a field and not a type parameter: one copy of the code serves all five
+//! lists, which is what a microcontroller has flash for (decision 0006).
 
 use super::index::{NONE, Stored, narrow, wide};
-use super::list::Links;
+use super::list::Neighbours;
 use super::slot::WorkerSlot;
 
-/// Which of its rolls a worker's links belong to.
+/// Which list of workers: each kind has a pair of neighbours of its own in every slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
-    /// Workers of which the caller is to be told something; also the unused slots.
+pub(super) enum RollKind {
+    /// Workers with something to tell the caller; also the unused slots.
     Todo,
     /// Workers that rest with their link up, or that are absent, the first to do so first.
     Rested,
-    /// Workers that are neither being removed nor leaving.
+    /// Workers that are neither being removed nor leaving, in the order in which they were added.
     Member,
-    /// Workers from which tasks came back that are no suspects.
+    /// Workers with returned tasks that are not suspects.
     Plain,
-    /// Workers from which suspects came back.
+    /// Workers with returned tasks that are suspects.
     Suspects,
 }
 
 /// How many kinds there are.
-pub(super) const KINDS: usize = 5;
+pub(super) const ROLL_KINDS: usize = 5;
 
 /// A doubly linked list of workers; every operation is O(1). A worker may be in one list of a kind at
 /// a time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Roll {
     head: Stored,
-    /// Means nothing while it is empty.
+    /// Unspecified while the roll is empty.
     tail: Stored,
     len: Stored,
-    kind: Kind,
+    kind: RollKind,
 }
 
 impl Roll {
-    pub(super) const fn new(kind: Kind) -> Self {
+    pub(super) const fn new(kind: RollKind) -> Self {
         Self { head: narrow(NONE), tail: narrow(NONE), len: 0, kind }
     }
 
@@ -70,7 +72,7 @@ impl Roll {
     pub(super) fn push_back(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let kind = self.kind as usize;
         let tail = if self.is_empty() { NONE } else { wide(self.tail) };
-        workers[worker as usize].rolls[kind] = Links::new(tail, NONE);
+        workers[worker as usize].rolls[kind] = Neighbours::new(tail, NONE);
         match tail {
             NONE => self.head = narrow(worker),
             _ => workers[tail as usize].rolls[kind].set_next(worker),
@@ -83,7 +85,7 @@ impl Roll {
     #[inline(never)]
     pub(super) fn remove(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let kind = self.kind as usize;
-        let links = core::mem::replace(&mut workers[worker as usize].rolls[kind], Links::OUT);
+        let links = core::mem::replace(&mut workers[worker as usize].rolls[kind], Neighbours::OUT);
         let (prev, next) = (links.prev(), links.next());
         match prev {
             NONE => self.head = narrow(next),
@@ -128,8 +130,8 @@ mod tests {
     #[test]
     fn a_roll_keeps_its_order_and_knows_who_is_in_it() {
         let mut workers = [WorkerSlot::new(); 4];
-        let mut roll = Roll::new(Kind::Member);
-        let mut other = Roll::new(Kind::Todo);
+        let mut roll = Roll::new(RollKind::Member);
+        let mut other = Roll::new(RollKind::Todo);
         for worker in 0..4 {
             roll.push_back(&mut workers, worker);
         }

@@ -1,7 +1,7 @@
 //! Figures about the pool and its workers.
 
-use super::engine::State;
-use super::slot::{Duty, Line, WorkerSlot};
+use super::slot::{Duty, LinkPhase, WorkerSlot};
+use super::tasks::SchedulerState;
 use crate::event::Outcome;
 use crate::id::WorkerId;
 use crate::time::Instant;
@@ -156,7 +156,7 @@ pub enum WorkerState {
     Draining,
 }
 
-impl State {
+impl SchedulerState {
     #[inline]
     pub(super) fn stats(&self) -> Stats {
         let of = |outcome: Outcome| self.stats.outcomes[outcome as usize];
@@ -191,16 +191,18 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
     if slot.generation != id.generation() {
         return None;
     }
-    let state = match slot.line {
-        Line::Free => return None,
-        Line::Absent => WorkerState::Absent { not_before: slot.not_before },
-        Line::Resting => WorkerState::Resting { until: slot.due },
-        Line::WantConnect | Line::Connecting => WorkerState::Connecting,
-        Line::Up(Duty::Serving) => WorkerState::Up,
-        Line::Up(Duty::Busy) => WorkerState::Busy,
-        Line::Up(Duty::Rested) => WorkerState::Rested { until: slot.due },
-        Line::Up(Duty::Delayed) => WorkerState::Delayed { until: slot.due },
-        Line::Up(Duty::Draining) | Line::Closing(_) | Line::Leaving => WorkerState::Draining,
+    let state = match slot.phase {
+        LinkPhase::Free => return None,
+        LinkPhase::Absent => WorkerState::Absent { not_before: slot.not_before },
+        LinkPhase::Resting => WorkerState::Resting { until: slot.due },
+        LinkPhase::WantConnect | LinkPhase::Connecting => WorkerState::Connecting,
+        LinkPhase::Up(Duty::Serving) => WorkerState::Up,
+        LinkPhase::Up(Duty::Busy) => WorkerState::Busy,
+        LinkPhase::Up(Duty::Rested) => WorkerState::Rested { until: slot.due },
+        LinkPhase::Up(Duty::Delayed) => WorkerState::Delayed { until: slot.due },
+        LinkPhase::Up(Duty::Draining) | LinkPhase::Closing(_) | LinkPhase::Leaving => {
+            WorkerState::Draining
+        }
     };
     Some(WorkerStats {
         state,
@@ -210,7 +212,7 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
         done: slot.done,
         failed: slot.failed,
         lost: slot.lost,
-        links: slot.links,
+        links: slot.links_made,
         backoff_attempts: slot.attempts,
     })
 }

@@ -3,6 +3,7 @@
 //! It shares nothing with the engine but the public input types. The same calls must give the same
 //! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
 
+mod answers;
 mod poll;
 mod returned;
 pub(crate) mod types;
@@ -12,15 +13,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chargehand_core::{
     Config, Event, EventError, Instant, Lane, Loss, Offer, Outcome, Reason, Route, Stale,
-    SubmitError, TaskId, TaskOptions, Verdict, WorkersFull,
+    SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
-use returned::Blame;
 use types::{Counters, Gauges, Lk, Wid};
 
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum TaskState {
     Free,
     Waiting,
     /// Came back from that worker.
@@ -34,9 +34,7 @@ pub(crate) enum Place {
         deadline: Instant,
         order: u64,
     },
-    Withdrawing {
-        link: Lk,
-    },
+    Withdrawing,
     Resting {
         worker: usize,
         due: Instant,
@@ -53,12 +51,12 @@ pub(crate) struct Task {
     pub(crate) losses: u16,
     pub(crate) retries_max: u16,
     pub(crate) suspect: bool,
-    pub(crate) place: Place,
+    pub(crate) state: TaskState,
 }
 
-/// What a worker's line is doing.
+/// Where a worker's link is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum LinkPhase {
     Free,
     Absent { until: Instant },
     Resting { until: Instant },
@@ -76,7 +74,7 @@ pub(crate) struct Worker {
     pub(crate) generation: u32,
     pub(crate) epoch: u32,
     pub(crate) route: Route,
-    pub(crate) line: Line,
+    pub(crate) phase: LinkPhase,
     pub(crate) window: u32,
     pub(crate) allowance: u32,
     runs: u32,
@@ -94,6 +92,8 @@ pub(crate) struct Worker {
     absent_order: u64,
     /// Task slots in the order of sending.
     pub(crate) held: Vec<usize>,
+    /// Cancelled on the link that is up, and it was not told so yet.
+    withdrawn: VecDeque<usize>,
     pub(crate) draining: bool,
     busy: bool,
     removing: bool,
@@ -114,7 +114,7 @@ pub(crate) struct Worker {
     done: u64,
     failed: u64,
     lost: u64,
-    links: u32,
+    links_made: u32,
 }
 
 /// The naive scheduler.
@@ -133,7 +133,6 @@ pub(crate) struct Model {
     holders: [VecDeque<usize>; 2],
     turn: usize,
     resting: VecDeque<usize>,
-    withdrawing: VecDeque<usize>,
     finished: VecDeque<usize>,
     todo: VecDeque<usize>,
     rested: VecDeque<usize>,
@@ -156,7 +155,7 @@ impl Model {
             losses: 0,
             retries_max: 0,
             suspect: false,
-            place: Place::Free,
+            state: TaskState::Free,
         };
         Self {
             config,
@@ -170,7 +169,6 @@ impl Model {
             holders: [VecDeque::new(), VecDeque::new()],
             turn: 0,
             resting: VecDeque::new(),
-            withdrawing: VecDeque::new(),
             finished: VecDeque::new(),
             todo: VecDeque::new(),
             rested: VecDeque::new(),
@@ -214,7 +212,7 @@ impl Model {
             losses: 0,
             retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
             suspect: false,
-            place: Place::Waiting,
+            state: TaskState::Waiting,
         };
         self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
         self.counters.submitted += 1;
@@ -228,21 +226,21 @@ impl Model {
             self.note("cancel of an id that is over or never was");
             return Err(Stale);
         }
-        match self.tasks[slot].place {
-            Place::Free | Place::Finished(_) | Place::Withdrawing { .. } => {
+        match self.tasks[slot].state {
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {
                 self.note("cancel of a finished task");
                 return Err(Stale);
             }
-            Place::Waiting | Place::Resting { .. } | Place::Returned { .. } => {
+            TaskState::Waiting | TaskState::Resting { .. } | TaskState::Returned { .. } => {
                 self.note("cancel while queued");
                 self.finish(slot, Outcome::Cancelled);
             }
-            Place::InFlight { worker, .. } => {
+            TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
-                let link = self.link(worker);
                 self.put_down(worker, slot);
-                self.tasks[slot].place = Place::Withdrawing { link };
-                self.withdrawing.push_back(slot);
+                self.tasks[slot].state = TaskState::Withdrawing;
+                self.workers[worker].withdrawn.push_back(slot);
+                self.put_on_list(worker);
                 self.counters.cancelled += 1;
                 self.close_if_drained(worker);
             }
@@ -274,27 +272,27 @@ impl Model {
     pub(crate) fn remove_worker(&mut self, now: Instant, id: Wid) -> Result<(), Stale> {
         self.advance(now);
         let slot = self.worker_slot(id).ok_or(Stale)?;
-        if self.workers[slot].removing || self.workers[slot].line == Line::Leaving {
+        if self.workers[slot].removing || self.workers[slot].phase == LinkPhase::Leaving {
             return Err(Stale);
         }
         self.workers[slot].removing = true;
-        match self.workers[slot].line {
-            Line::Absent { .. } | Line::Resting { .. } | Line::WantConnect => {
+        match self.workers[slot].phase {
+            LinkPhase::Absent { .. } | LinkPhase::Resting { .. } | LinkPhase::WantConnect => {
                 self.note("remove a worker without a link");
                 self.leave(slot);
             }
-            Line::Connecting { .. } => {
+            LinkPhase::Connecting { .. } => {
                 self.note("remove a connecting worker");
                 self.close(slot, Reason::Drained);
             }
-            Line::Up => {
+            LinkPhase::Up => {
                 if !self.workers[slot].held.is_empty() {
                     self.note("remove a busy worker");
                 }
                 self.stop_feeding(slot);
             }
-            Line::Closing(_) => self.note("remove a closing worker"),
-            Line::Free | Line::Leaving => panic!("worker {slot} is no member"),
+            LinkPhase::Closing(_) => self.note("remove a closing worker"),
+            LinkPhase::Free | LinkPhase::Leaving => panic!("worker {slot} is no member"),
         }
         Ok(())
     }
@@ -311,32 +309,42 @@ impl Model {
         let worker = &self.workers[slot];
         let refused = worker.route == Route::Dial
             || worker.removing
-            || worker.line == Line::Leaving
+            || worker.phase == LinkPhase::Leaving
             || self.drain.is_some();
         if refused {
             self.note("accept refused");
             return Err(Stale);
         }
         let old = self.link(slot);
-        let displaced = match self.workers[slot].line {
-            Line::Up => {
+        let displaced = match self.workers[slot].phase {
+            LinkPhase::Up => {
                 if !self.workers[slot].held.is_empty() {
                     self.note("displaced a link that held tasks");
                 }
                 // Not as `lose` does: it is up again at once, so nobody needs to step in.
                 self.give_back_all(slot, Loss::Stopped);
+                self.withdraw_nothing(slot);
                 self.end_rest(slot);
                 Some(old)
             }
-            Line::Closing(_) => {
+            LinkPhase::Closing(_) => {
                 self.note("displaced a closing link");
                 Some(old)
             }
             _ => None,
         };
+        let was_useful = displaced.is_some() && self.workers[slot].useful;
+        if was_useful {
+            self.note("displaced a link of use");
+        }
+        if displaced.is_none() {
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].backoff_attempts = attempts.saturating_add(1);
+        }
         self.workers[slot].epoch += 1;
         let begin = std::mem::replace(&mut self.workers[slot].not_before, Instant::EPOCH);
         self.come_up(slot, offer, begin.max(not_before));
+        self.workers[slot].useful = was_useful;
         // Delayed, it is as good as away to the others.
         self.never_the_last();
         Ok((self.link(slot), displaced))
@@ -345,7 +353,7 @@ impl Model {
     /// Forgets the worker that has been absent for longest.
     pub(crate) fn evict_absent(&mut self, now: Instant) -> Option<Wid> {
         self.advance(now);
-        let absent = |&slot: &usize| matches!(self.workers[slot].line, Line::Absent { .. });
+        let absent = |&slot: &usize| matches!(self.workers[slot].phase, LinkPhase::Absent { .. });
         let all = (0..self.workers.len()).filter(absent);
         let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
         self.note("an absent worker made room");
@@ -401,183 +409,41 @@ impl Model {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.tasks.iter().all(|task| task.place == Place::Free)
+        self.tasks.iter().all(|task| task.state == TaskState::Free)
     }
 
     pub(crate) fn is_drained(&self) -> bool {
         self.drain.is_some()
             && self.is_idle()
-            && self.workers.iter().all(|worker| worker.line == Line::Free)
+            && self.workers.iter().all(|worker| worker.phase == LinkPhase::Free)
     }
 
     pub(crate) fn stats(&self) -> (Gauges, Counters) {
-        let tasks = |test: fn(Place) -> bool| {
-            self.tasks.iter().filter(|task| test(task.place)).count().try_into().unwrap()
+        let tasks = |test: fn(TaskState) -> bool| {
+            self.tasks.iter().filter(|task| test(task.state)).count().try_into().unwrap()
         };
         let workers = |test: fn(&Worker) -> bool| {
             self.workers
                 .iter()
-                .filter(|&worker| worker.line != Line::Free && test(worker))
+                .filter(|&worker| worker.phase != LinkPhase::Free && test(worker))
                 .count()
                 .try_into()
                 .unwrap()
         };
         let gauges = Gauges {
-            waiting: tasks(|place| matches!(place, Place::Waiting | Place::Returned { .. })),
-            resting: tasks(|place| matches!(place, Place::Resting { .. })),
-            in_flight: tasks(|place| matches!(place, Place::InFlight { .. })),
-            finished: tasks(|place| {
-                matches!(place, Place::Finished(_) | Place::Withdrawing { .. })
+            waiting: tasks(|state| {
+                matches!(state, TaskState::Waiting | TaskState::Returned { .. })
+            }),
+            resting: tasks(|state| matches!(state, TaskState::Resting { .. })),
+            in_flight: tasks(|state| matches!(state, TaskState::InFlight { .. })),
+            finished: tasks(|state| {
+                matches!(state, TaskState::Finished(_) | TaskState::Withdrawing)
             }),
             workers: workers(|_| true),
-            workers_up: workers(|worker| worker.line == Line::Up),
+            workers_up: workers(|worker| worker.phase == LinkPhase::Up),
             workers_rested: workers(|worker| worker.rested_until.is_some()),
         };
         (gauges, self.counters)
-    }
-
-    fn on_replied(
-        &mut self,
-        link: Lk,
-        id: TaskId,
-        attempt: u16,
-        verdict: Verdict,
-    ) -> Result<(), EventError> {
-        let worker = self.hear(link)?;
-        let slot = id.slot() as usize;
-        self.check_answer(worker, id, attempt)?;
-        self.put_down(worker, slot);
-        self.workers[worker].strikes = 0;
-        match verdict {
-            Verdict::Done => self.on_done(worker, slot),
-            Verdict::Failed => self.on_failed(worker, slot),
-            Verdict::Returned => {
-                self.note("a task was given back before it began");
-                self.counters.returned += 1;
-                self.give_back(slot, worker, Blame::Nobody);
-                self.count_failure(worker);
-            }
-        }
-        self.close_if_drained(worker);
-        Ok(())
-    }
-
-    /// Says whether an answer is for a live attempt of this worker.
-    fn check_answer(&mut self, worker: usize, id: TaskId, attempt: u16) -> Result<(), EventError> {
-        let Some(task) = self.tasks.get(id.slot() as usize).cloned() else {
-            self.note("answer for a slot past the end");
-            return Err(EventError::Foreign);
-        };
-        let ahead = id.generation().wrapping_sub(task.generation);
-        let behind = ahead > u32::MAX / 2;
-        if (ahead > 0 && !behind) || (ahead == 0 && task.place == Place::Free) {
-            self.note("answer for a future task");
-            return Err(EventError::Foreign);
-        }
-        if behind {
-            if id.generation() > task.generation {
-                self.note("answer with a wrapped generation");
-            }
-            self.note("answer for an older task");
-            return Err(EventError::Stale);
-        }
-        if attempt == 0 || attempt > task.attempts {
-            self.note("answer for an attempt never made");
-            return Err(EventError::Foreign);
-        }
-        if attempt < task.attempts {
-            self.note("answer for an older attempt");
-            return Err(EventError::Stale);
-        }
-        match task.place {
-            Place::InFlight { worker: holder, .. } if holder == worker => Ok(()),
-            Place::InFlight { .. } => {
-                self.note("answer for another worker's task");
-                Err(EventError::Foreign)
-            }
-            Place::Waiting | Place::Returned { .. } | Place::Resting { .. } => {
-                self.note("answer for a task given back");
-                Err(EventError::Stale)
-            }
-            _ => {
-                self.note("answer twice or after cancel");
-                Err(EventError::Stale)
-            }
-        }
-    }
-
-    fn on_done(&mut self, worker: usize, slot: usize) {
-        let worker = &mut self.workers[worker];
-        worker.done += 1;
-        worker.useful = true;
-        worker.backoff_attempts = 0;
-        worker.streak = 0;
-        worker.rests = 0;
-        worker.allowance = worker.window.min(worker.allowance.saturating_add(1));
-        if worker.rested_until.is_some() {
-            self.note("a rested worker got something done");
-        }
-        self.finish(slot, Outcome::Done);
-    }
-
-    fn on_unusable(
-        &mut self,
-        link: Lk,
-        id: TaskId,
-        attempt: u16,
-        is_final: bool,
-    ) -> Result<(), EventError> {
-        let worker = self.hear(link)?;
-        self.check_answer(worker, id, attempt)?;
-        let slot = id.slot() as usize;
-        self.put_down(worker, slot);
-        self.workers[worker].strikes = 0;
-        self.workers[worker].failed += 1;
-        if is_final {
-            self.note("an answer of no use ended its task");
-            self.fail_task(worker, slot);
-        } else {
-            self.note("an answer of no use is tried elsewhere");
-            self.give_back(slot, worker, Blame::Late);
-            self.count_failure(worker);
-        }
-        self.close_if_drained(worker);
-        Ok(())
-    }
-
-    fn on_excused(&mut self, link: Lk) -> Result<(), EventError> {
-        let worker = self.up(link)?;
-        self.note("a worker was excused");
-        self.workers[worker].streak = self.workers[worker].streak.saturating_sub(1);
-        Ok(())
-    }
-
-    fn on_failed(&mut self, worker: usize, slot: usize) {
-        self.workers[worker].failed += 1;
-        self.fail_task(worker, slot);
-        self.count_failure(worker);
-    }
-
-    /// A task's handler failed: it rests until it is tried again, or ends.
-    fn fail_task(&mut self, worker: usize, slot: usize) {
-        let task = &mut self.tasks[slot];
-        task.failures += 1;
-        task.suspect = false;
-        let (failures, usual) = (task.failures, self.config.retries_max);
-        if failures > task.retries_max {
-            if failures <= usual {
-                self.note("task tried again less often than the pool's tasks are");
-            }
-            self.finish(slot, Outcome::Failed);
-        } else {
-            self.note("task retried after a failure");
-            if failures > usual {
-                self.note("task tried again more often than the pool's tasks are");
-            }
-            let due = self.clock.saturating_add(self.config.retry_delay);
-            self.tasks[slot].place = Place::Resting { worker, due };
-            self.resting.push_back(slot);
-        }
     }
 
     /// Ends a task wherever it is, in flight excepted.
@@ -587,7 +453,7 @@ impl Model {
         }
         self.leave_ward(slot);
         self.resting.retain(|&other| other != slot);
-        self.tasks[slot].place = Place::Finished(outcome);
+        self.tasks[slot].state = TaskState::Finished(outcome);
         self.finished.push_back(slot);
         match outcome {
             Outcome::Done => self.counters.done += 1,

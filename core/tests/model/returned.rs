@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use chargehand_core::{Instant, Loss, Outcome};
 
-use super::{Line, Model, Place};
+use super::{LinkPhase, Model, TaskState};
 
 /// Why an attempt has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl Model {
 
     pub(super) fn keep_returned(&mut self, slot: usize, worker: usize) {
         let due = self.clock.saturating_add(self.config.elsewhere_wait);
-        self.tasks[slot].place = Place::Returned { worker, due };
+        self.tasks[slot].state = TaskState::Returned { worker, due };
         let class = usize::from(self.tasks[slot].suspect);
         self.wards[class].entry(worker).or_default().push_back(slot);
         if !self.holders[class].contains(&worker) {
@@ -76,7 +76,7 @@ impl Model {
 
     /// Takes a task out of the ward that it is in, if it is in one.
     pub(super) fn leave_ward(&mut self, slot: usize) {
-        let Place::Returned { worker, .. } = self.tasks[slot].place else { return };
+        let TaskState::Returned { worker, .. } = self.tasks[slot].state else { return };
         let class = usize::from(self.tasks[slot].suspect);
         let ward = self.wards[class].entry(worker).or_default();
         ward.retain(|&other| other != slot);
@@ -89,7 +89,7 @@ impl Model {
     fn find_returned(&mut self, class: usize) -> Option<(usize, usize)> {
         for holder in self.holders[class].clone() {
             let slot = self.wards[class][&holder][0];
-            let Place::Returned { due, .. } = self.tasks[slot].place else { panic!("{slot}") };
+            let TaskState::Returned { due, .. } = self.tasks[slot].state else { panic!("{slot}") };
             if let Some(worker) = self.next_worker(class == 1, Some(holder)) {
                 return Some((slot, worker));
             }
@@ -149,7 +149,7 @@ impl Model {
     }
 
     fn take_returned(&mut self, slot: usize, class: usize) {
-        let Place::Returned { worker: holder, .. } = self.tasks[slot].place else { panic!() };
+        let TaskState::Returned { worker: holder, .. } = self.tasks[slot].state else { panic!() };
         self.leave_ward(slot);
         if self.holders[class].contains(&holder) {
             self.note("wards take turns");
@@ -170,8 +170,8 @@ impl Model {
     /// When the next of a worker's own tasks may go back to it, if that is still to come.
     pub(super) fn may_return_at(&self, worker: usize) -> Option<Instant> {
         let heads = self.wards.iter().filter_map(|wards| wards.get(&worker)?.front().copied());
-        let dues = heads.map(|slot| match self.tasks[slot].place {
-            Place::Returned { due, .. } => due,
+        let dues = heads.map(|slot| match self.tasks[slot].state {
+            TaskState::Returned { due, .. } => due,
             other => panic!("task {slot} in a ward is {other:?}"),
         });
         dues.filter(|&due| due > self.clock).min()
@@ -180,7 +180,8 @@ impl Model {
     /// What a worker holds beyond what it runs is taken back, the newest first.
     pub(super) fn recall(&mut self, worker: usize) {
         let holder = &mut self.workers[worker];
-        holder.recall = holder.line == Line::Up && holder.held.len() as u64 > holder.runs.into();
+        holder.recall =
+            holder.phase == LinkPhase::Up && holder.held.len() as u64 > holder.runs.into();
         if holder.recall {
             self.put_on_list(worker);
         }

@@ -2,8 +2,10 @@
 
 use chargehand_core::{EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState};
 
+use std::collections::VecDeque;
+
 use super::types::{Lk, OfWorker, Wid};
-use super::{Line, Model, Worker, narrow};
+use super::{LinkPhase, Model, Worker, narrow};
 
 impl Worker {
     pub(super) fn unused(generation: u32) -> Self {
@@ -11,7 +13,7 @@ impl Worker {
             generation,
             epoch: 0,
             route: Route::Await,
-            line: Line::Free,
+            phase: LinkPhase::Free,
             window: 1,
             allowance: 1,
             runs: 1,
@@ -23,6 +25,7 @@ impl Worker {
             looked: None,
             absent_order: 0,
             held: Vec::new(),
+            withdrawn: VecDeque::new(),
             draining: false,
             busy: false,
             removing: false,
@@ -41,7 +44,7 @@ impl Worker {
             done: 0,
             failed: 0,
             lost: 0,
-            links: 0,
+            links_made: 0,
         }
     }
 
@@ -49,11 +52,11 @@ impl Worker {
     pub(super) fn is_available(&self) -> bool {
         let stops = self.draining || self.removing;
         let pauses = self.rested_until.is_some() || self.delayed_until.is_some() || self.busy;
-        self.line == Line::Up && !pauses && !stops
+        self.phase == LinkPhase::Up && !pauses && !stops
     }
 
     fn has_line_action(&self) -> bool {
-        matches!(self.line, Line::WantConnect | Line::Closing(_) | Line::Leaving)
+        matches!(self.phase, LinkPhase::WantConnect | LinkPhase::Closing(_) | LinkPhase::Leaving)
     }
 
     pub(super) fn is_eligible(&self) -> bool {
@@ -64,18 +67,20 @@ impl Worker {
 impl Model {
     pub(crate) fn worker_stats(&self, id: Wid) -> Option<OfWorker> {
         let worker = &self.workers[self.worker_slot(id)?];
-        let state = match (worker.line, worker.rested_until) {
-            (Line::Absent { .. }, _) => WorkerState::Absent { not_before: worker.not_before },
-            (Line::Resting { until }, _) => WorkerState::Resting { until },
-            (Line::WantConnect | Line::Connecting { .. }, _) => WorkerState::Connecting,
-            (Line::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
-            (Line::Up, Some(until)) => WorkerState::Rested { until },
-            (Line::Up, None) if worker.delayed_until.is_some() => {
+        let state = match (worker.phase, worker.rested_until) {
+            (LinkPhase::Absent { .. }, _) => WorkerState::Absent { not_before: worker.not_before },
+            (LinkPhase::Resting { until }, _) => WorkerState::Resting { until },
+            (LinkPhase::WantConnect | LinkPhase::Connecting { .. }, _) => WorkerState::Connecting,
+            (LinkPhase::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
+            (LinkPhase::Up, Some(until)) => WorkerState::Rested { until },
+            (LinkPhase::Up, None) if worker.delayed_until.is_some() => {
                 WorkerState::Delayed { until: worker.delayed_until.expect("just seen") }
             }
-            (Line::Up, None) if worker.busy => WorkerState::Busy,
-            (Line::Up, None) => WorkerState::Up,
-            (Line::Closing(_) | Line::Leaving | Line::Free, _) => WorkerState::Draining,
+            (LinkPhase::Up, None) if worker.busy => WorkerState::Busy,
+            (LinkPhase::Up, None) => WorkerState::Up,
+            (LinkPhase::Closing(_) | LinkPhase::Leaving | LinkPhase::Free, _) => {
+                WorkerState::Draining
+            }
         };
         Some(OfWorker {
             state,
@@ -85,14 +90,14 @@ impl Model {
             done: worker.done,
             failed: worker.failed,
             lost: worker.lost,
-            links: worker.links,
+            links: worker.links_made,
             backoff_attempts: worker.backoff_attempts,
         })
     }
 
     pub(super) fn worker_slot(&self, id: Wid) -> Option<usize> {
         let worker = self.workers.get(id.slot as usize)?;
-        (worker.line != Line::Free && worker.generation == id.generation)
+        (worker.phase != LinkPhase::Free && worker.generation == id.generation)
             .then_some(id.slot as usize)
     }
 
@@ -199,14 +204,16 @@ impl Model {
 
     fn connecting(&mut self, link: Lk) -> Result<usize, EventError> {
         match self.newest(link) {
-            Some(slot) if matches!(self.workers[slot].line, Line::Connecting { .. }) => Ok(slot),
+            Some(slot) if matches!(self.workers[slot].phase, LinkPhase::Connecting { .. }) => {
+                Ok(slot)
+            }
             _ => Err(EventError::Stale),
         }
     }
 
     pub(super) fn up(&mut self, link: Lk) -> Result<usize, EventError> {
         match self.newest(link) {
-            Some(slot) if self.workers[slot].line == Line::Up => Ok(slot),
+            Some(slot) if self.workers[slot].phase == LinkPhase::Up => Ok(slot),
             _ => {
                 self.note("event of a link that is over");
                 Err(EventError::Stale)
@@ -217,7 +224,7 @@ impl Model {
     pub(super) fn come_up(&mut self, slot: usize, offer: Offer, begin: Instant) {
         let (now, order) = (self.clock, self.next_order());
         let worker = &mut self.workers[slot];
-        worker.line = Line::Up;
+        worker.phase = LinkPhase::Up;
         worker.runs = offer.runs.max(1);
         worker.window = offer.window.clamp(1, self.config.window_max);
         let trust = worker.runs.min(self.config.trust_initial);
@@ -233,7 +240,7 @@ impl Model {
         worker.useful = false;
         worker.draining = false;
         worker.busy = false;
-        worker.links += 1;
+        worker.links_made += 1;
         worker.level_order = order;
         if worker.delayed_until.is_some() {
             self.note("a worker dialled in too soon");
@@ -243,8 +250,9 @@ impl Model {
     /// Takes a link down: everything that it held is given back.
     pub(super) fn lose(&mut self, slot: usize, how: Loss) {
         self.give_back_all(slot, how);
+        self.withdraw_nothing(slot);
         // Not up from here on; whoever calls says what it is instead.
-        self.workers[slot].line = Line::Leaving;
+        self.workers[slot].phase = LinkPhase::Leaving;
         self.end_rest(slot);
         self.never_the_last();
     }
@@ -257,7 +265,8 @@ impl Model {
             self.leave(slot);
             return;
         }
-        if self.workers[slot].useful || stable >= self.config.stable_after {
+        let good = self.workers[slot].useful || stable >= self.config.stable_after;
+        if good {
             self.note("backoff reset by a good link");
             self.workers[slot].backoff_attempts = 0;
         } else {
@@ -265,7 +274,9 @@ impl Model {
         }
         if self.workers[slot].route == Route::Await {
             let until = self.clock.saturating_add(self.config.absent_max);
-            self.workers[slot].not_before = self.next_delay(slot);
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].not_before =
+                if good { self.clock } else { self.end_of_delay(slot, attempts) };
             self.be_absent(slot, until);
         } else {
             self.back_off(slot);
@@ -274,12 +285,12 @@ impl Model {
 
     pub(super) fn be_absent(&mut self, slot: usize, until: Instant) {
         self.workers[slot].absent_order = self.next_order();
-        self.workers[slot].line = Line::Absent { until };
+        self.workers[slot].phase = LinkPhase::Absent { until };
     }
 
     pub(super) fn back_off(&mut self, slot: usize) {
         let until = self.next_delay(slot);
-        self.workers[slot].line = Line::Resting { until };
+        self.workers[slot].phase = LinkPhase::Resting { until };
     }
 
     /// Counts one more attempt at a good link, and says when the next may begin.
@@ -305,18 +316,19 @@ impl Model {
 
     pub(super) fn want_connect(&mut self, slot: usize) {
         self.workers[slot].epoch += 1;
-        self.workers[slot].line = Line::WantConnect;
+        self.workers[slot].phase = LinkPhase::WantConnect;
         self.put_on_list(slot);
     }
 
     pub(super) fn leave(&mut self, slot: usize) {
         self.workers[slot].removing = true;
-        self.workers[slot].line = Line::Leaving;
+        self.workers[slot].phase = LinkPhase::Leaving;
         self.put_on_list(slot);
     }
 
     pub(super) fn close(&mut self, slot: usize, reason: Reason) {
-        self.workers[slot].line = Line::Closing(reason);
+        self.withdraw_nothing(slot);
+        self.workers[slot].phase = LinkPhase::Closing(reason);
         self.put_on_list(slot);
         self.end_rest(slot);
         self.never_the_last();
@@ -332,7 +344,7 @@ impl Model {
     pub(super) fn close_if_drained(&mut self, slot: usize) {
         let worker = &self.workers[slot];
         let over = worker.draining || worker.removing;
-        if worker.line == Line::Up && over && worker.held.is_empty() {
+        if worker.phase == LinkPhase::Up && over && worker.held.is_empty() {
             self.close(slot, Reason::Drained);
         }
     }
@@ -390,7 +402,8 @@ impl Model {
         let workers = &self.workers;
         self.todo.retain(|&slot| {
             let worker = &workers[slot];
-            worker.notice.is_some() || worker.recall || worker.has_line_action()
+            let told = worker.notice.is_some() || !worker.withdrawn.is_empty();
+            told || worker.recall || worker.has_line_action()
         });
     }
 

@@ -8,7 +8,7 @@ mod file;
 mod format;
 mod saver;
 
-use chargehand::core::heights::{Snapshot, Span};
+use chargehand::core::ledger::{Snapshot, Span};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::file::StateFile;

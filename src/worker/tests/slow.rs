@@ -184,18 +184,18 @@ fn with_the_smallest_wires_nothing_that_waits_for_room_is_left_behind() {
 
 /// Has room for one message until it is flushed, and wakes nobody for what a flush makes room for.
 struct OneByOne {
-    inner: LocalWire,
+    inner: MemoryWire,
     is_full: bool,
 }
 
 impl Wire for OneByOne {
-    type Error = LocalError;
+    type Error = MemoryError;
 
     fn peer(&self) -> &str {
         self.inner.peer()
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
         self.inner.poll_recv(cx)
     }
 
@@ -204,31 +204,31 @@ impl Wire for OneByOne {
         cx: &mut Context<'_>,
         head: &[u8],
         body: &[u8],
-    ) -> Poll<Result<(), LocalError>> {
+    ) -> Poll<Result<(), MemoryError>> {
         if core::mem::replace(&mut self.is_full, true) {
             return Poll::Pending;
         }
         self.inner.poll_send(cx, head, body)
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.is_full = false;
         self.inner.poll_flush(cx)
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.inner.poll_close(cx)
     }
 }
 
-struct OneByOneListener(LocalListener);
+struct OneByOneListener(MemoryListener);
 
 impl Listen for OneByOneListener {
     type Wire = OneByOne;
-    type Error = LocalError;
-    type Accepting = Ready<Result<OneByOne, LocalError>>;
+    type Error = MemoryError;
+    type Accepting = Ready<Result<OneByOne, MemoryError>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
         let accepting = ready_or_return!(self.0.poll_accept(cx))?;
         let inner = accepting.into_inner()?;
         Poll::Ready(Ok(ready(Ok(OneByOne { inner, is_full: false }))))

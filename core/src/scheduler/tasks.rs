@@ -1,0 +1,400 @@
+//! The rules about tasks, and the entry point of every input.
+//!
+//! The rules work on slices of slots that are lent for each call, so that they are compiled once and
+//! not once for each type of storage.
+
+use super::balance::{Balance, CLEAN};
+use super::index::{Stored, wide};
+use super::list::{Fifo, Free, List};
+use super::roll::{Roll, RollKind};
+use super::slot::{LinkPhase, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
+use super::stats::Counters;
+use super::timers::Timers;
+use super::workers::Useless;
+use crate::config::{Config, Policy};
+use crate::error::{EventError, Stale, SubmitError};
+use crate::event::{Event, Outcome, TaskOptions, Verdict};
+use crate::id::{Link, TaskId};
+use crate::time::Instant;
+
+/// All of a scheduler that is not in a slot.
+#[derive(Clone, Copy)]
+pub(super) struct SchedulerState {
+    pub(super) policy: Policy,
+    /// The latest time that was told; it never goes back.
+    pub(super) clock: Instant,
+    /// Until then there is nothing to do but to send new tasks, so one comparison replaces a look at
+    /// every list. Never later than a deadline; the epoch while there is anything else to do, tasks
+    /// that came back and suspects in flight included.
+    pub(super) calm_until: Instant,
+    pub(super) is_draining: bool,
+    /// Once draining: when what is left is aborted.
+    pub(super) drain_deadline: Instant,
+    pub(super) unused: Free<Queue>,
+    /// By lane. Those that have not been sent yet.
+    pub(super) waiting: [List<Queue>; 2],
+    /// How many came back and wait in a worker's wards, and who has some of either class.
+    pub(super) returned: u32,
+    pub(super) holders: [Roll; 2],
+    /// How many workers hold a suspect.
+    pub(super) suspected: Stored,
+    /// Which lane is next, among those of new tasks and of those that came back.
+    pub(super) turn: u8,
+    /// By due time: each rests as long as any other.
+    pub(super) resting: List<Queue>,
+    pub(super) finished: Fifo<Queue>,
+    pub(super) unused_workers: Free<Unused>,
+    pub(super) todo: Roll,
+    pub(super) rested: Roll,
+    /// Workers that should dial in and are not there, the longest absent first.
+    pub(super) absent: Roll,
+    pub(super) members: Roll,
+    pub(super) balance: Balance,
+    pub(super) timers: Timers,
+    /// How many workers serve.
+    pub(super) serving: Stored,
+    /// Once past the drain's deadline: no worker before this one holds a task.
+    pub(super) aborting: Stored,
+    /// How many `Finish` actions were polled, modulo 2^32.
+    pub(super) polled: u32,
+    /// Its counters, and the gauges of workers. The gauges of tasks follow from the lists.
+    pub(super) stats: Counters,
+}
+
+impl SchedulerState {
+    pub(super) const fn new(config: &Config) -> Self {
+        Self {
+            policy: Policy::new(config),
+            clock: Instant::EPOCH,
+            calm_until: Instant::FAR_FUTURE,
+            is_draining: false,
+            drain_deadline: Instant::FAR_FUTURE,
+            unused: Free::new(),
+            waiting: [List::new(); 2],
+            returned: 0,
+            holders: [Roll::new(RollKind::Plain), Roll::new(RollKind::Suspects)],
+            suspected: 0,
+            turn: 0,
+            resting: List::new(),
+            finished: Fifo::new(),
+            unused_workers: Free::new(),
+            todo: Roll::new(RollKind::Todo),
+            rested: Roll::new(RollKind::Rested),
+            absent: Roll::new(RollKind::Rested),
+            members: Roll::new(RollKind::Member),
+            balance: Balance::new(),
+            timers: Timers::new(),
+            serving: 0,
+            aborting: 0,
+            polled: 0,
+            stats: Counters::new(),
+        }
+    }
+
+    /// Whether a deadline has come. One in the far future never does.
+    #[inline]
+    pub(super) fn is_due(&self, at: Instant) -> bool {
+        at <= self.clock && at != Instant::FAR_FUTURE
+    }
+
+    #[inline]
+    pub(super) fn is_past_drain(&self) -> bool {
+        self.is_draining && self.is_due(self.drain_deadline)
+    }
+
+    /// Returns how many slots a task is in.
+    #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
+    pub(super) const fn used(&self) -> u32 {
+        (self.stats.submitted as u32).wrapping_sub(self.polled)
+    }
+
+    /// Returns how many tasks have an outcome that was not polled yet.
+    #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
+    pub(super) fn settled(&self) -> u32 {
+        let settled: u64 = self.stats.outcomes.iter().sum();
+        (settled as u32).wrapping_sub(self.polled)
+    }
+
+    /// Returns how many tasks have no outcome yet.
+    pub(super) fn open(&self) -> u32 {
+        self.used() - self.settled()
+    }
+
+    /// Returns how many tasks wait for a worker.
+    pub(super) const fn waiting(&self) -> u32 {
+        self.waiting[0].len() + self.waiting[1].len() + self.returned
+    }
+
+    /// Returns how many tasks workers hold.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.open() - self.waiting() - self.resting.len()
+    }
+
+    /// Returns how many slots no task is in.
+    pub(super) const fn room(&self, tasks: &[TaskSlot]) -> usize {
+        tasks.len() - self.used() as usize
+    }
+
+    /// Says that there is something else to do than to send.
+    pub(super) const fn stir(&mut self) {
+        self.calm_until = Instant::EPOCH;
+    }
+
+    #[cold]
+    fn reject(&mut self, error: EventError) {
+        *match error {
+            EventError::Stale => &mut self.stats.stale,
+            EventError::Foreign => &mut self.stats.foreign,
+        } += 1;
+    }
+
+    #[inline]
+    fn count(&mut self, outcome: Outcome) {
+        self.stats.outcomes[outcome as usize] += 1;
+    }
+}
+
+/// Returns a time so much later, saturating. One copy for all cold paths, to save flash.
+#[inline(never)]
+pub(super) fn later(at: Instant, nanos: u64) -> Instant {
+    at.saturating_add_nanos(nanos)
+}
+
+/// The state together with the lent slots.
+pub(super) struct SchedulerMut<'a> {
+    pub(super) state: &'a mut SchedulerState,
+    pub(super) tasks: &'a mut [TaskSlot],
+    pub(super) workers: &'a mut [WorkerSlot],
+}
+
+impl SchedulerMut<'_> {
+    /// Returns a copy to call functions that are not inlined on. A hot path that passes a copy, and not
+    /// itself, keeps its references in registers and checks an index once (decision 0007).
+    #[inline]
+    pub(super) fn lend(&mut self) -> SchedulerMut<'_> {
+        SchedulerMut { state: self.state, tasks: self.tasks, workers: self.workers }
+    }
+}
+
+/// What a call puts in.
+impl SchedulerMut<'_> {
+    #[inline]
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.state.clock = self.state.clock.max(now);
+    }
+
+    /// As [`tick`](Self::tick), for cold paths.
+    #[inline(never)]
+    pub(super) fn set_clock(&mut self, now: Instant) {
+        self.tick(now);
+    }
+
+    #[inline]
+    pub(super) fn submit(
+        &mut self,
+        now: Instant,
+        options: TaskOptions,
+    ) -> Result<TaskId, SubmitError> {
+        self.tick(now);
+        if self.state.is_draining {
+            return Err(SubmitError::Draining);
+        }
+        let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
+        let policy = &self.state.policy;
+        let slot = &mut self.tasks[task as usize];
+        slot.attempts = 0;
+        slot.failures = 0;
+        slot.losses = 0;
+        slot.is_suspect = false;
+        // All attempts together must fit the attempt's number on the wire.
+        slot.retries_max = options.retries_max.map_or(policy.retries_max, |retries| {
+            retries.min(u16::MAX - policy.attempts_max - policy.resends_max)
+        });
+        slot.lane = options.lane;
+        slot.state = TaskState::Waiting;
+        let id = slot.id(task);
+        self.state.waiting[options.lane as usize].push_back(self.tasks, task);
+        self.state.stats.submitted += 1;
+        Ok(id)
+    }
+
+    pub(super) fn cancel(&mut self, now: Instant, id: TaskId) -> Result<(), Stale> {
+        self.set_clock(now);
+        let task = id.slot();
+        let slot = self.tasks.get(task as usize).filter(|slot| slot.generation == id.generation());
+        match slot.ok_or(Stale)?.state {
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return Err(Stale),
+            TaskState::Returned => self.take_out(task),
+            state @ (TaskState::Waiting | TaskState::Resting) => {
+                let lane = self.tasks[task as usize].lane as usize;
+                let waits = state == TaskState::Waiting;
+                let list =
+                    if waits { &mut self.state.waiting[lane] } else { &mut self.state.resting };
+                list.take_out(self.tasks, task);
+            }
+            TaskState::InFlight => {
+                let worker = wide(self.tasks[task as usize].worker);
+                let _ = self.take_back(worker, task);
+                self.state.count(Outcome::Cancelled);
+                self.tasks[task as usize].state = TaskState::Withdrawing;
+                self.workers[worker as usize].withdrawn.append(self.tasks, task);
+                self.list_todo(worker);
+                self.close_drained(worker);
+                return Ok(());
+            }
+        }
+        self.finish(task, Outcome::Cancelled);
+        Ok(())
+    }
+
+    pub(super) fn drain(&mut self, now: Instant, deadline: Instant) {
+        self.set_clock(now);
+        self.state.is_draining = true;
+        self.state.stir();
+        self.state.drain_deadline = self.state.drain_deadline.min(deadline);
+    }
+
+    // Inlined with the hot path inside it, so that a caller's event is never written to memory to be
+    // matched on (decision 0010).
+    #[expect(clippy::inline_always, reason = "passing an event through memory stalls")]
+    #[inline(always)]
+    pub(super) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        self.tick(now);
+        let result = match event {
+            Event::Replied { link, task, attempt, verdict } => {
+                self.on_replied(link, task, attempt, verdict)
+            }
+            event => self.lend().on_link(event),
+        };
+        if let Err(error) = result {
+            self.state.reject(error);
+        }
+        result
+    }
+}
+
+/// What becomes of tasks.
+impl SchedulerMut<'_> {
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
+    fn on_replied(
+        &mut self,
+        link: Link,
+        id: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+    ) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.hear(worker);
+        let task = self.answered(worker, id, attempt)?;
+        match verdict {
+            Verdict::Done => {
+                self.on_done(worker);
+                self.detach(worker, task);
+                self.settle(task, Outcome::Done);
+            }
+            Verdict::Failed => self.lend().on_useless(worker, task, Useless::Failed),
+            Verdict::Returned => self.lend().on_useless(worker, task, Useless::Returned),
+        }
+        self.close_if_idle(worker);
+        Ok(())
+    }
+
+    /// Returns the task in flight that an answer on a worker's link is about.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
+    pub(super) fn answered(
+        &self,
+        worker: u32,
+        id: TaskId,
+        attempt: u16,
+    ) -> Result<u32, EventError> {
+        let slot = self.tasks.get(id.slot() as usize).ok_or(EventError::Foreign)?;
+        let is_expected = slot.state == TaskState::InFlight
+            && slot.generation == id.generation()
+            && slot.attempts == attempt
+            && wide(slot.worker) == worker;
+        if is_expected { Ok(id.slot()) } else { Err(slot.objection(id, attempt)) }
+    }
+
+    /// Settles the outcome of a task that is in no list.
+    #[inline(never)]
+    pub(super) fn finish(&mut self, task: u32, outcome: Outcome) {
+        self.settle(task, outcome);
+    }
+
+    /// As [`finish`](Self::finish), inlined for the hot path.
+    #[inline]
+    fn settle(&mut self, task: u32, outcome: Outcome) {
+        self.tasks[task as usize].state = TaskState::Finished(outcome);
+        self.state.finished.push_back(self.tasks, task);
+        self.state.count(outcome);
+    }
+
+    /// Takes a task in flight from its worker, which has room at once.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
+    fn detach(&mut self, worker: u32, task: u32) {
+        let holder = &mut self.workers[worker as usize];
+        holder.held.remove(self.tasks, task);
+        if !holder.is_plain {
+            self.lend().detach_other(worker, task);
+        } else if holder.has_room() {
+            self.state.balance.lower(self.workers, worker, CLEAN);
+        }
+    }
+
+    /// Follows a worker that holds a suspect or does not serve: a task was taken from it.
+    #[cold]
+    fn detach_other(&mut self, worker: u32, task: u32) {
+        let has_suspect = self.workers[worker as usize].has_suspect;
+        if self.tasks[task as usize].is_suspect {
+            self.clear_suspect(worker);
+        } else {
+            self.set_suspect(worker, has_suspect);
+        }
+    }
+
+    /// Says that a worker holds no suspect any more.
+    pub(super) fn clear_suspect(&mut self, worker: u32) {
+        if self.workers[worker as usize].has_suspect {
+            self.state.suspected -= 1;
+            self.set_suspect(worker, false);
+        }
+    }
+
+    /// Notes whether a worker holds a suspect, and moves it to its place in the balance or out of it.
+    #[inline(never)]
+    pub(super) fn set_suspect(&mut self, worker: u32, has_suspect: bool) {
+        self.leave_balance(worker);
+        let slot = &mut self.workers[worker as usize];
+        slot.has_suspect = has_suspect;
+        slot.is_plain = slot.phase.is_serving() && !has_suspect;
+        if slot.phase.is_serving() && slot.has_room() {
+            let order = slot.order();
+            self.state.balance.enter(self.workers, worker, order);
+        }
+    }
+
+    /// Takes a task in flight from its worker, and returns the link that it was on.
+    #[inline(never)]
+    pub(super) fn take_back(&mut self, worker: u32, task: u32) -> Link {
+        self.detach(worker, task);
+        self.workers[worker as usize].link(worker)
+    }
+
+    /// Returns the worker of a link that is up.
+    #[inline]
+    pub(super) fn up(&self, link: Link) -> Result<u32, EventError> {
+        self.current(link).filter(|slot| slot.phase.is_up()).ok_or(EventError::Stale)?;
+        Ok(link.worker().slot())
+    }
+
+    /// Returns the slot of the worker whose latest link this is.
+    #[inline]
+    pub(super) fn current(&self, link: Link) -> Option<&WorkerSlot> {
+        let slot = self.workers.get(link.worker().slot() as usize)?;
+        let current = slot.link(link.worker().slot()) == link && slot.phase != LinkPhase::Free;
+        current.then_some(slot)
+    }
+}
