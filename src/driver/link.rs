@@ -465,12 +465,15 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
-        let mut head = [0; BODY_HEAD_BYTES_MAX];
-        let mut number = [0; HEIGHT_BYTES_MAX];
+        let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
+        let mut height_of = None;
         let (message, body) = match message {
             Outgoing::Request { task, attempt } => {
                 let body = match &tasks[task.slot() as usize].payload {
-                    Payload::Height { height, .. } => encode_height(*height, &mut number),
+                    Payload::Height { height, .. } => {
+                        height_of = Some((task, *height));
+                        &[][..]
+                    }
                     Payload::Request { body, .. } => body.as_slice(),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
@@ -482,8 +485,19 @@ impl<K: Kind> Conn<K> {
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
             Outgoing::Ping => (Message::Ping, &[][..]),
         };
-        let head = message.encode_short(&mut head).expect("a manager's later messages are short");
-        match self.wire.poll_send(cx, head, body) {
+        let head = buffer.first_chunk_mut().expect("it is longer");
+        let head = message.encode_short(head).expect("a manager's later messages are short");
+        let mut len = head.len();
+        if let Some((task, height)) = height_of {
+            // A height goes with the head: to copy both at once costs less than to copy each.
+            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
+            let height_len = encode_height(height, place).len();
+            if height_len > self.body_bytes_max {
+                return Err(self.too_long(task, height_len));
+            }
+            len += height_len;
+        }
+        match self.wire.poll_send(cx, &buffer[..len], body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
             Poll::Ready(Err(error)) => Err(Ending::broken(error).into()),
