@@ -41,7 +41,8 @@ pub(crate) struct Limits {
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
     pub(crate) queue_max: usize,
-    pub(crate) ahead_max: usize,
+    /// What was set, if anything was.
+    ahead_max: Option<usize>,
     pub(crate) in_flight: Option<u16>,
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
@@ -58,7 +59,33 @@ const MEMORY_MAX: usize = 256 << 20;
 /// How many of the longest frames it holds at least: two in reserve, and as much again to work with.
 const FRAMES_MIN: usize = 4;
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            name: "manager".to_owned(),
+            token: 0,
+            tasks_max: 16_384,
+            workers_max: 1024,
+            queue_max: 1024,
+            ahead_max: None,
+            in_flight: None,
+            frame_bytes_max: 16 * 1024 * 1024,
+            memory_max: None,
+            progress_rate_min: 1024,
+            handshakes_max: 128,
+            drain_timeout: Duration::from_secs(30),
+            #[cfg(feature = "json")]
+            json_heights: crate::JsonHeights::default(),
+        }
+    }
+}
+
 impl Limits {
+    /// Returns how many heights of a range may be under way or not taken yet.
+    pub(crate) fn ahead_max(&self) -> usize {
+        self.ahead_max.unwrap_or(self.tasks_max as usize)
+    }
+
     /// Returns how many bytes the pool may hold.
     pub(crate) fn memory_max(&self) -> usize {
         self.memory_max.unwrap_or_else(|| MEMORY_MAX.max(self.memory_min()))
@@ -71,22 +98,7 @@ impl Limits {
 
 impl<T: Timer, K: Kind> Builder<T, K> {
     pub(crate) fn new(timer: T, seed: u64) -> Self {
-        let limits = Limits {
-            name: "manager".to_owned(),
-            token: mixed(seed),
-            tasks_max: 16_384,
-            workers_max: 1024,
-            queue_max: 1024,
-            ahead_max: 1024,
-            in_flight: None,
-            frame_bytes_max: 16 * 1024 * 1024,
-            memory_max: None,
-            progress_rate_min: 1024,
-            handshakes_max: 128,
-            drain_timeout: Duration::from_secs(30),
-            #[cfg(feature = "json")]
-            json_heights: crate::JsonHeights::default(),
-        };
+        let limits = Limits { token: mixed(seed), ..Limits::default() };
         let config = Config::new(seed);
         Self { timer, config, limits, workers: Vec::new(), listeners: Vec::new() }
     }
@@ -212,12 +224,12 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Sets how many heights of a range are under way at most, those included whose outcomes were
-    /// not taken yet, in the order in which they come. Four times what all workers hold at once is used
-    /// where that is more, so that none runs dry; [`Config::window_max`] bounds what one says it holds,
-    /// and [`memory_max`](Builder::memory_max) bounds the bytes. Default 1024.
+    /// Sets how many heights of a range are under way at most, those included whose outcomes were not
+    /// taken yet, in the order in which they come. Nothing that workers say makes it more, so give it
+    /// twice what all of them hold at once, or they run dry. [`memory_max`](Builder::memory_max) bounds
+    /// the bytes. At least 1; default [`tasks_max`](Builder::tasks_max), which is never too few.
     pub fn ahead_max(mut self, count: usize) -> Self {
-        self.limits.ahead_max = count;
+        self.limits.ahead_max = Some(count);
         self
     }
 
@@ -307,7 +319,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             ("tasks_max", limits.tasks_max as usize),
             ("workers_max", limits.workers_max as usize),
             ("queue_max", limits.queue_max),
-            ("ahead_max", limits.ahead_max),
+            ("ahead_max", limits.ahead_max()),
             ("handshakes_max", limits.handshakes_max),
         ] {
             if !in_u32.contains(&count) {

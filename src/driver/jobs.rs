@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::error::TaskError;
 use crate::mailbox::NewJob;
 use crate::memory::{Account, Budget};
-use crate::outcomes::{Giver, Item, Ledger, Options};
+use crate::outcomes::{Giver, Item, Ledger, Options, at_once};
 use crate::payload::{Answer, Check, RangeHeight};
 use crate::reply::TaskResult;
 use crate::wire::Kind;
@@ -494,7 +494,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn ahead(&self) -> Ahead {
         let twice = 2 * self.peers.window_total();
         let resting = self.scheduler.stats().resting as usize;
-        Ahead { max: self.limits.ahead_max.max(twice), plenty: twice + resting }
+        // The rest is what a stream may have that it has not returned.
+        let max = self.limits.ahead_max();
+        let max = max - (at_once(max) - 1);
+        Ahead { max, plenty: twice + resting }
     }
 
     /// Costs a scan of the task table: a dropped stream and a range that stops are rare.

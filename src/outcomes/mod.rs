@@ -23,7 +23,7 @@ mod reorder;
 mod report;
 
 use self::exchange::Taker;
-pub(crate) use self::exchange::{Giver, Item};
+pub(crate) use self::exchange::{Giver, Item, at_once};
 use self::reorder::Reorder;
 pub use self::report::Report;
 
@@ -105,7 +105,7 @@ impl<A, H: Height> Outcomes<A, H> {
         // What failed the last time is tried again.
         ledger.reopen();
         Self {
-            taker: Taker::new(),
+            taker: Taker::new(at_once(mailbox.ahead_max())),
             batch: Vec::new(),
             reorder: None,
             options: Options { is_signed: H::from_index(0) < H::default(), ..Options::default() },
