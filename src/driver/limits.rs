@@ -21,7 +21,8 @@ pub(crate) struct Limits {
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
     pub(crate) queue_max: usize,
-    pub(crate) ahead_max: usize,
+    /// What was set, if anything was.
+    pub(crate) ahead_max: Option<usize>,
     pub(crate) in_flight: Option<u16>,
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
@@ -45,7 +46,7 @@ impl Limits {
             tasks_max: 16_384,
             workers_max: 1024,
             queue_max: 1024,
-            ahead_max: 1024,
+            ahead_max: None,
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
             memory_max: None,
@@ -57,6 +58,11 @@ impl Limits {
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
+    }
+
+    /// Returns how many heights of a range may be under way or not taken yet.
+    pub(crate) fn ahead_max(&self) -> usize {
+        self.ahead_max.unwrap_or(self.tasks_max as usize)
     }
 
     /// Returns how many bytes the pool may hold.

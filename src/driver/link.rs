@@ -192,7 +192,7 @@ impl<K: Kind> Conn<K> {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 if count > 0 {
@@ -221,7 +221,7 @@ impl<K: Kind> Conn<K> {
                     let _ = sink.scheduler.handle_event(sink.now, event);
                 }
             }
-            if self.charge.is_some() {
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             if quota.bytes == 0 {
@@ -238,12 +238,25 @@ impl<K: Kind> Conn<K> {
         self.wire.admit(bytes);
     }
 
+    /// Returns whether a message waits for room, or did when this was looked at last.
+    #[inline]
+    fn waits_for_room(&self) -> bool {
+        self.is_paused || self.wire.incoming() > 0
+    }
+
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
-    /// is polled once there is room.
+    /// is polled once there is room, if there is a message at all.
     #[cold]
     fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
+        let slot = link.worker().slot();
         let bytes = self.wire.incoming();
-        let found = answers.arrivals.admit(link.worker().slot(), &mut self.charge, bytes);
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.is_paused = false;
+            answers.arrivals.queue.forget(slot);
+            return false;
+        }
+        let found = answers.arrivals.admit(slot, &mut self.charge, bytes);
         self.is_paused = !found;
         if found {
             self.wire.admit(bytes);
@@ -255,6 +268,7 @@ impl<K: Kind> Conn<K> {
     /// its own.
     #[cold]
     fn has_come(&mut self, link: Link, answers: &mut Answers) {
+        self.is_paused = false;
         answers.arrivals.end(link.worker().slot(), &mut self.charge);
         self.set_allowance(answers.arrivals.allowance());
     }
@@ -281,7 +295,7 @@ impl<K: Kind> Conn<K> {
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 self.note_quiet();
@@ -290,7 +304,7 @@ impl<K: Kind> Conn<K> {
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             self.tally.answers += 1;
             self.json.on_frame(frame, sink)?;
-            if self.charge.is_some() {
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             // Room for the next request, if one waits.

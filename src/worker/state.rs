@@ -87,6 +87,8 @@ pub(super) struct State {
     pub(super) held: usize,
     /// Whether the budget knows that this link waits for more.
     pub(super) is_paused: bool,
+    /// Whether what waits is not started until answers have left.
+    pub(super) is_stalled: bool,
     /// The height asked for, in the JSON dialect, which has one request at a time.
     pub(super) height: i64,
     /// What such a manager asked for before it had its answer. Reading goes on up to here, so that
@@ -145,6 +147,7 @@ impl State {
             leave_at: Instant::FAR_FUTURE,
             held: 0,
             is_paused: false,
+            is_stalled: false,
             height: 0,
             next: None,
         }
@@ -375,6 +378,30 @@ impl State {
             around.runner.waiting.push_back(around.place);
         }
         started
+    }
+
+    /// Lists the link, to be polled again once there is more memory.
+    pub(super) fn pause<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        if !core::mem::replace(&mut self.is_paused, true) {
+            around.runner.memory.pause(around.place);
+        }
+    }
+
+    /// Starts nothing that waits until there is more memory.
+    #[cold]
+    pub(super) fn stall<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.queued = false;
+        self.is_stalled = true;
+        self.pause(around);
+    }
+
+    /// Starts what waits in its turn again.
+    #[cold]
+    pub(super) fn start_again<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.is_stalled = false;
+        if !self.pending.is_empty() && !core::mem::replace(&mut self.queued, true) {
+            around.runner.waiting.push_back(around.place);
+        }
     }
 
     fn on_cancel<H: Handler>(
