@@ -6,5 +6,6 @@ pub(crate) mod expiring;
 pub(crate) mod lock;
 pub mod memory;
 pub(crate) mod ready;
+pub(crate) mod schema;
 
 pub use self::erased::{BoxError, Kind, Local, Threaded};
