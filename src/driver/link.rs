@@ -10,9 +10,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError, clip,
-};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError};
 use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
 
 use super::answers::Answers;
@@ -22,7 +20,7 @@ use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
-use crate::handler::running::FAILURE_BYTES_MAX;
+use crate::failure;
 use crate::link::erased::{AnyWire, BoxError, Kind};
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
@@ -568,14 +566,13 @@ impl From<Ending> for SendError {
     }
 }
 
-/// Returns the text of a failure, cut before anything is made of it.
+/// Returns a failure, cut before anything is made of it.
 #[cold]
 fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
-    let Ok(text) = str::from_utf8(body) else {
-        let why = "sent a failure whose text is not UTF-8".to_owned();
-        return Err(Ending::refuse(Code::BadMessage, why));
-    };
-    Ok(clip(text, FAILURE_BYTES_MAX).as_bytes())
+    failure::received(body).ok_or_else(|| {
+        let why = "sent a failure whose text is not UTF-8, or which is longer than any";
+        Ending::refuse(Code::BadMessage, why.to_owned())
+    })
 }
 
 /// What was asked and what came, to tell a peer that floods us.
