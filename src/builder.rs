@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::driver::Driver;
 use crate::hands::{AnyHands, Hands};
+use crate::memory::RESERVE_MESSAGES;
 use crate::pool::{self, Pool};
 use crate::seed::mixed;
 use crate::wire::{BoxError, Connector, Holds, Kind, Listener, Reach};
@@ -56,8 +57,8 @@ pub(crate) struct Limits {
 
 /// How many bytes a pool holds by default.
 const MEMORY_MAX: usize = 256 << 20;
-/// How many of the longest frames it holds at least: two in reserve, and as much again to work with.
-const FRAMES_MIN: usize = 4;
+/// How many of the longest frames it holds at least: the reserve, and one to work with.
+const FRAMES_MIN: usize = RESERVE_MESSAGES + 1;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -249,7 +250,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many bytes the pool holds at once: requests until their tasks end, answers until
-    /// somebody takes them, and messages of workers that are arriving. At least four times
+    /// somebody takes them, and messages of workers that are arriving. At least five times
     /// [`frame_bytes_max`](Builder::frame_bytes_max); default 256 MiB, or that where it is more.
     ///
     /// No worker and no number of them makes it more. A message is held against what is left as soon as

@@ -23,7 +23,7 @@ mod reorder;
 mod report;
 
 use self::exchange::Taker;
-pub(crate) use self::exchange::{Giver, Item, at_once};
+pub(crate) use self::exchange::{Giver, Item, Need, at_once};
 use self::reorder::Reorder;
 pub use self::report::Report;
 
