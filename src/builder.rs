@@ -228,7 +228,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Sets how many heights of a range are under way at most, those included whose outcomes were not
     /// taken yet, in the order in which they come. Nothing that workers say makes it more, so give it
     /// twice what all of them hold at once, or they run dry. [`memory_max`](Builder::memory_max) bounds
-    /// the bytes. At least 1; default [`tasks_max`](Builder::tasks_max), which is never too few.
+    /// the bytes. From 32 on, an eighth is kept for what a stream has taken and not returned. At least 1;
+    /// default [`tasks_max`](Builder::tasks_max), which is never too few.
     pub fn ahead_max(mut self, count: usize) -> Self {
         self.limits.ahead_max = Some(count);
         self
