@@ -13,7 +13,7 @@ use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 use super::closing::Farewell;
 use super::link::{Ending, Outgoing, Progress, Quota, SendError};
 use super::liveness::Overdue;
-use super::untaken::is_charged;
+use super::untaken::charged_bytes;
 use super::workers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
@@ -326,9 +326,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
             Payload::Request { body, call, check } => {
-                if is_charged(&result) && self.is_to_wait(call) {
+                let bytes = charged_bytes(&result);
+                if bytes > 0 && self.is_to_wait(call, bytes) {
                     drop(result);
-                    return self.hold_back(Submit::again(body, call, check));
+                    return self.hold_back(Submit::again(body, call, check), bytes);
                 }
                 self.end_call(call, result);
                 self.submitted |= !self.held_back.is_empty();
