@@ -13,6 +13,7 @@ use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
 
+use crate::link::reason::DisconnectReason;
 use crate::next::Next;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
@@ -36,7 +37,7 @@ pub enum PoolEvent {
         /// Its address.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A link is gone. Its tasks are queued again.
     Lost {
@@ -45,7 +46,7 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A link was closed in good order: its worker was removed or stops, or the pool stops.
     Closed {
@@ -54,12 +55,21 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A connection that came in was turned away before it became a worker's link.
     TurnedAway {
-        /// Why, with the peer's address where the transport knows it.
-        why: String,
+        /// Its address, or `an incoming connection` where the transport does not know it yet.
+        peer: Arc<str>,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// A listener could take no connection: out of file descriptors, say. It pauses and tries again.
+    AcceptFailed {
+        /// What the transport said.
+        error: String,
+        /// How long until the next try: 50 ms, then twice as long each time, up to 1 s.
+        pause: Duration,
     },
     /// A task is sent again.
     Retried {
@@ -98,10 +108,13 @@ impl fmt::Display for PoolEvent {
             Self::Connected { peer, window, .. } => {
                 write!(f, "{peer}: connected, takes {window} at once")
             }
-            Self::Refused { peer, why, .. } => write!(f, "{peer}: cannot connect: {why}"),
-            Self::Lost { peer, why, .. } => write!(f, "{peer}: lost: {why}"),
-            Self::Closed { peer, why, .. } => write!(f, "{peer}: closed: {why}"),
-            Self::TurnedAway { why } => write!(f, "turned a connection away: {why}"),
+            Self::Refused { peer, reason, .. } => write!(f, "{peer}: cannot connect: {reason}"),
+            Self::Lost { peer, reason, .. } => write!(f, "{peer}: lost: {reason}"),
+            Self::Closed { peer, reason, .. } => write!(f, "{peer}: closed: {reason}"),
+            Self::TurnedAway { peer, reason } => write!(f, "{peer}: turned away: {reason}"),
+            Self::AcceptFailed { error, pause } => {
+                write!(f, "cannot accept, pauses {pause:?}: {error}")
+            }
             Self::Retried { height: Some(height), attempt, peer, .. } => {
                 write!(f, "{peer}: height {height} sent again, attempt {attempt}")
             }

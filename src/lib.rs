@@ -77,7 +77,7 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     events::{Events, PoolEvent},
-    link::{BoxError, Kind, Local, Threaded, memory},
+    link::{BoxError, DisconnectReason, Kind, Local, Threaded, memory},
     next::Next,
     pool::{BuildError, Builder, Ledger, Outcomes, Pool, Report, SignedLedger, Task},
     stats::{PoolStats, WorkerInfo},

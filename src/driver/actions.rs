@@ -1,24 +1,25 @@
 //! Carrying out what the scheduler decides.
 
-use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::mem;
 use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
-use super::closing::Farewell;
 use super::link::{Outgoing, Progress, Quota, SendError};
 use super::untaken::is_charged;
 use super::workers::Line;
 use super::{Driver, Payload};
+use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
 use crate::handler::in_process::AnyHands;
+use crate::link::closing::Outbox;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::link::reason::DisconnectReason;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::Submit;
 
@@ -105,7 +106,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
         match error {
-            SendError::Over(ending) => self.lose(link, ending),
+            SendError::Over(reason) => self.lose(link, reason),
             // Stale: its caller has just given it up.
             SendError::Unfit { task, why } => {
                 if self.scheduler.cancel(self.now, task).is_ok() {
@@ -201,39 +202,26 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn check_overdue(&mut self, link: Link) {
         let timeout = self.scheduler.config().attempt_timeout;
         let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return };
-        if let Err(ending) = conn.json.check_overdue(self.now, timeout) {
-            self.lose(link, ending);
+        if let Err(reason) = conn.json.check_overdue(self.now, timeout) {
+            self.lose(link, reason);
         }
     }
 
     fn on_disconnect(&mut self, link: Link, reason: Reason) {
-        let (code, why) = match reason {
-            Reason::ConnectTimeout => {
-                (Code::Timeout, "connecting took longer than connect_timeout")
-            }
-            Reason::Silent => {
-                (Code::Timeout, "silent for heartbeat_interval, then no answer to a ping")
-            }
-            Reason::Strikes => {
-                (Code::Timeout, "too many tasks in a row took longer than attempt_timeout")
-            }
-            Reason::Drained => (Code::Stopped, "drained"),
-            Reason::Stopped => (Code::Stopped, "the manager stops"),
-        };
-        let farewell = Some(Farewell { code, text: why.to_owned() });
-        let Some(peer) = self.end_link(link, farewell) else { return };
-        let (worker, why) = (link.worker(), why.to_owned());
+        let worker = link.worker();
+        let why = DisconnectReason::of(reason, &self.scheduler.config());
+        let Some(peer) = self.end_link(link, &why) else { return };
         match reason {
             Reason::ConnectTimeout => self.tell_refused(worker, why),
             Reason::Silent | Reason::Strikes => self.tell_lost(worker, why),
             Reason::Drained | Reason::Stopped => {
-                self.events.tell(|| PoolEvent::Closed { worker, peer, why });
+                self.events.tell(|| PoolEvent::Closed { worker, peer, reason: why });
             }
         }
     }
 
     /// Ends a link that the scheduler has given up already. Returns whose it was, if there is one.
-    pub(crate) fn end_link(&mut self, link: Link, farewell: Option<Farewell>) -> Option<Arc<str>> {
+    pub(crate) fn end_link(&mut self, link: Link, reason: &DisconnectReason) -> Option<Arc<str>> {
         let worker = link.worker();
         self.note_use(worker);
         let peer = self.peers.get_mut(worker);
@@ -258,9 +246,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let label = peer.label();
         self.peers.set_window(worker, 0);
         if let Some((wire, charge)) = wire {
-            self.closing.close(wire, farewell, charge, self.now, &self.ready);
+            self.part(wire, charge, reason);
         }
         Some(label)
+    }
+
+    /// Closes a wire in good order, with a last word where there is one to say.
+    pub(crate) fn part(
+        &mut self,
+        wire: Box<K::Wire>,
+        charge: Option<Charge>,
+        reason: &DisconnectReason,
+    ) {
+        let leaving = (wire, Outbox::new(), charge);
+        self.closing.close(leaving, reason, self.now, &self.ready, &mut drop);
     }
 
     #[cold]

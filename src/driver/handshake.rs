@@ -2,7 +2,6 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use alloc::string::ToString;
 use core::task::{Context, Poll, ready};
 
 use chargehand_core::message::{
@@ -10,9 +9,9 @@ use chargehand_core::message::{
 };
 use chargehand_core::{Config, Offer};
 
-use super::closing::Farewell;
 use crate::driver::limits::Limits;
-use crate::link::erased::{AnyWire, BoxError};
+use crate::link::erased::AnyWire;
+use crate::link::reason::DisconnectReason;
 use crate::payload::HEIGHT_BYTES_MAX;
 
 /// What a worker must take, or no height can be sent to it.
@@ -47,14 +46,6 @@ impl Greeted {
     pub(crate) fn offer(&self) -> Offer {
         Offer::new(self.concurrency.into()).window(self.window.into())
     }
-}
-
-/// Why a handshake came to nothing.
-#[derive(Debug)]
-pub(crate) struct GreetError {
-    pub(crate) why: String,
-    /// What to tell the peer, if it can still be told.
-    pub(crate) farewell: Option<Farewell>,
 }
 
 /// How far a handshake is.
@@ -92,7 +83,7 @@ impl Greeting {
         wire: &mut W,
         cx: &mut Context<'_>,
         opening: &Opening,
-    ) -> Poll<Result<Greeted, GreetError>> {
+    ) -> Poll<Result<Greeted, DisconnectReason>> {
         let mut head = [0; HEAD_BYTES_MAX];
         if let Self::Begun = self {
             // Whoever has not introduced itself has nothing longer to say.
@@ -101,15 +92,16 @@ impl Greeting {
                 frame_bytes_max: opening.frame_bytes_max,
                 ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
             });
-            ready!(wire.poll_send(cx, hello.encode(&mut head), &[])).map_err(GreetError::broken)?;
+            ready!(wire.poll_send(cx, hello.encode(&mut head), &[]))
+                .map_err(DisconnectReason::reset)?;
             *self = Self::HelloSent;
         }
         if let Self::HelloSent = self {
             // The other side's Hello does not wait for ours to have left.
-            let _ = wire.poll_flush(cx).map_err(GreetError::broken)?;
-            let greeted = match ready!(wire.poll_recv(cx)).map_err(GreetError::broken)? {
+            let _ = wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
+            let greeted = match ready!(wire.poll_recv(cx)).map_err(DisconnectReason::reset)? {
                 Some(frame) => hello_of(frame, opening)?,
-                None => return Poll::Ready(Err(GreetError::ended())),
+                None => return Poll::Ready(Err(DisconnectReason::ClosedEarly)),
             };
             *self = Self::HelloTaken(greeted);
         }
@@ -123,7 +115,7 @@ impl Greeting {
         wire: &mut W,
         cx: &mut Context<'_>,
         opening: &Opening,
-    ) -> Poll<Result<(), GreetError>> {
+    ) -> Poll<Result<(), DisconnectReason>> {
         let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
         let mut head = [0; HEAD_BYTES_MAX];
         let welcome = Message::Welcome {
@@ -131,11 +123,11 @@ impl Greeting {
             window: greeted.window,
             extensions: Extensions::NONE,
         };
-        wire.poll_send(cx, welcome.encode(&mut head), &[]).map_err(GreetError::broken)
+        wire.poll_send(cx, welcome.encode(&mut head), &[]).map_err(DisconnectReason::reset)
     }
 }
 
-fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
+fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, DisconnectReason> {
     match Message::decode(frame) {
         Ok(Message::Hello(Hello {
             role: Role::Worker,
@@ -146,13 +138,10 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
             ..
         })) => {
             if (frame_bytes_max as usize) < FRAME_BYTES_MIN {
-                return Err(GreetError::refuse(
-                    Code::BadMessage,
-                    format!(
-                        "the worker ({name}) takes frames of {frame_bytes_max} bytes, and a height \
-                         alone may need {FRAME_BYTES_MIN}: raise its frame_bytes_max"
-                    ),
-                ));
+                return Err(DisconnectReason::protocol(format!(
+                    "the worker ({name}) takes frames of {frame_bytes_max} bytes, and a height \
+                     alone may need {FRAME_BYTES_MIN}: raise its frame_bytes_max"
+                )));
             }
             Ok(Greeted {
                 name: name.to_owned(),
@@ -162,39 +151,25 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
                 token,
             })
         }
-        Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => Err(GreetError::refuse(
-            Code::WrongRole,
-            format!("the peer ({name}) is a manager, too: connect managers to workers"),
-        )),
-        Ok(Message::Goodbye { code, text }) => {
-            Err(GreetError { why: format!("the worker said {code:?}: {text:?}"), farewell: None })
+        Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => {
+            Err(DisconnectReason::Protocol {
+                code: Code::WrongRole,
+                text: format!("the peer ({name}) is a manager, too: connect managers to workers"),
+            })
         }
-        Ok(other) => Err(GreetError::refuse(
-            Code::BadMessage,
-            format!("the peer opened with {} instead of Hello", other.kind()),
-        )),
-        Err(error) => Err(GreetError::refuse(error.code(), error.to_string())),
-    }
-}
-
-impl GreetError {
-    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-    pub(crate) fn broken(error: BoxError) -> Self {
-        Self { why: error.to_string(), farewell: None }
-    }
-
-    pub(crate) fn ended() -> Self {
-        let why = "the peer closed the connection before its Hello: is it a chargehand worker?";
-        Self { why: why.to_owned(), farewell: None }
-    }
-
-    pub(crate) fn refuse(code: Code, why: String) -> Self {
-        Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+        Ok(Message::Goodbye { code, text }) => Err(DisconnectReason::goodbye(code, text)),
+        Ok(other) => Err(DisconnectReason::protocol(format!(
+            "the peer opened with {} instead of Hello",
+            other.kind()
+        ))),
+        Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
 
     #[test]
@@ -214,7 +189,7 @@ mod tests {
             Message::hello(Role::Worker, 1, 1, "\u{1b}[31mworker"),
         ] {
             let error = hello_of(message.encode(&mut [0; HEAD_BYTES_MAX]), &opening).unwrap_err();
-            assert!(!error.why.chars().any(char::is_control), "{:?}", error.why);
+            assert!(!error.to_string().chars().any(char::is_control), "{error}");
         }
     }
 }

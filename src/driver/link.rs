@@ -4,26 +4,23 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::string::ToString;
 use core::mem;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError, clip,
-};
-use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message, clip};
+use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
 
 use super::answers::Answers;
-use super::closing::Farewell;
 use super::liveness::{Life, Looked};
 use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
 use crate::handler::running::FAILURE_BYTES_MAX;
-use crate::link::erased::{AnyWire, BoxError, Kind};
+use crate::link::erased::{AnyWire, Kind};
+use crate::link::reason::DisconnectReason;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
 /// How many late or needless messages a peer may send beyond what it was ever asked.
@@ -73,18 +70,9 @@ pub(crate) enum Outgoing {
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// The link is over.
-    Over(Ending),
+    Over(DisconnectReason),
     /// The request cannot be sent here, and the link is none the worse for it.
     Unfit { task: TaskId, why: String },
-}
-
-/// Why a link is over.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) why: String,
-    pub(crate) farewell: Option<Farewell>,
-    /// Whether the worker took its leave.
-    pub(crate) how: Loss,
 }
 
 /// How much may be read.
@@ -110,30 +98,6 @@ pub(crate) enum Progress {
     /// One message came, and the next one may come at once. Let out what follows from it, then read
     /// on: nothing wakes the caller.
     One,
-}
-
-impl Ending {
-    #[cold]
-    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-    pub(crate) fn broken(error: BoxError) -> Self {
-        Self { why: error.to_string(), farewell: None, how: Loss::Broken }
-    }
-
-    #[cold]
-    fn closed() -> Self {
-        let why = "the worker closed the connection".to_owned();
-        Self { why, farewell: None, how: Loss::Broken }
-    }
-
-    #[cold]
-    fn no_message(error: MessageError) -> Self {
-        Self::refuse(error.code(), format!("sent what is no message: {error}"))
-    }
-
-    #[cold]
-    pub(crate) fn refuse(code: Code, why: String) -> Self {
-        Self { farewell: Some(Farewell { code, text: why.clone() }), why, how: Loss::Broken }
-    }
 }
 
 impl<K: Kind> Conn<K> {
@@ -177,7 +141,7 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, Ending> {
+    ) -> Result<Progress, DisconnectReason> {
         let allowance = sink.answers.arrivals.allowance();
         if self.allowance != allowance && self.charge.is_none() {
             self.set_allowance(allowance);
@@ -201,7 +165,7 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(Progress::Nothing);
             };
-            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
@@ -215,7 +179,7 @@ impl<K: Kind> Conn<K> {
                     }
                 }
                 other => {
-                    let other = other.map_err(Ending::no_message)?;
+                    let other = other?;
                     let event = self.tally.event(sink.link, other)?;
                     // Stale: the scheduler has just given the link up, and its action is to come.
                     let _ = sink.scheduler.handle_event(sink.now, event);
@@ -276,7 +240,7 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, Ending> {
+    ) -> Result<Progress, DisconnectReason> {
         self.json.fail_unfit(sink);
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
@@ -287,7 +251,7 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(Progress::Drained);
             };
-            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             self.tally.answers += 1;
             self.json.on_frame(frame, sink)?;
             if self.charge.is_some() {
@@ -367,7 +331,7 @@ impl<K: Kind> Conn<K> {
             self.parked = VecDeque::new();
         }
         if self.dirty {
-            let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;
+            let flushed = self.wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
             self.dirty = flushed.is_pending() || !self.parked.is_empty();
             self.is_backed_up = self.dirty;
         }
@@ -470,7 +434,7 @@ impl<K: Kind> Conn<K> {
         match self.wire.poll_send(cx, head, body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(error)) => Err(Ending::broken(error).into()),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
         }
     }
 
@@ -502,7 +466,7 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         message: Outgoing,
         tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
+    ) -> Result<Poll<()>, DisconnectReason> {
         self.json.try_send(&mut *self.wire, cx, message, tasks)
     }
 
@@ -513,23 +477,22 @@ impl<K: Kind> Conn<K> {
         _cx: &mut Context<'_>,
         _message: Outgoing,
         _tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
+    ) -> Result<Poll<()>, DisconnectReason> {
         unreachable!("such links are refused when they come up")
     }
 }
 
-impl From<Ending> for SendError {
-    fn from(ending: Ending) -> Self {
-        Self::Over(ending)
+impl From<DisconnectReason> for SendError {
+    fn from(reason: DisconnectReason) -> Self {
+        Self::Over(reason)
     }
 }
 
 /// Returns the text of a failure, cut before anything is made of it.
 #[cold]
-fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
+fn failure_of(body: &[u8]) -> Result<&[u8], DisconnectReason> {
     let Ok(text) = str::from_utf8(body) else {
-        let why = "sent a failure whose text is not UTF-8".to_owned();
-        return Err(Ending::refuse(Code::BadMessage, why));
+        return Err(DisconnectReason::protocol("sent a failure whose text is not UTF-8"));
     };
     Ok(clip(text, FAILURE_BYTES_MAX).as_bytes())
 }
@@ -551,7 +514,7 @@ impl Tally {
 
     /// Judges an answer that the scheduler did not take.
     #[cold]
-    fn check_answer(&self, error: EventError) -> Result<(), Ending> {
+    fn check_answer(&self, error: EventError) -> Result<(), DisconnectReason> {
         let Self { answers, requests, .. } = self;
         let why = match error {
             EventError::Foreign => "answered a task that it never held".to_owned(),
@@ -560,12 +523,12 @@ impl Tally {
             }
             EventError::Stale => return Ok(()),
         };
-        Err(Ending::refuse(Code::BadMessage, why))
+        Err(DisconnectReason::protocol(why))
     }
 
     /// Returns what a message other than an answer means to the scheduler.
     #[cold]
-    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, Ending> {
+    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, DisconnectReason> {
         let why = match message {
             Message::Pong => {
                 self.pongs += 1;
@@ -579,15 +542,10 @@ impl Tally {
             }
             Message::Drain => "sent Drain twice".to_owned(),
             Message::Goodbye { code, text } => {
-                let why = format!("the worker said {code:?}: {text:?}");
-                let how = match code {
-                    Code::Stopped | Code::Displaced => Loss::Stopped,
-                    _ => Loss::Broken,
-                };
-                return Err(Ending { why, farewell: None, how });
+                return Err(DisconnectReason::goodbye(code, text));
             }
             other => format!("sent {}, which is not a worker's to send now", other.kind()),
         };
-        Err(Ending::refuse(Code::BadMessage, why))
+        Err(DisconnectReason::protocol(why))
     }
 }

@@ -14,7 +14,6 @@
 mod accept;
 mod actions;
 mod answers;
-mod closing;
 mod handshake;
 mod hosts;
 mod in_process;
@@ -46,19 +45,20 @@ use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, Stats, Task
 
 use self::accept::Joining;
 use self::answers::Answers;
-use self::closing::ClosingTable;
 use self::handshake::Opening;
 use self::link::Quota;
 use self::ranges::Jobs;
 use self::type_check::Misfits;
 use self::workers::Peers;
-use crate::budget::Arrivals;
+use crate::budget::{Arrivals, Charge};
 use crate::driver::limits::Limits;
 use crate::events::Fanout;
 use crate::handler::in_process::Ended;
 use crate::link::alarm::Alarm;
+use crate::link::closing::ClosingTable;
 use crate::link::erased::{Kind, Reach, Threaded};
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
+use crate::link::token::Token;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
 use crate::mailbox::{Ends, wake_all};
@@ -77,19 +77,11 @@ const MESSAGES_AMONG_MANY: usize = 1024;
 /// go past that. So long answers are freed, and their memory used again, before more of them come.
 const BYTES_PER_POLL: usize = 64 << 10;
 
+/// How many links may be on their way out at once; a further one cuts the oldest short.
+const CLOSING_MAX: usize = 256;
+
 /// How many outcomes of calls wait for the end of a turn. Other threads should not wait for long.
 const OUTCOMES_HELD: usize = 64;
-
-/// Names a source in the ready list: what it is, and which one.
-#[derive(Clone, Copy, Debug)]
-enum Token {
-    Doorbell,
-    Alarm,
-    Listener(u32),
-    Handshake(u32),
-    Peer(u32),
-    Closing(u32),
-}
 
 /// The future that drives a pool. It completes when the pool is stopped, or when every handle is
 /// dropped and what was accepted is done, or `drain_timeout` later.
@@ -120,7 +112,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     misfits: Misfits,
     peers: Peers<K>,
     joining: Joining<K>,
-    closing: ClosingTable<K>,
+    closing: ClosingTable<K::Wire, Option<Charge>>,
     jobs: Jobs,
     ends: Ends<K>,
     /// By the place of a call, the slot of its task, if it is one.
@@ -220,7 +212,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: Misfits::default(),
             peers: Peers::new(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
-            closing: ClosingTable::new(),
+            closing: ClosingTable::new(CLOSING_MAX),
             jobs: Jobs::default(),
             ends,
             accepted: Vec::new(),
@@ -329,7 +321,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     self.jobs.look_again();
                 }
             }
-            Token::Peer(slot) => self.on_peer(slot, quota),
+            Token::Link(slot) => self.on_peer(slot, quota),
             token => self.on_other(token),
         }
     }
@@ -338,11 +330,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     fn on_other(&mut self, token: Token) {
         match token {
-            Token::Doorbell | Token::Peer(_) => unreachable!("`on_ready` has served it"),
+            Token::Doorbell | Token::Link(_) => unreachable!("`on_ready` has served it"),
             Token::Alarm => self.alarm.on_wake(),
             Token::Listener(index) => self.on_listener(index),
-            Token::Handshake(index) => self.on_handshake(index),
-            Token::Closing(index) => self.closing.on_ready(index),
+            Token::Newcomer(index) => self.on_handshake(index),
+            Token::Closing(index) => self.closing.on_ready(index, &mut drop),
+            Token::Run(_) => unreachable!("handlers in this process are listed by their workers"),
         }
     }
 
@@ -352,7 +345,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.drop_late_handshakes();
         }
         if !self.closing.is_empty() {
-            self.closing.drop_due(self.now);
+            self.closing.drop_due(self.now, &mut drop);
         }
     }
 
@@ -506,37 +499,5 @@ impl<T: Timer, K: Kind> Drop for Driver<T, K> {
 impl<T: Timer, K: Kind> fmt::Debug for Driver<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("stats", &self.scheduler.stats()).finish_non_exhaustive()
-    }
-}
-
-const KIND_SHIFT: u32 = 29;
-const INDEX_MASK: u32 = (1 << KIND_SHIFT) - 1;
-
-impl From<Token> for u32 {
-    fn from(token: Token) -> u32 {
-        let (kind, index) = match token {
-            Token::Doorbell => (0, 0),
-            Token::Alarm => (1, 0),
-            Token::Listener(index) => (2, index),
-            Token::Handshake(index) => (3, index),
-            Token::Peer(slot) => (4, slot),
-            Token::Closing(index) => (5, index),
-        };
-        assert!(index <= INDEX_MASK);
-        kind << KIND_SHIFT | index
-    }
-}
-
-impl From<u32> for Token {
-    fn from(word: u32) -> Self {
-        let index = word & INDEX_MASK;
-        match word >> KIND_SHIFT {
-            0 => Self::Doorbell,
-            1 => Self::Alarm,
-            2 => Self::Listener(index),
-            3 => Self::Handshake(index),
-            4 => Self::Peer(index),
-            _ => Self::Closing(index),
-        }
     }
 }

@@ -1,10 +1,7 @@
 //! The workers of a pool and the state of each one's link.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -14,14 +11,16 @@ use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
-use super::handshake::{GreetError, Greeting};
-use super::link::{Conn, Ending, Progress, Quota};
+use super::Driver;
+use super::handshake::Greeting;
+use super::link::{Conn, Progress, Quota};
 use super::type_check::Sink;
-use super::{Driver, Token};
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
 use crate::link::ready::{Entry, ReadySet, SOURCES_READ_ON};
+use crate::link::reason::DisconnectReason;
+use crate::link::token::Token;
 use crate::stats::{PoolStats, WorkerInfo};
 
 /// How often one poll reads on, on a link whose answers come as soon as it is asked. Those who wait for
@@ -56,7 +55,7 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
     pub(crate) line: Line<K>,
-    pub(crate) last_error: Option<String>,
+    pub(crate) last_error: Option<DisconnectReason>,
     /// Whose link it is: differs from one start of a worker that dials in to the next.
     pub(crate) token: u64,
     /// Tasks that it had done when its link came up.
@@ -87,8 +86,8 @@ impl<K: Kind> Peer<K> {
     }
 
     /// Notes why the link is not up. Returns the label.
-    fn failed(&mut self, why: &str) -> Arc<str> {
-        self.last_error = Some(why.to_owned());
+    fn failed(&mut self, reason: &DisconnectReason) -> Arc<str> {
+        self.last_error = Some(reason.clone());
         self.label()
     }
 }
@@ -208,7 +207,7 @@ impl<K: Kind> Peers<K> {
         if !matches!(reach, Reach::InProcess(_)) {
             self.remotes += 1;
         }
-        let entry = ready.entry(Token::Peer(id.slot()).into());
+        let entry = ready.entry(Token::Link(id.slot()).into());
         let peer = Peer {
             id,
             label,
@@ -283,7 +282,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 Poll::Ready(Err(error)) => {
                     peer.line = Line::Idle;
-                    return self.refused(link, error.to_string());
+                    return self.refused(link, DisconnectReason::unreachable(error));
                 }
             }
         }
@@ -292,8 +291,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if wire.dialect() == Dialect::Json {
             if cfg!(not(feature = "json")) {
                 peer.line = Line::Idle;
-                let why = "the link speaks JSON: build with the feature `json`".to_owned();
-                return self.refused(link, why);
+                return self.refused(link, DisconnectReason::JsonRefused);
             }
             return self.dialled_up(link, Offer::new(1), u32::MAX);
         }
@@ -312,12 +310,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Poll::Ready(Ok((offer, frame_bytes_max))) => {
                 self.dialled_up(link, offer, frame_bytes_max);
             }
-            Poll::Ready(Err(GreetError { why, farewell })) => {
+            Poll::Ready(Err(reason)) => {
                 let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
-                if farewell.is_some() {
-                    self.closing.close(wire, farewell, None, self.now, &self.ready);
-                }
-                self.refused(link, why);
+                self.part(wire, None, &reason);
+                self.refused(link, reason);
             }
         }
     }
@@ -361,21 +357,21 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.events.tell(|| PoolEvent::Connected { worker, peer: label, window });
     }
 
-    fn refused(&mut self, link: Link, why: String) {
+    fn refused(&mut self, link: Link, reason: DisconnectReason) {
         self.scheduler
             .handle_event(self.now, Event::Refused { link })
             .expect("the scheduler waits for this link");
-        self.tell_refused(link.worker(), why);
+        self.tell_refused(link.worker(), reason);
     }
 
-    pub(crate) fn tell_refused(&mut self, worker: WorkerId, why: String) {
-        let peer = self.peers.get_mut(worker).failed(&why);
-        self.events.tell(|| PoolEvent::Refused { worker, peer, why });
+    pub(crate) fn tell_refused(&mut self, worker: WorkerId, reason: DisconnectReason) {
+        let peer = self.peers.get_mut(worker).failed(&reason);
+        self.events.tell(|| PoolEvent::Refused { worker, peer, reason });
     }
 
-    pub(crate) fn tell_lost(&mut self, worker: WorkerId, why: String) {
-        let peer = self.peers.get_mut(worker).failed(&why);
-        self.events.tell(|| PoolEvent::Lost { worker, peer, why });
+    pub(crate) fn tell_lost(&mut self, worker: WorkerId, reason: DisconnectReason) {
+        let peer = self.peers.get_mut(worker).failed(&reason);
+        self.events.tell(|| PoolEvent::Lost { worker, peer, reason });
     }
 
     /// Reads, carries out what follows, and writes: all of one link in one go.
@@ -430,9 +426,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 progress
             }
-            Err(ending) => {
+            Err(reason) => {
                 let link = *link;
-                self.lose(link, ending);
+                self.lose(link, reason);
                 Progress::Drained
             }
         }
@@ -456,14 +452,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Tells the scheduler that a link is over, and ends it.
     #[cold]
-    pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
-        let Ending { why, farewell, how } = ending;
+    pub(crate) fn lose(&mut self, link: Link, reason: DisconnectReason) {
         self.take_unsent(link);
+        let how = reason.loss();
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {
             self.settled = false;
-            self.end_link(link, farewell);
-            self.tell_lost(link.worker(), why);
+            self.end_link(link, &reason);
+            self.tell_lost(link.worker(), reason);
         }
     }
 

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::handler::running::{FAILURE_BYTES_MAX, Runs, caught};
 use crate::link::ready::ReadySet;
+use crate::link::token::Token;
 use crate::payload::{Answer, Asked};
 
 /// One sending of a task.
@@ -98,7 +99,7 @@ where
         // The handler is called later, in its turn among the others: it may take its time.
         let request = caught(|| asked.read()).and_then(|request| request);
         let call = Call { attempt, request: Some(request) };
-        let run = self.runs.insert(&self.ready, 0, call, None);
+        let run = self.runs.insert(&self.ready, call, None);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
         if self.runs.mark(run) {
             self.woken.push_back(run);
@@ -118,7 +119,11 @@ where
 
     fn work(&mut self, waker: &Waker, polls: usize, ended: &mut Vec<Ended>) -> bool {
         self.ready.take(waker, usize::MAX, &mut self.batch);
-        self.woken.extend(self.batch.drain(..));
+        let runs = self.batch.drain(..).map(|token| match token.into() {
+            Token::Run(index) => index,
+            other => unreachable!("nothing but handlers is listed here: {other:?}"),
+        });
+        self.woken.extend(runs);
         let Self { handler, runs, woken, .. } = self;
         for run in woken.drain(..polls.min(woken.len())) {
             let begin = |call: &mut Call<Q>| {

@@ -85,6 +85,12 @@ impl Memory {
         self.queue.note_news();
     }
 
+    /// Notes that what was held of a link that is gone is held no more.
+    pub(super) fn release(&mut self, mut held: usize) {
+        let bytes = held;
+        self.give(&mut held, bytes);
+    }
+
     /// Returns whether a link that holds so much is to hold no more for now.
     #[inline]
     pub(super) fn is_short(&self, held: usize) -> bool {

@@ -29,17 +29,17 @@ use chargehand_core::io::{Connect, Listen, Timer, Wire};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::engine::{CONTROL, Engine};
+use self::engine::Engine;
 use self::events::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::link::erased::BoxError;
 use crate::link::ready::{Entry, ReadySet};
+use crate::link::token::Token;
 #[cfg(feature = "std")]
 use crate::seed::random;
 
 mod clock;
-mod end;
 mod engine;
 mod events;
 mod json;
@@ -167,7 +167,7 @@ impl<T, H> Worker<T, H> {
     fn from_parts(timer: T, seed: u64, handler: H) -> Self {
         let ready = ReadySet::new();
         let settings = Settings::new(seed);
-        let control = ready.entry(CONTROL);
+        let control = ready.entry(Token::Doorbell.into());
         let stopped = Arc::new(AtomicBool::new(false));
         Self {
             parts: Parts { timer, handler, settings, hook: Hook(None), ready, control, stopped },

@@ -12,9 +12,6 @@ use crate::handler::running::Runs;
 use crate::handler::{Handler, fail};
 use crate::link::ready::ReadySet;
 
-/// Marks a token of the ready set as that of a run.
-pub(super) const RUN: u32 = 1 << 31;
-
 /// Whom a run's answer goes to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
@@ -61,7 +58,7 @@ impl<H: Handler> Runner<H> {
     #[inline]
     pub(super) fn start(&mut self, ready: &ReadySet, owner: Owner, body: &[u8]) -> Started {
         assert!(self.has_room());
-        let index = self.runs.insert(ready, RUN, owner, None);
+        let index = self.runs.insert(ready, owner, None);
         let Self { handler, runs, body: answer, .. } = self;
         match poll(handler, runs, answer, index, |handler| handler.start(body).map(Some)) {
             Some((_, verdict)) => Started::Ended(verdict),

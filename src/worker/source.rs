@@ -8,7 +8,9 @@ use chargehand_core::io::{Connect, Listen, Wire};
 use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
+use crate::link::accept::NOT_NAMED;
 use crate::link::erased::BoxError;
+use crate::link::reason::DisconnectReason;
 
 /// How long a link must have been up to reset the backoff where no request came on it.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
@@ -44,9 +46,10 @@ pub(super) struct Ended {
     pub(super) unwelcome: bool,
 }
 
-/// Returns whether a Goodbye with this code says that to come back at once would be in vain, or would
-/// only push out another.
-pub(super) fn is_unwelcome(code: Code) -> bool {
+/// Returns whether the manager said that to come back at once would be in vain, or would only push out
+/// another.
+pub(super) fn is_unwelcome(reason: &DisconnectReason) -> bool {
+    let DisconnectReason::Goodbye { code, .. } = reason else { return false };
     matches!(code, Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon)
 }
 
@@ -74,7 +77,7 @@ where
     }
 
     fn peer(&self) -> &'static str {
-        "an incoming connection"
+        NOT_NAMED
     }
 }
 

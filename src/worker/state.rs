@@ -13,13 +13,13 @@ use chargehand_core::session::{Entry, Session, Slot};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
-use super::end::End;
 use super::json;
 use super::liveness::{Life, Work};
 use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
 use crate::handler::{Handler, fail};
 use crate::link::ready::ReadySet;
+use crate::link::reason::DisconnectReason;
 use crate::payload::HEIGHT_BYTES_MAX;
 
 /// How long a drained link is left to the manager to close, because a request may be on its way.
@@ -57,8 +57,6 @@ pub(super) enum Phase {
     Up,
     /// Up, but requests are given back: the worker stops, or has no memory for them.
     GivingBack,
-    /// Goodbye is said; the wire is being closed.
-    Leaving,
 }
 
 pub(super) struct State {
@@ -156,7 +154,7 @@ impl State {
         &mut self,
         frame: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         self.life.heard = true;
         if self.dialect == Dialect::Json {
             return self.on_json(frame, around);
@@ -175,7 +173,7 @@ impl State {
         &mut self,
         frame: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         let height = json::request(frame);
         if self.is_busy() {
             self.next = Some(height);
@@ -190,12 +188,9 @@ impl State {
         &mut self,
         message: Result<Message<'_>, MessageError>,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         match (self.phase, message?) {
-            (_, Message::Goodbye { code, text }) => {
-                let text = format!("the manager said Goodbye ({code:?}): {text:?}");
-                Err(End::SentAway(code, text))
-            }
+            (_, Message::Goodbye { code, text }) => Err(DisconnectReason::goodbye(code, text)),
             (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello),
             (Phase::Welcome, Message::Welcome { heartbeat_millis, window, .. }) => {
                 let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
@@ -217,19 +212,17 @@ impl State {
                 let text = match phase {
                     Phase::Hello => "before the manager's Hello",
                     Phase::Welcome => "before the Welcome",
-                    Phase::Up | Phase::GivingBack | Phase::Leaving => {
-                        "from a manager, once the link is up"
-                    }
+                    Phase::Up | Phase::GivingBack => "from a manager, once the link is up",
                 };
-                Err(End::bad(format!("a {} {text}", message.kind())))
+                Err(DisconnectReason::protocol(format!("a {} {text}", message.kind())))
             }
         }
     }
 
-    fn on_hello(&mut self, hello: &Hello<'_>) -> Result<Step, End> {
+    fn on_hello(&mut self, hello: &Hello<'_>) -> Result<Step, DisconnectReason> {
         if hello.role != Role::Manager {
             let text = "both sides are workers: one of them has a manager's place";
-            return Err(End::Leave(Code::WrongRole, text.into()));
+            return Err(DisconnectReason::Protocol { code: Code::WrongRole, text: text.into() });
         }
         hello.name.clone_into(&mut self.manager);
         self.limit_answers(
@@ -253,16 +246,16 @@ impl State {
         heartbeat: Duration,
         window: u16,
         settings: &Settings,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         if window > settings.window_max {
-            return Err(End::bad(format!(
+            return Err(DisconnectReason::protocol(format!(
                 "the manager's window of {window} is above this worker's window_max, {}: lower \
                  the one or raise the other",
                 settings.window_max
             )));
         }
         if heartbeat.is_zero() {
-            return Err(End::bad("a Welcome with a heartbeat of 0 ms"));
+            return Err(DisconnectReason::protocol("a Welcome with a heartbeat of 0 ms"));
         }
         self.heartbeat = heartbeat.min(settings.heartbeat_max);
         self.session = Session::with_window(window.max(1));
@@ -275,9 +268,9 @@ impl State {
         &mut self,
         height: Result<i64, String>,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         let task = TaskId::from_parts(0, 0);
-        self.height = height.map_err(End::bad)?;
+        self.height = height.map_err(DisconnectReason::protocol)?;
         let mut buffer = [0; HEIGHT_BYTES_MAX];
         match json::body(self.height, around.settings, &mut buffer) {
             Ok(body) => self.on_request(task, 1, body, around),
@@ -304,7 +297,7 @@ impl State {
         attempt: u16,
         body: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         let slot = self.session.request(task, attempt)?;
         self.work.asked = true;
         self.idle_messages = self.idle_messages.saturating_sub(IDLE_MESSAGES_PER_REQUEST);
@@ -382,7 +375,7 @@ impl State {
         task: TaskId,
         attempt: u16,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         self.count_idle(around.clock.now())?;
         let Some(slot) = self.session.cancel(task, attempt) else {
             return Ok(Step::None); // The answer crossed it.
@@ -514,7 +507,7 @@ impl State {
     }
 
     /// Counts a message that makes no work.
-    fn count_idle(&mut self, now: Instant) -> Result<(), End> {
+    fn count_idle(&mut self, now: Instant) -> Result<(), DisconnectReason> {
         let interval = self.heartbeat.max(IDLE_INTERVAL_MIN);
         if now >= self.idle_since.saturating_add(interval) {
             self.idle_since = now;
@@ -522,7 +515,7 @@ impl State {
         }
         self.idle_messages += 1;
         if self.idle_messages > IDLE_MESSAGES_MAX + 2 * self.session.window() {
-            return Err(End::bad("a flood of pings or cancels"));
+            return Err(DisconnectReason::protocol("a flood of pings or cancels"));
         }
         Ok(())
     }

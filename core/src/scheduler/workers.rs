@@ -267,7 +267,7 @@ impl SchedulerMut<'_> {
     /// Waits before the next connect, longer each time.
     pub(super) fn back_off(&mut self, worker: u32) {
         self.workers[worker as usize].due = self.next_delay(worker);
-        self.set_phase(worker, LinkPhase::Resting);
+        self.set_phase(worker, LinkPhase::BackingOff);
     }
 
     /// Counts one more attempt to have a good link, and returns when the next may begin.
@@ -335,7 +335,9 @@ impl SchedulerMut<'_> {
             LinkPhase::Up(_) => LinkPhase::Up(Duty::Draining),
             LinkPhase::Connecting => LinkPhase::Closing(reason),
             LinkPhase::Closing(reason) => LinkPhase::Closing(reason),
-            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::WantConnect => LinkPhase::Leaving,
+            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::WantConnect => {
+                LinkPhase::Leaving
+            }
             LinkPhase::Leaving | LinkPhase::Free => unreachable!("not a member"),
         };
         self.state.members.remove(self.workers, worker);
@@ -449,7 +451,7 @@ impl super::tasks::SchedulerState {
     /// Returns when a worker needs attention by itself.
     pub(super) fn timer(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
         match slot.phase {
-            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::Connecting => slot.due,
+            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::Connecting => slot.due,
             LinkPhase::Up(duty) => {
                 let oldest = due(tasks, slot.held.head()).max(slot.hold_until);
                 let next = match duty {

@@ -279,7 +279,7 @@ impl Model {
         }
         self.workers[slot].removing = true;
         match self.workers[slot].phase {
-            LinkPhase::Absent { .. } | LinkPhase::Resting { .. } | LinkPhase::WantConnect => {
+            LinkPhase::Absent { .. } | LinkPhase::BackingOff { .. } | LinkPhase::WantConnect => {
                 self.note("remove a worker without a link");
                 self.leave(slot);
             }

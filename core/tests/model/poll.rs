@@ -174,7 +174,7 @@ impl Model {
                 self.leave(slot);
                 Step::Again
             }
-            LinkPhase::Resting { .. } => {
+            LinkPhase::BackingOff { .. } => {
                 self.want_connect(slot);
                 Step::Again
             }
@@ -317,7 +317,7 @@ impl Model {
         let worker = &self.workers[slot];
         let at = match worker.phase {
             LinkPhase::Absent { until }
-            | LinkPhase::Resting { until }
+            | LinkPhase::BackingOff { until }
             | LinkPhase::Connecting { until } => until,
             LinkPhase::Up => {
                 let life = match worker.pinged {

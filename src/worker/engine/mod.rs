@@ -15,24 +15,22 @@ use chargehand_core::{Instant, Verdict};
 use super::clock::Clock;
 use super::link::{Link, Progress};
 use super::memory::Memory;
-use super::runner::{Owner, RUN, Runner};
+use super::runner::{Owner, Runner};
 use super::source::Source;
 use super::state::{Around, Now};
 use super::{Hook, Settings};
 use crate::handler::Handler;
+use crate::link::accept::Pause;
 use crate::link::alarm::Alarm;
+use crate::link::closing::ClosingTable;
 use crate::link::erased::BoxError;
 use crate::link::expiring::Timed;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
+use crate::link::token::Token;
 
 mod doors;
 mod ends;
 mod timers;
-
-/// Tokens of the ready set beside the places' (from 0 on) and the runs' (with `RUN` set).
-pub(super) const CONTROL: u32 = RUN - 1;
-const SOURCE: u32 = RUN - 2;
-const ALARM: u32 = RUN - 3;
 
 /// How many messages one link may take in a poll: alone, its answers should leave meanwhile.
 const BUDGET_ALONE: u32 = 64;
@@ -41,17 +39,14 @@ const BUDGET_AMONG_OTHERS: u32 = 1024;
 const READ_ON_MAX: u32 = 4;
 /// How many waiting requests are started in a poll.
 const STARTS: usize = 1024;
-/// How long a Goodbye may take to leave.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// All links are looked at for silence at most this often.
 const SCAN_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     /// `None` once the worker drains.
     source: Option<S>,
     source_entry: Entry,
-    /// When the source is polled again, while it pauses.
-    source_at: Option<Instant>,
-    accepts_failed: u32,
+    /// Until when the source is not polled.
+    pause: Pause,
     clock: Clock<T>,
     alarm: Alarm<T>,
     runner: Runner<H>,
@@ -66,9 +61,10 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     free: Vec<u32>,
     /// The place that is direct.
     direct: Option<u32>,
-    /// The places whose handshake is not over, and those whose wire is being closed.
+    /// The places whose handshake is not over.
     opening: Timed<u32>,
-    closing: Timed<u32>,
+    /// The wires that are being closed, and how much of the budget each still holds.
+    closing: ClosingTable<S::Wire, usize>,
     links_up: usize,
     /// Whether the source knows that all places are taken, and nobody makes room before this time.
     is_full: bool,
@@ -86,17 +82,10 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
 /// Room for one link, used again with its waker.
 struct Place<S: Source> {
     entry: Entry,
-    limbo: Limbo,
+    /// Its entry among those whose handshake is not over.
+    opening: Option<u32>,
     up: bool,
     state: PlaceState<S>,
-}
-
-/// Which table watches over a place.
-#[derive(Clone, Copy)]
-enum Limbo {
-    None,
-    Opening(u32),
-    Closing(u32),
 }
 
 enum PlaceState<S: Source> {
@@ -116,20 +105,19 @@ where
     pub(super) fn new(source: S, parts: super::Parts<T, H>) -> Self {
         let super::Parts { timer, handler, settings, hook, ready, control, stopped } = parts;
         let now = timer.now();
-        let source_entry = ready.entry(SOURCE);
+        let source_entry = ready.entry(Token::Listener(0).into());
         source_entry.wake();
         let memory = Memory::new(settings.memory_max, settings.frame_bytes_max);
         let closing_max = settings.links_max.saturating_add(settings.pending_handshakes_max);
         Self {
             source: Some(source),
             source_entry,
-            source_at: None,
-            accepts_failed: 0,
+            pause: Pause::default(),
             clock: Clock { timer, now, is_fresh: true },
-            alarm: Alarm::new(ready.entry(ALARM)),
+            alarm: Alarm::new(ready.entry(Token::Alarm.into())),
             runner: Runner::new(handler, settings.concurrency, memory),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
-            closing: Timed::new(closing_max, CLOSE_TIMEOUT),
+            closing: ClosingTable::new(closing_max),
             settings,
             hook,
             ready,
@@ -175,7 +163,7 @@ where
         if self.runner.memory.has_news() {
             self.let_go();
         }
-        if self.drain_deadline.is_some() && self.places.len() == self.free.len() {
+        if self.drain_deadline.is_some() && self.is_empty() {
             return Poll::Ready(());
         }
         if !self.runner.waiting.is_empty() && self.runner.has_room() {
@@ -186,6 +174,11 @@ where
         Poll::Pending
     }
 
+    /// Returns whether there is no link any more.
+    fn is_empty(&self) -> bool {
+        self.places.len() == self.free.len() && self.closing.is_empty()
+    }
+
     /// Serves what is in the ready list, and what is direct. Returns how many messages each link may
     /// take.
     #[inline(never)]
@@ -194,11 +187,12 @@ where
         if self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch) {
             cx.waker().wake_by_ref();
         }
-        let links = batch.iter().filter(|&&token| token < ALARM).take(2).count();
+        let links =
+            batch.iter().filter(|&&token| matches!(token.into(), Token::Link(_))).take(2).count();
         let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
         self.reads_on = batch.len() <= SOURCES_READ_ON;
         for token in batch.drain(..) {
-            self.on_ready(token, budget);
+            self.on_ready(token.into(), budget);
         }
         self.batch = batch;
         // After what was ready before: a stop, say.
@@ -230,11 +224,11 @@ where
         self.direct = self.places.iter().position(is_taken).map(index_u32);
     }
 
-    fn on_ready(&mut self, token: u32, budget: u32) {
+    fn on_ready(&mut self, token: Token, budget: u32) {
         match token {
-            place if place < ALARM => self.turn(place, budget),
-            run if run >= RUN => {
-                if let Some((owner, verdict)) = self.runner.go_on(run - RUN) {
+            Token::Link(place) => self.turn(place, budget),
+            Token::Run(run) => {
+                if let Some((owner, verdict)) = self.runner.go_on(run) {
                     self.answer(owner, verdict);
                 }
             }
@@ -244,19 +238,25 @@ where
 
     /// Goes on with what is not hot.
     #[cold]
-    fn on_other(&mut self, token: u32) {
+    fn on_other(&mut self, token: Token) {
         match token {
-            CONTROL => {
+            Token::Doorbell => {
                 self.control.clear();
                 if self.stopped.load(Ordering::Acquire) && self.drain_deadline.is_none() {
                     self.drain();
                 }
             }
-            SOURCE => self.accept(),
-            _ => {
+            Token::Listener(_) => self.accept(),
+            Token::Alarm => {
                 self.alarm.on_wake();
                 self.clock.now();
             }
+            Token::Closing(index) => {
+                let memory = &mut self.runner.memory;
+                self.closing.on_ready(index, &mut |held| memory.release(held));
+            }
+            Token::Link(_) | Token::Run(_) => unreachable!("`on_ready` has served it"),
+            Token::Newcomer(_) => unreachable!("a worker's newcomers are in its places"),
         }
     }
 
@@ -273,11 +273,6 @@ where
         match state {
             PlaceState::Free => {}
             PlaceState::Opening(_) => self.poll_opening(index),
-            PlaceState::Link(link) if link.is_leaving() => {
-                if link.poll_leave(&mut cx, &mut self.runner.memory).is_ready() {
-                    self.remove(index);
-                }
-            }
             PlaceState::Link(link) => {
                 let mut around = Around {
                     place: index,
@@ -361,8 +356,8 @@ where
     fn flush_link(&mut self, index: u32) {
         let Place { entry, state, .. } = &mut self.places[index as usize];
         let PlaceState::Link(link) = state else { return };
-        if !link.unflushed || link.is_leaving() {
-            return; // Leaving flushes by itself.
+        if !link.unflushed {
+            return;
         }
         let mut cx = Context::from_waker(entry.waker());
         let flushed = link.flush(&mut cx, &mut self.runner.memory);

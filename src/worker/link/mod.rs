@@ -1,6 +1,6 @@
 //! One manager's link: what is read from its wire, and what is sent.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
@@ -13,14 +13,15 @@ use chargehand_core::session::Slot;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
-use super::end::End;
 use super::json;
 use super::memory::Memory;
 use super::runner::Runner;
 use super::state::{Around, Limiter, Now, Phase, State, Step};
 use crate::handler::Handler;
 use crate::handler::running::FAILURE_BYTES_MAX;
+use crate::link::closing::Outbox;
 use crate::link::erased::BoxError;
+use crate::link::reason::DisconnectReason;
 
 mod times;
 
@@ -31,7 +32,7 @@ const JSON_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Link<W> {
     wire: W,
     state: State,
-    out: Outbox,
+    out: Unsent,
     /// Whether the wire had no room: something is in `out`.
     is_stuck: bool,
     pause: Pause,
@@ -44,10 +45,10 @@ pub(super) struct Link<W> {
 
 /// What the wire had no room for. Until it is gone no more than one request is read.
 #[derive(Default)]
-struct Outbox {
+struct Unsent {
     /// Whether a Pong goes first. One answers any number of Pings.
     pong: bool,
-    messages: VecDeque<(Vec<u8>, Vec<u8>)>,
+    messages: Outbox,
     /// How many of the messages go before all answers.
     urgent: usize,
 }
@@ -93,7 +94,7 @@ where
         Self {
             wire,
             state,
-            out: Outbox::default(),
+            out: Unsent::default(),
             is_stuck: false,
             pause: Pause::default(),
             room: Room { allowance: usize::MAX, arriving: 0, is_missing: false },
@@ -114,17 +115,17 @@ where
         self.state.phase == Phase::Up
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
-        self.state.phase == Phase::Leaving
-    }
-
     /// Returns whether a request came, and since when the wire has been open.
     pub(super) fn usefulness(&self) -> (bool, Instant) {
         (self.state.work.asked || self.state.work.has_asked, self.state.work.opened)
     }
 
     /// Sends what opens the link.
-    pub(super) fn greet(&mut self, cx: &mut Context<'_>, settings: &Settings) -> Result<(), End> {
+    pub(super) fn greet(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &Settings,
+    ) -> Result<(), DisconnectReason> {
         if self.state.dialect == Dialect::Json {
             return Ok(());
         }
@@ -146,7 +147,7 @@ where
         around: &mut Around<'_, H>,
         budget: u32,
         progress: &mut Progress,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         self.reads_on = false;
         if self.is_stuck {
             self.send_out(cx, &mut around.runner.memory)?;
@@ -185,8 +186,8 @@ where
                         }
                         step
                     }
-                    Poll::Ready(Ok(None)) => return Err(End::closed()),
-                    Poll::Ready(Err(error)) => return Err(End::broken(error)),
+                    Poll::Ready(Ok(None)) => return Err(DisconnectReason::Closed),
+                    Poll::Ready(Err(error)) => return Err(DisconnectReason::reset(error)),
                 }
             };
             match step {
@@ -211,7 +212,7 @@ where
         step: &Step,
         settings: &Settings,
         progress: &mut Progress,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         match *step {
             Step::None | Step::Answer(..) => {}
             Step::Pong => self.pong(cx)?,
@@ -285,7 +286,7 @@ where
     }
 
     /// Answers a Ping.
-    fn pong(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn pong(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         if self.pause.pongs_ahead > 0 {
             self.pause.pongs_ahead -= 1;
             return Ok(());
@@ -299,12 +300,17 @@ where
     }
 
     /// Returns whether the wire took it.
-    fn send_pong(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn send_pong(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         self.try_send(cx, Message::Pong.encode(&mut [0; HEAD_BYTES_MAX]), &[])
     }
 
     /// Says that an attempt has not begun and is free for others.
-    fn give_back(&mut self, cx: &mut Context<'_>, task: TaskId, attempt: u16) -> Result<(), End> {
+    fn give_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: TaskId,
+        attempt: u16,
+    ) -> Result<(), DisconnectReason> {
         let verdict = Verdict::Returned;
         self.send_urgent(cx, &Message::Response { task, attempt, verdict, body: &[] })
     }
@@ -323,7 +329,7 @@ where
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         let Some((task, attempt)) = self.state.on_answered(slot, clock, memory) else {
             return Ok(());
         };
@@ -358,14 +364,18 @@ where
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         let answer = json::answer(self.state.height, verdict, body, self.wire.message_bytes_max());
         self.send_bytes(cx, &[], &answer, memory)
     }
 
     /// Sends a message that goes before all answers that wait.
     #[cold]
-    fn send_urgent(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Result<(), End> {
+    fn send_urgent(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &Message<'_>,
+    ) -> Result<(), DisconnectReason> {
         let mut head = [0; HEAD_BYTES_MAX];
         let head = message.encode(&mut head);
         if !self.is_stuck && self.try_send(cx, head, &[])? {
@@ -384,7 +394,7 @@ where
         head: &[u8],
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         if !self.is_stuck && self.try_send(cx, head, body)? {
             return Ok(());
         }
@@ -394,13 +404,18 @@ where
 
     /// Returns whether the wire took it.
     #[inline]
-    fn try_send(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Result<bool, End> {
+    fn try_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<bool, DisconnectReason> {
         match self.wire.poll_send(cx, head, body) {
             Poll::Ready(Ok(())) => {
                 self.unflushed = true;
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error)),
             Poll::Pending => Ok(false),
         }
     }
@@ -423,7 +438,11 @@ where
     }
 
     #[cold]
-    fn send_out(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<(), End> {
+    fn send_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<(), DisconnectReason> {
         if self.out.pong {
             if !self.send_pong(cx)? {
                 return Ok(());
@@ -450,10 +469,14 @@ where
     /// Sends what there is to send. Returns whether that made room for what the link waited for: then
     /// poll it again.
     #[inline]
-    pub(super) fn flush(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
+    pub(super) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<bool, DisconnectReason> {
         match self.wire.poll_flush(cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error)),
             Poll::Ready(Ok(())) if self.is_stuck => self.flush_on(cx, memory),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
@@ -464,7 +487,11 @@ where
 
     /// Goes on after a flush on a wire that was full: it may have room now, and nobody is told.
     #[cold]
-    fn flush_on(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
+    fn flush_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<bool, DisconnectReason> {
         loop {
             self.unflushed = false;
             self.send_out(cx, memory)?;
@@ -473,7 +500,7 @@ where
             }
             match self.wire.poll_flush(cx) {
                 Poll::Pending => return Ok(!self.is_stuck),
-                Poll::Ready(result) => result.map_err(End::broken)?,
+                Poll::Ready(result) => result.map_err(DisconnectReason::reset)?,
             }
         }
     }
@@ -485,7 +512,7 @@ where
         place: u32,
         clock: &mut dyn Now,
         runner: &mut Runner<H>,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         let returned = self.state.on_drain(place, clock, runner);
         if self.state.dialect == Dialect::Native {
             self.send_urgent(cx, &Message::Drain)?;
@@ -496,12 +523,11 @@ where
         Ok(())
     }
 
-    /// Forgets what never left.
-    pub(super) fn forget(&mut self, memory: &mut Memory) {
-        let held = self.state.held;
-        memory.give(&mut self.state.held, held);
-        let arriving = self.room.arriving;
-        memory.give(&mut self.room.arriving, arriving);
+    /// Takes the link apart: into its wire, what that had no room for, and how many bytes of the budget
+    /// that has.
+    pub(super) fn into_leaving(self) -> (Box<W>, Outbox, usize) {
+        let Self { wire, state, out, room, .. } = self;
+        (Box::new(wire), out.messages, state.held + room.arriving)
     }
 
     /// Forgets all jobs and stops what runs.

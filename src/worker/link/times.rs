@@ -1,15 +1,14 @@
 //! What a link does as time passes: silence, pauses, and its end.
 
-use core::task::{Context, Poll};
+use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Dialect, Wire};
-use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
 
 use super::Link;
 use crate::link::erased::BoxError;
-use crate::worker::end::End;
+use crate::link::reason::DisconnectReason;
 use crate::worker::memory::Memory;
 use crate::worker::settings::Settings;
 use crate::worker::state::{Phase, State};
@@ -40,38 +39,6 @@ impl<W: Wire> Link<W>
 where
     W::Error: Into<BoxError>,
 {
-    /// Says Goodbye. Poll [`poll_leave`](Self::poll_leave) from now on.
-    pub(in crate::worker) fn leave(
-        &mut self,
-        cx: &mut Context<'_>,
-        code: Code,
-        text: &str,
-        memory: &mut Memory,
-    ) {
-        self.state.phase = Phase::Leaving;
-        if self.state.dialect == Dialect::Native {
-            let mut head = [0; HEAD_BYTES_MAX];
-            let head = Message::Goodbye { code, text }.encode(&mut head);
-            // If that fails, `poll_leave` will as well.
-            let _ = self.send_bytes(cx, head, &[], memory);
-        }
-    }
-
-    /// Completes once the wire is closed, or broken.
-    pub(in crate::worker) fn poll_leave(
-        &mut self,
-        cx: &mut Context<'_>,
-        memory: &mut Memory,
-    ) -> Poll<()> {
-        if self.is_stuck && self.send_out(cx, memory).is_err() {
-            return Poll::Ready(());
-        }
-        if self.is_stuck {
-            return Poll::Pending;
-        }
-        self.wire.poll_close(cx).map(drop)
-    }
-
     /// Judges the silence, and says when to call again.
     pub(in crate::worker) fn on_time(
         &mut self,
@@ -79,7 +46,7 @@ where
         now: Instant,
         settings: &Settings,
         memory: &Memory,
-    ) -> Result<Instant, End> {
+    ) -> Result<Instant, DisconnectReason> {
         let State { leave_at, heartbeat, .. } = self.state;
         let mut next_look = now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT);
         if now < leave_at {
@@ -88,7 +55,7 @@ where
             // The last answer is to arrive, however long it is.
             next_look = next_look.min(now.saturating_add(LOOK_WHILE_SENDING));
         } else {
-            return Err(End::Leave(Code::Stopped, "the worker stops".into()));
+            return Err(DisconnectReason::Stopped);
         }
         self.state.work.look(now);
         let moved = self.wire.progress();
@@ -103,10 +70,10 @@ where
             self.state.life.pardon(now, moved);
             return Ok(next_look);
         }
-        let patience = alive.saturating_add(heartbeat.saturating_mul(2));
+        let silence_max = heartbeat.saturating_mul(2);
+        let patience = alive.saturating_add(silence_max);
         if now >= patience {
-            let text = format!("nothing heard from the manager for twice {heartbeat:?}");
-            return Err(End::Leave(Code::Timeout, text));
+            return Err(DisconnectReason::Silent(silence_max));
         }
         Ok(next_look.min(patience))
     }
@@ -114,7 +81,7 @@ where
     /// Shows the manager that this side lives, though it does not read for lack of memory; and gives
     /// back what comes where that takes long.
     #[cold]
-    fn on_pause(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
+    fn on_pause(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), DisconnectReason> {
         let heartbeat = self.state.heartbeat;
         let since = *self.pause.since.get_or_insert(now);
         if now >= since.saturating_add(heartbeat.saturating_mul(PAUSE_HEARTBEATS)) {
