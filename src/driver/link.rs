@@ -20,6 +20,7 @@ use crate::budget::Charge;
 use crate::driver::limits::Limits;
 use crate::handler::running::FAILURE_BYTES_MAX;
 use crate::link::erased::{AnyWire, Kind};
+use crate::link::read_on::stops_after;
 use crate::link::reason::DisconnectReason;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
@@ -151,8 +152,7 @@ impl<K: Kind> Conn<K> {
             return self.read_json(cx, quota, sink);
         }
         for count in 0..quota.messages {
-            // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && quota.reads_on && self.wire.expects_next() {
+            if stops_after(count, quota.reads_on, &mut *self.wire) {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
@@ -376,11 +376,6 @@ impl<K: Kind> Conn<K> {
         // Otherwise a ping is due first: the worker wants to hear something as well.
         let is_alive = self.life.look(&link) && self.take_ping();
         (is_alive, overdue.and_then(|_| self.life.put_off(&link)))
-    }
-
-    /// Returns whether to look at once for an answer to what was flushed.
-    pub(crate) fn expects_answer(&mut self) -> bool {
-        !self.dirty && self.wire.expects_next()
     }
 
     #[inline]

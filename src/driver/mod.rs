@@ -3,7 +3,7 @@
 //! Nothing is spawned. One poll does a bounded amount of work:
 //!
 //! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`), if there is any;
-//! 2. for each ready source, and for a link that is alone: read a bounded number of messages into the
+//! 2. for each ready source: read a bounded number of messages into the
 //!    scheduler, carry out what follows, write once (`workers.rs`, `link.rs`; newcomers in `accept.rs`);
 //! 3. take what handles left (`inbox.rs`), let ranges put heights in (`ranges.rs`);
 //! 4. carry out the rest, hand outcomes over, look for answers that are there already;
@@ -57,7 +57,9 @@ use crate::handler::in_process::Ended;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::erased::{Kind, Reach, Threaded};
-use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
+use crate::link::quota::{MESSAGES_ALONE, messages_each};
+use crate::link::read_on::ReadOn;
+use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
@@ -68,11 +70,6 @@ use crate::payload::RangeHeight;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
-/// How many messages are read from a link in one poll while no other link is ready. Small, so that
-/// the next requests leave while the worker still has some.
-const MESSAGES_ALONE: usize = 64;
-/// How many messages are read from a link in one poll while others are ready.
-const MESSAGES_AMONG_MANY: usize = 1024;
 /// How many bytes of messages one poll reads before it hands over what came; one more message may
 /// go past that. So long answers are freed, and their memory used again, before more of them come.
 const BYTES_PER_POLL: usize = 64 << 10;
@@ -111,6 +108,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     unfit: Vec<(TaskId, String)>,
     misfits: Misfits,
     peers: Peers<K>,
+    read_on: ReadOn,
     joining: Joining<K>,
     closing: ClosingTable<K::Wire, Option<Charge>>,
     jobs: Jobs,
@@ -211,6 +209,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             unfit: Vec::new(),
             misfits: Misfits::default(),
             peers: Peers::new(),
+            read_on: ReadOn::default(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(CLOSING_MAX),
             jobs: Jobs::default(),
@@ -244,22 +243,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.budget = ACTIONS_PER_POLL;
         self.settled = false;
         self.scheduler.handle_timeout(self.now);
-        let direct = self.peers.direct(cx.waker());
         let mut quota = Quota { messages: MESSAGES_ALONE, bytes: BYTES_PER_POLL, reads_on: true };
-        if !self.ready.is_quiet(cx.waker()) {
-            self.serve_listed(cx, direct, &mut quota);
-        } else if let Some(slot) = direct {
-            self.serve_direct(slot, &mut quota);
-        }
+        self.serve_listed(cx, &mut quota);
         self.on_due();
         self.take_in();
         self.settle();
-        if !self.peers.answering.is_empty() {
+        if !self.read_on.is_empty() {
             self.look_for_answers(&mut quota);
         }
         if self.work_in_process() {
             self.settle();
-            self.peers.answering.clear();
+            self.read_on.clear();
             self.work_later();
         }
         if self.answers.arrivals.queue.has_news() {
@@ -276,19 +270,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         Poll::Pending
     }
 
-    /// Serves what is in the ready list, and what is direct.
+    /// Serves what is in the ready list.
     #[inline(never)]
-    fn serve_listed(&mut self, cx: &mut Context<'_>, direct: Option<u32>, quota: &mut Quota) {
+    fn serve_listed(&mut self, cx: &mut Context<'_>, quota: &mut Quota) {
         let mut batch = mem::take(&mut self.batch);
         let more = self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch);
-        if batch.len() > 1 {
-            quota.messages = MESSAGES_AMONG_MANY;
-        }
-        quota.reads_on = batch.len() <= SOURCES_READ_ON;
-        // First: what follows from a ring is not for this to send, which does not look for the answer.
-        if let Some(slot) = direct {
-            self.serve_direct(slot, quota);
-        }
+        quota.messages = messages_each(&batch);
+        quota.reads_on = self.read_on.begin(batch.len());
         let mut tokens = batch.drain(..);
         for token in tokens.by_ref() {
             self.on_ready(token.into(), quota);
@@ -301,11 +289,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if more {
             cx.waker().wake_by_ref();
         }
-    }
-
-    fn serve_direct(&mut self, slot: u32, quota: &mut Quota) {
-        self.settled = false;
-        self.on_peer(slot, quota);
     }
 
     fn on_ready(&mut self, token: Token, quota: &mut Quota) {

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use async_channel::Sender;
 use chargehand_core::io::{Dialect, Timer};
@@ -18,14 +18,11 @@ use super::type_check::Sink;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
-use crate::link::ready::{Entry, ReadySet, SOURCES_READ_ON};
+use crate::link::read_on::DRIVER_ROUNDS;
+use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
 use crate::stats::{PoolStats, WorkerInfo};
-
-/// How often one poll reads on, on a link whose answers come as soon as it is asked. Those who wait for
-/// them wait for the end of the poll.
-const READ_ON_MAX: u32 = 2;
 
 /// All workers, by slot.
 pub(crate) struct Peers<K: Kind> {
@@ -34,16 +31,10 @@ pub(crate) struct Peers<K: Kind> {
     names: BTreeMap<Arc<str>, WorkerId>,
     /// Slots of links with something to flush.
     pub(crate) dirty: Vec<u32>,
-    /// Slots of links that may answer at once.
-    pub(crate) answering: Vec<u32>,
     /// Slots of workers in this process with something to do, each once.
     pub(crate) at_work: Vec<u32>,
     /// How many workers in this process there were.
     in_process_count: u32,
-    /// How many workers there are that have or will have a link.
-    remotes: u32,
-    /// The slot of the one that is direct.
-    direct: Option<u32>,
     /// The windows of all links that are up, together.
     window_total: usize,
 }
@@ -98,37 +89,10 @@ impl<K: Kind> Peers<K> {
             slots: Vec::new(),
             names: BTreeMap::new(),
             dirty: Vec::new(),
-            answering: Vec::new(),
             at_work: Vec::new(),
             in_process_count: 0,
-            remotes: 0,
-            direct: None,
             window_total: 0,
         }
-    }
-
-    /// Returns the slot of the only worker with a link, if there is one only: it wakes `parent`, and is
-    /// to be looked at in each poll.
-    #[inline]
-    pub(crate) fn direct(&mut self, parent: &Waker) -> Option<u32> {
-        if (self.remotes == 1) != self.direct.is_some() {
-            self.change_direct();
-        }
-        let slot = self.direct?;
-        let peer = self.slots[slot as usize].as_mut().expect("`remove` forgets it");
-        peer.entry.be_direct(parent);
-        Some(slot)
-    }
-
-    #[cold]
-    fn change_direct(&mut self) {
-        if let Some(peer) = self.direct.take().and_then(|slot| self.at(slot)) {
-            peer.entry.be_listed();
-            return;
-        }
-        let has_link = |peer: &Peer<K>| !matches!(peer.reach, Reach::InProcess(_));
-        let slot = self.slots.iter().position(|slot| slot.as_ref().is_some_and(has_link));
-        self.direct = slot.and_then(|slot| u32::try_from(slot).ok());
     }
 
     /// Returns a worker that the scheduler names.
@@ -167,14 +131,6 @@ impl<K: Kind> Peers<K> {
         }
     }
 
-    /// Notes that a link may have an answer at once to what was flushed, if it expects one.
-    fn await_answer(&mut self, slot: u32) {
-        let Some(Peer { line: Line::Up(_, conn), .. }) = self.at(slot) else { return };
-        if conn.expects_answer() {
-            self.answering.push(slot);
-        }
-    }
-
     /// Returns the worker of a slot, if there is one.
     pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Peer<K>> {
         self.slots.get_mut(slot as usize)?.as_mut()
@@ -204,9 +160,6 @@ impl<K: Kind> Peers<K> {
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
-        if !matches!(reach, Reach::InProcess(_)) {
-            self.remotes += 1;
-        }
         let entry = ready.entry(Token::Link(id.slot()).into());
         let peer = Peer {
             id,
@@ -231,11 +184,6 @@ impl<K: Kind> Peers<K> {
         let peer = self.slots[worker.slot() as usize].take().expect("set_window found it");
         if matches!(peer.reach, Reach::Await) {
             self.names.remove(&peer.label);
-        }
-        if !matches!(peer.reach, Reach::InProcess(_)) {
-            self.remotes -= 1;
-            // Of the others another may be the only one now.
-            self.direct.take_if(|slot| *slot == worker.slot());
         }
         if let Some(remover) = peer.remover {
             let _ = remover.try_send(Ok(()));
@@ -380,14 +328,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.turn();
         self.flush_now(slot);
         if progress == Progress::One {
-            self.read_on(slot, quota);
+            self.look_on(slot, quota);
         }
     }
 
     /// Looks whether a link has an answer already to what was just sent, and if so to what is then
     /// sent. Returns whether anything came.
-    fn read_on(&mut self, slot: u32, quota: &mut Quota) -> bool {
-        for count in 0..READ_ON_MAX {
+    fn look_on(&mut self, slot: u32, quota: &mut Quota) -> bool {
+        for count in 0..DRIVER_ROUNDS {
             let progress = self.read(slot, quota);
             if progress == Progress::Nothing {
                 return count > 0;
@@ -437,16 +385,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Looks for answers to what [`flush_all`](Self::flush_all) has just sent.
     #[inline(never)]
     pub(crate) fn look_for_answers(&mut self, quota: &mut Quota) {
-        let mut slots = mem::take(&mut self.peers.answering);
+        let slots = self.read_on.take();
         let mut came = false;
-        for slot in slots.drain(..) {
-            came |= quota.reads_on && quota.bytes > 0 && self.read_on(slot, quota);
+        for &slot in &slots {
+            came |= quota.bytes > 0 && self.look_on(slot, quota);
         }
-        self.peers.answering = slots;
+        self.read_on.recycle(slots);
         if came {
             self.settle();
-            // Once is enough: they are woken as soon as there is something.
-            self.peers.answering.clear();
+            // Once is enough.
+            self.read_on.clear();
         }
     }
 
@@ -527,12 +475,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn flush_dirty(&mut self) {
         let mut dirty = mem::take(&mut self.peers.dirty);
         for slot in dirty.drain(..) {
-            if self.flush(slot) && self.peers.answering.len() < SOURCES_READ_ON {
-                self.peers.await_answer(slot);
+            if self.flush(slot) {
+                self.await_answer(slot);
             }
         }
         assert!(self.peers.dirty.is_empty(), "only a turn sends");
         self.peers.dirty = dirty;
+    }
+
+    /// Notes that a link may have an answer at once to what was flushed, if it expects one.
+    fn await_answer(&mut self, slot: u32) {
+        let Some(Peer { line: Line::Up(_, conn), .. }) = self.peers.at(slot) else { return };
+        if !conn.dirty {
+            self.read_on.offer(slot, &mut *conn.wire);
+        }
     }
 
     pub(crate) fn stats(&self) -> PoolStats {

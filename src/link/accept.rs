@@ -63,7 +63,7 @@ mod tests {
         let mut millis = || {
             let span = pause.on_failure(now);
             assert_eq!(pause.until(), Some(now.saturating_add(span)));
-            let just_before = now.saturating_add(span - Duration::from_nanos(1));
+            let just_before = now.saturating_add(span.saturating_sub(Duration::from_nanos(1)));
             assert!(!pause.end(just_before) && pause.until().is_some());
             assert!(pause.end(now.saturating_add(span)) && pause.until().is_none());
             span.as_millis()

@@ -7,6 +7,8 @@ pub(crate) mod erased;
 pub(crate) mod expiring;
 pub(crate) mod lock;
 pub mod memory;
+pub(crate) mod quota;
+pub(crate) mod read_on;
 pub(crate) mod ready;
 pub(crate) mod reason;
 pub(crate) mod token;

@@ -116,9 +116,6 @@ where
             }
         };
         self.free.push(index);
-        if self.direct == Some(index) {
-            self.change_direct();
-        }
         if let Some(at) = self.closing.next_due() {
             self.be_back_at(at);
         }

@@ -1,12 +1,11 @@
-//! The worker's one future: it polls only what was woken, and a link that is alone, and does a bounded
-//! amount for each poll.
+//! The worker's one future: it polls only what was woken, and does a bounded amount for each poll.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
@@ -25,18 +24,15 @@ use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::erased::BoxError;
 use crate::link::expiring::Timed;
-use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
+use crate::link::quota::messages_each;
+use crate::link::read_on::{ReadOn, WORKER_ROUNDS};
+use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
 
 mod doors;
 mod ends;
 mod timers;
 
-/// How many messages one link may take in a poll: alone, its answers should leave meanwhile.
-const BUDGET_ALONE: u32 = 64;
-const BUDGET_AMONG_OTHERS: u32 = 1024;
-/// How often links are polled again in one poll, for what has come since they were flushed.
-const READ_ON_MAX: u32 = 4;
 /// How many waiting requests are started in a poll.
 const STARTS: usize = 1024;
 /// All links are looked at for silence at most this often.
@@ -59,8 +55,6 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     drain_deadline: Option<Instant>,
     places: Vec<Place<S>>,
     free: Vec<u32>,
-    /// The place that is direct.
-    direct: Option<u32>,
     /// The places whose handshake is not over.
     opening: Timed<u32>,
     /// The wires that are being closed, and how much of the budget each still holds.
@@ -70,9 +64,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     is_full: bool,
     room_at: Option<Instant>,
     unflushed: Vec<u32>,
-    /// Whether this poll may go on with a link after its flush, and the links that it does so with.
-    reads_on: bool,
-    reading_on: Vec<u32>,
+    read_on: ReadOn,
     scan_at: Instant,
     scanned: Instant,
     /// The earliest of all deadlines, or earlier.
@@ -127,13 +119,11 @@ where
             drain_deadline: None,
             places: Vec::new(),
             free: Vec::new(),
-            direct: None,
             links_up: 0,
             is_full: false,
             room_at: None,
             unflushed: Vec::new(),
-            reads_on: false,
-            reading_on: Vec::new(),
+            read_on: ReadOn::default(),
             scan_at: Instant::FAR_FUTURE,
             scanned: now,
             due: Instant::EPOCH,
@@ -142,14 +132,7 @@ where
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.clock.is_fresh = false;
-        let direct = self.direct(cx.waker());
-        self.reads_on = true;
-        let mut budget = BUDGET_ALONE;
-        if !self.ready.is_quiet(cx.waker()) {
-            budget = self.serve_listed(cx, direct);
-        } else if let Some(place) = direct {
-            self.turn(place, budget);
-        }
+        let budget = self.serve_listed(cx);
         if !self.runner.waiting.is_empty() {
             self.start_waiting();
         }
@@ -157,8 +140,8 @@ where
             self.on_time();
         }
         self.flush();
-        if !self.reading_on.is_empty() {
-            self.read_on(budget);
+        if !self.read_on.is_empty() {
+            self.look_on(budget);
         }
         if self.runner.memory.has_news() {
             self.let_go();
@@ -179,52 +162,23 @@ where
         self.places.len() == self.free.len() && self.closing.is_empty()
     }
 
-    /// Serves what is in the ready list, and what is direct. Returns how many messages each link may
-    /// take.
+    /// Serves what is in the ready list. Returns how many messages each link may take.
     #[inline(never)]
-    fn serve_listed(&mut self, cx: &mut Context<'_>, direct: Option<u32>) -> u32 {
+    fn serve_listed(&mut self, cx: &mut Context<'_>) -> usize {
         let mut batch = core::mem::take(&mut self.batch);
         if self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch) {
             cx.waker().wake_by_ref();
         }
-        let links =
-            batch.iter().filter(|&&token| matches!(token.into(), Token::Link(_))).take(2).count();
-        let budget = if links > 1 { BUDGET_AMONG_OTHERS } else { BUDGET_ALONE };
-        self.reads_on = batch.len() <= SOURCES_READ_ON;
+        let budget = messages_each(&batch);
+        self.read_on.begin(batch.len());
         for token in batch.drain(..) {
             self.on_ready(token.into(), budget);
         }
         self.batch = batch;
-        // After what was ready before: a stop, say.
-        if let Some(place) = direct {
-            self.turn(place, budget);
-        }
         budget
     }
 
-    /// Returns the only place that is taken, if there is one only: it wakes `parent`, and is to be looked
-    /// at in each poll.
-    #[inline]
-    fn direct(&mut self, parent: &Waker) -> Option<u32> {
-        if (self.places.len() - self.free.len() == 1) != self.direct.is_some() {
-            self.change_direct();
-        }
-        let index = self.direct?;
-        self.places[index as usize].entry.be_direct(parent);
-        Some(index)
-    }
-
-    #[cold]
-    fn change_direct(&mut self) {
-        if let Some(index) = self.direct.take() {
-            self.places[index as usize].entry.be_listed();
-            return;
-        }
-        let is_taken = |place: &Place<S>| !matches!(place.state, PlaceState::Free);
-        self.direct = self.places.iter().position(is_taken).map(index_u32);
-    }
-
-    fn on_ready(&mut self, token: Token, budget: u32) {
+    fn on_ready(&mut self, token: Token, budget: usize) {
         match token {
             Token::Link(place) => self.turn(place, budget),
             Token::Run(run) => {
@@ -261,13 +215,13 @@ where
     }
 
     /// Polls a place that was woken.
-    fn turn(&mut self, index: u32, budget: u32) {
+    fn turn(&mut self, index: u32, budget: usize) {
         self.places[index as usize].entry.clear();
         self.poll_place(index, budget);
     }
 
     /// Polls what is in a place.
-    pub(super) fn poll_place(&mut self, index: u32, budget: u32) {
+    pub(super) fn poll_place(&mut self, index: u32, budget: usize) {
         let Place { entry, state, .. } = &mut self.places[index as usize];
         let mut cx = Context::from_waker(entry.waker());
         match state {
@@ -280,7 +234,7 @@ where
                     runner: &mut self.runner,
                     ready: &self.ready,
                     settings: &self.settings,
-                    reads_on: self.reads_on,
+                    reads_on: self.read_on.is_allowed(),
                 };
                 let mut progress = Progress::default();
                 let result = link.poll(&mut cx, &mut around, budget, &mut progress);
@@ -299,7 +253,7 @@ where
                 if unflushed {
                     self.flush_link(index);
                 } else if reads_on {
-                    self.reading_on.push(index);
+                    self.read_on.insist(index);
                 }
             }
         }
@@ -336,7 +290,7 @@ where
                 runner: &mut self.runner,
                 ready: &self.ready,
                 settings: &self.settings,
-                reads_on: self.reads_on,
+                reads_on: self.read_on.is_allowed(),
             };
             if let Some((slot, verdict)) = link.start_waiting(&mut around) {
                 self.answer(Owner { place: index, slot }, verdict);
@@ -361,9 +315,10 @@ where
         }
         let mut cx = Context::from_waker(entry.waker());
         let flushed = link.flush(&mut cx, &mut self.runner.memory);
-        let is_free = self.reads_on && self.reading_on.len() < SOURCES_READ_ON;
-        if link.reads_on || is_free && link.expects_next() {
-            self.reading_on.push(index);
+        if link.reads_on {
+            self.read_on.insist(index);
+        } else if !link.unflushed {
+            self.read_on.offer(index, link.wire());
         }
         match flushed {
             Ok(false) => {}
@@ -385,21 +340,21 @@ where
     }
 
     /// Polls the links again that may have the next request by now.
-    fn read_on(&mut self, budget: u32) {
-        for _ in 0..READ_ON_MAX {
-            let count = self.reading_on.len();
-            for place in 0..count {
-                // This may list it again, behind these.
-                self.poll_place(self.reading_on[place], budget);
+    fn look_on(&mut self, budget: usize) {
+        for _ in 0..WORKER_ROUNDS {
+            let places = self.read_on.take();
+            for &place in &places {
+                // This may list it again.
+                self.poll_place(place, budget);
             }
             self.flush();
-            self.reading_on.drain(..count);
-            if self.reading_on.is_empty() {
+            self.read_on.recycle(places);
+            if self.read_on.is_empty() {
                 return;
             }
         }
         // Others go first before they are polled once more.
-        for index in self.reading_on.drain(..) {
+        for index in self.read_on.take() {
             self.places[index as usize].entry.wake();
         }
     }

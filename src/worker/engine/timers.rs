@@ -6,9 +6,10 @@ use core::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 
-use super::{BUDGET_ALONE, Engine, Place, PlaceState, SCAN_INTERVAL, index_u32};
+use super::{Engine, Place, PlaceState, SCAN_INTERVAL, index_u32};
 use crate::handler::Handler;
 use crate::link::erased::BoxError;
+use crate::link::quota::MESSAGES_ALONE;
 use crate::link::reason::DisconnectReason;
 use crate::worker::source::Source;
 use crate::worker::state::Now;
@@ -59,7 +60,7 @@ where
             if let Some(Err(DisconnectReason::Silent(_))) = judged {
                 // What has come by now may lie in the wire: a poll serves so many links only, and this
                 // worker may be late itself.
-                self.poll_place(index, BUDGET_ALONE);
+                self.poll_place(index, MESSAGES_ALONE);
                 judged = self.judge(index);
             }
             match judged {

@@ -21,6 +21,7 @@ use crate::handler::Handler;
 use crate::handler::running::FAILURE_BYTES_MAX;
 use crate::link::closing::Outbox;
 use crate::link::erased::BoxError;
+use crate::link::read_on::stops_after;
 use crate::link::reason::DisconnectReason;
 
 mod times;
@@ -145,7 +146,7 @@ where
         &mut self,
         cx: &mut Context<'_>,
         around: &mut Around<'_, H>,
-        budget: u32,
+        budget: usize,
         progress: &mut Progress,
     ) -> Result<(), DisconnectReason> {
         self.reads_on = false;
@@ -157,8 +158,7 @@ where
             self.set_allowance(allowance);
         }
         for count in 0..budget {
-            // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && around.reads_on && self.wire.expects_next() {
+            if stops_after(count, around.reads_on, &mut self.wire) {
                 self.reads_on = true;
                 return Ok(());
             }
@@ -461,9 +461,8 @@ where
         Ok(())
     }
 
-    /// Returns whether to look at once for what follows on what was flushed.
-    pub(super) fn expects_next(&mut self) -> bool {
-        !self.unflushed && self.wire.expects_next()
+    pub(super) fn wire(&mut self) -> &mut W {
+        &mut self.wire
     }
 
     /// Sends what there is to send. Returns whether that made room for what the link waited for: then
