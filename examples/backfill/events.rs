@@ -17,7 +17,7 @@ pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent
             PoolEvent::Refused { peer, reason, .. } => {
                 // Each new reason once, however often it is tried.
                 if said.insert(peer.clone(), reason.clone()).as_ref() != Some(reason) {
-                    progress.say(&format!("{}; keeps trying", refused(peer, reason)));
+                    progress.say(&format!("{event}; keeps trying"));
                 }
             }
             PoolEvent::Connected { peer, .. } => {

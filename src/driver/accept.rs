@@ -263,7 +263,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
             return Some(worker);
         }
-        let (limit, max) = ("workers_max", self.limits.workers_max as usize);
+        let limit = if self.limits.is_lowered { "ulimit -n" } else { "workers_max" };
+        let max = self.limits.workers_max as usize;
         self.turn_away(index, DisconnectReason::Busy { limit, max });
         None
     }

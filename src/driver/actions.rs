@@ -10,6 +10,7 @@ use chargehand_core::io::{Dialect, Timer};
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::link::{Outgoing, Progress, Quota, SendError};
+use super::liveness::Overdue;
 use super::untaken::is_charged;
 use super::workers::Line;
 use super::{Driver, Payload};
@@ -134,14 +135,23 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Looks at a link that is about to be judged: what lies in its socket came in time, and bytes on
     /// their way speak for it.
-    fn look(&mut self, link: Link, overdue: bool) {
+    fn look(&mut self, link: Link, overdue: Option<TaskId>) {
         let slot = link.worker().slot();
         if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
             return;
         }
+        let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).line {
+            Line::Up(up, conn) if *up == link => Some(conn.answers()),
+            _ => None,
+        };
+        let answers_before = answers(self);
         let is_late = self.now.saturating_since(self.due_by) > LATE;
         let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
-        let has_more = self.read(slot, quota) == Progress::More;
+        // After an answer another attempt may be the oldest: that one is looked at anew.
+        let has_more = self.read(slot, quota) == Progress::More
+            || overdue.is_some() && answers(self) != answers_before;
+        let overdue = overdue.map(|task| self.overdue(link, task));
+        let limits = (self.limits.progress_rate_min, self.scheduler.config().heartbeat_timeout);
         let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
         if *up != link {
             return;
@@ -155,13 +165,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let (is_alive, put_off) = if has_more || is_pardoned {
             (conn.take_ping(), Some(self.now.saturating_add(ONE_TURN)))
         } else {
-            let held =
-                self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.in_flight);
-            let config = self.scheduler.config();
-            let overdue = overdue.then_some((held, config.attempt_timeout));
-            let limits = (self.limits.progress_rate_min, config.heartbeat_timeout);
             conn.look(self.now, limits, overdue)
         };
+        if !is_alive && put_off.is_none() {
+            if let Some(reason) = self.why_at_once(link, overdue) {
+                return self.lose(link, reason);
+            }
+        }
         // Stale: the link broke at this read.
         if is_alive {
             let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
@@ -180,6 +190,30 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let moving = self.scheduler.handle_event(self.now, Event::Moving { link, until });
         if heard.is_ok() && moving.is_ok() {
             self.on_ping(link);
+        }
+    }
+
+    fn overdue(&mut self, link: Link, task: TaskId) -> Overdue {
+        let worker = link.worker();
+        let held = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.in_flight);
+        let runs = self.peers.get_mut(worker).waiting_behind();
+        Overdue { task, held, runs, attempt_timeout: self.scheduler.config().attempt_timeout }
+    }
+
+    /// Returns why a link is to end before the scheduler's verdict on it, which would end it as well:
+    /// requests wait that never left. The scheduler does not know of those, and would blame them.
+    fn why_at_once(&mut self, link: Link, overdue: Option<Overdue>) -> Option<DisconnectReason> {
+        let config = self.scheduler.config();
+        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return None };
+        let unsent = conn.first_unsent()?;
+        match overdue {
+            None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
+            Some(overdue) if overdue.task == unsent => Some(DisconnectReason::Stuck),
+            Some(_) => {
+                let strikes = config.strikes_max;
+                (conn.life.verdicts() >= strikes.into())
+                    .then_some(DisconnectReason::Strikes(strikes))
+            }
         }
     }
 

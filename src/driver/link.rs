@@ -13,7 +13,7 @@ use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message, clip};
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
 
 use super::answers::Answers;
-use super::liveness::{Life, Looked};
+use super::liveness::{Life, Looked, Overdue};
 use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::budget::Charge;
@@ -156,7 +156,7 @@ impl<K: Kind> Conn<K> {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 if count > 0 {
@@ -185,7 +185,7 @@ impl<K: Kind> Conn<K> {
                     let _ = sink.scheduler.handle_event(sink.now, event);
                 }
             }
-            if self.charge.is_some() {
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             if quota.bytes == 0 {
@@ -202,12 +202,25 @@ impl<K: Kind> Conn<K> {
         self.wire.admit(bytes);
     }
 
+    /// Returns whether a message waits for room, or did when this was looked at last.
+    #[inline]
+    fn waits_for_room(&self) -> bool {
+        self.is_paused || self.wire.incoming() > 0
+    }
+
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
-    /// is polled once there is room.
+    /// is polled once there is room, if there is a message at all.
     #[cold]
     fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
+        let slot = link.worker().slot();
         let bytes = self.wire.incoming();
-        let found = answers.arrivals.admit(link.worker().slot(), &mut self.charge, bytes);
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.is_paused = false;
+            answers.arrivals.queue.forget(slot);
+            return false;
+        }
+        let found = answers.arrivals.admit(slot, &mut self.charge, bytes);
         self.is_paused = !found;
         if found {
             self.wire.admit(bytes);
@@ -219,6 +232,7 @@ impl<K: Kind> Conn<K> {
     /// its own.
     #[cold]
     fn has_come(&mut self, link: Link, answers: &mut Answers) {
+        self.is_paused = false;
         answers.arrivals.end(link.worker().slot(), &mut self.charge);
         self.set_allowance(answers.arrivals.allowance());
     }
@@ -245,7 +259,7 @@ impl<K: Kind> Conn<K> {
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 self.note_quiet();
@@ -254,7 +268,7 @@ impl<K: Kind> Conn<K> {
             let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             self.tally.answers += 1;
             self.json.on_frame(frame, sink)?;
-            if self.charge.is_some() {
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             // Room for the next request, if one waits.
@@ -353,29 +367,45 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Returns whether what moves on the link is a sign of life, and until when the attempts whose
-    /// deadline has come are put off, if they are: of those, the worker holds `held`.
+    /// deadline has come are put off, if they are.
     pub(crate) fn look(
         &mut self,
         now: Instant,
         limits: (u32, Duration),
-        overdue: Option<(u32, Duration)>,
+        overdue: Option<Overdue>,
     ) -> (bool, Option<Instant>) {
         let (rate_min, heartbeat_timeout) = limits;
-        let (held, attempt_timeout) = overdue.unwrap_or_default();
         let link = Looked {
             now,
             progress: self.wire.progress(),
             messages: self.tally.messages(),
             requests: self.tally.requests,
             is_backed_up: self.is_backed_up,
-            held: held.into(),
-            attempt_timeout,
+            answers: self.tally.answers,
             heartbeat_timeout,
             rate_min,
         };
         // Otherwise a ping is due first: the worker wants to hear something as well.
         let is_alive = self.life.look(&link) && self.take_ping();
-        (is_alive, overdue.and_then(|_| self.life.put_off(&link)))
+        (is_alive, overdue.and_then(|overdue| self.life.put_off(&link, overdue)))
+    }
+
+    /// Returns how many answers have come.
+    pub(crate) fn answers(&self) -> u64 {
+        self.tally.answers
+    }
+
+    /// Returns whether a ping was sent and nothing whole has come since.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.life.awaits_pong(self.tally.messages())
+    }
+
+    /// Returns the oldest request that has not left, if there is one.
+    pub(crate) fn first_unsent(&self) -> Option<TaskId> {
+        self.parked.iter().find_map(|message| match *message {
+            Outgoing::Request { task, .. } => Some(task),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
     }
 
     #[inline]
@@ -408,12 +438,15 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
-        let mut head = [0; BODY_HEAD_BYTES_MAX];
-        let mut number = [0; HEIGHT_BYTES_MAX];
+        let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
+        let mut height_of = None;
         let (message, body) = match message {
             Outgoing::Request { task, attempt } => {
                 let body = match &tasks[task.slot() as usize].payload {
-                    Payload::Height { height, .. } => encode_height(*height, &mut number),
+                    Payload::Height { height, .. } => {
+                        height_of = Some((task, *height));
+                        &[][..]
+                    }
                     Payload::Request { body, .. } => body.as_slice(),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
@@ -425,8 +458,19 @@ impl<K: Kind> Conn<K> {
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
             Outgoing::Ping => (Message::Ping, &[][..]),
         };
-        let head = message.encode_short(&mut head).expect("a manager's later messages are short");
-        match self.wire.poll_send(cx, head, body) {
+        let head = buffer.first_chunk_mut().expect("it is longer");
+        let head = message.encode_short(head).expect("a manager's later messages are short");
+        let mut len = head.len();
+        if let Some((task, height)) = height_of {
+            // A height goes with the head: to copy both at once costs less than to copy each.
+            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
+            let height_len = encode_height(height, place).len();
+            if height_len > self.body_bytes_max {
+                return Err(self.too_long(task, height_len));
+            }
+            len += height_len;
+        }
+        match self.wire.poll_send(cx, &buffer[..len], body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
             Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),

@@ -6,8 +6,8 @@
 
 use core::time::Duration;
 
-use chargehand_core::Instant;
 use chargehand_core::io::Progress;
+use chargehand_core::{Instant, TaskId};
 
 /// How far ahead bytes may pay: so long may a link that was fast stand still in the middle of a message.
 /// Less where `heartbeat_timeout` is: whoever wants to know sooner of a silent worker wants to know it of
@@ -30,6 +30,10 @@ pub(crate) struct Life {
     hold: Hold,
     /// How many messages had come when a ping was sent.
     pinged: Option<u64>,
+    /// The attempt that may have waited at its worker and was given its time anew.
+    begun: Option<TaskId>,
+    /// How many attempts in a row were left to their verdict, and after how many answers.
+    verdicts: (u32, u64),
     /// The latest look was one of a manager that was itself away.
     pub(crate) is_pardoned: bool,
 }
@@ -59,12 +63,21 @@ pub(crate) struct Looked {
     pub(crate) requests: u64,
     /// The wire has not let out all that it took.
     pub(crate) is_backed_up: bool,
-    /// How many attempts the worker holds.
-    pub(crate) held: u64,
-    pub(crate) attempt_timeout: Duration,
+    pub(crate) answers: u64,
     pub(crate) heartbeat_timeout: Duration,
     /// At how many bytes in a second a link is only slow.
     pub(crate) rate_min: u32,
+}
+
+/// An attempt whose deadline has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overdue {
+    pub(crate) task: TaskId,
+    /// How many attempts its worker holds, this one included.
+    pub(crate) held: u32,
+    /// How many of them the worker runs at once, where it may hold more.
+    pub(crate) runs: Option<u32>,
+    pub(crate) attempt_timeout: Duration,
 }
 
 impl Life {
@@ -78,6 +91,8 @@ impl Life {
             arriving: None,
             hold: Hold::Nothing,
             pinged: None,
+            begun: None,
+            verdicts: (0, 0),
             is_pardoned: false,
         }
     }
@@ -105,6 +120,16 @@ impl Life {
         self.pinged.take() == Some(messages)
     }
 
+    /// Returns whether a ping was sent and nothing whole has come since.
+    pub(crate) fn awaits_pong(&self, messages: u64) -> bool {
+        self.pinged == Some(messages)
+    }
+
+    /// Returns how many attempts in a row were left to their verdict, without an answer in between.
+    pub(crate) fn verdicts(&self) -> u32 {
+        self.verdicts.0
+    }
+
     /// Returns whether a message that is on its way is a sign of life: what has moved since the last
     /// look pays for it. What came whole is heard as such, and pays for nothing that follows.
     pub(crate) fn look(&mut self, link: &Looked) -> bool {
@@ -125,10 +150,16 @@ impl Life {
         is_moving && self.paid_until > link.now
     }
 
-    /// Returns until when the attempts whose deadline has come are put off, if they are. Call it after
-    /// [`look`](Self::look).
-    pub(crate) fn put_off(&mut self, link: &Looked) -> Option<Instant> {
-        let Looked { now, messages, requests, is_backed_up, held, .. } = *link;
+    /// Returns until when the attempts of a link are put off of which one is overdue, if they are. Call
+    /// it after [`look`](Self::look).
+    pub(crate) fn put_off(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        self.put_off_moving(link, overdue).or_else(|| self.put_off_waiting(link, overdue))
+    }
+
+    /// As [`put_off`](Self::put_off), for what is on its way.
+    fn put_off_moving(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        let Looked { now, messages, requests, is_backed_up, .. } = *link;
+        let held = u64::from(overdue.held);
         let is_alive = self.paid_until > now;
         // The one that was seen to arrive, or what comes at its heels.
         let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
@@ -146,7 +177,7 @@ impl Life {
                 if is_alive && (!is_backed_up || requests >= most) =>
             {
                 self.hold = Hold::Begun;
-                Some(now.saturating_add(link.attempt_timeout))
+                Some(now.saturating_add(overdue.attempt_timeout))
             }
             Hold::Moving { messages: most, .. } if is_alive && messages < most => {
                 self.hold = before;
@@ -154,6 +185,24 @@ impl Life {
             }
             _ => None,
         }
+    }
+
+    /// As [`put_off`](Self::put_off), for an attempt that may have waited at its worker: that it is the
+    /// oldest one there is the first that is known of its beginning, so it has its time from now on.
+    /// Where a verdict has fallen on as many as the worker runs, all its places are taken by what hangs,
+    /// and nothing begins there.
+    fn put_off_waiting(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        if self.verdicts.1 != link.answers {
+            self.verdicts = (0, link.answers);
+        }
+        // Before the first answer a worker is given no more than it runs.
+        let may_begin = link.answers > 0 && overdue.runs.is_some_and(|runs| self.verdicts.0 < runs);
+        if may_begin && self.begun != Some(overdue.task) {
+            self.begun = Some(overdue.task);
+            return Some(link.now.saturating_add(overdue.attempt_timeout));
+        }
+        self.verdicts.0 = self.verdicts.0.saturating_add(1);
+        None
     }
 }
 
@@ -177,10 +226,16 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn overdue(task: u32, runs: Option<u32>) -> Overdue {
+        let task = TaskId::from_parts(task, 0);
+        Overdue { task, held: 4, runs, attempt_timeout: 60 * SECOND }
+    }
+
     /// A link by hand.
     struct Link {
         life: Life,
         at: Looked,
+        overdue: Overdue,
     }
 
     impl Link {
@@ -191,12 +246,11 @@ mod tests {
                 messages: 0,
                 requests: 0,
                 is_backed_up: false,
-                held: 4,
-                attempt_timeout: 60 * SECOND,
+                answers: 1,
                 heartbeat_timeout: 60 * SECOND,
                 rate_min: 1000,
             };
-            Self { life: Life::new(at.now, at.progress), at }
+            Self { life: Life::new(at.now, at.progress), at, overdue: overdue(0, None) }
         }
 
         fn waits(&mut self, span: Duration) {
@@ -217,7 +271,7 @@ mod tests {
 
         fn put_off(&mut self) -> Option<Duration> {
             self.life.look(&self.at);
-            let until = self.life.put_off(&self.at)?;
+            let until = self.life.put_off(&self.at, self.overdue)?;
             Some(until.saturating_since(self.at.now))
         }
     }
@@ -347,6 +401,34 @@ mod tests {
         link.at.progress.sent += 5000;
         assert!(link.put_off().is_some());
         link.waits(10 * SECOND);
+        assert_eq!(link.put_off(), None);
+    }
+
+    #[test]
+    fn each_attempt_that_may_have_waited_has_its_time_once_it_is_the_oldest() {
+        let mut link = Link::new();
+        for task in 0..5 {
+            link.overdue = overdue(task, Some(1));
+            assert_eq!(link.put_off(), Some(60 * SECOND));
+            link.waits(60 * SECOND);
+            link.at.answers += 1;
+        }
+        // This one hangs.
+        link.overdue = overdue(5, Some(1));
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+        link.waits(60 * SECOND);
+        assert_eq!(link.put_off(), None);
+        // What waits behind it does not begin.
+        link.overdue = overdue(6, Some(1));
+        assert_eq!(link.put_off(), None);
+        assert_eq!(link.life.verdicts(), 2);
+        link.at.answers += 1;
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+    }
+
+    #[test]
+    fn where_nothing_waits_at_the_worker_an_attempt_has_its_time_from_when_it_was_sent() {
+        let mut link = Link::new();
         assert_eq!(link.put_off(), None);
     }
 }

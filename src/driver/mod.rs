@@ -52,11 +52,11 @@ use self::type_check::Misfits;
 use self::workers::Peers;
 use crate::budget::{Arrivals, Charge};
 use crate::driver::limits::Limits;
-use crate::events::Fanout;
+use crate::events::{Fanout, PoolEvent};
 use crate::handler::in_process::Ended;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
-use crate::link::erased::{Kind, Reach, Threaded};
+use crate::link::erased::{AnyListener, Kind, Reach, Threaded};
 use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
@@ -190,7 +190,12 @@ impl Ring {
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
-        let Setup { timer, config, limits, workers, listeners } = setup;
+        let Setup { timer, config, mut limits, workers, listeners } = setup;
+        let mut events = Fanout::default();
+        let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
+        if let Some(why) = limits.lower(room, &workers) {
+            events.keep(PoolEvent::Lowered { why });
+        }
         let Ring { ready, doorbell } = ring;
         doorbell.wake();
         let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
@@ -222,7 +227,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             ranges_first: false,
             opening: Arc::new(Opening::new(&limits, &config)),
             limits,
-            events: Fanout::default(),
+            events,
             idlers: Vec::new(),
             stoppers: Vec::new(),
             settled: false,

@@ -53,6 +53,8 @@ pub(crate) struct Peer<K: Kind> {
     done_before: u64,
     up_since: Instant,
     window: u32,
+    /// How many tasks it runs at once.
+    runs: u32,
     pub(crate) is_at_work: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
 }
@@ -74,6 +76,11 @@ pub(crate) enum Line<K: Kind> {
 impl<K: Kind> Peer<K> {
     pub(crate) fn label(&self) -> Arc<str> {
         Arc::clone(&self.label)
+    }
+
+    /// Returns how many tasks the worker runs at once, if it may hold more, which then wait there.
+    pub(crate) fn waiting_behind(&self) -> Option<u32> {
+        (self.window > self.runs).then_some(self.runs)
     }
 
     /// Notes why the link is not up. Returns the label.
@@ -172,6 +179,7 @@ impl<K: Kind> Peers<K> {
             done_before: 0,
             up_since: Instant::EPOCH,
             window: 0,
+            runs: 1,
             is_at_work: false,
             remover: None,
         };
@@ -287,8 +295,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     ) {
         let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
         self.set_up(link, Line::Up(link, conn), offer.window);
+        let peer = self.peers.get_mut(link.worker());
+        peer.runs = offer.runs.max(1);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
-        self.peers.get_mut(link.worker()).entry.wake();
+        peer.entry.wake();
     }
 
     pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u32) {

@@ -249,6 +249,8 @@ pub trait AnyListener<K: Kind> {
     ) -> Poll<Result<Pin<Box<K::Accepting>>, BoxError>>;
     /// Sets whether there is no room for newcomers.
     fn set_full(&mut self, is_full: bool);
+    /// Returns how many connections there may be.
+    fn connections_max(&self) -> Option<usize>;
 }
 
 /// A [`Listen`] as a trait object.
@@ -299,5 +301,9 @@ where
 
     fn set_full(&mut self, is_full: bool) {
         self.0.set_full(is_full);
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.0.connections_max()
     }
 }

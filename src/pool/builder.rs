@@ -143,8 +143,14 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many workers the pool holds at once, reachable or not. Default 1024.
+    ///
+    /// Where workers dial in and the process may not open as many connections as this and
+    /// [`handshakes_max`](Builder::handshakes_max) together (`ulimit -n`, less what is open and what
+    /// the listener keeps for files), both are lowered. [`PoolEvent::Lowered`](crate::PoolEvent::Lowered)
+    /// tells so if one of them was set, or by more than a half.
     pub fn workers_max(mut self, count: u32) -> Self {
         self.setup.limits.workers_max = count;
+        self.setup.limits.is_set = true;
         self
     }
 
@@ -155,12 +161,12 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Sets how many heights of a range are under way at most, those included whose outcomes were
-    /// not taken yet, in the order in which they come. Four times what all workers hold at once is used
-    /// where that is more, so that none runs dry; [`Config::window_max`] bounds what one says it holds,
-    /// and [`memory_max`](Builder::memory_max) bounds the bytes. Default 1024.
+    /// Sets how many heights of a range are under way at most, those included whose outcomes were not
+    /// taken yet, in the order in which they come. Nothing that workers say makes it more, so give it
+    /// twice what all of them hold at once, or they run dry. [`memory_max`](Builder::memory_max) bounds
+    /// the bytes. At least 1; default [`tasks_max`](Builder::tasks_max), which is never too few.
     pub fn ahead_max(mut self, count: usize) -> Self {
-        self.setup.limits.ahead_max = count;
+        self.setup.limits.ahead_max = Some(count);
         self
     }
 
@@ -218,6 +224,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// the place of the oldest, so that slow strangers cannot keep good workers out. Default 128.
     pub fn handshakes_max(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_max = count;
+        self.setup.limits.is_set = true;
         self
     }
 
@@ -256,7 +263,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             ("tasks_max", limits.tasks_max as usize),
             ("workers_max", limits.workers_max as usize),
             ("queue_max", limits.queue_max),
-            ("ahead_max", limits.ahead_max),
+            ("ahead_max", limits.ahead_max()),
             ("handshakes_max", limits.handshakes_max),
         ] {
             if !in_u32.contains(&count) {

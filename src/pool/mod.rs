@@ -385,9 +385,7 @@ fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskError> {
 
 /// Makes a handle and the driver's ends of it.
 pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
-    let frame_bytes_max = limits.frame_bytes_max as usize;
-    let request_bytes_max = frame_bytes_max - BODY_HEAD_BYTES_MAX;
-    let memory_max = limits.memory_max();
-    let (control, mailbox, ends) = mailbox(doorbell, limits.queue_max, memory_max, frame_bytes_max);
+    let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
+    let (control, mailbox, ends) = mailbox(doorbell, limits);
     (Pool { control, mailbox, request_bytes_max }, ends)
 }

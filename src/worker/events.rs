@@ -56,6 +56,12 @@ pub enum WorkerEvent {
         /// How long until the next try: 50 ms, then twice as long each time, up to 1 s.
         pause: Duration,
     },
+    /// The limits on connections that the worker was given are above what its process may open, and
+    /// lower ones hold.
+    Lowered {
+        /// Which limits, to what, and the remedy.
+        reason: String,
+    },
     /// The worker was asked to stop.
     Draining,
 }
@@ -72,6 +78,7 @@ impl Display for WorkerEvent {
             Self::AcceptFailed { error, pause } => {
                 write!(f, "cannot accept, pauses {pause:?}: {error}")
             }
+            Self::Lowered { reason } => f.write_str(reason),
             Self::Draining => f.write_str("stopping"),
         }
     }

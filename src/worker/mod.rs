@@ -95,7 +95,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     where
         F: Fn(Q) -> A,
         A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {
@@ -112,7 +112,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     where
         F: Fn(Q) -> A,
         A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {
@@ -154,7 +154,7 @@ impl<T> Worker<T, Threads> {
     pub fn blocking<F, Q, R, E>(timer: T, threads: u16, handler: F) -> std::io::Result<Self>
     where
         F: Fn(Q) -> Result<R, E> + Send + Sync + 'static,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {
@@ -227,6 +227,9 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     {
         self.parts.settings.check()?;
         let source = source(&self.parts.settings);
+        if let Some(reason) = self.parts.settings.lower(source.connections_max()) {
+            self.parts.hook.call(|| WorkerEvent::Lowered { reason });
+        }
         let mut engine = Engine::new(source, self.parts);
         poll_fn(|cx| engine.poll(cx)).await;
         Ok(())

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use chargehand_core::Verdict;
-use chargehand_core::session::Slot;
+use chargehand_core::session::RunId;
 
 use super::memory::Memory;
 use crate::handler::running::Runs;
@@ -16,7 +16,7 @@ use crate::link::ready::ReadySet;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) place: u32,
-    pub(super) slot: Slot,
+    pub(super) slot: RunId,
 }
 
 pub(super) enum Started {

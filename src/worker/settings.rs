@@ -9,6 +9,7 @@ use chargehand_core::BackoffPolicy;
 use chargehand_core::message::check_name;
 
 use super::Worker;
+use crate::link::room::lowered;
 use crate::seed::mixed;
 
 pub(super) struct Settings {
@@ -19,6 +20,8 @@ pub(super) struct Settings {
     pub(super) links_max: usize,
     pub(super) handshake_timeout: Duration,
     pub(super) pending_handshakes_max: usize,
+    /// Whether one of the limits on connections was set.
+    pub(super) is_set: bool,
     pub(super) frame_bytes_max: usize,
     pub(super) memory_max: usize,
     pub(super) heartbeat_max: Duration,
@@ -69,9 +72,16 @@ impl<T, H> Worker<T, H> {
 
     /// Sets how many managers are served at once. One more takes the place of an idle one
     /// ([`idle_min`](Worker::idle_min)), or is told that the worker is busy. At least 1; default 64.
+    /// Where the process may not open as many connections as this and
+    /// [`pending_handshakes_max`](Worker::pending_handshakes_max) together, both are lowered;
+    /// [`WorkerEvent::Lowered`](super::WorkerEvent::Lowered) tells so if one of them was set, or by more than
+    /// a half.
     #[must_use]
     pub fn links_max(self, links_max: usize) -> Self {
-        self.set(|settings| settings.links_max = links_max)
+        self.set(|settings| {
+            settings.links_max = links_max;
+            settings.is_set = true;
+        })
     }
 
     /// Sets how long it may take from an accepted or dialled connection to the end of its
@@ -85,7 +95,10 @@ impl<T, H> Worker<T, H> {
     /// default 128.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
-        self.set(|settings| settings.pending_handshakes_max = pending)
+        self.set(|settings| {
+            settings.pending_handshakes_max = pending;
+            settings.is_set = true;
+        })
     }
 
     /// Sets the longest frame to send and to take, in bytes; a manager's limit for what is sent to it
@@ -184,6 +197,7 @@ impl Settings {
             links_max: 64,
             handshake_timeout: Duration::from_secs(10),
             pending_handshakes_max: 128,
+            is_set: false,
             frame_bytes_max: 16 << 20,
             memory_max: 256 << 20,
             heartbeat_max: Duration::from_secs(300),
@@ -195,6 +209,16 @@ impl Settings {
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
+    }
+
+    /// Lowers what takes connections to what the process may open, where that is less. Returns what is
+    /// lowered, and why.
+    pub(super) fn lower(&mut self, room: Option<usize>) -> Option<String> {
+        let handshakes = ("pending_handshakes_max", self.pending_handshakes_max);
+        let lowered = lowered(room, ("links_max", self.links_max), handshakes)?;
+        self.links_max = lowered.links;
+        self.pending_handshakes_max = lowered.handshakes;
+        (self.is_set || lowered.is_much).then_some(lowered.why)
     }
 
     pub(super) fn check(&mut self) -> Result<(), SettingError> {

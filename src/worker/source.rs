@@ -32,6 +32,11 @@ pub(super) trait Source {
     /// Sets whether there is no room for newcomers.
     fn set_full(&mut self, is_full: bool);
 
+    /// Returns how many connections there may be, where there is such a limit.
+    fn connections_max(&self) -> Option<usize> {
+        None
+    }
+
     /// Names the other end while there is no wire to ask.
     fn peer(&self) -> &str;
 }
@@ -74,6 +79,10 @@ where
 
     fn set_full(&mut self, is_full: bool) {
         self.0.set_full(is_full);
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.0.connections_max()
     }
 
     fn peer(&self) -> &'static str {

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use chargehand_core::io::Dialect;
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role};
-use chargehand_core::session::{Entry, Session, Slot};
+use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
@@ -62,10 +62,10 @@ pub(super) enum Phase {
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) dialect: Dialect,
-    session: Session<Box<[Entry]>>,
+    session: Session<Box<[RunSlot]>>,
     jobs: Vec<Job>,
     /// The jobs that wait for room, in order. Those that were cancelled since are skipped.
-    pending: VecDeque<Slot>,
+    pending: VecDeque<RunId>,
     /// Whether the runner knows that some wait.
     queued: bool,
     /// The name in the manager's Hello.
@@ -85,6 +85,8 @@ pub(super) struct State {
     pub(super) held: usize,
     /// Whether the budget knows that this link waits for more.
     pub(super) is_paused: bool,
+    /// Whether what waits is not started until answers have left.
+    pub(super) is_stalled: bool,
     /// The height asked for, in the JSON dialect, which has one request at a time.
     pub(super) height: i64,
     /// What such a manager asked for before it had its answer. Reading goes on up to here, so that
@@ -115,7 +117,7 @@ pub(super) enum Step {
     /// A request is to be given back.
     Return(TaskId, u16),
     /// A handler ended at once; its answer is in the runner's `body`.
-    Answer(Slot, Verdict),
+    Answer(RunId, Verdict),
 }
 
 impl State {
@@ -143,6 +145,7 @@ impl State {
             leave_at: Instant::FAR_FUTURE,
             held: 0,
             is_paused: false,
+            is_stalled: false,
             height: 0,
             next: None,
         }
@@ -317,7 +320,7 @@ impl State {
 
     /// Keeps a request until there is room for it.
     #[inline(never)]
-    fn keep_waiting<H: Handler>(&mut self, slot: Slot, body: &[u8], around: &mut Around<'_, H>) {
+    fn keep_waiting<H: Handler>(&mut self, slot: RunId, body: &[u8], around: &mut Around<'_, H>) {
         self.jobs[slot.index()] = Job::Waiting(body.to_vec());
         around.runner.memory.take(&mut self.held, body.len());
         self.pending.push_back(slot);
@@ -329,7 +332,7 @@ impl State {
     #[inline]
     fn start<H: Handler>(
         &mut self,
-        slot: Slot,
+        slot: RunId,
         body: &[u8],
         around: &mut Around<'_, H>,
     ) -> Option<Verdict> {
@@ -348,7 +351,7 @@ impl State {
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
-    ) -> Option<(Slot, Verdict)> {
+    ) -> Option<(RunId, Verdict)> {
         self.queued = false;
         let mut started = None;
         while let Some(slot) = self.pending.pop_front() {
@@ -368,6 +371,30 @@ impl State {
             around.runner.waiting.push_back(around.place);
         }
         started
+    }
+
+    /// Lists the link, to be polled again once there is more memory.
+    pub(super) fn pause<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        if !core::mem::replace(&mut self.is_paused, true) {
+            around.runner.memory.pause(around.place);
+        }
+    }
+
+    /// Starts nothing that waits until there is more memory.
+    #[cold]
+    pub(super) fn stall<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.queued = false;
+        self.is_stalled = true;
+        self.pause(around);
+    }
+
+    /// Starts what waits in its turn again.
+    #[cold]
+    pub(super) fn start_again<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.is_stalled = false;
+        if !self.pending.is_empty() && !core::mem::replace(&mut self.queued, true) {
+            around.runner.waiting.push_back(around.place);
+        }
     }
 
     fn on_cancel<H: Handler>(
@@ -407,7 +434,7 @@ impl State {
     #[inline]
     pub(super) fn on_answered(
         &mut self,
-        slot: Slot,
+        slot: RunId,
         clock: &mut dyn Now,
         memory: &mut Memory,
     ) -> Option<(TaskId, u16)> {

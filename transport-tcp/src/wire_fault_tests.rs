@@ -106,7 +106,7 @@ fn who_has_not_introduced_himself_makes_a_wire_hold_no_more_than_a_greeting() {
     wire.limit_incoming(GREETING_BYTES_MAX);
     for _ in 0..5_000 {
         assert!(matches!(wire.poll_recv(&mut cx()), Poll::Ready(Ok(Some(_)))));
-        let held = wire.decoder.as_ref().map_or(0, Decoder::buffer_bytes);
+        let held = wire.decoder.as_ref().map_or(0, PrefixDecoder::buffer_bytes);
         assert!(held <= GREETING_BYTES_MAX + HEADER_BYTES, "{held}");
     }
 }
@@ -122,7 +122,7 @@ fn a_huge_message_takes_memory_only_as_it_comes() {
             assert!(wire.poll_recv(&mut cx()).is_pending());
         }
         came += chunk.len();
-        let held = wire.decoder.as_ref().map_or(0, Decoder::buffer_bytes);
+        let held = wire.decoder.as_ref().map_or(0, PrefixDecoder::buffer_bytes);
         assert!(held <= (2 * came).max(SPARE_BYTES), "{held} bytes for {came}");
     }
 }
@@ -285,7 +285,7 @@ proptest! {
                     }
                     let came = (stream.len() - rest.len()) as u64;
                     prop_assert_eq!(wire.progress().received, came);
-                    let held = wire.decoder.as_ref().map_or(0, Decoder::buffer_bytes);
+                    let held = wire.decoder.as_ref().map_or(0, PrefixDecoder::buffer_bytes);
                     let partial = wire.decoder.as_ref().map_or(0, |decoder| decoder.held().len());
                     prop_assert!(held <= (2 * partial).max(KEPT_READ_BYTES), "{} {}", held, partial);
                 }

@@ -110,7 +110,7 @@ where
             PlaceState::Link(link) => {
                 let usefulness = link.usefulness();
                 let memory = &mut self.runner.memory;
-                let release = &mut |held| memory.release(held);
+                let release = &mut |held| memory.release(&held);
                 self.closing.close(link.into_leaving(), reason, now, &self.ready, release);
                 usefulness
             }

@@ -13,7 +13,7 @@ use chargehand_core::{Instant, Verdict};
 
 use super::clock::Clock;
 use super::link::{Link, Progress};
-use super::memory::Memory;
+use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};
 use super::source::Source;
 use super::state::{Around, Now};
@@ -57,8 +57,8 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     free: Vec<u32>,
     /// The places whose handshake is not over.
     opening: Timed<u32>,
-    /// The wires that are being closed, and how much of the budget each still holds.
-    closing: ClosingTable<S::Wire, usize>,
+    /// The wires that are being closed, and what each still holds of the budget.
+    closing: ClosingTable<S::Wire, Held>,
     links_up: usize,
     /// Whether the source knows that all places are taken, and nobody makes room before this time.
     is_full: bool,
@@ -207,7 +207,7 @@ where
             }
             Token::Closing(index) => {
                 let memory = &mut self.runner.memory;
-                self.closing.on_ready(index, &mut |held| memory.release(held));
+                self.closing.on_ready(index, &mut |held| memory.release(&held));
             }
             Token::Link(_) | Token::Run(_) => unreachable!("`on_ready` has served it"),
             Token::Newcomer(_) => unreachable!("a worker's newcomers are in its places"),

@@ -31,7 +31,7 @@ where
             self.on_end(index, DisconnectReason::HandshakeTimeout(limit));
         }
         let memory = &mut self.runner.memory;
-        self.closing.drop_due(self.clock.now(), &mut |held| memory.release(held));
+        self.closing.drop_due(self.clock.now(), &mut |held| memory.release(&held));
         if self.pause.end(self.clock.now()) {
             self.source_entry.wake();
         }

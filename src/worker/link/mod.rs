@@ -9,14 +9,15 @@ use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role, clip,
 };
-use chargehand_core::session::Slot;
+use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
 use super::json;
-use super::memory::Memory;
+use super::memory::{Held, Memory};
 use super::runner::Runner;
 use super::state::{Around, Limiter, Now, Phase, State, Step};
+use crate::budget::SMALL_BYTES_MAX;
 use crate::handler::Handler;
 use crate::handler::running::FAILURE_BYTES_MAX;
 use crate::link::closing::Outbox;
@@ -38,6 +39,7 @@ pub(super) struct Link<W> {
     is_stuck: bool,
     pause: Pause,
     room: Room,
+    leaving: Leaving,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
     /// Poll again once what was sent is flushed: there may be a request by then.
@@ -62,6 +64,15 @@ struct Room {
     arriving: usize,
     /// Whether there is one for which there is too little.
     is_missing: bool,
+}
+
+/// Answers that the manager has not taken yet, in bytes: what is short is left out once the wire has it.
+#[derive(Default)]
+struct Leaving {
+    /// What the wire had no room for, and what it has.
+    bytes: usize,
+    /// What the wire has: the last long one, before which it had room for no other.
+    in_wire: usize,
 }
 
 /// How a link fares that is not read for lack of memory.
@@ -99,6 +110,7 @@ where
             is_stuck: false,
             pause: Pause::default(),
             room: Room { allowance: usize::MAX, arriving: 0, is_missing: false },
+            leaving: Leaving::default(),
             unflushed: false,
             reads_on: false,
         }
@@ -153,6 +165,9 @@ where
         if self.is_stuck {
             self.send_out(cx, &mut around.runner.memory)?;
         }
+        if self.state.is_stalled {
+            self.state.start_again(around);
+        }
         let allowance = around.runner.memory.allowance();
         if self.room.allowance != allowance && self.room.arriving == 0 {
             self.set_allowance(allowance);
@@ -173,7 +188,8 @@ where
             } else {
                 match self.wire.poll_recv(cx) {
                     Poll::Pending => {
-                        if self.wire.incoming() > 0 && self.find_room(around) {
+                        let waits = self.room.is_missing || self.wire.incoming() > 0;
+                        if waits && self.find_room(around) {
                             continue;
                         }
                         self.state.take_again();
@@ -181,7 +197,7 @@ where
                     }
                     Poll::Ready(Ok(Some(frame))) => {
                         let step = self.state.on_frame(frame, around);
-                        if self.room.arriving > 0 {
+                        if self.room.arriving > 0 || self.room.is_missing {
                             self.has_come(around);
                         }
                         step
@@ -238,9 +254,11 @@ where
         if !is_short || self.state.phase != Phase::Up {
             return true;
         }
-        if !core::mem::replace(&mut self.state.is_paused, true) {
-            around.runner.memory.pause(around.place);
+        if core::mem::take(&mut self.room.is_missing) {
+            // It does not read on in its turn, so that is another's.
+            around.runner.memory.end_all(around.place);
         }
+        self.state.pause(around);
         false
     }
 
@@ -259,10 +277,16 @@ where
     }
 
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, the
-    /// link is polled once there is room.
+    /// link is polled once there is room, if there is a message at all.
     #[cold]
     fn find_room<H: Handler>(&mut self, around: &mut Around<'_, H>) -> bool {
         let bytes = self.wire.incoming();
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.room.is_missing = false;
+            around.runner.memory.end_all(around.place);
+            return false;
+        }
         let found = around.runner.memory.admit(around.place, &mut self.room.arriving, bytes);
         self.room.is_missing = !found;
         if found {
@@ -274,6 +298,7 @@ where
     /// Notes that the message has come which there was room for.
     #[cold]
     fn has_come<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.room.is_missing = false;
         let memory = &mut around.runner.memory;
         memory.end(around.place, &mut self.room.arriving);
         let allowance = memory.allowance();
@@ -325,7 +350,7 @@ where
         &mut self,
         cx: &mut Context<'_>,
         clock: &mut dyn Now,
-        slot: Slot,
+        slot: RunId,
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
@@ -369,6 +394,22 @@ where
         self.send_bytes(cx, &[], &answer, memory)
     }
 
+    /// Notes that the wire has an answer.
+    #[cold]
+    fn has_taken(&mut self, bytes: usize, memory: &mut Memory) {
+        let before = core::mem::replace(&mut self.leaving.in_wire, bytes);
+        if before > 0 {
+            memory.give_answer(&mut self.state.held, before);
+            self.leaving.bytes -= before;
+        }
+    }
+
+    /// Notes that all that the wire had has left.
+    #[cold]
+    fn has_left(&mut self, memory: &mut Memory) {
+        self.has_taken(0, memory);
+    }
+
     /// Sends a message that goes before all answers that wait.
     #[cold]
     fn send_urgent(
@@ -396,6 +437,10 @@ where
         memory: &mut Memory,
     ) -> Result<(), DisconnectReason> {
         if !self.is_stuck && self.try_send(cx, head, body)? {
+            if body.len() > SMALL_BYTES_MAX {
+                self.take_answer(body.len(), memory);
+                self.has_taken(body.len(), memory);
+            }
             return Ok(());
         }
         self.keep(head, body, memory);
@@ -424,9 +469,15 @@ where
     /// for no more than one request is read meanwhile.
     #[cold]
     fn keep(&mut self, head: &[u8], body: &[u8], memory: &mut Memory) {
-        memory.take(&mut self.state.held, body.len());
+        self.take_answer(body.len(), memory);
         self.out.messages.push_back((head.to_vec(), body.to_vec()));
         self.get_stuck();
+    }
+
+    #[cold]
+    fn take_answer(&mut self, bytes: usize, memory: &mut Memory) {
+        memory.take_answer(&mut self.state.held, bytes);
+        self.leaving.bytes += bytes;
     }
 
     /// Notes that something waits in `out`.
@@ -455,7 +506,12 @@ where
                 return Ok(());
             }
             self.out.urgent = self.out.urgent.saturating_sub(1);
-            memory.give(&mut self.state.held, body.len());
+            if body.len() > SMALL_BYTES_MAX {
+                self.has_taken(body.len(), memory);
+            } else {
+                memory.give_answer(&mut self.state.held, body.len());
+                self.leaving.bytes -= body.len();
+            }
         }
         self.is_stuck = false;
         Ok(())
@@ -479,6 +535,9 @@ where
             Poll::Ready(Ok(())) if self.is_stuck => self.flush_on(cx, memory),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
+                if self.leaving.in_wire > 0 {
+                    self.has_left(memory);
+                }
                 Ok(false)
             }
         }
@@ -493,6 +552,7 @@ where
     ) -> Result<bool, DisconnectReason> {
         loop {
             self.unflushed = false;
+            self.has_left(memory);
             self.send_out(cx, memory)?;
             if !self.unflushed {
                 return Ok(!self.is_stuck);
@@ -522,11 +582,11 @@ where
         Ok(())
     }
 
-    /// Takes the link apart: into its wire, what that had no room for, and how many bytes of the budget
-    /// that has.
-    pub(super) fn into_leaving(self) -> (Box<W>, Outbox, usize) {
-        let Self { wire, state, out, room, .. } = self;
-        (Box::new(wire), out.messages, state.held + room.arriving)
+    /// Takes the link apart: into its wire, what that had no room for, and what that has of the budget.
+    pub(super) fn into_leaving(self) -> (Box<W>, Outbox, Held) {
+        let Self { wire, state, out, room, leaving, .. } = self;
+        let held = Held { bytes: state.held + room.arriving, answers: leaving.bytes };
+        (Box::new(wire), out.messages, held)
     }
 
     /// Forgets all jobs and stops what runs.
@@ -534,12 +594,16 @@ where
         self.state.drop_jobs(place, runner);
     }
 
-    /// Starts the oldest request that waits. Returns its slot and verdict if it ended at once, with
+    /// Starts the oldest request that waits, unless answers leave no memory for its own. Returns its slot and verdict if it ended at once, with
     /// the answer in the runner's `body`.
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
-    ) -> Option<(Slot, Verdict)> {
+    ) -> Option<(RunId, Verdict)> {
+        if around.runner.memory.is_to_wait(self.leaving.bytes) {
+            self.state.stall(around);
+            return None;
+        }
         self.state.start_waiting(around)
     }
 }
