@@ -274,7 +274,7 @@ fn heights(outcomes: &[(u64, Result<u64, TaskError>)]) -> Vec<u64> {
 }
 
 fn failed(text: &str) -> Result<u64, TaskError> {
-    Err(TaskError::Failed(text.to_owned()))
+    Err(TaskError::Failed(text.into()))
 }
 
 #[test]
@@ -347,7 +347,7 @@ fn by_default_a_range_goes_on_after_a_failure_and_reports_it() {
     assert_eq!(seen, 35);
     let report = outcomes.report();
     assert_eq!((report.done, report.failed, report.missing()), (32, 3, 3));
-    assert_eq!(report.first_failure, Some((10, TaskError::Failed("10".to_owned()))));
+    assert_eq!(report.first_failure, Some((10, TaskError::Failed("10".into()))));
     assert_eq!(report.ledger.failed().flatten().collect::<Vec<_>>(), [10, 20, 30]);
     assert_eq!(report.ledger.low_water(), Some(9));
     assert!(!report.is_complete());

@@ -1,7 +1,7 @@
 //! The limits of a pool that are not the scheduler's, and their defaults.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::link::erased::{Kind, Reach};
@@ -16,7 +16,9 @@ pub(crate) const FRAMES_MIN: usize = 4;
 /// The limits of a pool that are not the scheduler's.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
+    /// What requests and answers mean, for workers that say so as well.
+    pub(crate) schema: Option<Arc<str>>,
     pub(crate) token: u64,
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
@@ -41,7 +43,8 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            name: "manager".to_owned(),
+            name: "manager".into(),
+            schema: None,
             token: mixed(seed),
             tasks_max: 16_384,
             workers_max: 1024,

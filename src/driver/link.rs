@@ -9,7 +9,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message, clip};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message};
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
 
 use super::answers::Answers;
@@ -18,7 +18,7 @@ use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
-use crate::handler::running::FAILURE_BYTES_MAX;
+use crate::failure;
 use crate::link::erased::{AnyWire, Kind};
 use crate::link::read_on::stops_after;
 use crate::link::reason::DisconnectReason;
@@ -527,13 +527,13 @@ impl From<DisconnectReason> for SendError {
     }
 }
 
-/// Returns the text of a failure, cut before anything is made of it.
+/// Returns a failure, cut before anything is made of it.
 #[cold]
 fn failure_of(body: &[u8]) -> Result<&[u8], DisconnectReason> {
-    let Ok(text) = str::from_utf8(body) else {
-        return Err(DisconnectReason::protocol("sent a failure whose text is not UTF-8"));
-    };
-    Ok(clip(text, FAILURE_BYTES_MAX).as_bytes())
+    failure::received(body).ok_or_else(|| {
+        let text = "sent a failure whose text is not UTF-8, or which is longer than any";
+        DisconnectReason::protocol(text)
+    })
 }
 
 /// What was asked and what came, to tell a peer that floods us.

@@ -12,6 +12,7 @@ pub(crate) mod read_on;
 pub(crate) mod ready;
 pub(crate) mod reason;
 pub(crate) mod room;
+pub(crate) mod schema;
 pub(crate) mod token;
 
 pub use self::erased::{BoxError, Kind, Local, Threaded};

@@ -40,6 +40,15 @@ pub enum DisconnectReason {
         /// What it sent, and what to do about it.
         text: String,
     },
+    /// The two sides were set up for other requests and answers.
+    WrongSchema {
+        /// The schema of this side.
+        ours: String,
+        /// That of the peer.
+        theirs: String,
+        /// The peer's name for itself.
+        peer: String,
+    },
     /// The connection speaks the JSON dialect, which this side does not take there.
     JsonRefused,
     /// Nothing was heard for this long.
@@ -140,6 +149,7 @@ impl DisconnectReason {
             | Self::PushedOut
             | Self::Unanswered { .. } => None,
             Self::Protocol { code, .. } => Some(*code),
+            Self::WrongSchema { .. } => Some(Code::WrongSchema),
             Self::Silent(_)
             | Self::ConnectTimeout(_)
             | Self::HandshakeTimeout(_)
@@ -191,6 +201,11 @@ impl Display for DisconnectReason {
             Self::Goodbye { code, text } => write!(f, "the peer said {code:?}: {text:?}"),
             Self::JsonRefused => f.write_str(
                 "it speaks JSON: that takes the feature `json`, and a pool takes it only where it dials",
+            ),
+            Self::WrongSchema { ours, theirs, peer } => write!(
+                f,
+                "the schema here is {ours:?}, and that of the peer ({peer}) is {theirs:?}: upgrade \
+                 the older side, so that both speak of the same requests and answers"
             ),
             Self::Silent(span) => write!(f, "silent: nothing heard for {span:?}"),
             Self::ConnectTimeout(span) => {

@@ -18,12 +18,13 @@ use super::memory::{Held, Memory};
 use super::runner::Runner;
 use super::state::{Around, Limiter, Now, Phase, State, Step};
 use crate::budget::SMALL_BYTES_MAX;
+use crate::failure;
 use crate::handler::Handler;
-use crate::handler::running::FAILURE_BYTES_MAX;
 use crate::link::closing::Outbox;
 use crate::link::erased::BoxError;
 use crate::link::read_on::stops_after;
 use crate::link::reason::DisconnectReason;
+use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
 
 mod times;
 
@@ -142,11 +143,13 @@ where
         if self.state.dialect == Dialect::Json {
             return Ok(());
         }
-        let Settings { concurrency, token, name, frame_bytes_max, .. } = settings;
+        let Settings { concurrency, token, name, schema, frame_bytes_max, .. } = settings;
         // A transport's limit is the same each way.
         let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
+        let mut extensions = [0; EXTENSIONS_ROOM];
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
+            extensions: schema_extension(schema.as_deref(), &mut extensions),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
         self.send_urgent(cx, &Message::Hello(hello))
@@ -362,14 +365,17 @@ where
             return self.answer_json(cx, verdict, body, memory);
         }
         let bytes_max = self.state.answer_bytes_max;
-        let refusal;
+        let (refusal, failure);
         let (verdict, body) = match verdict {
             Verdict::Done if body.len() > bytes_max => {
                 refusal = refusal_of(body.len(), bytes_max, self.state.limiter);
                 (Verdict::Failed, clip(&refusal, bytes_max).as_bytes())
             }
             Verdict::Done => (verdict, body),
-            Verdict::Failed | Verdict::Returned => (verdict, failure_of(body, bytes_max)),
+            Verdict::Failed | Verdict::Returned => {
+                failure = failure::within(body, bytes_max);
+                (verdict, &*failure)
+            }
         };
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];
@@ -417,8 +423,8 @@ where
         cx: &mut Context<'_>,
         message: &Message<'_>,
     ) -> Result<(), DisconnectReason> {
-        let mut head = [0; HEAD_BYTES_MAX];
-        let head = message.encode(&mut head);
+        let mut head = [0; HELLO_BYTES_MAX];
+        let head = message.encode_extended(&mut head).expect("there is room for what is sent so");
         if !self.is_stuck && self.try_send(cx, head, &[])? {
             return Ok(());
         }
@@ -622,12 +628,4 @@ fn refusal_of(length: usize, bytes_max: usize, limiter: Limiter) -> String {
     format!(
         "the answer has {length} bytes, and {who} at most {bytes_max}: raise {remedy}, or answer less"
     )
-}
-
-/// Returns the text of a failure, as far as it may go.
-#[inline(never)]
-fn failure_of(body: &[u8], bytes_max: usize) -> &[u8] {
-    // A handler's text was a `String`, so nothing is lost but what is cut.
-    let text = core::str::from_utf8(body).unwrap_or("a failure without a valid text");
-    clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes()
 }
