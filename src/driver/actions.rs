@@ -6,9 +6,10 @@ use core::mem;
 use core::task::Context;
 use core::time::Duration;
 
-use chargehand_core::io::{Dialect, Timer};
+use chargehand_core::io::Timer;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
+use super::dialect::Speech;
 use super::link::{Outgoing, Progress, Quota, SendError};
 use super::liveness::Overdue;
 use super::untaken::is_charged;
@@ -19,7 +20,7 @@ use crate::error::TaskError;
 use crate::events::PoolEvent;
 use crate::handler::in_process::AnyHands;
 use crate::link::closing::Outbox;
-use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::link::erased::{AnyConnector, Kind, Reach};
 use crate::link::reason::DisconnectReason;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::Submit;
@@ -91,9 +92,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         assert!(up == link, "the scheduler knows which link is up");
         let was_dirty = conn.dirty;
-        #[cfg(feature = "json")]
-        if let Outgoing::Request { .. } = message {
-            conn.json.asked = self.now;
+        if let (Speech::Json(json), Outgoing::Request { .. }) = (&mut conn.speech, message) {
+            json.note_asked(self.now);
         }
         let cx = &mut Context::from_waker(peer.entry.waker());
         match conn.send(cx, message, &self.tasks) {
@@ -123,13 +123,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return; // The worker never got it.
         }
         self.send(link, Outgoing::Cancel { task, attempt });
-        #[cfg(feature = "json")]
-        if let Line::Up(_, conn) = &mut self.peers.get_mut(link.worker()).line {
-            if conn.json.withdraw(task, attempt) {
-                // Stale: the scheduler gives the link up by itself.
-                let _ = self.scheduler.handle_event(self.now, Event::Busy { link });
-                self.check_overdue(link);
-            }
+        let Line::Up(_, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        let Speech::Json(json) = &mut conn.speech else { return };
+        if json.withdraw(task, attempt) {
+            // Stale: the scheduler gives the link up by itself.
+            let _ = self.scheduler.handle_event(self.now, Event::Busy { link });
+            self.check_overdue(link);
         }
     }
 
@@ -219,7 +218,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_ping(&mut self, link: Link) {
         match &mut self.peers.get_mut(link.worker()).line {
-            Line::Up(_, conn) if conn.wire.dialect() == Dialect::Json => {}
+            Line::Up(_, conn) if !conn.speech.is_native() => {}
             Line::Up(_, conn) => {
                 conn.note_ping();
                 return self.send(link, Outgoing::Ping);
@@ -228,15 +227,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
         let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
-        #[cfg(feature = "json")]
         self.check_overdue(link);
     }
 
-    #[cfg(feature = "json")]
     fn check_overdue(&mut self, link: Link) {
         let timeout = self.scheduler.config().attempt_timeout;
         let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return };
-        if let Err(reason) = conn.json.check_overdue(self.now, timeout) {
+        let Speech::Json(json) = &conn.speech else { return };
+        if let Err(reason) = json.check_overdue(self.now, timeout) {
             self.lose(link, reason);
         }
     }

@@ -24,10 +24,10 @@ use crate::link::reason::DisconnectReason;
 
 /// What is in flight on such a link.
 #[derive(Debug, Default)]
-pub(crate) struct JsonState {
+pub(crate) struct JsonLink {
     heights: JsonHeights,
     /// When the latest attempt began.
-    pub(crate) asked: Instant,
+    asked: Instant,
     current: Option<Current>,
     /// A task whose request is no height, and why: such a worker cannot be asked.
     unfit: Option<(TaskId, u16, &'static str)>,
@@ -45,9 +45,14 @@ struct Current {
     withdrawn: bool,
 }
 
-impl JsonState {
+impl JsonLink {
     pub(crate) fn new(heights: JsonHeights) -> Self {
         Self { heights, ..Self::default() }
+    }
+
+    /// Notes when the attempt that is sent next began.
+    pub(crate) fn note_asked(&mut self, now: Instant) {
+        self.asked = now;
     }
 
     /// Sends a request if none is in flight.

@@ -8,11 +8,11 @@ use core::mem;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::io::Dialect;
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message};
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
 
 use super::answers::Answers;
+use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::type_check::Sink;
 use super::{Payload, TaskEntry};
@@ -54,9 +54,7 @@ pub(crate) struct Conn<K: Kind> {
     /// The wire has a message for which there is no room yet, and is not read until then.
     is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
-    is_json: bool,
-    #[cfg(feature = "json")]
-    pub(crate) json: super::json::JsonState,
+    pub(crate) speech: Speech,
 }
 
 /// A message that waits for room.
@@ -112,7 +110,7 @@ impl<K: Kind> Conn<K> {
         let frame_bytes_max = frame_bytes_max as usize;
         let sendable = frame_bytes_max.min(wire.message_bytes_max());
         Self {
-            is_json: wire.dialect() == Dialect::Json,
+            speech: Speech::of(wire.dialect(), limits).expect("others were refused"),
             body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
             frame_bytes_max,
             charge: None,
@@ -124,8 +122,6 @@ impl<K: Kind> Conn<K> {
             tally: Tally::default(),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
-            #[cfg(feature = "json")]
-            json: super::json::JsonState::new(limits.json_heights),
             wire,
         }
     }
@@ -147,8 +143,7 @@ impl<K: Kind> Conn<K> {
         if self.allowance != allowance && self.charge.is_none() {
             self.set_allowance(allowance);
         }
-        #[cfg(feature = "json")]
-        if self.is_json {
+        if !self.speech.is_native() {
             return self.read_json(cx, quota, sink);
         }
         for count in 0..quota.messages {
@@ -247,7 +242,6 @@ impl<K: Kind> Conn<K> {
         (self.wire, self.charge)
     }
 
-    #[cfg(feature = "json")]
     #[inline(never)]
     fn read_json(
         &mut self,
@@ -255,7 +249,9 @@ impl<K: Kind> Conn<K> {
         quota: &mut Quota,
         sink: &mut Sink<'_>,
     ) -> Result<Progress, DisconnectReason> {
-        self.json.fail_unfit(sink);
+        if let Speech::Json(json) = &mut self.speech {
+            json.fail_unfit(sink);
+        }
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
@@ -267,7 +263,9 @@ impl<K: Kind> Conn<K> {
             };
             let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             self.tally.answers += 1;
-            self.json.on_frame(frame, sink)?;
+            if let Speech::Json(json) = &mut self.speech {
+                json.on_frame(frame, sink)?;
+            }
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
@@ -415,10 +413,9 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
-        let sent = if self.is_json {
-            self.try_send_json(cx, message, tasks)?
-        } else {
-            self.try_send_native(cx, message, tasks)?
+        let sent = match &mut self.speech {
+            Speech::Native => self.try_send_native(cx, message, tasks)?,
+            Speech::Json(json) => json.try_send(&mut *self.wire, cx, message, tasks)?,
         };
         if sent.is_ready() {
             match message {
@@ -497,27 +494,6 @@ impl<K: Kind> Conn<K> {
         let why =
             format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
         SendError::Unfit { task, why }
-    }
-
-    #[cfg(feature = "json")]
-    fn try_send_json(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: Outgoing,
-        tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, DisconnectReason> {
-        self.json.try_send(&mut *self.wire, cx, message, tasks)
-    }
-
-    #[cfg(not(feature = "json"))]
-    #[expect(clippy::unused_self, reason = "the other one uses it")]
-    fn try_send_json(
-        &mut self,
-        _cx: &mut Context<'_>,
-        _message: Outgoing,
-        _tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, DisconnectReason> {
-        unreachable!("such links are refused when they come up")
     }
 }
 

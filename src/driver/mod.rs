@@ -14,6 +14,7 @@
 mod accept;
 mod actions;
 mod answers;
+mod dialect;
 mod handshake;
 mod hosts;
 mod in_process;

@@ -8,10 +8,11 @@ use core::mem;
 use core::task::{Context, Poll};
 
 use async_channel::Sender;
-use chargehand_core::io::{Dialect, Timer};
+use chargehand_core::io::Timer;
 use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
 use super::Driver;
+use super::dialect::Speech;
 use super::handshake::Greeting;
 use super::link::{Conn, Progress, Quota};
 use super::type_check::Sink;
@@ -244,12 +245,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let Line::Greeting(link, wire, greeting) = &mut peer.line else { return };
         let link = *link;
-        if wire.dialect() == Dialect::Json {
-            if cfg!(not(feature = "json")) {
+        match Speech::of(wire.dialect(), &self.limits) {
+            Ok(speech) if speech.is_native() => {}
+            // Without a handshake, and one request at a time.
+            Ok(_) => return self.dialled_up(link, Offer::new(1), u32::MAX),
+            Err(reason) => {
                 peer.line = Line::Idle;
-                return self.refused(link, DisconnectReason::JsonRefused);
+                return self.refused(link, reason);
             }
-            return self.dialled_up(link, Offer::new(1), u32::MAX);
         }
         let greeted = greeting
             .poll(&mut **wire, cx, &self.opening)

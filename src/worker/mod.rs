@@ -37,8 +37,10 @@ use crate::link::token::Token;
 use crate::seed::random;
 
 mod clock;
+mod dialect;
 mod engine;
 mod events;
+#[cfg(feature = "json")]
 mod json;
 mod link;
 mod liveness;

@@ -7,7 +7,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use chargehand_core::io::Dialect;
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role,
 };
@@ -15,7 +14,7 @@ use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
-use super::json;
+use super::dialect::Speech;
 use super::liveness::{Life, Work};
 use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
@@ -25,8 +24,6 @@ use crate::link::reason::DisconnectReason;
 use crate::link::schema::check_schema;
 use crate::payload::HEIGHT_BYTES_MAX;
 
-/// How long a drained link is left to the manager to close, because a request may be on its way.
-const LEAVE_AFTER: Duration = Duration::from_secs(1);
 /// How many messages that make no work are no flood yet, in one heartbeat interval and beside those
 /// that a window's worth of cancels explains.
 const IDLE_MESSAGES_MAX: usize = 256;
@@ -64,7 +61,7 @@ pub(super) enum Phase {
 
 pub(super) struct State {
     pub(super) phase: Phase,
-    pub(super) dialect: Dialect,
+    pub(super) speech: Speech,
     session: Session<Box<[RunSlot]>>,
     jobs: Vec<Job>,
     /// The jobs that wait for room, in order. Those that were cancelled since are skipped.
@@ -92,11 +89,6 @@ pub(super) struct State {
     pub(super) is_paused: bool,
     /// Whether what waits is not started until answers have left.
     pub(super) is_stalled: bool,
-    /// The height asked for, in the JSON dialect, which has one request at a time.
-    pub(super) height: i64,
-    /// What such a manager asked for before it had its answer. Reading goes on up to here, so that
-    /// the end of a link is seen while a handler runs.
-    next: Option<Result<i64, String>>,
 }
 
 enum Job {
@@ -134,15 +126,15 @@ pub(super) enum Step {
 }
 
 impl State {
-    pub(super) fn new(dialect: Dialect, now: Instant) -> Self {
+    pub(super) fn new(speech: Speech, now: Instant) -> Self {
         // Without a handshake, a link is up from the start and has one request at a time.
-        let (phase, window) = match dialect {
-            Dialect::Native => (Phase::Hello, 0),
-            Dialect::Json => (Phase::Up, 1),
+        let (phase, window) = match speech {
+            Speech::Native => (Phase::Hello, 0),
+            Speech::Json(_) => (Phase::Up, 1),
         };
         Self {
             phase,
-            dialect,
+            speech,
             session: Session::with_window(window),
             jobs: Vec::new(),
             pending: VecDeque::new(),
@@ -160,8 +152,6 @@ impl State {
             held: 0,
             is_paused: false,
             is_stalled: false,
-            height: 0,
-            next: None,
         }
     }
 
@@ -173,7 +163,7 @@ impl State {
         around: &mut Around<'_, H>,
     ) -> Result<Step, DisconnectReason> {
         self.life.heard = true;
-        if self.dialect == Dialect::Json {
+        if !self.speech.is_native() {
             return self.on_json(frame, around);
         }
         // Without a `?`, which would move the message.
@@ -193,9 +183,11 @@ impl State {
         frame: &[u8],
         around: &mut Around<'_, H>,
     ) -> Result<Step, DisconnectReason> {
-        let height = json::request(frame);
-        if self.is_busy() {
-            self.next = Some(height);
+        let is_busy = self.is_busy();
+        let Speech::Json(json) = &mut self.speech else { unreachable!("the caller has looked") };
+        let height = json.read(frame);
+        if is_busy {
+            json.wait(height);
             return Ok(Step::None);
         }
         self.on_height(height, around)
@@ -296,10 +288,11 @@ impl State {
         height: Result<i64, String>,
         around: &mut Around<'_, H>,
     ) -> Result<Step, DisconnectReason> {
+        let Speech::Json(json) = &mut self.speech else { unreachable!("it asked for a height") };
         let task = TaskId::from_parts(0, 0);
-        self.height = height.map_err(DisconnectReason::protocol)?;
+        let height = height.map_err(DisconnectReason::protocol)?;
         let mut buffer = [0; HEIGHT_BYTES_MAX];
-        match json::body(self.height, around.settings, &mut buffer) {
+        match json.begin(height, around.settings, &mut buffer) {
             Ok(body) => self.on_request(task, 1, None, body, around),
             Err(why) => {
                 let slot = self.session.request(task, 1)?;
@@ -308,13 +301,12 @@ impl State {
         }
     }
 
-    pub(super) fn has_next(&self) -> bool {
-        self.next.is_some()
-    }
-
     /// Returns the request that waited, once the one before it is answered.
     pub(super) fn take_next(&mut self) -> Option<Result<i64, String>> {
-        if self.is_busy() { None } else { self.next.take() }
+        match &mut self.speech {
+            Speech::Json(json) if self.session.running() == 0 => json.take_next(),
+            _ => None,
+        }
     }
 
     #[inline]
@@ -498,7 +490,7 @@ impl State {
     ) -> Vec<(TaskId, u16)> {
         self.session.drain();
         let mut returned = Vec::new();
-        if self.dialect == Dialect::Native {
+        if self.speech.is_native() {
             self.phase = Phase::GivingBack;
             for slot in core::mem::take(&mut self.pending) {
                 let Some(Job::Waiting(waiting)) = self.jobs.get(slot.index()) else { continue };
@@ -530,10 +522,7 @@ impl State {
 
     fn on_ended(&mut self, clock: &mut dyn Now) {
         if self.session.is_drained() {
-            let wait = match self.dialect {
-                Dialect::Native => LEAVE_AFTER,
-                Dialect::Json => Duration::ZERO,
-            };
+            let wait = self.speech.leave_after();
             self.leave_at = clock.now().saturating_add(wait);
         }
     }
@@ -618,7 +607,7 @@ mod tests {
             settings: &worker.parts.settings,
             reads_on: false,
         };
-        let mut state = State::new(Dialect::Native, Instant::EPOCH);
+        let mut state = State::new(Speech::Native, Instant::EPOCH);
         state.on_welcome(Duration::from_secs(1), 4, around.settings).unwrap();
         let task = |slot| TaskId::from_parts(slot, 0);
         state.on_request(task(0), 1, None, &[], &mut around).unwrap();

@@ -89,8 +89,11 @@ where
     /// Begins the handshake on a new wire.
     pub(super) fn open(&mut self, index: u32, wire: S::Wire) {
         let is_full = self.links_up >= self.settings.links_max && self.spare().is_none();
+        let mut link = match Link::new(wire, self.clock.now()) {
+            Ok(link) => Box::new(link),
+            Err(reason) => return self.on_end(index, reason),
+        };
         let Place { entry, state, .. } = &mut self.places[index as usize];
-        let mut link = Box::new(Link::new(wire, self.clock.now()));
         let mut cx = Context::from_waker(entry.waker());
         let greeted = if is_full {
             Err(busy(self.settings.links_max))

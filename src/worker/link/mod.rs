@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Dialect, Wire};
+use chargehand_core::io::Wire;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role, clip,
 };
@@ -13,7 +13,7 @@ use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
-use super::json;
+use super::dialect::Speech;
 use super::memory::{Held, Memory};
 use super::runner::Runner;
 use super::state::{Around, Limiter, Now, Phase, State, Step};
@@ -30,8 +30,6 @@ mod times;
 
 pub(super) use self::times::{Idle, used_idle_min};
 
-/// The longest frame in the JSON dialect, whose requests are a height and little else.
-const JSON_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Link<W> {
     wire: W,
     state: State,
@@ -98,13 +96,11 @@ impl<W: Wire> Link<W>
 where
     W::Error: Into<BoxError>,
 {
-    pub(super) fn new(mut wire: W, now: Instant) -> Self {
-        let state = State::new(wire.dialect(), now);
-        wire.limit_incoming(match state.dialect {
-            Dialect::Native => HELLO_BYTES_MAX,
-            Dialect::Json => JSON_BYTES_MAX,
-        });
-        Self {
+    pub(super) fn new(mut wire: W, now: Instant) -> Result<Self, DisconnectReason> {
+        let speech = Speech::of(wire.dialect())?;
+        wire.limit_incoming(speech.first_bytes_max());
+        let state = State::new(speech, now);
+        Ok(Self {
             wire,
             state,
             out: Unsent::default(),
@@ -114,7 +110,7 @@ where
             leaving: Leaving::default(),
             unflushed: false,
             reads_on: false,
-        }
+        })
     }
 
     pub(super) fn peer(&self) -> &str {
@@ -140,7 +136,7 @@ where
         cx: &mut Context<'_>,
         settings: &Settings,
     ) -> Result<(), DisconnectReason> {
-        if self.state.dialect == Dialect::Json {
+        if !self.state.speech.is_native() {
             return Ok(());
         }
         let Settings { concurrency, token, name, schema, frame_bytes_max, .. } = settings;
@@ -186,7 +182,7 @@ where
             }
             let step = if let Some(height) = self.state.take_next() {
                 self.state.on_height(height, around)
-            } else if self.state.has_next() {
+            } else if self.state.speech.has_next() {
                 return Ok(());
             } else {
                 match self.wire.poll_recv(cx) {
@@ -345,7 +341,7 @@ where
 
     /// Returns whether a request waits here for the one before it: then poll again after an answer.
     pub(super) fn has_next(&self) -> bool {
-        self.state.has_next()
+        self.state.speech.has_next()
     }
 
     /// Answers a request whose handler ended, unless it was cancelled meanwhile.
@@ -361,7 +357,7 @@ where
         let Some((task, attempt)) = self.state.on_answered(slot, clock, memory) else {
             return Ok(());
         };
-        if self.state.dialect == Dialect::Json {
+        if !self.state.speech.is_native() {
             return self.answer_json(cx, verdict, body, memory);
         }
         let bytes_max = self.state.answer_bytes_max;
@@ -396,7 +392,8 @@ where
         body: &[u8],
         memory: &mut Memory,
     ) -> Result<(), DisconnectReason> {
-        let answer = json::answer(self.state.height, verdict, body, self.wire.message_bytes_max());
+        let Speech::Json(json) = &self.state.speech else { unreachable!("the caller has looked") };
+        let answer = json.answer(verdict, body, self.wire.message_bytes_max());
         self.send_bytes(cx, &[], &answer, memory)
     }
 
@@ -579,7 +576,7 @@ where
         runner: &mut Runner<H>,
     ) -> Result<(), DisconnectReason> {
         let returned = self.state.on_drain(place, clock, runner);
-        if self.state.dialect == Dialect::Native {
+        if self.state.speech.is_native() {
             self.send_urgent(cx, &Message::Drain)?;
         }
         for (task, attempt) in returned {

@@ -4,7 +4,7 @@ use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::Instant;
-use chargehand_core::io::{Dialect, Wire};
+use chargehand_core::io::Wire;
 
 use super::Link;
 use crate::link::erased::BoxError;
@@ -89,7 +89,7 @@ where
             self.state.give_back_for_now();
             cx.waker().wake_by_ref();
         }
-        let is_native = self.state.dialect == Dialect::Native;
+        let is_native = self.state.speech.is_native();
         let is_due = is_native && !self.is_stuck && now >= self.pause.next_pong;
         if is_due && self.pause.pongs_ahead < PONGS_AHEAD_MAX && self.send_pong(cx)? {
             self.pause.pongs_ahead += 1;
