@@ -13,6 +13,7 @@ pub(crate) mod ready;
 pub(crate) mod reason;
 pub(crate) mod room;
 pub(crate) mod schema;
+pub(crate) mod silence;
 pub(crate) mod token;
 
 pub use self::erased::{BoxError, Kind, Local, Threaded};

@@ -43,7 +43,6 @@ mod events;
 #[cfg(feature = "json")]
 mod json;
 mod link;
-mod liveness;
 mod memory;
 mod runner;
 mod settings;
@@ -51,6 +50,7 @@ mod source;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use self::events::WorkerEvent;
 pub use self::settings::SettingError;

@@ -15,13 +15,14 @@ use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
 use super::dialect::Speech;
-use super::liveness::{Life, Work};
 use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
+use super::usage::Usage;
 use crate::handler::{Handler, Origin, fail};
 use crate::link::ready::ReadySet;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::check_schema;
+use crate::link::silence::Silence;
 use crate::payload::HEIGHT_BYTES_MAX;
 
 /// How many messages that make no work are no flood yet, in one heartbeat interval and beside those
@@ -76,8 +77,8 @@ pub(super) struct State {
     /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
     pub(super) limiter: Limiter,
-    pub(super) life: Life,
-    pub(super) work: Work,
+    pub(super) silence: Silence,
+    pub(super) usage: Usage,
     idle_messages: usize,
     idle_since: Instant,
     /// When a drained link is closed from this side.
@@ -144,8 +145,8 @@ impl State {
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             limiter: Limiter::Manager,
-            life: Life::new(now),
-            work: Work::new(now),
+            silence: Silence::new(now),
+            usage: Usage::new(now),
             idle_messages: 0,
             idle_since: now,
             leave_at: Instant::FAR_FUTURE,
@@ -162,7 +163,7 @@ impl State {
         frame: &[u8],
         around: &mut Around<'_, H>,
     ) -> Result<Step, DisconnectReason> {
-        self.life.heard = true;
+        self.silence.is_broken = true;
         if !self.speech.is_native() {
             return self.on_json(frame, around);
         }
@@ -319,7 +320,7 @@ impl State {
         around: &mut Around<'_, H>,
     ) -> Result<Step, DisconnectReason> {
         let slot = self.session.request(task, attempt)?;
-        self.work.asked = true;
+        self.usage.asked = true;
         self.idle_messages = self.idle_messages.saturating_sub(IDLE_MESSAGES_PER_REQUEST);
         self.leave_at = Instant::FAR_FUTURE;
         if self.jobs.len() <= slot.index() {
@@ -529,7 +530,7 @@ impl State {
 
     /// Returns since when this link has been of no use, if nothing is under way on it.
     pub(super) fn idle_since(&mut self, now: Instant) -> Option<Instant> {
-        let idle_since = self.work.look(now);
+        let idle_since = self.usage.look(now);
         (!self.is_busy() && self.held == 0).then_some(idle_since)
     }
 

@@ -146,7 +146,7 @@ fn told_well(line: &str) -> i64 {
     match outcome(height) {
         Ok(()) => assert_eq!((what, &*text), ("done", ""), "{line}"),
         Err(TaskError::Failed(wanted)) => {
-            assert_eq!((what, &*text), ("failed", wanted.text()), "{line}")
+            assert_eq!((what, &*text), ("failed", wanted.text()), "{line}");
         }
         Err(other) => panic!("{other}"),
     }

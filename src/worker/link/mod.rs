@@ -127,7 +127,7 @@ where
 
     /// Returns whether a request came, and since when the wire has been open.
     pub(super) fn usefulness(&self) -> (bool, Instant) {
-        (self.state.work.asked || self.state.work.has_asked, self.state.work.opened)
+        (self.state.usage.asked || self.state.usage.has_asked, self.state.usage.opened)
     }
 
     /// Sends what opens the link.
@@ -245,7 +245,7 @@ where
     /// Returns whether to read on though the wire is full, or memory is short.
     #[cold]
     fn may_read<H: Handler>(&mut self, is_short: bool, around: &mut Around<'_, H>) -> bool {
-        if self.is_stuck && self.state.work.asked {
+        if self.is_stuck && self.state.usage.asked {
             // What is no work is still read, a Ping above all. But a peer that does not read should
             // not be served on.
             return false;
@@ -379,7 +379,7 @@ where
         self.send_bytes(cx, head, body, memory)?;
         if !self.is_stuck {
             // The manager hears this and asks for nothing until it hears nothing.
-            self.state.life.heard = true;
+            self.state.silence.is_broken = true;
         }
         Ok(())
     }
@@ -487,7 +487,7 @@ where
     #[cold]
     fn get_stuck(&mut self) {
         if !core::mem::replace(&mut self.is_stuck, true) {
-            self.state.work.forget_asked();
+            self.state.usage.forget_asked();
         }
     }
 

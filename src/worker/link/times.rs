@@ -57,9 +57,9 @@ where
         } else {
             return Err(DisconnectReason::Stopped);
         }
-        self.state.work.look(now);
+        self.state.usage.look(now);
         let moved = self.wire.progress();
-        let alive = self.state.life.look(now, moved, settings.progress_rate_min);
+        let alive = self.state.silence.look(now, moved, settings.progress_rate_min);
         let is_paused = self.is_short(memory) || self.room.is_missing;
         if self.state.phase == Phase::Up && is_paused {
             self.on_pause(cx, now)?;
@@ -67,7 +67,7 @@ where
             self.pause.since = None;
         }
         if self.pause.since.is_some() && !self.is_stuck {
-            self.state.life.pardon(now, moved);
+            self.state.silence.pardon(now);
             return Ok(next_look);
         }
         let silence_max = heartbeat.saturating_mul(2);
@@ -102,7 +102,7 @@ where
     /// `None` while something is under way on it.
     pub(in crate::worker) fn idle(&mut self, now: Instant, idle_min: Duration) -> Option<Idle> {
         let since = self.state.idle_since(now)?;
-        let has_asked = self.state.work.has_asked;
+        let has_asked = self.state.usage.has_asked;
         let least = if has_asked { used_idle_min(idle_min) } else { idle_min };
         Some(Idle { has_asked, since, spare_at: since.saturating_add(least) })
     }
