@@ -17,9 +17,9 @@ use super::Driver;
 use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
 use super::link::Outgoing;
-use super::workers::Line;
+use super::workers::LinkState;
 use crate::events::PoolEvent;
-use crate::link::accept::{ACCEPTS_PER_POLL, NOT_NAMED, Pause};
+use crate::link::accept::{ACCEPTS_PER_POLL, AcceptPause, NOT_NAMED};
 use crate::link::erased::{AnyListener, AnyWire, Kind, Reach};
 use crate::link::expiring::Timed;
 use crate::link::ready::{Entry, ReadySet};
@@ -31,7 +31,7 @@ use crate::link::token::Token;
 const RIVAL_SILENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Joining<K: Kind> {
-    listeners: Vec<Door<K>>,
+    listeners: Vec<OpenListener<K>>,
     newcomers: Timed<Newcomer<K>>,
     /// Makes the timeout's text.
     span: Duration,
@@ -43,10 +43,10 @@ pub(crate) struct Joining<K: Kind> {
     pub(crate) hosts: Hosts,
 }
 
-struct Door<K: Kind> {
+struct OpenListener<K: Kind> {
     listener: Box<K::Listener>,
     entry: Entry,
-    pause: Pause,
+    pause: AcceptPause,
 }
 
 struct Newcomer<K: Kind> {
@@ -95,7 +95,7 @@ impl<K: Kind> Joining<K> {
             let index = u32::try_from(index).expect("fewer listeners than 2^32");
             let entry = ready.entry(Token::Listener(index).into());
             entry.wake();
-            Door { listener, entry, pause: Pause::default() }
+            OpenListener { listener, entry, pause: AcceptPause::default() }
         };
         let listeners = listeners.into_iter().enumerate().map(door).collect();
         Self {
@@ -226,8 +226,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns the link of a worker that is up under another token: another process.
     fn rival_of(&mut self, worker: WorkerId, token: u64) -> Option<Link> {
         let peer = self.peers.get_mut(worker);
-        match peer.line {
-            Line::Up(link, _) if peer.token != token => Some(link),
+        match peer.link {
+            LinkState::Up(link, _) if peer.token != token => Some(link),
             _ => None,
         }
     }
@@ -245,8 +245,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns how much a link has said so far, if it is still up.
     fn signs_of(&mut self, link: Link) -> Option<u64> {
-        match &self.peers.get_mut(link.worker()).line {
-            Line::Up(up, conn) if *up == link => Some(conn.signs()),
+        match &self.peers.get_mut(link.worker()).link {
+            LinkState::Up(up, conn) if *up == link => Some(conn.signs()),
             _ => None,
         }
     }
@@ -297,7 +297,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let newcomer = self.joining.newcomers.remove(index).expect("it greeted");
         let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted") };
         let peer = self.peers.get_mut(worker);
-        assert!(matches!(peer.line, Line::Idle));
+        assert!(matches!(peer.link, LinkState::Idle));
         peer.token = greeted.token;
         self.link_up(accepted.link, wire, greeted.offer(), greeted.frame_bytes_max);
     }

@@ -10,11 +10,11 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::dialect::Speech;
-use super::link::{Outgoing, Progress, Quota, SendError};
+use super::link::{Outgoing, Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
 use super::untaken::is_charged;
-use super::workers::Line;
-use super::{Driver, Payload};
+use super::workers::LinkState;
+use super::{Driver, TaskPayload};
 use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
@@ -60,7 +60,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     let window = hands.window();
                     return self.in_process_up(link, window);
                 }
-                peer.line = Line::Dialling(link);
+                peer.link = LinkState::Dialling(link);
                 peer.entry.wake();
             }
             Action::Disconnect { link, reason } => self.on_disconnect(link, reason),
@@ -82,9 +82,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Sends now if the link is up: one that broke a moment ago is lost to the scheduler soon.
     pub(crate) fn send(&mut self, link: Link, message: Outgoing) {
         let peer = self.peers.get_mut(link.worker());
-        let (up, conn) = match &mut peer.line {
-            Line::Up(up, conn) => (*up, conn),
-            Line::InProcess(up) => {
+        let (up, conn) = match &mut peer.link {
+            LinkState::Up(up, conn) => (*up, conn),
+            LinkState::InProcess(up) => {
                 assert!(*up == link, "the scheduler knows which link is up");
                 return self.hand_over(link, message);
             }
@@ -123,7 +123,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return; // The worker never got it.
         }
         self.send(link, Outgoing::Cancel { task, attempt });
-        let Line::Up(_, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
         let Speech::Json(json) = &mut conn.speech else { return };
         if json.withdraw(task, attempt) {
             // Stale: the scheduler gives the link up by itself.
@@ -136,22 +136,22 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// their way speak for it.
     fn look(&mut self, link: Link, overdue: Option<TaskId>) {
         let slot = link.worker().slot();
-        if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
+        if matches!(self.peers.get_mut(link.worker()).link, LinkState::InProcess(_)) {
             return;
         }
-        let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).line {
-            Line::Up(up, conn) if *up == link => Some(conn.answers()),
+        let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).link {
+            LinkState::Up(up, conn) if *up == link => Some(conn.answers()),
             _ => None,
         };
         let answers_before = answers(self);
         let is_late = self.now.saturating_since(self.due_by) > LATE;
         let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
         // After an answer another attempt may be the oldest: that one is looked at anew.
-        let has_more = self.read(slot, quota) == Progress::More
+        let has_more = self.read(slot, quota) == ReadProgress::More
             || overdue.is_some() && answers(self) != answers_before;
         let overdue = overdue.map(|task| self.overdue(link, task));
         let limits = (self.limits.progress_rate_min, self.scheduler.config().heartbeat_timeout);
-        let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        let LinkState::Up(up, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
         if *up != link {
             return;
         }
@@ -203,7 +203,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// requests wait that never left. The scheduler does not know of those, and would blame them.
     fn why_at_once(&mut self, link: Link, overdue: Option<Overdue>) -> Option<DisconnectReason> {
         let config = self.scheduler.config();
-        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return None };
+        let LinkState::Up(_, conn) = &self.peers.get_mut(link.worker()).link else { return None };
         let unsent = conn.first_unsent()?;
         match overdue {
             None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
@@ -217,9 +217,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_ping(&mut self, link: Link) {
-        match &mut self.peers.get_mut(link.worker()).line {
-            Line::Up(_, conn) if !conn.speech.is_native() => {}
-            Line::Up(_, conn) => {
+        match &mut self.peers.get_mut(link.worker()).link {
+            LinkState::Up(_, conn) if !conn.speech.is_native() => {}
+            LinkState::Up(_, conn) => {
                 conn.note_ping();
                 return self.send(link, Outgoing::Ping);
             }
@@ -232,7 +232,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn check_overdue(&mut self, link: Link) {
         let timeout = self.scheduler.config().attempt_timeout;
-        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return };
+        let LinkState::Up(_, conn) = &self.peers.get_mut(link.worker()).link else { return };
         let Speech::Json(json) = &conn.speech else { return };
         if let Err(reason) = json.check_overdue(self.now, timeout) {
             self.lose(link, reason);
@@ -257,22 +257,22 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let worker = link.worker();
         self.note_use(worker);
         let peer = self.peers.get_mut(worker);
-        let wire = match mem::take(&mut peer.line) {
-            Line::Idle => return None,
-            Line::Dialling(_) => {
+        let wire = match mem::take(&mut peer.link) {
+            LinkState::Idle => return None,
+            LinkState::Dialling(_) => {
                 if let Reach::Dial(connector) = &mut peer.reach {
                     connector.give_up();
                 }
                 None
             }
-            Line::InProcess(_) => {
+            LinkState::InProcess(_) => {
                 if let Reach::InProcess(hands) = &mut peer.reach {
                     hands.withdraw_all();
                 }
                 None
             }
-            Line::Greeting(_, wire, _) => Some((wire, None)),
-            Line::Up(_, conn) => Some(conn.into_wire()),
+            LinkState::Greeting(_, wire, _) => Some((wire, None)),
+            LinkState::Up(_, conn) => Some(conn.into_wire()),
         };
         self.answers.arrivals.queue.forget(worker.slot());
         let label = peer.label();
@@ -297,7 +297,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = match self.tasks[task.slot() as usize].payload {
-            Payload::Height { height, .. } => Some(height.into()),
+            TaskPayload::Height { height, .. } => Some(height.into()),
             _ => None,
         };
         let peer = self.peers.get_mut(link.worker()).label();
@@ -308,8 +308,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let payload = &mut self.tasks[task.slot() as usize].payload;
         match *payload {
-            Payload::Height { height, job } if outcome == Outcome::Done => {
-                *payload = Payload::None;
+            TaskPayload::Height { height, job } if outcome == Outcome::Done => {
+                *payload = TaskPayload::None;
                 self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
             _ => self.on_other_finish(task, outcome, attempts),
@@ -323,8 +323,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             other => Err(self.no_answer(task, other, attempts)),
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
-            Payload::Height { height, job, .. } => self.on_height(job, height, result),
-            Payload::Request { body, call, check } => {
+            TaskPayload::Height { height, job, .. } => self.on_height(job, height, result),
+            TaskPayload::Request { body, call, check } => {
                 if is_charged(&result) && self.is_to_wait(call) {
                     drop(result);
                     return self.hold_back(Submit::again(body, call, check));
@@ -332,7 +332,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.end_call(call, result);
                 self.submitted |= !self.held_back.is_empty();
             }
-            Payload::None => unreachable!("a task has a payload until it is finished"),
+            TaskPayload::None => unreachable!("a task has a payload until it is finished"),
         }
     }
 

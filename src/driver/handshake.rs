@@ -22,7 +22,7 @@ const FRAME_BYTES_MIN: usize = BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX;
 
 /// What this manager says to every worker.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) struct ManagerTerms {
     name: Arc<str>,
     schema: Option<Arc<str>>,
     token: u64,
@@ -63,7 +63,7 @@ pub(crate) enum Greeting {
     HelloTaken(Greeted),
 }
 
-impl Opening {
+impl ManagerTerms {
     pub(crate) fn new(limits: &Limits, config: &Config) -> Self {
         let millis = config.heartbeat_interval.as_millis();
         Self {
@@ -91,7 +91,7 @@ impl Greeting {
         &mut self,
         wire: &mut W,
         cx: &mut Context<'_>,
-        opening: &Opening,
+        opening: &ManagerTerms,
     ) -> Poll<Result<Greeted, DisconnectReason>> {
         let mut head = [0; HELLO_BYTES_MAX];
         if let Self::Begun = self {
@@ -125,7 +125,7 @@ impl Greeting {
         &self,
         wire: &mut W,
         cx: &mut Context<'_>,
-        opening: &Opening,
+        opening: &ManagerTerms,
     ) -> Poll<Result<(), DisconnectReason>> {
         let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
         let mut head = [0; HELLO_BYTES_MAX];
@@ -143,7 +143,7 @@ impl Greeting {
     }
 }
 
-fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, DisconnectReason> {
+fn hello_of(frame: &[u8], opening: &ManagerTerms) -> Result<Greeted, DisconnectReason> {
     match Message::decode(frame) {
         Ok(Message::Hello(Hello {
             role: Role::Worker,
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_a_peer_says_of_itself_cannot_write_to_a_log_or_terminal() {
-        let opening = Opening {
+        let opening = ManagerTerms {
             name: "m".into(),
             schema: None,
             attempt_timeout_millis: 1,

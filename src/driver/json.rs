@@ -16,7 +16,7 @@ use chargehand_core::{Event, Instant, TaskId, Verdict};
 
 use super::link::Outgoing;
 use super::type_check::Sink;
-use super::{Payload, TaskEntry};
+use super::{TaskEntry, TaskPayload};
 use crate::JsonHeights;
 use crate::failure::FAILURE_BYTES_MAX;
 use crate::link::erased::AnyWire;
@@ -152,13 +152,13 @@ impl JsonLink {
     }
 }
 
-fn height_of(payload: &Payload, heights: JsonHeights) -> Result<i64, &'static str> {
+fn height_of(payload: &TaskPayload, heights: JsonHeights) -> Result<i64, &'static str> {
     match payload {
         // Those of a range are the same for all workers.
-        Payload::Height { height, .. } => (*height).try_into().map_err(
+        TaskPayload::Height { height, .. } => (*height).try_into().map_err(
             |_| "workers of the Go package take heights of at most 2^63 - 1, and this one is above",
         ),
-        Payload::Request { body, .. } => heights.read(body.as_slice()),
-        Payload::None => unreachable!("the scheduler sends live tasks only"),
+        TaskPayload::Request { body, .. } => heights.read(body.as_slice()),
+        TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
     }
 }

@@ -15,7 +15,7 @@ use super::answers::Answers;
 use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::type_check::Sink;
-use super::{Payload, TaskEntry};
+use super::{TaskEntry, TaskPayload};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
 use crate::failure;
@@ -87,7 +87,7 @@ pub(crate) struct Quota {
 
 /// How far reading got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum ReadProgress {
     /// Nothing came.
     Nothing,
     /// There is nothing more for now.
@@ -138,7 +138,7 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, DisconnectReason> {
+    ) -> Result<ReadProgress, DisconnectReason> {
         let allowance = sink.answers.arrivals.allowance();
         if self.allowance != allowance && self.charge.is_none() {
             self.set_allowance(allowance);
@@ -148,17 +148,17 @@ impl<K: Kind> Conn<K> {
         }
         for count in 0..quota.messages {
             if stops_after(count, quota.reads_on, &mut *self.wire) {
-                return Ok(Progress::One);
+                return Ok(ReadProgress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
                 if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 if count > 0 {
-                    return Ok(Progress::Drained);
+                    return Ok(ReadProgress::Drained);
                 }
                 self.note_quiet();
-                return Ok(Progress::Nothing);
+                return Ok(ReadProgress::Nothing);
             };
             let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
@@ -187,7 +187,7 @@ impl<K: Kind> Conn<K> {
                 break;
             }
         }
-        Ok(Progress::More)
+        Ok(ReadProgress::More)
     }
 
     /// Lets messages of such a length come without being asked.
@@ -248,7 +248,7 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, DisconnectReason> {
+    ) -> Result<ReadProgress, DisconnectReason> {
         if let Speech::Json(json) = &mut self.speech {
             json.fail_unfit(sink);
         }
@@ -259,7 +259,7 @@ impl<K: Kind> Conn<K> {
                     continue;
                 }
                 self.note_quiet();
-                return Ok(Progress::Drained);
+                return Ok(ReadProgress::Drained);
             };
             let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             self.tally.answers += 1;
@@ -272,7 +272,7 @@ impl<K: Kind> Conn<K> {
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
         }
-        Ok(Progress::More)
+        Ok(ReadProgress::More)
     }
 
     /// Sends a message, or parks it until the wire has room.
@@ -440,12 +440,12 @@ impl<K: Kind> Conn<K> {
         let (message, body) = match message {
             Outgoing::Request { task, attempt } => {
                 let body = match &tasks[task.slot() as usize].payload {
-                    Payload::Height { height, .. } => {
+                    TaskPayload::Height { height, .. } => {
                         height_of = Some((task, *height));
                         &[][..]
                     }
-                    Payload::Request { body, .. } => body.as_slice(),
-                    Payload::None => unreachable!("the scheduler sends live tasks only"),
+                    TaskPayload::Request { body, .. } => body.as_slice(),
+                    TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 if body.len() > self.body_bytes_max {
                     return Err(self.too_long(task, body.len()));

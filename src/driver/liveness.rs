@@ -22,7 +22,7 @@ pub(crate) struct Life {
     quiet: (u64, u64),
     /// How many messages had come when one was seen to arrive in parts.
     arriving: Option<u64>,
-    hold: Hold,
+    hold: Delay,
     /// How many messages had come when a ping was sent.
     pinged: Option<u64>,
     /// The attempt that may have waited at its worker and was given its time anew.
@@ -35,7 +35,7 @@ pub(crate) struct Life {
 
 /// What the verdict on attempts whose deadline has come waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
+enum Delay {
     Nothing,
     /// For what is on its way: at most so many messages or, if `leaving`, requests. What was before an
     /// attempt's own is through by then.
@@ -83,7 +83,7 @@ impl Life {
             was_backed_up: false,
             quiet: (progress.received, 0),
             arriving: None,
-            hold: Hold::Nothing,
+            hold: Delay::Nothing,
             pinged: None,
             begun: None,
             verdicts: (0, 0),
@@ -153,23 +153,23 @@ impl Life {
         let is_alive = self.moved.paid_until() > now;
         // The one that was seen to arrive, or what comes at its heels.
         let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
-        let before = core::mem::replace(&mut self.hold, Hold::Nothing);
+        let before = core::mem::replace(&mut self.hold, Delay::Nothing);
         match before {
-            Hold::Nothing if is_alive && (is_backed_up || is_arriving) => {
-                self.hold = Hold::Moving {
+            Delay::Nothing if is_alive && (is_backed_up || is_arriving) => {
+                self.hold = Delay::Moving {
                     messages: messages + held,
                     requests: requests + held,
                     leaving: is_backed_up,
                 };
                 Some(self.moved.paid_until())
             }
-            Hold::Moving { leaving: true, requests: most, .. }
+            Delay::Moving { leaving: true, requests: most, .. }
                 if is_alive && (!is_backed_up || requests >= most) =>
             {
-                self.hold = Hold::Begun;
+                self.hold = Delay::Begun;
                 Some(now.saturating_add(overdue.attempt_timeout))
             }
-            Hold::Moving { messages: most, .. } if is_alive && messages < most => {
+            Delay::Moving { messages: most, .. } if is_alive && messages < most => {
                 self.hold = before;
                 Some(self.moved.paid_until())
             }

@@ -46,7 +46,7 @@ use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, Stats, Task
 
 use self::accept::Joining;
 use self::answers::Answers;
-use self::handshake::Opening;
+use self::handshake::ManagerTerms;
 use self::link::Quota;
 use self::ranges::Jobs;
 use self::type_check::Misfits;
@@ -125,7 +125,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     held_back: VecDeque<Submit>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
-    opening: Arc<Opening>,
+    opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
     idlers: Vec<Sender<()>>,
@@ -142,7 +142,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
 /// What a task asks.
 #[derive(Debug, Default)]
 struct TaskEntry {
-    payload: Payload,
+    payload: TaskPayload,
     /// The generation of its slot.
     generation: u32,
     /// The number that a worker in this process gave the attempt.
@@ -152,7 +152,7 @@ struct TaskEntry {
 const _: () = assert!(size_of::<TaskEntry>() <= 48);
 
 #[derive(Debug, Default)]
-enum Payload {
+enum TaskPayload {
     #[default]
     None,
     /// One of a range.
@@ -226,7 +226,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             ranges_first: false,
-            opening: Arc::new(Opening::new(&limits, &config)),
+            opening: Arc::new(ManagerTerms::new(&limits, &config)),
             limits,
             events,
             idlers: Vec::new(),

@@ -14,7 +14,7 @@ use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, Wor
 use super::Driver;
 use super::dialect::Speech;
 use super::handshake::Greeting;
-use super::link::{Conn, Progress, Quota};
+use super::link::{Conn, Quota, ReadProgress};
 use super::type_check::Sink;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
@@ -46,7 +46,7 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) label: Arc<str>,
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
-    pub(crate) line: Line<K>,
+    pub(crate) link: LinkState<K>,
     pub(crate) last_error: Option<DisconnectReason>,
     /// Whose link it is: differs from one start of a worker that dials in to the next.
     pub(crate) token: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Peer<K: Kind> {
 
 /// A worker's link.
 #[derive(Default)]
-pub(crate) enum Line<K: Kind> {
+pub(crate) enum LinkState<K: Kind> {
     #[default]
     Idle,
     /// The connector is at it.
@@ -174,7 +174,7 @@ impl<K: Kind> Peers<K> {
             label,
             entry,
             reach,
-            line: Line::Idle,
+            link: LinkState::Idle,
             last_error: None,
             token: 0,
             done_before: 0,
@@ -218,11 +218,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn on_peer(&mut self, slot: u32, quota: &mut Quota) {
         let Some(Some(peer)) = self.peers.slots.get_mut(slot as usize) else { return };
         peer.entry.clear();
-        match &peer.line {
-            Line::Idle => {}
-            Line::Dialling(_) | Line::Greeting(..) => self.open(slot),
-            Line::Up(..) => self.on_traffic(slot, quota),
-            Line::InProcess(_) => self.peers.put_to_work(slot),
+        match &peer.link {
+            LinkState::Idle => {}
+            LinkState::Dialling(_) | LinkState::Greeting(..) => self.open(slot),
+            LinkState::Up(..) => self.on_traffic(slot, quota),
+            LinkState::InProcess(_) => self.peers.put_to_work(slot),
         }
     }
 
@@ -230,27 +230,27 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn open(&mut self, slot: u32) {
         let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
         let cx = &mut Context::from_waker(peer.entry.waker());
-        if let Line::Dialling(link) = peer.line {
+        if let LinkState::Dialling(link) = peer.link {
             let Reach::Dial(connector) = &mut peer.reach else { unreachable!("it is dialled") };
             match connector.poll_connect(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(wire)) => {
-                    peer.line = Line::Greeting(link, wire, Greeting::default());
+                    peer.link = LinkState::Greeting(link, wire, Greeting::default());
                 }
                 Poll::Ready(Err(error)) => {
-                    peer.line = Line::Idle;
+                    peer.link = LinkState::Idle;
                     return self.refused(link, DisconnectReason::unreachable(error));
                 }
             }
         }
-        let Line::Greeting(link, wire, greeting) = &mut peer.line else { return };
+        let LinkState::Greeting(link, wire, greeting) = &mut peer.link else { return };
         let link = *link;
         match Speech::of(wire.dialect(), &self.limits) {
             Ok(speech) if speech.is_native() => {}
             // Without a handshake, and one request at a time.
             Ok(_) => return self.dialled_up(link, Offer::new(1), u32::MAX),
             Err(reason) => {
-                peer.line = Line::Idle;
+                peer.link = LinkState::Idle;
                 return self.refused(link, reason);
             }
         }
@@ -270,7 +270,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.dialled_up(link, offer, frame_bytes_max);
             }
             Poll::Ready(Err(reason)) => {
-                let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
+                let LinkState::Greeting(_, wire, _) = mem::take(&mut peer.link) else { return };
                 self.part(wire, None, &reason);
                 self.refused(link, reason);
             }
@@ -280,7 +280,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// The handshake of a link that we dialled is done.
     fn dialled_up(&mut self, link: Link, offer: Offer, frame_bytes_max: u32) {
         let event = Event::Connected { link, offer };
-        let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
+        let LinkState::Greeting(_, wire, _) =
+            mem::take(&mut self.peers.get_mut(link.worker()).link)
         else {
             unreachable!("the caller has just greeted")
         };
@@ -297,21 +298,21 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         frame_bytes_max: u32,
     ) {
         let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
-        self.set_up(link, Line::Up(link, conn), offer.window);
+        self.set_up(link, LinkState::Up(link, conn), offer.window);
         let peer = self.peers.get_mut(link.worker());
         peer.runs = offer.runs.max(1);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         peer.entry.wake();
     }
 
-    pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u32) {
+    pub(super) fn set_up(&mut self, link: Link, state: LinkState<K>, window: u32) {
         let worker = link.worker();
         self.peers.set_window(worker, window);
         // With more at work, ranges go further ahead.
         self.jobs.look_again();
         let done = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.done);
         let peer = self.peers.get_mut(worker);
-        peer.line = line;
+        peer.link = state;
         peer.done_before = done;
         peer.up_since = self.now;
         let label = peer.label();
@@ -340,7 +341,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let progress = self.read(slot, quota);
         self.turn();
         self.flush_now(slot);
-        if progress == Progress::One {
+        if progress == ReadProgress::One {
             self.look_on(slot, quota);
         }
     }
@@ -350,12 +351,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn look_on(&mut self, slot: u32, quota: &mut Quota) -> bool {
         for count in 0..DRIVER_ROUNDS {
             let progress = self.read(slot, quota);
-            if progress == Progress::Nothing {
+            if progress == ReadProgress::Nothing {
                 return count > 0;
             }
             self.turn();
             self.flush_now(slot);
-            if progress != Progress::One {
+            if progress != ReadProgress::One {
                 return true;
             }
         }
@@ -367,9 +368,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Reads on a link, if it is up.
-    pub(crate) fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
-        let Some(peer) = self.peers.at(slot) else { return Progress::Nothing };
-        let Line::Up(link, conn) = &mut peer.line else { return Progress::Nothing };
+    pub(crate) fn read(&mut self, slot: u32, quota: &mut Quota) -> ReadProgress {
+        let Some(peer) = self.peers.at(slot) else { return ReadProgress::Nothing };
+        let LinkState::Up(link, conn) = &mut peer.link else { return ReadProgress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
         let mut sink = Sink {
             link: *link,
@@ -382,7 +383,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match conn.read(cx, quota, &mut sink) {
             Ok(progress) => {
-                if progress == Progress::More {
+                if progress == ReadProgress::More {
                     peer.entry.wake();
                 }
                 progress
@@ -390,7 +391,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Err(reason) => {
                 let link = *link;
                 self.lose(link, reason);
-                Progress::Drained
+                ReadProgress::Drained
             }
         }
     }
@@ -426,7 +427,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Gives back what never left on a link that is over: it cannot be what ended it.
     fn take_unsent(&mut self, link: Link) {
-        let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        let LinkState::Up(up, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
         if *up != link {
             return;
         }
@@ -442,7 +443,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn note_use(&mut self, worker: WorkerId) {
         let stats = self.scheduler.worker_stats(worker);
         let peer = self.peers.get_mut(worker);
-        let (Reach::Await, Line::Up(_, conn)) = (&peer.reach, &peer.line) else { return };
+        let (Reach::Await, LinkState::Up(_, conn)) = (&peer.reach, &peer.link) else { return };
         let Some(host) = conn.wire.host() else { return };
         let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
         let did = stats.is_some_and(|stats| stats.done > peer.done_before);
@@ -454,7 +455,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut any = false;
         loop {
             let Some(peer) = self.peers.at(slot) else { return any };
-            let Line::Up(link, conn) = &mut peer.line else { return any };
+            let LinkState::Up(link, conn) = &mut peer.link else { return any };
             if !conn.dirty {
                 return any;
             }
@@ -498,7 +499,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Notes that a link may have an answer at once to what was flushed, if it expects one.
     fn await_answer(&mut self, slot: u32) {
-        let Some(Peer { line: Line::Up(_, conn), .. }) = self.peers.at(slot) else { return };
+        let Some(Peer { link: LinkState::Up(_, conn), .. }) = self.peers.at(slot) else { return };
         if !conn.dirty {
             self.read_on.offer(slot, &mut *conn.wire);
         }

@@ -16,12 +16,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Until when a listener, or a connector, is left alone.
 #[derive(Debug, Default)]
-pub(crate) struct Pause {
+pub(crate) struct AcceptPause {
     until: Option<Instant>,
     failures: u32,
 }
 
-impl Pause {
+impl AcceptPause {
     /// Returns when the pause is over, if there is one.
     pub(crate) fn until(&self) -> Option<Instant> {
         self.until
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn the_pause_doubles_from_50_ms_to_a_second_and_begins_anew_after_a_success() {
         let now = Instant::from_millis(7000);
-        let mut pause = Pause::default();
+        let mut pause = AcceptPause::default();
         let mut millis = || {
             let span = pause.on_failure(now);
             assert_eq!(pause.until(), Some(now.saturating_add(span)));

@@ -27,7 +27,7 @@ pub(super) trait Source {
 
     /// Notes that a link is gone, or was never made. Returns how long to wait before the next
     /// `poll_open`, which is due then even without a wake.
-    fn on_ended(&mut self, ended: &Ended) -> Option<Duration>;
+    fn on_ended(&mut self, ended: &LinkEnded) -> Option<Duration>;
 
     /// Sets whether there is no room for newcomers.
     fn set_full(&mut self, is_full: bool);
@@ -43,7 +43,7 @@ pub(super) trait Source {
 
 /// What there is to say of a link that is gone.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct LinkEnded {
     /// Whether a request came on it.
     pub(super) useful: bool,
     pub(super) lived: Duration,
@@ -73,7 +73,7 @@ where
         self.0.poll_accept(cx)
     }
 
-    fn on_ended(&mut self, _ended: &Ended) -> Option<Duration> {
+    fn on_ended(&mut self, _ended: &LinkEnded) -> Option<Duration> {
         None
     }
 
@@ -118,7 +118,7 @@ where
         Poll::Ready(Ok(self.connect.connect()))
     }
 
-    fn on_ended(&mut self, ended: &Ended) -> Option<Duration> {
+    fn on_ended(&mut self, ended: &LinkEnded) -> Option<Duration> {
         self.busy = false;
         if !ended.unwelcome && (ended.useful || ended.lived >= STABLE_AFTER) {
             self.backoff.reset();

@@ -60,11 +60,11 @@ pub(super) enum Phase {
     GivingBack,
 }
 
-pub(super) struct State {
+pub(super) struct ProtocolState {
     pub(super) phase: Phase,
     pub(super) speech: Speech,
     session: Session<Box<[RunSlot]>>,
-    jobs: Vec<Job>,
+    jobs: Vec<RequestState>,
     /// The jobs that wait for room, in order. Those that were cancelled since are skipped.
     pending: VecDeque<RunId>,
     /// Whether the runner knows that some wait.
@@ -92,7 +92,7 @@ pub(super) struct State {
     pub(super) is_stalled: bool,
 }
 
-enum Job {
+enum RequestState {
     None,
     Waiting(Box<Waiting>),
     /// Which run, and how many bytes its request had.
@@ -126,7 +126,7 @@ pub(super) enum Step {
     Answer(RunId, Verdict),
 }
 
-impl State {
+impl ProtocolState {
     pub(super) fn new(speech: Speech, now: Instant) -> Self {
         // Without a handshake, a link is up from the start and has one request at a time.
         let (phase, window) = match speech {
@@ -324,7 +324,7 @@ impl State {
         self.idle_messages = self.idle_messages.saturating_sub(IDLE_MESSAGES_PER_REQUEST);
         self.leave_at = Instant::FAR_FUTURE;
         if self.jobs.len() <= slot.index() {
-            self.jobs.resize_with(slot.index() + 1, || Job::None);
+            self.jobs.resize_with(slot.index() + 1, || RequestState::None);
         }
         if around.runner.has_room() && around.runner.waiting.is_empty() {
             let timeout = timeout.or(self.timeout);
@@ -348,7 +348,7 @@ impl State {
         around: &mut Around<'_, H>,
     ) {
         around.runner.memory.take(&mut self.held, waiting.body.len());
-        self.jobs[slot.index()] = Job::Waiting(Box::new(waiting));
+        self.jobs[slot.index()] = RequestState::Waiting(Box::new(waiting));
         self.pending.push_back(slot);
         if !core::mem::replace(&mut self.queued, true) {
             around.runner.waiting.push_back(around.place);
@@ -369,14 +369,14 @@ impl State {
         match around.runner.start(around.ready, owner, origin, body) {
             Started::Ended(verdict) => Some(verdict),
             Started::Running(run) => {
-                self.jobs[slot.index()] = Job::Running(run, body.len());
+                self.jobs[slot.index()] = RequestState::Running(run, body.len());
                 around.runner.memory.take(&mut self.held, body.len());
                 None
             }
         }
     }
 
-    /// Starts the oldest request that waits, as [`super::link::Link::start_waiting`] says.
+    /// Starts the oldest request that waits, as [`super::link::Connection::start_waiting`] says.
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
@@ -387,8 +387,8 @@ impl State {
             if !self.session.contains(slot) {
                 continue; // Cancelled while it waited.
             }
-            let job = core::mem::replace(&mut self.jobs[slot.index()], Job::None);
-            if let Job::Waiting(waiting) = job {
+            let job = core::mem::replace(&mut self.jobs[slot.index()], RequestState::None);
+            if let RequestState::Waiting(waiting) = job {
                 let Waiting { body, attempt, timeout, since } = *waiting;
                 let waited = around.clock.now().saturating_since(since);
                 let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
@@ -440,16 +440,17 @@ impl State {
         let Some(slot) = self.session.cancel(task, attempt) else {
             return Ok(Step::None); // The answer crossed it.
         };
-        match self.jobs.get_mut(slot.index()).map(|job| core::mem::replace(job, Job::None)) {
-            Some(Job::Running(run, bytes)) => {
+        match self.jobs.get_mut(slot.index()).map(|job| core::mem::replace(job, RequestState::None))
+        {
+            Some(RequestState::Running(run, bytes)) => {
                 around.runner.memory.give(&mut self.held, bytes);
                 around.runner.cancel(run);
             }
-            Some(Job::Waiting(waiting)) => {
+            Some(RequestState::Waiting(waiting)) => {
                 around.runner.memory.give(&mut self.held, waiting.body.len());
                 self.forget_cancelled();
             }
-            Some(Job::None) | None => {}
+            Some(RequestState::None) | None => {}
         }
         self.on_ended(around.clock);
         Ok(Step::None)
@@ -473,7 +474,7 @@ impl State {
     ) -> Option<(TaskId, u16)> {
         let attempt = self.session.complete(slot)?;
         if let Some(job) = self.jobs.get_mut(slot.index()) {
-            if let Job::Running(_, bytes) = core::mem::replace(job, Job::None) {
+            if let RequestState::Running(_, bytes) = core::mem::replace(job, RequestState::None) {
                 memory.give(&mut self.held, bytes);
             }
         }
@@ -494,11 +495,13 @@ impl State {
         if self.speech.is_native() {
             self.phase = Phase::GivingBack;
             for slot in core::mem::take(&mut self.pending) {
-                let Some(Job::Waiting(waiting)) = self.jobs.get(slot.index()) else { continue };
+                let Some(RequestState::Waiting(waiting)) = self.jobs.get(slot.index()) else {
+                    continue;
+                };
                 // None: it was cancelled, and what waits in its place has a slot of its own.
                 let Some(attempt) = self.session.complete(slot) else { continue };
                 runner.memory.give(&mut self.held, waiting.body.len());
-                self.jobs[slot.index()] = Job::None;
+                self.jobs[slot.index()] = RequestState::None;
                 returned.push(attempt);
             }
             self.forget_waiting(place, runner);
@@ -542,9 +545,11 @@ impl State {
         self.pending.clear();
         for job in core::mem::take(&mut self.jobs) {
             match job {
-                Job::None => {}
-                Job::Waiting(waiting) => runner.memory.give(&mut self.held, waiting.body.len()),
-                Job::Running(run, bytes) => {
+                RequestState::None => {}
+                RequestState::Waiting(waiting) => {
+                    runner.memory.give(&mut self.held, waiting.body.len())
+                }
+                RequestState::Running(run, bytes) => {
                     runner.memory.give(&mut self.held, bytes);
                     runner.cancel(run);
                 }
@@ -608,7 +613,7 @@ mod tests {
             settings: &worker.parts.settings,
             reads_on: false,
         };
-        let mut state = State::new(Speech::Native, Instant::EPOCH);
+        let mut state = ProtocolState::new(Speech::Native, Instant::EPOCH);
         state.on_welcome(Duration::from_secs(1), 4, around.settings).unwrap();
         let task = |slot| TaskId::from_parts(slot, 0);
         state.on_request(task(0), 1, None, &[], &mut around).unwrap();

@@ -9,13 +9,13 @@ use core::task::{Context, Poll};
 use chargehand_core::Instant;
 use chargehand_core::io::{Timer, Wire};
 
-use super::{Engine, Place, PlaceState, SCAN_INTERVAL};
+use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState};
 use crate::handler::Handler;
 use crate::link::accept::ACCEPTS_PER_POLL;
 use crate::link::erased::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::WorkerEvent;
-use crate::worker::link::{Idle, Link, used_idle_min};
+use crate::worker::link::{Connection, Idle, used_idle_min};
 use crate::worker::source::Source;
 use crate::worker::state::Now;
 
@@ -63,22 +63,22 @@ where
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.places.len()).expect("fewer places than 2^31");
             let entry = self.ready.entry(index);
-            let state = PlaceState::Free;
-            self.places.push(Place { entry, opening: None, up: false, state });
+            let state = SlotState::Free;
+            self.places.push(LinkSlot { entry, opening: None, up: false, state });
             index
         });
         let watched = self.opening.insert(self.clock.now(), |_| index);
         self.be_back_in(self.settings.handshake_timeout);
         let place = &mut self.places[index as usize];
         place.opening = Some(watched);
-        place.state = PlaceState::Opening(Box::pin(opening));
+        place.state = SlotState::Opening(Box::pin(opening));
         place.entry.wake();
     }
 
     #[cold]
     pub(super) fn poll_opening(&mut self, index: u32) {
-        let Place { entry, state, .. } = &mut self.places[index as usize];
-        let PlaceState::Opening(opening) = state else { return };
+        let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
+        let SlotState::Opening(opening) = state else { return };
         match opening.as_mut().poll(&mut Context::from_waker(entry.waker())) {
             Poll::Pending => {}
             Poll::Ready(Ok(wire)) => self.open(index, wire),
@@ -89,11 +89,11 @@ where
     /// Begins the handshake on a new wire.
     pub(super) fn open(&mut self, index: u32, wire: S::Wire) {
         let is_full = self.links_up >= self.settings.links_max && self.spare().is_none();
-        let mut link = match Link::new(wire, self.clock.now()) {
+        let mut link = match Connection::new(wire, self.clock.now()) {
             Ok(link) => Box::new(link),
             Err(reason) => return self.on_end(index, reason),
         };
-        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
         let mut cx = Context::from_waker(entry.waker());
         let greeted = if is_full {
             Err(busy(self.settings.links_max))
@@ -101,7 +101,7 @@ where
             link.greet(&mut cx, &self.settings)
         };
         let up = link.is_up();
-        *state = PlaceState::Link(link);
+        *state = SlotState::Link(link);
         entry.wake();
         self.unflushed.push(index);
         match greeted {
@@ -121,7 +121,7 @@ where
         }
         self.unwatch(index);
         let place = &mut self.places[index as usize];
-        let PlaceState::Link(link) = &place.state else { return };
+        let SlotState::Link(link) = &place.state else { return };
         place.up = true;
         self.links_up += 1;
         let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.clock.now());
@@ -144,7 +144,7 @@ where
     fn idle_links(&mut self, now: Instant) -> impl Iterator<Item = (Idle, u32)> {
         let idle_min = self.settings.idle_min;
         (0..).zip(&mut self.places).filter_map(move |(index, place)| match place {
-            Place { state: PlaceState::Link(link), up: true, .. } => {
+            LinkSlot { state: SlotState::Link(link), up: true, .. } => {
                 Some((link.idle(now, idle_min)?, index))
             }
             _ => None,

@@ -6,13 +6,13 @@ use core::time::Duration;
 
 use chargehand_core::io::Timer;
 
-use super::{Engine, Place, PlaceState, index_u32};
+use super::{Engine, LinkSlot, SlotState, index_u32};
 use crate::handler::Handler;
-use crate::link::accept::Pause;
+use crate::link::accept::AcceptPause;
 use crate::link::erased::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::WorkerEvent;
-use crate::worker::source::{Ended, Source, is_unwelcome};
+use crate::worker::source::{LinkEnded, Source, is_unwelcome};
 use crate::worker::state::Now;
 
 impl<S, T, H> Engine<S, T, H>
@@ -29,12 +29,12 @@ where
         // Which is before that.
         self.be_back_in(Duration::ZERO);
         self.source = None;
-        self.pause = Pause::default();
+        self.pause = AcceptPause::default();
         self.hook.call(|| WorkerEvent::Draining);
         for index in 0..self.places.len() {
-            let Place { entry, state, up, .. } = &mut self.places[index];
+            let LinkSlot { entry, state, up, .. } = &mut self.places[index];
             let drained = match state {
-                PlaceState::Link(link) if *up => {
+                SlotState::Link(link) if *up => {
                     let mut cx = Context::from_waker(entry.waker());
                     link.drain(&mut cx, index_u32(index), &mut self.clock, &mut self.runner)
                 }
@@ -53,9 +53,9 @@ where
     pub(super) fn on_end(&mut self, index: u32, reason: DisconnectReason) {
         let was_up = self.stop_link(index);
         let (peer, manager) = match &self.places[index as usize].state {
-            PlaceState::Free => return,
-            PlaceState::Link(link) => (link.peer(), link.manager()),
-            PlaceState::Opening(_) => (self.source.as_ref().map_or("", Source::peer), ""),
+            SlotState::Free => return,
+            SlotState::Link(link) => (link.peer(), link.manager()),
+            SlotState::Opening(_) => (self.source.as_ref().map_or("", Source::peer), ""),
         };
         let peer = peer.to_owned();
         let event = if was_up {
@@ -74,9 +74,9 @@ where
 
     /// Stops all that a link runs. Returns whether it was up.
     pub(super) fn stop_link(&mut self, index: u32) -> bool {
-        let Place { state, up, .. } = &mut self.places[index as usize];
+        let LinkSlot { state, up, .. } = &mut self.places[index as usize];
         let was_up = core::mem::take(up);
-        if let PlaceState::Link(link) = state {
+        if let SlotState::Link(link) = state {
             link.drop_jobs(index, &mut self.runner);
         }
         self.links_up -= usize::from(was_up);
@@ -104,10 +104,10 @@ where
     ) -> Option<Duration> {
         let now = self.clock.now();
         let state = &mut self.places[index as usize].state;
-        let (useful, opened) = match core::mem::replace(state, PlaceState::Free) {
-            PlaceState::Free => return None,
-            PlaceState::Opening(_) => (false, now),
-            PlaceState::Link(link) => {
+        let (useful, opened) = match core::mem::replace(state, SlotState::Free) {
+            SlotState::Free => return None,
+            SlotState::Opening(_) => (false, now),
+            SlotState::Link(link) => {
                 let usefulness = link.usefulness();
                 let memory = &mut self.runner.memory;
                 let release = &mut |held| memory.release(&held);
@@ -120,7 +120,7 @@ where
             self.be_back_at(at);
         }
         let lived = now.saturating_since(opened);
-        let pause = self.source.as_mut()?.on_ended(&Ended { useful, lived, unwelcome })?;
+        let pause = self.source.as_mut()?.on_ended(&LinkEnded { useful, lived, unwelcome })?;
         let at = now.saturating_add(pause);
         self.pause.set(at);
         self.be_back_at(at);

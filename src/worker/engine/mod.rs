@@ -12,14 +12,14 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Verdict};
 
 use super::clock::Clock;
-use super::link::{Link, Progress};
+use super::link::{Connection, PollProgress};
 use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};
 use super::source::Source;
 use super::state::{Around, Now};
 use super::{Hook, Settings};
 use crate::handler::Handler;
-use crate::link::accept::Pause;
+use crate::link::accept::AcceptPause;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::erased::BoxError;
@@ -42,7 +42,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     source: Option<S>,
     source_entry: Entry,
     /// Until when the source is not polled.
-    pause: Pause,
+    pause: AcceptPause,
     clock: Clock<T>,
     alarm: Alarm<T>,
     runner: Runner<H>,
@@ -53,7 +53,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     stopped: Arc<AtomicBool>,
     control: Entry,
     drain_deadline: Option<Instant>,
-    places: Vec<Place<S>>,
+    places: Vec<LinkSlot<S>>,
     free: Vec<u32>,
     /// The places whose handshake is not over.
     opening: Timed<u32>,
@@ -72,18 +72,18 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
 }
 
 /// Room for one link, used again with its waker.
-struct Place<S: Source> {
+struct LinkSlot<S: Source> {
     entry: Entry,
     /// Its entry among those whose handshake is not over.
     opening: Option<u32>,
     up: bool,
-    state: PlaceState<S>,
+    state: SlotState<S>,
 }
 
-enum PlaceState<S: Source> {
+enum SlotState<S: Source> {
     Free,
     Opening(Pin<Box<S::Opening>>),
-    Link(Box<Link<S::Wire>>),
+    Link(Box<Connection<S::Wire>>),
 }
 
 impl<S, T, H> Engine<S, T, H>
@@ -104,7 +104,7 @@ where
         Self {
             source: Some(source),
             source_entry,
-            pause: Pause::default(),
+            pause: AcceptPause::default(),
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
             runner: Runner::new(handler, settings.concurrency, memory),
@@ -222,12 +222,12 @@ where
 
     /// Polls what is in a place.
     pub(super) fn poll_place(&mut self, index: u32, budget: usize) {
-        let Place { entry, state, .. } = &mut self.places[index as usize];
+        let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
         let mut cx = Context::from_waker(entry.waker());
         match state {
-            PlaceState::Free => {}
-            PlaceState::Opening(_) => self.poll_opening(index),
-            PlaceState::Link(link) => {
+            SlotState::Free => {}
+            SlotState::Opening(_) => self.poll_opening(index),
+            SlotState::Link(link) => {
                 let mut around = Around {
                     place: index,
                     clock: &mut self.clock,
@@ -236,7 +236,7 @@ where
                     settings: &self.settings,
                     reads_on: self.read_on.is_allowed(),
                 };
-                let mut progress = Progress::default();
+                let mut progress = PollProgress::default();
                 let result = link.poll(&mut cx, &mut around, budget, &mut progress);
                 let (unflushed, reads_on) = (link.unflushed, link.reads_on);
                 if progress.more {
@@ -261,8 +261,8 @@ where
 
     /// Hands a handler's answer to its link.
     fn answer(&mut self, owner: Owner, verdict: Verdict) {
-        let Place { entry, state, .. } = &mut self.places[owner.place as usize];
-        let PlaceState::Link(link) = state else { return };
+        let LinkSlot { entry, state, .. } = &mut self.places[owner.place as usize];
+        let SlotState::Link(link) = state else { return };
         let mut cx = Context::from_waker(entry.waker());
         let Runner { body, memory, .. } = &mut self.runner;
         let result = link.answer(&mut cx, &mut self.clock, owner.slot, verdict, body, memory);
@@ -283,7 +283,7 @@ where
                 return;
             }
             let Some(index) = self.runner.waiting.pop_front() else { return };
-            let PlaceState::Link(link) = &mut self.places[index as usize].state else { continue };
+            let SlotState::Link(link) = &mut self.places[index as usize].state else { continue };
             let mut around = Around {
                 place: index,
                 clock: &mut self.clock,
@@ -308,8 +308,8 @@ where
 
     #[inline]
     fn flush_link(&mut self, index: u32) {
-        let Place { entry, state, .. } = &mut self.places[index as usize];
-        let PlaceState::Link(link) = state else { return };
+        let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
+        let SlotState::Link(link) = state else { return };
         if !link.unflushed {
             return;
         }
@@ -331,8 +331,8 @@ where
     #[cold]
     fn let_go(&mut self) {
         for index in self.runner.memory.let_go() {
-            let Place { entry, state, .. } = &mut self.places[index as usize];
-            if let PlaceState::Link(link) = state {
+            let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
+            if let SlotState::Link(link) = state {
                 link.let_go();
                 entry.wake();
             }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 
-use super::{Engine, Place, PlaceState, SCAN_INTERVAL, index_u32};
+use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState, index_u32};
 use crate::handler::Handler;
 use crate::link::erased::BoxError;
 use crate::link::quota::MESSAGES_ALONE;
@@ -80,7 +80,7 @@ where
     /// Looks at a link that is up, and returns when to look again.
     fn judge(&mut self, index: u32) -> Option<Result<Instant, DisconnectReason>> {
         let place = &mut self.places[index as usize];
-        let Place { entry, state: PlaceState::Link(link), up: true, .. } = place else {
+        let LinkSlot { entry, state: SlotState::Link(link), up: true, .. } = place else {
             return None;
         };
         let mut cx = Context::from_waker(entry.waker());

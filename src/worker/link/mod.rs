@@ -16,7 +16,7 @@ use super::Settings;
 use super::dialect::Speech;
 use super::memory::{Held, Memory};
 use super::runner::Runner;
-use super::state::{Around, Limiter, Now, Phase, State, Step};
+use super::state::{Around, Limiter, Now, Phase, ProtocolState, Step};
 use crate::budget::SMALL_BYTES_MAX;
 use crate::failure;
 use crate::handler::Handler;
@@ -30,14 +30,14 @@ mod times;
 
 pub(super) use self::times::{Idle, used_idle_min};
 
-pub(super) struct Link<W> {
+pub(super) struct Connection<W> {
     wire: W,
-    state: State,
+    state: ProtocolState,
     out: Unsent,
     /// Whether the wire had no room: something is in `out`.
     is_stuck: bool,
-    pause: Pause,
-    room: Room,
+    pause: ReadPause,
+    room: Arrival,
     leaving: Leaving,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
@@ -56,7 +56,7 @@ struct Unsent {
 }
 
 /// What the budget has for the message that comes next.
-struct Room {
+struct Arrival {
     /// How long one may be that the wire does not ask for.
     allowance: usize,
     /// How much was taken for one that is arriving.
@@ -76,7 +76,7 @@ struct Leaving {
 
 /// How a link fares that is not read for lack of memory.
 #[derive(Default)]
-struct Pause {
+struct ReadPause {
     since: Option<Instant>,
     /// How many Pongs left for Pings that are still to be read.
     pongs_ahead: u32,
@@ -85,28 +85,28 @@ struct Pause {
 
 /// What came of polling a link.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct PollProgress {
     /// The handshake is over.
     pub(super) up: bool,
     /// There may be more to read: poll again.
     pub(super) more: bool,
 }
 
-impl<W: Wire> Link<W>
+impl<W: Wire> Connection<W>
 where
     W::Error: Into<BoxError>,
 {
     pub(super) fn new(mut wire: W, now: Instant) -> Result<Self, DisconnectReason> {
         let speech = Speech::of(wire.dialect())?;
         wire.limit_incoming(speech.first_bytes_max());
-        let state = State::new(speech, now);
+        let state = ProtocolState::new(speech, now);
         Ok(Self {
             wire,
             state,
             out: Unsent::default(),
             is_stuck: false,
-            pause: Pause::default(),
-            room: Room { allowance: usize::MAX, arriving: 0, is_missing: false },
+            pause: ReadPause::default(),
+            room: Arrival { allowance: usize::MAX, arriving: 0, is_missing: false },
             leaving: Leaving::default(),
             unflushed: false,
             reads_on: false,
@@ -158,7 +158,7 @@ where
         cx: &mut Context<'_>,
         around: &mut Around<'_, H>,
         budget: usize,
-        progress: &mut Progress,
+        progress: &mut PollProgress,
     ) -> Result<(), DisconnectReason> {
         self.reads_on = false;
         if self.is_stuck {
@@ -226,7 +226,7 @@ where
         cx: &mut Context<'_>,
         step: &Step,
         settings: &Settings,
-        progress: &mut Progress,
+        progress: &mut PollProgress,
     ) -> Result<(), DisconnectReason> {
         match *step {
             Step::None | Step::Answer(..) => {}

@@ -6,12 +6,12 @@ use core::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Wire;
 
-use super::Link;
+use super::Connection;
 use crate::link::erased::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::memory::Memory;
 use crate::worker::settings::Settings;
-use crate::worker::state::{Phase, State};
+use crate::worker::state::{Phase, ProtocolState};
 
 /// How often in a heartbeat a link is looked at for silence: so much later than after two heartbeats
 /// it may be told.
@@ -35,7 +35,7 @@ pub(in crate::worker) struct Idle {
     pub(in crate::worker) spare_at: Instant,
 }
 
-impl<W: Wire> Link<W>
+impl<W: Wire> Connection<W>
 where
     W::Error: Into<BoxError>,
 {
@@ -47,7 +47,7 @@ where
         settings: &Settings,
         memory: &Memory,
     ) -> Result<Instant, DisconnectReason> {
-        let State { leave_at, heartbeat, .. } = self.state;
+        let ProtocolState { leave_at, heartbeat, .. } = self.state;
         let mut next_look = now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT);
         if now < leave_at {
             next_look = next_look.min(leave_at);
