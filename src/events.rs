@@ -2,7 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,6 +14,7 @@ use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
 
+use crate::link::reason::DisconnectReason;
 use crate::next::Next;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
@@ -37,7 +38,7 @@ pub enum PoolEvent {
         /// Its address.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A link is gone. Its tasks are queued again.
     Lost {
@@ -46,7 +47,7 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A link was closed in good order: its worker was removed or stops, or the pool stops.
     Closed {
@@ -55,12 +56,21 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A connection that came in was turned away before it became a worker's link.
     TurnedAway {
-        /// Why, with the peer's address where the transport knows it.
-        why: String,
+        /// Its address, or `an incoming connection` where the transport does not know it yet.
+        peer: Arc<str>,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// A listener could take no connection: out of file descriptors, say. It pauses and tries again.
+    AcceptFailed {
+        /// What the transport said.
+        error: String,
+        /// How long until the next try: 50 ms, then twice as long each time, up to 1 s.
+        pause: Duration,
     },
     /// A task is sent again.
     Retried {
@@ -106,13 +116,21 @@ impl fmt::Display for PoolEvent {
             Self::Connected { peer, window, .. } => {
                 write!(f, "{peer}: connected, takes {window} at once")
             }
-            Self::Refused { peer, why, .. } if why.starts_with(CANNOT_CONNECT) => {
-                f.write_str(&named(peer, why))
+            Self::Refused { peer, reason, .. } => {
+                let why = reason.to_string();
+                if why.starts_with(CANNOT_CONNECT) {
+                    return f.write_str(&named(peer, &why));
+                }
+                write!(f, "{peer}: {CANNOT_CONNECT}: {why}")
             }
-            Self::Refused { peer, why, .. } => write!(f, "{peer}: {CANNOT_CONNECT}: {why}"),
-            Self::Lost { peer, why, .. } => write!(f, "{peer}: lost: {why}"),
-            Self::Closed { peer, why, .. } => write!(f, "{peer}: closed: {why}"),
-            Self::TurnedAway { why } => write!(f, "turned a connection away: {why}"),
+            Self::Lost { peer, reason, .. } => write!(f, "{peer}: lost: {reason}"),
+            Self::Closed { peer, reason, .. } => write!(f, "{peer}: closed: {reason}"),
+            Self::TurnedAway { peer, reason } => {
+                write!(f, "turned a connection away: {}", named(peer, &reason.to_string()))
+            }
+            Self::AcceptFailed { error, pause } => {
+                write!(f, "cannot accept, pauses {pause:?}: {error}")
+            }
             Self::Retried { height: Some(height), attempt, peer, .. } => {
                 write!(f, "{peer}: height {height} sent again, attempt {attempt}")
             }
@@ -225,8 +243,8 @@ mod tests {
         let mut scheduler = Scheduler::new(Heap::with_capacity(1, 1), Config::new(1)).unwrap();
         let worker = scheduler.add_worker(Instant::EPOCH, Route::Dial).unwrap();
         let shown = |peer: &str, why: &str| {
-            let (peer, why) = (peer.into(), why.into());
-            PoolEvent::Refused { worker, peer, why }.to_string()
+            let (peer, reason) = (peer.into(), DisconnectReason::Unreachable(why.into()));
+            PoolEvent::Refused { worker, peer, reason }.to_string()
         };
         let refused = "cannot connect to host:9000: refused";
         assert_eq!(shown("host:9000", refused), refused);

@@ -231,6 +231,7 @@ pub(crate) fn within(body: &[u8], bytes_max: usize) -> Cow<'_, [u8]> {
 }
 
 /// Returns the text of a failure, for peers that know no more.
+#[cfg(any(test, feature = "json"))]
 pub(crate) fn text_of(body: &[u8]) -> &str {
     Parts::read(body).map_or("a failure without a valid text", |parts| parts.text)
 }

@@ -80,7 +80,7 @@ pub use self::{
     events::{Events, PoolEvent},
     failure::Failure,
     handler::{Context, with_state},
-    link::{BoxError, Kind, Local, Threaded, memory},
+    link::{BoxError, DisconnectReason, Kind, Local, Threaded, memory},
     next::Next,
     pool::{BuildError, Builder, Ledger, Outcomes, Pool, Report, SignedLedger, Task},
     stats::{PoolStats, WorkerInfo},

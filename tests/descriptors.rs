@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use chargehand::smol::{Smol, SmolListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::worker::WorkerEvent;
-use chargehand::{Pool, PoolEvent, Worker, tcp, ws};
+use chargehand::{DisconnectReason, Pool, PoolEvent, Worker, tcp, ws};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Set in a process of its own, for the limit is that of a whole process.
@@ -116,8 +116,8 @@ macro_rules! on_runtime {
                     let mut pushed_out = 0;
                     while pushed_out == 0 {
                         let event = events.next().await.expect("the driver lives");
-                        let PoolEvent::TurnedAway { why } = event else { panic!("{event}") };
-                        assert!(why.contains("pushed out"), "{why}");
+                        let PoolEvent::TurnedAway { reason, .. } = event else { panic!("{event}") };
+                        assert_eq!(reason, DisconnectReason::PushedOut);
                         pushed_out += 1;
                     }
                     let begun = Instant::now();
@@ -152,7 +152,7 @@ macro_rules! on_runtime {
                     .pending_handshakes_max(500)
                     .on_event(move |event| log.lock().expect("nobody panics").push(event.clone()));
                 let gone = |event: &WorkerEvent| match event {
-                    WorkerEvent::Refused { reason, .. } => reason.contains("too many handshakes"),
+                    WorkerEvent::Refused { reason, .. } => *reason == DisconnectReason::PushedOut,
                     _ => false,
                 };
                 beside(worker.serve(ws::WsListener::new(accept)), async {

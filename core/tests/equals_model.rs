@@ -410,7 +410,7 @@ impl<S: Storage> Pair<S> {
     /// Tells the model what came out of the engine's random numbers.
     fn tell_drawn(&mut self) {
         let until = |id: &WorkerId| match self.engine.worker_stats(*id)?.state {
-            WorkerState::Resting { until }
+            WorkerState::BackingOff { until }
             | WorkerState::Rested { until }
             | WorkerState::Absent { not_before: until } => Some((id.slot() as usize, until)),
             _ => None,

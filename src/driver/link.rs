@@ -4,24 +4,24 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::string::ToString;
 use core::mem;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError};
-use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message};
+use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
 
 use super::answers::Answers;
-use super::closing::Farewell;
+use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::type_check::Sink;
-use super::{Payload, TaskEntry};
+use super::{TaskEntry, TaskPayload};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
 use crate::failure;
-use crate::link::erased::{AnyWire, BoxError, Kind};
+use crate::link::erased::{AnyWire, Kind};
+use crate::link::read_on::stops_after;
+use crate::link::reason::DisconnectReason;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
 /// How many late or needless messages a peer may send beyond what it was ever asked.
@@ -54,9 +54,7 @@ pub(crate) struct Conn<K: Kind> {
     /// The wire has a message for which there is no room yet, and is not read until then.
     is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
-    is_json: bool,
-    #[cfg(feature = "json")]
-    pub(crate) json: super::json::JsonState,
+    pub(crate) speech: Speech,
 }
 
 /// A message that waits for room.
@@ -71,18 +69,9 @@ pub(crate) enum Outgoing {
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// The link is over.
-    Over(Ending),
+    Over(DisconnectReason),
     /// The request cannot be sent here, and the link is none the worse for it.
     Unfit { task: TaskId, why: String },
-}
-
-/// Why a link is over.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) why: String,
-    pub(crate) farewell: Option<Farewell>,
-    /// Whether the worker took its leave.
-    pub(crate) how: Loss,
 }
 
 /// How much may be read.
@@ -98,7 +87,7 @@ pub(crate) struct Quota {
 
 /// How far reading got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum ReadProgress {
     /// Nothing came.
     Nothing,
     /// There is nothing more for now.
@@ -108,30 +97,6 @@ pub(crate) enum Progress {
     /// One message came, and the next one may come at once. Let out what follows from it, then read
     /// on: nothing wakes the caller.
     One,
-}
-
-impl Ending {
-    #[cold]
-    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-    pub(crate) fn broken(error: BoxError) -> Self {
-        Self { why: error.to_string(), farewell: None, how: Loss::Broken }
-    }
-
-    #[cold]
-    fn closed() -> Self {
-        let why = "the worker closed the connection".to_owned();
-        Self { why, farewell: None, how: Loss::Broken }
-    }
-
-    #[cold]
-    fn no_message(error: MessageError) -> Self {
-        Self::refuse(error.code(), format!("sent what is no message: {error}"))
-    }
-
-    #[cold]
-    pub(crate) fn refuse(code: Code, why: String) -> Self {
-        Self { farewell: Some(Farewell { code, text: why.clone() }), why, how: Loss::Broken }
-    }
 }
 
 impl<K: Kind> Conn<K> {
@@ -145,7 +110,7 @@ impl<K: Kind> Conn<K> {
         let frame_bytes_max = frame_bytes_max as usize;
         let sendable = frame_bytes_max.min(wire.message_bytes_max());
         Self {
-            is_json: wire.dialect() == Dialect::Json,
+            speech: Speech::of(wire.dialect(), limits).expect("others were refused"),
             body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
             frame_bytes_max,
             charge: None,
@@ -157,8 +122,6 @@ impl<K: Kind> Conn<K> {
             tally: Tally::default(),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
-            #[cfg(feature = "json")]
-            json: super::json::JsonState::new(limits.json_heights),
             wire,
         }
     }
@@ -175,31 +138,29 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, Ending> {
+    ) -> Result<ReadProgress, DisconnectReason> {
         let allowance = sink.answers.arrivals.allowance();
         if self.allowance != allowance && self.charge.is_none() {
             self.set_allowance(allowance);
         }
-        #[cfg(feature = "json")]
-        if self.is_json {
+        if !self.speech.is_native() {
             return self.read_json(cx, quota, sink);
         }
         for count in 0..quota.messages {
-            // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && quota.reads_on && self.wire.expects_next() {
-                return Ok(Progress::One);
+            if stops_after(count, quota.reads_on, &mut *self.wire) {
+                return Ok(ReadProgress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
                 if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 if count > 0 {
-                    return Ok(Progress::Drained);
+                    return Ok(ReadProgress::Drained);
                 }
                 self.note_quiet();
-                return Ok(Progress::Nothing);
+                return Ok(ReadProgress::Nothing);
             };
-            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
@@ -216,7 +177,7 @@ impl<K: Kind> Conn<K> {
                     }
                 }
                 other => {
-                    let other = other.map_err(Ending::no_message)?;
+                    let other = other?;
                     let event = self.tally.event(sink.link, other)?;
                     // Stale: the scheduler has just given the link up, and its action is to come.
                     let _ = sink.scheduler.handle_event(sink.now, event);
@@ -229,7 +190,7 @@ impl<K: Kind> Conn<K> {
                 break;
             }
         }
-        Ok(Progress::More)
+        Ok(ReadProgress::More)
     }
 
     /// Lets messages of such a length come without being asked.
@@ -284,15 +245,16 @@ impl<K: Kind> Conn<K> {
         (self.wire, self.charge)
     }
 
-    #[cfg(feature = "json")]
     #[inline(never)]
     fn read_json(
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, Ending> {
-        self.json.fail_unfit(sink);
+    ) -> Result<ReadProgress, DisconnectReason> {
+        if let Speech::Json(json) = &mut self.speech {
+            json.fail_unfit(sink);
+        }
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
@@ -300,18 +262,20 @@ impl<K: Kind> Conn<K> {
                     continue;
                 }
                 self.note_quiet();
-                return Ok(Progress::Drained);
+                return Ok(ReadProgress::Drained);
             };
-            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             self.tally.answers += 1;
-            self.json.on_frame(frame, sink)?;
+            if let Speech::Json(json) = &mut self.speech {
+                json.on_frame(frame, sink)?;
+            }
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
         }
-        Ok(Progress::More)
+        Ok(ReadProgress::More)
     }
 
     /// Sends a message, or parks it until the wire has room.
@@ -382,7 +346,7 @@ impl<K: Kind> Conn<K> {
             self.parked = VecDeque::new();
         }
         if self.dirty {
-            let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;
+            let flushed = self.wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
             self.dirty = flushed.is_pending() || !self.parked.is_empty();
             self.is_backed_up = self.dirty;
         }
@@ -445,11 +409,6 @@ impl<K: Kind> Conn<K> {
         })
     }
 
-    /// Returns whether to look at once for an answer to what was flushed.
-    pub(crate) fn expects_answer(&mut self) -> bool {
-        !self.dirty && self.wire.expects_next()
-    }
-
     #[inline]
     fn try_send(
         &mut self,
@@ -457,10 +416,9 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
-        let sent = if self.is_json {
-            self.try_send_json(cx, message, tasks)?
-        } else {
-            self.try_send_native(cx, message, tasks)?
+        let sent = match &mut self.speech {
+            Speech::Native => self.try_send_native(cx, message, tasks)?,
+            Speech::Json(json) => json.try_send(&mut *self.wire, cx, message, tasks)?,
         };
         if sent.is_ready() {
             match message {
@@ -485,12 +443,12 @@ impl<K: Kind> Conn<K> {
         let (message, body) = match message {
             Outgoing::Request { task, attempt } => {
                 let body = match &tasks[task.slot() as usize].payload {
-                    Payload::Height { height, .. } => {
+                    TaskPayload::Height { height, .. } => {
                         height_of = Some((task, *height));
                         &[][..]
                     }
-                    Payload::Request { body, .. } => body.as_slice(),
-                    Payload::None => unreachable!("the scheduler sends live tasks only"),
+                    TaskPayload::Request { body, .. } => body.as_slice(),
+                    TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 if body.len() > self.body_bytes_max {
                     return Err(self.too_long(task, body.len()));
@@ -515,7 +473,7 @@ impl<K: Kind> Conn<K> {
         match self.wire.poll_send(cx, &buffer[..len], body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(error)) => Err(Ending::broken(error).into()),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
         }
     }
 
@@ -540,51 +498,33 @@ impl<K: Kind> Conn<K> {
             format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
         SendError::Unfit { task, why }
     }
-
-    #[cfg(feature = "json")]
-    fn try_send_json(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: Outgoing,
-        tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
-        self.json.try_send(&mut *self.wire, cx, message, tasks)
-    }
-
-    #[cfg(not(feature = "json"))]
-    #[expect(clippy::unused_self, reason = "the other one uses it")]
-    fn try_send_json(
-        &mut self,
-        _cx: &mut Context<'_>,
-        _message: Outgoing,
-        _tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
-        unreachable!("such links are refused when they come up")
-    }
 }
 
-impl From<Ending> for SendError {
-    fn from(ending: Ending) -> Self {
-        Self::Over(ending)
+impl From<DisconnectReason> for SendError {
+    fn from(reason: DisconnectReason) -> Self {
+        Self::Over(reason)
     }
 }
 
 /// Refuses an answer to a request that has not left: it must not end the task before that.
 #[cold]
-fn check_sent(parked: &VecDeque<Outgoing>, task: TaskId, attempt: u16) -> Result<(), Ending> {
+fn check_sent(
+    parked: &VecDeque<Outgoing>,
+    task: TaskId,
+    attempt: u16,
+) -> Result<(), DisconnectReason> {
     if !parked.contains(&Outgoing::Request { task, attempt }) {
         return Ok(());
     }
-    let why = "answered a request that was not sent yet".to_owned();
-    Err(Ending::refuse(Code::BadMessage, why))
+    Err(DisconnectReason::protocol("answered a request that was not sent yet"))
 }
 
 /// Returns a failure, cut before anything is made of it.
 #[cold]
-fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
+fn failure_of(body: &[u8]) -> Result<&[u8], DisconnectReason> {
     failure::received(body).ok_or_else(|| {
-        let why = "sent a failure whose text is not UTF-8, or which is longer than any";
-        Ending::refuse(Code::BadMessage, why.to_owned())
+        let text = "sent a failure whose text is not UTF-8, or which is longer than any";
+        DisconnectReason::protocol(text)
     })
 }
 
@@ -605,7 +545,7 @@ impl Tally {
 
     /// Judges an answer that the scheduler did not take.
     #[cold]
-    fn check_answer(&self, error: EventError) -> Result<(), Ending> {
+    fn check_answer(&self, error: EventError) -> Result<(), DisconnectReason> {
         let Self { answers, requests, .. } = self;
         let why = match error {
             EventError::Foreign => "answered a task that it never held".to_owned(),
@@ -614,12 +554,12 @@ impl Tally {
             }
             EventError::Stale => return Ok(()),
         };
-        Err(Ending::refuse(Code::BadMessage, why))
+        Err(DisconnectReason::protocol(why))
     }
 
     /// Returns what a message other than an answer means to the scheduler.
     #[cold]
-    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, Ending> {
+    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, DisconnectReason> {
         let why = match message {
             Message::Pong => {
                 self.pongs += 1;
@@ -633,16 +573,11 @@ impl Tally {
             }
             Message::Drain => "sent Drain twice".to_owned(),
             Message::Goodbye { code, text } => {
-                let why = format!("the worker said {code:?}: {text:?}");
-                let how = match code {
-                    Code::Stopped | Code::Displaced => Loss::Stopped,
-                    _ => Loss::Broken,
-                };
-                return Err(Ending { why, farewell: None, how });
+                return Err(DisconnectReason::goodbye(code, text));
             }
             other => format!("sent {}, which is not a worker's to send now", other.kind()),
         };
-        Err(Ending::refuse(Code::BadMessage, why))
+        Err(DisconnectReason::protocol(why))
     }
 }
 

@@ -2,32 +2,27 @@
 //!
 //! A message that takes long to arrive, or to leave, is no silence, and no fault of the attempts behind
 //! it. So before the scheduler judges a link it asks for a look, and the bytes that moved since the last
-//! one speak for the link as long as they pay for it, by the least rate.
+//! one speak for the link as long as they pay for it, by the least rate (`link/silence.rs`).
 
 use core::time::Duration;
 
 use chargehand_core::io::Progress;
 use chargehand_core::{Instant, TaskId};
 
-/// How far ahead bytes may pay: so long may a link that was fast stand still in the middle of a message.
-/// Less where `heartbeat_timeout` is: whoever wants to know sooner of a silent worker wants to know it of
-/// one that fell silent in the middle of an answer.
-const AHEAD_MAX: Duration = Duration::from_secs(10);
+use crate::link::silence::{AHEAD_MAX, Moved, Rate};
 
 /// What moved on a link, and what waits for that.
 #[derive(Debug)]
 pub(crate) struct Life {
-    /// What had moved at the latest look, when that was, and whether there was more to leave.
-    seen: Progress,
+    moved: Moved,
     looked_at: Instant,
+    /// Whether there was more to leave at the latest look.
     was_backed_up: bool,
-    /// The bytes that have moved pay until then.
-    paid_until: Instant,
     /// What had come at the latest read that brought nothing whole, and how many messages.
     quiet: (u64, u64),
     /// How many messages had come when one was seen to arrive in parts.
     arriving: Option<u64>,
-    hold: Hold,
+    hold: Delay,
     /// How many messages had come when a ping was sent.
     pinged: Option<u64>,
     /// The attempt that may have waited at its worker and was given its time anew.
@@ -40,7 +35,7 @@ pub(crate) struct Life {
 
 /// What the verdict on attempts whose deadline has come waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
+enum Delay {
     Nothing,
     /// For what is on its way: at most so many messages or, if `leaving`, requests. What was before an
     /// attempt's own is through by then.
@@ -83,13 +78,12 @@ pub(crate) struct Overdue {
 impl Life {
     pub(crate) fn new(now: Instant, progress: Progress) -> Self {
         Self {
-            seen: progress,
+            moved: Moved::new(progress),
             looked_at: now,
             was_backed_up: false,
-            paid_until: Instant::EPOCH,
             quiet: (progress.received, 0),
             arriving: None,
-            hold: Hold::Nothing,
+            hold: Delay::Nothing,
             pinged: None,
             begun: None,
             verdicts: (0, 0),
@@ -133,21 +127,17 @@ impl Life {
     /// Returns whether a message that is on its way is a sign of life: what has moved since the last
     /// look pays for it. What came whole is heard as such, and pays for nothing that follows.
     pub(crate) fn look(&mut self, link: &Looked) -> bool {
-        let received = link.progress.received.wrapping_sub(self.seen.received);
-        let sent = link.progress.sent.wrapping_sub(self.seen.sent);
         // What left without a delay says nothing.
         let was_backed_up = core::mem::replace(&mut self.was_backed_up, link.is_backed_up);
         let counts = link.is_backed_up || was_backed_up;
-        let bytes = received.saturating_add(if counts { sent } else { 0 });
-        // They pay for what has passed first, but for no more of it than is ever paid ahead.
+        // Whoever wants to know sooner of a silent worker wants to know it of one that fell silent in the
+        // middle of an answer.
         let ahead_max = AHEAD_MAX.min(link.heartbeat_timeout);
-        let start = self.paid_until.max(self.looked_at).max(before(link.now, AHEAD_MAX));
-        let until = start.saturating_add(paid(bytes, link.rate_min));
-        self.paid_until = until.min(link.now.saturating_add(ahead_max));
-        self.seen = link.progress;
-        self.looked_at = link.now;
+        let from = core::mem::replace(&mut self.looked_at, link.now);
+        let rate = Rate { min: link.rate_min, from, ahead_max, counts_sent: counts };
+        let paid_until = self.moved.look(link.now, link.progress, rate);
         let is_moving = counts || self.arriving == Some(link.messages);
-        is_moving && self.paid_until > link.now
+        is_moving && paid_until > link.now
     }
 
     /// Returns until when the attempts of a link are put off of which one is overdue, if they are. Call
@@ -160,28 +150,28 @@ impl Life {
     fn put_off_moving(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
         let Looked { now, messages, requests, is_backed_up, .. } = *link;
         let held = u64::from(overdue.held);
-        let is_alive = self.paid_until > now;
+        let is_alive = self.moved.paid_until() > now;
         // The one that was seen to arrive, or what comes at its heels.
         let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
-        let before = core::mem::replace(&mut self.hold, Hold::Nothing);
+        let before = core::mem::replace(&mut self.hold, Delay::Nothing);
         match before {
-            Hold::Nothing if is_alive && (is_backed_up || is_arriving) => {
-                self.hold = Hold::Moving {
+            Delay::Nothing if is_alive && (is_backed_up || is_arriving) => {
+                self.hold = Delay::Moving {
                     messages: messages + held,
                     requests: requests + held,
                     leaving: is_backed_up,
                 };
-                Some(self.paid_until)
+                Some(self.moved.paid_until())
             }
-            Hold::Moving { leaving: true, requests: most, .. }
+            Delay::Moving { leaving: true, requests: most, .. }
                 if is_alive && (!is_backed_up || requests >= most) =>
             {
-                self.hold = Hold::Begun;
+                self.hold = Delay::Begun;
                 Some(now.saturating_add(overdue.attempt_timeout))
             }
-            Hold::Moving { messages: most, .. } if is_alive && messages < most => {
+            Delay::Moving { messages: most, .. } if is_alive && messages < most => {
                 self.hold = before;
-                Some(self.paid_until)
+                Some(self.moved.paid_until())
             }
             _ => None,
         }
@@ -204,20 +194,6 @@ impl Life {
         self.verdicts.0 = self.verdicts.0.saturating_add(1);
         None
     }
-}
-
-/// Returns for how long so many bytes pay.
-fn paid(bytes: u64, rate_min: u32) -> Duration {
-    match (bytes, u64::from(rate_min)) {
-        (0, _) => Duration::ZERO,
-        (_, 0) => AHEAD_MAX,
-        (bytes, rate) => Duration::from_millis(bytes.saturating_mul(1000) / rate),
-    }
-}
-
-fn before(now: Instant, span: Duration) -> Instant {
-    let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-    Instant::from_nanos(now.as_nanos().saturating_sub(span))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Lane, TaskId, TaskOptions};
 
 use super::answers::Answers;
-use super::{Driver, Payload, TaskEntry};
+use super::{Driver, TaskEntry, TaskPayload};
 use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
@@ -217,7 +217,7 @@ impl Job {
 /// those under way. Costs a scan of the task table.
 fn is_lowest(next: Option<u64>, index: u32, height: u64, tasks: &[TaskEntry]) -> bool {
     let is_below = |entry: &TaskEntry| {
-        matches!(entry.payload, Payload::Height { job, height: other }
+        matches!(entry.payload, TaskPayload::Height { job, height: other }
             if job == index && other.to_index() < height)
     };
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
@@ -456,7 +456,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 job.advance(height);
                 let entry = &mut tasks[task.slot() as usize];
                 let height = RangeHeight::from_index(height, job.options.is_signed);
-                entry.payload = Payload::Height { height, job: index };
+                entry.payload = TaskPayload::Height { height, job: index };
                 entry.generation = task.generation();
                 if !is_alone {
                     jobs.feeding.rotate_left(1);
@@ -513,7 +513,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn cancel_heights(&mut self, cuts: &[Cut]) {
         for slot in 0..self.tasks.len() {
             let TaskEntry { payload, generation, .. } = &self.tasks[slot];
-            let Payload::Height { job, height } = *payload else { continue };
+            let TaskPayload::Height { job, height } = *payload else { continue };
             let height = height.to_index();
             if cuts.iter().any(|cut| cut.job == job && cut.above.is_none_or(|at| height > at)) {
                 let slot = u32::try_from(slot).expect("fewer tasks than 2^32");

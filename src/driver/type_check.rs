@@ -12,7 +12,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::answers::Answers;
 use super::ranges::Jobs;
-use super::{Payload, TaskEntry};
+use super::{TaskEntry, TaskPayload};
 use crate::payload::Answer;
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
@@ -123,9 +123,9 @@ impl Sink<'_> {
             return None;
         }
         match &entry.payload {
-            Payload::Height { job, .. } => Some(self.jobs.check_of(*job)),
-            Payload::Request { check, .. } => Some(*check),
-            Payload::None => None,
+            TaskPayload::Height { job, .. } => Some(self.jobs.check_of(*job)),
+            TaskPayload::Request { check, .. } => Some(*check),
+            TaskPayload::None => None,
         }
     }
 

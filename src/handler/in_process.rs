@@ -16,6 +16,7 @@ use super::{Guard, HandlerFn, Origin, fail_by};
 use crate::failure::{FAILURE_BYTES_MAX, within};
 use crate::handler::running::{Runs, caught};
 use crate::link::ready::ReadySet;
+use crate::link::token::Token;
 use crate::payload::{Answer, Asked};
 
 /// One sending of a task.
@@ -112,7 +113,7 @@ where
         // The handler is called later, in its turn among the others: it may take its time.
         let request = caught(|| asked.read()).and_then(|request| request);
         let call = Call { attempt, request: Some(request), guard: None };
-        let run = self.runs.insert(&self.ready, 0, call, None);
+        let run = self.runs.insert(&self.ready, call, None);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
         if self.runs.mark(run) {
             self.woken.push_back(run);
@@ -138,7 +139,11 @@ where
         ended: &mut Vec<Ended>,
     ) -> bool {
         self.ready.take(waker, usize::MAX, &mut self.batch);
-        self.woken.extend(self.batch.drain(..));
+        let runs = self.batch.drain(..).map(|token| match token.into() {
+            Token::Run(index) => index,
+            other => unreachable!("nothing but handlers is listed here: {other:?}"),
+        });
+        self.woken.extend(runs);
         let Self { handler, runs, woken, .. } = self;
         for run in woken.drain(..polls.min(woken.len())) {
             let begin = |call: &mut Call<F::Request>| {

@@ -1,8 +1,8 @@
 //! What a manager and a worker say of the requests and answers that they were set up for.
 
-use alloc::string::String;
-
 use chargehand_core::message::{Extensions, ExtensionsWriter, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION};
+
+use super::reason::DisconnectReason;
 
 /// Room for the extensions of a Hello or a Welcome of ours.
 pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX;
@@ -18,17 +18,18 @@ pub(crate) fn schema_extension<'a>(
     writer.finish()
 }
 
-/// Returns why two sides do not go together, where both say what they speak of.
-pub(crate) fn schemas_differ(
+/// Checks that two sides go together, where both say what they speak of.
+pub(crate) fn check_schema(
     ours: Option<&str>,
     theirs: Option<&str>,
     peer: &str,
-) -> Option<String> {
-    let (ours, theirs) = (ours?, theirs?);
-    (ours != theirs).then(|| {
-        format!(
-            "the schema here is {ours:?}, and that of the peer ({peer}) is {theirs:?}: upgrade the \
-             older side, so that both speak of the same requests and answers"
-        )
-    })
+) -> Result<(), DisconnectReason> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if ours != theirs => Err(DisconnectReason::WrongSchema {
+            ours: ours.into(),
+            theirs: theirs.into(),
+            peer: peer.into(),
+        }),
+        _ => Ok(()),
+    }
 }

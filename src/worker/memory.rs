@@ -26,6 +26,14 @@ pub(super) struct Memory {
     queue: Queue,
 }
 
+/// What a link that is gone still holds of it.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) bytes: usize,
+    /// How many of them are answers.
+    pub(super) answers: usize,
+}
+
 impl Memory {
     pub(super) fn new(bytes_max: usize, message_max: usize) -> Self {
         let left = isize::try_from(bytes_max).unwrap_or(isize::MAX);
@@ -87,6 +95,14 @@ impl Memory {
         self.left = self.left.saturating_add_unsigned(bytes);
         self.is_freed = true;
         self.queue.note_news();
+    }
+
+    /// Notes that a link that is gone holds nothing more.
+    pub(super) fn release(&mut self, held: &Held) {
+        let Held { mut bytes, answers } = *held;
+        let all = bytes;
+        self.answers -= answers;
+        self.give(&mut bytes, all);
     }
 
     /// Notes that a link, which holds `held`, holds an answer of so many bytes.

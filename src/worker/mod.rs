@@ -26,22 +26,23 @@ use core::task::Waker;
 
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
 
-use self::engine::{CONTROL, Engine};
+use self::engine::Engine;
 use self::events::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::link::erased::BoxError;
 use crate::link::ready::{Entry, ReadySet};
+use crate::link::token::Token;
 #[cfg(feature = "std")]
 use crate::seed::random;
 
 mod clock;
-mod end;
+mod dialect;
 mod engine;
 mod events;
+#[cfg(feature = "json")]
 mod json;
 mod link;
-mod liveness;
 mod memory;
 mod runner;
 mod settings;
@@ -49,6 +50,7 @@ mod source;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use self::events::WorkerEvent;
 pub use self::settings::SettingError;
@@ -151,7 +153,7 @@ impl<T, H> Worker<T, H> {
     fn from_parts(timer: T, seed: u64, handler: H) -> Self {
         let ready = ReadySet::new();
         let settings = Settings::new(seed);
-        let control = ready.entry(CONTROL);
+        let control = ready.entry(Token::Doorbell.into());
         let stopped = Arc::new(AtomicBool::new(false));
         Self {
             parts: Parts { timer, handler, settings, hook: Hook(None), ready, control, stopped },

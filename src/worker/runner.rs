@@ -12,9 +12,6 @@ use crate::handler::running::Runs;
 use crate::handler::{Guard, Handler, Origin, fail};
 use crate::link::ready::ReadySet;
 
-/// Marks a token of the ready set as that of a run.
-pub(super) const RUN: u32 = 1 << 31;
-
 /// Whom a run's answer goes to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
@@ -74,7 +71,7 @@ impl<H: Handler> Runner<H> {
         body: &[u8],
     ) -> Started {
         assert!(self.has_room());
-        let index = self.runs.insert(ready, RUN, Run { owner, guard: None }, None);
+        let index = self.runs.insert(ready, Run { owner, guard: None }, None);
         let Self { handler, runs, body: answer, .. } = self;
         let begin = |handler: &H, run: &mut Run| {
             let future = handler.start(body, &mut origin)?;

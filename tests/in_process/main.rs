@@ -13,7 +13,9 @@ use chargehand::core::Instant;
 use chargehand::core::io::Timer;
 use chargehand::memory::pair;
 use chargehand::testing::ManualTimer;
-use chargehand::{Driver, Local, Pool, PoolEvent, TaskError, Worker, WorkerError};
+use chargehand::{
+    DisconnectReason, Driver, Local, Pool, PoolEvent, TaskError, Worker, WorkerError,
+};
 use serde::{Deserialize, Serialize, Serializer, ser};
 use smol::future::yield_now;
 use world::{Answer, Running, Setup, World, assert_settled, echo, hang, poll, secs};
@@ -213,9 +215,11 @@ fn after_its_strikes_all_that_it_runs_is_dropped_and_it_is_back_after_a_rest() {
     world.timer.advance(secs(5));
     world.settle();
     let events = world.happened();
-    let is_lost = |event: &&PoolEvent| matches!(event, PoolEvent::Lost { .. });
-    let lost = events.iter().find(is_lost).unwrap_or_else(|| panic!("{events:?}"));
-    assert!(lost.to_string().starts_with("in-process 1: lost: too many tasks"), "{lost}");
+    let lost = events.iter().find_map(|event| match event {
+        PoolEvent::Lost { peer, reason, .. } => Some((&**peer, reason.clone())),
+        _ => None,
+    });
+    assert_eq!(lost, Some(("in-process 1", DisconnectReason::Strikes(2))), "{events:?}");
     assert_eq!((running.now(), world.stats().tasks.workers_up), (0, 0));
     // Not yet five seconds later, so that nothing has timed out again.
     world.advance(secs(4));

@@ -86,7 +86,7 @@ async fn process_all(pool: &Pool, heights: &[i64]) {
 async fn losses(events: Events) -> Vec<String> {
     let why = |event| async move {
         match event {
-            PoolEvent::Lost { why, .. } => Some(why),
+            PoolEvent::Lost { reason, .. } => Some(reason.to_string()),
             PoolEvent::Missed(count) => panic!("{count} events were missed"),
             _ => None,
         }
@@ -146,7 +146,7 @@ fn told_well(line: &str) -> i64 {
     match outcome(height) {
         Ok(()) => assert_eq!((what, &*text), ("done", ""), "{line}"),
         Err(TaskError::Failed(wanted)) => {
-            assert_eq!((what, &*text), ("failed", wanted.text()), "{line}")
+            assert_eq!((what, &*text), ("failed", wanted.text()), "{line}");
         }
         Err(other) => panic!("{other}"),
     }
@@ -266,7 +266,7 @@ async fn what_does_not_fit_is_said_clearly<R: Runtime>() {
     let (pool, mut events) = start::<R>(R::connect(setup::<R>(), &at, Dialect::Native));
     let why = loop {
         match events.next().await.expect("the pool goes on trying") {
-            PoolEvent::Refused { why, .. } => break why,
+            PoolEvent::Refused { reason, .. } => break reason.to_string(),
             other => drop(other),
         }
     };

@@ -169,7 +169,7 @@ impl SchedulerMut<'_> {
                 return Some(self.judge(worker, at, late));
             }
             LinkPhase::Absent => self.set_phase(worker, LinkPhase::Leaving),
-            LinkPhase::Resting => self.want_connect(worker),
+            LinkPhase::BackingOff => self.want_connect(worker),
             LinkPhase::Connecting => {
                 self.back_off(worker);
                 return Some(Action::Disconnect { link, reason: Reason::ConnectTimeout });

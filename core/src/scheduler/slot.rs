@@ -191,7 +191,7 @@ pub(super) enum LinkPhase {
     /// It has not dialled in yet, or not again; until `due`.
     Absent,
     /// Before the next connect; until `due`.
-    Resting,
+    BackingOff,
     /// The caller is to be asked to connect.
     WantConnect,
     /// The caller was asked to; until `due`.

@@ -131,7 +131,7 @@ pub enum WorkerState {
         not_before: Instant,
     },
     /// It is not connected and will be tried again.
-    Resting {
+    BackingOff {
         /// When it is tried again.
         until: Instant,
     },
@@ -194,7 +194,7 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
     let state = match slot.phase {
         LinkPhase::Free => return None,
         LinkPhase::Absent => WorkerState::Absent { not_before: slot.not_before },
-        LinkPhase::Resting => WorkerState::Resting { until: slot.due },
+        LinkPhase::BackingOff => WorkerState::BackingOff { until: slot.due },
         LinkPhase::WantConnect | LinkPhase::Connecting => WorkerState::Connecting,
         LinkPhase::Up(Duty::Serving) => WorkerState::Up,
         LinkPhase::Up(Duty::Busy) => WorkerState::Busy,

@@ -275,7 +275,7 @@ impl SchedulerMut<'_> {
         slot.attempts = slot.attempts.saturating_add(1);
         let attempts = slot.attempts;
         self.workers[worker as usize].due = self.delayed(worker, attempts);
-        self.set_phase(worker, LinkPhase::Resting);
+        self.set_phase(worker, LinkPhase::BackingOff);
     }
 
     /// Returns the time after the delay that follows so many attempts.
@@ -339,7 +339,9 @@ impl SchedulerMut<'_> {
             LinkPhase::Up(_) => LinkPhase::Up(Duty::Draining),
             LinkPhase::Connecting => LinkPhase::Closing(reason),
             LinkPhase::Closing(reason) => LinkPhase::Closing(reason),
-            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::WantConnect => LinkPhase::Leaving,
+            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::WantConnect => {
+                LinkPhase::Leaving
+            }
             LinkPhase::Leaving | LinkPhase::Free => unreachable!("not a member"),
         };
         self.state.members.remove(self.workers, worker);
@@ -459,7 +461,7 @@ impl super::tasks::SchedulerState {
     /// Returns when a worker needs attention by itself.
     pub(super) fn timer(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
         match slot.phase {
-            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::Connecting => slot.due,
+            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::Connecting => slot.due,
             LinkPhase::Up(duty) => {
                 let oldest = due(tasks, slot.held.head()).max(slot.hold_until);
                 let next = match duty {

@@ -337,7 +337,7 @@ impl Audit {
             rested |= matches!(stats.state, WorkerState::Rested { .. });
             assert!(stats.in_flight <= stats.window, "{worker:?}: {stats:?}");
             match stats.state {
-                WorkerState::Resting { until }
+                WorkerState::BackingOff { until }
                 | WorkerState::Rested { until }
                 | WorkerState::Delayed { until } => {
                     assert!(until <= longest, "{worker:?}: a delay above the cap");

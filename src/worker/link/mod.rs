@@ -1,11 +1,11 @@
 //! One manager's link: what is read from its wire, and what is sent.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Dialect, Wire};
+use chargehand_core::io::Wire;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role, clip,
 };
@@ -13,31 +13,31 @@ use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
-use super::end::End;
-use super::json;
-use super::memory::Memory;
+use super::dialect::Speech;
+use super::memory::{Held, Memory};
 use super::runner::Runner;
-use super::state::{Around, Limiter, Now, Phase, State, Step};
+use super::state::{Around, Limiter, Now, Phase, ProtocolState, Step};
 use crate::budget::SMALL_BYTES_MAX;
 use crate::failure;
 use crate::handler::Handler;
+use crate::link::closing::Outbox;
 use crate::link::erased::BoxError;
+use crate::link::read_on::stops_after;
+use crate::link::reason::DisconnectReason;
 use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
 
 mod times;
 
 pub(super) use self::times::{Idle, used_idle_min};
 
-/// The longest frame in the JSON dialect, whose requests are a height and little else.
-const JSON_BYTES_MAX: usize = 64 << 10;
-pub(super) struct Link<W> {
+pub(super) struct Connection<W> {
     wire: W,
-    state: State,
-    out: Outbox,
+    state: ProtocolState,
+    out: Unsent,
     /// Whether the wire had no room: something is in `out`.
     is_stuck: bool,
-    pause: Pause,
-    room: Room,
+    pause: ReadPause,
+    room: Arrival,
     leaving: Leaving,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
@@ -47,16 +47,16 @@ pub(super) struct Link<W> {
 
 /// What the wire had no room for. Until it is gone no more than one request is read.
 #[derive(Default)]
-struct Outbox {
+struct Unsent {
     /// Whether a Pong goes first. One answers any number of Pings.
     pong: bool,
-    messages: VecDeque<(Vec<u8>, Vec<u8>)>,
+    messages: Outbox,
     /// How many of the messages go before all answers.
     urgent: usize,
 }
 
 /// What the budget has for the message that comes next.
-struct Room {
+struct Arrival {
     /// How long one may be that the wire does not ask for.
     allowance: usize,
     /// How much was taken for one that is arriving.
@@ -76,7 +76,7 @@ struct Leaving {
 
 /// How a link fares that is not read for lack of memory.
 #[derive(Default)]
-struct Pause {
+struct ReadPause {
     since: Option<Instant>,
     /// How many Pongs left for Pings that are still to be read.
     pongs_ahead: u32,
@@ -85,34 +85,32 @@ struct Pause {
 
 /// What came of polling a link.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct PollProgress {
     /// The handshake is over.
     pub(super) up: bool,
     /// There may be more to read: poll again.
     pub(super) more: bool,
 }
 
-impl<W: Wire> Link<W>
+impl<W: Wire> Connection<W>
 where
     W::Error: Into<BoxError>,
 {
-    pub(super) fn new(mut wire: W, now: Instant) -> Self {
-        let state = State::new(wire.dialect(), now);
-        wire.limit_incoming(match state.dialect {
-            Dialect::Native => HELLO_BYTES_MAX,
-            Dialect::Json => JSON_BYTES_MAX,
-        });
-        Self {
+    pub(super) fn new(mut wire: W, now: Instant) -> Result<Self, DisconnectReason> {
+        let speech = Speech::of(wire.dialect())?;
+        wire.limit_incoming(speech.first_bytes_max());
+        let state = ProtocolState::new(speech, now);
+        Ok(Self {
             wire,
             state,
-            out: Outbox::default(),
+            out: Unsent::default(),
             is_stuck: false,
-            pause: Pause::default(),
-            room: Room { allowance: usize::MAX, arriving: 0, is_missing: false },
+            pause: ReadPause::default(),
+            room: Arrival { allowance: usize::MAX, arriving: 0, is_missing: false },
             leaving: Leaving::default(),
             unflushed: false,
             reads_on: false,
-        }
+        })
     }
 
     pub(super) fn peer(&self) -> &str {
@@ -127,18 +125,18 @@ where
         self.state.phase == Phase::Up
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
-        self.state.phase == Phase::Leaving
-    }
-
     /// Returns whether a request came, and since when the wire has been open.
     pub(super) fn usefulness(&self) -> (bool, Instant) {
-        (self.state.work.asked || self.state.work.has_asked, self.state.work.opened)
+        (self.state.usage.asked || self.state.usage.has_asked, self.state.usage.opened)
     }
 
     /// Sends what opens the link.
-    pub(super) fn greet(&mut self, cx: &mut Context<'_>, settings: &Settings) -> Result<(), End> {
-        if self.state.dialect == Dialect::Json {
+    pub(super) fn greet(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &Settings,
+    ) -> Result<(), DisconnectReason> {
+        if !self.state.speech.is_native() {
             return Ok(());
         }
         let Settings { concurrency, token, name, schema, frame_bytes_max, .. } = settings;
@@ -159,9 +157,9 @@ where
         &mut self,
         cx: &mut Context<'_>,
         around: &mut Around<'_, H>,
-        budget: u32,
-        progress: &mut Progress,
-    ) -> Result<(), End> {
+        budget: usize,
+        progress: &mut PollProgress,
+    ) -> Result<(), DisconnectReason> {
         self.reads_on = false;
         if self.is_stuck {
             self.send_out(cx, &mut around.runner.memory)?;
@@ -174,8 +172,7 @@ where
             self.set_allowance(allowance);
         }
         for count in 0..budget {
-            // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && around.reads_on && self.wire.expects_next() {
+            if stops_after(count, around.reads_on, &mut self.wire) {
                 self.reads_on = true;
                 return Ok(());
             }
@@ -185,7 +182,7 @@ where
             }
             let step = if let Some(height) = self.state.take_next() {
                 self.state.on_height(height, around)
-            } else if self.state.has_next() {
+            } else if self.state.speech.has_next() {
                 return Ok(());
             } else {
                 match self.wire.poll_recv(cx) {
@@ -204,8 +201,8 @@ where
                         }
                         step
                     }
-                    Poll::Ready(Ok(None)) => return Err(End::closed()),
-                    Poll::Ready(Err(error)) => return Err(End::broken(error)),
+                    Poll::Ready(Ok(None)) => return Err(DisconnectReason::Closed),
+                    Poll::Ready(Err(error)) => return Err(DisconnectReason::reset(error)),
                 }
             };
             match step {
@@ -229,8 +226,8 @@ where
         cx: &mut Context<'_>,
         step: &Step,
         settings: &Settings,
-        progress: &mut Progress,
-    ) -> Result<(), End> {
+        progress: &mut PollProgress,
+    ) -> Result<(), DisconnectReason> {
         match *step {
             Step::None | Step::Answer(..) => {}
             Step::Pong => self.pong(cx)?,
@@ -248,7 +245,7 @@ where
     /// Returns whether to read on though the wire is full, or memory is short.
     #[cold]
     fn may_read<H: Handler>(&mut self, is_short: bool, around: &mut Around<'_, H>) -> bool {
-        if self.is_stuck && self.state.work.asked {
+        if self.is_stuck && self.state.usage.asked {
             // What is no work is still read, a Ping above all. But a peer that does not read should
             // not be served on.
             return false;
@@ -313,7 +310,7 @@ where
     }
 
     /// Answers a Ping.
-    fn pong(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn pong(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         if self.pause.pongs_ahead > 0 {
             self.pause.pongs_ahead -= 1;
             return Ok(());
@@ -327,19 +324,24 @@ where
     }
 
     /// Returns whether the wire took it.
-    fn send_pong(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn send_pong(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         self.try_send(cx, Message::Pong.encode(&mut [0; HEAD_BYTES_MAX]), &[])
     }
 
     /// Says that an attempt has not begun and is free for others.
-    fn give_back(&mut self, cx: &mut Context<'_>, task: TaskId, attempt: u16) -> Result<(), End> {
+    fn give_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: TaskId,
+        attempt: u16,
+    ) -> Result<(), DisconnectReason> {
         let verdict = Verdict::Returned;
         self.send_urgent(cx, &Message::Response { task, attempt, verdict, body: &[] })
     }
 
     /// Returns whether a request waits here for the one before it: then poll again after an answer.
     pub(super) fn has_next(&self) -> bool {
-        self.state.has_next()
+        self.state.speech.has_next()
     }
 
     /// Answers a request whose handler ended, unless it was cancelled meanwhile.
@@ -351,11 +353,11 @@ where
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         let Some((task, attempt)) = self.state.on_answered(slot, clock, memory) else {
             return Ok(());
         };
-        if self.state.dialect == Dialect::Json {
+        if !self.state.speech.is_native() {
             return self.answer_json(cx, verdict, body, memory);
         }
         let bytes_max = self.state.answer_bytes_max;
@@ -377,7 +379,7 @@ where
         self.send_bytes(cx, head, body, memory)?;
         if !self.is_stuck {
             // The manager hears this and asks for nothing until it hears nothing.
-            self.state.life.heard = true;
+            self.state.silence.is_broken = true;
         }
         Ok(())
     }
@@ -389,8 +391,9 @@ where
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
-        let answer = json::answer(self.state.height, verdict, body, self.wire.message_bytes_max());
+    ) -> Result<(), DisconnectReason> {
+        let Speech::Json(json) = &self.state.speech else { unreachable!("the caller has looked") };
+        let answer = json.answer(verdict, body, self.wire.message_bytes_max());
         self.send_bytes(cx, &[], &answer, memory)
     }
 
@@ -412,7 +415,11 @@ where
 
     /// Sends a message that goes before all answers that wait.
     #[cold]
-    fn send_urgent(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Result<(), End> {
+    fn send_urgent(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &Message<'_>,
+    ) -> Result<(), DisconnectReason> {
         let mut head = [0; HELLO_BYTES_MAX];
         let head = message.encode_extended(&mut head).expect("there is room for what is sent so");
         if !self.is_stuck && self.try_send(cx, head, &[])? {
@@ -431,7 +438,7 @@ where
         head: &[u8],
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         if !self.is_stuck && self.try_send(cx, head, body)? {
             if body.len() > SMALL_BYTES_MAX {
                 self.take_answer(body.len(), memory);
@@ -445,13 +452,18 @@ where
 
     /// Returns whether the wire took it.
     #[inline]
-    fn try_send(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Result<bool, End> {
+    fn try_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<bool, DisconnectReason> {
         match self.wire.poll_send(cx, head, body) {
             Poll::Ready(Ok(())) => {
                 self.unflushed = true;
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error)),
             Poll::Pending => Ok(false),
         }
     }
@@ -475,12 +487,16 @@ where
     #[cold]
     fn get_stuck(&mut self) {
         if !core::mem::replace(&mut self.is_stuck, true) {
-            self.state.work.forget_asked();
+            self.state.usage.forget_asked();
         }
     }
 
     #[cold]
-    fn send_out(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<(), End> {
+    fn send_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<(), DisconnectReason> {
         if self.out.pong {
             if !self.send_pong(cx)? {
                 return Ok(());
@@ -504,18 +520,21 @@ where
         Ok(())
     }
 
-    /// Returns whether to look at once for what follows on what was flushed.
-    pub(super) fn expects_next(&mut self) -> bool {
-        !self.unflushed && self.wire.expects_next()
+    pub(super) fn wire(&mut self) -> &mut W {
+        &mut self.wire
     }
 
     /// Sends what there is to send. Returns whether that made room for what the link waited for: then
     /// poll it again.
     #[inline]
-    pub(super) fn flush(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
+    pub(super) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<bool, DisconnectReason> {
         match self.wire.poll_flush(cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error)),
             Poll::Ready(Ok(())) if self.is_stuck => self.flush_on(cx, memory),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
@@ -529,7 +548,11 @@ where
 
     /// Goes on after a flush on a wire that was full: it may have room now, and nobody is told.
     #[cold]
-    fn flush_on(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
+    fn flush_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<bool, DisconnectReason> {
         loop {
             self.unflushed = false;
             self.has_left(memory);
@@ -539,7 +562,7 @@ where
             }
             match self.wire.poll_flush(cx) {
                 Poll::Pending => return Ok(!self.is_stuck),
-                Poll::Ready(result) => result.map_err(End::broken)?,
+                Poll::Ready(result) => result.map_err(DisconnectReason::reset)?,
             }
         }
     }
@@ -551,9 +574,9 @@ where
         place: u32,
         clock: &mut dyn Now,
         runner: &mut Runner<H>,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         let returned = self.state.on_drain(place, clock, runner);
-        if self.state.dialect == Dialect::Native {
+        if self.state.speech.is_native() {
             self.send_urgent(cx, &Message::Drain)?;
         }
         for (task, attempt) in returned {
@@ -562,13 +585,11 @@ where
         Ok(())
     }
 
-    /// Forgets what never left.
-    pub(super) fn forget(&mut self, memory: &mut Memory) {
-        memory.give_answer(&mut self.state.held, core::mem::take(&mut self.leaving).bytes);
-        let held = self.state.held;
-        memory.give(&mut self.state.held, held);
-        let arriving = self.room.arriving;
-        memory.give(&mut self.room.arriving, arriving);
+    /// Takes the link apart: into its wire, what that had no room for, and what that has of the budget.
+    pub(super) fn into_leaving(self) -> (Box<W>, Outbox, Held) {
+        let Self { wire, state, out, room, leaving, .. } = self;
+        let held = Held { bytes: state.held + room.arriving, answers: leaving.bytes };
+        (Box::new(wire), out.messages, held)
     }
 
     /// Forgets all jobs and stops what runs.

@@ -2,7 +2,7 @@
 //! is moved by hand.
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::{Future, pending, poll_fn};
@@ -18,6 +18,7 @@ use chargehand_core::{BackoffPolicy, TaskId, Verdict};
 use smol::future::{or, zip};
 
 use super::*;
+use crate::DisconnectReason;
 use crate::link::memory::{
     MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair, pair_of,
 };

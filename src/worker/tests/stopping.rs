@@ -127,8 +127,8 @@ fn what_runs_longer_than_the_drain_timeout_is_dropped() {
         timer.advance(Duration::from_secs(5));
         let (code, text) = manager.goodbye().await;
         assert_eq!(
-            (code, text.as_str()),
-            (Code::Stopped, "the worker stops before everything is done")
+            (code, text),
+            (Code::Stopped, DisconnectReason::DrainTimeout(Duration::from_secs(5)).to_string())
         );
         drop((other, deaf));
     }));
