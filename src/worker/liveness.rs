@@ -3,6 +3,10 @@
 use chargehand_core::Instant;
 use chargehand_core::io::Progress;
 
+/// How many bytes of a message are to come before the manager is told that it arrives. It takes one Pong
+/// for each so many bytes that it has sent.
+const PART_BYTES_MIN: u64 = 64;
+
 /// The signs of life on a link.
 pub(super) struct Life {
     /// Whether a message came or an answer left since somebody looked.
@@ -11,11 +15,13 @@ pub(super) struct Life {
     alive: Instant,
     /// What had moved by then.
     moved: Progress,
+    /// Whether the latest sign was that parts of a message came, and nothing whole.
+    pub(super) is_arriving: bool,
 }
 
 impl Life {
     pub(super) fn new(now: Instant) -> Self {
-        Self { heard: false, alive: now, moved: Progress::default() }
+        Self { heard: false, alive: now, moved: Progress::default(), is_arriving: false }
     }
 
     /// Returns when there was the last sign of life: a message, an answer, or so many bytes in each
@@ -27,7 +33,9 @@ impl Life {
         let millis = now.saturating_since(self.alive).as_millis();
         let least = u64::from(rate_min).saturating_mul(u64::try_from(millis).unwrap_or(u64::MAX));
         let is_fast = |bytes: u64| bytes > 0 && bytes.saturating_mul(1000) >= least;
-        if core::mem::take(&mut self.heard) || is_fast(received) || is_fast(sent) {
+        let heard = core::mem::take(&mut self.heard);
+        self.is_arriving = !heard && received >= PART_BYTES_MIN && is_fast(received);
+        if heard || is_fast(received) || is_fast(sent) {
             self.pardon(now, moved);
         }
         self.alive

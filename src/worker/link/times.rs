@@ -93,6 +93,9 @@ where
         self.state.work.look(now);
         let moved = self.wire.progress();
         let alive = self.state.life.look(now, moved, settings.progress_rate_min);
+        if self.state.life.is_arriving && self.state.phase == Phase::Up {
+            self.tell_arriving(cx, now)?;
+        }
         if self.state.phase == Phase::Up && memory.is_short(self.state.held) {
             self.on_pause(cx, now)?;
         } else {
@@ -108,6 +111,18 @@ where
             return Err(End::Leave(Code::Timeout, text));
         }
         Ok(next_look.min(patience))
+    }
+
+    /// Shows the manager that this side lives while a long message of its arrives: what it has sent since
+    /// may lie behind that for long, a Ping as well, and as far as it can see all of it has left.
+    #[cold]
+    fn tell_arriving(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
+        let is_native = self.state.dialect == Dialect::Native;
+        let is_due = is_native && !self.is_stuck && now >= self.pause.next_pong;
+        if is_due && self.send_pong(cx)? {
+            self.pause.next_pong = now.saturating_add(self.state.heartbeat / 2);
+        }
+        Ok(())
     }
 
     /// Shows the manager that this side lives, though it does not read for lack of memory; and gives
