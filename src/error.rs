@@ -15,15 +15,15 @@ pub enum TaskError {
     /// the task itself may have been the cause. It may have been carried out all the same, or may be
     /// what kills the workers.
     Exhausted {
-        /// How often it was sent.
-        attempts: usize,
+        /// How many times it was sent.
+        attempts: u32,
     },
     /// It came back as often as [`Config::resends_max`](chargehand_core::Config::resends_max) says
     /// without having been tried to its end: its workers stopped, were displaced or gave it back. See
     /// why they do, or raise `resends_max`.
     Bounced {
         /// How many times it was sent.
-        sends: usize,
+        sends: u32,
     },
     /// It was cancelled.
     Cancelled,

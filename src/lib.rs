@@ -53,6 +53,7 @@ pub use chargehand_transport_tcp as tcp;
 #[cfg(feature = "ws")]
 pub use chargehand_transport_ws as ws;
 
+mod budget;
 #[cfg(test)]
 mod counting;
 mod driver;

@@ -184,7 +184,7 @@ macro_rules! on_runtime {
 on_runtime!(on_smol, Smol::new(), SmolListener::from_std, ::smol::block_on);
 on_runtime!(on_tokio, Tokio::new(), TokioListener::from_std, |test| {
     let mut builder = ::tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().expect("a runtime").block_on(test)
+    builder.enable_all().build().expect("a runtime").block_on(test);
 });
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chargehand::core::ledger::Ledger;
 use chargehand::core::message::{Extensions, HEAD_BYTES_MAX, Message};
-use chargehand::core::prefix::{Decoder, HEADER_BYTES, encode_header};
+use chargehand::core::prefix::{HEADER_BYTES, PrefixDecoder, encode_header};
 use chargehand::core::{
     Action, Backoff, BackoffPolicy, Config, Event, Heap, Instant, Link, Offer, Route, Scheduler,
     TaskId, Verdict, json,
@@ -162,7 +162,7 @@ fn framing() -> Cycles {
         stream.extend_from_slice(&header);
         stream.extend_from_slice(&BODY);
     }
-    let mut decoder = Decoder::growing(4096, 1 << 20);
+    let mut decoder = PrefixDecoder::growing(4096, 1 << 20);
     assert_eq!(stream.len(), 64 * (HEADER_BYTES + BODY.len()));
     Box::new(move |cycles| {
         let mut left = cycles;

@@ -18,7 +18,7 @@ pub struct Config {
     /// An attempt counts where the task may have been the cause: it was among as many of its
     /// worker's oldest as the worker runs at once, and the worker did not take its leave.
     pub attempts_max: u16,
-    /// How often a task may come back with no attempt counted (its worker stopped, was displaced or
+    /// How many times a task may come back with no attempt counted (its worker stopped, was displaced or
     /// had not begun it) before it ends [`Bounced`](crate::Outcome::Bounced). At least 1; default
     /// 64.
     pub resends_max: u16,
@@ -38,7 +38,7 @@ pub struct Config {
     /// when it is its worker's oldest. What waits there for the tasks of other managers is not known
     /// of. Default 60 s; [`Duration::MAX`] for no limit.
     pub attempt_timeout: Duration,
-    /// How often a task whose handler failed is tried again before it ends
+    /// How many times a task whose handler failed is tried again before it ends
     /// [`Failed`](crate::Outcome::Failed). Default 0.
     pub retries_max: u16,
     /// How long a failed task waits before it is tried again. Default 1 s.
@@ -58,9 +58,15 @@ pub struct Config {
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
-    /// The delay between connects, and the rest of a worker that only fails. A worker that dials in
-    /// again after a link that did nothing gets its first task as much later. Base and cap at least
-    /// 1 ms.
+    /// The delay before a worker is dialled again, and the rest of a worker that only fails. It grows
+    /// with each connect in a row that came to nothing; a link is of use once a task was done on it,
+    /// or after `stable_after`. Base and cap at least 1 ms.
+    ///
+    /// After a link of use a worker is dialled again after the first, jittered step, so that those
+    /// which a switch cut off together do not come back together, and one that crashes after each
+    /// task is not dialled without a pause. One that dials in is given tasks at once then: the pauses
+    /// are its own. After a link that did nothing it gets its first task as much later as it would
+    /// have been dialled later.
     pub backoff: BackoffPolicy,
     /// How long a link must have been up to reset its worker's backoff, where no task was done
     /// on it. Default 30 s.
@@ -213,13 +219,13 @@ const fn is_below_milli(span: Duration) -> bool {
     span.as_secs() == 0 && span.subsec_millis() == 0
 }
 
-/// Returns a span in nanoseconds. Once for all fields: a small machine pays for each copy of it.
+/// Returns a span in nanoseconds. One copy for all fields, to save flash.
 #[inline(never)]
 const fn short(span: Duration) -> u64 {
     nanos(span)
 }
 
-/// Returns the span again of which there are only nanoseconds. The longest one means no limit.
+/// Returns the span of so many nanoseconds; the longest means no limit.
 const fn span(nanos: u64) -> Duration {
     if nanos == u64::MAX { Duration::MAX } else { Duration::from_nanos(nanos) }
 }

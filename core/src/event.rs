@@ -193,7 +193,7 @@ pub enum Action {
         task: TaskId,
         /// How it ended. Each accepted task gets exactly one.
         outcome: Outcome,
-        /// How often it was sent.
+        /// How many times it was sent.
         attempts: u16,
     },
 }

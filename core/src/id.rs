@@ -1,6 +1,6 @@
 //! Names for tasks, workers and links: small, `Copy`, and never mistaken for one another.
 
-/// One accepted task: a storage slot and how often that slot has been used.
+/// One accepted task: a storage slot and how many tasks have had that slot before.
 ///
 /// Unique until the same slot has been used 2^32 times. On the wire it is opaque to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,13 +22,13 @@ impl TaskId {
         self.slot
     }
 
-    /// Returns how often the slot had been used before this task.
+    /// Returns how many tasks had the slot before this one.
     pub const fn generation(self) -> u32 {
         self.generation
     }
 }
 
-/// One worker of the pool: a storage slot and how often that slot has been used.
+/// One worker of the pool: a storage slot and how many workers have had that slot before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct WorkerId {
@@ -46,7 +46,7 @@ impl WorkerId {
         self.slot
     }
 
-    /// Returns how often the slot had been used before this worker.
+    /// Returns how many workers had the slot before this one.
     pub const fn generation(self) -> u32 {
         self.generation
     }

@@ -181,6 +181,27 @@ pub trait Wire {
         let _ = bytes_max;
     }
 
+    /// Sets the longest message that memory is taken for, in bytes. A longer one waits as soon as its
+    /// length is known: [`poll_recv`](Wire::poll_recv) is pending, wakes nobody, and reads nothing
+    /// more, so that the transport below holds the peer back. What was read before stays, which is
+    /// one read at most. [`incoming`](Wire::incoming) says how long the message is; set at least that
+    /// once there is memory for it, and poll again. What is set holds until it is set anew, also for
+    /// the messages after that.
+    ///
+    /// The default lets every message come, and so does a wire where nothing was set.
+    fn admit(&mut self, bytes_max: usize) {
+        let _ = bytes_max;
+    }
+
+    /// Returns how long the message is that waits to be [admitted](Wire::admit), in bytes, or 0 where
+    /// none does. A transport that is not told a message's length at once may ask for more than it
+    /// turns out to have, and again for the same message.
+    ///
+    /// The default is 0.
+    fn incoming(&self) -> usize {
+        0
+    }
+
     /// Returns the longest message that this transport takes to be sent, in bytes: one that is longer
     /// would break the wire, so a caller fails what it belongs to instead.
     ///

@@ -4,13 +4,13 @@
 //! The loop of a receiver: take frames while there are any, then read more.
 //!
 //! ```
-//! use chargehand_core::prefix::{Decoder, encode_header};
+//! use chargehand_core::prefix::{PrefixDecoder, encode_header};
 //!
 //! let mut stream = encode_header(5, 64)?.to_vec();
 //! stream.extend(b"hello");
 //!
 //! let mut buffer = [0; 68];
-//! let mut decoder = Decoder::new(&mut buffer[..]);
+//! let mut decoder = PrefixDecoder::new(&mut buffer[..]);
 //! for chunk in stream.chunks(2) {
 //!     assert!(!decoder.has_frame()?);
 //!     decoder.spare()[..chunk.len()].copy_from_slice(chunk);
@@ -51,7 +51,7 @@ pub fn encode_header(length: usize, frame_bytes_max: usize) -> Result<[u8; HEADE
 /// Frames are not copied: they are slices of the buffer, which may hold many at once. Taking one
 /// is O(1). Bytes move only in [`spare`](Self::spare), and on the whole not more of them than came
 /// in.
-pub struct Decoder<B> {
+pub struct PrefixDecoder<B> {
     buffer: B,
     /// What is not given out yet lies in `start..end`.
     start: usize,
@@ -65,7 +65,7 @@ pub struct Decoder<B> {
     filled: bool,
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
+impl<B: AsRef<[u8]> + AsMut<[u8]>> PrefixDecoder<B> {
     /// Makes a decoder over a buffer of fixed length. It accepts frames up to 4 bytes less.
     ///
     /// # Panics
@@ -170,7 +170,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
     /// since, or where the first frame would not fit otherwise. A frame is so moved once at most.
     fn compact(&mut self) {
         if self.start == self.end {
-            // As mostly.
+            // The usual case.
             (self.start, self.end) = (0, 0);
             return;
         }
@@ -186,7 +186,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
 }
 
 #[cfg(feature = "alloc")]
-impl Decoder<Vec<u8>> {
+impl PrefixDecoder<Vec<u8>> {
     /// Makes a decoder whose buffer has `idle_bytes` (at least 4) bytes while little comes, and
     /// grows with what comes.
     ///
@@ -257,10 +257,10 @@ impl Decoder<Vec<u8>> {
     }
 }
 
-impl<B> fmt::Debug for Decoder<B> {
+impl<B> fmt::Debug for PrefixDecoder<B> {
     // Without the bytes: they may be large, or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder")
+        f.debug_struct("PrefixDecoder")
             .field("waiting_bytes", &(self.end - self.start))
             .field("frame_bytes_max", &self.frame_bytes_max)
             .finish_non_exhaustive()

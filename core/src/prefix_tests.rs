@@ -19,10 +19,10 @@ fn encoded(frames: &[Vec<u8>]) -> Vec<u8> {
 
 /// Feeds the stream in chunks of the given lengths (cyclic), taking all frames between.
 fn decoded<B: AsRef<[u8]> + AsMut<[u8]>>(
-    decoder: &mut Decoder<B>,
+    decoder: &mut PrefixDecoder<B>,
     stream: &[u8],
     chunks: &[usize],
-    mut make_room: impl FnMut(&mut Decoder<B>),
+    mut make_room: impl FnMut(&mut PrefixDecoder<B>),
 ) -> Result<Vec<Vec<u8>>, TooLong> {
     let mut frames = Vec::new();
     let mut rest = stream;
@@ -47,7 +47,7 @@ fn decoded<B: AsRef<[u8]> + AsMut<[u8]>>(
 
 #[test]
 fn a_frame_above_the_limit_is_refused_from_its_header_alone() {
-    let mut decoder = Decoder::new([0; 20]);
+    let mut decoder = PrefixDecoder::new([0; 20]);
     decoder.spare()[..4].copy_from_slice(&17u32.to_le_bytes());
     decoder.advance(3);
     assert_eq!(decoder.next_frame(), Ok(None));
@@ -74,7 +74,7 @@ fn a_sender_learns_the_limit_before_it_sends() {
 #[test]
 fn the_largest_frame_fits_and_an_empty_one_is_a_frame() {
     let frames = vec![vec![7; 16], vec![], vec![8; 16], vec![]];
-    let mut decoder = Decoder::new([0; 20]);
+    let mut decoder = PrefixDecoder::new([0; 20]);
     let got = decoded(&mut decoder, &encoded(&frames), &[usize::MAX], |_| ());
     assert_eq!(got, Ok(frames));
     assert!(!decoder.is_partial());
@@ -84,7 +84,7 @@ fn the_largest_frame_fits_and_an_empty_one_is_a_frame() {
 fn a_peer_that_stops_inside_a_frame_is_seen() {
     let stream = encoded(&[vec![1; 10]]);
     for cut in 0..=stream.len() {
-        let mut decoder = Decoder::new([0; 20]);
+        let mut decoder = PrefixDecoder::new([0; 20]);
         decoded(&mut decoder, &stream[..cut], &[3], |_| ()).unwrap();
         assert_eq!(decoder.is_partial(), cut != 0 && cut != stream.len());
     }
@@ -92,7 +92,7 @@ fn a_peer_that_stops_inside_a_frame_is_seen() {
 
 #[test]
 fn frames_that_share_the_buffer_are_not_moved() {
-    let mut decoder = Decoder::new([0; 64]);
+    let mut decoder = PrefixDecoder::new([0; 64]);
     let stream = encoded(&[vec![1; 4], vec![2; 4], vec![3; 4]]);
     decoder.spare()[..stream.len()].copy_from_slice(&stream);
     decoder.advance(stream.len());
@@ -106,13 +106,13 @@ fn frames_that_share_the_buffer_are_not_moved() {
 #[test]
 #[should_panic(expected = "more bytes were received than there was room for")]
 fn a_caller_that_lies_about_what_it_read_is_stopped() {
-    Decoder::new([0; 8]).advance(9);
+    PrefixDecoder::new([0; 8]).advance(9);
 }
 
 #[test]
 #[cfg(feature = "alloc")]
 fn an_announced_length_alone_costs_no_memory() {
-    let mut decoder = Decoder::growing(16, 1 << 20);
+    let mut decoder = PrefixDecoder::growing(16, 1 << 20);
     let mut stream = (1u32 << 20).to_le_bytes().to_vec();
     stream.resize(100_004, 9);
     for (sent, byte) in stream.iter().enumerate() {
@@ -136,9 +136,9 @@ fn a_limit_that_is_raised_holds_for_what_is_held_and_one_that_is_lowered_too() {
         stream.extend(frame);
     }
     let mut rest = &stream[..];
-    let mut decoder = Decoder::growing(64, 10);
+    let mut decoder = PrefixDecoder::growing(64, 10);
     assert_eq!(decoder.buffer_bytes(), 14);
-    let mut read = |decoder: &mut Decoder<Vec<u8>>| {
+    let mut read = |decoder: &mut PrefixDecoder<Vec<u8>>| {
         decoder.make_room();
         let spare = decoder.spare();
         let bytes = spare.len().min(rest.len());
@@ -170,11 +170,11 @@ fn a_limit_that_is_raised_holds_for_what_is_held_and_one_that_is_lowered_too() {
 #[test]
 #[cfg(feature = "alloc")]
 fn a_grown_buffer_stops_at_the_limit_and_shrinks_when_quiet() {
-    let mut decoder = Decoder::growing(0, MAX);
+    let mut decoder = PrefixDecoder::growing(0, MAX);
     assert_eq!(decoder.buffer_bytes(), 4);
     let frames = vec![vec![5; MAX]; 100];
     let stream = encoded(&frames);
-    let got = decoded(&mut decoder, &stream, &[usize::MAX], Decoder::make_room);
+    let got = decoded(&mut decoder, &stream, &[usize::MAX], PrefixDecoder::make_room);
     assert_eq!(got, Ok(frames));
     assert_eq!(decoder.buffer_bytes(), MAX + 4);
     decoder.shrink();
@@ -195,7 +195,7 @@ proptest! {
     ) {
         let stream = encoded(&frames);
         let mut buffer = vec![0; buffer_bytes];
-        let mut fixed = Decoder::new(&mut buffer[..]);
+        let mut fixed = PrefixDecoder::new(&mut buffer[..]);
         prop_assert_eq!(decoded(&mut fixed, &stream, &chunks, |_| ()), Ok(frames.clone()));
         prop_assert!(!fixed.is_partial());
     }
@@ -207,7 +207,7 @@ proptest! {
         chunks in prop::collection::vec(1..100usize, 1..20),
         idle_bytes in 0..2 * MAX,
     ) {
-        let mut growing = Decoder::growing(idle_bytes, MAX);
+        let mut growing = PrefixDecoder::growing(idle_bytes, MAX);
         let got = decoded(&mut growing, &encoded(&frames), &chunks, |decoder| {
             decoder.shrink();
             decoder.make_room();
@@ -220,7 +220,7 @@ proptest! {
     fn any_order_of_calls_on_any_bytes_is_safe(
         steps in prop::collection::vec((0..3u8, prop::collection::vec(0..3u8, 0..30)), 0..100),
     ) {
-        let mut decoder = Decoder::new([0; MAX + 4]);
+        let mut decoder = PrefixDecoder::new([0; MAX + 4]);
         for (step, bytes) in steps {
             match step {
                 0 => {
@@ -246,7 +246,7 @@ proptest! {
         bytes in prop::collection::vec(prop_oneof![4 => 0..2u8, 1 => any::<u8>()], 0..400),
         chunks in prop::collection::vec(1..50usize, 1..10),
     ) {
-        let mut decoder = Decoder::new([0; MAX + 4]);
+        let mut decoder = PrefixDecoder::new([0; MAX + 4]);
         match decoded(&mut decoder, &bytes, &chunks, |_| ()) {
             Ok(frames) => prop_assert!(frames.iter().all(|frame| frame.len() <= MAX)),
             Err(refused) => prop_assert!(refused.length > MAX),

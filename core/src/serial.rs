@@ -6,7 +6,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | [`Kind`]: 0 data, 1 open, 2 close |
+//! | 1 | [`FrameKind`]: 0 data, 1 open, 2 close |
 //! | 2 | number of the link, little-endian |
 //! | 0.. | the message |
 //! | 4 | CRC-32C of all before it, little-endian |
@@ -27,20 +27,20 @@
 //! # Links
 //!
 //! A line has no connections, so frames carry the number of a link. One end *opens*: its first
-//! frame is an [`Open`](Kind::Open) with a number that it did not use just before, and holds its
+//! frame is an [`Open`](FrameKind::Open) with a number that it did not use just before, and holds its
 //! first message. The other end takes the newest Open as the start of a new link ([`Acceptor`]).
-//! Frames of another number are late ones and are dropped. [`Close`](Kind::Close) ends a link;
+//! Frames of another number are late ones and are dropped. [`Close`](FrameKind::Close) ends a link;
 //! with the number [`ANY_LINK`] it says that the sender has just started and knows of none.
 //!
 //! ```
-//! use chargehand_core::serial::{Decoder, Header, Kind, encode, wire_bytes_max};
+//! use chargehand_core::serial::{FrameDecoder, FrameHeader, FrameKind, encode, wire_bytes_max};
 //!
-//! let header = Header { kind: Kind::Data, link: 7 };
+//! let header = FrameHeader { kind: FrameKind::Data, link: 7 };
 //! let mut out = [0; wire_bytes_max(5)];
 //! let mut line = b"noise".to_vec();
 //! line.extend_from_slice(encode(header, b"he", b"llo", &mut out)?);
 //!
-//! let mut decoder = Decoder::new([0; wire_bytes_max(5)]);
+//! let mut decoder = FrameDecoder::new([0; wire_bytes_max(5)]);
 //! for chunk in line.chunks(2) {
 //!     assert_eq!(decoder.next_frame(), None);
 //!     decoder.spare()[..chunk.len()].copy_from_slice(chunk);
@@ -48,7 +48,7 @@
 //! }
 //! assert_eq!(decoder.next_frame(), Some((header, &b"hello"[..])));
 //! assert_eq!(decoder.damaged(), 1); // the noise
-//! # Ok::<(), chargehand_core::serial::NoRoom>(())
+//! # Ok::<(), chargehand_core::serial::BufferTooShort>(())
 //! ```
 
 use core::fmt;
@@ -69,7 +69,7 @@ const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
 
 /// Returns how many bytes a frame with a message of `message_bytes` takes on the line at most.
 ///
-/// A buffer of that length, for [`encode`] or for a [`Decoder`], holds every such frame.
+/// A buffer of that length, for [`encode`] or for a [`FrameDecoder`], holds every such frame.
 pub const fn wire_bytes_max(message_bytes: usize) -> usize {
     let content = message_bytes.saturating_add(HEADER_BYTES + CRC_BYTES);
     // COBS adds one byte, and one more for each 254 (Cheshire and Baker, 1999).
@@ -79,7 +79,7 @@ pub const fn wire_bytes_max(message_bytes: usize) -> usize {
 /// What a frame is to its link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Kind {
+pub enum FrameKind {
     /// It holds a message of a link that is open.
     Data,
     /// It opens a link and holds its first message.
@@ -91,22 +91,22 @@ pub enum Kind {
 /// What stands before the message in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Header {
+pub struct FrameHeader {
     /// What the frame is.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// Which link it belongs to: any number but [`ANY_LINK`], chosen by whoever opened it.
     pub link: u16,
 }
 
-impl Header {
+impl FrameHeader {
     /// What an end says when it starts: whatever link the other end thinks there is, is over.
-    pub const STARTED: Self = Self { kind: Kind::Close, link: ANY_LINK };
+    pub const STARTED: Self = Self { kind: FrameKind::Close, link: ANY_LINK };
 
     const fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let kind = match self.kind {
-            Kind::Data => 0,
-            Kind::Open => 1,
-            Kind::Close => 2,
+            FrameKind::Data => 0,
+            FrameKind::Open => 1,
+            FrameKind::Close => 2,
         };
         let [low, high] = self.link.to_le_bytes();
         [kind, low, high]
@@ -115,9 +115,9 @@ impl Header {
     const fn from_bytes(bytes: [u8; HEADER_BYTES]) -> Option<Self> {
         let [kind, low, high] = bytes;
         let kind = match kind {
-            0 => Kind::Data,
-            1 => Kind::Open,
-            2 => Kind::Close,
+            0 => FrameKind::Data,
+            1 => FrameKind::Open,
+            2 => FrameKind::Close,
             _ => return None,
         };
         Some(Self { kind, link: u16::from_le_bytes([low, high]) })
@@ -128,48 +128,48 @@ impl Header {
 /// Takes time by the length of the message, and no other memory.
 ///
 /// # Errors
-/// Returns [`NoRoom`] where `out` is too short. Send nothing of it; [`wire_bytes_max`] says what is
+/// Returns [`BufferTooShort`] where `out` is too short. Send nothing of it; [`wire_bytes_max`] says what is
 /// enough.
 pub fn encode<'o>(
-    header: Header,
+    header: FrameHeader,
     head: &[u8],
     body: &[u8],
     out: &'o mut [u8],
-) -> Result<&'o [u8], NoRoom> {
-    let [opening, rest @ ..] = &mut *out else { return Err(NoRoom) };
+) -> Result<&'o [u8], BufferTooShort> {
+    let [opening, rest @ ..] = &mut *out else { return Err(BufferTooShort) };
     *opening = DELIMITER;
     let header = header.to_bytes();
     let mut digest = CRC.digest();
     let mut encoder = CobsEncoder::new(rest);
     for part in [&header, head, body] {
         digest.update(part);
-        encoder.push(part).map_err(|_| NoRoom)?;
+        encoder.push(part).map_err(|_| BufferTooShort)?;
     }
-    encoder.push(&digest.finalize().to_le_bytes()).map_err(|_| NoRoom)?;
+    encoder.push(&digest.finalize().to_le_bytes()).map_err(|_| BufferTooShort)?;
     let end = 1 + encoder.finalize();
-    *out.get_mut(end).ok_or(NoRoom)? = DELIMITER;
+    *out.get_mut(end).ok_or(BufferTooShort)? = DELIMITER;
     Ok(&out[..=end])
 }
 
 /// The buffer for a frame is too short: see [`wire_bytes_max`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct NoRoom;
+pub struct BufferTooShort;
 
-impl fmt::Display for NoRoom {
+impl fmt::Display for BufferTooShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the buffer for the frame is too short: wire_bytes_max says what is enough")
     }
 }
 
-impl core::error::Error for NoRoom {}
+impl core::error::Error for BufferTooShort {}
 
 /// Finds the frames in what comes over a line, inside one buffer, which is lent (`&mut [u8]`), an
 /// array, or a box.
 ///
 /// There are no errors: what is no frame is dropped and counted, and the next frame is found.
 /// Frames longer than the buffer are dropped, too. Frames are decoded in place and not copied.
-pub struct Decoder<B> {
+pub struct FrameDecoder<B> {
     buffer: B,
     /// What is not given out yet lies in `start..end`, and `start..scanned` has no delimiter.
     start: usize,
@@ -180,7 +180,7 @@ pub struct Decoder<B> {
     damaged: u32,
 }
 
-impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
+impl<B: AsRef<[u8]> + AsMut<[u8]>> FrameDecoder<B> {
     /// Makes a decoder for frames of which `buffer` holds one, by [`wire_bytes_max`].
     ///
     /// # Panics
@@ -217,7 +217,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
     }
 
     /// Returns the next whole frame, or `None` until more bytes are taken in.
-    pub fn next_frame(&mut self) -> Option<(Header, &[u8])> {
+    pub fn next_frame(&mut self) -> Option<(FrameHeader, &[u8])> {
         loop {
             let encoded = self.next_encoded()?;
             if let Some((header, length)) = check(&mut self.buffer.as_mut()[encoded.0..encoded.1]) {
@@ -269,10 +269,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Decoder<B> {
     }
 }
 
-impl<B> fmt::Debug for Decoder<B> {
+impl<B> fmt::Debug for FrameDecoder<B> {
     // Without the bytes: they may be large, or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decoder")
+        f.debug_struct("FrameDecoder")
             .field("waiting_bytes", &(self.end - self.start))
             .field("damaged", &self.damaged)
             .finish_non_exhaustive()
@@ -294,19 +294,19 @@ fn move_down(buffer: &mut [u8], start: usize, end: usize) {
 }
 
 /// Decodes a frame in place; returns its header and the length of its message.
-fn check(frame: &mut [u8]) -> Option<(Header, usize)> {
+fn check(frame: &mut [u8]) -> Option<(FrameHeader, usize)> {
     let length = cobs::decode_in_place(frame).ok()?;
     let (content, sum) = frame.get(..length)?.split_last_chunk::<CRC_BYTES>()?;
     let (header, message) = content.split_first_chunk::<HEADER_BYTES>()?;
     if CRC.checksum(content) != u32::from_le_bytes(*sum) {
         return None;
     }
-    Some((Header::from_bytes(*header)?, message.len()))
+    Some((FrameHeader::from_bytes(*header)?, message.len()))
 }
 
 /// The end of a line that others open links to: which link is the present one.
 ///
-/// When it starts it sends a frame with the header [`Header::STARTED`], so that the other end need
+/// When it starts it sends a frame with the header [`FrameHeader::STARTED`], so that the other end need
 /// not find out by its deadlines; and it answers what [`hear`](Self::hear) says is to be refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acceptor {
@@ -315,7 +315,7 @@ pub struct Acceptor {
 
 /// What a frame means to an [`Acceptor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum FrameMeaning {
     /// A link begins with the frame's message. What was before is over, without a Close.
     Opened,
     /// The frame holds a message of the present link.
@@ -323,7 +323,7 @@ pub enum Heard {
     /// The present link is over.
     Closed,
     /// The frame is for a link that is not there: send an empty frame with this header.
-    Refuse(Header),
+    Refuse(FrameHeader),
     /// Nothing is to be done.
     Nothing,
 }
@@ -340,28 +340,28 @@ impl Acceptor {
     }
 
     /// Judges the frame that came next.
-    pub fn hear(&mut self, header: Header) -> Heard {
-        let Header { kind, link } = header;
+    pub fn hear(&mut self, header: FrameHeader) -> FrameMeaning {
+        let FrameHeader { kind, link } = header;
         let is_present = self.link == Some(link);
         match kind {
-            Kind::Open if link == ANY_LINK => Heard::Nothing,
-            Kind::Open => {
+            FrameKind::Open if link == ANY_LINK => FrameMeaning::Nothing,
+            FrameKind::Open => {
                 self.link = Some(link);
-                Heard::Opened
+                FrameMeaning::Opened
             }
-            Kind::Data if is_present => Heard::Message,
-            Kind::Data => Heard::Refuse(Header { kind: Kind::Close, link }),
-            Kind::Close if is_present || (link == ANY_LINK && self.link.is_some()) => {
+            FrameKind::Data if is_present => FrameMeaning::Message,
+            FrameKind::Data => FrameMeaning::Refuse(FrameHeader { kind: FrameKind::Close, link }),
+            FrameKind::Close if is_present || (link == ANY_LINK && self.link.is_some()) => {
                 self.link = None;
-                Heard::Closed
+                FrameMeaning::Closed
             }
-            Kind::Close => Heard::Nothing,
+            FrameKind::Close => FrameMeaning::Nothing,
         }
     }
 
     /// Ends the present link from this side; returns the header of the empty frame that says so.
-    pub fn close(&mut self) -> Option<Header> {
-        self.link.take().map(|link| Header { kind: Kind::Close, link })
+    pub fn close(&mut self) -> Option<FrameHeader> {
+        self.link.take().map(|link| FrameHeader { kind: FrameKind::Close, link })
     }
 }
 

@@ -8,9 +8,9 @@ use super::*;
 /// The longest message in these tests: long enough for a full COBS run of 254.
 const MAX: usize = 300;
 
-const DATA: Header = Header { kind: Kind::Data, link: 7 };
+const DATA: FrameHeader = FrameHeader { kind: FrameKind::Data, link: 7 };
 
-fn encoded(header: Header, message: &[u8]) -> Vec<u8> {
+fn encoded(header: FrameHeader, message: &[u8]) -> Vec<u8> {
     let (head, body) = message.split_at(message.len() / 3);
     let mut out = vec![0; wire_bytes_max(message.len())];
     encode(header, head, body, &mut out).unwrap().to_vec()
@@ -22,7 +22,7 @@ fn stream(messages: &[Vec<u8>]) -> Vec<u8> {
 
 /// Feeds bytes in chunks of the given lengths (cyclic), and returns the messages found.
 fn decoded<B: AsRef<[u8]> + AsMut<[u8]>>(
-    decoder: &mut Decoder<B>,
+    decoder: &mut FrameDecoder<B>,
     mut bytes: &[u8],
     chunks: &[usize],
 ) -> Vec<Vec<u8>> {
@@ -45,13 +45,13 @@ fn decoded<B: AsRef<[u8]> + AsMut<[u8]>>(
     messages
 }
 
-fn decoder() -> Decoder<[u8; wire_bytes_max(MAX)]> {
-    Decoder::new([0; wire_bytes_max(MAX)])
+fn decoder() -> FrameDecoder<[u8; wire_bytes_max(MAX)]> {
+    FrameDecoder::new([0; wire_bytes_max(MAX)])
 }
 
 #[test]
 fn the_bytes_of_a_frame_are_as_documented() {
-    let bytes = encoded(Header { kind: Kind::Open, link: 0x0102 }, b"hi");
+    let bytes = encoded(FrameHeader { kind: FrameKind::Open, link: 0x0102 }, b"hi");
     // The check value is independent of the crate that computes it: bitwise CRC-32C.
     let content = [1, 2, 1, b'h', b'i'];
     let sum = content.iter().fold(!0_u32, |sum, byte| {
@@ -73,7 +73,7 @@ fn a_buffer_too_short_by_one_byte_takes_nothing() {
         let exact = encoded(DATA, &message).len();
         assert!(exact <= wire_bytes_max(length));
         for room in 0..exact {
-            assert_eq!(encode(DATA, &message, &[], &mut vec![0; room]), Err(NoRoom));
+            assert_eq!(encode(DATA, &message, &[], &mut vec![0; room]), Err(BufferTooShort));
         }
         assert!(encode(DATA, &message, &[], &mut vec![0; exact]).is_ok());
     }
@@ -114,7 +114,7 @@ fn noise_between_frames_costs_none() {
 
 #[test]
 fn a_frame_longer_than_the_buffer_is_dropped_and_the_next_one_found() {
-    let mut small = Decoder::new([0; wire_bytes_max(10)]);
+    let mut small = FrameDecoder::new([0; wire_bytes_max(10)]);
     let messages = [vec![3; 10], vec![4; 500], vec![5; 10], vec![6; 40], vec![]];
     let got = decoded(&mut small, &stream(&messages), &[usize::MAX]);
     assert_eq!(got, [vec![3; 10], vec![5; 10], vec![]]);
@@ -143,31 +143,34 @@ fn a_frame_with_a_good_sum_and_a_bad_kind_is_dropped() {
 #[test]
 #[should_panic(expected = "more bytes were received than there was room for")]
 fn a_caller_that_lies_about_what_it_read_is_stopped() {
-    Decoder::new([0; 20]).advance(21);
+    FrameDecoder::new([0; 20]).advance(21);
 }
 
 #[test]
 fn the_newest_open_is_the_link() {
-    let header = |kind, link| Header { kind, link };
+    let header = |kind, link| FrameHeader { kind, link };
     let mut end = Acceptor::new();
-    let refused = Heard::Refuse(header(Kind::Close, 4));
-    assert_eq!(end.hear(header(Kind::Data, 4)), refused);
-    assert_eq!(end.hear(header(Kind::Open, ANY_LINK)), Heard::Nothing);
-    assert_eq!(end.hear(header(Kind::Open, 4)), Heard::Opened);
-    assert_eq!(end.hear(header(Kind::Data, 4)), Heard::Message);
-    assert_eq!(end.hear(header(Kind::Open, 5)), Heard::Opened);
-    assert_eq!(end.hear(header(Kind::Data, 4)), refused, "late");
-    assert_eq!(end.hear(header(Kind::Close, 4)), Heard::Nothing, "late");
+    let refused = FrameMeaning::Refuse(header(FrameKind::Close, 4));
+    assert_eq!(end.hear(header(FrameKind::Data, 4)), refused);
+    assert_eq!(end.hear(header(FrameKind::Open, ANY_LINK)), FrameMeaning::Nothing);
+    assert_eq!(end.hear(header(FrameKind::Open, 4)), FrameMeaning::Opened);
+    assert_eq!(end.hear(header(FrameKind::Data, 4)), FrameMeaning::Message);
+    assert_eq!(end.hear(header(FrameKind::Open, 5)), FrameMeaning::Opened);
+    assert_eq!(end.hear(header(FrameKind::Data, 4)), refused, "late");
+    assert_eq!(end.hear(header(FrameKind::Close, 4)), FrameMeaning::Nothing, "late");
     assert_eq!(end.link(), Some(5));
-    assert_eq!(end.hear(header(Kind::Close, 5)), Heard::Closed);
-    assert_eq!(end.hear(header(Kind::Data, 5)), Heard::Refuse(header(Kind::Close, 5)));
-    assert_eq!(end.hear(Header::STARTED), Heard::Nothing, "never an answer to a Close");
+    assert_eq!(end.hear(header(FrameKind::Close, 5)), FrameMeaning::Closed);
+    assert_eq!(
+        end.hear(header(FrameKind::Data, 5)),
+        FrameMeaning::Refuse(header(FrameKind::Close, 5))
+    );
+    assert_eq!(end.hear(FrameHeader::STARTED), FrameMeaning::Nothing, "never an answer to a Close");
     assert_eq!(end.close(), None);
 
-    assert_eq!(end.hear(header(Kind::Open, 6)), Heard::Opened);
-    assert_eq!(end.hear(Header::STARTED), Heard::Closed);
-    assert_eq!(end.hear(header(Kind::Open, 7)), Heard::Opened);
-    assert_eq!(end.close(), Some(header(Kind::Close, 7)));
+    assert_eq!(end.hear(header(FrameKind::Open, 6)), FrameMeaning::Opened);
+    assert_eq!(end.hear(FrameHeader::STARTED), FrameMeaning::Closed);
+    assert_eq!(end.hear(header(FrameKind::Open, 7)), FrameMeaning::Opened);
+    assert_eq!(end.close(), Some(header(FrameKind::Close, 7)));
     assert_eq!(end.link(), None);
 }
 
@@ -243,7 +246,7 @@ proptest! {
         extra in 0..500usize,
     ) {
         let mut buffer = vec![0; wire_bytes_max(MAX) + extra];
-        let mut decoder = Decoder::new(&mut buffer[..]);
+        let mut decoder = FrameDecoder::new(&mut buffer[..]);
         prop_assert_eq!(decoded(&mut decoder, &stream(&messages), &chunks), messages);
         prop_assert_eq!(decoder.damaged(), 0);
     }
@@ -280,7 +283,7 @@ proptest! {
     fn any_order_of_calls_on_any_bytes_is_safe(
         steps in prop::collection::vec((any::<bool>(), prop::collection::vec(0..4u8, 0..30)), 0..200),
     ) {
-        let mut decoder = Decoder::new([0; wire_bytes_max(8)]);
+        let mut decoder = FrameDecoder::new([0; wire_bytes_max(8)]);
         for (take, bytes) in steps {
             if take {
                 let _ = decoder.next_frame();

@@ -1,13 +1,13 @@
 //! The worker's side of one link: which attempts run here, and whether one more may.
 //!
-//! Storage is lent: an array, a boxed slice or a `&mut` slice of [`Entry`]; its length is the
+//! Storage is lent: an array, a boxed slice or a `&mut` slice of [`RunSlot`]; its length is the
 //! window. Every call is O(1) on average and touches nothing outside.
 //!
 //! ```
 //! use chargehand_core::TaskId;
-//! use chargehand_core::session::{Entry, Session};
+//! use chargehand_core::session::{RunSlot, Session};
 //!
-//! let mut session = Session::new([Entry::EMPTY; 4]);
+//! let mut session = Session::new([RunSlot::EMPTY; 4]);
 //! let task = TaskId::from_parts(0, 0);
 //! let slot = session.request(task, 1).unwrap(); // a Request came: start the handler
 //! assert_eq!(session.complete(slot), Some((task, 1))); // it ended: send the Response
@@ -26,18 +26,18 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub struct Session<S> {
     entries: S,
-    state: State,
+    state: SessionState,
 }
 
 /// One attempt that runs: where to keep what belongs to it, and what ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Slot {
+pub struct RunId {
     index: u32,
     generation: u32,
 }
 
-impl Slot {
+impl RunId {
     /// Returns an index below the window, unique among the attempts that run at the same time.
     pub const fn index(self) -> usize {
         self.index as usize
@@ -46,7 +46,7 @@ impl Slot {
 
 /// Room for one attempt.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct RunSlot {
     task: TaskId,
     attempt: u16,
     used: bool,
@@ -57,7 +57,7 @@ pub struct Entry {
     bucket: u32,
 }
 
-impl Entry {
+impl RunSlot {
     /// Fresh room.
     pub const EMPTY: Self = Self {
         task: TaskId::from_parts(0, 0),
@@ -91,14 +91,14 @@ impl fmt::Display for SessionError {
 impl core::error::Error for SessionError {}
 
 #[cfg(feature = "alloc")]
-impl Session<alloc::boxed::Box<[Entry]>> {
+impl Session<alloc::boxed::Box<[RunSlot]>> {
     /// Makes an empty session for at most `window` attempts at once, on the heap.
     pub fn with_window(window: u16) -> Self {
-        Self::new(alloc::vec![Entry::EMPTY; usize::from(window)].into_boxed_slice())
+        Self::new(alloc::vec![RunSlot::EMPTY; usize::from(window)].into_boxed_slice())
     }
 }
 
-impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Session<S> {
+impl<S: AsRef<[RunSlot]> + AsMut<[RunSlot]>> Session<S> {
     /// Makes an empty session for at most as many attempts at once as there are `entries`. What
     /// they held is forgotten.
     ///
@@ -106,8 +106,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Session<S> {
     /// Panics where there are `u32::MAX` entries or more.
     pub fn new(entries: S) -> Self {
         let mut session =
-            Self { entries, state: State { free: NONE, running: 0, draining: false } };
-        session.engine().clear();
+            Self { entries, state: SessionState { free: NONE, running: 0, draining: false } };
+        session.lend().clear();
         session
     }
 
@@ -117,24 +117,24 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Session<S> {
     /// # Errors
     /// Returns [`SessionError`] where a correct manager would not have sent it: close the link.
     /// Nothing was changed.
-    pub fn request(&mut self, task: TaskId, attempt: u16) -> Result<Slot, SessionError> {
-        self.engine().request(task, attempt)
+    pub fn request(&mut self, task: TaskId, attempt: u16) -> Result<RunId, SessionError> {
+        self.lend().request(task, attempt)
     }
 
     /// Ends an attempt whose handler ended, and returns what to answer; `None` where it was
     /// cancelled or completed before.
-    pub fn complete(&mut self, slot: Slot) -> Option<(TaskId, u16)> {
-        self.engine().complete(slot)
+    pub fn complete(&mut self, slot: RunId) -> Option<(TaskId, u16)> {
+        self.lend().complete(slot)
     }
 
     /// Ends an attempt that the manager no longer wants and returns where it ran; `None` where it
     /// does not run, because the answer crossed the Cancel on its way. Answer nothing.
-    pub fn cancel(&mut self, task: TaskId, attempt: u16) -> Option<Slot> {
-        self.engine().cancel(task, attempt)
+    pub fn cancel(&mut self, task: TaskId, attempt: u16) -> Option<RunId> {
+        self.lend().cancel(task, attempt)
     }
 
     /// Returns whether an attempt still runs: it was neither completed nor cancelled.
-    pub fn contains(&self, slot: Slot) -> bool {
+    pub fn contains(&self, slot: RunId) -> bool {
         let entry = self.entries.as_ref().get(slot.index());
         entry.is_some_and(|entry| entry.used && entry.generation == slot.generation)
     }
@@ -164,36 +164,36 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Session<S> {
         self.entries.as_ref().len()
     }
 
-    fn engine(&mut self) -> Engine<'_> {
-        Engine { entries: self.entries.as_mut(), state: &mut self.state }
+    fn lend(&mut self) -> SessionMut<'_> {
+        SessionMut { entries: self.entries.as_mut(), state: &mut self.state }
     }
 }
 
 #[derive(Clone, Debug)]
-struct State {
+struct SessionState {
     free: u32,
     running: u32,
     draining: bool,
 }
 
 /// The rules, once for every storage.
-struct Engine<'a> {
-    entries: &'a mut [Entry],
-    state: &'a mut State,
+struct SessionMut<'a> {
+    entries: &'a mut [RunSlot],
+    state: &'a mut SessionState,
 }
 
-impl Engine<'_> {
+impl SessionMut<'_> {
     fn clear(&mut self) {
         let count = u32::try_from(self.entries.len()).expect("fewer than u32::MAX entries");
         assert!(count != NONE, "fewer than u32::MAX entries");
         for index in (0..count).rev() {
             let next = core::mem::replace(&mut self.state.free, index);
-            self.entries[index as usize] = Entry { next, ..Entry::EMPTY };
+            self.entries[index as usize] = RunSlot { next, ..RunSlot::EMPTY };
         }
     }
 
     #[inline]
-    fn request(&mut self, task: TaskId, attempt: u16) -> Result<Slot, SessionError> {
+    fn request(&mut self, task: TaskId, attempt: u16) -> Result<RunId, SessionError> {
         let index = self.state.free;
         if index == NONE {
             return Err(SessionError::OverWindow);
@@ -206,15 +206,15 @@ impl Engine<'_> {
         let entry = &mut self.entries[index as usize];
         assert!(!entry.used, "an entry is free or used, never both");
         self.state.free = entry.next;
-        *entry = Entry { task, attempt, used: true, next: first, ..*entry };
+        *entry = RunSlot { task, attempt, used: true, next: first, ..*entry };
         let generation = entry.generation;
         self.entries[bucket].bucket = index;
         self.state.running += 1;
-        Ok(Slot { index, generation })
+        Ok(RunId { index, generation })
     }
 
     #[inline]
-    fn complete(&mut self, slot: Slot) -> Option<(TaskId, u16)> {
+    fn complete(&mut self, slot: RunId) -> Option<(TaskId, u16)> {
         let entry = self.entries.get(slot.index())?;
         if !entry.used || entry.generation != slot.generation {
             return None; // As `contains` says.
@@ -224,14 +224,14 @@ impl Engine<'_> {
         Some((task, attempt))
     }
 
-    fn cancel(&mut self, task: TaskId, attempt: u16) -> Option<Slot> {
+    fn cancel(&mut self, task: TaskId, attempt: u16) -> Option<RunId> {
         if self.state.running == 0 {
             return None;
         }
         let index = self.find(self.bucket_of(task, attempt), task, attempt)?;
         let generation = self.entries[index as usize].generation;
         self.release(index);
-        Some(Slot { index, generation })
+        Some(RunId { index, generation })
     }
 
     /// Only where there is an entry.
@@ -258,7 +258,7 @@ impl Engine<'_> {
     }
 
     fn release(&mut self, index: u32) {
-        let Entry { task, attempt, next, .. } = self.entries[index as usize];
+        let RunSlot { task, attempt, next, .. } = self.entries[index as usize];
         let bucket = self.bucket_of(task, attempt);
         let mut before = self.entries[bucket].bucket;
         if before == index {

@@ -11,7 +11,7 @@ fn task(slot: u32) -> TaskId {
 
 #[test]
 fn the_window_is_kept_and_room_comes_back_with_each_end() {
-    let mut session = Session::new([Entry::EMPTY; 2]);
+    let mut session = Session::new([RunSlot::EMPTY; 2]);
     let first = session.request(task(1), 1).unwrap();
     session.request(task(2), 1).unwrap();
     assert_eq!(session.request(task(3), 1), Err(SessionError::OverWindow));
@@ -23,7 +23,7 @@ fn the_window_is_kept_and_room_comes_back_with_each_end() {
 
 #[test]
 fn an_answer_after_the_cancel_is_not_sent_even_if_its_room_is_taken_again() {
-    let mut session = Session::new([Entry::EMPTY; 1]);
+    let mut session = Session::new([RunSlot::EMPTY; 1]);
     let first = session.request(task(1), 1).unwrap();
     assert_eq!(session.cancel(task(1), 1), Some(first));
     let second = session.request(task(2), 1).unwrap();
@@ -34,7 +34,7 @@ fn an_answer_after_the_cancel_is_not_sent_even_if_its_room_is_taken_again() {
 
 #[test]
 fn the_same_attempt_twice_is_refused_but_a_newer_attempt_is_its_own() {
-    let mut session = Session::new([Entry::EMPTY; 3]);
+    let mut session = Session::new([RunSlot::EMPTY; 3]);
     let first = session.request(task(1), 1).unwrap();
     assert_eq!(session.request(task(1), 1), Err(SessionError::Duplicate));
     let second = session.request(task(1), 2).unwrap();
@@ -44,7 +44,7 @@ fn the_same_attempt_twice_is_refused_but_a_newer_attempt_is_its_own() {
 
 #[test]
 fn a_drained_session_holds_nothing_and_a_request_that_crossed_the_drain_runs() {
-    let mut session = Session::new([Entry::EMPTY; 2]);
+    let mut session = Session::new([RunSlot::EMPTY; 2]);
     assert!(!session.is_drained());
     let first = session.request(task(1), 1).unwrap();
     session.drain();
@@ -58,14 +58,14 @@ fn a_drained_session_holds_nothing_and_a_request_that_crossed_the_drain_runs() {
 
 #[test]
 fn a_session_without_room_refuses_everything() {
-    let mut session = Session::new([Entry::EMPTY; 0]);
+    let mut session = Session::new([RunSlot::EMPTY; 0]);
     assert_eq!(session.request(task(1), 1), Err(SessionError::OverWindow));
     assert_eq!(session.cancel(task(1), 1), None);
 }
 
 #[test]
 fn lent_entries_and_the_heap_behave_alike() {
-    let mut entries = [Entry::EMPTY; 2];
+    let mut entries = [RunSlot::EMPTY; 2];
     let mut lent = Session::new(&mut entries[..]);
     let mut heap = Session::with_window(2);
     for number in 0..3 {
@@ -80,9 +80,9 @@ proptest! {
     /// A map is the model. Few tasks and attempts, so that duplicates and collisions are common.
     #[test]
     fn it_equals_a_map(steps in prop::collection::vec((0_u8..3, 0_u32..6, 0_u32..2, 1_u16..3), 0..200)) {
-        let mut session = Session::new([Entry::EMPTY; WINDOW]);
-        let mut model: HashMap<(TaskId, u16), Slot> = HashMap::new();
-        let mut ended: Vec<Slot> = Vec::new();
+        let mut session = Session::new([RunSlot::EMPTY; WINDOW]);
+        let mut model: HashMap<(TaskId, u16), RunId> = HashMap::new();
+        let mut ended: Vec<RunId> = Vec::new();
         for (what, slot, generation, attempt) in steps {
             let key = (TaskId::from_parts(slot, generation), attempt);
             match what {

@@ -84,6 +84,7 @@ const RARE: &[&str] = &[
     "closed for strikes",
     "connect timed out",
     "displaced a closing link",
+    "displaced a link of use",
     "displaced a link that held tasks",
     "drain aborted a queued task",
     "drain aborted an attempt",

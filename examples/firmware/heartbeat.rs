@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chargehand::core::message::{Code, Extensions, HEAD_BYTES_MAX, Hello, Message, Role};
-use chargehand::core::serial::{Decoder, Header, Kind, encode, wire_bytes_max};
+use chargehand::core::serial::{FrameDecoder, FrameHeader, FrameKind, encode, wire_bytes_max};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::serial::{Limits, SerialLine};
 use chargehand::tokio::{Tokio, TokioStream};
@@ -189,7 +189,7 @@ impl Rig {
 /// what it was doing, and serves the next link.
 async fn a_watchful_worker_leaves_a_manager_that_is_gone(firmware: &Path) -> Result<(), Failure> {
     let (_machine, _monitor, stream) = start(firmware).await?;
-    let mut peer = Peer { stream, decoder: Decoder::new(vec![0; 2048]) };
+    let mut peer = Peer { stream, decoder: FrameDecoder::new(vec![0; 2048]) };
     let begun = Instant::now();
     peer.open(1, &Block::new(1, ENDLESS_MILLIS)).await?;
     peer.expect_message(1, |message| {
@@ -212,7 +212,7 @@ async fn a_watchful_worker_leaves_a_manager_that_is_gone(firmware: &Path) -> Res
 /// The bytes of a manager, without one.
 struct Peer {
     stream: TokioStream,
-    decoder: Decoder<Vec<u8>>,
+    decoder: FrameDecoder<Vec<u8>>,
 }
 
 impl Peer {
@@ -225,21 +225,22 @@ impl Peer {
         let task = TaskId::from_parts(0, u32::from(link));
         let body = postcard::to_allocvec(block)?;
         let request = Message::Request { task, attempt: 1, extensions, body: &[] };
-        self.send(Kind::Open, link, &Message::Hello(hello), &[]).await?;
-        self.send(Kind::Data, link, &welcome, &[]).await?;
-        self.send(Kind::Data, link, &request, &body).await
+        self.send(FrameKind::Open, link, &Message::Hello(hello), &[]).await?;
+        self.send(FrameKind::Data, link, &welcome, &[]).await?;
+        self.send(FrameKind::Data, link, &request, &body).await
     }
 
     async fn send(
         &mut self,
-        kind: Kind,
+        kind: FrameKind,
         link: u16,
         message: &Message<'_>,
         body: &[u8],
     ) -> Result<(), Failure> {
         let mut head = [0; HEAD_BYTES_MAX];
         let mut frame = [0; wire_bytes_max(MESSAGE_BYTES_MAX)];
-        let frame = encode(Header { kind, link }, message.encode(&mut head), body, &mut frame)?;
+        let frame =
+            encode(FrameHeader { kind, link }, message.encode(&mut head), body, &mut frame)?;
         self.stream.get_mut().write_all(frame).await?;
         Ok(())
     }
@@ -252,7 +253,8 @@ impl Peer {
     ) -> Result<(), Failure> {
         loop {
             while let Some((header, bytes)) = self.decoder.next_frame() {
-                if header == (Header { kind: Kind::Data, link }) && is_it(&Message::decode(bytes)?)
+                if header == (FrameHeader { kind: FrameKind::Data, link })
+                    && is_it(&Message::decode(bytes)?)
                 {
                     return Ok(());
                 }

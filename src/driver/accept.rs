@@ -344,7 +344,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if let Stage::Greeting(wire, _) = newcomer.stage {
             why = named(wire.peer(), &why).into_owned();
             if farewell.is_some() {
-                self.closing.close(wire, farewell, self.now, &self.ready);
+                self.closing.close(wire, farewell, None, self.now, &self.ready);
             }
         }
         self.events.tell(|| PoolEvent::TurnedAway { why });

@@ -13,6 +13,7 @@ use chargehand_core::{Action, Config, Event, Link, Outcome, Reason, TaskId};
 use super::closing::Farewell;
 use super::link::{Ending, Outgoing, Progress, Quota, SendError};
 use super::liveness::Overdue;
+use super::untaken::is_charged;
 use super::workers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
@@ -20,6 +21,7 @@ use crate::events::PoolEvent;
 use crate::handler::in_process::AnyHands;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
 use crate::mailbox::TaskResult;
+use crate::mailbox::calls::Submit;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -158,6 +160,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if *up != link {
             return;
         }
+        if conn.is_paused() {
+            return self.look_at_paused(link);
+        }
         // A runtime that was held up knows only after its next turn what has come.
         let was_pardoned = mem::replace(&mut conn.life.is_pardoned, is_late);
         let is_pardoned = is_late && !was_pardoned;
@@ -178,6 +183,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if let Some(until) = put_off {
             let _ = self.scheduler.handle_event(self.now, Event::Moving { link, until });
+        }
+    }
+
+    /// Speaks for a link that we do not read for lack of memory: what its worker says is behind that.
+    /// The worker hears from us meanwhile, whose answers do not leave.
+    #[cold]
+    fn look_at_paused(&mut self, link: Link) {
+        let until = self.now.saturating_add(self.scheduler.config().heartbeat_interval);
+        let heard = self.scheduler.handle_event(self.now, Event::Heard { link });
+        let moving = self.scheduler.handle_event(self.now, Event::Moving { link, until });
+        if heard.is_ok() && moving.is_ok() {
+            self.on_ping(link);
         }
     }
 
@@ -267,13 +284,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 None
             }
-            Line::Greeting(_, wire, _) => Some(wire),
-            Line::Up(_, conn) => Some(conn.wire),
+            Line::Greeting(_, wire, _) => Some((wire, None)),
+            Line::Up(_, conn) => Some(conn.into_wire()),
         };
+        self.answers.arrivals.queue.forget(worker.slot());
         let label = peer.label();
         self.peers.set_window(worker, 0);
-        if let Some(wire) = wire {
-            self.closing.close(wire, farewell, self.now, &self.ready);
+        if let Some((wire, charge)) = wire {
+            self.closing.close(wire, farewell, charge, self.now, &self.ready);
         }
         Some(label)
     }
@@ -294,7 +312,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match *payload {
             Payload::Height { height, job } if outcome == Outcome::Done => {
                 *payload = Payload::None;
-                self.jobs.done(job, height, task, &mut self.answers);
+                self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
             _ => self.on_other_finish(task, outcome, attempts),
         }
@@ -308,7 +326,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
-            Payload::Request { call, .. } => self.end_call(call, result),
+            Payload::Request { body, call, check } => {
+                if is_charged(&result) && self.is_to_wait(call) {
+                    drop(result);
+                    return self.hold_back(Submit::again(body, call, check));
+                }
+                self.end_call(call, result);
+                self.submitted |= !self.held_back.is_empty();
+            }
             Payload::None => unreachable!("a task has a payload until it is finished"),
         }
     }

@@ -32,7 +32,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.on_control(control);
         }
         for mut job in mail.jobs {
-            if self.is_stopping() { job.giver.end() } else { self.jobs.add(job) }
+            if self.is_stopping() {
+                job.giver.end();
+            } else {
+                self.jobs.add(job, &self.ends.post.budget);
+            }
         }
         for call in mail.cancels {
             self.on_cancel(call);
@@ -55,10 +59,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[inline(never)]
     fn admit_submitted(&mut self) -> bool {
         let mut any = false;
+        if !self.held_back.is_empty() {
+            any |= self.admit_held_back();
+        }
         let mut batch = mem::take(&mut self.batch_in);
         while self.submitted {
             let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };
-            if room == 0 {
+            if room == 0 || self.held_back.len() >= self.tasks.len() {
                 break;
             }
             self.submitted = self.ends.post.take_submits(room, &mut batch);
@@ -71,9 +78,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Returns whether it is a task of the scheduler's now.
-    fn admit_one(&mut self, submit: Submit) -> bool {
+    pub(super) fn admit_one(&mut self, submit: Submit) -> bool {
         // Cancelled in the queue.
         let Some(call) = submit.call() else { return false };
+        if self.answers.arrivals.answers.used() > 0 && self.is_to_wait(call) {
+            self.hold_back(submit);
+            return false;
+        }
         // There is room, so if it is not taken the pool stops.
         let Ok(task) = self.scheduler.submit(self.now) else {
             self.end_call(call, Err(TaskError::Stopping));
@@ -91,6 +102,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_cancel(&mut self, call: CallId) {
+        if self.drop_held_back(call) {
+            return;
+        }
         let Some(&slot) = self.accepted.get(call.place()) else { return };
         let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
         if matches!(payload, Payload::Request { call: its, .. } if *its == call) {

@@ -8,6 +8,11 @@ use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
 use crate::seed::mixed;
 
+/// How many bytes a pool holds by default.
+const MEMORY_MAX: usize = 256 << 20;
+/// How many of the longest frames it holds at least: two in reserve, and as much again to work with.
+pub(crate) const FRAMES_MIN: usize = 4;
+
 /// The limits of a pool that are not the scheduler's.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -19,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) ahead_max: usize,
     pub(crate) in_flight: Option<u16>,
     pub(crate) frame_bytes_max: u32,
+    /// What was set, if anything was.
+    pub(crate) memory_max: Option<usize>,
     pub(crate) progress_rate_min: u32,
     pub(crate) handshakes_max: usize,
     /// Whether `workers_max` or `handshakes_max` was set.
@@ -41,6 +48,7 @@ impl Limits {
             ahead_max: 1024,
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
+            memory_max: None,
             progress_rate_min: 1024,
             handshakes_max: 128,
             is_set: false,
@@ -49,6 +57,15 @@ impl Limits {
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
+    }
+
+    /// Returns how many bytes the pool may hold.
+    pub(crate) fn memory_max(&self) -> usize {
+        self.memory_max.unwrap_or_else(|| MEMORY_MAX.max(self.memory_min()))
+    }
+
+    pub(crate) fn memory_min(&self) -> usize {
+        (self.frame_bytes_max as usize).saturating_mul(FRAMES_MIN)
     }
 
     /// Lowers what takes connections to what the process may open, where that is less. The workers that

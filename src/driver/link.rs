@@ -15,10 +15,12 @@ use chargehand_core::message::{
 };
 use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
 
+use super::answers::Answers;
 use super::closing::Farewell;
 use super::liveness::{Life, Looked, Overdue};
 use super::type_check::Sink;
 use super::{Payload, TaskEntry};
+use crate::budget::Charge;
 use crate::driver::limits::Limits;
 use crate::handler::running::FAILURE_BYTES_MAX;
 use crate::link::erased::{AnyWire, BoxError, Kind};
@@ -30,7 +32,11 @@ const EXCESS_MAX: u64 = 64;
 /// For how many bytes that were sent a worker may say one Pong more: that they arrive.
 const PART_BYTES: u64 = 64;
 
+/// Room for so many parked messages is kept.
+const PARKED_KEPT: usize = 64;
+
 /// An established link.
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(crate) struct Conn<K: Kind> {
     pub(crate) wire: Box<K::Wire>,
     /// What the wire had no room for, in order. Holds at most a window of requests, and one
@@ -46,6 +52,12 @@ pub(crate) struct Conn<K: Kind> {
     body_bytes_max: usize,
     /// The longest frame that the worker takes.
     frame_bytes_max: usize,
+    /// What the message that is arriving has of the budget, where that is more than the allowance.
+    charge: Option<Charge>,
+    /// How long a message may be that the wire does not ask for.
+    allowance: usize,
+    /// The wire has a message for which there is no room yet, and is not read until then.
+    is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
     is_json: bool,
     #[cfg(feature = "json")]
@@ -141,6 +153,9 @@ impl<K: Kind> Conn<K> {
             is_json: wire.dialect() == Dialect::Json,
             body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
             frame_bytes_max,
+            charge: None,
+            allowance: usize::MAX,
+            is_paused: false,
             parked: VecDeque::new(),
             // Whatever the handshake left in the buffer.
             dirty: true,
@@ -166,6 +181,10 @@ impl<K: Kind> Conn<K> {
         quota: &mut Quota,
         sink: &mut Sink<'_>,
     ) -> Result<Progress, Ending> {
+        let allowance = sink.answers.arrivals.allowance();
+        if self.allowance != allowance && self.charge.is_none() {
+            self.set_allowance(allowance);
+        }
         #[cfg(feature = "json")]
         if self.is_json {
             return self.read_json(cx, quota, sink);
@@ -176,6 +195,9 @@ impl<K: Kind> Conn<K> {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                    continue;
+                }
                 if count > 0 {
                     return Ok(Progress::Drained);
                 }
@@ -203,6 +225,9 @@ impl<K: Kind> Conn<K> {
                     self.after_pong(sink.now)?;
                 }
             }
+            if self.charge.is_some() {
+                self.has_come(sink.link, sink.answers);
+            }
             if quota.bytes == 0 {
                 break;
             }
@@ -226,6 +251,44 @@ impl<K: Kind> Conn<K> {
         Err(Ending::refuse(Code::BadMessage, format!("sent {pongs} Pongs to {pings} Pings")))
     }
 
+    /// Lets messages of such a length come without being asked.
+    #[cold]
+    fn set_allowance(&mut self, bytes: usize) {
+        self.allowance = bytes;
+        self.wire.admit(bytes);
+    }
+
+    /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
+    /// is polled once there is room.
+    #[cold]
+    fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
+        let bytes = self.wire.incoming();
+        let found = answers.arrivals.admit(link.worker().slot(), &mut self.charge, bytes);
+        self.is_paused = !found;
+        if found {
+            self.wire.admit(bytes);
+        }
+        found
+    }
+
+    /// Notes that the message has come which there was room for: what is kept of it has a charge of
+    /// its own.
+    #[cold]
+    fn has_come(&mut self, link: Link, answers: &mut Answers) {
+        answers.arrivals.end(link.worker().slot(), &mut self.charge);
+        self.set_allowance(answers.arrivals.allowance());
+    }
+
+    /// Returns whether the link is not read for lack of memory.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Takes the link apart: into its wire, and what that has of the budget.
+    pub(crate) fn into_wire(self) -> (Box<K::Wire>, Option<Charge>) {
+        (self.wire, self.charge)
+    }
+
     #[cfg(feature = "json")]
     #[inline(never)]
     fn read_json(
@@ -238,12 +301,18 @@ impl<K: Kind> Conn<K> {
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                    continue;
+                }
                 self.note_quiet();
                 return Ok(Progress::Drained);
             };
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             self.tally.answers += 1;
             self.json.on_frame(frame, sink)?;
+            if self.charge.is_some() {
+                self.has_come(sink.link, sink.answers);
+            }
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
         }
@@ -313,6 +382,9 @@ impl<K: Kind> Conn<K> {
             }
             self.parked.pop_front();
             let _ = sent?;
+        }
+        if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
+            self.parked = VecDeque::new();
         }
         if self.dirty {
             let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;
@@ -413,12 +485,15 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
-        let mut head = [0; BODY_HEAD_BYTES_MAX];
-        let mut number = [0; HEIGHT_BYTES_MAX];
+        let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
+        let mut height_of = None;
         let (message, body) = match message {
             Outgoing::Request { task, attempt } => {
                 let body = match &tasks[task.slot() as usize].payload {
-                    Payload::Height { height, .. } => encode_height(*height, &mut number),
+                    Payload::Height { height, .. } => {
+                        height_of = Some((task, *height));
+                        &[][..]
+                    }
                     Payload::Request { body, .. } => body.as_slice(),
                     Payload::None => unreachable!("the scheduler sends live tasks only"),
                 };
@@ -430,8 +505,19 @@ impl<K: Kind> Conn<K> {
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
             Outgoing::Ping => (Message::Ping, &[][..]),
         };
-        let head = message.encode_short(&mut head).expect("a manager's later messages are short");
-        match self.wire.poll_send(cx, head, body) {
+        let head = buffer.first_chunk_mut().expect("it is longer");
+        let head = message.encode_short(head).expect("a manager's later messages are short");
+        let mut len = head.len();
+        if let Some((task, height)) = height_of {
+            // A height goes with the head: to copy both at once costs less than to copy each.
+            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
+            let height_len = encode_height(height, place).len();
+            if height_len > self.body_bytes_max {
+                return Err(self.too_long(task, height_len));
+            }
+            len += height_len;
+        }
+        match self.wire.poll_send(cx, &buffer[..len], body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
             Poll::Ready(Err(error)) => Err(Ending::broken(error).into()),

@@ -26,6 +26,7 @@ mod link;
 mod liveness;
 mod ranges;
 mod type_check;
+mod untaken;
 mod workers;
 
 use alloc::boxed::Box;
@@ -51,6 +52,7 @@ use self::link::Quota;
 use self::ranges::Jobs;
 use self::type_check::Misfits;
 use self::workers::Peers;
+use crate::budget::Arrivals;
 use crate::driver::limits::Limits;
 use crate::events::{Fanout, PoolEvent};
 use crate::handler::in_process::Ended;
@@ -128,6 +130,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     wakers: VecDeque<Waker>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
+    /// Calls that nobody has asked the outcome of, while there is no room for that: see `untaken.rs`.
+    held_back: VecDeque<Submit>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
     opening: Arc<Opening>,
@@ -216,7 +220,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             submitted: true,
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
-            answers: Answers::default(),
+            answers: Answers::new(Arrivals::new(&ends.post.budget)),
             unfit: Vec::new(),
             misfits: Misfits::default(),
             peers: Peers::new(),
@@ -228,6 +232,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             outcomes: Vec::new(),
             wakers: VecDeque::new(),
             batch_in: VecDeque::new(),
+            held_back: VecDeque::new(),
             ranges_first: false,
             opening: Arc::new(Opening::new(&limits, &config)),
             limits,
@@ -269,6 +274,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.settle();
             self.peers.answering.clear();
             self.work_later();
+        }
+        if self.answers.arrivals.queue.has_news() {
+            self.read_on_with_room();
         }
         if !self.idlers.is_empty() {
             self.tell_waiters();
@@ -320,6 +328,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.doorbell.clear();
                 self.rung |= self.ends.post.is_rung();
                 self.submitted = true;
+                // What was taken may be what they wait for.
+                self.answers.arrivals.queue.note_news();
+                if self.jobs.are_short() {
+                    self.jobs.look_again();
+                }
             }
             Token::Peer(slot) => self.on_peer(slot, quota),
             token => self.on_other(token),
@@ -411,6 +424,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    /// Has the links polled that waited for room, as far as there is some now.
+    #[cold]
+    fn read_on_with_room(&mut self) {
+        for slot in self.answers.arrivals.take_news() {
+            if let Some(peer) = self.peers.at(slot) {
+                peer.entry.wake();
+            }
+        }
+    }
+
     fn set_alarm(&mut self) {
         let mut next = self.scheduler.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
         if !self.joining.is_quiet() {
@@ -425,7 +448,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_waiters(&mut self) {
-        if self.scheduler.is_idle() && self.jobs.is_idle() && self.ends.post.queued() == 0 {
+        let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();
+        if is_idle && self.ends.post.queued() == 0 {
             for waiter in mem::take(&mut self.idlers) {
                 let _ = waiter.try_send(());
             }
@@ -451,6 +475,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.settle_calls();
         let (mail, submits) = self.ends.post.close(&mut self.wakers);
         drop(submits);
+        self.held_back.clear();
         for mut job in mail.jobs {
             job.giver.end();
         }

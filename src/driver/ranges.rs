@@ -1,20 +1,24 @@
 //! Ranges of heights under way: what is next in each, and outcomes on their way out in batches.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BinaryHeap, VecDeque};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use chargehand_core::io::Timer;
 use chargehand_core::{Lane, TaskId, TaskOptions};
 
 use super::answers::Answers;
 use super::{Driver, Payload, TaskEntry};
+use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
 use crate::mailbox::TaskResult;
 use crate::mailbox::batches::{Giver, Item};
 use crate::mailbox::range::{Ledger, Options};
-use crate::payload::{Check, RangeHeight};
+use crate::payload::Body;
+use crate::payload::{Answer, Check, RangeHeight};
 
 /// A range puts heights in once there is room for this share of those that may be under way, so that it
 /// puts in many at once: unless workers would run dry meanwhile.
@@ -38,6 +42,8 @@ pub(crate) struct Jobs {
     /// What is to be cancelled for streams that are gone. Empty but for the moment.
     cuts: Vec<Cut>,
     count: usize,
+    /// Some may go on once there is more memory.
+    is_short: bool,
 }
 
 /// How far ahead of its stream a range goes.
@@ -70,10 +76,21 @@ struct Job {
 struct Pace {
     /// The next height to look at; `None` past the last.
     next: Option<u64>,
+    /// Heights whose answers were dropped for want of memory, to be asked for again: the lowest first.
+    /// All are below the next.
+    again: BinaryHeap<Reverse<u64>>,
+    /// Nothing more is put in.
+    is_stopped: bool,
+    /// Answers that nobody has taken yet.
+    untaken: Arc<Account>,
     /// Tasks in the scheduler.
     in_flight: usize,
     /// Tasks in the scheduler, and outcomes that the stream holds or has not taken.
     outstanding: usize,
+    /// How many bytes an answer has on average, as far as they are held against the budget.
+    answer_bytes: usize,
+    /// Whether the stream had nothing left when it was last given something.
+    is_awaited: bool,
 }
 
 /// Heights of a range that are not wanted any more: those above one, or all.
@@ -90,14 +107,66 @@ impl Ahead {
 }
 
 impl Pace {
+    /// Returns the next height, if there is one.
+    #[inline]
+    fn next(&self) -> Option<u64> {
+        if self.again.is_empty() {
+            return self.next;
+        }
+        self.again.peek().map(|Reverse(height)| *height)
+    }
+
     /// Returns the next height if the range may go so far ahead.
+    #[inline]
     fn next_within(&self, ahead: Ahead) -> Option<u64> {
-        self.next.filter(|_| self.outstanding < ahead.max)
+        if self.is_far(ahead) { None } else { self.next() }
     }
 
     /// Returns whether only the stream can keep the workers from running dry.
+    #[inline]
     fn starves(&self, ahead: Ahead) -> bool {
-        self.next.is_some() && self.outstanding >= ahead.max && self.in_flight <= ahead.plenty
+        self.next().is_some() && self.in_flight <= ahead.plenty && self.is_far(ahead)
+    }
+
+    /// Returns whether the range is as far ahead as it may be.
+    #[inline]
+    fn is_far(&self, ahead: Ahead) -> bool {
+        self.outstanding >= ahead.max || self.is_short()
+    }
+
+    /// Returns whether what nobody has taken, with what is to come, is more than what it leaves to
+    /// others. If so, the doorbell rings once there is more memory.
+    #[inline]
+    fn is_short(&self) -> bool {
+        self.answer_bytes > 0 && self.is_short_of_memory()
+    }
+
+    #[cold]
+    fn is_short_of_memory(&self) -> bool {
+        // Of a range whose stream has nothing left one height is always under way.
+        if self.in_flight == 0 && (self.is_awaited || self.untaken.used() == 0) {
+            return false;
+        }
+        let expected = self.answer_bytes.saturating_mul(self.in_flight + 1);
+        let is_short = || !self.untaken.has_room_for(expected);
+        is_short() && {
+            self.untaken.budget.await_more();
+            is_short()
+        }
+    }
+
+    /// Puts nothing more in.
+    fn stop(&mut self) {
+        self.next = None;
+        self.again = BinaryHeap::new();
+        self.is_stopped = true;
+    }
+
+    /// Reckons with an answer of so many bytes.
+    fn expect(&mut self, bytes: usize) {
+        let average = &mut self.answer_bytes;
+        // By an eighth of the difference, and down to nothing where only short ones come.
+        *average = if *average == 0 { bytes } else { *average - average.div_ceil(8) + bytes / 8 };
     }
 }
 
@@ -105,14 +174,58 @@ impl Job {
     /// Notes that its next height is a task now.
     #[inline]
     fn advance(&mut self, height: u64) {
-        self.pace.next = height.checked_add(1).and_then(|from| self.heights.next_open(from));
+        if self.pace.again.pop().is_none() {
+            self.pace.next = height.checked_add(1).and_then(|from| self.heights.next_open(from));
+        }
         self.pace.in_flight += 1;
         self.pace.outstanding += 1;
     }
+
+    /// Holds the answer that came last against what the range may have. Where it is too much it is
+    /// dropped, and its height asked for again: so answers that nobody takes keep no other from coming.
+    #[cold]
+    fn weigh(&mut self, index: u32, tasks: &[TaskEntry]) {
+        let Self { pace, batch, giver, options, .. } = self;
+        let Some(Item { height, result: Ok(Answer::Bytes(Body::Charged(answer))) }) =
+            batch.last_mut()
+        else {
+            return pace.expect(0);
+        };
+        pace.expect(answer.charge.bytes());
+        let has_others = pace.untaken.used() > 0;
+        answer.charge.move_to(&pace.untaken);
+        if pace.is_stopped || !has_others || !pace.untaken.is_full() {
+            return;
+        }
+        let height = *height;
+        let is_in_order = options.ahead_max.is_some();
+        // A stream in order may have no room before it has this one.
+        let is_next = || !is_in_order || is_lowest(pace.next(), index, height, tasks);
+        if !giver.is_awaited() || !is_next() {
+            batch.pop();
+            pace.outstanding -= 1;
+            pace.again.push(Reverse(height));
+        }
+    }
+}
+
+/// Returns whether no height of a range below this one is still to come, of those from `next` on and
+/// those under way. Costs a scan of the task table.
+fn is_lowest(next: Option<u64>, index: u32, height: u64, tasks: &[TaskEntry]) -> bool {
+    let is_below = |entry: &TaskEntry| {
+        matches!(entry.payload, Payload::Height { job, height: other }
+            if job == index && other.to_index() < height)
+    };
+    next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
+}
+
+#[inline]
+fn is_charged(item: Option<&Item>) -> bool {
+    matches!(item, Some(Item { result: Ok(Answer::Bytes(Body::Charged(_))), .. }))
 }
 
 impl Jobs {
-    pub(crate) fn add(&mut self, new: NewJob) {
+    pub(crate) fn add(&mut self, new: NewJob, budget: &Arc<Budget>) {
         let NewJob { heights, giver, options, check } = new;
         let next = heights.next_open(0);
         let job = Job {
@@ -120,7 +233,16 @@ impl Jobs {
             giver,
             options,
             check,
-            pace: Pace { next, in_flight: 0, outstanding: 0 },
+            pace: Pace {
+                next,
+                again: BinaryHeap::new(),
+                is_stopped: false,
+                untaken: Account::new(budget),
+                in_flight: 0,
+                outstanding: 0,
+                answer_bytes: 0,
+                is_awaited: false,
+            },
             batch: Vec::new(),
             is_delivering: false,
             is_feeding: true,
@@ -161,7 +283,8 @@ impl Jobs {
         let Some(index) = self.feeding.pop_front() else { return };
         let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
         job.is_feeding = false;
-        let is_told_later = job.pace.next.is_some() && !job.pace.starves(ahead);
+        self.is_short |= job.pace.is_short();
+        let is_told_later = job.pace.next().is_some() && !job.pace.starves(ahead);
         if !is_told_later {
             self.deliver_later(index);
         }
@@ -175,12 +298,17 @@ impl Jobs {
         height: RangeHeight,
         task: TaskId,
         answers: &mut Answers,
+        tasks: &[TaskEntry],
     ) {
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
         job.pace.in_flight -= 1;
+        let height = height.to_index();
         // Made once there is room, and so in its place: a push would move it there.
-        let item = || Item { height: height.to_index(), result: Ok(answers.take(task)) };
+        let item = || Item { height, result: Ok(answers.take(task)) };
         job.batch.extend(core::iter::once_with(item));
+        if job.pace.answer_bytes > 0 || is_charged(job.batch.last()) {
+            job.weigh(index, tasks);
+        }
         if !job.is_delivering {
             job.is_delivering = true;
             self.delivering.push(index);
@@ -198,6 +326,7 @@ impl Jobs {
         } else {
             if job.options.stops && result.is_err() {
                 job.pace.next = None;
+                job.pace.again.retain(|Reverse(again)| *again < height);
                 cut = Some(Cut { job: index, above: Some(height) });
             }
             job.batch.push(Item { height, result });
@@ -217,6 +346,12 @@ impl Jobs {
         }
     }
 
+    /// Returns whether some may go on since there may be more memory: then look at them again.
+    #[inline]
+    pub(crate) fn are_short(&mut self) -> bool {
+        core::mem::take(&mut self.is_short)
+    }
+
     /// Looks at every range that waits for its stream to take outcomes.
     pub(crate) fn look_again(&mut self) {
         for index in 0..self.slots.len() {
@@ -229,7 +364,7 @@ impl Jobs {
     /// Lets no range put another height in: the pool stops.
     pub(crate) fn stop(&mut self) {
         for job in self.slots.iter_mut().flatten() {
-            job.pace.next = None;
+            job.pace.stop();
         }
         self.look_again();
     }
@@ -253,14 +388,16 @@ impl Jobs {
             let ahead = ahead.with(job.options);
             let taken = job.giver.give(&mut job.batch, |taken| {
                 job.pace.outstanding -= taken.count;
+                job.pace.is_awaited = taken.waits;
                 job.pace.starves(ahead)
             });
             if taken.dropped && !job.dropped {
                 job.dropped = true;
-                job.pace.next = None;
+                job.pace.stop();
                 self.cuts.push(Cut { job: index, above: None });
             }
-            if job.pace.next.is_none() && job.pace.in_flight == 0 {
+            self.is_short |= job.pace.is_short();
+            if job.pace.next().is_none() && job.pace.in_flight == 0 {
                 job.giver.end();
                 if !job.is_feeding {
                     self.slots[index as usize] = None;

@@ -78,7 +78,7 @@ impl Sink<'_> {
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
-        if !self.misfits.is_empty() && verdict == Verdict::Done {
+        if verdict == Verdict::Done && !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
         }
         Ok(())
@@ -104,7 +104,7 @@ impl Sink<'_> {
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep(self.scheduler, task, verdict, answer);
-        if !self.misfits.is_empty() && verdict == Verdict::Done {
+        if verdict == Verdict::Done && !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
         }
         Ok(())

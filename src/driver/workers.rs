@@ -323,7 +323,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Poll::Ready(Err(GreetError { why, farewell })) => {
                 let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
                 if farewell.is_some() {
-                    self.closing.close(wire, farewell, self.now, &self.ready);
+                    self.closing.close(wire, farewell, None, self.now, &self.ready);
                 }
                 self.refused(link, why);
             }

@@ -32,7 +32,7 @@ impl Threads {
     pub(crate) fn new<F, Q, R, E>(threads: u16, function: F) -> io::Result<Self>
     where
         F: Fn(Q) -> Result<R, E> + Send + Sync + 'static,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {

@@ -7,10 +7,10 @@ use core::future::Future;
 use core::marker::PhantomData;
 
 use chargehand_core::Verdict;
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::payload::encode::{self, Onto};
 use crate::payload::decode_request;
 
 #[cfg(feature = "blocking")]
@@ -72,7 +72,7 @@ impl<F, Q, A, R, E> Handler for Typed<F, Q>
 where
     F: Fn(Q) -> A,
     A: Future<Output = Result<R, E>>,
-    Q: DeserializeOwned,
+    Q: DeserializeOwned + 'static,
     R: Serialize,
     E: Display,
 {
@@ -130,36 +130,13 @@ pub(crate) fn encode<R: Serialize, E: Display>(
     body: &mut Vec<u8>,
 ) -> Verdict {
     let error = match output {
-        Ok(answer) => match postcard::serialize_with_flavor(&answer, Onto(body)) {
+        Ok(answer) => match encode::encode(&answer, Onto(body)) {
             Ok(()) => return Verdict::Done,
             Err(error) => format!("the answer cannot be encoded: {error}"),
         },
         Err(error) => return fail(&error, body),
     };
     fail(&error, body)
-}
-
-/// Where postcard appends an answer. Its own flavor for that appends byte by byte.
-struct Onto<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Onto<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
 }
 
 /// Puts a failure's text into `body`.

@@ -124,6 +124,8 @@ pub trait AnyWire {
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn progress(&self) -> Progress;
     fn limit_incoming(&mut self, bytes_max: usize);
+    fn admit(&mut self, bytes_max: usize);
+    fn incoming(&self) -> usize;
     fn message_bytes_max(&self) -> usize;
     fn host(&self) -> Option<&str>;
 }
@@ -171,6 +173,14 @@ where
 
     fn limit_incoming(&mut self, bytes_max: usize) {
         Wire::limit_incoming(self, bytes_max);
+    }
+
+    fn admit(&mut self, bytes_max: usize) {
+        Wire::admit(self, bytes_max);
+    }
+
+    fn incoming(&self) -> usize {
+        Wire::incoming(self)
     }
 
     fn message_bytes_max(&self) -> usize {

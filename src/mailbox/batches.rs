@@ -17,6 +17,9 @@ use crate::error::TaskError;
 use crate::link::lock::Lock;
 use crate::mailbox::TaskResult;
 
+/// A batch of such a length keeps its memory while shorter ones follow.
+const KEPT_ITEMS: usize = 1024;
+
 /// One height's outcome.
 #[derive(Debug)]
 pub(crate) struct Item {
@@ -52,6 +55,8 @@ pub(crate) struct Taker {
     waker: Waker,
     /// The giver wakes for what it gives next.
     is_waiting: bool,
+    /// The driver waits to hear that this end waits.
+    must_ring: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +91,8 @@ pub(crate) struct Taken {
     pub(crate) count: usize,
     /// The stream is gone.
     pub(crate) dropped: bool,
+    /// The stream has looked at all there was, and waits for more.
+    pub(crate) waits: bool,
 }
 
 impl Inner {
@@ -119,7 +126,8 @@ impl Giver {
                     another = inner.waker.take();
                 }
             }
-            let taken = Taken { count: mem::take(&mut inner.taken), dropped: inner.dropped };
+            let Inner { dropped, waits, .. } = *inner;
+            let taken = Taken { count: mem::take(&mut inner.taken), dropped, waits };
             inner.starved = starves(taken);
             taken
         });
@@ -129,6 +137,11 @@ impl Giver {
         }
         self.wake(another, wakes);
         taken
+    }
+
+    /// Returns whether the stream has looked at all there was, and waits for more.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.shared.inner.with(|inner| inner.waits)
     }
 
     /// Ends the stream after what was given.
@@ -156,7 +169,12 @@ impl Giver {
 
 impl Taker {
     pub(crate) fn new() -> Self {
-        Self { shared: Arc::default(), waker: Waker::noop().clone(), is_waiting: false }
+        Self {
+            shared: Arc::default(),
+            waker: Waker::noop().clone(),
+            is_waiting: false,
+            must_ring: false,
+        }
     }
 
     /// Makes the other end. There is to be one only.
@@ -185,11 +203,22 @@ impl Taker {
             inner.waits = true;
             has_news.store(inner.ended, Ordering::Relaxed);
             if inner.ready.is_empty() {
+                self.must_ring = mem::take(&mut inner.starved);
                 return if inner.ended { Poll::Ready(None) } else { Poll::Pending };
             }
             mem::swap(&mut inner.ready, batch);
+            // What one burst took is not kept for all the short batches after it.
+            if inner.ready.capacity() > KEPT_ITEMS && batch.len() < KEPT_ITEMS {
+                inner.ready = Vec::new();
+            }
             Poll::Ready(Some(releases && inner.release(batch.len())))
         })
+    }
+
+    /// Returns whether the driver is to be told that this end waits, once.
+    #[inline]
+    pub(crate) fn must_ring(&mut self) -> bool {
+        mem::take(&mut self.must_ring)
     }
 
     /// Leaves another waker for the giver.

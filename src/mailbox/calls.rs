@@ -78,6 +78,9 @@ pub(crate) struct Rest {
 /// A state that a call was in, and its task's body.
 pub(crate) type Left = (State, Body);
 
+/// A queue of such a length keeps its memory while shorter ones follow.
+const KEPT_CALLS: usize = 1024;
+
 /// No place, and the place of a task that was cancelled in the queue.
 const NO_PLACE: u32 = u32::MAX;
 
@@ -98,6 +101,11 @@ impl CallId {
 }
 
 impl Submit {
+    /// Makes one of a task that was taken before.
+    pub(crate) fn again(body: Body, call: CallId, check: Check) -> Self {
+        Self { body, check, call }
+    }
+
     /// Returns whose task it is, if anybody's.
     pub(crate) fn call(&self) -> Option<CallId> {
         (self.call.index != NO_PLACE).then_some(self.call)
@@ -147,6 +155,10 @@ impl Calls {
     pub(crate) fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
         if self.queue.len() <= count {
             mem::swap(&mut self.queue, batch);
+            // What one burst took is not kept for all the short ones after it.
+            if self.queue.capacity() > KEPT_CALLS && batch.len() < KEPT_CALLS {
+                self.queue = VecDeque::new();
+            }
         } else {
             batch.extend(self.queue.drain(..count));
         }
@@ -198,6 +210,11 @@ impl Calls {
             State::Free(_) | State::Abandoned => unreachable!("its caller is still there"),
         }
         Poll::Pending
+    }
+
+    /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
+    pub(crate) fn is_awaited(&mut self, call: CallId) -> bool {
+        !matches!(self.place(call).state, State::Waiting(None))
     }
 
     /// Cancels a call whose caller waits for its end. One that is still queued has ended with that.

@@ -10,8 +10,9 @@ use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use chargehand_core::{Stats, WorkerId};
-use event_listener::{Event, EventListener};
+use event_listener::EventListener;
 
+use crate::budget::{Account, Budget};
 use crate::error::{TaskError, WorkerError};
 use crate::events::PoolEvent;
 use crate::link::erased::{Kind, Reach};
@@ -54,8 +55,12 @@ pub(crate) struct Post {
     doorbell: Waker,
     inbox: Lock<Inbox>,
     queue_max: usize,
-    /// Tells callers that wait of room in the queue.
-    room: Event,
+    /// What the pool holds, whose event tells callers that wait of room in the queue, too.
+    pub(crate) budget: Arc<Budget>,
+    /// Requests, from when they are queued to the end of their tasks.
+    requests: Arc<Account>,
+    /// The driver holds tasks back until somebody asks for their outcome.
+    holds_back: AtomicBool,
     /// Something but tasks was left.
     rung: AtomicBool,
     /// Every handle is dropped.
@@ -110,7 +115,11 @@ impl Mailbox {
             if inbox.calls.queued() >= self.post.queue_max {
                 return Err(NotQueued::Full);
             }
-            let body = task.take().expect("it is submitted once");
+            let body = task.as_mut().expect("it is submitted once");
+            if body.is_uncharged() && !self.post.charge(body) {
+                return Err(NotQueued::Full);
+            }
+            let body = task.take().expect("it was looked at just now");
             Ok((inbox.calls.push(body, check, waker.take()), inbox.calls.queued() == 1))
         })?;
         if is_first {
@@ -124,7 +133,11 @@ impl Mailbox {
         // Dropped after the lock is held: the end of a task may be the end of its driver, which wants
         // the lock.
         let mut other = None;
-        self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other))
+        let polled = self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other));
+        if polled.is_pending() && self.post.holds_back.load(Ordering::Relaxed) {
+            self.post.doorbell.wake_by_ref();
+        }
+        polled
     }
 
     /// Cancels a call whose caller goes on waiting.
@@ -157,7 +170,7 @@ impl Mailbox {
     /// Listens for room in the queue, or for its end. Try again before waiting: there may be room
     /// already.
     pub(crate) fn listen_for_room(&self) -> EventListener {
-        self.post.room.listen()
+        self.post.budget.room.listen()
     }
 
     /// Returns how many tasks are queued.
@@ -199,6 +212,22 @@ impl Drop for Mailbox {
 }
 
 impl Post {
+    /// Holds a long request against the budget, if that has room for it. Otherwise whoever listens for
+    /// room is told once something comes back.
+    #[cold]
+    fn charge(&self, body: &mut Body) -> bool {
+        let bytes = body.as_slice().len();
+        if !self.requests.has_room_for(bytes) {
+            self.budget.await_more();
+            // Some may have come back just before.
+            if !self.requests.has_room_for(bytes) {
+                return false;
+            }
+        }
+        body.charge(&self.requests);
+        true
+    }
+
     /// Returns whether anything but tasks was left since the last time. Ask once the doorbell is
     /// cleared: whoever leaves something later rings it again.
     pub(crate) fn is_rung(&self) -> bool {
@@ -219,9 +248,19 @@ impl Post {
             inbox.calls.queued()
         });
         if !batch.is_empty() {
-            self.room.notify(self.queue_max - left);
+            self.budget.room.notify(self.queue_max - left);
         }
         left > 0
+    }
+
+    /// Sets whether the doorbell is to ring where somebody asks for an outcome. Then look who has.
+    pub(crate) fn hold_back(&self, holds: bool) {
+        self.holds_back.store(holds, Ordering::Relaxed);
+    }
+
+    /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
+    pub(crate) fn is_awaited(&self, call: CallId) -> bool {
+        self.inbox.with(|inbox| inbox.calls.is_awaited(call))
     }
 
     /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`.
@@ -254,7 +293,7 @@ impl Post {
             (mem::take(&mut inbox.mail), inbox.calls.close(wakers))
         });
         wake_all(wakers);
-        self.room.notify(usize::MAX);
+        self.budget.room.notify(usize::MAX);
         left
     }
 
@@ -284,14 +323,19 @@ pub(crate) struct Ends<K: Kind> {
 pub(crate) fn mailbox<K: Kind>(
     doorbell: Waker,
     queue_max: usize,
+    memory_max: usize,
+    frame_bytes_max: usize,
 ) -> (Sender<Control<K>>, Arc<Mailbox>, Ends<K>) {
     // Control calls wait for their answers; a handful in the channel is plenty.
     let (control_in, control) = async_channel::bounded(16);
+    let budget = Budget::new(memory_max, frame_bytes_max, doorbell.clone());
     let post = Arc::new(Post {
         doorbell,
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max,
-        room: Event::new(),
+        requests: Account::new(&budget),
+        holds_back: AtomicBool::new(false),
+        budget,
         rung: AtomicBool::new(true),
         abandoned: AtomicBool::new(false),
     });
@@ -319,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_leaves_nobody_else_waiting_for_ever() {
-        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), 100);
+        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), 100, 1 << 20, 1 << 16);
         let count = Arc::new(Count::default());
         let waker = |at| match at {
             0 => Waker::from(Arc::new(Panics)),

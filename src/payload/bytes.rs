@@ -1,11 +1,15 @@
 //! The bytes of a request or an answer. Most are short, so short ones need no heap.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
+
+use super::encode::{Sink, encode};
+use crate::budget::{Account, Charge, SMALL_BYTES_MAX};
 
 /// The longest bytes that are held in place: as many as there is room for beside what a longer
 /// body needs anyway.
@@ -15,10 +19,21 @@ const SHORT_BYTES_MAX: usize = size_of::<Vec<u8>>() - 2;
 const SPARE_BYTES_MAX: usize = 64;
 
 /// Some bytes that do not change.
-#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Body {
-    Short { len: u8, bytes: [u8; SHORT_BYTES_MAX] },
+    Short {
+        len: u8,
+        bytes: [u8; SHORT_BYTES_MAX],
+    },
     Long(Box<[u8]>),
+    /// So long that it is held against a budget.
+    Charged(Box<Charged>),
+}
+
+/// Bytes, and what they take of a budget as long as they are here.
+#[derive(Debug)]
+pub(crate) struct Charged {
+    bytes: Box<[u8]>,
+    pub(crate) charge: Charge,
 }
 
 const _: () = assert!(size_of::<Body>() == size_of::<Vec<u8>>());
@@ -28,7 +43,7 @@ impl Body {
 
     /// Encodes a value by postcard.
     pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, postcard::Error> {
-        postcard::serialize_with_flavor(value, Writer::default())
+        encode(value, Writer::default())
     }
 
     #[inline]
@@ -38,9 +53,9 @@ impl Body {
         Some(Self::Short { len: u8::try_from(bytes.len()).ok()?, bytes: place })
     }
 
-    /// Makes an empty body one of these bytes, in place.
+    /// Makes an empty body one of these bytes, in place, and charges the account if they are many.
     #[inline]
-    pub(crate) fn fill(&mut self, content: &[u8]) {
+    pub(crate) fn fill(&mut self, content: &[u8], account: &Arc<Account>) {
         if let Self::Short { len, bytes } = self {
             if let (Some(place), Ok(length)) =
                 (bytes.get_mut(..content.len()), u8::try_from(content.len()))
@@ -51,6 +66,24 @@ impl Body {
             }
         }
         *self = Self::Long(content.into());
+        self.charge(account);
+    }
+
+    /// Holds it against an account, if it is long.
+    #[inline]
+    pub(crate) fn charge(&mut self, account: &Arc<Account>) {
+        if self.is_uncharged() {
+            let charge = account.charge(self.as_slice().len());
+            if let Self::Long(bytes) = self {
+                *self = Self::Charged(Box::new(Charged { bytes: mem::take(bytes), charge }));
+            }
+        }
+    }
+
+    /// Returns whether it is so long that it should be held against a budget, and is not.
+    #[inline]
+    pub(crate) fn is_uncharged(&self) -> bool {
+        matches!(self, Self::Long(bytes) if bytes.len() > SMALL_BYTES_MAX)
     }
 
     #[inline]
@@ -58,6 +91,7 @@ impl Body {
         match self {
             Self::Short { len, bytes } => &bytes[..usize::from(*len)],
             Self::Long(bytes) => bytes,
+            Self::Charged(charged) => &charged.bytes,
         }
     }
 
@@ -82,7 +116,15 @@ impl Body {
                 spare
             }
             Self::Long(bytes) => bytes.into_vec(),
+            // Whoever has them now knows how many they are.
+            Self::Charged(charged) => charged.bytes.into_vec(),
         }
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
     }
 }
 
@@ -149,6 +191,15 @@ impl Flavor for Writer {
         } else {
             Body::Long(self.long.into_boxed_slice())
         })
+    }
+}
+
+impl Sink for Writer {
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.bytes[..self.len]);
+        }
+        &mut self.long
     }
 }
 

@@ -19,10 +19,12 @@ use crate::handler::running::{FAILURE_BYTES_MAX, caught};
 
 pub(crate) mod bytes;
 mod decode;
+pub(crate) mod encode;
 #[cfg(feature = "json")]
 pub(crate) mod json_heights;
 
 pub(crate) use self::bytes::Body;
+use self::decode::plain::same;
 pub(crate) use self::decode::{Check, decode};
 #[cfg(feature = "json")]
 pub use self::json_heights::JsonHeights;
@@ -112,27 +114,20 @@ impl Asked<'_> {
             Self::Body(body) => return decode_request(body),
             Self::Height(height) => height,
         };
-        let same = match height {
-            RangeHeight::Unsigned(height) => as_it_is(height),
-            RangeHeight::Signed(height) => as_it_is(height),
+        let request = match height {
+            RangeHeight::Unsigned(height) => same(height),
+            RangeHeight::Signed(height) => same(height),
         };
-        if let Some(same) = same {
-            return Ok(same);
+        if let Some(request) = request {
+            return Ok(request);
         }
         decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]))
     }
 }
 
-/// Returns a value as the type that it has.
-#[inline]
-fn as_it_is<T: 'static, Q: 'static>(value: T) -> Option<Q> {
-    let mut value = Some(value);
-    (&mut value as &mut dyn Any).downcast_mut::<Option<Q>>().and_then(Option::take)
-}
-
 /// Decodes a request, all of it.
 #[inline]
-pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
+pub(crate) fn decode_request<Q: DeserializeOwned + 'static>(body: &[u8]) -> Result<Q, String> {
     decode(body).map_err(|reason| {
         format!("the request is not of the type that this worker takes: {reason}")
     })

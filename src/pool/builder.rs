@@ -10,13 +10,13 @@ use core::future::Future;
 use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, check_name};
+use chargehand_core::message::check_name;
 use chargehand_core::{Config, ConfigError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Pool;
-use crate::driver::limits::Limits;
+use crate::driver::limits::{FRAMES_MIN, Limits};
 use crate::driver::{Driver, Ring, Setup};
 use crate::handler::in_process::{AnyHands, Hands};
 use crate::link::erased::{BoxError, Connector, Holds, Kind, Listener, Reach};
@@ -161,8 +161,10 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Sets how many heights of a range are under way at least, those included whose outcomes were
-    /// not taken yet. Twice what all workers hold at once is used where that is more. Default 1024.
+    /// Sets how many heights of a range are under way at most, those included whose outcomes were
+    /// not taken yet, in the order in which they come. Four times what all workers hold at once is used
+    /// where that is more, so that none runs dry; [`Config::window_max`] bounds what one says it holds,
+    /// and [`memory_max`](Builder::memory_max) bounds the bytes. Default 1024.
     pub fn ahead_max(mut self, count: usize) -> Self {
         self.setup.limits.ahead_max = count;
         self
@@ -180,6 +182,32 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// The transports' own limits hold as well. Default 16 MiB.
     pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
         self.setup.limits.frame_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many bytes the pool holds at once: requests until their tasks end, answers until
+    /// somebody takes them, and messages of workers that are arriving. At least four times
+    /// [`frame_bytes_max`](Builder::frame_bytes_max); default 256 MiB, or that where it is more.
+    ///
+    /// No worker and no number of them makes it more. A message is held against what is left as soon as
+    /// its length is known, and waits in the transport where there is too little: TCP and WebSocket then
+    /// make the worker wait, which is not taken for silent or late meanwhile. Long ones leave room for
+    /// short ones, and one at a time goes on whatever is held, so none waits for ever. A range asks for
+    /// no more heights while its outcomes that nobody has taken, with those expected, are more than what
+    /// it leaves to others: half of all if it is alone. Calls and other ranges go on beside it. Where
+    /// answers are much longer than those before, so that there is no room for them beside what is not
+    /// taken, they are dropped, and their heights asked for again once there is: a handler may see such
+    /// a height twice. In the same way callers wait while requests, or outcomes of calls that nobody
+    /// takes, are half of all.
+    ///
+    /// Not counted are what handlers in this process return, bodies of up to 1 KiB (of which
+    /// [`tasks_max`](Builder::tasks_max), [`queue_max`](Builder::queue_max) and
+    /// [`ahead_max`](Builder::ahead_max) say how many there are), and what a transport buffers for each
+    /// link: with TCP and WebSocket up to 68 KiB of a message that only begins, and what is leaving.
+    /// Where a transport cannot hold a message back (the serial one, whose messages are short), it
+    /// counts once it has come.
+    pub fn memory_max(mut self, bytes: usize) -> Self {
+        self.setup.limits.memory_max = Some(bytes);
         self
     }
 
@@ -249,6 +277,13 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         if (limits.frame_bytes_max as usize) < 1024 {
             return Err(BuildError("frame_bytes_max must be at least 1024".to_owned()));
         }
+        let (memory_max, memory_min) = (limits.memory_max(), limits.memory_min());
+        if memory_max < memory_min {
+            return Err(BuildError(format!(
+                "memory_max is {memory_max}; it must be at least {memory_min}, which is \
+                 {FRAMES_MIN} times frame_bytes_max: raise the one or lower the other"
+            )));
+        }
         if self.setup.workers.len() > limits.workers_max as usize {
             return Err(BuildError(format!(
                 "{} workers are dialled or in-process; workers_max is {}",
@@ -262,10 +297,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             let text = "an in-process worker with a window of 0 gets no task: give it 1 or more";
             return Err(BuildError(text.to_owned()));
         }
-        let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
-        let queue_max = limits.queue_max;
         let ring = Ring::new();
-        let (pool, ends) = super::handle(ring.waker(), queue_max, request_bytes_max);
+        let (pool, ends) = super::handle(ring.waker(), limits);
         Ok((pool, Driver::new(self.setup, ring, ends)?))
     }
 }

@@ -10,11 +10,13 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::{Connect, Timer};
+use chargehand_core::message::BODY_HEAD_BYTES_MAX;
 use chargehand_core::{Stats, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::task::{Calling, Queueing};
+use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::in_process::Hands;
@@ -382,11 +384,10 @@ fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskError> {
 }
 
 /// Makes a handle and the driver's ends of it.
-pub(crate) fn handle<K: Kind>(
-    doorbell: Waker,
-    queue_max: usize,
-    request_bytes_max: usize,
-) -> (Pool<K>, Ends<K>) {
-    let (control, mailbox, ends) = mailbox(doorbell, queue_max);
+pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
+    let frame_bytes_max = limits.frame_bytes_max as usize;
+    let request_bytes_max = frame_bytes_max - BODY_HEAD_BYTES_MAX;
+    let memory_max = limits.memory_max();
+    let (control, mailbox, ends) = mailbox(doorbell, limits.queue_max, memory_max, frame_bytes_max);
     (Pool { control, mailbox, request_bytes_max }, ends)
 }

@@ -95,7 +95,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     where
         F: Fn(Q) -> A,
         A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {
@@ -112,7 +112,7 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     where
         F: Fn(Q) -> A,
         A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {
@@ -154,7 +154,7 @@ impl<T> Worker<T, Threads> {
     pub fn blocking<F, Q, R, E>(timer: T, threads: u16, handler: F) -> std::io::Result<Self>
     where
         F: Fn(Q) -> Result<R, E> + Send + Sync + 'static,
-        Q: DeserializeOwned,
+        Q: DeserializeOwned + 'static,
         R: Serialize,
         E: Display,
     {

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use chargehand_core::Verdict;
-use chargehand_core::session::Slot;
+use chargehand_core::session::RunId;
 
 use super::memory::Memory;
 use crate::handler::running::Runs;
@@ -19,7 +19,7 @@ pub(super) const RUN: u32 = 1 << 31;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) place: u32,
-    pub(super) slot: Slot,
+    pub(super) slot: RunId,
 }
 
 pub(super) enum Started {
@@ -42,14 +42,14 @@ pub(super) struct Runner<H: Handler> {
 }
 
 impl<H: Handler> Runner<H> {
-    pub(super) fn new(handler: H, concurrency: u16, memory_max: usize) -> Self {
+    pub(super) fn new(handler: H, concurrency: u16, memory: Memory) -> Self {
         Self {
             handler,
             runs: Runs::new(),
             concurrency: usize::from(concurrency),
             body: Vec::new(),
             waiting: VecDeque::new(),
-            memory: Memory::new(memory_max),
+            memory,
         }
     }
 

@@ -111,15 +111,21 @@ impl<T, H> Worker<T, H> {
     }
 
     /// Sets how many bytes the worker holds over all its links: the requests that wait for a handler,
-    /// those that run, and the answers that no link has room for. At least 1; default 256 MiB.
+    /// those that run, those that are arriving, and the answers that no link has room for. At least 1;
+    /// default 256 MiB.
     ///
     /// A link that holds as much as is left is not read until some of that is done: TCP and WebSocket
     /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
     /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
     /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
-    /// where answers take more than this. What a transport buffers is not counted: on each link a
-    /// message that is still arriving, and one that is leaving. Nor is what handlers keep, and the request
-    /// of a thread whose task was cancelled.
+    /// where answers take more than this.
+    ///
+    /// A message is held against what is left as soon as its length is known, and waits in the transport
+    /// where there is too little. Long ones leave room for short ones, and one at a time goes on whatever
+    /// is held, so none waits for ever; where this is less than twice
+    /// [`frame_bytes_max`](Worker::frame_bytes_max), that one may go past it. What else a transport
+    /// buffers is not counted: on each link up to 68 KiB of a message that only begins, and one that is
+    /// leaving. Nor is what handlers keep, and the request of a thread whose task was cancelled.
     #[must_use]
     pub fn memory_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.memory_max = bytes)

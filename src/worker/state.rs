@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use chargehand_core::io::Dialect;
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role};
-use chargehand_core::session::{Entry, Session, Slot};
+use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
@@ -64,10 +64,10 @@ pub(super) enum Phase {
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) dialect: Dialect,
-    session: Session<Box<[Entry]>>,
+    session: Session<Box<[RunSlot]>>,
     jobs: Vec<Job>,
     /// The jobs that wait for room, in order. Those that were cancelled since are skipped.
-    pending: VecDeque<Slot>,
+    pending: VecDeque<RunId>,
     /// Whether the runner knows that some wait.
     queued: bool,
     /// The name in the manager's Hello.
@@ -117,7 +117,7 @@ pub(super) enum Step {
     /// A request is to be given back.
     Return(TaskId, u16),
     /// A handler ended at once; its answer is in the runner's `body`.
-    Answer(Slot, Verdict),
+    Answer(RunId, Verdict),
 }
 
 impl State {
@@ -324,7 +324,7 @@ impl State {
 
     /// Keeps a request until there is room for it.
     #[inline(never)]
-    fn keep_waiting<H: Handler>(&mut self, slot: Slot, body: &[u8], around: &mut Around<'_, H>) {
+    fn keep_waiting<H: Handler>(&mut self, slot: RunId, body: &[u8], around: &mut Around<'_, H>) {
         self.jobs[slot.index()] = Job::Waiting(body.to_vec());
         around.runner.memory.take(&mut self.held, body.len());
         self.pending.push_back(slot);
@@ -336,7 +336,7 @@ impl State {
     #[inline]
     fn start<H: Handler>(
         &mut self,
-        slot: Slot,
+        slot: RunId,
         body: &[u8],
         around: &mut Around<'_, H>,
     ) -> Option<Verdict> {
@@ -355,7 +355,7 @@ impl State {
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
-    ) -> Option<(Slot, Verdict)> {
+    ) -> Option<(RunId, Verdict)> {
         self.queued = false;
         let mut started = None;
         while let Some(slot) = self.pending.pop_front() {
@@ -414,7 +414,7 @@ impl State {
     #[inline]
     pub(super) fn on_answered(
         &mut self,
-        slot: Slot,
+        slot: RunId,
         clock: &mut dyn Now,
         memory: &mut Memory,
     ) -> Option<(TaskId, u16)> {
@@ -500,6 +500,7 @@ impl State {
                 }
             }
         }
+        runner.memory.end_all(place);
         if core::mem::take(&mut self.is_paused) {
             runner.memory.forget(place);
         }
@@ -548,7 +549,7 @@ mod tests {
             pending()
         }
         let worker = super::super::Worker::raw((), hang);
-        let mut runner = Runner::new(Raw(hang), 1, 1 << 20);
+        let mut runner = Runner::new(Raw(hang), 1, Memory::new(1 << 20, 1 << 10));
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use chargehand_core::io::{Connect, Listen};
-use chargehand_core::serial::{Acceptor, Header, Heard, Kind};
+use chargehand_core::serial::{Acceptor, FrameHeader, FrameKind, FrameMeaning};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::error::SerialError;
@@ -160,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Listen for SerialLine<S> {
         let mut acceptor = Acceptor::new();
         let opened = match newer {
             Some((link, first)) => {
-                acceptor.hear(Header { kind: Kind::Open, link });
+                acceptor.hear(FrameHeader { kind: FrameKind::Open, link });
                 self.message = first;
                 Poll::Ready(Ok(()))
             }
@@ -194,7 +194,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SerialLine<S> {
         acceptor: &mut Acceptor,
     ) -> Poll<Result<(), SerialError>> {
         if !mem::replace(&mut self.said_started, true) {
-            port.queue(Header::STARTED, &[], &[])?;
+            port.queue(FrameHeader::STARTED, &[], &[])?;
         }
         let mut reads_left = READS_MAX;
         for _ in 0..FRAMES_MAX {
@@ -203,9 +203,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SerialLine<S> {
             let frame = port.poll_frame(cx, &mut self.message, &mut reads_left)?;
             let Poll::Ready(header) = frame else { return Poll::Pending };
             match acceptor.hear(header) {
-                Heard::Opened => return Poll::Ready(Ok(())),
-                Heard::Refuse(header) if port.has_room(0) => port.queue(header, &[], &[])?,
-                Heard::Refuse(_) | Heard::Message | Heard::Closed | Heard::Nothing => {}
+                FrameMeaning::Opened => return Poll::Ready(Ok(())),
+                FrameMeaning::Refuse(header) if port.has_room(0) => port.queue(header, &[], &[])?,
+                FrameMeaning::Refuse(_)
+                | FrameMeaning::Message
+                | FrameMeaning::Closed
+                | FrameMeaning::Nothing => {}
             }
         }
         cx.waker().wake_by_ref();

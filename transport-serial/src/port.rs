@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chargehand_core::io::Progress;
-use chargehand_core::serial::{Decoder, Header, encode, wire_bytes_max};
+use chargehand_core::serial::{FrameDecoder, FrameHeader, encode, wire_bytes_max};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
@@ -20,7 +20,7 @@ pub(crate) struct Port<S> {
     stream: S,
     pub(crate) peer: Box<str>,
     pub(crate) limits: Limits,
-    decoder: Decoder<Box<[u8]>>,
+    decoder: FrameDecoder<Box<[u8]>>,
     /// What was taken to be sent; `..sent` of it has left.
     out: Vec<u8>,
     sent: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Port<S> {
 impl<S> Port<S> {
     pub(crate) fn new(stream: S, peer: Box<str>, limits: Limits) -> Self {
         let buffer = vec![0; wire_bytes_max(limits.frame_bytes_max)].into_boxed_slice();
-        let decoder = Decoder::new(buffer);
+        let decoder = FrameDecoder::new(buffer);
         Self {
             stream,
             peer,
@@ -87,7 +87,7 @@ impl<S> Port<S> {
     /// Takes a frame to be sent, whether there is room or not.
     pub(crate) fn queue(
         &mut self,
-        header: Header,
+        header: FrameHeader,
         head: &[u8],
         body: &[u8],
     ) -> Result<(), SerialError> {
@@ -152,7 +152,7 @@ impl<S: AsyncRead + Unpin> Port<S> {
         cx: &mut Context<'_>,
         message: &mut Vec<u8>,
         reads_left: &mut usize,
-    ) -> Poll<Result<Header, SerialError>> {
+    ) -> Poll<Result<FrameHeader, SerialError>> {
         loop {
             if let Some((header, bytes)) = self.decoder.next_frame() {
                 message.clear();

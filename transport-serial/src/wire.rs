@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use chargehand_core::io::{Progress, Wire};
-use chargehand_core::serial::{ANY_LINK, Acceptor, Header, Heard, Kind};
+use chargehand_core::serial::{ANY_LINK, Acceptor, FrameHeader, FrameKind, FrameMeaning};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::error::SerialError;
@@ -54,7 +54,7 @@ enum Step {
     Ignore,
     End,
     Fail(SerialError),
-    Refuse(Header),
+    Refuse(FrameHeader),
 }
 
 impl<S> SerialWire<S> {
@@ -98,28 +98,30 @@ impl<S> SerialWire<S> {
         self.port.as_ref().map_or_else(Box::default, |port| port.peer.clone())
     }
 
-    fn judge(&mut self, header: Header) -> Step {
+    fn judge(&mut self, header: FrameHeader) -> Step {
         let peer = self.peer_name();
         match &mut self.end {
             End::Opener { link, has_heard, .. } => match header {
-                Header { kind: Kind::Open, .. } => Step::Fail(SerialError::BothOpen { peer }),
+                FrameHeader { kind: FrameKind::Open, .. } => {
+                    Step::Fail(SerialError::BothOpen { peer })
+                }
                 // Before it has said anything on this link, that was on its way already.
-                Header { kind: Kind::Close, link: ANY_LINK } if *has_heard => {
+                FrameHeader { kind: FrameKind::Close, link: ANY_LINK } if *has_heard => {
                     Step::Fail(SerialError::Restarted { peer })
                 }
-                Header { link: other, .. } if other != *link => Step::Ignore,
-                Header { kind: Kind::Data, .. } => {
+                FrameHeader { link: other, .. } if other != *link => Step::Ignore,
+                FrameHeader { kind: FrameKind::Data, .. } => {
                     *has_heard = true;
                     Step::Deliver
                 }
-                Header { kind: Kind::Close, .. } => Step::End,
+                FrameHeader { kind: FrameKind::Close, .. } => Step::End,
             },
             End::Acceptor(acceptor) => match acceptor.hear(header) {
-                Heard::Message => Step::Deliver,
-                Heard::Closed => Step::End,
-                Heard::Nothing => Step::Ignore,
-                Heard::Refuse(header) => Step::Refuse(header),
-                Heard::Opened => {
+                FrameMeaning::Message => Step::Deliver,
+                FrameMeaning::Closed => Step::End,
+                FrameMeaning::Nothing => Step::Ignore,
+                FrameMeaning::Refuse(header) => Step::Refuse(header),
+                FrameMeaning::Opened => {
                     self.newer = Some(header.link);
                     Step::Fail(SerialError::Superseded { peer })
                 }
@@ -137,15 +139,15 @@ impl<S> SerialWire<S> {
     }
 
     /// Returns the header of the next frame to send, `None` where the link is over.
-    fn next_header(&self, kind: Kind) -> Option<Header> {
+    fn next_header(&self, kind: FrameKind) -> Option<FrameHeader> {
         let link = match &self.end {
-            End::Opener { link, is_open: false, .. } if kind == Kind::Data => {
-                return Some(Header { kind: Kind::Open, link: *link });
+            End::Opener { link, is_open: false, .. } if kind == FrameKind::Data => {
+                return Some(FrameHeader { kind: FrameKind::Open, link: *link });
             }
             End::Opener { link, .. } => *link,
             End::Acceptor(acceptor) => acceptor.link()?,
         };
-        Some(Header { kind, link })
+        Some(FrameHeader { kind, link })
     }
 }
 
@@ -200,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
         body: &[u8],
     ) -> Poll<Result<(), SerialError>> {
         // Where the link is over, reading says so; what would be sent has nobody to go to.
-        let Some(header) = self.next_header(Kind::Data) else { return Poll::Ready(Ok(())) };
+        let Some(header) = self.next_header(FrameKind::Data) else { return Poll::Ready(Ok(())) };
         let length = head.len().saturating_add(body.len());
         let port = self.port();
         if port.unsent() > 0 && !port.has_room(length) {
@@ -227,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SerialError>> {
         if !mem::replace(&mut self.said_close, true) && !self.is_closed {
-            if let Some(header) = self.next_header(Kind::Close) {
+            if let Some(header) = self.next_header(FrameKind::Close) {
                 self.port().queue(header, &[], &[])?;
             }
         }
@@ -265,7 +267,7 @@ impl<S> Drop for SerialWire<S> {
 impl<S> fmt::Debug for SerialWire<S> {
     // Without the bytes: they may be large, or secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let link = self.next_header(Kind::Data).map(|header| header.link);
+        let link = self.next_header(FrameKind::Data).map(|header| header.link);
         f.debug_struct("SerialWire")
             .field("peer", &self.peer_name())
             .field("link", &link)

@@ -11,7 +11,7 @@ fn received(wire: &CableWire) -> u64 {
 /// Receives a message byte by byte, and returns whether each byte was progress.
 fn in_single_bytes(ours: &Cable, wire: &mut CableWire, link: u16, message: &[u8]) -> bool {
     let mut frame = vec![0; wire_bytes_max(message.len())];
-    let header = Header { kind: Kind::Data, link };
+    let header = FrameHeader { kind: FrameKind::Data, link };
     let frame = encode(header, message, &[], &mut frame).unwrap().to_vec();
     let mut all_counted = true;
     // The first zero is where a frame begins, and the last one may be that of the next one.
@@ -29,7 +29,7 @@ fn in_single_bytes(ours: &Cable, wire: &mut CableWire, link: u16, message: &[u8]
 fn accepted() -> (Cable, Line, CableWire) {
     let (ours, theirs) = cable();
     let mut line = SerialLine::new(theirs, "theirs", limits());
-    ours.frame(Kind::Open, 7, b"hello");
+    ours.frame(FrameKind::Open, 7, b"hello");
     let mut wire = accept(&mut line).expect("it was opened");
     assert_eq!(receive(&mut wire), Some(Ok(b"hello".to_vec())));
     (ours, line, wire)
@@ -72,12 +72,12 @@ fn noise_is_no_progress_and_what_follows_it_is() {
 fn what_is_above_a_limit_for_now_is_an_error_with_line_limit_and_remedy() {
     let (ours, _line, mut wire) = accepted();
     wire.limit_incoming(GREETING_BYTES_MAX);
-    ours.frame(Kind::Data, 7, &[1; GREETING_BYTES_MAX]);
+    ours.frame(FrameKind::Data, 7, &[1; GREETING_BYTES_MAX]);
     assert_eq!(receive(&mut wire), Some(Ok(vec![1; GREETING_BYTES_MAX])));
     // What is for another link is not judged.
-    ours.frame(Kind::Data, 8, &[1; GREETING_BYTES_MAX + 1]);
+    ours.frame(FrameKind::Data, 8, &[1; GREETING_BYTES_MAX + 1]);
     assert_eq!(receive(&mut wire), None);
-    ours.frame(Kind::Data, 7, &[1; GREETING_BYTES_MAX + 1]);
+    ours.frame(FrameKind::Data, 7, &[1; GREETING_BYTES_MAX + 1]);
     let Some(Err(text)) = receive(&mut wire) else { panic!("no error") };
     for part in ["theirs", "41 bytes", "limit of 40", "introduced itself", "version"] {
         assert!(text.contains(part), "{text}");
@@ -88,14 +88,14 @@ fn what_is_above_a_limit_for_now_is_an_error_with_line_limit_and_remedy() {
 fn the_limit_holds_for_the_message_that_opened_the_link_and_can_be_raised() {
     let (ours, theirs) = cable();
     let mut line = SerialLine::new(theirs, "theirs", limits());
-    ours.frame(Kind::Open, 7, &[1; GREETING_BYTES_MAX + 1]);
+    ours.frame(FrameKind::Open, 7, &[1; GREETING_BYTES_MAX + 1]);
     let mut wire = accept(&mut line).expect("it was opened");
     wire.limit_incoming(GREETING_BYTES_MAX);
     assert!(matches!(receive(&mut wire), Some(Err(_))));
     drop(wire);
 
-    ours.frame(Kind::Open, 8, &[1; GREETING_BYTES_MAX]);
-    ours.frame(Kind::Data, 8, &[2; 100]);
+    ours.frame(FrameKind::Open, 8, &[1; GREETING_BYTES_MAX]);
+    ours.frame(FrameKind::Data, 8, &[2; 100]);
     let mut wire = accept(&mut line).expect("it was opened");
     wire.limit_incoming(GREETING_BYTES_MAX);
     assert_eq!(receive(&mut wire), Some(Ok(vec![1; GREETING_BYTES_MAX])));
@@ -110,7 +110,7 @@ fn frames_for_no_link_do_not_hold_up_the_others_on_the_thread() {
     let mut line = SerialLine::new(theirs, "theirs", limits());
     let frames = 100_000;
     let mut frame = [0; wire_bytes_max(0)];
-    let late = Header { kind: Kind::Data, link: 9 };
+    let late = FrameHeader { kind: FrameKind::Data, link: 9 };
     let frame = encode(late, &[], &[], &mut frame).unwrap().to_vec();
     ours.put(&frame.repeat(frames));
     let whole = ours.out.lock().unwrap().bytes.len();
@@ -127,7 +127,7 @@ fn frames_for_no_link_do_not_hold_up_the_others_on_the_thread() {
     }
     assert!(polls >= whole / (3 * 64));
     // In an open link it is the same.
-    ours.frame(Kind::Open, 7, b"hello");
+    ours.frame(FrameKind::Open, 7, b"hello");
     let mut wire = (0..10).find_map(|_| accept(&mut line)).expect("it was opened");
     assert_eq!(receive(&mut wire), Some(Ok(b"hello".to_vec())));
     ours.put(&frame.repeat(frames));

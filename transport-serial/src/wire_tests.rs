@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::task::Waker;
 
 use chargehand_core::io::{Connect, Dial, Listen};
-use chargehand_core::serial::{Decoder, encode, wire_bytes_max};
+use chargehand_core::serial::{FrameDecoder, encode, wire_bytes_max};
 use futures_util::FutureExt;
 
 use super::*;
@@ -38,19 +38,19 @@ impl Cable {
         self.out.lock().unwrap().bytes.extend(bytes);
     }
 
-    fn frame(&self, kind: Kind, link: u16, message: &[u8]) {
+    fn frame(&self, kind: FrameKind, link: u16, message: &[u8]) {
         let mut out = vec![0; wire_bytes_max(message.len())];
-        self.put(encode(Header { kind, link }, message, &[], &mut out).unwrap());
+        self.put(encode(FrameHeader { kind, link }, message, &[], &mut out).unwrap());
     }
 
     /// Takes what came and returns the frames in it.
-    fn frames(&self) -> Vec<(Kind, u16, Vec<u8>)> {
+    fn frames(&self) -> Vec<(FrameKind, u16, Vec<u8>)> {
         let bytes: Vec<u8> = self.back.lock().unwrap().bytes.drain(..).collect();
-        let mut decoder = Decoder::new(vec![0; bytes.len().max(20)]);
+        let mut decoder = FrameDecoder::new(vec![0; bytes.len().max(20)]);
         decoder.spare()[..bytes.len()].copy_from_slice(&bytes);
         decoder.advance(bytes.len());
         let mut frames = Vec::new();
-        while let Some((Header { kind, link }, message)) = decoder.next_frame() {
+        while let Some((FrameHeader { kind, link }, message)) = decoder.next_frame() {
             frames.push((kind, link, message.to_vec()));
         }
         assert_eq!(decoder.damaged(), 0);
@@ -247,9 +247,9 @@ fn what_comes_for_no_link_is_refused_and_its_sender_learns_it() {
     // The same while another link is there.
     let (_opener, mut acceptor) = link(&mut one, &mut other);
     ours.frames();
-    ours.frame(Kind::Data, ANY_LINK, b"request");
+    ours.frame(FrameKind::Data, ANY_LINK, b"request");
     assert_eq!(receive(&mut acceptor), None);
-    assert_eq!(ours.frames(), [(Kind::Close, ANY_LINK, vec![])]);
+    assert_eq!(ours.frames(), [(FrameKind::Close, ANY_LINK, vec![])]);
 }
 
 #[test]
@@ -299,8 +299,8 @@ fn a_slow_line_makes_the_sender_wait_and_takes_whole_messages() {
     assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
     let frames: Vec<_> =
         theirs.frames().into_iter().map(|(kind, _, bytes)| (kind, bytes)).collect();
-    let data = |value| (Kind::Data, vec![value; 100]);
-    assert_eq!(frames, [(Kind::Open, vec![0; 100]), data(1), data(2)]);
+    let data = |value| (FrameKind::Data, vec![value; 100]);
+    assert_eq!(frames, [(FrameKind::Open, vec![0; 100]), data(1), data(2)]);
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn a_connector_dials_a_stream_for_each_link_and_closes_it() {
     send(&mut wire, b"hello");
     close(&mut wire);
     let kinds: Vec<_> = theirs.frames().into_iter().map(|(kind, ..)| kind).collect();
-    assert_eq!(kinds, [Kind::Open, Kind::Close]);
+    assert_eq!(kinds, [FrameKind::Open, FrameKind::Close]);
     assert!(theirs.back.lock().unwrap().has_ended);
     let error = connector.connect().now_or_never().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "cannot open /dev/ttyS0: no such device");

@@ -294,7 +294,7 @@ fn a_busy_link_that_waits_for_the_rest_holds_at_most_twice_what_has_come() {
         let (first, rest) = bytes.split_at(1_004 + held);
         let mut wire = wire([Read::Bytes(first.to_vec()), Read::Pending]);
         assert_eq!(received(&mut wire).0, [vec![3; 1_000]]);
-        let length = wire.decoder.as_ref().map_or(0, Decoder::buffer_bytes);
+        let length = wire.decoder.as_ref().map_or(0, PrefixDecoder::buffer_bytes);
         assert!(length <= (2 * held).max(KEPT_READ_BYTES), "{length} bytes for {held}");
         wire.stream.reads.extend([Read::Bytes(rest.to_vec()), Read::Pending]);
         let (messages, end) = received(&mut wire);

@@ -34,7 +34,7 @@ impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Ledger<B, H> {
         let spans = self.spans();
         let from = spans.partition_point(|held| held.last < first);
         let to = from + spans[from..].partition_point(|held| held.first <= last);
-        let change = Change::new(spans, from, to, (first, last), mark);
+        let change = SpanEdit::new(spans, from, to, (first, last), mark);
 
         let totals = change.totals(self.totals, spans);
         let count = self.count - (change.to - change.from) + change.len();
@@ -59,7 +59,7 @@ impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Ledger<B, H> {
 }
 
 /// The spans at `from..to` become at most three others.
-struct Change<H> {
+struct SpanEdit<H> {
     from: usize,
     to: usize,
     left: Option<Span<H>>,
@@ -67,7 +67,7 @@ struct Change<H> {
     right: Option<Span<H>>,
 }
 
-impl<H: Height> Change<H> {
+impl<H: Height> SpanEdit<H> {
     /// `from..to` are the spans that share a height with `first..=last`.
     fn new(
         spans: &[Span<H>],

@@ -304,7 +304,7 @@ fn check(
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum LedgerCall {
     Take,
     Complete(u64),
     CompleteRange(u64, u64),
@@ -313,21 +313,21 @@ enum Step {
     Reopen,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = LedgerCall> {
     let offset = 0..=40u64;
     prop_oneof![
-        12 => Just(Step::Take),
-        6 => offset.clone().prop_map(Step::Complete),
-        2 => (offset.clone(), 0..10u64).prop_map(|(first, more)| Step::CompleteRange(first, more)),
-        4 => offset.clone().prop_map(Step::Fail),
-        3 => offset.prop_map(Step::GiveBack),
-        1 => Just(Step::Reopen),
+        12 => Just(LedgerCall::Take),
+        6 => offset.clone().prop_map(LedgerCall::Complete),
+        2 => (offset.clone(), 0..10u64).prop_map(|(first, more)| LedgerCall::CompleteRange(first, more)),
+        4 => offset.clone().prop_map(LedgerCall::Fail),
+        3 => offset.prop_map(LedgerCall::GiveBack),
+        1 => Just(LedgerCall::Reopen),
     ]
 }
 
 /// Takes a step in the ledger and in the model.
 fn take(
-    step: Step,
+    step: LedgerCall,
     ledger: &mut Ledger<Vec<Span>>,
     model: &mut Model,
     range: &RangeInclusive<u64>,
@@ -336,37 +336,37 @@ fn take(
     let start = *range.start();
     let mut after = model.clone();
     let result = match step {
-        Step::Take => {
+        LedgerCall::Take => {
             let open = range.clone().find(|height| !model.contains_key(height));
             after.extend(open.map(|height| (height, Mark::InFlight)));
             ledger.take_next().map(|taken| taken == open)
         }
-        Step::Complete(offset) => {
+        LedgerCall::Complete(offset) => {
             let newly = after.insert(start + offset, Mark::Done) != Some(Mark::Done);
             ledger.complete(start + offset).map(|said| said == newly)
         }
-        Step::CompleteRange(offset, more) => {
+        LedgerCall::CompleteRange(offset, more) => {
             let first = start + offset;
             let last = first.saturating_add(more);
             let all = (first..=last).filter(|at| after.insert(*at, Mark::Done) != Some(Mark::Done));
             let newly = all.count() as u64;
             ledger.complete_range(first..=last).map(|said| said == newly)
         }
-        Step::Fail(offset) => {
+        LedgerCall::Fail(offset) => {
             let is_new = !matches!(model.get(&(start + offset)), Some(Mark::Done | Mark::Failed));
             if is_new {
                 after.insert(start + offset, Mark::Failed);
             }
             ledger.fail(start + offset).map(|said| said == is_new)
         }
-        Step::GiveBack(offset) => {
+        LedgerCall::GiveBack(offset) => {
             let is_in_flight = model.get(&(start + offset)) == Some(&Mark::InFlight);
             if is_in_flight {
                 after.remove(&(start + offset));
             }
             Ok(ledger.give_back(start + offset) == is_in_flight)
         }
-        Step::Reopen => {
+        LedgerCall::Reopen => {
             after.retain(|_, mark| *mark == Mark::Done);
             ledger.reopen();
             Ok(true)
@@ -382,7 +382,7 @@ fn take(
         }
         Err(LedgerError::Saturated) => {
             prop_assert!(needed(&after) > room, "{step:?}: there was room");
-            let was_in_flight = matches!(step, Step::Complete(at) | Step::Fail(at)
+            let was_in_flight = matches!(step, LedgerCall::Complete(at) | LedgerCall::Fail(at)
                 if model.get(&(start + at)) == Some(&Mark::InFlight));
             prop_assert!(!was_in_flight, "{step:?}: room is kept for these");
         }

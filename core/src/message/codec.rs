@@ -20,14 +20,14 @@ const GOODBYE: u8 = 8;
 /// Set in each byte of a number but the last.
 const MORE: u8 = 0x80;
 
-/// Decodes a frame. What flows all the time is judged here, in the caller; the rest in [`rare`].
-// Inlined, so that a message is taken apart where it is put together: what is written to memory in small
-// pieces and read back in large ones makes the processor wait.
-#[expect(clippy::inline_always, reason = "a message by way of memory is dear")]
+/// Decodes a frame: requests and answers here, inlined into the caller, and the rest in [`rare`].
+// Inlined, so that a message is matched on where it is built: written to memory in small pieces and read
+// back in large ones, it stalls the processor (decision 0010).
+#[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
 #[inline(always)]
 pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
-    let mut head = Reader { rest };
+    let mut head = FieldReader { rest };
     if !matches!(kind, REQUEST | RESPONSE | CANCEL) {
         // It never returns a request, and the compiler, told so, leaves a request's parts where they
         // are; it would lay them where this one's result lies. See decision 0011.
@@ -57,12 +57,12 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
 /// Reads the rest of a request that has extensions.
 #[cold]
 #[inline(never)]
-fn extended(mut head: Reader<'_>) -> Result<(Extensions<'_>, &[u8]), MessageError> {
+fn extended(mut head: FieldReader<'_>) -> Result<(Extensions<'_>, &[u8]), MessageError> {
     Ok((head.extensions()?, head.rest))
 }
 
 #[inline(never)]
-fn rare(kind: u8, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
+fn rare(kind: u8, mut head: FieldReader<'_>) -> Result<Message<'_>, MessageError> {
     let is_long = head.rest.len() >= HELLO_BYTES_MAX;
     let message = match kind {
         HELLO => {
@@ -102,11 +102,11 @@ fn rare(kind: u8, mut head: Reader<'_>) -> Result<Message<'_>, MessageError> {
 /// A number may take more bytes than it needs, up to what the largest of its type takes: so it is
 /// in postcard.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct FieldReader<'a> {
     pub(super) rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     fn byte(&mut self) -> Result<u8, MessageError> {
         let (&byte, rest) = self.rest.split_first().ok_or(MessageError::Truncated)?;
         self.rest = rest;
@@ -246,7 +246,7 @@ impl<'a> Reader<'a> {
 /// Writes a message without its body.
 #[inline]
 pub(super) fn encode<'h>(message: &Message<'_>, head: &'h mut [u8; HEAD_BYTES_MAX]) -> &'h [u8] {
-    let mut head = Writer { head, length: 0 };
+    let mut head = FieldWriter { head, length: 0 };
     if !head.frequent(message) {
         head.rare(message);
     }
@@ -269,7 +269,7 @@ pub(super) fn encode_extended<'h>(
     if head.len() <= HEAD_BYTES_MAX + extensions.len() {
         return Err(NoRoom);
     }
-    let mut head = Writer { head, length: 0 };
+    let mut head = FieldWriter { head, length: 0 };
     if !head.frequent(&bare) {
         head.rare(&bare);
     }
@@ -291,7 +291,7 @@ pub(super) fn encode_short<'h>(
     message: &Message<'_>,
     head: &'h mut [u8; BODY_HEAD_BYTES_MAX],
 ) -> Option<&'h [u8]> {
-    let mut head = Writer { head, length: 0 };
+    let mut head = FieldWriter { head, length: 0 };
     match message {
         Message::Request { extensions, .. } if !extensions.is_empty() => return None,
         Message::Hello(_) | Message::Welcome { .. } | Message::Goodbye { .. } => return None,
@@ -308,12 +308,12 @@ fn assert_none(extensions: Extensions<'_>) {
 
 /// What is written of a head. The buffer holds every head that it is lent for, so that nothing is
 /// ever left out. Extensions are written apart, by [`encode_extended`].
-pub(super) struct Writer<'h> {
+pub(super) struct FieldWriter<'h> {
     pub(super) head: &'h mut [u8],
     pub(super) length: usize,
 }
 
-impl<'h> Writer<'h> {
+impl<'h> FieldWriter<'h> {
     #[inline]
     fn byte(&mut self, byte: u8) {
         if let Some(place) = self.head.get_mut(self.length) {

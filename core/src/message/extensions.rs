@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::codec::{Reader, Writer};
+use super::codec::{FieldReader, FieldWriter};
 use super::{EXTENSIONS_BYTES_MAX, MessageError};
 
 /// The lowest id that is for private use. Those below are given out by this project, and none is so
@@ -49,7 +49,7 @@ impl<'a> Extensions<'a> {
         if bytes.len() > EXTENSIONS_BYTES_MAX {
             return Err(MessageError::ExtensionsTooLong);
         }
-        let mut rest = Reader { rest: bytes };
+        let mut rest = FieldReader { rest: bytes };
         while !rest.rest.is_empty() {
             rest.extension()?;
         }
@@ -73,7 +73,7 @@ impl<'a> Extensions<'a> {
 
     /// Returns all of them, as id and value, in their order.
     pub const fn iter(self) -> ExtensionsIter<'a> {
-        ExtensionsIter { rest: Reader { rest: self.bytes } }
+        ExtensionsIter { rest: FieldReader { rest: self.bytes } }
     }
 }
 
@@ -89,7 +89,7 @@ impl<'a> IntoIterator for Extensions<'a> {
 /// Goes over [`Extensions`].
 #[derive(Clone, Debug)]
 pub struct ExtensionsIter<'a> {
-    rest: Reader<'a>,
+    rest: FieldReader<'a>,
 }
 
 impl<'a> Iterator for ExtensionsIter<'a> {
@@ -129,7 +129,7 @@ impl<'b> ExtensionsWriter<'b> {
         if self.buffer.len() - self.length < value.len().saturating_add(before) {
             return Err(NoRoom);
         }
-        let mut writer = Writer { head: &mut *self.buffer, length: self.length };
+        let mut writer = FieldWriter { head: &mut *self.buffer, length: self.length };
         writer.u32(u32::from(id));
         writer.u32(length);
         writer.bytes(value);

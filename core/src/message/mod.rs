@@ -171,7 +171,7 @@ impl<'a> Hello<'a> {
 ///
 /// The order of the variants and fields is the encoding: what postcard would make of it, with the
 /// bodies left out.
-// With a tag of its own: one that hides in the Hello's role is dear to read, and to move around.
+// With a tag of its own: one in the niche of the Hello's role takes more code to read and to move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
@@ -245,7 +245,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// Returns [`MessageError`] for every frame that this version would not have written. Close the
     /// link, with a Goodbye that carries [`MessageError::code`] and the error's text.
-    #[expect(clippy::inline_always, reason = "a message by way of memory is dear")]
+    #[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
     #[inline(always)]
     pub fn decode(frame: &'a [u8]) -> Result<Self, MessageError> {
         codec::decode(frame)

@@ -6,11 +6,11 @@
 //!
 //! Workers with room stand in levels, one per load in use, each first in first out; the levels form
 //! a list by load. A send or an answer moves a worker to the level next door, so all moves are O(1).
-//! A worker that is alone stands in no level: so it is most of the time in a pool whose windows are
-//! full, where an answer makes room for the next task.
+//! The only worker with room stands in no level. That is the usual case in a busy pool: all windows
+//! are full, and an answer makes room for the next task (decision 0007).
 //!
-//! A worker that comes in is placed from the nearer end of the list: as a rule that is at once, since
-//! new workers hold nothing; for one that was full it takes at most as many steps as its window or
+//! A worker that comes in is placed from the nearer end of the list. New workers hold nothing, so that
+//! is usually the first step; for one that was full it takes at most as many steps as its window, or
 //! as there are different loads, whichever is less, however many workers there are.
 
 use super::index::{NONE, Stored, narrow, wide};
@@ -20,8 +20,8 @@ use super::slot::WorkerSlot;
 /// The order of those that hold no suspect.
 pub(super) const CLEAN: usize = 0;
 
-/// All workers of one load that have room. Nodes lie in the worker slots; since no level is empty,
-/// there are as many as can be needed.
+/// All workers of one load that have room. The nodes lie in the worker slots; no level is empty, so
+/// there are always enough.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Level {
     load: u32,
@@ -63,7 +63,7 @@ struct Order {
 impl Order {
     const EMPTY: Self = Self { first: narrow(NONE), lowest: narrow(NONE), highest: narrow(NONE) };
 
-    /// Whether the only worker, or none, is in here; then there is no level.
+    /// Whether at most one worker is in here; then there is no level.
     const fn is_alone(&self) -> bool {
         wide(self.lowest) == NONE
     }
@@ -200,7 +200,8 @@ impl Balance {
         }
     }
 
-    // Each takes what it needs by itself, so that it is not in memory where nothing is to be done.
+    // Out of line, with the pieces borrowed inside: so the callers, which mostly have nothing to do
+    // here, keep them in registers.
     #[inline(never)]
     fn enter_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
         self.levels(workers, order).enter(worker);

@@ -1,9 +1,9 @@
 //! What the end of an attempt counts as, and what becomes of its task.
 //!
-//! What cannot have begun counts nothing: a worker says how many tasks it runs at once, so only as
-//! many of the oldest that it holds are under suspicion when its link breaks. Suspects are then
-//! spread, at most one to a worker, so that one which ends links is beside another suspect once at
-//! most, and only itself runs out of attempts.
+//! An attempt that cannot have begun does not count (decision 0017). A worker says how many tasks it
+//! runs at once, so when its link breaks only that many of the oldest are suspects. Suspects are then
+//! spread, at most one to a worker (decision 0018): a task that really breaks links shares one with
+//! another suspect at most once, and only it runs out of attempts.
 
 use super::list::List;
 use super::slot::TaskState;
@@ -47,7 +47,7 @@ impl SchedulerMut<'_> {
         let mut held = core::mem::replace(&mut slot.held, List::new());
         slot.lost += u64::from(held.len());
         slot.recall = false;
-        // Those that outlived their deadlines may keep the places of as many others.
+        // Attempts that were struck may still run there, each in the place of another.
         let begun = slot.runs.saturating_sub(u32::from(slot.strikes));
         let mut suspects = if how == Loss::Broken { begun } else { 0 };
         self.state.stats.lost += u64::from(held.len());
@@ -59,8 +59,8 @@ impl SchedulerMut<'_> {
         }
     }
 
-    /// Ends an attempt that outlived its deadline. Returns what tells the worker so, and whether
-    /// there were too many.
+    /// Ends an attempt that outlived its deadline. Returns the action that tells the worker, and
+    /// whether the link has had too many.
     pub(super) fn strike(&mut self, worker: u32, task: u32) -> (Action, bool) {
         let due = self.tasks[task as usize].due;
         let withdraw = self.end(worker, task);
@@ -108,7 +108,7 @@ impl SchedulerMut<'_> {
         Some(withdraw)
     }
 
-    /// Takes a task in flight from its worker, and returns what tells it so.
+    /// Takes a task in flight from its worker, and returns the action that tells the worker.
     pub(super) fn end(&mut self, worker: u32, task: u32) -> Action {
         let link = self.take_back(worker, task);
         let slot = &self.tasks[task as usize];

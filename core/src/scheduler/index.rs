@@ -1,8 +1,8 @@
-//! How slots name one another, and how that is stored.
+//! How slots refer to one another, and how that is stored.
 //!
-//! On a microcontroller two bytes are enough for all the slots that its memory can hold, and half of
-//! what lists and heaps would take. Ids keep their width everywhere, and an index in hand is a `u32`,
-//! so the rules and the traces are the same.
+//! On a microcontroller two bytes can name every slot that fits its memory, and they halve what lists
+//! and heaps take (decision 0006). Ids keep their width everywhere, and arithmetic is on `u32`, so the
+//! rules and the traces are the same on every platform.
 
 /// An index as it is stored.
 #[cfg(not(all(target_os = "none", target_pointer_width = "32")))]

@@ -8,7 +8,7 @@ use crate::time::Instant;
 
 /// Panics if an invariant does not hold.
 pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
-    check_task_lists(state, tasks);
+    check_task_lists(state, tasks, workers);
     check_outcomes(state, tasks);
     for slot in tasks {
         check_attempts(&state.policy, slot);
@@ -20,13 +20,13 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
     check_balance(state, workers);
     check_timers(state, tasks, workers);
     assert!(state.calm_until <= state.next_due(tasks, workers), "a deadline would be missed");
-    let has_more = !state.todo.is_empty() || !state.withdrawing.is_empty() || state.is_draining;
+    let has_more = !state.todo.is_empty() || state.is_draining;
     let has_more = has_more || state.returned > 0 || state.suspected > 0;
     assert!(!has_more || state.calm_until == Instant::EPOCH, "something to do would be missed");
 }
 
 /// Each task is in the list of its state and in no other, and those that are timed are in order.
-fn check_task_lists(state: &SchedulerState, tasks: &[TaskSlot]) {
+fn check_task_lists(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let is = |wanted: TaskState| {
         move |task: u32| {
             assert!(tasks[task as usize].state == wanted, "a task is in another state's list");
@@ -44,7 +44,12 @@ fn check_task_lists(state: &SchedulerState, tasks: &[TaskSlot]) {
         assert!(latest <= tasks[task as usize].due, "resting tasks are out of order");
         latest = tasks[task as usize].due;
     });
-    let withdrawing = state.withdrawing.check(tasks, is(TaskState::Withdrawing));
+    let withdrawing = workers.iter().map(|worker| {
+        worker.withdrawn.check(tasks, is(TaskState::Withdrawing));
+        assert!(worker.phase.is_up() || worker.withdrawn.is_empty(), "withdrawn from no link");
+        worker.withdrawn.len() as usize
+    });
+    let withdrawing: usize = withdrawing.sum();
     let finished = state.finished.check(tasks, |task| {
         let finished = matches!(tasks[task as usize].state, TaskState::Finished(_));
         assert!(finished, "a task without an outcome is among the finished");

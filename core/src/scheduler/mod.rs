@@ -208,8 +208,8 @@ impl<S: Storage> Scheduler<S> {
     /// [`poll_timeout`](Self::poll_timeout).
     ///
     /// Poll it until `None` after every other call that changes the pool, or any time later. O(1),
-    /// O(log workers) where a worker's timer fired or a task has to be answered sooner than all else
-    /// that its worker is waited for, and the tasks that a link held when it is lost.
+    /// O(log workers) when a timer fires or a sent task becomes its worker's earliest deadline; O(tasks
+    /// held) when a link is lost.
     #[inline]
     pub fn poll_action(&mut self) -> Option<Action> {
         self.lend().poll_action()

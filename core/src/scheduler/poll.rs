@@ -12,9 +12,9 @@ use crate::id::Link;
 use crate::time::Instant;
 
 impl SchedulerMut<'_> {
-    // Inlined, with what is hot in it, so that an action is taken apart where it is put together:
-    // by way of memory it costs a fifth of all that the scheduler does for a task.
-    #[expect(clippy::inline_always, reason = "an action by way of memory is dear")]
+    // Inlined with the hot path inside it, so that an action is matched on where it is built: passing
+    // it through memory stalls, for a fifth of what the scheduler does for a task (decision 0010).
+    #[expect(clippy::inline_always, reason = "passing an action through memory stalls")]
     #[inline(always)]
     pub(super) fn poll_action(&mut self) -> Option<Action> {
         loop {
@@ -38,15 +38,12 @@ impl SchedulerMut<'_> {
         }
     }
 
-    /// Takes one step of all that is not a finished task, in the order of precedence. Goes on with
-    /// a task to be sent, and to which worker, if there is one.
+    /// Does the most urgent thing other than reporting a finished task: returns its action, or which
+    /// task to send to which worker.
     #[cold]
     fn step(&mut self) -> PollStep {
         if let Some(worker) = self.state.todo.head() {
             return go_on_without(self.tell(worker));
-        }
-        if let Some(task) = self.state.withdrawing.pop_front(self.tasks) {
-            return go_on_without(self.withdraw(task));
         }
         let timer = self.state.timers.first(self.workers);
         if let Some((worker, at)) = timer.filter(|&(_, at)| self.state.is_due(at)) {
@@ -57,8 +54,8 @@ impl SchedulerMut<'_> {
             self.keep_returned(task);
             return ControlFlow::Continue(None);
         }
-        // Nothing is due: so it is calm until the next deadline, unless the end has to be looked after
-        // or something came back.
+        // Nothing is due, so it is calm until the next deadline, unless the pool drains or something
+        // came back.
         let returned = self.state.returned + wide(self.state.suspected);
         if !self.state.is_draining && returned == 0 {
             self.state.calm_until = self.state.next_due(self.tasks, self.workers);
@@ -69,7 +66,7 @@ impl SchedulerMut<'_> {
         if let Some(found) = self.take_any() {
             return ControlFlow::Continue(Some(found));
         }
-        // None is finished or being withdrawn here, so without an open task there is none at all.
+        // No task is finished or being withdrawn here, so if none is open there is none at all.
         if self.state.is_draining && self.state.open() == 0 {
             if let Some(worker) = self.state.members.head() {
                 self.close(worker, Reason::Stopped);
@@ -102,6 +99,12 @@ impl SchedulerMut<'_> {
             self.list_todo(worker);
             return Some(Action::Rest { worker: id, until });
         }
+        if let Some(task) = self.withdraw_first(worker) {
+            self.list_todo(worker);
+            let slot = &self.tasks[task as usize];
+            return Some(Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts });
+        }
+        let slot = &mut self.workers[worker as usize];
         if slot.recall {
             return self.take_newest_back(worker);
         }
@@ -128,14 +131,13 @@ impl SchedulerMut<'_> {
         })
     }
 
-    /// Finishes a task that was cancelled in flight, and tells its worker if that is still there.
-    fn withdraw(&mut self, task: u32) -> Option<Action> {
+    /// Finishes the first task that was cancelled on a worker's link, if there is one.
+    pub(super) fn withdraw_first(&mut self, worker: u32) -> Option<u32> {
+        let task = self.workers[worker as usize].withdrawn.take_first(self.tasks)?;
         // Counted as cancelled already when the caller asked for it.
-        let slot = &mut self.tasks[task as usize];
-        let (link, attempt, id) = (slot.withdrawn_from(), slot.attempts, slot.id(task));
-        slot.state = TaskState::Finished(Outcome::Cancelled);
+        self.tasks[task as usize].state = TaskState::Finished(Outcome::Cancelled);
         self.state.finished.push_back(self.tasks, task);
-        self.up(link).is_ok().then_some(Action::Withdraw { link, task: id, attempt })
+        Some(task)
     }
 
     /// Ends an attempt that outlived its deadline, and its link after too many.
@@ -151,11 +153,11 @@ impl SchedulerMut<'_> {
         withdraw
     }
 
-    /// Does what a worker's timer, which fired, is for.
+    /// Handles a worker's timer that has fired.
     fn on_timer(&mut self, worker: u32, at: Instant) -> Option<Action> {
         let slot = &self.workers[worker as usize];
         if self.state.timer(self.tasks, slot) != at {
-            // It was heard of, or its oldest task answered, in the meantime.
+            // Early: the worker was heard from, or its oldest task was answered, in the meantime.
             self.arm(worker);
             return None;
         }
@@ -179,8 +181,8 @@ impl SchedulerMut<'_> {
         None
     }
 
-    /// Ends an attempt that is late or, without one, goes on with a silent link: after the caller was
-    /// asked to look whether there is more to know.
+    /// Judges a late attempt or, without one, a silent link, but only after the caller was asked to
+    /// read from it once more (decision 0016).
     fn judge(&mut self, worker: u32, at: Instant, late: Option<u32>) -> Action {
         let slot = &mut self.workers[worker as usize];
         let link = slot.link(worker);
@@ -246,7 +248,8 @@ impl SchedulerMut<'_> {
         slot.due = due;
         let holder = &mut self.workers[worker as usize];
         holder.held.push_back(self.tasks, task);
-        // Only a task that is alone can be due before the timer; one that is early stays where it is.
+        // Only a task that is its worker's first can be due before the timer. A timer that is early is
+        // left alone: it is cheaper to fire in vain once than to move it for each send.
         let is_due_first = due < holder.timer;
         let has_room = holder.has_room();
         if !holder.is_plain {
@@ -274,7 +277,8 @@ impl SchedulerMut<'_> {
     }
 }
 
-/// What a step came to: an action or none at all, or what to send, if not the next step.
+/// What a step came to: `Break` with an action or with nothing left to do, or `Continue` with a task
+/// to send and its worker, or with `None` for another step.
 type PollStep = ControlFlow<Option<Action>, Option<(u32, u32)>>;
 
 /// Goes on with the next step where one had no action.
@@ -306,17 +310,16 @@ impl SchedulerState {
         due(tasks, self.resting.head()).min(timer)
     }
 
-    /// Whether sending is all that there can be to do.
+    /// Whether there can be nothing to do but to send.
     #[inline]
     fn is_calm(&self) -> bool {
         self.clock < self.calm_until
     }
 
-    /// Whether there is an action now that no deadline brings about.
+    /// Whether there is an action now, whatever the time.
     fn has_work(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
         !self.finished.is_empty()
             || !self.todo.is_empty()
-            || !self.withdrawing.is_empty()
             || self.can_send(tasks, workers)
             || (self.is_draining && self.open() == 0 && !self.members.is_empty())
     }

@@ -1,9 +1,9 @@
 //! Tasks that came back: each goes to another worker than its last one if it can, and no worker gets
-//! two suspects at once.
+//! two suspects at once (decision 0018).
 //!
-//! They wait in the slot of the worker that they came back from, in order, so that those that may go
-//! to a given worker are found without a search: they are all but its own. Suspects, which may have
-//! ended a link, wait apart, since they may go to fewer workers.
+//! They wait in lists of the worker that they came back from, in order. So which tasks may go to a
+//! given worker needs no search: all but those in its own lists. Suspects, which may have ended a
+//! link, wait in a list of their own, since fewer workers may take them.
 
 use super::index::{NONE, wide};
 use super::slot::{TaskSlot, TaskState, WorkerSlot};

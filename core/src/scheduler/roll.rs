@@ -1,23 +1,25 @@
-//! Lists of workers that change seldom. Their code is there once for all of them, since a small
-//! machine pays for every copy.
+//! Lists of workers that change seldom, linked through the worker slots as in [`list`](super::list).
+//!
+//! Unlike there, the kind is a field and not a type parameter: one copy of the code serves all five
+//! lists, which is what a microcontroller has flash for (decision 0006).
 
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::Neighbours;
 use super::slot::WorkerSlot;
 
-/// Which of its rolls a worker's links belong to.
+/// Which list of workers: each kind has a pair of neighbours of its own in every slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum RollKind {
-    /// Workers of which the caller is to be told something; also the unused slots.
+    /// Workers with something to tell the caller; also the unused slots.
     Todo,
     /// Workers that rest with their link up, or that are absent, the first to do so first.
     Rested,
-    /// Workers that are neither being removed nor leaving.
+    /// Workers that are neither being removed nor leaving, in the order in which they were added.
     Member,
-    /// Workers from which tasks came back that are no suspects.
+    /// Workers with returned tasks that are not suspects.
     Plain,
-    /// Workers from which suspects came back.
+    /// Workers with returned tasks that are suspects.
     Suspects,
 }
 
@@ -29,7 +31,7 @@ pub(super) const ROLL_KINDS: usize = 5;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Roll {
     head: Stored,
-    /// Means nothing while it is empty.
+    /// Unspecified while the roll is empty.
     tail: Stored,
     len: Stored,
     kind: RollKind,

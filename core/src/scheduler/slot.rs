@@ -1,7 +1,7 @@
-//! What one task and one worker need to be remembered by.
+//! What the scheduler keeps of one task and of one worker.
 
 use super::balance::Level;
-use super::index::{NONE, Stored, narrow, wide};
+use super::index::{NONE, Stored, narrow};
 use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::roll::{ROLL_KINDS, RollKind};
 use crate::error::EventError;
@@ -14,20 +14,19 @@ use crate::time::Instant;
 #[repr(C)]
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
-    /// may go to its last worker again. What is to be withdrawn is not waited for: there it has what
-    /// else there is to its link than the worker.
+    /// may go to its last worker again.
     pub(super) due: Instant,
-    /// In the list that goes with the state; in flight, that of all that the same worker holds; once
-    /// it came back, one of those that did so from the same worker.
+    /// Its place in the list of its state. Tasks in flight, being withdrawn or returned are in lists of
+    /// their worker.
     pub(super) queue: Neighbours,
-    /// The worker that the latest attempt was sent to, by its slot. What is in flight is so on that
-    /// worker's latest link.
+    /// The slot of the worker that the latest attempt was sent to. An attempt in flight is always on
+    /// that worker's latest link, so no epoch is kept (decision 0007).
     pub(super) worker: Stored,
     pub(super) generation: u32,
     /// How many failures it may have and still be tried again.
     pub(super) retries_max: u16,
-    // From here to the lane all is zero in a new task, and side by side, so that it is one store.
-    /// How often it was sent; also the number of the latest attempt.
+    // From here to the lane all is zero in a new task, and adjacent, so that it is a single store.
+    /// How many times it was sent; also the number of the latest attempt.
     pub(super) attempts: u16,
     /// How many of the attempts ended with the handler's failure.
     pub(super) failures: u16,
@@ -78,27 +77,12 @@ impl TaskSlot {
         TaskId::from_parts(slot, self.generation)
     }
 
-    /// Says that the attempt on a link is to be withdrawn.
-    pub(super) fn withdraw(&mut self, link: Link) {
-        let (generation, epoch) = (link.worker().generation(), link.epoch());
-        self.state = TaskState::Withdrawing;
-        self.due = Instant::from_nanos(u64::from(generation) << 32 | u64::from(epoch));
-    }
-
-    /// Returns the link on which the attempt was that is to be withdrawn.
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-    pub(super) fn withdrawn_from(&self) -> Link {
-        let parts = self.due.as_nanos();
-        let worker = WorkerId::from_parts(wide(self.worker), (parts >> 32) as u32);
-        Link::new(worker, parts as u32)
-    }
-
     /// Says what is wrong with an answer that names this slot, but not the attempt in flight, or that
     /// came from another worker.
     #[cold]
     pub(super) fn objection(&self, id: TaskId, attempt: u16) -> EventError {
         if id.generation() != self.generation {
-            // The counter wraps, so "ahead" is the nearer half of the circle.
+            // The counter wraps, so half of all numbers count as ahead.
             let ahead = id.generation().wrapping_sub(self.generation) <= u32::MAX / 2;
             return if ahead { EventError::Foreign } else { EventError::Stale };
         }
@@ -123,7 +107,8 @@ define_linkage! {
 pub struct WorkerSlot {
     // The fields that every send and every reply use come first.
     pub(super) generation: u32,
-    /// The number of the latest link.
+    /// The number of the latest link. It tells what comes late on an older link of the same worker
+    /// from what is current, so that nothing that a dead connection still says can do harm.
     pub(super) epoch: u32,
     pub(super) phase: LinkPhase,
     pub(super) route: Route,
@@ -135,17 +120,20 @@ pub struct WorkerSlot {
     pub(super) pinged: bool,
     /// Holds a suspect. It gets no second one.
     pub(super) has_suspect: bool,
-    /// It serves and holds no suspect. Kept, so that what is hot asks once.
+    /// It serves and holds no suspect. Cached, so that the hot path tests one flag.
     pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
-    /// What it holds, in the order of sending. By deadline, too: each attempt has as long as any
-    /// other.
+    /// What it holds, in the order of sending, which is the order of deadlines: every attempt has the
+    /// same time (decision 0007).
     pub(super) held: List<Queue>,
-    /// How much it may hold now: from 1 to `window`.
+    /// Tasks cancelled on the link that is up, of which the worker is still to be told. Emptied when
+    /// the link ends, so that nothing is withdrawn from its successor.
+    pub(super) withdrawn: List<Queue>,
+    /// How much it may hold now: from 1 to `window` (decision 0019).
     pub(super) allowance: u32,
     pub(super) window: u32,
-    /// How much it runs at once, by its own account: the rest of what it holds has not begun.
+    /// How much it runs at once, as it says itself: the rest of what it holds has not begun.
     pub(super) runs: u32,
     /// Which level node it is a member of, or `NONE`.
     pub(super) level: Stored,
@@ -179,8 +167,8 @@ pub struct WorkerSlot {
     pub(super) lost: u64,
     /// How many links it has had.
     pub(super) links_made: u32,
-    /// Tasks that came back from here and are no suspects, and those that are. Whatever comes next
-    /// in this slot takes them over.
+    /// Tasks that came back from here: those that are not suspects, and those that are. They stay with
+    /// the slot when another worker gets it.
     pub(super) wards: [List<Queue>; 2],
     /// By [`RollKind`].
     pub(super) rolls: [Neighbours; ROLL_KINDS],
@@ -188,7 +176,7 @@ pub struct WorkerSlot {
     pub(super) timer: Instant,
     pub(super) place: Stored,
 
-    // Parts of structures that span all worker slots: not about the worker of this slot.
+    // Parts of structures that span all worker slots, and say nothing about this slot's worker.
     /// Which worker is at this slot's place in the timer heap.
     pub(super) heap: Stored,
     /// A node of the levels that order workers by load.
@@ -268,6 +256,7 @@ impl WorkerSlot {
             is_plain: false,
             recall: false,
             held: List::new(),
+            withdrawn: List::new(),
             allowance: 1,
             window: 1,
             runs: 1,
@@ -337,7 +326,7 @@ impl WorkerSlot {
 
     /// Whether the caller is to be told something.
     pub(super) fn wants_action(&self) -> bool {
-        self.notice || self.recall || self.phase.wants_action()
+        self.notice || self.recall || !self.withdrawn.is_empty() || self.phase.wants_action()
     }
 }
 

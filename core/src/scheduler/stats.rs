@@ -113,7 +113,7 @@ pub struct WorkerStats {
     pub failed: u64,
     /// Attempts lost with its links, or that outlived their deadline with it.
     pub lost: u64,
-    /// Neighbours it had that were up.
+    /// Links it had that were up.
     pub links: u32,
     /// Connects in a row without a useful answer or a stable link; the backoff grows with it.
     pub backoff_attempts: u32,

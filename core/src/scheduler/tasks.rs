@@ -1,7 +1,7 @@
-//! The rules about tasks, and the entry of everything that goes in. There is no other copy of them.
+//! The rules about tasks, and the entry point of every input.
 //!
-//! What the rules are about lies in slots that are lent for each call, so that this code is
-//! compiled once for all storages.
+//! The rules work on slices of slots that are lent for each call, so that they are compiled once and
+//! not once for each type of storage.
 
 use super::balance::{Balance, CLEAN};
 use super::index::{Stored, wide};
@@ -23,9 +23,9 @@ pub(super) struct SchedulerState {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.
     pub(super) clock: Instant,
-    /// Until then there is nothing to do but to send new tasks: not later than any deadline, and the
-    /// epoch while there is anything else, what came back and suspects in flight included. So it is
-    /// enough to look at this.
+    /// Until then there is nothing to do but to send new tasks, so one comparison replaces a look at
+    /// every list. Never later than a deadline; the epoch while there is anything else to do, tasks
+    /// that came back and suspects in flight included.
     pub(super) calm_until: Instant,
     pub(super) is_draining: bool,
     /// Once draining: when what is left is aborted.
@@ -42,12 +42,11 @@ pub(super) struct SchedulerState {
     pub(super) turn: u8,
     /// By due time: each rests as long as any other.
     pub(super) resting: List<Queue>,
-    pub(super) withdrawing: Fifo<Queue>,
     pub(super) finished: Fifo<Queue>,
     pub(super) unused_workers: Free<Unused>,
     pub(super) todo: Roll,
     pub(super) rested: Roll,
-    /// Those that do not dial in, the longest absent first.
+    /// Workers that should dial in and are not there, the longest absent first.
     pub(super) absent: Roll,
     pub(super) members: Roll,
     pub(super) balance: Balance,
@@ -77,7 +76,6 @@ impl SchedulerState {
             suspected: 0,
             turn: 0,
             resting: List::new(),
-            withdrawing: Fifo::new(),
             finished: Fifo::new(),
             unused_workers: Free::new(),
             todo: Roll::new(RollKind::Todo),
@@ -156,7 +154,7 @@ impl SchedulerState {
     }
 }
 
-/// Returns a time so much later. For what is not hot: a small machine pays for each copy of it.
+/// Returns a time so much later, saturating. One copy for all cold paths, to save flash.
 #[inline(never)]
 pub(super) fn later(at: Instant, nanos: u64) -> Instant {
     at.saturating_add_nanos(nanos)
@@ -170,8 +168,8 @@ pub(super) struct SchedulerMut<'a> {
 }
 
 impl SchedulerMut<'_> {
-    /// Returns another of its kind to call what is not inlined. Where that is done on what is hot, the
-    /// references need not be in memory, and an index is checked once.
+    /// Returns a copy to call functions that are not inlined on. A hot path that passes a copy, and not
+    /// itself, keeps its references in registers and checks an index once (decision 0007).
     #[inline]
     pub(super) fn lend(&mut self) -> SchedulerMut<'_> {
         SchedulerMut { state: self.state, tasks: self.tasks, workers: self.workers }
@@ -185,7 +183,7 @@ impl SchedulerMut<'_> {
         self.state.clock = self.state.clock.max(now);
     }
 
-    /// As [`tick`](Self::tick), for what is not hot.
+    /// As [`tick`](Self::tick), for cold paths.
     #[inline(never)]
     pub(super) fn set_clock(&mut self, now: Instant) {
         self.tick(now);
@@ -208,7 +206,7 @@ impl SchedulerMut<'_> {
         slot.failures = 0;
         slot.losses = 0;
         slot.is_suspect = false;
-        // Together with the attempts that may come to nothing, these must fit the attempt's number.
+        // All attempts together must fit the attempt's number on the wire.
         slot.retries_max = options.retries_max.map_or(policy.retries_max, |retries| {
             retries.min(u16::MAX - policy.attempts_max - policy.resends_max)
         });
@@ -236,12 +234,12 @@ impl SchedulerMut<'_> {
             }
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
-                let link = self.take_back(worker, task);
-                self.close_drained(worker);
-                self.tasks[task as usize].withdraw(link);
-                self.state.withdrawing.push_back(self.tasks, task);
-                self.state.stir();
+                let _ = self.take_back(worker, task);
                 self.state.count(Outcome::Cancelled);
+                self.tasks[task as usize].state = TaskState::Withdrawing;
+                self.workers[worker as usize].withdrawn.append(self.tasks, task);
+                self.list_todo(worker);
+                self.close_drained(worker);
                 return Ok(());
             }
         }
@@ -256,9 +254,9 @@ impl SchedulerMut<'_> {
         self.state.drain_deadline = self.state.drain_deadline.min(deadline);
     }
 
-    // Inlined, with what is hot in it, so that who says what happened does not put it into memory to be
-    // taken apart again.
-    #[expect(clippy::inline_always, reason = "an event by way of memory is dear")]
+    // Inlined with the hot path inside it, so that a caller's event is never written to memory to be
+    // matched on (decision 0010).
+    #[expect(clippy::inline_always, reason = "passing an event through memory stalls")]
     #[inline(always)]
     pub(super) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
         self.tick(now);
@@ -325,7 +323,7 @@ impl SchedulerMut<'_> {
         self.settle(task, outcome);
     }
 
-    /// As [`finish`](Self::finish), for what is hot.
+    /// As [`finish`](Self::finish), inlined for the hot path.
     #[inline]
     fn settle(&mut self, task: u32, outcome: Outcome) {
         self.tasks[task as usize].state = TaskState::Finished(outcome);
@@ -365,7 +363,7 @@ impl SchedulerMut<'_> {
         }
     }
 
-    /// Says whether a worker holds a suspect, and puts it to its place in the balance, or out of it.
+    /// Notes whether a worker holds a suspect, and moves it to its place in the balance or out of it.
     #[inline(never)]
     pub(super) fn set_suspect(&mut self, worker: u32, has_suspect: bool) {
         self.leave_balance(worker);

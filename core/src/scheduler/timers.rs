@@ -1,5 +1,8 @@
 //! Which worker's timer is the earliest: a binary heap whose array lies in the worker slots.
 //!
+//! One timer per worker and not per task: a worker's tasks have deadlines in the order of sending, so
+//! its timer watches the first of them along with its heartbeat (decision 0007).
+//!
 //! Each worker has at most one timer. Equal deadlines go by slot, so that the order is fixed.
 
 use super::index::{NONE, Stored, narrow, wide};

@@ -21,7 +21,7 @@ impl SchedulerMut<'_> {
         let worker = self.state.unused_workers.take(self.workers).ok_or(WorkersFull)?;
         let slot = &mut self.workers[worker as usize];
         let id = slot.id(worker);
-        // Mixed twice, so that neighbouring seeds and slots share nothing.
+        // Mixed twice, so that neighbouring seeds and slots give unrelated jitter.
         let mut seed = self.state.policy.seed;
         let mut random = draw(&mut seed) ^ (u64::from(worker) << 32 | u64::from(slot.generation));
         slot.reset(route, draw(&mut random));
@@ -67,6 +67,11 @@ impl SchedulerMut<'_> {
         self.give_back_all(worker, Loss::Stopped);
         let slot = &mut self.workers[worker as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
+        if displaced.is_none() {
+            // Counted now rather than when it ends, so that none is left to delay after a link of use:
+            // the first task done resets it. One that displaces another goes on with that one's count.
+            slot.attempts = slot.attempts.saturating_add(1);
+        }
         let link = slot.link(worker);
         let begin = core::mem::replace(&mut slot.not_before, Instant::EPOCH).max(not_before);
         self.start(worker, offer, begin);
@@ -91,7 +96,7 @@ impl SchedulerMut<'_> {
     }
 }
 
-/// How an answer does nothing for its task.
+/// Why an answer did nothing for its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Useless {
     /// Its handler failed.
@@ -127,7 +132,7 @@ impl SchedulerMut<'_> {
             Event::Lost { how, .. } => self.on_lost(worker, how),
             Event::Heard { .. } => {}
             Event::Moving { until, .. } => {
-                // Never nearer: the timer may be early, and not late.
+                // Only ever later: a timer may be early but never late.
                 let slot = &mut self.workers[worker as usize];
                 slot.hold_until = slot.hold_until.max(until);
             }
@@ -181,8 +186,8 @@ impl SchedulerMut<'_> {
     pub(super) fn hear(&mut self, worker: u32) {
         let slot = &mut self.workers[worker as usize];
         slot.silent_since = self.state.clock;
-        // The timer is left where it is, too early, and moved when it fires: most often nothing
-        // is to be done here. Only an answered ping can bring the next one nearer.
+        // The timer is left too early, and moved when it fires: that is one move per heartbeat and
+        // not one per answer. Only an answered ping can bring the next deadline nearer.
         if slot.pinged {
             slot.pinged = false;
             self.lend().arm(worker);
@@ -266,16 +271,11 @@ impl SchedulerMut<'_> {
 
     /// Waits before the next connect, longer each time.
     pub(super) fn back_off(&mut self, worker: u32) {
-        self.workers[worker as usize].due = self.next_delay(worker);
-        self.set_phase(worker, LinkPhase::Resting);
-    }
-
-    /// Counts one more attempt to have a good link, and returns when the next may begin.
-    fn next_delay(&mut self, worker: u32) -> Instant {
         let slot = &mut self.workers[worker as usize];
         slot.attempts = slot.attempts.saturating_add(1);
         let attempts = slot.attempts;
-        self.delayed(worker, attempts)
+        self.workers[worker as usize].due = self.delayed(worker, attempts);
+        self.set_phase(worker, LinkPhase::Resting);
     }
 
     /// Returns the time after the delay that follows so many attempts.
@@ -286,6 +286,8 @@ impl SchedulerMut<'_> {
 
     /// Begins with a new link.
     fn start(&mut self, worker: u32, offer: Offer, begin: Instant) {
+        // Only a link that was displaced can have left any.
+        self.withdraw_nothing(worker);
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
         slot.runs = offer.runs.max(1);
@@ -311,14 +313,16 @@ impl SchedulerMut<'_> {
             self.set_phase(worker, LinkPhase::Leaving);
             return;
         }
-        // The sum rather than the difference, which would be a division on a small machine.
+        // A sum, since a difference as `Duration` would be a division, in software on a microcontroller.
         let stable = later(slot.up_since, self.state.policy.stable_after);
         // A done task has reset it already.
         if self.state.clock >= stable {
             slot.attempts = 0;
         }
         if slot.route == Route::Await {
-            let until = self.next_delay(worker);
+            // None after a link of use: it was the worker that dialled, after a delay of its own.
+            let attempts = slot.attempts;
+            let until = self.delayed(worker, attempts);
             self.workers[worker as usize].not_before = until;
             self.miss(worker);
         } else {
@@ -342,7 +346,7 @@ impl SchedulerMut<'_> {
         self.set_phase(worker, phase);
     }
 
-    /// As [`close_if_idle`](Self::close_if_idle), for what is not hot.
+    /// As [`close_if_idle`](Self::close_if_idle), for cold paths.
     #[inline(never)]
     pub(super) fn close_drained(&mut self, worker: u32) {
         self.close_if_idle(worker);
@@ -375,7 +379,7 @@ impl SchedulerMut<'_> {
         self.state.stats.workers -= 1;
     }
 
-    /// Changes the phase of a worker's link and all that follows from it: the balance, the lists, the timer.
+    /// Changes the phase of a worker's link and all that follows: the balance, the lists, the timer.
     pub(super) fn set_phase(&mut self, worker: u32, phase: LinkPhase) {
         let slot = &mut self.workers[worker as usize];
         let old = core::mem::replace(&mut slot.phase, phase);
@@ -387,10 +391,11 @@ impl SchedulerMut<'_> {
             (true, false) => self.state.stats.workers_up -= 1,
             _ => {}
         }
+        let has_suspect = slot.has_suspect;
         if !phase.is_up() {
             slot.recall = false;
+            self.withdraw_nothing(worker);
         }
-        let has_suspect = slot.has_suspect;
         match old {
             LinkPhase::Up(Duty::Serving) => self.state.serving -= 1,
             LinkPhase::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
@@ -410,14 +415,19 @@ impl SchedulerMut<'_> {
         self.list_todo(worker);
         self.arm(worker);
         if old.is_serving() && self.state.serving == 0 {
-            // Better one that only failed than none.
+            // A worker that only failed is better than none.
             if let Some(rested) = self.state.rested.head() {
                 self.release(rested);
             }
         }
     }
 
-    /// Lists a worker as one of which the caller is to be told something, or not.
+    /// Finishes what was cancelled on a link that is over: there is nobody to be told.
+    fn withdraw_nothing(&mut self, worker: u32) {
+        while self.withdraw_first(worker).is_some() {}
+    }
+
+    /// Puts a worker on the list of those with something to tell the caller, or takes it off.
     pub(super) fn list_todo(&mut self, worker: u32) {
         let slot = &self.workers[worker as usize];
         let wanted = slot.wants_action();
@@ -474,7 +484,7 @@ impl super::tasks::SchedulerState {
     }
 }
 
-/// Steps a generator of random bits. For what is not hot: a small machine pays for each copy of it.
+/// Steps a generator of random bits. One copy for all callers, to save flash.
 #[inline(never)]
 fn draw(state: &mut u64) -> u64 {
     splitmix64(state)

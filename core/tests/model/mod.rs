@@ -3,6 +3,7 @@
 //! It shares nothing with the engine but the public input types. The same calls must give the same
 //! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
 
+mod answers;
 mod poll;
 mod returned;
 pub(crate) mod types;
@@ -12,10 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chargehand_core::{
     Config, Event, EventError, Instant, Lane, Loss, Offer, Outcome, Reason, Route, Stale,
-    SubmitError, TaskId, TaskOptions, Verdict, WorkersFull,
+    SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
-use returned::Blame;
 use types::{Counters, Gauges, Lk, Wid};
 
 /// Where a task is.
@@ -34,9 +34,7 @@ pub(crate) enum TaskState {
         deadline: Instant,
         order: u64,
     },
-    Withdrawing {
-        link: Lk,
-    },
+    Withdrawing,
     Resting {
         worker: usize,
         due: Instant,
@@ -94,6 +92,8 @@ pub(crate) struct Worker {
     absent_order: u64,
     /// Task slots in the order of sending.
     pub(crate) held: Vec<usize>,
+    /// Cancelled on the link that is up, and it was not told so yet.
+    withdrawn: VecDeque<usize>,
     pub(crate) draining: bool,
     busy: bool,
     removing: bool,
@@ -133,7 +133,6 @@ pub(crate) struct Model {
     holders: [VecDeque<usize>; 2],
     turn: usize,
     resting: VecDeque<usize>,
-    withdrawing: VecDeque<usize>,
     finished: VecDeque<usize>,
     todo: VecDeque<usize>,
     rested: VecDeque<usize>,
@@ -170,7 +169,6 @@ impl Model {
             holders: [VecDeque::new(), VecDeque::new()],
             turn: 0,
             resting: VecDeque::new(),
-            withdrawing: VecDeque::new(),
             finished: VecDeque::new(),
             todo: VecDeque::new(),
             rested: VecDeque::new(),
@@ -229,7 +227,7 @@ impl Model {
             return Err(Stale);
         }
         match self.tasks[slot].state {
-            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing { .. } => {
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {
                 self.note("cancel of a finished task");
                 return Err(Stale);
             }
@@ -239,10 +237,10 @@ impl Model {
             }
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
-                let link = self.link(worker);
                 self.put_down(worker, slot);
-                self.tasks[slot].state = TaskState::Withdrawing { link };
-                self.withdrawing.push_back(slot);
+                self.tasks[slot].state = TaskState::Withdrawing;
+                self.workers[worker].withdrawn.push_back(slot);
+                self.put_on_list(worker);
                 self.counters.cancelled += 1;
                 self.close_if_drained(worker);
             }
@@ -325,6 +323,7 @@ impl Model {
                 }
                 // Not as `lose` does: it is up again at once, so nobody needs to step in.
                 self.give_back_all(slot, Loss::Stopped);
+                self.withdraw_nothing(slot);
                 self.end_rest(slot);
                 Some(old)
             }
@@ -334,9 +333,18 @@ impl Model {
             }
             _ => None,
         };
+        let was_useful = displaced.is_some() && self.workers[slot].useful;
+        if was_useful {
+            self.note("displaced a link of use");
+        }
+        if displaced.is_none() {
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].backoff_attempts = attempts.saturating_add(1);
+        }
         self.workers[slot].epoch += 1;
         let begin = std::mem::replace(&mut self.workers[slot].not_before, Instant::EPOCH);
         self.come_up(slot, offer, begin.max(not_before));
+        self.workers[slot].useful = was_useful;
         // Delayed, it is as good as away to the others.
         self.never_the_last();
         Ok((self.link(slot), displaced))
@@ -429,157 +437,13 @@ impl Model {
             resting: tasks(|state| matches!(state, TaskState::Resting { .. })),
             in_flight: tasks(|state| matches!(state, TaskState::InFlight { .. })),
             finished: tasks(|state| {
-                matches!(state, TaskState::Finished(_) | TaskState::Withdrawing { .. })
+                matches!(state, TaskState::Finished(_) | TaskState::Withdrawing)
             }),
             workers: workers(|_| true),
             workers_up: workers(|worker| worker.phase == LinkPhase::Up),
             workers_rested: workers(|worker| worker.rested_until.is_some()),
         };
         (gauges, self.counters)
-    }
-
-    fn on_replied(
-        &mut self,
-        link: Lk,
-        id: TaskId,
-        attempt: u16,
-        verdict: Verdict,
-    ) -> Result<(), EventError> {
-        let worker = self.hear(link)?;
-        let slot = id.slot() as usize;
-        self.check_answer(worker, id, attempt)?;
-        self.put_down(worker, slot);
-        self.workers[worker].strikes = 0;
-        match verdict {
-            Verdict::Done => self.on_done(worker, slot),
-            Verdict::Failed => self.on_failed(worker, slot),
-            Verdict::Returned => {
-                self.note("a task was given back before it began");
-                self.counters.returned += 1;
-                self.give_back(slot, worker, Blame::Nobody);
-                self.count_failure(worker);
-            }
-        }
-        self.close_if_drained(worker);
-        Ok(())
-    }
-
-    /// Says whether an answer is for a live attempt of this worker.
-    fn check_answer(&mut self, worker: usize, id: TaskId, attempt: u16) -> Result<(), EventError> {
-        let Some(task) = self.tasks.get(id.slot() as usize).cloned() else {
-            self.note("answer for a slot past the end");
-            return Err(EventError::Foreign);
-        };
-        let ahead = id.generation().wrapping_sub(task.generation);
-        let behind = ahead > u32::MAX / 2;
-        if (ahead > 0 && !behind) || (ahead == 0 && task.state == TaskState::Free) {
-            self.note("answer for a future task");
-            return Err(EventError::Foreign);
-        }
-        if behind {
-            if id.generation() > task.generation {
-                self.note("answer with a wrapped generation");
-            }
-            self.note("answer for an older task");
-            return Err(EventError::Stale);
-        }
-        if attempt == 0 || attempt > task.attempts {
-            self.note("answer for an attempt never made");
-            return Err(EventError::Foreign);
-        }
-        if attempt < task.attempts {
-            self.note("answer for an older attempt");
-            return Err(EventError::Stale);
-        }
-        match task.state {
-            TaskState::InFlight { worker: holder, .. } if holder == worker => Ok(()),
-            TaskState::InFlight { .. } => {
-                self.note("answer for another worker's task");
-                Err(EventError::Foreign)
-            }
-            TaskState::Waiting | TaskState::Returned { .. } | TaskState::Resting { .. } => {
-                self.note("answer for a task given back");
-                Err(EventError::Stale)
-            }
-            _ => {
-                self.note("answer twice or after cancel");
-                Err(EventError::Stale)
-            }
-        }
-    }
-
-    fn on_done(&mut self, worker: usize, slot: usize) {
-        let worker = &mut self.workers[worker];
-        worker.done += 1;
-        worker.useful = true;
-        worker.backoff_attempts = 0;
-        worker.streak = 0;
-        worker.rests = 0;
-        worker.allowance = worker.window.min(worker.allowance.saturating_add(1));
-        if worker.rested_until.is_some() {
-            self.note("a rested worker got something done");
-        }
-        self.finish(slot, Outcome::Done);
-    }
-
-    fn on_unusable(
-        &mut self,
-        link: Lk,
-        id: TaskId,
-        attempt: u16,
-        is_final: bool,
-    ) -> Result<(), EventError> {
-        let worker = self.hear(link)?;
-        self.check_answer(worker, id, attempt)?;
-        let slot = id.slot() as usize;
-        self.put_down(worker, slot);
-        self.workers[worker].strikes = 0;
-        self.workers[worker].failed += 1;
-        if is_final {
-            self.note("an answer of no use ended its task");
-            self.fail_task(worker, slot);
-        } else {
-            self.note("an answer of no use is tried elsewhere");
-            self.give_back(slot, worker, Blame::Late);
-            self.count_failure(worker);
-        }
-        self.close_if_drained(worker);
-        Ok(())
-    }
-
-    fn on_excused(&mut self, link: Lk) -> Result<(), EventError> {
-        let worker = self.up(link)?;
-        self.note("a worker was excused");
-        self.workers[worker].streak = self.workers[worker].streak.saturating_sub(1);
-        Ok(())
-    }
-
-    fn on_failed(&mut self, worker: usize, slot: usize) {
-        self.workers[worker].failed += 1;
-        self.fail_task(worker, slot);
-        self.count_failure(worker);
-    }
-
-    /// A task's handler failed: it rests until it is tried again, or ends.
-    fn fail_task(&mut self, worker: usize, slot: usize) {
-        let task = &mut self.tasks[slot];
-        task.failures += 1;
-        task.suspect = false;
-        let (failures, usual) = (task.failures, self.config.retries_max);
-        if failures > task.retries_max {
-            if failures <= usual {
-                self.note("task tried again less often than the pool's tasks are");
-            }
-            self.finish(slot, Outcome::Failed);
-        } else {
-            self.note("task retried after a failure");
-            if failures > usual {
-                self.note("task tried again more often than the pool's tasks are");
-            }
-            let due = self.clock.saturating_add(self.config.retry_delay);
-            self.tasks[slot].state = TaskState::Resting { worker, due };
-            self.resting.push_back(slot);
-        }
     }
 
     /// Ends a task wherever it is, in flight excepted.

@@ -7,7 +7,7 @@ use super::types::Act;
 use super::{LinkPhase, Model, TaskState, Worker};
 
 /// What one internal step came to.
-enum Step {
+enum ModelStep {
     Nothing,
     Again,
     Emit(Act),
@@ -15,10 +15,9 @@ enum Step {
 
 impl Model {
     pub(crate) fn poll_action(&mut self) -> Option<Act> {
-        const STEPS: [fn(&mut Model) -> Step; 8] = [
+        const STEPS: [fn(&mut Model) -> ModelStep; 7] = [
             Model::finished_head,
             Model::todo_head,
-            Model::withdrawing_head,
             Model::due_worker,
             Model::due_task,
             Model::abort_one,
@@ -29,9 +28,9 @@ impl Model {
             self.tidy();
             for step in STEPS {
                 match step(self) {
-                    Step::Nothing => {}
-                    Step::Again => continue 'again,
-                    Step::Emit(act) => return Some(act),
+                    ModelStep::Nothing => {}
+                    ModelStep::Again => continue 'again,
+                    ModelStep::Emit(act) => return Some(act),
                 }
             }
             return None;
@@ -47,34 +46,36 @@ impl Model {
         all.filter(|&at| at != Instant::FAR_FUTURE).min()
     }
 
-    fn finished_head(&mut self) -> Step {
-        let Some(slot) = self.finished.pop_front() else { return Step::Nothing };
+    fn finished_head(&mut self) -> ModelStep {
+        let Some(slot) = self.finished.pop_front() else { return ModelStep::Nothing };
         let TaskState::Finished(outcome) = self.tasks[slot].state else { panic!("not finished") };
         let finish = Act::Finish(self.id(slot), outcome, self.tasks[slot].attempts);
         self.tasks[slot].state = TaskState::Free;
         self.tasks[slot].generation = self.tasks[slot].generation.wrapping_add(1);
         self.free_tasks.push(slot);
-        Step::Emit(finish)
+        ModelStep::Emit(finish)
     }
 
-    fn todo_head(&mut self) -> Step {
-        let Some(&slot) = self.todo.front() else { return Step::Nothing };
+    fn todo_head(&mut self) -> ModelStep {
+        let Some(&slot) = self.todo.front() else { return ModelStep::Nothing };
         let link = self.link(slot);
         let act = if let Some(until) = self.workers[slot].notice.take() {
             Act::Rest(link.worker, until)
+        } else if let Some(task) = self.withdraw_first(slot) {
+            Act::Withdraw(link, self.id(task), self.tasks[task].attempts)
         } else if self.workers[slot].recall {
             return self.take_newest_back(slot);
         } else {
             self.line_action(slot)
         };
-        Step::Emit(act)
+        ModelStep::Emit(act)
     }
 
-    fn take_newest_back(&mut self, worker: usize) -> Step {
+    fn take_newest_back(&mut self, worker: usize) -> ModelStep {
         let held = self.workers[worker].held.clone();
         if held.len() as u64 <= self.workers[worker].runs.into() {
             self.workers[worker].recall = false;
-            return Step::Again;
+            return ModelStep::Again;
         }
         self.note("taken back before it could begin");
         let slot = *held.last().expect("more than it runs");
@@ -82,7 +83,7 @@ impl Model {
         self.put_down(worker, slot);
         self.counters.returned += 1;
         self.give_back(slot, worker, Blame::Nobody);
-        Step::Emit(act)
+        ModelStep::Emit(act)
     }
 
     fn line_action(&mut self, slot: usize) -> Act {
@@ -116,23 +117,23 @@ impl Model {
         }
     }
 
-    fn withdrawing_head(&mut self) -> Step {
-        let Some(slot) = self.withdrawing.pop_front() else { return Step::Nothing };
-        let TaskState::Withdrawing { link } = self.tasks[slot].state else {
-            panic!("not withdrawn")
-        };
+    /// Finishes the first task that was cancelled on a worker's link.
+    pub(super) fn withdraw_first(&mut self, worker: usize) -> Option<usize> {
+        let slot = self.workers[worker].withdrawn.pop_front()?;
         // Counted when it was cancelled.
         self.tasks[slot].state = TaskState::Finished(Outcome::Cancelled);
         self.finished.push_back(slot);
-        let holder = link.worker.slot as usize;
-        if self.link(holder) == link && self.workers[holder].phase == LinkPhase::Up {
-            return Step::Emit(Act::Withdraw(link, self.id(slot), self.tasks[slot].attempts));
-        }
-        self.note("withdrawn after its link was over");
-        Step::Again
+        Some(slot)
     }
 
-    fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> Step {
+    /// A link is over: whatever was cancelled on it is told to nobody.
+    pub(super) fn withdraw_nothing(&mut self, worker: usize) {
+        while self.withdraw_first(worker).is_some() {
+            self.note("withdrawn after its link was over");
+        }
+    }
+
+    fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> ModelStep {
         self.note("attempt timed out");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let TaskState::InFlight { sent, .. } = self.tasks[slot].state else { panic!("in flight") };
@@ -158,37 +159,37 @@ impl Model {
         } else {
             self.close_if_drained(worker);
         }
-        Step::Emit(act)
+        ModelStep::Emit(act)
     }
 
-    fn due_worker(&mut self) -> Step {
+    fn due_worker(&mut self) -> ModelStep {
         let deadlines = (0..self.workers.len())
             .filter_map(|slot| self.worker_deadline(slot).map(|deadline| (deadline, slot)));
-        let Some((deadline, slot)) = deadlines.min() else { return Step::Nothing };
+        let Some((deadline, slot)) = deadlines.min() else { return ModelStep::Nothing };
         if !self.is_due(deadline) {
-            return Step::Nothing;
+            return ModelStep::Nothing;
         }
         match self.workers[slot].phase {
             LinkPhase::Absent { .. } => {
                 self.note("an absent worker was forgotten");
                 self.leave(slot);
-                Step::Again
+                ModelStep::Again
             }
             LinkPhase::Resting { .. } => {
                 self.want_connect(slot);
-                Step::Again
+                ModelStep::Again
             }
             LinkPhase::Connecting { .. } => {
                 self.note("connect timed out");
                 let link = self.link(slot);
                 self.back_off(slot);
-                Step::Emit(Act::Disconnect(link, Reason::ConnectTimeout))
+                ModelStep::Emit(Act::Disconnect(link, Reason::ConnectTimeout))
             }
             _ => self.due_up(slot),
         }
     }
 
-    fn due_up(&mut self, slot: usize) -> Step {
+    fn due_up(&mut self, slot: usize) -> ModelStep {
         // The earliest of the three; among equals an attempt, then the rest.
         let at = self.worker_deadline(slot);
         let late = self
@@ -197,19 +198,19 @@ impl Model {
         if late.is_none() && self.workers[slot].rested_until == at {
             self.note("rest ended by itself");
             self.release(slot);
-            return Step::Again;
+            return ModelStep::Again;
         }
         if late.is_none() && self.workers[slot].delayed_until == at {
             self.note("a delayed worker got its first task");
             self.workers[slot].delayed_until = None;
             self.workers[slot].level_order = self.next_order();
-            return Step::Again;
+            return ModelStep::Again;
         }
         let link = self.link(slot);
         if self.workers[slot].looked != at {
             self.workers[slot].looked = at;
             let overdue = late.map(|(task, _)| self.id(task));
-            return Step::Emit(Act::Look(link, overdue));
+            return ModelStep::Emit(Act::Look(link, overdue));
         }
         self.workers[slot].looked = None;
         if let Some((task, deadline)) = late {
@@ -220,49 +221,49 @@ impl Model {
         }
         if self.workers[slot].pinged.is_none() {
             self.workers[slot].pinged = Some(self.clock);
-            return Step::Emit(Act::Ping(link));
+            return ModelStep::Emit(Act::Ping(link));
         }
         self.note("a silent link was closed");
         self.lose(slot, Loss::Broken);
         self.after_link(slot);
-        Step::Emit(Act::Disconnect(link, Reason::Silent))
+        ModelStep::Emit(Act::Disconnect(link, Reason::Silent))
     }
 
-    fn due_task(&mut self) -> Step {
-        let Some(&slot) = self.resting.front() else { return Step::Nothing };
+    fn due_task(&mut self) -> ModelStep {
+        let Some(&slot) = self.resting.front() else { return ModelStep::Nothing };
         if !self.is_due(self.resting_due(slot)) {
-            return Step::Nothing;
+            return ModelStep::Nothing;
         }
         self.resting.pop_front();
         let TaskState::Resting { worker, .. } = self.tasks[slot].state else { panic!("resting") };
         self.keep_returned(slot, worker);
-        Step::Again
+        ModelStep::Again
     }
 
-    fn abort_one(&mut self) -> Step {
+    fn abort_one(&mut self) -> ModelStep {
         if !self.past_drain_deadline() {
-            return Step::Nothing;
+            return ModelStep::Nothing;
         }
         let waiting = self.waiting[0].front().or(self.waiting[1].front()).copied();
         let queued = waiting.or_else(|| self.first_returned());
         if let Some(slot) = queued.or(self.resting.front().copied()) {
             self.note("drain aborted a queued task");
             self.finish(slot, Outcome::Aborted);
-            return Step::Again;
+            return ModelStep::Again;
         }
         let held = (0..self.workers.len())
             .find_map(|worker| self.oldest_attempt(worker).map(|(slot, _)| (worker, slot)));
-        let Some((worker, slot)) = held else { return Step::Nothing };
+        let Some((worker, slot)) = held else { return ModelStep::Nothing };
         self.note("drain aborted an attempt");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         self.put_down(worker, slot);
         self.finish(slot, Outcome::Aborted);
         self.close_if_drained(worker);
-        Step::Emit(act)
+        ModelStep::Emit(act)
     }
 
-    fn send_one(&mut self) -> Step {
-        let Some((slot, worker)) = self.take_next() else { return Step::Nothing };
+    fn send_one(&mut self) -> ModelStep {
+        let Some((slot, worker)) = self.take_next() else { return ModelStep::Nothing };
         if self.tasks[slot].suspect {
             assert!(!self.holds_suspect(worker), "a second suspect");
             self.note("a suspect was sent");
@@ -276,24 +277,24 @@ impl Model {
         self.counters.resent += u64::from(task.attempts > 1);
         self.workers[worker].held.push(slot);
         self.workers[worker].level_order = order;
-        Step::Emit(Act::Send(self.link(worker), self.id(slot), self.tasks[slot].attempts))
+        ModelStep::Emit(Act::Send(self.link(worker), self.id(slot), self.tasks[slot].attempts))
     }
 
-    fn close_one(&mut self) -> Step {
+    fn close_one(&mut self) -> ModelStep {
         if self.drain.is_none() || !self.is_idle() {
-            return Step::Nothing;
+            return ModelStep::Nothing;
         }
         let used =
             (0..self.workers.len()).filter(|&slot| self.workers[slot].phase != LinkPhase::Free);
         let Some(slot) = used.min_by_key(|&slot| self.workers[slot].age) else {
-            return Step::Nothing;
+            return ModelStep::Nothing;
         };
         self.workers[slot].removing = true;
         match self.workers[slot].phase {
             LinkPhase::Up | LinkPhase::Connecting { .. } => self.close(slot, Reason::Stopped),
             _ => self.leave(slot),
         }
-        Step::Again
+        ModelStep::Again
     }
 
     /// The attempt that a worker was sent first, and its deadline.

@@ -2,6 +2,8 @@
 
 use chargehand_core::{EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState};
 
+use std::collections::VecDeque;
+
 use super::types::{Lk, OfWorker, Wid};
 use super::{LinkPhase, Model, Worker, narrow};
 
@@ -23,6 +25,7 @@ impl Worker {
             looked: None,
             absent_order: 0,
             held: Vec::new(),
+            withdrawn: VecDeque::new(),
             draining: false,
             busy: false,
             removing: false,
@@ -247,6 +250,7 @@ impl Model {
     /// Takes a link down: everything that it held is given back.
     pub(super) fn lose(&mut self, slot: usize, how: Loss) {
         self.give_back_all(slot, how);
+        self.withdraw_nothing(slot);
         // Not up from here on; whoever calls says what it is instead.
         self.workers[slot].phase = LinkPhase::Leaving;
         self.end_rest(slot);
@@ -261,7 +265,8 @@ impl Model {
             self.leave(slot);
             return;
         }
-        if self.workers[slot].useful || stable >= self.config.stable_after {
+        let good = self.workers[slot].useful || stable >= self.config.stable_after;
+        if good {
             self.note("backoff reset by a good link");
             self.workers[slot].backoff_attempts = 0;
         } else {
@@ -269,7 +274,9 @@ impl Model {
         }
         if self.workers[slot].route == Route::Await {
             let until = self.clock.saturating_add(self.config.absent_max);
-            self.workers[slot].not_before = self.next_delay(slot);
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].not_before =
+                if good { self.clock } else { self.end_of_delay(slot, attempts) };
             self.be_absent(slot, until);
         } else {
             self.back_off(slot);
@@ -320,6 +327,7 @@ impl Model {
     }
 
     pub(super) fn close(&mut self, slot: usize, reason: Reason) {
+        self.withdraw_nothing(slot);
         self.workers[slot].phase = LinkPhase::Closing(reason);
         self.put_on_list(slot);
         self.end_rest(slot);
@@ -394,7 +402,8 @@ impl Model {
         let workers = &self.workers;
         self.todo.retain(|&slot| {
             let worker = &workers[slot];
-            worker.notice.is_some() || worker.recall || worker.has_line_action()
+            let told = worker.notice.is_some() || !worker.withdrawn.is_empty();
+            told || worker.recall || worker.has_line_action()
         });
     }
 

@@ -11,8 +11,10 @@ use core::time::Duration;
 
 use chargehand_core::Verdict;
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, HEAD_BYTES_MAX, Hello, Message, Role};
-use chargehand_core::serial::{Acceptor, Decoder, Header, Heard, Kind, encode, wire_bytes_max};
-use chargehand_core::session::{Entry, Session, Slot};
+use chargehand_core::serial::{
+    Acceptor, FrameDecoder, FrameHeader, FrameKind, FrameMeaning, encode, wire_bytes_max,
+};
+use chargehand_core::session::{RunId, RunSlot, Session};
 
 use crate::uart::Uart;
 
@@ -51,7 +53,7 @@ impl<F: FnMut(&[u8], &mut [u8]) -> Result<usize, &'static str>> Handle for F {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Job {
     link: u16,
-    slot: Slot,
+    slot: RunId,
 }
 
 impl Job {
@@ -89,7 +91,7 @@ impl Default for Buffers {
 /// A worker, whoever its manager is.
 #[derive(Debug)]
 pub struct Worker<'b, U, H = Handler> {
-    decoder: Decoder<&'b mut [u8]>,
+    decoder: FrameDecoder<&'b mut [u8]>,
     state: State<'b, U, H>,
 }
 
@@ -102,7 +104,7 @@ struct State<'b, U, H> {
     answer: &'b mut [u8],
     acceptor: Acceptor,
     phase: Phase,
-    session: Session<[Entry; WINDOW as usize]>,
+    session: Session<[RunSlot; WINDOW as usize]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,10 +130,10 @@ impl<'b, U: Uart, H: Handle> Worker<'b, U, H> {
             answer,
             acceptor: Acceptor::new(),
             phase: Phase::Hello,
-            session: Session::new([Entry::EMPTY; WINDOW as usize]),
+            session: Session::new([RunSlot::EMPTY; WINDOW as usize]),
         };
-        state.send_frame(Header::STARTED, &[], &[]);
-        Self { decoder: Decoder::new(input), state }
+        state.send_frame(FrameHeader::STARTED, &[], &[]);
+        Self { decoder: FrameDecoder::new(input), state }
     }
 
     /// Lends the UART.
@@ -196,15 +198,15 @@ impl<'b, U: Uart, H: Handle> Worker<'b, U, H> {
 }
 
 impl<U: Uart, H: Handle> State<'_, U, H> {
-    fn on_frame(&mut self, header: Header, message: &[u8]) {
+    fn on_frame(&mut self, header: FrameHeader, message: &[u8]) {
         match self.acceptor.hear(header) {
-            Heard::Opened => {
+            FrameMeaning::Opened => {
                 self.begin();
                 self.on_bytes(message);
             }
-            Heard::Message => self.on_bytes(message),
-            Heard::Refuse(header) => self.send_frame(header, &[], &[]),
-            Heard::Closed | Heard::Nothing => {}
+            FrameMeaning::Message => self.on_bytes(message),
+            FrameMeaning::Refuse(header) => self.send_frame(header, &[], &[]),
+            FrameMeaning::Closed | FrameMeaning::Nothing => {}
         }
     }
 
@@ -213,7 +215,7 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
     #[inline(never)]
     fn begin(&mut self) {
         self.phase = Phase::Hello;
-        self.session = Session::new([Entry::EMPTY; WINDOW as usize]);
+        self.session = Session::new([RunSlot::EMPTY; WINDOW as usize]);
         let hello = Hello {
             frame_bytes_max: MESSAGE_BYTES_MAX as u32,
             ..Hello::new(Role::Worker, WINDOW, 0, self.name)
@@ -266,7 +268,7 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
         Ok(())
     }
 
-    fn finish(&mut self, slot: Slot, verdict: Verdict, answer_bytes: usize) {
+    fn finish(&mut self, slot: RunId, verdict: Verdict, answer_bytes: usize) {
         if let Some((task, attempt)) = self.session.complete(slot) {
             self.send(&Message::Response { task, attempt, verdict, body: &[] }, answer_bytes);
         }
@@ -285,16 +287,22 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
         let mut head = [0; HEAD_BYTES_MAX];
         let head = message.encode(&mut head);
         let body = &self.answer[..answer_bytes];
-        let header = Header { kind: Kind::Data, link };
+        let header = FrameHeader { kind: FrameKind::Data, link };
         send_frame(&mut self.uart, self.output, header, head, body);
     }
 
-    fn send_frame(&mut self, header: Header, head: &[u8], body: &[u8]) {
+    fn send_frame(&mut self, header: FrameHeader, head: &[u8], body: &[u8]) {
         send_frame(&mut self.uart, self.output, header, head, body);
     }
 }
 
-fn send_frame(uart: &mut impl Uart, output: &mut [u8], header: Header, head: &[u8], body: &[u8]) {
+fn send_frame(
+    uart: &mut impl Uart,
+    output: &mut [u8],
+    header: FrameHeader,
+    head: &[u8],
+    body: &[u8],
+) {
     // All that is sent here fits; a frame that did not would be a lost one.
     for &byte in encode(header, head, body, output).unwrap_or_default() {
         uart.write(byte);

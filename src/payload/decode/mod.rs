@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 mod check;
 mod guard;
+pub(super) mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -61,7 +62,11 @@ enum Refusal {
 
 /// Decodes all of a body. The error says why it is of another type, or which limit it would pass.
 #[inline]
-pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned + 'static>(body: &[u8]) -> Result<T, String> {
+    plain::read(body).map_or_else(|| by_serde(body), Ok)
+}
+
+fn by_serde<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     let postcard = postcard::Deserializer::from_bytes(body);
     let mut reader = Reader { postcard, limits: Limits::new(body.len()) };
     match T::deserialize(Guarded { reader: &mut reader, place: size_of::<T>() }) {

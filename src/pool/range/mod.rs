@@ -180,9 +180,11 @@ impl<A, H: Height> Outcomes<A, H> {
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // Without an order they are the caller's at once.
         let releases = self.reorder.is_none();
-        let Some(rings) = ready!(self.taker.take(cx, &mut self.batch, releases)) else {
-            return Poll::Ready(false);
-        };
+        let taken = self.taker.take(cx, &mut self.batch, releases);
+        if self.taker.must_ring() {
+            self.mailbox.ring();
+        }
+        let Some(rings) = ready!(taken) else { return Poll::Ready(false) };
         if rings {
             self.mailbox.ring();
         }

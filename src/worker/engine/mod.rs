@@ -14,6 +14,7 @@ use chargehand_core::{Instant, Verdict};
 
 use super::clock::Clock;
 use super::link::{Link, Progress};
+use super::memory::Memory;
 use super::runner::{Owner, RUN, Runner};
 use super::source::Source;
 use super::state::{Around, Now};
@@ -117,6 +118,7 @@ where
         let now = timer.now();
         let source_entry = ready.entry(SOURCE);
         source_entry.wake();
+        let memory = Memory::new(settings.memory_max, settings.frame_bytes_max);
         let closing_max = settings.links_max.saturating_add(settings.pending_handshakes_max);
         Self {
             source: Some(source),
@@ -125,7 +127,7 @@ where
             accepts_failed: 0,
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(ALARM)),
-            runner: Runner::new(handler, settings.concurrency, settings.memory_max),
+            runner: Runner::new(handler, settings.concurrency, memory),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: Timed::new(closing_max, CLOSE_TIMEOUT),
             settings,

@@ -9,7 +9,7 @@ use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role, clip,
 };
-use chargehand_core::session::Slot;
+use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
@@ -35,6 +35,7 @@ pub(super) struct Link<W> {
     /// Whether the wire had no room: something is in `out`.
     is_stuck: bool,
     pause: Pause,
+    room: Room,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
     /// Poll again once what was sent is flushed: there may be a request by then.
@@ -49,6 +50,16 @@ struct Outbox {
     messages: VecDeque<(Vec<u8>, Vec<u8>)>,
     /// How many of the messages go before all answers.
     urgent: usize,
+}
+
+/// What the budget has for the message that comes next.
+struct Room {
+    /// How long one may be that the wire does not ask for.
+    allowance: usize,
+    /// How much was taken for one that is arriving.
+    arriving: usize,
+    /// Whether there is one for which there is too little.
+    is_missing: bool,
 }
 
 /// How a link fares that is not read for lack of memory.
@@ -85,6 +96,7 @@ where
             out: Outbox::default(),
             is_stuck: false,
             pause: Pause::default(),
+            room: Room { allowance: usize::MAX, arriving: 0, is_missing: false },
             unflushed: false,
             reads_on: false,
         }
@@ -139,13 +151,17 @@ where
         if self.is_stuck {
             self.send_out(cx, &mut around.runner.memory)?;
         }
+        let allowance = around.runner.memory.allowance();
+        if self.room.allowance != allowance && self.room.arriving == 0 {
+            self.set_allowance(allowance);
+        }
         for count in 0..budget {
             // Only after the first: where many come together, nothing is gained by it.
             if count == 1 && around.reads_on && self.wire.expects_next() {
                 self.reads_on = true;
                 return Ok(());
             }
-            let is_short = around.runner.memory.is_short(self.state.held);
+            let is_short = self.is_short(&around.runner.memory);
             if (self.is_stuck || is_short) && !self.may_read(is_short, around) {
                 return Ok(());
             }
@@ -156,10 +172,19 @@ where
             } else {
                 match self.wire.poll_recv(cx) {
                     Poll::Pending => {
+                        if self.wire.incoming() > 0 && self.find_room(around) {
+                            continue;
+                        }
                         self.state.take_again();
                         return Ok(());
                     }
-                    Poll::Ready(Ok(Some(frame))) => self.state.on_frame(frame, around),
+                    Poll::Ready(Ok(Some(frame))) => {
+                        let step = self.state.on_frame(frame, around);
+                        if self.room.arriving > 0 {
+                            self.has_come(around);
+                        }
+                        step
+                    }
                     Poll::Ready(Ok(None)) => return Err(End::closed()),
                     Poll::Ready(Err(error)) => return Err(End::broken(error)),
                 }
@@ -218,6 +243,42 @@ where
         false
     }
 
+    /// Returns whether the link holds as much as there is left. Not where a message is arriving that has
+    /// what it takes already.
+    #[inline]
+    fn is_short(&self, memory: &Memory) -> bool {
+        memory.is_short(self.state.held) && self.room.arriving == 0
+    }
+
+    /// Lets messages of such a length come without being asked.
+    #[cold]
+    fn set_allowance(&mut self, bytes: usize) {
+        self.room.allowance = bytes;
+        self.wire.admit(bytes);
+    }
+
+    /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, the
+    /// link is polled once there is room.
+    #[cold]
+    fn find_room<H: Handler>(&mut self, around: &mut Around<'_, H>) -> bool {
+        let bytes = self.wire.incoming();
+        let found = around.runner.memory.admit(around.place, &mut self.room.arriving, bytes);
+        self.room.is_missing = !found;
+        if found {
+            self.wire.admit(bytes);
+        }
+        found
+    }
+
+    /// Notes that the message has come which there was room for.
+    #[cold]
+    fn has_come<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        let memory = &mut around.runner.memory;
+        memory.end(around.place, &mut self.room.arriving);
+        let allowance = memory.allowance();
+        self.set_allowance(allowance);
+    }
+
     /// Reads on after a pause for lack of memory.
     pub(super) fn let_go(&mut self) {
         self.state.is_paused = false;
@@ -258,7 +319,7 @@ where
         &mut self,
         cx: &mut Context<'_>,
         clock: &mut dyn Now,
-        slot: Slot,
+        slot: RunId,
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
@@ -439,6 +500,8 @@ where
     pub(super) fn forget(&mut self, memory: &mut Memory) {
         let held = self.state.held;
         memory.give(&mut self.state.held, held);
+        let arriving = self.room.arriving;
+        memory.give(&mut self.room.arriving, arriving);
     }
 
     /// Forgets all jobs and stops what runs.
@@ -451,7 +514,7 @@ where
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
-    ) -> Option<(Slot, Verdict)> {
+    ) -> Option<(RunId, Verdict)> {
         self.state.start_waiting(around)
     }
 }

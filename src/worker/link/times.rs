@@ -96,7 +96,8 @@ where
         if self.state.life.is_arriving && self.state.phase == Phase::Up {
             self.tell_arriving(cx, now)?;
         }
-        if self.state.phase == Phase::Up && memory.is_short(self.state.held) {
+        let is_paused = self.is_short(memory) || self.room.is_missing;
+        if self.state.phase == Phase::Up && is_paused {
             self.on_pause(cx, now)?;
         } else {
             self.pause.since = None;

@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use chargehand_core::ledger::{Ledger, LedgerError, Span};
 use chargehand_core::message::{Extensions, HEAD_BYTES_MAX, Message, MessageError};
-use chargehand_core::prefix::{Decoder, HEADER_BYTES, TooLong, encode_header};
+use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
 use chargehand_core::{
     Action, Backoff, BackoffPolicy, Config, ConfigError, Event, EventError, Inline, Instant, Route,
     Scheduler, SubmitError, TaskId,
@@ -74,7 +74,7 @@ pub fn request(task: TaskId, body: &[u8], out: &mut [u8]) -> Result<Option<usize
 }
 
 /// Returns the kind of the first message in a decoder over a lent buffer.
-pub fn kind(decoder: &mut Decoder<&mut [u8]>) -> Result<Option<&'static str>, TooLong> {
+pub fn kind(decoder: &mut PrefixDecoder<&mut [u8]>) -> Result<Option<&'static str>, TooLong> {
     let Some(frame) = decoder.next_frame()? else { return Ok(None) };
     let decoded: Result<Message<'_>, MessageError> = Message::decode(frame);
     Ok(decoded.ok().map(|message| message.kind()))

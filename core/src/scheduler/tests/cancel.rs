@@ -92,11 +92,12 @@ fn nothing_is_withdrawn_from_the_next_worker_in_the_same_slot() {
     let sent = pool.sent();
     pool.cancel(sent.task).unwrap();
     pool.remove(link.worker()).unwrap();
+    // Over with the link, and so before it.
+    assert_eq!(pool.finish(), (sent.task, Outcome::Cancelled, 1));
     pool.expect(disconnect(link, Reason::Drained));
     pool.expect(Action::Gone { worker: link.worker() });
     let next = pool.up(1);
     assert_eq!(next.worker().slot(), link.worker().slot());
     assert_eq!(next.epoch(), link.epoch());
-    assert_eq!(pool.finish(), (sent.task, Outcome::Cancelled, 1));
     pool.nothing();
 }

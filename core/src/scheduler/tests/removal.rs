@@ -76,9 +76,9 @@ fn cancelling_the_last_task_of_a_removed_worker_closes_it() {
     pool.sent();
     pool.remove(link.worker()).unwrap();
     pool.cancel(task).unwrap();
+    assert_eq!(pool.finish(), (task, Outcome::Cancelled, 1));
     pool.expect(disconnect(link, Reason::Drained));
     pool.expect(Action::Gone { worker: link.worker() });
-    assert_eq!(pool.finish(), (task, Outcome::Cancelled, 1));
 }
 
 #[test]

@@ -85,6 +85,60 @@ fn a_worker_that_joins_takes_and_drops_is_delayed_longer_each_time() {
 }
 
 #[test]
+fn a_worker_that_dials_in_again_after_a_task_done_gets_the_next_at_once() {
+    let mut pool = Pool::new();
+    let worker = pool.add(Route::Await);
+    // Two links that did nothing, so that there is a delay to be forgiven.
+    for delay in [0, 1] {
+        pool.wait(Duration::from_secs(delay));
+        let link = pool.accept(worker, 1).unwrap().link;
+        pool.lose(link);
+    }
+    pool.wait(2 * SECOND);
+    for _ in 0..3 {
+        let link = pool.accept(worker, 1).unwrap().link;
+        pool.earn(link, 1);
+        pool.lose(link);
+        assert_eq!(pool.state(worker), WorkerState::Absent { not_before: pool.now });
+    }
+    pool.accept(worker, 1).unwrap();
+    assert_eq!(pool.state(worker), WorkerState::Up, "at the very moment that it was lost");
+}
+
+#[test]
+fn a_worker_that_dials_in_again_after_a_stable_link_gets_tasks_at_once() {
+    let mut pool = Pool::with(|config| config.stable_after = SECOND);
+    let worker = pool.add(Route::Await);
+    let link = pool.accept(worker, 1).unwrap().link;
+    pool.wait(SECOND);
+    pool.lose(link);
+    pool.accept(worker, 1).unwrap();
+    assert_eq!(pool.state(worker), WorkerState::Up);
+    // Links that were displaced count as one.
+    for _ in 0..5 {
+        pool.accept(worker, 1).unwrap();
+    }
+    pool.lose(pool.first());
+    assert_eq!(pool.state(worker), WorkerState::Absent { not_before: pool.seconds(1) });
+}
+
+#[test]
+fn a_worker_that_is_dialled_again_after_a_task_done_waits_for_the_first_step_only() {
+    let mut pool = Pool::new();
+    pool.add(Route::Dial);
+    for _ in 0..3 {
+        let link = pool.connect();
+        pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
+        pool.earn(link, 1);
+        pool.lose(link);
+        let until = pool.seconds(1);
+        assert_eq!(pool.state(link.worker()), WorkerState::Resting { until });
+        pool.nothing();
+        pool.wait(SECOND);
+    }
+}
+
+#[test]
 fn the_caller_may_delay_a_newcomer() {
     let mut pool = Pool::new();
     pool.submit();

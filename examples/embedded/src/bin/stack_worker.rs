@@ -5,7 +5,7 @@
 
 use core::panic::PanicInfo;
 
-use chargehand_core::serial::{Header, Kind, encode};
+use chargehand_core::serial::{FrameHeader, FrameKind, encode};
 use cortex_m_rt::entry;
 use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use cortex_m_semihosting::hprintln;
@@ -18,20 +18,20 @@ static WORKER: StaticCell<Worker<'static, Script>> = StaticCell::new();
 static FRAME: ConstStaticCell<[u8; WIRE_BYTES_MAX]> = ConstStaticCell::new([0; WIRE_BYTES_MAX]);
 
 /// What the manager says, frame by frame: the bytes are those of docs/PROTOCOL.md.
-const MESSAGES: [(Kind, &[u8]); 10] = [
-    (Kind::Open, b"\0chgd\x02\0\0\x80\x04\0\0\0"),
-    (Kind::Data, b"\x01\x90\x4e\x02\0"),
-    (Kind::Data, b"\x05"),
-    (Kind::Data, &REQUEST),
+const MESSAGES: [(FrameKind, &[u8]); 10] = [
+    (FrameKind::Open, b"\0chgd\x02\0\0\x80\x04\0\0\0"),
+    (FrameKind::Data, b"\x01\x90\x4e\x02\0"),
+    (FrameKind::Data, b"\x05"),
+    (FrameKind::Data, &REQUEST),
     (
-        Kind::Data,
+        FrameKind::Data,
         b"\x02\xff\xff\xff\xff\x0f\xff\xff\xff\xff\x0f\xff\xff\x03\x08\x80\x80\x01\x04blueask",
     ),
-    (Kind::Data, b"\x04\x07\xac\x02\x02"),
-    (Kind::Data, b"\x08\x06\x04slow"),
-    (Kind::Data, b"\x05"),
-    (Kind::Open, b"\0chgd\x02\0\0\x80\x04\0\x04name\x08\x80\x80\x01\x04blue"),
-    (Kind::Data, b"\x08\x00\x02\xff\xff"),
+    (FrameKind::Data, b"\x04\x07\xac\x02\x02"),
+    (FrameKind::Data, b"\x08\x06\x04slow"),
+    (FrameKind::Data, b"\x05"),
+    (FrameKind::Open, b"\0chgd\x02\0\0\x80\x04\0\x04name\x08\x80\x80\x01\x04blue"),
+    (FrameKind::Data, b"\x08\x00\x02\xff\xff"),
 ];
 /// How many bytes a worker that understands all of this has said at the end.
 const SAID_BYTES: u32 = 552;
@@ -52,7 +52,7 @@ struct Script {
     frame: &'static mut [u8],
     next: usize,
     end: usize,
-    messages: &'static [(Kind, &'static [u8])],
+    messages: &'static [(FrameKind, &'static [u8])],
     said: u32,
 }
 
@@ -61,7 +61,7 @@ impl Uart for Script {
         if self.next == self.end {
             let (&(kind, message), messages) = self.messages.split_first()?;
             self.messages = messages;
-            self.end = encode(Header { kind, link: 1 }, message, &[], self.frame).ok()?.len();
+            self.end = encode(FrameHeader { kind, link: 1 }, message, &[], self.frame).ok()?.len();
             self.next = 0;
         }
         self.next += 1;
