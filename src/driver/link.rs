@@ -417,6 +417,7 @@ impl<K: Kind> Conn<K> {
         overdue: Option<Overdue>,
     ) -> (bool, Option<Instant>) {
         let (rate_min, heartbeat_timeout) = limits;
+        let rate_min = rate_min.min(self.wire.least_rate_max());
         let link = Looked {
             now,
             progress: self.wire.progress(),

@@ -92,7 +92,8 @@ where
         }
         self.state.work.look(now);
         let moved = self.wire.progress();
-        let alive = self.state.life.look(now, moved, settings.progress_rate_min);
+        let rate_min = settings.progress_rate_min.min(self.wire.least_rate_max());
+        let alive = self.state.life.look(now, moved, rate_min);
         if self.state.life.is_arriving && self.state.phase == Phase::Up {
             self.tell_arriving(cx, now)?;
         }
