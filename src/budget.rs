@@ -200,14 +200,10 @@ impl Queue {
     }
 
     /// Notes that a link's message has come, or never will.
-    pub(crate) fn end(&mut self, link: u32) {
-        self.in_reserve.take_if(|holder| holder.0 == link);
-        self.note_news();
-    }
-
     pub(crate) fn forget(&mut self, link: u32) {
         self.waiting.retain(|waiting| waiting.0 != link);
-        self.end(link);
+        self.in_reserve.take_if(|holder| holder.0 == link);
+        self.note_news();
     }
 
     /// Notes that there may be more room.
@@ -298,7 +294,8 @@ impl Arrivals {
     #[cold]
     pub(crate) fn end(&mut self, link: u32, charge: &mut Option<Charge>) {
         *charge = None;
-        self.queue.end(link);
+        // It may have been let in by an allowance that was raised while it waited.
+        self.queue.forget(link);
     }
 
     /// Returns the links to be polled again, since there is room for their messages.

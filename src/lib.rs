@@ -59,6 +59,7 @@ mod counting;
 mod driver;
 mod error;
 mod events;
+mod failure;
 mod handler;
 mod link;
 mod mailbox;
@@ -77,6 +78,8 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     events::{Events, PoolEvent},
+    failure::Failure,
+    handler::{Context, with_state},
     link::{BoxError, Kind, Local, Threaded, memory},
     next::Next,
     pool::{BuildError, Builder, Ledger, Outcomes, Pool, Report, SignedLedger, Task},

@@ -244,7 +244,7 @@ async fn echo(baud: usize, limits: Limits, asked: usize, answered: usize) -> Opt
         SerialLine::new(Slow { inner: inner.compat(), step, left: 0, pause: None }, name, limits)
     };
     let timer = Tokio::new();
-    let worker = Worker::raw(timer, move |_| async move { Ok(vec![1; answered]) });
+    let worker = Worker::raw(timer, move |_| async move { Ok::<_, String>(vec![1; answered]) });
     let worker = tokio::task::spawn_local(worker.serve(end(theirs, "theirs")));
     let built = Pool::local_builder(timer).connect(end(ours, "ours")).build();
     let (pool, driver) = built.expect("the limits are in range");

@@ -104,7 +104,7 @@ fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>, slow: 
 
 fn worker() -> Worker<Smol, impl chargehand::worker::Handler> {
     Worker::raw(Smol::new(), |request: Vec<u8>| async move {
-        Ok(vec![7; if request.len() == 1 { LONG_BYTES } else { 1 }])
+        Ok::<_, String>(vec![7; if request.len() == 1 { LONG_BYTES } else { 1 }])
     })
 }
 

@@ -512,7 +512,7 @@ fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
     let mut task = Box::pin(world.submit(1));
     let begun = world.now();
     world.advance(secs(61));
-    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Failed("no".to_owned()))));
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Failed("no".into()))));
     let expected = [0, 30, 60].map(|after| begun.saturating_add(secs(after)));
     assert_eq!(*tried.borrow(), expected);
 }

@@ -351,8 +351,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match outcome {
             Outcome::Done => unreachable!("the caller takes the answer"),
             Outcome::Failed => {
-                let text = self.answers.take(task).into_text();
-                self.misfits.take(task).map_or(TaskError::Failed(text), TaskError::Answer)
+                let failure = self.answers.take(task).into_failure();
+                self.misfits.take(task).map_or(TaskError::Failed(failure), TaskError::Answer)
             }
             Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
             Outcome::Bounced => TaskError::Bounced { sends: attempts.into() },

@@ -3,16 +3,19 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use core::task::{Context, Poll, ready};
 
 use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role,
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, ExtensionsWriter, HELLO_BYTES_MAX, Hello,
+    Message, Role,
 };
 use chargehand_core::{Config, Offer};
 
 use super::closing::Farewell;
 use crate::driver::limits::Limits;
 use crate::link::erased::{AnyWire, BoxError};
+use crate::link::schema::{EXTENSIONS_ROOM, schema_extension, schemas_differ};
 use crate::payload::HEIGHT_BYTES_MAX;
 
 /// What a worker must take, or no height can be sent to it.
@@ -21,8 +24,11 @@ const FRAME_BYTES_MIN: usize = BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX;
 /// What this manager says to every worker.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    name: String,
+    name: Arc<str>,
+    schema: Option<Arc<str>>,
     token: u64,
+    /// How long an attempt may take.
+    attempt_timeout_millis: u32,
     heartbeat_millis: u32,
     frame_bytes_max: u32,
     in_flight: Option<u16>,
@@ -70,7 +76,10 @@ impl Opening {
     pub(crate) fn new(limits: &Limits, config: &Config) -> Self {
         let millis = config.heartbeat_interval.as_millis();
         Self {
-            name: limits.name.clone(),
+            name: Arc::clone(&limits.name),
+            schema: limits.schema.clone(),
+            attempt_timeout_millis: u32::try_from(config.attempt_timeout.as_millis())
+                .unwrap_or(u32::MAX),
             token: limits.token,
             heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
             frame_bytes_max: limits.frame_bytes_max,
@@ -93,15 +102,18 @@ impl Greeting {
         cx: &mut Context<'_>,
         opening: &Opening,
     ) -> Poll<Result<Greeted, GreetError>> {
-        let mut head = [0; HEAD_BYTES_MAX];
+        let mut head = [0; HELLO_BYTES_MAX];
         if let Self::Begun = self {
             // Whoever has not introduced itself has nothing longer to say.
             wire.limit_incoming(HELLO_BYTES_MAX);
+            let mut extensions = [0; EXTENSIONS_ROOM];
             let hello = Message::Hello(Hello {
                 frame_bytes_max: opening.frame_bytes_max,
+                extensions: schema_extension(opening.schema.as_deref(), &mut extensions),
                 ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
             });
-            ready!(wire.poll_send(cx, hello.encode(&mut head), &[])).map_err(GreetError::broken)?;
+            let hello = hello.encode_extended(&mut head).expect("there is room for both");
+            ready!(wire.poll_send(cx, hello, &[])).map_err(GreetError::broken)?;
             *self = Self::HelloSent;
         }
         if let Self::HelloSent = self {
@@ -125,13 +137,18 @@ impl Greeting {
         opening: &Opening,
     ) -> Poll<Result<(), GreetError>> {
         let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
-        let mut head = [0; HEAD_BYTES_MAX];
+        let mut head = [0; HELLO_BYTES_MAX];
+        let mut extensions = [0; EXTENSIONS_ROOM];
+        let mut extensions = ExtensionsWriter::new(&mut extensions);
+        let timeout = opening.attempt_timeout_millis.to_le_bytes();
+        extensions.add(ATTEMPT_TIMEOUT_EXTENSION, &timeout).expect("there is room");
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
             window: greeted.window,
-            extensions: Extensions::NONE,
+            extensions: extensions.finish(),
         };
-        wire.poll_send(cx, welcome.encode(&mut head), &[]).map_err(GreetError::broken)
+        let welcome = welcome.encode_extended(&mut head).expect("there is room for both");
+        wire.poll_send(cx, welcome, &[]).map_err(GreetError::broken)
     }
 }
 
@@ -143,8 +160,13 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
             frame_bytes_max,
             token,
             name,
+            extensions,
             ..
         })) => {
+            if let Some(why) = schemas_differ(opening.schema.as_deref(), extensions.schema(), name)
+            {
+                return Err(GreetError::refuse(Code::WrongSchema, why));
+            }
             if (frame_bytes_max as usize) < FRAME_BYTES_MIN {
                 return Err(GreetError::refuse(
                     Code::BadMessage,
@@ -195,12 +217,16 @@ impl GreetError {
 
 #[cfg(test)]
 mod tests {
+    use chargehand_core::message::HEAD_BYTES_MAX;
+
     use super::*;
 
     #[test]
     fn what_a_peer_says_of_itself_cannot_write_to_a_log_or_terminal() {
         let opening = Opening {
-            name: "m".to_owned(),
+            name: "m".into(),
+            schema: None,
+            attempt_timeout_millis: 1,
             token: 1,
             heartbeat_millis: 1,
             frame_bytes_max: 1024,

@@ -9,7 +9,7 @@ use super::link::Outgoing;
 use super::type_check::Sink;
 use super::workers::Line;
 use super::{Driver, Payload};
-use crate::handler::in_process::{AnyHands, Attempt, Ended};
+use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};
 use crate::payload::Asked;
 
@@ -71,7 +71,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             else {
                 continue;
             };
-            if hands.work(peer.entry.waker(), POLLS_PER_WORKER, &mut ended) {
+            let about = About {
+                timeout: Some(self.scheduler.config().attempt_timeout),
+                manager: &self.limits.name,
+                worker: &peer.label,
+            };
+            if hands.work(peer.entry.waker(), about, POLLS_PER_WORKER, &mut ended) {
                 peer.entry.wake();
             }
             let link = *link;

@@ -18,7 +18,7 @@ use super::link::{Ending, Outgoing};
 use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::JsonHeights;
-use crate::handler::running::FAILURE_BYTES_MAX;
+use crate::failure::FAILURE_BYTES_MAX;
 use crate::link::erased::AnyWire;
 
 /// What is in flight on such a link.

@@ -1,7 +1,7 @@
 //! The limits of a pool that are not the scheduler's, and their defaults.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use crate::link::erased::{Kind, Reach};
@@ -16,12 +16,15 @@ pub(crate) const FRAMES_MIN: usize = 4;
 /// The limits of a pool that are not the scheduler's.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
+    /// What requests and answers mean, for workers that say so as well.
+    pub(crate) schema: Option<Arc<str>>,
     pub(crate) token: u64,
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
     pub(crate) queue_max: usize,
-    pub(crate) ahead_max: usize,
+    /// What was set, if anything was.
+    pub(crate) ahead_max: Option<usize>,
     pub(crate) in_flight: Option<u16>,
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
@@ -40,12 +43,13 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            name: "manager".to_owned(),
+            name: "manager".into(),
+            schema: None,
             token: mixed(seed),
             tasks_max: 16_384,
             workers_max: 1024,
             queue_max: 1024,
-            ahead_max: 1024,
+            ahead_max: None,
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
             memory_max: None,
@@ -57,6 +61,11 @@ impl Limits {
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
+    }
+
+    /// Returns how many heights of a range may be under way or not taken yet.
+    pub(crate) fn ahead_max(&self) -> usize {
+        self.ahead_max.unwrap_or(self.tasks_max as usize)
     }
 
     /// Returns how many bytes the pool may hold.

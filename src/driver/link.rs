@@ -10,9 +10,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError, clip,
-};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError};
 use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
 
 use super::answers::Answers;
@@ -22,7 +20,7 @@ use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
-use crate::handler::running::FAILURE_BYTES_MAX;
+use crate::failure;
 use crate::link::erased::{AnyWire, BoxError, Kind};
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
@@ -195,7 +193,7 @@ impl<K: Kind> Conn<K> {
                 return Ok(Progress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 if count > 0 {
@@ -225,7 +223,7 @@ impl<K: Kind> Conn<K> {
                     self.after_pong(sink.now)?;
                 }
             }
-            if self.charge.is_some() {
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             if quota.bytes == 0 {
@@ -258,12 +256,25 @@ impl<K: Kind> Conn<K> {
         self.wire.admit(bytes);
     }
 
+    /// Returns whether a message waits for room, or did when this was looked at last.
+    #[inline]
+    fn waits_for_room(&self) -> bool {
+        self.is_paused || self.wire.incoming() > 0
+    }
+
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
-    /// is polled once there is room.
+    /// is polled once there is room, if there is a message at all.
     #[cold]
     fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
+        let slot = link.worker().slot();
         let bytes = self.wire.incoming();
-        let found = answers.arrivals.admit(link.worker().slot(), &mut self.charge, bytes);
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.is_paused = false;
+            answers.arrivals.queue.forget(slot);
+            return false;
+        }
+        let found = answers.arrivals.admit(slot, &mut self.charge, bytes);
         self.is_paused = !found;
         if found {
             self.wire.admit(bytes);
@@ -275,6 +286,7 @@ impl<K: Kind> Conn<K> {
     /// its own.
     #[cold]
     fn has_come(&mut self, link: Link, answers: &mut Answers) {
+        self.is_paused = false;
         answers.arrivals.end(link.worker().slot(), &mut self.charge);
         self.set_allowance(answers.arrivals.allowance());
     }
@@ -301,7 +313,7 @@ impl<K: Kind> Conn<K> {
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 self.note_quiet();
@@ -310,7 +322,7 @@ impl<K: Kind> Conn<K> {
             let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
             self.tally.answers += 1;
             self.json.on_frame(frame, sink)?;
-            if self.charge.is_some() {
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             // Room for the next request, if one waits.
@@ -575,14 +587,13 @@ impl From<Ending> for SendError {
     }
 }
 
-/// Returns the text of a failure, cut before anything is made of it.
+/// Returns a failure, cut before anything is made of it.
 #[cold]
 fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
-    let Ok(text) = str::from_utf8(body) else {
-        let why = "sent a failure whose text is not UTF-8".to_owned();
-        return Err(Ending::refuse(Code::BadMessage, why));
-    };
-    Ok(clip(text, FAILURE_BYTES_MAX).as_bytes())
+    failure::received(body).ok_or_else(|| {
+        let why = "sent a failure whose text is not UTF-8, or which is longer than any";
+        Ending::refuse(Code::BadMessage, why.to_owned())
+    })
 }
 
 /// What was asked and what came, to tell a peer that floods us.

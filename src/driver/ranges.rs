@@ -15,7 +15,7 @@ use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
 use crate::mailbox::TaskResult;
-use crate::mailbox::batches::{Giver, Item};
+use crate::mailbox::batches::{Giver, Item, at_once};
 use crate::mailbox::range::{Ledger, Options};
 use crate::payload::Body;
 use crate::payload::{Answer, Check, RangeHeight};
@@ -495,7 +495,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn ahead(&self) -> Ahead {
         let twice = 2 * self.peers.window_total();
         let resting = self.scheduler.stats().resting as usize;
-        Ahead { max: self.limits.ahead_max.max(twice), plenty: twice + resting }
+        // The rest is what a stream may have that it has not returned.
+        let max = self.limits.ahead_max();
+        let max = max - (at_once(max) - 1);
+        Ahead { max, plenty: twice + resting }
     }
 
     /// Costs a scan of the task table: a dropped stream and a range that stops are rare.

@@ -52,7 +52,7 @@ pub(crate) struct Peers<K: Kind> {
 /// One worker.
 pub(crate) struct Peer<K: Kind> {
     id: WorkerId,
-    label: Arc<str>,
+    pub(crate) label: Arc<str>,
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
     pub(crate) line: Line<K>,

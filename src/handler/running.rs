@@ -10,9 +10,6 @@ use core::task::{Context, Poll};
 
 use crate::link::ready::{Entry, ReadySet};
 
-/// The longest text of a failure, where a manager's limit does not cut it shorter.
-pub(crate) const FAILURE_BYTES_MAX: usize = 16 * 1024;
-
 /// Runs of futures `F`, each of which belongs to an `O`.
 pub(crate) struct Runs<F, O> {
     /// The room of each run is used again, with its waker and its allocation.

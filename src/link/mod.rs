@@ -7,5 +7,6 @@ pub(crate) mod lock;
 pub mod memory;
 pub(crate) mod ready;
 pub(crate) mod room;
+pub(crate) mod schema;
 
 pub use self::erased::{BoxError, Kind, Local, Threaded};

@@ -20,6 +20,13 @@ use crate::mailbox::TaskResult;
 /// A batch of such a length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;
 
+/// Returns how many outcomes a stream takes at once, at most, of a range that may have so many heights
+/// under way or not taken. The first is returned at once, the others lie in the stream meanwhile:
+/// they are not counted any more, so the driver has to leave room for them.
+pub(crate) const fn at_once(ahead_max: usize) -> usize {
+    if ahead_max < 32 { 1 } else { ahead_max / 8 }
+}
+
 /// One height's outcome.
 #[derive(Debug)]
 pub(crate) struct Item {
@@ -57,6 +64,8 @@ pub(crate) struct Taker {
     is_waiting: bool,
     /// The driver waits to hear that this end waits.
     must_ring: bool,
+    /// How many outcomes are taken at once, at most, where they are released with that.
+    at_once: usize,
 }
 
 #[derive(Debug, Default)]
@@ -168,8 +177,9 @@ impl Giver {
 }
 
 impl Taker {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(at_once: usize) -> Self {
         Self {
+            at_once,
             shared: Arc::default(),
             waker: Waker::noop().clone(),
             is_waiting: false,
@@ -182,7 +192,7 @@ impl Taker {
         Giver { shared: Arc::clone(&self.shared), waker: Waker::noop().clone() }
     }
 
-    /// Takes all that lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
+    /// Takes what lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
     /// and never will be. If the stream does not hold what it takes, but `releases` it at once, the
     /// answer is that of [`release`](Self::release).
     #[inline]
@@ -200,6 +210,10 @@ impl Taker {
         self.is_waiting = true;
         let Shared { inner, has_news } = &*self.shared;
         inner.with(|inner| {
+            if releases && inner.ready.len() > self.at_once {
+                batch.extend(inner.ready.drain(..self.at_once));
+                return Poll::Ready(Some(inner.release(batch.len())));
+            }
             inner.waits = true;
             has_news.store(inner.ended, Ordering::Relaxed);
             if inner.ready.is_empty() {
@@ -272,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_stream_waits_from_when_it_takes_a_batch_and_is_woken_once() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let (waker, woken) = counted();
         give(&mut giver, [1, 2]);
@@ -291,8 +305,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_more_than_a_stream_takes_at_once_waits_and_is_not_released() {
+        let mut taker = Taker::new(2);
+        let mut giver = taker.giver();
+        let (waker, _) = counted();
+        give(&mut giver, 1..=5);
+        for (heights, released) in [(vec![1, 2], 2), (vec![3, 4], 2), (vec![5], 1)] {
+            assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(heights)));
+            assert_eq!(give(&mut giver, []).count, released);
+        }
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+    }
+
+    #[test]
     fn the_waker_of_the_latest_poll_is_woken() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let ((first, woken_first), (second, woken_second)) = (counted(), counted());
         assert_eq!(take(&mut taker, &first), Poll::Pending);
@@ -310,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_end_is_seen_after_all_that_was_given() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let (waker, woken) = counted();
         assert_eq!(take(&mut taker, &waker), Poll::Pending);
@@ -324,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_is_given_to_a_stream_that_is_gone_is_dropped() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let (waker, woken) = counted();
         assert_eq!(take(&mut taker, &waker), Poll::Pending);

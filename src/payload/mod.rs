@@ -1,7 +1,6 @@
 //! What a task asks and what it is answered: bytes for workers elsewhere, values as they are for
 //! workers in this process.
 
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,12 +9,12 @@ use core::fmt;
 use core::num::TryFromIntError;
 
 use chargehand_core::ledger::Height as _;
-use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
-use crate::handler::running::{FAILURE_BYTES_MAX, caught};
+use crate::failure::{Failure, failure_of};
+use crate::handler::running::caught;
 
 pub(crate) mod bytes;
 mod decode;
@@ -181,27 +180,12 @@ impl Answer {
         Ok(body.into_vec(spare))
     }
 
-    /// Returns the text of a failure, of at most [`FAILURE_BYTES_MAX`] whatever the worker sent.
-    pub(crate) fn into_text(self) -> String {
+    /// Returns the failure that this is.
+    pub(crate) fn into_failure(self) -> Failure {
         match self {
-            Self::Bytes(text) => failure_text(text.as_slice()),
-            Self::Value(_) => unreachable!("a failure is a text"),
+            Self::Bytes(body) => failure_of(body.as_slice()),
+            Self::Value(_) => unreachable!("a failure is bytes"),
         }
-    }
-}
-
-/// Makes a failure's text of bytes. It is cut before anything else is done with it: each byte that
-/// is not UTF-8 would become three.
-fn failure_text(bytes: &[u8]) -> String {
-    let mut end = bytes.len().min(FAILURE_BYTES_MAX);
-    if end < bytes.len() {
-        // Not in the midst of a character, of which there are up to three bytes in front.
-        let is_inside = |&at: &usize| bytes[at] & 0xc0 == 0x80;
-        end = (end.saturating_sub(3)..=end).rev().find(|at| !is_inside(at)).unwrap_or(end);
-    }
-    match String::from_utf8_lossy(&bytes[..end]) {
-        Cow::Borrowed(text) => text.into(),
-        Cow::Owned(text) => clip(&text, FAILURE_BYTES_MAX).into(),
     }
 }
 
@@ -301,24 +285,6 @@ mod tests {
         assert_eq!(Answer::value(7_u64).read(), Ok(7_u32));
         assert_eq!(Answer::value(300_u64).into_bytes(Vec::new()), Ok(vec![0xac, 0x02]));
         assert!(matches!(Answer::value(1_u64 << 40).read::<u32>(), Err(TaskError::Answer(_))));
-    }
-
-    #[test]
-    fn a_failure_of_any_bytes_becomes_a_short_text() {
-        let text = |bytes: Vec<u8>| Answer::Bytes(Body::from(bytes)).into_text();
-        assert_eq!(text("out of gas: ü".into()), "out of gas: ü");
-        assert_eq!(text(b"no \xff".to_vec()), "no \u{fffd}");
-        for len in FAILURE_BYTES_MAX - 5..FAILURE_BYTES_MAX + 5 {
-            let whole = "x".repeat(len) + "\u{10348}ü€";
-            let cut = text(whole.clone().into_bytes());
-            assert!(whole.starts_with(&cut));
-            assert!(cut.len() <= FAILURE_BYTES_MAX && cut.len() > FAILURE_BYTES_MAX - 6);
-        }
-        // A worker's 16 MiB of what is no text.
-        for byte in [0xff, 0x80, 0xc3, 0xf0] {
-            let text = text(vec![byte; 16 << 20]);
-            assert!(text.len() <= FAILURE_BYTES_MAX && text.capacity() <= 2 * FAILURE_BYTES_MAX);
-        }
     }
 
     #[test]

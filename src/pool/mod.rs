@@ -3,8 +3,8 @@
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::{self, Display};
-use core::future::{Future, poll_fn};
+use core::fmt;
+use core::future::poll_fn;
 use core::task::Waker;
 use core::time::Duration;
 
@@ -19,6 +19,7 @@ use self::task::{Calling, Queueing};
 use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
+use crate::handler::HandlerFn;
 use crate::handler::in_process::Hands;
 use crate::link::erased::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
@@ -254,18 +255,14 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
     /// [`WorkerError::NoWindow`] if `window` is 0.
-    pub async fn add_in_process<F, Q, A, R, E>(
+    pub async fn add_in_process<F, Args>(
         &self,
         window: u16,
         handler: F,
     ) -> Result<WorkerId, WorkerError>
     where
-        F: Fn(Q) -> A,
-        Q: DeserializeOwned + 'static,
-        A: Future<Output = Result<R, E>>,
-        R: Serialize + Send + 'static,
-        E: Display,
-        K::Hands: Holds<Hands<F, Q, A>>,
+        F: HandlerFn<Args, Answer: Send + 'static>,
+        K::Hands: Holds<Hands<F, Args>>,
     {
         if window == 0 {
             return Err(WorkerError::NoWindow);
@@ -385,9 +382,7 @@ fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskError> {
 
 /// Makes a handle and the driver's ends of it.
 pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
-    let frame_bytes_max = limits.frame_bytes_max as usize;
-    let request_bytes_max = frame_bytes_max - BODY_HEAD_BYTES_MAX;
-    let memory_max = limits.memory_max();
-    let (control, mailbox, ends) = mailbox(doorbell, limits.queue_max, memory_max, frame_bytes_max);
+    let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
+    let (control, mailbox, ends) = mailbox(doorbell, limits);
     (Pool { control, mailbox, request_bytes_max }, ends)
 }

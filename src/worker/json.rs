@@ -31,11 +31,13 @@ pub(super) fn body<'a>(
 /// Returns an answer of at most so many bytes, if only the failure's text makes it longer.
 #[cfg(feature = "json")]
 pub(super) fn answer(height: i64, verdict: Verdict, body: &[u8], bytes_max: usize) -> Vec<u8> {
+    use alloc::borrow::Cow;
+
     use chargehand_core::json::Response;
     use chargehand_core::message::clip;
 
-    let mut text = String::from_utf8_lossy(body);
-    let mut text_max = crate::handler::running::FAILURE_BYTES_MAX;
+    let mut text = Cow::Borrowed(crate::failure::text_of(body));
+    let mut text_max = crate::failure::FAILURE_BYTES_MAX;
     loop {
         let response = match verdict {
             // The dialect has no place for a result.

@@ -12,6 +12,8 @@ use crate::budget::{PLENTY_BYTES, Queue, SMALL_BYTES_MAX};
 pub(super) struct Memory {
     /// Below zero where answers, and the last request that was read, took more than there was.
     left: isize,
+    /// What answers have of it, that their managers have not taken yet.
+    answers: usize,
     /// The places of the links that are not read until there is more, each once.
     paused: Vec<u32>,
     /// Whether something was given back since they were let go.
@@ -30,6 +32,7 @@ impl Memory {
         let half = left / 2;
         Self {
             left,
+            answers: 0,
             paused: Vec::new(),
             is_freed: false,
             tight_below: half,
@@ -61,7 +64,8 @@ impl Memory {
     pub(super) fn end(&mut self, place: u32, arriving: &mut usize) {
         let bytes = *arriving;
         self.give(arriving, bytes);
-        self.queue.end(place);
+        // It may have been let in by an allowance that was raised while it waited.
+        self.queue.forget(place);
     }
 
     /// Notes that no more messages are taken from a link.
@@ -83,6 +87,25 @@ impl Memory {
         self.left = self.left.saturating_add_unsigned(bytes);
         self.is_freed = true;
         self.queue.note_news();
+    }
+
+    /// Notes that a link, which holds `held`, holds an answer of so many bytes.
+    pub(super) fn take_answer(&mut self, held: &mut usize, bytes: usize) {
+        self.answers += bytes;
+        self.take(held, bytes);
+    }
+
+    /// Notes that a link, which holds `held`, holds so many bytes of answers less.
+    pub(super) fn give_answer(&mut self, held: &mut usize, bytes: usize) {
+        self.answers -= bytes;
+        self.give(held, bytes);
+    }
+
+    /// Returns whether a link that has so many bytes of answers is to start nothing that would make
+    /// more. There are some then, so more memory comes once they leave, or their link ends.
+    #[inline]
+    pub(super) fn is_to_wait(&self, answers: usize) -> bool {
+        self.answers > 0 && self.is_short(answers)
     }
 
     /// Returns whether a link that holds so much is to hold no more for now.

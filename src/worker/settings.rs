@@ -1,19 +1,21 @@
 //! What may be set of a worker, and the defaults.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::error::Error;
 use core::fmt::{self, Display};
 use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
-use chargehand_core::message::check_name;
+use chargehand_core::message::{check_name, check_schema};
 
 use super::Worker;
 use crate::link::room::lowered;
 use crate::seed::mixed;
 
 pub(super) struct Settings {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
+    pub(super) schema: Option<Arc<str>>,
     pub(super) token: u64,
     pub(super) concurrency: u16,
     pub(super) window_max: u16,
@@ -59,7 +61,18 @@ impl<T, H> Worker<T, H> {
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
-        self.set(|settings| settings.name = name)
+        self.set(|settings| settings.name = name.into())
+    }
+
+    /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
+    /// types. Up to 64 bytes; default none.
+    ///
+    /// A manager that has [another one](crate::Builder::schema) is refused as it connects, and both sides
+    /// are told both. One that has none is taken.
+    #[must_use]
+    pub fn schema(self, schema: impl Into<String>) -> Self {
+        let schema = schema.into();
+        self.set(|settings| settings.schema = Some(schema.into()))
     }
 
     /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
@@ -191,7 +204,8 @@ impl Settings {
     pub(super) fn new(seed: u64) -> Self {
         let token = mixed(seed);
         Self {
-            name: format!("worker-{:08x}", mixed(token) >> 32),
+            name: format!("worker-{:08x}", mixed(token) >> 32).into(),
+            schema: None,
             token,
             concurrency: 1,
             window_max: 1024,
@@ -225,6 +239,9 @@ impl Settings {
     pub(super) fn check(&mut self) -> Result<(), SettingError> {
         if self.name.is_empty() || check_name(&self.name).is_err() {
             return Err(SettingError("name must have 1 to 64 bytes and no control character"));
+        }
+        if self.schema.as_deref().is_some_and(|schema| check_schema(schema).is_err()) {
+            return Err(SettingError("schema must have at most 64 bytes and no control character"));
         }
         if self.concurrency == 0 {
             return Err(SettingError("concurrency must be at least 1"));

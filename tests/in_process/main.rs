@@ -117,7 +117,7 @@ fn failures_and_panics_fail_their_task_and_nothing_else() {
         (3, "no such block"),
     ] {
         let result = results.remove(&height).expect("each has an outcome");
-        assert_eq!(result, Err(TaskError::Failed(expected.to_owned())));
+        assert_eq!(result, Err(TaskError::Failed(expected.into())));
     }
     assert!(results.into_iter().all(|(height, result)| result == Ok(height)));
     assert_eq!(world.happened(), [], "the worker lives");
@@ -145,7 +145,7 @@ fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
     *clock.borrow_mut() = Some(world.timer.clone());
     let mut task = world.submit(1);
     world.advance(secs(61));
-    assert_eq!(poll(&mut task), Poll::Ready(Err(TaskError::Failed("no".to_owned()))));
+    assert_eq!(poll(&mut task), Poll::Ready(Err(TaskError::Failed("no".into()))));
     let expected = [0, 30, 60].map(|after| Instant::EPOCH.saturating_add(secs(after)));
     assert_eq!(*tried.borrow(), expected);
     assert_eq!(world.stop().failed, 1);
@@ -369,7 +369,7 @@ fn local_and_remote_workers_share_a_pool() {
         match result {
             Ok(answer) => assert_eq!(answer, 3 * height + u64::from(height.is_multiple_of(7))),
             Err(error) => {
-                assert_eq!(error, TaskError::Failed("seven".to_owned()));
+                assert_eq!(error, TaskError::Failed("seven".into()));
                 assert!(height.is_multiple_of(7));
             }
         }

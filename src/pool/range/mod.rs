@@ -14,7 +14,7 @@ use futures_core::Stream;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
-use crate::mailbox::batches::{Item, Taker};
+use crate::mailbox::batches::{Item, Taker, at_once};
 use crate::mailbox::range::{LedgerOf, Options};
 use crate::mailbox::{Mailbox, NewJob};
 use crate::next::Next;
@@ -84,7 +84,7 @@ impl<A, H: Height> Outcomes<A, H> {
         // What failed the last time is tried again.
         ledger.reopen();
         Self {
-            taker: Taker::new(),
+            taker: Taker::new(at_once(mailbox.ahead_max())),
             batch: Vec::new(),
             reorder: None,
             options: Options { is_signed: H::from_index(0) < H::default(), ..Options::default() },

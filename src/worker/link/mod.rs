@@ -18,9 +18,11 @@ use super::json;
 use super::memory::Memory;
 use super::runner::Runner;
 use super::state::{Around, Limiter, Now, Phase, State, Step};
+use crate::budget::SMALL_BYTES_MAX;
+use crate::failure;
 use crate::handler::Handler;
-use crate::handler::running::FAILURE_BYTES_MAX;
 use crate::link::erased::BoxError;
+use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
 
 mod times;
 
@@ -36,6 +38,7 @@ pub(super) struct Link<W> {
     is_stuck: bool,
     pause: Pause,
     room: Room,
+    leaving: Leaving,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
     /// Poll again once what was sent is flushed: there may be a request by then.
@@ -60,6 +63,15 @@ struct Room {
     arriving: usize,
     /// Whether there is one for which there is too little.
     is_missing: bool,
+}
+
+/// Answers that the manager has not taken yet, in bytes: what is short is left out once the wire has it.
+#[derive(Default)]
+struct Leaving {
+    /// What the wire had no room for, and what it has.
+    bytes: usize,
+    /// What the wire has: the last long one, before which it had room for no other.
+    in_wire: usize,
 }
 
 /// How a link fares that is not read for lack of memory.
@@ -97,6 +109,7 @@ where
             is_stuck: false,
             pause: Pause::default(),
             room: Room { allowance: usize::MAX, arriving: 0, is_missing: false },
+            leaving: Leaving::default(),
             unflushed: false,
             reads_on: false,
         }
@@ -128,11 +141,13 @@ where
         if self.state.dialect == Dialect::Json {
             return Ok(());
         }
-        let Settings { concurrency, token, name, frame_bytes_max, .. } = settings;
+        let Settings { concurrency, token, name, schema, frame_bytes_max, .. } = settings;
         // A transport's limit is the same each way.
         let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
+        let mut extensions = [0; EXTENSIONS_ROOM];
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
+            extensions: schema_extension(schema.as_deref(), &mut extensions),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
         self.send_urgent(cx, &Message::Hello(hello))
@@ -150,6 +165,9 @@ where
         self.reads_on = false;
         if self.is_stuck {
             self.send_out(cx, &mut around.runner.memory)?;
+        }
+        if self.state.is_stalled {
+            self.state.start_again(around);
         }
         let allowance = around.runner.memory.allowance();
         if self.room.allowance != allowance && self.room.arriving == 0 {
@@ -172,7 +190,8 @@ where
             } else {
                 match self.wire.poll_recv(cx) {
                     Poll::Pending => {
-                        if self.wire.incoming() > 0 && self.find_room(around) {
+                        let waits = self.room.is_missing || self.wire.incoming() > 0;
+                        if waits && self.find_room(around) {
                             continue;
                         }
                         self.state.take_again();
@@ -180,7 +199,7 @@ where
                     }
                     Poll::Ready(Ok(Some(frame))) => {
                         let step = self.state.on_frame(frame, around);
-                        if self.room.arriving > 0 {
+                        if self.room.arriving > 0 || self.room.is_missing {
                             self.has_come(around);
                         }
                         step
@@ -237,9 +256,11 @@ where
         if !is_short || self.state.phase != Phase::Up {
             return true;
         }
-        if !core::mem::replace(&mut self.state.is_paused, true) {
-            around.runner.memory.pause(around.place);
+        if core::mem::take(&mut self.room.is_missing) {
+            // It does not read on in its turn, so that is another's.
+            around.runner.memory.end_all(around.place);
         }
+        self.state.pause(around);
         false
     }
 
@@ -258,10 +279,16 @@ where
     }
 
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, the
-    /// link is polled once there is room.
+    /// link is polled once there is room, if there is a message at all.
     #[cold]
     fn find_room<H: Handler>(&mut self, around: &mut Around<'_, H>) -> bool {
         let bytes = self.wire.incoming();
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.room.is_missing = false;
+            around.runner.memory.end_all(around.place);
+            return false;
+        }
         let found = around.runner.memory.admit(around.place, &mut self.room.arriving, bytes);
         self.room.is_missing = !found;
         if found {
@@ -273,6 +300,7 @@ where
     /// Notes that the message has come which there was room for.
     #[cold]
     fn has_come<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.room.is_missing = false;
         let memory = &mut around.runner.memory;
         memory.end(around.place, &mut self.room.arriving);
         let allowance = memory.allowance();
@@ -331,14 +359,17 @@ where
             return self.answer_json(cx, verdict, body, memory);
         }
         let bytes_max = self.state.answer_bytes_max;
-        let refusal;
+        let (refusal, failure);
         let (verdict, body) = match verdict {
             Verdict::Done if body.len() > bytes_max => {
                 refusal = refusal_of(body.len(), bytes_max, self.state.limiter);
                 (Verdict::Failed, clip(&refusal, bytes_max).as_bytes())
             }
             Verdict::Done => (verdict, body),
-            Verdict::Failed | Verdict::Returned => (verdict, failure_of(body, bytes_max)),
+            Verdict::Failed | Verdict::Returned => {
+                failure = failure::within(body, bytes_max);
+                (verdict, &*failure)
+            }
         };
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];
@@ -363,11 +394,27 @@ where
         self.send_bytes(cx, &[], &answer, memory)
     }
 
+    /// Notes that the wire has an answer.
+    #[cold]
+    fn has_taken(&mut self, bytes: usize, memory: &mut Memory) {
+        let before = core::mem::replace(&mut self.leaving.in_wire, bytes);
+        if before > 0 {
+            memory.give_answer(&mut self.state.held, before);
+            self.leaving.bytes -= before;
+        }
+    }
+
+    /// Notes that all that the wire had has left.
+    #[cold]
+    fn has_left(&mut self, memory: &mut Memory) {
+        self.has_taken(0, memory);
+    }
+
     /// Sends a message that goes before all answers that wait.
     #[cold]
     fn send_urgent(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Result<(), End> {
-        let mut head = [0; HEAD_BYTES_MAX];
-        let head = message.encode(&mut head);
+        let mut head = [0; HELLO_BYTES_MAX];
+        let head = message.encode_extended(&mut head).expect("there is room for what is sent so");
         if !self.is_stuck && self.try_send(cx, head, &[])? {
             return Ok(());
         }
@@ -386,6 +433,10 @@ where
         memory: &mut Memory,
     ) -> Result<(), End> {
         if !self.is_stuck && self.try_send(cx, head, body)? {
+            if body.len() > SMALL_BYTES_MAX {
+                self.take_answer(body.len(), memory);
+                self.has_taken(body.len(), memory);
+            }
             return Ok(());
         }
         self.keep(head, body, memory);
@@ -409,9 +460,15 @@ where
     /// for no more than one request is read meanwhile.
     #[cold]
     fn keep(&mut self, head: &[u8], body: &[u8], memory: &mut Memory) {
-        memory.take(&mut self.state.held, body.len());
+        self.take_answer(body.len(), memory);
         self.out.messages.push_back((head.to_vec(), body.to_vec()));
         self.get_stuck();
+    }
+
+    #[cold]
+    fn take_answer(&mut self, bytes: usize, memory: &mut Memory) {
+        memory.take_answer(&mut self.state.held, bytes);
+        self.leaving.bytes += bytes;
     }
 
     /// Notes that something waits in `out`.
@@ -436,7 +493,12 @@ where
                 return Ok(());
             }
             self.out.urgent = self.out.urgent.saturating_sub(1);
-            memory.give(&mut self.state.held, body.len());
+            if body.len() > SMALL_BYTES_MAX {
+                self.has_taken(body.len(), memory);
+            } else {
+                memory.give_answer(&mut self.state.held, body.len());
+                self.leaving.bytes -= body.len();
+            }
         }
         self.is_stuck = false;
         Ok(())
@@ -457,6 +519,9 @@ where
             Poll::Ready(Ok(())) if self.is_stuck => self.flush_on(cx, memory),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
+                if self.leaving.in_wire > 0 {
+                    self.has_left(memory);
+                }
                 Ok(false)
             }
         }
@@ -467,6 +532,7 @@ where
     fn flush_on(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
         loop {
             self.unflushed = false;
+            self.has_left(memory);
             self.send_out(cx, memory)?;
             if !self.unflushed {
                 return Ok(!self.is_stuck);
@@ -498,6 +564,7 @@ where
 
     /// Forgets what never left.
     pub(super) fn forget(&mut self, memory: &mut Memory) {
+        memory.give_answer(&mut self.state.held, core::mem::take(&mut self.leaving).bytes);
         let held = self.state.held;
         memory.give(&mut self.state.held, held);
         let arriving = self.room.arriving;
@@ -509,12 +576,16 @@ where
         self.state.drop_jobs(place, runner);
     }
 
-    /// Starts the oldest request that waits. Returns its slot and verdict if it ended at once, with
+    /// Starts the oldest request that waits, unless answers leave no memory for its own. Returns its slot and verdict if it ended at once, with
     /// the answer in the runner's `body`.
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
     ) -> Option<(RunId, Verdict)> {
+        if around.runner.memory.is_to_wait(self.leaving.bytes) {
+            self.state.stall(around);
+            return None;
+        }
         self.state.start_waiting(around)
     }
 }
@@ -533,12 +604,4 @@ fn refusal_of(length: usize, bytes_max: usize, limiter: Limiter) -> String {
     format!(
         "the answer has {length} bytes, and {who} at most {bytes_max}: raise {remedy}, or answer less"
     )
-}
-
-/// Returns the text of a failure, as far as it may go.
-#[inline(never)]
-fn failure_of(body: &[u8], bytes_max: usize) -> &[u8] {
-    // A handler's text was a `String`, so nothing is lost but what is cut.
-    let text = core::str::from_utf8(body).unwrap_or("a failure without a valid text");
-    clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes()
 }

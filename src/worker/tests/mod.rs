@@ -191,7 +191,7 @@ fn log() -> (Arc<Mutex<Vec<WorkerEvent>>>, impl Fn(&WorkerEvent) + Send + 'stati
 }
 
 type Doubling = core::future::Ready<Result<u64, String>>;
-type Doubler = Worker<ManualTimer, Typed<fn(u64) -> Doubling, u64>>;
+type Doubler = Worker<ManualTimer, Typed<fn(u64) -> Doubling, (u64,)>>;
 
 fn double(number: u64) -> Doubling {
     core::future::ready(Ok(number * 2))

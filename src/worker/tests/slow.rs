@@ -117,7 +117,7 @@ fn an_answer_that_is_too_long_is_its_tasks_own_error_that_names_whose_limit_it_w
     ] {
         let (connector, listener, talk) = told(Dialect::Native, 8);
         talk.lock().unwrap().message_bytes_max = transports;
-        let worker = Worker::raw(ManualTimer::new(), |body| async move {
+        let worker = Worker::raw(ManualTimer::new(), |body: Vec<u8>| async move {
             if body.len() == 1 { Err("e".repeat(9000)) } else { Ok(body.repeat(100)) }
         });
         beside(worker.frame_bytes_max(worker_max).serve(listener), async {
