@@ -83,10 +83,17 @@ stage_docs() {
 }
 
 # Clippy rather than check: it also finds what is unused in one combination only. All
-# combinations of core; for the facade, which has 500, each feature alone and each pair.
+# combinations of core; for the facade, which has 500, each feature alone and each pair. It needs
+# `std` or `alloc`, and says so where it has neither.
 stage_features() {
   cargo hack clippy -p chargehand-core --feature-powerset -- -D warnings
-  cargo hack clippy -p chargehand --feature-powerset --depth 2 -- -D warnings
+  cargo hack clippy -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
+    -- -D warnings
+  local log=$target/bare-facade.log
+  if cargo check -p chargehand --no-default-features >"$log" 2>&1; then
+    fail "chargehand builds without std and without alloc"
+  fi
+  grep -q '^error: chargehand needs its feature `std`' "$log" || { cat "$log"; fail "another reason"; }
 }
 
 stage_deny() {

@@ -16,7 +16,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `std` (default) | the asynchronous pool and worker |
-//! | `alloc` | the same on bare metal with a heap: with neither, this crate is [`core`] alone |
+//! | `alloc` | the same on bare metal with a heap. One of the two is needed: without a heap there is `chargehand-core` alone |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
@@ -31,11 +31,16 @@
 //! `critical-section`. An interrupt may wake anything of the pool's.
 #![no_std]
 
-#[cfg(any(feature = "alloc", feature = "std"))]
 #[macro_use]
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
+
+#[cfg(not(any(feature = "alloc", feature = "std")))]
+compile_error!(
+    "chargehand needs its feature `std`, which is on by default, or `alloc`, for bare metal with a \
+     heap. What needs neither is a crate of its own: depend on `chargehand-core` instead"
+);
 
 pub use chargehand_core as core;
 #[cfg(feature = "smol")]
@@ -49,62 +54,38 @@ pub use chargehand_transport_tcp as tcp;
 #[cfg(feature = "ws")]
 pub use chargehand_transport_ws as ws;
 
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod alarm;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod body;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod builder;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod calls;
-#[cfg(all(test, any(feature = "alloc", feature = "std")))]
+#[cfg(test)]
 mod counting;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod decode;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod error;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod event;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod hands;
-#[cfg(all(feature = "json", any(feature = "alloc", feature = "std")))]
+#[cfg(feature = "json")]
 mod json;
-#[cfg(any(feature = "alloc", feature = "std"))]
 pub mod local;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod lock;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod mailbox;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod next;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod outcomes;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod payload;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod pool;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod ready;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod reply;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod runs;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod seed;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod table;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod wire;
-#[cfg(any(feature = "alloc", feature = "std"))]
 pub mod worker;
 
-#[cfg(all(feature = "json", any(feature = "alloc", feature = "std")))]
+#[cfg(feature = "json")]
 pub use self::json::JsonHeights;
-#[cfg(any(feature = "alloc", feature = "std"))]
 pub use self::{
     builder::{BuildError, Builder},
     driver::Driver,
