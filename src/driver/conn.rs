@@ -455,7 +455,7 @@ impl From<Ending> for SendError {
 /// Returns the text of a failure, cut before anything is made of it.
 #[cold]
 fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
-    let Ok(text) = str::from_utf8(body) else {
+    let Ok(text) = core::str::from_utf8(body) else {
         let why = "sent a failure whose text is not UTF-8".to_owned();
         return Err(Ending::refuse(Code::BadMessage, why));
     };
