@@ -6,6 +6,34 @@
 //! give a [`SerialWire`]. The frames are those of [`chargehand_core::serial`], which firmware speaks
 //! without a heap.
 //!
+//! A pool takes one end and a worker the other (`Builder::connect` and `Worker::serve` of `chargehand`).
+//! Here the line is a pair of sockets:
+//!
+//! ```
+//! use std::future::poll_fn;
+//! use chargehand_core::io::{Connect, Listen, Wire};
+//! use chargehand_runtime_smol::Smol;
+//! use chargehand_transport_serial::{Limits, SerialConnector, SerialLine};
+//!
+//! # smol::block_on(async {
+//! # use chargehand_core::io::Accept;
+//! let mut socket = Smol::bind("127.0.0.1:0").await?;
+//! let address = socket.local_addr()?.to_string();
+//! let mut connector = SerialConnector::new(Smol::new(), &address);
+//! let mut near = connector.connect().await?;
+//! let (stream, peer) = poll_fn(|cx| socket.poll_accept(cx)).await?;
+//! let mut line = SerialLine::new(stream, &peer.to_string(), Limits::new());
+//!
+//! // The first frame opens the link, so it is sent before the other end is there.
+//! poll_fn(|cx| near.poll_send(cx, b"head, ", b"body")).await?;
+//! poll_fn(|cx| near.poll_flush(cx)).await?;
+//! let mut far = poll_fn(|cx| line.poll_accept(cx)).await?.await?;
+//! let message = poll_fn(|cx| far.poll_recv(cx).map_ok(|message| message.map(<[u8]>::to_vec)));
+//! assert_eq!(message.await?.as_deref(), Some(&b"head, body"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
 //! # When a frame is lost
 //!
 //! A damaged frame is dropped, and nothing at this level sends it again. What then happens to the
@@ -31,6 +59,7 @@
 //!
 //! At 115,200 baud a line carries about 11 KB each second, so a message at the default limit takes
 //! a third of a second, and holds up all others and the heartbeats for so long.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
 mod line;
