@@ -4,13 +4,14 @@ use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 
+use crate::failure::Failure;
+
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The worker's handler returned this error, or panicked with this message. Cut at 16 KiB, and what
-    /// is not UTF-8 in it replaced.
-    Failed(String),
+    /// The worker's handler returned this error, or panicked with this message.
+    Failed(Failure),
     /// As many attempts as `attempts_max` were lost with their link or outlived their deadline, where
     /// the task itself may have been the cause. It may have been carried out all the same, or may be
     /// what kills the workers.
@@ -44,7 +45,7 @@ pub enum TaskError {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) => write!(f, "the worker's handler failed: {text}"),
+            Self::Failed(failure) => write!(f, "the worker's handler failed: {failure}"),
             Self::Exhausted { attempts } => write!(
                 f,
                 "sent {attempts} times, and each attempt was lost with its worker or took longer \
@@ -98,7 +99,7 @@ pub enum WorkerError {
     Full,
     /// There is no such worker (any more).
     Unknown,
-    /// A local worker with a window of 0 would get no task. Give it 1 or more.
+    /// An in-process worker with a window of 0 would get no task. Give it 1 or more.
     NoWindow,
     /// The pool's driver is gone.
     Closed,
@@ -109,7 +110,9 @@ impl fmt::Display for WorkerError {
         f.write_str(match self {
             Self::Full => "the pool is full: remove a worker, or raise workers_max",
             Self::Unknown => "no such worker in this pool (any more)",
-            Self::NoWindow => "a local worker with a window of 0 gets no task: give it 1 or more",
+            Self::NoWindow => {
+                "an in-process worker with a window of 0 gets no task: give it 1 or more"
+            }
             Self::Closed => "the pool's driver is gone: is its future still polled?",
         })
     }

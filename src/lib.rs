@@ -1,7 +1,7 @@
 //! Hands tasks out to remote workers and answers for every one of them.
 //!
 //! A *manager* ([`Pool`]) distributes tasks over *workers* ([`Worker`]) on whatever transport and
-//! runtime you have, or in its own process ([`Builder::local`]). It balances the load, reconnects with
+//! runtime you have, or in its own process ([`Builder::in_process`]). It balances the load, reconnects with
 //! capped and jittered backoff, and loses nothing when a worker dies, hangs, lies or comes back late:
 //!
 //! - **Every accepted task ends in exactly one outcome.** Never none, never two.
@@ -31,7 +31,11 @@
 //! `critical-section`. An interrupt may wake anything of the pool's.
 #![no_std]
 
-#[cfg(any(feature = "alloc", feature = "std"))]
+#[cfg(not(any(feature = "alloc", feature = "std")))]
+compile_error!(
+    "turn on `std`, or `alloc` where there is none; without a heap use `chargehand-core`"
+);
+
 #[macro_use]
 extern crate alloc;
 #[cfg(feature = "std")]
@@ -49,72 +53,37 @@ pub use chargehand_transport_tcp as tcp;
 #[cfg(feature = "ws")]
 pub use chargehand_transport_ws as ws;
 
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod alarm;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod body;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod builder;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod calls;
-#[cfg(all(test, any(feature = "alloc", feature = "std")))]
+mod budget;
+#[cfg(test)]
 mod counting;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod decode;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod driver;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod error;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod event;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod hands;
-#[cfg(all(feature = "json", any(feature = "alloc", feature = "std")))]
-mod json;
-#[cfg(any(feature = "alloc", feature = "std"))]
-pub mod local;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod lock;
-#[cfg(any(feature = "alloc", feature = "std"))]
+mod events;
+mod failure;
+mod handler;
+mod link;
 mod mailbox;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod next;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod outcomes;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod payload;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod pool;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod ready;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod reply;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod runs;
-#[cfg(any(feature = "alloc", feature = "std"))]
 mod seed;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod table;
+mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
-#[cfg(any(feature = "alloc", feature = "std"))]
-mod wire;
-#[cfg(any(feature = "alloc", feature = "std"))]
 pub mod worker;
 
-#[cfg(all(feature = "json", any(feature = "alloc", feature = "std")))]
-pub use self::json::JsonHeights;
-#[cfg(any(feature = "alloc", feature = "std"))]
+#[cfg(feature = "json")]
+pub use self::payload::JsonHeights;
 pub use self::{
-    builder::{BuildError, Builder},
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
-    event::{Events, PoolEvent},
+    events::{Events, PoolEvent},
+    failure::Failure,
+    handler::{Context, with_state},
+    link::{BoxError, Kind, Local, Threaded, memory},
     next::Next,
-    outcomes::{Ledger, Outcomes, Report, SignedLedger},
-    pool::{Pool, PoolStats, WorkerInfo},
-    reply::Task,
-    wire::{BoxError, Kind, Local, Threaded},
+    pool::{BuildError, Builder, Ledger, Outcomes, Pool, Report, SignedLedger, Task},
+    stats::{PoolStats, WorkerInfo},
     worker::Worker,
 };
 

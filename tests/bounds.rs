@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use by_hand::{Peer, Probe, poll, probed};
 use chargehand::core::message::{Code, HELLO_BYTES_MAX, Message};
-use chargehand::local::{LocalListener, pair};
+use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::World;
 use chargehand::{Pool, PoolEvent, Task, TaskError};
 
@@ -22,7 +22,7 @@ struct Rig {
     world: World,
     pool: Pool,
     events: Rc<RefCell<Vec<PoolEvent>>>,
-    listener: LocalListener,
+    listener: MemoryListener,
     probe: Probe,
 }
 
@@ -180,7 +180,7 @@ fn until_a_peer_has_said_hello_no_more_than_that_is_taken() {
     let Poll::Ready(Err(TaskError::Failed(text))) = poll(task.as_mut()) else {
         panic!("it is taken")
     };
-    assert_eq!(text.len(), 16 << 10, "the text is cut where it comes in");
+    assert_eq!(text.text().len(), 16 << 10, "the text is cut where it comes in");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_text_is_cut_between_two_characters() {
     let Poll::Ready(Err(TaskError::Failed(text))) = poll(task.as_mut()) else {
         panic!("it is taken")
     };
-    assert_eq!(text.len(), (16 << 10) - 1);
+    assert_eq!(text.text().len(), (16 << 10) - 1);
 }
 
 #[test]

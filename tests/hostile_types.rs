@@ -102,8 +102,8 @@ fn never<Q>(_: Q) -> Fails {
 fn failure_of(world: &World, pool: &Pool, bytes: Vec<u8>) -> String {
     let answer = world.run(pool.call_raw(bytes));
     let Err(TaskError::Failed(text)) = answer else { panic!("{answer:?}") };
-    assert!(text.contains("not of the type that this worker takes"), "{text}");
-    text
+    assert!(text.text().contains("not of the type that this worker takes"), "{text}");
+    text.to_string()
 }
 
 /// Sends these bytes to a worker whose handler takes a `Q`: elsewhere, and in this process.
@@ -115,10 +115,10 @@ fn requests_of<Q: DeserializeOwned + 'static>(bytes: &[u8]) -> [String; 2] {
     let elsewhere = failure_of(&world, &pool, bytes.to_vec());
 
     let world = World::new(1);
-    let pool = world.local_pool(|builder| builder.local(1, never::<Q>));
+    let pool = world.local_pool(|builder| builder.in_process(1, never::<Q>));
     let answer = world.run(pool.call_raw(bytes.to_vec()));
     let Err(TaskError::Failed(here)) = answer else { panic!("{answer:?}") };
-    [elsewhere, here]
+    [elsewhere, here.to_string()]
 }
 
 /// On the way to either side.
@@ -164,7 +164,7 @@ fn elements_without_a_byte_are_refused_beyond_the_limit() {
 fn a_handler_on_threads_of_its_own_is_not_harmed_either() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (near, far) = chargehand::local::pair(8);
+        let (near, far) = chargehand::memory::pair(8);
         let handler = |_: Node| Err::<(), _>("the handler was called");
         let timer = chargehand::tokio::Tokio::new();
         let worker = Worker::blocking(timer, 1, handler).unwrap();
@@ -174,6 +174,6 @@ fn a_handler_on_threads_of_its_own_is_not_harmed_either() {
         let answer = pool.call_raw([0, 1].repeat(100_000));
         let answer = tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap();
         let Err(TaskError::Failed(text)) = answer else { panic!("{answer:?}") };
-        assert!(text.contains(DEEP), "{text}");
+        assert!(text.text().contains(DEEP), "{text}");
     });
 }

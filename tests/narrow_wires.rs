@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use chargehand::local::pair;
+use chargehand::memory::pair;
 use chargehand::testing::{Act, Script, World};
 use chargehand::{Pool, Worker};
 use futures_util::future::join_all;

@@ -231,7 +231,7 @@ fn make_pool(world: &World, random: &mut Random) -> Pool {
             let fails = random.one_of(&[0, 10]);
             let window = random.one_of(&[1, 3]);
             let dice = RefCell::new(move || (chance.percent(fails), chance.percent(50)));
-            builder = builder.local(window, move |number: u64| {
+            builder = builder.in_process(window, move |number: u64| {
                 let (fails, sleeps) = (dice.borrow_mut())();
                 let pause = timer.sleep(Duration::from_millis(10));
                 async move {

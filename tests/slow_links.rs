@@ -14,7 +14,7 @@ use std::time::Duration;
 use by_hand::{Peer, Probe, poll, probed};
 use chargehand::core::Config;
 use chargehand::core::message::Message;
-use chargehand::local::{LocalListener, pair};
+use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::{ManualTimer, World};
 use chargehand::{Pool, PoolEvent, Task, TaskError};
 
@@ -29,7 +29,7 @@ struct Rig {
     events: Rc<RefCell<Vec<PoolEvent>>>,
     probe: Probe,
     peer: Peer,
-    _listener: LocalListener,
+    _listener: MemoryListener,
 }
 
 impl Rig {

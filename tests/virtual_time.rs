@@ -12,7 +12,7 @@ use std::time::Duration;
 use chargehand::core::io::{Connect, Listen, Timer, Wire};
 use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Extensions, Hello, Message, Role};
 use chargehand::core::{BackoffPolicy, Config, Instant, Jitter, TaskId, Verdict};
-use chargehand::local::{LocalConnector, LocalListener, LocalWire, pair};
+use chargehand::memory::{MemoryConnector, MemoryListener, MemoryWire, pair};
 use chargehand::testing::{self, ManualTimer};
 use chargehand::{Builder, Pool, PoolEvent, PoolStats, Task, TaskError, Threaded, Worker};
 
@@ -106,18 +106,18 @@ impl Deref for World {
 }
 
 /// A peer of the pool, by hand.
-struct Peer(LocalWire);
+struct Peer(MemoryWire);
 
 impl Peer {
     /// Takes the link that the pool has dialled.
-    fn accept(listener: &mut LocalListener) -> Option<Self> {
+    fn accept(listener: &mut MemoryListener) -> Option<Self> {
         let cx = &mut Context::from_waker(Waker::noop());
         let Poll::Ready(Ok(mut accepting)) = listener.poll_accept(cx) else { return None };
         let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut accepting)) else { return None };
         Some(Self(wire))
     }
 
-    fn dial(connector: &mut LocalConnector) -> Self {
+    fn dial(connector: &mut MemoryConnector) -> Self {
         let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut connector.connect())) else {
             panic!("the pool listens")
         };
@@ -175,7 +175,7 @@ impl Peer {
 }
 
 /// A pool that dials one peer by hand, which is up.
-fn with_peer(window: u16, change: impl FnOnce(&mut Config)) -> (World, Peer, LocalListener) {
+fn with_peer(window: u16, change: impl FnOnce(&mut Config)) -> (World, Peer, MemoryListener) {
     let (connector, mut listener) = pair(64);
     let world = World::new(|builder| builder.connect(connector), change);
     let mut peer = Peer::accept(&mut listener).expect("it is dialled at once");
@@ -463,7 +463,7 @@ fn a_worker_that_dials_in_is_forgotten_after_its_absence_and_not_before() {
     let (mut connector, listener) = pair(8);
     let world =
         World::new(|builder| builder.accept(listener), |config| config.absent_max = secs(600));
-    let come = |world: &World, connector: &mut LocalConnector| {
+    let come = |world: &World, connector: &mut MemoryConnector| {
         let mut peer = Peer::dial(connector);
         world.settle();
         peer.greet(world, "rover", 1);
@@ -512,7 +512,7 @@ fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
     let mut task = Box::pin(world.submit(1));
     let begun = world.now();
     world.advance(secs(61));
-    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Failed("no".to_owned()))));
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Failed("no".into()))));
     let expected = [0, 30, 60].map(|after| begun.saturating_add(secs(after)));
     assert_eq!(*tried.borrow(), expected);
 }

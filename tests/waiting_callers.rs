@@ -47,7 +47,7 @@ impl Caller {
 fn pool(tasks_max: u32) -> (Pool, Driver<ManualTimer>) {
     let builder = Pool::builder(ManualTimer::new()).tasks_max(tasks_max).queue_max(1);
     let answer = |number: u64| async move { Ok::<_, String>(number) };
-    builder.local(1, answer).build().expect("limits in range")
+    builder.in_process(1, answer).build().expect("limits in range")
 }
 
 #[test]

@@ -36,7 +36,9 @@ async fn serve<R: Runtime>(spec: Spec) {
     // In a task of its own: smol polls the main future whenever anything happens.
     match spec.load {
         Load::Bare => R::spawn(bare::echo::<R>(listener, spec)),
-        Load::Calls(_) => start(spec, listener, Worker::raw(runtime, |body| async { Ok(body) })),
+        Load::Calls(_) => {
+            start(spec, listener, Worker::raw(runtime, |body| async { Ok::<_, String>(body) }))
+        }
         Load::Range if spec.transport == Transport::Json => {
             let nothing = |_: u64| async { Ok::<_, Infallible>(()) };
             start(spec, listener, Worker::new(runtime, nothing));

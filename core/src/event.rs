@@ -171,8 +171,8 @@ pub enum Action {
     Look {
         /// The link to look at.
         link: Link,
-        /// It is an attempt's deadline that has come.
-        overdue: bool,
+        /// The worker's oldest task, where it is an attempt's deadline that has come.
+        overdue: Option<TaskId>,
     },
     /// Ask an idle link for a sign of life; report what comes as [`Event::Heard`].
     Ping {

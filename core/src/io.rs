@@ -8,8 +8,6 @@ use core::fmt::Display;
 use core::future::Future;
 use core::task::{Context, Poll};
 
-#[cfg(feature = "alloc")]
-use crate::net::Descriptors;
 use crate::time::Instant;
 
 /// A runtime's clock and sleep.
@@ -22,16 +20,6 @@ pub trait Timer {
 
     /// Returns a future that completes once [`now`](Timer::now) has reached `at`.
     fn sleep_until(&self, at: Instant) -> Self::Sleep;
-
-    /// Returns how many file descriptors the process has open and may have, so that limits on
-    /// connections can be held against them. It may look through all that are open: ask at the
-    /// start, not for each connection.
-    ///
-    /// The default is `None`: there is no such limit, or none that is known.
-    #[cfg(feature = "alloc")]
-    fn descriptors(&self) -> Option<Descriptors> {
-        None
-    }
 }
 
 /// A runtime's way to open a byte stream.
@@ -68,6 +56,15 @@ pub trait Accept {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Self::Stream, Self::Peer), Self::Error>>;
+
+    /// Returns how many connections the process may still open, less what is kept for others, so that
+    /// limits can be held against it. It may look through all that is open: ask at the start, not for
+    /// each connection.
+    ///
+    /// The default is `None`: there is no such limit, or none that is known.
+    fn connections_max(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A transport's way to open a [`Wire`], from dialling to the end of its own handshake.
@@ -108,6 +105,14 @@ pub trait Listen {
     /// The default does nothing: whoever comes is to be told by the first message instead.
     fn set_full(&mut self, is_full: bool) {
         let _ = is_full;
+    }
+
+    /// Returns how many connections there may be, as [`Accept::connections_max`] says it. Links and
+    /// handshakes are kept below that.
+    ///
+    /// The default is `None`: there is no such limit, or none that is known.
+    fn connections_max(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -174,6 +179,27 @@ pub trait Wire {
     /// The default leaves it at the transport's own limit.
     fn limit_incoming(&mut self, bytes_max: usize) {
         let _ = bytes_max;
+    }
+
+    /// Sets the longest message that memory is taken for, in bytes. A longer one waits as soon as its
+    /// length is known: [`poll_recv`](Wire::poll_recv) is pending, wakes nobody, and reads nothing
+    /// more, so that the transport below holds the peer back. What was read before stays, which is
+    /// one read at most. [`incoming`](Wire::incoming) says how long the message is; set at least that
+    /// once there is memory for it, and poll again. What is set holds until it is set anew, also for
+    /// the messages after that.
+    ///
+    /// The default lets every message come, and so does a wire where nothing was set.
+    fn admit(&mut self, bytes_max: usize) {
+        let _ = bytes_max;
+    }
+
+    /// Returns how long the message is that waits to be [admitted](Wire::admit), in bytes, or 0 where
+    /// none does. A transport that is not told a message's length at once may ask for more than it
+    /// turns out to have, and again for the same message.
+    ///
+    /// The default is 0.
+    fn incoming(&self) -> usize {
+        0
     }
 
     /// Returns the longest message that this transport takes to be sent, in bytes: one that is longer

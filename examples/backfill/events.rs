@@ -17,7 +17,7 @@ pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent
             PoolEvent::Refused { peer, why, .. } => {
                 // Each new reason once, however often it is tried.
                 if said.insert(peer.clone(), why.clone()).as_ref() != Some(why) {
-                    progress.say(&format!("{}; keeps trying", refused(peer, why)));
+                    progress.say(&format!("{event}; keeps trying"));
                 }
             }
             PoolEvent::Connected { peer, .. } => {

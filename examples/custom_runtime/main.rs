@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     // Beside the two behind sockets, one in the pool's own future.
-    let mut builder = Pool::builder(runtime.clone()).local(4, double);
+    let mut builder = Pool::builder(runtime.clone()).in_process(4, double);
     for address in &addresses {
         builder = builder.connect(TcpConnector::new(runtime.clone(), address)?);
     }

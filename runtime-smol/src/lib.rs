@@ -4,143 +4,33 @@
 //! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
-//! leave at once. It is set here, because a transport only sees a byte stream. The rest is set by
-//! [`SocketOptions`]: on Linux, Android and Apple's systems a peer whose machine has vanished is
-//! found out by `SO_KEEPALIVE`, and the last file descriptors of the process are left for its files.
+//! leave at once. It is set here, because a transport only sees a byte stream. [`SocketOptions`] has the
+//! rest: `SO_KEEPALIVE`, which finds out that a peer's machine has vanished, and on Linux, Android and Apple's
+//! systems how many file descriptors of the process no connection takes.
 //!
-//! A name's addresses are tried beside each other, a quarter of a second apart ([`race`]).
+//! The addresses of a name are dialled in parallel, a quarter of a second apart, and the first to answer
+//! wins ([`race`]).
 //!
 //! [`race`]: chargehand_core::net::race
 
 mod dial;
-mod sleep;
-mod sockets;
-#[cfg(any(target_os = "android", target_os = "linux"))]
-mod system_timer;
+mod stream;
 
-use std::io::{self, IoSlice, Read};
-use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
+use chargehand_sockets::{explained, prepare};
 use smol::Async;
-use smol::io::{AsyncRead, AsyncWrite};
 
-pub use self::dial::Dialling;
-pub use self::sleep::Sleep;
+pub use self::stream::SmolStream;
 
-/// A TCP stream of smol. Closing it closes the direction to the peer, as the end of a connection
-/// should be told.
-#[derive(Debug)]
-pub struct SmolStream {
-    inner: Async<TcpStream>,
-    /// The last read took all that was there: the next one waits before it tries.
-    is_drained: bool,
-    /// The waker is registered since.
-    is_waiting: bool,
-    /// Something was written since the last call to read.
-    has_written: bool,
-}
-
-impl SmolStream {
-    const fn new(inner: Async<TcpStream>) -> Self {
-        Self { inner, is_drained: false, is_waiting: false, has_written: false }
-    }
-
-    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let readable = self.inner.poll_readable(cx);
-        self.is_waiting = readable.is_pending();
-        readable
-    }
-
-    /// Returns the socket, to look at its addresses and options.
-    pub fn get_ref(&self) -> &TcpStream {
-        self.inner.get_ref()
-    }
-
-    /// Returns smol's own stream.
-    pub fn into_inner(self) -> Async<TcpStream> {
-        self.inner
-    }
-}
-
-impl AsyncRead for SmolStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        // Smol's own stream would try first, and once more when it is told of what it has just read.
-        // Each time that is a system call for nothing. Readiness is reported as long as it lasts, so
-        // what comes in between is not missed.
-        let is_eager = mem::take(&mut self.has_written);
-        if self.is_drained {
-            let waits = self.is_waiting || !is_eager;
-            let is_pending = waits && self.poll_wait(cx)?.is_pending();
-            if is_eager && (is_pending || !waits) {
-                // But whoever reads right after it has written hopes for an answer.
-                match self.get_ref().read(buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        if !is_pending {
-                            ready!(self.poll_wait(cx))?;
-                        }
-                    }
-                    read => {
-                        self.is_drained = matches!(&read, Ok(bytes) if *bytes < buffer.len());
-                        return Poll::Ready(read);
-                    }
-                }
-            }
-            if is_pending {
-                return Poll::Pending;
-            }
-        }
-        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
-        self.is_waiting = read.is_pending();
-        self.is_drained = match &read {
-            Poll::Ready(Ok(bytes)) => *bytes < buffer.len(),
-            Poll::Ready(Err(_)) => false,
-            Poll::Pending => true,
-        };
-        read
-    }
-}
-
-impl AsyncWrite for SmolStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.has_written = true;
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.has_written = true;
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // `Async` only flushes here.
-        Poll::Ready(match self.get_ref().shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        })
-    }
-}
+/// Completes with the open stream.
+pub type Dialling = chargehand_sockets::Dialling<SmolStream>;
 
 /// Smol's clock, sleep and dialler.
 ///
@@ -171,7 +61,7 @@ impl Smol {
     /// Says what is wrong with the address, or what the system said: choose another port when it is in
     /// use.
     pub async fn bind(address: &str) -> io::Result<SmolListener> {
-        let address = Address::to_listen(address).map_err(dial::invalid)?;
+        let address = Address::to_listen(address)?;
         let addresses = dial::resolve(&address).await?;
         SmolListener::from_std(TcpListener::bind(&addresses[..])?)
     }
@@ -192,11 +82,20 @@ impl Timer for Smol {
 
     fn sleep_until(&self, at: Instant) -> Sleep {
         let span = at.saturating_since(Instant::EPOCH);
-        Sleep::until(self.epoch.checked_add(span))
+        Sleep(self.epoch.checked_add(span).map_or_else(smol::Timer::never, smol::Timer::at))
     }
+}
 
-    fn descriptors(&self) -> Option<Descriptors> {
-        sockets::descriptors()
+/// Completes at the time it was made for. Dropping it cancels it.
+#[derive(Debug)]
+#[must_use = "a sleep does nothing until it is polled"]
+pub struct Sleep(smol::Timer);
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.0).poll(cx).map(drop)
     }
 }
 
@@ -206,7 +105,12 @@ impl Dial for Smol {
     type Dialling = Dialling;
 
     fn dial(&self, address: &str) -> Dialling {
-        dial::dial(address, self.options)
+        let (address, options) = (Address::to_dial(address), self.options);
+        Dialling::new(async move {
+            let address = address?;
+            let resolved = dial::resolve(&address).await?;
+            dial::connect(&address, resolved, options).await
+        })
     }
 }
 
@@ -250,7 +154,7 @@ impl Accept for SmolListener {
         loop {
             match self.inner.get_ref().accept() {
                 Ok((stream, peer)) => {
-                    sockets::prepare(&stream, &self.options)?;
+                    prepare(&stream, &self.options)?;
                     let stream = Async::new(stream).map(SmolStream::new);
                     return Poll::Ready(stream.map(|stream| (stream, peer)));
                 }
@@ -260,171 +164,12 @@ impl Accept for SmolListener {
                 // One peer left the queue: that is no reason to pause for the others.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(sockets::explained(error))),
+                Err(error) => return Poll::Ready(Err(explained(error))),
             }
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::time::Duration;
-
-    use smol::future;
-    use smol::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    async fn meet(
-        listener: &mut SmolListener,
-        address: &str,
-    ) -> (io::Result<SmolStream>, io::Result<(SmolStream, SocketAddr)>) {
-        future::zip(Smol::new().dial(address), poll_fn(|cx| listener.poll_accept(cx))).await
-    }
-
-    /// Returns the two ends of a connection.
-    async fn connected() -> (SmolStream, SmolStream) {
-        let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let (dialled, accepted) = meet(&mut listener, &address).await;
-        (dialled.unwrap(), accepted.unwrap().0)
-    }
-
-    /// Blocks until there is something to read, without the reactor.
-    fn until_there(stream: &SmolStream) {
-        let socket = stream.get_ref();
-        socket.set_nonblocking(false).unwrap();
-        socket.peek(&mut [0]).unwrap();
-        socket.set_nonblocking(true).unwrap();
-    }
-
-    #[test]
-    fn a_dialled_stream_reaches_the_listener_and_neither_end_delays() {
-        smol::block_on(async {
-            let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let (dialled, accepted) = meet(&mut listener, &address).await;
-            let mut dialled = dialled.unwrap();
-            let (mut accepted, peer) = accepted.unwrap();
-
-            assert_eq!(peer, dialled.get_ref().local_addr().unwrap());
-            assert!(dialled.get_ref().nodelay().unwrap());
-            assert!(accepted.get_ref().nodelay().unwrap());
-            dialled.write_all(b"hello").await.unwrap();
-            let mut read = [0; 5];
-            accepted.read_exact(&mut read).await.unwrap();
-            assert_eq!(&read, b"hello");
-            dialled.close().await.unwrap();
-            assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
-        });
-    }
-
-    #[test]
-    fn what_comes_after_a_short_read_is_read_and_so_is_the_end() {
-        smol::block_on(async {
-            let (mut dialled, mut accepted) = connected().await;
-            let mut read = [0; 64];
-            for round in 0..100 {
-                dialled.write_all(&[round; 3]).await.unwrap();
-                assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
-                // Sometimes the next bytes are there before anybody waits for them.
-                if round % 2 == 0 {
-                    dialled.write_all(b"more").await.unwrap();
-                }
-                let nothing = future::poll_once(accepted.read(&mut read)).await;
-                if nothing.is_none() && round % 2 == 0 {
-                    assert_eq!(accepted.read(&mut read).await.unwrap(), 4);
-                }
-            }
-            drop(dialled);
-            assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
-        });
-    }
-
-    #[test]
-    fn an_answer_that_came_within_a_write_is_read_without_a_wait() {
-        smol::block_on(async {
-            let (mut dialled, mut accepted) = connected().await;
-            let mut read = [0; 64];
-            for round in 0..200 {
-                // In every other round, somebody waits for it already.
-                if round % 2 == 0 {
-                    assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
-                }
-                dialled.write_all(b"ask").await.unwrap();
-                assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
-                accepted.write_all(b"answer").await.unwrap();
-                until_there(&dialled);
-                let answer = future::poll_once(dialled.read(&mut read)).await;
-                assert_eq!(answer.expect("it is there").unwrap(), 6);
-            }
-            // A read that fills the buffer says nothing about the rest.
-            dialled.write_all(b"ask").await.unwrap();
-            accepted.write_all(&[1; 100]).await.unwrap();
-            until_there(&dialled);
-            for expected in [64, 36] {
-                let answer = future::poll_once(dialled.read(&mut read)).await;
-                assert_eq!(answer.expect("it is there").unwrap(), expected);
-            }
-            assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
-            // Whoever reads once more, waits.
-            assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
-            accepted.write_all(b"more").await.unwrap();
-            assert_eq!(dialled.read(&mut read).await.unwrap(), 4);
-        });
-    }
-
-    #[test]
-    fn a_name_is_resolved() {
-        smol::block_on(async {
-            let std = TcpListener::bind("127.0.0.1:0").unwrap();
-            let mut listener = SmolListener::from_std(std).unwrap();
-            let port = listener.local_addr().unwrap().port();
-            let (dialled, accepted) = meet(&mut listener, &format!("localhost:{port}")).await;
-            assert!(dialled.is_ok());
-            assert!(accepted.is_ok());
-        });
-    }
-
-    #[test]
-    fn nobody_listening_is_an_error() {
-        smol::block_on(async {
-            let free = Smol::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-            let error = Smol::new().dial(&free.to_string()).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        });
-    }
-
-    #[test]
-    fn a_sleep_ends_at_its_time_by_the_same_clock() {
-        let timer = Smol::new();
-        let copy = timer;
-        let at = timer.now().saturating_add(Duration::from_millis(30));
-        smol::block_on(copy.sleep_until(at));
-        assert!(timer.now() >= at);
-    }
-
-    #[test]
-    fn a_sleep_to_the_far_future_is_pending_and_one_to_the_past_is_not() {
-        let timer = Smol::new();
-        let never = async {
-            timer.sleep_until(Instant::FAR_FUTURE).await;
-            false
-        };
-        let soon = async {
-            timer.sleep_until(Instant::EPOCH).await;
-            true
-        };
-        assert!(smol::block_on(future::or(never, soon)));
-    }
-
-    #[test]
-    fn futures_and_streams_can_move_between_threads() {
-        fn assert_send<T: Send>() {}
-        assert_send::<Dialling>();
-        assert_send::<SmolStream>();
-        assert_send::<SmolListener>();
-        assert_send::<Sleep>();
+    fn connections_max(&self) -> Option<usize> {
+        chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }

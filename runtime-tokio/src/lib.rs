@@ -4,19 +4,16 @@
 //! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
-//! leave at once. It is set here, because a transport only sees a byte stream. The rest is set by
-//! [`SocketOptions`]: on Linux, Android and Apple's systems a peer whose machine has vanished is
-//! found out by `SO_KEEPALIVE`, and the last file descriptors of the process are left for its files.
+//! leave at once. It is set here, because a transport only sees a byte stream. [`SocketOptions`] has the
+//! rest: `SO_KEEPALIVE`, which finds out that a peer's machine has vanished, and on Linux, Android and Apple's
+//! systems how many file descriptors of the process no connection takes.
 //!
-//! A name's addresses are tried beside each other, a quarter of a second apart ([`race`]).
+//! The addresses of a name are dialled in parallel, a quarter of a second apart, and the first to answer
+//! wins ([`race`]).
 //!
 //! [`race`]: chargehand_core::net::race
 
 mod dial;
-mod sleep;
-mod sockets;
-#[cfg(any(target_os = "android", target_os = "linux"))]
-mod system_timer;
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,12 +22,10 @@ use std::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
+use chargehand_sockets::{explained, prepare};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
-
-pub use self::dial::Dialling;
-pub use self::sleep::Sleep;
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
@@ -38,11 +33,13 @@ const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
 /// A TCP stream of tokio with the `futures_io` traits.
 pub type TokioStream = Compat<TcpStream>;
 
+/// Completes with the open stream.
+pub type Dialling = chargehand_sockets::Dialling<TokioStream>;
+
 /// Tokio's clock, sleep and dialler.
 ///
 /// Copies share one epoch, the moment of [`Tokio::new`]. The clock is tokio's own, so a test that
-/// pauses tokio's time pauses this one too: before its pool and its workers are polled first, for a
-/// [`Sleep`] that is under way may be the system's.
+/// pauses tokio's time (`tokio::time::pause`) pauses this one and every sleep too, at any moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokio {
     epoch: tokio::time::Instant,
@@ -69,7 +66,7 @@ impl Tokio {
     /// Says what is wrong with the address, or what the system said: choose another port when it is in
     /// use.
     pub async fn bind(address: &str) -> io::Result<TokioListener> {
-        let address = Address::to_listen(address).map_err(dial::invalid)?;
+        let address = Address::to_listen(address)?;
         let addresses = dial::resolve(&address).await?;
         Ok(TokioListener::new(TcpListener::bind(&addresses[..]).await?))
     }
@@ -82,7 +79,7 @@ impl Default for Tokio {
 }
 
 impl Timer for Tokio {
-    type Sleep = Sleep;
+    type Sleep = tokio::time::Sleep;
 
     fn now(&self) -> Instant {
         Instant::EPOCH.saturating_add(self.epoch.elapsed())
@@ -91,11 +88,7 @@ impl Timer for Tokio {
     fn sleep_until(&self, at: Instant) -> Self::Sleep {
         let span = at.saturating_since(Instant::EPOCH);
         let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
-        Sleep::until(self.epoch + span.min(limit))
-    }
-
-    fn descriptors(&self) -> Option<Descriptors> {
-        sockets::descriptors()
+        tokio::time::sleep_until(self.epoch + span.min(limit))
     }
 }
 
@@ -105,7 +98,12 @@ impl Dial for Tokio {
     type Dialling = Dialling;
 
     fn dial(&self, address: &str) -> Dialling {
-        dial::dial(address, self.options)
+        let (address, options) = (Address::to_dial(address), self.options);
+        Dialling::new(async move {
+            let address = address?;
+            let resolved = dial::resolve(&address).await?;
+            dial::connect(&address, resolved, options).await
+        })
     }
 }
 
@@ -154,15 +152,19 @@ impl Accept for TokioListener {
         loop {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
-                    let prepared = sockets::prepare(&stream, &self.options);
+                    let prepared = prepare(&stream, &self.options);
                     return Poll::Ready(prepared.map(|()| (stream.compat(), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(sockets::explained(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(explained(error))),
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }
 
@@ -170,76 +172,19 @@ impl Accept for TokioListener {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
 
     #[tokio::test]
-    async fn a_dialled_stream_reaches_the_listener_and_neither_end_delays() {
-        let mut listener = Tokio::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let dialling = Tokio::new().dial(&address.to_string());
-        let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
-        let mut dialled = dialled.unwrap().into_inner();
-        let (accepted, peer) = accepted.unwrap();
-        let mut accepted = accepted.into_inner();
-
-        assert_eq!(peer, dialled.local_addr().unwrap());
-        assert!(dialled.nodelay().unwrap());
-        assert!(accepted.nodelay().unwrap());
-        dialled.write_all(b"hello").await.unwrap();
-        let mut read = [0; 5];
-        accepted.read_exact(&mut read).await.unwrap();
-        assert_eq!(&read, b"hello");
-        dialled.shutdown().await.unwrap();
-        assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_name_is_resolved() {
-        let std = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut listener = TokioListener::from_std(std).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let dialling = Tokio::new().dial(&format!("localhost:{port}"));
-        let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
-        assert!(dialled.is_ok());
-        assert!(accepted.is_ok());
-    }
-
-    #[tokio::test]
-    async fn nobody_listening_is_an_error() {
-        let free = Tokio::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let error = Tokio::new().dial(&free.to_string()).await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-    }
-
-    #[tokio::test]
-    async fn a_sleep_ends_at_its_time_by_the_same_clock() {
-        let timer = Tokio::new();
-        let copy = timer;
-        let at = timer.now().saturating_add(Duration::from_millis(30));
-        copy.sleep_until(at).await;
-        assert!(timer.now() >= at);
-    }
-
-    #[tokio::test]
-    async fn a_sleep_to_the_far_future_is_pending_and_one_to_the_past_is_not() {
-        let timer = Tokio::new();
-        let never = timer.sleep_until(Instant::FAR_FUTURE);
-        let soon = timer.sleep_until(Instant::EPOCH);
-        tokio::select! {
-            biased;
-            () = never => panic!("the far future came"),
-            () = soon => {}
-        }
-    }
-
-    #[test]
-    fn futures_and_streams_can_move_between_threads() {
-        fn assert_send<T: Send>() {}
-        assert_send::<Dialling>();
-        assert_send::<TokioStream>();
-        assert_send::<TokioListener>();
-        assert_send::<<Tokio as Timer>::Sleep>();
+    async fn a_sleep_that_is_under_way_follows_time_that_is_paused() {
+        let (timer, minute) = (Tokio::new(), Duration::from_secs(60));
+        let at = timer.now().saturating_add(2 * minute);
+        let mut sleep = std::pin::pin!(timer.sleep_until(at));
+        let mut poll_once = async || poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx))).await;
+        assert!(poll_once().await.is_pending());
+        tokio::time::pause();
+        tokio::time::advance(minute).await;
+        assert!(poll_once().await.is_pending());
+        tokio::time::advance(2 * minute).await;
+        assert!(poll_once().await.is_ready());
     }
 }

@@ -11,14 +11,17 @@ use chargehand_core::message::Code;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::closing::Farewell;
-use super::conn::{Outgoing, Progress, Quota, SendError};
-use super::peers::Line;
+use super::link::{Ending, Outgoing, Progress, Quota, SendError};
+use super::liveness::Overdue;
+use super::untaken::is_charged;
+use super::workers::Line;
 use super::{Driver, Payload};
 use crate::error::TaskError;
-use crate::event::PoolEvent;
-use crate::hands::AnyHands;
-use crate::reply::TaskResult;
-use crate::wire::{AnyConnector, AnyWire, Kind, Reach};
+use crate::events::PoolEvent;
+use crate::handler::in_process::AnyHands;
+use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::mailbox::TaskResult;
+use crate::mailbox::calls::Submit;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -28,6 +31,11 @@ const LOOK_BYTES: usize = 1 << 20;
 const LATE: Duration = Duration::from_millis(100);
 /// How long a verdict is put off for that. A sleep, however short, lets the runtime see to its sockets.
 const ONE_TURN: Duration = Duration::from_millis(10);
+
+/// Why a link ends that the scheduler judges.
+const SILENT: &str = "silent for heartbeat_interval, then no answer to a ping";
+const STRIKES: &str = "too many tasks in a row took longer than attempt_timeout";
+const STUCK: &str = "it took no request within attempt_timeout";
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     #[inline]
@@ -51,9 +59,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
-                if let Reach::Local(hands) = &peer.reach {
+                if let Reach::InProcess(hands) = &peer.reach {
                     let window = hands.window();
-                    return self.local_up(link, window);
+                    return self.in_process_up(link, window);
                 }
                 peer.line = Line::Dialling(link);
                 peer.entry.wake();
@@ -79,7 +87,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(link.worker());
         let (up, conn) = match &mut peer.line {
             Line::Up(up, conn) => (*up, conn),
-            Line::Local(up) => {
+            Line::InProcess(up) => {
                 assert!(*up == link, "the scheduler knows which link is up");
                 return self.hand_over(link, message);
             }
@@ -131,17 +139,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Looks at a link that is about to be judged: what lies in its socket came in time, and bytes on
     /// their way speak for it.
-    fn look(&mut self, link: Link, overdue: bool) {
+    fn look(&mut self, link: Link, overdue: Option<TaskId>) {
         let slot = link.worker().slot();
-        if matches!(self.peers.get_mut(link.worker()).line, Line::Local(_)) {
+        if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
             return;
         }
+        let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).line {
+            Line::Up(up, conn) if *up == link => Some(conn.answers()),
+            _ => None,
+        };
+        let answers_before = answers(self);
         let is_late = self.now.saturating_since(self.due_by) > LATE;
         let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
-        let has_more = self.read(slot, quota) == Progress::More;
+        // After an answer another attempt may be the oldest: that one is looked at anew.
+        let has_more = self.read(slot, quota) == Progress::More
+            || overdue.is_some() && answers(self) != answers_before;
+        let overdue = overdue.map(|task| self.overdue(link, task));
+        let limits = (self.limits.progress_rate_min, self.scheduler.config().heartbeat_timeout);
         let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
         if *up != link {
             return;
+        }
+        if conn.is_paused() {
+            return self.look_at_paused(link);
         }
         // A runtime that was held up knows only after its next turn what has come.
         let was_pardoned = mem::replace(&mut conn.life.is_pardoned, is_late);
@@ -149,19 +169,52 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let (is_alive, put_off) = if has_more || is_pardoned {
             (conn.take_ping(), Some(self.now.saturating_add(ONE_TURN)))
         } else {
-            let held =
-                self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.in_flight);
-            let config = self.scheduler.config();
-            let overdue = overdue.then_some((held, config.attempt_timeout));
-            let limits = (self.limits.progress_rate_min, config.heartbeat_timeout);
             conn.look(self.now, limits, overdue)
         };
+        if !is_alive && put_off.is_none() {
+            if let Some(why) = self.why_at_once(link, overdue) {
+                let ending = Ending::refuse(Code::Timeout, why.to_owned());
+                return self.lose(link, ending);
+            }
+        }
         // Stale: the link broke at this read.
         if is_alive {
             let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
         }
         if let Some(until) = put_off {
             let _ = self.scheduler.handle_event(self.now, Event::Moving { link, until });
+        }
+    }
+
+    /// Speaks for a link that we do not read for lack of memory: what its worker says is behind that.
+    /// The worker hears from us meanwhile, whose answers do not leave.
+    #[cold]
+    fn look_at_paused(&mut self, link: Link) {
+        let until = self.now.saturating_add(self.scheduler.config().heartbeat_interval);
+        let heard = self.scheduler.handle_event(self.now, Event::Heard { link });
+        let moving = self.scheduler.handle_event(self.now, Event::Moving { link, until });
+        if heard.is_ok() && moving.is_ok() {
+            self.on_ping(link);
+        }
+    }
+
+    fn overdue(&mut self, link: Link, task: TaskId) -> Overdue {
+        let worker = link.worker();
+        let held = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.in_flight);
+        let runs = self.peers.get_mut(worker).waiting_behind();
+        Overdue { task, held, runs, attempt_timeout: self.scheduler.config().attempt_timeout }
+    }
+
+    /// Returns why a link is to end before the scheduler's verdict on it, which would end it as well:
+    /// requests wait that never left. The scheduler does not know of those, and would blame them.
+    fn why_at_once(&mut self, link: Link, overdue: Option<Overdue>) -> Option<&'static str> {
+        let strikes_max = self.scheduler.config().strikes_max;
+        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return None };
+        let unsent = conn.first_unsent()?;
+        match overdue {
+            None => conn.awaits_pong().then_some(SILENT),
+            Some(overdue) if overdue.task == unsent => Some(STUCK),
+            Some(_) => (conn.life.verdicts() >= strikes_max.into()).then_some(STRIKES),
         }
     }
 
@@ -194,12 +247,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Reason::ConnectTimeout => {
                 (Code::Timeout, "connecting took longer than connect_timeout")
             }
-            Reason::Silent => {
-                (Code::Timeout, "silent for heartbeat_interval, then no answer to a ping")
-            }
-            Reason::Strikes => {
-                (Code::Timeout, "too many tasks in a row took longer than attempt_timeout")
-            }
+            Reason::Silent => (Code::Timeout, SILENT),
+            Reason::Strikes => (Code::Timeout, STRIKES),
             Reason::Drained => (Code::Stopped, "drained"),
             Reason::Stopped => (Code::Stopped, "the manager stops"),
         };
@@ -228,19 +277,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 None
             }
-            Line::Local(_) => {
-                if let Reach::Local(hands) = &mut peer.reach {
+            Line::InProcess(_) => {
+                if let Reach::InProcess(hands) = &mut peer.reach {
                     hands.withdraw_all();
                 }
                 None
             }
-            Line::Greeting(_, wire, _) => Some(wire),
-            Line::Up(_, conn) => Some(conn.wire),
+            Line::Greeting(_, wire, _) => Some((wire, None)),
+            Line::Up(_, conn) => Some(conn.into_wire()),
         };
+        self.answers.arrivals.queue.forget(worker.slot());
         let label = peer.label();
         self.peers.set_window(worker, 0);
-        if let Some(wire) = wire {
-            self.closing.close(wire, farewell, self.now, &self.ready);
+        if let Some((wire, charge)) = wire {
+            self.closing.close(wire, farewell, charge, self.now, &self.ready);
         }
         Some(label)
     }
@@ -261,7 +311,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match *payload {
             Payload::Height { height, job } if outcome == Outcome::Done => {
                 *payload = Payload::None;
-                self.jobs.done(job, height, task, &mut self.answers);
+                self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
             _ => self.on_other_finish(task, outcome, attempts),
         }
@@ -275,7 +325,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             Payload::Height { height, job, .. } => self.on_height(job, height, result),
-            Payload::Request { call, .. } => self.end_call(call, result),
+            Payload::Request { body, call, check } => {
+                if is_charged(&result) && self.is_to_wait(call) {
+                    drop(result);
+                    return self.hold_back(Submit::again(body, call, check));
+                }
+                self.end_call(call, result);
+                self.submitted |= !self.held_back.is_empty();
+            }
             Payload::None => unreachable!("a task has a payload until it is finished"),
         }
     }
@@ -293,8 +350,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match outcome {
             Outcome::Done => unreachable!("the caller takes the answer"),
             Outcome::Failed => {
-                let text = self.answers.take(task).into_text();
-                self.misfits.take(task).map_or(TaskError::Failed(text), TaskError::Answer)
+                let failure = self.answers.take(task).into_failure();
+                self.misfits.take(task).map_or(TaskError::Failed(failure), TaskError::Answer)
             }
             Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
             Outcome::Bounced => TaskError::Bounced { sends: attempts.into() },

@@ -5,16 +5,22 @@ use core::mem;
 
 use chargehand_core::{Heap, Scheduler, TaskId, Verdict};
 
-use crate::body::Body;
+use crate::budget::Arrivals;
 use crate::payload::Answer;
+use crate::payload::Body;
+
+/// How many places are kept where no more are in use.
+const PLACES_KEPT: usize = 2048;
 
 /// The answers of tasks whose outcome is to come. The scheduler hands outcomes out in the order of
 /// the replies that they come from, and so do we: a queue is all that it takes.
 ///
 /// Its places stay, and answers are put together in them: to be written in small pieces and then moved
 /// is dear, since the processor waits for each piece.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Answers {
+    /// What comes on the links, these included as long as they are here.
+    pub(crate) arrivals: Arrivals,
     places: Vec<Place>,
     /// Those from here up to `end` are taken, the others empty. Once the two meet, both are 0.
     begin: usize,
@@ -28,6 +34,10 @@ struct Place {
 }
 
 impl Answers {
+    pub(crate) fn new(arrivals: Arrivals) -> Self {
+        Self { arrivals, places: Vec::new(), begin: 0, end: 0 }
+    }
+
     /// Keeps the answer of a reply that the scheduler has just taken. A failure after which the task
     /// is tried again is nobody's.
     pub(crate) fn keep(
@@ -52,8 +62,10 @@ impl Answers {
         bytes: &[u8],
     ) {
         if is_kept(scheduler, task, verdict) {
-            if let Answer::Bytes(body) = self.place(task) {
-                body.fill(bytes);
+            self.place(task);
+            let Self { places, end, arrivals, .. } = self;
+            if let Answer::Bytes(body) = &mut places[*end - 1].answer {
+                body.fill(bytes, &arrivals.answers);
             }
         }
     }
@@ -85,12 +97,24 @@ impl Answers {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         }
-        mem::replace(&mut place.answer, Answer::Bytes(Body::EMPTY))
+        let answer = mem::replace(&mut place.answer, Answer::Bytes(Body::EMPTY));
+        if self.end == 0 && self.places.len() > PLACES_KEPT {
+            self.shrink();
+        }
+        answer
+    }
+
+    /// Gives the memory of a burst back.
+    #[cold]
+    fn shrink(&mut self) {
+        self.places.truncate(PLACES_KEPT);
+        self.places.shrink_to_fit();
     }
 
     /// Forgets them: their outcomes will not be polled.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        self.places = Vec::new();
+        (self.begin, self.end) = (0, 0);
     }
 }
 

@@ -10,9 +10,10 @@ use chargehand_core::io::Dialect;
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
 
 use super::Token;
-use crate::ready::{Entry, ReadySet};
-use crate::table::Timed;
-use crate::wire::{AnyWire, Kind};
+use crate::budget::Charge;
+use crate::link::erased::{AnyWire, Kind};
+use crate::link::expiring::Timed;
+use crate::link::ready::{Entry, ReadySet};
 
 /// How long a link may take to end in an orderly way.
 const SPAN: Duration = Duration::from_secs(2);
@@ -32,6 +33,8 @@ struct Closing<K: Kind> {
     wire: Box<K::Wire>,
     entry: Entry,
     farewell: Option<Farewell>,
+    /// What the wire still holds of a message that was arriving.
+    _charge: Option<Charge>,
 }
 
 impl<K: Kind> ClosingTable<K> {
@@ -53,6 +56,7 @@ impl<K: Kind> ClosingTable<K> {
         &mut self,
         wire: Box<K::Wire>,
         farewell: Option<Farewell>,
+        charge: Option<Charge>,
         now: Instant,
         ready: &ReadySet,
     ) {
@@ -62,7 +66,7 @@ impl<K: Kind> ClosingTable<K> {
         let farewell = farewell.filter(|_| wire.dialect() == Dialect::Native);
         let index = self.0.insert(now, |index| {
             let entry = ready.entry(Token::Closing(index).into());
-            Closing { wire, entry, farewell }
+            Closing { wire, entry, farewell, _charge: charge }
         });
         self.on_ready(index);
     }

@@ -14,12 +14,12 @@ use chargehand_core::json::{Request, Response};
 use chargehand_core::message::{Code, clip};
 use chargehand_core::{Event, Instant, Loss, TaskId, Verdict};
 
-use super::conn::{Ending, Outgoing};
-use super::fit::Sink;
+use super::link::{Ending, Outgoing};
+use super::type_check::Sink;
 use super::{Payload, TaskEntry};
 use crate::JsonHeights;
-use crate::runs::FAILURE_BYTES_MAX;
-use crate::wire::AnyWire;
+use crate::failure::FAILURE_BYTES_MAX;
+use crate::link::erased::AnyWire;
 
 /// What is in flight on such a link.
 #[derive(Debug, Default)]

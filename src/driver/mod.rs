@@ -4,28 +4,30 @@
 //!
 //! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`), if there is any;
 //! 2. for each ready source, and for a link that is alone: read a bounded number of messages into the
-//!    scheduler, carry out what follows, write once (`peers.rs`, `conn.rs`; newcomers in `joining.rs`);
-//! 3. take what handles left (`intake.rs`), let ranges put heights in (`jobs.rs`);
+//!    scheduler, carry out what follows, write once (`workers.rs`, `link.rs`; newcomers in `accept.rs`);
+//! 3. take what handles left (`inbox.rs`), let ranges put heights in (`ranges.rs`);
 //! 4. carry out the rest, hand outcomes over, look for answers that are there already;
-//! 5. go on with the handlers of this process that were woken (`local.rs`), and carry out what
+//! 5. go on with the handlers of this process that were woken (`in_process.rs`), and carry out what
 //!    follows;
 //! 6. sleep until the next deadline.
 
+mod accept;
 mod actions;
 mod answers;
 mod closing;
-mod conn;
-mod fit;
-mod greeting;
+mod handshake;
 mod hosts;
-mod intake;
-mod jobs;
-mod joining;
+mod in_process;
+mod inbox;
 #[cfg(feature = "json")]
 mod json;
-mod life;
-mod local;
-mod peers;
+pub(crate) mod limits;
+mod link;
+mod liveness;
+mod ranges;
+mod type_check;
+mod untaken;
+mod workers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -40,29 +42,29 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Heap, Instant, Scheduler, Stats, TaskId};
+use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, Stats, TaskId};
 
+use self::accept::Joining;
 use self::answers::Answers;
 use self::closing::ClosingTable;
-use self::conn::Quota;
-use self::fit::Misfits;
-use self::greeting::Opening;
-use self::jobs::Jobs;
-use self::joining::Joining;
-use self::peers::Peers;
-use crate::alarm::Alarm;
-use crate::body::Body;
-use crate::builder::{BuildError, Builder, Limits};
-use crate::calls::{CallId, Submit};
-use crate::event::Fanout;
-use crate::hands::Ended;
+use self::handshake::Opening;
+use self::link::Quota;
+use self::ranges::Jobs;
+use self::type_check::Misfits;
+use self::workers::Peers;
+use crate::budget::Arrivals;
+use crate::driver::limits::Limits;
+use crate::events::{Fanout, PoolEvent};
+use crate::handler::in_process::Ended;
+use crate::link::alarm::Alarm;
+use crate::link::erased::{AnyListener, Kind, Reach, Threaded};
+use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
+use crate::mailbox::TaskResult;
+use crate::mailbox::calls::{CallId, Submit};
 use crate::mailbox::{Ends, wake_all};
+use crate::payload::Body;
 use crate::payload::Check;
 use crate::payload::RangeHeight;
-use crate::pool::Pool;
-use crate::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
-use crate::reply::TaskResult;
-use crate::wire::{Kind, Threaded};
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -128,6 +130,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     wakers: VecDeque<Waker>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
+    /// Calls that nobody has asked the outcome of, while there is no room for that: see `untaken.rs`.
+    held_back: VecDeque<Submit>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
     opening: Arc<Opening>,
@@ -166,15 +170,43 @@ enum Payload {
     Request { body: Body, call: CallId, check: Check },
 }
 
-impl<T: Timer, K: Kind> Driver<T, K> {
-    pub(crate) fn new(
-        builder: Builder<T, K>,
-        handle: impl FnOnce(Waker) -> (Pool<K>, Ends<K>),
-    ) -> Result<(Pool<K>, Self), BuildError> {
-        let Builder { timer, config, limits, workers, listeners } = builder;
+/// What a driver is made of.
+pub(crate) struct Setup<T, K: Kind> {
+    pub(crate) timer: T,
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    /// Those that are dialled, and those in this process.
+    pub(crate) workers: Vec<Reach<K>>,
+    pub(crate) listeners: Vec<Box<K::Listener>>,
+}
+
+/// How handles wake a driver. Made before it, since they are its other end.
+pub(crate) struct Ring {
+    ready: ReadySet,
+    doorbell: Entry,
+}
+
+impl Ring {
+    pub(crate) fn new() -> Self {
         let ready = ReadySet::new();
         let doorbell = ready.entry(Token::Doorbell.into());
-        let (pool, ends) = handle(doorbell.waker().clone());
+        Self { ready, doorbell }
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.doorbell.waker().clone()
+    }
+}
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
+        let Setup { timer, config, mut limits, workers, listeners } = setup;
+        let mut events = Fanout::default();
+        let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
+        if let Some(why) = limits.lower(room, &workers) {
+            events.keep(PoolEvent::Lowered { why });
+        }
+        let Ring { ready, doorbell } = ring;
         doorbell.wake();
         let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
         let mut driver = Self {
@@ -188,7 +220,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             submitted: true,
             scheduler: Scheduler::new(storage, config)?,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
-            answers: Answers::default(),
+            answers: Answers::new(Arrivals::new(&ends.post.budget)),
             unfit: Vec::new(),
             misfits: Misfits::default(),
             peers: Peers::new(),
@@ -200,10 +232,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             outcomes: Vec::new(),
             wakers: VecDeque::new(),
             batch_in: VecDeque::new(),
+            held_back: VecDeque::new(),
             ranges_first: false,
             opening: Arc::new(Opening::new(&limits, &config)),
             limits,
-            events: Fanout::default(),
+            events,
             idlers: Vec::new(),
             stoppers: Vec::new(),
             settled: false,
@@ -215,7 +248,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for reach in workers {
             driver.add(reach).expect("workers_max was checked");
         }
-        Ok((pool, driver))
+        Ok(driver)
     }
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -237,10 +270,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.peers.answering.is_empty() {
             self.look_for_answers(&mut quota);
         }
-        if self.work_locally() {
+        if self.work_in_process() {
             self.settle();
             self.peers.answering.clear();
             self.work_later();
+        }
+        if self.answers.arrivals.queue.has_news() {
+            self.read_on_with_room();
         }
         if !self.idlers.is_empty() {
             self.tell_waiters();
@@ -292,6 +328,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.doorbell.clear();
                 self.rung |= self.ends.post.is_rung();
                 self.submitted = true;
+                // What was taken may be what they wait for.
+                self.answers.arrivals.queue.note_news();
+                if self.jobs.are_short() {
+                    self.jobs.look_again();
+                }
             }
             Token::Peer(slot) => self.on_peer(slot, quota),
             token => self.on_other(token),
@@ -383,6 +424,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    /// Has the links polled that waited for room, as far as there is some now.
+    #[cold]
+    fn read_on_with_room(&mut self) {
+        for slot in self.answers.arrivals.take_news() {
+            if let Some(peer) = self.peers.at(slot) {
+                peer.entry.wake();
+            }
+        }
+    }
+
     fn set_alarm(&mut self) {
         let mut next = self.scheduler.poll_timeout().unwrap_or(Instant::FAR_FUTURE);
         if !self.joining.is_quiet() {
@@ -397,7 +448,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_waiters(&mut self) {
-        if self.scheduler.is_idle() && self.jobs.is_idle() && self.ends.post.queued() == 0 {
+        let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();
+        if is_idle && self.ends.post.queued() == 0 {
             for waiter in mem::take(&mut self.idlers) {
                 let _ = waiter.try_send(());
             }
@@ -423,6 +475,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.settle_calls();
         let (mail, submits) = self.ends.post.close(&mut self.wakers);
         drop(submits);
+        self.held_back.clear();
         for mut job in mail.jobs {
             job.giver.end();
         }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::vec::Vec;
 
-use crate::ready::{Entry, ReadySet};
+use crate::link::ready::{Entry, ReadySet};
 
 /// The token of the future that a run is about, which is not one of the tasks.
 pub(super) const MAIN: u32 = u32::MAX;

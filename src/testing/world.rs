@@ -25,8 +25,8 @@ use super::script::Script;
 use super::site::{Pulse, Site};
 use super::trace::Trace;
 use super::wires::{Door, Home, WorldConnector, WorldListener};
-use crate::ready::Entry;
-use crate::wire::{Connector, Holds, Kind, Listener, Local, Threaded};
+use crate::link::erased::{Connector, Holds, Kind, Listener, Local, Threaded};
+use crate::link::ready::Entry;
 use crate::worker::Handler;
 use crate::{Builder, Pool, Worker};
 
@@ -350,7 +350,7 @@ impl World {
             builder = builder.accept(listener);
         }
         let builder = set(builder);
-        let name = builder.limits.name.clone();
+        let name = builder.given_name().to_owned();
         let (pool, driver) = builder.build().unwrap_or_else(|error| {
             panic!("the settings of the pool {name:?} are out of range: {error}")
         });

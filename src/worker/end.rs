@@ -6,7 +6,7 @@ use alloc::string::ToString;
 use chargehand_core::message::{Code, MessageError};
 use chargehand_core::session::SessionError;
 
-use crate::wire::BoxError;
+use crate::link::erased::BoxError;
 
 /// Why a link ends.
 #[derive(Debug)]

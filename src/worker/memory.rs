@@ -2,23 +2,75 @@
 
 use alloc::vec::Vec;
 
+use crate::budget::{PLENTY_BYTES, Queue, SMALL_BYTES_MAX};
+
 /// What is left of [`Settings::memory_max`](super::Settings), and who waits for more.
 ///
 /// A link is read while it holds less than what is left. So one that holds much leaves as much again
-/// to the others, and two of them leave a third: no link can use up what another needs to go on.
+/// to the others, and two of them leave a third: no link can use up what another needs to go on. A
+/// message is held against what is left as soon as its length is known.
 pub(super) struct Memory {
     /// Below zero where answers, and the last request that was read, took more than there was.
     left: isize,
+    /// What answers have of it, that their managers have not taken yet.
+    answers: usize,
     /// The places of the links that are not read until there is more, each once.
     paused: Vec<u32>,
     /// Whether something was given back since they were let go.
     is_freed: bool,
+    /// With less than this left, every message is held against it.
+    tight_below: isize,
+    /// What is for the one message that goes on though there is too little: the longest has room, or
+    /// half of all if that is less.
+    reserve: isize,
+    queue: Queue,
 }
 
 impl Memory {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(super) fn new(bytes_max: usize, message_max: usize) -> Self {
         let left = isize::try_from(bytes_max).unwrap_or(isize::MAX);
-        Self { left, paused: Vec::new(), is_freed: false }
+        let half = left / 2;
+        Self {
+            left,
+            answers: 0,
+            paused: Vec::new(),
+            is_freed: false,
+            tight_below: half,
+            reserve: isize::try_from(message_max).map_or(half, |most| most.min(half)),
+            queue: Queue::default(),
+        }
+    }
+
+    /// Returns how long a message may be that nobody asks for.
+    #[inline]
+    pub(super) fn allowance(&self) -> usize {
+        if self.left < self.tight_below { SMALL_BYTES_MAX } else { PLENTY_BYTES }
+    }
+
+    /// Takes so much for a message that is to arrive on a link, whose other messages have `arriving`, or
+    /// has it wait.
+    #[cold]
+    pub(super) fn admit(&mut self, place: u32, arriving: &mut usize, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(*arriving);
+        let is_admitted = self.queue.admit(place, more, self.left - self.reserve, 0);
+        if is_admitted {
+            self.take(arriving, more);
+        }
+        is_admitted
+    }
+
+    /// Notes that the message has come.
+    #[cold]
+    pub(super) fn end(&mut self, place: u32, arriving: &mut usize) {
+        let bytes = *arriving;
+        self.give(arriving, bytes);
+        // It may have been let in by an allowance that was raised while it waited.
+        self.queue.forget(place);
+    }
+
+    /// Notes that no more messages are taken from a link.
+    pub(super) fn end_all(&mut self, place: u32) {
+        self.queue.forget(place);
     }
 
     /// Notes that a link, which holds `held`, holds so much more.
@@ -34,6 +86,26 @@ impl Memory {
         *held -= bytes;
         self.left = self.left.saturating_add_unsigned(bytes);
         self.is_freed = true;
+        self.queue.note_news();
+    }
+
+    /// Notes that a link, which holds `held`, holds an answer of so many bytes.
+    pub(super) fn take_answer(&mut self, held: &mut usize, bytes: usize) {
+        self.answers += bytes;
+        self.take(held, bytes);
+    }
+
+    /// Notes that a link, which holds `held`, holds so many bytes of answers less.
+    pub(super) fn give_answer(&mut self, held: &mut usize, bytes: usize) {
+        self.answers -= bytes;
+        self.give(held, bytes);
+    }
+
+    /// Returns whether a link that has so many bytes of answers is to start nothing that would make
+    /// more. There are some then, so more memory comes once they leave, or their link ends.
+    #[inline]
+    pub(super) fn is_to_wait(&self, answers: usize) -> bool {
+        self.answers > 0 && self.is_short(answers)
     }
 
     /// Returns whether a link that holds so much is to hold no more for now.
@@ -55,12 +127,15 @@ impl Memory {
     /// Returns whether there are links to be let go.
     #[inline]
     pub(super) fn has_news(&self) -> bool {
-        !self.paused.is_empty() && self.is_freed
+        !self.paused.is_empty() && self.is_freed || self.queue.has_news()
     }
 
-    /// Returns the places of the links that were paused. Those that are still short pause again.
+    /// Returns the places of the links that were paused, and of those whose message has room now. Those
+    /// that are still short pause again.
     pub(super) fn let_go(&mut self) -> Vec<u32> {
-        core::mem::take(&mut self.paused)
+        let mut places = core::mem::take(&mut self.paused);
+        places.extend(self.queue.take_news(self.left - self.reserve, 0));
+        places
     }
 }
 
@@ -70,7 +145,7 @@ mod tests {
 
     #[test]
     fn each_link_that_holds_much_leaves_as_much_again_to_the_others() {
-        let mut memory = Memory::new(1200);
+        let mut memory = Memory::new(1200, 100);
         let mut held = [0; 3];
         for (hog, share) in [600, 300, 150].into_iter().enumerate() {
             while !memory.is_short(held[hog]) {
@@ -85,7 +160,7 @@ mod tests {
 
     #[test]
     fn more_than_there_is_may_be_taken_and_comes_back() {
-        let mut memory = Memory::new(10);
+        let mut memory = Memory::new(10, 5);
         let mut held = 0;
         memory.take(&mut held, 1000);
         assert!(memory.is_short(0));
@@ -96,5 +171,35 @@ mod tests {
         assert_eq!(memory.let_go(), [7]);
         assert!(!memory.is_short(9));
         assert!(memory.is_short(10));
+    }
+
+    #[test]
+    fn sixty_four_half_sent_messages_take_no_more_than_there_is_and_all_come() {
+        const MIB: usize = 1 << 20;
+        for bytes_max in [256 * MIB, 33 * MIB, 1000] {
+            let mut memory = Memory::new(bytes_max, 16 * MIB);
+            let mut arriving = [0; 64];
+            let mut held = 0;
+            for place in 0..64_u32 {
+                memory.admit(place, &mut arriving[place as usize], 16 * MIB);
+            }
+            let most = bytes_max.max(16 * MIB);
+            assert!(arriving.iter().sum::<usize>() <= most);
+            let mut done = 0;
+            while let Some(place) = arriving.iter().rposition(|&bytes| bytes > 0) {
+                memory.end(u32::try_from(place).unwrap(), &mut arriving[place]);
+                // It is a request now, and then answered.
+                memory.take(&mut held, 1000);
+                memory.give(&mut held, 1000);
+                done += 1;
+                assert!(memory.has_news() || done >= 50);
+                for place in memory.let_go() {
+                    assert!(memory.admit(place, &mut arriving[place as usize], 16 * MIB));
+                }
+                assert!(arriving.iter().sum::<usize>() <= most);
+            }
+            assert_eq!(done, 64);
+            assert_eq!(memory.left, bytes_max.cast_signed());
+        }
     }
 }

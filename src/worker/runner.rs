@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use chargehand_core::Verdict;
 use chargehand_core::session::RunId;
 
-use super::handler::{Handler, fail};
 use super::memory::Memory;
-use crate::ready::ReadySet;
-use crate::runs::Runs;
+use crate::handler::running::Runs;
+use crate::handler::{Guard, Handler, Origin, fail};
+use crate::link::ready::ReadySet;
 
 /// Marks a token of the ready set as that of a run.
 pub(super) const RUN: u32 = 1 << 31;
@@ -22,6 +22,13 @@ pub(super) struct Owner {
     pub(super) slot: RunId,
 }
 
+/// A run, as long as somebody wants its answer.
+struct Run {
+    owner: Owner,
+    /// Tells the handler's context when this is dropped.
+    guard: Option<Guard>,
+}
+
 pub(super) enum Started {
     /// It ended at once; the answer is in [`Runner::body`].
     Ended(Verdict),
@@ -31,7 +38,7 @@ pub(super) enum Started {
 
 pub(super) struct Runner<H: Handler> {
     handler: H,
-    runs: Runs<H::Future, Owner>,
+    runs: Runs<H::Future, Run>,
     concurrency: usize,
     /// The answer of the run that ended last.
     pub(super) body: Vec<u8>,
@@ -42,14 +49,14 @@ pub(super) struct Runner<H: Handler> {
 }
 
 impl<H: Handler> Runner<H> {
-    pub(super) fn new(handler: H, concurrency: u16, memory_max: usize) -> Self {
+    pub(super) fn new(handler: H, concurrency: u16, memory: Memory) -> Self {
         Self {
             handler,
             runs: Runs::new(),
             concurrency: usize::from(concurrency),
             body: Vec::new(),
             waiting: VecDeque::new(),
-            memory: Memory::new(memory_max),
+            memory,
         }
     }
 
@@ -59,11 +66,22 @@ impl<H: Handler> Runner<H> {
 
     /// Starts a request and polls it once. Make sure that there is room.
     #[inline]
-    pub(super) fn start(&mut self, ready: &ReadySet, owner: Owner, body: &[u8]) -> Started {
+    pub(super) fn start(
+        &mut self,
+        ready: &ReadySet,
+        owner: Owner,
+        mut origin: Origin<'_>,
+        body: &[u8],
+    ) -> Started {
         assert!(self.has_room());
-        let index = self.runs.insert(ready, RUN, owner, None);
+        let index = self.runs.insert(ready, RUN, Run { owner, guard: None }, None);
         let Self { handler, runs, body: answer, .. } = self;
-        match poll(handler, runs, answer, index, |handler| handler.start(body).map(Some)) {
+        let begin = |handler: &H, run: &mut Run| {
+            let future = handler.start(body, &mut origin)?;
+            run.guard = origin.into_guard();
+            Ok(Some(future))
+        };
+        match poll(handler, runs, answer, index, begin) {
             Some((_, verdict)) => Started::Ended(verdict),
             None => Started::Running(index),
         }
@@ -74,7 +92,7 @@ impl<H: Handler> Runner<H> {
     pub(super) fn go_on(&mut self, index: u32) -> Option<(Owner, Verdict)> {
         let Self { handler, runs, body, .. } = self;
         runs.clear(index);
-        poll(handler, runs, body, index, |_| Ok(None))
+        poll(handler, runs, body, index, |_, _| Ok(None))
     }
 
     /// Ends a run whose answer nobody wants.
@@ -91,16 +109,20 @@ impl<H: Handler> Runner<H> {
 #[inline]
 fn poll<H: Handler>(
     handler: &H,
-    runs: &mut Runs<H::Future, Owner>,
+    runs: &mut Runs<H::Future, Run>,
     body: &mut Vec<u8>,
     index: u32,
-    begin: impl FnOnce(&H) -> Result<Option<H::Future>, String>,
+    begin: impl FnOnce(&H, &mut Run) -> Result<Option<H::Future>, String>,
 ) -> Option<(Owner, Verdict)> {
     let finish = |output| {
         body.clear();
         handler.finish(output, body)
     };
-    let (owner, result) = runs.poll(index, |_| begin(handler), finish)?;
+    let (run, result) = runs.poll(index, |run| begin(handler, run), finish)?;
     let verdict = result.unwrap_or_else(|text| fail(&text, body));
-    Some((owner?, verdict))
+    let Run { owner, guard } = run?;
+    if let Some(guard) = guard {
+        guard.defuse();
+    }
+    Some((owner, verdict))
 }

@@ -8,7 +8,7 @@ use chargehand_core::io::{Connect, Listen, Wire};
 use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
-use crate::wire::BoxError;
+use crate::link::erased::BoxError;
 
 /// How long a link must have been up to reset the backoff where no request came on it.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
@@ -29,6 +29,11 @@ pub(super) trait Source {
 
     /// Sets whether there is no room for newcomers.
     fn set_full(&mut self, is_full: bool);
+
+    /// Returns how many connections there may be, where there is such a limit.
+    fn connections_max(&self) -> Option<usize> {
+        None
+    }
 
     /// Names the other end while there is no wire to ask.
     fn peer(&self) -> &str;
@@ -71,6 +76,10 @@ where
 
     fn set_full(&mut self, is_full: bool) {
         self.0.set_full(is_full);
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.0.connections_max()
     }
 
     fn peer(&self) -> &'static str {

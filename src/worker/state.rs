@@ -1,26 +1,29 @@
 //! What a manager's messages mean to a worker: the state of one link, without its wire.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role};
+use chargehand_core::message::{
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role,
+};
 use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
 use super::end::End;
-use super::go;
-use super::handler::{Handler, fail};
-use super::life::{Life, Work};
+use super::json;
+use super::liveness::{Life, Work};
 use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
+use crate::handler::{Handler, Origin, fail};
+use crate::link::ready::ReadySet;
+use crate::link::schema::schemas_differ;
 use crate::payload::HEIGHT_BYTES_MAX;
-use crate::ready::ReadySet;
 
 /// How long a drained link is left to the manager to close, because a request may be on its way.
 const LEAVE_AFTER: Duration = Duration::from_secs(1);
@@ -71,7 +74,9 @@ pub(super) struct State {
     /// Whether the runner knows that some wait.
     queued: bool,
     /// The name in the manager's Hello.
-    pub(super) manager: String,
+    pub(super) manager: Arc<str>,
+    /// How long the manager waits for an attempt's answer, if it says so.
+    timeout: Option<Duration>,
     pub(super) heartbeat: Duration,
     /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
@@ -87,6 +92,8 @@ pub(super) struct State {
     pub(super) held: usize,
     /// Whether the budget knows that this link waits for more.
     pub(super) is_paused: bool,
+    /// Whether what waits is not started until answers have left.
+    pub(super) is_stalled: bool,
     /// The height asked for, in the JSON dialect, which has one request at a time.
     pub(super) height: i64,
     /// What such a manager asked for before it had its answer. Reading goes on up to here, so that
@@ -96,9 +103,17 @@ pub(super) struct State {
 
 enum Job {
     None,
-    Waiting(Vec<u8>),
+    Waiting(Box<Waiting>),
     /// Which run, and how many bytes its request had.
     Running(u32, usize),
+}
+
+/// A request that waits for room.
+struct Waiting {
+    body: Vec<u8>,
+    attempt: u16,
+    timeout: Option<Duration>,
+    since: Instant,
 }
 
 /// Who limits the length of an answer most.
@@ -134,7 +149,8 @@ impl State {
             jobs: Vec::new(),
             pending: VecDeque::new(),
             queued: false,
-            manager: String::new(),
+            manager: Arc::from(""),
+            timeout: None,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             limiter: Limiter::Manager,
@@ -145,6 +161,7 @@ impl State {
             leave_at: Instant::FAR_FUTURE,
             held: 0,
             is_paused: false,
+            is_stalled: false,
             height: 0,
             next: None,
         }
@@ -163,8 +180,10 @@ impl State {
         }
         // Without a `?`, which would move the message.
         match Message::decode(frame) {
-            Ok(Message::Request { task, attempt, body, .. }) if self.phase == Phase::Up => {
-                self.on_request(task, attempt, body, around)
+            Ok(Message::Request { task, attempt, extensions, body }) if self.phase == Phase::Up => {
+                let millis = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
+                let timeout = millis.map(|millis| Duration::from_millis(millis.into()));
+                self.on_request(task, attempt, timeout, body, around)
             }
             other => self.on_other(other, around),
         }
@@ -176,7 +195,7 @@ impl State {
         frame: &[u8],
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
-        let height = go::request(frame);
+        let height = json::request(frame);
         if self.is_busy() {
             self.next = Some(height);
             return Ok(Step::None);
@@ -196,8 +215,10 @@ impl State {
                 let text = format!("the manager said Goodbye ({code:?}): {text:?}");
                 Err(End::SentAway(code, text))
             }
-            (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello),
-            (Phase::Welcome, Message::Welcome { heartbeat_millis, window, .. }) => {
+            (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello, around.settings),
+            (Phase::Welcome, Message::Welcome { heartbeat_millis, window, extensions }) => {
+                let timeout = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
+                self.timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
                 let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
                 self.on_welcome(heartbeat, window, around.settings)
             }
@@ -226,12 +247,16 @@ impl State {
         }
     }
 
-    fn on_hello(&mut self, hello: &Hello<'_>) -> Result<Step, End> {
+    fn on_hello(&mut self, hello: &Hello<'_>, settings: &Settings) -> Result<Step, End> {
         if hello.role != Role::Manager {
             let text = "both sides are workers: one of them has a manager's place";
             return Err(End::Leave(Code::WrongRole, text.into()));
         }
-        hello.name.clone_into(&mut self.manager);
+        let (ours, theirs) = (settings.schema.as_deref(), hello.extensions.schema());
+        if let Some(text) = schemas_differ(ours, theirs, hello.name) {
+            return Err(End::Leave(Code::WrongSchema, text.into()));
+        }
+        self.manager = hello.name.into();
         self.limit_answers(
             usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX),
             Limiter::Manager,
@@ -279,8 +304,8 @@ impl State {
         let task = TaskId::from_parts(0, 0);
         self.height = height.map_err(End::bad)?;
         let mut buffer = [0; HEIGHT_BYTES_MAX];
-        match go::body(self.height, around.settings, &mut buffer) {
-            Ok(body) => self.on_request(task, 1, body, around),
+        match json::body(self.height, around.settings, &mut buffer) {
+            Ok(body) => self.on_request(task, 1, None, body, around),
             Err(why) => {
                 let slot = self.session.request(task, 1)?;
                 Ok(Step::Answer(slot, fail(&why, &mut around.runner.body)))
@@ -302,6 +327,7 @@ impl State {
         &mut self,
         task: TaskId,
         attempt: u16,
+        timeout: Option<Duration>,
         body: &[u8],
         around: &mut Around<'_, H>,
     ) -> Result<Step, End> {
@@ -313,20 +339,28 @@ impl State {
             self.jobs.resize_with(slot.index() + 1, || Job::None);
         }
         if around.runner.has_room() && around.runner.waiting.is_empty() {
-            return Ok(match self.start(slot, body, around) {
+            let timeout = timeout.or(self.timeout);
+            return Ok(match self.start(slot, attempt, timeout, body, around) {
                 Some(verdict) => Step::Answer(slot, verdict),
                 None => Step::None,
             });
         }
-        self.keep_waiting(slot, body, around);
+        let (timeout, since) = (timeout.or(self.timeout), around.clock.now());
+        let waiting = Waiting { body: body.to_vec(), attempt, timeout, since };
+        self.keep_waiting(slot, waiting, around);
         Ok(Step::None)
     }
 
     /// Keeps a request until there is room for it.
     #[inline(never)]
-    fn keep_waiting<H: Handler>(&mut self, slot: RunId, body: &[u8], around: &mut Around<'_, H>) {
-        self.jobs[slot.index()] = Job::Waiting(body.to_vec());
-        around.runner.memory.take(&mut self.held, body.len());
+    fn keep_waiting<H: Handler>(
+        &mut self,
+        slot: RunId,
+        waiting: Waiting,
+        around: &mut Around<'_, H>,
+    ) {
+        around.runner.memory.take(&mut self.held, waiting.body.len());
+        self.jobs[slot.index()] = Job::Waiting(Box::new(waiting));
         self.pending.push_back(slot);
         if !core::mem::replace(&mut self.queued, true) {
             around.runner.waiting.push_back(around.place);
@@ -337,11 +371,14 @@ impl State {
     fn start<H: Handler>(
         &mut self,
         slot: RunId,
+        attempt: u16,
+        timeout: Option<Duration>,
         body: &[u8],
         around: &mut Around<'_, H>,
     ) -> Option<Verdict> {
         let owner = Owner { place: around.place, slot };
-        match around.runner.start(around.ready, owner, body) {
+        let origin = Origin::new(attempt, timeout, &self.manager, &around.settings.name);
+        match around.runner.start(around.ready, owner, origin, body) {
             Started::Ended(verdict) => Some(verdict),
             Started::Running(run) => {
                 self.jobs[slot.index()] = Job::Running(run, body.len());
@@ -362,10 +399,14 @@ impl State {
             if !self.session.contains(slot) {
                 continue; // Cancelled while it waited.
             }
-            if let Job::Waiting(body) = core::mem::replace(&mut self.jobs[slot.index()], Job::None)
-            {
+            let job = core::mem::replace(&mut self.jobs[slot.index()], Job::None);
+            if let Job::Waiting(waiting) = job {
+                let Waiting { body, attempt, timeout, since } = *waiting;
+                let waited = around.clock.now().saturating_since(since);
+                let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
                 around.runner.memory.give(&mut self.held, body.len());
-                started = self.start(slot, &body, around).map(|verdict| (slot, verdict));
+                let verdict = self.start(slot, attempt, timeout, &body, around);
+                started = verdict.map(|verdict| (slot, verdict));
                 break;
             }
         }
@@ -375,6 +416,30 @@ impl State {
             around.runner.waiting.push_back(around.place);
         }
         started
+    }
+
+    /// Lists the link, to be polled again once there is more memory.
+    pub(super) fn pause<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        if !core::mem::replace(&mut self.is_paused, true) {
+            around.runner.memory.pause(around.place);
+        }
+    }
+
+    /// Starts nothing that waits until there is more memory.
+    #[cold]
+    pub(super) fn stall<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.queued = false;
+        self.is_stalled = true;
+        self.pause(around);
+    }
+
+    /// Starts what waits in its turn again.
+    #[cold]
+    pub(super) fn start_again<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.is_stalled = false;
+        if !self.pending.is_empty() && !core::mem::replace(&mut self.queued, true) {
+            around.runner.waiting.push_back(around.place);
+        }
     }
 
     fn on_cancel<H: Handler>(
@@ -392,8 +457,8 @@ impl State {
                 around.runner.memory.give(&mut self.held, bytes);
                 around.runner.cancel(run);
             }
-            Some(Job::Waiting(body)) => {
-                around.runner.memory.give(&mut self.held, body.len());
+            Some(Job::Waiting(waiting)) => {
+                around.runner.memory.give(&mut self.held, waiting.body.len());
                 self.forget_cancelled();
             }
             Some(Job::None) | None => {}
@@ -441,10 +506,10 @@ impl State {
         if self.dialect == Dialect::Native {
             self.phase = Phase::GivingBack;
             for slot in core::mem::take(&mut self.pending) {
-                let Some(Job::Waiting(body)) = self.jobs.get(slot.index()) else { continue };
+                let Some(Job::Waiting(waiting)) = self.jobs.get(slot.index()) else { continue };
                 // None: it was cancelled, and what waits in its place has a slot of its own.
                 let Some(attempt) = self.session.complete(slot) else { continue };
-                runner.memory.give(&mut self.held, body.len());
+                runner.memory.give(&mut self.held, waiting.body.len());
                 self.jobs[slot.index()] = Job::None;
                 returned.push(attempt);
             }
@@ -493,13 +558,14 @@ impl State {
         for job in core::mem::take(&mut self.jobs) {
             match job {
                 Job::None => {}
-                Job::Waiting(body) => runner.memory.give(&mut self.held, body.len()),
+                Job::Waiting(waiting) => runner.memory.give(&mut self.held, waiting.body.len()),
                 Job::Running(run, bytes) => {
                     runner.memory.give(&mut self.held, bytes);
                     runner.cancel(run);
                 }
             }
         }
+        runner.memory.end_all(place);
         if core::mem::take(&mut self.is_paused) {
             runner.memory.forget(place);
         }
@@ -531,8 +597,8 @@ impl State {
 mod tests {
     use core::future::{Pending, pending};
 
-    use super::super::handler::Raw;
     use super::*;
+    use crate::handler::Raw;
 
     struct Stopped;
 
@@ -548,7 +614,7 @@ mod tests {
             pending()
         }
         let worker = super::super::Worker::raw((), hang);
-        let mut runner = Runner::new(Raw(hang), 1, 1 << 20);
+        let mut runner = Runner::new(Raw::new(hang), 1, Memory::new(1 << 20, 1 << 10));
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,
@@ -560,10 +626,10 @@ mod tests {
         let mut state = State::new(Dialect::Native, Instant::EPOCH);
         state.on_welcome(Duration::from_secs(1), 4, around.settings).unwrap();
         let task = |slot| TaskId::from_parts(slot, 0);
-        state.on_request(task(0), 1, &[], &mut around).unwrap();
+        state.on_request(task(0), 1, None, &[], &mut around).unwrap();
         let mut longest = 0;
         for slot in 1..2000 {
-            state.on_request(task(slot), 1, &[], &mut around).unwrap();
+            state.on_request(task(slot), 1, None, &[], &mut around).unwrap();
             longest = longest.max(state.pending.len());
             state.on_cancel(task(slot), 1, &mut around).unwrap();
         }

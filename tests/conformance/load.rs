@@ -51,7 +51,7 @@ pub(crate) async fn a_handler_that_panics_fails_its_task_and_nothing_else<P: Pai
     let results = Tally::start(&rig.pool, 1..=100).finish().await;
     for (height, said) in [(1, "one at once"), (2, "two later")] {
         match &results[&height] {
-            Err(TaskError::Failed(text)) => assert!(text.contains(said), "{text}"),
+            Err(TaskError::Failed(text)) => assert!(text.text().contains(said), "{text}"),
             other => panic!("height {height}: {other:?}"),
         }
     }
@@ -73,7 +73,7 @@ pub(crate) async fn a_failure_is_told_once_and_retried_only_on_request<P: Pair>(
         config.retries_max = 1;
         config.retry_delay = millis(10);
     }));
-    let failed = Err(TaskError::Failed("not now".to_owned()));
+    let failed = Err(TaskError::Failed("not now".into()));
     assert_eq!(rig.pool.call::<u64, u64>(&1).await, failed);
     assert_eq!(tries.load(Ordering::SeqCst), 2, "once, and once more");
     assert_eq!(rig.pool.call::<u64, u64>(&2).await, Ok(5));

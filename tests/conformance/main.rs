@@ -6,8 +6,8 @@ mod children;
 mod futures;
 mod go;
 mod handshakes;
+mod in_process;
 mod load;
-mod locals;
 mod pair;
 mod processes;
 mod raw;
@@ -37,7 +37,7 @@ macro_rules! suite {
 // In one process or over sockets, it makes no difference.
 suite! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol,
-    local_tokio = LocalTokio, local_smol = LocalSmol;
+    local_tokio = MemoryTokio, local_smol = MemorySmol;
     {
         load:
             every_height_of_a_range_has_its_answer
@@ -61,7 +61,7 @@ suite! {
             a_worker_that_only_fails_is_rested_but_never_the_last_one
             a_worker_is_never_sent_more_than_its_window
             a_blocking_handler_does_not_silence_the_heartbeat;
-        locals:
+        in_process:
             local_and_remote_workers_share_a_range
             what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere
             busy_local_handlers_keep_no_link_from_being_served

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use chargehand::core::WorkerId;
 use chargehand::core::io::{Dialect, Timer};
-use chargehand::local::{LocalConnector, LocalListener};
+use chargehand::memory::{MemoryConnector, MemoryListener};
 use chargehand::smol::{Smol, SmolListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::worker::{Threads, Typed};
@@ -15,7 +15,8 @@ use chargehand::{Builder, Pool, Threaded, Worker, WorkerError, tcp, ws};
 /// A worker's answer in the making.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 /// A worker whose handler takes a height and answers a number.
-pub(crate) type Hand<P> = Worker<<P as Pair>::Timer, Typed<Box<dyn Fn(u64) -> Answer + Send>, u64>>;
+pub(crate) type Hand<P> =
+    Worker<<P as Pair>::Timer, Typed<Box<dyn Fn(u64) -> Answer + Send>, (u64,)>>;
 /// A pool before it is built.
 pub(crate) type Setup<P> = Builder<<P as Pair>::Timer, Threaded>;
 
@@ -245,8 +246,8 @@ fn smol_listener(door: TcpListener) -> SmolListener {
     SmolListener::from_std(door).expect("a socket that listens")
 }
 
-fn local_place() -> (LocalListener, LocalConnector) {
-    let (connector, listener) = chargehand::local::pair(64);
+fn memory_place() -> (MemoryListener, MemoryConnector) {
+    let (connector, listener) = chargehand::memory::pair(64);
     (listener, connector)
 }
 
@@ -267,11 +268,11 @@ socket_pair! {
     |at| ws_connector(Smol::new(), at), |door| ws::WsListener::new(smol_listener(door))
 }
 pair! {
-    LocalTokio, Tokio, run_tokio, spawn_tokio, LocalListener, LocalConnector, local_place(),
+    MemoryTokio, Tokio, run_tokio, spawn_tokio, MemoryListener, MemoryConnector, memory_place(),
     |at| at.clone(), |door| door
 }
 pair! {
-    LocalSmol, Smol, smol::block_on, spawn_smol, LocalListener, LocalConnector, local_place(),
+    MemorySmol, Smol, smol::block_on, spawn_smol, MemoryListener, MemoryConnector, memory_place(),
     |at| at.clone(), |door| door
 }
 go_pair!(WsTokio, Tokio, TokioListener);

@@ -8,7 +8,7 @@ use std::future::Future;
 
 use chargehand::testing::{ManualTimer, Script, World};
 use chargehand::worker::Stopper;
-use chargehand::{Driver, Outcomes, Pool, TaskError, Threaded, Worker, local};
+use chargehand::{Driver, Outcomes, Pool, TaskError, Threaded, Worker, memory};
 use futures_util::future::{join, join_all};
 
 use self::cut::{Dropped, at_every_poll};
@@ -251,10 +251,10 @@ fn a_worker_is_added_wholly_or_not_at_all_at_whichever_poll_that_is_dropped() {
             .then(|| stage.clean_up())
             .is_some()
     });
-    at_every_poll("add_local", 2, |cut| {
+    at_every_poll("add_in_process", 2, |cut| {
         let stage = Stage::set(Staff::Remote);
         let handler = stage.running.handler(stage.world.timer());
-        let added = stage.cut(stage.pool.add_local(2, handler), cut);
+        let added = stage.cut(stage.pool.add_in_process(2, handler), cut);
         let completes = added.map(|id| id.expect("there is room")).is_some();
         stays_or_goes(&stage, completes).then(|| stage.clean_up()).is_some()
     });
@@ -368,7 +368,7 @@ fn a_driver_that_is_dropped_answers_everybody_and_stops_what_runs() {
         let remote = host(&world, "remote", &running, 2);
         let builder = Pool::seeded_builder(world.timer(), 3)
             .connect(remote.connector())
-            .local(1, running.handler(world.timer()))
+            .in_process(1, running.handler(world.timer()))
             .tasks_max(TASKS)
             .queue_max(QUEUE);
         let (pool, driver): (Pool, Driver<ManualTimer, Threaded>) =
@@ -432,7 +432,7 @@ where
 #[test]
 fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
     of_a_worker("serve", |world, running| {
-        let (connector, listener) = local::pair(16);
+        let (connector, listener) = memory::pair(16);
         let worker =
             Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
         let stopper = worker.stopper();
@@ -441,7 +441,7 @@ fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
         (pool, life, stopper)
     });
     of_a_worker("dial", |world, running| {
-        let (connector, listener) = local::pair(16);
+        let (connector, listener) = memory::pair(16);
         let worker =
             Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
         let stopper = worker.stopper();

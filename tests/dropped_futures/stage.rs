@@ -98,7 +98,7 @@ impl Stage {
         }
         let pool = world.pool(|mut builder| {
             if let Staff::Local = staff {
-                builder = builder.local(2, running.handler(world.timer()));
+                builder = builder.in_process(2, running.handler(world.timer()));
             }
             builder.tasks_max(TASKS).queue_max(QUEUE).ahead_max(2).workers_max(4)
         });

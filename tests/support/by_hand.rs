@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use chargehand::core::io::{Connect, Listen, Progress, Wire};
 use chargehand::core::message::{Code, HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand::core::{TaskId, Verdict};
-use chargehand::local::{LocalConnector, LocalError, LocalListener, LocalWire, pair};
+use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 
 /// What a test says of the pool's end of a wire, and what it sees there.
 #[derive(Clone, Debug)]
@@ -65,12 +65,12 @@ impl Probe {
 /// Opens wires of which a [`Probe`] tells.
 #[derive(Debug)]
 pub(crate) struct Probing {
-    connector: LocalConnector,
+    connector: MemoryConnector,
     probe: Probe,
 }
 
 /// Makes both ends of such an address. The wires take messages of up to `message_bytes_max`.
-pub(crate) fn probed(message_bytes_max: usize) -> (Probing, LocalListener, Probe) {
+pub(crate) fn probed(message_bytes_max: usize) -> (Probing, MemoryListener, Probe) {
     let (connector, listener) = pair(1024);
     let probe = Probe(Arc::new(Mutex::new(Probed {
         progress: Progress::default(),
@@ -85,8 +85,8 @@ pub(crate) fn probed(message_bytes_max: usize) -> (Probing, LocalListener, Probe
 
 impl Connect for Probing {
     type Wire = ProbedWire;
-    type Error = LocalError;
-    type Connecting = Ready<Result<ProbedWire, LocalError>>;
+    type Error = MemoryError;
+    type Connecting = Ready<Result<ProbedWire, MemoryError>>;
 
     fn connect(&mut self) -> Self::Connecting {
         let Poll::Ready(wire) = poll(Pin::new(&mut self.connector.connect())) else {
@@ -103,19 +103,19 @@ impl Connect for Probing {
 
 #[derive(Debug)]
 pub(crate) struct ProbedWire {
-    inner: LocalWire,
+    inner: MemoryWire,
     probe: Probe,
 }
 
 impl Wire for ProbedWire {
-    type Error = LocalError;
+    type Error = MemoryError;
 
     #[expect(clippy::unnecessary_literal_bound, reason = "the trait says so")]
     fn peer(&self) -> &str {
         "by hand"
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
         self.probe.with(|probed| probed.reader = Some(cx.waker().clone()));
         self.inner.poll_recv(cx)
     }
@@ -125,20 +125,20 @@ impl Wire for ProbedWire {
         cx: &mut Context<'_>,
         head: &[u8],
         body: &[u8],
-    ) -> Poll<Result<(), LocalError>> {
+    ) -> Poll<Result<(), MemoryError>> {
         let longest = self.message_bytes_max();
         assert!(head.len() + body.len() <= longest, "the pool was told how much it takes");
         self.inner.poll_send(cx, head, body)
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.probe.with(|probed| {
             probed.writer = Some(cx.waker().clone());
             if probed.is_stuck { Poll::Pending } else { Poll::Ready(Ok(())) }
         })
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.inner.poll_close(cx)
     }
 
@@ -157,7 +157,7 @@ impl Wire for ProbedWire {
 }
 
 /// The worker's side of a link.
-pub(crate) struct Peer(LocalWire);
+pub(crate) struct Peer(MemoryWire);
 
 /// Polls once, with nobody to wake.
 pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
@@ -166,14 +166,14 @@ pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
 
 impl Peer {
     /// Takes the link that the pool has dialled.
-    pub(crate) fn accept(listener: &mut LocalListener) -> Option<Self> {
+    pub(crate) fn accept(listener: &mut MemoryListener) -> Option<Self> {
         let cx = &mut Context::from_waker(Waker::noop());
         let Poll::Ready(Ok(mut accepting)) = listener.poll_accept(cx) else { return None };
         let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut accepting)) else { return None };
         Some(Self(wire))
     }
 
-    pub(crate) fn dial(connector: &mut LocalConnector) -> Self {
+    pub(crate) fn dial(connector: &mut MemoryConnector) -> Self {
         let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut connector.connect())) else {
             panic!("the pool listens")
         };

@@ -37,7 +37,7 @@ fn a_real_worker_runs_the_users_own_handler_on_the_virtual_clock() {
     let outcomes: Vec<_> = world.run(pool.process::<u64>(10..=13).retries(0).collect());
     assert_eq!(world.elapsed(), millis(600));
     assert_eq!(outcomes[0], (10, Ok(20)));
-    assert_eq!(outcomes[3], (13, Err(TaskError::Failed("unlucky".to_owned()))));
+    assert_eq!(outcomes[3], (13, Err(TaskError::Failed("unlucky".into()))));
 
     // Killed in the middle of a request, and started again.
     world.at(millis(700), worker.dies());
@@ -136,7 +136,7 @@ fn a_handler_in_the_pools_own_process_sleeps_on_the_virtual_clock_too() {
         }
     };
     let pool = world.pool(|builder| {
-        builder.local(2, handler).configure(|config| config.attempt_timeout = secs(1))
+        builder.in_process(2, handler).configure(|config| config.attempt_timeout = secs(1))
     });
     let report = world.run(pool.for_each::<u64>(1..=20, |height, outcome| {
         assert_eq!(outcome, Ok(height));

@@ -167,4 +167,8 @@ where
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
     }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.accept.connections_max()
+    }
 }

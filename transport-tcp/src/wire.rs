@@ -42,6 +42,8 @@ pub struct TcpWire<S> {
     limits: Limits,
     /// What the caller takes at most for now.
     incoming_bytes_max: usize,
+    /// The longest message that there is memory for.
+    admitted: usize,
     progress: Progress,
     /// `None` while nothing is there to read, unless little comes at a time.
     decoder: Option<PrefixDecoder<Vec<u8>>>,
@@ -71,6 +73,7 @@ impl<S> TcpWire<S> {
             host: host_of(peer),
             limits,
             incoming_bytes_max: usize::MAX,
+            admitted: usize::MAX,
             progress: Progress::default(),
             decoder: None,
             gathered: 0,
@@ -92,18 +95,37 @@ impl<S> TcpWire<S> {
         TcpError::Io { peer: self.peer.clone(), error }
     }
 
-    fn refuse(&self, too_long: TooLong) -> TcpError {
+    /// Judges a message that the decoder does not take: `None` if it only waits to be admitted.
+    #[cold]
+    fn refusal(&self, too_long: TooLong) -> Option<TcpError> {
+        let frame_bytes_max = self.limit();
+        if too_long.length <= frame_bytes_max {
+            return None;
+        }
+        let too_long = TooLong { frame_bytes_max, ..too_long };
         let peer = self.peer.clone();
-        if self.incoming_bytes_max < self.limits.frame_bytes_max {
+        Some(if self.incoming_bytes_max < self.limits.frame_bytes_max {
             TcpError::Early { peer, too_long }
         } else {
             TcpError::Received { peer, too_long }
-        }
+        })
     }
 
     /// Returns how long a message that comes may be.
-    fn frame_bytes_max(&self) -> usize {
+    fn limit(&self) -> usize {
         self.limits.frame_bytes_max.min(self.incoming_bytes_max)
+    }
+
+    /// Returns how long a message may be that the decoder takes now.
+    fn frame_bytes_max(&self) -> usize {
+        self.limit().min(self.admitted)
+    }
+
+    fn limit_decoder(&mut self) {
+        let frame_bytes_max = self.frame_bytes_max();
+        if let Some(decoder) = &mut self.decoder {
+            decoder.limit_frames(frame_bytes_max);
+        }
     }
 
     fn has_sent(&mut self, bytes: usize) {
@@ -215,8 +237,9 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
         {
             // No more than twice what the peer has really sent.
             let length = (2 * held.len()).max(KEPT_READ_BYTES);
-            let other = PrefixDecoder::growing(length, self.frame_bytes_max());
+            let other = PrefixDecoder::growing(length, self.limit());
             self.change_decoder(Some(other));
+            self.limit_decoder();
         }
     }
 
@@ -259,7 +282,14 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
         for _ in 0..READS_MAX {
             match self.decoder.as_ref().map(PrefixDecoder::has_frame) {
                 Some(Ok(true)) => return Poll::Ready(Ok(true)),
-                Some(Err(too_long)) => return Poll::Ready(Err(self.refuse(too_long))),
+                // Without a read: so the peer is held back.
+                Some(Err(too_long)) => {
+                    if let Some(error) = self.refusal(too_long) {
+                        return Poll::Ready(Err(error));
+                    }
+                    self.rest();
+                    return Poll::Pending;
+                }
                 None | Some(Ok(false)) => {}
             }
             if self.decoder.as_ref().is_none_or(PrefixDecoder::is_filled) {
@@ -395,9 +425,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
 
     fn limit_incoming(&mut self, bytes_max: usize) {
         self.incoming_bytes_max = bytes_max;
-        let frame_bytes_max = self.frame_bytes_max();
-        if let Some(decoder) = &mut self.decoder {
-            decoder.limit_frames(frame_bytes_max);
+        self.limit_decoder();
+    }
+
+    fn admit(&mut self, bytes_max: usize) {
+        self.admitted = bytes_max;
+        self.limit_decoder();
+    }
+
+    fn incoming(&self) -> usize {
+        match self.decoder.as_ref().map(PrefixDecoder::has_frame) {
+            Some(Err(TooLong { length, .. })) if length <= self.limit() => length,
+            _ => 0,
         }
     }
 

@@ -307,3 +307,42 @@ proptest! {
         prop_assert!(wire.stream.written == framed(&sent));
     }
 }
+
+#[test]
+fn what_waits_to_be_admitted_is_not_read_takes_next_to_nothing_and_then_comes_whole() {
+    for length in [1_025, 60_000, 200_000, HUGE] {
+        for first in [4, 100, 30_000, 68 << 10] {
+            let messages = vec![vec![1; 9], vec![2; length], vec![3; 1_024]];
+            let bytes = framed(&messages);
+            let mut wire = wire(bytes.chunks(first).map(|bytes| Read::Bytes(bytes.to_vec())));
+            wire.stream.reads.push_back(Read::Pending);
+            wire.admit(1_024);
+            let (before, end) = received(&mut wire);
+            assert!(matches!(end, Poll::Pending), "held back, {length} in {first}");
+            assert_eq!((before, wire.incoming()), (vec![messages[0].clone()], length));
+            let left = wire.stream.reads.len();
+            assert!(received(&mut wire).1.is_pending());
+            assert_eq!(wire.stream.reads.len(), left, "nothing more is read");
+            assert!(wire.decoder.as_ref().unwrap().buffer_bytes() <= SPARE_BYTES);
+            wire.admit(length);
+            let mut after = Vec::new();
+            while after.len() < 2 {
+                after.extend(received(&mut wire).0);
+            }
+            assert!(after == messages[1..]);
+            assert_eq!(wire.incoming(), 0);
+        }
+    }
+}
+
+#[test]
+fn what_is_above_the_limit_is_an_error_whatever_is_admitted() {
+    for admitted in [0, 1_024, usize::MAX] {
+        let header = u32::try_from(HUGE + 1).unwrap().to_le_bytes().to_vec();
+        let mut wire = wire([Read::Bytes(header), Read::Pending]);
+        wire.admit(admitted);
+        let (_, Poll::Ready(Err(error))) = received(&mut wire) else { panic!("no error") };
+        assert!(error.to_string().contains(&HUGE.to_string()), "{error}");
+        assert_eq!(wire.incoming(), 0);
+    }
+}

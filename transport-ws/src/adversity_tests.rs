@@ -429,3 +429,39 @@ fn a_clients_frames_are_masked_each_with_another_mask() {
         .collect();
     assert!(masks.len() >= 49, "{} masks of 50 frames", masks.len());
 }
+
+#[test]
+fn what_waits_to_be_admitted_is_not_read_takes_next_to_nothing_and_then_comes_whole() {
+    for (role, dialect) in KINDS {
+        let long = vec![b'x'; long(role, dialect)];
+        for fragments in [1, 3, 40] {
+            let mut wire = fed(role, dialect, Limits::new(), vec![]);
+            wire.admit(1_024);
+            let kind = data(dialect);
+            let parts: Vec<&[u8]> = long.chunks(long.len().div_ceil(fragments)).collect();
+            for (at, part) in parts.iter().enumerate() {
+                let fin = if at + 1 == parts.len() { FIN } else { 0 };
+                let first = fin | if at == 0 { kind } else { 0 };
+                script(&mut wire).input.push_back(whole(role, first, part));
+            }
+            let (mut asked, mut got) = (0, Vec::new());
+            loop {
+                let (messages, end) = drained(&mut wire);
+                assert!(end.is_none());
+                got.extend(messages);
+                let wanted = wire.incoming();
+                if wanted == 0 {
+                    break;
+                }
+                let left = script(&mut wire).input.len();
+                assert!(drained(&mut wire).0.is_empty());
+                assert_eq!(script(&mut wire).input.len(), left, "nothing more is read");
+                assert!(asked > 0 || held(&wire) <= 80 << 10, "{} bytes", held(&wire));
+                asked += 1;
+                wire.admit(wanted);
+            }
+            assert!(got == [&long[..]]);
+            assert!((1..=8).contains(&asked), "asked {asked} times");
+        }
+    }
+}

@@ -230,4 +230,8 @@ where
     fn set_full(&mut self, is_full: bool) {
         self.door.is_full.store(is_full, Ordering::Relaxed);
     }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.accept.connections_max()
+    }
 }

@@ -33,6 +33,10 @@ pub(crate) struct Reader {
     /// The data frame under way.
     frame: Option<Payload>,
     received: u64,
+    /// How long a message may be that there is memory for.
+    admitted: usize,
+    /// How long the message is, or may become, that waits for it.
+    held: usize,
 }
 
 /// What may come.
@@ -61,6 +65,8 @@ pub(crate) enum Event {
     Ping(Control),
     Pong,
     Close(Control),
+    /// A data frame that waits to be [admitted](Reader::admit). Read nothing until then.
+    Held,
     /// Nothing whole: [`Reader::poll_fill`] gets more.
     Hungry,
 }
@@ -100,12 +106,23 @@ impl Reader {
         buffer[..tail.len()].copy_from_slice(tail);
         let (end, received) = (tail.len(), tail.len() as u64);
         let (message, kind, frame) = (Vec::new(), None, None);
-        Self { rules, buffer, start: 0, end, message, filled: 0, kind, frame, received }
+        let (start, filled, admitted, held) = (0, 0, usize::MAX, 0);
+        Self { rules, buffer, start, end, message, filled, kind, frame, received, admitted, held }
     }
 
     /// Sets how long a message may be from the next frame on.
     pub(crate) fn limit(&mut self, message_bytes_max: usize) {
         self.rules.message_bytes_max = message_bytes_max;
+    }
+
+    /// Sets how long a message may be that memory is taken for, from the next frame on.
+    pub(crate) fn admit(&mut self, bytes_max: usize) {
+        self.admitted = bytes_max;
+    }
+
+    /// Returns how long the message is, or may become, that waits to be admitted.
+    pub(crate) fn incoming(&self) -> usize {
+        self.held
     }
 
     /// Returns how many bytes have come.
@@ -167,7 +184,12 @@ impl Reader {
                     return Ok(self.take_control(&header, length).unwrap_or(Event::Hungry));
                 }
                 Kind::Continuation | Kind::Text | Kind::Binary => {
-                    self.begin_frame(&header)?;
+                    self.judge(&header)?;
+                    self.held = self.in_need(&header);
+                    if self.held > 0 {
+                        return Ok(Event::Held);
+                    }
+                    self.begin_frame(&header);
                     self.start += length;
                 }
             }
@@ -193,13 +215,13 @@ impl Reader {
     }
 
     /// Judges a data frame by its header.
-    fn begin_frame(&mut self, header: &Header) -> Result<(), Breach> {
+    fn judge(&self, header: &Header) -> Result<(), Breach> {
         match (header.kind, self.kind) {
             (Kind::Continuation, None) => return Err(Breach::Frame("a continuation of nothing")),
             (Kind::Continuation, Some(_)) => {}
             (_, Some(_)) => return Err(Breach::Frame("a message inside of a fragmented one")),
             (Kind::Text, None) if !self.rules.takes_text => return Err(Breach::Text),
-            (kind, None) => self.kind = Some(kind),
+            (_, None) => {}
         }
         let whole = (self.filled as u64).saturating_add(header.length);
         for (length, limit) in
@@ -209,13 +231,33 @@ impl Reader {
                 return Err(Breach::TooLong { length, limit });
             }
         }
+        Ok(())
+    }
+
+    /// Returns how much memory a frame's message needs if that is not admitted yet, or 0. Where more
+    /// fragments are to come, that is twice as much as is known of, so that short ones do not ask
+    /// each by itself.
+    fn in_need(&self, header: &Header) -> usize {
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let whole = self.filled.saturating_add(length);
+        match (whole <= self.admitted, header.is_final) {
+            (true, _) => 0,
+            (false, true) => whole,
+            (false, false) => whole.saturating_mul(2).min(self.rules.message_bytes_max),
+        }
+    }
+
+    /// Begins with a data frame.
+    fn begin_frame(&mut self, header: &Header) {
+        if header.kind != Kind::Continuation {
+            self.kind = Some(header.kind);
+        }
         self.frame = Some(Payload {
             left: header.length,
             mask: header.mask,
             is_final: header.is_final,
             is_short: header.length < SHORT_BYTES,
         });
-        Ok(())
     }
 
     /// Moves what was read of a frame to its message.

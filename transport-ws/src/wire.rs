@@ -191,6 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
                     self.idle.earn();
                     return Ok(Taken::Message);
                 }
+                Event::Held => return Ok(Taken::Held),
                 Event::Hungry => return Ok(Taken::Nothing),
                 Event::Close(frame) => {
                     self.take_close(frame.bytes(), cx)?;
@@ -288,6 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WsWire<S> {
         while !self.ended {
             match self.take(cx, &mut idle) {
                 Ok(Taken::Message) => return Poll::Ready(Ok(true)),
+                Ok(Taken::Held) => return Poll::Pending,
                 Ok(Taken::Close) => break,
                 Ok(Taken::Nothing) if reads < READS_MAX && bytes < READ_BYTES_MAX => {
                     let Poll::Ready(count) = self.reader.poll_fill(cx, &mut self.stream) else {
@@ -338,6 +340,8 @@ enum Taken {
     Message,
     /// The peer has closed.
     Close,
+    /// The next message waits to be admitted.
+    Held,
     /// There is nothing whole.
     Nothing,
     /// There may be more, but others should run.
@@ -426,6 +430,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
     fn limit_incoming(&mut self, bytes_max: usize) {
         self.incoming_bytes_max = bytes_max.min(self.limits.message_bytes_max);
         self.reader.limit(self.incoming_bytes_max);
+    }
+
+    fn admit(&mut self, bytes_max: usize) {
+        self.reader.admit(bytes_max);
+    }
+
+    fn incoming(&self) -> usize {
+        self.reader.incoming()
     }
 
     fn host(&self) -> Option<&str> {

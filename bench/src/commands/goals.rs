@@ -159,7 +159,12 @@ fn one_in_flight(options: &Options) -> Vec<Goal> {
             let group = group(transport, runtime, 1, 1, Placement::Same);
             let contest: Contest<'_> = throughput::contest(group, &launcher, options.seconds);
             let records = contest.run(options.rounds);
-            for (row, least) in [(1, 0.95), (2, 0.9)] {
+            // Tokio sets a timer for each wait that has a time limit: decision 0009.
+            let (process, call) = match (transport, runtime) {
+                (Transport::Tcp, Runtimes::Tokio) => (0.88, 0.85),
+                _ => (0.95, 0.9),
+            };
+            for (row, least) in [(1, process), (2, call)] {
                 let what = format!(
                     "one in flight, same core, {transport}, {runtime}, `{}` to bare",
                     records[row].name

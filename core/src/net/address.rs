@@ -177,6 +177,13 @@ impl fmt::Display for AddressError {
 
 impl core::error::Error for AddressError {}
 
+#[cfg(feature = "std")]
+impl From<AddressError> for std::io::Error {
+    fn from(error: AddressError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::string::ToString;

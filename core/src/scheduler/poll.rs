@@ -192,7 +192,8 @@ impl SchedulerMut<'_> {
         let link = slot.link(worker);
         if slot.looked != at {
             slot.looked = at;
-            return Action::Look { link, overdue: late.is_some() };
+            let overdue = late.map(|task| self.tasks[task as usize].id(task));
+            return Action::Look { link, overdue };
         }
         // One look is good for one verdict.
         slot.looked = Instant::EPOCH;

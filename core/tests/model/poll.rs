@@ -211,7 +211,8 @@ impl Model {
         let link = self.link(slot);
         if self.workers[slot].looked != at {
             self.workers[slot].looked = at;
-            return ModelStep::Emit(Act::Look(link, late.is_some()));
+            let overdue = late.map(|(task, _)| self.id(task));
+            return ModelStep::Emit(Act::Look(link, overdue));
         }
         self.workers[slot].looked = None;
         if let Some((task, deadline)) = late {

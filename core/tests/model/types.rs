@@ -38,7 +38,7 @@ pub(crate) enum Act {
     Disconnect(Lk, Reason),
     Send(Lk, TaskId, u16),
     Withdraw(Lk, TaskId, u16),
-    Look(Lk, bool),
+    Look(Lk, Option<TaskId>),
     Ping(Lk),
     Rest(Wid, Instant),
     Gone(Wid),

@@ -14,7 +14,7 @@ use core::panic::PanicInfo;
 use core::time::Duration;
 
 use chargehand::core::io::Timer;
-use chargehand::local::pair;
+use chargehand::memory::pair;
 use chargehand::{BoxError, Pool, TaskError, Worker};
 use cortex_m_rt::entry;
 use cortex_m_semihosting::{debug, hprintln};
@@ -52,8 +52,8 @@ fn main() -> ! {
 async fn run(clock: Ticks) -> Result<(), BoxError> {
     let (connector, listener) = pair(4);
     let (pool, driver) = Pool::seeded_builder(clock, SEED)
-        .local(2, |height: u64| async move { answer(height) })
-        .local(2, move |height: u64| async move {
+        .in_process(2, |height: u64| async move { answer(height) })
+        .in_process(2, move |height: u64| async move {
             clock.sleep_until(clock.now().saturating_add(Duration::from_millis(1))).await;
             answer(height)
         })

@@ -12,10 +12,10 @@ use chargehand_core::io::{Timer, Wire};
 use chargehand_core::message::Code;
 
 use super::{Engine, Limbo, Place, PlaceState, SCAN_INTERVAL};
-use crate::wire::BoxError;
+use crate::handler::Handler;
+use crate::link::erased::BoxError;
 use crate::worker::WorkerEvent;
 use crate::worker::end::End;
-use crate::worker::handler::Handler;
 use crate::worker::link::{Idle, Link, used_idle_min};
 use crate::worker::source::Source;
 use crate::worker::state::Now;

@@ -9,10 +9,10 @@ use chargehand_core::io::Timer;
 use chargehand_core::message::Code;
 
 use super::{CLOSE_TIMEOUT, Engine, Limbo, Place, PlaceState, index_u32};
-use crate::wire::BoxError;
+use crate::handler::Handler;
+use crate::link::erased::BoxError;
 use crate::worker::WorkerEvent;
 use crate::worker::end::End;
-use crate::worker::handler::Handler;
 use crate::worker::source::{Ended, Source, is_unwelcome};
 use crate::worker::state::Now;
 

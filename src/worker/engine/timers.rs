@@ -8,9 +8,9 @@ use chargehand_core::io::Timer;
 use chargehand_core::message::Code;
 
 use super::{BUDGET_ALONE, Engine, Limbo, Place, PlaceState, SCAN_INTERVAL, index_u32};
-use crate::wire::BoxError;
+use crate::handler::Handler;
+use crate::link::erased::BoxError;
 use crate::worker::end::End;
-use crate::worker::handler::Handler;
 use crate::worker::source::Source;
 use crate::worker::state::Now;
 

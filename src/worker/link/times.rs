@@ -8,7 +8,7 @@ use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
 
 use super::Link;
-use crate::wire::BoxError;
+use crate::link::erased::BoxError;
 use crate::worker::end::End;
 use crate::worker::memory::Memory;
 use crate::worker::settings::Settings;
@@ -93,7 +93,8 @@ where
         self.state.work.look(now);
         let moved = self.wire.progress();
         let alive = self.state.life.look(now, moved, settings.progress_rate_min);
-        if self.state.phase == Phase::Up && memory.is_short(self.state.held) {
+        let is_paused = self.is_short(memory) || self.room.is_missing;
+        if self.state.phase == Phase::Up && is_paused {
             self.on_pause(cx, now)?;
         } else {
             self.pause.since = None;

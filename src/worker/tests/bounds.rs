@@ -7,7 +7,7 @@ use super::*;
 const BODY: [u8; 100] = [0; 100];
 
 /// A worker of bytes whose handlers hang until the gate opens where the request is not empty.
-fn gated() -> (Worker<ManualTimer, Raw<impl Fn(Vec<u8>) -> Gated>>, ManualTimer, Gate) {
+fn gated() -> (Worker<ManualTimer, Raw<impl Fn(Vec<u8>) -> Gated, (Vec<u8>,)>>, ManualTimer, Gate) {
     let timer = ManualTimer::new();
     let gate = Arc::new((AtomicBool::new(false), event()));
     let held = Arc::clone(&gate);
@@ -18,7 +18,7 @@ fn gated() -> (Worker<ManualTimer, Raw<impl Fn(Vec<u8>) -> Gated>>, ManualTimer,
                 let opened = gate.1.1.clone();
                 let _ = opened.recv().await;
             }
-            Ok(body)
+            Ok::<_, String>(body)
         });
         gated
     });
@@ -185,7 +185,7 @@ fn a_budget_that_is_smaller_than_any_request_still_lets_one_at_a_time_through() 
     let (connector, listener) = pair(4);
     let worker = Worker::raw(ManualTimer::new(), |body| async {
         smol::future::yield_now().await;
-        Ok(body)
+        Ok::<_, String>(body)
     });
     beside(worker.memory_max(1).concurrency(8).serve(listener), async {
         let mut manager = Manager::meet(&connector).await;

@@ -7,7 +7,7 @@ use super::told::told;
 use super::*;
 
 /// Meets a worker that may be full. Returns whether it let the manager in.
-async fn knock(connector: &LocalConnector) -> Option<Manager> {
+async fn knock(connector: &MemoryConnector) -> Option<Manager> {
     let mut manager = Manager::connect(connector).await;
     let first = manager.recv().await.expect("a Hello or a Goodbye");
     if let Ok(Message::Goodbye { code, .. }) = Message::decode(&first) {

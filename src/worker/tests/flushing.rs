@@ -18,20 +18,20 @@ type Log = Arc<Mutex<Vec<Step>>>;
 
 /// A wire that notes its flushes, and that knows nothing of what comes next.
 struct Noting {
-    inner: LocalWire,
+    inner: MemoryWire,
     link: usize,
     has_sent: bool,
     log: Log,
 }
 
 impl Wire for Noting {
-    type Error = LocalError;
+    type Error = MemoryError;
 
     fn peer(&self) -> &str {
         self.inner.peer()
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
         self.inner.poll_recv(cx)
     }
 
@@ -40,35 +40,35 @@ impl Wire for Noting {
         cx: &mut Context<'_>,
         head: &[u8],
         body: &[u8],
-    ) -> Poll<Result<(), LocalError>> {
+    ) -> Poll<Result<(), MemoryError>> {
         self.has_sent = true;
         self.inner.poll_send(cx, head, body)
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         if core::mem::take(&mut self.has_sent) {
             self.log.lock().unwrap().push(Step::Flushed(self.link));
         }
         self.inner.poll_flush(cx)
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.inner.poll_close(cx)
     }
 }
 
 struct NotingListener {
-    inner: LocalListener,
+    inner: MemoryListener,
     accepted: usize,
     log: Log,
 }
 
 impl Listen for NotingListener {
     type Wire = Noting;
-    type Error = LocalError;
-    type Accepting = Ready<Result<Noting, LocalError>>;
+    type Error = MemoryError;
+    type Accepting = Ready<Result<Noting, MemoryError>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
         let accepting = ready_or_return!(self.inner.poll_accept(cx))?;
         let inner = accepting.into_inner()?;
         let link = self.accepted;

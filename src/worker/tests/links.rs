@@ -505,7 +505,7 @@ fn a_dialling_worker_comes_back_after_a_backoff_that_only_work_resets() {
     });
 }
 
-pub(super) async fn accept(listener: &mut LocalListener) -> Manager {
+pub(super) async fn accept(listener: &mut MemoryListener) -> Manager {
     let accepting = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap();
     Manager { wire: accepting.await.unwrap() }
 }
@@ -541,19 +541,19 @@ fn a_refused_connect_and_a_handshake_that_hangs_are_tried_again() {
 
 /// Has no file descriptors for a while.
 struct Starved {
-    listener: LocalListener,
+    listener: MemoryListener,
     failures: Arc<AtomicUsize>,
 }
 
 impl Listen for Starved {
-    type Wire = LocalWire;
-    type Error = LocalError;
-    type Accepting = <LocalListener as Listen>::Accepting;
+    type Wire = MemoryWire;
+    type Error = MemoryError;
+    type Accepting = <MemoryListener as Listen>::Accepting;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
         if self.failures.load(Ordering::SeqCst) < 3 {
             self.failures.fetch_add(1, Ordering::SeqCst);
-            return Poll::Ready(Err(LocalError::Backlog)); // As good as any.
+            return Poll::Ready(Err(MemoryError::Backlog)); // As good as any.
         }
         self.listener.poll_accept(cx)
     }

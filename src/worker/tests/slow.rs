@@ -92,7 +92,7 @@ fn an_answer_that_is_too_long_is_its_tasks_own_error_that_names_whose_limit_it_w
     ] {
         let (connector, listener, talk) = told(Dialect::Native, 8);
         talk.lock().unwrap().message_bytes_max = transports;
-        let worker = Worker::raw(ManualTimer::new(), |body| async move {
+        let worker = Worker::raw(ManualTimer::new(), |body: Vec<u8>| async move {
             if body.len() == 1 { Err("e".repeat(9000)) } else { Ok(body.repeat(100)) }
         });
         beside(worker.frame_bytes_max(worker_max).serve(listener), async {
@@ -184,18 +184,18 @@ fn with_the_smallest_wires_nothing_that_waits_for_room_is_left_behind() {
 
 /// Has room for one message until it is flushed, and wakes nobody for what a flush makes room for.
 struct OneByOne {
-    inner: LocalWire,
+    inner: MemoryWire,
     is_full: bool,
 }
 
 impl Wire for OneByOne {
-    type Error = LocalError;
+    type Error = MemoryError;
 
     fn peer(&self) -> &str {
         self.inner.peer()
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
         self.inner.poll_recv(cx)
     }
 
@@ -204,31 +204,31 @@ impl Wire for OneByOne {
         cx: &mut Context<'_>,
         head: &[u8],
         body: &[u8],
-    ) -> Poll<Result<(), LocalError>> {
+    ) -> Poll<Result<(), MemoryError>> {
         if core::mem::replace(&mut self.is_full, true) {
             return Poll::Pending;
         }
         self.inner.poll_send(cx, head, body)
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.is_full = false;
         self.inner.poll_flush(cx)
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.inner.poll_close(cx)
     }
 }
 
-struct OneByOneListener(LocalListener);
+struct OneByOneListener(MemoryListener);
 
 impl Listen for OneByOneListener {
     type Wire = OneByOne;
-    type Error = LocalError;
-    type Accepting = Ready<Result<OneByOne, LocalError>>;
+    type Error = MemoryError;
+    type Accepting = Ready<Result<OneByOne, MemoryError>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
         let accepting = ready_or_return!(self.0.poll_accept(cx))?;
         let inner = accepting.into_inner()?;
         Poll::Ready(Ok(ready(Ok(OneByOne { inner, is_full: false }))))

@@ -21,17 +21,17 @@ pub(super) struct Talk {
 pub(super) type Shared = Arc<Mutex<Talk>>;
 
 pub(super) struct Told {
-    inner: LocalWire,
+    inner: MemoryWire,
     talk: Shared,
 }
 
 pub(super) struct ToldListener {
-    inner: LocalListener,
+    inner: MemoryListener,
     talk: Shared,
 }
 
 /// Makes a listener of told wires, in any dialect.
-pub(super) fn told(dialect: Dialect, capacity: usize) -> (LocalConnector, ToldListener, Shared) {
+pub(super) fn told(dialect: Dialect, capacity: usize) -> (MemoryConnector, ToldListener, Shared) {
     let (connector, inner) = pair_of(dialect, capacity);
     let talk = Talk {
         progress: Progress::default(),
@@ -44,7 +44,7 @@ pub(super) fn told(dialect: Dialect, capacity: usize) -> (LocalConnector, ToldLi
 }
 
 impl Wire for Told {
-    type Error = LocalError;
+    type Error = MemoryError;
 
     fn dialect(&self) -> Dialect {
         self.inner.dialect()
@@ -54,7 +54,7 @@ impl Wire for Told {
         self.inner.peer()
     }
 
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, LocalError>> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
         self.inner.poll_recv(cx)
     }
 
@@ -63,18 +63,18 @@ impl Wire for Told {
         cx: &mut Context<'_>,
         head: &[u8],
         body: &[u8],
-    ) -> Poll<Result<(), LocalError>> {
+    ) -> Poll<Result<(), MemoryError>> {
         if head.len() + body.len() > self.message_bytes_max() {
-            return Poll::Ready(Err(LocalError::Closed)); // As good as any.
+            return Poll::Ready(Err(MemoryError::Closed)); // As good as any.
         }
         self.inner.poll_send(cx, head, body)
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.inner.poll_flush(cx)
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LocalError>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.inner.poll_close(cx)
     }
 
@@ -93,14 +93,14 @@ impl Wire for Told {
 
 impl Listen for ToldListener {
     type Wire = Told;
-    type Error = LocalError;
-    type Accepting = Ready<Result<Told, LocalError>>;
+    type Error = MemoryError;
+    type Accepting = Ready<Result<Told, MemoryError>>;
 
     fn set_full(&mut self, is_full: bool) {
         self.talk.lock().unwrap().is_full.push(is_full);
     }
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, LocalError>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
         let accepting = ready_or_return!(self.inner.poll_accept(cx))?;
         let (inner, talk) = (accepting.into_inner()?, Arc::clone(&self.talk));
         Poll::Ready(Ok(ready(Ok(Told { inner, talk }))))

@@ -13,7 +13,7 @@ use core::pin::Pin;
 
 use chargehand::core::Instant;
 use chargehand::core::io::Timer;
-use chargehand::local::{LocalListener, pair};
+use chargehand::memory::{MemoryListener, pair};
 use chargehand::{BoxError, Pool, TaskError, Worker};
 use embedded_alloc::LlffHeap;
 
@@ -49,10 +49,10 @@ pub type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Makes a pool with a worker in its own future and one over a wire, that wire's other end, and the
 /// future of the pool.
-pub fn pool() -> Result<(Pool, LocalListener, Part), BoxError> {
+pub fn pool() -> Result<(Pool, MemoryListener, Part), BoxError> {
     let (connector, listener) = pair(8);
     let (pool, driver) = Pool::seeded_builder(Stopped, 7)
-        .local(2, |height: u64| ready(Ok::<_, String>(height)))
+        .in_process(2, |height: u64| ready(Ok::<_, String>(height)))
         .connect(connector)
         .tasks_max(16)
         .workers_max(2)
@@ -61,7 +61,7 @@ pub fn pool() -> Result<(Pool, LocalListener, Part), BoxError> {
 }
 
 /// Makes the future of a worker.
-pub fn worker(listener: LocalListener) -> Part {
+pub fn worker(listener: MemoryListener) -> Part {
     let worker = Worker::seeded(Stopped, 8, |height: u64| ready(Ok::<_, String>(height)));
     Box::pin(async {
         let _ = worker.serve(listener).await;

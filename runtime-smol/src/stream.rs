@@ -1,0 +1,206 @@
+//! The byte stream, with fewer system calls for each read.
+
+use std::io::{self, IoSlice, Read};
+use std::mem;
+use std::net::{Shutdown, TcpStream};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use smol::Async;
+use smol::io::{AsyncRead, AsyncWrite};
+
+/// A TCP stream of smol. Closing it shuts its writing half down, so that the peer sees the end.
+///
+/// Reads make fewer system calls than those of smol's own stream: they wait before they try where the last
+/// read took all there was, and try before they wait right after a write.
+#[derive(Debug)]
+pub struct SmolStream {
+    inner: Async<TcpStream>,
+    /// The last read took everything there was.
+    is_drained: bool,
+    /// A waker has been registered since the last read.
+    is_waiting: bool,
+    /// Something has been written since the last read.
+    has_written: bool,
+}
+
+impl SmolStream {
+    pub(crate) const fn new(inner: Async<TcpStream>) -> Self {
+        Self { inner, is_drained: false, is_waiting: false, has_written: false }
+    }
+
+    fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let readable = self.inner.poll_readable(cx);
+        self.is_waiting = readable.is_pending();
+        readable
+    }
+
+    /// Returns the socket, to look up its addresses and options.
+    pub fn get_ref(&self) -> &TcpStream {
+        self.inner.get_ref()
+    }
+
+    /// Returns smol's own stream.
+    pub fn into_inner(self) -> Async<TcpStream> {
+        self.inner
+    }
+}
+
+impl AsyncRead for SmolStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        // Smol's own stream tries first, waits, and tries again. On a drained socket the first try is
+        // a system call in vain, so wait instead. Nothing is missed: the reactor is armed anew for each
+        // wait, and reports what came before that, too.
+        let is_eager = mem::take(&mut self.has_written);
+        if self.is_drained {
+            let waits = self.is_waiting || !is_eager;
+            let is_pending = waits && self.poll_wait(cx)?.is_pending();
+            if is_eager && (is_pending || !waits) {
+                // After a write the peer may have answered already: look before waiting for a wake,
+                // which costs several system calls.
+                match self.get_ref().read(buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if !is_pending {
+                            ready!(self.poll_wait(cx))?;
+                        }
+                    }
+                    read => {
+                        self.is_drained = matches!(&read, Ok(bytes) if *bytes < buffer.len());
+                        return Poll::Ready(read);
+                    }
+                }
+            }
+            if is_pending {
+                return Poll::Pending;
+            }
+        }
+        let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        self.is_waiting = read.is_pending();
+        self.is_drained = match &read {
+            Poll::Ready(Ok(bytes)) => *bytes < buffer.len(),
+            Poll::Ready(Err(_)) => false,
+            Poll::Pending => true,
+        };
+        read
+    }
+}
+
+impl AsyncWrite for SmolStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.has_written = true;
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.has_written = true;
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // `Async` only flushes here.
+        Poll::Ready(match self.get_ref().shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use chargehand_core::io::{Accept, Dial};
+    use smol::future;
+    use smol::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::Smol;
+
+    /// Returns the two ends of a connection.
+    async fn connected() -> (SmolStream, SmolStream) {
+        let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let accepting = poll_fn(|cx| listener.poll_accept(cx));
+        let (dialled, accepted) = future::zip(Smol::new().dial(&address), accepting).await;
+        (dialled.unwrap(), accepted.unwrap().0)
+    }
+
+    /// Blocks until there is something to read, without the reactor.
+    fn until_there(stream: &SmolStream) {
+        let socket = stream.get_ref();
+        socket.set_nonblocking(false).unwrap();
+        socket.peek(&mut [0]).unwrap();
+        socket.set_nonblocking(true).unwrap();
+    }
+
+    #[test]
+    fn what_comes_after_a_short_read_is_read_and_so_is_the_end() {
+        smol::block_on(async {
+            let (mut dialled, mut accepted) = connected().await;
+            let mut read = [0; 64];
+            for round in 0..100 {
+                dialled.write_all(&[round; 3]).await.unwrap();
+                assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
+                // Sometimes the next bytes are there before anybody waits for them.
+                if round % 2 == 0 {
+                    dialled.write_all(b"more").await.unwrap();
+                }
+                let nothing = future::poll_once(accepted.read(&mut read)).await;
+                if nothing.is_none() && round % 2 == 0 {
+                    assert_eq!(accepted.read(&mut read).await.unwrap(), 4);
+                }
+            }
+            drop(dialled);
+            assert_eq!(accepted.read(&mut read).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn an_answer_that_came_within_a_write_is_read_without_a_wait() {
+        smol::block_on(async {
+            let (mut dialled, mut accepted) = connected().await;
+            let mut read = [0; 64];
+            for round in 0..200 {
+                // In every other round, somebody waits for it already.
+                if round % 2 == 0 {
+                    assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
+                }
+                dialled.write_all(b"ask").await.unwrap();
+                assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
+                accepted.write_all(b"answer").await.unwrap();
+                until_there(&dialled);
+                let answer = future::poll_once(dialled.read(&mut read)).await;
+                assert_eq!(answer.expect("it is there").unwrap(), 6);
+            }
+            // A read that fills the buffer says nothing about the rest.
+            dialled.write_all(b"ask").await.unwrap();
+            accepted.write_all(&[1; 100]).await.unwrap();
+            until_there(&dialled);
+            for expected in [64, 36] {
+                let answer = future::poll_once(dialled.read(&mut read)).await;
+                assert_eq!(answer.expect("it is there").unwrap(), expected);
+            }
+            assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
+            // Whoever reads once more, waits.
+            assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
+            accepted.write_all(b"more").await.unwrap();
+            assert_eq!(dialled.read(&mut read).await.unwrap(), 4);
+        });
+    }
+}

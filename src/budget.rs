@@ -1,0 +1,416 @@
+//! The budgets in bytes of a pool and of a worker: what each holds of what its peers and callers send.
+//!
+//! Whoever may take more is held against what is left, not against a share of its own: it goes on while
+//! it has less than that. So one that takes much leaves as much again to the others, and two of them
+//! leave a third, and what is short always finds room beside what is long.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::task::Waker;
+
+use event_listener::Event;
+
+/// The longest body or message that is not counted: as long as what is counted anyway (tasks, links,
+/// outcomes), each of which has one at most.
+pub(crate) const SMALL_BYTES_MAX: usize = 1024;
+/// The longest message that may come before there is a look at the budget, while there is plenty.
+pub(crate) const PLENTY_BYTES: usize = 64 << 10;
+
+/// What a pool has left of its `memory_max`. Shared by the driver and all who wait for what it holds.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    /// All but the reserve.
+    max: usize,
+    /// The longest message.
+    message_max: usize,
+    used: AtomicUsize,
+    /// Somebody waits for more.
+    is_awaited: AtomicBool,
+    /// Tells callers that wait with a task of room for it.
+    pub(crate) room: Event,
+    /// Wakes the driver.
+    doorbell: Waker,
+}
+
+/// A part of what is held, all for one purpose.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) budget: Arc<Budget>,
+    used: AtomicUsize,
+}
+
+/// Some bytes of an account, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Budget {
+    /// Makes a budget of `bytes_max`, of which twice `message_max` are the reserve: one for the message
+    /// that goes on though there is nothing left, and one for the one before it.
+    pub(crate) fn new(bytes_max: usize, message_max: usize, doorbell: Waker) -> Arc<Self> {
+        Arc::new(Self {
+            max: bytes_max.saturating_sub(message_max.saturating_mul(2)),
+            message_max,
+            used: AtomicUsize::new(0),
+            is_awaited: AtomicBool::new(false),
+            room: Event::new(),
+            doorbell,
+        })
+    }
+
+    /// Returns how much is left without the reserve: below zero, so much of that is in use.
+    pub(crate) fn left(&self) -> isize {
+        signed(self.max) - signed(self.used.load(Ordering::SeqCst))
+    }
+
+    /// Returns whether every message above [`SMALL_BYTES_MAX`] is to be held against the budget.
+    #[inline]
+    pub(crate) fn is_tight(&self) -> bool {
+        self.used.load(Ordering::Relaxed) > self.max / 2
+    }
+
+    /// Has the driver, and callers that wait for room, woken once there is more. Look again before
+    /// you wait.
+    pub(crate) fn await_more(&self) {
+        self.is_awaited.store(true, Ordering::SeqCst);
+    }
+
+    fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::SeqCst);
+        if self.is_awaited.load(Ordering::SeqCst) {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn tell(&self) {
+        if self.is_awaited.swap(false, Ordering::SeqCst) {
+            self.room.notify(usize::MAX);
+            self.doorbell.wake_by_ref();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::SeqCst)
+    }
+}
+
+impl Account {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { budget: Arc::clone(budget), used: AtomicUsize::new(0) })
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::SeqCst)
+    }
+
+    /// Returns whether it leaves as much to others as it has, so many bytes more included.
+    pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
+        let used = self.used().saturating_add(bytes);
+        signed(used) <= self.budget.left()
+    }
+
+    /// Returns whether it has more than it leaves to others.
+    pub(crate) fn is_full(&self) -> bool {
+        self.used() > 0 && !self.has_room_for(0)
+    }
+
+    /// Takes so many bytes, whether they are left or not.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
+        self.budget.used.fetch_add(bytes, Ordering::SeqCst);
+        self.used.fetch_add(bytes, Ordering::SeqCst);
+        Charge { account: Arc::clone(self), bytes }
+    }
+}
+
+impl Charge {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Is of another account of the same budget from now on.
+    pub(crate) fn move_to(&mut self, account: &Arc<Account>) {
+        account.used.fetch_add(self.bytes, Ordering::SeqCst);
+        self.account.used.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.account = Arc::clone(account);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.account.used.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.account.budget.give(self.bytes);
+    }
+}
+
+/// Links whose next message waits for room, in order.
+///
+/// A message is taken where as much as it needs is left over. Where there is less, one at a time has
+/// the reserve, whoever waits longest: so messages of every length come in the end.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    /// Each with how many bytes it needs.
+    waiting: VecDeque<(u32, usize)>,
+    /// Whose message has the reserve, and how many bytes of it.
+    in_reserve: Option<(u32, usize)>,
+    /// There may be room for those that wait.
+    has_news: bool,
+}
+
+impl Queue {
+    /// Returns whether a link may take so many bytes more, with so much left, and a reserve of twice
+    /// `message_max` beside that. If not, it waits.
+    pub(crate) fn admit(
+        &mut self,
+        link: u32,
+        bytes: usize,
+        left: isize,
+        message_max: usize,
+    ) -> bool {
+        let left = self.left_outside(left);
+        if let Some((_, reserved)) = self.in_reserve.as_mut().filter(|holder| holder.0 == link) {
+            *reserved = reserved.saturating_add(bytes);
+        } else if !fits(bytes, left) {
+            let is_next = self.waiting.front().is_none_or(|&(next, _)| next == link);
+            if !is_next || !self.may_use_reserve(left, message_max) {
+                match self.waiting.iter_mut().find(|waiting| waiting.0 == link) {
+                    Some(waiting) => waiting.1 = bytes,
+                    None => self.waiting.push_back((link, bytes)),
+                }
+                return false;
+            }
+            self.in_reserve = Some((link, bytes));
+        }
+        self.waiting.retain(|waiting| waiting.0 != link);
+        true
+    }
+
+    /// Returns what is left beside the message that has the reserve, whatever that has taken.
+    fn left_outside(&self, left: isize) -> isize {
+        left.saturating_add(self.in_reserve.map_or(0, |(_, bytes)| signed(bytes)))
+    }
+
+    fn may_use_reserve(&self, left: isize, message_max: usize) -> bool {
+        self.in_reserve.is_none() && left >= -signed(message_max)
+    }
+
+    /// Notes that a link's message has come, or never will.
+    pub(crate) fn forget(&mut self, link: u32) {
+        self.waiting.retain(|waiting| waiting.0 != link);
+        self.in_reserve.take_if(|holder| holder.0 == link);
+        self.note_news();
+    }
+
+    /// Notes that there may be more room.
+    pub(crate) fn note_news(&mut self) {
+        self.has_news = !self.waiting.is_empty();
+    }
+
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// Returns the links that there is room for now, if they are asked again in this order.
+    pub(crate) fn take_news(&mut self, left: isize, message_max: usize) -> Vec<u32> {
+        self.has_news = false;
+        let mut left = self.left_outside(left);
+        let mut reserve = self.may_use_reserve(left, message_max);
+        let has_room = |&(link, bytes): &(u32, usize)| {
+            // The reserve is for the first that nothing else is left for.
+            let admitted = fits(bytes, left) || core::mem::take(&mut reserve);
+            if admitted {
+                left -= signed(bytes);
+            } else {
+                reserve = false;
+            }
+            admitted.then_some(link)
+        };
+        self.waiting.iter().filter_map(has_room).collect()
+    }
+}
+
+/// Returns whether as much is left over.
+fn fits(bytes: usize, left: isize) -> bool {
+    signed(bytes.saturating_mul(2)) <= left
+}
+
+fn signed(bytes: usize) -> isize {
+    isize::try_from(bytes).unwrap_or(isize::MAX)
+}
+
+/// What arrives on a pool's links, and where it goes.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    pub(crate) queue: Queue,
+    /// Messages that are arriving.
+    arriving: Arc<Account>,
+    /// Answers on their way to their tasks, and those of calls until somebody takes them.
+    pub(crate) answers: Arc<Account>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(budget: &Arc<Budget>) -> Self {
+        Self {
+            queue: Queue::default(),
+            arriving: Account::new(budget),
+            answers: Account::new(budget),
+        }
+    }
+
+    pub(crate) fn budget(&self) -> &Arc<Budget> {
+        &self.answers.budget
+    }
+
+    /// Returns how long a message may be that nobody asks for.
+    #[inline]
+    pub(crate) fn allowance(&self) -> usize {
+        if self.budget().is_tight() { SMALL_BYTES_MAX } else { PLENTY_BYTES }
+    }
+
+    /// Charges a link that has `charge` for a message of so many bytes, or has it wait.
+    #[cold]
+    pub(crate) fn admit(&mut self, link: u32, charge: &mut Option<Charge>, bytes: usize) -> bool {
+        let budget = Arc::clone(self.budget());
+        let more = bytes.saturating_sub(charge.as_ref().map_or(0, Charge::bytes));
+        let mut may = || self.queue.admit(link, more, budget.left(), budget.message_max);
+        if !may() {
+            budget.await_more();
+            // Some may have come back just before.
+            if !may() {
+                return false;
+            }
+        }
+        *charge = Some(self.arriving.charge(bytes));
+        true
+    }
+
+    /// Notes that a link's message has come, and what it came in is used again.
+    #[cold]
+    pub(crate) fn end(&mut self, link: u32, charge: &mut Option<Charge>) {
+        *charge = None;
+        // It may have been let in by an allowance that was raised while it waited.
+        self.queue.forget(link);
+    }
+
+    /// Returns the links to be polled again, since there is room for their messages.
+    #[cold]
+    pub(crate) fn take_news(&mut self) -> Vec<u32> {
+        let budget = Arc::clone(self.budget());
+        // Whatever comes back from now on is news again.
+        budget.await_more();
+        self.queue.take_news(budget.left(), budget.message_max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn budget(bytes_max: usize, message_max: usize) -> Arc<Budget> {
+        Budget::new(bytes_max, message_max, Waker::noop().clone())
+    }
+
+    #[test]
+    fn what_is_charged_comes_back_whoever_has_it_last() {
+        let budget = budget(1000, 100);
+        let accounts = [Account::new(&budget), Account::new(&budget)];
+        let mut charge = accounts[0].charge(300);
+        let other = accounts[1].charge(600);
+        assert_eq!((budget.left(), accounts[0].used(), accounts[1].used()), (-100, 300, 600));
+        charge.move_to(&accounts[1]);
+        assert_eq!((budget.left(), accounts[0].used(), accounts[1].used()), (-100, 0, 900));
+        drop(other);
+        assert_eq!((budget.left(), accounts[1].used()), (500, 300));
+        drop(charge);
+        assert_eq!((budget.used(), accounts[1].used()), (0, 0));
+    }
+
+    #[test]
+    fn each_account_that_has_much_leaves_as_much_again_to_the_others() {
+        let budget = budget(1200, 0);
+        let mut held = Vec::new();
+        for share in [600, 300, 150] {
+            let account = Account::new(&budget);
+            // What it takes is not left, either.
+            while account.has_room_for(0) && account.used() < 10_000 {
+                held.push(account.charge(1));
+            }
+            assert!(account.used().abs_diff(share) <= 1, "{}", account.used());
+        }
+    }
+
+    #[test]
+    fn long_messages_leave_room_for_short_ones_and_go_on_one_at_a_time() {
+        const MIB: usize = 1 << 20;
+        let budget = budget(256 * MIB, 16 * MIB);
+        let mut arrivals = Arrivals::new(&budget);
+        let mut charges: Vec<Option<Charge>> = (0..16).map(|_| None).collect();
+        let ask = |arrivals: &mut Arrivals, charges: &mut [Option<Charge>], link: u32| {
+            arrivals.admit(link, &mut charges[link as usize], 16 * MIB)
+        };
+        let admitted: usize =
+            (0..16).map(|at| usize::from(ask(&mut arrivals, &mut charges, at))).sum();
+        assert_eq!(admitted, 14, "13, and one in the reserve");
+        let mut short = None;
+        assert!(arrivals.admit(99, &mut short, MIB), "there is room for a short one");
+        assert!(budget.used() <= 256 * MIB);
+        arrivals.end(99, &mut short);
+        let mut done = 0;
+        // Whoever came last is through first, and each lets the next in.
+        while let Some(at) = charges.iter().rposition(Option::is_some) {
+            arrivals.end(u32::try_from(at).unwrap(), &mut charges[at]);
+            done += 1;
+            if arrivals.queue.has_news() {
+                for next in arrivals.take_news() {
+                    assert!(ask(&mut arrivals, &mut charges, next));
+                }
+            }
+            assert!(budget.used() <= 256 * MIB);
+        }
+        assert_eq!((done, budget.used()), (16, 0));
+    }
+
+    #[test]
+    fn the_reserve_is_of_use_to_whoever_waits_longest_however_much_is_held() {
+        let budget = budget(1000, 100);
+        let mut arrivals = Arrivals::new(&budget);
+        let stuck = arrivals.answers.charge(800);
+        let (mut first, mut second) = (None, None);
+        assert!(arrivals.admit(1, &mut first, 100));
+        assert!(!arrivals.admit(2, &mut second, 100));
+        assert!(!arrivals.admit(2, &mut second, 100));
+        assert!(!arrivals.admit(3, &mut None, 50));
+        // Its answer is held now, too, and yet the next one has room.
+        let kept = arrivals.answers.charge(100);
+        arrivals.end(1, &mut first);
+        assert!(arrivals.queue.has_news());
+        assert_eq!(arrivals.take_news(), [2]);
+        assert!(arrivals.admit(2, &mut second, 100));
+        assert_eq!(budget.used(), 1000);
+        drop((stuck, kept, second));
+        arrivals.queue.forget(2);
+        assert_eq!(arrivals.take_news(), [3]);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_once_something_comes_back() {
+        let budget = budget(1000, 100);
+        let account = Account::new(&budget);
+        let (one, two) = (account.charge(1), account.charge(1));
+        let listener = budget.room.listen();
+        drop(one);
+        assert!(budget.room.total_listeners() == 1);
+        budget.await_more();
+        drop(two);
+        assert!(futures_util::FutureExt::now_or_never(listener).is_some());
+    }
+}

@@ -1,0 +1,246 @@
+//! The handshake of the native dialect, seen from the manager.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use core::task::{Context, Poll, ready};
+
+use chargehand_core::message::{
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, ExtensionsWriter, HELLO_BYTES_MAX, Hello,
+    Message, Role,
+};
+use chargehand_core::{Config, Offer};
+
+use super::closing::Farewell;
+use crate::driver::limits::Limits;
+use crate::link::erased::{AnyWire, BoxError};
+use crate::link::schema::{EXTENSIONS_ROOM, schema_extension, schemas_differ};
+use crate::payload::HEIGHT_BYTES_MAX;
+
+/// What a worker must take, or no height can be sent to it.
+const FRAME_BYTES_MIN: usize = BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX;
+
+/// What this manager says to every worker.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    name: Arc<str>,
+    schema: Option<Arc<str>>,
+    token: u64,
+    /// How long an attempt may take.
+    attempt_timeout_millis: u32,
+    heartbeat_millis: u32,
+    frame_bytes_max: u32,
+    in_flight: Option<u16>,
+    window_max: u16,
+}
+
+/// What a worker said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Greeted {
+    pub(crate) name: String,
+    /// How many attempts it gets at once.
+    pub(crate) window: u16,
+    /// How many it says that it runs at once.
+    pub(crate) concurrency: u16,
+    /// The longest frame that it says it takes, in bytes.
+    pub(crate) frame_bytes_max: u32,
+    /// Differs from one start of the worker to the next.
+    pub(crate) token: u64,
+}
+
+impl Greeted {
+    pub(crate) fn offer(&self) -> Offer {
+        Offer::new(self.concurrency.into()).window(self.window.into())
+    }
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug)]
+pub(crate) struct GreetError {
+    pub(crate) why: String,
+    /// What to tell the peer, if it can still be told.
+    pub(crate) farewell: Option<Farewell>,
+}
+
+/// How far a handshake is.
+#[derive(Debug, Default)]
+pub(crate) enum Greeting {
+    #[default]
+    Begun,
+    HelloSent,
+    HelloTaken(Greeted),
+}
+
+impl Opening {
+    pub(crate) fn new(limits: &Limits, config: &Config) -> Self {
+        let millis = config.heartbeat_interval.as_millis();
+        Self {
+            name: Arc::clone(&limits.name),
+            schema: limits.schema.clone(),
+            attempt_timeout_millis: u32::try_from(config.attempt_timeout.as_millis())
+                .unwrap_or(u32::MAX),
+            token: limits.token,
+            heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
+            frame_bytes_max: limits.frame_bytes_max,
+            in_flight: limits.in_flight,
+            window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
+        }
+    }
+
+    fn window(&self, offered: u16) -> u16 {
+        self.in_flight.unwrap_or(offered).clamp(1, self.window_max)
+    }
+}
+
+impl Greeting {
+    /// Goes on with the handshake as far as the peer's Hello. It is taken in by
+    /// [`poll_welcome`](Self::poll_welcome).
+    pub(crate) fn poll<W: AnyWire + ?Sized>(
+        &mut self,
+        wire: &mut W,
+        cx: &mut Context<'_>,
+        opening: &Opening,
+    ) -> Poll<Result<Greeted, GreetError>> {
+        let mut head = [0; HELLO_BYTES_MAX];
+        if let Self::Begun = self {
+            // Whoever has not introduced itself has nothing longer to say.
+            wire.limit_incoming(HELLO_BYTES_MAX);
+            let mut extensions = [0; EXTENSIONS_ROOM];
+            let hello = Message::Hello(Hello {
+                frame_bytes_max: opening.frame_bytes_max,
+                extensions: schema_extension(opening.schema.as_deref(), &mut extensions),
+                ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
+            });
+            let hello = hello.encode_extended(&mut head).expect("there is room for both");
+            ready!(wire.poll_send(cx, hello, &[])).map_err(GreetError::broken)?;
+            *self = Self::HelloSent;
+        }
+        if let Self::HelloSent = self {
+            // The other side's Hello does not wait for ours to have left.
+            let _ = wire.poll_flush(cx).map_err(GreetError::broken)?;
+            let greeted = match ready!(wire.poll_recv(cx)).map_err(GreetError::broken)? {
+                Some(frame) => hello_of(frame, opening)?,
+                None => return Poll::Ready(Err(GreetError::ended())),
+            };
+            *self = Self::HelloTaken(greeted);
+        }
+        let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };
+        Poll::Ready(Ok(greeted.clone()))
+    }
+
+    /// Takes the peer in, once its Hello is [taken](Self::poll).
+    pub(crate) fn poll_welcome<W: AnyWire + ?Sized>(
+        &self,
+        wire: &mut W,
+        cx: &mut Context<'_>,
+        opening: &Opening,
+    ) -> Poll<Result<(), GreetError>> {
+        let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
+        let mut head = [0; HELLO_BYTES_MAX];
+        let mut extensions = [0; EXTENSIONS_ROOM];
+        let mut extensions = ExtensionsWriter::new(&mut extensions);
+        let timeout = opening.attempt_timeout_millis.to_le_bytes();
+        extensions.add(ATTEMPT_TIMEOUT_EXTENSION, &timeout).expect("there is room");
+        let welcome = Message::Welcome {
+            heartbeat_millis: opening.heartbeat_millis,
+            window: greeted.window,
+            extensions: extensions.finish(),
+        };
+        let welcome = welcome.encode_extended(&mut head).expect("there is room for both");
+        wire.poll_send(cx, welcome, &[]).map_err(GreetError::broken)
+    }
+}
+
+fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
+    match Message::decode(frame) {
+        Ok(Message::Hello(Hello {
+            role: Role::Worker,
+            window,
+            frame_bytes_max,
+            token,
+            name,
+            extensions,
+            ..
+        })) => {
+            if let Some(why) = schemas_differ(opening.schema.as_deref(), extensions.schema(), name)
+            {
+                return Err(GreetError::refuse(Code::WrongSchema, why));
+            }
+            if (frame_bytes_max as usize) < FRAME_BYTES_MIN {
+                return Err(GreetError::refuse(
+                    Code::BadMessage,
+                    format!(
+                        "the worker ({name}) takes frames of {frame_bytes_max} bytes, and a height \
+                         alone may need {FRAME_BYTES_MIN}: raise its frame_bytes_max"
+                    ),
+                ));
+            }
+            Ok(Greeted {
+                name: name.to_owned(),
+                window: opening.window(window),
+                concurrency: window,
+                frame_bytes_max,
+                token,
+            })
+        }
+        Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => Err(GreetError::refuse(
+            Code::WrongRole,
+            format!("the peer ({name}) is a manager, too: connect managers to workers"),
+        )),
+        Ok(Message::Goodbye { code, text }) => {
+            Err(GreetError { why: format!("the worker said {code:?}: {text:?}"), farewell: None })
+        }
+        Ok(other) => Err(GreetError::refuse(
+            Code::BadMessage,
+            format!("the peer opened with {} instead of Hello", other.kind()),
+        )),
+        Err(error) => Err(GreetError::refuse(error.code(), error.to_string())),
+    }
+}
+
+impl GreetError {
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+    pub(crate) fn broken(error: BoxError) -> Self {
+        Self { why: error.to_string(), farewell: None }
+    }
+
+    pub(crate) fn ended() -> Self {
+        let why = "the peer closed the connection before its Hello: is it a chargehand worker?";
+        Self { why: why.to_owned(), farewell: None }
+    }
+
+    pub(crate) fn refuse(code: Code, why: String) -> Self {
+        Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chargehand_core::message::HEAD_BYTES_MAX;
+
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_of_itself_cannot_write_to_a_log_or_terminal() {
+        let opening = Opening {
+            name: "m".into(),
+            schema: None,
+            attempt_timeout_millis: 1,
+            token: 1,
+            heartbeat_millis: 1,
+            frame_bytes_max: 1024,
+            in_flight: None,
+            window_max: 8,
+        };
+        let nasty = "bye\n\u{1b}[2Jroot: all is well";
+        for message in [
+            Message::Goodbye { code: Code::Stopped, text: nasty },
+            Message::hello(Role::Manager, 0, 1, "evil\nmanager"),
+            Message::hello(Role::Worker, 1, 1, "\u{1b}[31mworker"),
+        ] {
+            let error = hello_of(message.encode(&mut [0; HEAD_BYTES_MAX]), &opening).unwrap_err();
+            assert!(!error.why.chars().any(char::is_control), "{:?}", error.why);
+        }
+    }
+}

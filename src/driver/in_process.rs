@@ -1,0 +1,121 @@
+//! Workers in this process: their handlers run here, within the driver's own future.
+
+use core::mem;
+
+use chargehand_core::io::Timer;
+use chargehand_core::{Event, EventError, Link, Offer};
+
+use super::link::Outgoing;
+use super::type_check::Sink;
+use super::workers::Line;
+use super::{Driver, Payload};
+use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
+use crate::link::erased::{Kind, Reach};
+use crate::payload::Asked;
+
+/// How many handlers of one such worker are polled in one poll of the driver.
+const POLLS_PER_WORKER: usize = 256;
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    /// There is nothing to dial: the link is up as soon as it is asked for.
+    pub(crate) fn in_process_up(&mut self, link: Link, window: u16) {
+        let event = Event::Connected { link, offer: Offer::new(window.into()).trusted() };
+        self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
+        self.set_up(link, Line::InProcess(link), window.into());
+    }
+
+    /// Does for a worker in this process what a message does elsewhere.
+    pub(crate) fn hand_over(&mut self, link: Link, message: Outgoing) {
+        let Reach::InProcess(hands) = &mut self.peers.get_mut(link.worker()).reach else {
+            unreachable!("its line is in this process")
+        };
+        match message {
+            Outgoing::Request { task, attempt } => {
+                let entry = &mut self.tasks[task.slot() as usize];
+                let asked = match &entry.payload {
+                    Payload::Height { height, .. } => Asked::Height(*height),
+                    Payload::Request { body, .. } => Asked::Body(body.as_slice()),
+                    Payload::None => unreachable!("the scheduler sends live tasks only"),
+                };
+                entry.run = hands.take(Attempt { task, attempt }, asked);
+                self.peers.put_to_work(link.worker().slot());
+            }
+            Outgoing::Cancel { task, attempt } => {
+                let run = self.tasks[task.slot() as usize].run;
+                hands.withdraw(run, Attempt { task, attempt });
+            }
+            // It lives as long as we do. A handler that hangs is found by its attempt's deadline.
+            Outgoing::Ping => {
+                let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
+            }
+        }
+    }
+
+    /// Goes on with the handlers that were woken. Returns whether any has ended.
+    ///
+    /// Once in a poll, and after everything else in it: handlers that are always ready, or that use
+    /// up what a runtime allows a task in one poll, cannot keep links from being served.
+    pub(crate) fn work_in_process(&mut self) -> bool {
+        !self.peers.at_work.is_empty() && self.work()
+    }
+
+    #[inline(never)]
+    fn work(&mut self) -> bool {
+        let mut at_work = mem::take(&mut self.peers.at_work);
+        let mut ended = mem::take(&mut self.ended);
+        let mut any = false;
+        for slot in at_work.drain(..) {
+            let Some(peer) = self.peers.at(slot) else { continue };
+            peer.is_at_work = false;
+            let (Line::InProcess(link), Reach::InProcess(hands)) = (&peer.line, &mut peer.reach)
+            else {
+                continue;
+            };
+            let about = About {
+                timeout: Some(self.scheduler.config().attempt_timeout),
+                manager: &self.limits.name,
+                worker: &peer.label,
+            };
+            if hands.work(peer.entry.waker(), about, POLLS_PER_WORKER, &mut ended) {
+                peer.entry.wake();
+            }
+            let link = *link;
+            any |= !ended.is_empty();
+            for end in ended.drain(..) {
+                self.on_ended(link, end);
+            }
+        }
+        self.peers.at_work = at_work;
+        self.ended = ended;
+        self.settled &= !any;
+        any
+    }
+
+    fn on_ended(&mut self, link: Link, ended: Ended) {
+        let Ended { attempt: Attempt { task, attempt }, verdict, answer } = ended;
+        let mut sink = Sink {
+            link,
+            now: self.now,
+            scheduler: &mut self.scheduler,
+            answers: &mut self.answers,
+            misfits: &mut self.misfits,
+            tasks: &self.tasks,
+            jobs: &self.jobs,
+        };
+        match sink.reply_with(task, attempt, verdict, answer) {
+            // Stale: the scheduler has just given the link up, and its action is to come.
+            Ok(()) | Err(EventError::Stale) => {}
+            Err(EventError::Foreign) => unreachable!("it was asked for this attempt"),
+        }
+    }
+
+    /// Comes back to what was handed over after this poll's work.
+    pub(crate) fn work_later(&mut self) {
+        for index in 0..self.peers.at_work.len() {
+            let slot = self.peers.at_work[index];
+            if let Some(peer) = self.peers.at(slot) {
+                peer.entry.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What the pool's handles left for the driver.
+
+use core::mem;
+use core::time::Duration;
+
+use async_channel::Sender;
+use chargehand_core::io::Timer;
+use chargehand_core::{Stats, TaskId};
+
+use super::{Driver, Payload, TaskEntry};
+use crate::error::{TaskError, WorkerError};
+use crate::link::erased::Kind;
+use crate::mailbox::Control;
+use crate::mailbox::calls::{CallId, Submit};
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    /// Takes what was left since the last ring.
+    pub(crate) fn take_in(&mut self) {
+        if mem::take(&mut self.rung) {
+            self.take_mail();
+        }
+    }
+
+    #[inline(never)]
+    fn take_mail(&mut self) {
+        self.settled = false;
+        let mail = self.ends.post.take();
+        for listener in mail.listeners {
+            self.events.add(listener);
+        }
+        while let Ok(control) = self.ends.control.try_recv() {
+            self.on_control(control);
+        }
+        for mut job in mail.jobs {
+            if self.is_stopping() {
+                job.giver.end();
+            } else {
+                self.jobs.add(job, &self.ends.post.budget);
+            }
+        }
+        for call in mail.cancels {
+            self.on_cancel(call);
+        }
+        self.jobs.look_again();
+        if self.ends.post.is_abandoned() && !self.is_stopping() {
+            self.stop(self.limits.drain_timeout);
+        }
+    }
+
+    /// Puts tasks into the scheduler while it has room. Returns whether it got any.
+    pub(crate) fn admit(&mut self) -> bool {
+        let ranges_first = self.ranges_first;
+        let before = ranges_first && self.jobs.is_feeding() && self.admit_heights();
+        let submitted = self.submitted && self.admit_submitted();
+        let after = !ranges_first && self.jobs.is_feeding() && self.admit_heights();
+        before | submitted | after
+    }
+
+    #[inline(never)]
+    fn admit_submitted(&mut self) -> bool {
+        let mut any = false;
+        if !self.held_back.is_empty() {
+            any |= self.admit_held_back();
+        }
+        let mut batch = mem::take(&mut self.batch_in);
+        while self.submitted {
+            let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };
+            if room == 0 || self.held_back.len() >= self.tasks.len() {
+                break;
+            }
+            self.submitted = self.ends.post.take_submits(room, &mut batch);
+            for submit in batch.drain(..) {
+                any |= self.admit_one(submit);
+            }
+        }
+        self.batch_in = batch;
+        any
+    }
+
+    /// Returns whether it is a task of the scheduler's now.
+    pub(super) fn admit_one(&mut self, submit: Submit) -> bool {
+        // Cancelled in the queue.
+        let Some(call) = submit.call() else { return false };
+        if self.answers.arrivals.answers.used() > 0 && self.is_to_wait(call) {
+            self.hold_back(submit);
+            return false;
+        }
+        // There is room, so if it is not taken the pool stops.
+        let Ok(task) = self.scheduler.submit(self.now) else {
+            self.end_call(call, Err(TaskError::Stopping));
+            return false;
+        };
+        self.ranges_first = true;
+        if self.accepted.len() <= call.place() {
+            self.accepted.resize(call.place() + 1, 0);
+        }
+        self.accepted[call.place()] = task.slot();
+        let entry = &mut self.tasks[task.slot() as usize];
+        entry.payload = Payload::Request { body: submit.body, call, check: submit.check };
+        entry.generation = task.generation();
+        true
+    }
+
+    fn on_cancel(&mut self, call: CallId) {
+        if self.drop_held_back(call) {
+            return;
+        }
+        let Some(&slot) = self.accepted.get(call.place()) else { return };
+        let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
+        if matches!(payload, Payload::Request { call: its, .. } if *its == call) {
+            let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
+        }
+        // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
+    }
+
+    fn on_control(&mut self, control: Control<K>) {
+        match control {
+            Control::Add { reach, reply } => {
+                let added = self.add(reach).map_err(|_| WorkerError::Full);
+                let _ = reply.try_send(added);
+            }
+            Control::Remove { worker, reply } => {
+                if self.scheduler.remove_worker(self.now, worker).is_ok() {
+                    self.peers.await_gone(worker, reply);
+                } else {
+                    let _ = reply.try_send(Err(WorkerError::Unknown));
+                }
+            }
+            Control::Idle { reply } => self.idlers.push(reply),
+            Control::Stop { within, reply } => {
+                self.on_stop(within.unwrap_or(self.limits.drain_timeout), reply);
+            }
+            Control::Stats { reply } => {
+                let _ = reply.try_send(self.stats());
+            }
+        }
+    }
+
+    fn on_stop(&mut self, within: Duration, reply: Sender<Stats>) {
+        self.stoppers.push(reply);
+        self.stop(within);
+    }
+
+    fn stop(&mut self, within: Duration) {
+        // What was queued before has been taken on, as far as there is room.
+        self.admit_submitted();
+        self.scheduler.drain(self.now, self.now.saturating_add(within));
+        self.jobs.stop();
+        self.joining.stop();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.scheduler.is_draining()
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use core::future::Future;
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::Pool;
+    use crate::testing::ManualTimer;
+
+    #[test]
+    fn a_cancel_that_comes_late_spares_the_call_that_has_the_place_now() {
+        let (pool, mut driver) = Pool::builder(ManualTimer::new()).build().expect("by default");
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut task = pin!(pool.try_submit::<u64, u64>(1).expect("there is room"));
+        assert!(driver.poll_once(cx).is_pending());
+        let mut calls = driver.tasks.iter().filter_map(|entry| match entry.payload {
+            Payload::Request { call, .. } => Some(call),
+            _ => None,
+        });
+        let call = calls.next().expect("the driver has taken it");
+        driver.on_cancel(call.former());
+        assert!(driver.poll_once(cx).is_pending());
+        assert!(task.as_mut().poll(cx).is_pending(), "another one was meant");
+        driver.on_cancel(call);
+        assert!(driver.poll_once(cx).is_pending());
+        assert_eq!(task.as_mut().poll(cx), Poll::Ready(Err(TaskError::Cancelled)));
+    }
+}

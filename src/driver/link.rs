@@ -1,0 +1,634 @@
+//! One established link: its wire, and what it still has to send.
+
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::string::ToString;
+use core::mem;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use chargehand_core::io::Dialect;
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError};
+use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
+
+use super::answers::Answers;
+use super::closing::Farewell;
+use super::liveness::{Life, Looked, Overdue};
+use super::type_check::Sink;
+use super::{Payload, TaskEntry};
+use crate::budget::Charge;
+use crate::driver::limits::Limits;
+use crate::failure;
+use crate::link::erased::{AnyWire, BoxError, Kind};
+use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
+
+/// How many late or needless messages a peer may send beyond what it was ever asked.
+const EXCESS_MAX: u64 = 64;
+
+/// Room for so many parked messages is kept.
+const PARKED_KEPT: usize = 64;
+
+/// An established link.
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
+pub(crate) struct Conn<K: Kind> {
+    pub(crate) wire: Box<K::Wire>,
+    /// What the wire had no room for, in order. Holds at most a window of requests, and one
+    /// withdrawal for each request that left before.
+    parked: VecDeque<Outgoing>,
+    /// Something was sent since the last complete flush.
+    pub(crate) dirty: bool,
+    tally: Tally,
+    pub(crate) life: Life,
+    /// The last flush left something in the wire.
+    is_backed_up: bool,
+    /// The longest body of a request that both the wire and the worker take.
+    body_bytes_max: usize,
+    /// The longest frame that the worker takes.
+    frame_bytes_max: usize,
+    /// What the message that is arriving has of the budget, where that is more than the allowance.
+    charge: Option<Charge>,
+    /// How long a message may be that the wire does not ask for.
+    allowance: usize,
+    /// The wire has a message for which there is no room yet, and is not read until then.
+    is_paused: bool,
+    /// What the wire speaks, so that it need not be asked for every message.
+    is_json: bool,
+    #[cfg(feature = "json")]
+    pub(crate) json: super::json::JsonState,
+}
+
+/// A message that waits for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outgoing {
+    Request { task: TaskId, attempt: u16 },
+    Cancel { task: TaskId, attempt: u16 },
+    Ping,
+}
+
+/// Why something was not sent.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The link is over.
+    Over(Ending),
+    /// The request cannot be sent here, and the link is none the worse for it.
+    Unfit { task: TaskId, why: String },
+}
+
+/// Why a link is over.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) why: String,
+    pub(crate) farewell: Option<Farewell>,
+    /// Whether the worker took its leave.
+    pub(crate) how: Loss,
+}
+
+/// How much may be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quota {
+    /// How many messages from each link.
+    pub(crate) messages: usize,
+    /// How many bytes of messages from all links together, before the last one.
+    pub(crate) bytes: usize,
+    /// Whether a link may be read on once what follows from a message has left.
+    pub(crate) reads_on: bool,
+}
+
+/// How far reading got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing came.
+    Nothing,
+    /// There is nothing more for now.
+    Drained,
+    /// There may be more.
+    More,
+    /// One message came, and the next one may come at once. Let out what follows from it, then read
+    /// on: nothing wakes the caller.
+    One,
+}
+
+impl Ending {
+    #[cold]
+    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+    pub(crate) fn broken(error: BoxError) -> Self {
+        Self { why: error.to_string(), farewell: None, how: Loss::Broken }
+    }
+
+    #[cold]
+    fn closed() -> Self {
+        let why = "the worker closed the connection".to_owned();
+        Self { why, farewell: None, how: Loss::Broken }
+    }
+
+    #[cold]
+    fn no_message(error: MessageError) -> Self {
+        Self::refuse(error.code(), format!("sent what is no message: {error}"))
+    }
+
+    #[cold]
+    pub(crate) fn refuse(code: Code, why: String) -> Self {
+        Self { farewell: Some(Farewell { code, text: why.clone() }), why, how: Loss::Broken }
+    }
+}
+
+impl<K: Kind> Conn<K> {
+    pub(crate) fn new(
+        mut wire: Box<K::Wire>,
+        limits: &Limits,
+        frame_bytes_max: u32,
+        now: Instant,
+    ) -> Self {
+        wire.limit_incoming(limits.frame_bytes_max as usize);
+        let frame_bytes_max = frame_bytes_max as usize;
+        let sendable = frame_bytes_max.min(wire.message_bytes_max());
+        Self {
+            is_json: wire.dialect() == Dialect::Json,
+            body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
+            frame_bytes_max,
+            charge: None,
+            allowance: usize::MAX,
+            is_paused: false,
+            parked: VecDeque::new(),
+            // Whatever the handshake left in the buffer.
+            dirty: true,
+            tally: Tally::default(),
+            life: Life::new(now, wire.progress()),
+            is_backed_up: false,
+            #[cfg(feature = "json")]
+            json: super::json::JsonState::new(limits.json_heights),
+            wire,
+        }
+    }
+
+    /// Returns a number that changes with everything that the worker says.
+    pub(crate) fn signs(&self) -> u64 {
+        let Tally { answers, pongs, .. } = self.tally;
+        self.wire.progress().received.wrapping_add(answers).wrapping_add(pongs)
+    }
+
+    /// Reads messages into the scheduler, as far as the quota goes.
+    pub(crate) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        quota: &mut Quota,
+        sink: &mut Sink<'_>,
+    ) -> Result<Progress, Ending> {
+        let allowance = sink.answers.arrivals.allowance();
+        if self.allowance != allowance && self.charge.is_none() {
+            self.set_allowance(allowance);
+        }
+        #[cfg(feature = "json")]
+        if self.is_json {
+            return self.read_json(cx, quota, sink);
+        }
+        for count in 0..quota.messages {
+            // Only after the first: where many come together, nothing is gained by it.
+            if count == 1 && quota.reads_on && self.wire.expects_next() {
+                return Ok(Progress::One);
+            }
+            let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
+                    continue;
+                }
+                if count > 0 {
+                    return Ok(Progress::Drained);
+                }
+                self.note_quiet();
+                return Ok(Progress::Nothing);
+            };
+            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            quota.bytes = quota.bytes.saturating_sub(frame.len());
+            // Without a `?`, which would move the message.
+            match Message::decode(frame) {
+                Ok(Message::Response { task, attempt, verdict, mut body }) => {
+                    self.tally.answers += 1;
+                    if verdict == Verdict::Failed {
+                        body = failure_of(body)?;
+                    }
+                    if let Err(error) = sink.reply(task, attempt, verdict, body) {
+                        self.tally.check_answer(error)?;
+                    }
+                }
+                other => {
+                    let other = other.map_err(Ending::no_message)?;
+                    let event = self.tally.event(sink.link, other)?;
+                    // Stale: the scheduler has just given the link up, and its action is to come.
+                    let _ = sink.scheduler.handle_event(sink.now, event);
+                }
+            }
+            if self.charge.is_some() || self.is_paused {
+                self.has_come(sink.link, sink.answers);
+            }
+            if quota.bytes == 0 {
+                break;
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// Lets messages of such a length come without being asked.
+    #[cold]
+    fn set_allowance(&mut self, bytes: usize) {
+        self.allowance = bytes;
+        self.wire.admit(bytes);
+    }
+
+    /// Returns whether a message waits for room, or did when this was looked at last.
+    #[inline]
+    fn waits_for_room(&self) -> bool {
+        self.is_paused || self.wire.incoming() > 0
+    }
+
+    /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
+    /// is polled once there is room, if there is a message at all.
+    #[cold]
+    fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
+        let slot = link.worker().slot();
+        let bytes = self.wire.incoming();
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.is_paused = false;
+            answers.arrivals.queue.forget(slot);
+            return false;
+        }
+        let found = answers.arrivals.admit(slot, &mut self.charge, bytes);
+        self.is_paused = !found;
+        if found {
+            self.wire.admit(bytes);
+        }
+        found
+    }
+
+    /// Notes that the message has come which there was room for: what is kept of it has a charge of
+    /// its own.
+    #[cold]
+    fn has_come(&mut self, link: Link, answers: &mut Answers) {
+        self.is_paused = false;
+        answers.arrivals.end(link.worker().slot(), &mut self.charge);
+        self.set_allowance(answers.arrivals.allowance());
+    }
+
+    /// Returns whether the link is not read for lack of memory.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Takes the link apart: into its wire, and what that has of the budget.
+    pub(crate) fn into_wire(self) -> (Box<K::Wire>, Option<Charge>) {
+        (self.wire, self.charge)
+    }
+
+    #[cfg(feature = "json")]
+    #[inline(never)]
+    fn read_json(
+        &mut self,
+        cx: &mut Context<'_>,
+        quota: &mut Quota,
+        sink: &mut Sink<'_>,
+    ) -> Result<Progress, Ending> {
+        self.json.fail_unfit(sink);
+        self.dirty |= !self.parked.is_empty();
+        for _ in 0..quota.messages {
+            let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
+                    continue;
+                }
+                self.note_quiet();
+                return Ok(Progress::Drained);
+            };
+            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            self.tally.answers += 1;
+            self.json.on_frame(frame, sink)?;
+            if self.charge.is_some() || self.is_paused {
+                self.has_come(sink.link, sink.answers);
+            }
+            // Room for the next request, if one waits.
+            self.dirty |= !self.parked.is_empty();
+        }
+        Ok(Progress::More)
+    }
+
+    /// Sends a message, or parks it until the wire has room.
+    // Inlined all the way: every task goes through here.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<(), SendError> {
+        if let Outgoing::Cancel { task, attempt } = message {
+            if self.forget(task, attempt) {
+                return Ok(());
+            }
+        }
+        if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
+            self.park(message);
+        }
+        Ok(())
+    }
+
+    /// Keeps a message until the wire has room. The link is dirty until then, even where all that the
+    /// wire took has left: so each wake tries again, and a try leaves the waker with the wire.
+    #[cold]
+    fn park(&mut self, message: Outgoing) {
+        self.dirty = true;
+        match message {
+            // Ahead of requests, which may take long to leave: it is what keeps the link. Those that
+            // wait say no more than one.
+            Outgoing::Ping if self.parked.front() == Some(&message) => {}
+            Outgoing::Ping => self.parked.push_front(message),
+            _ => self.parked.push_back(message),
+        }
+    }
+
+    /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
+    #[cold]
+    fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
+        let request = Outgoing::Request { task, attempt };
+        let index = self.parked.iter().position(|parked| *parked == request);
+        index.is_some_and(|index| self.parked.remove(index).is_some())
+    }
+
+    /// Takes out the requests that have not left, with their attempts: the wire never got them.
+    pub(crate) fn take_unsent(&mut self) -> impl Iterator<Item = (TaskId, u16)> + use<K> {
+        mem::take(&mut self.parked).into_iter().filter_map(|message| match message {
+            Outgoing::Request { task, attempt } => Some((task, attempt)),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
+    }
+
+    /// Sends what was parked, then flushes. Where that cannot be sent here, call it again.
+    pub(crate) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        tasks: &[TaskEntry],
+    ) -> Result<(), SendError> {
+        while let Some(&message) = self.parked.front() {
+            let sent = self.try_send(cx, message, tasks);
+            if matches!(sent, Ok(Poll::Pending)) {
+                break;
+            }
+            self.parked.pop_front();
+            let _ = sent?;
+        }
+        if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
+            self.parked = VecDeque::new();
+        }
+        if self.dirty {
+            let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;
+            self.dirty = flushed.is_pending() || !self.parked.is_empty();
+            self.is_backed_up = self.dirty;
+        }
+        Ok(())
+    }
+
+    /// Notes that the scheduler asked for a ping, whether it leaves at once or not.
+    pub(crate) fn note_ping(&mut self) {
+        self.life.on_ping(self.tally.messages());
+    }
+
+    /// Returns whether there is a ping to be taken for answered, though nothing whole has come.
+    pub(crate) fn take_ping(&mut self) -> bool {
+        self.life.take_ping(self.tally.messages())
+    }
+
+    fn note_quiet(&mut self) {
+        self.life.on_quiet(self.wire.progress().received, self.tally.messages());
+    }
+
+    /// Returns whether what moves on the link is a sign of life, and until when the attempts whose
+    /// deadline has come are put off, if they are.
+    pub(crate) fn look(
+        &mut self,
+        now: Instant,
+        limits: (u32, Duration),
+        overdue: Option<Overdue>,
+    ) -> (bool, Option<Instant>) {
+        let (rate_min, heartbeat_timeout) = limits;
+        let link = Looked {
+            now,
+            progress: self.wire.progress(),
+            messages: self.tally.messages(),
+            requests: self.tally.requests,
+            is_backed_up: self.is_backed_up,
+            answers: self.tally.answers,
+            heartbeat_timeout,
+            rate_min,
+        };
+        // Otherwise a ping is due first: the worker wants to hear something as well.
+        let is_alive = self.life.look(&link) && self.take_ping();
+        (is_alive, overdue.and_then(|overdue| self.life.put_off(&link, overdue)))
+    }
+
+    /// Returns how many answers have come.
+    pub(crate) fn answers(&self) -> u64 {
+        self.tally.answers
+    }
+
+    /// Returns whether a ping was sent and nothing whole has come since.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.life.awaits_pong(self.tally.messages())
+    }
+
+    /// Returns the oldest request that has not left, if there is one.
+    pub(crate) fn first_unsent(&self) -> Option<TaskId> {
+        self.parked.iter().find_map(|message| match *message {
+            Outgoing::Request { task, .. } => Some(task),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
+    }
+
+    /// Returns whether to look at once for an answer to what was flushed.
+    pub(crate) fn expects_answer(&mut self) -> bool {
+        !self.dirty && self.wire.expects_next()
+    }
+
+    #[inline]
+    fn try_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, SendError> {
+        let sent = if self.is_json {
+            self.try_send_json(cx, message, tasks)?
+        } else {
+            self.try_send_native(cx, message, tasks)?
+        };
+        if sent.is_ready() {
+            match message {
+                Outgoing::Request { .. } => self.tally.requests += 1,
+                Outgoing::Ping => self.tally.pings += 1,
+                Outgoing::Cancel { .. } => {}
+            }
+            self.dirty = true;
+        }
+        Ok(sent)
+    }
+
+    #[inline]
+    fn try_send_native(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, SendError> {
+        let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
+        let mut height_of = None;
+        let (message, body) = match message {
+            Outgoing::Request { task, attempt } => {
+                let body = match &tasks[task.slot() as usize].payload {
+                    Payload::Height { height, .. } => {
+                        height_of = Some((task, *height));
+                        &[][..]
+                    }
+                    Payload::Request { body, .. } => body.as_slice(),
+                    Payload::None => unreachable!("the scheduler sends live tasks only"),
+                };
+                if body.len() > self.body_bytes_max {
+                    return Err(self.too_long(task, body.len()));
+                }
+                (Message::Request { task, attempt, extensions: Extensions::NONE, body }, body)
+            }
+            Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
+            Outgoing::Ping => (Message::Ping, &[][..]),
+        };
+        let head = buffer.first_chunk_mut().expect("it is longer");
+        let head = message.encode_short(head).expect("a manager's later messages are short");
+        let mut len = head.len();
+        if let Some((task, height)) = height_of {
+            // A height goes with the head: to copy both at once costs less than to copy each.
+            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
+            let height_len = encode_height(height, place).len();
+            if height_len > self.body_bytes_max {
+                return Err(self.too_long(task, height_len));
+            }
+            len += height_len;
+        }
+        match self.wire.poll_send(cx, &buffer[..len], body) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(error)) => Err(Ending::broken(error).into()),
+        }
+    }
+
+    /// Says which limit a request is above, and where it is to be raised.
+    #[cold]
+    fn too_long(&self, task: TaskId, body_bytes: usize) -> SendError {
+        let peer = self.wire.peer();
+        let of_worker = self.frame_bytes_max;
+        let of_wire = self.wire.message_bytes_max();
+        let room = of_worker.min(of_wire).saturating_sub(BODY_HEAD_BYTES_MAX);
+        let limit = if of_worker <= of_wire {
+            format!(
+                "the worker at {peer} takes frames of {of_worker} bytes: raise frame_bytes_max there"
+            )
+        } else {
+            format!(
+                "the transport to {peer} sends frames of {of_wire} bytes: raise the limit of its \
+                 connector or listener at both ends"
+            )
+        };
+        let why =
+            format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
+        SendError::Unfit { task, why }
+    }
+
+    #[cfg(feature = "json")]
+    fn try_send_json(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, Ending> {
+        self.json.try_send(&mut *self.wire, cx, message, tasks)
+    }
+
+    #[cfg(not(feature = "json"))]
+    #[expect(clippy::unused_self, reason = "the other one uses it")]
+    fn try_send_json(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _message: Outgoing,
+        _tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, Ending> {
+        unreachable!("such links are refused when they come up")
+    }
+}
+
+impl From<Ending> for SendError {
+    fn from(ending: Ending) -> Self {
+        Self::Over(ending)
+    }
+}
+
+/// Returns a failure, cut before anything is made of it.
+#[cold]
+fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
+    failure::received(body).ok_or_else(|| {
+        let why = "sent a failure whose text is not UTF-8, or which is longer than any";
+        Ending::refuse(Code::BadMessage, why.to_owned())
+    })
+}
+
+/// What was asked and what came, to tell a peer that floods us.
+#[derive(Debug, Default)]
+struct Tally {
+    requests: u64,
+    answers: u64,
+    pings: u64,
+    pongs: u64,
+    drains: bool,
+}
+
+impl Tally {
+    fn messages(&self) -> u64 {
+        self.answers + self.pongs
+    }
+
+    /// Judges an answer that the scheduler did not take.
+    #[cold]
+    fn check_answer(&self, error: EventError) -> Result<(), Ending> {
+        let Self { answers, requests, .. } = self;
+        let why = match error {
+            EventError::Foreign => "answered a task that it never held".to_owned(),
+            EventError::Stale if *answers > 2 * requests + EXCESS_MAX => {
+                format!("sent {answers} answers to {requests} requests")
+            }
+            EventError::Stale => return Ok(()),
+        };
+        Err(Ending::refuse(Code::BadMessage, why))
+    }
+
+    /// Returns what a message other than an answer means to the scheduler.
+    #[cold]
+    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, Ending> {
+        let why = match message {
+            Message::Pong => {
+                self.pongs += 1;
+                if self.pongs <= self.pings + EXCESS_MAX {
+                    return Ok(Event::Heard { link });
+                }
+                format!("sent {} Pongs to {} Pings", self.pongs, self.pings)
+            }
+            Message::Drain if !mem::replace(&mut self.drains, true) => {
+                return Ok(Event::Draining { link });
+            }
+            Message::Drain => "sent Drain twice".to_owned(),
+            Message::Goodbye { code, text } => {
+                let why = format!("the worker said {code:?}: {text:?}");
+                let how = match code {
+                    Code::Stopped | Code::Displaced => Loss::Stopped,
+                    _ => Loss::Broken,
+                };
+                return Err(Ending { why, farewell: None, how });
+            }
+            other => format!("sent {}, which is not a worker's to send now", other.kind()),
+        };
+        Err(Ending::refuse(Code::BadMessage, why))
+    }
+}

@@ -1,0 +1,434 @@
+//! Bytes are life: whether a link that is about to be judged is only slow.
+//!
+//! A message that takes long to arrive, or to leave, is no silence, and no fault of the attempts behind
+//! it. So before the scheduler judges a link it asks for a look, and the bytes that moved since the last
+//! one speak for the link as long as they pay for it, by the least rate.
+
+use core::time::Duration;
+
+use chargehand_core::io::Progress;
+use chargehand_core::{Instant, TaskId};
+
+/// How far ahead bytes may pay: so long may a link that was fast stand still in the middle of a message.
+/// Less where `heartbeat_timeout` is: whoever wants to know sooner of a silent worker wants to know it of
+/// one that fell silent in the middle of an answer.
+const AHEAD_MAX: Duration = Duration::from_secs(10);
+
+/// What moved on a link, and what waits for that.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// What had moved at the latest look, when that was, and whether there was more to leave.
+    seen: Progress,
+    looked_at: Instant,
+    was_backed_up: bool,
+    /// The bytes that have moved pay until then.
+    paid_until: Instant,
+    /// What had come at the latest read that brought nothing whole, and how many messages.
+    quiet: (u64, u64),
+    /// How many messages had come when one was seen to arrive in parts.
+    arriving: Option<u64>,
+    hold: Hold,
+    /// How many messages had come when a ping was sent.
+    pinged: Option<u64>,
+    /// The attempt that may have waited at its worker and was given its time anew.
+    begun: Option<TaskId>,
+    /// How many attempts in a row were left to their verdict, and after how many answers.
+    verdicts: (u32, u64),
+    /// The latest look was one of a manager that was itself away.
+    pub(crate) is_pardoned: bool,
+}
+
+/// What the verdict on attempts whose deadline has come waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    Nothing,
+    /// For what is on its way: at most so many messages or, if `leaving`, requests. What was before an
+    /// attempt's own is through by then.
+    Moving {
+        messages: u64,
+        requests: u64,
+        leaving: bool,
+    },
+    /// For the time that an attempt has, once more: its request has only just left.
+    Begun,
+}
+
+/// A link as it is at a look.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Looked {
+    pub(crate) now: Instant,
+    pub(crate) progress: Progress,
+    /// How many messages have come, and requests gone into the wire.
+    pub(crate) messages: u64,
+    pub(crate) requests: u64,
+    /// The wire has not let out all that it took.
+    pub(crate) is_backed_up: bool,
+    pub(crate) answers: u64,
+    pub(crate) heartbeat_timeout: Duration,
+    /// At how many bytes in a second a link is only slow.
+    pub(crate) rate_min: u32,
+}
+
+/// An attempt whose deadline has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overdue {
+    pub(crate) task: TaskId,
+    /// How many attempts its worker holds, this one included.
+    pub(crate) held: u32,
+    /// How many of them the worker runs at once, where it may hold more.
+    pub(crate) runs: Option<u32>,
+    pub(crate) attempt_timeout: Duration,
+}
+
+impl Life {
+    pub(crate) fn new(now: Instant, progress: Progress) -> Self {
+        Self {
+            seen: progress,
+            looked_at: now,
+            was_backed_up: false,
+            paid_until: Instant::EPOCH,
+            quiet: (progress.received, 0),
+            arriving: None,
+            hold: Hold::Nothing,
+            pinged: None,
+            begun: None,
+            verdicts: (0, 0),
+            is_pardoned: false,
+        }
+    }
+
+    /// Notes what had come when nothing whole had, and how many messages before that.
+    pub(crate) fn on_quiet(&mut self, received: u64, messages: u64) {
+        if received == self.quiet.0 {
+            return;
+        }
+        // Otherwise some of it was of whole messages.
+        if messages == self.quiet.1 {
+            self.arriving = Some(messages);
+        }
+        self.quiet = (received, messages);
+    }
+
+    /// Notes that a ping was sent, after so many messages.
+    pub(crate) fn on_ping(&mut self, messages: u64) {
+        self.pinged = Some(messages);
+    }
+
+    /// Forgets the ping for which something is to stand in as an answer. Returns whether one was sent
+    /// and nothing whole has come since.
+    pub(crate) fn take_ping(&mut self, messages: u64) -> bool {
+        self.pinged.take() == Some(messages)
+    }
+
+    /// Returns whether a ping was sent and nothing whole has come since.
+    pub(crate) fn awaits_pong(&self, messages: u64) -> bool {
+        self.pinged == Some(messages)
+    }
+
+    /// Returns how many attempts in a row were left to their verdict, without an answer in between.
+    pub(crate) fn verdicts(&self) -> u32 {
+        self.verdicts.0
+    }
+
+    /// Returns whether a message that is on its way is a sign of life: what has moved since the last
+    /// look pays for it. What came whole is heard as such, and pays for nothing that follows.
+    pub(crate) fn look(&mut self, link: &Looked) -> bool {
+        let received = link.progress.received.wrapping_sub(self.seen.received);
+        let sent = link.progress.sent.wrapping_sub(self.seen.sent);
+        // What left without a delay says nothing.
+        let was_backed_up = core::mem::replace(&mut self.was_backed_up, link.is_backed_up);
+        let counts = link.is_backed_up || was_backed_up;
+        let bytes = received.saturating_add(if counts { sent } else { 0 });
+        // They pay for what has passed first, but for no more of it than is ever paid ahead.
+        let ahead_max = AHEAD_MAX.min(link.heartbeat_timeout);
+        let start = self.paid_until.max(self.looked_at).max(before(link.now, AHEAD_MAX));
+        let until = start.saturating_add(paid(bytes, link.rate_min));
+        self.paid_until = until.min(link.now.saturating_add(ahead_max));
+        self.seen = link.progress;
+        self.looked_at = link.now;
+        let is_moving = counts || self.arriving == Some(link.messages);
+        is_moving && self.paid_until > link.now
+    }
+
+    /// Returns until when the attempts of a link are put off of which one is overdue, if they are. Call
+    /// it after [`look`](Self::look).
+    pub(crate) fn put_off(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        self.put_off_moving(link, overdue).or_else(|| self.put_off_waiting(link, overdue))
+    }
+
+    /// As [`put_off`](Self::put_off), for what is on its way.
+    fn put_off_moving(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        let Looked { now, messages, requests, is_backed_up, .. } = *link;
+        let held = u64::from(overdue.held);
+        let is_alive = self.paid_until > now;
+        // The one that was seen to arrive, or what comes at its heels.
+        let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
+        let before = core::mem::replace(&mut self.hold, Hold::Nothing);
+        match before {
+            Hold::Nothing if is_alive && (is_backed_up || is_arriving) => {
+                self.hold = Hold::Moving {
+                    messages: messages + held,
+                    requests: requests + held,
+                    leaving: is_backed_up,
+                };
+                Some(self.paid_until)
+            }
+            Hold::Moving { leaving: true, requests: most, .. }
+                if is_alive && (!is_backed_up || requests >= most) =>
+            {
+                self.hold = Hold::Begun;
+                Some(now.saturating_add(overdue.attempt_timeout))
+            }
+            Hold::Moving { messages: most, .. } if is_alive && messages < most => {
+                self.hold = before;
+                Some(self.paid_until)
+            }
+            _ => None,
+        }
+    }
+
+    /// As [`put_off`](Self::put_off), for an attempt that may have waited at its worker: that it is the
+    /// oldest one there is the first that is known of its beginning, so it has its time from now on.
+    /// Where a verdict has fallen on as many as the worker runs, all its places are taken by what hangs,
+    /// and nothing begins there.
+    fn put_off_waiting(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        if self.verdicts.1 != link.answers {
+            self.verdicts = (0, link.answers);
+        }
+        // Before the first answer a worker is given no more than it runs.
+        let may_begin = link.answers > 0 && overdue.runs.is_some_and(|runs| self.verdicts.0 < runs);
+        if may_begin && self.begun != Some(overdue.task) {
+            self.begun = Some(overdue.task);
+            return Some(link.now.saturating_add(overdue.attempt_timeout));
+        }
+        self.verdicts.0 = self.verdicts.0.saturating_add(1);
+        None
+    }
+}
+
+/// Returns for how long so many bytes pay.
+fn paid(bytes: u64, rate_min: u32) -> Duration {
+    match (bytes, u64::from(rate_min)) {
+        (0, _) => Duration::ZERO,
+        (_, 0) => AHEAD_MAX,
+        (bytes, rate) => Duration::from_millis(bytes.saturating_mul(1000) / rate),
+    }
+}
+
+fn before(now: Instant, span: Duration) -> Instant {
+    let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    Instant::from_nanos(now.as_nanos().saturating_sub(span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn overdue(task: u32, runs: Option<u32>) -> Overdue {
+        let task = TaskId::from_parts(task, 0);
+        Overdue { task, held: 4, runs, attempt_timeout: 60 * SECOND }
+    }
+
+    /// A link by hand.
+    struct Link {
+        life: Life,
+        at: Looked,
+        overdue: Overdue,
+    }
+
+    impl Link {
+        fn new() -> Self {
+            let at = Looked {
+                now: Instant::from_millis(50_000),
+                progress: Progress::default(),
+                messages: 0,
+                requests: 0,
+                is_backed_up: false,
+                answers: 1,
+                heartbeat_timeout: 60 * SECOND,
+                rate_min: 1000,
+            };
+            Self { life: Life::new(at.now, at.progress), at, overdue: overdue(0, None) }
+        }
+
+        fn waits(&mut self, span: Duration) {
+            self.at.now = self.at.now.saturating_add(span);
+        }
+
+        /// Parts of one message come.
+        fn receives(&mut self, bytes: u64) {
+            for part in [bytes / 2, bytes - bytes / 2] {
+                self.at.progress.received += part;
+                self.life.on_quiet(self.at.progress.received, self.at.messages);
+            }
+        }
+
+        fn look(&mut self) -> bool {
+            self.life.look(&self.at)
+        }
+
+        fn put_off(&mut self) -> Option<Duration> {
+            self.life.look(&self.at);
+            let until = self.life.put_off(&self.at, self.overdue)?;
+            Some(until.saturating_since(self.at.now))
+        }
+    }
+
+    #[test]
+    fn bytes_are_life_above_the_least_rate_however_often_somebody_looks() {
+        for (rate, is_life) in [(1100, true), (900, false)] {
+            for span in [100, 500, 3000, 10_000].map(Duration::from_millis) {
+                let mut link = Link::new();
+                for _ in 0..40 {
+                    link.waits(span);
+                    link.receives(u64::try_from(rate * span.as_millis() / 1000).unwrap());
+                    assert_eq!(link.look(), is_life, "{rate} bytes a second, each {span:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_that_was_fast_may_stand_still_for_ten_seconds_and_no_longer() {
+        let mut link = Link::new();
+        link.waits(SECOND);
+        link.receives(1 << 40);
+        assert!(link.look());
+        link.waits(9 * SECOND);
+        assert!(link.look());
+        link.waits(SECOND);
+        assert!(!link.look());
+    }
+
+    #[test]
+    fn a_short_heartbeat_finds_a_worker_that_stopped_in_the_middle_of_an_answer() {
+        let mut link = Link::new();
+        link.at.heartbeat_timeout = SECOND / 2;
+        link.waits(SECOND);
+        link.receives(1 << 20);
+        assert!(link.look());
+        link.waits(SECOND / 2);
+        assert!(!link.look());
+    }
+
+    #[test]
+    fn whole_messages_pay_for_no_silence_after_them() {
+        let mut link = Link::new();
+        for whole in [1000, 1] {
+            link.waits(SECOND);
+            link.receives(1 << 30);
+            link.at.messages += whole;
+            assert!(!link.look());
+        }
+        assert!(!link.look());
+    }
+
+    #[test]
+    fn what_leaves_counts_while_there_is_more_to_leave() {
+        let mut link = Link::new();
+        link.waits(SECOND);
+        link.at.progress.sent += 5000;
+        assert!(!link.look());
+        link.at.is_backed_up = true;
+        link.waits(SECOND);
+        link.at.progress.sent += 5000;
+        assert!(link.look());
+    }
+
+    #[test]
+    fn an_attempt_waits_for_a_message_that_arrives_in_parts_and_for_no_other() {
+        let mut link = Link::new();
+        link.waits(SECOND);
+        // Whole ones.
+        link.at.progress.received += 50_000;
+        link.at.messages += 100;
+        link.life.on_quiet(link.at.progress.received, link.at.messages);
+        assert_eq!(link.put_off(), None);
+        link.waits(SECOND);
+        link.receives(5000);
+        assert!(link.put_off().is_some());
+    }
+
+    #[test]
+    fn a_hung_attempt_waits_for_as_many_messages_as_there_may_be_before_its_own() {
+        let mut link = Link::new();
+        let mut put_off = 0;
+        for _ in 0..12 {
+            link.waits(SECOND);
+            link.receives(5000);
+            put_off += u32::from(link.put_off().is_some());
+            link.at.messages += 1;
+        }
+        // Each fifth look is a verdict.
+        assert_eq!(put_off, 10);
+    }
+
+    #[test]
+    fn a_request_that_took_long_to_leave_has_its_time_from_then_on_once() {
+        let mut link = Link::new();
+        link.at.is_backed_up = true;
+        for _ in 0..10 {
+            link.waits(SECOND);
+            link.at.progress.sent += 5000;
+            assert!(link.put_off().is_some_and(|span| span <= AHEAD_MAX));
+        }
+        // What has left since the last look has left by then.
+        link.at.is_backed_up = false;
+        link.waits(10 * SECOND);
+        link.at.progress.sent += 50_000;
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+        link.waits(60 * SECOND);
+        assert_eq!(link.put_off(), None);
+        // On a link that never gets it all out, too.
+        link.at.is_backed_up = true;
+        let mut given = 0;
+        for _ in 0..24 {
+            link.waits(SECOND);
+            link.at.progress.sent += 5000;
+            link.at.requests += 1;
+            given += u32::from(link.put_off() == Some(60 * SECOND));
+        }
+        assert_eq!(given, 4);
+    }
+
+    #[test]
+    fn a_request_that_stands_still_is_not_waited_for() {
+        let mut link = Link::new();
+        link.at.is_backed_up = true;
+        link.waits(SECOND);
+        link.at.progress.sent += 5000;
+        assert!(link.put_off().is_some());
+        link.waits(10 * SECOND);
+        assert_eq!(link.put_off(), None);
+    }
+
+    #[test]
+    fn each_attempt_that_may_have_waited_has_its_time_once_it_is_the_oldest() {
+        let mut link = Link::new();
+        for task in 0..5 {
+            link.overdue = overdue(task, Some(1));
+            assert_eq!(link.put_off(), Some(60 * SECOND));
+            link.waits(60 * SECOND);
+            link.at.answers += 1;
+        }
+        // This one hangs.
+        link.overdue = overdue(5, Some(1));
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+        link.waits(60 * SECOND);
+        assert_eq!(link.put_off(), None);
+        // What waits behind it does not begin.
+        link.overdue = overdue(6, Some(1));
+        assert_eq!(link.put_off(), None);
+        assert_eq!(link.life.verdicts(), 2);
+        link.at.answers += 1;
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+    }
+
+    #[test]
+    fn where_nothing_waits_at_the_worker_an_attempt_has_its_time_from_when_it_was_sent() {
+        let mut link = Link::new();
+        assert_eq!(link.put_off(), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Answers that the caller cannot use: held against its type before they count, and tried elsewhere
+//! before anybody is blamed.
+//!
+//! A worker whose answers do not decode is rested like one whose handlers fail. Where another worker's
+//! answer to the same task is of no use either, manager and workers disagree on the type: that is the
+//! task's error, and the first worker is excused.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Verdict};
+
+use super::answers::Answers;
+use super::ranges::Jobs;
+use super::{Payload, TaskEntry};
+use crate::payload::Answer;
+
+/// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Misfits(Vec<Misfit>);
+
+#[derive(Debug)]
+struct Misfit {
+    task: TaskId,
+    /// Where the first such answer came from.
+    link: Link,
+    why: String,
+    /// Another worker's was of no use either, or there was no other.
+    is_final: bool,
+}
+
+impl Misfits {
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn get(&self, task: TaskId) -> Option<usize> {
+        self.0.iter().position(|misfit| misfit.task == task)
+    }
+
+    /// Forgets a task that has its outcome. Returns why its answers were of no use, if that is what the
+    /// outcome came from.
+    #[cold]
+    pub(crate) fn take(&mut self, task: TaskId) -> Option<String> {
+        let misfit = self.0.swap_remove(self.get(task)?);
+        let end = if misfit.is_final { "" } else { ", and no other answer came" };
+        Some(format!("{}{end}", misfit.why))
+    }
+}
+
+/// Where a link's answers go.
+pub(crate) struct Sink<'a> {
+    pub(crate) link: Link,
+    pub(crate) now: Instant,
+    pub(crate) scheduler: &'a mut Scheduler<Heap>,
+    pub(crate) answers: &'a mut Answers,
+    pub(crate) misfits: &'a mut Misfits,
+    pub(crate) tasks: &'a [TaskEntry],
+    pub(crate) jobs: &'a Jobs,
+}
+
+impl Sink<'_> {
+    /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
+    #[inline]
+    pub(crate) fn reply(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+        body: &[u8],
+    ) -> Result<(), EventError> {
+        if verdict == Verdict::Done {
+            if let Err(why) = self.check(task, body) {
+                return self.refuse(task, attempt, why);
+            }
+        }
+        let event = Event::Replied { link: self.link, task, attempt, verdict };
+        self.scheduler.handle_event(self.now, event)?;
+        self.answers.keep_bytes(self.scheduler, task, verdict, body);
+        if verdict == Verdict::Done && !self.misfits.is_empty() {
+            let _ = self.misfits.take(task);
+        }
+        Ok(())
+    }
+
+    /// As [`reply`](Self::reply), for what a handler in this process returned.
+    pub(crate) fn reply_with(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+        answer: Answer,
+    ) -> Result<(), EventError> {
+        if let (Verdict::Done, Answer::Value(value)) = (verdict, &answer) {
+            let fits = match self.check_of(task) {
+                Some(check) => value.fits(check),
+                None => Ok(()),
+            };
+            if let Err(why) = fits {
+                return self.refuse(task, attempt, why);
+            }
+        }
+        let event = Event::Replied { link: self.link, task, attempt, verdict };
+        self.scheduler.handle_event(self.now, event)?;
+        self.answers.keep(self.scheduler, task, verdict, answer);
+        if verdict == Verdict::Done && !self.misfits.is_empty() {
+            let _ = self.misfits.take(task);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn check(&self, task: TaskId, body: &[u8]) -> Result<(), String> {
+        self.check_of(task).map_or(Ok(()), |check| check.bytes(body))
+    }
+
+    /// Returns what a task's answer is held against. What is over has nothing.
+    #[inline]
+    fn check_of(&self, task: TaskId) -> Option<crate::payload::Check> {
+        let entry = self.tasks.get(task.slot() as usize)?;
+        if entry.generation != task.generation() {
+            return None;
+        }
+        match &entry.payload {
+            Payload::Height { job, .. } => Some(self.jobs.check_of(*job)),
+            Payload::Request { check, .. } => Some(*check),
+            Payload::None => None,
+        }
+    }
+
+    /// Takes in an answer of no use.
+    #[cold]
+    fn refuse(&mut self, task: TaskId, attempt: u16, why: String) -> Result<(), EventError> {
+        let link = self.link;
+        let stats = self.scheduler.stats();
+        let others = stats.workers_up - stats.workers_rested > 1;
+        let known = self.misfits.get(task);
+        // Once it is known that they disagree, it stays so when the task is tried again.
+        let is_new = |at: usize| {
+            let misfit = &self.misfits.0[at];
+            misfit.is_final || misfit.link.worker() != link.worker()
+        };
+        let is_final = known.map_or(!others, is_new);
+        let event = Event::Unusable { link, task, attempt, is_final };
+        self.scheduler.handle_event(self.now, event)?;
+        let text = if is_final && known.is_some() {
+            format!("{why}; two workers' answers were alike, so manager and workers disagree on it")
+        } else {
+            why
+        };
+        if is_final {
+            // The outcome, if it is one, is a failure's.
+            self.answers.keep_bytes(self.scheduler, task, Verdict::Failed, &[]);
+        }
+        match known {
+            Some(at) => {
+                let first = self.misfits.0[at].link;
+                if is_final && !self.misfits.0[at].is_final {
+                    // Stale: its link is over, and nothing is held against it any more.
+                    let event = Event::Excused { link: first };
+                    let _ = self.scheduler.handle_event(self.now, event);
+                }
+                let misfit = &mut self.misfits.0[at];
+                (misfit.why, misfit.is_final) = (text, misfit.is_final || is_final);
+            }
+            None => self.misfits.0.push(Misfit { task, link, why: text, is_final }),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! What happens in a pool, as a stream for whoever wants to watch.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+
+use async_channel::{Receiver, Sender, TrySendError};
+use chargehand_core::{TaskId, WorkerId};
+use futures_core::Stream;
+
+use crate::next::Next;
+
+/// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
+/// that dialled in, or `in-process` with a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolEvent {
+    /// A worker's link is up.
+    Connected {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+        /// How many attempts it holds at once.
+        window: u32,
+    },
+    /// A worker could not be reached, or its handshake failed. It is tried again after a backoff.
+    Refused {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address.
+        peer: Arc<str>,
+        /// Why.
+        why: String,
+    },
+    /// A link is gone. Its tasks are queued again.
+    Lost {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+        /// Why.
+        why: String,
+    },
+    /// A link was closed in good order: its worker was removed or stops, or the pool stops.
+    Closed {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+        /// Why.
+        why: String,
+    },
+    /// A connection that came in was turned away before it became a worker's link.
+    TurnedAway {
+        /// Why, with the peer's address where the transport knows it.
+        why: String,
+    },
+    /// A task is sent again.
+    Retried {
+        /// The task.
+        task: TaskId,
+        /// Its height, if it is one of a range: a `u64` or an `i64`.
+        height: Option<i128>,
+        /// The number of this sending, from 2 on.
+        attempt: u16,
+        /// Where it goes this time.
+        peer: Arc<str>,
+    },
+    /// A worker failed too many tasks in a row and gets none for this long.
+    Rested {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+        /// For how long, at most.
+        span: Duration,
+    },
+    /// A worker left the pool: it was removed, stayed away too long, or the pool stopped.
+    Gone {
+        /// The worker that was.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+    },
+    /// The limits on connections that the pool was built with are above what its process may open, and
+    /// lower ones hold. Each stream of events begins with it where that is so. Defaults may be lowered
+    /// by up to a half without it.
+    Lowered {
+        /// Which limits, to what, and the remedy.
+        why: String,
+    },
+    /// This many events before this one were dropped, because they were not taken in time.
+    Missed(u64),
+}
+
+impl fmt::Display for PoolEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { peer, window, .. } => {
+                write!(f, "{peer}: connected, takes {window} at once")
+            }
+            Self::Refused { peer, why, .. } if why.starts_with(CANNOT_CONNECT) => {
+                f.write_str(&named(peer, why))
+            }
+            Self::Refused { peer, why, .. } => write!(f, "{peer}: {CANNOT_CONNECT}: {why}"),
+            Self::Lost { peer, why, .. } => write!(f, "{peer}: lost: {why}"),
+            Self::Closed { peer, why, .. } => write!(f, "{peer}: closed: {why}"),
+            Self::TurnedAway { why } => write!(f, "turned a connection away: {why}"),
+            Self::Retried { height: Some(height), attempt, peer, .. } => {
+                write!(f, "{peer}: height {height} sent again, attempt {attempt}")
+            }
+            Self::Retried { task, attempt, peer, .. } => {
+                write!(f, "{peer}: task {} sent again, attempt {attempt}", task.slot())
+            }
+            Self::Rested { peer, span, .. } => write!(f, "{peer}: only fails, rests {span:?}"),
+            Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
+            Self::Lowered { why } => f.write_str(why),
+            Self::Missed(count) => write!(f, "{count} events were not taken in time"),
+        }
+    }
+}
+
+/// What transports begin with where nobody answers.
+const CANNOT_CONNECT: &str = "cannot connect";
+
+/// Returns what is said of a peer with its name before it, unless that is in it: transports name the
+/// peer themselves.
+pub(crate) fn named<'a>(peer: &str, text: &'a str) -> Cow<'a, str> {
+    let place = peer.rsplit("://").next().unwrap_or(peer).trim_end_matches('/');
+    if text.contains(place) { text.into() } else { format!("{peer}: {text}").into() }
+}
+
+/// A stream of [`PoolEvent`]s, made by [`Pool::events`](crate::Pool::events). It ends when the
+/// pool's driver does.
+#[derive(Debug)]
+pub struct Events(Pin<Box<Receiver<PoolEvent>>>);
+
+impl Events {
+    /// Returns the next event, or `None` after the last one. As that of `StreamExt`, for callers
+    /// without it. Dropping the future loses nothing: the event is returned by the next call.
+    #[allow(clippy::should_implement_trait)] // It is awaited, as that of `StreamExt`.
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next(self)
+    }
+
+    /// Makes a stream that holds at most `capacity` events, and the end that feeds it.
+    pub(crate) fn new(capacity: usize) -> (Sender<PoolEvent>, Self) {
+        let (sender, receiver) = async_channel::bounded(capacity);
+        (sender, Self(Box::pin(receiver)))
+    }
+}
+
+impl Stream for Events {
+    type Item = PoolEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<PoolEvent>> {
+        self.0.as_mut().poll_next(cx)
+    }
+}
+
+/// Gives every event to every listener, and never waits for one.
+#[derive(Debug, Default)]
+pub(crate) struct Fanout {
+    listeners: Vec<(Sender<PoolEvent>, u64)>,
+    /// What every listener is told at first.
+    first: Option<PoolEvent>,
+}
+
+impl Fanout {
+    /// Tells of something now, and whoever listens later.
+    pub(crate) fn keep(&mut self, event: PoolEvent) {
+        self.tell(|| event.clone());
+        self.first = Some(event);
+    }
+
+    pub(crate) fn add(&mut self, listener: Sender<PoolEvent>) {
+        if let Some(event) = &self.first {
+            // It is empty, and its reader may be gone.
+            let _ = listener.try_send(event.clone());
+        }
+        self.listeners.push((listener, 0));
+    }
+
+    /// Tells what `event` makes; nothing is made while nobody listens.
+    pub(crate) fn tell(&mut self, event: impl FnOnce() -> PoolEvent) {
+        if self.listeners.is_empty() && !cfg!(feature = "tracing") {
+            return;
+        }
+        let event = event();
+        #[cfg(feature = "tracing")]
+        tracing::debug!(target: "chargehand", "{event}");
+        self.listeners.retain_mut(|(listener, missed)| {
+            if *missed > 0 && listener.try_send(PoolEvent::Missed(*missed)).is_ok() {
+                *missed = 0;
+            }
+            match listener.try_send(event.clone()) {
+                Ok(()) => true,
+                Err(TrySendError::Full(_)) => {
+                    *missed += 1;
+                    true
+                }
+                Err(TrySendError::Closed(_)) => false,
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use chargehand_core::{Config, Heap, Instant, Route, Scheduler};
+
+    use super::*;
+
+    #[test]
+    fn what_a_transport_says_already_is_not_said_twice() {
+        let mut scheduler = Scheduler::new(Heap::with_capacity(1, 1), Config::new(1)).unwrap();
+        let worker = scheduler.add_worker(Instant::EPOCH, Route::Dial).unwrap();
+        let shown = |peer: &str, why: &str| {
+            let (peer, why) = (peer.into(), why.into());
+            PoolEvent::Refused { worker, peer, why }.to_string()
+        };
+        let refused = "cannot connect to host:9000: refused";
+        assert_eq!(shown("host:9000", refused), refused);
+        assert_eq!(shown("tcp://host:9000/", refused), refused);
+        assert_eq!(shown("other", refused), format!("other: {refused}"));
+        assert_eq!(shown("host:9000", "no Hello"), "host:9000: cannot connect: no Hello");
+        let why = "connection with 10.0.0.1:5: reset";
+        assert_eq!(named("10.0.0.1:5", why), why);
+        assert_eq!(named("10.0.0.1:5", "no Hello"), "10.0.0.1:5: no Hello");
+    }
+}

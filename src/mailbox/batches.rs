@@ -1,0 +1,364 @@
+//! Where the driver leaves outcomes in batches and the stream finds them.
+//!
+//! A stream with one height in flight is woken for each, so both ends avoid what that repeats. The
+//! driver keeps the stream's waker, and wakes it by reference. The stream waits from the moment that
+//! it takes a batch: when it has returned all of it, it need not lock once more to learn that there is
+//! nothing new.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+
+use serde::de::DeserializeOwned;
+
+use crate::error::TaskError;
+use crate::link::lock::Lock;
+use crate::mailbox::TaskResult;
+
+/// A batch of such a length keeps its memory while shorter ones follow.
+const KEPT_ITEMS: usize = 1024;
+
+/// Returns how many outcomes a stream takes at once, at most, of a range that may have so many heights
+/// under way or not taken. The first is returned at once, the others lie in the stream meanwhile:
+/// they are not counted any more, so the driver has to leave room for them.
+pub(crate) const fn at_once(ahead_max: usize) -> usize {
+    if ahead_max < 32 { 1 } else { ahead_max / 8 }
+}
+
+/// One height's outcome.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// By its index.
+    pub(crate) height: u64,
+    pub(crate) result: TaskResult,
+}
+
+impl Item {
+    /// Reads the answer, once, or takes the error.
+    #[inline]
+    pub(crate) fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+        match &mut self.result {
+            Ok(answer) => answer.read(),
+            Err(error) => Err(mem::replace(error, TaskError::Closed)),
+        }
+    }
+}
+
+/// The driver's end.
+#[derive(Debug)]
+pub(crate) struct Giver {
+    shared: Arc<Shared>,
+    /// Whom to wake.
+    waker: Waker,
+}
+
+/// The stream's end.
+#[derive(Debug)]
+pub(crate) struct Taker {
+    shared: Arc<Shared>,
+    /// Whom the giver wakes, or will once it has looked.
+    waker: Waker,
+    /// The giver wakes for what it gives next.
+    is_waiting: bool,
+    /// The driver waits to hear that this end waits.
+    must_ring: bool,
+    /// How many outcomes are taken at once, at most, where they are released with that.
+    at_once: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    inner: Lock<Inner>,
+    /// There is something that the stream does not know. Changed with the lock only.
+    has_news: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
+struct Inner {
+    ready: Vec<Item>,
+    /// How many the stream has taken since the driver last looked.
+    taken: usize,
+    /// The driver waits for the stream to take some.
+    starved: bool,
+    /// The stream waits for the driver to give some.
+    waits: bool,
+    /// Nothing more will come.
+    ended: bool,
+    /// The stream is gone.
+    dropped: bool,
+    /// The stream's waker, if it is another one than the giver has.
+    waker: Option<Waker>,
+}
+
+/// What the driver learns when it leaves a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taken {
+    /// How many outcomes the stream has taken since the last time.
+    pub(crate) count: usize,
+    /// The stream is gone.
+    pub(crate) dropped: bool,
+    /// The stream has looked at all there was, and waits for more.
+    pub(crate) waits: bool,
+}
+
+impl Inner {
+    fn release(&mut self, count: usize) -> bool {
+        self.taken += count;
+        mem::take(&mut self.starved)
+    }
+}
+
+impl Giver {
+    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
+    /// whether the driver can do no more until the stream takes some: then that rings.
+    #[inline]
+    pub(crate) fn give(
+        &mut self,
+        batch: &mut Vec<Item>,
+        starves: impl FnOnce(Taken) -> bool,
+    ) -> Taken {
+        let Shared { inner, has_news } = &*self.shared;
+        let (mut wakes, mut another) = (false, None);
+        let taken = inner.with(|inner| {
+            if !batch.is_empty() && !inner.dropped {
+                if inner.ready.is_empty() {
+                    mem::swap(&mut inner.ready, batch);
+                } else {
+                    inner.ready.append(batch);
+                }
+                has_news.store(true, Ordering::Relaxed);
+                wakes = mem::take(&mut inner.waits);
+                if inner.waker.is_some() {
+                    another = inner.waker.take();
+                }
+            }
+            let Inner { dropped, waits, .. } = *inner;
+            let taken = Taken { count: mem::take(&mut inner.taken), dropped, waits };
+            inner.starved = starves(taken);
+            taken
+        });
+        if !batch.is_empty() {
+            // The stream is gone. Without the lock: the destructors are the user's.
+            batch.clear();
+        }
+        self.wake(another, wakes);
+        taken
+    }
+
+    /// Returns whether the stream has looked at all there was, and waits for more.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.shared.inner.with(|inner| inner.waits)
+    }
+
+    /// Ends the stream after what was given.
+    pub(crate) fn end(&mut self) {
+        let Shared { inner, has_news } = &*self.shared;
+        let (wakes, waker) = inner.with(|inner| {
+            inner.ended = true;
+            has_news.store(true, Ordering::Relaxed);
+            (mem::take(&mut inner.waits), inner.waker.take())
+        });
+        self.wake(waker, wakes);
+    }
+
+    /// Takes over another waker, and wakes.
+    #[inline]
+    fn wake(&mut self, another: Option<Waker>, wakes: bool) {
+        if let Some(waker) = another {
+            self.waker = waker;
+        }
+        if wakes {
+            self.waker.wake_by_ref();
+        }
+    }
+}
+
+impl Taker {
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self {
+            at_once,
+            shared: Arc::default(),
+            waker: Waker::noop().clone(),
+            is_waiting: false,
+            must_ring: false,
+        }
+    }
+
+    /// Makes the other end. There is to be one only.
+    pub(crate) fn giver(&self) -> Giver {
+        Giver { shared: Arc::clone(&self.shared), waker: Waker::noop().clone() }
+    }
+
+    /// Takes what lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
+    /// and never will be. If the stream does not hold what it takes, but `releases` it at once, the
+    /// answer is that of [`release`](Self::release).
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        cx: &mut Context<'_>,
+        batch: &mut Vec<Item>,
+        releases: bool,
+    ) -> Poll<Option<bool>> {
+        if !self.waker.will_wake(cx.waker()) {
+            self.change_waker(cx.waker());
+        } else if self.is_waiting && !self.shared.has_news.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        self.is_waiting = true;
+        let Shared { inner, has_news } = &*self.shared;
+        inner.with(|inner| {
+            if releases && inner.ready.len() > self.at_once {
+                batch.extend(inner.ready.drain(..self.at_once));
+                return Poll::Ready(Some(inner.release(batch.len())));
+            }
+            inner.waits = true;
+            has_news.store(inner.ended, Ordering::Relaxed);
+            if inner.ready.is_empty() {
+                self.must_ring = mem::take(&mut inner.starved);
+                return if inner.ended { Poll::Ready(None) } else { Poll::Pending };
+            }
+            mem::swap(&mut inner.ready, batch);
+            // What one burst took is not kept for all the short batches after it.
+            if inner.ready.capacity() > KEPT_ITEMS && batch.len() < KEPT_ITEMS {
+                inner.ready = Vec::new();
+            }
+            Poll::Ready(Some(releases && inner.release(batch.len())))
+        })
+    }
+
+    /// Returns whether the driver is to be told that this end waits, once.
+    #[inline]
+    pub(crate) fn must_ring(&mut self) -> bool {
+        mem::take(&mut self.must_ring)
+    }
+
+    /// Leaves another waker for the giver.
+    #[cold]
+    fn change_waker(&mut self, waker: &Waker) {
+        self.waker.clone_from(waker);
+        let mut another = Some(waker.clone());
+        self.shared.inner.with(|inner| mem::swap(&mut inner.waker, &mut another));
+        // What it replaces, if anything, is dropped without the lock.
+        drop(another);
+    }
+
+    /// Notes that the stream holds `count` outcomes less. Returns whether the driver waits for that.
+    pub(crate) fn release(&self, count: usize) -> bool {
+        self.shared.inner.with(|inner| inner.release(count))
+    }
+
+    /// Notes that the stream is gone. Returns whether the driver has to know.
+    pub(crate) fn leave(&self) -> bool {
+        let (ended, left) = self.shared.inner.with(|inner| {
+            inner.dropped = true;
+            (inner.ended, mem::take(&mut inner.ready))
+        });
+        drop(left); // Without the lock, too.
+        !ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counting::Count;
+
+    /// A waker, and how often it was woken.
+    fn counted() -> (Waker, impl Fn() -> usize) {
+        let count = Arc::new(Count::default());
+        (Waker::from(Arc::clone(&count)), move || count.woken())
+    }
+
+    fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
+        let result = |height| Item { height, result: Err(TaskError::Cancelled) };
+        giver.give(&mut heights.into_iter().map(result).collect(), |_| false)
+    }
+
+    /// What the stream finds.
+    fn take(taker: &mut Taker, waker: &Waker) -> Poll<Option<Vec<u64>>> {
+        let mut batch = Vec::new();
+        let taken = taker.take(&mut Context::from_waker(waker), &mut batch, true);
+        taken.map(|some| some.map(|_| batch.iter().map(|item| item.height).collect()))
+    }
+
+    #[test]
+    fn a_stream_waits_from_when_it_takes_a_batch_and_is_woken_once() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        give(&mut giver, [1, 2]);
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(vec![1, 2])));
+        // It still returns these when more come.
+        assert_eq!(give(&mut giver, [3]).count, 2);
+        assert_eq!(give(&mut giver, [4]).count, 0);
+        assert_eq!(woken(), 1);
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(vec![3, 4])));
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert_eq!(give(&mut giver, [5]).count, 2);
+        assert_eq!(woken(), 2);
+        assert_eq!(give(&mut giver, []).count, 0);
+        assert_eq!(woken(), 2, "nothing came");
+    }
+
+    #[test]
+    fn what_is_more_than_a_stream_takes_at_once_waits_and_is_not_released() {
+        let mut taker = Taker::new(2);
+        let mut giver = taker.giver();
+        let (waker, _) = counted();
+        give(&mut giver, 1..=5);
+        for (heights, released) in [(vec![1, 2], 2), (vec![3, 4], 2), (vec![5], 1)] {
+            assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(heights)));
+            assert_eq!(give(&mut giver, []).count, released);
+        }
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+    }
+
+    #[test]
+    fn the_waker_of_the_latest_poll_is_woken() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let ((first, woken_first), (second, woken_second)) = (counted(), counted());
+        assert_eq!(take(&mut taker, &first), Poll::Pending);
+        assert_eq!(take(&mut taker, &second), Poll::Pending);
+        give(&mut giver, [1]);
+        assert_eq!((woken_first(), woken_second()), (0, 1));
+        assert_eq!(take(&mut taker, &first), Poll::Ready(Some(vec![1])));
+        give(&mut giver, [2]);
+        assert_eq!((woken_first(), woken_second()), (1, 1));
+        assert_eq!(take(&mut taker, &first), Poll::Ready(Some(vec![2])));
+        assert_eq!(take(&mut taker, &second), Poll::Pending, "nothing came, and another waits");
+        giver.end();
+        assert_eq!((woken_first(), woken_second()), (1, 2));
+    }
+
+    #[test]
+    fn the_end_is_seen_after_all_that_was_given() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        give(&mut giver, [1]);
+        giver.end();
+        assert_eq!(woken(), 1);
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(vec![1])));
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(None));
+        assert_eq!(take(&mut taker, &waker), Poll::Ready(None));
+    }
+
+    #[test]
+    fn what_is_given_to_a_stream_that_is_gone_is_dropped() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert!(taker.leave(), "the driver has to know");
+        assert!(give(&mut giver, [1]).dropped);
+        assert_eq!(woken(), 0);
+        giver.end();
+        assert!(!taker.leave());
+    }
+}

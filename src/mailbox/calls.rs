@@ -1,0 +1,444 @@
+//! The calls of a pool: those that are queued, and the outcome of each on its way to its caller.
+//!
+//! All are in one table, under the lock of the mailbox. So a call takes no memory of its own, and one
+//! lock does for whatever is left at once: a task and its caller's waker, or a batch of outcomes. The
+//! table has as many places as there ever were calls at once; `queue_max`, the pool's `tasks_max` and
+//! what callers leave untaken bound it.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+use core::task::{Context, Poll, Waker};
+
+use crate::error::TaskError;
+use crate::mailbox::TaskResult;
+use crate::payload::Body;
+use crate::payload::Check;
+
+/// A task on its way to the driver.
+#[derive(Debug)]
+pub(crate) struct Submit {
+    pub(crate) body: Body,
+    /// What the answer is held against.
+    pub(crate) check: Check,
+    call: CallId,
+}
+
+/// Names a call for as long as its caller or the driver has to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallId {
+    index: u32,
+    /// How many were queued before it, which tells it from others that had its place.
+    serial: u32,
+}
+
+/// Where the driver leaves outcomes and callers find them.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    /// Submitted tasks that the driver has not taken.
+    queue: VecDeque<Submit>,
+    /// The serial number of the first one in the queue, or of the next one to come.
+    front: u32,
+    places: Vec<Place>,
+    /// The first free place, or `NO_PLACE`.
+    free: u32,
+}
+
+#[derive(Debug)]
+struct Place {
+    serial: u32,
+    /// The driver was told to cancel it.
+    asked: bool,
+    state: State,
+}
+
+#[derive(Debug)]
+pub(crate) enum State {
+    /// And the next free place.
+    Free(u32),
+    /// For the driver. Whom to wake, once somebody has asked.
+    Waiting(Option<Waker>),
+    /// For the driver, and nobody wants to know.
+    Abandoned,
+    /// For the caller.
+    Ended(TaskResult),
+}
+
+/// What is left to do for a call that its caller cancels or lets go, without the lock.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    /// The driver has the task, and is to cancel it.
+    pub(crate) tell: bool,
+    /// Is to be woken: the call has ended.
+    pub(crate) wake: Option<Waker>,
+    /// Is to be dropped: the destructors are the user's.
+    pub(crate) left: Left,
+}
+
+/// A state that a call was in, and its task's body.
+pub(crate) type Left = (State, Body);
+
+/// A queue of such a length keeps its memory while shorter ones follow.
+const KEPT_CALLS: usize = 1024;
+
+/// No place, and the place of a task that was cancelled in the queue.
+const NO_PLACE: u32 = u32::MAX;
+
+// As many of them lie about as there are calls.
+const _: () = assert!(size_of::<Submit>() <= 40);
+const _: () = assert!(size_of::<Place>() <= 40);
+
+impl CallId {
+    pub(crate) fn place(self) -> usize {
+        self.index as usize
+    }
+
+    /// Names a call that had the same place before.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn former(self) -> Self {
+        Self { serial: self.serial.wrapping_sub(1), ..self }
+    }
+}
+
+impl Submit {
+    /// Makes one of a task that was taken before.
+    pub(crate) fn again(body: Body, call: CallId, check: Check) -> Self {
+        Self { body, check, call }
+    }
+
+    /// Returns whose task it is, if anybody's.
+    pub(crate) fn call(&self) -> Option<CallId> {
+        (self.call.index != NO_PLACE).then_some(self.call)
+    }
+}
+
+impl Calls {
+    pub(crate) const fn new() -> Self {
+        Self { queue: VecDeque::new(), front: 0, places: Vec::new(), free: NO_PLACE }
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Queues a task.
+    #[inline]
+    pub(crate) fn push(&mut self, body: Body, check: Check, waker: Option<Waker>) -> CallId {
+        #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
+        let serial = self.front.wrapping_add(self.queue.len() as u32);
+        let index = self.free_place();
+        let place = &mut self.places[index as usize];
+        let State::Free(next) = place.state else { unreachable!("it is in the list of such") };
+        place.state = State::Waiting(waker);
+        place.serial = serial;
+        place.asked = false;
+        self.free = next;
+        let call = CallId { index, serial };
+        self.queue.push_back(Submit { body, check, call });
+        call
+    }
+
+    #[inline]
+    fn free_place(&mut self) -> u32 {
+        if self.free == NO_PLACE { self.add_place() } else { self.free }
+    }
+
+    #[cold]
+    fn add_place(&mut self) -> u32 {
+        let index = u32::try_from(self.places.len()).expect("fewer calls than 2^32");
+        assert!(index != NO_PLACE);
+        self.places.push(Place { serial: 0, asked: false, state: State::Free(NO_PLACE) });
+        index
+    }
+
+    /// Moves up to `count` tasks out of the queue into `batch`, which must be empty.
+    pub(crate) fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
+        if self.queue.len() <= count {
+            mem::swap(&mut self.queue, batch);
+            // What one burst took is not kept for all the short ones after it.
+            if self.queue.capacity() > KEPT_CALLS && batch.len() < KEPT_CALLS {
+                self.queue = VecDeque::new();
+            }
+        } else {
+            batch.extend(self.queue.drain(..count));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
+        let taken = batch.len() as u32;
+        self.front = self.front.wrapping_add(taken);
+    }
+
+    /// Leaves the outcome of a task that was taken, and returns whom to wake. Gives it back if nobody
+    /// wants it, to be dropped without the lock.
+    #[inline]
+    pub(crate) fn settle(
+        &mut self,
+        call: CallId,
+        result: TaskResult,
+    ) -> Result<Option<Waker>, TaskResult> {
+        let place = self.place(call);
+        match &mut place.state {
+            State::Waiting(waker) => {
+                let waker = waker.take();
+                place.state = State::Ended(result);
+                Ok(waker)
+            }
+            State::Abandoned => {
+                self.release(call);
+                Err(result)
+            }
+            State::Free(_) | State::Ended(_) => unreachable!("a task has one outcome"),
+        }
+    }
+
+    /// Takes the outcome, if it is there. Otherwise whoever waits is woken for it; who was to be woken
+    /// so far goes to `other`, and is to be dropped without the lock.
+    #[inline]
+    pub(crate) fn poll(
+        &mut self,
+        call: CallId,
+        cx: &mut Context<'_>,
+        other: &mut Option<Waker>,
+    ) -> Poll<TaskResult> {
+        let place = self.place(call);
+        match &mut place.state {
+            State::Ended(_) => {
+                let State::Ended(result) = self.release(call) else { unreachable!("see above") };
+                return Poll::Ready(result);
+            }
+            State::Waiting(Some(known)) if known.will_wake(cx.waker()) => {}
+            State::Waiting(waker) => *other = waker.replace(cx.waker().clone()),
+            State::Free(_) | State::Abandoned => unreachable!("its caller is still there"),
+        }
+        Poll::Pending
+    }
+
+    /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
+    pub(crate) fn is_awaited(&mut self, call: CallId) -> bool {
+        !matches!(self.place(call).state, State::Waiting(None))
+    }
+
+    /// Cancels a call whose caller waits for its end. One that is still queued has ended with that.
+    pub(crate) fn cancel(&mut self, call: CallId) -> Rest {
+        let mut rest = Rest::none();
+        if !matches!(self.place(call).state, State::Waiting(_)) {
+            return rest;
+        }
+        if let Some(body) = self.withdraw(call) {
+            let ended = State::Ended(Err(TaskError::Cancelled));
+            let State::Waiting(waker) = mem::replace(&mut self.place(call).state, ended) else {
+                unreachable!("it was looked at just now")
+            };
+            rest.wake = waker;
+            rest.left.1 = body;
+        } else {
+            rest.tell = !mem::replace(&mut self.place(call).asked, true);
+        }
+        rest
+    }
+
+    /// Lets go of a call whose caller is gone, and cancels its task if that is asked for.
+    pub(crate) fn leave(&mut self, call: CallId, cancels: bool) -> Rest {
+        let mut rest = Rest::none();
+        let is_waiting = matches!(self.place(call).state, State::Waiting(_));
+        if is_waiting && cancels {
+            if let Some(body) = self.withdraw(call) {
+                rest.left = (self.release(call), body);
+                return rest;
+            }
+        }
+        let place = self.place(call);
+        if is_waiting {
+            rest.tell = cancels && !mem::replace(&mut place.asked, true);
+            rest.left.0 = mem::replace(&mut place.state, State::Abandoned);
+        } else {
+            rest.left.0 = self.release(call);
+        }
+        rest
+    }
+
+    /// Takes the body of a task out of the queue. What is left of it there is nobody's.
+    fn withdraw(&mut self, call: CallId) -> Option<Body> {
+        let position = call.serial.wrapping_sub(self.front) as usize;
+        // A task that runs for so long that the numbers came round may have another's.
+        let submit = self.queue.get_mut(position).filter(|submit| submit.call == call)?;
+        submit.call.index = NO_PLACE;
+        Some(mem::take(&mut submit.body))
+    }
+
+    /// Ends every call that has no outcome yet as [`TaskError::Closed`], and puts those to wake into
+    /// `wakers`. Returns what was queued.
+    pub(crate) fn close(&mut self, wakers: &mut VecDeque<Waker>) -> VecDeque<Submit> {
+        for place in &mut self.places {
+            if let State::Waiting(waker) = &mut place.state {
+                wakers.extend(waker.take());
+                place.state = State::Ended(Err(TaskError::Closed));
+            }
+        }
+        let mut queued = VecDeque::new();
+        self.take(usize::MAX, &mut queued);
+        queued
+    }
+
+    #[inline]
+    fn place(&mut self, call: CallId) -> &mut Place {
+        let place = &mut self.places[call.index as usize];
+        debug_assert!(place.serial == call.serial);
+        place
+    }
+
+    /// Frees a place, and returns what was in it.
+    #[inline]
+    fn release(&mut self, call: CallId) -> State {
+        let next = mem::replace(&mut self.free, call.index);
+        mem::replace(&mut self.place(call).state, State::Free(next))
+    }
+}
+
+impl Rest {
+    const fn none() -> Self {
+        Self { tell: false, wake: None, left: (State::Abandoned, Body::EMPTY) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+    use crate::counting::Count;
+    use crate::payload::Answer;
+
+    fn body(byte: u8) -> Body {
+        Body::from(&[byte][..])
+    }
+
+    fn answer(byte: u8) -> Answer {
+        Answer::Bytes(body(byte))
+    }
+
+    fn poll(calls: &mut Calls, call: CallId, waker: &Waker) -> Option<TaskResult> {
+        match calls.poll(call, &mut Context::from_waker(waker), &mut None) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
+        }
+    }
+
+    fn taken(calls: &mut Calls, count: usize) -> Vec<Option<CallId>> {
+        let mut batch = VecDeque::new();
+        calls.take(count, &mut batch);
+        batch.iter().map(Submit::call).collect()
+    }
+
+    fn is_answer(result: Option<TaskResult>, byte: u8) -> bool {
+        matches!(result, Some(Ok(Answer::Bytes(bytes))) if bytes == body(byte))
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_once_by_the_waker_of_the_latest_poll() {
+        let mut calls = Calls::new();
+        let (counts, [first, second]) = Count::two();
+        let call = calls.push(body(1), Check::RAW, Some(first.clone()));
+        assert!(poll(&mut calls, call, &first).is_none());
+        assert!(poll(&mut calls, call, &second).is_none());
+        assert_eq!(taken(&mut calls, 9), [Some(call)]);
+        calls.settle(call, Ok(answer(7))).unwrap().unwrap().wake();
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [0, 1]);
+        assert!(is_answer(poll(&mut calls, call, &first), 7));
+    }
+
+    #[test]
+    fn tasks_come_out_in_their_order_and_places_are_used_again() {
+        let mut calls = Calls::new();
+        // As after very many: the serial numbers wrap in the midst.
+        calls.front = u32::MAX - 4;
+        for round in 0..5 {
+            let pushed: Vec<_> =
+                (0..3).map(|at| Some(calls.push(body(at), Check::RAW, None))).collect();
+            assert_eq!(taken(&mut calls, 2), pushed[..2], "round {round}");
+            assert_eq!(taken(&mut calls, 2), pushed[2..], "round {round}");
+            for (at, call) in (0..).zip(pushed.into_iter().flatten()) {
+                assert!(calls.settle(call, Ok(answer(at))).unwrap().is_none());
+                assert!(is_answer(poll(&mut calls, call, Waker::noop()), at));
+            }
+            assert_eq!(calls.places.len(), 3);
+        }
+        assert!(calls.front < 20);
+    }
+
+    #[test]
+    fn a_task_that_is_cancelled_in_the_queue_has_ended_and_is_nobodys_there() {
+        let mut calls = Calls::new();
+        let pushed =
+            [1, 2, 3].map(|byte| calls.push(body(byte), Check::RAW, Some(Waker::noop().clone())));
+        let rest = calls.cancel(pushed[1]);
+        assert_eq!((rest.tell, rest.wake.is_some(), rest.left.1), (false, true, body(2)));
+        let rest = calls.leave(pushed[2], true);
+        assert_eq!((rest.tell, rest.left.1), (false, body(3)));
+        assert_eq!(calls.queued(), 3, "they hold their room until they are taken");
+        assert_eq!(taken(&mut calls, 3), [Some(pushed[0]), None, None]);
+        let result = poll(&mut calls, pushed[1], Waker::noop());
+        assert!(matches!(result, Some(Err(TaskError::Cancelled))));
+    }
+
+    #[test]
+    fn the_driver_is_told_once_of_a_task_that_it_has() {
+        let mut calls = Calls::new();
+        let pushed = [1, 2].map(|byte| calls.push(body(byte), Check::RAW, None));
+        assert_eq!(taken(&mut calls, 2), pushed.map(Some));
+        let told = [calls.cancel(pushed[0]), calls.cancel(pushed[0]), calls.leave(pushed[0], true)];
+        assert_eq!(told.map(|rest| rest.tell), [true, false, false]);
+        assert!(!calls.leave(pushed[1], false).tell, "it is let run on");
+        for call in pushed {
+            assert!(calls.settle(call, Ok(answer(1))).is_err(), "nobody wants it");
+        }
+        // Their places are free, and another's serial number tells it from them.
+        let next = calls.push(body(3), Check::RAW, None);
+        assert_eq!((calls.places.len(), next.index), (2, pushed[1].index));
+        assert!(next != pushed[1]);
+    }
+
+    #[test]
+    fn a_cancel_hits_no_other_once_the_serial_numbers_came_round() {
+        let mut calls = Calls::new();
+        let old = calls.push(body(1), Check::RAW, None);
+        assert_eq!(taken(&mut calls, 1), [Some(old)]);
+        // As after 2^32 more.
+        calls.front = old.serial;
+        let new = calls.push(body(2), Check::RAW, None);
+        assert_eq!(new.serial, old.serial);
+        assert!(calls.cancel(old).tell, "the driver has it");
+        calls.leave(old, true);
+        assert_eq!(taken(&mut calls, 1), [Some(new)], "it is still its caller's");
+    }
+
+    #[test]
+    fn a_late_cancel_changes_nothing() {
+        let mut calls = Calls::new();
+        let call = calls.push(body(1), Check::RAW, None);
+        taken(&mut calls, 1);
+        assert!(calls.settle(call, Ok(answer(5))).is_ok());
+        assert!(!calls.cancel(call).tell);
+        assert!(is_answer(poll(&mut calls, call, Waker::noop()), 5));
+        let call = calls.push(body(1), Check::RAW, None);
+        taken(&mut calls, 1);
+        assert!(calls.settle(call, Ok(answer(6))).is_ok());
+        let rest = calls.leave(call, true);
+        assert!(!rest.tell && matches!(rest.left.0, State::Ended(Ok(_))));
+    }
+
+    #[test]
+    fn at_the_end_every_call_has_an_outcome() {
+        let mut calls = Calls::new();
+        let pushed = [(); 4].map(|()| calls.push(body(1), Check::RAW, Some(Waker::noop().clone())));
+        taken(&mut calls, 3);
+        assert!(calls.settle(pushed[0], Ok(answer(9))).is_ok());
+        assert!(calls.leave(pushed[1], true).tell);
+        let mut wakers = VecDeque::new();
+        assert_eq!(calls.close(&mut wakers).len(), 1);
+        assert_eq!(wakers.len(), 2);
+        assert!(is_answer(poll(&mut calls, pushed[0], Waker::noop()), 9));
+        for call in [pushed[2], pushed[3]] {
+            let result = poll(&mut calls, call, Waker::noop());
+            assert!(matches!(result, Some(Err(TaskError::Closed))));
+        }
+    }
+}

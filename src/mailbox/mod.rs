@@ -1,0 +1,397 @@
+//! What handles leave for the driver, and how it hears of that.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use async_channel::{Receiver, Sender};
+use chargehand_core::{Stats, WorkerId};
+use event_listener::EventListener;
+
+use crate::budget::{Account, Budget};
+use crate::driver::limits::Limits;
+use crate::error::{TaskError, WorkerError};
+use crate::events::PoolEvent;
+use crate::link::erased::{Kind, Reach};
+use crate::link::lock::Lock;
+use crate::mailbox::calls::{CallId, Calls, Rest, Submit};
+use crate::payload::Body;
+use crate::payload::{Answer, Check};
+use crate::stats::PoolStats;
+
+pub(crate) mod batches;
+pub(crate) mod calls;
+pub(crate) mod range;
+
+pub(crate) use self::range::NewJob;
+
+/// How one task ended, on its way from the driver to whoever waits for it.
+pub(crate) type TaskResult = Result<Answer, TaskError>;
+
+/// How many outcomes are left at once. The lock is not held for longer.
+const OUTCOMES_AT_ONCE: usize = 16;
+
+/// Anything else on its way to the driver.
+pub(crate) enum Control<K: Kind> {
+    Add { reach: Reach<K>, reply: Sender<Result<WorkerId, WorkerError>> },
+    Remove { worker: WorkerId, reply: Sender<Result<(), WorkerError>> },
+    Idle { reply: Sender<()> },
+    Stop { within: Option<Duration>, reply: Sender<Stats> },
+    Stats { reply: Sender<PoolStats> },
+}
+
+/// A handle's way to the driver. Dropping it tells the driver that nobody is left.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    post: Arc<Post>,
+}
+
+/// The driver's view of the [`Mailbox`].
+#[derive(Debug)]
+pub(crate) struct Post {
+    doorbell: Waker,
+    inbox: Lock<Inbox>,
+    queue_max: usize,
+    /// How many heights of a range may be under way or not taken.
+    ahead_max: usize,
+    /// What the pool holds, whose event tells callers that wait of room in the queue, too.
+    pub(crate) budget: Arc<Budget>,
+    /// Requests, from when they are queued to the end of their tasks.
+    requests: Arc<Account>,
+    /// The driver holds tasks back until somebody asks for their outcome.
+    holds_back: AtomicBool,
+    /// Something but tasks was left.
+    rung: AtomicBool,
+    /// Every handle is dropped.
+    abandoned: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Inbox {
+    /// Rings when its queue is no longer empty. That holds at most `queue_max`.
+    calls: Calls,
+    mail: Mail,
+    closed: bool,
+}
+
+/// What handles leave without waiting. Each entry belongs to an object of the caller's (a task, a
+/// stream), so the caller's own objects bound it.
+#[derive(Debug, Default)]
+pub(crate) struct Mail {
+    pub(crate) cancels: Vec<CallId>,
+    pub(crate) jobs: Vec<NewJob>,
+    pub(crate) listeners: Vec<Sender<PoolEvent>>,
+}
+
+/// Why a task was not queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotQueued {
+    /// There is no room now.
+    Full,
+    /// The driver is gone.
+    Closed,
+}
+
+impl Mailbox {
+    /// Tells the driver of anything but a task, once it is left.
+    pub(crate) fn ring(&self) {
+        self.post.rung.store(true, Ordering::Release);
+        self.post.doorbell.wake_by_ref();
+    }
+
+    /// Returns how many heights of a range may be under way or not taken.
+    pub(crate) fn ahead_max(&self) -> usize {
+        self.post.ahead_max
+    }
+
+    /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
+    pub(crate) fn submit(
+        &self,
+        task: &mut Option<Body>,
+        check: Check,
+        waker: Option<&Waker>,
+    ) -> Result<CallId, NotQueued> {
+        let mut waker = waker.cloned();
+        let (call, is_first) = self.post.inbox.with(|inbox| {
+            if inbox.closed {
+                return Err(NotQueued::Closed);
+            }
+            if inbox.calls.queued() >= self.post.queue_max {
+                return Err(NotQueued::Full);
+            }
+            let body = task.as_mut().expect("it is submitted once");
+            if body.is_uncharged() && !self.post.charge(body) {
+                return Err(NotQueued::Full);
+            }
+            let body = task.take().expect("it was looked at just now");
+            Ok((inbox.calls.push(body, check, waker.take()), inbox.calls.queued() == 1))
+        })?;
+        if is_first {
+            self.post.doorbell.wake_by_ref();
+        }
+        Ok(call)
+    }
+
+    /// Takes the outcome of a call, or has the waker woken for it.
+    pub(crate) fn poll(&self, call: CallId, cx: &mut Context<'_>) -> Poll<TaskResult> {
+        // Dropped after the lock is held: the end of a task may be the end of its driver, which wants
+        // the lock.
+        let mut other = None;
+        let polled = self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other));
+        if polled.is_pending() && self.post.holds_back.load(Ordering::Relaxed) {
+            self.post.doorbell.wake_by_ref();
+        }
+        polled
+    }
+
+    /// Cancels a call whose caller goes on waiting.
+    pub(crate) fn cancel(&self, call: CallId) {
+        self.give_up(call, |calls| calls.cancel(call));
+    }
+
+    /// Ends a call that nobody waits for any more, or lets its task run on.
+    pub(crate) fn leave(&self, call: CallId, cancels: bool) {
+        self.give_up(call, |calls| calls.leave(call, cancels));
+    }
+
+    fn give_up(&self, call: CallId, end: impl FnOnce(&mut Calls) -> Rest) {
+        let rest = self.post.inbox.with(|inbox| {
+            let rest = end(&mut inbox.calls);
+            if rest.tell {
+                inbox.mail.cancels.push(call);
+            }
+            rest
+        });
+        drop(rest.left);
+        if rest.tell {
+            self.ring();
+        }
+        if let Some(waker) = rest.wake {
+            waker.wake();
+        }
+    }
+
+    /// Listens for room in the queue, or for its end. Try again before waiting: there may be room
+    /// already.
+    pub(crate) fn listen_for_room(&self) -> EventListener {
+        self.post.budget.room.listen()
+    }
+
+    /// Returns how many tasks are queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.post.queued()
+    }
+
+    /// Hands a range over, or ends its stream at once if the driver is gone.
+    pub(crate) fn start(&self, job: NewJob) {
+        let mut job = Some(job);
+        self.put(|mail| mail.jobs.extend(job.take()));
+        if let Some(mut job) = job {
+            job.giver.end();
+        }
+    }
+
+    pub(crate) fn listen(&self, listener: Sender<PoolEvent>) {
+        self.put(|mail| mail.listeners.push(listener));
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Mail)) {
+        let left = self.post.inbox.with(|inbox| {
+            if !inbox.closed {
+                put(&mut inbox.mail);
+            }
+            !inbox.closed
+        });
+        if left {
+            self.ring();
+        }
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        self.post.abandoned.store(true, Ordering::Release);
+        self.ring();
+    }
+}
+
+impl Post {
+    /// Holds a long request against the budget, if that has room for it. Otherwise whoever listens for
+    /// room is told once something comes back.
+    #[cold]
+    fn charge(&self, body: &mut Body) -> bool {
+        let bytes = body.as_slice().len();
+        if !self.requests.has_room_for(bytes) {
+            self.budget.await_more();
+            // Some may have come back just before.
+            if !self.requests.has_room_for(bytes) {
+                return false;
+            }
+        }
+        body.charge(&self.requests);
+        true
+    }
+
+    /// Returns whether anything but tasks was left since the last time. Ask once the doorbell is
+    /// cleared: whoever leaves something later rings it again.
+    pub(crate) fn is_rung(&self) -> bool {
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes all that was left, but for tasks.
+    pub(crate) fn take(&self) -> Mail {
+        self.inbox.with(|inbox| mem::take(&mut inbox.mail))
+    }
+
+    /// Moves up to `count` tasks from the queue into `batch`, which must be empty, and tells those
+    /// who wait of the room. Returns whether more are queued: otherwise the next one rings.
+    pub(crate) fn take_submits(&self, count: usize, batch: &mut VecDeque<Submit>) -> bool {
+        debug_assert!(batch.is_empty());
+        let left = self.inbox.with(|inbox| {
+            inbox.calls.take(count, batch);
+            inbox.calls.queued()
+        });
+        if !batch.is_empty() {
+            self.budget.room.notify(self.queue_max - left);
+        }
+        left > 0
+    }
+
+    /// Sets whether the doorbell is to ring where somebody asks for an outcome. Then look who has.
+    pub(crate) fn hold_back(&self, holds: bool) {
+        self.holds_back.store(holds, Ordering::Relaxed);
+    }
+
+    /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
+    pub(crate) fn is_awaited(&self, call: CallId) -> bool {
+        self.inbox.with(|inbox| inbox.calls.is_awaited(call))
+    }
+
+    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`.
+    pub(crate) fn settle(
+        &self,
+        outcomes: &mut Vec<(CallId, TaskResult)>,
+        wakers: &mut VecDeque<Waker>,
+    ) {
+        let mut unwanted = Vec::new();
+        let mut outcomes = outcomes.drain(..);
+        while outcomes.len() > 0 {
+            self.inbox.with(|inbox| {
+                for (call, result) in outcomes.by_ref().take(OUTCOMES_AT_ONCE) {
+                    match inbox.calls.settle(call, result) {
+                        Ok(Some(waker)) => wakers.push_back(waker),
+                        Ok(None) => {}
+                        Err(result) => unwanted.push(result),
+                    }
+                }
+            });
+            unwanted.clear();
+            wake_all(wakers);
+        }
+    }
+
+    /// Takes all that was left, for the last time. Whoever waits learns that there is no driver.
+    pub(crate) fn close(&self, wakers: &mut VecDeque<Waker>) -> (Mail, VecDeque<Submit>) {
+        let left = self.inbox.with(|inbox| {
+            inbox.closed = true;
+            (mem::take(&mut inbox.mail), inbox.calls.close(wakers))
+        });
+        wake_all(wakers);
+        self.budget.room.notify(usize::MAX);
+        left
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.inbox.with(|inbox| inbox.calls.queued())
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+}
+
+/// Wakes one after the other. If one panics, the rest are left, for the driver's end to wake.
+pub(crate) fn wake_all(wakers: &mut VecDeque<Waker>) {
+    while let Some(waker) = wakers.pop_front() {
+        waker.wake();
+    }
+}
+
+/// The driver's ends of all that handles hold.
+pub(crate) struct Ends<K: Kind> {
+    pub(crate) control: Receiver<Control<K>>,
+    pub(crate) post: Arc<Post>,
+}
+
+/// Makes a handle's ends and the driver's.
+pub(crate) fn mailbox<K: Kind>(
+    doorbell: Waker,
+    limits: &Limits,
+) -> (Sender<Control<K>>, Arc<Mailbox>, Ends<K>) {
+    // Control calls wait for their answers; a handful in the channel is plenty.
+    let (control_in, control) = async_channel::bounded(16);
+    let frame_bytes_max = limits.frame_bytes_max as usize;
+    let budget = Budget::new(limits.memory_max(), frame_bytes_max, doorbell.clone());
+    let post = Arc::new(Post {
+        doorbell,
+        inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
+        queue_max: limits.queue_max,
+        ahead_max: limits.ahead_max(),
+        requests: Account::new(&budget),
+        holds_back: AtomicBool::new(false),
+        budget,
+        rung: AtomicBool::new(true),
+        abandoned: AtomicBool::new(false),
+    });
+    let mailbox = Arc::new(Mailbox { post: Arc::clone(&post) });
+    (control_in, mailbox, Ends { control, post })
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use alloc::task::Wake;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::counting::Count;
+    use crate::link::erased::Threaded;
+    use crate::payload::{Answer, Check};
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("as it was told to");
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_leaves_nobody_else_waiting_for_ever() {
+        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new(0));
+        let count = Arc::new(Count::default());
+        let waker = |at| match at {
+            0 => Waker::from(Arc::new(Panics)),
+            _ => Waker::from(Arc::clone(&count)),
+        };
+        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, Some(&waker(at)));
+        // Of the last, the outcome has not come. Another is queued still.
+        let calls: Vec<_> = (0..OUTCOMES_AT_ONCE + 9).map(queue).map(Result::unwrap).collect();
+        assert!(ends.post.take_submits(calls.len() - 1, &mut VecDeque::new()));
+        let known = &calls[..calls.len() - 2];
+        let mut outcomes =
+            known.iter().map(|call| (*call, Ok(Answer::Bytes(Body::EMPTY)))).collect();
+
+        let mut wakers = VecDeque::new();
+        let settle = || ends.post.settle(&mut outcomes, &mut wakers);
+        assert!(catch_unwind(AssertUnwindSafe(settle)).is_err());
+        ends.post.close(&mut wakers);
+        assert_eq!(count.woken(), calls.len() - 1, "all but that one");
+        for call in calls {
+            assert!(mailbox.poll(call, &mut Context::from_waker(Waker::noop())).is_ready());
+        }
+    }
+}

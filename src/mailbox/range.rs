@@ -1,0 +1,39 @@
+//! A range of heights on its way to the driver.
+
+use alloc::vec::Vec;
+
+use chargehand_core::ledger::{self, Span};
+
+use super::batches::Giver;
+use crate::payload::Check;
+
+/// What is done of a range of heights: see [`ledger::Ledger`].
+pub type Ledger = ledger::Ledger<Vec<Span>>;
+
+/// What is done of a range of heights of type `i64`: see [`ledger::Ledger`].
+pub type SignedLedger = LedgerOf<i64>;
+
+pub(crate) type LedgerOf<H> = ledger::Ledger<Vec<Span<H>>, H>;
+
+/// How a range is done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    /// Heights under way at most, where not as many as the pool says.
+    pub(crate) ahead_max: Option<usize>,
+    /// Retries of a failed height, where not as many as the pool says.
+    pub(crate) retries_max: Option<u16>,
+    /// Nothing is begun after a height that failed.
+    pub(crate) stops: bool,
+    /// Handlers have the heights as `i64`.
+    pub(crate) is_signed: bool,
+}
+
+/// A range on its way to the driver.
+#[derive(Debug)]
+pub(crate) struct NewJob {
+    pub(crate) heights: Ledger,
+    pub(crate) giver: Giver,
+    pub(crate) options: Options,
+    /// What answers are held against.
+    pub(crate) check: Check,
+}

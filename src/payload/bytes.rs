@@ -1,0 +1,233 @@
+//! The bytes of a request or an answer. Most are short, so short ones need no heap.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::{fmt, mem};
+
+use postcard::ser_flavors::Flavor;
+use serde::Serialize;
+
+use super::encode::{Sink, encode};
+use crate::budget::{Account, Charge, SMALL_BYTES_MAX};
+
+/// The longest bytes that are held in place: as many as there is room for beside what a longer
+/// body needs anyway.
+const SHORT_BYTES_MAX: usize = size_of::<Vec<u8>>() - 2;
+
+/// The largest allocation that is kept for a later short body.
+const SPARE_BYTES_MAX: usize = 64;
+
+/// Some bytes that do not change.
+pub(crate) enum Body {
+    Short {
+        len: u8,
+        bytes: [u8; SHORT_BYTES_MAX],
+    },
+    Long(Box<[u8]>),
+    /// So long that it is held against a budget.
+    Charged(Box<Charged>),
+}
+
+/// Bytes, and what they take of a budget as long as they are here.
+#[derive(Debug)]
+pub(crate) struct Charged {
+    bytes: Box<[u8]>,
+    pub(crate) charge: Charge,
+}
+
+const _: () = assert!(size_of::<Body>() == size_of::<Vec<u8>>());
+
+impl Body {
+    pub(crate) const EMPTY: Self = Self::Short { len: 0, bytes: [0; SHORT_BYTES_MAX] };
+
+    /// Encodes a value by postcard.
+    pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, postcard::Error> {
+        encode(value, Writer::default())
+    }
+
+    #[inline]
+    fn short(bytes: &[u8]) -> Option<Self> {
+        let mut place = [0; SHORT_BYTES_MAX];
+        place.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self::Short { len: u8::try_from(bytes.len()).ok()?, bytes: place })
+    }
+
+    /// Makes an empty body one of these bytes, in place, and charges the account if they are many.
+    #[inline]
+    pub(crate) fn fill(&mut self, content: &[u8], account: &Arc<Account>) {
+        if let Self::Short { len, bytes } = self {
+            if let (Some(place), Ok(length)) =
+                (bytes.get_mut(..content.len()), u8::try_from(content.len()))
+            {
+                place.copy_from_slice(content);
+                *len = length;
+                return;
+            }
+        }
+        *self = Self::Long(content.into());
+        self.charge(account);
+    }
+
+    /// Holds it against an account, if it is long.
+    #[inline]
+    pub(crate) fn charge(&mut self, account: &Arc<Account>) {
+        if self.is_uncharged() {
+            let charge = account.charge(self.as_slice().len());
+            if let Self::Long(bytes) = self {
+                *self = Self::Charged(Box::new(Charged { bytes: mem::take(bytes), charge }));
+            }
+        }
+    }
+
+    /// Returns whether it is so long that it should be held against a budget, and is not.
+    #[inline]
+    pub(crate) fn is_uncharged(&self) -> bool {
+        matches!(self, Self::Long(bytes) if bytes.len() > SMALL_BYTES_MAX)
+    }
+
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(bytes) => bytes,
+            Self::Charged(charged) => &charged.bytes,
+        }
+    }
+
+    /// Makes a body of some bytes, and returns what they were in if that may be used again: it is no
+    /// larger than one of a short body has to be.
+    #[inline]
+    pub(crate) fn reusing(bytes: Vec<u8>) -> (Self, Vec<u8>) {
+        match Self::short(&bytes) {
+            Some(body) if bytes.capacity() <= SPARE_BYTES_MAX => (body, bytes),
+            Some(body) => (body, Vec::new()),
+            None => (Self::Long(bytes.into_boxed_slice()), Vec::new()),
+        }
+    }
+
+    /// Returns the bytes, in `spare` if there is room.
+    #[inline]
+    pub(crate) fn into_vec(self, mut spare: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Short { .. } => {
+                spare.clear();
+                spare.extend_from_slice(self.as_slice());
+                spare
+            }
+            Self::Long(bytes) => bytes.into_vec(),
+            // Whoever has them now knows how many they are.
+            Self::Charged(charged) => charged.bytes.into_vec(),
+        }
+    }
+}
+
+impl PartialEq for Body {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl From<&[u8]> for Body {
+    #[inline]
+    fn from(bytes: &[u8]) -> Self {
+        Self::short(bytes).unwrap_or_else(|| Self::Long(bytes.into()))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::reusing(bytes).0
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.as_slice().len())
+    }
+}
+
+/// Where postcard writes: in place as long as there is room.
+#[derive(Debug, Default)]
+struct Writer {
+    len: usize,
+    bytes: [u8; SHORT_BYTES_MAX],
+    /// All of it, once it is longer.
+    long: Vec<u8>,
+}
+
+impl Flavor for Writer {
+    type Output = Body;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
+        if self.long.is_empty() {
+            let len = self.len + more.len();
+            if let Some(room) = self.bytes.get_mut(self.len..len) {
+                room.copy_from_slice(more);
+                self.len = len;
+                return Ok(());
+            }
+            self.long.extend_from_slice(&self.bytes[..self.len]);
+        }
+        self.long.extend_from_slice(more);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Body> {
+        Ok(if self.long.is_empty() {
+            Body::from(&self.bytes[..self.len])
+        } else {
+            Body::Long(self.long.into_boxed_slice())
+        })
+    }
+}
+
+impl Sink for Writer {
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.bytes[..self.len]);
+        }
+        &mut self.long
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_every_length_come_out_as_they_went_in() {
+        for len in 0..100_u8 {
+            let bytes: Vec<u8> = (0..len).collect();
+            for body in [Body::from(bytes.as_slice()), Body::from(bytes.clone())] {
+                assert_eq!(matches!(body, Body::Short { .. }), bytes.len() <= SHORT_BYTES_MAX);
+                assert_eq!(body.as_slice(), bytes);
+                assert_eq!(body.into_vec(vec![1; 30]), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_encoded_as_postcard_does_it() {
+        for len in 0..100_u8 {
+            let value =
+                (u64::from(len) << 56, "x".repeat(len.into()), (0..len).collect::<Vec<_>>());
+            let body = Body::encode(&value).expect("plain data");
+            assert_eq!(body.as_slice(), postcard::to_stdvec(&value).expect("plain data"));
+            let body = Body::encode(&len).expect("plain data");
+            assert_eq!(body.as_slice(), [len]);
+        }
+    }
+}

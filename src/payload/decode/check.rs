@@ -1,0 +1,111 @@
+//! Whether an answer is of the type that its caller asked for: known before the answer counts.
+
+use alloc::string::String;
+use core::any::Any;
+use core::fmt;
+use core::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+
+use super::{decode, plain};
+use crate::handler::running::caught;
+
+/// A check against one type, in the size of a pointer, since there is one for each call.
+#[derive(Clone, Copy)]
+pub(crate) struct Check(&'static Table);
+
+struct Table {
+    /// Whether it is plain to see that bytes are of the type. If not, `bytes` finds out.
+    are_plain: fn(&[u8]) -> bool,
+    bytes: fn(&[u8]) -> Result<(), String>,
+    is: fn(&dyn Any) -> bool,
+}
+
+/// Makes the table of a type.
+struct Of<A>(PhantomData<A>);
+
+impl<A: DeserializeOwned + 'static> Of<A> {
+    const TABLE: Table = Table {
+        are_plain: plain::is_read::<A>,
+        bytes: |bytes| caught(|| decode::<A>(bytes).map(drop))?,
+        is: |value| value.is::<A>(),
+    };
+}
+
+impl Check {
+    /// Takes any bytes.
+    pub(crate) const RAW: Self =
+        Self(&Table { are_plain: |_| true, bytes: |_| Ok(()), is: |_| false });
+
+    pub(crate) const fn of<A: DeserializeOwned + 'static>() -> Self {
+        Self(&Of::<A>::TABLE)
+    }
+
+    /// Returns why bytes are not of the type, if they are not. A panic of the type's own code is such a
+    /// reason.
+    #[inline]
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), String> {
+        if (self.0.are_plain)(bytes) { Ok(()) } else { (self.0.bytes)(bytes) }
+    }
+
+    /// Whether a value is of the type as it is.
+    pub(crate) fn is(self, value: &dyn Any) -> bool {
+        (self.0.is)(value)
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Check")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use serde::{Deserialize, Deserializer};
+
+    use super::*;
+
+    #[test]
+    fn a_check_says_what_decoding_says() {
+        for bytes in
+            [&[][..], &[0], &[5], &[0x80], &[0x80, 1], &[2, 7, 7], &[2, 7], &[3, 7, 7, 7, 7]]
+        {
+            let text = |result: Result<(), String>| result.err();
+            assert_eq!(
+                text(Check::of::<Vec<u8>>().bytes(bytes)),
+                text(decode::<Vec<u8>>(bytes).map(drop)),
+                "{bytes:?}"
+            );
+            assert_eq!(
+                text(Check::of::<u64>().bytes(bytes)),
+                text(decode::<u64>(bytes).map(drop)),
+                "{bytes:?}"
+            );
+            assert_eq!(
+                text(Check::of::<u16>().bytes(bytes)),
+                text(decode::<u16>(bytes).map(drop)),
+                "{bytes:?}"
+            );
+            assert_eq!(text(Check::RAW.bytes(bytes)), None);
+        }
+        assert!(Check::of::<u64>().is(&3_u64));
+        assert!(!Check::of::<u64>().is(&3_u32));
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn a_type_whose_own_code_panics_fits_nothing() {
+        #[derive(Debug)]
+        struct Bomb;
+        impl<'de> Deserialize<'de> for Bomb {
+            fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+                panic!("on purpose")
+            }
+        }
+        let why = Check::of::<Bomb>().bytes(&[1]).unwrap_err();
+        assert!(why.contains("on purpose"), "{why}");
+    }
+}

@@ -1,0 +1,341 @@
+//! How a pool is set up: its workers and its limits.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt::{self, Display};
+use core::time::Duration;
+
+use chargehand_core::io::{Connect, Listen, Timer};
+use chargehand_core::message::{check_name, check_schema};
+use chargehand_core::{Config, ConfigError};
+
+use super::Pool;
+use crate::driver::limits::{FRAMES_MIN, Limits};
+use crate::driver::{Driver, Ring, Setup};
+use crate::handler::HandlerFn;
+use crate::handler::in_process::{AnyHands, Hands};
+use crate::link::erased::{BoxError, Connector, Holds, Kind, Listener, Reach};
+
+/// Sets up a [`Pool`]. Made by [`Pool::builder`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<T: Timer, K: Kind> {
+    setup: Setup<T, K>,
+}
+
+impl<T: Timer, K: Kind> Builder<T, K> {
+    pub(crate) fn new(timer: T, seed: u64) -> Self {
+        let limits = Limits::new(seed);
+        let config = Config::new(seed);
+        Self { setup: Setup { timer, config, limits, workers: Vec::new(), listeners: Vec::new() } }
+    }
+
+    /// Adds a worker that the manager dials. The pool starts whether it can be reached or not.
+    pub fn connect<C>(mut self, connect: C) -> Self
+    where
+        C: Connect,
+        C::Error: Into<BoxError>,
+        K::Connector: Holds<Connector<C>>,
+    {
+        self.setup.workers.push(Reach::Dial(K::Connector::boxed(Connector::new(connect))));
+        self
+    }
+
+    /// Adds a worker inside this process: `handler` runs within the driver's own future, for up to
+    /// `window` tasks at once, with no socket between.
+    ///
+    /// It is under the rules of any other worker. A task that outlives its attempt's deadline, or is
+    /// cancelled, has its future dropped; a panic fails its task and nothing else; a pool that stops
+    /// waits for it. Call this again for further workers: events and figures name them `in-process 1`,
+    /// `in-process 2` and so on. [`in_flight`](Builder::in_flight) leaves `window` alone.
+    ///
+    /// Nothing is encoded where types allow. A height of a range reaches a handler of `u64` as it
+    /// is, and an answer reaches a caller that asks for the handler's own type as it is; another
+    /// type is made of it by way of postcard. Only the request of a single call is always encoded.
+    ///
+    /// The load goes to whoever has room, so beside a remote worker of the same window this one, which
+    /// answers at once, does most of the work.
+    ///
+    /// A handler that blocks, or computes for long without an await, holds up the whole pool. Hand
+    /// such work to threads: by the runtime's own means in the handler (`spawn_blocking`, say), or
+    /// as a `Worker::blocking` that is reached through [`memory::pair`](crate::link::memory::pair). And a
+    /// handler that owns a handle of its own pool keeps that from ending by itself: stop it then.
+    ///
+    /// ```
+    /// # async fn f<T: chargehand::core::io::Timer>(
+    /// #     timer: T) -> Result<(), Box<dyn std::error::Error>> {
+    /// use chargehand::Pool;
+    ///
+    /// let (pool, driver) = Pool::builder(timer)
+    ///     .in_process(8, |height: u64| async move { Ok::<_, String>(format!("block {height}")) })
+    ///     .build()?;
+    /// let ask = async {
+    ///     let block: String = pool.call(&17_u64).await?;
+    ///     assert_eq!(block, "block 17");
+    ///     pool.stop().await?;
+    ///     Ok(())
+    /// };
+    /// futures_util::future::join(driver, ask).await.1
+    /// # }
+    /// # let timer = chargehand::testing::ManualTimer::new();
+    /// # smol::block_on(f(timer)).unwrap();
+    /// ```
+    pub fn in_process<F, Args>(mut self, window: u16, handler: F) -> Self
+    where
+        F: HandlerFn<Args, Answer: Send + 'static>,
+        K::Hands: Holds<Hands<F, Args>>,
+    {
+        self.setup.workers.push(Reach::InProcess(K::Hands::boxed(Hands::new(window, handler))));
+        self
+    }
+
+    /// Adds a listener for workers that dial in. A worker is known by its name: a newer link of the
+    /// same process (by its token) takes the older one's place at once, one of another process only
+    /// where the older one is silent for 2 s, or for `heartbeat_timeout` where that is less. Otherwise
+    /// the newcomer is sent away.
+    pub fn accept<L>(mut self, listen: L) -> Self
+    where
+        L: Listen,
+        K::Listener: Holds<Listener<L>>,
+    {
+        self.setup.listeners.push(K::Listener::boxed(Listener(listen)));
+        self
+    }
+
+    /// Changes the scheduler's policies: attempts, deadlines, heartbeats, backoff, retries. Each is
+    /// documented at [`Config`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn f<T: chargehand::core::io::Timer, K: chargehand::Kind>(
+    /// #     builder: chargehand::Builder<T, K>) -> chargehand::Builder<T, K> {
+    /// builder.configure(|config| {
+    ///     config.attempts_max = 3;
+    ///     config.attempt_timeout = Duration::from_secs(5);
+    /// })
+    /// # }
+    /// ```
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.setup.config);
+        self
+    }
+
+    /// Sets the name that workers see. At most 64 bytes and no control character; default
+    /// `manager`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.setup.limits.name = name.into().into();
+        self
+    }
+
+    /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
+    /// types. Up to 64 bytes; default none.
+    ///
+    /// A worker that has [another one](crate::Worker::schema) is refused as it connects, and both sides are
+    /// told both; so a worker that was left behind by an upgrade fails no task. One that has none is
+    /// taken. Workers of the Go package have none.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.setup.limits.schema = Some(schema.into().into());
+        self
+    }
+
+    /// Sets how many tasks the pool holds at once: waiting, under way and waiting to be tried
+    /// again. About 120 bytes each, set aside at the start. Default 16,384.
+    pub fn tasks_max(mut self, count: u32) -> Self {
+        self.setup.limits.tasks_max = count;
+        self
+    }
+
+    /// Sets how many workers the pool holds at once, reachable or not. Default 1024.
+    ///
+    /// Where workers dial in and the process may not open as many connections as this and
+    /// [`handshakes_max`](Builder::handshakes_max) together (`ulimit -n`, less what is open and what
+    /// the listener keeps for files), both are lowered. [`PoolEvent::Lowered`](crate::PoolEvent::Lowered)
+    /// tells so if one of them was set, or by more than a half.
+    pub fn workers_max(mut self, count: u32) -> Self {
+        self.setup.limits.workers_max = count;
+        self.setup.limits.is_set = true;
+        self
+    }
+
+    /// Sets how many submitted tasks may wait to get into the pool, before callers wait. Default
+    /// 1024.
+    pub fn queue_max(mut self, count: usize) -> Self {
+        self.setup.limits.queue_max = count;
+        self
+    }
+
+    /// Sets how many heights of a range are under way at most, those included whose outcomes were not
+    /// taken yet, in the order in which they come. Nothing that workers say makes it more, so give it
+    /// twice what all of them hold at once, or they run dry. [`memory_max`](Builder::memory_max) bounds
+    /// the bytes. At least 1; default [`tasks_max`](Builder::tasks_max), which is never too few.
+    pub fn ahead_max(mut self, count: usize) -> Self {
+        self.setup.limits.ahead_max = Some(count);
+        self
+    }
+
+    /// Sets how many attempts each worker holds at once, instead of what it says itself (its
+    /// concurrency). More than that waits at the worker: throughput for short tasks on long links,
+    /// at the price of an even load.
+    pub fn in_flight(mut self, count: u16) -> Self {
+        self.setup.limits.in_flight = Some(count);
+        self
+    }
+
+    /// Sets the longest frame, in bytes, that is sent, and that workers are told they may send.
+    /// The transports' own limits hold as well. Default 16 MiB.
+    pub fn frame_bytes_max(mut self, bytes: u32) -> Self {
+        self.setup.limits.frame_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many bytes the pool holds at once: requests until their tasks end, answers until
+    /// somebody takes them, and messages of workers that are arriving. At least four times
+    /// [`frame_bytes_max`](Builder::frame_bytes_max); default 256 MiB, or that where it is more.
+    ///
+    /// No worker and no number of them makes it more. A message is held against what is left as soon as
+    /// its length is known, and waits in the transport where there is too little: TCP and WebSocket then
+    /// make the worker wait, which is not taken for silent or late meanwhile. Long ones leave room for
+    /// short ones, and one at a time goes on whatever is held, so none waits for ever. A range asks for
+    /// no more heights while its outcomes that nobody has taken, with those expected, are more than what
+    /// it leaves to others: half of all if it is alone. Calls and other ranges go on beside it. Where
+    /// answers are much longer than those before, so that there is no room for them beside what is not
+    /// taken, they are dropped, and their heights asked for again once there is: a handler may see such
+    /// a height twice. In the same way callers wait while requests, or outcomes of calls that nobody
+    /// takes, are half of all.
+    ///
+    /// Not counted are what handlers in this process return, bodies of up to 1 KiB (of which
+    /// [`tasks_max`](Builder::tasks_max), [`queue_max`](Builder::queue_max) and
+    /// [`ahead_max`](Builder::ahead_max) say how many there are), and what a transport buffers for each
+    /// link: with TCP and WebSocket up to 68 KiB of a message that only begins, and what is leaving.
+    /// Where a transport cannot hold a message back (the serial one, whose messages are short), it
+    /// counts once it has come.
+    pub fn memory_max(mut self, bytes: usize) -> Self {
+        self.setup.limits.memory_max = Some(bytes);
+        self
+    }
+
+    /// Sets how many bytes of a long message must come or leave in each second so that its link is only
+    /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
+    /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
+    /// byte for enough. Default 1024, which is 1 KiB/s.
+    pub fn progress_rate_min(mut self, bytes_per_second: u32) -> Self {
+        self.setup.limits.progress_rate_min = bytes_per_second;
+        self
+    }
+
+    /// Sets how many incoming connections may be in their handshake at once. A further one takes
+    /// the place of the oldest, so that slow strangers cannot keep good workers out. Default 128.
+    pub fn handshakes_max(mut self, count: usize) -> Self {
+        self.setup.limits.handshakes_max = count;
+        self.setup.limits.is_set = true;
+        self
+    }
+
+    /// Sets how long [`Pool::stop`] waits for the tasks that it has. Default 30 s.
+    pub fn drain_timeout(mut self, span: Duration) -> Self {
+        self.setup.limits.drain_timeout = span;
+        self
+    }
+
+    /// Sets what calls that go to workers of the Go `worker` package have for a height. Default
+    /// [`Unsigned`](crate::JsonHeights::Unsigned): a `u64` of at most 2^63 - 1.
+    ///
+    /// Such a worker answers success or the text of an error, so a call's answer is `()`. What is
+    /// no such height fails there with a text that says so.
+    #[cfg(feature = "json")]
+    pub fn json_heights(mut self, heights: crate::JsonHeights) -> Self {
+        self.setup.limits.json_heights = heights;
+        self
+    }
+
+    /// The name that the pool was given, or its default.
+    #[cfg(feature = "testing")]
+    pub(crate) fn given_name(&self) -> &str {
+        &self.setup.limits.name
+    }
+
+    /// Makes the pool: a handle, and the future that does all the work. Nothing happens until the
+    /// [`Driver`] is polled: spawn it, select on it or block on it.
+    ///
+    /// # Errors
+    /// Returns [`BuildError`], which names the limit that is out of its range.
+    pub fn build(self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
+        let limits = &self.setup.limits;
+        let in_u32 = 1..=1 << 28;
+        for (what, count) in [
+            ("tasks_max", limits.tasks_max as usize),
+            ("workers_max", limits.workers_max as usize),
+            ("queue_max", limits.queue_max),
+            ("ahead_max", limits.ahead_max()),
+            ("handshakes_max", limits.handshakes_max),
+        ] {
+            if !in_u32.contains(&count) {
+                return Err(BuildError(format!("{what} is {count}; it must be 1 to 2^28")));
+            }
+        }
+        check_name(&limits.name).map_err(|error| BuildError(error.to_string()))?;
+        if let Some(schema) = &limits.schema {
+            check_schema(schema).map_err(|error| BuildError(error.to_string()))?;
+        }
+        if limits.in_flight == Some(0) {
+            return Err(BuildError("in_flight must be at least 1".to_owned()));
+        }
+        if (limits.frame_bytes_max as usize) < 1024 {
+            return Err(BuildError("frame_bytes_max must be at least 1024".to_owned()));
+        }
+        let (memory_max, memory_min) = (limits.memory_max(), limits.memory_min());
+        if memory_max < memory_min {
+            return Err(BuildError(format!(
+                "memory_max is {memory_max}; it must be at least {memory_min}, which is \
+                 {FRAMES_MIN} times frame_bytes_max: raise the one or lower the other"
+            )));
+        }
+        if self.setup.workers.len() > limits.workers_max as usize {
+            return Err(BuildError(format!(
+                "{} workers are dialled or in-process; workers_max is {}",
+                self.setup.workers.len(),
+                limits.workers_max
+            )));
+        }
+        let is_idle =
+            |reach: &Reach<K>| matches!(reach, Reach::InProcess(hands) if hands.window() == 0);
+        if self.setup.workers.iter().any(is_idle) {
+            let text = "an in-process worker with a window of 0 gets no task: give it 1 or more";
+            return Err(BuildError(text.to_owned()));
+        }
+        let ring = Ring::new();
+        let (pool, ends) = super::handle(ring.waker(), limits);
+        Ok((pool, Driver::new(self.setup, ring, ends)?))
+    }
+}
+
+impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("config", &self.setup.config)
+            .field("limits", &self.setup.limits)
+            .field("workers", &self.setup.workers.len())
+            .field("listeners", &self.setup.listeners.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A limit or policy out of its range. The text names it and the range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildError(String);
+
+impl From<ConfigError> for BuildError {
+    fn from(error: ConfigError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for BuildError {}

@@ -1,0 +1,388 @@
+//! The handle of a pool: what a service calls.
+
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::future::poll_fn;
+use core::task::Waker;
+use core::time::Duration;
+
+use async_channel::Sender;
+use chargehand_core::io::{Connect, Timer};
+use chargehand_core::message::BODY_HEAD_BYTES_MAX;
+use chargehand_core::{Stats, WorkerId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::task::{Calling, Queueing};
+use crate::driver::limits::Limits;
+use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
+use crate::events::Events;
+use crate::handler::HandlerFn;
+use crate::handler::in_process::Hands;
+use crate::link::erased::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
+use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
+use crate::payload::Body;
+use crate::payload::Check;
+#[cfg(feature = "std")]
+use crate::seed::random;
+use crate::stats::PoolStats;
+
+pub(crate) mod builder;
+pub(crate) mod range;
+mod task;
+
+pub use self::{
+    builder::{BuildError, Builder},
+    range::{Ledger, Outcomes, Report, SignedLedger},
+    task::Task,
+};
+
+/// How many events a stream of them holds before it drops some.
+const EVENTS_MAX: usize = 1024;
+
+/// A manager's set of workers: gives tasks out and gets their outcomes.
+///
+/// Made with its [`Driver`](crate::Driver) by [`Pool::builder`]. A cheap handle: clone it freely.
+/// When the last handle, [`Task`] and [`Outcomes`] are dropped, the driver drains and ends.
+pub struct Pool<K: Kind = Threaded> {
+    control: Sender<Control<K>>,
+    mailbox: Arc<Mailbox>,
+    request_bytes_max: usize,
+}
+
+impl Pool<Threaded> {
+    /// Starts a pool on a runtime's clock. Its driver is `Send` if the timer is.
+    #[cfg(feature = "std")]
+    pub fn builder<T: Timer>(timer: T) -> Builder<T, Threaded> {
+        Self::seeded_builder(timer, random())
+    }
+
+    /// Starts a pool whose transports need not be `Send`; nor is its driver.
+    #[cfg(feature = "std")]
+    pub fn local_builder<T: Timer>(timer: T) -> Builder<T, Local> {
+        Self::seeded_local_builder(timer, random())
+    }
+
+    /// Starts a pool as [`builder`](Pool::builder) does, without asking the system for a seed.
+    ///
+    /// The seed is that of the backoff's jitter, and the token that tells workers one run of this
+    /// manager from the next is made of it. So give another one at every start, from a source of
+    /// random numbers or a count of the starts.
+    pub fn seeded_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Threaded> {
+        Builder::new(timer, seed)
+    }
+
+    /// Starts a pool as [`local_builder`](Pool::local_builder) does, with the seed of
+    /// [`seeded_builder`](Pool::seeded_builder).
+    pub fn seeded_local_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Local> {
+        Builder::new(timer, seed)
+    }
+}
+
+impl<K: Kind> Pool<K> {
+    /// Returns a worker's answer to `request`, both encoded by postcard. Only the answer of a
+    /// [in-process](Builder::in_process) worker is not, where it is of the type asked for.
+    ///
+    /// Waits for room in the queue, then for the outcome. Dropping the future cancels the task. A task
+    /// waits for as long as no worker has room, for ever in a pool that nobody joins: bound the wait
+    /// with a timeout of your runtime's where that matters.
+    ///
+    /// Postcard's encoding does not say of which type it is, so give numbers their type:
+    /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
+    /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
+    ///
+    /// # Types
+    ///
+    /// What a peer sends cannot take more of this process than its bytes warrant, whatever the type.
+    /// An answer, and a request at its worker, is refused as the task's own error where
+    ///
+    /// - it nests deeper than 128 options, enums, sequences and maps in each other. Each level counts
+    ///   512 bytes and each value in a `Box` or a collection twice its size (32 KiB at most) of 64 KiB in
+    ///   all, so large ones nest less deep. That is safe on a stack of 512 KiB in a debug build;
+    /// - it would take more than 256 KiB and 32 bytes for each of its bytes in memory, reckoned from the
+    ///   sizes of its elements. So a `Vec<Option<T>>` with a `T` of some hundred bytes, most of which are
+    ///   `None`, is good for a thousand elements and not for millions. A `Vec<()>` counts one byte for
+    ///   each.
+    ///
+    /// Then choose a flatter type, smaller elements (a `Box` in an option, pairs in place of it), or
+    /// take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
+    /// see fit. Not counted is what no type shows: the spare room of collections (up to twice their
+    /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
+    /// small boxes, and what a `Deserialize` written by hand takes by itself.
+    ///
+    ///
+    /// The driver holds each answer against `A` before it counts, in its own time, so a `Deserialize`
+    /// of yours should not block. One that is of another type is tried on another worker, whose
+    /// answer shows whether the first is broken, and then rested, or whether manager and workers
+    /// disagree on the type: [`TaskError::Answer`].
+    ///
+    /// # Errors
+    /// Returns the [`TaskError`] that says why there is no answer.
+    pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
+    where
+        Q: Serialize + ?Sized,
+        A: DeserializeOwned + 'static,
+    {
+        self.calling(encode(request)?, Check::of::<A>())?.await?.read()
+    }
+
+    /// Returns a worker's answer to `request`, both as they are.
+    ///
+    /// # Errors
+    /// As [`call`](Pool::call), without the encoding.
+    pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
+        // The answer may have the request's memory, if both are short.
+        let (body, spare) = Body::reusing(request);
+        self.calling(body, Check::RAW)?.await?.into_bytes(spare)
+    }
+
+    /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
+    ///
+    /// Dropping this future before it completes queues nothing.
+    ///
+    /// # Errors
+    /// Returns [`TaskError::Request`] if the request cannot be encoded or is too long, and
+    /// [`TaskError::Closed`] if the driver is gone.
+    pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
+    where
+        Q: Serialize + ?Sized,
+        A: DeserializeOwned + 'static,
+    {
+        let body = encode(request)?;
+        self.check(&body)?;
+        let mut queueing = Queueing::new(body, Check::of::<A>());
+        let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
+        Ok(Task::new(call, Arc::clone(&self.mailbox)))
+    }
+
+    /// Queues `request` if there is room now.
+    ///
+    /// # Errors
+    /// Returns [`TrySubmitError::Full`], with the request, if there is no room.
+    pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
+    where
+        Q: Serialize,
+        A: DeserializeOwned + 'static,
+    {
+        let body = encode(&request).map_err(TrySubmitError::Refused)?;
+        self.check(&body).map_err(TrySubmitError::Refused)?;
+        match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None) {
+            Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
+            Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
+            Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
+        }
+    }
+
+    /// Returns a stream of every height of a range with its outcome. The request is the height as a
+    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure, retries.
+    ///
+    /// A height whose handler failed is tried once more, elsewhere if another worker serves:
+    /// [`retries`](Outcomes::retries) changes that. Answers are bounded as those of
+    /// [`call`](Pool::call).
+    ///
+    /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
+    /// not done is, what failed the last time included. The range starts when the stream is first
+    /// polled.
+    pub fn process<A>(&self, heights: impl Into<Ledger>) -> Outcomes<A>
+    where
+        A: DeserializeOwned + 'static,
+    {
+        Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
+    }
+
+    /// Returns a stream as [`process`](Pool::process) does, of heights of type `i64`, as peers of the
+    /// Go package `worker` have them. The request is the height as a postcard `i64`, so handlers
+    /// take that type.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) {
+    /// let report = pool
+    ///     .process_signed::<()>(-10..=10)
+    ///     .each(|height, outcome| println!("{height}: {outcome:?}"))
+    ///     .await;
+    /// assert!(report.is_complete());
+    /// # }
+    /// ```
+    pub fn process_signed<A>(&self, heights: impl Into<SignedLedger>) -> Outcomes<A, i64>
+    where
+        A: DeserializeOwned + 'static,
+    {
+        Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
+    }
+
+    /// Does a range of heights as [`process`](Pool::process) does, calls `on_outcome` for each
+    /// height in the order in which outcomes come, and returns what became of the range.
+    ///
+    /// Outcomes are not taken faster than `on_outcome` returns, so it holds the workers up if it is
+    /// slow. Dropping the future cancels what is in flight; if `on_outcome` panics, so does that.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) {
+    /// let report = pool
+    ///     .for_each::<Vec<u8>>(1..=1000, |height, outcome| match outcome {
+    ///         Ok(block) => println!("{height}: {} bytes", block.len()),
+    ///         Err(error) => println!("{height}: {error}"),
+    ///     })
+    ///     .await;
+    /// assert!(report.is_complete());
+    /// # }
+    /// ```
+    pub async fn for_each<A: DeserializeOwned + 'static>(
+        &self,
+        heights: impl Into<Ledger>,
+        on_outcome: impl FnMut(u64, Result<A, TaskError>),
+    ) -> Report {
+        self.process(heights).each(on_outcome).await
+    }
+
+    /// Adds a worker that the manager dials, at once, and returns its id.
+    ///
+    /// # Errors
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers.
+    pub async fn add<C>(&self, connect: C) -> Result<WorkerId, WorkerError>
+    where
+        C: Connect,
+        C::Error: Into<BoxError>,
+        K::Connector: Holds<Connector<C>>,
+    {
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect)))).await
+    }
+
+    /// Adds a worker inside this process, as [`Builder::in_process`] does, and returns its id.
+    ///
+    /// # Errors
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
+    /// [`WorkerError::NoWindow`] if `window` is 0.
+    pub async fn add_in_process<F, Args>(
+        &self,
+        window: u16,
+        handler: F,
+    ) -> Result<WorkerId, WorkerError>
+    where
+        F: HandlerFn<Args, Answer: Send + 'static>,
+        K::Hands: Holds<Hands<F, Args>>,
+    {
+        if window == 0 {
+            return Err(WorkerError::NoWindow);
+        }
+        self.add_by(Reach::InProcess(K::Hands::boxed(Hands::new(window, handler)))).await
+    }
+
+    async fn add_by(&self, reach: Reach<K>) -> Result<WorkerId, WorkerError> {
+        let answer = self.ask(|reply| Control::Add { reach, reply }).await;
+        answer.unwrap_or(Err(WorkerError::Closed))
+    }
+
+    /// Removes a worker: it gets nothing more, finishes what it holds, and is gone when this
+    /// completes. Dropping the future does not stop that.
+    ///
+    /// # Errors
+    /// Returns [`WorkerError::Unknown`] if there is no such worker, or it is being removed already.
+    pub async fn remove(&self, worker: WorkerId) -> Result<(), WorkerError> {
+        let answer = self.ask(|reply| Control::Remove { worker, reply }).await;
+        answer.unwrap_or(Err(WorkerError::Closed))
+    }
+
+    /// Completes once no task is queued or under way.
+    ///
+    /// Whoever awaits an outcome may not have run by then. To know that all were handled, join what
+    /// handles them.
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver ends first.
+    pub async fn idle(&self) -> Result<(), Closed> {
+        self.ask(|reply| Control::Idle { reply }).await
+    }
+
+    /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
+    /// rest as [`TaskError::Aborted`], closes all links, and returns the final counts. Tasks that
+    /// still wait to get into the pool, because it holds `tasks_max` already, end as
+    /// [`TaskError::Stopping`]; where they were detached, nobody hears of that. To have them all
+    /// done, await [`idle`](Pool::idle) first.
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is dropped first, or had ended before.
+    pub async fn stop(&self) -> Result<Stats, Closed> {
+        self.ask(|reply| Control::Stop { within: None, reply }).await
+    }
+
+    /// Stops the pool like [`stop`](Pool::stop), with `within` instead of `drain_timeout`.
+    ///
+    /// # Errors
+    /// As [`stop`](Pool::stop).
+    pub async fn stop_within(&self, within: Duration) -> Result<Stats, Closed> {
+        self.ask(|reply| Control::Stop { within: Some(within), reply }).await
+    }
+
+    /// Returns the pool's tasks and workers, counted. Costs O(workers).
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is gone.
+    pub async fn stats(&self) -> Result<PoolStats, Closed> {
+        self.ask(|reply| Control::Stats { reply }).await
+    }
+
+    /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
+    /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`](crate::PoolEvent::Missed).
+    pub fn events(&self) -> Events {
+        let (sender, events) = Events::new(EVENTS_MAX);
+        self.mailbox.listen(sender);
+        events
+    }
+
+    #[inline]
+    fn calling(&self, body: Body, check: Check) -> Result<Calling<'_>, TaskError> {
+        self.check(&body)?;
+        Ok(Calling::new(body, check, &self.mailbox))
+    }
+
+    #[inline]
+    fn check(&self, body: &Body) -> Result<(), TaskError> {
+        let len = body.as_slice().len();
+        if len > self.request_bytes_max { Err(self.too_long(len)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn too_long(&self, len: usize) -> TaskError {
+        TaskError::Request(format!(
+            "it has {len} bytes and at most {} fit a frame: raise frame_bytes_max on both sides",
+            self.request_bytes_max
+        ))
+    }
+
+    async fn ask<R>(&self, question: impl FnOnce(Sender<R>) -> Control<K>) -> Result<R, Closed> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.control.send(question(reply)).await.map_err(|_| Closed)?;
+        self.mailbox.ring();
+        answer.recv().await.map_err(|_| Closed)
+    }
+}
+
+impl<K: Kind> Clone for Pool<K> {
+    fn clone(&self) -> Self {
+        Self {
+            control: self.control.clone(),
+            mailbox: Arc::clone(&self.mailbox),
+            request_bytes_max: self.request_bytes_max,
+        }
+    }
+}
+
+impl<K: Kind> fmt::Debug for Pool<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("queued", &self.mailbox.queued()).finish_non_exhaustive()
+    }
+}
+
+fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskError> {
+    Body::encode(request).map_err(|error| TaskError::Request(error.to_string()))
+}
+
+/// Makes a handle and the driver's ends of it.
+pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
+    let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
+    let (control, mailbox, ends) = mailbox(doorbell, limits);
+    (Pool { control, mailbox, request_bytes_max }, ends)
+}

@@ -1,0 +1,322 @@
+//! The outcomes of a range of heights: a stream at the caller's end, batches underneath.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem;
+use core::ops::RangeInclusive;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use chargehand_core::ledger::{self, Height};
+use futures_core::Stream;
+use serde::de::DeserializeOwned;
+
+use crate::error::TaskError;
+use crate::mailbox::batches::{Item, Taker, at_once};
+use crate::mailbox::range::{LedgerOf, Options};
+use crate::mailbox::{Mailbox, NewJob};
+use crate::next::Next;
+use crate::payload::Check;
+
+mod reorder;
+mod report;
+
+use self::reorder::Reorder;
+pub use self::report::Report;
+pub use crate::mailbox::range::{Ledger, SignedLedger};
+
+/// A stream of each height of a range with its outcome, made by
+/// [`Pool::process`](crate::Pool::process), or by [`Pool::process_signed`](crate::Pool::process_signed)
+/// with heights `H` of type `i64`.
+///
+/// Outcomes come as they arrive, or [in order](Outcomes::in_order). After a height that failed the
+/// range goes on, or [stops](Outcomes::stop_at_failure), or tries it [again](Outcomes::retries)
+/// before that.
+///
+/// Memory is O(heights in flight): the driver takes new heights only as outcomes are taken out
+/// here. The stream ends after the last height, or early if the pool stops or its driver is
+/// dropped; [`ledger`](Outcomes::ledger) and [`report`](Outcomes::report) tell. Dropping the stream
+/// cancels what is in flight. Any number of ranges and single calls may be under way in a pool: they
+/// take turns.
+///
+/// ```
+/// # async fn save(height: u64, block: Vec<u8>) {}
+/// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut blocks = pool.process::<Vec<u8>>(1..=20_000_000).in_order(4096).retries(3);
+/// while let Some((height, block)) = blocks.next().await {
+///     match block {
+///         Ok(block) => save(height, block).await,
+///         Err(error) => eprintln!("height {height}: {error}"),
+///     }
+/// }
+/// let report = blocks.report();
+/// println!("{} done, {} failed", report.done, report.failed);
+/// # Ok(()) }
+/// ```
+#[must_use = "a range starts when its stream is first polled"]
+pub struct Outcomes<A, H = u64> {
+    taker: Taker,
+    /// What was taken from there and not yet returned, in reverse.
+    batch: Vec<Item>,
+    /// `None` where outcomes are returned as they come.
+    reorder: Option<Reorder>,
+    options: Options,
+    report: Report<H>,
+    mailbox: Arc<Mailbox>,
+    check: Check,
+    stage: Stage,
+    answer: PhantomData<fn() -> A>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Not yet handed to the driver: that happens at the first poll.
+    New,
+    Running,
+    /// Nothing more is returned.
+    Over,
+}
+
+impl<A, H: Height> Outcomes<A, H> {
+    pub(crate) fn new(mut ledger: LedgerOf<H>, mailbox: Arc<Mailbox>, check: Check) -> Self {
+        // What failed the last time is tried again.
+        ledger.reopen();
+        Self {
+            taker: Taker::new(at_once(mailbox.ahead_max())),
+            batch: Vec::new(),
+            reorder: None,
+            options: Options { is_signed: H::from_index(0) < H::default(), ..Options::default() },
+            report: Report::new(ledger),
+            mailbox,
+            check,
+            stage: Stage::New,
+            answer: PhantomData,
+        }
+    }
+
+    /// Returns outcomes in ascending order of their heights. At most `reorder_max` heights (at
+    /// least 1) are under way or wait here for a lower one, so a height that takes long holds up the
+    /// others at last: choose a few times what all workers hold at once. Without this outcomes are
+    /// returned as they come.
+    ///
+    /// Where the stream ends early, it does so before the first height without an outcome.
+    ///
+    /// # Panics
+    /// If the stream was polled before.
+    pub fn in_order(mut self, reorder_max: usize) -> Self {
+        let reorder_max = reorder_max.max(1);
+        self.reorder = Some(Reorder::new(&self.report.ledger, reorder_max));
+        self.set(|options| options.ahead_max = Some(reorder_max))
+    }
+
+    /// Begins nothing new once a height has failed for good, and cancels those above it that are
+    /// under way. Those below it still end and are returned. In order, the failure is the last thing
+    /// that is returned, and so is an answer of another type in any order, since nobody but the
+    /// stream sees that. Without this a range goes on.
+    ///
+    /// # Panics
+    /// If the stream was polled before.
+    pub fn stop_at_failure(self) -> Self {
+        self.set(|options| options.stops = true)
+    }
+
+    /// Tries a height again up to `retries_max` times after its handler failed, each time
+    /// `retry_delay` later. Without this it is what [`Config`](crate::core::Config) says:
+    /// `retries_max` where that is more than 0, or else once. 0 is not at all.
+    ///
+    /// # Panics
+    /// If the stream was polled before.
+    pub fn retries(self, retries_max: u16) -> Self {
+        self.set(|options| options.retries_max = Some(retries_max))
+    }
+
+    fn set(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        assert!(self.stage == Stage::New, "a range's options are set before it is polled");
+        change(&mut self.options);
+        self
+    }
+
+    /// Returns what is known so far: every height that the stream has returned is done or failed
+    /// here. Keep its [snapshot](ledger::Ledger::snapshot) somewhere safe to resume from it with
+    /// [`Pool::process`](crate::Pool::process) after a crash. A snapshot is `Serialize` and
+    /// `Deserialize`, so any format will do:
+    ///
+    /// ```
+    /// use chargehand::Ledger;
+    /// use chargehand::core::ledger::{Snapshot, Span};
+    ///
+    /// # fn f(pool: chargehand::Pool, blocks: chargehand::Outcomes<u64>)
+    /// #     -> Result<(), Box<dyn std::error::Error>> {
+    /// let kept: String = serde_json::to_string(&blocks.ledger().snapshot())?;
+    ///
+    /// let snapshot: Snapshot<Vec<Span>> = serde_json::from_str(&kept)?;
+    /// let ledger = Ledger::resume_growing(&snapshot, 1 << 20)?; // spans of 24 bytes, at most
+    /// let blocks = pool.process::<u64>(ledger);
+    /// # Ok(()) }
+    /// ```
+    pub fn ledger(&self) -> &LedgerOf<H> {
+        &self.report.ledger
+    }
+
+    /// Returns what has become of the range so far.
+    pub fn report(&self) -> &Report<H> {
+        &self.report
+    }
+
+    fn start(&mut self) {
+        if self.stage == Stage::New {
+            self.stage = Stage::Running;
+            let heights = self.report.ledger.by_index();
+            let (giver, options) = (self.taker.giver(), self.options);
+            let check = self.check;
+            self.mailbox.start(NewJob { heights, giver, options, check });
+        }
+    }
+
+    /// Takes what lies ready into the batch; `Ready(false)` when nothing more will come.
+    #[inline]
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        // Without an order they are the caller's at once.
+        let releases = self.reorder.is_none();
+        let taken = self.taker.take(cx, &mut self.batch, releases);
+        if self.taker.must_ring() {
+            self.mailbox.ring();
+        }
+        let Some(rings) = ready!(taken) else { return Poll::Ready(false) };
+        if rings {
+            self.mailbox.ring();
+        }
+        self.batch.reverse();
+        Poll::Ready(true)
+    }
+
+    /// Returns the next outcome in order, if it is there.
+    #[inline(never)]
+    fn item_in_order(&mut self) -> Option<Item> {
+        let reorder = self.reorder.as_mut()?;
+        let item = loop {
+            if let Some(item) = reorder.pop(&self.report.ledger) {
+                break Some(item);
+            }
+            let Some(item) = self.batch.pop() else { break None };
+            reorder.push(item);
+        };
+        let released = reorder.released(item.is_none());
+        self.release(released);
+        item
+    }
+
+    /// Makes room for as many more heights.
+    fn release(&self, count: usize) {
+        if count > 0 && self.taker.release(count) {
+            self.mailbox.ring();
+        }
+    }
+}
+
+impl<A, H> Outcomes<A, H> {
+    /// Ends the stream, and tells the driver to cancel what is under way.
+    fn leave(&mut self) {
+        let stage = mem::replace(&mut self.stage, Stage::Over);
+        if stage == Stage::Running && self.taker.leave() {
+            self.mailbox.ring();
+        }
+    }
+}
+
+impl<A: DeserializeOwned + 'static, H: Height> Outcomes<A, H> {
+    /// Returns the next height with its outcome, or `None` after the last one. As that of
+    /// `StreamExt`, for callers without it. Dropping the future loses nothing: the outcome is
+    /// returned by the next call.
+    #[allow(clippy::should_implement_trait)] // It is awaited, as that of `StreamExt`.
+    pub fn next(&mut self) -> Next<'_, Self> {
+        Next(self)
+    }
+
+    /// Runs the range to its end, calls `on_outcome` for each height, and returns what became of
+    /// it. Dropping the future cancels what is in flight.
+    pub async fn each(mut self, mut on_outcome: impl FnMut(H, Result<A, TaskError>)) -> Report<H> {
+        while let Some((height, outcome)) = self.next().await {
+            on_outcome(height, outcome);
+        }
+        let nothing = RangeInclusive::new(H::from_index(1), H::from_index(0));
+        let empty = Report::new(ledger::Ledger::growing_of(nothing, 0));
+        mem::replace(&mut self.report, empty)
+    }
+
+    /// Returns the next height with its outcome, as far as the batch goes.
+    #[inline]
+    fn next_ready(&mut self) -> Option<(H, Result<A, TaskError>)> {
+        if self.reorder.is_some() {
+            let mut item = self.item_in_order()?;
+            return Some(self.noted(item.height, item.read()));
+        }
+        // It is read where it lies: to move it first costs more than to read it.
+        let item = self.batch.last_mut()?;
+        let (height, result) = (item.height, item.read());
+        self.batch.truncate(self.batch.len() - 1);
+        Some(self.noted(height, result))
+    }
+
+    #[inline]
+    fn noted(&mut self, index: u64, result: Result<A, TaskError>) -> (H, Result<A, TaskError>) {
+        let height = H::from_index(index);
+        match result {
+            Ok(answer) => {
+                self.report.note_done(height);
+                (height, Ok(answer))
+            }
+            Err(error) => {
+                self.note_failed(height, &error);
+                (height, Err(error))
+            }
+        }
+    }
+
+    /// Notes a failure, and ends the stream if this was the last outcome.
+    #[cold]
+    fn note_failed(&mut self, height: H, error: &TaskError) {
+        self.report.note_failed(height, error);
+        // Only here is an answer known to be of another type.
+        let is_last = matches!(error, TaskError::Answer(_)) || self.reorder.is_some();
+        if self.options.stops && is_last {
+            self.leave();
+        }
+    }
+}
+
+impl<A: DeserializeOwned + 'static, H: Height> Stream for Outcomes<A, H> {
+    type Item = (H, Result<A, TaskError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.stage == Stage::Over {
+            return Poll::Ready(None);
+        }
+        self.start();
+        loop {
+            if let Some(outcome) = self.next_ready() {
+                return Poll::Ready(Some(outcome));
+            }
+            if !ready!(self.poll_batch(cx)) {
+                self.stage = Stage::Over;
+                return Poll::Ready(None);
+            }
+        }
+    }
+}
+
+impl<A, H> Unpin for Outcomes<A, H> {}
+
+impl<A, H> Drop for Outcomes<A, H> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<A, H: fmt::Debug> fmt::Debug for Outcomes<A, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcomes").field("report", &self.report).finish_non_exhaustive()
+    }
+}

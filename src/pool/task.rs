@@ -1,0 +1,180 @@
+//! One task's outcome on its way from the driver to whoever waits for it.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::Future;
+use core::marker::PhantomData;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use event_listener::EventListener;
+use serde::de::DeserializeOwned;
+
+use crate::error::TaskError;
+use crate::mailbox::calls::CallId;
+use crate::mailbox::{Mailbox, NotQueued, TaskResult};
+use crate::payload::Body;
+use crate::payload::Check;
+
+/// A task under way: a future of its answer.
+///
+/// Made by [`Pool::submit`](crate::Pool::submit). Dropping it cancels the task, and a worker that
+/// runs it is told so; [`detach`](Task::detach) lets it run on.
+#[must_use = "dropping a task cancels it; call `detach` to let it run"]
+pub struct Task<A> {
+    /// `None` once the answer was taken, or the task let go.
+    call: Option<CallId>,
+    mailbox: Arc<Mailbox>,
+    answer: PhantomData<fn() -> A>,
+}
+
+/// A task that waits for room in the queue.
+#[derive(Debug)]
+pub(crate) struct Queueing {
+    /// `None` once it is queued.
+    body: Option<Body>,
+    check: Check,
+    room: Room,
+}
+
+#[derive(Debug)]
+enum Room {
+    /// There may be some.
+    Unknown,
+    /// There was none, but there may be some since then.
+    Listening(EventListener),
+    /// There was none since it is listened for.
+    None(EventListener),
+}
+
+impl Queueing {
+    pub(crate) fn new(body: Body, check: Check) -> Self {
+        Self { body: Some(body), check, room: Room::Unknown }
+    }
+
+    /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
+    /// for that.
+    #[inline]
+    pub(crate) fn poll(
+        &mut self,
+        mailbox: &Mailbox,
+        cx: &mut Context<'_>,
+        waits: bool,
+    ) -> Poll<Result<CallId, TaskError>> {
+        loop {
+            if let Room::None(listener) = &mut self.room {
+                ready!(Pin::new(listener).poll(cx));
+                self.room = Room::Unknown;
+            }
+            match mailbox.submit(&mut self.body, self.check, waits.then_some(cx.waker())) {
+                Ok(call) => return Poll::Ready(Ok(call)),
+                Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
+                Err(NotQueued::Full) => self.room.found_none(mailbox),
+            }
+        }
+    }
+}
+
+impl Room {
+    #[cold]
+    fn found_none(&mut self, mailbox: &Mailbox) {
+        *self = match mem::replace(self, Self::Unknown) {
+            Self::Listening(listener) => Self::None(listener),
+            _ => Self::Listening(mailbox.listen_for_room()),
+        };
+    }
+}
+
+/// A future of the outcome of a task whose caller waits for it from the beginning. Dropping it cancels
+/// the task.
+pub(crate) struct Calling<'a> {
+    mailbox: &'a Mailbox,
+    queueing: Queueing,
+    /// Once it is queued, until the outcome was taken.
+    call: Option<CallId>,
+}
+
+impl<'a> Calling<'a> {
+    pub(crate) fn new(body: Body, check: Check, mailbox: &'a Mailbox) -> Self {
+        Self { mailbox, queueing: Queueing::new(body, check), call: None }
+    }
+}
+
+impl Future for Calling<'_> {
+    type Output = TaskResult;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskResult> {
+        let Self { mailbox, queueing, call } = &mut *self;
+        if let Some(queued) = *call {
+            let result = mailbox.poll(queued, cx);
+            if result.is_ready() {
+                *call = None;
+            }
+            return result;
+        }
+        match ready!(queueing.poll(mailbox, cx, true)) {
+            // With the waker of this poll: there is no need to look.
+            Ok(queued) => *call = Some(queued),
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call {
+            self.mailbox.leave(call, true);
+        }
+    }
+}
+
+impl<A> Task<A> {
+    pub(crate) fn new(call: CallId, mailbox: Arc<Mailbox>) -> Self {
+        Self { call: Some(call), mailbox, answer: PhantomData }
+    }
+
+    /// Asks the driver to cancel the task. Await it afterwards to learn which came first: the
+    /// answer, or [`TaskError::Cancelled`].
+    pub fn cancel(&self) {
+        if let Some(call) = self.call {
+            self.mailbox.cancel(call);
+        }
+    }
+
+    /// Lets the task run on with nobody waiting for its answer.
+    pub fn detach(mut self) {
+        self.leave(false);
+    }
+
+    fn leave(&mut self, cancels: bool) {
+        if let Some(call) = self.call.take() {
+            self.mailbox.leave(call, cancels);
+        }
+    }
+}
+
+impl<A: DeserializeOwned + 'static> Future for Task<A> {
+    type Output = Result<A, TaskError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let call = self.call.expect("polled after completion");
+        let result = ready!(self.mailbox.poll(call, cx));
+        self.call = None;
+        Poll::Ready(result.and_then(|mut answer| answer.read()))
+    }
+}
+
+impl<A> Drop for Task<A> {
+    fn drop(&mut self) {
+        self.leave(true);
+    }
+}
+
+impl<A> fmt::Debug for Task<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("call", &self.call).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,258 @@
+//! Workers that send much, and calls that nobody takes.
+
+use std::pin::Pin;
+use std::task::Context;
+
+use chargehand::{Task, TaskError};
+use futures_util::future::join_all;
+
+use super::pair::Socket;
+use super::raw::{Raw, done, encoded};
+use super::*;
+
+/// Takes a request, sends its answer but for the rest, and that once it is told to.
+fn send_half<P: Socket>(at: SocketAddr, name: usize, body: &[u8], go: &AtomicBool) {
+    let mut raw = Raw::client::<P>(at);
+    raw.greet_as_worker(&format!("half {name}"), 1);
+    let (task, attempt, _) = raw.request().expect("a request");
+    raw.write_half(&encoded(&done(task, attempt), &[]), body, go);
+    // There may have been no room for it.
+    while let Some((task, attempt, _)) = raw.request() {
+        raw.write_half(&encoded(&done(task, attempt), &[]), body, go);
+    }
+}
+
+fn half_sent_answers<P: Socket>(count: usize, longest: usize, memory_max: usize) {
+    let (door, at) = any_port();
+    let builder = Pool::builder(Smol::new())
+        .frame_bytes_max(u32::try_from(longest).unwrap())
+        .memory_max(memory_max);
+    let pool = run(accept::<P>(builder, door));
+    let length = longest - 100;
+    let body = Arc::new(postcard::to_stdvec(&Bytes(vec![7; length])).expect("bytes"));
+    let watch = Watch::start();
+    let go = Arc::new(AtomicBool::new(false));
+    let hers: Vec<_> = (0..count)
+        .map(|name| {
+            let go = Arc::clone(&go);
+            let body = Arc::clone(&body);
+            thread::spawn(move || send_half::<P>(at, name, &body, &go))
+        })
+        .collect();
+    smol::block_on(async {
+        let mut tasks: Vec<Task<Bytes>> = Vec::new();
+        for number in 0..count as u64 {
+            tasks.push(in_time(pool.submit(&number)).await.expect("there is room"));
+        }
+        // Each has its own by now, and no room for more.
+        let all_sent = async {
+            while pool.stats().await.expect("it runs").tasks.sent < count as u64 {
+                smol::Timer::after(Duration::from_millis(10)).await;
+            }
+        };
+        in_time(all_sent).await;
+        let good = serve::<Tcp>(4).to_string();
+        pool.add(tcp::TcpConnector::new(Smol::new(), &good).expect("an address")).await.unwrap();
+        let longest = calls(&pool, 100).await;
+        assert!(longest < Duration::from_secs(5), "good workers go on: {longest:?}");
+        smol::Timer::after(Duration::from_millis(500)).await;
+        let half_sent = watch.growth();
+        assert!(half_sent <= memory_max / 4 * 5 + 24 * MIB, "{} MiB", half_sent / MIB);
+        go.store(true, Ordering::Relaxed);
+        for task in tasks {
+            let answer = in_time(task).await.expect("an answer").0;
+            // Those for which there was no room may have been asked for again, of the good worker.
+            assert!([length, MIB].contains(&answer.len()));
+        }
+        assert!(watch.growth() <= memory_max / 4 * 5 + 32 * MIB, "{} MiB", watch.growth() / MIB);
+        let stats = pool.stats().await.expect("it runs").tasks;
+        assert_eq!((stats.lost, stats.timed_out), (0, 0));
+        in_time(pool.stop()).await.expect("it runs");
+    });
+    for half in hers {
+        half.join().expect("see above");
+    }
+}
+
+#[test]
+fn sixteen_half_sent_answers_over_tcp_take_no_more_than_there_is_and_all_come() {
+    alone(
+        here!(sixteen_half_sent_answers_over_tcp_take_no_more_than_there_is_and_all_come),
+        || {
+            half_sent_answers::<Tcp>(16, 16 * MIB, 256 * MIB);
+        },
+    );
+}
+
+#[test]
+fn many_half_sent_answers_over_tcp_take_no_more_than_there_is_and_all_come() {
+    alone(here!(many_half_sent_answers_over_tcp_take_no_more_than_there_is_and_all_come), || {
+        half_sent_answers::<Tcp>(40, 4 * MIB, 32 * MIB);
+    });
+}
+
+#[test]
+fn many_half_sent_answers_over_websocket_take_no_more_than_there_is_and_all_come() {
+    alone(
+        here!(many_half_sent_answers_over_websocket_take_no_more_than_there_is_and_all_come),
+        || {
+            half_sent_answers::<Ws>(40, 4 * MIB, 32 * MIB);
+        },
+    );
+}
+
+#[test]
+fn outcomes_may_be_taken_in_any_order_however_many_there_are() {
+    alone(here!(outcomes_may_be_taken_in_any_order_however_many_there_are), || {
+        let builder = Pool::builder(Smol::new())
+            .frame_bytes_max(u32::try_from(2 * MIB).unwrap())
+            .memory_max(16 * MIB);
+        let pool = run(connect::<Ws>(connect::<Tcp>(builder, serve::<Tcp>(32)), serve::<Ws>(4)));
+        let watch = Watch::start();
+        smol::block_on(async {
+            for is_backwards in [false, true] {
+                let mut tasks: Vec<(u64, Task<Bytes>)> = Vec::new();
+                for number in 2..102 {
+                    tasks.push((
+                        number,
+                        in_time(pool.submit(&number)).await.expect("there is room"),
+                    ));
+                }
+                smol::Timer::after(Duration::from_millis(200)).await;
+                if is_backwards {
+                    tasks.reverse();
+                }
+                // Whoever is gone or cancelled holds nobody up.
+                drop(tasks.remove(50));
+                tasks[60].1.cancel();
+                for (number, task) in tasks {
+                    match in_time(task).await {
+                        Ok(bytes) => assert_eq!(bytes, answer(number)),
+                        Err(error) => assert_eq!(error, TaskError::Cancelled),
+                    }
+                }
+                in_time(pool.idle()).await.expect("it runs");
+            }
+            in_time(pool.stop()).await.expect("it runs");
+        });
+        // Of its workers each may have what it does in its own buffers.
+        assert!(watch.growth() < 16 * MIB + 80 * MIB, "{} MiB", watch.growth() / MIB);
+    });
+}
+
+/// Outcomes of calls that nobody takes for a while hold up the link that brings more.
+fn a_link_that_we_do_not_read<P: Socket>() {
+    let builder = Pool::builder(Smol::new())
+        .frame_bytes_max(u32::try_from(2 * MIB).unwrap())
+        .memory_max(8 * MIB)
+        .configure(|config| {
+            config.heartbeat_interval = Duration::from_millis(200);
+            config.heartbeat_timeout = Duration::from_millis(200);
+            config.attempt_timeout = Duration::from_millis(500);
+        });
+    let pool = run(connect::<P>(builder, serve::<P>(16)));
+    smol::block_on(async {
+        in_time(calls(&pool, 1)).await;
+        let watch = Watch::start();
+        let mut tasks: Vec<Task<Bytes>> = Vec::new();
+        for number in 10..26_u64 {
+            tasks.push(in_time(pool.submit(&number)).await.expect("there is room"));
+        }
+        // Whoever asks is thought to take it, so these are kept.
+        let asks = |cx: &mut Context<'_>| {
+            for task in &mut tasks {
+                assert!(Pin::new(task).poll(cx).is_pending());
+            }
+            Poll::Ready(())
+        };
+        poll_fn(asks).await;
+        smol::Timer::after(Duration::from_secs(3)).await;
+        let stats = pool.stats().await.expect("it runs").tasks;
+        assert!(stats.done < 16, "all of them came, and nobody took them");
+        // The worker has the others in its own buffers.
+        assert!(watch.growth() < 48 * MIB, "{} MiB", watch.growth() / MIB);
+        for (number, task) in (10..).zip(tasks) {
+            assert_eq!(in_time(task).await, Ok(answer(number)));
+        }
+        let stats = pool.stats().await.expect("it runs").tasks;
+        assert_eq!((stats.lost, stats.timed_out, stats.sent), (0, 0, 17), "{stats:?}");
+        in_time(pool.stop()).await.expect("it runs");
+    });
+}
+
+#[test]
+fn a_link_over_tcp_that_we_do_not_read_is_neither_silent_nor_late() {
+    alone(here!(a_link_over_tcp_that_we_do_not_read_is_neither_silent_nor_late), || {
+        a_link_that_we_do_not_read::<Tcp>();
+    });
+}
+
+#[test]
+fn a_link_over_websocket_that_we_do_not_read_is_neither_silent_nor_late() {
+    alone(here!(a_link_over_websocket_that_we_do_not_read_is_neither_silent_nor_late), || {
+        a_link_that_we_do_not_read::<Ws>();
+    });
+}
+
+#[test]
+fn callers_wait_with_long_requests_and_all_are_answered() {
+    alone(here!(callers_wait_with_long_requests_and_all_are_answered), || {
+        let (door, at) = any_port();
+        let worker = Worker::new(Smol::new(), |body: Bytes| async move {
+            smol::Timer::after(Duration::from_millis(5)).await;
+            Ok::<_, String>(body.0.len() as u64)
+        });
+        smol::spawn(worker.serve(tcp::TcpListener::new(listener(door)))).detach();
+        let builder = Pool::builder(Smol::new())
+            .frame_bytes_max(u32::try_from(2 * MIB).unwrap())
+            .memory_max(8 * MIB);
+        let pool = run(connect::<Tcp>(builder, at));
+        let request = Bytes(vec![1; MIB]);
+        let watch = Watch::start();
+        smol::block_on(async {
+            let mut queued = Vec::new();
+            while let Ok(task) = pool.try_submit::<_, u64>(&request) {
+                queued.push(task);
+                assert!(queued.len() < 100, "no bound");
+            }
+            let calls = (0..64).map(|_| pool.call::<_, u64>(&request));
+            for answer in in_time(join_all(calls.chain(None))).await {
+                assert_eq!(answer, Ok(MIB as u64));
+            }
+            for task in queued {
+                assert_eq!(in_time(task).await, Ok(MIB as u64));
+            }
+            assert!(pool.try_submit::<_, u64>(&request).is_ok(), "there is room again");
+            in_time(pool.stop()).await.expect("it runs");
+        });
+        // Those that wait have their own.
+        assert!(watch.growth() < 64 * MIB + 24 * MIB, "{} MiB", watch.growth() / MIB);
+    });
+}
+
+#[test]
+fn after_a_burst_of_long_answers_the_memory_goes_back() {
+    alone(here!(after_a_burst_of_long_answers_the_memory_goes_back), || {
+        let at: Vec<_> = (0..4).map(|_| serve::<Tcp>(16)).collect();
+        let builder =
+            at.iter().fold(Pool::builder(Smol::new()), |all, at| connect::<Tcp>(all, *at));
+        let pool = run(builder);
+        smol::block_on(async {
+            in_time(calls(&pool, 20)).await;
+            let start = resident();
+            for _ in 0..3 {
+                let burst = join_all((10..74_u64).map(|number| {
+                    let pool = pool.clone();
+                    async move { (number, pool.call::<u64, Bytes>(&number).await) }
+                }));
+                for (number, outcome) in in_time(burst).await {
+                    assert_eq!(outcome, Ok(answer(number)));
+                }
+            }
+            smol::Timer::after(Duration::from_millis(300)).await;
+            let kept = resident().saturating_sub(start);
+            assert!(kept < 24 * MIB, "{} MiB stayed", kept / MIB);
+            in_time(pool.stop()).await.expect("it runs");
+        });
+    });
+}
