@@ -171,7 +171,8 @@ pub enum Action {
     Look {
         /// The link to look at.
         link: Link,
-        /// The worker's oldest task, where it is an attempt's deadline that has come.
+        /// The task whose attempt, or whose own deadline, has come to its end, where it is not the link's
+        /// silence. It is the worker's oldest, unless it has times of its own.
         overdue: Option<TaskId>,
     },
     /// Ask an idle link for a sign of life; report what comes as [`Event::Heard`].

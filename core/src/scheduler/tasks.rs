@@ -115,8 +115,10 @@ impl SchedulerState {
     /// Returns how many tasks have an outcome that was not polled yet.
     #[expect(clippy::cast_possible_truncation, reason = "the difference is right modulo 2^32")]
     pub(super) fn settled(&self) -> u32 {
-        let settled: u64 = self.stats.outcomes.iter().sum();
-        (settled as u32).wrapping_sub(self.polled)
+        // Added up in 32 bits, which is enough for a difference and half the code on a microcontroller.
+        let low = |&count: &u64| count as u32;
+        let settled = self.stats.outcomes.iter().map(low).fold(0, u32::wrapping_add);
+        settled.wrapping_sub(self.polled)
     }
 
     /// Returns how many tasks have no outcome yet.
@@ -298,7 +300,9 @@ impl SchedulerMut<'_> {
 
 /// What becomes of tasks.
 impl SchedulerMut<'_> {
-    #[inline]
+    // Without: 16 % more instructions a cycle, as for `detach`.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
     fn on_replied(
         &mut self,
         link: Link,
@@ -355,7 +359,9 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes a task in flight from its worker, which has room at once.
-    #[inline]
+    // Without: 16 % more instructions a cycle of the bench, where others call it as well.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
     fn detach(&mut self, worker: u32, task: u32) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);

@@ -271,7 +271,8 @@ impl SchedulerMut<'_> {
         if !times.looked {
             times.looked = true;
             let link = self.workers[worker as usize].link(worker);
-            return Some(Action::Look { link, overdue: true });
+            let overdue = Some(self.tasks[task as usize].id(task));
+            return Some(Action::Look { link, overdue });
         }
         let (deadline, timeout) = (times.deadline, times.attempt_timeout);
         if !self.state.is_due(deadline) {

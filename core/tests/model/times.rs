@@ -91,7 +91,7 @@ impl Model {
         if times.looked != Some(at) {
             times.looked = Some(at);
             self.tasks[slot].times = Some(times);
-            return ModelStep::Emit(Act::Look(self.link(worker), true));
+            return ModelStep::Emit(Act::Look(self.link(worker), Some(self.id(slot))));
         }
         if !is_over && times.attempt_timeout < self.config.attempt_timeout {
             return self.attempt_ended_early(worker, slot);

@@ -47,7 +47,7 @@ fn a_task_in_flight_at_its_deadline_is_withdrawn_after_a_look_and_nobody_is_blam
     pool.submit_with(pool.by(3));
     let sent = pool.sent();
     pool.wait(3 * SECOND);
-    assert_eq!(pool.poll_once(), Some(Action::Look { link, overdue: true }));
+    assert_eq!(pool.poll_once(), Some(Action::Look { link, overdue: Some(sent.task) }));
     assert_eq!(pool.poll_once(), Some(withdraw(sent)));
     assert_eq!(pool.finish(), (sent.task, Outcome::TimedOut, 1));
     pool.nothing();
@@ -62,7 +62,7 @@ fn an_answer_found_by_the_look_is_in_time() {
     pool.submit_with(pool.by(3));
     let sent = pool.sent();
     pool.wait(9 * SECOND);
-    assert_eq!(pool.poll_once(), Some(Action::Look { link, overdue: true }));
+    assert_eq!(pool.poll_once(), Some(Action::Look { link, overdue: Some(sent.task) }));
     pool.done(sent);
     pool.nothing();
 }
