@@ -361,6 +361,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 None => TaskError::Cancelled,
             },
             Outcome::Aborted => TaskError::Aborted,
+            Outcome::TimedOut => TaskError::TimedOut,
         }
     }
 }
