@@ -115,7 +115,7 @@ pub(crate) fn ws<R: Runtime>(runtime: R, address: &str) -> WsConnector<R> {
     WsConnector::new(runtime, &format!("ws://{address}")).expect("a URL")
 }
 
-pub(crate) async fn process<A: DeserializeOwned + 'static>(
+pub(crate) async fn process<A: DeserializeOwned + Send + 'static>(
     pool: Pool,
     meter: Arc<Meter>,
     is_right: impl Fn(A, u64) -> bool,

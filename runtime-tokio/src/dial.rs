@@ -9,7 +9,6 @@ use std::task::{Context, Poll};
 
 use chargehand_core::net::{Address, AddressError, SocketOptions, race};
 use tokio::net::TcpStream;
-use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use crate::{TokioStream, sockets};
 
@@ -33,7 +32,7 @@ async fn connect(
     let connect = async |address| TcpStream::connect(address).await.map_err(sockets::explained);
     let stream = race(address, resolved, connect, tokio::time::sleep).await?;
     sockets::prepare(&stream, &options)?;
-    Ok(stream.compat())
+    Ok(TokioStream::new(stream))
 }
 
 /// Returns all addresses of a name, or the one that is given.

@@ -15,6 +15,7 @@
 mod dial;
 mod sleep;
 mod sockets;
+mod stream;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod system_timer;
 
@@ -26,17 +27,14 @@ use std::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
 use chargehand_core::net::{Address, Descriptors, SocketOptions};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio::net::TcpListener;
 
 pub use self::dial::Dialling;
 pub use self::sleep::Sleep;
+pub use self::stream::TokioStream;
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
-
-/// A TCP stream of tokio with the `futures_io` traits.
-pub type TokioStream = Compat<TcpStream>;
 
 /// Tokio's clock, sleep and dialler.
 ///
@@ -155,7 +153,7 @@ impl Accept for TokioListener {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
                     let prepared = sockets::prepare(&stream, &self.options);
-                    return Poll::Ready(prepared.map(|()| (stream.compat(), peer)));
+                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -14,8 +14,6 @@ use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
-use crate::payload::Answer;
-use crate::payload::Body;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns whether a call has to wait for room, since nobody has asked for its outcome.
@@ -76,7 +74,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
 /// Returns whether an outcome is held against the budget.
 pub(super) fn is_charged(result: &TaskResult) -> bool {
-    matches!(result, Ok(Answer::Bytes(Body::Charged(_))))
+    matches!(result, Ok(answer) if answer.is_charged())
 }
 
 #[cfg(all(test, feature = "testing"))]

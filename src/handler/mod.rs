@@ -10,8 +10,8 @@ use chargehand_core::Verdict;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::payload::encode::{self, Onto};
 use crate::payload::decode_request;
+use crate::payload::encode::{self, Onto};
 
 #[cfg(feature = "blocking")]
 mod blocking;

@@ -14,6 +14,7 @@ use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::handler::running::{FAILURE_BYTES_MAX, caught};
 
@@ -141,12 +142,28 @@ pub(crate) enum Answer {
     Value(Value),
 }
 
-/// What a handler in this process returned. A destructor that panics harms nobody.
+/// What a handler in this process returned, or what long bytes were decoded to. A destructor that panics
+/// harms nobody.
 pub(crate) struct Value(Option<Box<dyn AnyValue>>);
 
-/// A value that can be encoded for whoever asks for another type than its own.
 trait AnyValue: Any + Send {
+    /// Encodes it for whoever asks for another type than its own.
     fn encode(&self) -> Result<Body, postcard::Error>;
+
+    /// Returns what it takes of a budget, if it is held against one.
+    fn charge(&mut self) -> Option<&mut Option<Charge>> {
+        None
+    }
+
+    fn is_charged(&self) -> bool {
+        false
+    }
+}
+
+/// A value that came as bytes, of the type that its caller asks for.
+struct Decoded<A> {
+    value: A,
+    charge: Option<Charge>,
 }
 
 impl<R: Serialize + Send + 'static> AnyValue for R {
@@ -155,16 +172,49 @@ impl<R: Serialize + Send + 'static> AnyValue for R {
     }
 }
 
+impl<A: Send + 'static> AnyValue for Decoded<A> {
+    /// Nobody asks for another type.
+    fn encode(&self) -> Result<Body, postcard::Error> {
+        Err(postcard::Error::WontImplement)
+    }
+
+    fn charge(&mut self) -> Option<&mut Option<Charge>> {
+        Some(&mut self.charge)
+    }
+
+    fn is_charged(&self) -> bool {
+        self.charge.is_some()
+    }
+}
+
 impl Answer {
     pub(crate) fn value<R: Serialize + Send + 'static>(value: R) -> Self {
         Self::Value(Value(Some(Box::new(value))))
+    }
+
+    /// Returns whether it is held against a budget.
+    #[inline]
+    pub(crate) fn is_charged(&self) -> bool {
+        match self {
+            Self::Bytes(body) => matches!(body, Body::Charged(_)),
+            Self::Value(value) => value.0.as_ref().is_some_and(|value| value.is_charged()),
+        }
+    }
+
+    /// Returns what it takes of a budget, if it is held against one.
+    pub(crate) fn charge(&mut self) -> Option<&mut Charge> {
+        match self {
+            Self::Bytes(Body::Charged(charged)) => Some(&mut charged.charge),
+            Self::Bytes(_) => None,
+            Self::Value(value) => value.0.as_mut()?.charge()?.as_mut(),
+        }
     }
 
     /// Returns the answer as the type that the caller asks for, once. Nothing is encoded where the
     /// handler returned that type.
     #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
     #[inline(always)]
-    pub(crate) fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         match self {
             Self::Bytes(body) => decode(body.as_slice()).map_err(TaskError::Answer),
             Self::Value(value) => value.read(),
@@ -206,12 +256,29 @@ fn failure_text(bytes: &[u8]) -> String {
 }
 
 impl Value {
+    /// Makes one of what bytes were decoded to.
+    pub(crate) fn decoded<A: Send + 'static>(value: A) -> Self {
+        Self(Some(Box::new(Decoded { value, charge: None })))
+    }
+
+    /// Holds one that was [decoded](Self::decoded) against a budget for as long as it is here.
+    pub(crate) fn hold(&mut self, charge: Charge) {
+        if let Some(place) = self.0.as_mut().and_then(|value| value.charge()) {
+            *place = Some(charge);
+        }
+    }
+
     #[inline(never)]
-    fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         let value = self.0.take().expect("it is there until it is read");
         if (&*value as &dyn Any).is::<A>() {
             let value: Box<dyn Any> = value;
             return Ok(*value.downcast().expect("it was looked at just now"));
+        }
+        if (&*value as &dyn Any).is::<Decoded<A>>() {
+            let value: Box<dyn Any> = value;
+            let decoded: Box<Decoded<A>> = value.downcast().expect("it was looked at just now");
+            return Ok(decoded.value);
         }
         self.0 = Some(value);
         decode(self.encode()?.as_slice()).map_err(TaskError::Answer)
