@@ -25,7 +25,7 @@ pub(crate) struct Reader {
     start: usize,
     end: usize,
     /// The message under way, or the one that was given out last: its first `filled` bytes. Those
-    /// behind are zeros to read to.
+    /// behind are of no meaning, and there to read to.
     message: Vec<u8>,
     filled: usize,
     /// What the message under way is.
@@ -138,7 +138,6 @@ impl Reader {
     /// Forgets the message that was given out last. To be called before [`next`](Self::next).
     pub(crate) fn release(&mut self) {
         if self.kind.is_none() {
-            self.message.clear();
             self.filled = 0;
         }
     }
@@ -258,6 +257,13 @@ impl Reader {
             is_final: header.is_final,
             is_short: header.length < SHORT_BYTES,
         });
+        let whole =
+            self.filled.saturating_add(usize::try_from(header.length).unwrap_or(usize::MAX));
+        if header.is_final && whole > AHEAD_BYTES && self.admitted < usize::MAX {
+            // The caller has set memory aside for it.
+            self.message.truncate(self.filled);
+            self.message.reserve_exact(whole - self.filled);
+        }
     }
 
     /// Moves what was read of a frame to its message.
@@ -270,10 +276,15 @@ impl Reader {
         if let Some(key) = &mut frame.mask {
             mask(&mut held[..count], key);
         }
-        self.message.truncate(self.filled);
-        let ahead = ahead(frame.left, self.filled + count, self.buffer.len());
-        reserve(&mut self.message, count.max(ahead), self.rules.message_bytes_max);
-        self.message.extend_from_slice(&self.buffer[self.start..self.start + count]);
+        let taken = &self.buffer[self.start..self.start + count];
+        if let Some(room) = self.message.get_mut(self.filled..self.filled + count) {
+            room.copy_from_slice(taken);
+        } else {
+            self.message.truncate(self.filled);
+            let ahead = ahead(frame.left, self.filled + count, self.buffer.len());
+            reserve(&mut self.message, count.max(ahead), self.rules.message_bytes_max);
+            self.message.extend_from_slice(taken);
+        }
         self.filled += count;
         self.start += count;
         frame.left -= count as u64;
