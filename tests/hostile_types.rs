@@ -74,7 +74,7 @@ fn peak_mib() -> u64 {
 }
 
 /// Calls a worker that answers with these bytes first, and then as it should.
-fn answer_of<A: DeserializeOwned + 'static>(bytes: Vec<u8>) -> String {
+fn answer_of<A: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> String {
     let world = World::new(1);
     world.worker(Script::new().nth(1, Act::Bytes(bytes)));
     let pool = world.pool(|builder| builder);
@@ -85,7 +85,7 @@ fn answer_of<A: DeserializeOwned + 'static>(bytes: Vec<u8>) -> String {
 }
 
 /// As [`answer_of`], for a range of one height.
-fn outcome_of<A: DeserializeOwned + 'static>(bytes: Vec<u8>) -> String {
+fn outcome_of<A: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> String {
     let world = World::new(1);
     world.worker(Script::new().always(Act::Bytes(bytes)));
     let pool = world.pool(|builder| builder);
@@ -107,7 +107,7 @@ fn failure_of(world: &World, pool: &Pool, bytes: Vec<u8>) -> String {
 }
 
 /// Sends these bytes to a worker whose handler takes a `Q`: elsewhere, and in this process.
-fn requests_of<Q: DeserializeOwned + 'static>(bytes: &[u8]) -> [String; 2] {
+fn requests_of<Q: DeserializeOwned + Send + 'static>(bytes: &[u8]) -> [String; 2] {
     let world = World::new(1);
     let timer = world.timer();
     world.host("typed", move || Worker::new(timer.clone(), never::<Q>));
@@ -122,7 +122,7 @@ fn requests_of<Q: DeserializeOwned + 'static>(bytes: &[u8]) -> [String; 2] {
 }
 
 /// On the way to either side.
-fn refused<T: DeserializeOwned + 'static>(bytes: &[u8], why: &str) {
+fn refused<T: DeserializeOwned + Send + 'static>(bytes: &[u8], why: &str) {
     let [elsewhere, here] = requests_of::<T>(bytes);
     for text in [answer_of::<T>(bytes.to_vec()), outcome_of::<T>(bytes.to_vec()), elsewhere, here] {
         assert!(text.contains(why), "{text}");

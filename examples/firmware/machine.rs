@@ -8,7 +8,6 @@ use chargehand::tokio::TokioStream;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio_util::compat::TokioAsyncReadCompatExt;
 
 /// The longest block in bytes; with it a message stays below the firmware's limit.
 pub(crate) const BLOCK_BYTES_MAX: u64 = 400;
@@ -60,7 +59,7 @@ pub(crate) async fn start(
         accepted = listener.accept() => {
             let (stream, _) = accepted?;
             stream.set_nodelay(true)?;
-            Ok((machine, monitor, stream.compat()))
+            Ok((machine, monitor, TokioStream::new(stream)))
         }
         status = machine.wait() => Err(format!("QEMU ended at once: {}", status?).into()),
     }

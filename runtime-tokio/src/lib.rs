@@ -39,6 +39,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod dial;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -49,14 +50,12 @@ use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
 use chargehand_core::net::{Address, SocketOptions};
 use chargehand_sockets::{explained, prepare};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio::net::TcpListener;
+
+pub use self::stream::TokioStream;
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
-
-/// A TCP stream of tokio with the `futures_io` traits.
-pub type TokioStream = Compat<TcpStream>;
 
 /// Completes with the open stream.
 pub type Dialling = chargehand_sockets::Dialling<TokioStream>;
@@ -178,7 +177,7 @@ impl Accept for TokioListener {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
                     let prepared = prepare(&stream, &self.options);
-                    return Poll::Ready(prepared.map(|()| (stream.compat(), peer)));
+                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}

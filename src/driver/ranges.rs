@@ -17,8 +17,7 @@ use crate::mailbox::NewJob;
 use crate::mailbox::TaskResult;
 use crate::mailbox::batches::{Giver, Item, Need, at_once};
 use crate::mailbox::range::{Ledger, Options};
-use crate::payload::Body;
-use crate::payload::{Answer, Check, RangeHeight};
+use crate::payload::{Check, RangeHeight};
 
 /// A range puts heights in once there is room for this share of those that may be under way, so that it
 /// puts in many at once: unless workers would run dry meanwhile.
@@ -186,14 +185,13 @@ impl Job {
     #[cold]
     fn weigh(&mut self, index: u32, tasks: &[TaskEntry]) {
         let Self { pace, batch, giver, options, .. } = self;
-        let Some(Item { height, result: Ok(Answer::Bytes(Body::Charged(answer))) }) =
-            batch.last_mut()
-        else {
+        let Some(Item { height, result: Ok(answer) }) = batch.last_mut() else {
             return pace.expect(0);
         };
-        let bytes = answer.charge.bytes();
+        let Some(charge) = answer.charge() else { return pace.expect(0) };
+        let bytes = charge.bytes();
         pace.expect(bytes);
-        answer.charge.move_to(&pace.untaken);
+        charge.move_to(&pace.untaken);
         if pace.is_stopped || !pace.untaken.is_full() {
             return;
         }
@@ -225,7 +223,7 @@ fn is_lowest(next: Option<u64>, index: u32, height: u64, tasks: &[TaskEntry]) ->
 
 #[inline]
 fn is_charged(item: Option<&Item>) -> bool {
-    matches!(item, Some(Item { result: Ok(Answer::Bytes(Body::Charged(_))), .. }))
+    matches!(item, Some(Item { result: Ok(answer), .. }) if answer.charged_bytes() > 0)
 }
 
 impl Jobs {

@@ -16,7 +16,6 @@ use crate::link::erased::Kind;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
 use crate::payload::Answer;
-use crate::payload::Body;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns whether a call has to wait for room, since nobody has asked for its outcome, of which so
@@ -83,10 +82,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
 /// Returns how many bytes of an outcome are held against the budget.
 pub(super) fn charged_bytes(result: &TaskResult) -> usize {
-    match result {
-        Ok(Answer::Bytes(Body::Charged(charged))) => charged.charge.bytes(),
-        _ => 0,
-    }
+    result.as_ref().map_or(0, Answer::charged_bytes)
 }
 
 #[cfg(all(test, feature = "testing"))]

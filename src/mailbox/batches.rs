@@ -38,7 +38,7 @@ pub(crate) struct Item {
 impl Item {
     /// Reads the answer, once, or takes the error.
     #[inline]
-    pub(crate) fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         match &mut self.result {
             Ok(answer) => answer.read(),
             Err(error) => Err(mem::replace(error, TaskError::Closed)),

@@ -12,6 +12,7 @@ use chargehand_core::ledger::Height as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::failure::{Failure, failure_of};
 use crate::handler::running::caught;
@@ -142,16 +143,32 @@ pub(crate) enum Answer {
     Value(Value),
 }
 
-/// What a handler in this process returned. A destructor that panics harms nobody.
+/// What a handler in this process returned, or what long bytes were decoded to. A destructor that panics
+/// harms nobody.
 pub(crate) struct Value(Option<Box<dyn AnyValue>>);
 
-/// A value that can be encoded for whoever asks for another type than its own.
 trait AnyValue: Any + Send {
+    /// Encodes it for whoever asks for another type than its own.
     fn encode(&self) -> Result<Body, postcard::Error>;
 
     fn as_any(&self) -> &dyn Any;
 
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
+
+    /// Returns what it takes of a budget, if it is held against one.
+    fn charge(&mut self) -> Option<&mut Option<Charge>> {
+        None
+    }
+
+    fn charged_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A value that came as bytes, of the type that its caller asks for.
+struct Decoded<A> {
+    value: A,
+    charge: Option<Charge>,
 }
 
 impl<R: Serialize + Send + 'static> AnyValue for R {
@@ -168,16 +185,58 @@ impl<R: Serialize + Send + 'static> AnyValue for R {
     }
 }
 
+impl<A: Send + 'static> AnyValue for Decoded<A> {
+    /// Nobody asks for another type.
+    fn encode(&self) -> Result<Body, postcard::Error> {
+        Err(postcard::Error::WontImplement)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
+    fn charge(&mut self) -> Option<&mut Option<Charge>> {
+        Some(&mut self.charge)
+    }
+
+    fn charged_bytes(&self) -> usize {
+        self.charge.as_ref().map_or(0, Charge::bytes)
+    }
+}
+
 impl Answer {
     pub(crate) fn value<R: Serialize + Send + 'static>(value: R) -> Self {
         Self::Value(Value(Some(Box::new(value))))
+    }
+
+    /// Returns how many bytes of it are held against a budget.
+    #[inline]
+    pub(crate) fn charged_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(Body::Charged(charged)) => charged.charge.bytes(),
+            Self::Bytes(_) => 0,
+            Self::Value(value) => value.0.as_ref().map_or(0, |value| value.charged_bytes()),
+        }
+    }
+
+    /// Returns what it takes of a budget, if it is held against one.
+    pub(crate) fn charge(&mut self) -> Option<&mut Charge> {
+        match self {
+            Self::Bytes(Body::Charged(charged)) => Some(&mut charged.charge),
+            Self::Bytes(_) => None,
+            Self::Value(value) => value.0.as_mut()?.charge()?.as_mut(),
+        }
     }
 
     /// Returns the answer as the type that the caller asks for, once. Nothing is encoded where the
     /// handler returned that type.
     #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
     #[inline(always)]
-    pub(crate) fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         match self {
             Self::Bytes(body) => decode(body.as_slice()).map_err(TaskError::Answer),
             Self::Value(value) => value.read(),
@@ -204,11 +263,27 @@ impl Answer {
 }
 
 impl Value {
+    /// Makes one of what bytes were decoded to.
+    pub(crate) fn decoded<A: Send + 'static>(value: A) -> Self {
+        Self(Some(Box::new(Decoded { value, charge: None })))
+    }
+
+    /// Holds one that was [decoded](Self::decoded) against a budget for as long as it is here.
+    pub(crate) fn hold(&mut self, charge: Charge) {
+        if let Some(place) = self.0.as_mut().and_then(|value| value.charge()) {
+            *place = Some(charge);
+        }
+    }
+
     #[inline(never)]
-    fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         let value = self.0.take().expect("it is there until it is read");
         if value.as_any().is::<A>() {
             return Ok(*value.into_any().downcast().expect("it was looked at just now"));
+        }
+        if value.as_any().is::<Decoded<A>>() {
+            let decoded = value.into_any().downcast::<Decoded<A>>();
+            return Ok(decoded.expect("it was looked at just now").value);
         }
         self.0 = Some(value);
         decode(self.encode()?.as_slice()).map_err(TaskError::Answer)

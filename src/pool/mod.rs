@@ -123,7 +123,7 @@ impl<K: Kind> Pool<K> {
     pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
     where
         Q: Serialize + ?Sized,
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         self.calling(encode(request)?, Check::of::<A>())?.await?.read()
     }
@@ -148,7 +148,7 @@ impl<K: Kind> Pool<K> {
     pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
     where
         Q: Serialize + ?Sized,
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         let body = encode(request)?;
         self.check(&body)?;
@@ -164,7 +164,7 @@ impl<K: Kind> Pool<K> {
     pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
     where
         Q: Serialize,
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         let body = encode(&request).map_err(TrySubmitError::Refused)?;
         self.check(&body).map_err(TrySubmitError::Refused)?;
@@ -187,7 +187,7 @@ impl<K: Kind> Pool<K> {
     /// polled.
     pub fn process<A>(&self, heights: impl Into<Ledger>) -> Outcomes<A>
     where
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
     }
@@ -207,7 +207,7 @@ impl<K: Kind> Pool<K> {
     /// ```
     pub fn process_signed<A>(&self, heights: impl Into<SignedLedger>) -> Outcomes<A, i64>
     where
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
     }
@@ -229,7 +229,7 @@ impl<K: Kind> Pool<K> {
     /// assert!(report.is_complete());
     /// # }
     /// ```
-    pub async fn for_each<A: DeserializeOwned + 'static>(
+    pub async fn for_each<A: DeserializeOwned + Send + 'static>(
         &self,
         heights: impl Into<Ledger>,
         on_outcome: impl FnMut(u64, Result<A, TaskError>),

@@ -547,7 +547,7 @@ impl ProtocolState {
             match job {
                 RequestState::None => {}
                 RequestState::Waiting(waiting) => {
-                    runner.memory.give(&mut self.held, waiting.body.len())
+                    runner.memory.give(&mut self.held, waiting.body.len());
                 }
                 RequestState::Running(run, bytes) => {
                     runner.memory.give(&mut self.held, bytes);

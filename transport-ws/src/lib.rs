@@ -58,6 +58,7 @@ mod idle;
 mod origin;
 mod reader;
 mod server;
+mod spare;
 mod wire;
 mod writer;
 

@@ -7,8 +7,13 @@ use core::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::{decode, plain};
+use super::{decode, decode_measured, plain};
 use crate::handler::running::caught;
+use crate::payload::Value;
+
+/// What a value may take of memory beside its text and bytes, as a share of its encoding: so that to
+/// charge the encoding's length for it is right.
+const BESIDE_SHARE: usize = 16;
 
 /// A check against one type, in the size of a pointer, since there is one for each call.
 #[derive(Clone, Copy)]
@@ -18,16 +23,18 @@ struct Table {
     /// Whether it is plain to see that bytes are of the type. If not, `bytes` finds out.
     are_plain: fn(&[u8]) -> bool,
     bytes: fn(&[u8]) -> Result<(), String>,
+    value: fn(&[u8]) -> Result<Option<Value>, String>,
     is: fn(&dyn Any) -> bool,
 }
 
 /// Makes the table of a type.
 struct Of<A>(PhantomData<A>);
 
-impl<A: DeserializeOwned + 'static> Of<A> {
+impl<A: DeserializeOwned + Send + 'static> Of<A> {
     const TABLE: Table = Table {
         are_plain: plain::is_read::<A>,
         bytes: |bytes| caught(|| decode::<A>(bytes).map(drop))?,
+        value: |bytes| caught(|| compact::<A>(bytes))?,
         is: |value| value.is::<A>(),
     };
 }
@@ -35,9 +42,9 @@ impl<A: DeserializeOwned + 'static> Of<A> {
 impl Check {
     /// Takes any bytes.
     pub(crate) const RAW: Self =
-        Self(&Table { are_plain: |_| true, bytes: |_| Ok(()), is: |_| false });
+        Self(&Table { are_plain: |_| true, bytes: |_| Ok(()), value: |_| Ok(None), is: |_| false });
 
-    pub(crate) const fn of<A: DeserializeOwned + 'static>() -> Self {
+    pub(crate) const fn of<A: DeserializeOwned + Send + 'static>() -> Self {
         Self(&Of::<A>::TABLE)
     }
 
@@ -46,6 +53,12 @@ impl Check {
     #[inline]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), String> {
         if (self.0.are_plain)(bytes) { Ok(()) } else { (self.0.bytes)(bytes) }
+    }
+
+    /// As [`bytes`](Self::bytes), and returns the value where that is best kept in place of the bytes: it
+    /// takes no more memory than they do, and need not be decoded again.
+    pub(crate) fn value(self, bytes: &[u8]) -> Result<Option<Value>, String> {
+        (self.0.value)(bytes)
     }
 
     /// Whether a value is of the type as it is.
@@ -58,6 +71,15 @@ impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Check")
     }
+}
+
+/// Decodes a value, and returns it if it takes no more memory than its bytes.
+fn compact<A: DeserializeOwned + Send + 'static>(bytes: &[u8]) -> Result<Option<Value>, String> {
+    let (value, beside) = decode_measured::<A>(bytes)?;
+    if beside > bytes.len() / BESIDE_SHARE {
+        return Ok(None);
+    }
+    Ok(Some(Value::decoded(value)))
 }
 
 #[cfg(test)]

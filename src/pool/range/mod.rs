@@ -226,7 +226,7 @@ impl<A, H> Outcomes<A, H> {
     }
 }
 
-impl<A: DeserializeOwned + 'static, H: Height> Outcomes<A, H> {
+impl<A: DeserializeOwned + Send + 'static, H: Height> Outcomes<A, H> {
     /// Returns the next height with its outcome, or `None` after the last one. As that of
     /// `StreamExt`, for callers without it. Dropping the future loses nothing: the outcome is
     /// returned by the next call.
@@ -287,7 +287,7 @@ impl<A: DeserializeOwned + 'static, H: Height> Outcomes<A, H> {
     }
 }
 
-impl<A: DeserializeOwned + 'static, H: Height> Stream for Outcomes<A, H> {
+impl<A: DeserializeOwned + Send + 'static, H: Height> Stream for Outcomes<A, H> {
     type Item = (H, Result<A, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
