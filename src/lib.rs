@@ -18,6 +18,7 @@
 //! | `std` (default) | the asynchronous pool and worker |
 //! | `alloc` | the same on bare metal with a heap: with neither, this crate is [`core`] alone |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
+//! | `unix` | Unix domain sockets, in `chargehand::unix`: on Unix only |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
@@ -46,6 +47,8 @@ pub use chargehand_runtime_tokio as tokio;
 pub use chargehand_transport_serial as serial;
 #[cfg(feature = "tcp")]
 pub use chargehand_transport_tcp as tcp;
+#[cfg(feature = "unix")]
+pub use chargehand_transport_unix as unix;
 #[cfg(feature = "ws")]
 pub use chargehand_transport_ws as ws;
 

@@ -1,7 +1,8 @@
 //! Chargehand on smol: clock, sleep, dial and listen.
 //!
 //! [`Smol`] is both the [`Timer`] and the [`Dial`]; [`SmolListener`] is the [`Accept`]. They work
-//! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`.
+//! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`. On Unix
+//! `SmolUnix` and `SmolUnixListener` are the same for Unix domain sockets.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
 //! leave at once. It is set here, because a transport only sees a byte stream. The rest is set by
@@ -17,6 +18,8 @@ mod sleep;
 mod sockets;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod system_timer;
+#[cfg(unix)]
+mod unix;
 
 use std::io::{self, IoSlice, Read};
 use std::mem;
@@ -32,12 +35,32 @@ use smol::io::{AsyncRead, AsyncWrite};
 
 pub use self::dial::Dialling;
 pub use self::sleep::Sleep;
+#[cfg(unix)]
+pub use self::unix::{SmolUnix, SmolUnixListener, SmolUnixStream, UnixDialling};
 
-/// A TCP stream of smol. Closing it closes the direction to the peer, as the end of a connection
+/// What smol's streams differ in.
+trait Socket {
+    /// Reads what is there already.
+    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Ends the direction to the peer.
+    fn end(&self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn read_now(mut self: &Self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read(buffer)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// A stream of smol, over TCP where nothing else is said. Closing it closes the direction to the peer, as the end of a connection
 /// should be told.
 #[derive(Debug)]
-pub struct SmolStream {
-    inner: Async<TcpStream>,
+pub struct SmolStream<T = TcpStream> {
+    inner: Async<T>,
     /// The last read took all that was there: the next one waits before it tries.
     is_drained: bool,
     /// The waker is registered since.
@@ -46,8 +69,8 @@ pub struct SmolStream {
     has_written: bool,
 }
 
-impl SmolStream {
-    const fn new(inner: Async<TcpStream>) -> Self {
+impl<T> SmolStream<T> {
+    const fn new(inner: Async<T>) -> Self {
         Self { inner, is_drained: false, is_waiting: false, has_written: false }
     }
 
@@ -58,17 +81,20 @@ impl SmolStream {
     }
 
     /// Returns the socket, to look at its addresses and options.
-    pub fn get_ref(&self) -> &TcpStream {
+    pub fn get_ref(&self) -> &T {
         self.inner.get_ref()
     }
 
     /// Returns smol's own stream.
-    pub fn into_inner(self) -> Async<TcpStream> {
+    pub fn into_inner(self) -> Async<T> {
         self.inner
     }
 }
 
-impl AsyncRead for SmolStream {
+impl<T: Socket> AsyncRead for SmolStream<T>
+where
+    Async<T>: AsyncRead + Unpin,
+{
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -83,7 +109,7 @@ impl AsyncRead for SmolStream {
             let is_pending = waits && self.poll_wait(cx)?.is_pending();
             if is_eager && (is_pending || !waits) {
                 // But whoever reads right after it has written hopes for an answer.
-                match self.get_ref().read(buffer) {
+                match self.get_ref().read_now(buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         if !is_pending {
                             ready!(self.poll_wait(cx))?;
@@ -110,7 +136,10 @@ impl AsyncRead for SmolStream {
     }
 }
 
-impl AsyncWrite for SmolStream {
+impl<T: Socket> AsyncWrite for SmolStream<T>
+where
+    Async<T>: AsyncWrite + Unpin,
+{
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -135,7 +164,7 @@ impl AsyncWrite for SmolStream {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // `Async` only flushes here.
-        Poll::Ready(match self.get_ref().shutdown(Shutdown::Write) {
+        Poll::Ready(match self.get_ref().end() {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
         })

@@ -10,13 +10,24 @@ use chargehand_core::net::{Descriptors, SocketOptions};
 /// # Errors
 /// Says what to do about too few descriptors.
 pub(crate) fn prepare(stream: &TcpStream, options: &SocketOptions) -> io::Result<()> {
-    system::check_reserve(stream, options.descriptors_reserved)?;
+    check_reserve(stream, options)?;
     // These fail only where the peer is gone already, which the first read tells.
     let _ = stream.set_nodelay(true);
     if let Some(keepalive) = &options.keepalive {
         let _ = system::set_keepalive(stream, keepalive);
     }
     Ok(())
+}
+
+/// Refuses a connection that has taken a descriptor that is reserved: drop it then.
+///
+/// # Errors
+/// Says what to do about too few descriptors.
+pub(crate) fn check_reserve<S: system::Socket>(
+    socket: &S,
+    options: &SocketOptions,
+) -> io::Result<()> {
+    system::check_reserve(socket, options.descriptors_reserved)
 }
 
 pub(crate) fn descriptors() -> Option<Descriptors> {
@@ -30,7 +41,7 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
 
 #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple"))]
 mod system {
-    use std::os::fd::AsRawFd;
+    pub(super) use std::os::fd::AsRawFd as Socket;
     use std::time::Duration;
 
     use chargehand_core::net::Keepalive;
@@ -51,7 +62,7 @@ mod system {
         limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn check_reserve(socket: &TcpStream, reserved: usize) -> io::Result<()> {
+    pub(super) fn check_reserve(socket: &impl Socket, reserved: usize) -> io::Result<()> {
         let max = limit();
         let from = Descriptors::reserved_from(max, reserved);
         match usize::try_from(socket.as_raw_fd()) {
@@ -94,7 +105,12 @@ mod system {
 
     use super::{Descriptors, TcpStream, io};
 
-    pub(super) fn check_reserve(_: &TcpStream, _: usize) -> io::Result<()> {
+    /// Whatever has a descriptor where these are counted.
+    pub(crate) trait Socket {}
+
+    impl<T> Socket for T {}
+
+    pub(super) fn check_reserve<S>(_: &S, _: usize) -> io::Result<()> {
         Ok(())
     }
 

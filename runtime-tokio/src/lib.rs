@@ -1,7 +1,8 @@
 //! Chargehand on tokio: clock, sleep, dial and listen.
 //!
 //! [`Tokio`] is both the [`Timer`] and the [`Dial`]; [`TokioListener`] is the [`Accept`]. All need
-//! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread.
+//! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread. On Unix
+//! `TokioUnix` and `TokioUnixListener` are the same for Unix domain sockets.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
 //! leave at once. It is set here, because a transport only sees a byte stream. The rest is set by
@@ -17,6 +18,8 @@ mod sleep;
 mod sockets;
 #[cfg(any(target_os = "android", target_os = "linux"))]
 mod system_timer;
+#[cfg(unix)]
+mod unix;
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +34,8 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
 pub use self::dial::Dialling;
 pub use self::sleep::Sleep;
+#[cfg(unix)]
+pub use self::unix::{TokioUnix, TokioUnixListener, TokioUnixStream, UnixDialling};
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
