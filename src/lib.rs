@@ -30,6 +30,11 @@
 //! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
+//!
+//! # WebAssembly
+//!
+//! `wasm32-unknown-unknown` takes `std`, `json`, and the transports `tcp` and `serial` over streams of
+//! yours; `ws` says in an error what to do instead. Give seeds there too: without any they are not random.
 #![no_std]
 
 #[cfg(any(feature = "alloc", feature = "std"))]
@@ -37,6 +42,13 @@
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
+
+#[cfg(all(feature = "ws", target_family = "wasm", target_os = "unknown"))]
+compile_error!(
+    "chargehand's feature `ws` does the WebSocket protocol on a byte stream, and wasm32-unknown-unknown \
+     has no streams, no clock and no random numbers for it: leave `ws` out there, and implement \
+     `core::io::Connect` and `Wire` over the browser's own `WebSocket` (docs/PORTING.md)"
+);
 
 pub use chargehand_core as core;
 #[cfg(feature = "smol")]

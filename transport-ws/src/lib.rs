@@ -22,7 +22,14 @@
 //! Where axum, hyper or another server has the port, an [`Upgrader`] judges a route's requests by the
 //! same rules, and an [`UpgradeListener`] takes the connections that come of them: see [`Upgrades`].
 //!
+//! On `wasm32-unknown-unknown` this crate is empty: implement `Connect` and `Wire` over the browser's own
+//! `WebSocket` there.
+//!
 //! There is no deadline here, neither for the handshake nor for a message: whoever polls has them.
+
+// It has neither a clock nor random numbers, nor streams that a handshake could be done on: the facade
+// says what to do instead.
+#![cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 
 mod address;
 mod client;
