@@ -147,3 +147,8 @@ struct FromGo;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/TESTING.md")]
 struct TestingGuide;
+
+/// Compiles and runs the examples of the guide to runtimes and transports of one's own.
+#[cfg(all(doctest, unix, feature = "testing", feature = "smol", feature = "tcp"))]
+#[doc = include_str!("../docs/PORTING.md")]
+struct PortingGuide;
