@@ -2,7 +2,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 
@@ -192,23 +191,23 @@ fn of_many_that_find_a_stale_file_at_once_exactly_one_gets_the_path() {
     for round in 0..20 {
         let path = directory.file(&format!("{round}.sock"));
         leave_behind(&path);
-        let (barrier, won) = (Barrier::new(8), AtomicUsize::new(0));
-        std::thread::scope(|scope| {
+        let barrier = Barrier::new(8);
+        let kinds: Vec<_> = std::thread::scope(|scope| {
+            let mut starters = Vec::new();
             for _ in 0..8 {
-                scope.spawn(|| {
+                starters.push(scope.spawn(|| {
                     barrier.wait();
                     let listener = try_listen(&path);
-                    match &listener {
-                        Ok(_) => drop(won.fetch_add(1, Ordering::SeqCst)),
-                        Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
-                    }
                     // Nobody lets go before all have tried.
                     barrier.wait();
-                    drop(listener);
-                });
+                    listener.err().map(|error| error.kind())
+                }));
             }
+            starters.into_iter().map(|starter| starter.join().unwrap()).collect()
         });
-        assert_eq!(won.into_inner(), 1);
+        let won = kinds.iter().filter(|kind| kind.is_none()).count();
+        let in_use = kinds.iter().filter(|kind| **kind == Some(io::ErrorKind::AddrInUse)).count();
+        assert_eq!((won, in_use), (1, 7), "{kinds:?}");
         assert!(!fs::exists(&path).unwrap());
     }
 }
