@@ -317,7 +317,7 @@ mod tests {
         // A worker's 16 MiB of what is no text.
         for byte in [0xff, 0x80, 0xc3, 0xf0] {
             let text = text(vec![byte; 16 << 20]);
-            assert!(text.len() <= FAILURE_BYTES_MAX && text.len() > 0);
+            assert!(text.len() <= FAILURE_BYTES_MAX && !text.is_empty());
         }
     }
 
@@ -386,7 +386,7 @@ mod tests {
         }
         let mut long = vec![EXPLAINED, 0, 0, 0, 0, 0];
         long.extend(20_000_u32.to_le_bytes());
-        long.extend([b'x'; 20_000]);
+        long.resize(long.len() + 20_000, b'x');
         assert_eq!(received(&long), None, "no worker of ours sends that");
         assert_eq!(received(&[EXPLAINED; 3]), None);
     }

@@ -15,7 +15,7 @@ use super::link::{Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
 use super::outgoing::Outgoing;
 use super::task::TaskPayload;
-use super::untaken::is_charged;
+use super::untaken::charged_bytes;
 use super::workers::LinkState;
 use crate::budget::Charge;
 use crate::error::TaskError;
@@ -327,9 +327,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             TaskPayload::Height { height, job, .. } => self.on_height(job, height, result),
             TaskPayload::Request { body, call, check } => {
-                if is_charged(&result) && self.is_to_wait(call) {
+                let bytes = charged_bytes(&result);
+                if bytes > 0 && self.is_to_wait(call, bytes) {
                     drop(result);
-                    return self.hold_back(Submit::again(body, call, check));
+                    return self.hold_back(Submit::again(body, call, check), bytes);
                 }
                 self.end_call(call, result);
                 self.submitted |= !self.held_back.is_empty();

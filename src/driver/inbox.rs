@@ -82,8 +82,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(super) fn admit_one(&mut self, submit: Submit) -> bool {
         // Cancelled in the queue.
         let Some(call) = submit.call() else { return false };
-        if self.answers.arrivals.answers.used() > 0 && self.is_to_wait(call) {
-            self.hold_back(submit);
+        if self.answers.arrivals.answers.used() > 0 && self.is_to_wait(call, 0) {
+            self.hold_back(submit, 0);
             return false;
         }
         // There is room, so if it is not taken the pool stops.

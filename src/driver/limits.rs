@@ -4,14 +4,15 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 
+use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
 use crate::seed::mixed;
 
 /// How many bytes a pool holds by default.
 const MEMORY_MAX: usize = 256 << 20;
-/// How many of the longest frames it holds at least: two in reserve, and as much again to work with.
-pub(crate) const FRAMES_MIN: usize = 4;
+/// How many of the longest frames it holds at least: the reserve, and one to work with.
+pub(crate) const FRAMES_MIN: usize = RESERVE_MESSAGES + 1;
 
 /// The limits of a pool that are not the scheduler's.
 #[derive(Clone, Debug)]

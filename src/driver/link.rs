@@ -159,6 +159,9 @@ impl<K: Kind> Conn<K> {
             match Message::decode(frame) {
                 Ok(Message::Response { task, attempt, verdict, mut body }) => {
                     self.tally.answers += 1;
+                    if !self.parked.is_empty() {
+                        check_sent(&self.parked, task, attempt)?;
+                    }
                     if verdict == Verdict::Failed {
                         body = failure_of(body)?;
                     }
@@ -496,6 +499,20 @@ impl From<DisconnectReason> for SendError {
     }
 }
 
+/// Refuses an answer to a request that has not left: it must not end the task before that.
+#[cold]
+fn check_sent(
+    parked: &VecDeque<Outgoing>,
+    task: TaskId,
+    attempt: u16,
+) -> Result<(), DisconnectReason> {
+    if !parked.contains(&Outgoing::Request { task, attempt }) {
+        return Ok(());
+    }
+    let why = "answered a request that was not sent yet".to_owned();
+    Err(DisconnectReason::protocol(why))
+}
+
 /// Returns a failure, cut before anything is made of it.
 #[cold]
 fn failure_of(body: &[u8]) -> Result<&[u8], DisconnectReason> {
@@ -555,5 +572,19 @@ impl Tally {
             other => format!("sent {}, which is not a worker's to send now", other.kind()),
         };
         Err(DisconnectReason::protocol(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_a_request_that_has_not_left_ends_its_link_and_not_the_task() {
+        let [task, other] = [7, 8].map(|slot| TaskId::from_parts(slot, 3));
+        let parked = VecDeque::from([Outgoing::Ping, Outgoing::Request { task, attempt: 2 }]);
+        assert!(check_sent(&parked, task, 2).is_err());
+        assert!(check_sent(&parked, task, 1).is_ok());
+        assert!(check_sent(&parked, other, 2).is_ok());
     }
 }

@@ -121,8 +121,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     wakers: VecDeque<Waker>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
-    /// Calls that nobody has asked the outcome of, while there is no room for that: see `untaken.rs`.
-    held_back: VecDeque<Submit>,
+    /// Calls that nobody has asked the outcome of, while there is no room for that, and how many bytes
+    /// it had: see `untaken.rs`.
+    held_back: VecDeque<(Submit, usize)>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
     opening: Arc<ManagerTerms>,

@@ -15,7 +15,7 @@ use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
-use crate::mailbox::batches::{Giver, Item, at_once};
+use crate::mailbox::batches::{Giver, Item, Need, at_once};
 use crate::mailbox::range::{Ledger, Options};
 use crate::mailbox::result::TaskResult;
 use crate::payload::Body;
@@ -90,7 +90,7 @@ struct Pace {
     outstanding: usize,
     /// How many bytes an answer has on average, as far as they are held against the budget.
     answer_bytes: usize,
-    /// Whether the stream had nothing left when it was last given something.
+    /// Whether the stream waits for more, as far as it said so. It does where memory is short.
     is_awaited: bool,
 }
 
@@ -145,7 +145,7 @@ impl Pace {
     #[cold]
     fn is_short_of_memory(&self) -> bool {
         // Of a range whose stream has nothing left one height is always under way.
-        if self.in_flight == 0 && (self.is_awaited || self.untaken.used() == 0) {
+        if self.in_flight == 0 && self.is_awaited {
             return false;
         }
         let expected = self.answer_bytes.saturating_mul(self.in_flight + 1);
@@ -192,18 +192,22 @@ impl Job {
         else {
             return pace.expect(0);
         };
-        pace.expect(answer.charge.bytes());
-        let has_others = pace.untaken.used() > 0;
+        let bytes = answer.charge.bytes();
+        pace.expect(bytes);
         answer.charge.move_to(&pace.untaken);
-        if pace.is_stopped || !has_others || !pace.untaken.is_full() {
+        if pace.is_stopped || !pace.untaken.is_full() {
             return;
         }
         let height = *height;
+        let is_alone = batch.len() == 1;
         let is_in_order = options.ahead_max.is_some();
         // A stream in order may have no room before it has this one.
         let is_next = || !is_in_order || is_lowest(pace.next(), index, height, tasks);
-        if !giver.is_awaited() || !is_next() {
+        // One goes on for a stream that waits, which takes it.
+        if !is_alone || !giver.is_awaited() || !is_next() {
             batch.pop();
+            // Not before there is room for as much.
+            pace.answer_bytes = pace.answer_bytes.max(bytes);
             pace.outstanding -= 1;
             pace.again.push(Reverse(height));
         }
@@ -389,8 +393,12 @@ impl Jobs {
             let ahead = ahead.with(job.options);
             let taken = job.giver.give(&mut job.batch, |taken| {
                 job.pace.outstanding -= taken.count;
-                job.pace.is_awaited = taken.waits;
-                job.pace.starves(ahead)
+                job.pace.is_awaited = taken.is_idle;
+                match job.pace.starves(ahead) {
+                    false => Need::Nothing,
+                    true if job.pace.is_short() => Need::Memory,
+                    true => Need::Room,
+                }
             });
             if taken.dropped && !job.dropped {
                 job.dropped = true;

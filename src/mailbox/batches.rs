@@ -83,8 +83,11 @@ struct Inner {
     taken: usize,
     /// The driver waits for the stream to take some.
     starved: bool,
-    /// The stream waits for the driver to give some.
+    /// The driver wakes the stream for what it gives next. The stream may still return what it took.
     waits: bool,
+    /// The stream has returned all that it took, and waits for more. Known for sure only while the
+    /// driver is short of memory, since the stream does not tell otherwise.
+    is_idle: bool,
     /// Nothing more will come.
     ended: bool,
     /// The stream is gone.
@@ -100,8 +103,19 @@ pub(crate) struct Taken {
     pub(crate) count: usize,
     /// The stream is gone.
     pub(crate) dropped: bool,
-    /// The stream has looked at all there was, and waits for more.
-    pub(crate) waits: bool,
+    /// The stream has returned all that it took, and waits for more.
+    pub(crate) is_idle: bool,
+}
+
+/// Why the driver can give no more until a stream takes some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It can.
+    Nothing,
+    /// The range is as far ahead as it may be.
+    Room,
+    /// What the stream has not returned takes the memory.
+    Memory,
 }
 
 impl Inner {
@@ -112,13 +126,13 @@ impl Inner {
 }
 
 impl Giver {
-    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
-    /// whether the driver can do no more until the stream takes some: then that rings.
+    /// Hands over `batch`, which is left empty, and learns what the stream did. `need` is asked whether
+    /// the driver can do no more until the stream takes some: then that rings.
     #[inline]
     pub(crate) fn give(
         &mut self,
         batch: &mut Vec<Item>,
-        starves: impl FnOnce(Taken) -> bool,
+        need: impl FnOnce(Taken) -> Need,
     ) -> Taken {
         let Shared { inner, has_news } = &*self.shared;
         let (mut wakes, mut another) = (false, None);
@@ -131,13 +145,20 @@ impl Giver {
                 }
                 has_news.store(true, Ordering::Relaxed);
                 wakes = mem::take(&mut inner.waits);
-                if inner.waker.is_some() {
-                    another = inner.waker.take();
-                }
+                inner.is_idle = false;
             }
-            let Inner { dropped, waits, .. } = *inner;
-            let taken = Taken { count: mem::take(&mut inner.taken), dropped, waits };
-            inner.starved = starves(taken);
+            let Inner { dropped, is_idle, .. } = *inner;
+            let taken = Taken { count: mem::take(&mut inner.taken), dropped, is_idle };
+            let need = need(taken);
+            inner.starved = need != Need::Nothing;
+            if need == Need::Memory && inner.waits && !is_idle {
+                // It may have looked for more without saying so.
+                has_news.store(true, Ordering::Relaxed);
+                wakes = mem::take(&mut inner.waits);
+            }
+            if wakes {
+                another = inner.waker.take();
+            }
             taken
         });
         if !batch.is_empty() {
@@ -148,9 +169,9 @@ impl Giver {
         taken
     }
 
-    /// Returns whether the stream has looked at all there was, and waits for more.
+    /// Returns whether the stream has returned all that it took, and waits for more.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.shared.inner.with(|inner| inner.waits)
+        self.shared.inner.with(|inner| inner.is_idle)
     }
 
     /// Ends the stream after what was given.
@@ -210,6 +231,7 @@ impl Taker {
         self.is_waiting = true;
         let Shared { inner, has_news } = &*self.shared;
         inner.with(|inner| {
+            inner.is_idle = false;
             if releases && inner.ready.len() > self.at_once {
                 batch.extend(inner.ready.drain(..self.at_once));
                 return Poll::Ready(Some(inner.release(batch.len())));
@@ -217,6 +239,7 @@ impl Taker {
             inner.waits = true;
             has_news.store(inner.ended, Ordering::Relaxed);
             if inner.ready.is_empty() {
+                inner.is_idle = true;
                 self.must_ring = mem::take(&mut inner.starved);
                 return if inner.ended { Poll::Ready(None) } else { Poll::Pending };
             }
@@ -225,7 +248,12 @@ impl Taker {
             if inner.ready.capacity() > KEPT_ITEMS && batch.len() < KEPT_ITEMS {
                 inner.ready = Vec::new();
             }
-            Poll::Ready(Some(releases && inner.release(batch.len())))
+            if releases {
+                return Poll::Ready(Some(inner.release(batch.len())));
+            }
+            // Otherwise the driver is to hear of it once all that is looked at, and nothing came of it.
+            self.is_waiting = !inner.starved;
+            Poll::Ready(Some(false))
         })
     }
 
@@ -274,7 +302,7 @@ mod tests {
 
     fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
         let result = |height| Item { height, result: Err(TaskError::Cancelled) };
-        giver.give(&mut heights.into_iter().map(result).collect(), |_| false)
+        giver.give(&mut heights.into_iter().map(result).collect(), |_| Need::Nothing)
     }
 
     /// What the stream finds.
@@ -315,6 +343,41 @@ mod tests {
             assert_eq!(give(&mut giver, []).count, released);
         }
         assert_eq!(take(&mut taker, &waker), Poll::Pending);
+    }
+
+    #[test]
+    fn a_driver_that_can_do_no_more_hears_that_a_stream_waits_which_releases_nothing() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut batch = Vec::new();
+        assert!(taker.take(cx, &mut batch, false).is_pending());
+        let item = Item { height: 1, result: Err(TaskError::Cancelled) };
+        assert!(!giver.give(&mut vec![item], |_| Need::Room).is_idle);
+        assert!(taker.take(cx, &mut batch, false).is_ready());
+        assert!(!taker.must_ring(), "it has something to look at");
+        for rings in [true, false] {
+            assert!(taker.take(cx, &mut batch, false).is_pending());
+            assert_eq!(taker.must_ring(), rings);
+        }
+        assert!(giver.is_awaited());
+    }
+
+    #[test]
+    fn a_driver_short_of_memory_is_told_when_a_stream_has_returned_all_that_it_took() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        let short = |giver: &mut Giver| giver.give(&mut Vec::new(), |_| Need::Memory).is_idle;
+        give(&mut giver, [1]);
+        assert!(take(&mut taker, &waker).is_ready());
+        assert_eq!(take(&mut taker, &waker), Poll::Pending, "without a word");
+        assert!(!short(&mut giver));
+        assert_eq!(woken(), 1);
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert!(taker.must_ring());
+        assert!(short(&mut giver));
+        assert_eq!(woken(), 1, "that is known now");
     }
 
     #[test]

@@ -224,10 +224,11 @@ impl Post {
     #[cold]
     fn charge(&self, body: &mut Body) -> bool {
         let bytes = body.as_slice().len();
-        if !self.requests.has_room_for(bytes) {
+        let has_room = || self.requests.has_room_for(bytes) || self.requests.may_begin_with(bytes);
+        if !has_room() {
             self.budget.await_more();
             // Some may have come back just before.
-            if !self.requests.has_room_for(bytes) {
+            if !has_room() {
                 return false;
             }
         }

@@ -169,7 +169,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Sets how many heights of a range are under way at most, those included whose outcomes were not
     /// taken yet, in the order in which they come. Nothing that workers say makes it more, so give it
     /// twice what all of them hold at once, or they run dry. [`memory_max`](Builder::memory_max) bounds
-    /// the bytes. At least 1; default [`tasks_max`](Builder::tasks_max), which is never too few.
+    /// the bytes. From 32 on, an eighth is kept for what a stream has taken and not returned. At least 1;
+    /// default [`tasks_max`](Builder::tasks_max), which is never too few.
     pub fn ahead_max(mut self, count: usize) -> Self {
         self.setup.limits.ahead_max = Some(count);
         self
@@ -191,7 +192,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many bytes the pool holds at once: requests until their tasks end, answers until
-    /// somebody takes them, and messages of workers that are arriving. At least four times
+    /// somebody takes them, and messages of workers that are arriving. At least five times
     /// [`frame_bytes_max`](Builder::frame_bytes_max); default 256 MiB, or that where it is more.
     ///
     /// No worker and no number of them makes it more. A message is held against what is left as soon as

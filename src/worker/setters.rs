@@ -103,7 +103,7 @@ impl<T, H> Worker<T, H> {
     /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
     /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
     /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
-    /// where answers take more than this.
+    /// where answers take more than this; nothing that would make more of them is started meanwhile.
     ///
     /// A message is held against what is left as soon as its length is known, and waits in the transport
     /// where there is too little. Long ones leave room for short ones, and one at a time goes on whatever

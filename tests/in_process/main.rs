@@ -453,7 +453,7 @@ fn one_poll_of_the_driver_polls_a_bounded_number_of_handlers() {
     };
     let (pool, driver) = Pool::local_builder(ManualTimer::new())
         .in_process(10_000, handler)
-        .ahead_max(10_000)
+        .ahead_max(20_000)
         .build()
         .expect("the limits are in range");
     let mut driver: Pin<Box<Driver<ManualTimer, Local>>> = Box::pin(driver);
