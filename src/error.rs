@@ -30,6 +30,8 @@ pub enum TaskError {
     Cancelled,
     /// The pool's drain deadline came before its answer. It may have been carried out.
     Aborted,
+    /// Its own deadline came before its answer. It may have been carried out.
+    TimedOut,
     /// The pool is stopping and took no new task.
     Stopping,
     /// The pool's driver is gone: it was dropped, or had finished before.
@@ -58,6 +60,7 @@ impl fmt::Display for TaskError {
             ),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Aborted => f.write_str("the pool stopped before the task was answered"),
+            Self::TimedOut => f.write_str("its deadline came before its answer: give it longer"),
             Self::Stopping => f.write_str("the pool is stopping and takes no new task"),
             Self::Closed => f.write_str("the pool's driver is gone: is its future still polled?"),
             Self::Request(text) => write!(f, "the request cannot be sent: {text}"),

@@ -168,7 +168,7 @@ impl<'a> Parts<'a> {
     /// Takes a body apart. `None` where it is none that [`Failure::write`] makes.
     fn read(body: &'a [u8]) -> Option<Self> {
         if body.first() != Some(&EXPLAINED) {
-            let text = str::from_utf8(body).ok()?;
+            let text = core::str::from_utf8(body).ok()?;
             return Some(Self { is_permanent: false, retry_after: None, text, details: None });
         }
         let (&[_, flags], body) = body.split_first_chunk()?;
@@ -185,7 +185,7 @@ impl<'a> Parts<'a> {
         Some(Self {
             is_permanent: flags & PERMANENT != 0,
             retry_after: (flags & DELAYED != 0).then_some(delay),
-            text: str::from_utf8(text).ok()?,
+            text: core::str::from_utf8(text).ok()?,
             details,
         })
     }

@@ -220,6 +220,7 @@ const fn is_below_milli(span: Duration) -> bool {
 }
 
 /// Returns a span in nanoseconds. One copy for all fields, to save flash.
+// Without: above the flash aim by 496 bytes.
 #[inline(never)]
 const fn short(span: Duration) -> u64 {
     nanos(span)

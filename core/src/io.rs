@@ -172,6 +172,15 @@ pub trait Wire {
         Progress::default()
     }
 
+    /// Returns the highest least rate, in bytes a second, that a caller may ask of what
+    /// [`progress`](Wire::progress) tells before it takes this for silence: what a slow line carries when
+    /// all is well, and less.
+    ///
+    /// The default is no limit: the caller's own setting holds.
+    fn least_rate_max(&self) -> u32 {
+        u32::MAX
+    }
+
     /// Sets the longest message that is taken from now on, in bytes; the transport's own limit
     /// holds as well. A longer one is an error as soon as its length is known, before memory is set
     /// aside for it. A caller keeps it short until the peer has introduced itself.

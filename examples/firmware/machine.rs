@@ -15,7 +15,7 @@ pub(crate) const BLOCK_BYTES_MAX: u64 = 400;
 /// The firmware's limit of a message.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 512;
 
-/// What the firmware is asked for, as in its `src/block.rs`.
+/// What the firmware is asked for, as in `examples/embedded/src/block.rs`.
 #[derive(Serialize)]
 pub(crate) struct Block {
     pub(crate) height: u64,

@@ -28,6 +28,9 @@ use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 /// How many late or needless messages a peer may send beyond what it was ever asked.
 const EXCESS_MAX: u64 = 64;
 
+/// For how many bytes that were sent a worker may say one Pong more: that they arrive.
+const PART_BYTES: u64 = 64;
+
 /// Room for so many parked messages is kept.
 const PARKED_KEPT: usize = 64;
 
@@ -174,6 +177,7 @@ impl<K: Kind> Conn<K> {
                     let event = self.tally.event(sink.link, other)?;
                     // Stale: the scheduler has just given the link up, and its action is to come.
                     let _ = sink.scheduler.handle_event(sink.now, event);
+                    self.after_pong(sink.now)?;
                 }
             }
             if self.charge.is_some() || self.is_paused {
@@ -184,6 +188,22 @@ impl<K: Kind> Conn<K> {
             }
         }
         Ok(ReadProgress::More)
+    }
+
+    /// Takes more Pongs than Pings as said of a long message, that parts of it arrive; many more than it
+    /// has parts end the link.
+    #[cold]
+    fn after_pong(&mut self, now: Instant) -> Result<(), DisconnectReason> {
+        let Tally { pongs, pings, .. } = self.tally;
+        if pongs > pings.max(self.tally.told) {
+            self.tally.told = pongs;
+            self.life.on_told(now);
+        }
+        let parts = self.wire.progress().sent / PART_BYTES;
+        if pongs <= pings.saturating_add(EXCESS_MAX).saturating_add(parts) {
+            return Ok(());
+        }
+        Err(DisconnectReason::protocol(format!("sent {pongs} Pongs to {pings} Pings")))
     }
 
     /// Lets messages of such a length come without being asked.
@@ -369,6 +389,7 @@ impl<K: Kind> Conn<K> {
         overdue: Option<Overdue>,
     ) -> (bool, Option<Instant>) {
         let (rate_min, heartbeat_timeout) = limits;
+        let rate_min = rate_min.min(self.wire.least_rate_max());
         let link = Looked {
             now,
             progress: self.wire.progress(),
@@ -509,8 +530,7 @@ fn check_sent(
     if !parked.contains(&Outgoing::Request { task, attempt }) {
         return Ok(());
     }
-    let why = "answered a request that was not sent yet".to_owned();
-    Err(DisconnectReason::protocol(why))
+    Err(DisconnectReason::protocol("answered a request that was not sent yet"))
 }
 
 /// Returns a failure, cut before anything is made of it.
@@ -529,6 +549,8 @@ struct Tally {
     answers: u64,
     pings: u64,
     pongs: u64,
+    /// How many Pongs there were at the latest one that no Ping explains.
+    told: u64,
     drains: bool,
 }
 
@@ -557,10 +579,7 @@ impl Tally {
         let why = match message {
             Message::Pong => {
                 self.pongs += 1;
-                if self.pongs <= self.pings + EXCESS_MAX {
-                    return Ok(Event::Heard { link });
-                }
-                format!("sent {} Pongs to {} Pings", self.pongs, self.pings)
+                return Ok(Event::Heard { link });
             }
             Message::Drain if !mem::replace(&mut self.drains, true) => {
                 return Ok(Event::Draining { link });

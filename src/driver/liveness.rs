@@ -9,7 +9,11 @@ use core::time::Duration;
 use chargehand_core::io::Progress;
 use chargehand_core::{Instant, TaskId};
 
-use crate::link::silence::{AHEAD_MAX, Moved, Rate};
+use crate::link::silence::{AHEAD_MAX, Moved, Rate, paid};
+
+/// How many bytes the systems between here and the worker may hold of what has left, as far as that puts
+/// verdicts off.
+const SYSTEM_BYTES_MAX: u64 = 4 << 20;
 
 /// What moved on a link, and what waits for that.
 #[derive(Debug)]
@@ -25,6 +29,9 @@ pub(crate) struct Life {
     hold: Delay,
     /// How many messages had come when a ping was sent.
     pinged: Option<u64>,
+    /// When the worker said last that a message arrives there, and until when that puts verdicts off.
+    told_at: Option<Instant>,
+    told_until: Option<Instant>,
     /// The attempt that may have waited at its worker and was given its time anew.
     begun: Option<TaskId>,
     /// How many attempts in a row were left to their verdict, and after how many answers.
@@ -43,6 +50,10 @@ enum Delay {
         messages: u64,
         requests: u64,
         leaving: bool,
+    },
+    /// For what has left and arrives at the worker, until so many answers have come.
+    There {
+        answers: u64,
     },
     /// For the time that an attempt has, once more: its request has only just left.
     Begun,
@@ -73,6 +84,7 @@ pub(crate) struct Overdue {
     /// How many of them the worker runs at once, where it may hold more.
     pub(crate) runs: Option<u32>,
     pub(crate) attempt_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
 }
 
 impl Life {
@@ -85,6 +97,8 @@ impl Life {
             arriving: None,
             hold: Delay::Nothing,
             pinged: None,
+            told_at: None,
+            told_until: None,
             begun: None,
             verdicts: (0, 0),
             is_pardoned: false,
@@ -112,6 +126,24 @@ impl Life {
     /// and nothing whole has come since.
     pub(crate) fn take_ping(&mut self, messages: u64) -> bool {
         self.pinged.take() == Some(messages)
+    }
+
+    /// Notes that the worker says that a message arrives there.
+    pub(crate) fn on_told(&mut self, now: Instant) {
+        self.told_at = Some(now);
+    }
+
+    /// Returns until when a message that has left here, and arrives at the worker, puts verdicts off.
+    fn arriving_there(&mut self, link: &Looked, interval: Duration) -> Option<Instant> {
+        let told = self.told_at.map(|at| at.saturating_add(interval));
+        let Some(until) = told.filter(|until| *until > link.now) else {
+            self.told_until = None;
+            return None;
+        };
+        let bytes = link.progress.sent.min(SYSTEM_BYTES_MAX);
+        let most = link.now.saturating_add(paid(bytes, link.rate_min));
+        let most = *self.told_until.get_or_insert(most);
+        (most > link.now).then_some(until)
     }
 
     /// Returns whether a ping was sent and nothing whole has come since.
@@ -153,9 +185,23 @@ impl Life {
         let is_alive = self.moved.paid_until() > now;
         // The one that was seen to arrive, or what comes at its heels.
         let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
+        let there = self.arriving_there(link, overdue.heartbeat_interval);
         let before = core::mem::replace(&mut self.hold, Delay::Nothing);
-        match before {
-            Delay::Nothing if is_alive && (is_backed_up || is_arriving) => {
+        match (before, there) {
+            (Delay::There { answers: most }, _) if link.answers >= most => None,
+            (Delay::There { .. }, Some(until)) => {
+                self.hold = before;
+                Some(until)
+            }
+            (Delay::Nothing | Delay::Moving { .. }, Some(until)) => {
+                self.hold = Delay::There { answers: link.answers + held };
+                Some(until)
+            }
+            (Delay::There { .. }, None) if self.told_until.is_none() => {
+                self.hold = Delay::Begun;
+                Some(now.saturating_add(overdue.attempt_timeout))
+            }
+            (Delay::Nothing, None) if is_alive && (is_backed_up || is_arriving) => {
                 self.hold = Delay::Moving {
                     messages: messages + held,
                     requests: requests + held,
@@ -163,13 +209,13 @@ impl Life {
                 };
                 Some(self.moved.paid_until())
             }
-            Delay::Moving { leaving: true, requests: most, .. }
+            (Delay::Moving { leaving: true, requests: most, .. }, None)
                 if is_alive && (!is_backed_up || requests >= most) =>
             {
                 self.hold = Delay::Begun;
                 Some(now.saturating_add(overdue.attempt_timeout))
             }
-            Delay::Moving { messages: most, .. } if is_alive && messages < most => {
+            (Delay::Moving { messages: most, .. }, None) if is_alive && messages < most => {
                 self.hold = before;
                 Some(self.moved.paid_until())
             }
@@ -204,7 +250,8 @@ mod tests {
 
     fn overdue(task: u32, runs: Option<u32>) -> Overdue {
         let task = TaskId::from_parts(task, 0);
-        Overdue { task, held: 4, runs, attempt_timeout: 60 * SECOND }
+        let (attempt_timeout, heartbeat_interval) = (60 * SECOND, 10 * SECOND);
+        Overdue { task, held: 4, runs, attempt_timeout, heartbeat_interval }
     }
 
     /// A link by hand.
@@ -406,5 +453,50 @@ mod tests {
     fn where_nothing_waits_at_the_worker_an_attempt_has_its_time_from_when_it_was_sent() {
         let mut link = Link::new();
         assert_eq!(link.put_off(), None);
+    }
+
+    #[test]
+    fn an_attempt_waits_while_the_worker_says_that_something_arrives_and_then_has_its_time_once() {
+        let mut link = Link::new();
+        link.at.progress.sent = 500_000;
+        for _ in 0..20 {
+            link.life.on_told(link.at.now);
+            link.waits(5 * SECOND);
+            assert_eq!(link.put_off(), Some(5 * SECOND));
+        }
+        link.waits(5 * SECOND);
+        assert_eq!(link.put_off(), Some(60 * SECOND), "it is there");
+        link.waits(60 * SECOND);
+        assert_eq!(link.put_off(), None);
+    }
+
+    #[test]
+    fn what_a_worker_says_of_arrivals_is_believed_for_as_long_as_the_bytes_pay() {
+        // 5 s each, at 1000 bytes in a second.
+        for (sent, rounds) in [(100_000, 20), (1 << 40, 839)] {
+            let mut link = Link::new();
+            link.at.progress.sent = sent;
+            let put_off = (0..).take_while(|_| {
+                link.life.on_told(link.at.now);
+                link.waits(5 * SECOND);
+                link.put_off().is_some()
+            });
+            let count = put_off.count();
+            assert_eq!(count, rounds, "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_hung_attempt_does_not_wait_for_all_that_arrives_after_it() {
+        let mut link = Link::new();
+        link.at.progress.sent = 1 << 40;
+        let mut put_off = 0;
+        for _ in 0..10 {
+            link.life.on_told(link.at.now);
+            link.waits(5 * SECOND);
+            put_off += u32::from(link.put_off().is_some());
+            link.at.answers += 1;
+        }
+        assert_eq!(put_off, 8, "each fifth is a verdict");
     }
 }

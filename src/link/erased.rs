@@ -123,6 +123,7 @@ pub trait AnyWire {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn progress(&self) -> Progress;
+    fn least_rate_max(&self) -> u32;
     fn limit_incoming(&mut self, bytes_max: usize);
     fn admit(&mut self, bytes_max: usize);
     fn incoming(&self) -> usize;
@@ -169,6 +170,10 @@ where
 
     fn progress(&self) -> Progress {
         Wire::progress(self)
+    }
+
+    fn least_rate_max(&self) -> u32 {
+        Wire::least_rate_max(self)
     }
 
     fn limit_incoming(&mut self, bytes_max: usize) {

@@ -53,7 +53,7 @@ mod tests {
         for room in 0..3 {
             assert_eq!(fitted(Some(room), 64, 64), Some((1, 1)), "{room}");
         }
-        for (room, is_much) in [(1151, false), (600, false), (400, true)] {
+        for (room, is_much) in [(1151, false), (700, false), (400, true)] {
             let lowered = lowered(Some(room), ("links", 1024), ("handshakes", 128)).unwrap();
             assert_eq!(lowered.is_much, is_much, "{room}");
         }

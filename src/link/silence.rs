@@ -11,6 +11,10 @@ use chargehand_core::io::Progress;
 /// How far ahead bytes may pay: so long may a link that was fast stand still in the middle of a message.
 pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(10);
 
+/// How many bytes of a message are to come before the manager is told that it arrives. It takes one Pong
+/// for each so many bytes that it has sent.
+const PART_BYTES_MIN: u64 = 64;
+
 /// What has moved on a link, and until when that pays.
 #[derive(Debug)]
 pub(crate) struct Moved {
@@ -65,11 +69,14 @@ pub(crate) struct Silence {
     /// When somebody looked and there was a sign of life.
     since: Instant,
     moved: Moved,
+    /// Whether the latest sign was that parts of a message came, and nothing whole.
+    pub(crate) is_arriving: bool,
 }
 
 impl Silence {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { is_broken: false, since: now, moved: Moved::new(Progress::default()) }
+        let moved = Moved::new(Progress::default());
+        Self { is_broken: false, since: now, moved, is_arriving: false }
     }
 
     /// Returns when there was the last sign of life: a message, an answer, or so many bytes in each
@@ -79,8 +86,11 @@ impl Silence {
         // Nothing ahead: whoever is silent has two heartbeats from the last sign on.
         let (from, ahead_max) = (self.since, Duration::ZERO);
         let rate = Rate { min: rate_min, from, ahead_max, counts_sent: true };
+        let received = progress.received.wrapping_sub(self.moved.seen.received);
         let paid_until = self.moved.look(now, progress, rate);
-        if core::mem::take(&mut self.is_broken) || paid_until >= now {
+        let is_broken = core::mem::take(&mut self.is_broken);
+        self.is_arriving = !is_broken && received >= PART_BYTES_MIN && paid_until >= now;
+        if is_broken || paid_until >= now {
             self.since = now;
         }
         self.since
@@ -93,7 +103,7 @@ impl Silence {
 }
 
 /// Returns for how long so many bytes pay.
-fn paid(bytes: u64, rate_min: u32) -> Duration {
+pub(crate) fn paid(bytes: u64, rate_min: u32) -> Duration {
     match (bytes, u64::from(rate_min)) {
         (0, _) => Duration::ZERO,
         (_, 0) => AHEAD_MAX,

@@ -81,7 +81,9 @@ pub(crate) fn encode_height(height: RangeHeight, buffer: &mut [u8; HEIGHT_BYTES_
     let mut rest = match height {
         RangeHeight::Unsigned(height) => height,
         // Postcard's numbers with a sign: those next to zero are the short ones.
-        RangeHeight::Signed(height) => ((height << 1) ^ (height >> 63)).cast_unsigned(),
+        RangeHeight::Signed(height) => {
+            u64::from_ne_bytes(((height << 1) ^ (height >> 63)).to_ne_bytes())
+        }
     };
     let mut len = 0;
     for byte in buffer.iter_mut() {
@@ -146,11 +148,23 @@ pub(crate) struct Value(Option<Box<dyn AnyValue>>);
 /// A value that can be encoded for whoever asks for another type than its own.
 trait AnyValue: Any + Send {
     fn encode(&self) -> Result<Body, postcard::Error>;
+
+    fn as_any(&self) -> &dyn Any;
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 impl<R: Serialize + Send + 'static> AnyValue for R {
     fn encode(&self) -> Result<Body, postcard::Error> {
         Body::encode(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }
 
@@ -193,9 +207,8 @@ impl Value {
     #[inline(never)]
     fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
         let value = self.0.take().expect("it is there until it is read");
-        if (&*value as &dyn Any).is::<A>() {
-            let value: Box<dyn Any> = value;
-            return Ok(*value.downcast().expect("it was looked at just now"));
+        if value.as_any().is::<A>() {
+            return Ok(*value.into_any().downcast().expect("it was looked at just now"));
         }
         self.0 = Some(value);
         decode(self.encode()?.as_slice()).map_err(TaskError::Answer)
@@ -205,7 +218,7 @@ impl Value {
     #[inline(never)]
     pub(crate) fn fits(&self, check: Check) -> Result<(), String> {
         let value = self.0.as_ref().expect("it is there until it is read");
-        if check.is(&**value) {
+        if check.is(value.as_any()) {
             return Ok(());
         }
         // An encoder is the user's code.
@@ -300,7 +313,9 @@ mod tests {
             let buffer = &mut [0; HEIGHT_BYTES_MAX];
             let unsigned = RangeHeight::Unsigned(height);
             assert_eq!(encode_height(unsigned, buffer), postcard::to_stdvec(&height).unwrap());
-            for height in [height.cast_signed(), height.cast_signed().wrapping_neg()] {
+            for height in
+                [i64::from_ne_bytes(height.to_ne_bytes()), 0_i64.wrapping_sub_unsigned(height)]
+            {
                 let signed = RangeHeight::Signed(height);
                 assert_eq!(encode_height(signed, buffer), postcard::to_stdvec(&height).unwrap());
                 assert_eq!(Asked::Height(signed).read(), Ok(height));

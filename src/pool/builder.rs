@@ -220,7 +220,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Sets how many bytes of a long message must come or leave in each second so that its link is only
     /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
     /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
-    /// byte for enough. Default 1024, which is 1 KiB/s.
+    /// byte for enough. A serial line has a lower rate of its own, which holds there. Default 1024, which
+    /// is 1 KiB/s.
     pub fn progress_rate_min(mut self, bytes_per_second: u32) -> Self {
         self.setup.limits.progress_rate_min = bytes_per_second;
         self

@@ -127,7 +127,7 @@ impl Memory {
     /// Returns whether a link that holds so much is to hold no more for now.
     #[inline]
     pub(super) fn is_short(&self, held: usize) -> bool {
-        held.cast_signed() >= self.left
+        !usize::try_from(self.left).is_ok_and(|left| held < left)
     }
 
     /// Lists a place, to be polled again once there is more. It must not be listed yet.

@@ -126,7 +126,8 @@ impl<T, H> Worker<T, H> {
     /// Sets how many bytes of a long message must come or leave in each second, on average since the
     /// last sign of life, so that its link is not silent. Below that it ends as a silent one does:
     /// after twice the manager's heartbeat. Transports that do not tell their progress are judged by
-    /// whole messages. Default 1024, which is 1 KiB/s.
+    /// whole messages. A serial line has a lower rate of its own, which holds there. Default 1024, which
+    /// is 1 KiB/s.
     #[must_use]
     pub fn progress_rate_min(self, bytes_per_second: u32) -> Self {
         self.set(|settings| settings.progress_rate_min = bytes_per_second)

@@ -89,7 +89,7 @@ impl<'a> Extensions<'a> {
     /// Returns the schema of a Hello, if there is one. What is no plain text of at most
     /// [`SCHEMA_BYTES_MAX`] bytes is none.
     pub fn schema(self) -> Option<&'a str> {
-        let schema = str::from_utf8(self.get(SCHEMA_EXTENSION)?).ok()?;
+        let schema = core::str::from_utf8(self.get(SCHEMA_EXTENSION)?).ok()?;
         check_schema(schema).is_ok().then_some(schema)
     }
 

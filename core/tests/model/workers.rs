@@ -69,7 +69,7 @@ impl Model {
         let worker = &self.workers[self.worker_slot(id)?];
         let state = match (worker.phase, worker.rested_until) {
             (LinkPhase::Absent { .. }, _) => WorkerState::Absent { not_before: worker.not_before },
-            (LinkPhase::BackingOff { until }, _) => WorkerState::BackingOff { until },
+            (LinkPhase::Resting { until }, _) => WorkerState::BackingOff { until },
             (LinkPhase::WantConnect | LinkPhase::Connecting { .. }, _) => WorkerState::Connecting,
             (LinkPhase::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
             (LinkPhase::Up, Some(until)) => WorkerState::Rested { until },
@@ -290,7 +290,7 @@ impl Model {
 
     pub(super) fn back_off(&mut self, slot: usize) {
         let until = self.next_delay(slot);
-        self.workers[slot].phase = LinkPhase::BackingOff { until };
+        self.workers[slot].phase = LinkPhase::Resting { until };
     }
 
     /// Counts one more attempt at a good link, and says when the next may begin.

@@ -59,7 +59,11 @@ where
         }
         self.state.usage.look(now);
         let moved = self.wire.progress();
-        let alive = self.state.silence.look(now, moved, settings.progress_rate_min);
+        let rate_min = settings.progress_rate_min.min(self.wire.least_rate_max());
+        let alive = self.state.silence.look(now, moved, rate_min);
+        if self.state.silence.is_arriving && self.state.phase == Phase::Up {
+            self.tell_arriving(cx, now)?;
+        }
         let is_paused = self.is_short(memory) || self.room.is_missing;
         if self.state.phase == Phase::Up && is_paused {
             self.on_pause(cx, now)?;
@@ -76,6 +80,22 @@ where
             return Err(DisconnectReason::Silent(silence_max));
         }
         Ok(next_look.min(patience))
+    }
+
+    /// Shows the manager that this side lives while a long message of its arrives: what it has sent since
+    /// may lie behind that for long, a Ping as well, and as far as it can see all of it has left.
+    #[cold]
+    fn tell_arriving(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), DisconnectReason> {
+        let is_native = self.state.speech.is_native();
+        let is_due = is_native && !self.is_stuck && now >= self.pause.next_pong;
+        if is_due && self.send_pong(cx)? {
+            self.pause.next_pong = now.saturating_add(self.state.heartbeat / 2);
+        }
+        Ok(())
     }
 
     /// Shows the manager that this side lives, though it does not read for lack of memory; and gives
