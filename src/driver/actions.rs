@@ -9,12 +9,14 @@ use core::time::Duration;
 use chargehand_core::io::Timer;
 use chargehand_core::{Action, Config, Event, Link, Outcome, Reason, TaskId};
 
+use super::Driver;
 use super::dialect::Speech;
-use super::link::{Outgoing, Quota, ReadProgress, SendError};
+use super::link::{Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
+use super::outgoing::Outgoing;
+use super::task::TaskPayload;
 use super::untaken::charged_bytes;
 use super::workers::LinkState;
-use super::{Driver, TaskPayload};
 use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
@@ -22,8 +24,8 @@ use crate::handler::in_process::AnyHands;
 use crate::link::closing::Outbox;
 use crate::link::erased::{AnyConnector, Kind, Reach};
 use crate::link::reason::DisconnectReason;
-use crate::mailbox::TaskResult;
 use crate::mailbox::calls::Submit;
+use crate::mailbox::result::TaskResult;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;

@@ -8,15 +8,16 @@ use core::cmp::Reverse;
 use chargehand_core::io::Timer;
 use chargehand_core::{Lane, TaskId, TaskOptions};
 
+use super::Driver;
 use super::answers::Answers;
-use super::{Driver, TaskEntry, TaskPayload};
+use super::task::{TaskEntry, TaskPayload};
 use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
-use crate::mailbox::TaskResult;
 use crate::mailbox::batches::{Giver, Item, Need, at_once};
 use crate::mailbox::range::{Ledger, Options};
+use crate::mailbox::result::TaskResult;
 use crate::payload::{Check, RangeHeight};
 
 /// A range puts heights in once there is room for this share of those that may be under way, so that it

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::link::lock::Lock;
-use crate::mailbox::TaskResult;
+use crate::mailbox::result::TaskResult;
 
 /// A batch of such a length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;

@@ -26,12 +26,12 @@ use core::task::Waker;
 
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
 
-use self::engine::Engine;
+use self::engine::{Engine, Parts};
 use self::events::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::link::erased::BoxError;
-use crate::link::ready::{Entry, ReadySet};
+use crate::link::ready::ReadySet;
 use crate::link::token::Token;
 #[cfg(feature = "std")]
 use crate::seed::random;
@@ -45,6 +45,7 @@ mod json;
 mod link;
 mod memory;
 mod runner;
+mod setters;
 mod settings;
 mod source;
 mod state;
@@ -66,16 +67,6 @@ pub use crate::handler::{Handler, HandlerFn, Raw, Typed, WithState};
 /// manager cancels a task, or its link is lost, the handler's future is dropped.
 pub struct Worker<T, H> {
     parts: Parts<T, H>,
-}
-
-struct Parts<T, H> {
-    timer: T,
-    handler: H,
-    settings: Settings,
-    hook: Hook,
-    ready: ReadySet,
-    control: Entry,
-    stopped: Arc<AtomicBool>,
 }
 
 impl<T, F, Args> Worker<T, Typed<F, Args>> {

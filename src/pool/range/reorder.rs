@@ -5,9 +5,9 @@ use core::mem;
 
 use chargehand_core::ledger::Height;
 
-use crate::mailbox::TaskResult;
 use crate::mailbox::batches::Item;
 use crate::mailbox::range::LedgerOf;
+use crate::mailbox::result::TaskResult;
 
 /// Holds outcomes back until that of every lower height was returned. The driver bounds it: it has
 /// no more heights under way than there is room for. Heights go by their index here.
