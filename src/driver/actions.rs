@@ -7,7 +7,7 @@ use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Action, Config, Event, Link, Outcome, Reason, TaskId};
+use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::Driver;
 use super::dialect::Speech;
@@ -198,7 +198,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let worker = link.worker();
         let held = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.in_flight);
         let runs = self.peers.get_mut(worker).waiting_behind();
-        let Config { attempt_timeout, heartbeat_interval, .. } = self.scheduler.config();
+        let attempt_timeout = self.scheduler.attempt_timeout(task);
+        let heartbeat_interval = self.scheduler.config().heartbeat_interval;
         Overdue { task, held, runs, attempt_timeout, heartbeat_interval }
     }
 
