@@ -76,7 +76,8 @@ impl<T, F, Args> Worker<T, Typed<F, Args>> {
     /// Whatever type the request is, what a manager sends cannot take more of this process than its
     /// bytes warrant: it is bounded as an answer of [`Pool::call`](crate::Pool::call) is, and a
     /// request that is refused fails with the limit and the remedy. [`raw`](Worker::raw) hands the bytes
-    /// on as they are.
+    /// on as they are. Requests and answers that are bytes cost a copy; for a struct's fields of bytes see
+    /// there, under *Types*.
     ///
     /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
     /// `json_heights`), and gets no more than success or the error's text.
