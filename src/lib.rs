@@ -79,7 +79,10 @@ pub use self::{
     events::{Events, PoolEvent},
     link::{BoxError, Kind, Local, Threaded, memory},
     next::Next,
-    pool::{BuildError, Builder, Ledger, Outcomes, Pool, Report, SignedLedger, Task},
+    pool::{
+        BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
+        Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,
+    },
     stats::{PoolStats, WorkerInfo},
     worker::Worker,
 };

@@ -14,7 +14,7 @@ use super::closing::Farewell;
 use super::link::{Outgoing, Progress, Quota, SendError};
 use super::untaken::is_charged;
 use super::workers::Line;
-use super::{Driver, Payload};
+use super::{Driver, Payload, Whose};
 use crate::error::TaskError;
 use crate::events::PoolEvent;
 use crate::handler::in_process::AnyHands;
@@ -267,6 +267,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = match self.tasks[task.slot() as usize].payload {
             Payload::Height { height, .. } => Some(height.into()),
+            Payload::Request { whose: Whose::Item { place, job }, .. } => {
+                Some(self.jobs.index_of(job, place).into())
+            }
             _ => None,
         };
         let peer = self.peers.get_mut(link.worker()).label();
@@ -292,8 +295,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             other => Err(self.no_answer(task, other, attempts)),
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
-            Payload::Height { height, job, .. } => self.on_height(job, height, result),
-            Payload::Request { body, call, check } => {
+            Payload::Height { height, job } => self.on_height(job, height.to_index(), result),
+            Payload::Request { body, whose: Whose::Item { place, job } } => {
+                let index = self.jobs.leave_place(job, place);
+                match result {
+                    Ok(answer) => self.jobs.done_with(job, (index, body), answer, &self.tasks),
+                    Err(_) => self.on_height(job, index, result),
+                }
+            }
+            Payload::Request { body, whose: Whose::Call { call, check } } => {
                 if is_charged(&result) && self.is_to_wait(call) {
                     drop(result);
                     return self.hold_back(Submit::again(body, call, check));

@@ -7,7 +7,7 @@ use async_channel::Sender;
 use chargehand_core::io::Timer;
 use chargehand_core::{Stats, TaskId};
 
-use super::{Driver, Payload, TaskEntry};
+use super::{Driver, Payload, TaskEntry, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::mailbox::Control;
@@ -96,7 +96,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.accepted[call.place()] = task.slot();
         let entry = &mut self.tasks[task.slot() as usize];
-        entry.payload = Payload::Request { body: submit.body, call, check: submit.check };
+        entry.payload = Payload::Request {
+            body: submit.body,
+            whose: Whose::Call { call, check: submit.check },
+        };
         entry.generation = task.generation();
         true
     }
@@ -107,7 +110,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let Some(&slot) = self.accepted.get(call.place()) else { return };
         let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
-        if matches!(payload, Payload::Request { call: its, .. } if *its == call) {
+        if matches!(payload, Payload::Request { whose: Whose::Call { call: its, .. }, .. } if *its == call)
+        {
             let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
         }
         // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
@@ -171,7 +175,7 @@ mod tests {
         let mut task = pin!(pool.try_submit::<u64, u64>(1).expect("there is room"));
         assert!(driver.poll_once(cx).is_pending());
         let mut calls = driver.tasks.iter().filter_map(|entry| match entry.payload {
-            Payload::Request { call, .. } => Some(call),
+            Payload::Request { whose: Whose::Call { call, .. }, .. } => Some(call),
             _ => None,
         });
         let call = calls.next().expect("the driver has taken it");

@@ -166,8 +166,28 @@ enum Payload {
     None,
     /// One of a range.
     Height { height: RangeHeight, job: u32 },
-    /// One that somebody waits for.
-    Request { body: Body, call: CallId, check: Check },
+    /// One that somebody has encoded.
+    Request { body: Body, whose: Whose },
+}
+
+/// Who has the outcome of a request.
+#[derive(Clone, Copy, Debug)]
+enum Whose {
+    /// A caller, who waits for it.
+    Call { call: CallId, check: Check },
+    /// A map, which knows it by its place.
+    Item { place: u32, job: u32 },
+}
+
+impl Payload {
+    /// Returns the range or map that it is of.
+    fn job(&self) -> Option<u32> {
+        match self {
+            Self::Height { job, .. } => Some(*job),
+            Self::Request { whose: Whose::Item { job, .. }, .. } => Some(*job),
+            Self::Request { .. } | Self::None => None,
+        }
+    }
 }
 
 /// What a driver is made of.

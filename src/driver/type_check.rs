@@ -12,7 +12,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::answers::Answers;
 use super::ranges::Jobs;
-use super::{Payload, TaskEntry};
+use super::{Payload, TaskEntry, Whose};
 use crate::payload::Answer;
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
@@ -123,8 +123,11 @@ impl Sink<'_> {
             return None;
         }
         match &entry.payload {
-            Payload::Height { job, .. } => Some(self.jobs.check_of(*job)),
-            Payload::Request { check, .. } => Some(*check),
+            Payload::Height { job, .. }
+            | Payload::Request { whose: Whose::Item { job, .. }, .. } => {
+                Some(self.jobs.check_of(*job))
+            }
+            Payload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
             Payload::None => None,
         }
     }

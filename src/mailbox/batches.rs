@@ -5,6 +5,7 @@
 //! it takes a batch: when it has returned all of it, it need not lock once more to learn that there is
 //! nothing new.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -16,14 +17,15 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::link::lock::Lock;
 use crate::mailbox::TaskResult;
+use crate::payload::Body;
 
 /// A batch of such a length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;
 
-/// One height's outcome.
+/// The outcome of one height, or of one request of a map.
 #[derive(Debug)]
-pub(crate) struct Item {
-    /// By its index.
+pub struct Item {
+    /// By its index. Requests are counted from 0.
     pub(crate) height: u64,
     pub(crate) result: TaskResult,
 }
@@ -37,6 +39,11 @@ impl Item {
             Err(error) => Err(mem::replace(error, TaskError::Closed)),
         }
     }
+
+    /// Takes the answer as it is, or the error.
+    pub(crate) fn take(&mut self) -> TaskResult {
+        mem::replace(&mut self.result, Err(TaskError::Closed))
+    }
 }
 
 /// The driver's end.
@@ -49,7 +56,7 @@ pub(crate) struct Giver {
 
 /// The stream's end.
 #[derive(Debug)]
-pub(crate) struct Taker {
+pub struct Taker {
     shared: Arc<Shared>,
     /// Whom the giver wakes, or will once it has looked.
     waker: Waker,
@@ -82,6 +89,47 @@ struct Inner {
     dropped: bool,
     /// The stream's waker, if it is another one than the giver has.
     waker: Option<Waker>,
+    /// What goes the other way, where it is a map.
+    intake: Intake,
+}
+
+/// The requests of a map on their way to the driver, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    /// Each encoded, or why it cannot be sent.
+    pub(crate) requests: VecDeque<Result<Body, TaskError>>,
+    /// No more will come.
+    pub(crate) ended: bool,
+    /// No more are wanted.
+    pub(crate) closed: bool,
+    /// The driver is to be told of the next ones.
+    pub(crate) is_hungry: bool,
+    /// How many may be under way or untaken. 0 for a range, whose driver knows by itself.
+    ahead_max: usize,
+    /// It has become more, and the stream does not know.
+    is_raised: bool,
+}
+
+/// What a stream learns when it leaves requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    /// The driver is to be told.
+    pub(crate) rings: bool,
+    /// No more are wanted.
+    pub(crate) closed: bool,
+    /// How many may be under way or untaken.
+    pub(crate) ahead_max: usize,
+}
+
+impl Intake {
+    /// Sets how many requests may be under way or untaken.
+    pub(crate) fn set_ahead(&mut self, ahead_max: usize) {
+        // Before its first ones came, the stream will know anyway.
+        self.is_raised |= self.ahead_max > 0 && ahead_max > self.ahead_max;
+        if self.ahead_max > 0 {
+            self.ahead_max = ahead_max;
+        }
+    }
 }
 
 /// What the driver learns when it leaves a batch.
@@ -103,13 +151,14 @@ impl Inner {
 }
 
 impl Giver {
-    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` is asked
-    /// whether the driver can do no more until the stream takes some: then that rings.
+    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` sees that,
+    /// and what the stream has left of a map, and is asked whether the driver can do no more until the
+    /// stream takes some: then that rings.
     #[inline]
     pub(crate) fn give(
         &mut self,
         batch: &mut Vec<Item>,
-        starves: impl FnOnce(Taken) -> bool,
+        starves: impl FnOnce(Taken, &mut Intake) -> bool,
     ) -> Taken {
         let Shared { inner, has_news } = &*self.shared;
         let (mut wakes, mut another) = (false, None);
@@ -128,7 +177,12 @@ impl Giver {
             }
             let Inner { dropped, waits, .. } = *inner;
             let taken = Taken { count: mem::take(&mut inner.taken), dropped, waits };
-            inner.starved = starves(taken);
+            inner.starved = starves(taken, &mut inner.intake);
+            if mem::take(&mut inner.intake.is_raised) {
+                has_news.store(true, Ordering::Relaxed);
+                wakes |= mem::take(&mut inner.waits);
+                another = another.take().or_else(|| inner.waker.take());
+            }
             taken
         });
         if !batch.is_empty() {
@@ -236,11 +290,36 @@ impl Taker {
         self.shared.inner.with(|inner| inner.release(count))
     }
 
+    /// Leaves more requests of a map, of which there may be none, and says whether they were the last.
+    /// If no more are wanted, they stay where they are. `ahead_max` is used until the driver says better.
+    pub(crate) fn leave_requests(
+        &self,
+        requests: &mut VecDeque<Result<Body, TaskError>>,
+        ended: bool,
+        ahead_max: usize,
+    ) -> Left {
+        self.shared.inner.with(|inner| {
+            let Inner { intake, ended: is_over, .. } = inner;
+            if intake.ahead_max == 0 {
+                intake.ahead_max = ahead_max;
+            }
+            intake.ended = ended;
+            let closed = intake.closed || *is_over;
+            let mut rings = ended && !closed;
+            if !closed && !requests.is_empty() {
+                intake.requests.append(requests);
+                rings |= mem::take(&mut intake.is_hungry);
+            }
+            Left { rings, closed, ahead_max: intake.ahead_max }
+        })
+    }
+
     /// Notes that the stream is gone. Returns whether the driver has to know.
     pub(crate) fn leave(&self) -> bool {
         let (ended, left) = self.shared.inner.with(|inner| {
             inner.dropped = true;
-            (inner.ended, mem::take(&mut inner.ready))
+            let requests = mem::take(&mut inner.intake.requests);
+            (inner.ended, (mem::take(&mut inner.ready), requests))
         });
         drop(left); // Without the lock, too.
         !ended
@@ -260,7 +339,7 @@ mod tests {
 
     fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
         let result = |height| Item { height, result: Err(TaskError::Cancelled) };
-        giver.give(&mut heights.into_iter().map(result).collect(), |_| false)
+        giver.give(&mut heights.into_iter().map(result).collect(), |_, _| false)
     }
 
     /// What the stream finds.

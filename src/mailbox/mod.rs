@@ -45,7 +45,7 @@ pub(crate) enum Control<K: Kind> {
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+pub struct Mailbox {
     post: Arc<Post>,
 }
 
@@ -116,7 +116,7 @@ impl Mailbox {
                 return Err(NotQueued::Full);
             }
             let body = task.as_mut().expect("it is submitted once");
-            if body.is_uncharged() && !self.post.charge(body) {
+            if !self.charge(body) {
                 return Err(NotQueued::Full);
             }
             let body = task.take().expect("it was looked at just now");
@@ -165,6 +165,13 @@ impl Mailbox {
         if let Some(waker) = rest.wake {
             waker.wake();
         }
+    }
+
+    /// Holds a body against the budget if it is long. Returns whether there was room; if not, whoever
+    /// listens for room is told once something comes back.
+    #[inline]
+    pub(crate) fn charge(&self, body: &mut Body) -> bool {
+        !body.is_uncharged() || self.post.charge(body)
     }
 
     /// Listens for room in the queue, or for its end. Try again before waiting: there may be room
