@@ -5,15 +5,29 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt clippy no-std docs features deny bare-metal test examples firmware instructions bench backfill anvil)
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms test examples
+  firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
-# The one test command. The README names the same.
-TEST='cargo test --workspace --all-features'
+# The two commands for a fresh machine. README and CONTRIBUTING name the same.
+MAIN_JOB='cargo run --release --example backfill'
+TEST='bash ci.sh test'
 
 ANVIL_VERSION=1.7.1
 CARGO_HACK_VERSION=0.6.46
 CARGO_DENY_VERSION=0.20.2
+SEMVER_CHECKS_VERSION=0.51.0
+# The `rust-version` of Cargo.toml, which Debian has beside a newer one.
+MSRV=1.85
+MSRV_DEBIAN=1.85.0+dfsg3-1~deb12u3
 BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
+PLATFORM_TARGETS=(x86_64-pc-windows-msvc x86_64-pc-windows-gnu aarch64-apple-darwin)
+# What is published: the name of each crate, and its folder.
+declare -A CRATES=([chargehand]=. [chargehand-core]=core
+  [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
+  [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
+  [chargehand-transport-ws]=transport-ws)
+# The last commit that changed this file has the public API that the stage `semver` compares with.
+SEMVER_BASELINE=.ci/semver-baseline
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 anvil_dir=$target/anvil
@@ -21,18 +35,39 @@ anvil_dir=$target/anvil
 export ANVIL=${ANVIL:-$anvil_dir/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil}
 export PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
 
-# The README's test command is the one that is run here.
+# The commands that the pages name are the ones that are run here, and what they point at is there.
 stage_readme() {
-  grep -qF "$TEST" README.md || fail "README.md does not name the test command: $TEST"
+  local page
+  for page in README.md CONTRIBUTING.md; do
+    grep -qxE "$TEST( +#.*)?" "$page" || fail "$page does not name the test command: $TEST"
+  done
+  grep -qxE "$MAIN_JOB( +#.*)?" README.md || fail "README.md does not name the main job: $MAIN_JOB"
+  grep -qx 'bash ci.sh all' .ci/run || fail ".ci/run does not run every stage"
+  [[ " ${STAGES[*]} " == *' test '*' backfill '* ]] || fail "not every stage is in \`all\`"
+  local tool=(--locked --manifest-path tools/doc-paths/Cargo.toml --target-dir "$target/doc-paths")
+  cargo test --quiet "${tool[@]}"
+  cargo run --quiet "${tool[@]}" || fail "a page names what is not there"
 }
 
 stage_fmt() {
   cargo fmt --all --check
   cargo fmt --check --manifest-path tools/no-std-check/Cargo.toml
   cargo fmt --check --manifest-path tools/no-std-facade/Cargo.toml
+  cargo fmt --check --manifest-path tools/doc-paths/Cargo.toml
   cargo fmt --check --manifest-path examples/embedded/Cargo.toml
   cargo fmt --check --manifest-path examples/embedded-pool/Cargo.toml
   cargo fmt --check --manifest-path bench/peers/Cargo.toml
+}
+
+# Builds what is published with the oldest Rust that it is said to need. What only the repository
+# needs (tests, examples, benchmarks) may want a newer one.
+stage_msrv() {
+  grep -qx "rust-version = \"$MSRV\"" Cargo.toml || fail "rust-version is not $MSRV, which is built here"
+  install_msrv
+  local packages=(-p chargehand -p chargehand-core)
+  msrv build --locked --target-dir "$target/msrv" "${packages[@]}" --all-features
+  msrv check --locked --target-dir "$target/msrv" "${packages[@]}"
+  msrv check --locked --target-dir "$target/msrv" -p chargehand --no-default-features --features alloc
 }
 
 stage_clippy() {
@@ -78,19 +113,140 @@ stage_bare-metal() {
   grep -q "can't find crate for \`alloc\`" "$log" || { cat "$log"; fail "alloc: another reason"; }
 }
 
+# The second time as docs.rs does it, with the features that each item needs.
 stage_docs() {
   RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
+  RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='--cfg docsrs -D warnings' cargo doc --workspace \
+    --exclude chargehand-bench --no-deps --all-features --target-dir "$target/docsrs"
+  local feature
+  for feature in blocking json testing; do
+    grep -rqE "crate feature[^.]*<code>$feature</code>" "$target/docsrs/doc/chargehand" ||
+      fail "no item says that it needs the feature $feature"
+  done
+}
+
+# Compares the public API with the baseline's: what breaks users fails, unless the version says so.
+stage_semver() {
+  git diff --quiet HEAD -- "$SEMVER_BASELINE" || {
+    echo "the baseline is being renewed: commit $SEMVER_BASELINE with the change"
+    return
+  }
+  [[ $(git rev-parse --is-shallow-repository) == false ]] || fail "needs the whole history: git fetch --unshallow"
+  local dir=$target/semver base crate name
+  base=$(git log -1 --format=%H -- "$SEMVER_BASELINE")
+  [[ -n $base ]] || fail "no commit has $SEMVER_BASELINE"
+  rm -rf "$dir/base"
+  mkdir -p "$dir/base"
+  git archive "$base" | tar x -C "$dir/base"
+  api_of "$dir/base" "$dir/old"
+  api_of . "$dir/new"
+  for crate in "${!CRATES[@]}"; do
+    name=${crate//-/_}.json
+    echo "--- $crate, since ${base:0:10}"
+    # A crate that the baseline has not has nothing to break.
+    [[ ! -f $dir/old/$name ]] || cargo semver-checks --baseline-rustdoc "$dir/old/$name" \
+      --current-rustdoc "$dir/new/$name" || fail "$crate breaks its users. Raise the version, or, before
+the first release, say so in CHANGELOG.md and renew the baseline: bash ci.sh semver-baseline"
+  done
+}
+
+# Writes the public API of the published crates in $1 as JSON into the folder $2.
+api_of() {
+  local flags='-Zunstable-options --output-format=json --document-hidden-items --cap-lints=allow'
+  rm -rf "$2" "$target/semver/target/doc"
+  (cd "$1" && RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS=$flags cargo doc --lib --workspace \
+    --exclude chargehand-bench --no-deps --all-features --target-dir "$target/semver/target")
+  mkdir -p "$2"
+  mv "$target"/semver/target/doc/*.json "$2"
+}
+
+# Makes the present API the one to compare with, from the commit on that has the file.
+semver-baseline() {
+  echo "Renewed at $(date -u +%FT%TZ), after $(git log -1 --format='%h (%s)')." >"$SEMVER_BASELINE"
+  echo "commit $SEMVER_BASELINE together with the change to the API"
 }
 
 # Clippy rather than check: it also finds what is unused in one combination only. All
-# combinations of core; for the facade, which has 500, each feature alone and each pair.
+# combinations of core; for the facade, which has 500, each feature alone and each pair. It needs
+# `std` or `alloc`, and says so where it has neither.
 stage_features() {
   cargo hack clippy -p chargehand-core --feature-powerset -- -D warnings
-  cargo hack clippy -p chargehand --feature-powerset --depth 2 -- -D warnings
+  cargo hack clippy -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
+    -- -D warnings
+  local log=$target/bare-facade.log
+  if cargo check -p chargehand --no-default-features >"$log" 2>&1; then
+    fail "chargehand builds without std and without alloc"
+  fi
+  grep -q '^error: chargehand needs its feature `std`' "$log" || { cat "$log"; fail "another reason"; }
 }
 
 stage_deny() {
   cargo deny --all-features check bans licenses sources
+}
+
+# What is published can be packaged, has what a registry shows and nothing else, is as small as
+# CONTRIBUTING.md says, and can be built and tested outside the tree, the packages on each other.
+stage_package() {
+  cargo package --workspace --exclude chargehand-bench --allow-dirty
+  local out crate file unpacked
+  out=$(mktemp -d)
+  # shellcheck disable=SC2064
+  trap "rm -rf '$out'" EXIT
+  {
+    echo '[workspace]'
+    echo 'members = ["*"]'
+    echo 'resolver = "3"'
+    echo '[patch.crates-io]'
+  } >"$out/Cargo.toml"
+  for crate in "${!CRATES[@]}"; do
+    file=$(echo "$target/package/$crate"-[0-9]*.crate)
+    check_package "$crate" "$file"
+    tar xzf "$file" -C "$out"
+    unpacked=$(basename "$file" .crate)
+    echo "$crate = { path = \"$unpacked\" }" >>"$out/Cargo.toml"
+  done
+  cp Cargo.lock "$out"
+  (
+    cd "$out"
+    export CARGO_TARGET_DIR=$target/packaged CARGO_PROFILE_DEV_DEBUG=0
+    cargo test --workspace --all-features
+    cargo build --workspace --all-features --examples
+  )
+}
+
+# The limit of each package is in CONTRIBUTING.md's table, in KiB.
+check_package() {
+  local crate=$1 file=$2 limit bytes extra key
+  limit=$(sed -nE "s/^\| \`$crate\` \| ([0-9]+) KiB \|$/\1/p" CONTRIBUTING.md)
+  [[ -n $limit ]] || fail "CONTRIBUTING.md has no limit for the size of $crate"
+  bytes=$(stat -c %s "$file")
+  echo "$crate: $((bytes / 1024)) KiB of $limit"
+  ((bytes <= limit * 1024)) || fail "$crate has grown beyond $limit KiB"
+  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/docs/(FROM_GO|TESTING)\.md$' |
+    grep -vE '/(README\.md|CHANGELOG\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml(\.orig)?|lock)|\.cargo_vcs_info\.json)$' || true)
+  [[ -z $extra ]] || fail "$crate has in its package what users do not need: $extra"
+  for key in README.md LICENSE-APACHE LICENSE-MIT src/lib.rs; do
+    tar tzf "$file" | grep "/$key$" >/dev/null || fail "$crate has no $key in its package"
+  done
+  local manifest
+  manifest=$(tar xzOf "$file" --wildcards '*/Cargo.toml')
+  for key in description documentation readme repository license rust-version 'keywords' categories; do
+    grep -E "^$key = ." <<<"$manifest" >/dev/null || fail "$crate has no $key"
+  done
+  grep -A1 -xF '[package.metadata.docs.rs]' <<<"$manifest" | grep -x 'all-features = true' >/dev/null ||
+    fail "$crate does not show all features on docs.rs"
+}
+
+# The libraries, with all features, and the examples that are not made for Unix, on systems that this
+# machine is not. The main job is: its signals, terminal and locks are those of Unix.
+stage_platforms() {
+  local t examples=(--example quickstart_tokio --example quickstart_smol --example custom_runtime
+    --example worker)
+  local check=(--locked -Zbuild-std --target-dir "$target/platforms" --all-features -p chargehand)
+  for t in "${PLATFORM_TARGETS[@]}"; do
+    bare_metal check --target "$t" "${check[@]}" -p chargehand-core
+    bare_metal check --target "$t" "${check[@]}" "${examples[@]}"
+  done
 }
 
 # Not part of `all`: it fetches the advisory database, and its answer changes without any commit.
@@ -98,8 +254,10 @@ stage_advisories() {
   cargo deny --all-features check advisories
 }
 
+# With what the tests need, so that this is the only command on a fresh machine.
 stage_test() {
-  $TEST
+  install_test
+  cargo test --workspace --all-features
 }
 
 # Not part of `all`: what the tests do anyway, for longer and with more seeds.
@@ -158,7 +316,7 @@ stage_bench() {
 }
 
 stage_backfill() {
-  cargo run --release --example backfill
+  $MAIN_JOB
 }
 
 stage_anvil() {
@@ -166,25 +324,63 @@ stage_anvil() {
 }
 
 install() {
+  install_test
+  install_msrv
   local packages=()
-  have ip || packages+=(iproute2)
   have npm || packages+=(nodejs npm)
   [[ -x /usr/bin/rustc && -x /usr/bin/cargo && -d /usr/lib/rustlib/src ]] ||
     packages+=(rustc-web cargo-web rust-web-src)
   [[ -x /usr/bin/cargo-clippy ]] || packages+=(rust-web-clippy)
   have ld.lld-22 || packages+=(lld-22)
   have qemu-system-arm || packages+=(qemu-system-arm)
-  if ((${#packages[@]})); then
-    as_root apt-get update
-    as_root apt-get install -y --no-install-recommends "${packages[@]}"
-  fi
+  have x86_64-w64-mingw32-dlltool || packages+=(binutils-mingw-w64-x86-64)
+  install_packages "${packages[@]}"
   bash bench/install.sh
   have cargo-hack || cargo install --locked "cargo-hack@$CARGO_HACK_VERSION"
   have cargo-deny || cargo install --locked "cargo-deny@$CARGO_DENY_VERSION"
+  have cargo-semver-checks || cargo install --locked "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
   if [[ ! -x $ANVIL ]]; then
     npm install --no-audit --no-fund --ignore-scripts --prefix "$anvil_dir" \
       "@foundry-rs/anvil@$ANVIL_VERSION"
   fi
+}
+
+# What the tests need beside Rust: Go and its WebSocket library for real peers, and `ip`.
+install_test() {
+  local packages=()
+  have cc || packages+=(gcc libc6-dev)
+  have ip || packages+=(iproute2)
+  have go || packages+=(golang-go)
+  [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
+  install_packages "${packages[@]}"
+}
+
+# Debian's Rust of that version, unpacked into the build directory: the newer one stays installed.
+install_msrv() {
+  local dir=$target/rust-$MSRV
+  [[ ! -x $dir/usr/bin/cargo ]] || return 0
+  local package packages=()
+  for package in libllvm19 libhttp-parser2.9 libpcre3; do
+    dpkg-query -W "$package" >/dev/null 2>&1 || packages+=("$package")
+  done
+  install_packages "${packages[@]}"
+  rm -rf "$dir.part"
+  mkdir -p "$dir.part/debs"
+  for package in rustc-web cargo-web libstd-rust-web-dev "libstd-rust-web-$MSRV"; do
+    packages+=("$package=$MSRV_DEBIAN")
+  done
+  download() { (cd "$dir.part/debs" && apt-get download "$@"); }
+  local rust=("${packages[@]: -4}")
+  download "${rust[@]}" || { as_root apt-get update && download "${rust[@]}"; }
+  for package in "$dir.part"/debs/*.deb; do dpkg -x "$package" "$dir.part"; done
+  rm -rf "$dir.part/debs" "$dir"
+  mv "$dir.part" "$dir"
+}
+
+install_packages() {
+  (($#)) || return 0
+  as_root apt-get update
+  as_root apt-get install -y --no-install-recommends "$@"
 }
 
 # Each stage in a process of its own, so that one that hangs ends.
@@ -202,6 +398,13 @@ all() {
 # Debian's cargo, which comes with the source of the library and so builds it for any target.
 bare_metal() {
   RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 /usr/bin/cargo "$@"
+}
+
+# Cargo and rustc of the oldest version.
+msrv() {
+  local bin=$target/rust-$MSRV/usr/bin
+  LD_LIBRARY_PATH=$target/rust-$MSRV/usr/lib/x86_64-linux-gnu RUSTC=$bin/rustc RUSTDOC=$bin/rustdoc \
+    "$bin/cargo" "$@"
 }
 
 # Clippy of the same version. Not as `cargo clippy`, which would find another one first.
@@ -229,14 +432,14 @@ fail() {
   exit 1
 }
 
-(($#)) || fail "usage: ci.sh install | all | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak"
+(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak"
 for stage in "$@"; do
-  case " install all advisories soak ${STAGES[*]} " in
+  case " install all semver-baseline advisories soak ${STAGES[*]} " in
     *" $stage "*) ;;
     *) fail "no such stage: $stage" ;;
   esac
   case $stage in
-    install | all) "$stage" ;;
+    install | all | semver-baseline) "$stage" ;;
     *) "stage_$stage" ;;
   esac
 done

@@ -4,13 +4,14 @@ use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 
+use crate::failure::Failure;
+
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The worker's handler returned this error, or panicked with this message. Cut at 16 KiB, and what
-    /// is not UTF-8 in it replaced.
-    Failed(String),
+    /// The worker's handler returned this error, or panicked with this message.
+    Failed(Failure),
     /// As many attempts as `attempts_max` were lost with their link or outlived their deadline, where
     /// the task itself may have been the cause. It may have been carried out all the same, or may be
     /// what kills the workers.
@@ -29,6 +30,8 @@ pub enum TaskError {
     Cancelled,
     /// The pool's drain deadline came before its answer. It may have been carried out.
     Aborted,
+    /// Its own deadline came before its answer. It may have been carried out.
+    TimedOut,
     /// The pool is stopping and took no new task.
     Stopping,
     /// The pool's driver is gone: it was dropped, or had finished before.
@@ -44,7 +47,7 @@ pub enum TaskError {
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) => write!(f, "the worker's handler failed: {text}"),
+            Self::Failed(failure) => write!(f, "the worker's handler failed: {failure}"),
             Self::Exhausted { attempts } => write!(
                 f,
                 "sent {attempts} times, and each attempt was lost with its worker or took longer \
@@ -57,6 +60,7 @@ impl fmt::Display for TaskError {
             ),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Aborted => f.write_str("the pool stopped before the task was answered"),
+            Self::TimedOut => f.write_str("its deadline came before its answer: give it longer"),
             Self::Stopping => f.write_str("the pool is stopping and takes no new task"),
             Self::Closed => f.write_str("the pool's driver is gone: is its future still polled?"),
             Self::Request(text) => write!(f, "the request cannot be sent: {text}"),

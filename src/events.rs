@@ -1,7 +1,8 @@
 //! What happens in a pool, as a stream for whoever wants to watch.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,6 +14,7 @@ use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
 
+use crate::link::reason::DisconnectReason;
 use crate::next::Next;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
@@ -36,7 +38,7 @@ pub enum PoolEvent {
         /// Its address.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A link is gone. Its tasks are queued again.
     Lost {
@@ -45,7 +47,7 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A link was closed in good order: its worker was removed or stops, or the pool stops.
     Closed {
@@ -54,12 +56,21 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
         /// Why.
-        why: String,
+        reason: DisconnectReason,
     },
     /// A connection that came in was turned away before it became a worker's link.
     TurnedAway {
-        /// Why, with the peer's address where the transport knows it.
-        why: String,
+        /// Its address, or `an incoming connection` where the transport does not know it yet.
+        peer: Arc<str>,
+        /// Why.
+        reason: DisconnectReason,
+    },
+    /// A listener could take no connection: out of file descriptors, say. It pauses and tries again.
+    AcceptFailed {
+        /// What the transport said.
+        error: String,
+        /// How long until the next try: 50 ms, then twice as long each time, up to 1 s.
+        pause: Duration,
     },
     /// A task is sent again.
     Retried {
@@ -88,6 +99,13 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
     },
+    /// The limits on connections that the pool was built with are above what its process may open, and
+    /// lower ones hold. Each stream of events begins with it where that is so. Defaults may be lowered
+    /// by up to a half without it.
+    Lowered {
+        /// Which limits, to what, and the remedy.
+        why: String,
+    },
     /// This many events before this one were dropped, because they were not taken in time.
     Missed(u64),
 }
@@ -98,10 +116,21 @@ impl fmt::Display for PoolEvent {
             Self::Connected { peer, window, .. } => {
                 write!(f, "{peer}: connected, takes {window} at once")
             }
-            Self::Refused { peer, why, .. } => write!(f, "{peer}: cannot connect: {why}"),
-            Self::Lost { peer, why, .. } => write!(f, "{peer}: lost: {why}"),
-            Self::Closed { peer, why, .. } => write!(f, "{peer}: closed: {why}"),
-            Self::TurnedAway { why } => write!(f, "turned a connection away: {why}"),
+            Self::Refused { peer, reason, .. } => {
+                let why = reason.to_string();
+                if why.starts_with(CANNOT_CONNECT) {
+                    return f.write_str(&named(peer, &why));
+                }
+                write!(f, "{peer}: {CANNOT_CONNECT}: {why}")
+            }
+            Self::Lost { peer, reason, .. } => write!(f, "{peer}: lost: {reason}"),
+            Self::Closed { peer, reason, .. } => write!(f, "{peer}: closed: {reason}"),
+            Self::TurnedAway { peer, reason } => {
+                write!(f, "turned a connection away: {}", named(peer, &reason.to_string()))
+            }
+            Self::AcceptFailed { error, pause } => {
+                write!(f, "cannot accept, pauses {pause:?}: {error}")
+            }
             Self::Retried { height: Some(height), attempt, peer, .. } => {
                 write!(f, "{peer}: height {height} sent again, attempt {attempt}")
             }
@@ -110,9 +139,20 @@ impl fmt::Display for PoolEvent {
             }
             Self::Rested { peer, span, .. } => write!(f, "{peer}: only fails, rests {span:?}"),
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
+            Self::Lowered { why } => f.write_str(why),
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }
     }
+}
+
+/// What transports begin with where nobody answers.
+const CANNOT_CONNECT: &str = "cannot connect";
+
+/// Returns what is said of a peer with its name before it, unless that is in it: transports name the
+/// peer themselves.
+pub(crate) fn named<'a>(peer: &str, text: &'a str) -> Cow<'a, str> {
+    let place = peer.rsplit("://").next().unwrap_or(peer).trim_end_matches('/');
+    if text.contains(place) { text.into() } else { format!("{peer}: {text}").into() }
 }
 
 /// A stream of [`PoolEvent`]s, made by [`Pool::events`](crate::Pool::events). It ends when the
@@ -147,10 +187,22 @@ impl Stream for Events {
 #[derive(Debug, Default)]
 pub(crate) struct Fanout {
     listeners: Vec<(Sender<PoolEvent>, u64)>,
+    /// What every listener is told at first.
+    first: Option<PoolEvent>,
 }
 
 impl Fanout {
+    /// Tells of something now, and whoever listens later.
+    pub(crate) fn keep(&mut self, event: PoolEvent) {
+        self.tell(|| event.clone());
+        self.first = Some(event);
+    }
+
     pub(crate) fn add(&mut self, listener: Sender<PoolEvent>) {
+        if let Some(event) = &self.first {
+            // It is empty, and its reader may be gone.
+            let _ = listener.try_send(event.clone());
+        }
         self.listeners.push((listener, 0));
     }
 
@@ -175,5 +227,32 @@ impl Fanout {
                 Err(TrySendError::Closed(_)) => false,
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use chargehand_core::{Config, Heap, Instant, Route, Scheduler};
+
+    use super::*;
+
+    #[test]
+    fn what_a_transport_says_already_is_not_said_twice() {
+        let mut scheduler = Scheduler::new(Heap::with_capacity(1, 1), Config::new(1)).unwrap();
+        let worker = scheduler.add_worker(Instant::EPOCH, Route::Dial).unwrap();
+        let shown = |peer: &str, why: &str| {
+            let (peer, reason) = (peer.into(), DisconnectReason::Unreachable(why.into()));
+            PoolEvent::Refused { worker, peer, reason }.to_string()
+        };
+        let refused = "cannot connect to host:9000: refused";
+        assert_eq!(shown("host:9000", refused), refused);
+        assert_eq!(shown("tcp://host:9000/", refused), refused);
+        assert_eq!(shown("other", refused), format!("other: {refused}"));
+        assert_eq!(shown("host:9000", "no Hello"), "host:9000: cannot connect: no Hello");
+        let why = "connection with 10.0.0.1:5: reset";
+        assert_eq!(named("10.0.0.1:5", why), why);
+        assert_eq!(named("10.0.0.1:5", "no Hello"), "10.0.0.1:5: no Hello");
     }
 }

@@ -11,12 +11,48 @@
 //! - **Nothing a peer sends can panic us, grow our memory past its limit or reach another task.**
 //! - **The rules are one pure state machine** ([`core`]): no clock, socket, heap or runtime in it.
 //!
+//! # Example
+//!
+//! A pool with a worker in its own process. One on another machine is
+//! `.connect(TcpConnector::new(runtime, "10.0.0.7:9000")?)` instead (feature `tcp`), and its program is
+//! a [`Worker`].
+//!
+//! ```
+//! # #[cfg(feature = "tokio")] {
+//! use chargehand::{Pool, tokio::Tokio};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Thumbnail {
+//!     photo: String,
+//!     width: u32,
+//! }
+//!
+//! async fn render(request: Thumbnail) -> Result<String, String> {
+//!     Ok(format!("{}-{}.png", request.photo, request.width))
+//! }
+//!
+//! # ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let (pool, driver) = Pool::builder(Tokio::new()).local(8, render).build()?;
+//! let driver = ::tokio::spawn(driver); // one future does all the work
+//!
+//! let request = Thumbnail { photo: "harbour".to_owned(), width: 320 };
+//! let file: String = pool.call(&request).await?;
+//! assert_eq!(file, "harbour-320.png");
+//!
+//! pool.stop().await?; // drains: every task has its outcome
+//! driver.await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! # }
+//! ```
+//!
 //! # Features
 //!
 //! | feature | adds |
 //! |---|---|
 //! | `std` (default) | the asynchronous pool and worker |
-//! | `alloc` | the same on bare metal with a heap: with neither, this crate is [`core`] alone |
+//! | `alloc` | the same on bare metal with a heap. One of the two is needed: without a heap there is `chargehand-core` alone |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
@@ -30,16 +66,18 @@
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
 #![no_std]
-
-#[cfg(not(any(feature = "alloc", feature = "std")))]
-compile_error!(
-    "turn on `std`, or `alloc` where there is none; without a heap use `chargehand-core`"
-);
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]
 extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
+
+#[cfg(not(any(feature = "alloc", feature = "std")))]
+compile_error!(
+    "chargehand needs its feature `std`, which is on by default, or `alloc`, for bare metal with a \
+     heap. What needs neither is a crate of its own: depend on `chargehand-core` instead"
+);
 
 pub use chargehand_core as core;
 #[cfg(feature = "smol")]
@@ -59,6 +97,7 @@ mod counting;
 mod driver;
 mod error;
 mod events;
+mod failure;
 mod handler;
 mod link;
 mod mailbox;
@@ -77,7 +116,9 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     events::{Events, PoolEvent},
-    link::{BoxError, Kind, Local, Threaded, memory},
+    failure::Failure,
+    handler::{Context, with_state},
+    link::{BoxError, DisconnectReason, Kind, Local, Threaded, memory},
     next::Next,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,

@@ -1,10 +1,11 @@
 //! A pool at one moment, in numbers.
 
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chargehand_core::{Stats, WorkerId, WorkerStats};
+
+use crate::link::reason::DisconnectReason;
 
 /// A pool at one moment.
 #[derive(Clone, Debug)]
@@ -27,5 +28,5 @@ pub struct WorkerInfo {
     /// Its state and counters.
     pub stats: WorkerStats,
     /// Why its latest link was lost, or could not be made.
-    pub last_error: Option<String>,
+    pub last_error: Option<DisconnectReason>,
 }

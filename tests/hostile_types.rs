@@ -74,7 +74,7 @@ fn peak_mib() -> u64 {
 }
 
 /// Calls a worker that answers with these bytes first, and then as it should.
-fn answer_of<A: DeserializeOwned + 'static>(bytes: Vec<u8>) -> String {
+fn answer_of<A: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> String {
     let world = World::new(1);
     world.worker(Script::new().nth(1, Act::Bytes(bytes)));
     let pool = world.pool(|builder| builder);
@@ -85,7 +85,7 @@ fn answer_of<A: DeserializeOwned + 'static>(bytes: Vec<u8>) -> String {
 }
 
 /// As [`answer_of`], for a range of one height.
-fn outcome_of<A: DeserializeOwned + 'static>(bytes: Vec<u8>) -> String {
+fn outcome_of<A: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> String {
     let world = World::new(1);
     world.worker(Script::new().always(Act::Bytes(bytes)));
     let pool = world.pool(|builder| builder);
@@ -102,12 +102,12 @@ fn never<Q>(_: Q) -> Fails {
 fn failure_of(world: &World, pool: &Pool, bytes: Vec<u8>) -> String {
     let answer = world.run(pool.call_raw(bytes));
     let Err(TaskError::Failed(text)) = answer else { panic!("{answer:?}") };
-    assert!(text.contains("not of the type that this worker takes"), "{text}");
-    text
+    assert!(text.text().contains("not of the type that this worker takes"), "{text}");
+    text.to_string()
 }
 
 /// Sends these bytes to a worker whose handler takes a `Q`: elsewhere, and in this process.
-fn requests_of<Q: DeserializeOwned + 'static>(bytes: &[u8]) -> [String; 2] {
+fn requests_of<Q: DeserializeOwned + Send + 'static>(bytes: &[u8]) -> [String; 2] {
     let world = World::new(1);
     let timer = world.timer();
     world.host("typed", move || Worker::new(timer.clone(), never::<Q>));
@@ -118,11 +118,11 @@ fn requests_of<Q: DeserializeOwned + 'static>(bytes: &[u8]) -> [String; 2] {
     let pool = world.local_pool(|builder| builder.in_process(1, never::<Q>));
     let answer = world.run(pool.call_raw(bytes.to_vec()));
     let Err(TaskError::Failed(here)) = answer else { panic!("{answer:?}") };
-    [elsewhere, here]
+    [elsewhere, here.to_string()]
 }
 
 /// On the way to either side.
-fn refused<T: DeserializeOwned + 'static>(bytes: &[u8], why: &str) {
+fn refused<T: DeserializeOwned + Send + 'static>(bytes: &[u8], why: &str) {
     let [elsewhere, here] = requests_of::<T>(bytes);
     for text in [answer_of::<T>(bytes.to_vec()), outcome_of::<T>(bytes.to_vec()), elsewhere, here] {
         assert!(text.contains(why), "{text}");
@@ -174,6 +174,6 @@ fn a_handler_on_threads_of_its_own_is_not_harmed_either() {
         let answer = pool.call_raw([0, 1].repeat(100_000));
         let answer = tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap();
         let Err(TaskError::Failed(text)) = answer else { panic!("{answer:?}") };
-        assert!(text.contains(DEEP), "{text}");
+        assert!(text.text().contains(DEEP), "{text}");
     });
 }

@@ -358,7 +358,7 @@ fn long_requests_and_answers_are_held_to_the_budget() {
         let handler = |body: Vec<u8>| async move { Ok::<_, String>(body) };
         Worker::raw(timer.clone(), handler).concurrency(8)
     });
-    let pool = world.pool(|builder| builder.frame_bytes_max(100_000).memory_max(400_000));
+    let pool = world.pool(|builder| builder.frame_bytes_max(100_000).memory_max(500_000));
     let bodies = (0..80_u8).map(|at| vec![at; 60_000]);
     for reorder in [None, Some(16)] {
         let mut map = pool.map_raw(bodies.clone());

@@ -22,6 +22,10 @@ const CALLS: u64 = 1_000 * APART;
 /// How long a call may wait beside ranges, whatever these fail and whatever workers do.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
+/// The longest frame where memory is short.
+const FRAME: usize = 8192;
+const FRAME_BYTES_MAX: u32 = 8192;
+
 /// Numbers that look random. Clones go on from the same state.
 #[derive(Clone)]
 struct Random(u64);
@@ -44,6 +48,14 @@ impl Random {
     fn millis(&mut self, end: u64) -> Duration {
         Duration::from_millis(self.below(end))
     }
+}
+
+/// An answer: the number that was asked for, and something that has a length.
+type Answer = (u64, String);
+
+/// Answers numbers, of which a third has long answers.
+fn answer(number: u64, long: usize) -> Answer {
+    (number, "x".repeat(if number.is_multiple_of(3) { long } else { 0 }))
 }
 
 /// When each number was asked for the first time, at whichever worker.
@@ -97,12 +109,12 @@ struct Run {
     failed: Option<(Duration, u64)>,
     /// The stream said that it is over.
     ended: bool,
-    stream: Option<Outcomes<u64>>,
+    stream: Option<Outcomes<Answer>>,
 }
 
 async fn take(
     plan: Plan,
-    mut stream: Outcomes<u64>,
+    mut stream: Outcomes<Answer>,
     timer: ManualTimer,
     mut random: Random,
 ) -> Run {
@@ -122,6 +134,7 @@ async fn take(
             run.ended = true;
             break;
         };
+        let result = result.map(|(number, _)| number);
         if is_failure(&result) {
             run.failed.get_or_insert((timer.elapsed(), height));
         }
@@ -140,14 +153,14 @@ async fn call(pool: Pool, timer: ManualTimer, mut random: Random) -> Duration {
     let mut longest = Duration::ZERO;
     for number in CALLS..CALLS + random.below(30) {
         let begun = timer.elapsed();
-        let Ok(task) = pool.submit::<u64, u64>(&number).await else { break };
+        let Ok(task) = pool.submit::<u64, Answer>(&number).await else { break };
         if random.percent(20) {
             timer.sleep(random.millis(50)).await;
             drop(task);
             continue;
         }
         if let Ok(answer) = task.await {
-            assert_eq!(answer, number);
+            assert_eq!(answer.0, number);
         }
         longest = longest.max(timer.elapsed().saturating_sub(begun));
     }
@@ -158,7 +171,7 @@ fn is_failure(result: &Result<u64, TaskError>) -> bool {
     matches!(result, Err(TaskError::Failed(_) | TaskError::Exhausted { .. } | TaskError::Answer(_)))
 }
 
-fn script(random: &mut Random, begun: &Begun, timer: ManualTimer) -> Script {
+fn script(random: &mut Random, begun: &Begun, timer: ManualTimer, long: usize) -> Script {
     let begun = Rc::clone(begun);
     let note = move |request: &Request<'_>| {
         let number = request.height().expect("every request is a number");
@@ -169,19 +182,20 @@ fn script(random: &mut Random, begun: &Begun, timer: ManualTimer) -> Script {
     Script::new()
         .concurrency(random.one_of(&[1, 1, 2, 5, 16]))
         .takes(Duration::ZERO..=Duration::from_millis(longest))
+        .answers(move |number: u64| answer(number, long))
         .when(note, Act::Answer)
 }
 
 /// Adds workers with all sorts of faults, after one that is honest and lives for ever.
 ///
 /// Returns whether requests reach them at once, or never.
-fn add_workers(world: &World, random: &mut Random, begun: &Begun) -> bool {
+fn add_workers(world: &World, random: &mut Random, begun: &Begun, long: usize) -> bool {
     let has_outages = random.percent(30);
     let latency = random.one_of(&[0, 0, 1, 30]);
     world.latency(Duration::from_millis(latency / 10)..=Duration::from_millis(latency));
-    world.worker(script(random, begun, world.timer()));
+    world.worker(script(random, begun, world.timer(), long));
     for _ in 0..random.below(4) {
-        let mut script = script(random, begun, world.timer());
+        let mut script = script(random, begun, world.timer(), long);
         for act in [
             Act::Fail("no".to_owned()),
             Act::Hang,
@@ -223,7 +237,7 @@ fn add_workers(world: &World, random: &mut Random, begun: &Begun) -> bool {
     !has_outages && latency == 0
 }
 
-fn make_pool(world: &World, random: &mut Random) -> Pool {
+fn make_pool(world: &World, random: &mut Random, long: usize) -> Pool {
     let tasks_max = random.one_of(&[1, 2, 5, 30, 1000]);
     world.pool(|mut builder| {
         if random.percent(40) {
@@ -238,9 +252,14 @@ fn make_pool(world: &World, random: &mut Random) -> Pool {
                     if sleeps {
                         pause.await;
                     }
-                    if fails { Err("local no") } else { Ok(number) }
+                    if fails { Err("local no") } else { Ok(answer(number, long)) }
                 }
             });
+        }
+        if random.percent(70) {
+            // Few of the long answers have room.
+            let frames = random.one_of(&[5, 6, 9]);
+            builder = builder.frame_bytes_max(FRAME_BYTES_MAX).memory_max(frames * FRAME);
         }
         builder
             .tasks_max(tasks_max)
@@ -333,8 +352,9 @@ fn try_one(seed: u64, reached: &mut Reached) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
     let world = World::new(seed);
     let begun = Begun::default();
-    let is_prompt = add_workers(&world, &mut random, &begun);
-    let pool = make_pool(&world, &mut random);
+    let long = random.one_of(&[0, 0, 2000, 4000, FRAME - 100]);
+    let is_prompt = add_workers(&world, &mut random, &begun, long);
+    let pool = make_pool(&world, &mut random, long);
     let mut runs = Vec::new();
     for index in 0..=random.below(3) {
         let (plan, ledger) = Plan::draw(&mut random, index);

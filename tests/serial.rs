@@ -184,3 +184,100 @@ async fn on_a_noisy_line_every_height_has_its_one_right_answer() {
         assert!(handled > 1000, "seed {seed}: answers were lost, and given again: {handled}");
     }
 }
+
+/// A stream that carries so many bytes in each tenth of a second, as a line of ten times as many does.
+struct Slow {
+    inner: Compat<DuplexStream>,
+    step: usize,
+    left: usize,
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl AsyncRead for Slow {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.left == 0 {
+            let pause = self
+                .pause
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(100))));
+            if pause.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            (self.pause, self.left) = (None, self.step);
+        }
+        let count = bytes.len().min(self.left);
+        let written = Pin::new(&mut self.inner).poll_write(cx, &bytes[..count]);
+        if let Poll::Ready(Ok(count)) = written {
+            self.left -= count;
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}
+
+/// Sends a request and takes an answer of such lengths, all else as it is by default, over a line of so
+/// many baud with such limits. Returns how often a link was lost within an hour until it was there.
+async fn echo(baud: usize, limits: Limits, asked: usize, answered: usize) -> Option<u64> {
+    let (ours, theirs) = tokio::io::duplex(64);
+    let end = |inner: DuplexStream, name| {
+        let step = baud / 100;
+        SerialLine::new(Slow { inner: inner.compat(), step, left: 0, pause: None }, name, limits)
+    };
+    let timer = Tokio::new();
+    let worker = Worker::raw(timer, move |_| async move { Ok::<_, String>(vec![1; answered]) });
+    let worker = tokio::task::spawn_local(worker.serve(end(theirs, "theirs")));
+    let built = Pool::local_builder(timer).connect(end(ours, "ours")).build();
+    let (pool, driver) = built.expect("the limits are in range");
+    let driver = tokio::task::spawn_local(driver);
+    let call = pool.call_raw(vec![1; asked]);
+    let answer = tokio::time::timeout(Duration::from_secs(3600), call).await;
+    let lost = pool.stats().await.expect("the driver lives").tasks.lost;
+    driver.abort();
+    worker.abort();
+    answer.ok()?.ok().map(|answer| {
+        assert_eq!(answer, vec![1; answered]);
+        lost
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_messages_on_a_slow_line_are_no_silence_by_default() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let mut limits = Limits::new();
+            limits.frame_bytes_max = 64 << 10;
+            // More than a minute each, and none of it is lost.
+            for (asked, answered) in [(1, 40_000), (40_000, 1), (40_000, 40_000)] {
+                assert_eq!(
+                    echo(9600, limits, asked, answered).await,
+                    Some(0),
+                    "{asked} {answered}"
+                );
+            }
+            assert_eq!(echo(1200, limits.baud(1200), 1, 5_000).await, Some(0));
+            // A line that carries a quarter of what was said, and less, is as good as dead.
+            assert_eq!(echo(1200, limits, 1, 40_000).await, None);
+        })
+        .await;
+}

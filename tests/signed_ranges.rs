@@ -36,7 +36,7 @@ fn heights_below_zero_come_back_with_their_answers() {
         let report = world.run(pool.process_signed::<i64>(-20..=20).each(|height, outcome| {
             match outcome {
                 Ok(answer) => assert_eq!(answer, height),
-                Err(error) => assert_eq!(error, TaskError::Failed("no such block".to_owned())),
+                Err(error) => assert_eq!(error, TaskError::Failed("no such block".into())),
             }
             seen.push(height);
         }));

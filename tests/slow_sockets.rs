@@ -1,4 +1,5 @@
-//! Long messages on a slow line, over real sockets: their bytes are signs of life.
+//! Long messages on a slow line, over real sockets: their bytes are signs of life, those as well that the
+//! systems in between hold.
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 use chargehand::smol::{Smol, SmolListener};
 use chargehand::{Builder, Pool, Threaded, Worker, tcp, ws};
 
-/// How long the answer is, and how much of it comes in a tenth of a second.
-const ANSWER_BYTES: usize = 300_000;
+/// How long the request or the answer is, and how much of it comes in a tenth of a second.
+const LONG_BYTES: usize = 300_000;
 const BYTES_PER_STEP: usize = 15_000;
 const STEP: Duration = Duration::from_millis(100);
 
@@ -20,16 +21,29 @@ fn any_port() -> (TcpListener, SocketAddr) {
     (door, at)
 }
 
-/// Takes one connection to `target`, which is slow on the way back. It ends with either end.
-fn slow_line(target: SocketAddr) -> SocketAddr {
+/// Which way a line is slow.
+#[derive(Clone, Copy, Debug)]
+enum Slow {
+    /// From the manager to the worker.
+    Up,
+    /// From the worker to the manager.
+    Down,
+}
+
+/// Takes one connection to `target`, which is slow one way. It ends with either end.
+fn slow_line(target: SocketAddr, slow: Slow) -> SocketAddr {
     let (door, at) = any_port();
     std::thread::spawn(move || {
         let Ok((manager, _)) = door.accept() else { return };
         let worker = TcpStream::connect(target).expect("it listens");
         let (up, down) = (manager.try_clone().expect("a socket"), worker.try_clone());
         let down = down.expect("a socket");
-        std::thread::spawn(move || forward(up, worker, Duration::ZERO));
-        forward(down, manager, STEP);
+        let [step_up, step_down] = match slow {
+            Slow::Up => [STEP, Duration::ZERO],
+            Slow::Down => [Duration::ZERO, STEP],
+        };
+        std::thread::spawn(move || forward(up, worker, step_up));
+        forward(down, manager, step_down);
     });
     at
 }
@@ -48,8 +62,8 @@ fn forward(mut from: TcpStream, mut to: TcpStream, step: Duration) {
     let _ = from.shutdown(std::net::Shutdown::Both);
 }
 
-/// Asks for a long answer by a pool that is impatient with silence and with attempts.
-fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>) {
+/// Sends a long request, or asks for a long answer, by a pool that is impatient with silence and with attempts.
+fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>, slow: Slow) {
     let (pool, driver) = builder
         .configure(|config| {
             config.heartbeat_interval = Duration::from_millis(250);
@@ -61,14 +75,22 @@ fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>) {
     smol::block_on(async {
         let (mut serve, mut driver) = (pin!(serve), pin!(driver));
         let begun = Instant::now();
-        let mut call = pin!(pool.call::<u64, Vec<u8>>(&7));
+        // What is asked is answered in the other length.
+        let (asked, answered) = match slow {
+            Slow::Up => (LONG_BYTES, 1),
+            Slow::Down => (1, LONG_BYTES),
+        };
+        let mut late = pin!(smol::Timer::after(Duration::from_secs(20)));
+        let mut call = pin!(pool.call_raw(vec![7; asked]));
         let answer = poll_fn(|cx| {
             let _ = serve.as_mut().poll(cx);
             let _ = driver.as_mut().poll(cx);
+            // Where the link ends there is no other one.
+            assert!(late.as_mut().poll(cx).is_pending(), "the link is lost");
             call.as_mut().poll(cx)
         })
         .await;
-        assert_eq!(answer, Ok(vec![7; ANSWER_BYTES]));
+        assert!(answer == Ok(vec![7; answered]), "{:?}", answer.map(|answer| answer.len()));
         assert!(begun.elapsed() > Duration::from_secs(1), "the line is slow");
         let mut stats = pin!(pool.stats());
         let stats = poll_fn(|cx| {
@@ -81,28 +103,45 @@ fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>) {
 }
 
 fn worker() -> Worker<Smol, impl chargehand::worker::Handler> {
-    Worker::new(Smol::new(), |number: u64| {
-        let byte = number.to_le_bytes()[0];
-        async move { Ok::<_, String>(vec![byte; ANSWER_BYTES]) }
+    Worker::raw(Smol::new(), |request: Vec<u8>| async move {
+        Ok::<_, String>(vec![7; if request.len() == 1 { LONG_BYTES } else { 1 }])
     })
+}
+
+fn over_tcp(slow: Slow) {
+    let (door, at) = any_port();
+    let listener = tcp::TcpListener::new(SmolListener::from_std(door).expect("a listener"));
+    let line = slow_line(at, slow).to_string();
+    let connector = tcp::TcpConnector::new(Smol::new(), &line).expect("an address");
+    let serve = async { worker().serve(listener).await.expect("it serves") };
+    ask(serve, Pool::builder(Smol::new()).connect(connector), slow);
+}
+
+fn over_websocket(slow: Slow) {
+    let (door, at) = any_port();
+    let listener = ws::WsListener::new(SmolListener::from_std(door).expect("a listener"));
+    let line = format!("ws://{}", slow_line(at, slow));
+    let connector = ws::WsConnector::new(Smol::new(), &line).expect("an address");
+    let serve = async { worker().serve(listener).await.expect("it serves") };
+    ask(serve, Pool::builder(Smol::new()).connect(connector), slow);
 }
 
 #[test]
 fn a_long_answer_over_tcp_is_no_silence() {
-    let (door, at) = any_port();
-    let listener = tcp::TcpListener::new(SmolListener::from_std(door).expect("a listener"));
-    let line = slow_line(at).to_string();
-    let connector = tcp::TcpConnector::new(Smol::new(), &line).expect("an address");
-    let serve = async { worker().serve(listener).await.expect("it serves") };
-    ask(serve, Pool::builder(Smol::new()).connect(connector));
+    over_tcp(Slow::Down);
 }
 
 #[test]
 fn a_long_answer_over_websocket_is_no_silence() {
-    let (door, at) = any_port();
-    let listener = ws::WsListener::new(SmolListener::from_std(door).expect("a listener"));
-    let line = format!("ws://{}", slow_line(at));
-    let connector = ws::WsConnector::new(Smol::new(), &line).expect("an address");
-    let serve = async { worker().serve(listener).await.expect("it serves") };
-    ask(serve, Pool::builder(Smol::new()).connect(connector));
+    over_websocket(Slow::Down);
+}
+
+#[test]
+fn a_long_request_over_tcp_is_no_silence() {
+    over_tcp(Slow::Up);
+}
+
+#[test]
+fn a_long_request_over_websocket_is_no_silence() {
+    over_websocket(Slow::Up);
 }

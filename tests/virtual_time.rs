@@ -6,15 +6,19 @@ use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use chargehand::core::io::{Connect, Listen, Timer, Wire};
 use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Extensions, Hello, Message, Role};
 use chargehand::core::{BackoffPolicy, Config, Instant, Jitter, TaskId, Verdict};
-use chargehand::memory::{MemoryConnector, MemoryListener, MemoryWire, pair};
+use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 use chargehand::testing::{self, ManualTimer};
-use chargehand::{Builder, Pool, PoolEvent, PoolStats, Task, TaskError, Threaded, Worker};
+use chargehand::{
+    Builder, DisconnectReason, Pool, PoolEvent, PoolStats, Task, TaskError, Threaded, Worker,
+};
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -237,8 +241,8 @@ fn a_workers_goodbye_for_a_reason_of_a_later_version_is_one() {
     peer.say(&Message::Goodbye { code: Code::Other(200), text: "new" }, &[]);
     world.settle();
     let log = world.take_log();
-    let [(_, PoolEvent::Lost { why, .. })] = &log[..] else { panic!("{log:?}") };
-    assert!(why.contains("Other(200)") && why.contains("new"), "{why}");
+    let [(_, PoolEvent::Lost { reason, .. })] = &log[..] else { panic!("{log:?}") };
+    assert_eq!(*reason, DisconnectReason::Goodbye { code: Code::Other(200), text: "new".into() });
 }
 
 #[test]
@@ -352,10 +356,11 @@ fn a_connect_has_a_deadline_of_its_own() {
     assert_eq!(world.take_log(), []);
     world.advance(millis(1));
     let log = world.take_log();
-    let [(_, PoolEvent::Lost { why, .. } | PoolEvent::Refused { why, .. })] = &log[..] else {
+    let [(_, PoolEvent::Lost { reason, .. } | PoolEvent::Refused { reason, .. })] = &log[..] else {
         panic!("{log:?}")
     };
-    assert!(why.contains("connect_timeout"), "{why}");
+    assert_eq!(*reason, DisconnectReason::ConnectTimeout(secs(4)));
+    assert!(reason.to_string().contains("connect_timeout, 4s"), "{reason}");
 }
 
 #[test]
@@ -363,13 +368,58 @@ fn a_handshake_that_came_in_has_the_same_deadline() {
     let (mut connector, listener) = pair(8);
     let world =
         World::new(|builder| builder.accept(listener), |config| config.connect_timeout = secs(4));
-    let _silent = Peer::dial(&mut connector);
+    let mut silent = Peer::dial(&mut connector);
     world.settle();
     world.advance(just_before(secs(4)));
     assert_eq!(world.take_log(), []);
     world.advance(millis(1));
     let log = world.take_log();
-    assert!(matches!(&log[..], [(_, PoolEvent::TurnedAway { .. })]), "{log:?}");
+    let [(_, PoolEvent::TurnedAway { peer, reason })] = &log[..] else { panic!("{log:?}") };
+    assert_eq!(&**peer, "in this process");
+    assert_eq!(*reason, DisconnectReason::HandshakeTimeout(secs(4)));
+    assert_eq!(silent.hear(|message| matches!(message, Message::Hello(_))), Some(true));
+    assert_eq!(silent.goodbye(), Code::Timeout);
+}
+
+/// A listener that cannot take anybody for as long as it is told.
+struct Starved(MemoryListener, Arc<AtomicBool>);
+
+impl Listen for Starved {
+    type Wire = MemoryWire;
+    type Error = MemoryError;
+    type Accepting = <MemoryListener as Listen>::Accepting;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
+        if self.1.load(Ordering::Relaxed) {
+            return Poll::Ready(Err(MemoryError::Closed));
+        }
+        self.0.poll_accept(cx)
+    }
+}
+
+#[test]
+fn a_listener_that_can_take_nobody_is_tried_less_and_less_often_and_never_given_up() {
+    let (mut connector, listener) = pair(8);
+    let is_starved = Arc::new(AtomicBool::new(true));
+    let starved = Starved(listener, Arc::clone(&is_starved));
+    let world = World::new(|builder| builder.accept(starved), |_| {});
+    let mut worker = Peer::dial(&mut connector);
+    // The first failure was before anybody listened to events.
+    world.advance(millis(50));
+    for pause in [100, 200, 400, 800, 1000, 1000] {
+        let log = world.take_log();
+        let [(_, PoolEvent::AcceptFailed { pause: told, .. })] = &log[..] else {
+            panic!("{log:?}")
+        };
+        assert_eq!(*told, millis(pause));
+        world.advance(just_before(millis(pause)));
+        assert_eq!(world.take_log(), []);
+        world.advance(millis(1));
+    }
+    is_starved.store(false, Ordering::Relaxed);
+    worker.say(&Message::Hello(Hello::new(Role::Worker, 1, 1, "late")), &[]);
+    world.advance(secs(1));
+    assert_eq!(world.stats().tasks.workers_up, 1);
 }
 
 #[test]
@@ -411,8 +461,9 @@ fn as_many_strikes_in_a_row_close_the_link() {
     world.take_log();
     world.advance(secs(5));
     let lost: Vec<_> = world.take_log();
-    let [(_, PoolEvent::Lost { why, .. }), ..] = &lost[..] else { panic!("{lost:?}") };
-    assert!(why.contains("attempt_timeout"), "{why}");
+    let [(_, PoolEvent::Lost { reason, .. }), ..] = &lost[..] else { panic!("{lost:?}") };
+    assert_eq!(*reason, DisconnectReason::Strikes(2));
+    assert!(reason.to_string().contains("attempt_timeout"), "{reason}");
 }
 
 #[test]
@@ -512,7 +563,7 @@ fn a_failed_task_waits_its_delay_before_it_is_tried_again() {
     let mut task = Box::pin(world.submit(1));
     let begun = world.now();
     world.advance(secs(61));
-    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Failed("no".to_owned()))));
+    assert_eq!(poll(task.as_mut()), Poll::Ready(Err(TaskError::Failed("no".into()))));
     let expected = [0, 30, 60].map(|after| begun.saturating_add(secs(after)));
     assert_eq!(*tried.borrow(), expected);
 }

@@ -7,7 +7,7 @@ use crate::time::nanos;
 /// How delays grow from attempt to attempt: base, factor, cap and jitter.
 ///
 /// The delay before jitter is 0 at no attempts, else `min(cap, base * factor^(attempts - 1))`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BackoffPolicy {
     base_nanos: u64,

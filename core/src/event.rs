@@ -1,5 +1,10 @@
 //! What goes into the scheduler and what comes out of it.
 
+#[cfg(feature = "task-times")]
+use core::time::Duration;
+
+#[cfg(feature = "task-times")]
+use crate::backoff::BackoffPolicy;
 use crate::id::{Link, TaskId, WorkerId};
 use crate::time::Instant;
 
@@ -166,8 +171,9 @@ pub enum Action {
     Look {
         /// The link to look at.
         link: Link,
-        /// It is an attempt's deadline that has come.
-        overdue: bool,
+        /// The task whose attempt, or whose own deadline, has come to its end, where it is not the link's
+        /// silence. It is the worker's oldest, unless it has times of its own.
+        overdue: Option<TaskId>,
     },
     /// Ask an idle link for a sign of life; report what comes as [`Event::Heard`].
     Ping {
@@ -233,6 +239,9 @@ pub enum Outcome {
     Cancelled,
     /// The drain's deadline came first.
     Aborted,
+    /// Its own deadline came first, wherever it was: waiting, resting, or with a worker, which may have
+    /// carried it out. Only with the feature `task-times`.
+    TimedOut,
 }
 
 /// How a worker is reached.
@@ -319,7 +328,7 @@ pub enum Lane {
 }
 
 /// What is special about a task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct TaskOptions {
@@ -330,12 +339,33 @@ pub struct TaskOptions {
     pub retries_max: Option<u16>,
     /// Which tasks it waits with.
     pub lane: Lane,
+    /// When it ends as [`TimedOut`](Outcome::TimedOut) if it has no other outcome, the time that it
+    /// waits included. [`Instant::FAR_FUTURE`] is never.
+    #[cfg(feature = "task-times")]
+    pub deadline: Instant,
+    /// How long each of its attempts may take, in place of
+    /// [`Config::attempt_timeout`](crate::Config::attempt_timeout): shorter or longer.
+    #[cfg(feature = "task-times")]
+    pub attempt_timeout: Option<Duration>,
+    /// How long it rests after each failure, growing with their number, in place of
+    /// [`Config::retry_delay`](crate::Config::retry_delay).
+    #[cfg(feature = "task-times")]
+    pub retry_delay: Option<BackoffPolicy>,
 }
 
 impl TaskOptions {
     /// Makes the options of a task with nothing special.
     pub const fn new() -> Self {
-        Self { retries_max: None, lane: Lane::Single }
+        Self {
+            retries_max: None,
+            lane: Lane::Single,
+            #[cfg(feature = "task-times")]
+            deadline: Instant::FAR_FUTURE,
+            #[cfg(feature = "task-times")]
+            attempt_timeout: None,
+            #[cfg(feature = "task-times")]
+            retry_delay: None,
+        }
     }
 
     /// Sets after how many failures it is tried again.
@@ -350,5 +380,39 @@ impl TaskOptions {
     pub const fn lane(mut self, lane: Lane) -> Self {
         self.lane = lane;
         self
+    }
+
+    /// Sets when it ends as [`TimedOut`](Outcome::TimedOut). One that has passed ends it at once,
+    /// though only by the next [`poll_action`](crate::Scheduler::poll_action).
+    #[cfg(feature = "task-times")]
+    #[must_use]
+    pub const fn deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets how long each of its attempts may take. [`Duration::MAX`] for no limit; zero counts as
+    /// 1 ns.
+    #[cfg(feature = "task-times")]
+    #[must_use]
+    pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        let least = Duration::from_nanos(1);
+        self.attempt_timeout = Some(if timeout.is_zero() { least } else { timeout });
+        self
+    }
+
+    /// Sets how long it rests after each failure. The jitter is drawn from the pool's seed, the task
+    /// and the number of the failure.
+    #[cfg(feature = "task-times")]
+    #[must_use]
+    pub const fn retry_delay(mut self, policy: BackoffPolicy) -> Self {
+        self.retry_delay = Some(policy);
+        self
+    }
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -8,8 +8,6 @@ use core::fmt::Display;
 use core::future::Future;
 use core::task::{Context, Poll};
 
-#[cfg(feature = "alloc")]
-use crate::net::Descriptors;
 use crate::time::Instant;
 
 /// A runtime's clock and sleep.
@@ -22,16 +20,6 @@ pub trait Timer {
 
     /// Returns a future that completes once [`now`](Timer::now) has reached `at`.
     fn sleep_until(&self, at: Instant) -> Self::Sleep;
-
-    /// Returns how many file descriptors the process has open and may have, so that limits on
-    /// connections can be held against them. It may look through all that are open: ask at the
-    /// start, not for each connection.
-    ///
-    /// The default is `None`: there is no such limit, or none that is known.
-    #[cfg(feature = "alloc")]
-    fn descriptors(&self) -> Option<Descriptors> {
-        None
-    }
 }
 
 /// A runtime's way to open a byte stream.
@@ -68,6 +56,15 @@ pub trait Accept {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Self::Stream, Self::Peer), Self::Error>>;
+
+    /// Returns how many connections the process may still open, less what is kept for others, so that
+    /// limits can be held against it. It may look through all that is open: ask at the start, not for
+    /// each connection.
+    ///
+    /// The default is `None`: there is no such limit, or none that is known.
+    fn connections_max(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// A transport's way to open a [`Wire`], from dialling to the end of its own handshake.
@@ -108,6 +105,14 @@ pub trait Listen {
     /// The default does nothing: whoever comes is to be told by the first message instead.
     fn set_full(&mut self, is_full: bool) {
         let _ = is_full;
+    }
+
+    /// Returns how many connections there may be, as [`Accept::connections_max`] says it. Links and
+    /// handshakes are kept below that.
+    ///
+    /// The default is `None`: there is no such limit, or none that is known.
+    fn connections_max(&self) -> Option<usize> {
+        None
     }
 }
 
@@ -165,6 +170,15 @@ pub trait Wire {
     /// The default says nothing, and then only whole messages count.
     fn progress(&self) -> Progress {
         Progress::default()
+    }
+
+    /// Returns the highest least rate, in bytes a second, that a caller may ask of what
+    /// [`progress`](Wire::progress) tells before it takes this for silence: what a slow line carries when
+    /// all is well, and less.
+    ///
+    /// The default is no limit: the caller's own setting holds.
+    fn least_rate_max(&self) -> u32 {
+        u32::MAX
     }
 
     /// Sets the longest message that is taken from now on, in bytes; the transport's own limit

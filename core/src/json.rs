@@ -144,7 +144,7 @@ fn plain(text: &[u8]) -> Option<(i64, &[u8])> {
     let rest = text.strip_prefix(HEIGHT_KEY)?;
     let (number, rest) = rest.split_at(rest.iter().position(|byte| !byte.is_ascii_digit())?);
     let is_number = number.len() == 1 || number.first().is_some_and(|&first| first != b'0');
-    let height = str::from_utf8(number).ok()?.parse().ok()?;
+    let height = core::str::from_utf8(number).ok()?.parse().ok()?;
     is_number.then_some((height, rest))
 }
 

@@ -9,7 +9,49 @@
 //! 3. sleep until [`poll_timeout`](scheduler::Scheduler::poll_timeout) or the next event; repeat.
 //!
 //! Calls may come in any order and number. Acting late delays work and never corrupts it.
+//!
+//! A task whose worker is lost goes to the next one, at once, since the link had no other fault:
+//!
+//! ```
+//! use chargehand_core::{
+//!     Action, Config, Event, Heap, Instant, Loss, Offer, Outcome, Route, Scheduler, Verdict,
+//! };
+//!
+//! # #[cfg(feature = "alloc")] {
+//! let mut now = Instant::from_millis(1); // from your clock
+//! let mut scheduler = Scheduler::new(Heap::with_capacity(16, 2), Config::new(7))?;
+//! let mut links = Vec::new();
+//! for _ in 0..2 {
+//!     // Workers that connect to us; with `Route::Dial` the scheduler says when to dial.
+//!     let worker = scheduler.add_worker(now, Route::Await)?;
+//!     links.push(scheduler.accept(now, worker, Offer::new(1), Instant::EPOCH)?.link);
+//! }
+//! let task = scheduler.submit(now)?; // what is to be done stays with you
+//!
+//! let Some(Action::Send { link: first, .. }) = scheduler.poll_action() else { panic!() };
+//! scheduler.handle_event(now, Event::Lost { link: first, how: Loss::Broken })?;
+//!
+//! let mut outcome = None;
+//! while let Some(action) = scheduler.poll_action() {
+//!     match action {
+//!         Action::Send { link, task, attempt } => {
+//!             assert_ne!(link, first);
+//!             let verdict = Verdict::Done; // what the worker answers
+//!             scheduler.handle_event(now, Event::Replied { link, task, attempt, verdict })?;
+//!         }
+//!         Action::Finish { task: finished, outcome: how, attempts } => {
+//!             assert_eq!((finished, attempts), (task, 2));
+//!             outcome = Some(how);
+//!         }
+//!         _ => {} // links to open and to close
+//!     }
+//! }
+//! assert_eq!(outcome, Some(Outcome::Done));
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;

@@ -72,6 +72,8 @@ const RARE: &[&str] = &[
     "attempt timed out",
     "attempts were put off",
     "an attempt that was put off timed out",
+    "an attempt ended by its task's own shorter time",
+    "an attempt timed out by its task's own time",
     "backoff grows past a link that did nothing",
     "backoff reset by a good link",
     "cancel in flight",
@@ -89,6 +91,7 @@ const RARE: &[&str] = &[
     "drain aborted a queued task",
     "drain aborted an attempt",
     "event of a link that is over",
+    "ended by its task's own time before it could begin",
     "exhausted",
     "lost after the drain's deadline",
     "lost several attempts at once",
@@ -105,6 +108,9 @@ const RARE: &[&str] = &[
     "task tried again more often than the pool's tasks are",
     "task tried again less often than the pool's tasks are",
     "the last worker is not rested",
+    "task rests as long as it says itself",
+    "timed out with an attempt under way",
+    "timed out without an attempt under way",
     "withdrawn after its link was over",
 ];
 
@@ -245,6 +251,7 @@ impl<S: Storage> Pair<S> {
             let options = TaskOptions::new()
                 .retries_max(self.rng.pick(&[0, 1, 2, u16::MAX]))
                 .lane(self.rng.pick(&[Lane::Single, Lane::Bulk, Lane::Bulk]));
+            let options = self.any_times(options);
             self.call(
                 |engine, now| engine.submit_with(now, options),
                 |model, now| model.submit_with(now, options),
@@ -252,6 +259,27 @@ impl<S: Storage> Pair<S> {
             )
         };
         self.tasks.extend(result);
+    }
+
+    /// Gives a task times of its own, or not.
+    fn any_times(&mut self, mut options: TaskOptions) -> TaskOptions {
+        let millis = Duration::from_millis;
+        if self.rng.percent(25) {
+            let span = self.rng.pick(&[millis(0), millis(3), millis(30), millis(150)]);
+            options = options.deadline(self.now.saturating_add(span));
+        }
+        if self.rng.percent(25) {
+            let spans = [millis(0), millis(2), millis(15), millis(300), Duration::MAX];
+            options = options.attempt_timeout(self.rng.pick(&spans));
+        }
+        if self.rng.percent(25) {
+            let policy = BackoffPolicy::new()
+                .base(self.rng.pick(&[millis(0), millis(1), millis(9)]))
+                .cap(self.rng.pick(&[millis(5), millis(40)]))
+                .jitter(self.rng.pick(&[Jitter::None, Jitter::Equal, Jitter::Full]));
+            options = options.retry_delay(policy);
+        }
+        options
     }
 
     fn cancel(&mut self) {
@@ -410,7 +438,7 @@ impl<S: Storage> Pair<S> {
     /// Tells the model what came out of the engine's random numbers.
     fn tell_drawn(&mut self) {
         let until = |id: &WorkerId| match self.engine.worker_stats(*id)?.state {
-            WorkerState::Resting { until }
+            WorkerState::BackingOff { until }
             | WorkerState::Rested { until }
             | WorkerState::Absent { not_before: until } => Some((id.slot() as usize, until)),
             _ => None,

@@ -49,6 +49,7 @@ const RARE: &[&str] = &[
     "several attempts lost at once",
     "submit refused",
     "the clock stepped back",
+    "timed out",
 ];
 
 #[test]
@@ -111,7 +112,7 @@ fn live_and_heal(seed: u64) -> World {
 fn ended(world: &World) -> u64 {
     let stats = world.stats();
     let given_up = stats.exhausted + stats.bounced + stats.cancelled + stats.aborted;
-    stats.done + stats.failed + given_up
+    stats.done + stats.failed + given_up + stats.expired
 }
 
 /// Names the seed where a test fails.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use crate::block::{Block, Hash};
 
 /// An answer that says that a height is done, and may hold its block.
-pub(crate) trait Answer: DeserializeOwned + 'static {
+pub(crate) trait Answer: DeserializeOwned + Send + 'static {
     fn block(self) -> Option<Block>;
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chargehand::{Events, PoolEvent};
+use chargehand::{DisconnectReason, Events, PoolEvent};
 
 use crate::progress::Progress;
 use crate::report::Resent;
@@ -14,10 +14,10 @@ pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent
         match &event {
             PoolEvent::Retried { peer, .. } => resent.count(peer),
             PoolEvent::Gone { .. } | PoolEvent::Closed { .. } => {}
-            PoolEvent::Refused { peer, why, .. } => {
+            PoolEvent::Refused { peer, reason, .. } => {
                 // Each new reason once, however often it is tried.
-                if said.insert(peer.clone(), why.clone()).as_ref() != Some(why) {
-                    progress.say(&format!("{}; keeps trying", refused(peer, why)));
+                if said.insert(peer.clone(), reason.clone()).as_ref() != Some(reason) {
+                    progress.say(&format!("{event}; keeps trying"));
                 }
             }
             PoolEvent::Connected { peer, .. } => {
@@ -25,8 +25,8 @@ pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent
                 progress.say(&event.to_string());
             }
             // Not "lost": that is said of heights.
-            PoolEvent::Lost { peer, why, .. } => {
-                progress.say(&format!("{peer}: connection broken: {why}"));
+            PoolEvent::Lost { peer, reason, .. } => {
+                progress.say(&format!("{peer}: connection broken: {reason}"));
             }
             _ => progress.say(&event.to_string()),
         }
@@ -34,10 +34,11 @@ pub(crate) async fn watch(mut events: Events, progress: Progress, resent: Resent
 }
 
 /// Says that there is no connection. Transports name the peer themselves, and what failed.
-pub(crate) fn refused(peer: &str, why: &str) -> String {
+pub(crate) fn refused(peer: &str, reason: &DisconnectReason) -> String {
+    let why = reason.to_string();
     let place = peer.rsplit("://").next().unwrap_or(peer).trim_end_matches('/');
     if why.starts_with("cannot connect") && why.contains(place) {
-        why.to_owned()
+        why
     } else {
         format!("{peer}: cannot connect: {why}")
     }

@@ -151,7 +151,7 @@ fn details(stats: &PoolStats) -> Vec<String> {
 fn named(state: WorkerState) -> &'static str {
     match state {
         WorkerState::Absent { .. } => "away",
-        WorkerState::Resting { .. } => "backs off",
+        WorkerState::BackingOff { .. } => "backs off",
         WorkerState::Connecting => "connecting",
         WorkerState::Up => "up",
         WorkerState::Busy => "busy",

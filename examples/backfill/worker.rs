@@ -226,7 +226,9 @@ fn tell(console: &Console, event: &WorkerEvent) {
             console.say(&format!("{peer}: gone: {reason}"));
         }
         WorkerEvent::Refused { peer, reason } => console.say(&format!("{peer}: {reason}")),
-        WorkerEvent::AcceptFailed { reason, .. } => console.say(reason),
+        WorkerEvent::AcceptFailed { error: text, .. } | WorkerEvent::Lowered { reason: text } => {
+            console.say(text);
+        }
         WorkerEvent::Draining => console.say("stopping"),
         _ => {}
     }

@@ -8,14 +8,13 @@ use chargehand::tokio::TokioStream;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio_util::compat::TokioAsyncReadCompatExt;
 
 /// The longest block in bytes; with it a message stays below the firmware's limit.
 pub(crate) const BLOCK_BYTES_MAX: u64 = 400;
 /// The firmware's limit of a message.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 512;
 
-/// What the firmware is asked for, as in its `src/block.rs`.
+/// What the firmware is asked for, as in `examples/embedded/src/block.rs`.
 #[derive(Serialize)]
 pub(crate) struct Block {
     pub(crate) height: u64,
@@ -60,7 +59,7 @@ pub(crate) async fn start(
         accepted = listener.accept() => {
             let (stream, _) = accepted?;
             stream.set_nodelay(true)?;
-            Ok((machine, monitor, stream.compat()))
+            Ok((machine, monitor, TokioStream::new(stream)))
         }
         status = machine.wait() => Err(format!("QEMU ended at once: {}", status?).into()),
     }

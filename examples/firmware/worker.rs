@@ -114,8 +114,8 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     driver.await?;
     machine.kill().await?;
     while let Some(event) = events.next().await {
-        if let PoolEvent::Lost { peer, why, .. } = event {
-            lost.push(format!("{peer}: {why}"));
+        if let PoolEvent::Lost { peer, reason, .. } = event {
+            lost.push(format!("{peer}: {reason}"));
         }
     }
     println!(

@@ -12,6 +12,30 @@
 //! wins ([`race`]).
 //!
 //! [`race`]: chargehand_core::net::race
+//!
+//! # Example
+//!
+//! ```
+//! use std::future::poll_fn;
+//! use std::time::Duration;
+//! use chargehand_core::io::{Accept, Dial, Timer};
+//! use chargehand_runtime_smol::Smol;
+//!
+//! # smol::block_on(async {
+//! let runtime = Smol::new(); // what a pool and a worker take
+//! let mut listener = Smol::bind("127.0.0.1:0").await?; // what a transport's listener takes
+//! let near = runtime.dial(&listener.local_addr()?.to_string()).await?;
+//! let (far, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! assert_eq!(peer.to_string(), near.get_ref().local_addr()?.to_string());
+//!
+//! let until = runtime.now().saturating_add(Duration::from_millis(10));
+//! runtime.sleep_until(until).await;
+//! assert!(runtime.now() >= until);
+//! # drop(far);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod dial;
 mod stream;
@@ -23,7 +47,7 @@ use std::task::{Context, Poll, ready};
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
 use chargehand_sockets::{explained, prepare};
 use smol::Async;
 
@@ -83,10 +107,6 @@ impl Timer for Smol {
     fn sleep_until(&self, at: Instant) -> Sleep {
         let span = at.saturating_since(Instant::EPOCH);
         Sleep(self.epoch.checked_add(span).map_or_else(smol::Timer::never, smol::Timer::at))
-    }
-
-    fn descriptors(&self) -> Option<Descriptors> {
-        chargehand_sockets::descriptors()
     }
 }
 
@@ -171,5 +191,9 @@ impl Accept for SmolListener {
                 Err(error) => return Poll::Ready(Err(explained(error))),
             }
         }
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use chargehand_core::net::{Address, SocketOptions, race};
 use chargehand_sockets::{explained, prepare};
 use tokio::net::TcpStream;
-use tokio_util::compat::TokioAsyncReadCompatExt;
 
 use crate::TokioStream;
 
@@ -18,7 +17,7 @@ pub(crate) async fn connect(
     let connect = async |address| TcpStream::connect(address).await.map_err(explained);
     let stream = race(address, resolved, connect, tokio::time::sleep).await?;
     prepare(&stream, &options)?;
-    Ok(stream.compat())
+    Ok(TokioStream::new(stream))
 }
 
 /// Returns all addresses of a name, or the one that is given.

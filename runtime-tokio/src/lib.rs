@@ -12,8 +12,34 @@
 //! wins ([`race`]).
 //!
 //! [`race`]: chargehand_core::net::race
+//!
+//! # Example
+//!
+//! ```
+//! use std::future::poll_fn;
+//! use std::time::Duration;
+//! use chargehand_core::io::{Accept, Dial, Timer};
+//! use chargehand_runtime_tokio::Tokio;
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! let runtime = Tokio::new(); // what a pool and a worker take
+//! let mut listener = Tokio::bind("127.0.0.1:0").await?; // what a transport's listener takes
+//! let near = runtime.dial(&listener.local_addr()?.to_string()).await?;
+//! let (far, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! assert_eq!(peer.to_string(), near.get_ref().local_addr()?.to_string());
+//!
+//! let until = runtime.now().saturating_add(Duration::from_millis(10));
+//! runtime.sleep_until(until).await;
+//! assert!(runtime.now() >= until);
+//! # drop(far);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod dial;
+mod stream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,16 +48,14 @@ use std::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
-use chargehand_core::net::{Address, Descriptors, SocketOptions};
+use chargehand_core::net::{Address, SocketOptions};
 use chargehand_sockets::{explained, prepare};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+use tokio::net::TcpListener;
+
+pub use self::stream::TokioStream;
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
-
-/// A TCP stream of tokio with the `futures_io` traits.
-pub type TokioStream = Compat<TcpStream>;
 
 /// Completes with the open stream.
 pub type Dialling = chargehand_sockets::Dialling<TokioStream>;
@@ -89,10 +113,6 @@ impl Timer for Tokio {
         let span = at.saturating_since(Instant::EPOCH);
         let limit = self.epoch.elapsed().saturating_add(SLEEP_MAX);
         tokio::time::sleep_until(self.epoch + span.min(limit))
-    }
-
-    fn descriptors(&self) -> Option<Descriptors> {
-        chargehand_sockets::descriptors()
     }
 }
 
@@ -157,7 +177,7 @@ impl Accept for TokioListener {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
                     let prepared = prepare(&stream, &self.options);
-                    return Poll::Ready(prepared.map(|()| (stream.compat(), peer)));
+                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -165,6 +185,10 @@ impl Accept for TokioListener {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
 }
 

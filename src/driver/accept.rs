@@ -1,39 +1,37 @@
 //! Workers that dial in: listeners, and connections that are still in their handshake.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::message::{Code, NAME_BYTES_MAX};
+use chargehand_core::message::NAME_BYTES_MAX;
 use chargehand_core::{Config, Instant, Link, Route, WorkerId};
 
-use super::closing::Farewell;
-use super::handshake::{GreetError, Greeted, Greeting};
+use super::Driver;
+use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
 use super::link::Outgoing;
-use super::workers::Line;
-use super::{Driver, Token};
+use super::workers::LinkState;
 use crate::events::PoolEvent;
+use crate::link::accept::{ACCEPTS_PER_POLL, AcceptPause, NOT_NAMED};
 use crate::link::erased::{AnyListener, AnyWire, Kind, Reach};
 use crate::link::expiring::Timed;
 use crate::link::ready::{Entry, ReadySet};
+use crate::link::reason::DisconnectReason;
+use crate::link::token::Token;
 
-/// How many connections one poll takes from a listener.
-const ACCEPTS_PER_POLL: usize = 32;
-/// How long a listener rests after an error. Out of file descriptors, the usual one, passes only
-/// as links end.
-const PAUSE: Duration = Duration::from_millis(100);
 /// How long the older of two links of one name may be silent, after a ping, before it gives way; less
 /// where `heartbeat_timeout` is.
 const RIVAL_SILENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Joining<K: Kind> {
-    listeners: Vec<Door<K>>,
+    listeners: Vec<OpenListener<K>>,
     newcomers: Timed<Newcomer<K>>,
     /// Makes the timeout's text.
     span: Duration,
@@ -45,10 +43,10 @@ pub(crate) struct Joining<K: Kind> {
     pub(crate) hosts: Hosts,
 }
 
-struct Door<K: Kind> {
+struct OpenListener<K: Kind> {
     listener: Box<K::Listener>,
     entry: Entry,
-    paused_until: Option<Instant>,
+    pause: AcceptPause,
 }
 
 struct Newcomer<K: Kind> {
@@ -75,6 +73,16 @@ struct Hold {
     is_through: bool,
 }
 
+impl<K: Kind> Newcomer<K> {
+    /// Names the other end, as far as the transport knows it yet.
+    fn peer(&self) -> Arc<str> {
+        match &self.stage {
+            Stage::Accepting(_) => NOT_NAMED.into(),
+            Stage::Greeting(wire, _) => wire.peer().into(),
+        }
+    }
+}
+
 impl<K: Kind> Joining<K> {
     pub(crate) fn new(
         listeners: Vec<Box<K::Listener>>,
@@ -87,7 +95,7 @@ impl<K: Kind> Joining<K> {
             let index = u32::try_from(index).expect("fewer listeners than 2^32");
             let entry = ready.entry(Token::Listener(index).into());
             entry.wake();
-            Door { listener, entry, paused_until: None }
+            OpenListener { listener, entry, pause: AcceptPause::default() }
         };
         let listeners = listeners.into_iter().enumerate().map(door).collect();
         Self {
@@ -108,7 +116,7 @@ impl<K: Kind> Joining<K> {
 
     #[inline(never)]
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let paused = self.listeners.iter().filter_map(|door| door.paused_until).min();
+        let paused = self.listeners.iter().filter_map(|door| door.pause.until()).min();
         let rival = self.rivals.front().map(|&(due, ..)| due);
         [paused, rival, self.newcomers.next_due()].into_iter().flatten().min()
     }
@@ -125,7 +133,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn on_listener(&mut self, index: u32) {
         let Some(door) = self.joining.listeners.get_mut(index as usize) else { return };
         door.entry.clear();
-        if door.paused_until.is_some() {
+        if door.pause.until().is_some() {
             return;
         }
         for _ in 0..ACCEPTS_PER_POLL {
@@ -133,23 +141,25 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             match door.listener.poll_accept(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(accepting)) => {
+                    door.pause.on_success();
                     if self.joining.newcomers.is_full() {
                         // A good worker is done in a round trip or two: the oldest is the worst.
-                        self.joining.newcomers.remove_oldest();
-                        let why = "pushed out of the handshake by newer connections".to_owned();
-                        self.events.tell(|| PoolEvent::TurnedAway { why });
+                        let oldest = self.joining.newcomers.remove_oldest();
+                        let peer = oldest.map_or_else(|| NOT_NAMED.into(), |oldest| oldest.peer());
+                        let reason = DisconnectReason::PushedOut;
+                        self.events.tell(|| PoolEvent::TurnedAway { peer, reason });
                     }
                     let stage = Stage::Accepting(accepting);
                     self.joining.newcomers.insert(self.now, |index| {
-                        let entry = self.ready.entry(Token::Handshake(index).into());
+                        let entry = self.ready.entry(Token::Newcomer(index).into());
                         entry.wake();
                         Newcomer { entry, stage, held: None }
                     });
                 }
                 Poll::Ready(Err(error)) => {
-                    door.paused_until = Some(self.now.saturating_add(PAUSE));
-                    let why = format!("cannot accept, pauses {PAUSE:?}: {error}");
-                    self.events.tell(|| PoolEvent::TurnedAway { why });
+                    let pause = door.pause.on_failure(self.now);
+                    self.events
+                        .tell(|| PoolEvent::AcceptFailed { error: error.to_string(), pause });
                     return;
                 }
             }
@@ -168,12 +178,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     newcomer.stage = Stage::Greeting(wire, Greeting::default());
                 }
                 Poll::Ready(Ok(wire)) => {
-                    let peer = wire.peer().to_owned();
-                    let why = format!("{peer} speaks JSON; workers that dial in must not");
-                    return self.turn_away(index, GreetError { why, farewell: None });
+                    newcomer.stage = Stage::Greeting(wire, Greeting::default());
+                    return self.turn_away(index, DisconnectReason::JsonRefused);
                 }
                 Poll::Ready(Err(error)) => {
-                    return self.turn_away(index, GreetError::broken(error));
+                    return self.turn_away(index, DisconnectReason::unreachable(error));
                 }
             }
         }
@@ -183,11 +192,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let error = match wire.poll_recv(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(Some(_))) => {
-                    let why = "sent a message before it was welcomed".to_owned();
-                    GreetError::refuse(Code::BadMessage, why)
+                    DisconnectReason::protocol("sent a message before it was welcomed")
                 }
-                Poll::Ready(Ok(None)) => GreetError::ended(),
-                Poll::Ready(Err(error)) => GreetError::broken(error),
+                Poll::Ready(Ok(None)) => DisconnectReason::ClosedEarly,
+                Poll::Ready(Err(error)) => DisconnectReason::reset(error),
             };
             return self.turn_away(index, error);
         }
@@ -202,7 +210,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn join(&mut self, index: u32, greeted: &Greeted) {
         if greeted.name.is_empty() {
             let why = format!("a worker that dials in needs a name of 1 to {NAME_BYTES_MAX} bytes");
-            return self.turn_away(index, GreetError::refuse(Code::BadMessage, why));
+            return self.turn_away(index, DisconnectReason::protocol(why));
         }
         let known = self.peers.named(&greeted.name);
         let newcomer = self.joining.newcomers.get_mut(index).expect("it greeted just now");
@@ -218,8 +226,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns the link of a worker that is up under another token: another process.
     fn rival_of(&mut self, worker: WorkerId, token: u64) -> Option<Link> {
         let peer = self.peers.get_mut(worker);
-        match peer.line {
-            Line::Up(link, _) if peer.token != token => Some(link),
+        match peer.link {
+            LinkState::Up(link, _) if peer.token != token => Some(link),
             _ => None,
         }
     }
@@ -237,8 +245,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns how much a link has said so far, if it is still up.
     fn signs_of(&mut self, link: Link) -> Option<u64> {
-        match &self.peers.get_mut(link.worker()).line {
-            Line::Up(up, conn) if *up == link => Some(conn.signs()),
+        match &self.peers.get_mut(link.worker()).link {
+            LinkState::Up(up, conn) if *up == link => Some(conn.signs()),
             _ => None,
         }
     }
@@ -251,18 +259,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.events.tell(|| PoolEvent::Gone { worker: gone, peer });
             self.scheduler.add_worker(self.now, Route::Await)
         });
-        match added {
-            Ok(worker) => {
-                self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
-                Some(worker)
-            }
-            Err(full) => {
-                let why =
-                    format!("{full}; raise workers_max, which is {}", self.limits.workers_max);
-                self.turn_away(index, GreetError::refuse(Code::Busy, why));
-                None
-            }
+        if let Ok(worker) = added {
+            self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
+            return Some(worker);
         }
+        let limit = if self.limits.is_lowered { "ulimit -n" } else { "workers_max" };
+        let max = self.limits.workers_max as usize;
+        self.turn_away(index, DisconnectReason::Busy { limit, max });
+        None
     }
 
     /// Makes a newcomer a worker's link, in place of any older one.
@@ -284,19 +288,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let not_before = if is_known { Instant::EPOCH } else { hosts.not_before(wire.host()) };
         let accepted = self.scheduler.accept(self.now, worker, greeted.offer(), not_before);
         let Ok(accepted) = accepted else {
-            let why = "this worker is being removed from the pool".to_owned();
-            return self.turn_away(index, GreetError::refuse(Code::Stopped, why));
+            return self.turn_away(index, DisconnectReason::Removed);
         };
         if let Some(link) = accepted.displaced {
-            let text = "a newer link of the same worker took this one's place";
-            let farewell = Farewell { code: Code::Displaced, text: text.to_owned() };
-            self.end_link(link, Some(farewell));
-            self.tell_lost(worker, text.to_owned());
+            self.end_link(link, &DisconnectReason::Displaced);
+            self.tell_lost(worker, DisconnectReason::Displaced);
         }
         let newcomer = self.joining.newcomers.remove(index).expect("it greeted");
         let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted") };
         let peer = self.peers.get_mut(worker);
-        assert!(matches!(peer.line, Line::Idle));
+        assert!(matches!(peer.link, LinkState::Idle));
         peer.token = greeted.token;
         self.link_up(accepted.link, wire, greeted.offer(), greeted.frame_bytes_max);
     }
@@ -323,10 +324,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let rival = self.peers.is_worker(hold.rival.worker()).then_some(hold.rival);
             let signs = rival.and_then(|rival| self.signs_of(rival));
             if signs.is_some_and(|signs| signs != hold.signs) {
-                let text =
-                    "another worker of this name is connected and alive: give each its own name";
-                let why = format!("{}: {text}", greeted.name);
-                self.turn_away(index, GreetError::refuse(Code::NameTaken, why));
+                self.turn_away(index, DisconnectReason::NameTaken { name: greeted.name });
             } else {
                 let worker = self.peers.named(&greeted.name);
                 let worker = worker.or_else(|| self.make_worker(index, &greeted.name));
@@ -337,16 +335,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    fn turn_away(&mut self, index: u32, error: GreetError) {
-        let Some(newcomer) = self.joining.newcomers.remove(index) else { return };
-        let GreetError { mut why, farewell } = error;
-        if let Stage::Greeting(wire, _) = newcomer.stage {
-            why = format!("{}: {why}", wire.peer());
-            if farewell.is_some() {
-                self.closing.close(wire, farewell, None, self.now, &self.ready);
-            }
+    fn turn_away(&mut self, index: u32, reason: DisconnectReason) {
+        if let Some(newcomer) = self.joining.newcomers.remove(index) {
+            self.send_off(newcomer, reason);
         }
-        self.events.tell(|| PoolEvent::TurnedAway { why });
+    }
+
+    fn send_off(&mut self, newcomer: Newcomer<K>, reason: DisconnectReason) {
+        let peer = newcomer.peer();
+        if let Stage::Greeting(wire, _) = newcomer.stage {
+            self.part(wire, None, &reason);
+        }
+        self.events.tell(|| PoolEvent::TurnedAway { peer, reason });
     }
 
     /// Drops handshakes that took too long, and opens doors whose pause is over.
@@ -354,16 +354,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn drop_late_handshakes(&mut self) {
         self.settle_rivals();
         while let Some(newcomer) = self.joining.newcomers.remove_due(self.now) {
-            let span = self.joining.span;
-            let mut why = format!("no handshake within {span:?}: is the peer a chargehand worker?");
-            if let Stage::Greeting(wire, _) = newcomer.stage {
-                why = format!("{}: {why}", wire.peer());
-            }
-            self.events.tell(|| PoolEvent::TurnedAway { why });
+            self.send_off(newcomer, DisconnectReason::HandshakeTimeout(self.joining.span));
         }
         for door in &mut self.joining.listeners {
-            if door.paused_until.is_some_and(|until| until <= self.now) {
-                door.paused_until = None;
+            if door.pause.end(self.now) {
                 door.entry.wake();
             }
         }

@@ -1,24 +1,27 @@
 //! Carrying out what the scheduler decides.
 
-use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::mem;
 use core::task::Context;
 use core::time::Duration;
 
-use chargehand_core::io::{Dialect, Timer};
-use chargehand_core::message::Code;
-use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
+use chargehand_core::io::Timer;
+use chargehand_core::{Action, Config, Event, Link, Outcome, Reason, TaskId};
 
-use super::closing::Farewell;
-use super::link::{Outgoing, Progress, Quota, SendError};
-use super::untaken::is_charged;
-use super::workers::Line;
-use super::{Driver, Payload, Whose};
+use super::dialect::Speech;
+use super::link::{Outgoing, Quota, ReadProgress, SendError};
+use super::liveness::Overdue;
+use super::untaken::charged_bytes;
+use super::workers::LinkState;
+use super::{Driver, TaskPayload, Whose};
+use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
 use crate::handler::in_process::AnyHands;
-use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::link::closing::Outbox;
+use crate::link::erased::{AnyConnector, Kind, Reach};
+use crate::link::reason::DisconnectReason;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::Submit;
 
@@ -57,7 +60,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     let window = hands.window();
                     return self.in_process_up(link, window);
                 }
-                peer.line = Line::Dialling(link);
+                peer.link = LinkState::Dialling(link);
                 peer.entry.wake();
             }
             Action::Disconnect { link, reason } => self.on_disconnect(link, reason),
@@ -79,9 +82,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Sends now if the link is up: one that broke a moment ago is lost to the scheduler soon.
     pub(crate) fn send(&mut self, link: Link, message: Outgoing) {
         let peer = self.peers.get_mut(link.worker());
-        let (up, conn) = match &mut peer.line {
-            Line::Up(up, conn) => (*up, conn),
-            Line::InProcess(up) => {
+        let (up, conn) = match &mut peer.link {
+            LinkState::Up(up, conn) => (*up, conn),
+            LinkState::InProcess(up) => {
                 assert!(*up == link, "the scheduler knows which link is up");
                 return self.hand_over(link, message);
             }
@@ -89,9 +92,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         assert!(up == link, "the scheduler knows which link is up");
         let was_dirty = conn.dirty;
-        #[cfg(feature = "json")]
-        if let Outgoing::Request { .. } = message {
-            conn.json.asked = self.now;
+        if let (Speech::Json(json), Outgoing::Request { .. }) = (&mut conn.speech, message) {
+            json.note_asked(self.now);
         }
         let cx = &mut Context::from_waker(peer.entry.waker());
         match conn.send(cx, message, &self.tasks) {
@@ -105,7 +107,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
         match error {
-            SendError::Over(ending) => self.lose(link, ending),
+            SendError::Over(reason) => self.lose(link, reason),
             // Stale: its caller has just given it up.
             SendError::Unfit { task, why } => {
                 if self.scheduler.cancel(self.now, task).is_ok() {
@@ -121,27 +123,35 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return; // The worker never got it.
         }
         self.send(link, Outgoing::Cancel { task, attempt });
-        #[cfg(feature = "json")]
-        if let Line::Up(_, conn) = &mut self.peers.get_mut(link.worker()).line {
-            if conn.json.withdraw(task, attempt) {
-                // Stale: the scheduler gives the link up by itself.
-                let _ = self.scheduler.handle_event(self.now, Event::Busy { link });
-                self.check_overdue(link);
-            }
+        let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
+        let Speech::Json(json) = &mut conn.speech else { return };
+        if json.withdraw(task, attempt) {
+            // Stale: the scheduler gives the link up by itself.
+            let _ = self.scheduler.handle_event(self.now, Event::Busy { link });
+            self.check_overdue(link);
         }
     }
 
     /// Looks at a link that is about to be judged: what lies in its socket came in time, and bytes on
     /// their way speak for it.
-    fn look(&mut self, link: Link, overdue: bool) {
+    fn look(&mut self, link: Link, overdue: Option<TaskId>) {
         let slot = link.worker().slot();
-        if matches!(self.peers.get_mut(link.worker()).line, Line::InProcess(_)) {
+        if matches!(self.peers.get_mut(link.worker()).link, LinkState::InProcess(_)) {
             return;
         }
+        let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).link {
+            LinkState::Up(up, conn) if *up == link => Some(conn.answers()),
+            _ => None,
+        };
+        let answers_before = answers(self);
         let is_late = self.now.saturating_since(self.due_by) > LATE;
         let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
-        let has_more = self.read(slot, quota) == Progress::More;
-        let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        // After an answer another attempt may be the oldest: that one is looked at anew.
+        let has_more = self.read(slot, quota) == ReadProgress::More
+            || overdue.is_some() && answers(self) != answers_before;
+        let overdue = overdue.map(|task| self.overdue(link, task));
+        let limits = (self.limits.progress_rate_min, self.scheduler.config().heartbeat_timeout);
+        let LinkState::Up(up, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
         if *up != link {
             return;
         }
@@ -154,13 +164,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let (is_alive, put_off) = if has_more || is_pardoned {
             (conn.take_ping(), Some(self.now.saturating_add(ONE_TURN)))
         } else {
-            let held =
-                self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.in_flight);
-            let config = self.scheduler.config();
-            let overdue = overdue.then_some((held, config.attempt_timeout));
-            let limits = (self.limits.progress_rate_min, config.heartbeat_timeout);
             conn.look(self.now, limits, overdue)
         };
+        if !is_alive && put_off.is_none() {
+            if let Some(reason) = self.why_at_once(link, overdue) {
+                return self.lose(link, reason);
+            }
+        }
         // Stale: the link broke at this read.
         if is_alive {
             let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
@@ -182,10 +192,35 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    fn overdue(&mut self, link: Link, task: TaskId) -> Overdue {
+        let worker = link.worker();
+        let held = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.in_flight);
+        let runs = self.peers.get_mut(worker).waiting_behind();
+        let Config { attempt_timeout, heartbeat_interval, .. } = self.scheduler.config();
+        Overdue { task, held, runs, attempt_timeout, heartbeat_interval }
+    }
+
+    /// Returns why a link is to end before the scheduler's verdict on it, which would end it as well:
+    /// requests wait that never left. The scheduler does not know of those, and would blame them.
+    fn why_at_once(&mut self, link: Link, overdue: Option<Overdue>) -> Option<DisconnectReason> {
+        let config = self.scheduler.config();
+        let LinkState::Up(_, conn) = &self.peers.get_mut(link.worker()).link else { return None };
+        let unsent = conn.first_unsent()?;
+        match overdue {
+            None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
+            Some(overdue) if overdue.task == unsent => Some(DisconnectReason::Stuck),
+            Some(_) => {
+                let strikes = config.strikes_max;
+                (conn.life.verdicts() >= strikes.into())
+                    .then_some(DisconnectReason::Strikes(strikes))
+            }
+        }
+    }
+
     fn on_ping(&mut self, link: Link) {
-        match &mut self.peers.get_mut(link.worker()).line {
-            Line::Up(_, conn) if conn.wire.dialect() == Dialect::Json => {}
-            Line::Up(_, conn) => {
+        match &mut self.peers.get_mut(link.worker()).link {
+            LinkState::Up(_, conn) if !conn.speech.is_native() => {}
+            LinkState::Up(_, conn) => {
                 conn.note_ping();
                 return self.send(link, Outgoing::Ping);
             }
@@ -193,81 +228,78 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
         let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
-        #[cfg(feature = "json")]
         self.check_overdue(link);
     }
 
-    #[cfg(feature = "json")]
     fn check_overdue(&mut self, link: Link) {
         let timeout = self.scheduler.config().attempt_timeout;
-        let Line::Up(_, conn) = &self.peers.get_mut(link.worker()).line else { return };
-        if let Err(ending) = conn.json.check_overdue(self.now, timeout) {
-            self.lose(link, ending);
+        let LinkState::Up(_, conn) = &self.peers.get_mut(link.worker()).link else { return };
+        let Speech::Json(json) = &conn.speech else { return };
+        if let Err(reason) = json.check_overdue(self.now, timeout) {
+            self.lose(link, reason);
         }
     }
 
     fn on_disconnect(&mut self, link: Link, reason: Reason) {
-        let (code, why) = match reason {
-            Reason::ConnectTimeout => {
-                (Code::Timeout, "connecting took longer than connect_timeout")
-            }
-            Reason::Silent => {
-                (Code::Timeout, "silent for heartbeat_interval, then no answer to a ping")
-            }
-            Reason::Strikes => {
-                (Code::Timeout, "too many tasks in a row took longer than attempt_timeout")
-            }
-            Reason::Drained => (Code::Stopped, "drained"),
-            Reason::Stopped => (Code::Stopped, "the manager stops"),
-        };
-        let farewell = Some(Farewell { code, text: why.to_owned() });
-        let Some(peer) = self.end_link(link, farewell) else { return };
-        let (worker, why) = (link.worker(), why.to_owned());
+        let worker = link.worker();
+        let why = DisconnectReason::of(reason, &self.scheduler.config());
+        let Some(peer) = self.end_link(link, &why) else { return };
         match reason {
             Reason::ConnectTimeout => self.tell_refused(worker, why),
             Reason::Silent | Reason::Strikes => self.tell_lost(worker, why),
             Reason::Drained | Reason::Stopped => {
-                self.events.tell(|| PoolEvent::Closed { worker, peer, why });
+                self.events.tell(|| PoolEvent::Closed { worker, peer, reason: why });
             }
         }
     }
 
     /// Ends a link that the scheduler has given up already. Returns whose it was, if there is one.
-    pub(crate) fn end_link(&mut self, link: Link, farewell: Option<Farewell>) -> Option<Arc<str>> {
+    pub(crate) fn end_link(&mut self, link: Link, reason: &DisconnectReason) -> Option<Arc<str>> {
         let worker = link.worker();
         self.note_use(worker);
         let peer = self.peers.get_mut(worker);
-        let wire = match mem::take(&mut peer.line) {
-            Line::Idle => return None,
-            Line::Dialling(_) => {
+        let wire = match mem::take(&mut peer.link) {
+            LinkState::Idle => return None,
+            LinkState::Dialling(_) => {
                 if let Reach::Dial(connector) = &mut peer.reach {
                     connector.give_up();
                 }
                 None
             }
-            Line::InProcess(_) => {
+            LinkState::InProcess(_) => {
                 if let Reach::InProcess(hands) = &mut peer.reach {
                     hands.withdraw_all();
                 }
                 None
             }
-            Line::Greeting(_, wire, _) => Some((wire, None)),
-            Line::Up(_, conn) => Some(conn.into_wire()),
+            LinkState::Greeting(_, wire, _) => Some((wire, None)),
+            LinkState::Up(_, conn) => Some(conn.into_wire()),
         };
         self.answers.arrivals.queue.forget(worker.slot());
         let label = peer.label();
         self.peers.set_window(worker, 0);
         if let Some((wire, charge)) = wire {
-            self.closing.close(wire, farewell, charge, self.now, &self.ready);
+            self.part(wire, charge, reason);
         }
         Some(label)
+    }
+
+    /// Closes a wire in good order, with a last word where there is one to say.
+    pub(crate) fn part(
+        &mut self,
+        wire: Box<K::Wire>,
+        charge: Option<Charge>,
+        reason: &DisconnectReason,
+    ) {
+        let leaving = (wire, Outbox::new(), charge);
+        self.closing.close(leaving, reason, self.now, &self.ready, &mut drop);
     }
 
     #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = match self.tasks[task.slot() as usize].payload {
-            Payload::Height { height, .. } => Some(height.into()),
-            Payload::Request { whose: Whose::Item { place, job }, .. } => {
+            TaskPayload::Height { height, .. } => Some(height.into()),
+            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
                 Some(self.jobs.index_of(job, place).into())
             }
             _ => None,
@@ -280,8 +312,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let payload = &mut self.tasks[task.slot() as usize].payload;
         match *payload {
-            Payload::Height { height, job } if outcome == Outcome::Done => {
-                *payload = Payload::None;
+            TaskPayload::Height { height, job } if outcome == Outcome::Done => {
+                *payload = TaskPayload::None;
                 self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
             _ => self.on_other_finish(task, outcome, attempts),
@@ -295,23 +327,24 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             other => Err(self.no_answer(task, other, attempts)),
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
-            Payload::Height { height, job } => self.on_height(job, height.to_index(), result),
-            Payload::Request { body, whose: Whose::Item { place, job } } => {
+            TaskPayload::Height { height, job } => self.on_height(job, height.to_index(), result),
+            TaskPayload::Request { body, whose: Whose::Item { place, job } } => {
                 let index = self.jobs.leave_place(job, place);
                 match result {
                     Ok(answer) => self.jobs.done_with(job, (index, body), answer, &self.tasks),
                     Err(_) => self.on_height(job, index, result),
                 }
             }
-            Payload::Request { body, whose: Whose::Call { call, check } } => {
-                if is_charged(&result) && self.is_to_wait(call) {
+            TaskPayload::Request { body, whose: Whose::Call { call, check } } => {
+                let bytes = charged_bytes(&result);
+                if bytes > 0 && self.is_to_wait(call, bytes) {
                     drop(result);
-                    return self.hold_back(Submit::again(body, call, check));
+                    return self.hold_back(Submit::again(body, call, check), bytes);
                 }
                 self.end_call(call, result);
                 self.submitted |= !self.held_back.is_empty();
             }
-            Payload::None => unreachable!("a task has a payload until it is finished"),
+            TaskPayload::None => unreachable!("a task has a payload until it is finished"),
         }
     }
 
@@ -328,8 +361,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match outcome {
             Outcome::Done => unreachable!("the caller takes the answer"),
             Outcome::Failed => {
-                let text = self.answers.take(task).into_text();
-                self.misfits.take(task).map_or(TaskError::Failed(text), TaskError::Answer)
+                let failure = self.answers.take(task).into_failure();
+                self.misfits.take(task).map_or(TaskError::Failed(failure), TaskError::Answer)
             }
             Outcome::Exhausted => TaskError::Exhausted { attempts: attempts.into() },
             Outcome::Bounced => TaskError::Bounced { sends: attempts.into() },
@@ -338,6 +371,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 None => TaskError::Cancelled,
             },
             Outcome::Aborted => TaskError::Aborted,
+            Outcome::TimedOut => TaskError::TimedOut,
         }
     }
 }

@@ -21,14 +21,14 @@ const PLACES_KEPT: usize = 2048;
 pub(crate) struct Answers {
     /// What comes on the links, these included as long as they are here.
     pub(crate) arrivals: Arrivals,
-    places: Vec<Place>,
+    places: Vec<AnswerSlot>,
     /// Those from here up to `end` are taken, the others empty. Once the two meet, both are 0.
     begin: usize,
     end: usize,
 }
 
 #[derive(Debug)]
-struct Place {
+struct AnswerSlot {
     task: TaskId,
     answer: Answer,
 }
@@ -84,7 +84,7 @@ impl Answers {
 
     #[cold]
     fn add_place(&mut self, task: TaskId) {
-        self.places.push(Place { task, answer: Answer::Bytes(Body::EMPTY) });
+        self.places.push(AnswerSlot { task, answer: Answer::Bytes(Body::EMPTY) });
     }
 
     /// Returns the answer of the task whose outcome came out.

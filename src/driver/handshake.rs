@@ -2,17 +2,19 @@
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use alloc::string::ToString;
+use alloc::sync::Arc;
 use core::task::{Context, Poll, ready};
 
 use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role,
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, ExtensionsWriter, HELLO_BYTES_MAX, Hello,
+    Message, Role,
 };
 use chargehand_core::{Config, Offer};
 
-use super::closing::Farewell;
 use crate::driver::limits::Limits;
-use crate::link::erased::{AnyWire, BoxError};
+use crate::link::erased::AnyWire;
+use crate::link::reason::DisconnectReason;
+use crate::link::schema::{EXTENSIONS_ROOM, check_schema, schema_extension};
 use crate::payload::HEIGHT_BYTES_MAX;
 
 /// What a worker must take, or no height can be sent to it.
@@ -20,9 +22,12 @@ const FRAME_BYTES_MIN: usize = BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX;
 
 /// What this manager says to every worker.
 #[derive(Debug)]
-pub(crate) struct Opening {
-    name: String,
+pub(crate) struct ManagerTerms {
+    name: Arc<str>,
+    schema: Option<Arc<str>>,
     token: u64,
+    /// How long an attempt may take.
+    attempt_timeout_millis: u32,
     heartbeat_millis: u32,
     frame_bytes_max: u32,
     in_flight: Option<u16>,
@@ -49,14 +54,6 @@ impl Greeted {
     }
 }
 
-/// Why a handshake came to nothing.
-#[derive(Debug)]
-pub(crate) struct GreetError {
-    pub(crate) why: String,
-    /// What to tell the peer, if it can still be told.
-    pub(crate) farewell: Option<Farewell>,
-}
-
 /// How far a handshake is.
 #[derive(Debug, Default)]
 pub(crate) enum Greeting {
@@ -66,11 +63,14 @@ pub(crate) enum Greeting {
     HelloTaken(Greeted),
 }
 
-impl Opening {
+impl ManagerTerms {
     pub(crate) fn new(limits: &Limits, config: &Config) -> Self {
         let millis = config.heartbeat_interval.as_millis();
         Self {
-            name: limits.name.clone(),
+            name: Arc::clone(&limits.name),
+            schema: limits.schema.clone(),
+            attempt_timeout_millis: u32::try_from(config.attempt_timeout.as_millis())
+                .unwrap_or(u32::MAX),
             token: limits.token,
             heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
             frame_bytes_max: limits.frame_bytes_max,
@@ -91,25 +91,28 @@ impl Greeting {
         &mut self,
         wire: &mut W,
         cx: &mut Context<'_>,
-        opening: &Opening,
-    ) -> Poll<Result<Greeted, GreetError>> {
-        let mut head = [0; HEAD_BYTES_MAX];
+        opening: &ManagerTerms,
+    ) -> Poll<Result<Greeted, DisconnectReason>> {
+        let mut head = [0; HELLO_BYTES_MAX];
         if let Self::Begun = self {
             // Whoever has not introduced itself has nothing longer to say.
             wire.limit_incoming(HELLO_BYTES_MAX);
+            let mut extensions = [0; EXTENSIONS_ROOM];
             let hello = Message::Hello(Hello {
                 frame_bytes_max: opening.frame_bytes_max,
+                extensions: schema_extension(opening.schema.as_deref(), &mut extensions),
                 ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
             });
-            ready!(wire.poll_send(cx, hello.encode(&mut head), &[])).map_err(GreetError::broken)?;
+            let hello = hello.encode_extended(&mut head).expect("there is room for both");
+            ready!(wire.poll_send(cx, hello, &[])).map_err(DisconnectReason::reset)?;
             *self = Self::HelloSent;
         }
         if let Self::HelloSent = self {
             // The other side's Hello does not wait for ours to have left.
-            let _ = wire.poll_flush(cx).map_err(GreetError::broken)?;
-            let greeted = match ready!(wire.poll_recv(cx)).map_err(GreetError::broken)? {
+            let _ = wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
+            let greeted = match ready!(wire.poll_recv(cx)).map_err(DisconnectReason::reset)? {
                 Some(frame) => hello_of(frame, opening)?,
-                None => return Poll::Ready(Err(GreetError::ended())),
+                None => return Poll::Ready(Err(DisconnectReason::ClosedEarly)),
             };
             *self = Self::HelloTaken(greeted);
         }
@@ -122,20 +125,25 @@ impl Greeting {
         &self,
         wire: &mut W,
         cx: &mut Context<'_>,
-        opening: &Opening,
-    ) -> Poll<Result<(), GreetError>> {
+        opening: &ManagerTerms,
+    ) -> Poll<Result<(), DisconnectReason>> {
         let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
-        let mut head = [0; HEAD_BYTES_MAX];
+        let mut head = [0; HELLO_BYTES_MAX];
+        let mut extensions = [0; EXTENSIONS_ROOM];
+        let mut extensions = ExtensionsWriter::new(&mut extensions);
+        let timeout = opening.attempt_timeout_millis.to_le_bytes();
+        extensions.add(ATTEMPT_TIMEOUT_EXTENSION, &timeout).expect("there is room");
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
             window: greeted.window,
-            extensions: Extensions::NONE,
+            extensions: extensions.finish(),
         };
-        wire.poll_send(cx, welcome.encode(&mut head), &[]).map_err(GreetError::broken)
+        let welcome = welcome.encode_extended(&mut head).expect("there is room for both");
+        wire.poll_send(cx, welcome, &[]).map_err(DisconnectReason::reset)
     }
 }
 
-fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
+fn hello_of(frame: &[u8], opening: &ManagerTerms) -> Result<Greeted, DisconnectReason> {
     match Message::decode(frame) {
         Ok(Message::Hello(Hello {
             role: Role::Worker,
@@ -143,16 +151,15 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
             frame_bytes_max,
             token,
             name,
+            extensions,
             ..
         })) => {
+            check_schema(opening.schema.as_deref(), extensions.schema(), name)?;
             if (frame_bytes_max as usize) < FRAME_BYTES_MIN {
-                return Err(GreetError::refuse(
-                    Code::BadMessage,
-                    format!(
-                        "the worker ({name}) takes frames of {frame_bytes_max} bytes, and a height \
-                         alone may need {FRAME_BYTES_MIN}: raise its frame_bytes_max"
-                    ),
-                ));
+                return Err(DisconnectReason::protocol(format!(
+                    "the worker ({name}) takes frames of {frame_bytes_max} bytes, and a height \
+                     alone may need {FRAME_BYTES_MIN}: raise its frame_bytes_max"
+                )));
             }
             Ok(Greeted {
                 name: name.to_owned(),
@@ -162,45 +169,35 @@ fn hello_of(frame: &[u8], opening: &Opening) -> Result<Greeted, GreetError> {
                 token,
             })
         }
-        Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => Err(GreetError::refuse(
-            Code::WrongRole,
-            format!("the peer ({name}) is a manager, too: connect managers to workers"),
-        )),
-        Ok(Message::Goodbye { code, text }) => {
-            Err(GreetError { why: format!("the worker said {code:?}: {text:?}"), farewell: None })
+        Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => {
+            Err(DisconnectReason::Protocol {
+                code: Code::WrongRole,
+                text: format!("the peer ({name}) is a manager, too: connect managers to workers"),
+            })
         }
-        Ok(other) => Err(GreetError::refuse(
-            Code::BadMessage,
-            format!("the peer opened with {} instead of Hello", other.kind()),
-        )),
-        Err(error) => Err(GreetError::refuse(error.code(), error.to_string())),
-    }
-}
-
-impl GreetError {
-    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-    pub(crate) fn broken(error: BoxError) -> Self {
-        Self { why: error.to_string(), farewell: None }
-    }
-
-    pub(crate) fn ended() -> Self {
-        let why = "the peer closed the connection before its Hello: is it a chargehand worker?";
-        Self { why: why.to_owned(), farewell: None }
-    }
-
-    pub(crate) fn refuse(code: Code, why: String) -> Self {
-        Self { farewell: Some(Farewell { code, text: why.clone() }), why }
+        Ok(Message::Goodbye { code, text }) => Err(DisconnectReason::goodbye(code, text)),
+        Ok(other) => Err(DisconnectReason::protocol(format!(
+            "the peer opened with {} instead of Hello",
+            other.kind()
+        ))),
+        Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::ToString;
+
+    use chargehand_core::message::HEAD_BYTES_MAX;
+
     use super::*;
 
     #[test]
     fn what_a_peer_says_of_itself_cannot_write_to_a_log_or_terminal() {
-        let opening = Opening {
-            name: "m".to_owned(),
+        let opening = ManagerTerms {
+            name: "m".into(),
+            schema: None,
+            attempt_timeout_millis: 1,
             token: 1,
             heartbeat_millis: 1,
             frame_bytes_max: 1024,
@@ -214,7 +211,7 @@ mod tests {
             Message::hello(Role::Worker, 1, 1, "\u{1b}[31mworker"),
         ] {
             let error = hello_of(message.encode(&mut [0; HEAD_BYTES_MAX]), &opening).unwrap_err();
-            assert!(!error.why.chars().any(char::is_control), "{:?}", error.why);
+            assert!(!error.to_string().chars().any(char::is_control), "{error}");
         }
     }
 }

@@ -7,9 +7,9 @@ use chargehand_core::{Event, EventError, Link, Offer};
 
 use super::link::Outgoing;
 use super::type_check::Sink;
-use super::workers::Line;
-use super::{Driver, Payload};
-use crate::handler::in_process::{AnyHands, Attempt, Ended};
+use super::workers::LinkState;
+use super::{Driver, TaskPayload};
+use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};
 use crate::payload::Asked;
 
@@ -21,7 +21,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn in_process_up(&mut self, link: Link, window: u16) {
         let event = Event::Connected { link, offer: Offer::new(window.into()).trusted() };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
-        self.set_up(link, Line::InProcess(link), window.into());
+        self.set_up(link, LinkState::InProcess(link), window.into());
     }
 
     /// Does for a worker in this process what a message does elsewhere.
@@ -33,9 +33,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Outgoing::Request { task, attempt } => {
                 let entry = &mut self.tasks[task.slot() as usize];
                 let asked = match &entry.payload {
-                    Payload::Height { height, .. } => Asked::Height(*height),
-                    Payload::Request { body, .. } => Asked::Body(body.as_slice()),
-                    Payload::None => unreachable!("the scheduler sends live tasks only"),
+                    TaskPayload::Height { height, .. } => Asked::Height(*height),
+                    TaskPayload::Request { body, .. } => Asked::Body(body.as_slice()),
+                    TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 entry.run = hands.take(Attempt { task, attempt }, asked);
                 self.peers.put_to_work(link.worker().slot());
@@ -67,11 +67,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for slot in at_work.drain(..) {
             let Some(peer) = self.peers.at(slot) else { continue };
             peer.is_at_work = false;
-            let (Line::InProcess(link), Reach::InProcess(hands)) = (&peer.line, &mut peer.reach)
+            let (LinkState::InProcess(link), Reach::InProcess(hands)) =
+                (&peer.link, &mut peer.reach)
             else {
                 continue;
             };
-            if hands.work(peer.entry.waker(), POLLS_PER_WORKER, &mut ended) {
+            let about = About {
+                timeout: Some(self.scheduler.config().attempt_timeout),
+                manager: &self.limits.name,
+                worker: &peer.label,
+            };
+            if hands.work(peer.entry.waker(), about, POLLS_PER_WORKER, &mut ended) {
                 peer.entry.wake();
             }
             let link = *link;

@@ -7,7 +7,7 @@ use async_channel::Sender;
 use chargehand_core::io::Timer;
 use chargehand_core::{Stats, TaskId};
 
-use super::{Driver, Payload, TaskEntry, Whose};
+use super::{Driver, TaskEntry, TaskPayload, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::mailbox::Control;
@@ -81,8 +81,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(super) fn admit_one(&mut self, submit: Submit) -> bool {
         // Cancelled in the queue.
         let Some(call) = submit.call() else { return false };
-        if self.answers.arrivals.answers.used() > 0 && self.is_to_wait(call) {
-            self.hold_back(submit);
+        if self.answers.arrivals.answers.used() > 0 && self.is_to_wait(call, 0) {
+            self.hold_back(submit, 0);
             return false;
         }
         // There is room, so if it is not taken the pool stops.
@@ -96,7 +96,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.accepted[call.place()] = task.slot();
         let entry = &mut self.tasks[task.slot() as usize];
-        entry.payload = Payload::Request {
+        entry.payload = TaskPayload::Request {
             body: submit.body,
             whose: Whose::Call { call, check: submit.check },
         };
@@ -110,7 +110,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let Some(&slot) = self.accepted.get(call.place()) else { return };
         let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
-        if matches!(payload, Payload::Request { whose: Whose::Call { call: its, .. }, .. } if *its == call)
+        if matches!(payload, TaskPayload::Request { whose: Whose::Call { call: its, .. }, .. } if *its == call)
         {
             let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
         }
@@ -175,7 +175,7 @@ mod tests {
         let mut task = pin!(pool.try_submit::<u64, u64>(1).expect("there is room"));
         assert!(driver.poll_once(cx).is_pending());
         let mut calls = driver.tasks.iter().filter_map(|entry| match entry.payload {
-            Payload::Request { whose: Whose::Call { call, .. }, .. } => Some(call),
+            TaskPayload::Request { whose: Whose::Call { call, .. }, .. } => Some(call),
             _ => None,
         });
         let call = calls.next().expect("the driver has taken it");

@@ -11,22 +11,23 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::json::{Request, Response};
-use chargehand_core::message::{Code, clip};
-use chargehand_core::{Event, Instant, Loss, TaskId, Verdict};
+use chargehand_core::message::clip;
+use chargehand_core::{Event, Instant, TaskId, Verdict};
 
-use super::link::{Ending, Outgoing};
+use super::link::Outgoing;
 use super::type_check::Sink;
-use super::{Payload, TaskEntry};
+use super::{TaskEntry, TaskPayload};
 use crate::JsonHeights;
-use crate::handler::running::FAILURE_BYTES_MAX;
+use crate::failure::FAILURE_BYTES_MAX;
 use crate::link::erased::AnyWire;
+use crate::link::reason::DisconnectReason;
 
 /// What is in flight on such a link.
 #[derive(Debug, Default)]
-pub(crate) struct JsonState {
+pub(crate) struct JsonLink {
     heights: JsonHeights,
     /// When the latest attempt began.
-    pub(crate) asked: Instant,
+    asked: Instant,
     current: Option<Current>,
     /// A task whose request is no height, and why: such a worker cannot be asked.
     unfit: Option<(TaskId, u16, &'static str)>,
@@ -44,9 +45,14 @@ struct Current {
     withdrawn: bool,
 }
 
-impl JsonState {
+impl JsonLink {
     pub(crate) fn new(heights: JsonHeights) -> Self {
         Self { heights, ..Self::default() }
+    }
+
+    /// Notes when the attempt that is sent next began.
+    pub(crate) fn note_asked(&mut self, now: Instant) {
+        self.asked = now;
     }
 
     /// Sends a request if none is in flight.
@@ -56,7 +62,7 @@ impl JsonState {
         cx: &mut Context<'_>,
         message: Outgoing,
         tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
+    ) -> Result<Poll<()>, DisconnectReason> {
         let Outgoing::Request { task, attempt } = message else { return Ok(Poll::Ready(())) };
         if self.current.is_some() || self.unfit.is_some() {
             return Ok(Poll::Pending);
@@ -73,7 +79,7 @@ impl JsonState {
         Request { height }.encode(&mut self.out);
         match wire.poll_send(cx, &self.out, &[]) {
             Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Err(error)) => Err(Ending::broken(error)),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error)),
             Poll::Ready(Ok(())) => {
                 let (asked, withdrawn) = (self.asked, false);
                 self.current = Some(Current { task, attempt, height, asked, withdrawn });
@@ -83,18 +89,20 @@ impl JsonState {
     }
 
     /// Takes one answer.
-    pub(crate) fn on_frame(&mut self, frame: &[u8], sink: &mut Sink<'_>) -> Result<(), Ending> {
+    pub(crate) fn on_frame(
+        &mut self,
+        frame: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<(), DisconnectReason> {
         let Response { height, success, error } = Response::decode(frame)
-            .map_err(|error| Ending::refuse(Code::BadMessage, error.to_string()))?;
+            .map_err(|error| DisconnectReason::protocol(error.to_string()))?;
         let Some(current) = self.current.take() else {
-            return Err(Ending::refuse(
-                Code::BadMessage,
-                format!("answered height {height}, and nothing was asked"),
-            ));
+            let text = format!("answered height {height}, and nothing was asked");
+            return Err(DisconnectReason::protocol(text));
         };
         if height != current.height {
             let why = format!("answered height {height} when asked for {}", current.height);
-            return Err(Ending::refuse(Code::BadMessage, why));
+            return Err(DisconnectReason::protocol(why));
         }
         // As Go's users see it, a text beside a success means nothing.
         let (verdict, answer) = if success {
@@ -130,24 +138,27 @@ impl JsonState {
     }
 
     /// Gives the link up where the worker has been at a height for longer than an attempt may take.
-    pub(crate) fn check_overdue(&self, now: Instant, timeout: Duration) -> Result<(), Ending> {
+    pub(crate) fn check_overdue(
+        &self,
+        now: Instant,
+        timeout: Duration,
+    ) -> Result<(), DisconnectReason> {
         match self.current {
             Some(Current { height, asked, .. }) if asked.saturating_add(timeout) <= now => {
-                let why = format!("no answer for height {height} within attempt_timeout");
-                Err(Ending { why, farewell: None, how: Loss::Broken })
+                Err(DisconnectReason::Unanswered { height })
             }
             _ => Ok(()),
         }
     }
 }
 
-fn height_of(payload: &Payload, heights: JsonHeights) -> Result<i64, &'static str> {
+fn height_of(payload: &TaskPayload, heights: JsonHeights) -> Result<i64, &'static str> {
     match payload {
         // Those of a range are the same for all workers.
-        Payload::Height { height, .. } => (*height).try_into().map_err(
+        TaskPayload::Height { height, .. } => (*height).try_into().map_err(
             |_| "workers of the Go package take heights of at most 2^63 - 1, and this one is above",
         ),
-        Payload::Request { body, .. } => heights.read(body.as_slice()),
-        Payload::None => unreachable!("the scheduler sends live tasks only"),
+        TaskPayload::Request { body, .. } => heights.read(body.as_slice()),
+        TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
     }
 }

@@ -4,30 +4,31 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::string::ToString;
 use core::mem;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::io::Dialect;
-use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, Message, MessageError, clip,
-};
-use chargehand_core::{Event, EventError, Instant, Link, Loss, TaskId, Verdict};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message};
+use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
 
 use super::answers::Answers;
-use super::closing::Farewell;
-use super::liveness::{Life, Looked};
+use super::dialect::Speech;
+use super::liveness::{Life, Looked, Overdue};
 use super::type_check::Sink;
-use super::{Payload, TaskEntry};
+use super::{TaskEntry, TaskPayload};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
-use crate::handler::running::FAILURE_BYTES_MAX;
-use crate::link::erased::{AnyWire, BoxError, Kind};
+use crate::failure;
+use crate::link::erased::{AnyWire, Kind};
+use crate::link::read_on::stops_after;
+use crate::link::reason::DisconnectReason;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
 /// How many late or needless messages a peer may send beyond what it was ever asked.
 const EXCESS_MAX: u64 = 64;
+
+/// For how many bytes that were sent a worker may say one Pong more: that they arrive.
+const PART_BYTES: u64 = 64;
 
 /// Room for so many parked messages is kept.
 const PARKED_KEPT: usize = 64;
@@ -56,9 +57,7 @@ pub(crate) struct Conn<K: Kind> {
     /// The wire has a message for which there is no room yet, and is not read until then.
     is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
-    is_json: bool,
-    #[cfg(feature = "json")]
-    pub(crate) json: super::json::JsonState,
+    pub(crate) speech: Speech,
 }
 
 /// A message that waits for room.
@@ -73,18 +72,9 @@ pub(crate) enum Outgoing {
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// The link is over.
-    Over(Ending),
+    Over(DisconnectReason),
     /// The request cannot be sent here, and the link is none the worse for it.
     Unfit { task: TaskId, why: String },
-}
-
-/// Why a link is over.
-#[derive(Debug)]
-pub(crate) struct Ending {
-    pub(crate) why: String,
-    pub(crate) farewell: Option<Farewell>,
-    /// Whether the worker took its leave.
-    pub(crate) how: Loss,
 }
 
 /// How much may be read.
@@ -100,7 +90,7 @@ pub(crate) struct Quota {
 
 /// How far reading got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
+pub(crate) enum ReadProgress {
     /// Nothing came.
     Nothing,
     /// There is nothing more for now.
@@ -110,30 +100,6 @@ pub(crate) enum Progress {
     /// One message came, and the next one may come at once. Let out what follows from it, then read
     /// on: nothing wakes the caller.
     One,
-}
-
-impl Ending {
-    #[cold]
-    #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-    pub(crate) fn broken(error: BoxError) -> Self {
-        Self { why: error.to_string(), farewell: None, how: Loss::Broken }
-    }
-
-    #[cold]
-    fn closed() -> Self {
-        let why = "the worker closed the connection".to_owned();
-        Self { why, farewell: None, how: Loss::Broken }
-    }
-
-    #[cold]
-    fn no_message(error: MessageError) -> Self {
-        Self::refuse(error.code(), format!("sent what is no message: {error}"))
-    }
-
-    #[cold]
-    pub(crate) fn refuse(code: Code, why: String) -> Self {
-        Self { farewell: Some(Farewell { code, text: why.clone() }), why, how: Loss::Broken }
-    }
 }
 
 impl<K: Kind> Conn<K> {
@@ -147,7 +113,7 @@ impl<K: Kind> Conn<K> {
         let frame_bytes_max = frame_bytes_max as usize;
         let sendable = frame_bytes_max.min(wire.message_bytes_max());
         Self {
-            is_json: wire.dialect() == Dialect::Json,
+            speech: Speech::of(wire.dialect(), limits).expect("others were refused"),
             body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
             frame_bytes_max,
             charge: None,
@@ -159,8 +125,6 @@ impl<K: Kind> Conn<K> {
             tally: Tally::default(),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
-            #[cfg(feature = "json")]
-            json: super::json::JsonState::new(limits.json_heights),
             wire,
         }
     }
@@ -177,36 +141,37 @@ impl<K: Kind> Conn<K> {
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, Ending> {
+    ) -> Result<ReadProgress, DisconnectReason> {
         let allowance = sink.answers.arrivals.allowance();
         if self.allowance != allowance && self.charge.is_none() {
             self.set_allowance(allowance);
         }
-        #[cfg(feature = "json")]
-        if self.is_json {
+        if !self.speech.is_native() {
             return self.read_json(cx, quota, sink);
         }
         for count in 0..quota.messages {
-            // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && quota.reads_on && self.wire.expects_next() {
-                return Ok(Progress::One);
+            if stops_after(count, quota.reads_on, &mut *self.wire) {
+                return Ok(ReadProgress::One);
             }
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 if count > 0 {
-                    return Ok(Progress::Drained);
+                    return Ok(ReadProgress::Drained);
                 }
                 self.note_quiet();
-                return Ok(Progress::Nothing);
+                return Ok(ReadProgress::Nothing);
             };
-            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
                 Ok(Message::Response { task, attempt, verdict, mut body }) => {
                     self.tally.answers += 1;
+                    if !self.parked.is_empty() {
+                        check_sent(&self.parked, task, attempt)?;
+                    }
                     if verdict == Verdict::Failed {
                         body = failure_of(body)?;
                     }
@@ -215,20 +180,37 @@ impl<K: Kind> Conn<K> {
                     }
                 }
                 other => {
-                    let other = other.map_err(Ending::no_message)?;
+                    let other = other?;
                     let event = self.tally.event(sink.link, other)?;
                     // Stale: the scheduler has just given the link up, and its action is to come.
                     let _ = sink.scheduler.handle_event(sink.now, event);
+                    self.after_pong(sink.now)?;
                 }
             }
-            if self.charge.is_some() {
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             if quota.bytes == 0 {
                 break;
             }
         }
-        Ok(Progress::More)
+        Ok(ReadProgress::More)
+    }
+
+    /// Takes more Pongs than Pings as said of a long message, that parts of it arrive; many more than it
+    /// has parts end the link.
+    #[cold]
+    fn after_pong(&mut self, now: Instant) -> Result<(), DisconnectReason> {
+        let Tally { pongs, pings, .. } = self.tally;
+        if pongs > pings.max(self.tally.told) {
+            self.tally.told = pongs;
+            self.life.on_told(now);
+        }
+        let parts = self.wire.progress().sent / PART_BYTES;
+        if pongs <= pings.saturating_add(EXCESS_MAX).saturating_add(parts) {
+            return Ok(());
+        }
+        Err(DisconnectReason::protocol(format!("sent {pongs} Pongs to {pings} Pings")))
     }
 
     /// Lets messages of such a length come without being asked.
@@ -238,12 +220,25 @@ impl<K: Kind> Conn<K> {
         self.wire.admit(bytes);
     }
 
+    /// Returns whether a message waits for room, or did when this was looked at last.
+    #[inline]
+    fn waits_for_room(&self) -> bool {
+        self.is_paused || self.wire.incoming() > 0
+    }
+
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
-    /// is polled once there is room.
+    /// is polled once there is room, if there is a message at all.
     #[cold]
     fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
+        let slot = link.worker().slot();
         let bytes = self.wire.incoming();
-        let found = answers.arrivals.admit(link.worker().slot(), &mut self.charge, bytes);
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.is_paused = false;
+            answers.arrivals.queue.forget(slot);
+            return false;
+        }
+        let found = answers.arrivals.admit(slot, &mut self.charge, bytes);
         self.is_paused = !found;
         if found {
             self.wire.admit(bytes);
@@ -255,6 +250,7 @@ impl<K: Kind> Conn<K> {
     /// its own.
     #[cold]
     fn has_come(&mut self, link: Link, answers: &mut Answers) {
+        self.is_paused = false;
         answers.arrivals.end(link.worker().slot(), &mut self.charge);
         self.set_allowance(answers.arrivals.allowance());
     }
@@ -269,34 +265,37 @@ impl<K: Kind> Conn<K> {
         (self.wire, self.charge)
     }
 
-    #[cfg(feature = "json")]
     #[inline(never)]
     fn read_json(
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
         sink: &mut Sink<'_>,
-    ) -> Result<Progress, Ending> {
-        self.json.fail_unfit(sink);
+    ) -> Result<ReadProgress, DisconnectReason> {
+        if let Speech::Json(json) = &mut self.speech {
+            json.fail_unfit(sink);
+        }
         self.dirty |= !self.parked.is_empty();
         for _ in 0..quota.messages {
             let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.wire.incoming() > 0 && self.find_room(sink.link, sink.answers) {
+                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
                     continue;
                 }
                 self.note_quiet();
-                return Ok(Progress::Drained);
+                return Ok(ReadProgress::Drained);
             };
-            let frame = frame.map_err(Ending::broken)?.ok_or_else(Ending::closed)?;
+            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
             self.tally.answers += 1;
-            self.json.on_frame(frame, sink)?;
-            if self.charge.is_some() {
+            if let Speech::Json(json) = &mut self.speech {
+                json.on_frame(frame, sink)?;
+            }
+            if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             }
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
         }
-        Ok(Progress::More)
+        Ok(ReadProgress::More)
     }
 
     /// Sends a message, or parks it until the wire has room.
@@ -367,7 +366,7 @@ impl<K: Kind> Conn<K> {
             self.parked = VecDeque::new();
         }
         if self.dirty {
-            let flushed = self.wire.poll_flush(cx).map_err(Ending::broken)?;
+            let flushed = self.wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
             self.dirty = flushed.is_pending() || !self.parked.is_empty();
             self.is_backed_up = self.dirty;
         }
@@ -389,34 +388,46 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Returns whether what moves on the link is a sign of life, and until when the attempts whose
-    /// deadline has come are put off, if they are: of those, the worker holds `held`.
+    /// deadline has come are put off, if they are.
     pub(crate) fn look(
         &mut self,
         now: Instant,
         limits: (u32, Duration),
-        overdue: Option<(u32, Duration)>,
+        overdue: Option<Overdue>,
     ) -> (bool, Option<Instant>) {
         let (rate_min, heartbeat_timeout) = limits;
-        let (held, attempt_timeout) = overdue.unwrap_or_default();
+        let rate_min = rate_min.min(self.wire.least_rate_max());
         let link = Looked {
             now,
             progress: self.wire.progress(),
             messages: self.tally.messages(),
             requests: self.tally.requests,
             is_backed_up: self.is_backed_up,
-            held: held.into(),
-            attempt_timeout,
+            answers: self.tally.answers,
             heartbeat_timeout,
             rate_min,
         };
         // Otherwise a ping is due first: the worker wants to hear something as well.
         let is_alive = self.life.look(&link) && self.take_ping();
-        (is_alive, overdue.and_then(|_| self.life.put_off(&link)))
+        (is_alive, overdue.and_then(|overdue| self.life.put_off(&link, overdue)))
     }
 
-    /// Returns whether to look at once for an answer to what was flushed.
-    pub(crate) fn expects_answer(&mut self) -> bool {
-        !self.dirty && self.wire.expects_next()
+    /// Returns how many answers have come.
+    pub(crate) fn answers(&self) -> u64 {
+        self.tally.answers
+    }
+
+    /// Returns whether a ping was sent and nothing whole has come since.
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.life.awaits_pong(self.tally.messages())
+    }
+
+    /// Returns the oldest request that has not left, if there is one.
+    pub(crate) fn first_unsent(&self) -> Option<TaskId> {
+        self.parked.iter().find_map(|message| match *message {
+            Outgoing::Request { task, .. } => Some(task),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
     }
 
     #[inline]
@@ -426,10 +437,9 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
-        let sent = if self.is_json {
-            self.try_send_json(cx, message, tasks)?
-        } else {
-            self.try_send_native(cx, message, tasks)?
+        let sent = match &mut self.speech {
+            Speech::Native => self.try_send_native(cx, message, tasks)?,
+            Speech::Json(json) => json.try_send(&mut *self.wire, cx, message, tasks)?,
         };
         if sent.is_ready() {
             match message {
@@ -449,14 +459,17 @@ impl<K: Kind> Conn<K> {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
-        let mut head = [0; BODY_HEAD_BYTES_MAX];
-        let mut number = [0; HEIGHT_BYTES_MAX];
+        let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
+        let mut height_of = None;
         let (message, body) = match message {
             Outgoing::Request { task, attempt } => {
                 let body = match &tasks[task.slot() as usize].payload {
-                    Payload::Height { height, .. } => encode_height(*height, &mut number),
-                    Payload::Request { body, .. } => body.as_slice(),
-                    Payload::None => unreachable!("the scheduler sends live tasks only"),
+                    TaskPayload::Height { height, .. } => {
+                        height_of = Some((task, *height));
+                        &[][..]
+                    }
+                    TaskPayload::Request { body, .. } => body.as_slice(),
+                    TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 if body.len() > self.body_bytes_max {
                     return Err(self.too_long(task, body.len()));
@@ -466,11 +479,22 @@ impl<K: Kind> Conn<K> {
             Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
             Outgoing::Ping => (Message::Ping, &[][..]),
         };
-        let head = message.encode_short(&mut head).expect("a manager's later messages are short");
-        match self.wire.poll_send(cx, head, body) {
+        let head = buffer.first_chunk_mut().expect("it is longer");
+        let head = message.encode_short(head).expect("a manager's later messages are short");
+        let mut len = head.len();
+        if let Some((task, height)) = height_of {
+            // A height goes with the head: to copy both at once costs less than to copy each.
+            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
+            let height_len = encode_height(height, place).len();
+            if height_len > self.body_bytes_max {
+                return Err(self.too_long(task, height_len));
+            }
+            len += height_len;
+        }
+        match self.wire.poll_send(cx, &buffer[..len], body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(error)) => Err(Ending::broken(error).into()),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
         }
     }
 
@@ -495,43 +519,34 @@ impl<K: Kind> Conn<K> {
             format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
         SendError::Unfit { task, why }
     }
+}
 
-    #[cfg(feature = "json")]
-    fn try_send_json(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: Outgoing,
-        tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
-        self.json.try_send(&mut *self.wire, cx, message, tasks)
-    }
-
-    #[cfg(not(feature = "json"))]
-    #[expect(clippy::unused_self, reason = "the other one uses it")]
-    fn try_send_json(
-        &mut self,
-        _cx: &mut Context<'_>,
-        _message: Outgoing,
-        _tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, Ending> {
-        unreachable!("such links are refused when they come up")
+impl From<DisconnectReason> for SendError {
+    fn from(reason: DisconnectReason) -> Self {
+        Self::Over(reason)
     }
 }
 
-impl From<Ending> for SendError {
-    fn from(ending: Ending) -> Self {
-        Self::Over(ending)
-    }
-}
-
-/// Returns the text of a failure, cut before anything is made of it.
+/// Refuses an answer to a request that has not left: it must not end the task before that.
 #[cold]
-fn failure_of(body: &[u8]) -> Result<&[u8], Ending> {
-    let Ok(text) = str::from_utf8(body) else {
-        let why = "sent a failure whose text is not UTF-8".to_owned();
-        return Err(Ending::refuse(Code::BadMessage, why));
-    };
-    Ok(clip(text, FAILURE_BYTES_MAX).as_bytes())
+fn check_sent(
+    parked: &VecDeque<Outgoing>,
+    task: TaskId,
+    attempt: u16,
+) -> Result<(), DisconnectReason> {
+    if !parked.contains(&Outgoing::Request { task, attempt }) {
+        return Ok(());
+    }
+    Err(DisconnectReason::protocol("answered a request that was not sent yet"))
+}
+
+/// Returns a failure, cut before anything is made of it.
+#[cold]
+fn failure_of(body: &[u8]) -> Result<&[u8], DisconnectReason> {
+    failure::received(body).ok_or_else(|| {
+        let text = "sent a failure whose text is not UTF-8, or which is longer than any";
+        DisconnectReason::protocol(text)
+    })
 }
 
 /// What was asked and what came, to tell a peer that floods us.
@@ -541,6 +556,8 @@ struct Tally {
     answers: u64,
     pings: u64,
     pongs: u64,
+    /// How many Pongs there were at the latest one that no Ping explains.
+    told: u64,
     drains: bool,
 }
 
@@ -551,7 +568,7 @@ impl Tally {
 
     /// Judges an answer that the scheduler did not take.
     #[cold]
-    fn check_answer(&self, error: EventError) -> Result<(), Ending> {
+    fn check_answer(&self, error: EventError) -> Result<(), DisconnectReason> {
         let Self { answers, requests, .. } = self;
         let why = match error {
             EventError::Foreign => "answered a task that it never held".to_owned(),
@@ -560,34 +577,40 @@ impl Tally {
             }
             EventError::Stale => return Ok(()),
         };
-        Err(Ending::refuse(Code::BadMessage, why))
+        Err(DisconnectReason::protocol(why))
     }
 
     /// Returns what a message other than an answer means to the scheduler.
     #[cold]
-    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, Ending> {
+    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, DisconnectReason> {
         let why = match message {
             Message::Pong => {
                 self.pongs += 1;
-                if self.pongs <= self.pings + EXCESS_MAX {
-                    return Ok(Event::Heard { link });
-                }
-                format!("sent {} Pongs to {} Pings", self.pongs, self.pings)
+                return Ok(Event::Heard { link });
             }
             Message::Drain if !mem::replace(&mut self.drains, true) => {
                 return Ok(Event::Draining { link });
             }
             Message::Drain => "sent Drain twice".to_owned(),
             Message::Goodbye { code, text } => {
-                let why = format!("the worker said {code:?}: {text:?}");
-                let how = match code {
-                    Code::Stopped | Code::Displaced => Loss::Stopped,
-                    _ => Loss::Broken,
-                };
-                return Err(Ending { why, farewell: None, how });
+                return Err(DisconnectReason::goodbye(code, text));
             }
             other => format!("sent {}, which is not a worker's to send now", other.kind()),
         };
-        Err(Ending::refuse(Code::BadMessage, why))
+        Err(DisconnectReason::protocol(why))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_a_request_that_has_not_left_ends_its_link_and_not_the_task() {
+        let [task, other] = [7, 8].map(|slot| TaskId::from_parts(slot, 3));
+        let parked = VecDeque::from([Outgoing::Ping, Outgoing::Request { task, attempt: 2 }]);
+        assert!(check_sent(&parked, task, 2).is_err());
+        assert!(check_sent(&parked, task, 1).is_ok());
+        assert!(check_sent(&parked, other, 2).is_ok());
     }
 }

@@ -2,41 +2,47 @@
 //!
 //! A message that takes long to arrive, or to leave, is no silence, and no fault of the attempts behind
 //! it. So before the scheduler judges a link it asks for a look, and the bytes that moved since the last
-//! one speak for the link as long as they pay for it, by the least rate.
+//! one speak for the link as long as they pay for it, by the least rate (`link/silence.rs`).
 
 use core::time::Duration;
 
-use chargehand_core::Instant;
 use chargehand_core::io::Progress;
+use chargehand_core::{Instant, TaskId};
 
-/// How far ahead bytes may pay: so long may a link that was fast stand still in the middle of a message.
-/// Less where `heartbeat_timeout` is: whoever wants to know sooner of a silent worker wants to know it of
-/// one that fell silent in the middle of an answer.
-const AHEAD_MAX: Duration = Duration::from_secs(10);
+use crate::link::silence::{AHEAD_MAX, Moved, Rate, paid};
+
+/// How many bytes the systems between here and the worker may hold of what has left, as far as that puts
+/// verdicts off.
+const SYSTEM_BYTES_MAX: u64 = 4 << 20;
 
 /// What moved on a link, and what waits for that.
 #[derive(Debug)]
 pub(crate) struct Life {
-    /// What had moved at the latest look, when that was, and whether there was more to leave.
-    seen: Progress,
+    moved: Moved,
     looked_at: Instant,
+    /// Whether there was more to leave at the latest look.
     was_backed_up: bool,
-    /// The bytes that have moved pay until then.
-    paid_until: Instant,
     /// What had come at the latest read that brought nothing whole, and how many messages.
     quiet: (u64, u64),
     /// How many messages had come when one was seen to arrive in parts.
     arriving: Option<u64>,
-    hold: Hold,
+    hold: Delay,
     /// How many messages had come when a ping was sent.
     pinged: Option<u64>,
+    /// When the worker said last that a message arrives there, and until when that puts verdicts off.
+    told_at: Option<Instant>,
+    told_until: Option<Instant>,
+    /// The attempt that may have waited at its worker and was given its time anew.
+    begun: Option<TaskId>,
+    /// How many attempts in a row were left to their verdict, and after how many answers.
+    verdicts: (u32, u64),
     /// The latest look was one of a manager that was itself away.
     pub(crate) is_pardoned: bool,
 }
 
 /// What the verdict on attempts whose deadline has come waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hold {
+enum Delay {
     Nothing,
     /// For what is on its way: at most so many messages or, if `leaving`, requests. What was before an
     /// attempt's own is through by then.
@@ -44,6 +50,10 @@ enum Hold {
         messages: u64,
         requests: u64,
         leaving: bool,
+    },
+    /// For what has left and arrives at the worker, until so many answers have come.
+    There {
+        answers: u64,
     },
     /// For the time that an attempt has, once more: its request has only just left.
     Begun,
@@ -59,25 +69,38 @@ pub(crate) struct Looked {
     pub(crate) requests: u64,
     /// The wire has not let out all that it took.
     pub(crate) is_backed_up: bool,
-    /// How many attempts the worker holds.
-    pub(crate) held: u64,
-    pub(crate) attempt_timeout: Duration,
+    pub(crate) answers: u64,
     pub(crate) heartbeat_timeout: Duration,
     /// At how many bytes in a second a link is only slow.
     pub(crate) rate_min: u32,
 }
 
+/// An attempt whose deadline has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Overdue {
+    pub(crate) task: TaskId,
+    /// How many attempts its worker holds, this one included.
+    pub(crate) held: u32,
+    /// How many of them the worker runs at once, where it may hold more.
+    pub(crate) runs: Option<u32>,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) heartbeat_interval: Duration,
+}
+
 impl Life {
     pub(crate) fn new(now: Instant, progress: Progress) -> Self {
         Self {
-            seen: progress,
+            moved: Moved::new(progress),
             looked_at: now,
             was_backed_up: false,
-            paid_until: Instant::EPOCH,
             quiet: (progress.received, 0),
             arriving: None,
-            hold: Hold::Nothing,
+            hold: Delay::Nothing,
             pinged: None,
+            told_at: None,
+            told_until: None,
+            begun: None,
+            verdicts: (0, 0),
             is_pardoned: false,
         }
     }
@@ -105,70 +128,118 @@ impl Life {
         self.pinged.take() == Some(messages)
     }
 
+    /// Notes that the worker says that a message arrives there.
+    pub(crate) fn on_told(&mut self, now: Instant) {
+        self.told_at = Some(now);
+    }
+
+    /// Returns until when a message that has left here, and arrives at the worker, puts verdicts off.
+    fn arriving_there(&mut self, link: &Looked, interval: Duration) -> Option<Instant> {
+        let told = self.told_at.map(|at| at.saturating_add(interval));
+        let Some(until) = told.filter(|until| *until > link.now) else {
+            self.told_until = None;
+            return None;
+        };
+        let bytes = link.progress.sent.min(SYSTEM_BYTES_MAX);
+        let most = link.now.saturating_add(paid(bytes, link.rate_min));
+        let most = *self.told_until.get_or_insert(most);
+        (most > link.now).then_some(until)
+    }
+
+    /// Returns whether a ping was sent and nothing whole has come since.
+    pub(crate) fn awaits_pong(&self, messages: u64) -> bool {
+        self.pinged == Some(messages)
+    }
+
+    /// Returns how many attempts in a row were left to their verdict, without an answer in between.
+    pub(crate) fn verdicts(&self) -> u32 {
+        self.verdicts.0
+    }
+
     /// Returns whether a message that is on its way is a sign of life: what has moved since the last
     /// look pays for it. What came whole is heard as such, and pays for nothing that follows.
     pub(crate) fn look(&mut self, link: &Looked) -> bool {
-        let received = link.progress.received.wrapping_sub(self.seen.received);
-        let sent = link.progress.sent.wrapping_sub(self.seen.sent);
         // What left without a delay says nothing.
         let was_backed_up = core::mem::replace(&mut self.was_backed_up, link.is_backed_up);
         let counts = link.is_backed_up || was_backed_up;
-        let bytes = received.saturating_add(if counts { sent } else { 0 });
-        // They pay for what has passed first, but for no more of it than is ever paid ahead.
+        // Whoever wants to know sooner of a silent worker wants to know it of one that fell silent in the
+        // middle of an answer.
         let ahead_max = AHEAD_MAX.min(link.heartbeat_timeout);
-        let start = self.paid_until.max(self.looked_at).max(before(link.now, AHEAD_MAX));
-        let until = start.saturating_add(paid(bytes, link.rate_min));
-        self.paid_until = until.min(link.now.saturating_add(ahead_max));
-        self.seen = link.progress;
-        self.looked_at = link.now;
+        let from = core::mem::replace(&mut self.looked_at, link.now);
+        let rate = Rate { min: link.rate_min, from, ahead_max, counts_sent: counts };
+        let paid_until = self.moved.look(link.now, link.progress, rate);
         let is_moving = counts || self.arriving == Some(link.messages);
-        is_moving && self.paid_until > link.now
+        is_moving && paid_until > link.now
     }
 
-    /// Returns until when the attempts whose deadline has come are put off, if they are. Call it after
-    /// [`look`](Self::look).
-    pub(crate) fn put_off(&mut self, link: &Looked) -> Option<Instant> {
-        let Looked { now, messages, requests, is_backed_up, held, .. } = *link;
-        let is_alive = self.paid_until > now;
+    /// Returns until when the attempts of a link are put off of which one is overdue, if they are. Call
+    /// it after [`look`](Self::look).
+    pub(crate) fn put_off(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        self.put_off_moving(link, overdue).or_else(|| self.put_off_waiting(link, overdue))
+    }
+
+    /// As [`put_off`](Self::put_off), for what is on its way.
+    fn put_off_moving(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        let Looked { now, messages, requests, is_backed_up, .. } = *link;
+        let held = u64::from(overdue.held);
+        let is_alive = self.moved.paid_until() > now;
         // The one that was seen to arrive, or what comes at its heels.
         let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
-        let before = core::mem::replace(&mut self.hold, Hold::Nothing);
-        match before {
-            Hold::Nothing if is_alive && (is_backed_up || is_arriving) => {
-                self.hold = Hold::Moving {
+        let there = self.arriving_there(link, overdue.heartbeat_interval);
+        let before = core::mem::replace(&mut self.hold, Delay::Nothing);
+        match (before, there) {
+            (Delay::There { answers: most }, _) if link.answers >= most => None,
+            (Delay::There { .. }, Some(until)) => {
+                self.hold = before;
+                Some(until)
+            }
+            (Delay::Nothing | Delay::Moving { .. }, Some(until)) => {
+                self.hold = Delay::There { answers: link.answers + held };
+                Some(until)
+            }
+            (Delay::There { .. }, None) if self.told_until.is_none() => {
+                self.hold = Delay::Begun;
+                Some(now.saturating_add(overdue.attempt_timeout))
+            }
+            (Delay::Nothing, None) if is_alive && (is_backed_up || is_arriving) => {
+                self.hold = Delay::Moving {
                     messages: messages + held,
                     requests: requests + held,
                     leaving: is_backed_up,
                 };
-                Some(self.paid_until)
+                Some(self.moved.paid_until())
             }
-            Hold::Moving { leaving: true, requests: most, .. }
+            (Delay::Moving { leaving: true, requests: most, .. }, None)
                 if is_alive && (!is_backed_up || requests >= most) =>
             {
-                self.hold = Hold::Begun;
-                Some(now.saturating_add(link.attempt_timeout))
+                self.hold = Delay::Begun;
+                Some(now.saturating_add(overdue.attempt_timeout))
             }
-            Hold::Moving { messages: most, .. } if is_alive && messages < most => {
+            (Delay::Moving { messages: most, .. }, None) if is_alive && messages < most => {
                 self.hold = before;
-                Some(self.paid_until)
+                Some(self.moved.paid_until())
             }
             _ => None,
         }
     }
-}
 
-/// Returns for how long so many bytes pay.
-fn paid(bytes: u64, rate_min: u32) -> Duration {
-    match (bytes, u64::from(rate_min)) {
-        (0, _) => Duration::ZERO,
-        (_, 0) => AHEAD_MAX,
-        (bytes, rate) => Duration::from_millis(bytes.saturating_mul(1000) / rate),
+    /// As [`put_off`](Self::put_off), for an attempt that may have waited at its worker: that it is the
+    /// oldest one there is the first that is known of its beginning, so it has its time from now on.
+    /// Where a verdict has fallen on as many as the worker runs, all its places are taken by what hangs,
+    /// and nothing begins there.
+    fn put_off_waiting(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
+        if self.verdicts.1 != link.answers {
+            self.verdicts = (0, link.answers);
+        }
+        // Before the first answer a worker is given no more than it runs.
+        let may_begin = link.answers > 0 && overdue.runs.is_some_and(|runs| self.verdicts.0 < runs);
+        if may_begin && self.begun != Some(overdue.task) {
+            self.begun = Some(overdue.task);
+            return Some(link.now.saturating_add(overdue.attempt_timeout));
+        }
+        self.verdicts.0 = self.verdicts.0.saturating_add(1);
+        None
     }
-}
-
-fn before(now: Instant, span: Duration) -> Instant {
-    let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-    Instant::from_nanos(now.as_nanos().saturating_sub(span))
 }
 
 #[cfg(test)]
@@ -177,10 +248,17 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn overdue(task: u32, runs: Option<u32>) -> Overdue {
+        let task = TaskId::from_parts(task, 0);
+        let (attempt_timeout, heartbeat_interval) = (60 * SECOND, 10 * SECOND);
+        Overdue { task, held: 4, runs, attempt_timeout, heartbeat_interval }
+    }
+
     /// A link by hand.
     struct Link {
         life: Life,
         at: Looked,
+        overdue: Overdue,
     }
 
     impl Link {
@@ -191,12 +269,11 @@ mod tests {
                 messages: 0,
                 requests: 0,
                 is_backed_up: false,
-                held: 4,
-                attempt_timeout: 60 * SECOND,
+                answers: 1,
                 heartbeat_timeout: 60 * SECOND,
                 rate_min: 1000,
             };
-            Self { life: Life::new(at.now, at.progress), at }
+            Self { life: Life::new(at.now, at.progress), at, overdue: overdue(0, None) }
         }
 
         fn waits(&mut self, span: Duration) {
@@ -217,7 +294,7 @@ mod tests {
 
         fn put_off(&mut self) -> Option<Duration> {
             self.life.look(&self.at);
-            let until = self.life.put_off(&self.at)?;
+            let until = self.life.put_off(&self.at, self.overdue)?;
             Some(until.saturating_since(self.at.now))
         }
     }
@@ -348,5 +425,78 @@ mod tests {
         assert!(link.put_off().is_some());
         link.waits(10 * SECOND);
         assert_eq!(link.put_off(), None);
+    }
+
+    #[test]
+    fn each_attempt_that_may_have_waited_has_its_time_once_it_is_the_oldest() {
+        let mut link = Link::new();
+        for task in 0..5 {
+            link.overdue = overdue(task, Some(1));
+            assert_eq!(link.put_off(), Some(60 * SECOND));
+            link.waits(60 * SECOND);
+            link.at.answers += 1;
+        }
+        // This one hangs.
+        link.overdue = overdue(5, Some(1));
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+        link.waits(60 * SECOND);
+        assert_eq!(link.put_off(), None);
+        // What waits behind it does not begin.
+        link.overdue = overdue(6, Some(1));
+        assert_eq!(link.put_off(), None);
+        assert_eq!(link.life.verdicts(), 2);
+        link.at.answers += 1;
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+    }
+
+    #[test]
+    fn where_nothing_waits_at_the_worker_an_attempt_has_its_time_from_when_it_was_sent() {
+        let mut link = Link::new();
+        assert_eq!(link.put_off(), None);
+    }
+
+    #[test]
+    fn an_attempt_waits_while_the_worker_says_that_something_arrives_and_then_has_its_time_once() {
+        let mut link = Link::new();
+        link.at.progress.sent = 500_000;
+        for _ in 0..20 {
+            link.life.on_told(link.at.now);
+            link.waits(5 * SECOND);
+            assert_eq!(link.put_off(), Some(5 * SECOND));
+        }
+        link.waits(5 * SECOND);
+        assert_eq!(link.put_off(), Some(60 * SECOND), "it is there");
+        link.waits(60 * SECOND);
+        assert_eq!(link.put_off(), None);
+    }
+
+    #[test]
+    fn what_a_worker_says_of_arrivals_is_believed_for_as_long_as_the_bytes_pay() {
+        // 5 s each, at 1000 bytes in a second.
+        for (sent, rounds) in [(100_000, 20), (1 << 40, 839)] {
+            let mut link = Link::new();
+            link.at.progress.sent = sent;
+            let put_off = (0..).take_while(|_| {
+                link.life.on_told(link.at.now);
+                link.waits(5 * SECOND);
+                link.put_off().is_some()
+            });
+            let count = put_off.count();
+            assert_eq!(count, rounds, "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_hung_attempt_does_not_wait_for_all_that_arrives_after_it() {
+        let mut link = Link::new();
+        link.at.progress.sent = 1 << 40;
+        let mut put_off = 0;
+        for _ in 0..10 {
+            link.life.on_told(link.at.now);
+            link.waits(5 * SECOND);
+            put_off += u32::from(link.put_off().is_some());
+            link.at.answers += 1;
+        }
+        assert_eq!(put_off, 8, "each fifth is a verdict");
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is spawned. One poll does a bounded amount of work:
 //!
 //! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`), if there is any;
-//! 2. for each ready source, and for a link that is alone: read a bounded number of messages into the
+//! 2. for each ready source: read a bounded number of messages into the
 //!    scheduler, carry out what follows, write once (`workers.rs`, `link.rs`; newcomers in `accept.rs`);
 //! 3. take what handles left (`inbox.rs`), let ranges put heights in (`ranges.rs`);
 //! 4. carry out the rest, hand outcomes over, look for answers that are there already;
@@ -14,7 +14,7 @@
 mod accept;
 mod actions;
 mod answers;
-mod closing;
+mod dialect;
 mod handshake;
 mod hosts;
 mod in_process;
@@ -46,19 +46,22 @@ use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, Stats, Task
 
 use self::accept::Joining;
 use self::answers::Answers;
-use self::closing::ClosingTable;
-use self::handshake::Opening;
+use self::handshake::ManagerTerms;
 use self::link::Quota;
 use self::ranges::Jobs;
 use self::type_check::Misfits;
 use self::workers::Peers;
-use crate::budget::Arrivals;
+use crate::budget::{Arrivals, Charge};
 use crate::driver::limits::Limits;
-use crate::events::Fanout;
+use crate::events::{Fanout, PoolEvent};
 use crate::handler::in_process::Ended;
 use crate::link::alarm::Alarm;
-use crate::link::erased::{Kind, Reach, Threaded};
-use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL, SOURCES_READ_ON};
+use crate::link::closing::ClosingTable;
+use crate::link::erased::{AnyListener, Kind, Reach, Threaded};
+use crate::link::quota::{MESSAGES_ALONE, messages_each};
+use crate::link::read_on::ReadOn;
+use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
+use crate::link::token::Token;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
 use crate::mailbox::{Ends, wake_all};
@@ -68,28 +71,15 @@ use crate::payload::RangeHeight;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
-/// How many messages are read from a link in one poll while no other link is ready. Small, so that
-/// the next requests leave while the worker still has some.
-const MESSAGES_ALONE: usize = 64;
-/// How many messages are read from a link in one poll while others are ready.
-const MESSAGES_AMONG_MANY: usize = 1024;
 /// How many bytes of messages one poll reads before it hands over what came; one more message may
 /// go past that. So long answers are freed, and their memory used again, before more of them come.
 const BYTES_PER_POLL: usize = 64 << 10;
 
+/// How many links may be on their way out at once; a further one cuts the oldest short.
+const CLOSING_MAX: usize = 256;
+
 /// How many outcomes of calls wait for the end of a turn. Other threads should not wait for long.
 const OUTCOMES_HELD: usize = 64;
-
-/// Names a source in the ready list: what it is, and which one.
-#[derive(Clone, Copy, Debug)]
-enum Token {
-    Doorbell,
-    Alarm,
-    Listener(u32),
-    Handshake(u32),
-    Peer(u32),
-    Closing(u32),
-}
 
 /// The future that drives a pool. It completes when the pool is stopped, or when every handle is
 /// dropped and what was accepted is done, or `drain_timeout` later.
@@ -119,8 +109,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     unfit: Vec<(TaskId, String)>,
     misfits: Misfits,
     peers: Peers<K>,
+    read_on: ReadOn,
     joining: Joining<K>,
-    closing: ClosingTable<K>,
+    closing: ClosingTable<K::Wire, Option<Charge>>,
     jobs: Jobs,
     ends: Ends<K>,
     /// By the place of a call, the slot of its task, if it is one.
@@ -130,11 +121,12 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     wakers: VecDeque<Waker>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
-    /// Calls that nobody has asked the outcome of, while there is no room for that: see `untaken.rs`.
-    held_back: VecDeque<Submit>,
+    /// Calls that nobody has asked the outcome of, while there is no room for that, and how many bytes
+    /// it had: see `untaken.rs`.
+    held_back: VecDeque<(Submit, usize)>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
-    opening: Arc<Opening>,
+    opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
     idlers: Vec<Sender<()>>,
@@ -151,7 +143,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
 /// What a task asks.
 #[derive(Debug, Default)]
 struct TaskEntry {
-    payload: Payload,
+    payload: TaskPayload,
     /// The generation of its slot.
     generation: u32,
     /// The number that a worker in this process gave the attempt.
@@ -161,7 +153,7 @@ struct TaskEntry {
 const _: () = assert!(size_of::<TaskEntry>() <= 48);
 
 #[derive(Debug, Default)]
-enum Payload {
+enum TaskPayload {
     #[default]
     None,
     /// One of a range.
@@ -179,7 +171,7 @@ enum Whose {
     Item { place: u32, job: u32 },
 }
 
-impl Payload {
+impl TaskPayload {
     /// Returns the range or map that it is of.
     fn job(&self) -> Option<u32> {
         match self {
@@ -220,7 +212,12 @@ impl Ring {
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
-        let Setup { timer, config, limits, workers, listeners } = setup;
+        let Setup { timer, config, mut limits, workers, listeners } = setup;
+        let mut events = Fanout::default();
+        let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
+        if let Some(why) = limits.lower(room, &workers) {
+            events.keep(PoolEvent::Lowered { why });
+        }
         let Ring { ready, doorbell } = ring;
         doorbell.wake();
         let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
@@ -239,8 +236,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             unfit: Vec::new(),
             misfits: Misfits::default(),
             peers: Peers::new(),
+            read_on: ReadOn::default(),
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
-            closing: ClosingTable::new(),
+            closing: ClosingTable::new(CLOSING_MAX),
             jobs: Jobs::default(),
             ends,
             accepted: Vec::new(),
@@ -249,9 +247,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             ranges_first: false,
-            opening: Arc::new(Opening::new(&limits, &config)),
+            opening: Arc::new(ManagerTerms::new(&limits, &config)),
             limits,
-            events: Fanout::default(),
+            events,
             idlers: Vec::new(),
             stoppers: Vec::new(),
             settled: false,
@@ -272,22 +270,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.budget = ACTIONS_PER_POLL;
         self.settled = false;
         self.scheduler.handle_timeout(self.now);
-        let direct = self.peers.direct(cx.waker());
         let mut quota = Quota { messages: MESSAGES_ALONE, bytes: BYTES_PER_POLL, reads_on: true };
-        if !self.ready.is_quiet(cx.waker()) {
-            self.serve_listed(cx, direct, &mut quota);
-        } else if let Some(slot) = direct {
-            self.serve_direct(slot, &mut quota);
-        }
+        self.serve_listed(cx, &mut quota);
         self.on_due();
         self.take_in();
         self.settle();
-        if !self.peers.answering.is_empty() {
+        if !self.read_on.is_empty() {
             self.look_for_answers(&mut quota);
         }
         if self.work_in_process() {
             self.settle();
-            self.peers.answering.clear();
+            self.read_on.clear();
             self.work_later();
         }
         if self.answers.arrivals.queue.has_news() {
@@ -304,19 +297,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         Poll::Pending
     }
 
-    /// Serves what is in the ready list, and what is direct.
+    /// Serves what is in the ready list.
     #[inline(never)]
-    fn serve_listed(&mut self, cx: &mut Context<'_>, direct: Option<u32>, quota: &mut Quota) {
+    fn serve_listed(&mut self, cx: &mut Context<'_>, quota: &mut Quota) {
         let mut batch = mem::take(&mut self.batch);
         let more = self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch);
-        if batch.len() > 1 {
-            quota.messages = MESSAGES_AMONG_MANY;
-        }
-        quota.reads_on = batch.len() <= SOURCES_READ_ON;
-        // First: what follows from a ring is not for this to send, which does not look for the answer.
-        if let Some(slot) = direct {
-            self.serve_direct(slot, quota);
-        }
+        quota.messages = messages_each(&batch);
+        quota.reads_on = self.read_on.begin(batch.len());
         let mut tokens = batch.drain(..);
         for token in tokens.by_ref() {
             self.on_ready(token.into(), quota);
@@ -329,11 +316,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if more {
             cx.waker().wake_by_ref();
         }
-    }
-
-    fn serve_direct(&mut self, slot: u32, quota: &mut Quota) {
-        self.settled = false;
-        self.on_peer(slot, quota);
     }
 
     fn on_ready(&mut self, token: Token, quota: &mut Quota) {
@@ -349,7 +331,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     self.jobs.look_again();
                 }
             }
-            Token::Peer(slot) => self.on_peer(slot, quota),
+            Token::Link(slot) => self.on_peer(slot, quota),
             token => self.on_other(token),
         }
     }
@@ -358,11 +340,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     fn on_other(&mut self, token: Token) {
         match token {
-            Token::Doorbell | Token::Peer(_) => unreachable!("`on_ready` has served it"),
+            Token::Doorbell | Token::Link(_) => unreachable!("`on_ready` has served it"),
             Token::Alarm => self.alarm.on_wake(),
             Token::Listener(index) => self.on_listener(index),
-            Token::Handshake(index) => self.on_handshake(index),
-            Token::Closing(index) => self.closing.on_ready(index),
+            Token::Newcomer(index) => self.on_handshake(index),
+            Token::Closing(index) => self.closing.on_ready(index, &mut drop),
+            Token::Run(_) => unreachable!("handlers in this process are listed by their workers"),
         }
     }
 
@@ -372,7 +355,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.drop_late_handshakes();
         }
         if !self.closing.is_empty() {
-            self.closing.drop_due(self.now);
+            self.closing.drop_due(self.now, &mut drop);
         }
     }
 
@@ -526,37 +509,5 @@ impl<T: Timer, K: Kind> Drop for Driver<T, K> {
 impl<T: Timer, K: Kind> fmt::Debug for Driver<T, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("stats", &self.scheduler.stats()).finish_non_exhaustive()
-    }
-}
-
-const KIND_SHIFT: u32 = 29;
-const INDEX_MASK: u32 = (1 << KIND_SHIFT) - 1;
-
-impl From<Token> for u32 {
-    fn from(token: Token) -> u32 {
-        let (kind, index) = match token {
-            Token::Doorbell => (0, 0),
-            Token::Alarm => (1, 0),
-            Token::Listener(index) => (2, index),
-            Token::Handshake(index) => (3, index),
-            Token::Peer(slot) => (4, slot),
-            Token::Closing(index) => (5, index),
-        };
-        assert!(index <= INDEX_MASK);
-        kind << KIND_SHIFT | index
-    }
-}
-
-impl From<u32> for Token {
-    fn from(word: u32) -> Self {
-        let index = word & INDEX_MASK;
-        match word >> KIND_SHIFT {
-            0 => Self::Doorbell,
-            1 => Self::Alarm,
-            2 => Self::Listener(index),
-            3 => Self::Handshake(index),
-            4 => Self::Peer(index),
-            _ => Self::Closing(index),
-        }
     }
 }

@@ -12,16 +12,15 @@ use chargehand_core::{Lane, TaskId, TaskOptions};
 
 use self::intake::Requests;
 use super::answers::Answers;
-use super::{Driver, Payload, TaskEntry, Whose};
+use super::{Driver, TaskEntry, TaskPayload, Whose};
 use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
 use crate::mailbox::TaskResult;
-use crate::mailbox::batches::{Giver, Item};
+use crate::mailbox::batches::{Giver, Item, Need, at_once};
 use crate::mailbox::range::{Ledger, Options, Work};
-use crate::payload::Body;
-use crate::payload::{Answer, Check, RangeHeight};
+use crate::payload::{Answer, Body, Check, RangeHeight};
 
 mod intake;
 
@@ -85,12 +84,12 @@ enum Source {
 
 impl Source {
     /// Returns the index of a task that is of this.
-    fn index_of(&self, payload: &Payload) -> u64 {
+    fn index_of(&self, payload: &TaskPayload) -> u64 {
         match (self, payload) {
-            (_, Payload::Height { height, .. }) => height.to_index(),
+            (_, TaskPayload::Height { height, .. }) => height.to_index(),
             (
                 Self::Requests(requests),
-                Payload::Request { whose: Whose::Item { place, .. }, .. },
+                TaskPayload::Request { whose: Whose::Item { place, .. }, .. },
             ) => requests.places.get(*place),
             _ => unreachable!("it is of this range or map"),
         }
@@ -122,7 +121,7 @@ struct Pace {
     outstanding: usize,
     /// How many bytes an answer has on average, as far as they are held against the budget.
     answer_bytes: usize,
-    /// Whether the stream had nothing left when it was last given something.
+    /// Whether the stream waits for more, as far as it said so. It does where memory is short.
     is_awaited: bool,
 }
 
@@ -135,7 +134,11 @@ struct Cut {
 
 impl Ahead {
     fn with(self, options: Options) -> Self {
-        Self { max: options.ahead_max.unwrap_or(self.max), ..self }
+        match options.ahead_max {
+            None => self,
+            Some(max) if options.is_ordered => Self { max, ..self },
+            Some(max) => Self { max: within_stream(max), ..self },
+        }
     }
 }
 
@@ -177,7 +180,7 @@ impl Pace {
     #[cold]
     fn is_short_of_memory(&self) -> bool {
         // Of a range whose stream has nothing left one height is always under way.
-        if self.in_flight == 0 && (self.is_awaited || self.untaken.used() == 0) {
+        if self.in_flight == 0 && self.is_awaited {
             return false;
         }
         let expected = self.answer_bytes.saturating_mul(self.in_flight + 1);
@@ -199,7 +202,7 @@ impl Pace {
 impl Job {
     /// Returns its next height, which is a task now.
     #[inline]
-    fn advance(&mut self, height: u64, job: u32) -> Payload {
+    fn advance(&mut self, height: u64, job: u32) -> TaskPayload {
         self.pace.in_flight += 1;
         self.pace.outstanding += 1;
         let is_again = self.pace.again.pop().is_some();
@@ -209,18 +212,18 @@ impl Job {
                     self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
                 }
                 let height = RangeHeight::from_index(height, self.options.is_signed);
-                Payload::Height { height, job }
+                TaskPayload::Height { height, job }
             }
             Source::Requests(requests) if is_again => {
                 let body = requests.again.remove(&height).expect("its request was kept");
                 let place = requests.places.take(height);
-                Payload::Request { body, whose: Whose::Item { place, job } }
+                TaskPayload::Request { body, whose: Whose::Item { place, job } }
             }
             Source::Requests(requests) => {
                 let (index, body) = requests.queue.pop_front().expect("it was looked at");
                 self.pace.next = requests.next();
                 let place = requests.places.take(index);
-                Payload::Request { body, whose: Whose::Item { place, job } }
+                TaskPayload::Request { body, whose: Whose::Item { place, job } }
             }
         }
     }
@@ -286,25 +289,30 @@ impl Job {
     #[cold]
     fn weigh(&mut self, index: u32, tasks: &[TaskEntry]) -> bool {
         let Self { source, pace, batch, giver, options, .. } = self;
-        let Some(Item { height, result: Ok(Answer::Bytes(Body::Charged(answer))) }) =
-            batch.last_mut()
-        else {
+        let charge = match batch.last_mut() {
+            Some(Item { height, result: Ok(answer) }) => answer.charge().zip(Some(*height)),
+            _ => None,
+        };
+        let Some((charge, height)) = charge else {
             pace.expect(0);
             return false;
         };
-        pace.expect(answer.charge.bytes());
-        let has_others = pace.untaken.used() > 0;
-        answer.charge.move_to(&pace.untaken);
-        if pace.is_stopped || !has_others || !pace.untaken.is_full() {
+        let bytes = charge.bytes();
+        pace.expect(bytes);
+        charge.move_to(&pace.untaken);
+        if pace.is_stopped || !pace.untaken.is_full() {
             return false;
         }
-        let height = *height;
+        let is_alone = batch.len() == 1;
         // A stream in order may have no room before it has this one.
         let is_next =
             || !options.is_ordered || is_lowest(pace.next(), index, source, height, tasks);
-        let is_dropped = !giver.is_awaited() || !is_next();
+        // One goes on for a stream that waits, which takes it.
+        let is_dropped = !is_alone || !giver.is_awaited() || !is_next();
         if is_dropped {
             batch.pop();
+            // Not before there is room for as much.
+            pace.answer_bytes = pace.answer_bytes.max(bytes);
             pace.outstanding -= 1;
             pace.again.push(Reverse(height));
         }
@@ -327,9 +335,15 @@ fn is_lowest(
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
 }
 
+/// Returns how many heights may be under way or untaken of those that a range may be ahead. The rest is
+/// what its stream may have that it has not returned.
+const fn within_stream(ahead_max: usize) -> usize {
+    ahead_max - (at_once(ahead_max) - 1)
+}
+
 #[inline]
 fn is_charged(item: Option<&Item>) -> bool {
-    matches!(item, Some(Item { result: Ok(Answer::Bytes(Body::Charged(_))), .. }))
+    matches!(item, Some(Item { result: Ok(answer), .. }) if answer.charged_bytes() > 0)
 }
 
 impl Jobs {
@@ -533,12 +547,16 @@ impl Jobs {
             let mut has_more = false;
             let taken = job.giver.give(&mut job.batch, |taken, intake| {
                 job.pace.outstanding -= taken.count;
-                job.pace.is_awaited = taken.waits;
+                job.pace.is_awaited = taken.is_idle;
                 if let Source::Requests(requests) = &mut job.source {
                     let is_hungry = |here| job.pace.in_flight + here <= ahead.plenty;
-                    has_more = requests.take(intake, ahead.max, is_hungry);
+                    has_more = requests.take(intake, is_hungry);
                 }
-                job.pace.starves(ahead)
+                match job.pace.starves(ahead) {
+                    false => Need::Nothing,
+                    true if job.pace.is_short() => Need::Memory,
+                    true => Need::Room,
+                }
             });
             if taken.dropped && !job.dropped {
                 job.dropped = true;
@@ -650,7 +668,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn ahead(&self) -> Ahead {
         let twice = 2 * self.peers.window_total();
         let resting = self.scheduler.stats().resting as usize;
-        Ahead { max: self.limits.ahead_max.max(twice), plenty: twice + resting }
+        let max = within_stream(self.limits.ahead_max());
+        Ahead { max, plenty: twice + resting }
     }
 
     /// Costs a scan of the task table: a dropped stream and a range that stops are rare.

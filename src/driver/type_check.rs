@@ -12,7 +12,8 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::answers::Answers;
 use super::ranges::Jobs;
-use super::{Payload, TaskEntry, Whose};
+use super::{TaskEntry, TaskPayload, Whose};
+use crate::budget::SMALL_BYTES_MAX;
 use crate::payload::Answer;
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
@@ -71,6 +72,9 @@ impl Sink<'_> {
         body: &[u8],
     ) -> Result<(), EventError> {
         if verdict == Verdict::Done {
+            if body.len() > SMALL_BYTES_MAX {
+                return self.reply_long(task, attempt, body);
+            }
             if let Err(why) = self.check(task, body) {
                 return self.refuse(task, attempt, why);
             }
@@ -78,7 +82,31 @@ impl Sink<'_> {
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
-        if !self.misfits.is_empty() && verdict == Verdict::Done {
+        if verdict == Verdict::Done && !self.misfits.is_empty() {
+            let _ = self.misfits.take(task);
+        }
+        Ok(())
+    }
+
+    /// As [`reply`](Self::reply), for an answer that is worth decoding once only: if what the check
+    /// makes of it may be kept, it takes the place of the bytes.
+    #[inline(never)]
+    fn reply_long(&mut self, task: TaskId, attempt: u16, body: &[u8]) -> Result<(), EventError> {
+        let value = match self.check_of(task).map_or(Ok(None), |check| check.value(body)) {
+            Ok(value) => value,
+            Err(why) => return self.refuse(task, attempt, why),
+        };
+        let verdict = Verdict::Done;
+        let event = Event::Replied { link: self.link, task, attempt, verdict };
+        self.scheduler.handle_event(self.now, event)?;
+        match value {
+            Some(mut value) => {
+                value.hold(self.answers.arrivals.answers.charge(body.len()));
+                self.answers.keep(self.scheduler, task, verdict, Answer::Value(value));
+            }
+            None => self.answers.keep_bytes(self.scheduler, task, verdict, body),
+        }
+        if !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
         }
         Ok(())
@@ -104,7 +132,7 @@ impl Sink<'_> {
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep(self.scheduler, task, verdict, answer);
-        if !self.misfits.is_empty() && verdict == Verdict::Done {
+        if verdict == Verdict::Done && !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
         }
         Ok(())
@@ -123,12 +151,12 @@ impl Sink<'_> {
             return None;
         }
         match &entry.payload {
-            Payload::Height { job, .. }
-            | Payload::Request { whose: Whose::Item { job, .. }, .. } => {
+            TaskPayload::Height { job, .. }
+            | TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
                 Some(self.jobs.check_of(*job))
             }
-            Payload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
-            Payload::None => None,
+            TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
+            TaskPayload::None => None,
         }
     }
 

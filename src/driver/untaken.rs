@@ -5,6 +5,7 @@
 //! calls that nobody has taken are more than they leave to others, a call is sent only once somebody
 //! asks for its outcome; and an answer that nobody has asked for is dropped, and its call sent again.
 
+use alloc::sync::Arc;
 use core::mem;
 
 use chargehand_core::io::Timer;
@@ -15,26 +16,28 @@ use crate::link::erased::Kind;
 use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
 use crate::payload::Answer;
-use crate::payload::Body;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
-    /// Returns whether a call has to wait for room, since nobody has asked for its outcome.
+    /// Returns whether a call has to wait for room, since nobody has asked for its outcome, of which so
+    /// many bytes are there.
     #[cold]
-    pub(super) fn is_to_wait(&self, call: CallId) -> bool {
+    pub(super) fn is_to_wait(&self, call: CallId, bytes: usize) -> bool {
         let answers = &self.answers.arrivals.answers;
-        if !answers.is_full() || self.is_stopping() {
+        // One is kept in any case.
+        let is_full = || answers.used() > bytes && answers.is_full();
+        if !is_full() || self.is_stopping() {
             return false;
         }
         // The doorbell rings for either: so look at both once more.
         answers.budget.await_more();
         self.ends.post.hold_back(true);
-        answers.is_full() && !self.ends.post.is_awaited(call)
+        is_full() && !self.ends.post.is_awaited(call)
     }
 
-    /// Keeps a call until it may be sent.
+    /// Keeps a call until it may be sent. Its answer had so many bytes.
     #[cold]
-    pub(super) fn hold_back(&mut self, submit: Submit) {
-        self.held_back.push_back(submit);
+    pub(super) fn hold_back(&mut self, submit: Submit, bytes: usize) {
+        self.held_back.push_back((submit, bytes));
     }
 
     /// Sends those that were held back and somebody asks for, and one more if there is room. Returns
@@ -42,17 +45,19 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     #[cold]
     pub(super) fn admit_held_back(&mut self) -> bool {
         let mut any = false;
-        let mut has_room = !self.answers.arrivals.answers.is_full();
-        for submit in mem::take(&mut self.held_back) {
+        let answers = Arc::clone(&self.answers.arrivals.answers);
+        let mut has_room = !answers.is_full();
+        for (submit, bytes) in mem::take(&mut self.held_back) {
             let Some(call) = submit.call() else { continue };
             // Those that it is told of may all be sent: it says that the pool stops.
             let is_free = self.is_stopping() || self.scheduler.room() > 0;
             // One at a time: how long its answer is nobody knows.
-            let is_next = self.ends.post.is_awaited(call) || mem::take(&mut has_room);
+            let fits = has_room && (answers.used() == 0 || answers.has_room_for(bytes));
+            let is_next = self.ends.post.is_awaited(call) || fits && mem::take(&mut has_room);
             if is_free && is_next {
                 any |= self.admit_one(submit);
             } else {
-                self.held_back.push_back(submit);
+                self.held_back.push_back((submit, bytes));
             }
         }
         if self.held_back.is_empty() {
@@ -65,7 +70,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Ends a call that is cancelled while it is held back. Returns whether it was.
     pub(super) fn drop_held_back(&mut self, call: CallId) -> bool {
-        let Some(at) = self.held_back.iter().position(|submit| submit.call() == Some(call)) else {
+        let Some(at) = self.held_back.iter().position(|(submit, _)| submit.call() == Some(call))
+        else {
             return false;
         };
         self.held_back.remove(at);
@@ -74,9 +80,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 }
 
-/// Returns whether an outcome is held against the budget.
-pub(super) fn is_charged(result: &TaskResult) -> bool {
-    matches!(result, Ok(Answer::Bytes(Body::Charged(_))))
+/// Returns how many bytes of an outcome are held against the budget.
+pub(super) fn charged_bytes(result: &TaskResult) -> usize {
+    result.as_ref().map_or(0, Answer::charged_bytes)
 }
 
 #[cfg(all(test, feature = "testing"))]
@@ -119,7 +125,7 @@ mod tests {
             let mut worker = pin!(worker.concurrency(8).serve(listener));
             let builder = Pool::builder(ManualTimer::new()).frame_bytes_max(100_000);
             let (pool, mut driver) =
-                builder.memory_max(400_000).connect(connector).build().expect("in range");
+                builder.memory_max(500_000).connect(connector).build().expect("in range");
             let budget = alloc::sync::Arc::clone(driver.answers.arrivals.budget());
             let cx = &mut Context::from_waker(Waker::noop());
             let mut tasks: Vec<Task<Vec<u8>>> = Vec::new();

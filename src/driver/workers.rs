@@ -1,32 +1,29 @@
 //! The workers of a pool and the state of each one's link.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 
 use async_channel::Sender;
-use chargehand_core::io::{Dialect, Timer};
+use chargehand_core::io::Timer;
 use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
-use super::handshake::{GreetError, Greeting};
-use super::link::{Conn, Ending, Progress, Quota};
+use super::Driver;
+use super::dialect::Speech;
+use super::handshake::Greeting;
+use super::link::{Conn, Quota, ReadProgress};
 use super::type_check::Sink;
-use super::{Driver, Token};
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
-use crate::link::ready::{Entry, ReadySet, SOURCES_READ_ON};
+use crate::link::read_on::DRIVER_ROUNDS;
+use crate::link::ready::{Entry, ReadySet};
+use crate::link::reason::DisconnectReason;
+use crate::link::token::Token;
 use crate::stats::{PoolStats, WorkerInfo};
-
-/// How often one poll reads on, on a link whose answers come as soon as it is asked. Those who wait for
-/// them wait for the end of the poll.
-const READ_ON_MAX: u32 = 2;
 
 /// All workers, by slot.
 pub(crate) struct Peers<K: Kind> {
@@ -35,16 +32,10 @@ pub(crate) struct Peers<K: Kind> {
     names: BTreeMap<Arc<str>, WorkerId>,
     /// Slots of links with something to flush.
     pub(crate) dirty: Vec<u32>,
-    /// Slots of links that may answer at once.
-    pub(crate) answering: Vec<u32>,
     /// Slots of workers in this process with something to do, each once.
     pub(crate) at_work: Vec<u32>,
     /// How many workers in this process there were.
     in_process_count: u32,
-    /// How many workers there are that have or will have a link.
-    remotes: u32,
-    /// The slot of the one that is direct.
-    direct: Option<u32>,
     /// The windows of all links that are up, together.
     window_total: usize,
 }
@@ -52,24 +43,26 @@ pub(crate) struct Peers<K: Kind> {
 /// One worker.
 pub(crate) struct Peer<K: Kind> {
     id: WorkerId,
-    label: Arc<str>,
+    pub(crate) label: Arc<str>,
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
-    pub(crate) line: Line<K>,
-    pub(crate) last_error: Option<String>,
+    pub(crate) link: LinkState<K>,
+    pub(crate) last_error: Option<DisconnectReason>,
     /// Whose link it is: differs from one start of a worker that dials in to the next.
     pub(crate) token: u64,
     /// Tasks that it had done when its link came up.
     done_before: u64,
     up_since: Instant,
     window: u32,
+    /// How many tasks it runs at once.
+    runs: u32,
     pub(crate) is_at_work: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
 }
 
 /// A worker's link.
 #[derive(Default)]
-pub(crate) enum Line<K: Kind> {
+pub(crate) enum LinkState<K: Kind> {
     #[default]
     Idle,
     /// The connector is at it.
@@ -86,9 +79,14 @@ impl<K: Kind> Peer<K> {
         Arc::clone(&self.label)
     }
 
+    /// Returns how many tasks the worker runs at once, if it may hold more, which then wait there.
+    pub(crate) fn waiting_behind(&self) -> Option<u32> {
+        (self.window > self.runs).then_some(self.runs)
+    }
+
     /// Notes why the link is not up. Returns the label.
-    fn failed(&mut self, why: &str) -> Arc<str> {
-        self.last_error = Some(why.to_owned());
+    fn failed(&mut self, reason: &DisconnectReason) -> Arc<str> {
+        self.last_error = Some(reason.clone());
         self.label()
     }
 }
@@ -99,37 +97,10 @@ impl<K: Kind> Peers<K> {
             slots: Vec::new(),
             names: BTreeMap::new(),
             dirty: Vec::new(),
-            answering: Vec::new(),
             at_work: Vec::new(),
             in_process_count: 0,
-            remotes: 0,
-            direct: None,
             window_total: 0,
         }
-    }
-
-    /// Returns the slot of the only worker with a link, if there is one only: it wakes `parent`, and is
-    /// to be looked at in each poll.
-    #[inline]
-    pub(crate) fn direct(&mut self, parent: &Waker) -> Option<u32> {
-        if (self.remotes == 1) != self.direct.is_some() {
-            self.change_direct();
-        }
-        let slot = self.direct?;
-        let peer = self.slots[slot as usize].as_mut().expect("`remove` forgets it");
-        peer.entry.be_direct(parent);
-        Some(slot)
-    }
-
-    #[cold]
-    fn change_direct(&mut self) {
-        if let Some(peer) = self.direct.take().and_then(|slot| self.at(slot)) {
-            peer.entry.be_listed();
-            return;
-        }
-        let has_link = |peer: &Peer<K>| !matches!(peer.reach, Reach::InProcess(_));
-        let slot = self.slots.iter().position(|slot| slot.as_ref().is_some_and(has_link));
-        self.direct = slot.and_then(|slot| u32::try_from(slot).ok());
     }
 
     /// Returns a worker that the scheduler names.
@@ -168,14 +139,6 @@ impl<K: Kind> Peers<K> {
         }
     }
 
-    /// Notes that a link may have an answer at once to what was flushed, if it expects one.
-    fn await_answer(&mut self, slot: u32) {
-        let Some(Peer { line: Line::Up(_, conn), .. }) = self.at(slot) else { return };
-        if conn.expects_answer() {
-            self.answering.push(slot);
-        }
-    }
-
     /// Returns the worker of a slot, if there is one.
     pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Peer<K>> {
         self.slots.get_mut(slot as usize)?.as_mut()
@@ -205,21 +168,19 @@ impl<K: Kind> Peers<K> {
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
         }
-        if !matches!(reach, Reach::InProcess(_)) {
-            self.remotes += 1;
-        }
-        let entry = ready.entry(Token::Peer(id.slot()).into());
+        let entry = ready.entry(Token::Link(id.slot()).into());
         let peer = Peer {
             id,
             label,
             entry,
             reach,
-            line: Line::Idle,
+            link: LinkState::Idle,
             last_error: None,
             token: 0,
             done_before: 0,
             up_since: Instant::EPOCH,
             window: 0,
+            runs: 1,
             is_at_work: false,
             remover: None,
         };
@@ -232,11 +193,6 @@ impl<K: Kind> Peers<K> {
         let peer = self.slots[worker.slot() as usize].take().expect("set_window found it");
         if matches!(peer.reach, Reach::Await) {
             self.names.remove(&peer.label);
-        }
-        if !matches!(peer.reach, Reach::InProcess(_)) {
-            self.remotes -= 1;
-            // Of the others another may be the only one now.
-            self.direct.take_if(|slot| *slot == worker.slot());
         }
         if let Some(remover) = peer.remover {
             let _ = remover.try_send(Ok(()));
@@ -262,11 +218,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn on_peer(&mut self, slot: u32, quota: &mut Quota) {
         let Some(Some(peer)) = self.peers.slots.get_mut(slot as usize) else { return };
         peer.entry.clear();
-        match &peer.line {
-            Line::Idle => {}
-            Line::Dialling(_) | Line::Greeting(..) => self.open(slot),
-            Line::Up(..) => self.on_traffic(slot, quota),
-            Line::InProcess(_) => self.peers.put_to_work(slot),
+        match &peer.link {
+            LinkState::Idle => {}
+            LinkState::Dialling(_) | LinkState::Greeting(..) => self.open(slot),
+            LinkState::Up(..) => self.on_traffic(slot, quota),
+            LinkState::InProcess(_) => self.peers.put_to_work(slot),
         }
     }
 
@@ -274,28 +230,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn open(&mut self, slot: u32) {
         let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
         let cx = &mut Context::from_waker(peer.entry.waker());
-        if let Line::Dialling(link) = peer.line {
+        if let LinkState::Dialling(link) = peer.link {
             let Reach::Dial(connector) = &mut peer.reach else { unreachable!("it is dialled") };
             match connector.poll_connect(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(wire)) => {
-                    peer.line = Line::Greeting(link, wire, Greeting::default());
+                    peer.link = LinkState::Greeting(link, wire, Greeting::default());
                 }
                 Poll::Ready(Err(error)) => {
-                    peer.line = Line::Idle;
-                    return self.refused(link, error.to_string());
+                    peer.link = LinkState::Idle;
+                    return self.refused(link, DisconnectReason::unreachable(error));
                 }
             }
         }
-        let Line::Greeting(link, wire, greeting) = &mut peer.line else { return };
+        let LinkState::Greeting(link, wire, greeting) = &mut peer.link else { return };
         let link = *link;
-        if wire.dialect() == Dialect::Json {
-            if cfg!(not(feature = "json")) {
-                peer.line = Line::Idle;
-                let why = "the link speaks JSON: build with the feature `json`".to_owned();
-                return self.refused(link, why);
+        match Speech::of(wire.dialect(), &self.limits) {
+            Ok(speech) if speech.is_native() => {}
+            // Without a handshake, and one request at a time.
+            Ok(_) => return self.dialled_up(link, Offer::new(1), u32::MAX),
+            Err(reason) => {
+                peer.link = LinkState::Idle;
+                return self.refused(link, reason);
             }
-            return self.dialled_up(link, Offer::new(1), u32::MAX);
         }
         let greeted = greeting
             .poll(&mut **wire, cx, &self.opening)
@@ -312,12 +269,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Poll::Ready(Ok((offer, frame_bytes_max))) => {
                 self.dialled_up(link, offer, frame_bytes_max);
             }
-            Poll::Ready(Err(GreetError { why, farewell })) => {
-                let Line::Greeting(_, wire, _) = mem::take(&mut peer.line) else { return };
-                if farewell.is_some() {
-                    self.closing.close(wire, farewell, None, self.now, &self.ready);
-                }
-                self.refused(link, why);
+            Poll::Ready(Err(reason)) => {
+                let LinkState::Greeting(_, wire, _) = mem::take(&mut peer.link) else { return };
+                self.part(wire, None, &reason);
+                self.refused(link, reason);
             }
         }
     }
@@ -325,7 +280,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// The handshake of a link that we dialled is done.
     fn dialled_up(&mut self, link: Link, offer: Offer, frame_bytes_max: u32) {
         let event = Event::Connected { link, offer };
-        let Line::Greeting(_, wire, _) = mem::take(&mut self.peers.get_mut(link.worker()).line)
+        let LinkState::Greeting(_, wire, _) =
+            mem::take(&mut self.peers.get_mut(link.worker()).link)
         else {
             unreachable!("the caller has just greeted")
         };
@@ -342,40 +298,42 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         frame_bytes_max: u32,
     ) {
         let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
-        self.set_up(link, Line::Up(link, conn), offer.window);
+        self.set_up(link, LinkState::Up(link, conn), offer.window);
+        let peer = self.peers.get_mut(link.worker());
+        peer.runs = offer.runs.max(1);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
-        self.peers.get_mut(link.worker()).entry.wake();
+        peer.entry.wake();
     }
 
-    pub(super) fn set_up(&mut self, link: Link, line: Line<K>, window: u32) {
+    pub(super) fn set_up(&mut self, link: Link, state: LinkState<K>, window: u32) {
         let worker = link.worker();
         self.peers.set_window(worker, window);
         // With more at work, ranges go further ahead.
         self.jobs.look_again();
         let done = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.done);
         let peer = self.peers.get_mut(worker);
-        peer.line = line;
+        peer.link = state;
         peer.done_before = done;
         peer.up_since = self.now;
         let label = peer.label();
         self.events.tell(|| PoolEvent::Connected { worker, peer: label, window });
     }
 
-    fn refused(&mut self, link: Link, why: String) {
+    fn refused(&mut self, link: Link, reason: DisconnectReason) {
         self.scheduler
             .handle_event(self.now, Event::Refused { link })
             .expect("the scheduler waits for this link");
-        self.tell_refused(link.worker(), why);
+        self.tell_refused(link.worker(), reason);
     }
 
-    pub(crate) fn tell_refused(&mut self, worker: WorkerId, why: String) {
-        let peer = self.peers.get_mut(worker).failed(&why);
-        self.events.tell(|| PoolEvent::Refused { worker, peer, why });
+    pub(crate) fn tell_refused(&mut self, worker: WorkerId, reason: DisconnectReason) {
+        let peer = self.peers.get_mut(worker).failed(&reason);
+        self.events.tell(|| PoolEvent::Refused { worker, peer, reason });
     }
 
-    pub(crate) fn tell_lost(&mut self, worker: WorkerId, why: String) {
-        let peer = self.peers.get_mut(worker).failed(&why);
-        self.events.tell(|| PoolEvent::Lost { worker, peer, why });
+    pub(crate) fn tell_lost(&mut self, worker: WorkerId, reason: DisconnectReason) {
+        let peer = self.peers.get_mut(worker).failed(&reason);
+        self.events.tell(|| PoolEvent::Lost { worker, peer, reason });
     }
 
     /// Reads, carries out what follows, and writes: all of one link in one go.
@@ -383,22 +341,22 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let progress = self.read(slot, quota);
         self.turn();
         self.flush_now(slot);
-        if progress == Progress::One {
-            self.read_on(slot, quota);
+        if progress == ReadProgress::One {
+            self.look_on(slot, quota);
         }
     }
 
     /// Looks whether a link has an answer already to what was just sent, and if so to what is then
     /// sent. Returns whether anything came.
-    fn read_on(&mut self, slot: u32, quota: &mut Quota) -> bool {
-        for count in 0..READ_ON_MAX {
+    fn look_on(&mut self, slot: u32, quota: &mut Quota) -> bool {
+        for count in 0..DRIVER_ROUNDS {
             let progress = self.read(slot, quota);
-            if progress == Progress::Nothing {
+            if progress == ReadProgress::Nothing {
                 return count > 0;
             }
             self.turn();
             self.flush_now(slot);
-            if progress != Progress::One {
+            if progress != ReadProgress::One {
                 return true;
             }
         }
@@ -410,9 +368,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Reads on a link, if it is up.
-    pub(crate) fn read(&mut self, slot: u32, quota: &mut Quota) -> Progress {
-        let Some(peer) = self.peers.at(slot) else { return Progress::Nothing };
-        let Line::Up(link, conn) = &mut peer.line else { return Progress::Nothing };
+    pub(crate) fn read(&mut self, slot: u32, quota: &mut Quota) -> ReadProgress {
+        let Some(peer) = self.peers.at(slot) else { return ReadProgress::Nothing };
+        let LinkState::Up(link, conn) = &mut peer.link else { return ReadProgress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
         let mut sink = Sink {
             link: *link,
@@ -425,15 +383,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match conn.read(cx, quota, &mut sink) {
             Ok(progress) => {
-                if progress == Progress::More {
+                if progress == ReadProgress::More {
                     peer.entry.wake();
                 }
                 progress
             }
-            Err(ending) => {
+            Err(reason) => {
                 let link = *link;
-                self.lose(link, ending);
-                Progress::Drained
+                self.lose(link, reason);
+                ReadProgress::Drained
             }
         }
     }
@@ -441,35 +399,35 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Looks for answers to what [`flush_all`](Self::flush_all) has just sent.
     #[inline(never)]
     pub(crate) fn look_for_answers(&mut self, quota: &mut Quota) {
-        let mut slots = mem::take(&mut self.peers.answering);
+        let slots = self.read_on.take();
         let mut came = false;
-        for slot in slots.drain(..) {
-            came |= quota.reads_on && quota.bytes > 0 && self.read_on(slot, quota);
+        for &slot in &slots {
+            came |= quota.bytes > 0 && self.look_on(slot, quota);
         }
-        self.peers.answering = slots;
+        self.read_on.recycle(slots);
         if came {
             self.settle();
-            // Once is enough: they are woken as soon as there is something.
-            self.peers.answering.clear();
+            // Once is enough.
+            self.read_on.clear();
         }
     }
 
     /// Tells the scheduler that a link is over, and ends it.
     #[cold]
-    pub(crate) fn lose(&mut self, link: Link, ending: Ending) {
-        let Ending { why, farewell, how } = ending;
+    pub(crate) fn lose(&mut self, link: Link, reason: DisconnectReason) {
         self.take_unsent(link);
+        let how = reason.loss();
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {
             self.settled = false;
-            self.end_link(link, farewell);
-            self.tell_lost(link.worker(), why);
+            self.end_link(link, &reason);
+            self.tell_lost(link.worker(), reason);
         }
     }
 
     /// Gives back what never left on a link that is over: it cannot be what ended it.
     fn take_unsent(&mut self, link: Link) {
-        let Line::Up(up, conn) = &mut self.peers.get_mut(link.worker()).line else { return };
+        let LinkState::Up(up, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
         if *up != link {
             return;
         }
@@ -485,7 +443,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn note_use(&mut self, worker: WorkerId) {
         let stats = self.scheduler.worker_stats(worker);
         let peer = self.peers.get_mut(worker);
-        let (Reach::Await, Line::Up(_, conn)) = (&peer.reach, &peer.line) else { return };
+        let (Reach::Await, LinkState::Up(_, conn)) = (&peer.reach, &peer.link) else { return };
         let Some(host) = conn.wire.host() else { return };
         let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
         let did = stats.is_some_and(|stats| stats.done > peer.done_before);
@@ -497,7 +455,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut any = false;
         loop {
             let Some(peer) = self.peers.at(slot) else { return any };
-            let Line::Up(link, conn) = &mut peer.line else { return any };
+            let LinkState::Up(link, conn) = &mut peer.link else { return any };
             if !conn.dirty {
                 return any;
             }
@@ -531,12 +489,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn flush_dirty(&mut self) {
         let mut dirty = mem::take(&mut self.peers.dirty);
         for slot in dirty.drain(..) {
-            if self.flush(slot) && self.peers.answering.len() < SOURCES_READ_ON {
-                self.peers.await_answer(slot);
+            if self.flush(slot) {
+                self.await_answer(slot);
             }
         }
         assert!(self.peers.dirty.is_empty(), "only a turn sends");
         self.peers.dirty = dirty;
+    }
+
+    /// Notes that a link may have an answer at once to what was flushed, if it expects one.
+    fn await_answer(&mut self, slot: u32) {
+        let Some(Peer { link: LinkState::Up(_, conn), .. }) = self.peers.at(slot) else { return };
+        if !conn.dirty {
+            self.read_on.offer(slot, &mut *conn.wire);
+        }
     }
 
     pub(crate) fn stats(&self) -> PoolStats {

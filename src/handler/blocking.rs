@@ -3,20 +3,18 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::{self, Debug, Display};
+use core::fmt::{self, Debug};
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::Poll;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use chargehand_core::Verdict;
 use futures_util::task::AtomicWaker;
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::{Handler, encode, fail, sealed};
+use super::{BlockingFn, Context, Handler, Origin, encode, fail, sealed};
 use crate::handler::running::caught;
 use crate::payload::decode_request;
 
@@ -25,16 +23,14 @@ type Answer = (Verdict, Vec<u8>);
 /// A handler that runs on a pool of threads.
 pub struct Threads {
     pool: ThreadPool,
-    function: Arc<dyn Fn(&[u8]) -> Answer + Send + Sync>,
+    function: Arc<dyn Fn(&[u8], Option<Context>) -> Answer + Send + Sync>,
+    takes_context: bool,
 }
 
 impl Threads {
-    pub(crate) fn new<F, Q, R, E>(threads: u16, function: F) -> io::Result<Self>
+    pub(crate) fn new<F, Args>(threads: u16, function: F) -> io::Result<Self>
     where
-        F: Fn(Q) -> Result<R, E> + Send + Sync + 'static,
-        Q: DeserializeOwned,
-        R: Serialize,
-        E: Display,
+        F: BlockingFn<Args> + Send + Sync + 'static,
     {
         if threads == 0 {
             let text = "a blocking worker needs at least one thread";
@@ -45,15 +41,15 @@ impl Threads {
             .thread_name(|index| format!("chargehand-{index}"))
             .build()
             .map_err(io::Error::other)?;
-        let function = Arc::new(move |request: &[u8]| {
+        let function = Arc::new(move |request: &[u8], context: Option<Context>| {
             let mut body = Vec::new();
             let verdict = match decode_request(request) {
-                Ok(request) => encode(function(request), &mut body),
+                Ok(request) => encode(function.call(request, context), &mut body),
                 Err(text) => fail(&text, &mut body),
             };
             (verdict, body)
         });
-        Ok(Self { pool, function })
+        Ok(Self { pool, function, takes_context: F::TAKES_CONTEXT })
     }
 }
 
@@ -72,13 +68,14 @@ impl Handler for Threads {
     // could fill the pool's queue without end.
     const ENDS_WHEN_DROPPED: bool = false;
 
-    fn start(&self, body: &[u8]) -> Result<OnThread, String> {
+    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<OnThread, String> {
+        let context = self.takes_context.then(|| origin.context());
         let shared = Arc::new(Shared::default());
         let (function, body, result) =
             (Arc::clone(&self.function), body.to_vec(), Arc::clone(&shared));
         self.pool.spawn(move || {
-            let answer =
-                caught(|| function(&body)).unwrap_or_else(|text| (Verdict::Failed, text.into()));
+            let answer = caught(|| function(&body, context))
+                .unwrap_or_else(|text| (Verdict::Failed, text.into()));
             *result.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
             result.waker.wake();
         });
@@ -104,7 +101,7 @@ pub struct OnThread(Arc<Shared>);
 impl Future for OnThread {
     type Output = Answer;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll(self: Pin<&mut Self>, cx: &mut core::task::Context<'_>) -> Poll<Answer> {
         self.0.waker.register(cx.waker());
         match self.0.answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(answer) => Poll::Ready(answer),

@@ -2,19 +2,21 @@
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Display;
-use core::future::Future;
 use core::task::Waker;
+use core::time::Duration;
 
 use chargehand_core::message::clip;
 use chargehand_core::{TaskId, Verdict};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::handler::running::{FAILURE_BYTES_MAX, Runs, caught};
+use super::{Guard, HandlerFn, Origin, fail_by};
+use crate::failure::{FAILURE_BYTES_MAX, within};
+use crate::handler::running::{Runs, caught};
 use crate::link::ready::ReadySet;
+use crate::link::token::Token;
 use crate::payload::{Answer, Asked};
 
 /// One sending of a task.
@@ -23,6 +25,15 @@ use crate::payload::{Answer, Asked};
 pub struct Attempt {
     pub(crate) task: TaskId,
     pub(crate) attempt: u16,
+}
+
+/// What a handler may know of its surroundings.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) manager: &'a Arc<str>,
+    pub(crate) worker: &'a Arc<str>,
 }
 
 /// How an attempt ended.
@@ -47,17 +58,23 @@ pub trait AnyHands {
     fn withdraw_all(&mut self);
     /// Starts and goes on with attempts that were woken, but polls no more than `polls`. Puts those
     /// that end into `ended`. Returns whether others are left; `waker` tells of later ones.
-    fn work(&mut self, waker: &Waker, polls: usize, ended: &mut Vec<Ended>) -> bool;
+    fn work(
+        &mut self,
+        waker: &Waker,
+        about: About<'_>,
+        polls: usize,
+        ended: &mut Vec<Ended>,
+    ) -> bool;
 }
 
-/// The handler `F`, which makes a future `A` of a request `Q`.
+/// The handler `F`, whose shape `Args` tells.
 #[doc(hidden)]
 #[allow(missing_debug_implementations)] // Futures of the user's are in it.
-pub struct Hands<F, Q, A> {
+pub struct Hands<F: HandlerFn<Args>, Args> {
     window: u16,
     handler: F,
     ready: ReadySet,
-    runs: Runs<A, Call<Q>>,
+    runs: Runs<F::Future, Call<F::Request>>,
     /// The runs to poll next. No longer than there are runs.
     woken: VecDeque<u32>,
     batch: Vec<u32>,
@@ -67,9 +84,11 @@ struct Call<Q> {
     attempt: Attempt,
     /// Until the handler is called with it. The error is the text of a failure.
     request: Option<Result<Q, String>>,
+    /// Tells the handler's context when this is dropped.
+    guard: Option<Guard>,
 }
 
-impl<F, Q, A> Hands<F, Q, A> {
+impl<F: HandlerFn<Args>, Args> Hands<F, Args> {
     pub(crate) fn new(window: u16, handler: F) -> Self {
         Self {
             window,
@@ -82,13 +101,9 @@ impl<F, Q, A> Hands<F, Q, A> {
     }
 }
 
-impl<F, Q, A, R, E> AnyHands for Hands<F, Q, A>
+impl<F, Args> AnyHands for Hands<F, Args>
 where
-    F: Fn(Q) -> A,
-    Q: DeserializeOwned + 'static,
-    A: Future<Output = Result<R, E>>,
-    R: Serialize + Send + 'static,
-    E: Display,
+    F: HandlerFn<Args, Answer: Send + 'static>,
 {
     fn window(&self) -> u16 {
         self.window
@@ -97,8 +112,8 @@ where
     fn take(&mut self, attempt: Attempt, asked: Asked<'_>) -> u32 {
         // The handler is called later, in its turn among the others: it may take its time.
         let request = caught(|| asked.read()).and_then(|request| request);
-        let call = Call { attempt, request: Some(request) };
-        let run = self.runs.insert(&self.ready, 0, call, None);
+        let call = Call { attempt, request: Some(request), guard: None };
+        let run = self.runs.insert(&self.ready, call, None);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
         if self.runs.mark(run) {
             self.woken.push_back(run);
@@ -116,18 +131,36 @@ where
         self.runs.release_owned();
     }
 
-    fn work(&mut self, waker: &Waker, polls: usize, ended: &mut Vec<Ended>) -> bool {
+    fn work(
+        &mut self,
+        waker: &Waker,
+        about: About<'_>,
+        polls: usize,
+        ended: &mut Vec<Ended>,
+    ) -> bool {
         self.ready.take(waker, usize::MAX, &mut self.batch);
-        self.woken.extend(self.batch.drain(..));
+        let runs = self.batch.drain(..).map(|token| match token.into() {
+            Token::Run(index) => index,
+            other => unreachable!("nothing but handlers is listed here: {other:?}"),
+        });
+        self.woken.extend(runs);
         let Self { handler, runs, woken, .. } = self;
         for run in woken.drain(..polls.min(woken.len())) {
-            let begin = |call: &mut Call<Q>| {
-                call.request.take().transpose().map(|request| request.map(&*handler))
+            let begin = |call: &mut Call<F::Request>| {
+                let Some(request) = call.request.take() else { return Ok(None) };
+                let About { timeout, manager, worker } = about;
+                let mut origin = Origin::new(call.attempt.attempt, timeout, manager, worker);
+                let future = handler.call(request?, &mut origin);
+                call.guard = origin.into_guard();
+                Ok(Some(future))
             };
             runs.clear(run);
             let Some((call, result)) = runs.poll(run, begin, finish) else { continue };
             let (verdict, answer) = result.unwrap_or_else(|text| failed(&text));
-            let attempt = call.expect("a run that is withdrawn is released").attempt;
+            let Call { attempt, guard, .. } = call.expect("a run that is withdrawn is released");
+            if let Some(guard) = guard {
+                guard.defuse();
+            }
             ended.push(Ended { attempt, verdict, answer });
         }
         !woken.is_empty()
@@ -137,11 +170,15 @@ where
 fn finish<R, E>(output: Result<R, E>) -> (Verdict, Answer)
 where
     R: Serialize + Send + 'static,
-    E: Display,
+    E: Display + 'static,
 {
     match output {
         Ok(value) => (Verdict::Done, Answer::value(value)),
-        Err(error) => failed(&error.to_string()),
+        Err(error) => {
+            let mut body = Vec::new();
+            let verdict = fail_by(&error, &mut body);
+            (verdict, Answer::Bytes(within(&body, usize::MAX).as_ref().into()))
+        }
     }
 }
 
@@ -164,7 +201,9 @@ mod tests {
 
     fn work(hands: &mut impl AnyHands, polls: usize) -> (Vec<Ended>, bool) {
         let mut ended = Vec::new();
-        let more = hands.work(Waker::noop(), polls, &mut ended);
+        let name = Arc::from("name");
+        let about = About { timeout: None, manager: &name, worker: &name };
+        let more = hands.work(Waker::noop(), about, polls, &mut ended);
         (ended, more)
     }
 
@@ -248,6 +287,6 @@ mod tests {
         let (mut ended, _) = work(&mut hands, 9);
         let end = ended.pop().expect("it ends at once");
         assert_eq!(end.verdict, Verdict::Failed);
-        assert_eq!(end.answer.into_text().len(), FAILURE_BYTES_MAX);
+        assert_eq!(end.answer.into_failure().text().len(), FAILURE_BYTES_MAX);
     }
 }

@@ -2,24 +2,32 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt::{self, Debug, Display, Write};
 use core::future::Future;
 use core::marker::PhantomData;
 
 use chargehand_core::Verdict;
-use postcard::ser_flavors::Flavor;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use crate::failure::{FAILURE_BYTES_MAX, Failure};
 use crate::payload::decode_request;
+use crate::payload::encode::{self, Onto};
 
 #[cfg(feature = "blocking")]
 mod blocking;
+mod context;
+mod function;
 pub(crate) mod in_process;
 pub(crate) mod running;
 
 #[cfg(feature = "blocking")]
 pub use self::blocking::Threads;
+pub use self::context::Context;
+pub(crate) use self::context::{Guard, Origin};
+#[cfg(feature = "blocking")]
+pub use self::function::BlockingFn;
+pub use self::function::{HandlerFn, WithState, with_state};
 
 /// How a worker carries out a request: made by `Worker::new`, `raw` or `blocking`.
 ///
@@ -36,7 +44,7 @@ pub trait Handler: sealed::Sealed {
 
     /// Starts to carry a request out; the error is the text of a failure.
     #[doc(hidden)]
-    fn start(&self, body: &[u8]) -> Result<Self::Future, String>;
+    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<Self::Future, String>;
 
     /// Puts the answer's body, or the failure's text, into `body`, which is empty.
     #[doc(hidden)]
@@ -49,117 +57,95 @@ pub(crate) mod sealed {
 }
 
 /// A handler of typed requests and answers, as postcard.
-pub struct Typed<F, Q> {
+pub struct Typed<F, Args> {
     function: F,
-    request: PhantomData<fn(Q)>,
+    args: PhantomData<fn(Args)>,
 }
 
-impl<F, Q> Typed<F, Q> {
+impl<F, Args> Typed<F, Args> {
     pub(crate) const fn new(function: F) -> Self {
-        Self { function, request: PhantomData }
+        Self { function, args: PhantomData }
     }
 }
 
-impl<F, Q> Debug for Typed<F, Q> {
+impl<F, Args> Debug for Typed<F, Args> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Typed").finish_non_exhaustive()
     }
 }
 
-impl<F, Q> sealed::Sealed for Typed<F, Q> {}
+impl<F, Args> sealed::Sealed for Typed<F, Args> {}
 
-impl<F, Q, A, R, E> Handler for Typed<F, Q>
-where
-    F: Fn(Q) -> A,
-    A: Future<Output = Result<R, E>>,
-    Q: DeserializeOwned,
-    R: Serialize,
-    E: Display,
-{
-    type Future = A;
+impl<F: HandlerFn<Args>, Args> Handler for Typed<F, Args> {
+    type Future = F::Future;
 
     #[inline]
-    fn start(&self, body: &[u8]) -> Result<A, String> {
+    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<F::Future, String> {
         match decode_request(body) {
-            Ok(request) => Ok((self.function)(request)),
+            Ok(request) => Ok(self.function.call(request, origin)),
             Err(text) => Err(text),
         }
     }
 
-    fn finish(&self, output: Result<R, E>, body: &mut Vec<u8>) -> Verdict {
+    fn finish(&self, output: Result<F::Answer, F::Error>, body: &mut Vec<u8>) -> Verdict {
         encode(output, body)
     }
 }
 
 /// A handler of bytes.
-pub struct Raw<F>(pub(crate) F);
+pub struct Raw<F, Args> {
+    function: F,
+    args: PhantomData<fn(Args)>,
+}
 
-impl<F> Debug for Raw<F> {
+impl<F, Args> Raw<F, Args> {
+    pub(crate) const fn new(function: F) -> Self {
+        Self { function, args: PhantomData }
+    }
+}
+
+impl<F, Args> Debug for Raw<F, Args> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Raw").finish_non_exhaustive()
     }
 }
 
-impl<F> sealed::Sealed for Raw<F> {}
+impl<F, Args> sealed::Sealed for Raw<F, Args> {}
 
-impl<F, A> Handler for Raw<F>
+impl<F, Args> Handler for Raw<F, Args>
 where
-    F: Fn(Vec<u8>) -> A,
-    A: Future<Output = Result<Vec<u8>, String>>,
+    F: HandlerFn<Args, Request = Vec<u8>, Answer = Vec<u8>>,
 {
-    type Future = A;
+    type Future = F::Future;
 
-    fn start(&self, body: &[u8]) -> Result<A, String> {
-        Ok((self.0)(body.to_vec()))
+    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<F::Future, String> {
+        Ok(self.function.call(body.to_vec(), origin))
     }
 
-    fn finish(&self, output: Result<Vec<u8>, String>, body: &mut Vec<u8>) -> Verdict {
+    fn finish(&self, output: Result<Vec<u8>, F::Error>, body: &mut Vec<u8>) -> Verdict {
         match output {
             Ok(answer) => {
                 *body = answer;
                 Verdict::Done
             }
-            Err(text) => fail(&text, body),
+            Err(error) => fail_by(&error, body),
         }
     }
 }
 
 /// Puts a handler's result into `body`.
-pub(crate) fn encode<R: Serialize, E: Display>(
+pub(crate) fn encode<R: Serialize, E: Display + 'static>(
     output: Result<R, E>,
     body: &mut Vec<u8>,
 ) -> Verdict {
     let error = match output {
-        Ok(answer) => match postcard::serialize_with_flavor(&answer, Onto(body)) {
+        Ok(answer) => match encode::encode(&answer, Onto(body)) {
             Ok(()) => return Verdict::Done,
             Err(error) => format!("the answer cannot be encoded: {error}"),
         },
-        Err(error) => return fail(&error, body),
+        Err(error) => return fail_by(&error, body),
     };
     fail(&error, body)
-}
-
-/// Where postcard appends an answer. Its own flavor for that appends byte by byte.
-struct Onto<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Onto<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
 }
 
 /// Puts a failure's text into `body`.
@@ -171,4 +157,15 @@ pub(crate) fn fail(error: &dyn Display, body: &mut Vec<u8>) -> Verdict {
     let _ = write!(text, "{error}");
     *body = text.into_bytes();
     Verdict::Failed
+}
+
+/// Puts a handler's error into `body`: its text, or all that a [`Failure`] says.
+pub(crate) fn fail_by<E: Display + 'static>(error: &E, body: &mut Vec<u8>) -> Verdict {
+    match (error as &dyn Any).downcast_ref::<Failure>() {
+        Some(failure) => {
+            failure.write(FAILURE_BYTES_MAX, body);
+            Verdict::Failed
+        }
+        None => fail(error, body),
+    }
 }

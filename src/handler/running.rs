@@ -9,9 +9,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use crate::link::ready::{Entry, ReadySet};
-
-/// The longest text of a failure, where a manager's limit does not cut it shorter.
-pub(crate) const FAILURE_BYTES_MAX: usize = 16 * 1024;
+use crate::link::token::Token;
 
 /// Runs of futures `F`, each of which belongs to an `O`.
 pub(crate) struct Runs<F, O> {
@@ -37,18 +35,12 @@ impl<F, O> Runs<F, O> {
         self.rooms.len() - self.free.len()
     }
 
-    /// Takes a room, and returns its index. Its token in `ready` is the index with `mark` set.
+    /// Takes a room, and returns its index, under which its token in `ready` names it.
     #[inline]
-    pub(crate) fn insert(
-        &mut self,
-        ready: &ReadySet,
-        mark: u32,
-        owner: O,
-        future: Option<F>,
-    ) -> u32 {
+    pub(crate) fn insert(&mut self, ready: &ReadySet, owner: O, future: Option<F>) -> u32 {
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.rooms.len()).expect("as many as a u16 can count");
-            let entry = ready.entry(mark | index);
+            let entry = ready.entry(Token::Run(index).into());
             self.rooms.push(Room { entry, future: Box::pin(None), owner: None });
             index
         });

@@ -123,6 +123,7 @@ pub trait AnyWire {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn progress(&self) -> Progress;
+    fn least_rate_max(&self) -> u32;
     fn limit_incoming(&mut self, bytes_max: usize);
     fn admit(&mut self, bytes_max: usize);
     fn incoming(&self) -> usize;
@@ -169,6 +170,10 @@ where
 
     fn progress(&self) -> Progress {
         Wire::progress(self)
+    }
+
+    fn least_rate_max(&self) -> u32 {
+        Wire::least_rate_max(self)
     }
 
     fn limit_incoming(&mut self, bytes_max: usize) {
@@ -249,6 +254,8 @@ pub trait AnyListener<K: Kind> {
     ) -> Poll<Result<Pin<Box<K::Accepting>>, BoxError>>;
     /// Sets whether there is no room for newcomers.
     fn set_full(&mut self, is_full: bool);
+    /// Returns how many connections there may be.
+    fn connections_max(&self) -> Option<usize>;
 }
 
 /// A [`Listen`] as a trait object.
@@ -299,5 +306,9 @@ where
 
     fn set_full(&mut self, is_full: bool) {
         self.0.set_full(is_full);
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.0.connections_max()
     }
 }

@@ -36,7 +36,7 @@ pub fn pair(capacity_messages: usize) -> (MemoryConnector, MemoryListener) {
 
 /// Like [`pair`], with any dialect.
 pub(crate) fn pair_of(dialect: Dialect, capacity: usize) -> (MemoryConnector, MemoryListener) {
-    let door = Arc::new(Lock::new(Door::default()));
+    let door = Arc::new(Lock::new(MemoryDoor::default()));
     let connector = MemoryConnector { door: Arc::clone(&door), capacity: capacity.max(1), dialect };
     (connector, MemoryListener { door })
 }
@@ -44,7 +44,7 @@ pub(crate) fn pair_of(dialect: Dialect, capacity: usize) -> (MemoryConnector, Me
 /// The end of a memory address that opens wires. Its clones lead to the same listener.
 #[derive(Clone, Debug)]
 pub struct MemoryConnector {
-    door: Arc<Lock<Door>>,
+    door: Arc<Lock<MemoryDoor>>,
     capacity: usize,
     dialect: Dialect,
 }
@@ -52,12 +52,12 @@ pub struct MemoryConnector {
 /// The end of a memory address that takes wires in.
 #[derive(Debug)]
 pub struct MemoryListener {
-    door: Arc<Lock<Door>>,
+    door: Arc<Lock<MemoryDoor>>,
 }
 
 /// The wires on their way from connectors to the listener.
 #[derive(Debug, Default)]
-struct Door {
+struct MemoryDoor {
     arrived: VecDeque<MemoryWire>,
     listener: Option<Waker>,
     closed: bool,

@@ -1,8 +1,5 @@
 //! Which of many sources were woken: one waker for each source, made once, and one list of those
 //! that are ready. Ten thousand idle links cost nothing, because nobody looks at them.
-//!
-//! Where there is only one link, the list would cost more than it saves: then that link is *direct*.
-//! It is polled with the waker of the task itself, and in each poll of the task.
 
 use alloc::sync::Arc;
 use alloc::task::Wake;
@@ -17,25 +14,17 @@ use crate::link::lock::Lock;
 /// poll and pretends from then on that nothing is ready; a link takes two or three.
 pub(crate) const SOURCES_PER_POLL: usize = 48;
 
-/// With more sources ready than this, none is read on after a flush: that takes some operations more of
-/// each, and while one is served others get ready.
-pub(crate) const SOURCES_READ_ON: usize = 8;
-
 /// The list of ready sources, and the waker of the task that works it off.
 #[derive(Debug)]
 pub(crate) struct ReadySet {
     shared: Arc<Shared>,
     /// What was taken from the list and is still to be served, the first of it last.
     turn: Vec<u32>,
-    /// Whom the list wakes, or has woken.
-    parent: Waker,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     ready: Lock<Ready>,
-    /// There are tokens. Changed with the lock only: while it is unset, the parent is still to be woken.
-    is_listed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -49,9 +38,7 @@ struct Ready {
 #[derive(Debug)]
 pub(crate) struct Entry {
     flag: Arc<Flag>,
-    /// That of the flag, or of the task itself if this is direct.
     waker: Waker,
-    is_direct: bool,
 }
 
 #[derive(Debug)]
@@ -63,23 +50,14 @@ struct Flag {
 
 impl ReadySet {
     pub(crate) fn new() -> Self {
-        Self { shared: Arc::default(), turn: Vec::new(), parent: Waker::noop().clone() }
+        Self { shared: Arc::default(), turn: Vec::new() }
     }
 
     /// Makes the entry of a source; `token` names it in every snapshot.
     pub(crate) fn entry(&self, token: u32) -> Entry {
         let queued = AtomicBool::new(false);
         let flag = Arc::new(Flag { token, queued, shared: Arc::clone(&self.shared) });
-        Entry { waker: Waker::from(Arc::clone(&flag)), flag, is_direct: false }
-    }
-
-    /// Returns whether nothing is ready but what is direct, and what gets ready wakes `parent`: then there
-    /// is no need to take anything.
-    #[inline]
-    pub(crate) fn is_quiet(&self, parent: &Waker) -> bool {
-        self.turn.is_empty()
-            && !self.shared.is_listed.load(Ordering::Acquire)
-            && self.parent.will_wake(parent)
+        Entry { waker: Waker::from(Arc::clone(&flag)), flag }
     }
 
     /// Moves up to `count` ready tokens into `batch`, which must be empty: those first that got ready
@@ -89,10 +67,7 @@ impl ReadySet {
     /// would spin on that.
     pub(crate) fn take(&mut self, parent: &Waker, count: usize, batch: &mut Vec<u32>) -> bool {
         debug_assert!(batch.is_empty());
-        let Self { shared, turn, parent: known } = self;
-        if !known.will_wake(parent) {
-            known.clone_from(parent);
-        }
+        let Self { shared, turn } = self;
         // Dropped without the lock.
         let mut former = None;
         // What got ready since the last poll woke for this one: it is this one's, or the next one's.
@@ -101,7 +76,6 @@ impl ReadySet {
                 former = known.replace(parent.clone());
             }
             if turn.is_empty() {
-                shared.is_listed.store(false, Ordering::Relaxed);
                 if tokens.len() <= count {
                     mem::swap(batch, tokens);
                     return false;
@@ -132,32 +106,10 @@ impl Entry {
         &self.waker
     }
 
-    /// Makes the source direct: it wakes `parent`, and is not listed. Whoever owns the set looks at it
-    /// in each poll from now on.
-    #[inline]
-    pub(crate) fn be_direct(&mut self, parent: &Waker) {
-        if !self.is_direct || !self.waker.will_wake(parent) {
-            self.is_direct = true;
-            self.waker.clone_from(parent);
-        }
-    }
-
-    /// Makes the source one that is listed again. It is ready now, since it knows the former waker.
-    #[cold]
-    pub(crate) fn be_listed(&mut self) {
-        self.is_direct = false;
-        self.waker = Waker::from(Arc::clone(&self.flag));
-        self.clear();
-        self.wake();
-    }
-
     /// Forgets that the source is ready. Call it before the source is polled, so that a wake during
     /// the poll counts.
     #[inline]
     pub(crate) fn clear(&self) {
-        if self.is_direct {
-            return;
-        }
         // A swap and not a store: whoever found the flag set has put something where the poll that
         // follows must see it, so that poll must come after what they did.
         self.flag.queued.swap(false, Ordering::AcqRel);
@@ -182,9 +134,7 @@ impl Wake for Flag {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            let Shared { ready, is_listed } = &*self.shared;
-            let parent = ready.with(|ready| {
-                is_listed.store(true, Ordering::Relaxed);
+            let parent = self.shared.ready.with(|ready| {
                 ready.tokens.push(self.token);
                 ready.parent.take()
             });
@@ -281,55 +231,5 @@ mod tests {
         entries[1].clear();
         entries[1].wake();
         assert_eq!(woken(), [1, 1]);
-    }
-
-    #[test]
-    fn what_is_direct_wakes_the_parent_and_is_not_listed() {
-        let mut set = ReadySet::new();
-        let (mut link, other) = (set.entry(0), set.entry(1));
-        let (counts, parents) = Count::two();
-        let woken = || counts.each_ref().map(|count| count.woken());
-        assert!(!set.is_quiet(&parents[0]), "it does not know that parent");
-        set.take(&parents[0], 9, &mut Vec::new());
-        assert!(set.is_quiet(&parents[0]));
-
-        let former = link.waker().clone();
-        link.be_direct(&parents[0]);
-        link.waker().wake_by_ref();
-        link.wake();
-        assert_eq!(woken(), [2, 0]);
-        assert!(set.is_quiet(&parents[0]));
-        link.be_direct(&parents[1]);
-        link.wake();
-        assert_eq!(woken(), [2, 1]);
-        assert!(!set.is_quiet(&parents[1]), "the others wake another parent");
-
-        other.wake();
-        assert_eq!(woken(), [3, 1]);
-        assert!(!set.is_quiet(&parents[0]));
-        other.clear();
-        // Whoever has kept the waker from before wakes the set by it.
-        former.wake();
-        assert_eq!(taken(&mut set), [1, 0]);
-    }
-
-    #[test]
-    fn what_is_listed_again_is_ready_at_once_whatever_it_was_before() {
-        let mut set = ReadySet::new();
-        let mut link = set.entry(0);
-        for was_listed in [false, true] {
-            if was_listed {
-                link.wake();
-                assert_eq!(taken(&mut set), [0]);
-            }
-            link.be_direct(Waker::noop());
-            link.clear();
-            link.be_listed();
-            assert_eq!(taken(&mut set), [0]);
-            link.clear();
-            link.waker().wake_by_ref();
-            assert_eq!(taken(&mut set), [0]);
-            link.clear();
-        }
     }
 }

@@ -22,6 +22,13 @@ use crate::payload::Body;
 /// A batch of such a length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;
 
+/// Returns how many outcomes a stream takes at once, at most, of a range that may have so many heights
+/// under way or not taken. The first is returned at once, the others lie in the stream meanwhile:
+/// they are not counted any more, so the driver has to leave room for them.
+pub(crate) const fn at_once(ahead_max: usize) -> usize {
+    if ahead_max < 32 { 1 } else { ahead_max / 8 }
+}
+
 /// The outcome of one height, or of one request of a map.
 #[derive(Debug)]
 pub struct Item {
@@ -33,7 +40,7 @@ pub struct Item {
 impl Item {
     /// Reads the answer, once, or takes the error.
     #[inline]
-    pub(crate) fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         match &mut self.result {
             Ok(answer) => answer.read(),
             Err(error) => Err(mem::replace(error, TaskError::Closed)),
@@ -64,6 +71,8 @@ pub struct Taker {
     is_waiting: bool,
     /// The driver waits to hear that this end waits.
     must_ring: bool,
+    /// How many outcomes are taken at once, at most, where they are released with that.
+    at_once: usize,
 }
 
 #[derive(Debug, Default)]
@@ -81,8 +90,11 @@ struct Inner {
     taken: usize,
     /// The driver waits for the stream to take some.
     starved: bool,
-    /// The stream waits for the driver to give some.
+    /// The driver wakes the stream for what it gives next. The stream may still return what it took.
     waits: bool,
+    /// The stream has returned all that it took, and waits for more. Known for sure only while the
+    /// driver is short of memory, since the stream does not tell otherwise.
+    is_idle: bool,
     /// Nothing more will come.
     ended: bool,
     /// The stream is gone.
@@ -104,10 +116,6 @@ pub(crate) struct Intake {
     pub(crate) closed: bool,
     /// The driver is to be told of the next ones.
     pub(crate) is_hungry: bool,
-    /// How many may be under way or untaken. 0 for a range, whose driver knows by itself.
-    ahead_max: usize,
-    /// It has become more, and the stream does not know.
-    is_raised: bool,
 }
 
 /// What a stream learns when it leaves requests.
@@ -117,19 +125,6 @@ pub(crate) struct Left {
     pub(crate) rings: bool,
     /// No more are wanted.
     pub(crate) closed: bool,
-    /// How many may be under way or untaken.
-    pub(crate) ahead_max: usize,
-}
-
-impl Intake {
-    /// Sets how many requests may be under way or untaken.
-    pub(crate) fn set_ahead(&mut self, ahead_max: usize) {
-        // Before its first ones came, the stream will know anyway.
-        self.is_raised |= self.ahead_max > 0 && ahead_max > self.ahead_max;
-        if self.ahead_max > 0 {
-            self.ahead_max = ahead_max;
-        }
-    }
 }
 
 /// What the driver learns when it leaves a batch.
@@ -139,8 +134,19 @@ pub(crate) struct Taken {
     pub(crate) count: usize,
     /// The stream is gone.
     pub(crate) dropped: bool,
-    /// The stream has looked at all there was, and waits for more.
-    pub(crate) waits: bool,
+    /// The stream has returned all that it took, and waits for more.
+    pub(crate) is_idle: bool,
+}
+
+/// Why the driver can give no more until a stream takes some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It can.
+    Nothing,
+    /// The range is as far ahead as it may be.
+    Room,
+    /// What the stream has not returned takes the memory.
+    Memory,
 }
 
 impl Inner {
@@ -151,14 +157,14 @@ impl Inner {
 }
 
 impl Giver {
-    /// Hands over `batch`, which is left empty, and learns what the stream did. `starves` sees that,
-    /// and what the stream has left of a map, and is asked whether the driver can do no more until the
-    /// stream takes some: then that rings.
+    /// Hands over `batch`, which is left empty, and learns what the stream did. `need` sees that, and what
+    /// the stream has left of a map, and is asked whether the driver can do no more until the stream
+    /// takes some: then that rings.
     #[inline]
     pub(crate) fn give(
         &mut self,
         batch: &mut Vec<Item>,
-        starves: impl FnOnce(Taken, &mut Intake) -> bool,
+        need: impl FnOnce(Taken, &mut Intake) -> Need,
     ) -> Taken {
         let Shared { inner, has_news } = &*self.shared;
         let (mut wakes, mut another) = (false, None);
@@ -171,17 +177,19 @@ impl Giver {
                 }
                 has_news.store(true, Ordering::Relaxed);
                 wakes = mem::take(&mut inner.waits);
-                if inner.waker.is_some() {
-                    another = inner.waker.take();
-                }
+                inner.is_idle = false;
             }
-            let Inner { dropped, waits, .. } = *inner;
-            let taken = Taken { count: mem::take(&mut inner.taken), dropped, waits };
-            inner.starved = starves(taken, &mut inner.intake);
-            if mem::take(&mut inner.intake.is_raised) {
+            let Inner { dropped, is_idle, .. } = *inner;
+            let taken = Taken { count: mem::take(&mut inner.taken), dropped, is_idle };
+            let need = need(taken, &mut inner.intake);
+            inner.starved = need != Need::Nothing;
+            if need == Need::Memory && inner.waits && !is_idle {
+                // It may have looked for more without saying so.
                 has_news.store(true, Ordering::Relaxed);
-                wakes |= mem::take(&mut inner.waits);
-                another = another.take().or_else(|| inner.waker.take());
+                wakes = mem::take(&mut inner.waits);
+            }
+            if wakes {
+                another = inner.waker.take();
             }
             taken
         });
@@ -193,9 +201,9 @@ impl Giver {
         taken
     }
 
-    /// Returns whether the stream has looked at all there was, and waits for more.
+    /// Returns whether the stream has returned all that it took, and waits for more.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.shared.inner.with(|inner| inner.waits)
+        self.shared.inner.with(|inner| inner.is_idle)
     }
 
     /// Ends the stream after what was given.
@@ -222,8 +230,9 @@ impl Giver {
 }
 
 impl Taker {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(at_once: usize) -> Self {
         Self {
+            at_once,
             shared: Arc::default(),
             waker: Waker::noop().clone(),
             is_waiting: false,
@@ -231,12 +240,17 @@ impl Taker {
         }
     }
 
+    /// Sets how many outcomes are taken at once, at most, where they are released with that.
+    pub(crate) fn set_at_once(&mut self, at_once: usize) {
+        self.at_once = at_once;
+    }
+
     /// Makes the other end. There is to be one only.
     pub(crate) fn giver(&self) -> Giver {
         Giver { shared: Arc::clone(&self.shared), waker: Waker::noop().clone() }
     }
 
-    /// Takes all that lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
+    /// Takes what lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
     /// and never will be. If the stream does not hold what it takes, but `releases` it at once, the
     /// answer is that of [`release`](Self::release).
     #[inline]
@@ -254,9 +268,15 @@ impl Taker {
         self.is_waiting = true;
         let Shared { inner, has_news } = &*self.shared;
         inner.with(|inner| {
+            inner.is_idle = false;
+            if releases && inner.ready.len() > self.at_once {
+                batch.extend(inner.ready.drain(..self.at_once));
+                return Poll::Ready(Some(inner.release(batch.len())));
+            }
             inner.waits = true;
             has_news.store(inner.ended, Ordering::Relaxed);
             if inner.ready.is_empty() {
+                inner.is_idle = true;
                 self.must_ring = mem::take(&mut inner.starved);
                 return if inner.ended { Poll::Ready(None) } else { Poll::Pending };
             }
@@ -265,7 +285,12 @@ impl Taker {
             if inner.ready.capacity() > KEPT_ITEMS && batch.len() < KEPT_ITEMS {
                 inner.ready = Vec::new();
             }
-            Poll::Ready(Some(releases && inner.release(batch.len())))
+            if releases {
+                return Poll::Ready(Some(inner.release(batch.len())));
+            }
+            // Otherwise the driver is to hear of it once all that is looked at, and nothing came of it.
+            self.is_waiting = !inner.starved;
+            Poll::Ready(Some(false))
         })
     }
 
@@ -291,18 +316,14 @@ impl Taker {
     }
 
     /// Leaves more requests of a map, of which there may be none, and says whether they were the last.
-    /// If no more are wanted, they stay where they are. `ahead_max` is used until the driver says better.
+    /// If no more are wanted, they stay where they are.
     pub(crate) fn leave_requests(
         &self,
         requests: &mut VecDeque<Result<Body, TaskError>>,
         ended: bool,
-        ahead_max: usize,
     ) -> Left {
         self.shared.inner.with(|inner| {
             let Inner { intake, ended: is_over, .. } = inner;
-            if intake.ahead_max == 0 {
-                intake.ahead_max = ahead_max;
-            }
             intake.ended = ended;
             let closed = intake.closed || *is_over;
             let mut rings = ended && !closed;
@@ -310,7 +331,7 @@ impl Taker {
                 intake.requests.append(requests);
                 rings |= mem::take(&mut intake.is_hungry);
             }
-            Left { rings, closed, ahead_max: intake.ahead_max }
+            Left { rings, closed }
         })
     }
 
@@ -339,7 +360,7 @@ mod tests {
 
     fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
         let result = |height| Item { height, result: Err(TaskError::Cancelled) };
-        giver.give(&mut heights.into_iter().map(result).collect(), |_, _| false)
+        giver.give(&mut heights.into_iter().map(result).collect(), |_, _| Need::Nothing)
     }
 
     /// What the stream finds.
@@ -351,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_stream_waits_from_when_it_takes_a_batch_and_is_woken_once() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let (waker, woken) = counted();
         give(&mut giver, [1, 2]);
@@ -370,8 +391,56 @@ mod tests {
     }
 
     #[test]
+    fn what_is_more_than_a_stream_takes_at_once_waits_and_is_not_released() {
+        let mut taker = Taker::new(2);
+        let mut giver = taker.giver();
+        let (waker, _) = counted();
+        give(&mut giver, 1..=5);
+        for (heights, released) in [(vec![1, 2], 2), (vec![3, 4], 2), (vec![5], 1)] {
+            assert_eq!(take(&mut taker, &waker), Poll::Ready(Some(heights)));
+            assert_eq!(give(&mut giver, []).count, released);
+        }
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+    }
+
+    #[test]
+    fn a_driver_that_can_do_no_more_hears_that_a_stream_waits_which_releases_nothing() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut batch = Vec::new();
+        assert!(taker.take(cx, &mut batch, false).is_pending());
+        let item = Item { height: 1, result: Err(TaskError::Cancelled) };
+        assert!(!giver.give(&mut vec![item], |_, _| Need::Room).is_idle);
+        assert!(taker.take(cx, &mut batch, false).is_ready());
+        assert!(!taker.must_ring(), "it has something to look at");
+        for rings in [true, false] {
+            assert!(taker.take(cx, &mut batch, false).is_pending());
+            assert_eq!(taker.must_ring(), rings);
+        }
+        assert!(giver.is_awaited());
+    }
+
+    #[test]
+    fn a_driver_short_of_memory_is_told_when_a_stream_has_returned_all_that_it_took() {
+        let mut taker = Taker::new(100);
+        let mut giver = taker.giver();
+        let (waker, woken) = counted();
+        let short = |giver: &mut Giver| giver.give(&mut Vec::new(), |_, _| Need::Memory).is_idle;
+        give(&mut giver, [1]);
+        assert!(take(&mut taker, &waker).is_ready());
+        assert_eq!(take(&mut taker, &waker), Poll::Pending, "without a word");
+        assert!(!short(&mut giver));
+        assert_eq!(woken(), 1);
+        assert_eq!(take(&mut taker, &waker), Poll::Pending);
+        assert!(taker.must_ring());
+        assert!(short(&mut giver));
+        assert_eq!(woken(), 1, "that is known now");
+    }
+
+    #[test]
     fn the_waker_of_the_latest_poll_is_woken() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let ((first, woken_first), (second, woken_second)) = (counted(), counted());
         assert_eq!(take(&mut taker, &first), Poll::Pending);
@@ -389,7 +458,7 @@ mod tests {
 
     #[test]
     fn the_end_is_seen_after_all_that_was_given() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let (waker, woken) = counted();
         assert_eq!(take(&mut taker, &waker), Poll::Pending);
@@ -403,7 +472,7 @@ mod tests {
 
     #[test]
     fn what_is_given_to_a_stream_that_is_gone_is_dropped() {
-        let mut taker = Taker::new();
+        let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let (waker, woken) = counted();
         assert_eq!(take(&mut taker, &waker), Poll::Pending);

@@ -39,21 +39,21 @@ pub(crate) struct Calls {
     queue: VecDeque<Submit>,
     /// The serial number of the first one in the queue, or of the next one to come.
     front: u32,
-    places: Vec<Place>,
+    places: Vec<CallSlot>,
     /// The first free place, or `NO_PLACE`.
     free: u32,
 }
 
 #[derive(Debug)]
-struct Place {
+struct CallSlot {
     serial: u32,
     /// The driver was told to cancel it.
     asked: bool,
-    state: State,
+    state: CallState,
 }
 
 #[derive(Debug)]
-pub(crate) enum State {
+pub(crate) enum CallState {
     /// And the next free place.
     Free(u32),
     /// For the driver. Whom to wake, once somebody has asked.
@@ -76,7 +76,7 @@ pub(crate) struct Rest {
 }
 
 /// A state that a call was in, and its task's body.
-pub(crate) type Left = (State, Body);
+pub(crate) type Left = (CallState, Body);
 
 /// A queue of such a length keeps its memory while shorter ones follow.
 const KEPT_CALLS: usize = 1024;
@@ -86,7 +86,7 @@ const NO_PLACE: u32 = u32::MAX;
 
 // As many of them lie about as there are calls.
 const _: () = assert!(size_of::<Submit>() <= 40);
-const _: () = assert!(size_of::<Place>() <= 40);
+const _: () = assert!(size_of::<CallSlot>() <= 40);
 
 impl CallId {
     pub(crate) fn place(self) -> usize {
@@ -128,8 +128,8 @@ impl Calls {
         let serial = self.front.wrapping_add(self.queue.len() as u32);
         let index = self.free_place();
         let place = &mut self.places[index as usize];
-        let State::Free(next) = place.state else { unreachable!("it is in the list of such") };
-        place.state = State::Waiting(waker);
+        let CallState::Free(next) = place.state else { unreachable!("it is in the list of such") };
+        place.state = CallState::Waiting(waker);
         place.serial = serial;
         place.asked = false;
         self.free = next;
@@ -147,7 +147,7 @@ impl Calls {
     fn add_place(&mut self) -> u32 {
         let index = u32::try_from(self.places.len()).expect("fewer calls than 2^32");
         assert!(index != NO_PLACE);
-        self.places.push(Place { serial: 0, asked: false, state: State::Free(NO_PLACE) });
+        self.places.push(CallSlot { serial: 0, asked: false, state: CallState::Free(NO_PLACE) });
         index
     }
 
@@ -177,16 +177,16 @@ impl Calls {
     ) -> Result<Option<Waker>, TaskResult> {
         let place = self.place(call);
         match &mut place.state {
-            State::Waiting(waker) => {
+            CallState::Waiting(waker) => {
                 let waker = waker.take();
-                place.state = State::Ended(result);
+                place.state = CallState::Ended(result);
                 Ok(waker)
             }
-            State::Abandoned => {
+            CallState::Abandoned => {
                 self.release(call);
                 Err(result)
             }
-            State::Free(_) | State::Ended(_) => unreachable!("a task has one outcome"),
+            CallState::Free(_) | CallState::Ended(_) => unreachable!("a task has one outcome"),
         }
     }
 
@@ -201,31 +201,33 @@ impl Calls {
     ) -> Poll<TaskResult> {
         let place = self.place(call);
         match &mut place.state {
-            State::Ended(_) => {
-                let State::Ended(result) = self.release(call) else { unreachable!("see above") };
+            CallState::Ended(_) => {
+                let CallState::Ended(result) = self.release(call) else {
+                    unreachable!("see above")
+                };
                 return Poll::Ready(result);
             }
-            State::Waiting(Some(known)) if known.will_wake(cx.waker()) => {}
-            State::Waiting(waker) => *other = waker.replace(cx.waker().clone()),
-            State::Free(_) | State::Abandoned => unreachable!("its caller is still there"),
+            CallState::Waiting(Some(known)) if known.will_wake(cx.waker()) => {}
+            CallState::Waiting(waker) => *other = waker.replace(cx.waker().clone()),
+            CallState::Free(_) | CallState::Abandoned => unreachable!("its caller is still there"),
         }
         Poll::Pending
     }
 
     /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
     pub(crate) fn is_awaited(&mut self, call: CallId) -> bool {
-        !matches!(self.place(call).state, State::Waiting(None))
+        !matches!(self.place(call).state, CallState::Waiting(None))
     }
 
     /// Cancels a call whose caller waits for its end. One that is still queued has ended with that.
     pub(crate) fn cancel(&mut self, call: CallId) -> Rest {
         let mut rest = Rest::none();
-        if !matches!(self.place(call).state, State::Waiting(_)) {
+        if !matches!(self.place(call).state, CallState::Waiting(_)) {
             return rest;
         }
         if let Some(body) = self.withdraw(call) {
-            let ended = State::Ended(Err(TaskError::Cancelled));
-            let State::Waiting(waker) = mem::replace(&mut self.place(call).state, ended) else {
+            let ended = CallState::Ended(Err(TaskError::Cancelled));
+            let CallState::Waiting(waker) = mem::replace(&mut self.place(call).state, ended) else {
                 unreachable!("it was looked at just now")
             };
             rest.wake = waker;
@@ -239,7 +241,7 @@ impl Calls {
     /// Lets go of a call whose caller is gone, and cancels its task if that is asked for.
     pub(crate) fn leave(&mut self, call: CallId, cancels: bool) -> Rest {
         let mut rest = Rest::none();
-        let is_waiting = matches!(self.place(call).state, State::Waiting(_));
+        let is_waiting = matches!(self.place(call).state, CallState::Waiting(_));
         if is_waiting && cancels {
             if let Some(body) = self.withdraw(call) {
                 rest.left = (self.release(call), body);
@@ -249,7 +251,7 @@ impl Calls {
         let place = self.place(call);
         if is_waiting {
             rest.tell = cancels && !mem::replace(&mut place.asked, true);
-            rest.left.0 = mem::replace(&mut place.state, State::Abandoned);
+            rest.left.0 = mem::replace(&mut place.state, CallState::Abandoned);
         } else {
             rest.left.0 = self.release(call);
         }
@@ -269,9 +271,9 @@ impl Calls {
     /// `wakers`. Returns what was queued.
     pub(crate) fn close(&mut self, wakers: &mut VecDeque<Waker>) -> VecDeque<Submit> {
         for place in &mut self.places {
-            if let State::Waiting(waker) = &mut place.state {
+            if let CallState::Waiting(waker) = &mut place.state {
                 wakers.extend(waker.take());
-                place.state = State::Ended(Err(TaskError::Closed));
+                place.state = CallState::Ended(Err(TaskError::Closed));
             }
         }
         let mut queued = VecDeque::new();
@@ -280,7 +282,7 @@ impl Calls {
     }
 
     #[inline]
-    fn place(&mut self, call: CallId) -> &mut Place {
+    fn place(&mut self, call: CallId) -> &mut CallSlot {
         let place = &mut self.places[call.index as usize];
         debug_assert!(place.serial == call.serial);
         place
@@ -288,15 +290,15 @@ impl Calls {
 
     /// Frees a place, and returns what was in it.
     #[inline]
-    fn release(&mut self, call: CallId) -> State {
+    fn release(&mut self, call: CallId) -> CallState {
         let next = mem::replace(&mut self.free, call.index);
-        mem::replace(&mut self.place(call).state, State::Free(next))
+        mem::replace(&mut self.place(call).state, CallState::Free(next))
     }
 }
 
 impl Rest {
     const fn none() -> Self {
-        Self { tell: false, wake: None, left: (State::Abandoned, Body::EMPTY) }
+        Self { tell: false, wake: None, left: (CallState::Abandoned, Body::EMPTY) }
     }
 }
 
@@ -422,7 +424,7 @@ mod tests {
         taken(&mut calls, 1);
         assert!(calls.settle(call, Ok(answer(6))).is_ok());
         let rest = calls.leave(call, true);
-        assert!(!rest.tell && matches!(rest.left.0, State::Ended(Ok(_))));
+        assert!(!rest.tell && matches!(rest.left.0, CallState::Ended(Ok(_))));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use chargehand_core::{Stats, WorkerId};
 use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
+use crate::driver::limits::Limits;
 use crate::error::{TaskError, WorkerError};
 use crate::events::PoolEvent;
 use crate::link::erased::{Kind, Reach};
@@ -55,6 +56,8 @@ pub(crate) struct Post {
     doorbell: Waker,
     inbox: Lock<Inbox>,
     queue_max: usize,
+    /// How many heights of a range may be under way or not taken.
+    ahead_max: usize,
     /// What the pool holds, whose event tells callers that wait of room in the queue, too.
     pub(crate) budget: Arc<Budget>,
     /// Requests, from when they are queued to the end of their tasks.
@@ -98,6 +101,11 @@ impl Mailbox {
     pub(crate) fn ring(&self) {
         self.post.rung.store(true, Ordering::Release);
         self.post.doorbell.wake_by_ref();
+    }
+
+    /// Returns how many heights of a range may be under way or not taken.
+    pub(crate) fn ahead_max(&self) -> usize {
+        self.post.ahead_max
     }
 
     /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
@@ -224,10 +232,11 @@ impl Post {
     #[cold]
     fn charge(&self, body: &mut Body) -> bool {
         let bytes = body.as_slice().len();
-        if !self.requests.has_room_for(bytes) {
+        let has_room = || self.requests.has_room_for(bytes) || self.requests.may_begin_with(bytes);
+        if !has_room() {
             self.budget.await_more();
             // Some may have come back just before.
-            if !self.requests.has_room_for(bytes) {
+            if !has_room() {
                 return false;
             }
         }
@@ -329,17 +338,17 @@ pub(crate) struct Ends<K: Kind> {
 /// Makes a handle's ends and the driver's.
 pub(crate) fn mailbox<K: Kind>(
     doorbell: Waker,
-    queue_max: usize,
-    memory_max: usize,
-    frame_bytes_max: usize,
+    limits: &Limits,
 ) -> (Sender<Control<K>>, Arc<Mailbox>, Ends<K>) {
     // Control calls wait for their answers; a handful in the channel is plenty.
     let (control_in, control) = async_channel::bounded(16);
-    let budget = Budget::new(memory_max, frame_bytes_max, doorbell.clone());
+    let frame_bytes_max = limits.frame_bytes_max as usize;
+    let budget = Budget::new(limits.memory_max(), frame_bytes_max, doorbell.clone());
     let post = Arc::new(Post {
         doorbell,
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
-        queue_max,
+        queue_max: limits.queue_max,
+        ahead_max: limits.ahead_max(),
         requests: Account::new(&budget),
         holds_back: AtomicBool::new(false),
         budget,
@@ -370,7 +379,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_leaves_nobody_else_waiting_for_ever() {
-        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), 100, 1 << 20, 1 << 16);
+        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new(0));
         let count = Arc::new(Count::default());
         let waker = |at| match at {
             0 => Waker::from(Arc::new(Panics)),

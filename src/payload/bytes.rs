@@ -8,6 +8,7 @@ use core::{fmt, mem};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use super::encode::{Sink, encode};
 use crate::budget::{Account, Charge, SMALL_BYTES_MAX};
 
 /// The longest bytes that are held in place: as many as there is room for beside what a longer
@@ -42,7 +43,7 @@ impl Body {
 
     /// Encodes a value by postcard.
     pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, postcard::Error> {
-        postcard::serialize_with_flavor(value, Writer::default())
+        encode(value, Writer::default())
     }
 
     #[inline]
@@ -190,6 +191,15 @@ impl Flavor for Writer {
         } else {
             Body::Long(self.long.into_boxed_slice())
         })
+    }
+}
+
+impl Sink for Writer {
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(&self.bytes[..self.len]);
+        }
+        &mut self.long
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a task asks and what it is answered: bytes for workers elsewhere, values as they are for
 //! workers in this process.
 
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,19 +9,22 @@ use core::fmt;
 use core::num::TryFromIntError;
 
 use chargehand_core::ledger::Height as _;
-use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::budget::Charge;
 use crate::error::TaskError;
-use crate::handler::running::{FAILURE_BYTES_MAX, caught};
+use crate::failure::{Failure, failure_of};
+use crate::handler::running::caught;
 
 pub(crate) mod bytes;
 mod decode;
+pub(crate) mod encode;
 #[cfg(feature = "json")]
 pub(crate) mod json_heights;
 
 pub(crate) use self::bytes::Body;
+use self::decode::plain::same;
 pub(crate) use self::decode::{Check, decode};
 #[cfg(feature = "json")]
 pub use self::json_heights::JsonHeights;
@@ -80,7 +82,9 @@ pub(crate) fn encode_height(height: RangeHeight, buffer: &mut [u8; HEIGHT_BYTES_
     let mut rest = match height {
         RangeHeight::Unsigned(height) => height,
         // Postcard's numbers with a sign: those next to zero are the short ones.
-        RangeHeight::Signed(height) => ((height << 1) ^ (height >> 63)).cast_unsigned(),
+        RangeHeight::Signed(height) => {
+            u64::from_ne_bytes(((height << 1) ^ (height >> 63)).to_ne_bytes())
+        }
     };
     let mut len = 0;
     for byte in buffer.iter_mut() {
@@ -112,27 +116,20 @@ impl Asked<'_> {
             Self::Body(body) => return decode_request(body),
             Self::Height(height) => height,
         };
-        let same = match height {
-            RangeHeight::Unsigned(height) => as_it_is(height),
-            RangeHeight::Signed(height) => as_it_is(height),
+        let request = match height {
+            RangeHeight::Unsigned(height) => same(height),
+            RangeHeight::Signed(height) => same(height),
         };
-        if let Some(same) = same {
-            return Ok(same);
+        if let Some(request) = request {
+            return Ok(request);
         }
         decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]))
     }
 }
 
-/// Returns a value as the type that it has.
-#[inline]
-fn as_it_is<T: 'static, Q: 'static>(value: T) -> Option<Q> {
-    let mut value = Some(value);
-    (&mut value as &mut dyn Any).downcast_mut::<Option<Q>>().and_then(Option::take)
-}
-
 /// Decodes a request, all of it.
 #[inline]
-pub(crate) fn decode_request<Q: DeserializeOwned>(body: &[u8]) -> Result<Q, String> {
+pub(crate) fn decode_request<Q: DeserializeOwned + 'static>(body: &[u8]) -> Result<Q, String> {
     decode(body).map_err(|reason| {
         format!("the request is not of the type that this worker takes: {reason}")
     })
@@ -146,17 +143,68 @@ pub(crate) enum Answer {
     Value(Value),
 }
 
-/// What a handler in this process returned. A destructor that panics harms nobody.
+/// What a handler in this process returned, or what long bytes were decoded to. A destructor that panics
+/// harms nobody.
 pub(crate) struct Value(Option<Box<dyn AnyValue>>);
 
-/// A value that can be encoded for whoever asks for another type than its own.
 trait AnyValue: Any + Send {
+    /// Encodes it for whoever asks for another type than its own.
     fn encode(&self) -> Result<Body, postcard::Error>;
+
+    fn as_any(&self) -> &dyn Any;
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+
+    /// Returns what it takes of a budget, if it is held against one.
+    fn charge(&mut self) -> Option<&mut Option<Charge>> {
+        None
+    }
+
+    fn charged_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// A value that came as bytes, of the type that its caller asks for.
+struct Decoded<A> {
+    value: A,
+    charge: Option<Charge>,
 }
 
 impl<R: Serialize + Send + 'static> AnyValue for R {
     fn encode(&self) -> Result<Body, postcard::Error> {
         Body::encode(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl<A: Send + 'static> AnyValue for Decoded<A> {
+    /// Nobody asks for another type.
+    fn encode(&self) -> Result<Body, postcard::Error> {
+        Err(postcard::Error::WontImplement)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
+    fn charge(&mut self) -> Option<&mut Option<Charge>> {
+        Some(&mut self.charge)
+    }
+
+    fn charged_bytes(&self) -> usize {
+        self.charge.as_ref().map_or(0, Charge::bytes)
     }
 }
 
@@ -165,11 +213,30 @@ impl Answer {
         Self::Value(Value(Some(Box::new(value))))
     }
 
+    /// Returns how many bytes of it are held against a budget.
+    #[inline]
+    pub(crate) fn charged_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(Body::Charged(charged)) => charged.charge.bytes(),
+            Self::Bytes(_) => 0,
+            Self::Value(value) => value.0.as_ref().map_or(0, |value| value.charged_bytes()),
+        }
+    }
+
+    /// Returns what it takes of a budget, if it is held against one.
+    pub(crate) fn charge(&mut self) -> Option<&mut Charge> {
+        match self {
+            Self::Bytes(Body::Charged(charged)) => Some(&mut charged.charge),
+            Self::Bytes(_) => None,
+            Self::Value(value) => value.0.as_mut()?.charge()?.as_mut(),
+        }
+    }
+
     /// Returns the answer as the type that the caller asks for, once. Nothing is encoded where the
     /// handler returned that type.
     #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
     #[inline(always)]
-    pub(crate) fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         match self {
             Self::Bytes(body) => decode(body.as_slice()).map_err(TaskError::Answer),
             Self::Value(value) => value.read(),
@@ -186,37 +253,37 @@ impl Answer {
         Ok(body.into_vec(spare))
     }
 
-    /// Returns the text of a failure, of at most [`FAILURE_BYTES_MAX`] whatever the worker sent.
-    pub(crate) fn into_text(self) -> String {
+    /// Returns the failure that this is.
+    pub(crate) fn into_failure(self) -> Failure {
         match self {
-            Self::Bytes(text) => failure_text(text.as_slice()),
-            Self::Value(_) => unreachable!("a failure is a text"),
+            Self::Bytes(body) => failure_of(body.as_slice()),
+            Self::Value(_) => unreachable!("a failure is bytes"),
         }
     }
 }
 
-/// Makes a failure's text of bytes. It is cut before anything else is done with it: each byte that
-/// is not UTF-8 would become three.
-fn failure_text(bytes: &[u8]) -> String {
-    let mut end = bytes.len().min(FAILURE_BYTES_MAX);
-    if end < bytes.len() {
-        // Not in the midst of a character, of which there are up to three bytes in front.
-        let is_inside = |&at: &usize| bytes[at] & 0xc0 == 0x80;
-        end = (end.saturating_sub(3)..=end).rev().find(|at| !is_inside(at)).unwrap_or(end);
-    }
-    match String::from_utf8_lossy(&bytes[..end]) {
-        Cow::Borrowed(text) => text.into(),
-        Cow::Owned(text) => clip(&text, FAILURE_BYTES_MAX).into(),
-    }
-}
-
 impl Value {
+    /// Makes one of what bytes were decoded to.
+    pub(crate) fn decoded<A: Send + 'static>(value: A) -> Self {
+        Self(Some(Box::new(Decoded { value, charge: None })))
+    }
+
+    /// Holds one that was [decoded](Self::decoded) against a budget for as long as it is here.
+    pub(crate) fn hold(&mut self, charge: Charge) {
+        if let Some(place) = self.0.as_mut().and_then(|value| value.charge()) {
+            *place = Some(charge);
+        }
+    }
+
     #[inline(never)]
-    fn read<A: DeserializeOwned + 'static>(&mut self) -> Result<A, TaskError> {
+    fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
         let value = self.0.take().expect("it is there until it is read");
-        if (&*value as &dyn Any).is::<A>() {
-            let value: Box<dyn Any> = value;
-            return Ok(*value.downcast().expect("it was looked at just now"));
+        if value.as_any().is::<A>() {
+            return Ok(*value.into_any().downcast().expect("it was looked at just now"));
+        }
+        if value.as_any().is::<Decoded<A>>() {
+            let decoded = value.into_any().downcast::<Decoded<A>>();
+            return Ok(decoded.expect("it was looked at just now").value);
         }
         self.0 = Some(value);
         decode(self.encode()?.as_slice()).map_err(TaskError::Answer)
@@ -226,7 +293,7 @@ impl Value {
     #[inline(never)]
     pub(crate) fn fits(&self, check: Check) -> Result<(), String> {
         let value = self.0.as_ref().expect("it is there until it is read");
-        if check.is(&**value) {
+        if check.is(value.as_any()) {
             return Ok(());
         }
         // An encoder is the user's code.
@@ -309,24 +376,6 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_any_bytes_becomes_a_short_text() {
-        let text = |bytes: Vec<u8>| Answer::Bytes(Body::from(bytes)).into_text();
-        assert_eq!(text("out of gas: ü".into()), "out of gas: ü");
-        assert_eq!(text(b"no \xff".to_vec()), "no \u{fffd}");
-        for len in FAILURE_BYTES_MAX - 5..FAILURE_BYTES_MAX + 5 {
-            let whole = "x".repeat(len) + "\u{10348}ü€";
-            let cut = text(whole.clone().into_bytes());
-            assert!(whole.starts_with(&cut));
-            assert!(cut.len() <= FAILURE_BYTES_MAX && cut.len() > FAILURE_BYTES_MAX - 6);
-        }
-        // A worker's 16 MiB of what is no text.
-        for byte in [0xff, 0x80, 0xc3, 0xf0] {
-            let text = text(vec![byte; 16 << 20]);
-            assert!(text.len() <= FAILURE_BYTES_MAX && text.capacity() <= 2 * FAILURE_BYTES_MAX);
-        }
-    }
-
-    #[test]
     fn a_value_whose_destructor_panics_may_be_dropped() {
         drop(Answer::value(Sore));
         assert!(Answer::value(Sore).into_bytes(Vec::new()).is_ok());
@@ -339,7 +388,9 @@ mod tests {
             let buffer = &mut [0; HEIGHT_BYTES_MAX];
             let unsigned = RangeHeight::Unsigned(height);
             assert_eq!(encode_height(unsigned, buffer), postcard::to_stdvec(&height).unwrap());
-            for height in [height.cast_signed(), height.cast_signed().wrapping_neg()] {
+            for height in
+                [i64::from_ne_bytes(height.to_ne_bytes()), 0_i64.wrapping_sub_unsigned(height)]
+            {
                 let signed = RangeHeight::Signed(height);
                 assert_eq!(encode_height(signed, buffer), postcard::to_stdvec(&height).unwrap());
                 assert_eq!(Asked::Height(signed).read(), Ok(height));

@@ -6,18 +6,16 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt::{self, Display};
-use core::future::Future;
 use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
-use chargehand_core::message::check_name;
+use chargehand_core::message::{check_name, check_schema};
 use chargehand_core::{Config, ConfigError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::Pool;
 use crate::driver::limits::{FRAMES_MIN, Limits};
 use crate::driver::{Driver, Ring, Setup};
+use crate::handler::HandlerFn;
 use crate::handler::in_process::{AnyHands, Hands};
 use crate::link::erased::{BoxError, Connector, Holds, Kind, Listener, Reach};
 
@@ -84,14 +82,10 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// # let timer = chargehand::testing::ManualTimer::new();
     /// # smol::block_on(f(timer)).unwrap();
     /// ```
-    pub fn in_process<F, Q, A, R, E>(mut self, window: u16, handler: F) -> Self
+    pub fn in_process<F, Args>(mut self, window: u16, handler: F) -> Self
     where
-        F: Fn(Q) -> A,
-        Q: DeserializeOwned + 'static,
-        A: Future<Output = Result<R, E>>,
-        R: Serialize + Send + 'static,
-        E: Display,
-        K::Hands: Holds<Hands<F, Q, A>>,
+        F: HandlerFn<Args, Answer: Send + 'static>,
+        K::Hands: Holds<Hands<F, Args>>,
     {
         self.setup.workers.push(Reach::InProcess(K::Hands::boxed(Hands::new(window, handler))));
         self
@@ -131,7 +125,18 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Sets the name that workers see. At most 64 bytes and no control character; default
     /// `manager`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.setup.limits.name = name.into();
+        self.setup.limits.name = name.into().into();
+        self
+    }
+
+    /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
+    /// types. Up to 64 bytes; default none.
+    ///
+    /// A worker that has [another one](crate::Worker::schema) is refused as it connects, and both sides are
+    /// told both; so a worker that was left behind by an upgrade fails no task. One that has none is
+    /// taken. Workers of the Go package have none.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.setup.limits.schema = Some(schema.into().into());
         self
     }
 
@@ -143,8 +148,14 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many workers the pool holds at once, reachable or not. Default 1024.
+    ///
+    /// Where workers dial in and the process may not open as many connections as this and
+    /// [`handshakes_max`](Builder::handshakes_max) together (`ulimit -n`, less what is open and what
+    /// the listener keeps for files), both are lowered. [`PoolEvent::Lowered`](crate::PoolEvent::Lowered)
+    /// tells so if one of them was set, or by more than a half.
     pub fn workers_max(mut self, count: u32) -> Self {
         self.setup.limits.workers_max = count;
+        self.setup.limits.is_set = true;
         self
     }
 
@@ -155,12 +166,13 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
-    /// Sets how many heights of a range are under way at most, those included whose outcomes were
-    /// not taken yet, in the order in which they come. Four times what all workers hold at once is used
-    /// where that is more, so that none runs dry; [`Config::window_max`] bounds what one says it holds,
-    /// and [`memory_max`](Builder::memory_max) bounds the bytes. Default 1024.
+    /// Sets how many heights of a range are under way at most, those included whose outcomes were not
+    /// taken yet, in the order in which they come. Nothing that workers say makes it more, so give it
+    /// twice what all of them hold at once, or they run dry. [`memory_max`](Builder::memory_max) bounds
+    /// the bytes. From 32 on, an eighth is kept for what a stream has taken and not returned. At least 1;
+    /// default [`tasks_max`](Builder::tasks_max), which is never too few.
     pub fn ahead_max(mut self, count: usize) -> Self {
-        self.setup.limits.ahead_max = count;
+        self.setup.limits.ahead_max = Some(count);
         self
     }
 
@@ -180,7 +192,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many bytes the pool holds at once: requests until their tasks end, answers until
-    /// somebody takes them, and messages of workers that are arriving. At least four times
+    /// somebody takes them, and messages of workers that are arriving. At least five times
     /// [`frame_bytes_max`](Builder::frame_bytes_max); default 256 MiB, or that where it is more.
     ///
     /// No worker and no number of them makes it more. A message is held against what is left as soon as
@@ -208,7 +220,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Sets how many bytes of a long message must come or leave in each second so that its link is only
     /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
     /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
-    /// byte for enough. Default 1024, which is 1 KiB/s.
+    /// byte for enough. A serial line has a lower rate of its own, which holds there. Default 1024, which
+    /// is 1 KiB/s.
     pub fn progress_rate_min(mut self, bytes_per_second: u32) -> Self {
         self.setup.limits.progress_rate_min = bytes_per_second;
         self
@@ -218,6 +231,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// the place of the oldest, so that slow strangers cannot keep good workers out. Default 128.
     pub fn handshakes_max(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_max = count;
+        self.setup.limits.is_set = true;
         self
     }
 
@@ -256,7 +270,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             ("tasks_max", limits.tasks_max as usize),
             ("workers_max", limits.workers_max as usize),
             ("queue_max", limits.queue_max),
-            ("ahead_max", limits.ahead_max),
+            ("ahead_max", limits.ahead_max()),
             ("handshakes_max", limits.handshakes_max),
         ] {
             if !in_u32.contains(&count) {
@@ -264,6 +278,9 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             }
         }
         check_name(&limits.name).map_err(|error| BuildError(error.to_string()))?;
+        if let Some(schema) = &limits.schema {
+            check_schema(schema).map_err(|error| BuildError(error.to_string()))?;
+        }
         if limits.in_flight == Some(0) {
             return Err(BuildError("in_flight must be at least 1".to_owned()));
         }

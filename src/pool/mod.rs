@@ -2,8 +2,8 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::{self, Display};
-use core::future::{Future, poll_fn};
+use core::fmt;
+use core::future::poll_fn;
 use core::task::Waker;
 use core::time::Duration;
 
@@ -19,6 +19,7 @@ use self::task::{Calling, Queueing};
 use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
+use crate::handler::HandlerFn;
 use crate::handler::in_process::Hands;
 use crate::link::erased::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
@@ -52,7 +53,6 @@ pub struct Pool<K: Kind = Threaded> {
     control: Sender<Control<K>>,
     mailbox: Arc<Mailbox>,
     request_bytes_max: usize,
-    ahead_max: usize,
 }
 
 impl Pool<Threaded> {
@@ -126,7 +126,7 @@ impl<K: Kind> Pool<K> {
     pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
     where
         Q: Serialize + ?Sized,
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         self.calling(encode(request)?, Check::of::<A>())?.await?.read()
     }
@@ -151,7 +151,7 @@ impl<K: Kind> Pool<K> {
     pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
     where
         Q: Serialize + ?Sized,
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         let body = self.encode(request)?;
         let mut queueing = Queueing::new(body, Check::of::<A>());
@@ -166,7 +166,7 @@ impl<K: Kind> Pool<K> {
     pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
     where
         Q: Serialize,
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
         match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None) {
@@ -188,7 +188,7 @@ impl<K: Kind> Pool<K> {
     /// polled.
     pub fn process<A>(&self, heights: impl Into<Ledger>) -> Outcomes<A>
     where
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         Outcomes::of_heights(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
     }
@@ -208,7 +208,7 @@ impl<K: Kind> Pool<K> {
     /// ```
     pub fn process_signed<A>(&self, heights: impl Into<SignedLedger>) -> Outcomes<A, Heights<i64>>
     where
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         Outcomes::of_heights(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
     }
@@ -246,7 +246,7 @@ impl<K: Kind> Pool<K> {
     pub fn map<A, R>(&self, requests: R) -> Outcomes<A, Requests<R::Pull>>
     where
         R: IntoRequests<Request: Serialize>,
-        A: DeserializeOwned + 'static,
+        A: DeserializeOwned + Send + 'static,
     {
         self.mapped(requests, encode, Check::of::<A>())
     }
@@ -275,7 +275,7 @@ impl<K: Kind> Pool<K> {
         check: Check,
     ) -> Outcomes<A, Mapped<R::Pull, E>> {
         let pull = requests.into_pull();
-        let source = Mapped::new(pull, encode, self.request_bytes_max, self.ahead_max);
+        let source = Mapped::new(pull, encode, self.request_bytes_max, self.mailbox.ahead_max());
         Outcomes::new(source, Arc::clone(&self.mailbox), check)
     }
 
@@ -296,7 +296,7 @@ impl<K: Kind> Pool<K> {
     /// assert!(report.is_complete());
     /// # }
     /// ```
-    pub async fn for_each<A: DeserializeOwned + 'static>(
+    pub async fn for_each<A: DeserializeOwned + Send + 'static>(
         &self,
         heights: impl Into<Ledger>,
         on_outcome: impl FnMut(u64, Result<A, TaskError>),
@@ -322,18 +322,14 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
     /// [`WorkerError::NoWindow`] if `window` is 0.
-    pub async fn add_in_process<F, Q, A, R, E>(
+    pub async fn add_in_process<F, Args>(
         &self,
         window: u16,
         handler: F,
     ) -> Result<WorkerId, WorkerError>
     where
-        F: Fn(Q) -> A,
-        Q: DeserializeOwned + 'static,
-        A: Future<Output = Result<R, E>>,
-        R: Serialize + Send + 'static,
-        E: Display,
-        K::Hands: Holds<Hands<F, Q, A>>,
+        F: HandlerFn<Args, Answer: Send + 'static>,
+        K::Hands: Holds<Hands<F, Args>>,
     {
         if window == 0 {
             return Err(WorkerError::NoWindow);
@@ -427,7 +423,6 @@ impl<K: Kind> Clone for Pool<K> {
             control: self.control.clone(),
             mailbox: Arc::clone(&self.mailbox),
             request_bytes_max: self.request_bytes_max,
-            ahead_max: self.ahead_max,
         }
     }
 }
@@ -440,9 +435,7 @@ impl<K: Kind> fmt::Debug for Pool<K> {
 
 /// Makes a handle and the driver's ends of it.
 pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
-    let frame_bytes_max = limits.frame_bytes_max as usize;
-    let request_bytes_max = frame_bytes_max - BODY_HEAD_BYTES_MAX;
-    let memory_max = limits.memory_max();
-    let (control, mailbox, ends) = mailbox(doorbell, limits.queue_max, memory_max, frame_bytes_max);
-    (Pool { control, mailbox, request_bytes_max, ahead_max: limits.ahead_max }, ends)
+    let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
+    let (control, mailbox, ends) = mailbox(doorbell, limits);
+    (Pool { control, mailbox, request_bytes_max }, ends)
 }

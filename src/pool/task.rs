@@ -156,7 +156,7 @@ impl<A> Task<A> {
     }
 }
 
-impl<A: DeserializeOwned + 'static> Future for Task<A> {
+impl<A: DeserializeOwned + Send + 'static> Future for Task<A> {
     type Output = Result<A, TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -30,11 +30,11 @@ pub(super) struct Player {
     dice: Dice,
     /// Which life of the process this is.
     life: u64,
-    links: Vec<Option<Link>>,
+    links: Vec<Option<PlayedLink>>,
     /// Requests without a place yet, in order.
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<PlayedTask>,
     /// The others, by the time at which something is done about them.
-    begun: BTreeMap<(Instant, u64), Job>,
+    begun: BTreeMap<(Instant, u64), PlayedTask>,
     requests: u64,
     /// When what is behind the worker takes the next request.
     free_at: Instant,
@@ -46,14 +46,14 @@ pub(super) struct Player {
     sleep: Option<ManualSleep>,
 }
 
-struct Link {
+struct PlayedLink {
     wire: WorldWire,
     /// What the wire had no room for.
     out: VecDeque<Vec<u8>>,
 }
 
 /// A request under way.
-struct Job {
+struct PlayedTask {
     link: usize,
     number: u64,
     asked: Asked,
@@ -159,7 +159,7 @@ impl Player {
             self.links.push(None);
             self.links.len() - 1
         });
-        self.links[free] = Some(Link { wire, out: VecDeque::new() });
+        self.links[free] = Some(PlayedLink { wire, out: VecDeque::new() });
         if self.is_go() {
             return true;
         }
@@ -212,12 +212,12 @@ impl Player {
         };
         let request = Request { number, attempt, at, body: &body, go_height };
         let act = self.script.act(&request, &mut self.dice);
-        self.waiting.push_back(Job { link, number, asked, body, act, withdrawn: false });
+        self.waiting.push_back(PlayedTask { link, number, asked, body, act, withdrawn: false });
     }
 
     fn on_cancel(&mut self, link: usize, task: TaskId, attempt: u16) {
         let asked = Asked::Task { task, attempt };
-        let meant = |job: &Job| (job.link, job.asked) == (link, asked);
+        let meant = |job: &PlayedTask| (job.link, job.asked) == (link, asked);
         self.waiting.retain(|job| !meant(job));
         self.begun.retain(|_, job| {
             let late = matches!(job.act, Act::Late(_));
@@ -272,7 +272,8 @@ impl Player {
             Act::Bytes(frame) if self.is_go() => self.send(job.link, cx, frame, &[]),
             Act::Bytes(body) => self.respond(cx, &job, Verdict::Done, body),
             Act::Lie => {
-                let lie = Job { asked: job.asked.above(), body: Vec::new(), act: Act::Lie, ..job };
+                let lie =
+                    PlayedTask { asked: job.asked.above(), body: Vec::new(), act: Act::Lie, ..job };
                 self.respond(cx, &lie, Verdict::Done, &[]);
             }
             Act::Close => {
@@ -292,7 +293,7 @@ impl Player {
         true
     }
 
-    fn respond(&mut self, cx: &mut Context<'_>, job: &Job, verdict: Verdict, body: &[u8]) {
+    fn respond(&mut self, cx: &mut Context<'_>, job: &PlayedTask, verdict: Verdict, body: &[u8]) {
         match job.asked {
             Asked::Task { task, attempt } => {
                 let head = Message::Response { task, attempt, verdict, body: &[] };

@@ -54,11 +54,11 @@ pub(super) struct Site {
     pub(super) name: Arc<str>,
     pub(super) timer: ManualTimer,
     pub(super) trace: Trace,
-    state: Mutex<State>,
+    state: Mutex<SiteState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct SiteState {
     alive: bool,
     online: bool,
     /// Counts the deaths and returns: even while it lives.
@@ -131,7 +131,7 @@ impl Site {
     pub(super) fn new(name: Arc<str>, trace: Trace, timer: ManualTimer, mut dice: Dice) -> Self {
         let drawn = dice.below(CAPACITIES.len() as u64);
         let capacity = CAPACITIES[usize::try_from(drawn).expect("it is an index")];
-        let state = State {
+        let state = SiteState {
             alive: true,
             online: true,
             life: 0,
@@ -361,7 +361,7 @@ impl Site {
     }
 
     /// Changes what everybody may have to notice, and traces it if it is one.
-    fn change(&self, change: impl FnOnce(&mut State) -> Option<&'static str>) {
+    fn change(&self, change: impl FnOnce(&mut SiteState) -> Option<&'static str>) {
         let mut state = self.lock();
         let Some(text) = change(&mut state) else { return };
         self.trace.note(format!("{} {text}", self.name));
@@ -372,7 +372,7 @@ impl Site {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, SiteState> {
         // Nothing panics while it holds the lock, and the state is valid at every point.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

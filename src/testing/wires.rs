@@ -176,6 +176,10 @@ pub struct WorldWire {
     is_hopeful: bool,
     /// The longest message that is taken.
     incoming_bytes_max: usize,
+    /// The longest message that there is memory for.
+    admitted: usize,
+    /// A longer one, which waits: the next one that arrives.
+    held: Option<Vec<u8>>,
 }
 
 impl WorldWire {
@@ -189,6 +193,8 @@ impl WorldWire {
             sleep: None,
             is_hopeful: false,
             incoming_bytes_max: usize::MAX,
+            admitted: usize::MAX,
+            held: None,
         }
     }
 }
@@ -209,12 +215,12 @@ impl Wire for WorldWire {
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, WorldError>> {
         self.sleep = None;
-        loop {
+        let frame = loop {
+            if let Some(frame) = self.held.take() {
+                break frame;
+            }
             match self.site.receive(self.number, self.end, cx)? {
-                Received::Message(frame) => {
-                    self.current = frame;
-                    break;
-                }
+                Received::Message(frame) => break frame,
                 Received::Ended => return Poll::Ready(Ok(None)),
                 Received::Nothing => return Poll::Pending,
                 Received::Due(at) => {
@@ -222,10 +228,15 @@ impl Wire for WorldWire {
                     ready!(Pin::new(sleep).poll(cx));
                 }
             }
-        }
-        if self.current.len() > self.incoming_bytes_max {
+        };
+        if frame.len() > self.incoming_bytes_max {
             return Poll::Ready(Err(WorldError::TooLong));
         }
+        if frame.len() > self.admitted {
+            self.held = Some(frame);
+            return Poll::Pending;
+        }
+        self.current = frame;
         Poll::Ready(Ok(Some(&self.current)))
     }
 
@@ -255,6 +266,14 @@ impl Wire for WorldWire {
 
     fn limit_incoming(&mut self, bytes_max: usize) {
         self.incoming_bytes_max = bytes_max;
+    }
+
+    fn admit(&mut self, bytes_max: usize) {
+        self.admitted = bytes_max;
+    }
+
+    fn incoming(&self) -> usize {
+        self.held.as_ref().map_or(0, Vec::len)
     }
 }
 

@@ -2,9 +2,13 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::fmt::{self, Display};
 use core::time::Duration;
 
+use chargehand_core::message::Code;
+
 use crate::handler::running::caught;
+use crate::link::reason::DisconnectReason;
 
 /// Something that happened to a worker: see [`Worker::on_event`](super::Worker::on_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,14 +28,14 @@ pub enum WorkerEvent {
         /// The manager's name for itself; empty in the JSON dialect.
         manager: String,
         /// Why.
-        reason: String,
+        reason: DisconnectReason,
     },
     /// A connection did not come up, or its handshake failed.
     Refused {
         /// The other end, as the transport names it.
         peer: String,
         /// Why.
-        reason: String,
+        reason: DisconnectReason,
     },
     /// The manager said that it does not want this worker for now: another live one has its name, a
     /// newer link has displaced this one, it comes back too often without doing anything, or there is
@@ -39,21 +43,61 @@ pub enum WorkerEvent {
     SentAway {
         /// The other end, as the transport names it.
         peer: String,
-        /// Why, and what to do about it.
-        reason: String,
+        /// Why: a [`Goodbye`](DisconnectReason::Goodbye).
+        reason: DisconnectReason,
         /// How long a worker that dials waits before it connects again: at least 1 s, and longer
         /// each time, whatever it did on the link. `None` where managers dial.
         pause: Option<Duration>,
     },
     /// No connection could be taken.
     AcceptFailed {
-        /// Why.
-        reason: String,
-        /// How long until the next try.
+        /// What the transport said.
+        error: String,
+        /// How long until the next try: 50 ms, then twice as long each time, up to 1 s.
         pause: Duration,
+    },
+    /// The limits on connections that the worker was given are above what its process may open, and
+    /// lower ones hold.
+    Lowered {
+        /// Which limits, to what, and the remedy.
+        reason: String,
     },
     /// The worker was asked to stop.
     Draining,
+}
+
+impl Display for WorkerEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { peer, manager } => write!(f, "{peer}: connected to {manager:?}"),
+            Self::Disconnected { peer, reason, .. } => write!(f, "{peer}: gone: {reason}"),
+            Self::Refused { peer, reason } => write!(f, "{peer}: cannot connect: {reason}"),
+            Self::SentAway { peer, reason, .. } => {
+                write!(f, "{peer}: sent away: {reason}: {}", remedy(reason))
+            }
+            Self::AcceptFailed { error, pause } => {
+                write!(f, "cannot accept, pauses {pause:?}: {error}")
+            }
+            Self::Lowered { reason } => f.write_str(reason),
+            Self::Draining => f.write_str("stopping"),
+        }
+    }
+}
+
+/// Returns what to do about being sent away.
+fn remedy(reason: &DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::Goodbye { code: Code::NameTaken, .. } => {
+            "another live worker has this one's name there: give each its own name"
+        }
+        DisconnectReason::Goodbye { code: Code::Displaced, .. } => {
+            "a newer link has this worker's name: where that is another worker, give each its own name"
+        }
+        DisconnectReason::Goodbye { code: Code::TooSoon, .. } => {
+            "it came back too soon after links on which it did nothing"
+        }
+        _ => "the manager has no room for it now",
+    }
 }
 
 pub(super) struct Hook(pub(super) Option<Box<dyn Fn(&WorkerEvent) + Send>>);

@@ -12,6 +12,8 @@ use crate::budget::{PLENTY_BYTES, Queue, SMALL_BYTES_MAX};
 pub(super) struct Memory {
     /// Below zero where answers, and the last request that was read, took more than there was.
     left: isize,
+    /// What answers have of it, that their managers have not taken yet.
+    answers: usize,
     /// The places of the links that are not read until there is more, each once.
     paused: Vec<u32>,
     /// Whether something was given back since they were let go.
@@ -24,12 +26,21 @@ pub(super) struct Memory {
     queue: Queue,
 }
 
+/// What a link that is gone still holds of it.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) bytes: usize,
+    /// How many of them are answers.
+    pub(super) answers: usize,
+}
+
 impl Memory {
     pub(super) fn new(bytes_max: usize, message_max: usize) -> Self {
         let left = isize::try_from(bytes_max).unwrap_or(isize::MAX);
         let half = left / 2;
         Self {
             left,
+            answers: 0,
             paused: Vec::new(),
             is_freed: false,
             tight_below: half,
@@ -61,7 +72,8 @@ impl Memory {
     pub(super) fn end(&mut self, place: u32, arriving: &mut usize) {
         let bytes = *arriving;
         self.give(arriving, bytes);
-        self.queue.end(place);
+        // It may have been let in by an allowance that was raised while it waited.
+        self.queue.forget(place);
     }
 
     /// Notes that no more messages are taken from a link.
@@ -85,10 +97,37 @@ impl Memory {
         self.queue.note_news();
     }
 
+    /// Notes that a link that is gone holds nothing more.
+    pub(super) fn release(&mut self, held: &Held) {
+        let Held { mut bytes, answers } = *held;
+        let all = bytes;
+        self.answers -= answers;
+        self.give(&mut bytes, all);
+    }
+
+    /// Notes that a link, which holds `held`, holds an answer of so many bytes.
+    pub(super) fn take_answer(&mut self, held: &mut usize, bytes: usize) {
+        self.answers += bytes;
+        self.take(held, bytes);
+    }
+
+    /// Notes that a link, which holds `held`, holds so many bytes of answers less.
+    pub(super) fn give_answer(&mut self, held: &mut usize, bytes: usize) {
+        self.answers -= bytes;
+        self.give(held, bytes);
+    }
+
+    /// Returns whether a link that has so many bytes of answers is to start nothing that would make
+    /// more. There are some then, so more memory comes once they leave, or their link ends.
+    #[inline]
+    pub(super) fn is_to_wait(&self, answers: usize) -> bool {
+        self.answers > 0 && self.is_short(answers)
+    }
+
     /// Returns whether a link that holds so much is to hold no more for now.
     #[inline]
     pub(super) fn is_short(&self, held: usize) -> bool {
-        held.cast_signed() >= self.left
+        !usize::try_from(self.left).is_ok_and(|left| held < left)
     }
 
     /// Lists a place, to be polled again once there is more. It must not be listed yet.

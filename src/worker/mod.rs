@@ -17,34 +17,32 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt::{self, Debug, Display};
-use core::future::{Future, poll_fn};
+use core::fmt::{self, Debug};
+use core::future::poll_fn;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use self::engine::{CONTROL, Engine};
+use self::engine::Engine;
 use self::events::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::link::erased::BoxError;
 use crate::link::ready::{Entry, ReadySet};
+use crate::link::token::Token;
 #[cfg(feature = "std")]
 use crate::seed::random;
 
 mod clock;
-mod end;
+mod dialect;
 mod engine;
 mod events;
+#[cfg(feature = "json")]
 mod json;
 mod link;
-mod liveness;
 mod memory;
 mod runner;
 mod settings;
@@ -52,12 +50,13 @@ mod source;
 mod state;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use self::events::WorkerEvent;
 pub use self::settings::SettingError;
 #[cfg(feature = "blocking")]
-pub use crate::handler::Threads;
-pub use crate::handler::{Handler, Raw, Typed};
+pub use crate::handler::{BlockingFn, Threads};
+pub use crate::handler::{Handler, HandlerFn, Raw, Typed, WithState};
 
 /// A worker: a handler, and the limits under which it serves managers.
 ///
@@ -79,7 +78,7 @@ struct Parts<T, H> {
     stopped: Arc<AtomicBool>,
 }
 
-impl<T, F, Q> Worker<T, Typed<F, Q>> {
+impl<T, F, Args> Worker<T, Typed<F, Args>> {
     /// Makes a worker of a function from a request to a future of its answer. Requests and answers
     /// are in postcard's encoding on the wire; an error fails the task with its text, cut at 16 KiB.
     ///
@@ -91,13 +90,9 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
     /// `json_heights`), and gets no more than success or the error's text.
     #[cfg(feature = "std")]
-    pub fn new<A, R, E>(timer: T, handler: F) -> Self
+    pub fn new(timer: T, handler: F) -> Self
     where
-        F: Fn(Q) -> A,
-        A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
-        R: Serialize,
-        E: Display,
+        F: HandlerFn<Args>,
     {
         Self::seeded(timer, random(), handler)
     }
@@ -108,36 +103,30 @@ impl<T, F, Q> Worker<T, Typed<F, Q>> {
     /// managers one run of it from the next, are made of it. So give every worker another one, and
     /// another one at every start: from a source of random numbers, or from a serial number and a
     /// count of the starts.
-    pub fn seeded<A, R, E>(timer: T, seed: u64, handler: F) -> Self
+    pub fn seeded(timer: T, seed: u64, handler: F) -> Self
     where
-        F: Fn(Q) -> A,
-        A: Future<Output = Result<R, E>>,
-        Q: DeserializeOwned,
-        R: Serialize,
-        E: Display,
+        F: HandlerFn<Args>,
     {
         Self::from_parts(timer, seed, Typed::new(handler))
     }
 }
 
-impl<T, F> Worker<T, Raw<F>> {
+impl<T, F, Args> Worker<T, Raw<F, Args>> {
     /// Makes a worker of a function from a request's bytes to a future of the answer's.
     #[cfg(feature = "std")]
-    pub fn raw<A>(timer: T, handler: F) -> Self
+    pub fn raw(timer: T, handler: F) -> Self
     where
-        F: Fn(Vec<u8>) -> A,
-        A: Future<Output = Result<Vec<u8>, String>>,
+        F: HandlerFn<Args, Request = Vec<u8>, Answer = Vec<u8>>,
     {
         Self::seeded_raw(timer, random(), handler)
     }
 
     /// Makes a worker as [`raw`](Worker::raw) does, with the seed of [`seeded`](Worker::seeded).
-    pub fn seeded_raw<A>(timer: T, seed: u64, handler: F) -> Self
+    pub fn seeded_raw(timer: T, seed: u64, handler: F) -> Self
     where
-        F: Fn(Vec<u8>) -> A,
-        A: Future<Output = Result<Vec<u8>, String>>,
+        F: HandlerFn<Args, Request = Vec<u8>, Answer = Vec<u8>>,
     {
-        Self::from_parts(timer, seed, Raw(handler))
+        Self::from_parts(timer, seed, Raw::new(handler))
     }
 }
 
@@ -151,12 +140,9 @@ impl<T> Worker<T, Threads> {
     ///
     /// # Errors
     /// Says why the threads could not be started; zero of them are an error as well.
-    pub fn blocking<F, Q, R, E>(timer: T, threads: u16, handler: F) -> std::io::Result<Self>
+    pub fn blocking<F, Args>(timer: T, threads: u16, handler: F) -> std::io::Result<Self>
     where
-        F: Fn(Q) -> Result<R, E> + Send + Sync + 'static,
-        Q: DeserializeOwned,
-        R: Serialize,
-        E: Display,
+        F: BlockingFn<Args> + Send + Sync + 'static,
     {
         let handler = Threads::new(threads, handler)?;
         Ok(Self::from_parts(timer, random(), handler).concurrency(threads))
@@ -167,7 +153,7 @@ impl<T, H> Worker<T, H> {
     fn from_parts(timer: T, seed: u64, handler: H) -> Self {
         let ready = ReadySet::new();
         let settings = Settings::new(seed);
-        let control = ready.entry(CONTROL);
+        let control = ready.entry(Token::Doorbell.into());
         let stopped = Arc::new(AtomicBool::new(false));
         Self {
             parts: Parts { timer, handler, settings, hook: Hook(None), ready, control, stopped },
@@ -227,6 +213,9 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     {
         self.parts.settings.check()?;
         let source = source(&self.parts.settings);
+        if let Some(reason) = self.parts.settings.lower(source.connections_max()) {
+            self.parts.hook.call(|| WorkerEvent::Lowered { reason });
+        }
         let mut engine = Engine::new(source, self.parts);
         poll_fn(|cx| engine.poll(cx)).await;
         Ok(())

@@ -9,17 +9,21 @@ use chargehand_core::session::RunId;
 
 use super::memory::Memory;
 use crate::handler::running::Runs;
-use crate::handler::{Handler, fail};
+use crate::handler::{Guard, Handler, Origin, fail};
 use crate::link::ready::ReadySet;
-
-/// Marks a token of the ready set as that of a run.
-pub(super) const RUN: u32 = 1 << 31;
 
 /// Whom a run's answer goes to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) place: u32,
     pub(super) slot: RunId,
+}
+
+/// A run, as long as somebody wants its answer.
+struct Run {
+    owner: Owner,
+    /// Tells the handler's context when this is dropped.
+    guard: Option<Guard>,
 }
 
 pub(super) enum Started {
@@ -31,7 +35,7 @@ pub(super) enum Started {
 
 pub(super) struct Runner<H: Handler> {
     handler: H,
-    runs: Runs<H::Future, Owner>,
+    runs: Runs<H::Future, Run>,
     concurrency: usize,
     /// The answer of the run that ended last.
     pub(super) body: Vec<u8>,
@@ -59,11 +63,22 @@ impl<H: Handler> Runner<H> {
 
     /// Starts a request and polls it once. Make sure that there is room.
     #[inline]
-    pub(super) fn start(&mut self, ready: &ReadySet, owner: Owner, body: &[u8]) -> Started {
+    pub(super) fn start(
+        &mut self,
+        ready: &ReadySet,
+        owner: Owner,
+        mut origin: Origin<'_>,
+        body: &[u8],
+    ) -> Started {
         assert!(self.has_room());
-        let index = self.runs.insert(ready, RUN, owner, None);
+        let index = self.runs.insert(ready, Run { owner, guard: None }, None);
         let Self { handler, runs, body: answer, .. } = self;
-        match poll(handler, runs, answer, index, |handler| handler.start(body).map(Some)) {
+        let begin = |handler: &H, run: &mut Run| {
+            let future = handler.start(body, &mut origin)?;
+            run.guard = origin.into_guard();
+            Ok(Some(future))
+        };
+        match poll(handler, runs, answer, index, begin) {
             Some((_, verdict)) => Started::Ended(verdict),
             None => Started::Running(index),
         }
@@ -74,7 +89,7 @@ impl<H: Handler> Runner<H> {
     pub(super) fn go_on(&mut self, index: u32) -> Option<(Owner, Verdict)> {
         let Self { handler, runs, body, .. } = self;
         runs.clear(index);
-        poll(handler, runs, body, index, |_| Ok(None))
+        poll(handler, runs, body, index, |_, _| Ok(None))
     }
 
     /// Ends a run whose answer nobody wants.
@@ -91,16 +106,20 @@ impl<H: Handler> Runner<H> {
 #[inline]
 fn poll<H: Handler>(
     handler: &H,
-    runs: &mut Runs<H::Future, Owner>,
+    runs: &mut Runs<H::Future, Run>,
     body: &mut Vec<u8>,
     index: u32,
-    begin: impl FnOnce(&H) -> Result<Option<H::Future>, String>,
+    begin: impl FnOnce(&H, &mut Run) -> Result<Option<H::Future>, String>,
 ) -> Option<(Owner, Verdict)> {
     let finish = |output| {
         body.clear();
         handler.finish(output, body)
     };
-    let (owner, result) = runs.poll(index, |_| begin(handler), finish)?;
+    let (run, result) = runs.poll(index, |run| begin(handler, run), finish)?;
     let verdict = result.unwrap_or_else(|text| fail(&text, body));
-    Some((owner?, verdict))
+    let Run { owner, guard } = run?;
+    if let Some(guard) = guard {
+        guard.defuse();
+    }
+    Some((owner, verdict))
 }

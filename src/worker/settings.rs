@@ -1,24 +1,29 @@
 //! What may be set of a worker, and the defaults.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::error::Error;
 use core::fmt::{self, Display};
 use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
-use chargehand_core::message::check_name;
+use chargehand_core::message::{check_name, check_schema};
 
 use super::Worker;
+use crate::link::room::lowered;
 use crate::seed::mixed;
 
 pub(super) struct Settings {
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
+    pub(super) schema: Option<Arc<str>>,
     pub(super) token: u64,
     pub(super) concurrency: u16,
     pub(super) window_max: u16,
     pub(super) links_max: usize,
     pub(super) handshake_timeout: Duration,
     pub(super) pending_handshakes_max: usize,
+    /// Whether one of the limits on connections was set.
+    pub(super) is_set: bool,
     pub(super) frame_bytes_max: usize,
     pub(super) memory_max: usize,
     pub(super) heartbeat_max: Duration,
@@ -56,7 +61,18 @@ impl<T, H> Worker<T, H> {
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
-        self.set(|settings| settings.name = name)
+        self.set(|settings| settings.name = name.into())
+    }
+
+    /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
+    /// types. Up to 64 bytes; default none.
+    ///
+    /// A manager that has [another one](crate::Builder::schema) is refused as it connects, and both sides
+    /// are told both. One that has none is taken.
+    #[must_use]
+    pub fn schema(self, schema: impl Into<String>) -> Self {
+        let schema = schema.into();
+        self.set(|settings| settings.schema = Some(schema.into()))
     }
 
     /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
@@ -69,9 +85,16 @@ impl<T, H> Worker<T, H> {
 
     /// Sets how many managers are served at once. One more takes the place of an idle one
     /// ([`idle_min`](Worker::idle_min)), or is told that the worker is busy. At least 1; default 64.
+    /// Where the process may not open as many connections as this and
+    /// [`pending_handshakes_max`](Worker::pending_handshakes_max) together, both are lowered;
+    /// [`WorkerEvent::Lowered`](super::WorkerEvent::Lowered) tells so if one of them was set, or by more than
+    /// a half.
     #[must_use]
     pub fn links_max(self, links_max: usize) -> Self {
-        self.set(|settings| settings.links_max = links_max)
+        self.set(|settings| {
+            settings.links_max = links_max;
+            settings.is_set = true;
+        })
     }
 
     /// Sets how long it may take from an accepted or dialled connection to the end of its
@@ -85,7 +108,10 @@ impl<T, H> Worker<T, H> {
     /// default 128.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
-        self.set(|settings| settings.pending_handshakes_max = pending)
+        self.set(|settings| {
+            settings.pending_handshakes_max = pending;
+            settings.is_set = true;
+        })
     }
 
     /// Sets the longest frame to send and to take, in bytes; a manager's limit for what is sent to it
@@ -105,7 +131,7 @@ impl<T, H> Worker<T, H> {
     /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
     /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
     /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
-    /// where answers take more than this.
+    /// where answers take more than this; nothing that would make more of them is started meanwhile.
     ///
     /// A message is held against what is left as soon as its length is known, and waits in the transport
     /// where there is too little. Long ones leave room for short ones, and one at a time goes on whatever
@@ -128,7 +154,8 @@ impl<T, H> Worker<T, H> {
     /// Sets how many bytes of a long message must come or leave in each second, on average since the
     /// last sign of life, so that its link is not silent. Below that it ends as a silent one does:
     /// after twice the manager's heartbeat. Transports that do not tell their progress are judged by
-    /// whole messages. Default 1024, which is 1 KiB/s.
+    /// whole messages. A serial line has a lower rate of its own, which holds there. Default 1024, which
+    /// is 1 KiB/s.
     #[must_use]
     pub fn progress_rate_min(self, bytes_per_second: u32) -> Self {
         self.set(|settings| settings.progress_rate_min = bytes_per_second)
@@ -177,13 +204,15 @@ impl Settings {
     pub(super) fn new(seed: u64) -> Self {
         let token = mixed(seed);
         Self {
-            name: format!("worker-{:08x}", mixed(token) >> 32),
+            name: format!("worker-{:08x}", mixed(token) >> 32).into(),
+            schema: None,
             token,
             concurrency: 1,
             window_max: 1024,
             links_max: 64,
             handshake_timeout: Duration::from_secs(10),
             pending_handshakes_max: 128,
+            is_set: false,
             frame_bytes_max: 16 << 20,
             memory_max: 256 << 20,
             heartbeat_max: Duration::from_secs(300),
@@ -197,9 +226,22 @@ impl Settings {
         }
     }
 
+    /// Lowers what takes connections to what the process may open, where that is less. Returns what is
+    /// lowered, and why.
+    pub(super) fn lower(&mut self, room: Option<usize>) -> Option<String> {
+        let handshakes = ("pending_handshakes_max", self.pending_handshakes_max);
+        let lowered = lowered(room, ("links_max", self.links_max), handshakes)?;
+        self.links_max = lowered.links;
+        self.pending_handshakes_max = lowered.handshakes;
+        (self.is_set || lowered.is_much).then_some(lowered.why)
+    }
+
     pub(super) fn check(&mut self) -> Result<(), SettingError> {
         if self.name.is_empty() || check_name(&self.name).is_err() {
             return Err(SettingError("name must have 1 to 64 bytes and no control character"));
+        }
+        if self.schema.as_deref().is_some_and(|schema| check_schema(schema).is_err()) {
+            return Err(SettingError("schema must have at most 64 bytes and no control character"));
         }
         if self.concurrency == 0 {
             return Err(SettingError("concurrency must be at least 1"));

@@ -8,7 +8,9 @@ use chargehand_core::io::{Connect, Listen, Wire};
 use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
+use crate::link::accept::NOT_NAMED;
 use crate::link::erased::BoxError;
+use crate::link::reason::DisconnectReason;
 
 /// How long a link must have been up to reset the backoff where no request came on it.
 const STABLE_AFTER: Duration = Duration::from_secs(30);
@@ -25,10 +27,15 @@ pub(super) trait Source {
 
     /// Notes that a link is gone, or was never made. Returns how long to wait before the next
     /// `poll_open`, which is due then even without a wake.
-    fn on_ended(&mut self, ended: &Ended) -> Option<Duration>;
+    fn on_ended(&mut self, ended: &LinkEnded) -> Option<Duration>;
 
     /// Sets whether there is no room for newcomers.
     fn set_full(&mut self, is_full: bool);
+
+    /// Returns how many connections there may be, where there is such a limit.
+    fn connections_max(&self) -> Option<usize> {
+        None
+    }
 
     /// Names the other end while there is no wire to ask.
     fn peer(&self) -> &str;
@@ -36,7 +43,7 @@ pub(super) trait Source {
 
 /// What there is to say of a link that is gone.
 #[derive(Debug, Default)]
-pub(super) struct Ended {
+pub(super) struct LinkEnded {
     /// Whether a request came on it.
     pub(super) useful: bool,
     pub(super) lived: Duration,
@@ -44,9 +51,10 @@ pub(super) struct Ended {
     pub(super) unwelcome: bool,
 }
 
-/// Returns whether a Goodbye with this code says that to come back at once would be in vain, or would
-/// only push out another.
-pub(super) fn is_unwelcome(code: Code) -> bool {
+/// Returns whether the manager said that to come back at once would be in vain, or would only push out
+/// another.
+pub(super) fn is_unwelcome(reason: &DisconnectReason) -> bool {
+    let DisconnectReason::Goodbye { code, .. } = reason else { return false };
     matches!(code, Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon)
 }
 
@@ -65,7 +73,7 @@ where
         self.0.poll_accept(cx)
     }
 
-    fn on_ended(&mut self, _ended: &Ended) -> Option<Duration> {
+    fn on_ended(&mut self, _ended: &LinkEnded) -> Option<Duration> {
         None
     }
 
@@ -73,8 +81,12 @@ where
         self.0.set_full(is_full);
     }
 
+    fn connections_max(&self) -> Option<usize> {
+        self.0.connections_max()
+    }
+
     fn peer(&self) -> &'static str {
-        "an incoming connection"
+        NOT_NAMED
     }
 }
 
@@ -106,7 +118,7 @@ where
         Poll::Ready(Ok(self.connect.connect()))
     }
 
-    fn on_ended(&mut self, ended: &Ended) -> Option<Duration> {
+    fn on_ended(&mut self, ended: &LinkEnded) -> Option<Duration> {
         self.busy = false;
         if !ended.unwelcome && (ended.useful || ended.lived >= STABLE_AFTER) {
             self.backoff.reset();

@@ -1,29 +1,30 @@
 //! What a manager's messages mean to a worker: the state of one link, without its wire.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use chargehand_core::io::Dialect;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role};
+use chargehand_core::message::{
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role,
+};
 use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
-use super::end::End;
-use super::json;
-use super::liveness::{Life, Work};
+use super::dialect::Speech;
 use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
-use crate::handler::{Handler, fail};
+use super::usage::Usage;
+use crate::handler::{Handler, Origin, fail};
 use crate::link::ready::ReadySet;
+use crate::link::reason::DisconnectReason;
+use crate::link::schema::check_schema;
+use crate::link::silence::Silence;
 use crate::payload::HEIGHT_BYTES_MAX;
 
-/// How long a drained link is left to the manager to close, because a request may be on its way.
-const LEAVE_AFTER: Duration = Duration::from_secs(1);
 /// How many messages that make no work are no flood yet, in one heartbeat interval and beside those
 /// that a window's worth of cancels explains.
 const IDLE_MESSAGES_MAX: usize = 256;
@@ -57,27 +58,27 @@ pub(super) enum Phase {
     Up,
     /// Up, but requests are given back: the worker stops, or has no memory for them.
     GivingBack,
-    /// Goodbye is said; the wire is being closed.
-    Leaving,
 }
 
-pub(super) struct State {
+pub(super) struct ProtocolState {
     pub(super) phase: Phase,
-    pub(super) dialect: Dialect,
+    pub(super) speech: Speech,
     session: Session<Box<[RunSlot]>>,
-    jobs: Vec<Job>,
+    jobs: Vec<RequestState>,
     /// The jobs that wait for room, in order. Those that were cancelled since are skipped.
     pending: VecDeque<RunId>,
     /// Whether the runner knows that some wait.
     queued: bool,
     /// The name in the manager's Hello.
-    pub(super) manager: String,
+    pub(super) manager: Arc<str>,
+    /// How long the manager waits for an attempt's answer, if it says so.
+    timeout: Option<Duration>,
     pub(super) heartbeat: Duration,
     /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
     pub(super) limiter: Limiter,
-    pub(super) life: Life,
-    pub(super) work: Work,
+    pub(super) silence: Silence,
+    pub(super) usage: Usage,
     idle_messages: usize,
     idle_since: Instant,
     /// When a drained link is closed from this side.
@@ -87,18 +88,23 @@ pub(super) struct State {
     pub(super) held: usize,
     /// Whether the budget knows that this link waits for more.
     pub(super) is_paused: bool,
-    /// The height asked for, in the JSON dialect, which has one request at a time.
-    pub(super) height: i64,
-    /// What such a manager asked for before it had its answer. Reading goes on up to here, so that
-    /// the end of a link is seen while a handler runs.
-    next: Option<Result<i64, String>>,
+    /// Whether what waits is not started until answers have left.
+    pub(super) is_stalled: bool,
 }
 
-enum Job {
+enum RequestState {
     None,
-    Waiting(Vec<u8>),
+    Waiting(Box<Waiting>),
     /// Which run, and how many bytes its request had.
     Running(u32, usize),
+}
+
+/// A request that waits for room.
+struct Waiting {
+    body: Vec<u8>,
+    attempt: u16,
+    timeout: Option<Duration>,
+    since: Instant,
 }
 
 /// Who limits the length of an answer most.
@@ -120,33 +126,33 @@ pub(super) enum Step {
     Answer(RunId, Verdict),
 }
 
-impl State {
-    pub(super) fn new(dialect: Dialect, now: Instant) -> Self {
+impl ProtocolState {
+    pub(super) fn new(speech: Speech, now: Instant) -> Self {
         // Without a handshake, a link is up from the start and has one request at a time.
-        let (phase, window) = match dialect {
-            Dialect::Native => (Phase::Hello, 0),
-            Dialect::Json => (Phase::Up, 1),
+        let (phase, window) = match speech {
+            Speech::Native => (Phase::Hello, 0),
+            Speech::Json(_) => (Phase::Up, 1),
         };
         Self {
             phase,
-            dialect,
+            speech,
             session: Session::with_window(window),
             jobs: Vec::new(),
             pending: VecDeque::new(),
             queued: false,
-            manager: String::new(),
+            manager: Arc::from(""),
+            timeout: None,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             limiter: Limiter::Manager,
-            life: Life::new(now),
-            work: Work::new(now),
+            silence: Silence::new(now),
+            usage: Usage::new(now),
             idle_messages: 0,
             idle_since: now,
             leave_at: Instant::FAR_FUTURE,
             held: 0,
             is_paused: false,
-            height: 0,
-            next: None,
+            is_stalled: false,
         }
     }
 
@@ -156,15 +162,17 @@ impl State {
         &mut self,
         frame: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
-        self.life.heard = true;
-        if self.dialect == Dialect::Json {
+    ) -> Result<Step, DisconnectReason> {
+        self.silence.is_broken = true;
+        if !self.speech.is_native() {
             return self.on_json(frame, around);
         }
         // Without a `?`, which would move the message.
         match Message::decode(frame) {
-            Ok(Message::Request { task, attempt, body, .. }) if self.phase == Phase::Up => {
-                self.on_request(task, attempt, body, around)
+            Ok(Message::Request { task, attempt, extensions, body }) if self.phase == Phase::Up => {
+                let millis = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
+                let timeout = millis.map(|millis| Duration::from_millis(millis.into()));
+                self.on_request(task, attempt, timeout, body, around)
             }
             other => self.on_other(other, around),
         }
@@ -175,10 +183,12 @@ impl State {
         &mut self,
         frame: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
-        let height = json::request(frame);
-        if self.is_busy() {
-            self.next = Some(height);
+    ) -> Result<Step, DisconnectReason> {
+        let is_busy = self.is_busy();
+        let Speech::Json(json) = &mut self.speech else { unreachable!("the caller has looked") };
+        let height = json.read(frame);
+        if is_busy {
+            json.wait(height);
             return Ok(Step::None);
         }
         self.on_height(height, around)
@@ -190,14 +200,13 @@ impl State {
         &mut self,
         message: Result<Message<'_>, MessageError>,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         match (self.phase, message?) {
-            (_, Message::Goodbye { code, text }) => {
-                let text = format!("the manager said Goodbye ({code:?}): {text:?}");
-                Err(End::SentAway(code, text))
-            }
-            (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello),
-            (Phase::Welcome, Message::Welcome { heartbeat_millis, window, .. }) => {
+            (_, Message::Goodbye { code, text }) => Err(DisconnectReason::goodbye(code, text)),
+            (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello, around.settings),
+            (Phase::Welcome, Message::Welcome { heartbeat_millis, window, extensions }) => {
+                let timeout = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
+                self.timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
                 let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
                 self.on_welcome(heartbeat, window, around.settings)
             }
@@ -217,21 +226,25 @@ impl State {
                 let text = match phase {
                     Phase::Hello => "before the manager's Hello",
                     Phase::Welcome => "before the Welcome",
-                    Phase::Up | Phase::GivingBack | Phase::Leaving => {
-                        "from a manager, once the link is up"
-                    }
+                    Phase::Up | Phase::GivingBack => "from a manager, once the link is up",
                 };
-                Err(End::bad(format!("a {} {text}", message.kind())))
+                Err(DisconnectReason::protocol(format!("a {} {text}", message.kind())))
             }
         }
     }
 
-    fn on_hello(&mut self, hello: &Hello<'_>) -> Result<Step, End> {
+    fn on_hello(
+        &mut self,
+        hello: &Hello<'_>,
+        settings: &Settings,
+    ) -> Result<Step, DisconnectReason> {
         if hello.role != Role::Manager {
             let text = "both sides are workers: one of them has a manager's place";
-            return Err(End::Leave(Code::WrongRole, text.into()));
+            return Err(DisconnectReason::Protocol { code: Code::WrongRole, text: text.into() });
         }
-        hello.name.clone_into(&mut self.manager);
+        let (ours, theirs) = (settings.schema.as_deref(), hello.extensions.schema());
+        check_schema(ours, theirs, hello.name)?;
+        self.manager = hello.name.into();
         self.limit_answers(
             usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX),
             Limiter::Manager,
@@ -253,16 +266,16 @@ impl State {
         heartbeat: Duration,
         window: u16,
         settings: &Settings,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         if window > settings.window_max {
-            return Err(End::bad(format!(
+            return Err(DisconnectReason::protocol(format!(
                 "the manager's window of {window} is above this worker's window_max, {}: lower \
                  the one or raise the other",
                 settings.window_max
             )));
         }
         if heartbeat.is_zero() {
-            return Err(End::bad("a Welcome with a heartbeat of 0 ms"));
+            return Err(DisconnectReason::protocol("a Welcome with a heartbeat of 0 ms"));
         }
         self.heartbeat = heartbeat.min(settings.heartbeat_max);
         self.session = Session::with_window(window.max(1));
@@ -275,12 +288,13 @@ impl State {
         &mut self,
         height: Result<i64, String>,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
+        let Speech::Json(json) = &mut self.speech else { unreachable!("it asked for a height") };
         let task = TaskId::from_parts(0, 0);
-        self.height = height.map_err(End::bad)?;
+        let height = height.map_err(DisconnectReason::protocol)?;
         let mut buffer = [0; HEIGHT_BYTES_MAX];
-        match json::body(self.height, around.settings, &mut buffer) {
-            Ok(body) => self.on_request(task, 1, body, around),
+        match json.begin(height, around.settings, &mut buffer) {
+            Ok(body) => self.on_request(task, 1, None, body, around),
             Err(why) => {
                 let slot = self.session.request(task, 1)?;
                 Ok(Step::Answer(slot, fail(&why, &mut around.runner.body)))
@@ -288,13 +302,12 @@ impl State {
         }
     }
 
-    pub(super) fn has_next(&self) -> bool {
-        self.next.is_some()
-    }
-
     /// Returns the request that waited, once the one before it is answered.
     pub(super) fn take_next(&mut self) -> Option<Result<i64, String>> {
-        if self.is_busy() { None } else { self.next.take() }
+        match &mut self.speech {
+            Speech::Json(json) if self.session.running() == 0 => json.take_next(),
+            _ => None,
+        }
     }
 
     #[inline]
@@ -302,31 +315,40 @@ impl State {
         &mut self,
         task: TaskId,
         attempt: u16,
+        timeout: Option<Duration>,
         body: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         let slot = self.session.request(task, attempt)?;
-        self.work.asked = true;
+        self.usage.asked = true;
         self.idle_messages = self.idle_messages.saturating_sub(IDLE_MESSAGES_PER_REQUEST);
         self.leave_at = Instant::FAR_FUTURE;
         if self.jobs.len() <= slot.index() {
-            self.jobs.resize_with(slot.index() + 1, || Job::None);
+            self.jobs.resize_with(slot.index() + 1, || RequestState::None);
         }
         if around.runner.has_room() && around.runner.waiting.is_empty() {
-            return Ok(match self.start(slot, body, around) {
+            let timeout = timeout.or(self.timeout);
+            return Ok(match self.start(slot, attempt, timeout, body, around) {
                 Some(verdict) => Step::Answer(slot, verdict),
                 None => Step::None,
             });
         }
-        self.keep_waiting(slot, body, around);
+        let (timeout, since) = (timeout.or(self.timeout), around.clock.now());
+        let waiting = Waiting { body: body.to_vec(), attempt, timeout, since };
+        self.keep_waiting(slot, waiting, around);
         Ok(Step::None)
     }
 
     /// Keeps a request until there is room for it.
     #[inline(never)]
-    fn keep_waiting<H: Handler>(&mut self, slot: RunId, body: &[u8], around: &mut Around<'_, H>) {
-        self.jobs[slot.index()] = Job::Waiting(body.to_vec());
-        around.runner.memory.take(&mut self.held, body.len());
+    fn keep_waiting<H: Handler>(
+        &mut self,
+        slot: RunId,
+        waiting: Waiting,
+        around: &mut Around<'_, H>,
+    ) {
+        around.runner.memory.take(&mut self.held, waiting.body.len());
+        self.jobs[slot.index()] = RequestState::Waiting(Box::new(waiting));
         self.pending.push_back(slot);
         if !core::mem::replace(&mut self.queued, true) {
             around.runner.waiting.push_back(around.place);
@@ -337,21 +359,24 @@ impl State {
     fn start<H: Handler>(
         &mut self,
         slot: RunId,
+        attempt: u16,
+        timeout: Option<Duration>,
         body: &[u8],
         around: &mut Around<'_, H>,
     ) -> Option<Verdict> {
         let owner = Owner { place: around.place, slot };
-        match around.runner.start(around.ready, owner, body) {
+        let origin = Origin::new(attempt, timeout, &self.manager, &around.settings.name);
+        match around.runner.start(around.ready, owner, origin, body) {
             Started::Ended(verdict) => Some(verdict),
             Started::Running(run) => {
-                self.jobs[slot.index()] = Job::Running(run, body.len());
+                self.jobs[slot.index()] = RequestState::Running(run, body.len());
                 around.runner.memory.take(&mut self.held, body.len());
                 None
             }
         }
     }
 
-    /// Starts the oldest request that waits, as [`super::link::Link::start_waiting`] says.
+    /// Starts the oldest request that waits, as [`super::link::Connection::start_waiting`] says.
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
@@ -362,10 +387,14 @@ impl State {
             if !self.session.contains(slot) {
                 continue; // Cancelled while it waited.
             }
-            if let Job::Waiting(body) = core::mem::replace(&mut self.jobs[slot.index()], Job::None)
-            {
+            let job = core::mem::replace(&mut self.jobs[slot.index()], RequestState::None);
+            if let RequestState::Waiting(waiting) = job {
+                let Waiting { body, attempt, timeout, since } = *waiting;
+                let waited = around.clock.now().saturating_since(since);
+                let timeout = timeout.map(|timeout| timeout.saturating_sub(waited));
                 around.runner.memory.give(&mut self.held, body.len());
-                started = self.start(slot, &body, around).map(|verdict| (slot, verdict));
+                let verdict = self.start(slot, attempt, timeout, &body, around);
+                started = verdict.map(|verdict| (slot, verdict));
                 break;
             }
         }
@@ -377,26 +406,51 @@ impl State {
         started
     }
 
+    /// Lists the link, to be polled again once there is more memory.
+    pub(super) fn pause<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        if !core::mem::replace(&mut self.is_paused, true) {
+            around.runner.memory.pause(around.place);
+        }
+    }
+
+    /// Starts nothing that waits until there is more memory.
+    #[cold]
+    pub(super) fn stall<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.queued = false;
+        self.is_stalled = true;
+        self.pause(around);
+    }
+
+    /// Starts what waits in its turn again.
+    #[cold]
+    pub(super) fn start_again<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.is_stalled = false;
+        if !self.pending.is_empty() && !core::mem::replace(&mut self.queued, true) {
+            around.runner.waiting.push_back(around.place);
+        }
+    }
+
     fn on_cancel<H: Handler>(
         &mut self,
         task: TaskId,
         attempt: u16,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, End> {
+    ) -> Result<Step, DisconnectReason> {
         self.count_idle(around.clock.now())?;
         let Some(slot) = self.session.cancel(task, attempt) else {
             return Ok(Step::None); // The answer crossed it.
         };
-        match self.jobs.get_mut(slot.index()).map(|job| core::mem::replace(job, Job::None)) {
-            Some(Job::Running(run, bytes)) => {
+        match self.jobs.get_mut(slot.index()).map(|job| core::mem::replace(job, RequestState::None))
+        {
+            Some(RequestState::Running(run, bytes)) => {
                 around.runner.memory.give(&mut self.held, bytes);
                 around.runner.cancel(run);
             }
-            Some(Job::Waiting(body)) => {
-                around.runner.memory.give(&mut self.held, body.len());
+            Some(RequestState::Waiting(waiting)) => {
+                around.runner.memory.give(&mut self.held, waiting.body.len());
                 self.forget_cancelled();
             }
-            Some(Job::None) | None => {}
+            Some(RequestState::None) | None => {}
         }
         self.on_ended(around.clock);
         Ok(Step::None)
@@ -420,7 +474,7 @@ impl State {
     ) -> Option<(TaskId, u16)> {
         let attempt = self.session.complete(slot)?;
         if let Some(job) = self.jobs.get_mut(slot.index()) {
-            if let Job::Running(_, bytes) = core::mem::replace(job, Job::None) {
+            if let RequestState::Running(_, bytes) = core::mem::replace(job, RequestState::None) {
                 memory.give(&mut self.held, bytes);
             }
         }
@@ -438,14 +492,16 @@ impl State {
     ) -> Vec<(TaskId, u16)> {
         self.session.drain();
         let mut returned = Vec::new();
-        if self.dialect == Dialect::Native {
+        if self.speech.is_native() {
             self.phase = Phase::GivingBack;
             for slot in core::mem::take(&mut self.pending) {
-                let Some(Job::Waiting(body)) = self.jobs.get(slot.index()) else { continue };
+                let Some(RequestState::Waiting(waiting)) = self.jobs.get(slot.index()) else {
+                    continue;
+                };
                 // None: it was cancelled, and what waits in its place has a slot of its own.
                 let Some(attempt) = self.session.complete(slot) else { continue };
-                runner.memory.give(&mut self.held, body.len());
-                self.jobs[slot.index()] = Job::None;
+                runner.memory.give(&mut self.held, waiting.body.len());
+                self.jobs[slot.index()] = RequestState::None;
                 returned.push(attempt);
             }
             self.forget_waiting(place, runner);
@@ -470,17 +526,14 @@ impl State {
 
     fn on_ended(&mut self, clock: &mut dyn Now) {
         if self.session.is_drained() {
-            let wait = match self.dialect {
-                Dialect::Native => LEAVE_AFTER,
-                Dialect::Json => Duration::ZERO,
-            };
+            let wait = self.speech.leave_after();
             self.leave_at = clock.now().saturating_add(wait);
         }
     }
 
     /// Returns since when this link has been of no use, if nothing is under way on it.
     pub(super) fn idle_since(&mut self, now: Instant) -> Option<Instant> {
-        let idle_since = self.work.look(now);
+        let idle_since = self.usage.look(now);
         (!self.is_busy() && self.held == 0).then_some(idle_since)
     }
 
@@ -492,9 +545,11 @@ impl State {
         self.pending.clear();
         for job in core::mem::take(&mut self.jobs) {
             match job {
-                Job::None => {}
-                Job::Waiting(body) => runner.memory.give(&mut self.held, body.len()),
-                Job::Running(run, bytes) => {
+                RequestState::None => {}
+                RequestState::Waiting(waiting) => {
+                    runner.memory.give(&mut self.held, waiting.body.len());
+                }
+                RequestState::Running(run, bytes) => {
                     runner.memory.give(&mut self.held, bytes);
                     runner.cancel(run);
                 }
@@ -514,7 +569,7 @@ impl State {
     }
 
     /// Counts a message that makes no work.
-    fn count_idle(&mut self, now: Instant) -> Result<(), End> {
+    fn count_idle(&mut self, now: Instant) -> Result<(), DisconnectReason> {
         let interval = self.heartbeat.max(IDLE_INTERVAL_MIN);
         if now >= self.idle_since.saturating_add(interval) {
             self.idle_since = now;
@@ -522,7 +577,7 @@ impl State {
         }
         self.idle_messages += 1;
         if self.idle_messages > IDLE_MESSAGES_MAX + 2 * self.session.window() {
-            return Err(End::bad("a flood of pings or cancels"));
+            return Err(DisconnectReason::protocol("a flood of pings or cancels"));
         }
         Ok(())
     }
@@ -549,7 +604,7 @@ mod tests {
             pending()
         }
         let worker = super::super::Worker::raw((), hang);
-        let mut runner = Runner::new(Raw(hang), 1, Memory::new(1 << 20, 1 << 10));
+        let mut runner = Runner::new(Raw::new(hang), 1, Memory::new(1 << 20, 1 << 10));
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,
@@ -558,13 +613,13 @@ mod tests {
             settings: &worker.parts.settings,
             reads_on: false,
         };
-        let mut state = State::new(Dialect::Native, Instant::EPOCH);
+        let mut state = ProtocolState::new(Speech::Native, Instant::EPOCH);
         state.on_welcome(Duration::from_secs(1), 4, around.settings).unwrap();
         let task = |slot| TaskId::from_parts(slot, 0);
-        state.on_request(task(0), 1, &[], &mut around).unwrap();
+        state.on_request(task(0), 1, None, &[], &mut around).unwrap();
         let mut longest = 0;
         for slot in 1..2000 {
-            state.on_request(task(slot), 1, &[], &mut around).unwrap();
+            state.on_request(task(slot), 1, None, &[], &mut around).unwrap();
             longest = longest.max(state.pending.len());
             state.on_cancel(task(slot), 1, &mut around).unwrap();
         }

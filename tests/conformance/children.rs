@@ -247,9 +247,8 @@ async fn manage<P: Socket>(door: TcpListener, at: SocketAddr, cramped: bool) {
     let mut events = rig.pool.events();
     P::spawn_detached(async move {
         while let Some(event) = events.next().await {
-            match event {
-                PoolEvent::TurnedAway { why } if why.contains("cannot accept") => say("paused"),
-                _ => {}
+            if let PoolEvent::AcceptFailed { .. } = event {
+                say("paused");
             }
         }
     });

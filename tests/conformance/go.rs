@@ -47,7 +47,7 @@ pub(crate) async fn a_worker_of_the_go_package_does_a_range<P: Go>() {
     let mut seen = [0; 201];
     while let Some((height, outcome)) = outcomes.next().await {
         seen[usize::try_from(height).expect("small")] += 1;
-        let failed = Err(TaskError::Failed("a < b & c".to_owned()));
+        let failed = Err(TaskError::Failed("a < b & c".into()));
         assert_eq!(outcome, if height == 13 { failed } else { Ok(()) });
     }
     assert!(seen[1..].iter().all(|count| *count == 1));
@@ -165,7 +165,7 @@ pub(crate) async fn a_go_worker_gets_nothing_while_it_is_at_what_was_cancelled<P
     let native = P::add(&rig.pool, &native_at).await.expect("there is room");
     for height in 50..60 {
         let outcome = rig.pool.call::<u64, ()>(&height).await;
-        assert_eq!(outcome, Err(TaskError::Failed(format!("native {height}"))));
+        assert_eq!(outcome, Err(TaskError::Failed(format!("native {height}").into())));
     }
     go_on.send(()).await.expect("the worker waits for it");
     eventually::<P>(&rig.pool, |stats| stats.workers[0].stats.state == WorkerState::Up).await;

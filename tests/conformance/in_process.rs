@@ -67,7 +67,7 @@ pub(crate) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewh
                     4 => "local failure",
                     _ => panic!("height {height} does not fail, but: {text}"),
                 };
-                assert_eq!(text, expected);
+                assert_eq!(text.text(), expected);
                 failures += 1;
             }
             Err(error) => panic!("height {height}: {error}"),

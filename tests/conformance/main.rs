@@ -42,6 +42,7 @@ suite! {
         load:
             every_height_of_a_range_has_its_answer
             a_handler_that_panics_fails_its_task_and_nothing_else
+            a_map_of_requests_comes_back_in_order_though_a_worker_goes
             a_failure_is_told_once_and_retried_only_on_request
             without_a_worker_tasks_wait_and_the_figures_say_why
             a_pool_without_any_worker_waits_for_one_to_be_added

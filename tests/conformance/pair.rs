@@ -15,7 +15,8 @@ use chargehand::{Builder, Pool, Threaded, Worker, WorkerError, tcp, ws};
 /// A worker's answer in the making.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 /// A worker whose handler takes a height and answers a number.
-pub(crate) type Hand<P> = Worker<<P as Pair>::Timer, Typed<Box<dyn Fn(u64) -> Answer + Send>, u64>>;
+pub(crate) type Hand<P> =
+    Worker<<P as Pair>::Timer, Typed<Box<dyn Fn(u64) -> Answer + Send>, (u64,)>>;
 /// A pool before it is built.
 pub(crate) type Setup<P> = Builder<<P as Pair>::Timer, Threaded>;
 

@@ -23,7 +23,7 @@ impl Notes {
             if let WorkerEvent::Refused { reason, .. } | WorkerEvent::Disconnected { reason, .. } =
                 event
             {
-                notes.0.lock().expect("no panic with it").push(reason.clone());
+                notes.0.lock().expect("no panic with it").push(reason.to_string());
             }
         })
     }

@@ -231,8 +231,8 @@ impl Watch {
     /// Waits for a link to be lost, and returns why.
     pub(crate) async fn lost<P: Pair>(&mut self) -> String {
         let event = self.until::<P>("Lost", |event| matches!(event, PoolEvent::Lost { .. })).await;
-        let PoolEvent::Lost { why, .. } = event else { unreachable!() };
-        why
+        let PoolEvent::Lost { reason, .. } = event else { unreachable!() };
+        reason.to_string()
     }
 
     /// Waits for a link to be closed in good order.
@@ -248,7 +248,9 @@ impl Watch {
             })
             .await;
         match event {
-            PoolEvent::Refused { why, .. } | PoolEvent::TurnedAway { why } => why,
+            PoolEvent::Refused { reason, .. } | PoolEvent::TurnedAway { reason, .. } => {
+                reason.to_string()
+            }
             _ => unreachable!(),
         }
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use chargehand::PoolEvent;
+use chargehand::{DisconnectReason, PoolEvent};
 
 use crate::pair::{Socket, any_port};
 use crate::raw::dial;
@@ -76,8 +76,8 @@ pub(crate) async fn a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_a
     for _ in 0..3 {
         rig.watch
             .until::<P>("connect_timeout", |event| match event {
-                PoolEvent::Lost { why, .. } | PoolEvent::Refused { why, .. } => {
-                    why.contains("connect_timeout")
+                PoolEvent::Lost { reason, .. } | PoolEvent::Refused { reason, .. } => {
+                    matches!(reason, DisconnectReason::ConnectTimeout(_))
                 }
                 _ => false,
             })

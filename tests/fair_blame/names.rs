@@ -34,8 +34,8 @@ pub(crate) async fn of_two_live_workers_of_one_name_the_older_stays<P: Socket>()
     let told = Arc::<Mutex<Vec<(Instant, String)>>>::default();
     let notes = Arc::clone(&told);
     let newer = counted::<P>("twin", &begun).on_event(move |event| {
-        if let WorkerEvent::SentAway { reason, .. } = event {
-            notes.lock().expect("no panic with it").push((Instant::now(), reason.clone()));
+        if let WorkerEvent::SentAway { .. } = event {
+            notes.lock().expect("no panic with it").push((Instant::now(), event.to_string()));
         }
     });
     let mut range = Tally::start(&rig.pool, 1..=3000);
@@ -50,7 +50,7 @@ pub(crate) async fn of_two_live_workers_of_one_name_the_older_stays<P: Socket>()
     until::<P>("the worker tells", || !told.lock().expect("no panic with it").is_empty()).await;
     pause::<P>(secs(3)).await;
     let told = told.lock().expect("no panic with it").clone();
-    assert!(told.iter().all(|(_, reason)| reason.contains("NameTaken")), "{told:?}");
+    assert!(told.iter().all(|(_, text)| text.contains("NameTaken")), "{told:?}");
     for pair in told.windows(2) {
         let apart = pair[1].0.duration_since(pair[0].0);
         assert!(apart >= secs(1), "it comes back after {apart:?}");

@@ -100,7 +100,7 @@ impl World {
     /// Does a range, and returns each height's outcome.
     pub(crate) fn range<A>(&self, first: u64, last: u64) -> BTreeMap<u64, Result<A, TaskError>>
     where
-        A: for<'a> Deserialize<'a> + Debug + 'static,
+        A: for<'a> Deserialize<'a> + Debug + Send + 'static,
     {
         let mut outcomes = self.pool.process::<A>(first..=last).retries(0);
         let mut seen = BTreeMap::new();

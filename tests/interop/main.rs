@@ -86,7 +86,7 @@ async fn process_all(pool: &Pool, heights: &[i64]) {
 async fn losses(events: Events) -> Vec<String> {
     let why = |event| async move {
         match event {
-            PoolEvent::Lost { why, .. } => Some(why),
+            PoolEvent::Lost { reason, .. } => Some(reason.to_string()),
             PoolEvent::Missed(count) => panic!("{count} events were missed"),
             _ => None,
         }
@@ -145,7 +145,9 @@ fn told_well(line: &str) -> i64 {
     let text: String = serde_json::from_str(text).expect("a JSON string");
     match outcome(height) {
         Ok(()) => assert_eq!((what, &*text), ("done", ""), "{line}"),
-        Err(TaskError::Failed(wanted)) => assert_eq!((what, text), ("failed", wanted), "{line}"),
+        Err(TaskError::Failed(wanted)) => {
+            assert_eq!((what, &*text), ("failed", wanted.text()), "{line}");
+        }
         Err(other) => panic!("{other}"),
     }
     height
@@ -264,7 +266,7 @@ async fn what_does_not_fit_is_said_clearly<R: Runtime>() {
     let (pool, mut events) = start::<R>(R::connect(setup::<R>(), &at, Dialect::Native));
     let why = loop {
         match events.next().await.expect("the pool goes on trying") {
-            PoolEvent::Refused { why, .. } => break why,
+            PoolEvent::Refused { reason, .. } => break reason.to_string(),
             other => drop(other),
         }
     };
@@ -279,7 +281,7 @@ async fn what_does_not_fit_is_said_clearly<R: Runtime>() {
         pool.process::<()>(u64::MAX..=u64::MAX).next().await.expect("one height").1,
     ] {
         let Err(TaskError::Failed(why)) = failed else { panic!("{failed:?}") };
-        assert!(why.contains("heights") && why.contains("2^63 - 1"), "{why}");
+        assert!(why.text().contains("heights") && why.text().contains("2^63 - 1"), "{why}");
     }
     assert_eq!(pool.call::<u64, ()>(&1).await, Ok(()));
     stop(&pool).await;

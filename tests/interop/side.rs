@@ -18,7 +18,7 @@ use chargehand::{Builder, Pool, TaskError, Threaded, Worker, ws};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) type Setup<R> = Builder<<R as Runtime>::Timer, Threaded>;
-pub(crate) type Hand<R> = Worker<<R as Runtime>::Timer, Typed<Work, i64>>;
+pub(crate) type Hand<R> = Worker<<R as Runtime>::Timer, Typed<Work, (i64,)>>;
 type Work = Box<dyn Fn(i64) -> Answer + Send>;
 type Answer = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
@@ -193,5 +193,5 @@ pub(crate) fn judge(height: i64) -> Result<(), String> {
 
 /// The same as a pool's outcome.
 pub(crate) fn outcome(height: i64) -> Result<(), TaskError> {
-    judge(height).map_err(TaskError::Failed)
+    judge(height).map_err(|text| TaskError::Failed(text.into()))
 }

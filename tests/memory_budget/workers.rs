@@ -144,7 +144,7 @@ fn outcomes_may_be_taken_in_any_order_however_many_there_are() {
 fn a_link_that_we_do_not_read<P: Socket>() {
     let builder = Pool::builder(Smol::new())
         .frame_bytes_max(u32::try_from(2 * MIB).unwrap())
-        .memory_max(8 * MIB)
+        .memory_max(12 * MIB)
         .configure(|config| {
             config.heartbeat_interval = Duration::from_millis(200);
             config.heartbeat_timeout = Duration::from_millis(200);
@@ -205,7 +205,7 @@ fn callers_wait_with_long_requests_and_all_are_answered() {
         smol::spawn(worker.serve(tcp::TcpListener::new(listener(door)))).detach();
         let builder = Pool::builder(Smol::new())
             .frame_bytes_max(u32::try_from(2 * MIB).unwrap())
-            .memory_max(8 * MIB);
+            .memory_max(12 * MIB);
         let pool = run(connect::<Tcp>(builder, at));
         let request = Bytes(vec![1; MIB]);
         let watch = Watch::start();

@@ -143,7 +143,7 @@ fn a_network_that_is_away_is_noticed_by_the_silence_alone() {
     world.advance(millis(9_999));
     assert_eq!(lines(&world.trace(), "lost"), 0, "it may take another ten to answer");
     world.advance(millis(1));
-    assert_eq!(lines(&world.trace(), "lost: silent for heartbeat_interval"), 1);
+    assert_eq!(lines(&world.trace(), "lost: silent: nothing heard for 20s"), 1);
     world.advance(secs(30));
     assert!(lines(&world.trace(), "cannot connect: connecting took longer") > 0);
     worker.regains_network().now();
@@ -187,7 +187,7 @@ fn a_death_behind_a_network_that_is_away_leaves_a_half_open_link() {
     worker.regains_network().now();
     world.advance(Duration::ZERO);
     assert_eq!(counts(&world, &pool).workers_up, 0);
-    assert_eq!(lines(&world.trace(), "lost: the worker closed the connection"), 1);
+    assert_eq!(lines(&world.trace(), "lost: the peer closed the connection"), 1);
 }
 
 /// Lets a pool have up to 2000 attempts under way at a worker that runs so many, from the start.

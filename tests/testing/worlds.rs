@@ -37,7 +37,7 @@ fn a_real_worker_runs_the_users_own_handler_on_the_virtual_clock() {
     let outcomes: Vec<_> = world.run(pool.process::<u64>(10..=13).retries(0).collect());
     assert_eq!(world.elapsed(), millis(600));
     assert_eq!(outcomes[0], (10, Ok(20)));
-    assert_eq!(outcomes[3], (13, Err(TaskError::Failed("unlucky".to_owned()))));
+    assert_eq!(outcomes[3], (13, Err(TaskError::Failed("unlucky".into()))));
 
     // Killed in the middle of a request, and started again.
     world.at(millis(700), worker.dies());

@@ -18,7 +18,7 @@ use crate::pair::{Setup, Socket, TcpSmol, TcpTokio, WsSmol, WsTokio};
 pub(crate) type Bytes = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>> + Send>>;
 /// A worker whose handler takes bytes and answers bytes.
 pub(crate) type RawHand<P> =
-    Worker<<P as crate::pair::Pair>::Timer, Raw<Box<dyn Fn(Vec<u8>) -> Bytes + Send>>>;
+    Worker<<P as crate::pair::Pair>::Timer, Raw<Box<dyn Fn(Vec<u8>) -> Bytes + Send>, (Vec<u8>,)>>;
 
 /// A pair that can be reached in these ways, too.
 pub(crate) trait Reach: Socket {

@@ -125,9 +125,9 @@ async fn manage<P: Socket>(door: TcpListener, at: SocketAddr, cramped: bool) {
         while let Some(event) = events.next().await {
             match event {
                 PoolEvent::Connected { peer, .. } => say(&format!("up {peer}")),
-                PoolEvent::TurnedAway { why } if why.contains("cannot accept") => say("paused"),
-                PoolEvent::Lost { peer, why, .. } => {
-                    eprintln!("{peer} is lost: {why}");
+                PoolEvent::AcceptFailed { .. } => say("paused"),
+                PoolEvent::Lost { peer, reason, .. } => {
+                    eprintln!("{peer} is lost: {reason}");
                     std::process::abort();
                 }
                 _ => {}

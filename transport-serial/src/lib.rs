@@ -6,6 +6,34 @@
 //! give a [`SerialWire`]. The frames are those of [`chargehand_core::serial`], which firmware speaks
 //! without a heap.
 //!
+//! A pool takes one end and a worker the other (`Builder::connect` and `Worker::serve` of `chargehand`).
+//! Here the line is a pair of sockets:
+//!
+//! ```
+//! use std::future::poll_fn;
+//! use chargehand_core::io::{Connect, Listen, Wire};
+//! use chargehand_runtime_smol::Smol;
+//! use chargehand_transport_serial::{Limits, SerialConnector, SerialLine};
+//!
+//! # smol::block_on(async {
+//! # use chargehand_core::io::Accept;
+//! let mut socket = Smol::bind("127.0.0.1:0").await?;
+//! let address = socket.local_addr()?.to_string();
+//! let mut connector = SerialConnector::new(Smol::new(), &address);
+//! let mut near = connector.connect().await?;
+//! let (stream, peer) = poll_fn(|cx| socket.poll_accept(cx)).await?;
+//! let mut line = SerialLine::new(stream, &peer.to_string(), Limits::new());
+//!
+//! // The first frame opens the link, so it is sent before the other end is there.
+//! poll_fn(|cx| near.poll_send(cx, b"head, ", b"body")).await?;
+//! poll_fn(|cx| near.poll_flush(cx)).await?;
+//! let mut far = poll_fn(|cx| line.poll_accept(cx)).await?.await?;
+//! let message = poll_fn(|cx| far.poll_recv(cx).map_ok(|message| message.map(<[u8]>::to_vec)));
+//! assert_eq!(message.await?.as_deref(), Some(&b"head, body"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
 //! # When a frame is lost
 //!
 //! A damaged frame is dropped, and nothing at this level sends it again. What then happens to the
@@ -25,8 +53,13 @@
 //! Bytes within a message are progress (`Wire::progress`), so that a long one on a slow line is not taken for
 //! silence. Noise is not.
 //!
+//! A line of 9600 baud carries 960 bytes each second, below the least rate of 1 KiB/s that a pool or worker
+//! asks of others. So [`Limits`] has a least rate of its own, by default for that line: set
+//! [`Limits::baud`] for a slower one, and for a faster one that is to be found dead sooner.
+//!
 //! At 115,200 baud a line carries about 11 KB each second, so a message at the default limit takes
 //! a third of a second, and holds up all others and the heartbeats for so long.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
 mod line;
@@ -61,12 +94,25 @@ pub struct Limits {
     /// How many bytes may wait to leave. Past it a sender waits; one message always fits, however
     /// long. Default 16 KiB.
     pub write_buffer_bytes_max: usize,
+    /// How many bytes of a long message pass in each second on a line in good order, at least: below that
+    /// its link is taken for silent. Where a pool or worker asks for less (`progress_rate_min`), that
+    /// holds. Default 240, a quarter of what 9600 baud carry; [`baud`](Limits::baud) sets it for others.
+    pub least_rate: u32,
 }
 
 impl Limits {
     /// Makes the default limits.
     pub const fn new() -> Self {
-        Self { frame_bytes_max: 4 << 10, write_buffer_bytes_max: 16 << 10 }
+        Self { frame_bytes_max: 4 << 10, write_buffer_bytes_max: 16 << 10, least_rate: 0 }
+            .baud(9600)
+    }
+
+    /// Sets the least rate for a line of so many bits a second: to a quarter of what it carries, at ten
+    /// bits for each byte, for the other direction, escapes and noise take their share. At least 1.
+    #[must_use]
+    pub const fn baud(self, bits_per_second: u32) -> Self {
+        let least_rate = bits_per_second / 40;
+        Self { least_rate: if least_rate == 0 { 1 } else { least_rate }, ..self }
     }
 }
 

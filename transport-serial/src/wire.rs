@@ -38,6 +38,7 @@ pub struct SerialWire<S> {
     incoming_bytes_max: usize,
     /// What the line had moved before this link.
     before: Progress,
+    least_rate: u32,
 }
 
 /// Which part this side plays.
@@ -78,6 +79,7 @@ impl<S> SerialWire<S> {
     fn new(port: Port<S>, home: Option<Arc<Home<S>>>, end: End) -> Self {
         Self {
             before: port.progress(),
+            least_rate: port.limits.least_rate,
             incoming_bytes_max: usize::MAX,
             port: Some(port),
             home,
@@ -238,6 +240,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
         ready!(port.poll_flush(cx))?;
         // An open line stays so.
         if is_dialled { port.poll_close(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    /// That of [`Limits::least_rate`](crate::Limits::least_rate).
+    fn least_rate_max(&self) -> u32 {
+        self.least_rate
     }
 
     /// Bytes that came count in good frames and in what may be the beginning of one; noise does not.

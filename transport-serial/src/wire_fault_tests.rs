@@ -140,7 +140,7 @@ fn frames_for_no_link_do_not_hold_up_the_others_on_the_thread() {
 #[test]
 fn memory_goes_back_after_a_huge_message_either_way() {
     const HUGE: usize = 1 << 20;
-    let limits = Limits { frame_bytes_max: HUGE, write_buffer_bytes_max: 300 };
+    let limits = Limits { frame_bytes_max: HUGE, write_buffer_bytes_max: 300, ..Limits::new() };
     let (ours, theirs) = cable();
     let mut sending = SerialLine::new(ours, "ours", limits);
     let mut taking = SerialLine::new(theirs, "theirs", limits);

@@ -112,7 +112,7 @@ fn cx() -> Context<'static> {
 }
 
 fn limits() -> Limits {
-    Limits { frame_bytes_max: 100, write_buffer_bytes_max: 300 }
+    Limits { frame_bytes_max: 100, write_buffer_bytes_max: 300, ..Limits::new() }
 }
 
 fn lines() -> (Line, Line) {
@@ -305,7 +305,7 @@ fn a_slow_line_makes_the_sender_wait_and_takes_whole_messages() {
 
 #[test]
 fn a_message_longer_than_the_write_buffer_is_sent_alone() {
-    let tight = Limits { frame_bytes_max: 100, write_buffer_bytes_max: 10 };
+    let tight = Limits { frame_bytes_max: 100, write_buffer_bytes_max: 10, ..Limits::new() };
     let (ours, theirs) = cable();
     theirs.back.lock().unwrap().room = 0;
     let mut wire = connect(&mut SerialLine::new(ours, "ours", tight));

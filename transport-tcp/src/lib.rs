@@ -10,6 +10,37 @@
 //! of a greeting until it has sent one. `host` is what [`host_of`] makes of the peer's address.
 //!
 //! [`host_of`]: chargehand_core::net::host_of
+//!
+//! # Example
+//!
+//! A pool takes the connector and a worker the listener (`Builder::connect` and `Worker::serve` of
+//! `chargehand`). Each end of a link is a [`Wire`](chargehand_core::io::Wire), of whole messages:
+//!
+//! ```
+//! use std::future::poll_fn;
+//! use chargehand_core::io::{Connect, Listen, Wire};
+//! use chargehand_runtime_smol::Smol;
+//! use chargehand_transport_tcp::{TcpConnector, TcpListener};
+//!
+//! # smol::block_on(async {
+//! let socket = Smol::bind("127.0.0.1:0").await?;
+//! let address = format!("{}", socket.local_addr()?);
+//! let mut listener = TcpListener::new(socket);
+//! let mut connector = TcpConnector::new(Smol::new(), &address)?;
+//! let (near, far) = smol::future::zip(connector.connect(), async {
+//!     poll_fn(|cx| listener.poll_accept(cx)).await?.await
+//! })
+//! .await;
+//! let (mut near, mut far) = (near?, far?);
+//!
+//! poll_fn(|cx| near.poll_send(cx, b"head, ", b"body")).await?;
+//! poll_fn(|cx| near.poll_flush(cx)).await?;
+//! let message = poll_fn(|cx| far.poll_recv(cx).map_ok(|message| message.map(<[u8]>::to_vec)));
+//! assert_eq!(message.await?.as_deref(), Some(&b"head, body"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
 mod guess;
@@ -166,5 +197,9 @@ where
             }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.accept.connections_max()
     }
 }

@@ -22,8 +22,8 @@ const KEPT_BYTES: usize = 1 << 10;
 /// How much write buffer is allocated at once for what an earlier flush had.
 const BURST_BYTES_MAX: usize = 16 << 10;
 /// A body of this length is written from where it lies, as far as the stream takes it at once. To
-/// copy a shorter one costs less than the second write, where a stream writes one buffer at a time.
-const LONG_BYTES: usize = 128 << 10;
+/// copy a shorter one costs less than a write of its own.
+const LONG_BYTES: usize = 32 << 10;
 /// How much of such a body goes with what is before it: a stream that writes one buffer at a time
 /// should not send that alone.
 const LONG_HEAD_BYTES: usize = 2 << 10;

@@ -9,6 +9,34 @@
 //! use ([`WsConnector::dialect`]); a listener sees it in the request, and serves the JSON one only
 //! when it was told to ([`WsListener::json`]).
 //!
+//! A pool takes the connector and a worker the listener (`Builder::connect` and `Worker::serve` of
+//! `chargehand`). Each end of a link is a [`Wire`](chargehand_core::io::Wire), of whole messages:
+//!
+//! ```
+//! use std::future::poll_fn;
+//! use chargehand_core::io::{Connect, Listen, Wire};
+//! use chargehand_runtime_smol::Smol;
+//! use chargehand_transport_ws::{WsConnector, WsListener};
+//!
+//! # smol::block_on(async {
+//! let socket = Smol::bind("127.0.0.1:0").await?;
+//! let address = format!("ws://{}", socket.local_addr()?);
+//! let mut listener = WsListener::new(socket);
+//! let mut connector = WsConnector::new(Smol::new(), &address)?;
+//! let (near, far) = smol::future::zip(connector.connect(), async {
+//!     poll_fn(|cx| listener.poll_accept(cx)).await?.await
+//! })
+//! .await;
+//! let (mut near, mut far) = (near?, far?);
+//!
+//! poll_fn(|cx| near.poll_send(cx, b"head, ", b"body")).await?;
+//! poll_fn(|cx| near.poll_flush(cx)).await?;
+//! let message = poll_fn(|cx| far.poll_recv(cx).map_ok(|message| message.map(<[u8]>::to_vec)));
+//! assert_eq!(message.await?.as_deref(), Some(&b"head, body"[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
 //! # Who gets in
 //!
 //! A listener agrees to whatever path and host a client asks for. A client that says whose page it
@@ -18,6 +46,7 @@
 //! the protocol's own greetings.
 //!
 //! There is no deadline here, neither for the handshake nor for a message: whoever polls has them.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
 mod client;
@@ -29,6 +58,7 @@ mod idle;
 mod origin;
 mod reader;
 mod server;
+mod spare;
 mod wire;
 mod writer;
 
@@ -229,5 +259,9 @@ where
 
     fn set_full(&mut self, is_full: bool) {
         self.door.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.accept.connections_max()
     }
 }

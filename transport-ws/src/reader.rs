@@ -1,12 +1,13 @@
 //! The receiving half: from bytes to messages and control frames.
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::{io, mem};
 
 use futures_io::AsyncRead;
 
 use crate::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Kind, mask};
+use crate::spare::{self, SPARE_BYTES};
 
 /// How much memory is set aside at most for a message before its bytes are there. Otherwise it is as
 /// much as came already, or one read buffer.
@@ -25,7 +26,7 @@ pub(crate) struct Reader {
     start: usize,
     end: usize,
     /// The message under way, or the one that was given out last: its first `filled` bytes. Those
-    /// behind are zeros to read to.
+    /// behind are of no meaning, and there to read to.
     message: Vec<u8>,
     filled: usize,
     /// What the message under way is.
@@ -138,16 +139,32 @@ impl Reader {
     /// Forgets the message that was given out last. To be called before [`next`](Self::next).
     pub(crate) fn release(&mut self) {
         if self.kind.is_none() {
-            self.message.clear();
             self.filled = 0;
         }
     }
 
-    /// Gives the memory of long messages back, unless one is under way.
+    /// Gives the memory of long messages back with nothing more to read now: all of it, or what is more
+    /// than twice as much as has come of the one under way, unless there is room for that whole.
     pub(crate) fn rest(&mut self) {
-        if self.kind.is_none() && self.message.capacity() > self.buffer.len() {
-            self.message = Vec::new();
-            self.filled = 0;
+        if self.kind.is_none() {
+            if self.message.capacity() > self.buffer.len() {
+                spare::give_back(mem::take(&mut self.message));
+                self.filled = 0;
+            }
+        } else if self.message.len() >= SPARE_BYTES && self.filled < self.message.len() / 2 {
+            let mut other = Vec::with_capacity((2 * self.filled).max(self.buffer.len()));
+            other.extend_from_slice(self.message());
+            spare::give_back(mem::replace(&mut self.message, other));
+        }
+    }
+
+    /// Takes the thread's buffer for a message that begins and needs more than a read.
+    fn take_spare(&mut self, left: u64) {
+        // Whoever takes only short messages for now should not hold what may follow them.
+        let may_be_large = self.rules.message_bytes_max >= SPARE_BYTES;
+        let is_long = left > self.buffer.len() as u64;
+        if may_be_large && is_long && self.filled == 0 && self.message.capacity() == 0 {
+            self.message = spare::take();
         }
     }
 
@@ -258,6 +275,13 @@ impl Reader {
             is_final: header.is_final,
             is_short: header.length < SHORT_BYTES,
         });
+        self.take_spare(header.length);
+        let whole =
+            self.filled.saturating_add(usize::try_from(header.length).unwrap_or(usize::MAX));
+        if header.is_final && whole > AHEAD_BYTES && self.admitted < usize::MAX {
+            // The caller has set memory aside for it.
+            self.message.reserve_exact(whole.saturating_sub(self.message.len()));
+        }
     }
 
     /// Moves what was read of a frame to its message.
@@ -270,10 +294,15 @@ impl Reader {
         if let Some(key) = &mut frame.mask {
             mask(&mut held[..count], key);
         }
-        self.message.truncate(self.filled);
-        let ahead = ahead(frame.left, self.filled + count, self.buffer.len());
-        reserve(&mut self.message, count.max(ahead), self.rules.message_bytes_max);
-        self.message.extend_from_slice(&self.buffer[self.start..self.start + count]);
+        let taken = &self.buffer[self.start..self.start + count];
+        if let Some(room) = self.message.get_mut(self.filled..self.filled + count) {
+            room.copy_from_slice(taken);
+        } else {
+            self.message.truncate(self.filled);
+            let ahead = ahead(frame.left, self.filled + count, self.buffer.len());
+            reserve(&mut self.message, count.max(ahead), self.rules.message_bytes_max);
+            self.message.extend_from_slice(taken);
+        }
         self.filled += count;
         self.start += count;
         frame.left -= count as u64;
@@ -305,12 +334,13 @@ impl Reader {
         let count = match &mut self.frame {
             // Long payloads need no detour.
             Some(frame) if frame.left >= buffer_bytes as u64 => {
-                let left = ahead(frame.left, self.filled, buffer_bytes);
                 if self.message.len() == self.filled {
+                    let left = ahead(frame.left, self.filled, buffer_bytes);
                     reserve(&mut self.message, left, self.rules.message_bytes_max);
                     self.message.resize(self.filled + left, 0);
                 }
-                let room = self.message.len().min(self.filled + left);
+                let left = usize::try_from(frame.left).unwrap_or(usize::MAX);
+                let room = self.message.len().min(self.filled.saturating_add(left));
                 let room = &mut self.message[self.filled..room];
                 let count = ready!(read(cx, stream, room))?;
                 if let Some(key) = &mut frame.mask {

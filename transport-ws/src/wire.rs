@@ -395,7 +395,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
                 return Poll::Ready(Err(self.protocol_error(problem)));
             }
         };
-        self.writer.push(kind, head, body);
+        if let Err(error) = self.writer.push_out(cx, &mut self.stream, kind, head, body) {
+            return Poll::Ready(Err(self.io_error(error)));
+        }
         if self.writer.waiting() > self.limits.write_buffer_bytes {
             // Where that is not possible yet, the next call waits for it.
             if let Poll::Ready(Err(error)) = self.writer.poll_write(cx, &mut self.stream) {

@@ -224,6 +224,27 @@ fn a_slow_reader_makes_the_sender_wait_and_gets_every_byte_once() {
 }
 
 #[test]
+fn a_long_body_that_is_not_masked_leaves_once_in_order_and_without_a_copy() {
+    let long = vec![5; 100_000];
+    let whole = [&frame_header(FIN | BINARY, 100_001, None), &b"a"[..], &long].concat().repeat(2);
+    for room in [0, 1, 5, 11, 50_000, 100_011, 100_020, 150_000, usize::MAX] {
+        let script_of = Script { room, ..Script::default() };
+        let mut wire = wire(Role::Server, Dialect::Native, Limits::new(), script_of);
+        for _ in 0..2 {
+            while wire.poll_send(&mut cx(), b"a", &long).is_pending() {
+                script(&mut wire).room += 7_000;
+            }
+        }
+        if room == usize::MAX {
+            assert!(wire.writer.capacity() < 1_000, "nothing of a body");
+        }
+        script(&mut wire).room = usize::MAX;
+        assert!(matches!(wire.poll_flush(&mut cx()), Poll::Ready(Ok(()))));
+        assert!(script(&mut wire).written == whole, "{room}");
+    }
+}
+
+#[test]
 fn a_message_above_the_limit_is_not_sent() {
     let mut wire = receiving(Dialect::Native, []);
     assert_eq!(wire.message_bytes_max(), 1_000);

@@ -1,13 +1,17 @@
 //! The sending half: frames in a buffer, and out of it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_io::AsyncWrite;
 
-use crate::frame::{Header, Kind, mask};
+use crate::frame::{HEADER_BYTES_MAX, Header, Kind, mask};
+
+/// A body of this length that is not masked is written from where it lies, as far as the stream takes it
+/// at once. To copy a shorter one costs less than a write of its own.
+const LONG_BYTES: usize = 32 << 10;
 
 /// Buffers frames and writes them.
 pub(crate) struct Writer {
@@ -44,16 +48,60 @@ impl Writer {
 
     /// Appends one frame, whose payload is `head` and then `body`.
     pub(crate) fn push(&mut self, kind: Kind, head: &[u8], body: &[u8]) {
-        self.bytes.drain(..std::mem::take(&mut self.gone));
+        self.make_room();
         let mask_key = self.masks.as_mut().map(Masks::next);
         let length = (head.len() + body.len()) as u64;
+        self.bytes.reserve(HEADER_BYTES_MAX + head.len() + body.len());
         Header { is_final: true, kind, mask: mask_key, length }.write(&mut self.bytes);
         let at = self.bytes.len();
-        self.bytes.reserve(head.len() + body.len());
         self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(body);
         if let Some(mut key) = mask_key {
             mask(&mut self.bytes[at..], &mut key);
+        }
+    }
+
+    /// As [`push`](Self::push), and writes a long body without a copy as far as the stream takes it.
+    pub(crate) fn push_out<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+        kind: Kind,
+        head: &[u8],
+        mut body: &[u8],
+    ) -> io::Result<()> {
+        if self.masks.is_some() || body.len() < LONG_BYTES {
+            self.push(kind, head, body);
+            return Ok(());
+        }
+        self.make_room();
+        let length = (head.len() + body.len()) as u64;
+        Header { is_final: true, kind, mask: None, length }.write(&mut self.bytes);
+        self.bytes.extend_from_slice(head);
+        while !body.is_empty() {
+            let buffers = [IoSlice::new(&self.bytes[self.gone..]), IoSlice::new(body)];
+            match Pin::new(&mut *stream).poll_write_vectored(cx, &buffers) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => {
+                    self.sent += count as u64;
+                    let of_bytes = count.min(self.waiting());
+                    self.gone += of_bytes;
+                    body = &body[count - of_bytes..];
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        self.make_room();
+        self.bytes.extend_from_slice(body);
+        Ok(())
+    }
+
+    /// Forgets what has left, where that moves no more than was forgotten.
+    fn make_room(&mut self) {
+        if self.gone >= self.waiting() {
+            self.bytes.drain(..std::mem::take(&mut self.gone));
         }
     }
 

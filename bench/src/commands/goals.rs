@@ -36,11 +36,13 @@ pub(crate) fn run(options: &Options, check: bool) -> ExitCode {
 /// Measures everything that there is a goal for. The option `only` chooses among the parts, by the
 /// words below.
 pub(crate) fn measure(options: &Options) -> Vec<Goal> {
-    let parts: [(&str, fn(&Options) -> Vec<Goal>); 8] = [
+    let parts: [(&str, fn(&Options) -> Vec<Goal>); 10] = [
         ("scheduler", scheduler),
         ("peers", against_peers),
         ("one in flight", one_in_flight),
         ("websocket", websocket),
+        ("large", large),
+        ("large peers", large_against_peers),
         ("memory", memory),
         ("crowd", crowd),
         ("json", json),
@@ -149,6 +151,41 @@ fn websocket(options: &Options) -> Vec<Goal> {
     let group = group(Transport::Ws, Runtimes::Tokio, 4, 64, Placement::Free);
     let records = throughput::contest(group, &launcher, options.seconds).run(options.rounds);
     vec![at_least("WebSocket 4x64, `process` to bare", 0.6, records[1].median("ratio"), ratio)]
+}
+
+/// Long bodies, beside the bare wire.
+fn large(options: &Options) -> Vec<Goal> {
+    let launcher = options.launcher();
+    let mut goals = Vec::new();
+    for (transport, process, call) in [(Transport::Tcp, 0.75, 0.8), (Transport::Ws, 0.65, 0.65)] {
+        for (window, payload) in [(16, 64 << 10), (4, 1 << 20)] {
+            let group =
+                Group { payload, ..group(transport, Runtimes::Tokio, 4, window, Placement::Free) };
+            let records =
+                throughput::contest(group, &launcher, options.seconds).run(options.rounds);
+            for (row, name, least) in [(1, "process", process), (3, "call", call)] {
+                let what = format!("{group}, `{name}` to bare");
+                goals.push(at_least(what, least, records[row].median("ratio"), ratio));
+            }
+        }
+    }
+    goals
+}
+
+/// Long bodies, beside other systems.
+fn large_against_peers(options: &Options) -> Vec<Goal> {
+    let launcher = options.launcher();
+    let rivals = Rivals::new(&launcher, options.seconds);
+    let mut goals = Vec::new();
+    for shape in peers::LARGE {
+        let contest = peers::large(&rivals, shape);
+        let records = contest.run(options.rounds);
+        for row in &records[1..] {
+            let what = format!("`call` to {}, {}", row.name, contest.name());
+            goals.push(at_least(what, 1.0, 1.0 / row.median("ratio"), ratio));
+        }
+    }
+    goals
 }
 
 fn one_in_flight(options: &Options) -> Vec<Goal> {

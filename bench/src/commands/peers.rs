@@ -27,17 +27,30 @@ const JSON_LINKS: u32 = 16;
 pub(crate) struct Shape {
     pub(crate) links: u32,
     pub(crate) window: u16,
+    /// The length of a body, which comes back.
+    pub(crate) bytes: usize,
     pub(crate) placement: Placement,
 }
 
-pub(crate) const WINDOWED: Shape = Shape { links: 4, window: 64, placement: Placement::Free };
-pub(crate) const ONE: Shape = Shape { links: 1, window: 1, placement: Placement::Same };
+pub(crate) const WINDOWED: Shape =
+    Shape { links: 4, window: 64, bytes: PAYLOAD_BYTES, placement: Placement::Free };
+pub(crate) const ONE: Shape =
+    Shape { links: 1, window: 1, bytes: PAYLOAD_BYTES, placement: Placement::Same };
+/// Longer bodies, and less of them in flight the longer they are.
+pub(crate) const LARGE: [Shape; 3] = [
+    Shape { bytes: 1 << 10, ..WINDOWED },
+    Shape { window: 16, bytes: 64 << 10, ..WINDOWED },
+    Shape { window: 4, bytes: 1 << 20, ..WINDOWED },
+];
+/// Those whose users send long bodies.
+const PEERS_OF_LARGE: [Peer; 3] = [Peer::Zmq, Peer::Tarpc, Peer::Nats];
 
 pub(crate) fn run(options: &Options) -> Vec<Record> {
     let launcher = options.launcher();
     let rivals = Rivals::new(&launcher, options.seconds);
     let mut records = Vec::new();
-    for contest in [windowed(&rivals), one(&rivals), json(&rivals)] {
+    let large = LARGE.map(|shape| large(&rivals, shape));
+    for contest in [windowed(&rivals), one(&rivals), json(&rivals)].into_iter().chain(large) {
         if options.wants(contest.name()) {
             records.extend(show(contest.name(), &contest, PEERS, options));
         }
@@ -63,6 +76,19 @@ pub(crate) fn one<'a>(rivals: &'a Rivals<'a>) -> Contest<'a> {
     contest.add("chargehand, call", Some(first), rivals.ours(ONE, Load::Calls(1)));
     for peer in PEERS_OF_OURS {
         contest.add(peer.name(), Some(first), rivals.peer(ONE, peer));
+    }
+    contest
+}
+
+/// Bodies of some length, there and back.
+pub(crate) fn large<'a>(rivals: &'a Rivals<'a>, shape: Shape) -> Contest<'a> {
+    let in_flight = shape.links * u32::from(shape.window);
+    let name = format!("{} KiB both ways, {in_flight} in flight", shape.bytes >> 10);
+    let mut contest = Contest::new(SECTION, name);
+    let ours = rivals.ours(shape, Load::Calls(in_flight));
+    let first = contest.add("chargehand, call", None, ours);
+    for peer in PEERS_OF_LARGE {
+        contest.add(peer.name(), Some(first), rivals.peer(shape, peer));
     }
     contest
 }
@@ -124,8 +150,8 @@ impl<'a> Rivals<'a> {
             load,
             links: shape.links,
             window: shape.window,
-            request_bytes: PAYLOAD_BYTES,
-            answer_bytes: PAYLOAD_BYTES,
+            request_bytes: shape.bytes,
+            answer_bytes: shape.bytes,
             placement: shape.placement,
             timed: shape.is_timed(),
         };
@@ -161,7 +187,7 @@ impl<'a> Rivals<'a> {
             address,
             links: shape.links as usize,
             window: shape.window.into(),
-            bytes: PAYLOAD_BYTES,
+            bytes: shape.bytes,
             timed: shape.is_timed(),
             place,
             processes: Vec::new(),

@@ -67,7 +67,7 @@ fn shapes(full: bool, runtime: Runtimes) -> Vec<(u32, u16, usize)> {
     if !full {
         let mut shapes = vec![(1, 1, 16), (1, 64, 16), (4, 64, 16)];
         if runtime == Runtimes::Tokio {
-            shapes.extend([(64, 16, 16), (4, 64, 1 << 10), (4, 16, 64 << 10)]);
+            shapes.extend([(64, 16, 16), (4, 64, 1 << 10), (4, 16, 64 << 10), (4, 4, 1 << 20)]);
         }
         return shapes;
     }
@@ -133,7 +133,8 @@ impl fmt::Display for Group {
         let Self { transport, runtime, links, window, payload, placement } = self;
         let payload = match payload >> 10 {
             0 => format!("{payload} B"),
-            kibi => format!("{kibi} KiB"),
+            kibi @ ..1024 => format!("{kibi} KiB"),
+            kibi => format!("{} MiB", kibi >> 10),
         };
         write!(f, "{transport}/{runtime} {links}x{window} {payload}, {placement}")
     }

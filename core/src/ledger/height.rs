@@ -59,11 +59,11 @@ const SIGN: u64 = 1 << 63;
 impl Height for i64 {
     #[inline]
     fn to_index(self) -> u64 {
-        self.cast_unsigned() ^ SIGN
+        u64::from_ne_bytes(self.to_ne_bytes()) ^ SIGN
     }
 
     #[inline]
     fn from_index(index: u64) -> Self {
-        (index ^ SIGN).cast_signed()
+        Self::from_ne_bytes((index ^ SIGN).to_ne_bytes())
     }
 }

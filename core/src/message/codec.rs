@@ -23,8 +23,7 @@ const MORE: u8 = 0x80;
 /// Decodes a frame: requests and answers here, inlined into the caller, and the rest in [`rare`].
 // Inlined, so that a message is matched on where it is built: written to memory in small pieces and read
 // back in large ones, it stalls the processor (decision 0010).
-#[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
-#[inline(always)]
+#[inline]
 pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
     let mut head = FieldReader { rest };
@@ -55,13 +54,10 @@ pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
 }
 
 /// Reads the rest of a request that has extensions.
-#[cold]
-#[inline(never)]
 fn extended(mut head: FieldReader<'_>) -> Result<(Extensions<'_>, &[u8]), MessageError> {
     Ok((head.extensions()?, head.rest))
 }
 
-#[inline(never)]
 fn rare(kind: u8, mut head: FieldReader<'_>) -> Result<Message<'_>, MessageError> {
     let is_long = head.rest.len() >= HELLO_BYTES_MAX;
     let message = match kind {
@@ -143,7 +139,6 @@ impl<'a> FieldReader<'a> {
     }
 
     /// [`number`](Self::number), where size counts more than speed.
-    #[inline(never)]
     fn called(&mut self, bits: u32) -> Result<u32, MessageError> {
         self.number(bits)
     }
@@ -322,7 +317,6 @@ impl<'h> FieldWriter<'h> {
         }
     }
 
-    #[inline(never)]
     pub(super) fn u32(&mut self, value: u32) {
         self.number(value);
     }
@@ -351,7 +345,6 @@ impl<'h> FieldWriter<'h> {
     }
 
     /// Writes a length, and the bytes.
-    #[inline(never)]
     fn counted(&mut self, bytes: &[u8]) {
         self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.bytes(bytes);
@@ -381,7 +374,6 @@ impl<'h> FieldWriter<'h> {
         true
     }
 
-    #[inline(never)]
     fn rare(&mut self, message: &Message<'_>) {
         match *message {
             Message::Hello(Hello {

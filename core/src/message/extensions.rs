@@ -6,9 +6,16 @@ use core::fmt;
 use super::codec::{FieldReader, FieldWriter};
 use super::{EXTENSIONS_BYTES_MAX, MessageError};
 
-/// The lowest id that is for private use. Those below are given out by this project, and none is so
-/// far.
+/// The lowest id that is for private use. Those below are given out by this project.
 pub const PRIVATE_EXTENSION: u16 = 0x4000;
+/// In a Welcome: how long the manager waits for an attempt's answer, in milliseconds: four bytes, the
+/// lowest first. In a Request: the same for this attempt alone.
+pub const ATTEMPT_TIMEOUT_EXTENSION: u16 = 1;
+/// In a Hello: the schema of the requests and answers, a text of at most [`SCHEMA_BYTES_MAX`] bytes. Two
+/// sides that both send one, and not the same, part with [`Code::WrongSchema`](super::Code::WrongSchema).
+pub const SCHEMA_EXTENSION: u16 = 2;
+/// The longest schema in a Hello, in bytes.
+pub const SCHEMA_BYTES_MAX: usize = 64;
 
 /// The numbered values that a message carries beyond its fields: as many times an id as a varint of
 /// 16 bits, a length as a varint of 32 bits, and so many bytes.
@@ -69,6 +76,21 @@ impl<'a> Extensions<'a> {
     /// Returns the first one with this id.
     pub fn get(self, id: u16) -> Option<&'a [u8]> {
         self.iter().find_map(|(other, value)| (other == id).then_some(value))
+    }
+
+    /// Returns the first one with this id as a number of milliseconds, if it is one.
+    pub fn millis(self, id: u16) -> Option<u32> {
+        if self.bytes.is_empty() {
+            return None; // The common case.
+        }
+        self.get(id)?.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    /// Returns the schema of a Hello, if there is one. What is no plain text of at most
+    /// [`SCHEMA_BYTES_MAX`] bytes is none.
+    pub fn schema(self) -> Option<&'a str> {
+        let schema = core::str::from_utf8(self.get(SCHEMA_EXTENSION)?).ok()?;
+        check_schema(schema).is_ok().then_some(schema)
     }
 
     /// Returns all of them, as id and value, in their order.
@@ -142,6 +164,20 @@ impl<'b> ExtensionsWriter<'b> {
         let Self { buffer, length } = self;
         Extensions { bytes: &buffer[..length] }
     }
+}
+
+/// Checks a schema as a Hello carries it.
+///
+/// # Errors
+/// Returns [`MessageError::SchemaTooLong`] or [`MessageError::NameNotPlain`]: choose another one.
+pub fn check_schema(schema: &str) -> Result<(), MessageError> {
+    if schema.len() > SCHEMA_BYTES_MAX {
+        return Err(MessageError::SchemaTooLong);
+    }
+    if schema.chars().any(char::is_control) {
+        return Err(MessageError::NameNotPlain);
+    }
+    Ok(())
 }
 
 /// Returns how many bytes a varint takes.

@@ -26,7 +26,10 @@ use core::fmt;
 use crate::event::Verdict;
 use crate::id::TaskId;
 
-pub use extensions::{Extensions, ExtensionsIter, ExtensionsWriter, NoRoom, PRIVATE_EXTENSION};
+pub use extensions::{
+    ATTEMPT_TIMEOUT_EXTENSION, Extensions, ExtensionsIter, ExtensionsWriter, NoRoom,
+    PRIVATE_EXTENSION, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION, check_schema,
+};
 
 /// The first bytes of every Hello, after its kind. Anything else is not this protocol.
 pub const MAGIC: [u8; 4] = *b"chgd";
@@ -90,6 +93,8 @@ pub enum Code {
     NameTaken,
     /// The worker came back too soon after links on which it did nothing. Wait longer.
     TooSoon,
+    /// Manager and worker were set up for requests and answers of other schemas. Upgrade one of them.
+    WrongSchema,
     /// A reason of a later version: this byte. On the wire a number that has a variant of its own is
     /// that variant.
     Other(u8),
@@ -108,6 +113,7 @@ impl Code {
             6 => Self::Timeout,
             7 => Self::NameTaken,
             8 => Self::TooSoon,
+            9 => Self::WrongSchema,
             other => Self::Other(other),
         }
     }
@@ -124,6 +130,7 @@ impl Code {
             Self::Timeout => 6,
             Self::NameTaken => 7,
             Self::TooSoon => 8,
+            Self::WrongSchema => 9,
             Self::Other(byte) => byte,
         }
     }
@@ -245,8 +252,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// Returns [`MessageError`] for every frame that this version would not have written. Close the
     /// link, with a Goodbye that carries [`MessageError::code`] and the error's text.
-    #[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
-    #[inline(always)]
+    #[inline]
     pub fn decode(frame: &'a [u8]) -> Result<Self, MessageError> {
         codec::decode(frame)
     }
@@ -354,6 +360,8 @@ pub enum MessageError {
     HelloTooLong,
     /// More extensions than [`EXTENSIONS_BYTES_MAX`].
     ExtensionsTooLong,
+    /// A schema longer than [`SCHEMA_BYTES_MAX`].
+    SchemaTooLong,
 }
 
 impl MessageError {
@@ -401,6 +409,7 @@ impl fmt::Display for MessageError {
             Self::ExtensionsTooLong => {
                 "a message's extensions are longer than 1024 bytes: send fewer or shorter ones"
             }
+            Self::SchemaTooLong => "a schema is longer than 64 bytes: choose a shorter one",
         })
     }
 }

@@ -88,9 +88,9 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// Returns how many more may be opened.
-    pub const fn left(self) -> usize {
-        self.max.saturating_sub(self.open)
+    /// Returns how many more connections may be opened where so many are reserved for others.
+    pub const fn left(self, reserved: usize) -> usize {
+        Self::reserved_from(self.max, reserved).saturating_sub(self.open)
     }
 
     /// Returns from which number on a descriptor is reserved.
@@ -114,7 +114,8 @@ mod tests {
         {
             assert_eq!(Descriptors::reserved_from(max, reserved), from, "{max} {reserved}");
         }
-        assert_eq!(Descriptors { open: 1000, max: 1024 }.left(), 24);
-        assert_eq!(Descriptors { open: 1025, max: 1024 }.left(), 0);
+        assert_eq!(Descriptors { open: 1000, max: 1024 }.left(0), 24);
+        assert_eq!(Descriptors { open: 900, max: 1024 }.left(32), 92);
+        assert_eq!(Descriptors { open: 1025, max: 1024 }.left(0), 0);
     }
 }

@@ -87,7 +87,6 @@ impl Order {
     }
 
     /// Chooses whose turn it is: the one that is first in the lowest level.
-    #[inline(never)]
     fn choose(&mut self, workers: &[WorkerSlot]) {
         let first = workers.get(self.lowest as usize).and_then(|slot| slot.node.members.head());
         self.first = narrow(first.unwrap_or(NONE));
@@ -135,7 +134,6 @@ impl Balance {
 
     /// Returns the worker whose turn it would be without `worker`, or among those only that hold no
     /// suspect.
-    #[inline(never)]
     pub(super) fn next_but(
         &self,
         workers: &[WorkerSlot],
@@ -200,19 +198,18 @@ impl Balance {
         }
     }
 
-    // Out of line, with the pieces borrowed inside: so the callers, which mostly have nothing to do
-    // here, keep them in registers.
-    #[inline(never)]
+    // Each borrows its pieces itself, so that callers, which mostly have nothing to do here, keep them
+    // in registers.
     fn enter_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
         self.levels(workers, order).enter(worker);
     }
 
+    // Without: above the flash aim by 124 bytes.
     #[inline(never)]
     fn leave_level(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
         self.levels(workers, order).leave(worker);
     }
 
-    #[inline(never)]
     fn follow(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
         self.levels(workers, order).follow(worker);
     }

@@ -53,6 +53,7 @@ impl SchedulerMut<'_> {
         self.state.stats.lost += u64::from(held.len());
         self.clear_suspect(worker);
         while let Some(task) = held.take_first(self.tasks) {
+            self.put_down_timed(worker, task);
             let blame = if suspects > 0 { Blame::Suspect } else { Blame::Nobody };
             suspects = suspects.saturating_sub(1);
             self.give_back(task, blame);
@@ -63,6 +64,7 @@ impl SchedulerMut<'_> {
     /// whether the link has had too many.
     pub(super) fn strike(&mut self, worker: u32, task: u32) -> (Action, bool) {
         let due = self.tasks[task as usize].due;
+        let span = self.attempt_timeout(task);
         let withdraw = self.end(worker, task);
         self.state.stats.timed_out += 1;
         let policy = &self.state.policy;
@@ -70,7 +72,7 @@ impl SchedulerMut<'_> {
         slot.lost += 1;
         // What was sent before the first strike waited for those that were struck. Both times are
         // compared where the attempt would end.
-        let waited = due < later(slot.struck_at, policy.attempt_timeout);
+        let waited = due < later(slot.struck_at, span);
         let had_begun = u32::from(slot.strikes) < slot.runs || !waited;
         if slot.strikes == 0 {
             slot.struck_at = self.state.clock;
@@ -125,6 +127,10 @@ impl SchedulerMut<'_> {
             self.finish(task, Outcome::Failed);
             return;
         }
+        if self.rest_timed(task) {
+            return;
+        }
+        let slot = &mut self.tasks[task as usize];
         slot.state = TaskState::Resting;
         slot.due = later(self.state.clock, self.state.policy.retry_delay);
         self.state.calm_until = self.state.calm_until.min(slot.due);

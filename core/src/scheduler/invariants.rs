@@ -44,6 +44,8 @@ fn check_task_lists(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         assert!(latest <= tasks[task as usize].due, "resting tasks are out of order");
         latest = tasks[task as usize].due;
     });
+    #[cfg(feature = "task-times")]
+    super::times::check_resting(state, tasks, is(TaskState::Resting));
     let withdrawing = workers.iter().map(|worker| {
         worker.withdrawn.check(tasks, is(TaskState::Withdrawing));
         assert!(worker.phase.is_up() || worker.withdrawn.is_empty(), "withdrawn from no link");
@@ -71,7 +73,8 @@ fn check_outcomes(state: &SchedulerState, tasks: &[TaskSlot]) {
     let used = tasks.iter().filter(|slot| slot.state != TaskState::Free).count() as u64;
     let polled = stats.submitted.checked_sub(used).expect("a task was doubled");
     assert!(polled & u64::from(u32::MAX) == u64::from(state.polled), "a task was lost or doubled");
-    let given_up = stats.exhausted + stats.bounced + stats.cancelled + stats.aborted;
+    let given_up = stats.exhausted + stats.bounced + stats.cancelled;
+    let given_up = given_up + stats.aborted + stats.expired;
     let outcomes = stats.done + stats.failed + given_up;
     assert!(outcomes == u64::from(stats.finished) + polled, "an outcome is miscounted");
     assert!(stats.resent <= stats.sent, "more was sent again than sent");
@@ -110,8 +113,10 @@ fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
         let slot = &tasks[task as usize];
         assert!(slot.state == TaskState::InFlight, "a worker holds a task that is not in flight");
         assert!(wide(slot.worker) == at, "a worker holds another's attempt");
-        assert!(latest <= slot.due, "a worker's tasks are out of order");
-        latest = slot.due;
+        if !slot.is_timed() {
+            assert!(latest <= slot.due, "a worker's tasks are out of order");
+            latest = slot.due;
+        }
         suspects += u32::from(slot.is_suspect);
     });
     assert!(suspects == u32::from(worker.has_suspect), "a worker holds two suspects, or hides one");
@@ -180,8 +185,8 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
         );
-        let is_plain = slot.phase.is_serving() && !slot.has_suspect;
-        assert!(slot.is_plain == is_plain, "a worker serves without a suspect, or hides one");
+        let is_plain = slot.phase.is_serving() && !slot.has_suspect && slot.timed() == 0;
+        assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");
         with_room += u32::from(has_room);
     }
     assert!(state.balance.check(workers) == with_room, "the levels miss a worker");

@@ -4,7 +4,7 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! attention first, `times` has what tasks with times of their own need, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
@@ -19,6 +19,11 @@ mod slot;
 mod stats;
 mod tasks;
 mod timers;
+#[cfg(not(feature = "task-times"))]
+#[path = "timeless.rs"]
+mod times;
+#[cfg(feature = "task-times")]
+mod times;
 mod workers;
 
 #[cfg(test)]
@@ -98,7 +103,7 @@ impl<S: Storage> Scheduler<S> {
     /// task has to go elsewhere.
     #[inline]
     pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
-        self.lend().submit(now, TaskOptions::new())
+        self.lend().submit(now, None, Lane::Single)
     }
 
     /// Accepts a task like [`submit`](Self::submit), with options of its own.
@@ -111,7 +116,7 @@ impl<S: Storage> Scheduler<S> {
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
-        self.lend().submit(now, options)
+        self.lend().submit_with(now, options)
     }
 
     /// Gives a task up; it finishes as [`Outcome::Cancelled`](crate::Outcome::Cancelled).
@@ -311,6 +316,8 @@ impl<S: Storage> Scheduler<S> {
     pub fn check(&self) {
         let (tasks, workers) = self.storage.slots();
         invariants::check(&self.state, tasks, workers);
+        #[cfg(feature = "task-times")]
+        times::check(&self.state, tasks, workers);
     }
 
     #[inline]
@@ -323,12 +330,13 @@ impl<S: Storage> Scheduler<S> {
 impl<const TASKS: usize, const WORKERS: usize> Scheduler<Inline<TASKS, WORKERS>> {
     /// Makes an empty pool in a constant or a static, as [`new`](Self::new) does elsewhere.
     ///
-    /// # Errors
-    /// Names the field of `config` that is out of its range, as [`Config::checked`] does.
-    pub const fn inline(config: Config) -> Result<Self, ConfigError> {
+    /// # Panics
+    /// Where a field of `config` is out of its range, as [`Config::checked`] says: in a constant or a
+    /// static that is an error of the compiler's, which names the field.
+    pub const fn inline(config: Config) -> Self {
         match config.checked() {
-            Ok(config) => Ok(Self { state: SchedulerState::new(&config), storage: Inline::new() }),
-            Err(error) => Err(error),
+            Ok(config) => Self { state: SchedulerState::new(&config), storage: Inline::new() },
+            Err(error) => panic!("{}", error.0),
         }
     }
 }

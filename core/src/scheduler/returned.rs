@@ -32,7 +32,6 @@ impl SchedulerState {
 
     /// Finds a task of a class that may go somewhere now: from whose ward, and to whom. The wards
     /// take turns.
-    #[inline(never)]
     fn find(&self, class: Class, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Option<(u32, u32)> {
         let holders = &self.holders[class];
         let first = holders.head()?;
@@ -71,8 +70,7 @@ impl SchedulerState {
 
 impl SchedulerMut<'_> {
     /// Takes the task whose turn it is, where only new ones wait.
-    #[expect(clippy::inline_always, reason = "as `poll_action`")]
-    #[inline(always)]
+    #[inline]
     pub(super) fn take_fresh(&mut self) -> Option<u32> {
         if !self.state.waiting[1].is_empty() {
             return self.lend().take_fresh_bulk();
@@ -83,7 +81,6 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes the task whose turn it is, where new ones of the second lane wait, or of both.
-    #[inline(never)]
     fn take_fresh_bulk(&mut self) -> Option<u32> {
         let [single, bulk] = &mut self.state.waiting;
         if self.state.turn == 1 || single.is_empty() {
@@ -133,7 +130,6 @@ impl SchedulerMut<'_> {
     }
 
     /// Keeps a task that came back until it may go to a worker again.
-    #[inline(never)]
     pub(super) fn keep_returned(&mut self, task: u32) {
         let slot = &mut self.tasks[task as usize];
         slot.state = TaskState::Returned;
@@ -148,6 +144,7 @@ impl SchedulerMut<'_> {
             self.state.holders[class].push_back(self.workers, holder);
             self.arm_return(holder);
         }
+        self.watch(task);
     }
 
     /// Sees to it that a worker's timer fires when it may be given its own tasks again.
@@ -158,7 +155,6 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes out a task that came back.
-    #[inline(never)]
     pub(super) fn take_out(&mut self, task: u32) {
         let slot = &self.tasks[task as usize];
         let (holder, class) = (wide(slot.worker), Class::from(slot.is_suspect));

@@ -68,7 +68,6 @@ impl Roll {
             || workers[worker as usize].rolls[self.kind as usize].prev() != NONE
     }
 
-    #[inline(never)]
     pub(super) fn push_back(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let kind = self.kind as usize;
         let tail = if self.is_empty() { NONE } else { wide(self.tail) };
@@ -82,7 +81,6 @@ impl Roll {
     }
 
     /// Takes out a worker that is in this roll.
-    #[inline(never)]
     pub(super) fn remove(&mut self, workers: &mut [WorkerSlot], worker: u32) {
         let kind = self.kind as usize;
         let links = core::mem::replace(&mut workers[worker as usize].rolls[kind], Neighbours::OUT);

@@ -1,9 +1,10 @@
 //! What the scheduler keeps of one task and of one worker.
 
 use super::balance::Level;
-use super::index::{NONE, Stored, narrow};
+use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::roll::{ROLL_KINDS, RollKind};
+use super::timers::{TimerSlot, timer_slot};
 use crate::error::EventError;
 use crate::event::{Lane, Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
@@ -34,6 +35,9 @@ pub struct TaskSlot {
     pub(super) losses: u16,
     /// It may have ended a link, and has not been answered since.
     pub(super) is_suspect: bool,
+    /// It has times of its own.
+    #[cfg(feature = "task-times")]
+    pub(super) is_timed: bool,
     pub(super) lane: Lane,
     pub(super) state: TaskState,
 }
@@ -68,6 +72,8 @@ impl TaskSlot {
             retries_max: 0,
             lane: Lane::Single,
             is_suspect: false,
+            #[cfg(feature = "task-times")]
+            is_timed: false,
             state: TaskState::Free,
         }
     }
@@ -79,6 +85,7 @@ impl TaskSlot {
 
     /// Says what is wrong with an answer that names this slot, but not the attempt in flight, or that
     /// came from another worker.
+    // Without: above the flash aim by 16 bytes, and 1.5 % more instructions a cycle.
     #[cold]
     pub(super) fn objection(&self, id: TaskId, attempt: u16) -> EventError {
         if id.generation() != self.generation {
@@ -120,16 +127,19 @@ pub struct WorkerSlot {
     pub(super) pinged: bool,
     /// Holds a suspect. It gets no second one.
     pub(super) has_suspect: bool,
-    /// It serves and holds no suspect. Cached, so that the hot path tests one flag.
+    /// It serves and holds neither a suspect nor a task with times of its own. Cached, so that the hot path tests one flag.
     pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
-    /// What it holds, in the order of sending, which is the order of deadlines: every attempt has the
-    /// same time (decision 0007).
+    /// What it holds, in the order of sending. For tasks without times of their own that is the order
+    /// of deadlines, too: each of their attempts has the same time (decision 0007).
     pub(super) held: List<Queue>,
     /// Tasks cancelled on the link that is up, of which the worker is still to be told. Emptied when
     /// the link ends, so that nothing is withdrawn from its successor.
     pub(super) withdrawn: List<Queue>,
+    /// How many of those that it holds have times of their own.
+    #[cfg(feature = "task-times")]
+    pub(super) timed: u32,
     /// How much it may hold now: from 1 to `window` (decision 0019).
     pub(super) allowance: u32,
     pub(super) window: u32,
@@ -191,7 +201,7 @@ pub(super) enum LinkPhase {
     /// It has not dialled in yet, or not again; until `due`.
     Absent,
     /// Before the next connect; until `due`.
-    Resting,
+    BackingOff,
     /// The caller is to be asked to connect.
     WantConnect,
     /// The caller was asked to; until `due`.
@@ -257,6 +267,8 @@ impl WorkerSlot {
             recall: false,
             held: List::new(),
             withdrawn: List::new(),
+            #[cfg(feature = "task-times")]
+            timed: 0,
             allowance: 1,
             window: 1,
             runs: 1,
@@ -329,6 +341,8 @@ impl WorkerSlot {
         self.notice || self.recall || !self.withdrawn.is_empty() || self.phase.wants_action()
     }
 }
+
+timer_slot!(WorkerSlot);
 
 /// The unused worker slots.
 #[derive(Clone, Copy, Debug)]

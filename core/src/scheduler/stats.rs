@@ -10,7 +10,7 @@ use crate::time::Instant;
 ///
 /// `submitted` is at all times the sum of `waiting`, `resting`, `in_flight`, `finished` and of the
 /// tasks whose [`Action::Finish`](crate::Action::Finish) was polled. The outcome counters (`done`
-/// to `aborted`) count a task when its outcome is settled.
+/// to `expired`) count a task when its outcome is settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -43,6 +43,8 @@ pub struct Stats {
     pub cancelled: u64,
     /// Tasks that the drain's deadline ended.
     pub aborted: u64,
+    /// Tasks that their own deadline ended.
+    pub expired: u64,
     /// Attempts sent.
     pub sent: u64,
     /// Attempts sent that were not their task's first.
@@ -64,7 +66,7 @@ pub struct Stats {
 pub(super) struct Counters {
     pub(super) submitted: u64,
     /// By [`Outcome`](crate::Outcome).
-    pub(super) outcomes: [u64; 6],
+    pub(super) outcomes: [u64; 7],
     pub(super) sent: u64,
     pub(super) resent: u64,
     pub(super) lost: u64,
@@ -80,7 +82,7 @@ impl Counters {
     pub(super) const fn new() -> Self {
         Self {
             submitted: 0,
-            outcomes: [0; 6],
+            outcomes: [0; 7],
             sent: 0,
             resent: 0,
             lost: 0,
@@ -131,7 +133,7 @@ pub enum WorkerState {
         not_before: Instant,
     },
     /// It is not connected and will be tried again.
-    Resting {
+    BackingOff {
         /// When it is tried again.
         until: Instant,
     },
@@ -162,7 +164,7 @@ impl SchedulerState {
         let of = |outcome: Outcome| self.stats.outcomes[outcome as usize];
         Stats {
             waiting: self.waiting(),
-            resting: self.resting.len(),
+            resting: self.resting(),
             in_flight: self.in_flight(),
             finished: self.settled(),
             workers: self.stats.workers,
@@ -175,6 +177,7 @@ impl SchedulerState {
             bounced: of(Outcome::Bounced),
             cancelled: of(Outcome::Cancelled),
             aborted: of(Outcome::Aborted),
+            expired: of(Outcome::TimedOut),
             sent: self.stats.sent,
             resent: self.stats.resent,
             lost: self.stats.lost,
@@ -194,7 +197,7 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
     let state = match slot.phase {
         LinkPhase::Free => return None,
         LinkPhase::Absent => WorkerState::Absent { not_before: slot.not_before },
-        LinkPhase::Resting => WorkerState::Resting { until: slot.due },
+        LinkPhase::BackingOff => WorkerState::BackingOff { until: slot.due },
         LinkPhase::WantConnect | LinkPhase::Connecting => WorkerState::Connecting,
         LinkPhase::Up(Duty::Serving) => WorkerState::Up,
         LinkPhase::Up(Duty::Busy) => WorkerState::Busy,

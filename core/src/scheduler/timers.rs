@@ -1,69 +1,125 @@
-//! Which worker's timer is the earliest: a binary heap whose array lies in the worker slots.
+//! Whose timer is the earliest: a binary heap whose array lies in the slots themselves.
 //!
-//! One timer per worker and not per task: a worker's tasks have deadlines in the order of sending, so
+//! Workers have one timer each, and most tasks none: a worker's tasks have deadlines in the order of sending, so
 //! its timer watches the first of them along with its heartbeat (decision 0007).
 //!
-//! Each worker has at most one timer. Equal deadlines go by slot, so that the order is fixed.
+//! Tasks that have times of their own have a heap of the same kind (decision 0023). Equal deadlines go by slot, so that the order is fixed.
 
-use super::index::{NONE, Stored, narrow, wide};
-use super::slot::WorkerSlot;
+use core::marker::PhantomData;
+
+use super::index::{NONE, Stored, wide};
 use crate::time::Instant;
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timers {
-    len: Stored,
+/// A slot that may have a timer, and that lends one place of the heap's array.
+pub(super) trait TimerSlot {
+    /// When the timer fires; `FAR_FUTURE` without one.
+    fn at(&self) -> Instant;
+    fn set_at(&mut self, at: Instant);
+    /// The timer's place in the heap, or `NONE`.
+    fn place(&self) -> u32;
+    fn set_place(&mut self, place: u32);
+    /// Which slot's timer is at this slot's place of the heap: not about this slot.
+    fn heap(&self) -> u32;
+    fn set_heap(&mut self, index: u32);
 }
 
-impl Timers {
+/// Implements [`TimerSlot`] by the fields `timer`, `place` and `heap`.
+macro_rules! timer_slot {
+    ($slot:ty) => {
+        impl TimerSlot for $slot {
+            #[inline]
+            fn at(&self) -> Instant {
+                self.timer
+            }
+            #[inline]
+            fn set_at(&mut self, at: Instant) {
+                self.timer = at;
+            }
+            #[inline]
+            fn place(&self) -> u32 {
+                wide(self.place)
+            }
+            #[inline]
+            fn set_place(&mut self, place: u32) {
+                self.place = narrow(place);
+            }
+            #[inline]
+            fn heap(&self) -> u32 {
+                wide(self.heap)
+            }
+            #[inline]
+            fn set_heap(&mut self, index: u32) {
+                self.heap = narrow(index);
+            }
+        }
+    };
+}
+pub(super) use timer_slot;
+
+#[derive(Debug)]
+pub(super) struct Timers<S> {
+    len: Stored,
+    slots: PhantomData<fn(S)>,
+}
+
+impl<S> Clone for Timers<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Timers<S> {}
+
+impl<S: TimerSlot> Timers<S> {
     pub(super) const fn new() -> Self {
-        Self { len: 0 }
+        Self { len: 0, slots: PhantomData }
     }
 
     /// Returns the worker whose timer is the earliest, and its deadline. O(1).
     #[inline]
-    pub(super) fn first(self, workers: &[WorkerSlot]) -> Option<(u32, Instant)> {
+    pub(super) fn first(self, slots: &[S]) -> Option<(u32, Instant)> {
         if self.len == 0 {
             return None;
         }
-        let worker = wide(workers[0].heap);
-        Some((worker, workers[worker as usize].timer))
+        let first = slots[0].heap();
+        Some((first, slots[first as usize].at()))
     }
 
-    /// Sets a worker's timer, in place of an older one; `FAR_FUTURE` for none. O(log timers).
-    pub(super) fn set(&mut self, workers: &mut [WorkerSlot], worker: u32, at: Instant) {
-        let slot = &mut workers[worker as usize];
-        slot.timer = at;
+    /// Sets a slot's timer, in place of an older one; `FAR_FUTURE` for none. O(log timers).
+    pub(super) fn set(&mut self, slots: &mut [S], index: u32, at: Instant) {
+        let slot = &mut slots[index as usize];
+        slot.set_at(at);
         if at == Instant::FAR_FUTURE {
-            if wide(slot.place) != NONE {
-                self.remove(workers, worker);
+            if slot.place() != NONE {
+                self.remove(slots, index);
             }
             return;
         }
-        let mut place = wide(slot.place);
+        let mut place = slot.place();
         if place == NONE {
             place = wide(self.len);
             self.len += 1;
-            put(workers, place, worker);
+            put(slots, place, index);
         }
-        self.settle(workers, place);
+        self.settle(slots, place);
     }
 
-    fn remove(&mut self, workers: &mut [WorkerSlot], worker: u32) {
-        let place = wide(workers[worker as usize].place);
+    fn remove(&mut self, slots: &mut [S], index: u32) {
+        let place = slots[index as usize].place();
         self.len -= 1;
-        let last = wide(workers[self.len as usize].heap);
-        workers[self.len as usize].heap = narrow(NONE);
-        workers[worker as usize].place = narrow(NONE);
-        if last != worker {
-            put(workers, place, last);
-            self.settle(workers, place);
+        let last = slots[self.len as usize].heap();
+        slots[self.len as usize].set_heap(NONE);
+        slots[index as usize].set_place(NONE);
+        if last != index {
+            put(slots, place, last);
+            self.settle(slots, place);
         }
     }
 
     /// Moves what is at `place` up or down to where it belongs.
-    fn settle(self, workers: &mut [WorkerSlot], mut place: u32) {
-        while place > 0 && precedes(workers, place, (place - 1) / 2) {
-            swap(workers, place, (place - 1) / 2);
+    fn settle(self, slots: &mut [S], mut place: u32) {
+        while place > 0 && precedes(slots, place, (place - 1) / 2) {
+            swap(slots, place, (place - 1) / 2);
             place = (place - 1) / 2;
         }
         // Halved first: doubling could exceed the range.
@@ -71,11 +127,11 @@ impl Timers {
             let left = 2 * place + 1;
             let right = left + 1;
             let child =
-                if right < wide(self.len) && precedes(workers, right, left) { right } else { left };
-            if !precedes(workers, child, place) {
+                if right < wide(self.len) && precedes(slots, right, left) { right } else { left };
+            if !precedes(slots, child, place) {
                 break;
             }
-            swap(workers, place, child);
+            swap(slots, place, child);
             place = child;
         }
     }
@@ -84,39 +140,40 @@ impl Timers {
     ///
     /// # Panics
     /// If the heap is out of order or its places are wrong.
-    pub(super) fn check(self, workers: &[WorkerSlot]) -> u32 {
+    pub(super) fn check(self, slots: &[S]) -> u32 {
         for place in 0..wide(self.len) {
-            let worker = wide(workers[place as usize].heap);
-            assert!(wide(workers[worker as usize].place) == place, "a timer is not where it says");
+            let index = slots[place as usize].heap();
+            assert!(slots[index as usize].place() == place, "a timer is not where it says");
             if place > 0 {
-                assert!(!precedes(workers, place, (place - 1) / 2), "the timers are out of order");
+                assert!(!precedes(slots, place, (place - 1) / 2), "the timers are out of order");
             }
         }
         wide(self.len)
     }
 }
 
-fn put(workers: &mut [WorkerSlot], place: u32, worker: u32) {
-    workers[place as usize].heap = narrow(worker);
-    workers[worker as usize].place = narrow(place);
+fn put<S: TimerSlot>(slots: &mut [S], place: u32, index: u32) {
+    slots[place as usize].set_heap(index);
+    slots[index as usize].set_place(place);
 }
 
-fn swap(workers: &mut [WorkerSlot], a: u32, b: u32) {
-    let (at_a, at_b) = (wide(workers[a as usize].heap), wide(workers[b as usize].heap));
-    put(workers, a, at_b);
-    put(workers, b, at_a);
+fn swap<S: TimerSlot>(slots: &mut [S], a: u32, b: u32) {
+    let (at_a, at_b) = (slots[a as usize].heap(), slots[b as usize].heap());
+    put(slots, a, at_b);
+    put(slots, b, at_a);
 }
 
-fn precedes(workers: &[WorkerSlot], a: u32, b: u32) -> bool {
+fn precedes<S: TimerSlot>(slots: &[S], a: u32, b: u32) -> bool {
     let key = |place: u32| {
-        let worker = wide(workers[place as usize].heap);
-        (workers[worker as usize].timer, worker)
+        let index = slots[place as usize].heap();
+        (slots[index as usize].at(), index)
     };
     key(a) < key(b)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::slot::WorkerSlot;
     use super::*;
     use crate::backoff::splitmix64;
 

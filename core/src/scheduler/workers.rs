@@ -3,6 +3,7 @@
 use super::blame::Blame;
 use super::slot::{Duty, LinkPhase, TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
+use super::times::first_in_order;
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
@@ -112,6 +113,7 @@ pub(super) enum Useless {
 /// What happens on a link.
 impl SchedulerMut<'_> {
     /// Takes in what happened on a link, other than that an attempt was answered.
+    // Without: above the flash aim by 32 bytes.
     #[inline(never)]
     pub(super) fn on_link(&mut self, event: Event) -> Result<(), EventError> {
         let link = event.link();
@@ -208,7 +210,6 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes in an answer that did nothing for its task.
-    #[inline(never)]
     pub(super) fn on_useless(&mut self, worker: u32, task: u32, answer: Useless) {
         let _ = self.take_back(worker, task);
         let slot = &mut self.workers[worker as usize];
@@ -235,10 +236,9 @@ impl SchedulerMut<'_> {
     }
 
     /// Counts an answer that did nothing against a worker, and rests it after too many in a row.
-    fn count_failure(&mut self, worker: u32) {
+    pub(super) fn count_failure(&mut self, worker: u32) {
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
-        slot.strikes = 0;
         slot.streak = slot.streak.saturating_add(1);
         let is_last = self.state.serving < 2;
         if slot.streak < policy.failures_max || !slot.phase.is_serving() || is_last {
@@ -275,7 +275,7 @@ impl SchedulerMut<'_> {
         slot.attempts = slot.attempts.saturating_add(1);
         let attempts = slot.attempts;
         self.workers[worker as usize].due = self.delayed(worker, attempts);
-        self.set_phase(worker, LinkPhase::Resting);
+        self.set_phase(worker, LinkPhase::BackingOff);
     }
 
     /// Returns the time after the delay that follows so many attempts.
@@ -339,7 +339,9 @@ impl SchedulerMut<'_> {
             LinkPhase::Up(_) => LinkPhase::Up(Duty::Draining),
             LinkPhase::Connecting => LinkPhase::Closing(reason),
             LinkPhase::Closing(reason) => LinkPhase::Closing(reason),
-            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::WantConnect => LinkPhase::Leaving,
+            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::WantConnect => {
+                LinkPhase::Leaving
+            }
             LinkPhase::Leaving | LinkPhase::Free => unreachable!("not a member"),
         };
         self.state.members.remove(self.workers, worker);
@@ -347,7 +349,6 @@ impl SchedulerMut<'_> {
     }
 
     /// As [`close_if_idle`](Self::close_if_idle), for cold paths.
-    #[inline(never)]
     pub(super) fn close_drained(&mut self, worker: u32) {
         self.close_if_idle(worker);
     }
@@ -459,9 +460,9 @@ impl super::tasks::SchedulerState {
     /// Returns when a worker needs attention by itself.
     pub(super) fn timer(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
         match slot.phase {
-            LinkPhase::Absent | LinkPhase::Resting | LinkPhase::Connecting => slot.due,
+            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::Connecting => slot.due,
             LinkPhase::Up(duty) => {
-                let oldest = due(tasks, slot.held.head()).max(slot.hold_until);
+                let oldest = due(tasks, first_in_order(tasks, slot)).max(slot.hold_until);
                 let next = match duty {
                     Duty::Rested | Duty::Delayed => slot.due,
                     Duty::Serving => self.may_return_at(tasks, slot),
@@ -485,8 +486,9 @@ impl super::tasks::SchedulerState {
 }
 
 /// Steps a generator of random bits. One copy for all callers, to save flash.
+// Without: above the flash aim by 200 bytes.
 #[inline(never)]
-fn draw(state: &mut u64) -> u64 {
+pub(super) fn draw(state: &mut u64) -> u64 {
     splitmix64(state)
 }
 

@@ -145,9 +145,14 @@ impl Model {
             if failures > usual {
                 self.note("task tried again more often than the pool's tasks are");
             }
-            let due = self.clock.saturating_add(self.config.retry_delay);
-            self.tasks[slot].state = TaskState::Resting { worker, due };
-            self.resting.push_back(slot);
+            let due = self.retry_at(slot);
+            let task = &mut self.tasks[slot];
+            task.state = TaskState::Resting { worker, due };
+            if task.times.is_some() {
+                self.resting_own.push(slot);
+            } else {
+                self.resting.push_back(slot);
+            }
         }
     }
 }

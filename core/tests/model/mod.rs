@@ -6,6 +6,7 @@
 mod answers;
 mod poll;
 mod returned;
+mod times;
 pub(crate) mod types;
 mod workers;
 
@@ -16,6 +17,7 @@ use chargehand_core::{
     SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
+use times::OwnTimes;
 use types::{Counters, Gauges, Lk, Wid};
 
 /// Where a task is.
@@ -51,6 +53,7 @@ pub(crate) struct Task {
     pub(crate) losses: u16,
     pub(crate) retries_max: u16,
     pub(crate) suspect: bool,
+    times: Option<OwnTimes>,
     pub(crate) state: TaskState,
 }
 
@@ -133,6 +136,8 @@ pub(crate) struct Model {
     holders: [VecDeque<usize>; 2],
     turn: usize,
     resting: VecDeque<usize>,
+    /// Those with times of their own.
+    resting_own: Vec<usize>,
     finished: VecDeque<usize>,
     todo: VecDeque<usize>,
     rested: VecDeque<usize>,
@@ -155,6 +160,7 @@ impl Model {
             losses: 0,
             retries_max: 0,
             suspect: false,
+            times: None,
             state: TaskState::Free,
         };
         Self {
@@ -169,6 +175,7 @@ impl Model {
             holders: [VecDeque::new(), VecDeque::new()],
             turn: 0,
             resting: VecDeque::new(),
+            resting_own: Vec::new(),
             finished: VecDeque::new(),
             todo: VecDeque::new(),
             rested: VecDeque::new(),
@@ -203,6 +210,7 @@ impl Model {
             self.note("submit when full");
             return Err(SubmitError::Full);
         };
+        let times = self.own_times(options);
         let task = &mut self.tasks[slot];
         let most = u16::MAX - self.config.attempts_max - self.config.resends_max;
         *task = Task {
@@ -212,6 +220,7 @@ impl Model {
             losses: 0,
             retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
             suspect: false,
+            times,
             state: TaskState::Waiting,
         };
         self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
@@ -453,6 +462,7 @@ impl Model {
         }
         self.leave_ward(slot);
         self.resting.retain(|&other| other != slot);
+        self.resting_own.retain(|&other| other != slot);
         self.tasks[slot].state = TaskState::Finished(outcome);
         self.finished.push_back(slot);
         match outcome {
@@ -462,6 +472,7 @@ impl Model {
             Outcome::Bounced => self.counters.bounced += 1,
             Outcome::Cancelled => self.counters.cancelled += 1,
             Outcome::Aborted => self.counters.aborted += 1,
+            Outcome::TimedOut => self.counters.expired += 1,
         }
     }
 

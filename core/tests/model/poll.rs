@@ -7,7 +7,7 @@ use super::types::Act;
 use super::{LinkPhase, Model, TaskState, Worker};
 
 /// What one internal step came to.
-enum ModelStep {
+pub(super) enum ModelStep {
     Nothing,
     Again,
     Emit(Act),
@@ -15,10 +15,11 @@ enum ModelStep {
 
 impl Model {
     pub(crate) fn poll_action(&mut self) -> Option<Act> {
-        const STEPS: [fn(&mut Model) -> ModelStep; 7] = [
+        const STEPS: [fn(&mut Model) -> ModelStep; 8] = [
             Model::finished_head,
             Model::todo_head,
             Model::due_worker,
+            Model::due_own,
             Model::due_task,
             Model::abort_one,
             Model::send_one,
@@ -42,7 +43,8 @@ impl Model {
         let workers = (0..self.workers.len()).filter_map(|slot| self.worker_deadline(slot));
         let tasks = self.resting.iter().map(|&slot| self.resting_due(slot));
         let open = self.drain.filter(|_| !self.past_drain_deadline() && !self.is_idle());
-        let all = workers.chain(tasks).chain(open);
+        let own = (0..self.tasks.len()).filter_map(|slot| self.due_by_itself(slot));
+        let all = workers.chain(tasks).chain(own).chain(open);
         all.filter(|&at| at != Instant::FAR_FUTURE).min()
     }
 
@@ -133,7 +135,7 @@ impl Model {
         }
     }
 
-    fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> ModelStep {
+    pub(super) fn attempt_timed_out(&mut self, worker: usize, slot: usize) -> ModelStep {
         self.note("attempt timed out");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let TaskState::InFlight { sent, .. } = self.tasks[slot].state else { panic!("in flight") };
@@ -193,7 +195,7 @@ impl Model {
         // The earliest of the three; among equals an attempt, then the rest.
         let at = self.worker_deadline(slot);
         let late = self
-            .oldest_attempt(slot)
+            .oldest_attempt(slot, false)
             .filter(|&(_, deadline)| at == Some(deadline.max(self.workers[slot].hold_until)));
         if late.is_none() && self.workers[slot].rested_until == at {
             self.note("rest ended by itself");
@@ -209,7 +211,8 @@ impl Model {
         let link = self.link(slot);
         if self.workers[slot].looked != at {
             self.workers[slot].looked = at;
-            return ModelStep::Emit(Act::Look(link, late.is_some()));
+            let overdue = late.map(|(task, _)| self.id(task));
+            return ModelStep::Emit(Act::Look(link, overdue));
         }
         self.workers[slot].looked = None;
         if let Some((task, deadline)) = late {
@@ -245,13 +248,14 @@ impl Model {
         }
         let waiting = self.waiting[0].front().or(self.waiting[1].front()).copied();
         let queued = waiting.or_else(|| self.first_returned());
-        if let Some(slot) = queued.or(self.resting.front().copied()) {
+        let resting = self.resting.front().or(self.resting_own.first()).copied();
+        if let Some(slot) = queued.or(resting) {
             self.note("drain aborted a queued task");
             self.finish(slot, Outcome::Aborted);
             return ModelStep::Again;
         }
         let held = (0..self.workers.len())
-            .find_map(|worker| self.oldest_attempt(worker).map(|(slot, _)| (worker, slot)));
+            .find_map(|worker| self.oldest_attempt(worker, true).map(|(slot, _)| (worker, slot)));
         let Some((worker, slot)) = held else { return ModelStep::Nothing };
         self.note("drain aborted an attempt");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
@@ -268,7 +272,7 @@ impl Model {
             self.note("a suspect was sent");
         }
         let order = self.next_order();
-        let deadline = self.clock.saturating_add(self.config.attempt_timeout);
+        let deadline = self.clock.saturating_add(self.begin_attempt(slot));
         let task = &mut self.tasks[slot];
         task.attempts += 1;
         task.state = TaskState::InFlight { worker, sent: self.clock, deadline, order };
@@ -296,10 +300,13 @@ impl Model {
         ModelStep::Again
     }
 
-    /// The attempt that a worker was sent first, and its deadline.
-    fn oldest_attempt(&self, worker: usize) -> Option<(usize, Instant)> {
+    /// The attempt that a worker was sent first, and its deadline: of all, or of those whose tasks have
+    /// no times of their own.
+    fn oldest_attempt(&self, worker: usize, of_all: bool) -> Option<(usize, Instant)> {
         let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.state {
-            TaskState::InFlight { worker: holder, deadline, order, .. } if holder == worker => {
+            TaskState::InFlight { worker: holder, deadline, order, .. }
+                if holder == worker && (of_all || task.times.is_none()) =>
+            {
                 Some((order, slot, deadline))
             }
             _ => None,
@@ -325,7 +332,7 @@ impl Model {
                     None => worker.heard.saturating_add(self.config.heartbeat_interval),
                     Some(pinged) => pinged.saturating_add(self.config.heartbeat_timeout),
                 };
-                let attempt = self.oldest_attempt(slot);
+                let attempt = self.oldest_attempt(slot, false);
                 let attempt = attempt.map(|(_, deadline)| deadline.max(worker.hold_until));
                 let own = self.may_return_at(slot).filter(|_| worker.is_available());
                 let all = [worker.rested_until, worker.delayed_until, attempt, own];

@@ -69,7 +69,7 @@ impl Model {
         let worker = &self.workers[self.worker_slot(id)?];
         let state = match (worker.phase, worker.rested_until) {
             (LinkPhase::Absent { .. }, _) => WorkerState::Absent { not_before: worker.not_before },
-            (LinkPhase::Resting { until }, _) => WorkerState::Resting { until },
+            (LinkPhase::Resting { until }, _) => WorkerState::BackingOff { until },
             (LinkPhase::WantConnect | LinkPhase::Connecting { .. }, _) => WorkerState::Connecting,
             (LinkPhase::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
             (LinkPhase::Up, Some(until)) => WorkerState::Rested { until },

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chargehand_core::{
-    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, Scheduler, TaskId, Verdict,
-    WorkerId, WorkerState,
+    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, Scheduler, TaskId, TaskOptions,
+    Verdict, WorkerId, WorkerState,
 };
 
 /// An accepted task whose outcome is still to come.
@@ -25,6 +25,9 @@ struct Life {
     waits_since: Instant,
     done: bool,
     cancelled: bool,
+    /// What it was submitted with, and when its latest attempt was sent.
+    options: TaskOptions,
+    sent_at: Instant,
 }
 
 impl Life {
@@ -117,11 +120,12 @@ impl Audit {
         self.settled = false;
     }
 
-    pub(crate) fn on_submit(&mut self, task: TaskId) {
+    pub(crate) fn on_submit(&mut self, task: TaskId, options: TaskOptions) {
         let newest = self.generations.insert(task.slot(), task.generation());
         assert!(newest.is_none_or(|old| old < task.generation()), "{task:?}: an id given twice");
         assert!(self.drain.is_none(), "accepted while draining");
-        assert!(self.tasks.insert(task, Life::default()).is_none(), "{task:?} twice");
+        let life = Life { options, ..Life::default() };
+        assert!(self.tasks.insert(task, life).is_none(), "{task:?} twice");
         self.submitted += 1;
     }
 
@@ -221,7 +225,9 @@ impl Audit {
         let Config { attempts_max, retries_max, resends_max, .. } = self.config;
         let most = attempts_max + retries_max + resends_max;
         assert!(attempt <= most, "{task:?}: sent more often than allowed");
+        assert!(life.options.deadline > now, "{task:?}: sent past its deadline");
         life.attempts = attempt;
+        life.sent_at = now;
         life.live = Some(link);
         life.last = Some(link.worker());
         self.sent.retain(|&other| other != task);
@@ -229,10 +235,14 @@ impl Audit {
     }
 
     pub(crate) fn on_withdraw(&mut self, link: Link, task: TaskId, attempt: u16, now: Instant) {
-        let up = self.up.get_mut(&link);
-        let up = up.unwrap_or_else(|| panic!("{link:?}: withdrawn from while not up"));
-        let life = self.tasks.get_mut(&task).unwrap_or_else(|| panic!("{task:?}: withdrawn late"));
+        assert!(self.is_up(link), "{link:?}: withdrawn from while not up");
+        let life = self.tasks.get(&task).unwrap_or_else(|| panic!("{task:?}: withdrawn late"));
         assert_eq!(attempt, life.attempts, "{task:?}: an older attempt withdrawn");
+        if !life.cancelled {
+            self.check_withdrawal(&self.tasks[&task], now);
+        }
+        let up = self.up.get_mut(&link).expect("just seen");
+        let life = self.tasks.get_mut(&task).expect("just seen");
         if !life.cancelled {
             assert_eq!(life.live, Some(link), "{task:?}: withdrawn from who did not hold it");
             life.end(now);
@@ -240,6 +250,20 @@ impl Audit {
             life.blamed += 1;
             up.taken += 1;
         }
+    }
+
+    /// An attempt ends early by a drain, by its task's deadline, by its own time, which is the task's
+    /// where it has one, or because it cannot have begun.
+    fn check_withdrawal(&self, life: &Life, now: Instant) {
+        let Some(timeout) = life.options.attempt_timeout else { return };
+        let is_late = now.saturating_since(life.sent_at) >= timeout;
+        let is_over = life.options.deadline <= now;
+        let drained = self.drain.is_some_and(|by| by <= now);
+        let link = life.live.expect("an attempt that is withdrawn is live");
+        let older = |other: &&Life| other.live == Some(link) && other.sent_at <= life.sent_at;
+        let held = self.tasks.values().filter(older).count() as u64;
+        let waits = held > u64::from(self.up[&link].offer.runs.max(1));
+        assert!(is_late || is_over || drained || waits, "withdrawn too soon: {life:?}");
     }
 
     pub(crate) fn on_reply(
@@ -266,7 +290,9 @@ impl Audit {
         }
         if verdict == Verdict::Failed {
             life.failures += 1;
-            life.waits_since = now.saturating_add(self.config.retry_delay);
+            let own = life.options.retry_delay;
+            let own = own.map(|policy| policy.delay(life.failures.into(), 0));
+            life.waits_since = now.saturating_add(own.unwrap_or(self.config.retry_delay));
             (life.suspect, life.maybe_suspect) = (false, false);
         }
         life.lost += u16::from(verdict == Verdict::Returned);
@@ -289,8 +315,12 @@ impl Audit {
         assert_eq!(attempts, life.attempts, "{task:?}: attempts reported");
         assert_eq!(life.done, outcome == Outcome::Done, "{task:?} done, but {outcome:?}");
         assert_eq!(life.cancelled, outcome == Outcome::Cancelled, "{task:?}: {outcome:?}");
-        // Finished before the end of its link was polled: that attempt is lost as well.
+        // Finished before the end of its link was polled: that attempt is lost as well, and was one of
+        // those that had begun.
         let more = u16::from(life.live.is_some());
+        if let Some(up) = life.live.and_then(|link| self.up.get_mut(&link)) {
+            up.taken += 1;
+        }
         let Config { attempts_max, resends_max, .. } = self.config;
         match outcome {
             Outcome::Failed => assert!(life.failures > self.config.retries_max, "{life:?}"),
@@ -300,6 +330,7 @@ impl Audit {
                 assert!(life.lost + more < resends_max + attempts_max, "{life:?}");
             }
             Outcome::Aborted => assert!(self.drain.is_some_and(|by| by <= now), "{life:?}"),
+            Outcome::TimedOut => assert!(life.options.deadline <= now, "{life:?}"),
             Outcome::Done | Outcome::Cancelled => assert!(life.live.is_none(), "{life:?}"),
         }
     }
@@ -317,6 +348,7 @@ impl Audit {
         assert!(inside <= self.capacity.0 as u64, "more tasks than slots");
         assert!(stats.workers as usize <= self.capacity.1, "more workers than slots");
         let given_up = stats.exhausted + stats.bounced + stats.cancelled + stats.aborted;
+        let given_up = given_up + stats.expired;
         let ends = stats.done + stats.failed + given_up;
         assert!(ends >= self.outcomes, "outcomes counted");
         self.check_workers(scheduler, now, settled);
@@ -337,7 +369,7 @@ impl Audit {
             rested |= matches!(stats.state, WorkerState::Rested { .. });
             assert!(stats.in_flight <= stats.window, "{worker:?}: {stats:?}");
             match stats.state {
-                WorkerState::Resting { until }
+                WorkerState::BackingOff { until }
                 | WorkerState::Rested { until }
                 | WorkerState::Delayed { until } => {
                     assert!(until <= longest, "{worker:?}: a delay above the cap");
@@ -359,9 +391,10 @@ impl Audit {
             return false;
         }
         let waited = now.saturating_since(life.waits_since);
+        // Whoever has the slot of its last worker counts as that one: its list is the slot's.
+        let is_last = life.last.is_some_and(|last| last.slot() == worker.slot());
         life.attempts == 0
-            || !life.maybe_suspect
-                && (life.last != Some(worker) || waited >= self.config.elsewhere_wait)
+            || !life.maybe_suspect && (!is_last || waited >= self.config.elsewhere_wait)
     }
 
     /// Connecting alone proves nothing: only a done task or a stable link resets a backoff.
@@ -385,6 +418,7 @@ impl Audit {
         assert_eq!(stats.finished, 0, "finished tasks are polled");
         assert_eq!(stats.workers_up as usize, self.up.len(), "links that are up");
         for life in self.tasks.values() {
+            assert!(life.options.deadline > now, "{life:?}: open past its deadline");
             assert!(life.live.is_none_or(|link| self.is_up(link)), "{life:?}: held by no link");
         }
         let wake = scheduler.poll_timeout();

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use chargehand_core::{
-    Action, Event, EventError, Instant, Link, Loss, Offer, Outcome, Reason, Route, TaskId, Verdict,
+    Action, BackoffPolicy, Event, EventError, Instant, Jitter, Link, Loss, Offer, Outcome, Reason,
+    Route, TaskId, TaskOptions, Verdict,
 };
 
 use super::node::Mood;
-use super::{Happening, LATENCY_MILLIS, World};
+use super::{Happening, LATENCY_MILLIS, LONGEST, World};
 
 impl World {
     pub(super) fn submit(&mut self) {
         let now = self.tick();
-        if let Ok(task) = self.scheduler.submit(now) {
-            self.audit.on_submit(task);
+        let options = self.any_options();
+        if let Ok(task) = self.scheduler.submit_with(now, options) {
+            self.audit.on_submit(task, options);
             if self.faulty && self.rng.percent(3) {
                 self.poison.insert(task);
             }
@@ -21,6 +23,25 @@ impl World {
             self.note("submit refused");
         }
         self.audit.unsettle();
+    }
+
+    /// Most tasks have no times of their own.
+    fn any_options(&mut self) -> TaskOptions {
+        let mut options = TaskOptions::new();
+        if self.rng.percent(15) {
+            let millis = self.rng.pick(&[1, 20, 100, 400]);
+            options = options.deadline(self.now.saturating_add(Duration::from_millis(millis)));
+        }
+        if self.rng.percent(15) {
+            let usual = self.config.attempt_timeout;
+            options = options.attempt_timeout(self.rng.pick(&[usual / 4, usual, LONGEST * usual]));
+        }
+        if self.rng.percent(15) {
+            let policy = BackoffPolicy::new().base(self.config.retry_delay / 4);
+            let policy = policy.cap(self.config.retry_delay).jitter(Jitter::None);
+            options = options.retry_delay(policy);
+        }
+        options
     }
 
     pub(super) fn cancel(&mut self) {
@@ -257,6 +278,7 @@ impl World {
             Outcome::Bounced => "bounced",
             Outcome::Cancelled => "cancelled",
             Outcome::Aborted => "aborted",
+            Outcome::TimedOut => "timed out",
         });
     }
 

@@ -85,6 +85,8 @@ pub(crate) struct World {
 }
 
 const LATENCY_MILLIS: u64 = 3;
+/// How many times as long as the others' the attempts of some tasks may take.
+const LONGEST: u32 = 2;
 const TASKS: u32 = 24;
 const WORKERS: u32 = 5;
 
@@ -160,15 +162,11 @@ impl World {
         let cap = config.backoff.delay(u32::MAX, u64::MAX);
         let latency = Duration::from_millis(4 * LATENCY_MILLIS + 10);
         let silence = config.heartbeat_interval + config.heartbeat_timeout;
-        let deadline = silence.max(config.connect_timeout).max(config.attempt_timeout);
+        let attempt = LONGEST * config.attempt_timeout;
+        let deadline = silence.max(config.connect_timeout).max(attempt);
         let rejoin = deadline + cap + latency;
         // Every sending may have to wait for a rest, a lost link, a timeout and a retry delay.
-        let cycle = rejoin
-            + deadline
-            + cap
-            + config.attempt_timeout
-            + config.retry_delay
-            + config.elsewhere_wait;
+        let cycle = rejoin + deadline + cap + attempt + config.retry_delay + config.elsewhere_wait;
         let sendings = u32::from(config.attempts_max + config.retries_max);
         let (mut open, mut deaths) = (0, 1);
         for task in self.audit.open_tasks() {

@@ -72,13 +72,11 @@ impl Requests {
     pub(super) fn take(
         &mut self,
         intake: &mut Intake,
-        ahead_max: usize,
         is_hungry: impl FnOnce(usize) -> bool,
     ) -> bool {
         mem::swap(&mut self.arriving, &mut intake.requests);
         self.is_ended |= intake.ended;
         intake.closed |= self.is_closed;
-        intake.set_ahead(ahead_max);
         intake.is_hungry = is_hungry(self.queue.len() + self.arriving.len());
         !self.arriving.is_empty()
     }

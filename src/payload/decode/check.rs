@@ -1,37 +1,50 @@
 //! Whether an answer is of the type that its caller asked for: known before the answer counts.
 
 use alloc::string::String;
-use alloc::vec::Vec;
-use core::any::{Any, TypeId};
+use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::decode;
+use super::{decode, decode_measured, plain};
 use crate::handler::running::caught;
+use crate::payload::Value;
+
+/// What a value may take of memory beside its text and bytes, as a share of its encoding: so that to
+/// charge the encoding's length for it is right.
+const BESIDE_SHARE: usize = 16;
 
 /// A check against one type, in the size of a pointer, since there is one for each call.
 #[derive(Clone, Copy)]
 pub(crate) struct Check(&'static Table);
 
 struct Table {
+    /// Whether it is plain to see that bytes are of the type. If not, `bytes` finds out.
+    are_plain: fn(&[u8]) -> bool,
     bytes: fn(&[u8]) -> Result<(), String>,
+    value: fn(&[u8]) -> Result<Option<Value>, String>,
     is: fn(&dyn Any) -> bool,
 }
 
 /// Makes the table of a type.
 struct Of<A>(PhantomData<A>);
 
-impl<A: DeserializeOwned + 'static> Of<A> {
-    const TABLE: Table = Table { bytes: fits::<A>, is: |value| value.is::<A>() };
+impl<A: DeserializeOwned + Send + 'static> Of<A> {
+    const TABLE: Table = Table {
+        are_plain: plain::is_read::<A>,
+        bytes: |bytes| caught(|| decode::<A>(bytes).map(drop))?,
+        value: |bytes| caught(|| compact::<A>(bytes))?,
+        is: |value| value.is::<A>(),
+    };
 }
 
 impl Check {
     /// Takes any bytes.
-    pub(crate) const RAW: Self = Self(&Table { bytes: |_| Ok(()), is: |_| false });
+    pub(crate) const RAW: Self =
+        Self(&Table { are_plain: |_| true, bytes: |_| Ok(()), value: |_| Ok(None), is: |_| false });
 
-    pub(crate) const fn of<A: DeserializeOwned + 'static>() -> Self {
+    pub(crate) const fn of<A: DeserializeOwned + Send + 'static>() -> Self {
         Self(&Of::<A>::TABLE)
     }
 
@@ -39,7 +52,13 @@ impl Check {
     /// reason.
     #[inline]
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), String> {
-        (self.0.bytes)(bytes)
+        if (self.0.are_plain)(bytes) { Ok(()) } else { (self.0.bytes)(bytes) }
+    }
+
+    /// As [`bytes`](Self::bytes), and returns the value where that is best kept in place of the bytes: it
+    /// takes no more memory than they do, and need not be decoded again.
+    pub(crate) fn value(self, bytes: &[u8]) -> Result<Option<Value>, String> {
+        (self.0.value)(bytes)
     }
 
     /// Whether a value is of the type as it is.
@@ -54,30 +73,19 @@ impl fmt::Debug for Check {
     }
 }
 
-/// Says whether bytes decode as an `A`, without making one where that is plain to see.
-fn fits<A: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<(), String> {
-    let is = |other: TypeId| TypeId::of::<A>() == other;
-    // The compiler knows which branch it is.
-    if is(TypeId::of::<Vec<u8>>()) {
-        return decode_bytes(bytes);
+/// Decodes a value, and returns it if it takes no more memory than its bytes.
+fn compact<A: DeserializeOwned + Send + 'static>(bytes: &[u8]) -> Result<Option<Value>, String> {
+    let (value, beside) = decode_measured::<A>(bytes)?;
+    if beside > bytes.len() / BESIDE_SHARE {
+        return Ok(None);
     }
-    let is_number = is(TypeId::of::<u64>()) || is(TypeId::of::<u32>()) || is(TypeId::of::<u16>());
-    if is_number && matches!(bytes, [0..0x80]) {
-        return Ok(());
-    }
-    caught(|| decode::<A>(bytes).map(drop))?
-}
-
-/// A list of bytes is its length and that many bytes.
-fn decode_bytes(bytes: &[u8]) -> Result<(), String> {
-    match postcard::take_from_bytes::<&[u8]>(bytes) {
-        Ok((_, [])) => Ok(()),
-        _ => decode::<Vec<u8>>(bytes).map(drop),
-    }
+    Ok(Some(Value::decoded(value)))
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use serde::{Deserialize, Deserializer};
 
     use super::*;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 mod check;
 mod guard;
+pub(super) mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -61,12 +62,24 @@ enum Refusal {
 
 /// Decodes all of a body. The error says why it is of another type, or which limit it would pass.
 #[inline]
-pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+pub(crate) fn decode<T: DeserializeOwned + 'static>(body: &[u8]) -> Result<T, String> {
+    plain::read(body).map_or_else(|| by_serde(body).map(|(value, _)| value), Ok)
+}
+
+/// Decodes all of a body, and returns with it what its value takes of memory, but for text and bytes,
+/// which take no more than their encoding.
+pub(crate) fn decode_measured<T: DeserializeOwned + 'static>(
+    body: &[u8],
+) -> Result<(T, usize), String> {
+    plain::read(body).map_or_else(|| by_serde(body), |value| Ok((value, size_of::<T>())))
+}
+
+fn by_serde<T: DeserializeOwned>(body: &[u8]) -> Result<(T, usize), String> {
     let postcard = postcard::Deserializer::from_bytes(body);
     let mut reader = Reader { postcard, limits: Limits::new(body.len()) };
     match T::deserialize(Guarded { reader: &mut reader, place: size_of::<T>() }) {
         Ok(value) => match reader.postcard.finalize() {
-            Ok([]) => Ok(value),
+            Ok([]) => Ok((value, reader.limits.grown.saturating_add(size_of::<T>()))),
             rest => Err(left_over(rest.map_or(0, <[u8]>::len), body.len())),
         },
         Err(error) => Err(misfit(&error, reader.limits.refusal, body.len())),

@@ -90,7 +90,7 @@ fn too_deep<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) {
 }
 
 #[track_caller]
-fn too_large<T: DeserializeOwned>(bytes: &[u8]) {
+fn too_large<T: DeserializeOwned + 'static>(bytes: &[u8]) {
     let text = decode::<T>(bytes).err().expect("it is too large");
     assert!(text.contains("in memory") && text.contains("take the raw bytes"), "{text}");
 }
@@ -148,7 +148,7 @@ fn what_nests_as_deep_as_may_be_is_taken() {
 
 /// Panics where a value is not the same again, without showing it: it is long.
 #[track_caller]
-fn is_taken<T: Serialize + DeserializeOwned + PartialEq>(value: &T) {
+fn is_taken<T: Serialize + DeserializeOwned + PartialEq + 'static>(value: &T) {
     match decode::<T>(&encoded(value)) {
         Ok(decoded) => assert!(decoded == *value),
         Err(text) => panic!("{text}"),
@@ -334,11 +334,11 @@ impl Dice {
 }
 
 /// Decodes as postcard does it.
-fn plainly<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+fn plainly<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Option<T> {
     postcard::take_from_bytes(bytes).ok().and_then(|(value, rest)| rest.is_empty().then_some(value))
 }
 
-fn same<T: DeserializeOwned + PartialEq + Debug>(bytes: &[u8]) -> bool {
+fn same<T: DeserializeOwned + PartialEq + Debug + 'static>(bytes: &[u8]) -> bool {
     let decoded = decode::<T>(bytes).ok();
     assert_eq!(decoded, plainly::<T>(bytes), "of {bytes:?}");
     decoded.is_some()

@@ -70,7 +70,7 @@ impl<H: Height> Track for Heights<H> {
     fn leave(&mut self) {}
 }
 
-impl<A: DeserializeOwned + 'static, H: Height> Source<A> for Heights<H> {
+impl<A: DeserializeOwned + Send + 'static, H: Height> Source<A> for Heights<H> {
     #[inline]
     fn read(item: &mut Item) -> Result<A, TaskError> {
         item.read()

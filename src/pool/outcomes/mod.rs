@@ -13,7 +13,7 @@ use chargehand_core::ledger::Height;
 use futures_core::Stream;
 
 use crate::error::TaskError;
-use crate::mailbox::batches::{Item, Taker};
+use crate::mailbox::batches::{Item, Taker, at_once};
 use crate::mailbox::range::{LedgerOf, Options};
 use crate::mailbox::{Mailbox, NewJob};
 use crate::next::Next;
@@ -126,7 +126,7 @@ impl<A, H: Height> Outcomes<A, Heights<H>> {
 impl<A, S: Track> Outcomes<A, S> {
     pub(crate) fn new(source: S, mailbox: Arc<Mailbox>, check: Check) -> Self {
         Self {
-            taker: Taker::new(),
+            taker: Taker::new(at_once(mailbox.ahead_max())),
             batch: Vec::new(),
             reorder: None,
             options: Options::default(),
@@ -154,17 +154,18 @@ impl<A, S: Track> Outcomes<A, S> {
     }
 
     /// Has at most `ahead_max` (at least 1) under way or untaken, where outcomes are returned as they come.
-    /// Without this it is what [`Builder::ahead_max`](crate::Builder::ahead_max) says, or four times what
-    /// all workers hold at once where that is more. [`in_order`](Outcomes::in_order) has its own.
+    /// Without this it is what [`Builder::ahead_max`](crate::Builder::ahead_max) says.
+    /// [`in_order`](Outcomes::in_order) has its own.
     ///
     /// # Panics
     /// If the stream was polled before.
-    pub fn ahead(self, ahead_max: usize) -> Self {
-        self.set(|options| {
-            if !options.is_ordered {
-                options.ahead_max = Some(ahead_max.max(1));
-            }
-        })
+    pub fn ahead(mut self, ahead_max: usize) -> Self {
+        if self.options.is_ordered {
+            return self;
+        }
+        let ahead_max = ahead_max.max(1);
+        self.taker.set_at_once(at_once(ahead_max));
+        self.set(|options| options.ahead_max = Some(ahead_max))
     }
 
     /// Begins nothing new once a height has failed for good, and cancels those above it that are

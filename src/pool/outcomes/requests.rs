@@ -168,7 +168,7 @@ enum Told {
 }
 
 impl<P: Pull, E> Mapped<P, E> {
-    /// `ahead_max` holds until the driver says better.
+    /// `ahead_max` holds where the map has none of its own.
     pub(crate) fn new(
         pull: P,
         encode: fn(&P::Request) -> Result<Body, TaskError>,
@@ -253,8 +253,7 @@ impl<P: Pull, E> Mapped<P, E> {
             return;
         }
         self.told = told;
-        let left = taker.leave_requests(&mut self.staged, is_ended, self.ahead_max);
-        self.ahead_max = left.ahead_max;
+        let left = taker.leave_requests(&mut self.staged, is_ended);
         if left.closed {
             self.leave();
         }
@@ -324,7 +323,7 @@ impl<P: Pull, E> Track for Mapped<P, E> {
     }
 }
 
-impl<A: DeserializeOwned + 'static, P: Pull> Source<A> for Mapped<P, Encoded> {
+impl<A: DeserializeOwned + Send + 'static, P: Pull> Source<A> for Mapped<P, Encoded> {
     fn read(item: &mut Item) -> Result<A, TaskError> {
         item.read()
     }

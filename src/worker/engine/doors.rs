@@ -5,26 +5,19 @@ use alloc::boxed::Box;
 use alloc::string::ToString;
 use core::future::Future;
 use core::task::{Context, Poll};
-use core::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Timer, Wire};
-use chargehand_core::message::Code;
 
-use super::{Engine, Limbo, Place, PlaceState, SCAN_INTERVAL};
+use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState};
 use crate::handler::Handler;
+use crate::link::accept::ACCEPTS_PER_POLL;
 use crate::link::erased::BoxError;
+use crate::link::reason::DisconnectReason;
 use crate::worker::WorkerEvent;
-use crate::worker::end::End;
-use crate::worker::link::{Idle, Link, used_idle_min};
+use crate::worker::link::{Connection, Idle, used_idle_min};
 use crate::worker::source::Source;
 use crate::worker::state::Now;
-
-/// How many connections are taken in a poll.
-const ACCEPTS: usize = 16;
-/// The pause after the first failed accept. It doubles up to [`ACCEPT_PAUSE_MAX`].
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 impl<S, T, H> Engine<S, T, H>
 where
@@ -36,8 +29,8 @@ where
 {
     pub(super) fn accept(&mut self) {
         self.source_entry.clear();
-        for _ in 0..ACCEPTS {
-            if self.source_at.is_some() {
+        for _ in 0..ACCEPTS_PER_POLL {
+            if self.pause.until().is_some() {
                 return;
             }
             let Some(source) = &mut self.source else { return };
@@ -45,19 +38,14 @@ where
             match source.poll_open(&mut cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(opening)) => {
-                    self.accepts_failed = 0;
+                    self.pause.on_success();
                     self.admit(opening);
                 }
                 Poll::Ready(Err(error)) => {
-                    // Out of file descriptors, say: trying again at once would only spin.
-                    let doubled = ACCEPT_PAUSE.saturating_mul(1 << self.accepts_failed.min(16));
-                    let pause = doubled.min(ACCEPT_PAUSE_MAX);
-                    self.accepts_failed = self.accepts_failed.saturating_add(1);
-                    let at = self.clock.now().saturating_add(pause);
-                    self.source_at = Some(at);
-                    self.be_back_at(at);
-                    let reason = error.into().to_string();
-                    self.hook.call(|| WorkerEvent::AcceptFailed { reason, pause });
+                    let pause = self.pause.on_failure(self.clock.now());
+                    self.be_back_in(pause);
+                    let error = error.into().to_string();
+                    self.hook.call(|| WorkerEvent::AcceptFailed { error, pause });
                 }
             }
         }
@@ -68,41 +56,44 @@ where
         if self.opening.is_full() {
             // The oldest: a peer that means it is through in a moment.
             if let Some(oldest) = self.opening.remove_oldest() {
-                self.places[oldest as usize].limbo = Limbo::None;
-                self.on_end(oldest, End::Gone("too many handshakes are pending".into()));
+                self.places[oldest as usize].opening = None;
+                self.on_end(oldest, DisconnectReason::PushedOut);
             }
         }
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.places.len()).expect("fewer places than 2^31");
             let entry = self.ready.entry(index);
-            let (limbo, state) = (Limbo::None, PlaceState::Free);
-            self.places.push(Place { entry, limbo, up: false, state });
+            let state = SlotState::Free;
+            self.places.push(LinkSlot { entry, opening: None, up: false, state });
             index
         });
-        let limbo = Limbo::Opening(self.opening.insert(self.clock.now(), |_| index));
+        let watched = self.opening.insert(self.clock.now(), |_| index);
         self.be_back_in(self.settings.handshake_timeout);
         let place = &mut self.places[index as usize];
-        place.limbo = limbo;
-        place.state = PlaceState::Opening(Box::pin(opening));
+        place.opening = Some(watched);
+        place.state = SlotState::Opening(Box::pin(opening));
         place.entry.wake();
     }
 
     #[cold]
     pub(super) fn poll_opening(&mut self, index: u32) {
-        let Place { entry, state, .. } = &mut self.places[index as usize];
-        let PlaceState::Opening(opening) = state else { return };
+        let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
+        let SlotState::Opening(opening) = state else { return };
         match opening.as_mut().poll(&mut Context::from_waker(entry.waker())) {
             Poll::Pending => {}
             Poll::Ready(Ok(wire)) => self.open(index, wire),
-            Poll::Ready(Err(error)) => self.on_end(index, End::broken(error)),
+            Poll::Ready(Err(error)) => self.on_end(index, DisconnectReason::unreachable(error)),
         }
     }
 
     /// Begins the handshake on a new wire.
     pub(super) fn open(&mut self, index: u32, wire: S::Wire) {
         let is_full = self.links_up >= self.settings.links_max && self.spare().is_none();
-        let Place { entry, state, .. } = &mut self.places[index as usize];
-        let mut link = Box::new(Link::new(wire, self.clock.now()));
+        let mut link = match Connection::new(wire, self.clock.now()) {
+            Ok(link) => Box::new(link),
+            Err(reason) => return self.on_end(index, reason),
+        };
+        let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
         let mut cx = Context::from_waker(entry.waker());
         let greeted = if is_full {
             Err(busy(self.settings.links_max))
@@ -110,7 +101,7 @@ where
             link.greet(&mut cx, &self.settings)
         };
         let up = link.is_up();
-        *state = PlaceState::Link(link);
+        *state = SlotState::Link(link);
         entry.wake();
         self.unflushed.push(index);
         match greeted {
@@ -126,12 +117,11 @@ where
             let Some(idlest) = self.spare() else {
                 return self.on_end(index, busy(self.settings.links_max));
             };
-            let text = "it was idle, and made room for another manager";
-            self.on_end(idlest, End::Leave(Code::Busy, text.into()));
+            self.on_end(idlest, DisconnectReason::MadeRoom);
         }
         self.unwatch(index);
         let place = &mut self.places[index as usize];
-        let PlaceState::Link(link) = &place.state else { return };
+        let SlotState::Link(link) = &place.state else { return };
         place.up = true;
         self.links_up += 1;
         let soon = self.scanned.saturating_add(SCAN_INTERVAL).max(self.clock.now());
@@ -154,7 +144,7 @@ where
     fn idle_links(&mut self, now: Instant) -> impl Iterator<Item = (Idle, u32)> {
         let idle_min = self.settings.idle_min;
         (0..).zip(&mut self.places).filter_map(move |(index, place)| match place {
-            Place { state: PlaceState::Link(link), up: true, .. } => {
+            LinkSlot { state: SlotState::Link(link), up: true, .. } => {
                 Some((link.idle(now, idle_min)?, index))
             }
             _ => None,
@@ -185,9 +175,6 @@ where
     }
 }
 
-fn busy(links_max: usize) -> End {
-    End::Leave(
-        Code::Busy,
-        format!("this worker serves {links_max} managers already: raise links_max, or try later"),
-    )
+fn busy(max: usize) -> DisconnectReason {
+    DisconnectReason::Busy { limit: "links_max", max }
 }

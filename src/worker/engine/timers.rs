@@ -5,12 +5,12 @@ use core::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
-use chargehand_core::message::Code;
 
-use super::{BUDGET_ALONE, Engine, Limbo, Place, PlaceState, SCAN_INTERVAL, index_u32};
+use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState, index_u32};
 use crate::handler::Handler;
 use crate::link::erased::BoxError;
-use crate::worker::end::End;
+use crate::link::quota::MESSAGES_ALONE;
+use crate::link::reason::DisconnectReason;
 use crate::worker::source::Source;
 use crate::worker::state::Now;
 
@@ -26,17 +26,13 @@ where
     #[cold]
     pub(super) fn on_time(&mut self) {
         while let Some(index) = self.opening.remove_due(self.clock.now()) {
-            self.places[index as usize].limbo = Limbo::None;
-            let text =
-                format!("the handshake took longer than {:?}", self.settings.handshake_timeout);
-            self.on_end(index, End::Leave(Code::Timeout, text));
+            self.places[index as usize].opening = None;
+            let limit = self.settings.handshake_timeout;
+            self.on_end(index, DisconnectReason::HandshakeTimeout(limit));
         }
-        while let Some(index) = self.closing.remove_due(self.clock.now()) {
-            self.places[index as usize].limbo = Limbo::None;
-            self.remove(index);
-        }
-        if self.source_at.is_some_and(|at| at <= self.clock.now()) {
-            self.source_at = None;
+        let memory = &mut self.runner.memory;
+        self.closing.drop_due(self.clock.now(), &mut |held| memory.release(&held));
+        if self.pause.end(self.clock.now()) {
             self.source_entry.wake();
         }
         if self.room_at.is_some_and(|at| at <= self.clock.now()) {
@@ -48,8 +44,8 @@ where
         if self.drain_deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
             self.drain_deadline = Some(Instant::FAR_FUTURE);
             for index in 0..self.places.len() {
-                let text = "the worker stops before everything is done";
-                self.on_end(index_u32(index), End::Leave(Code::Stopped, text.into()));
+                let limit = self.settings.drain_timeout;
+                self.on_end(index_u32(index), DisconnectReason::DrainTimeout(limit));
             }
         }
         self.due = self.next_due();
@@ -61,10 +57,10 @@ where
         let mut next = Instant::FAR_FUTURE;
         for index in 0..index_u32(self.places.len()) {
             let mut judged = self.judge(index);
-            if let Some(Err(End::Leave(Code::Timeout, _))) = judged {
+            if let Some(Err(DisconnectReason::Silent(_))) = judged {
                 // What has come by now may lie in the wire: a poll serves so many links only, and this
                 // worker may be late itself.
-                self.poll_place(index, BUDGET_ALONE);
+                self.poll_place(index, MESSAGES_ALONE);
                 judged = self.judge(index);
             }
             match judged {
@@ -82,9 +78,9 @@ where
     }
 
     /// Looks at a link that is up, and returns when to look again.
-    fn judge(&mut self, index: u32) -> Option<Result<Instant, End>> {
+    fn judge(&mut self, index: u32) -> Option<Result<Instant, DisconnectReason>> {
         let place = &mut self.places[index as usize];
-        let Place { entry, state: PlaceState::Link(link), up: true, .. } = place else {
+        let LinkSlot { entry, state: SlotState::Link(link), up: true, .. } = place else {
             return None;
         };
         let mut cx = Context::from_waker(entry.waker());
@@ -114,7 +110,7 @@ where
         let deadlines = [
             self.opening.next_due(),
             self.closing.next_due(),
-            self.source_at,
+            self.pause.until(),
             self.room_at,
             self.drain_deadline,
             Some(self.scan_at),

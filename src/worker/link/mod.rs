@@ -1,11 +1,11 @@
 //! One manager's link: what is read from its wire, and what is sent.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Dialect, Wire};
+use chargehand_core::io::Wire;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, Message, Role, clip,
 };
@@ -13,29 +13,32 @@ use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::Settings;
-use super::end::End;
-use super::json;
-use super::memory::Memory;
+use super::dialect::Speech;
+use super::memory::{Held, Memory};
 use super::runner::Runner;
-use super::state::{Around, Limiter, Now, Phase, State, Step};
+use super::state::{Around, Limiter, Now, Phase, ProtocolState, Step};
+use crate::budget::SMALL_BYTES_MAX;
+use crate::failure;
 use crate::handler::Handler;
-use crate::handler::running::FAILURE_BYTES_MAX;
+use crate::link::closing::Outbox;
 use crate::link::erased::BoxError;
+use crate::link::read_on::stops_after;
+use crate::link::reason::DisconnectReason;
+use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
 
 mod times;
 
 pub(super) use self::times::{Idle, used_idle_min};
 
-/// The longest frame in the JSON dialect, whose requests are a height and little else.
-const JSON_BYTES_MAX: usize = 64 << 10;
-pub(super) struct Link<W> {
+pub(super) struct Connection<W> {
     wire: W,
-    state: State,
-    out: Outbox,
+    state: ProtocolState,
+    out: Unsent,
     /// Whether the wire had no room: something is in `out`.
     is_stuck: bool,
-    pause: Pause,
-    room: Room,
+    pause: ReadPause,
+    room: Arrival,
+    leaving: Leaving,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
     /// Poll again once what was sent is flushed: there may be a request by then.
@@ -44,16 +47,16 @@ pub(super) struct Link<W> {
 
 /// What the wire had no room for. Until it is gone no more than one request is read.
 #[derive(Default)]
-struct Outbox {
+struct Unsent {
     /// Whether a Pong goes first. One answers any number of Pings.
     pong: bool,
-    messages: VecDeque<(Vec<u8>, Vec<u8>)>,
+    messages: Outbox,
     /// How many of the messages go before all answers.
     urgent: usize,
 }
 
 /// What the budget has for the message that comes next.
-struct Room {
+struct Arrival {
     /// How long one may be that the wire does not ask for.
     allowance: usize,
     /// How much was taken for one that is arriving.
@@ -62,9 +65,18 @@ struct Room {
     is_missing: bool,
 }
 
+/// Answers that the manager has not taken yet, in bytes: what is short is left out once the wire has it.
+#[derive(Default)]
+struct Leaving {
+    /// What the wire had no room for, and what it has.
+    bytes: usize,
+    /// What the wire has: the last long one, before which it had room for no other.
+    in_wire: usize,
+}
+
 /// How a link fares that is not read for lack of memory.
 #[derive(Default)]
-struct Pause {
+struct ReadPause {
     since: Option<Instant>,
     /// How many Pongs left for Pings that are still to be read.
     pongs_ahead: u32,
@@ -73,33 +85,32 @@ struct Pause {
 
 /// What came of polling a link.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct PollProgress {
     /// The handshake is over.
     pub(super) up: bool,
     /// There may be more to read: poll again.
     pub(super) more: bool,
 }
 
-impl<W: Wire> Link<W>
+impl<W: Wire> Connection<W>
 where
     W::Error: Into<BoxError>,
 {
-    pub(super) fn new(mut wire: W, now: Instant) -> Self {
-        let state = State::new(wire.dialect(), now);
-        wire.limit_incoming(match state.dialect {
-            Dialect::Native => HELLO_BYTES_MAX,
-            Dialect::Json => JSON_BYTES_MAX,
-        });
-        Self {
+    pub(super) fn new(mut wire: W, now: Instant) -> Result<Self, DisconnectReason> {
+        let speech = Speech::of(wire.dialect())?;
+        wire.limit_incoming(speech.first_bytes_max());
+        let state = ProtocolState::new(speech, now);
+        Ok(Self {
             wire,
             state,
-            out: Outbox::default(),
+            out: Unsent::default(),
             is_stuck: false,
-            pause: Pause::default(),
-            room: Room { allowance: usize::MAX, arriving: 0, is_missing: false },
+            pause: ReadPause::default(),
+            room: Arrival { allowance: usize::MAX, arriving: 0, is_missing: false },
+            leaving: Leaving::default(),
             unflushed: false,
             reads_on: false,
-        }
+        })
     }
 
     pub(super) fn peer(&self) -> &str {
@@ -114,25 +125,27 @@ where
         self.state.phase == Phase::Up
     }
 
-    pub(super) fn is_leaving(&self) -> bool {
-        self.state.phase == Phase::Leaving
-    }
-
     /// Returns whether a request came, and since when the wire has been open.
     pub(super) fn usefulness(&self) -> (bool, Instant) {
-        (self.state.work.asked || self.state.work.has_asked, self.state.work.opened)
+        (self.state.usage.asked || self.state.usage.has_asked, self.state.usage.opened)
     }
 
     /// Sends what opens the link.
-    pub(super) fn greet(&mut self, cx: &mut Context<'_>, settings: &Settings) -> Result<(), End> {
-        if self.state.dialect == Dialect::Json {
+    pub(super) fn greet(
+        &mut self,
+        cx: &mut Context<'_>,
+        settings: &Settings,
+    ) -> Result<(), DisconnectReason> {
+        if !self.state.speech.is_native() {
             return Ok(());
         }
-        let Settings { concurrency, token, name, frame_bytes_max, .. } = settings;
+        let Settings { concurrency, token, name, schema, frame_bytes_max, .. } = settings;
         // A transport's limit is the same each way.
         let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
+        let mut extensions = [0; EXTENSIONS_ROOM];
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
+            extensions: schema_extension(schema.as_deref(), &mut extensions),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
         self.send_urgent(cx, &Message::Hello(hello))
@@ -144,20 +157,22 @@ where
         &mut self,
         cx: &mut Context<'_>,
         around: &mut Around<'_, H>,
-        budget: u32,
-        progress: &mut Progress,
-    ) -> Result<(), End> {
+        budget: usize,
+        progress: &mut PollProgress,
+    ) -> Result<(), DisconnectReason> {
         self.reads_on = false;
         if self.is_stuck {
             self.send_out(cx, &mut around.runner.memory)?;
+        }
+        if self.state.is_stalled {
+            self.state.start_again(around);
         }
         let allowance = around.runner.memory.allowance();
         if self.room.allowance != allowance && self.room.arriving == 0 {
             self.set_allowance(allowance);
         }
         for count in 0..budget {
-            // Only after the first: where many come together, nothing is gained by it.
-            if count == 1 && around.reads_on && self.wire.expects_next() {
+            if stops_after(count, around.reads_on, &mut self.wire) {
                 self.reads_on = true;
                 return Ok(());
             }
@@ -167,12 +182,13 @@ where
             }
             let step = if let Some(height) = self.state.take_next() {
                 self.state.on_height(height, around)
-            } else if self.state.has_next() {
+            } else if self.state.speech.has_next() {
                 return Ok(());
             } else {
                 match self.wire.poll_recv(cx) {
                     Poll::Pending => {
-                        if self.wire.incoming() > 0 && self.find_room(around) {
+                        let waits = self.room.is_missing || self.wire.incoming() > 0;
+                        if waits && self.find_room(around) {
                             continue;
                         }
                         self.state.take_again();
@@ -180,13 +196,13 @@ where
                     }
                     Poll::Ready(Ok(Some(frame))) => {
                         let step = self.state.on_frame(frame, around);
-                        if self.room.arriving > 0 {
+                        if self.room.arriving > 0 || self.room.is_missing {
                             self.has_come(around);
                         }
                         step
                     }
-                    Poll::Ready(Ok(None)) => return Err(End::closed()),
-                    Poll::Ready(Err(error)) => return Err(End::broken(error)),
+                    Poll::Ready(Ok(None)) => return Err(DisconnectReason::Closed),
+                    Poll::Ready(Err(error)) => return Err(DisconnectReason::reset(error)),
                 }
             };
             match step {
@@ -210,8 +226,8 @@ where
         cx: &mut Context<'_>,
         step: &Step,
         settings: &Settings,
-        progress: &mut Progress,
-    ) -> Result<(), End> {
+        progress: &mut PollProgress,
+    ) -> Result<(), DisconnectReason> {
         match *step {
             Step::None | Step::Answer(..) => {}
             Step::Pong => self.pong(cx)?,
@@ -229,7 +245,7 @@ where
     /// Returns whether to read on though the wire is full, or memory is short.
     #[cold]
     fn may_read<H: Handler>(&mut self, is_short: bool, around: &mut Around<'_, H>) -> bool {
-        if self.is_stuck && self.state.work.asked {
+        if self.is_stuck && self.state.usage.asked {
             // What is no work is still read, a Ping above all. But a peer that does not read should
             // not be served on.
             return false;
@@ -237,9 +253,11 @@ where
         if !is_short || self.state.phase != Phase::Up {
             return true;
         }
-        if !core::mem::replace(&mut self.state.is_paused, true) {
-            around.runner.memory.pause(around.place);
+        if core::mem::take(&mut self.room.is_missing) {
+            // It does not read on in its turn, so that is another's.
+            around.runner.memory.end_all(around.place);
         }
+        self.state.pause(around);
         false
     }
 
@@ -258,10 +276,16 @@ where
     }
 
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, the
-    /// link is polled once there is room.
+    /// link is polled once there is room, if there is a message at all.
     #[cold]
     fn find_room<H: Handler>(&mut self, around: &mut Around<'_, H>) -> bool {
         let bytes = self.wire.incoming();
+        if bytes == 0 {
+            // What waited is so short that it may come without being asked by now.
+            self.room.is_missing = false;
+            around.runner.memory.end_all(around.place);
+            return false;
+        }
         let found = around.runner.memory.admit(around.place, &mut self.room.arriving, bytes);
         self.room.is_missing = !found;
         if found {
@@ -273,6 +297,7 @@ where
     /// Notes that the message has come which there was room for.
     #[cold]
     fn has_come<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.room.is_missing = false;
         let memory = &mut around.runner.memory;
         memory.end(around.place, &mut self.room.arriving);
         let allowance = memory.allowance();
@@ -285,7 +310,7 @@ where
     }
 
     /// Answers a Ping.
-    fn pong(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+    fn pong(&mut self, cx: &mut Context<'_>) -> Result<(), DisconnectReason> {
         if self.pause.pongs_ahead > 0 {
             self.pause.pongs_ahead -= 1;
             return Ok(());
@@ -299,19 +324,24 @@ where
     }
 
     /// Returns whether the wire took it.
-    fn send_pong(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn send_pong(&mut self, cx: &mut Context<'_>) -> Result<bool, DisconnectReason> {
         self.try_send(cx, Message::Pong.encode(&mut [0; HEAD_BYTES_MAX]), &[])
     }
 
     /// Says that an attempt has not begun and is free for others.
-    fn give_back(&mut self, cx: &mut Context<'_>, task: TaskId, attempt: u16) -> Result<(), End> {
+    fn give_back(
+        &mut self,
+        cx: &mut Context<'_>,
+        task: TaskId,
+        attempt: u16,
+    ) -> Result<(), DisconnectReason> {
         let verdict = Verdict::Returned;
         self.send_urgent(cx, &Message::Response { task, attempt, verdict, body: &[] })
     }
 
     /// Returns whether a request waits here for the one before it: then poll again after an answer.
     pub(super) fn has_next(&self) -> bool {
-        self.state.has_next()
+        self.state.speech.has_next()
     }
 
     /// Answers a request whose handler ended, unless it was cancelled meanwhile.
@@ -323,22 +353,25 @@ where
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         let Some((task, attempt)) = self.state.on_answered(slot, clock, memory) else {
             return Ok(());
         };
-        if self.state.dialect == Dialect::Json {
+        if !self.state.speech.is_native() {
             return self.answer_json(cx, verdict, body, memory);
         }
         let bytes_max = self.state.answer_bytes_max;
-        let refusal;
+        let (refusal, failure);
         let (verdict, body) = match verdict {
             Verdict::Done if body.len() > bytes_max => {
                 refusal = refusal_of(body.len(), bytes_max, self.state.limiter);
                 (Verdict::Failed, clip(&refusal, bytes_max).as_bytes())
             }
             Verdict::Done => (verdict, body),
-            Verdict::Failed | Verdict::Returned => (verdict, failure_of(body, bytes_max)),
+            Verdict::Failed | Verdict::Returned => {
+                failure = failure::within(body, bytes_max);
+                (verdict, &*failure)
+            }
         };
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];
@@ -346,7 +379,7 @@ where
         self.send_bytes(cx, head, body, memory)?;
         if !self.is_stuck {
             // The manager hears this and asks for nothing until it hears nothing.
-            self.state.life.heard = true;
+            self.state.silence.is_broken = true;
         }
         Ok(())
     }
@@ -358,16 +391,37 @@ where
         verdict: Verdict,
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
-        let answer = json::answer(self.state.height, verdict, body, self.wire.message_bytes_max());
+    ) -> Result<(), DisconnectReason> {
+        let Speech::Json(json) = &self.state.speech else { unreachable!("the caller has looked") };
+        let answer = json.answer(verdict, body, self.wire.message_bytes_max());
         self.send_bytes(cx, &[], &answer, memory)
+    }
+
+    /// Notes that the wire has an answer.
+    #[cold]
+    fn has_taken(&mut self, bytes: usize, memory: &mut Memory) {
+        let before = core::mem::replace(&mut self.leaving.in_wire, bytes);
+        if before > 0 {
+            memory.give_answer(&mut self.state.held, before);
+            self.leaving.bytes -= before;
+        }
+    }
+
+    /// Notes that all that the wire had has left.
+    #[cold]
+    fn has_left(&mut self, memory: &mut Memory) {
+        self.has_taken(0, memory);
     }
 
     /// Sends a message that goes before all answers that wait.
     #[cold]
-    fn send_urgent(&mut self, cx: &mut Context<'_>, message: &Message<'_>) -> Result<(), End> {
-        let mut head = [0; HEAD_BYTES_MAX];
-        let head = message.encode(&mut head);
+    fn send_urgent(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: &Message<'_>,
+    ) -> Result<(), DisconnectReason> {
+        let mut head = [0; HELLO_BYTES_MAX];
+        let head = message.encode_extended(&mut head).expect("there is room for what is sent so");
         if !self.is_stuck && self.try_send(cx, head, &[])? {
             return Ok(());
         }
@@ -384,8 +438,12 @@ where
         head: &[u8],
         body: &[u8],
         memory: &mut Memory,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         if !self.is_stuck && self.try_send(cx, head, body)? {
+            if body.len() > SMALL_BYTES_MAX {
+                self.take_answer(body.len(), memory);
+                self.has_taken(body.len(), memory);
+            }
             return Ok(());
         }
         self.keep(head, body, memory);
@@ -394,13 +452,18 @@ where
 
     /// Returns whether the wire took it.
     #[inline]
-    fn try_send(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Result<bool, End> {
+    fn try_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<bool, DisconnectReason> {
         match self.wire.poll_send(cx, head, body) {
             Poll::Ready(Ok(())) => {
                 self.unflushed = true;
                 Ok(true)
             }
-            Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error)),
             Poll::Pending => Ok(false),
         }
     }
@@ -409,21 +472,31 @@ where
     /// for no more than one request is read meanwhile.
     #[cold]
     fn keep(&mut self, head: &[u8], body: &[u8], memory: &mut Memory) {
-        memory.take(&mut self.state.held, body.len());
+        self.take_answer(body.len(), memory);
         self.out.messages.push_back((head.to_vec(), body.to_vec()));
         self.get_stuck();
+    }
+
+    #[cold]
+    fn take_answer(&mut self, bytes: usize, memory: &mut Memory) {
+        memory.take_answer(&mut self.state.held, bytes);
+        self.leaving.bytes += bytes;
     }
 
     /// Notes that something waits in `out`.
     #[cold]
     fn get_stuck(&mut self) {
         if !core::mem::replace(&mut self.is_stuck, true) {
-            self.state.work.forget_asked();
+            self.state.usage.forget_asked();
         }
     }
 
     #[cold]
-    fn send_out(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<(), End> {
+    fn send_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<(), DisconnectReason> {
         if self.out.pong {
             if !self.send_pong(cx)? {
                 return Ok(());
@@ -436,27 +509,38 @@ where
                 return Ok(());
             }
             self.out.urgent = self.out.urgent.saturating_sub(1);
-            memory.give(&mut self.state.held, body.len());
+            if body.len() > SMALL_BYTES_MAX {
+                self.has_taken(body.len(), memory);
+            } else {
+                memory.give_answer(&mut self.state.held, body.len());
+                self.leaving.bytes -= body.len();
+            }
         }
         self.is_stuck = false;
         Ok(())
     }
 
-    /// Returns whether to look at once for what follows on what was flushed.
-    pub(super) fn expects_next(&mut self) -> bool {
-        !self.unflushed && self.wire.expects_next()
+    pub(super) fn wire(&mut self) -> &mut W {
+        &mut self.wire
     }
 
     /// Sends what there is to send. Returns whether that made room for what the link waited for: then
     /// poll it again.
     #[inline]
-    pub(super) fn flush(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
+    pub(super) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<bool, DisconnectReason> {
         match self.wire.poll_flush(cx) {
             Poll::Pending => Ok(false),
-            Poll::Ready(Err(error)) => Err(End::broken(error)),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error)),
             Poll::Ready(Ok(())) if self.is_stuck => self.flush_on(cx, memory),
             Poll::Ready(Ok(())) => {
                 self.unflushed = false;
+                if self.leaving.in_wire > 0 {
+                    self.has_left(memory);
+                }
                 Ok(false)
             }
         }
@@ -464,16 +548,21 @@ where
 
     /// Goes on after a flush on a wire that was full: it may have room now, and nobody is told.
     #[cold]
-    fn flush_on(&mut self, cx: &mut Context<'_>, memory: &mut Memory) -> Result<bool, End> {
+    fn flush_on(
+        &mut self,
+        cx: &mut Context<'_>,
+        memory: &mut Memory,
+    ) -> Result<bool, DisconnectReason> {
         loop {
             self.unflushed = false;
+            self.has_left(memory);
             self.send_out(cx, memory)?;
             if !self.unflushed {
                 return Ok(!self.is_stuck);
             }
             match self.wire.poll_flush(cx) {
                 Poll::Pending => return Ok(!self.is_stuck),
-                Poll::Ready(result) => result.map_err(End::broken)?,
+                Poll::Ready(result) => result.map_err(DisconnectReason::reset)?,
             }
         }
     }
@@ -485,9 +574,9 @@ where
         place: u32,
         clock: &mut dyn Now,
         runner: &mut Runner<H>,
-    ) -> Result<(), End> {
+    ) -> Result<(), DisconnectReason> {
         let returned = self.state.on_drain(place, clock, runner);
-        if self.state.dialect == Dialect::Native {
+        if self.state.speech.is_native() {
             self.send_urgent(cx, &Message::Drain)?;
         }
         for (task, attempt) in returned {
@@ -496,12 +585,11 @@ where
         Ok(())
     }
 
-    /// Forgets what never left.
-    pub(super) fn forget(&mut self, memory: &mut Memory) {
-        let held = self.state.held;
-        memory.give(&mut self.state.held, held);
-        let arriving = self.room.arriving;
-        memory.give(&mut self.room.arriving, arriving);
+    /// Takes the link apart: into its wire, what that had no room for, and what that has of the budget.
+    pub(super) fn into_leaving(self) -> (Box<W>, Outbox, Held) {
+        let Self { wire, state, out, room, leaving, .. } = self;
+        let held = Held { bytes: state.held + room.arriving, answers: leaving.bytes };
+        (Box::new(wire), out.messages, held)
     }
 
     /// Forgets all jobs and stops what runs.
@@ -509,12 +597,16 @@ where
         self.state.drop_jobs(place, runner);
     }
 
-    /// Starts the oldest request that waits. Returns its slot and verdict if it ended at once, with
+    /// Starts the oldest request that waits, unless answers leave no memory for its own. Returns its slot and verdict if it ended at once, with
     /// the answer in the runner's `body`.
     pub(super) fn start_waiting<H: Handler>(
         &mut self,
         around: &mut Around<'_, H>,
     ) -> Option<(RunId, Verdict)> {
+        if around.runner.memory.is_to_wait(self.leaving.bytes) {
+            self.state.stall(around);
+            return None;
+        }
         self.state.start_waiting(around)
     }
 }
@@ -533,12 +625,4 @@ fn refusal_of(length: usize, bytes_max: usize, limiter: Limiter) -> String {
     format!(
         "the answer has {length} bytes, and {who} at most {bytes_max}: raise {remedy}, or answer less"
     )
-}
-
-/// Returns the text of a failure, as far as it may go.
-#[inline(never)]
-fn failure_of(body: &[u8], bytes_max: usize) -> &[u8] {
-    // A handler's text was a `String`, so nothing is lost but what is cut.
-    let text = core::str::from_utf8(body).unwrap_or("a failure without a valid text");
-    clip(text, bytes_max.min(FAILURE_BYTES_MAX)).as_bytes()
 }

@@ -1,18 +1,17 @@
 //! What a link does as time passes: silence, pauses, and its end.
 
-use core::task::{Context, Poll};
+use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::Instant;
-use chargehand_core::io::{Dialect, Wire};
-use chargehand_core::message::{Code, HEAD_BYTES_MAX, Message};
+use chargehand_core::io::Wire;
 
-use super::Link;
+use super::Connection;
 use crate::link::erased::BoxError;
-use crate::worker::end::End;
+use crate::link::reason::DisconnectReason;
 use crate::worker::memory::Memory;
 use crate::worker::settings::Settings;
-use crate::worker::state::{Phase, State};
+use crate::worker::state::{Phase, ProtocolState};
 
 /// How often in a heartbeat a link is looked at for silence: so much later than after two heartbeats
 /// it may be told.
@@ -36,42 +35,10 @@ pub(in crate::worker) struct Idle {
     pub(in crate::worker) spare_at: Instant,
 }
 
-impl<W: Wire> Link<W>
+impl<W: Wire> Connection<W>
 where
     W::Error: Into<BoxError>,
 {
-    /// Says Goodbye. Poll [`poll_leave`](Self::poll_leave) from now on.
-    pub(in crate::worker) fn leave(
-        &mut self,
-        cx: &mut Context<'_>,
-        code: Code,
-        text: &str,
-        memory: &mut Memory,
-    ) {
-        self.state.phase = Phase::Leaving;
-        if self.state.dialect == Dialect::Native {
-            let mut head = [0; HEAD_BYTES_MAX];
-            let head = Message::Goodbye { code, text }.encode(&mut head);
-            // If that fails, `poll_leave` will as well.
-            let _ = self.send_bytes(cx, head, &[], memory);
-        }
-    }
-
-    /// Completes once the wire is closed, or broken.
-    pub(in crate::worker) fn poll_leave(
-        &mut self,
-        cx: &mut Context<'_>,
-        memory: &mut Memory,
-    ) -> Poll<()> {
-        if self.is_stuck && self.send_out(cx, memory).is_err() {
-            return Poll::Ready(());
-        }
-        if self.is_stuck {
-            return Poll::Pending;
-        }
-        self.wire.poll_close(cx).map(drop)
-    }
-
     /// Judges the silence, and says when to call again.
     pub(in crate::worker) fn on_time(
         &mut self,
@@ -79,8 +46,8 @@ where
         now: Instant,
         settings: &Settings,
         memory: &Memory,
-    ) -> Result<Instant, End> {
-        let State { leave_at, heartbeat, .. } = self.state;
+    ) -> Result<Instant, DisconnectReason> {
+        let ProtocolState { leave_at, heartbeat, .. } = self.state;
         let mut next_look = now.saturating_add(heartbeat / LOOKS_PER_HEARTBEAT);
         if now < leave_at {
             next_look = next_look.min(leave_at);
@@ -88,11 +55,15 @@ where
             // The last answer is to arrive, however long it is.
             next_look = next_look.min(now.saturating_add(LOOK_WHILE_SENDING));
         } else {
-            return Err(End::Leave(Code::Stopped, "the worker stops".into()));
+            return Err(DisconnectReason::Stopped);
         }
-        self.state.work.look(now);
+        self.state.usage.look(now);
         let moved = self.wire.progress();
-        let alive = self.state.life.look(now, moved, settings.progress_rate_min);
+        let rate_min = settings.progress_rate_min.min(self.wire.least_rate_max());
+        let alive = self.state.silence.look(now, moved, rate_min);
+        if self.state.silence.is_arriving && self.state.phase == Phase::Up {
+            self.tell_arriving(cx, now)?;
+        }
         let is_paused = self.is_short(memory) || self.room.is_missing;
         if self.state.phase == Phase::Up && is_paused {
             self.on_pause(cx, now)?;
@@ -100,21 +71,37 @@ where
             self.pause.since = None;
         }
         if self.pause.since.is_some() && !self.is_stuck {
-            self.state.life.pardon(now, moved);
+            self.state.silence.pardon(now);
             return Ok(next_look);
         }
-        let patience = alive.saturating_add(heartbeat.saturating_mul(2));
+        let silence_max = heartbeat.saturating_mul(2);
+        let patience = alive.saturating_add(silence_max);
         if now >= patience {
-            let text = format!("nothing heard from the manager for twice {heartbeat:?}");
-            return Err(End::Leave(Code::Timeout, text));
+            return Err(DisconnectReason::Silent(silence_max));
         }
         Ok(next_look.min(patience))
+    }
+
+    /// Shows the manager that this side lives while a long message of its arrives: what it has sent since
+    /// may lie behind that for long, a Ping as well, and as far as it can see all of it has left.
+    #[cold]
+    fn tell_arriving(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(), DisconnectReason> {
+        let is_native = self.state.speech.is_native();
+        let is_due = is_native && !self.is_stuck && now >= self.pause.next_pong;
+        if is_due && self.send_pong(cx)? {
+            self.pause.next_pong = now.saturating_add(self.state.heartbeat / 2);
+        }
+        Ok(())
     }
 
     /// Shows the manager that this side lives, though it does not read for lack of memory; and gives
     /// back what comes where that takes long.
     #[cold]
-    fn on_pause(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), End> {
+    fn on_pause(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), DisconnectReason> {
         let heartbeat = self.state.heartbeat;
         let since = *self.pause.since.get_or_insert(now);
         if now >= since.saturating_add(heartbeat.saturating_mul(PAUSE_HEARTBEATS)) {
@@ -122,7 +109,7 @@ where
             self.state.give_back_for_now();
             cx.waker().wake_by_ref();
         }
-        let is_native = self.state.dialect == Dialect::Native;
+        let is_native = self.state.speech.is_native();
         let is_due = is_native && !self.is_stuck && now >= self.pause.next_pong;
         if is_due && self.pause.pongs_ahead < PONGS_AHEAD_MAX && self.send_pong(cx)? {
             self.pause.pongs_ahead += 1;
@@ -135,7 +122,7 @@ where
     /// `None` while something is under way on it.
     pub(in crate::worker) fn idle(&mut self, now: Instant, idle_min: Duration) -> Option<Idle> {
         let since = self.state.idle_since(now)?;
-        let has_asked = self.state.work.has_asked;
+        let has_asked = self.state.usage.has_asked;
         let least = if has_asked { used_idle_min(idle_min) } else { idle_min };
         Some(Idle { has_asked, since, spare_at: since.saturating_add(least) })
     }

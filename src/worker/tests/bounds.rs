@@ -1,13 +1,13 @@
 //! What peers can make a worker hold, and how often they may say what is no work.
 
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use super::*;
 
 const BODY: [u8; 100] = [0; 100];
 
 /// A worker of bytes whose handlers hang until the gate opens where the request is not empty.
-fn gated() -> (Worker<ManualTimer, Raw<impl Fn(Vec<u8>) -> Gated>>, ManualTimer, Gate) {
+fn gated() -> (Worker<ManualTimer, Raw<impl Fn(Vec<u8>) -> Gated, (Vec<u8>,)>>, ManualTimer, Gate) {
     let timer = ManualTimer::new();
     let gate = Arc::new((AtomicBool::new(false), event()));
     let held = Arc::clone(&gate);
@@ -18,7 +18,7 @@ fn gated() -> (Worker<ManualTimer, Raw<impl Fn(Vec<u8>) -> Gated>>, ManualTimer,
                 let opened = gate.1.1.clone();
                 let _ = opened.recv().await;
             }
-            Ok(body)
+            Ok::<_, String>(body)
         });
         gated
     });
@@ -125,6 +125,60 @@ fn answers_that_nobody_reads_count_and_come_back_when_they_leave_or_their_link_e
 }
 
 #[test]
+fn short_requests_with_long_answers_run_no_further_than_there_is_memory_for_them() {
+    const LONG: usize = 10_000;
+    let begun = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&begun);
+    let gate: Gate = Arc::new((AtomicBool::new(false), event()));
+    let opened = gate.1.1.clone();
+    let worker = Worker::raw(ManualTimer::new(), move |_: Vec<u8>| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let opened = opened.clone();
+        async move {
+            let _ = opened.recv().await;
+            Ok::<_, String>(vec![7; LONG])
+        }
+    });
+    let (connector, listener) = pair(1);
+    beside(worker.memory_max(10 * LONG).window_max(1000).serve(listener), async {
+        let mut deaf = Vec::new();
+        for _ in 0..8 {
+            let (mut manager, _) = Manager::knock(&connector).await;
+            manager.welcome(1000, 1 << 20).await;
+            deaf.push(manager);
+        }
+        // None of them reads. As many as the wires hold are on their way, too.
+        for number in 0..100 {
+            for manager in &mut deaf {
+                let mut buffer = [0; HEAD_BYTES_MAX];
+                let head = request_head(number);
+                let head = head.encode(&mut buffer);
+                let sent = poll_fn(|cx| manager.wire.poll_send(cx, head, &[]));
+                let _ = smol::future::poll_once(sent).await;
+                settle().await;
+            }
+        }
+        open(&gate);
+        settle().await;
+        let most = begun.load(Ordering::SeqCst);
+        assert!((8..=8 + 10 + 8).contains(&most), "{most} answers were made");
+        let mut answers = 0;
+        for _ in 0..1000 {
+            for manager in &mut deaf {
+                settle().await;
+                let answer = smol::future::poll_once(manager.answer()).await;
+                answers += answer.map_or(0, |(_, verdict, body)| {
+                    assert_eq!((verdict, body.len()), (Verdict::Done, LONG));
+                    1
+                });
+            }
+        }
+        assert!(answers > most, "{answers}: whoever reads gets all that it asked for");
+        assert_eq!(answers, begun.load(Ordering::SeqCst));
+    });
+}
+
+#[test]
 fn a_paused_link_is_not_silent_and_after_four_heartbeats_its_cancels_are_read() {
     let (connector, listener) = pair(64);
     let (worker, timer, _gate) = gated();
@@ -185,7 +239,7 @@ fn a_budget_that_is_smaller_than_any_request_still_lets_one_at_a_time_through() 
     let (connector, listener) = pair(4);
     let worker = Worker::raw(ManualTimer::new(), |body| async {
         smol::future::yield_now().await;
-        Ok(body)
+        Ok::<_, String>(body)
     });
     beside(worker.memory_max(1).concurrency(8).serve(listener), async {
         let mut manager = Manager::meet(&connector).await;

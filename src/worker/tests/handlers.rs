@@ -35,7 +35,7 @@ fn raw_handlers_see_and_return_bytes() {
     let (connector, listener) = pair(4);
     let worker = Worker::raw(ManualTimer::new(), |mut body: Vec<u8>| async move {
         body.reverse();
-        Ok(body)
+        Ok::<_, String>(body)
     });
     beside(worker.serve(listener), async {
         let mut manager = Manager::meet(&connector).await;
@@ -80,7 +80,7 @@ fn failures_panics_and_foreign_requests_are_answered_and_the_worker_lives() {
 #[test]
 fn an_answer_longer_than_the_manager_takes_fails_with_both_numbers() {
     let (connector, listener) = pair(4);
-    let worker = Worker::raw(ManualTimer::new(), |body| async { Ok(body) });
+    let worker = Worker::raw(ManualTimer::new(), |body| async { Ok::<_, String>(body) });
     beside(worker.serve(listener), async {
         let (mut manager, _) = Manager::knock(&connector).await;
         manager.welcome(1, 400).await;

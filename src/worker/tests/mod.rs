@@ -2,7 +2,7 @@
 //! is moved by hand.
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::future::{Future, pending, poll_fn};
@@ -18,6 +18,7 @@ use chargehand_core::{BackoffPolicy, TaskId, Verdict};
 use smol::future::{or, zip};
 
 use super::*;
+use crate::DisconnectReason;
 use crate::link::memory::{
     MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair, pair_of,
 };
@@ -191,7 +192,7 @@ fn log() -> (Arc<Mutex<Vec<WorkerEvent>>>, impl Fn(&WorkerEvent) + Send + 'stati
 }
 
 type Doubling = core::future::Ready<Result<u64, String>>;
-type Doubler = Worker<ManualTimer, Typed<fn(u64) -> Doubling, u64>>;
+type Doubler = Worker<ManualTimer, Typed<fn(u64) -> Doubling, (u64,)>>;
 
 fn double(number: u64) -> Doubling {
     core::future::ready(Ok(number * 2))

@@ -27,18 +27,43 @@ async fn pass(timer: &ManualTimer, talk: &told::Shared, seconds: u64, [received,
 #[test]
 fn bytes_of_a_long_message_either_way_are_life_down_to_the_least_rate() {
     for way in [[1, 0], [0, 1]] {
-        let (connector, listener, talk) = told(Dialect::Native, 8);
+        let (connector, listener, talk) = told(Dialect::Native, 64);
         let timer = ManualTimer::new();
         let worker = Worker::new(timer.clone(), double).progress_rate_min(2000);
         beside(worker.serve(listener), async {
             let mut manager = Manager::meet(&connector).await;
             settle().await;
             pass(&timer, &talk, 200, way.map(|bytes| bytes * 2000)).await;
-            let end = smol::future::poll_once(manager.recv()).await;
-            assert_eq!(end, None, "cut while bytes flow");
+            while let Some(said) = smol::future::poll_once(manager.recv()).await {
+                assert_eq!(said.as_deref(), Some(&[6][..]), "cut while bytes flow");
+            }
             pass(&timer, &talk, 26, way.map(|bytes| bytes * 1900)).await;
             let end = smol::future::poll_once(manager.goodbye()).await;
             assert_eq!(end.expect("a dribble ends").0, Code::Timeout);
+        });
+    }
+}
+
+#[test]
+fn a_manager_hears_that_its_long_message_arrives_and_of_nothing_else() {
+    // What comes in each second, and how many Pongs there are after 60 s. The heartbeat is 10 s.
+    for (received, pongs) in [(2000, 10..=12), (1, 0..=0), (0, 0..=0)] {
+        let (connector, listener, talk) = told(Dialect::Native, 64);
+        let timer = ManualTimer::new();
+        let worker = Worker::new(timer.clone(), double).heartbeat_max(Duration::from_secs(10));
+        beside(worker.serve(listener), async {
+            let mut manager = Manager::meet(&connector).await;
+            settle().await;
+            pass(&timer, &talk, 19, [received, 0]).await;
+            let mut count = 0;
+            for _ in 0..41 {
+                pass(&timer, &talk, 1, [received, 0]).await;
+                // That one is quiet ends after 20 s, which is not what this is about.
+                while let Some(frame) = smol::future::poll_once(manager.recv()).await.flatten() {
+                    count += usize::from(frame == [6]);
+                }
+            }
+            assert!(pongs.contains(&count), "{received}: {count}");
         });
     }
 }
@@ -92,7 +117,7 @@ fn an_answer_that_is_too_long_is_its_tasks_own_error_that_names_whose_limit_it_w
     ] {
         let (connector, listener, talk) = told(Dialect::Native, 8);
         talk.lock().unwrap().message_bytes_max = transports;
-        let worker = Worker::raw(ManualTimer::new(), |body| async move {
+        let worker = Worker::raw(ManualTimer::new(), |body: Vec<u8>| async move {
             if body.len() == 1 { Err("e".repeat(9000)) } else { Ok(body.repeat(100)) }
         });
         beside(worker.frame_bytes_max(worker_max).serve(listener), async {

@@ -112,7 +112,8 @@ fn a_manager_that_closes_after_the_drain_ends_the_worker_at_once() {
 fn what_runs_longer_than_the_drain_timeout_is_dropped() {
     let (connector, listener) = pair(4);
     let timer = ManualTimer::new();
-    let worker = Worker::raw(timer.clone(), |_| pending()).drain_timeout(Duration::from_secs(5));
+    let worker = Worker::raw(timer.clone(), |_| pending::<Result<Vec<u8>, String>>())
+        .drain_timeout(Duration::from_secs(5));
     let stopper = worker.stopper();
     let (ended, ()) = bounded(zip(worker.serve(listener), async {
         let mut manager = Manager::meet(&connector).await;
@@ -126,8 +127,8 @@ fn what_runs_longer_than_the_drain_timeout_is_dropped() {
         timer.advance(Duration::from_secs(5));
         let (code, text) = manager.goodbye().await;
         assert_eq!(
-            (code, text.as_str()),
-            (Code::Stopped, "the worker stops before everything is done")
+            (code, text),
+            (Code::Stopped, DisconnectReason::DrainTimeout(Duration::from_secs(5)).to_string())
         );
         drop((other, deaf));
     }));

@@ -23,7 +23,7 @@ fn refused_connects_are_spaced_by_growing_delays() {
         pool.event(Event::Refused { link }).unwrap();
         pool.nothing();
         let until = pool.seconds(seconds);
-        assert_eq!(pool.state(worker), WorkerState::Resting { until });
+        assert_eq!(pool.state(worker), WorkerState::BackingOff { until });
         assert_eq!(pool.scheduler.poll_timeout(), Some(until));
         pool.wait(Duration::from_nanos(seconds * 1_000_000_000 - 1));
         pool.nothing();
@@ -41,7 +41,7 @@ fn a_connect_has_a_deadline_of_its_own() {
     pool.wait(3 * SECOND);
     pool.expect(disconnect(link, Reason::ConnectTimeout));
     pool.nothing();
-    assert_eq!(pool.state(worker), WorkerState::Resting { until: pool.seconds(1) });
+    assert_eq!(pool.state(worker), WorkerState::BackingOff { until: pool.seconds(1) });
     assert_eq!(pool.event(Event::Connected { link, offer: Offer::new(1) }), Err(EventError::Stale));
     pool.wait(SECOND);
     assert_eq!(pool.connect().epoch(), 2);
@@ -78,7 +78,7 @@ fn a_useful_answer_resets_the_backoff() {
     pool.done(sent);
     assert_eq!(pool.scheduler.worker_stats(worker).unwrap().backoff_attempts, 0);
     pool.lose(link);
-    assert_eq!(pool.state(worker), WorkerState::Resting { until: pool.seconds(1) });
+    assert_eq!(pool.state(worker), WorkerState::BackingOff { until: pool.seconds(1) });
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_failed_task_is_not_a_useful_answer() {
     let sent = pool.sent();
     pool.failed(sent);
     pool.lose(link);
-    assert_eq!(pool.state(link.worker()), WorkerState::Resting { until: pool.seconds(2) });
+    assert_eq!(pool.state(link.worker()), WorkerState::BackingOff { until: pool.seconds(2) });
 }
 
 #[test]
@@ -107,7 +107,10 @@ fn a_stable_link_resets_the_backoff() {
         pool.event(Event::Connected { link, offer: Offer::new(1) }).unwrap();
         pool.wait(Duration::from_secs(seconds));
         pool.lose(link);
-        assert_eq!(pool.state(link.worker()), WorkerState::Resting { until: pool.seconds(delay) });
+        assert_eq!(
+            pool.state(link.worker()),
+            WorkerState::BackingOff { until: pool.seconds(delay) }
+        );
         pool.remove(link.worker()).unwrap();
         assert_eq!(pool.polls(), [Action::Gone { worker: link.worker() }]);
     }
@@ -129,7 +132,7 @@ fn a_silent_link_is_pinged_then_lost() {
     pool.expect(disconnect(link, Reason::Silent));
     pool.nothing();
     assert_eq!(pool.scheduler.stats().waiting, 1);
-    assert_eq!(pool.state(link.worker()), WorkerState::Resting { until: pool.seconds(1) });
+    assert_eq!(pool.state(link.worker()), WorkerState::BackingOff { until: pool.seconds(1) });
 }
 
 #[test]
@@ -277,7 +280,7 @@ fn a_worker_that_drains_finishes_what_it_holds_then_comes_back() {
     pool.done(sent);
     pool.expect(disconnect(link, Reason::Drained));
     pool.nothing();
-    assert_eq!(pool.state(link.worker()), WorkerState::Resting { until: pool.seconds(1) });
+    assert_eq!(pool.state(link.worker()), WorkerState::BackingOff { until: pool.seconds(1) });
     pool.wait(SECOND);
     let link = pool.connect();
     pool.event(Event::Connected { link, offer: Offer::new(2) }).unwrap();

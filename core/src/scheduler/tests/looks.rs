@@ -24,7 +24,7 @@ fn each_verdict_on_a_silent_link_comes_after_a_look() {
         config.heartbeat_timeout = 3 * SECOND;
     });
     let link = pool.up(1);
-    let look = Action::Look { link, overdue: false };
+    let look = Action::Look { link, overdue: None };
     assert_eq!(pool.all(), []);
     pool.wait(10 * SECOND);
     assert_eq!(pool.all(), [look, Action::Ping { link }]);
@@ -39,7 +39,7 @@ fn what_is_heard_at_the_last_look_saves_the_link() {
         config.heartbeat_timeout = 3 * SECOND;
     });
     let link = pool.up(1);
-    let look = Action::Look { link, overdue: false };
+    let look = Action::Look { link, overdue: None };
     for _ in 0..5 {
         pool.wait(10 * SECOND);
         assert_eq!(pool.poll_once(), Some(look));
@@ -61,7 +61,7 @@ fn an_answer_found_at_the_last_look_is_in_time() {
     let (task, late) = (pool.submit(), pool.submit());
     let sent = [pool.sent(), pool.sent()];
     pool.wait(60 * SECOND);
-    let look = Action::Look { link, overdue: true };
+    let look = Action::Look { link, overdue: Some(sent[0].task) };
     assert_eq!(pool.poll_once(), Some(look));
     pool.done(sent[0]);
     // The other one gets no second look: it was due at the same time.
@@ -82,7 +82,7 @@ fn each_attempt_that_is_late_is_looked_at_by_itself() {
     let actions = pool.all();
     let looks = actions.iter().filter(|action| matches!(action, Action::Look { .. })).count();
     assert_eq!(looks, 3, "{actions:?}");
-    assert_eq!(actions[0], Action::Look { link, overdue: true });
+    assert_eq!(actions[0], Action::Look { link, overdue: Some(tasks[0]) });
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn what_moves_puts_the_attempts_of_its_link_off_and_nothing_else() {
     pool.wait(SECOND);
     let withdraw = Action::Withdraw { link: hung, task: of(hung), attempt: 1 };
     let actions = pool.all();
-    assert_eq!(actions[..2], [Action::Look { link: hung, overdue: true }, withdraw]);
+    assert_eq!(actions[..2], [Action::Look { link: hung, overdue: Some(of(hung)) }, withdraw]);
     assert!(
         !actions
             .iter()
@@ -108,7 +108,7 @@ fn what_moves_puts_the_attempts_of_its_link_off_and_nothing_else() {
     );
     pool.wait(4 * SECOND);
     let withdraw = Action::Withdraw { link: slow, task: of(slow), attempt: 1 };
-    assert_eq!(pool.all()[..2], [Action::Look { link: slow, overdue: true }, withdraw]);
+    assert_eq!(pool.all()[..2], [Action::Look { link: slow, overdue: Some(of(slow)) }, withdraw]);
     assert!([first, second].contains(&of(slow)));
 }
 
@@ -130,5 +130,5 @@ fn what_moves_is_no_sign_of_life_by_itself_and_nothing_on_the_next_link() {
     let sent = pool.sent();
     pool.wait(10 * SECOND);
     let withdraw = Action::Withdraw { link: next, task: sent.task, attempt: 1 };
-    assert_eq!(pool.all()[..2], [Action::Look { link: next, overdue: true }, withdraw]);
+    assert_eq!(pool.all()[..2], [Action::Look { link: next, overdue: Some(sent.task) }, withdraw]);
 }

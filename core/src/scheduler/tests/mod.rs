@@ -14,6 +14,8 @@ mod returned;
 mod storage;
 mod tasks;
 mod time;
+#[cfg(feature = "task-times")]
+mod times;
 mod trust;
 mod turns;
 

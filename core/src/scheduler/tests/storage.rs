@@ -18,16 +18,9 @@ fn one_task<S: Storage>(pool: &mut Scheduler<S>) {
     pool.check();
 }
 
-const fn inline<const TASKS: usize, const WORKERS: usize>() -> Scheduler<Inline<TASKS, WORKERS>> {
-    match Scheduler::inline(Config::new(1)) {
-        Ok(pool) => pool,
-        Err(_) => panic!("the default configuration is valid"),
-    }
-}
-
 #[test]
 fn a_pool_lives_in_a_static() {
-    static POOL: Mutex<Scheduler<Inline<4, 2>>> = Mutex::new(inline());
+    static POOL: Mutex<Scheduler<Inline<4, 2>>> = Mutex::new(Scheduler::inline(Config::new(1)));
     one_task(&mut POOL.lock().unwrap());
     assert_eq!(POOL.lock().unwrap().stats().done, 1);
 }
@@ -43,7 +36,7 @@ fn a_storage_lives_in_a_static_and_can_be_used_again() {
 
 #[test]
 fn one_slot_of_each_kind_is_enough() {
-    let mut pool = inline::<1, 1>();
+    let mut pool = Scheduler::<Inline<1, 1>>::inline(Config::new(1));
     one_task(&mut pool);
     let task = pool.submit(Instant::EPOCH).unwrap();
     assert_eq!(pool.submit(Instant::EPOCH), Err(SubmitError::Full));
@@ -54,7 +47,7 @@ fn one_slot_of_each_kind_is_enough() {
 
 #[test]
 fn a_pool_without_slots_takes_nothing() {
-    let mut pool = inline::<0, 0>();
+    let mut pool = Scheduler::<Inline<0, 0>>::inline(Config::new(1));
     assert_eq!(pool.submit(Instant::EPOCH), Err(SubmitError::Full));
     assert_eq!(pool.add_worker(Instant::EPOCH, Route::Await), Err(crate::WorkersFull));
     assert_eq!(pool.poll_action(), None);
@@ -75,12 +68,19 @@ fn a_wrong_configuration_is_refused_by_name() {
     config.attempts_max = 0;
     let error = Scheduler::new(Inline::<1, 1>::new(), config).unwrap_err();
     assert!(std::format!("{error}").contains("attempts_max"));
-    assert_eq!(Scheduler::<Inline<1, 1>>::inline(config).unwrap_err(), error);
+}
+
+#[test]
+#[should_panic(expected = "attempts_max must be at least 1")]
+fn a_wrong_configuration_of_a_static_pool_is_named_by_the_panic() {
+    let mut config = Config::new(1);
+    config.attempts_max = 0;
+    let _ = Scheduler::<Inline<1, 1>>::inline(config);
 }
 
 #[test]
 fn the_parts_name_themselves_in_debug_output() {
-    let pool = inline::<4, 2>();
+    let pool = Scheduler::<Inline<4, 2>>::inline(Config::new(1));
     assert!(std::format!("{pool:?}").starts_with("Scheduler { stats: Stats {"));
     assert_eq!(std::format!("{:?}", Inline::<4, 2>::new()), "Inline<4, 2>");
 }

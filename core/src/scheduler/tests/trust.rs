@@ -132,7 +132,7 @@ fn a_worker_that_is_dialled_again_after_a_task_done_waits_for_the_first_step_onl
         pool.earn(link, 1);
         pool.lose(link);
         let until = pool.seconds(1);
-        assert_eq!(pool.state(link.worker()), WorkerState::Resting { until });
+        assert_eq!(pool.state(link.worker()), WorkerState::BackingOff { until });
         pool.nothing();
         pool.wait(SECOND);
     }

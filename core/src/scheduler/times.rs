@@ -1,0 +1,386 @@
+//! Times of a task's own: its deadline, its attempts' timeout and the delay before its retries.
+//!
+//! What is common to all tasks needs no order but that of sending or failing, so most deadlines are
+//! kept by lists at no cost (decision 0007). A task with times of its own breaks that order: it has a
+//! timer in a heap of its own, O(log of such tasks), from acceptance to outcome, and is passed over
+//! where lists are read as ordered (decision 0023). Its times lie in a side table, so that the slots
+//! of the others stay as small as they are, and which is as long as was needed so far: a pool whose tasks
+//! have no such times allocates nothing.
+
+use alloc::vec::Vec;
+use core::ops::ControlFlow;
+
+use super::blame::Blame;
+use super::index::{NONE, Stored, narrow, wide};
+use super::list::{Linkage, List};
+use super::poll::{PollStep, go_on_without};
+use super::slot::{Queue, TaskSlot, TaskState, WorkerSlot};
+use super::tasks::{SchedulerMut, SchedulerState, later};
+use super::timers::{TimerSlot, Timers, timer_slot};
+use super::workers::draw;
+use crate::backoff::BackoffPolicy;
+use crate::event::{Action, Outcome, TaskOptions};
+use crate::time::{Instant, nanos};
+
+/// The times of one task.
+#[derive(Clone, Copy, Debug)]
+struct TaskTimes {
+    /// When it is over, whatever it is doing.
+    deadline: Instant,
+    /// How long each attempt may take, in nanoseconds.
+    attempt_timeout: u64,
+    /// How long it rests after a failure, where not as long as any other.
+    retry_delay: Option<BackoffPolicy>,
+    /// The caller was asked to look at the task's link before an attempt is judged.
+    looked: bool,
+    timer: Instant,
+    place: Stored,
+    heap: Stored,
+}
+
+const _: () = assert!(size_of::<TaskTimes>() <= 72);
+
+timer_slot!(TaskTimes);
+
+impl TaskTimes {
+    const fn new() -> Self {
+        Self {
+            deadline: Instant::FAR_FUTURE,
+            attempt_timeout: 0,
+            retry_delay: None,
+            looked: false,
+            timer: Instant::FAR_FUTURE,
+            place: narrow(NONE),
+            heap: narrow(NONE),
+        }
+    }
+}
+
+/// What the scheduler keeps about all tasks with times of their own.
+#[derive(Debug)]
+pub(super) struct OwnTimes {
+    /// By task slot. As long as the highest slot of such a task needs, and never shorter again.
+    table: Vec<TaskTimes>,
+    timers: Timers<TaskTimes>,
+    /// The earliest timer, so that it is known without the table.
+    first: Instant,
+    /// Those that rest, in no order: their timers have it.
+    resting: List<Queue>,
+}
+
+impl OwnTimes {
+    pub(super) const fn new() -> Self {
+        Self {
+            table: Vec::new(),
+            timers: Timers::new(),
+            first: Instant::FAR_FUTURE,
+            resting: List::new(),
+        }
+    }
+}
+
+impl TaskSlot {
+    /// Whether it has times of its own.
+    #[inline]
+    pub(super) const fn is_timed(&self) -> bool {
+        self.is_timed
+    }
+}
+
+impl WorkerSlot {
+    /// Returns how many of those that it holds have times of their own.
+    #[inline]
+    pub(super) const fn timed(&self) -> u32 {
+        self.timed
+    }
+}
+
+impl SchedulerState {
+    /// Returns the earliest timer of a task with times of its own.
+    pub(super) const fn first_own(&self) -> Instant {
+        self.own.first
+    }
+
+    /// Returns how many tasks rest in no order.
+    pub(super) const fn resting_own(&self) -> u32 {
+        self.own.resting.len()
+    }
+}
+
+/// Returns the oldest attempt of a worker that is due by the order of sending. O(1), and the tasks with
+/// times of their own that were sent before it.
+pub(super) fn first_in_order(tasks: &[TaskSlot], worker: &WorkerSlot) -> Option<u32> {
+    let mut first = worker.held.head();
+    if worker.timed == 0 {
+        return first;
+    }
+    while let Some(task) = first.filter(|&task| tasks[task as usize].is_timed) {
+        first = after(tasks, task);
+    }
+    first
+}
+
+impl SchedulerMut<'_> {
+    /// Takes in the times of a task that was just accepted, if it has any of its own.
+    pub(super) fn take_times(&mut self, task: u32, options: TaskOptions) {
+        let has_deadline = options.deadline != Instant::FAR_FUTURE;
+        if !has_deadline && options.attempt_timeout.is_none() && options.retry_delay.is_none() {
+            return;
+        }
+        self.tasks[task as usize].is_timed = true;
+        let table = &mut self.state.own.table;
+        if table.len() <= task as usize {
+            // Doubled, so that a task costs O(1) on average, and never longer than all slots.
+            let length = (table.len() * 2).clamp(task as usize + 1, self.tasks.len());
+            table.resize(length, TaskTimes::new());
+        }
+        let times = &mut table[task as usize];
+        times.deadline = options.deadline;
+        times.attempt_timeout =
+            options.attempt_timeout.map_or(self.state.policy.attempt_timeout, nanos);
+        times.retry_delay = options.retry_delay;
+        self.watch(task);
+    }
+
+    /// Sets the timer of a task with times of its own, by the state that it is in.
+    pub(super) fn watch(&mut self, task: u32) {
+        let slot = &self.tasks[task as usize];
+        if slot.is_timed {
+            let at = due_by_itself(self.tasks, self.workers, &self.state.own.table, task);
+            self.set_timer(task, at);
+        }
+    }
+
+    /// Takes the timer of a task away, if it has one.
+    pub(super) fn unwatch(&mut self, task: u32) {
+        if self.tasks[task as usize].is_timed {
+            self.set_timer(task, Instant::FAR_FUTURE);
+        }
+    }
+
+    fn set_timer(&mut self, task: u32, at: Instant) {
+        let own = &mut self.state.own;
+        own.timers.set(&mut own.table, task, at);
+        own.first = own.timers.first(&own.table).map_or(Instant::FAR_FUTURE, |(_, at)| at);
+        self.state.calm_until = self.state.calm_until.min(at);
+    }
+
+    /// Begins an attempt of a task with times of its own, which the worker holds already.
+    pub(super) fn send_timed(&mut self, worker: u32, task: u32) {
+        let slot = &mut self.tasks[task as usize];
+        if slot.is_timed {
+            let times = &mut self.state.own.table[task as usize];
+            times.looked = false;
+            slot.due = later(self.state.clock, times.attempt_timeout);
+            self.workers[worker as usize].timed += 1;
+            self.watch(task);
+        }
+    }
+
+    /// Ends an attempt of a task with times of its own, which the worker holds no more.
+    pub(super) fn put_down_timed(&mut self, worker: u32, task: u32) {
+        if self.tasks[task as usize].is_timed {
+            self.workers[worker as usize].timed -= 1;
+            self.unwatch(task);
+        }
+    }
+
+    /// Returns how long an attempt of a task may take, in nanoseconds.
+    pub(super) fn attempt_timeout(&self, task: u32) -> u64 {
+        if self.tasks[task as usize].is_timed {
+            self.state.own.table[task as usize].attempt_timeout
+        } else {
+            self.state.policy.attempt_timeout
+        }
+    }
+
+    /// Has a task with times of its own rest after a failure. Returns false for any other.
+    pub(super) fn rest_timed(&mut self, task: u32) -> bool {
+        let slot = &mut self.tasks[task as usize];
+        if !slot.is_timed {
+            return false;
+        }
+        let delay = match self.state.own.table[task as usize].retry_delay {
+            None => self.state.policy.retry_delay,
+            Some(policy) => {
+                // By what it is for and not by what was drawn before, so that no state is kept.
+                let mut seed = self.state.policy.seed
+                    ^ (u64::from(task) << 32 | u64::from(slot.generation))
+                    ^ u64::from(slot.failures) << 48;
+                policy.delay_nanos(slot.failures.into(), draw(&mut seed))
+            }
+        };
+        slot.state = TaskState::Resting;
+        slot.due = later(self.state.clock, delay);
+        self.state.own.resting.append(self.tasks, task);
+        self.watch(task);
+        true
+    }
+
+    /// Takes a resting task out of the list that it is in.
+    pub(super) fn take_out_resting(&mut self, task: u32) {
+        let is_timed = self.tasks[task as usize].is_timed;
+        let own = &mut self.state.own.resting;
+        let list = if is_timed { own } else { &mut self.state.resting };
+        list.take_out(self.tasks, task);
+    }
+
+    /// Takes any task with times of its own that rests.
+    pub(super) fn pop_resting_own(&mut self) -> Option<u32> {
+        self.state.own.resting.take_first(self.tasks)
+    }
+
+    /// Does what the earliest timer of a task is for, if that has come.
+    pub(super) fn step_own(&mut self) -> Option<PollStep> {
+        let (task, at) = self.state.own.timers.first(&self.state.own.table)?;
+        if !self.state.is_due(at) {
+            return None;
+        }
+        let is_over = self.state.is_due(self.state.own.table[task as usize].deadline);
+        match self.tasks[task as usize].state {
+            TaskState::InFlight => return Some(go_on_without(self.judge_own(task, at))),
+            TaskState::Waiting => {
+                let lane = self.tasks[task as usize].lane as usize;
+                self.state.waiting[lane].take_out(self.tasks, task);
+            }
+            TaskState::Returned => self.take_out(task),
+            TaskState::Resting => self.take_out_resting(task),
+            TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => {
+                unreachable!("a task without an attempt to come has a timer")
+            }
+        }
+        if is_over {
+            self.finish(task, Outcome::TimedOut);
+        } else {
+            self.keep_returned(task);
+        }
+        Some(ControlFlow::Continue(None))
+    }
+
+    /// Ends an attempt that is late by its task's own times, after the caller was asked to look.
+    fn judge_own(&mut self, task: u32, at: Instant) -> Option<Action> {
+        let due = due_by_itself(self.tasks, self.workers, &self.state.own.table, task);
+        let times = &mut self.state.own.table[task as usize];
+        if due != at {
+            // It was put off in the meantime.
+            times.looked = false;
+            self.set_timer(task, due);
+            return None;
+        }
+        let worker = wide(self.tasks[task as usize].worker);
+        if !times.looked {
+            times.looked = true;
+            let link = self.workers[worker as usize].link(worker);
+            let overdue = Some(self.tasks[task as usize].id(task));
+            return Some(Action::Look { link, overdue });
+        }
+        let (deadline, timeout) = (times.deadline, times.attempt_timeout);
+        if !self.state.is_due(deadline) {
+            // The worker is judged by the pool's time, and not by a shorter one of the caller's.
+            let is_early = timeout < self.state.policy.attempt_timeout;
+            let end = if is_early { Self::end_early } else { Self::time_out };
+            return Some(end(self, worker, task));
+        }
+        // The caller's time is up, which is nobody's fault: no strike.
+        let withdraw = self.end(worker, task);
+        self.finish(task, Outcome::TimedOut);
+        self.close_drained(worker);
+        Some(withdraw)
+    }
+}
+
+impl SchedulerMut<'_> {
+    /// Ends an attempt that is late by its task's own time, which is shorter than the others'. It is no
+    /// strike, but counts against the worker as a failure does: after some in a row, it rests.
+    fn end_early(&mut self, worker: u32, task: u32) -> Action {
+        let had_begun = self.may_have_begun(worker, task);
+        let withdraw = self.end(worker, task);
+        self.state.stats.timed_out += 1;
+        self.workers[worker as usize].lost += 1;
+        self.give_back(task, if had_begun { Blame::Late } else { Blame::Nobody });
+        self.count_failure(worker);
+        self.close_drained(worker);
+        withdraw
+    }
+
+    /// Whether a task is among as many of its worker's oldest as that runs at once. O(those).
+    fn may_have_begun(&self, worker: u32, task: u32) -> bool {
+        let holder = &self.workers[worker as usize];
+        let mut older = holder.held.head();
+        for _ in 0..holder.runs {
+            match older {
+                Some(at) if at == task => return true,
+                Some(at) => older = after(self.tasks, at),
+                None => break,
+            }
+        }
+        false
+    }
+}
+
+/// Returns the task after another in the list of those that the same worker holds.
+fn after(tasks: &[TaskSlot], task: u32) -> Option<u32> {
+    let next = Queue::neighbours(&tasks[task as usize]).next();
+    (next != NONE).then_some(next)
+}
+
+/// Returns when something is to be done about a task by its own times.
+fn due_by_itself(
+    tasks: &[TaskSlot],
+    workers: &[WorkerSlot],
+    times: &[TaskTimes],
+    task: u32,
+) -> Instant {
+    let slot = &tasks[task as usize];
+    let next = match slot.state {
+        TaskState::InFlight => slot.due.max(workers[slot.worker as usize].hold_until),
+        TaskState::Resting => slot.due,
+        TaskState::Waiting | TaskState::Returned => Instant::FAR_FUTURE,
+        TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => {
+            return Instant::FAR_FUTURE;
+        }
+    };
+    next.min(times[task as usize].deadline)
+}
+
+/// Checks the timers of tasks, and which tasks have one.
+///
+/// # Panics
+/// If one is late, missing or without a task that it is for.
+pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
+    let times = &state.own.table[..];
+    assert!(times.len() <= tasks.len(), "there are times without a task");
+    let mut armed = 0;
+    for (task, own) in (0..NONE).zip(times) {
+        let slot = &tasks[task as usize];
+        let never = Instant::FAR_FUTURE;
+        let due = if slot.is_timed { due_by_itself(tasks, workers, times, task) } else { never };
+        if own.place() == NONE {
+            assert!((due, own.timer) == (never, never), "a task's timer is missing");
+            continue;
+        }
+        armed += 1;
+        assert!(own.timer <= due, "a task's timer is late");
+        let is_exact = own.timer == due || slot.state == TaskState::InFlight;
+        assert!(is_exact, "a task's timer is early without a reason");
+    }
+    let timers = state.own.timers;
+    let tabled = tasks.iter().skip(times.len()).all(|slot| !slot.is_timed);
+    assert!(tabled, "the times of a task are nowhere");
+    assert!(timers.check(times) == armed, "a task's timer is not in the heap");
+    let first = timers.first(times).map_or(Instant::FAR_FUTURE, |(_, at)| at);
+    assert!(state.own.first == first, "another task's timer is the first");
+    for worker in workers {
+        let mut timed = 0;
+        worker.held.check(tasks, |task| timed += u32::from(tasks[task as usize].is_timed));
+        assert!(worker.timed == timed, "tasks with times of their own are miscounted");
+    }
+}
+
+/// Checks the tasks that rest in no order by `each`.
+pub(super) fn check_resting(state: &SchedulerState, tasks: &[TaskSlot], mut each: impl FnMut(u32)) {
+    state.own.resting.check(tasks, |task| {
+        assert!(tasks[task as usize].is_timed, "a task rests in the wrong list");
+        each(task);
+    });
+}

@@ -1,0 +1,138 @@
+//! Times of a task's own: found by looking at every task.
+
+use chargehand_core::{BackoffPolicy, Instant, Outcome, TaskOptions};
+use std::time::Duration;
+
+use super::poll::ModelStep;
+use super::returned::Blame;
+use super::types::Act;
+use super::{Model, TaskState};
+
+/// The times of one task.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnTimes {
+    deadline: Instant,
+    attempt_timeout: Duration,
+    retry_delay: Option<BackoffPolicy>,
+    /// The deadline for which the caller was asked to look.
+    looked: Option<Instant>,
+}
+
+impl Model {
+    /// What a task has of its own, if anything.
+    pub(super) fn own_times(&self, options: TaskOptions) -> Option<OwnTimes> {
+        let TaskOptions { deadline, attempt_timeout, retry_delay, .. } = options;
+        let any =
+            deadline != Instant::FAR_FUTURE || attempt_timeout.is_some() || retry_delay.is_some();
+        let attempt_timeout = attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        any.then_some(OwnTimes { deadline, attempt_timeout, retry_delay, looked: None })
+    }
+
+    /// How long an attempt of a task may take; it begins now.
+    pub(super) fn begin_attempt(&mut self, slot: usize) -> Duration {
+        match &mut self.tasks[slot].times {
+            None => self.config.attempt_timeout,
+            Some(times) => {
+                times.looked = None;
+                times.attempt_timeout
+            }
+        }
+    }
+
+    /// When a task that has just failed is due again.
+    pub(super) fn retry_at(&mut self, slot: usize) -> Instant {
+        let task = &self.tasks[slot];
+        let policy = task.times.and_then(|times| times.retry_delay);
+        let delay = policy.map_or(self.config.retry_delay, |policy| {
+            let id = (slot as u64) << 32 | u64::from(task.generation);
+            let seed = self.config.seed ^ id ^ u64::from(task.failures) << 48;
+            policy.delay(task.failures.into(), mixed(seed))
+        });
+        if policy.is_some() {
+            self.note("task rests as long as it says itself");
+        }
+        self.clock.saturating_add(delay)
+    }
+
+    /// When something is to be done about a task by its own times.
+    pub(super) fn due_by_itself(&self, slot: usize) -> Option<Instant> {
+        let task = &self.tasks[slot];
+        let deadline = task.times?.deadline;
+        let next = match task.state {
+            TaskState::InFlight { worker, deadline, .. } => {
+                deadline.max(self.workers[worker].hold_until)
+            }
+            TaskState::Resting { due, .. } => due,
+            TaskState::Waiting | TaskState::Returned { .. } => Instant::FAR_FUTURE,
+            TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => return None,
+        };
+        Some(next.min(deadline))
+    }
+
+    /// Does what the task is due for whose own times come first.
+    pub(super) fn due_own(&mut self) -> ModelStep {
+        let dues = (0..self.tasks.len()).filter_map(|slot| Some((self.due_by_itself(slot)?, slot)));
+        let Some((at, slot)) = dues.min().filter(|&(at, _)| self.is_due(at)) else {
+            return ModelStep::Nothing;
+        };
+        let mut times = self.tasks[slot].times.expect("times of its own");
+        let is_over = self.is_due(times.deadline);
+        let TaskState::InFlight { worker, .. } = self.tasks[slot].state else {
+            if is_over {
+                self.note("timed out without an attempt under way");
+                self.finish(slot, Outcome::TimedOut);
+            } else {
+                let TaskState::Resting { worker, .. } = self.tasks[slot].state else { panic!() };
+                self.resting_own.retain(|&other| other != slot);
+                self.keep_returned(slot, worker);
+            }
+            return ModelStep::Again;
+        };
+        if times.looked != Some(at) {
+            times.looked = Some(at);
+            self.tasks[slot].times = Some(times);
+            return ModelStep::Emit(Act::Look(self.link(worker), Some(self.id(slot))));
+        }
+        if !is_over && times.attempt_timeout < self.config.attempt_timeout {
+            return self.attempt_ended_early(worker, slot);
+        }
+        if !is_over {
+            self.note("an attempt timed out by its task's own time");
+            return self.attempt_timed_out(worker, slot);
+        }
+        self.note("timed out with an attempt under way");
+        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
+        self.put_down(worker, slot);
+        self.finish(slot, Outcome::TimedOut);
+        self.close_if_drained(worker);
+        ModelStep::Emit(act)
+    }
+}
+
+impl Model {
+    /// An attempt outlived its task's own time, which is shorter than the others'.
+    fn attempt_ended_early(&mut self, worker: usize, slot: usize) -> ModelStep {
+        self.note("an attempt ended by its task's own shorter time");
+        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
+        let holder = &mut self.workers[worker];
+        let begun = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
+        if !begun {
+            self.note("ended by its task's own time before it could begin");
+        }
+        self.workers[worker].lost += 1;
+        self.put_down(worker, slot);
+        self.counters.timed_out += 1;
+        self.give_back(slot, worker, if begun { Blame::Late } else { Blame::Nobody });
+        self.count_failure(worker);
+        self.close_if_drained(worker);
+        ModelStep::Emit(act)
+    }
+}
+
+/// One step of `SplitMix64` (Steele, Lea and Flood, 2014).
+fn mixed(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

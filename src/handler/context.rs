@@ -1,0 +1,200 @@
+//! What a handler may know of the attempt that it carries out.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+
+use event_listener::Event;
+
+/// What a handler may know of the task that it carries out: which attempt it is, how long it has, and
+/// whether anybody still waits for it.
+///
+/// A handler that takes one before its request gets it:
+///
+/// ```
+/// # fn f<T: chargehand::core::io::Timer>(timer: T) {
+/// use chargehand::{Context, Worker};
+///
+/// let worker = Worker::new(timer, |cx: Context, height: u64| async move {
+///     if cx.attempt() > 1 {
+///         println!("{height}: tried before, perhaps in part");
+///     }
+///     Ok::<_, String>(height)
+/// });
+/// # drop(worker);
+/// # }
+/// ```
+///
+/// Those of [`Worker::new`](crate::Worker::new), `raw` and `blocking`, and those in a pool's own
+/// process ([`Builder::in_process`](crate::Builder::in_process)) alike. `S` is what
+/// [`with_state`](crate::with_state) shares with the handler; without it there is none.
+///
+/// Cloning it is cheap, and it may outlive the handler. A handler that takes none costs nothing.
+#[derive(Clone)]
+pub struct Context<S = ()> {
+    shared: Arc<Shared>,
+    state: S,
+}
+
+struct Shared {
+    attempt: u16,
+    timeout: Option<Duration>,
+    manager: Arc<str>,
+    worker: Arc<str>,
+    /// Nobody waits for the answer any more.
+    is_cancelled: AtomicBool,
+    cancelled: Event,
+}
+
+impl<S> Context<S> {
+    /// Returns which sending of the task this is, from 1 on. Above 1 it was begun before, perhaps, on
+    /// this worker or on another.
+    pub fn attempt(&self) -> u16 {
+        self.shared.attempt
+    }
+
+    /// Returns how long the manager waited for the answer when the handler began: its attempt timeout,
+    /// less what the request waited here. A later answer is discarded. `None` where the manager does
+    /// not say, as in the Go package's dialect.
+    ///
+    /// It counts from when the request arrived here, so the manager's own time is up sooner by as long
+    /// as the request was on its way.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.shared.timeout
+    }
+
+    /// Returns the name of the manager whose task it is; empty in the Go package's dialect.
+    pub fn manager(&self) -> &str {
+        &self.shared.manager
+    }
+
+    /// Returns the name of the worker that carries it out.
+    pub fn worker(&self) -> &str {
+        &self.shared.worker
+    }
+
+    /// Returns what [`with_state`](crate::with_state) was given.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// Returns whether nobody waits for the answer any more: the manager cancelled the task or gave it
+    /// up, its link is lost, or the worker stops. Then stop: the answer is discarded.
+    ///
+    /// For handlers on threads, which nothing else ends. An asynchronous handler's future is dropped
+    /// then, so only what it has handed elsewhere has to ask. False once the handler has returned
+    /// before.
+    pub fn is_cancelled(&self) -> bool {
+        // Pairs with the store in `Guard::drop`: what the canceller did before is seen.
+        self.shared.is_cancelled.load(Ordering::Acquire)
+    }
+
+    /// Completes once [`is_cancelled`](Context::is_cancelled) is true, for tasks that the handler has
+    /// spawned. Never completes where the handler returns first. Dropping the future costs nothing.
+    ///
+    /// ```
+    /// # async fn f(cx: chargehand::Context, work: impl Future<Output = u64> + Unpin) -> Option<u64> {
+    /// use futures_util::future::{Either, select};
+    ///
+    /// let cancelled = std::pin::pin!(cx.cancelled());
+    /// match select(work, cancelled).await {
+    ///     Either::Left((result, _)) => Some(result),
+    ///     Either::Right(_) => None,
+    /// }
+    /// # }
+    /// ```
+    pub async fn cancelled(&self) {
+        while !self.is_cancelled() {
+            let listener = self.shared.cancelled.listen();
+            // It may have been set before the listener was there.
+            if self.is_cancelled() {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    pub(super) fn with<N>(self, state: N) -> Context<N> {
+        Context { shared: self.shared, state }
+    }
+}
+
+impl<S> fmt::Debug for Context<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("attempt", &self.shared.attempt)
+            .field("timeout", &self.shared.timeout)
+            .field("manager", &self.shared.manager)
+            .field("worker", &self.shared.worker)
+            .field("is_cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a context is made of, if the handler wants one.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Origin<'a> {
+    pub(crate) attempt: u16,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) manager: &'a Arc<str>,
+    pub(crate) worker: &'a Arc<str>,
+    /// Where the handler took one.
+    guard: Option<Guard>,
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) const fn new(
+        attempt: u16,
+        timeout: Option<Duration>,
+        manager: &'a Arc<str>,
+        worker: &'a Arc<str>,
+    ) -> Self {
+        Self { attempt, timeout, manager, worker, guard: None }
+    }
+
+    /// Makes the context, once.
+    pub(super) fn context(&mut self) -> Context {
+        let shared = Arc::new(Shared {
+            attempt: self.attempt,
+            timeout: self.timeout,
+            manager: Arc::clone(self.manager),
+            worker: Arc::clone(self.worker),
+            is_cancelled: AtomicBool::new(false),
+            cancelled: Event::new(),
+        });
+        self.guard = Some(Guard(Some(Arc::clone(&shared))));
+        Context { shared, state: () }
+    }
+
+    /// Returns what tells the context that the attempt is over.
+    pub(crate) fn into_guard(self) -> Option<Guard> {
+        self.guard
+    }
+}
+
+/// Tells a context when it is dropped before the handler has ended.
+pub(crate) struct Guard(Option<Arc<Shared>>);
+
+impl Guard {
+    /// The handler has ended by itself.
+    pub(crate) fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.is_cancelled.store(true, Ordering::Release);
+            shared.cancelled.notify(usize::MAX);
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}

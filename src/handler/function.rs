@@ -1,0 +1,213 @@
+//! What functions are handlers.
+
+use core::fmt::Display;
+use core::future::Future;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::context::{Context, Origin};
+
+/// An asynchronous function that does tasks: `Fn(Q)`, or `Fn(Context, Q)`, to a future of
+/// `Result<R, E>`.
+///
+/// `Q` is the request, of any `DeserializeOwned` type; `R` the answer, `Serialize`; `E` the error, of
+/// any `Display` type or a [`Failure`](crate::Failure), which can say more. Nothing else implements
+/// this but what [`with_state`](crate::with_state) makes. `Args` tells the shapes apart; leave it to be
+/// inferred, and give the closure's arguments their types.
+#[diagnostic::on_unimplemented(
+    message = "this is no handler: a handler is an async function of `(request)` or of `(Context, request)` that returns a `Result`",
+    label = "not a handler",
+    note = "the request is owned: take `String` for `&str`, `Vec<u8>` for `&[u8]`; it implements `serde::Deserialize`",
+    note = "the answer implements `serde::Serialize`, and the error `Display`: turn an error that lacks it into its text, as with `.map_err(|error| format!(\"{{error:?}}\"))`"
+)]
+pub trait HandlerFn<Args> {
+    /// What is asked.
+    type Request: DeserializeOwned + 'static;
+    /// What is answered.
+    type Answer: Serialize;
+    /// Why there is no answer.
+    type Error: Display + 'static;
+    /// One request being carried out.
+    type Future: Future<Output = Result<Self::Answer, Self::Error>>;
+
+    #[doc(hidden)]
+    fn call(&self, request: Self::Request, origin: &mut Origin<'_>) -> Self::Future;
+}
+
+impl<F, Q, A, R, E> HandlerFn<(Q,)> for F
+where
+    F: Fn(Q) -> A,
+    A: Future<Output = Result<R, E>>,
+    Q: DeserializeOwned + 'static,
+    R: Serialize,
+    E: Display + 'static,
+{
+    type Request = Q;
+    type Answer = R;
+    type Error = E;
+    type Future = A;
+
+    #[inline]
+    fn call(&self, request: Q, _: &mut Origin<'_>) -> A {
+        self(request)
+    }
+}
+
+impl<F, Q, A, R, E> HandlerFn<(Context, Q)> for F
+where
+    F: Fn(Context, Q) -> A,
+    A: Future<Output = Result<R, E>>,
+    Q: DeserializeOwned + 'static,
+    R: Serialize,
+    E: Display + 'static,
+{
+    type Request = Q;
+    type Answer = R;
+    type Error = E;
+    type Future = A;
+
+    fn call(&self, request: Q, origin: &mut Origin<'_>) -> A {
+        self(origin.context(), request)
+    }
+}
+
+/// A function that does tasks and blocks meanwhile, or computes: `Fn(Q) -> Result<R, E>`, or
+/// `Fn(Context, Q) -> Result<R, E>`. As [`HandlerFn`], without the future.
+#[cfg(feature = "blocking")]
+#[diagnostic::on_unimplemented(
+    message = "this is no blocking handler: it is a function of `(request)` or of `(Context, request)` that returns a `Result`",
+    label = "not a blocking handler",
+    note = "the request is owned: take `String` for `&str`, `Vec<u8>` for `&[u8]`; it implements `serde::Deserialize`",
+    note = "the answer implements `serde::Serialize`, and the error `Display`: turn an error that lacks it into its text, as with `.map_err(|error| format!(\"{{error:?}}\"))`",
+    note = "give an async function to `Worker::new`"
+)]
+pub trait BlockingFn<Args> {
+    /// What is asked.
+    type Request: DeserializeOwned + 'static;
+    /// What is answered.
+    type Answer: Serialize;
+    /// Why there is no answer.
+    type Error: Display + 'static;
+
+    #[doc(hidden)]
+    const TAKES_CONTEXT: bool;
+
+    #[doc(hidden)]
+    fn call(
+        &self,
+        request: Self::Request,
+        context: Option<Context>,
+    ) -> Result<Self::Answer, Self::Error>;
+}
+
+#[cfg(feature = "blocking")]
+impl<F, Q, R, E> BlockingFn<(Q,)> for F
+where
+    F: Fn(Q) -> Result<R, E>,
+    Q: DeserializeOwned + 'static,
+    R: Serialize,
+    E: Display + 'static,
+{
+    type Request = Q;
+    type Answer = R;
+    type Error = E;
+
+    const TAKES_CONTEXT: bool = false;
+
+    fn call(&self, request: Q, _: Option<Context>) -> Result<R, E> {
+        self(request)
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl<F, Q, R, E> BlockingFn<(Context, Q)> for F
+where
+    F: Fn(Context, Q) -> Result<R, E>,
+    Q: DeserializeOwned + 'static,
+    R: Serialize,
+    E: Display + 'static,
+{
+    type Request = Q;
+    type Answer = R;
+    type Error = E;
+
+    const TAKES_CONTEXT: bool = true;
+
+    fn call(&self, request: Q, context: Option<Context>) -> Result<R, E> {
+        self(context.expect("it was made before"), request)
+    }
+}
+
+/// A handler and what it shares with all of its runs: see [`with_state`].
+#[derive(Clone, Debug)]
+pub struct WithState<F, S> {
+    function: F,
+    state: S,
+}
+
+/// Makes a handler of a function that takes a [`Context`] with a clone of `state` in it.
+///
+/// For connections, caches, settings: what every run of the handler uses. `state` is cloned for each
+/// task, so put what is dear to clone into an `Arc`. Good wherever a handler is: `Worker::new`, `raw`,
+/// `blocking`, `Builder::in_process`.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # struct Chain;
+/// # impl Chain { async fn block(&self, height: u64) -> Result<Vec<u8>, String> { Ok(vec![]) } }
+/// # fn f<T: chargehand::core::io::Timer>(timer: T, chain: Chain) {
+/// use chargehand::{Context, Worker, with_state};
+///
+/// async fn fetch(cx: Context<Arc<Chain>>, height: u64) -> Result<Vec<u8>, String> {
+///     cx.state().block(height).await
+/// }
+///
+/// let worker = Worker::new(timer, with_state(Arc::new(chain), fetch));
+/// # drop(worker);
+/// # }
+/// ```
+pub const fn with_state<F, S: Clone>(state: S, function: F) -> WithState<F, S> {
+    WithState { function, state }
+}
+
+// Does not overlap with the functions: `WithState` is none, and traits of functions are fundamental.
+impl<F, S, Q, A, R, E> HandlerFn<(Context<S>, Q)> for WithState<F, S>
+where
+    F: Fn(Context<S>, Q) -> A,
+    S: Clone,
+    A: Future<Output = Result<R, E>>,
+    Q: DeserializeOwned + 'static,
+    R: Serialize,
+    E: Display + 'static,
+{
+    type Request = Q;
+    type Answer = R;
+    type Error = E;
+    type Future = A;
+
+    fn call(&self, request: Q, origin: &mut Origin<'_>) -> A {
+        (self.function)(origin.context().with(self.state.clone()), request)
+    }
+}
+
+#[cfg(feature = "blocking")]
+impl<F, S, Q, R, E> BlockingFn<(Context<S>, Q)> for WithState<F, S>
+where
+    F: Fn(Context<S>, Q) -> Result<R, E>,
+    S: Clone,
+    Q: DeserializeOwned + 'static,
+    R: Serialize,
+    E: Display + 'static,
+{
+    type Request = Q;
+    type Answer = R;
+    type Error = E;
+
+    const TAKES_CONTEXT: bool = true;
+
+    fn call(&self, request: Q, context: Option<Context>) -> Result<R, E> {
+        let context = context.expect("it was made before").with(self.state.clone());
+        (self.function)(context, request)
+    }
+}

@@ -1,0 +1,246 @@
+//! Why a link ended, or never came up: one list for pools and workers.
+
+use alloc::string::{String, ToString};
+use core::error::Error;
+use core::fmt::{self, Display};
+use core::time::Duration;
+
+use chargehand_core::message::{Code, MessageError};
+use chargehand_core::session::SessionError;
+use chargehand_core::{Config, Loss, Reason};
+
+use crate::link::erased::BoxError;
+
+/// Why a link ended, or why a connection never became one.
+///
+/// The text that it displays says what happened and what to do. Texts inside that come from a peer or a
+/// transport are theirs, word for word; [`Display`] escapes those of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// No connection could be made, or its transport's handshake failed. In the transport's words.
+    Unreachable(String),
+    /// The connection broke. In the transport's words.
+    Reset(String),
+    /// The peer closed the connection without a Goodbye, as the system does for a process that ends.
+    Closed,
+    /// The peer closed the connection before its Hello.
+    ClosedEarly,
+    /// The peer said Goodbye.
+    Goodbye {
+        /// Why, for programs.
+        code: Code,
+        /// Why, for people.
+        text: String,
+    },
+    /// The peer sent what the protocol or a limit of this side does not allow.
+    Protocol {
+        /// What the peer was told.
+        code: Code,
+        /// What it sent, and what to do about it.
+        text: String,
+    },
+    /// The two sides were set up for other requests and answers.
+    WrongSchema {
+        /// The schema of this side.
+        ours: String,
+        /// That of the peer.
+        theirs: String,
+        /// The peer's name for itself.
+        peer: String,
+    },
+    /// The connection speaks the JSON dialect, which this side does not take there.
+    JsonRefused,
+    /// Nothing was heard for this long.
+    Silent(Duration),
+    /// Connecting, its handshake included, took longer than the pool's `connect_timeout`, which is this.
+    ConnectTimeout(Duration),
+    /// A connection that came in was not greeted within this span: a pool's `connect_timeout`, or a
+    /// worker's `handshake_timeout`.
+    HandshakeTimeout(Duration),
+    /// Newer connections took its place before its handshake was done.
+    PushedOut,
+    /// This many attempts in a row took longer than `attempt_timeout`.
+    Strikes(u16),
+    /// The worker took no request within `attempt_timeout`.
+    Stuck,
+    /// A worker of the Go package gave no answer for this height within `attempt_timeout`.
+    Unanswered {
+        /// The height that it was asked for.
+        height: i64,
+    },
+    /// This side has as many peers as it takes.
+    Busy {
+        /// The setting that says so.
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
+    /// It was idle, and made room for another manager.
+    MadeRoom,
+    /// Another worker of this name is connected and alive.
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// A newer link of the same worker took its place.
+    Displaced,
+    /// The worker was removed, or asked to drain, and holds nothing any more.
+    Drained,
+    /// The worker is being removed from the pool.
+    Removed,
+    /// The pool or the worker stops.
+    Stopped,
+    /// The worker stopped before everything was done: after its `drain_timeout`, which is this.
+    DrainTimeout(Duration),
+}
+
+impl DisconnectReason {
+    /// For a connection that could not be made.
+    #[cold]
+    pub(crate) fn unreachable(error: impl Into<BoxError>) -> Self {
+        Self::Unreachable(error.into().to_string())
+    }
+
+    /// For a wire that broke.
+    #[cold]
+    pub(crate) fn reset(error: impl Into<BoxError>) -> Self {
+        Self::Reset(error.into().to_string())
+    }
+
+    /// For a message that is not allowed.
+    #[cold]
+    pub(crate) fn protocol(text: impl Into<String>) -> Self {
+        Self::Protocol { code: Code::BadMessage, text: text.into() }
+    }
+
+    /// For a Goodbye of the peer's.
+    #[cold]
+    pub(crate) fn goodbye(code: Code, text: &str) -> Self {
+        Self::Goodbye { code, text: text.into() }
+    }
+
+    /// For what the scheduler decided.
+    #[cold]
+    pub(crate) fn of(reason: Reason, config: &Config) -> Self {
+        match reason {
+            Reason::ConnectTimeout => Self::ConnectTimeout(config.connect_timeout),
+            Reason::Silent => Self::silent(config),
+            Reason::Strikes => Self::Strikes(config.strikes_max),
+            Reason::Drained => Self::Drained,
+            Reason::Stopped => Self::Stopped,
+        }
+    }
+
+    /// For a worker that says nothing.
+    pub(crate) fn silent(config: &Config) -> Self {
+        Self::Silent(config.heartbeat_interval.saturating_add(config.heartbeat_timeout))
+    }
+
+    /// Returns what the peer is told in a Goodbye, with this reason's text, if it can be told.
+    pub(crate) fn told(&self) -> Option<Code> {
+        match self {
+            Self::Unreachable(_)
+            | Self::Reset(_)
+            | Self::Closed
+            | Self::ClosedEarly
+            | Self::Goodbye { .. }
+            | Self::JsonRefused
+            | Self::PushedOut
+            | Self::Unanswered { .. } => None,
+            Self::Protocol { code, .. } => Some(*code),
+            Self::WrongSchema { .. } => Some(Code::WrongSchema),
+            Self::Silent(_)
+            | Self::ConnectTimeout(_)
+            | Self::HandshakeTimeout(_)
+            | Self::Strikes(_)
+            | Self::Stuck => Some(Code::Timeout),
+            Self::Busy { .. } | Self::MadeRoom => Some(Code::Busy),
+            Self::NameTaken { .. } => Some(Code::NameTaken),
+            Self::Displaced => Some(Code::Displaced),
+            Self::Drained | Self::Removed | Self::Stopped | Self::DrainTimeout(_) => {
+                Some(Code::Stopped)
+            }
+        }
+    }
+
+    /// Returns how the scheduler is to take the loss.
+    pub(crate) fn loss(&self) -> Loss {
+        match self {
+            Self::Goodbye { code: Code::Stopped | Code::Displaced, .. } => Loss::Stopped,
+            _ => Loss::Broken,
+        }
+    }
+}
+
+impl From<MessageError> for DisconnectReason {
+    #[cold]
+    fn from(error: MessageError) -> Self {
+        Self::Protocol { code: error.code(), text: format!("sent what is no message: {error}") }
+    }
+}
+
+impl From<SessionError> for DisconnectReason {
+    #[cold]
+    fn from(error: SessionError) -> Self {
+        Self::protocol(error.to_string())
+    }
+}
+
+impl Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(text) | Self::Reset(text) | Self::Protocol { text, .. } => {
+                f.write_str(text)
+            }
+            Self::Closed => f.write_str("the peer closed the connection"),
+            Self::ClosedEarly => f.write_str(
+                "the peer closed the connection before its Hello: does it speak chargehand's \
+                 protocol?",
+            ),
+            Self::Goodbye { code, text } => write!(f, "the peer said {code:?}: {text:?}"),
+            Self::JsonRefused => f.write_str(
+                "it speaks JSON: that takes the feature `json`, and a pool takes it only where it dials",
+            ),
+            Self::WrongSchema { ours, theirs, peer } => write!(
+                f,
+                "the schema here is {ours:?}, and that of the peer ({peer}) is {theirs:?}: upgrade \
+                 the older side, so that both speak of the same requests and answers"
+            ),
+            Self::Silent(span) => write!(f, "silent: nothing heard for {span:?}"),
+            Self::ConnectTimeout(span) => {
+                write!(f, "connecting took longer than connect_timeout, {span:?}")
+            }
+            Self::HandshakeTimeout(span) => {
+                write!(f, "no handshake within {span:?}: does the peer speak chargehand's protocol?")
+            }
+            Self::PushedOut => f.write_str("pushed out of its handshake by newer connections"),
+            Self::Strikes(count) => {
+                write!(f, "{count} attempts in a row took longer than attempt_timeout")
+            }
+            Self::Stuck => f.write_str("it took no request within attempt_timeout"),
+            Self::Unanswered { height } => {
+                write!(f, "no answer for height {height} within attempt_timeout")
+            }
+            Self::Busy { limit, max } => {
+                write!(f, "there is no room: raise {limit}, which is {max}, or try later")
+            }
+            Self::MadeRoom => f.write_str("it was idle, and made room for another manager"),
+            Self::NameTaken { name } => write!(
+                f,
+                "{name}: another worker of this name is connected and alive: give each its own name"
+            ),
+            Self::Displaced => {
+                f.write_str("a newer link of the same worker took this one's place")
+            }
+            Self::Drained => f.write_str("drained"),
+            Self::Removed => f.write_str("this worker is being removed from the pool"),
+            Self::Stopped => f.write_str("it stops"),
+            Self::DrainTimeout(span) => {
+                write!(f, "it stops before everything is done, after drain_timeout, {span:?}")
+            }
+        }
+    }
+}
+
+impl Error for DisconnectReason {}

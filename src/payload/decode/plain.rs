@@ -1,0 +1,148 @@
+//! Types whose encoding needs no deserializer: numbers, which most answers of a range are, and lists of
+//! bytes, which are one copy and not an element at a time.
+//!
+//! The compiler knows which branch is a type's, so the others pay nothing.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::any::{Any, TypeId};
+
+/// Reads a value. `None` is for the deserializer to read, or to say why it cannot be read.
+#[inline]
+pub(super) fn read<T: 'static>(body: &[u8]) -> Option<T> {
+    if is::<T, Vec<u8>>() {
+        same(bytes(body)?.to_vec())
+    } else if is::<T, Box<[u8]>>() {
+        same(Box::<[u8]>::from(bytes(body)?))
+    } else {
+        let number = number::<T>(body)?;
+        if is::<T, u64>() {
+            same(number)
+        } else if is::<T, i64>() {
+            same((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+        } else if is::<T, u32>() {
+            same(u32::try_from(number).ok()?)
+        } else {
+            same(u16::try_from(number).ok()?)
+        }
+    }
+}
+
+/// Returns whether [`read`] gives a value.
+#[inline]
+pub(super) fn is_read<T: 'static>(body: &[u8]) -> bool {
+    if is::<T, Vec<u8>>() || is::<T, Box<[u8]>>() {
+        bytes(body).is_some()
+    } else {
+        is_number::<T>(body)
+    }
+}
+
+#[inline]
+fn is<T: 'static, U: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<U>()
+}
+
+/// Returns a value as the type that it has.
+#[inline]
+pub(in crate::payload) fn same<T: 'static, U: 'static>(value: T) -> Option<U> {
+    let mut value = Some(value);
+    (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take)
+}
+
+/// Returns the content of a list of bytes, which has its length in front.
+#[inline]
+fn bytes(body: &[u8]) -> Option<&[u8]> {
+    match postcard::take_from_bytes::<&[u8]>(body) {
+        Ok((bytes, [])) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// Whether `T` is a type of numbers and a body one of them, and none so long that it may be too large.
+#[inline]
+fn is_number<T: 'static>(body: &[u8]) -> bool {
+    let len_max = if is::<T, u64>() || is::<T, i64>() {
+        9
+    } else if is::<T, u32>() {
+        4
+    } else if is::<T, u16>() {
+        2
+    } else {
+        return false;
+    };
+    let Some((last, first)) = body.split_last() else { return false };
+    *last < 0x80 && first.len() < len_max && first.iter().all(|byte| *byte >= 0x80)
+}
+
+/// Returns the number that a body [is](is_number): seven bits a byte, the lowest first.
+#[inline]
+fn number<T: 'static>(body: &[u8]) -> Option<u64> {
+    is_number::<T>(body)
+        .then(|| body.iter().rev().fold(0, |number, byte| number << 7 | u64::from(*byte & 0x7f)))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+    use core::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::payload::decode::by_serde;
+
+    fn alike<T: DeserializeOwned + Debug + PartialEq + 'static>(body: &[u8]) {
+        let plain = read::<T>(body);
+        assert_eq!(plain.is_some(), is_read::<T>(body), "{body:?}");
+        if let Some(value) = plain {
+            assert_eq!(Ok(value), by_serde(body).map(|(value, _)| value), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_the_deserializer_reads() {
+        let some = [0, 1, 2, 3, 0x7f, 0x80, 0x81, 0xff];
+        let mut bodies = vec![vec![]];
+        for len in 1..12 {
+            for first in some {
+                for last in some {
+                    let mut body = vec![first; len];
+                    body[len - 1] = last;
+                    bodies.push(body);
+                }
+            }
+        }
+        for body in bodies {
+            alike::<u64>(&body);
+            alike::<i64>(&body);
+            alike::<Vec<u8>>(&body);
+            alike::<Box<[u8]>>(&body);
+            alike::<u32>(&body);
+            alike::<u16>(&body);
+            alike::<u8>(&body);
+            assert!(!is_read::<String>(&body));
+        }
+    }
+
+    #[test]
+    fn what_postcard_encodes_is_read() {
+        for power in 0..63 {
+            for number in [(1_u64 << power) - 1, 1 << power] {
+                let body = postcard::to_stdvec(&number).expect("a number");
+                assert_eq!(read(&body), Some(number));
+                for signed in [number.cast_signed(), -number.cast_signed()] {
+                    let body = postcard::to_stdvec(&signed).expect("a number");
+                    // Ten bytes are the deserializer's.
+                    assert!(body.len() == 10 || read(&body) == Some(signed), "{signed}");
+                }
+            }
+        }
+        for len in [0, 1, 127, 128, 70_000] {
+            let list = vec![0x80_u8; len];
+            let body = postcard::to_stdvec(&list).expect("a list");
+            assert!(read(&body) == Some(list.clone().into_boxed_slice()));
+            assert!(read(&body) == Some(list));
+        }
+    }
+}
