@@ -551,6 +551,8 @@ impl Jobs {
                 if let Source::Requests(requests) = &mut job.source {
                     let is_hungry = |here| job.pace.in_flight + here <= ahead.plenty;
                     has_more = requests.take(intake, is_hungry);
+                    // There is a next one, whichever it is: see what it needs.
+                    job.pace.next = job.pace.next.or(has_more.then_some(requests.count));
                 }
                 match job.pace.starves(ahead) {
                     false => Need::Nothing,
