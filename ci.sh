@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms test examples
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test examples
   firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
@@ -111,6 +111,20 @@ stage_bare-metal() {
     fail "core with alloc builds for $t where there is no alloc, so the build checks nothing"
   fi
   grep -q "can't find crate for \`alloc\`" "$log" || { cat "$log"; fail "alloc: another reason"; }
+}
+
+# What runs in a browser: the facade with std and the transports that need no system, and one error for
+# the one that does.
+stage_wasm() {
+  local check=(check --locked --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort
+    --target-dir "$target/wasm" -p chargehand --no-default-features)
+  local log=$target/wasm/ws.log
+  bare_metal "${check[@]}" --features std,json,tcp,serial
+  if bare_metal "${check[@]}" --features std,ws >"$log" 2>&1; then
+    fail "ws builds for WebAssembly, where it cannot work"
+  fi
+  grep -q "implement.*over the browser's own" "$log" || { cat "$log"; fail "ws: another reason"; }
+  [[ $(grep -c '^error' "$log") == 2 ]] || { cat "$log"; fail "ws: more than one error"; }
 }
 
 # The second time as docs.rs does it, with the features that each item needs.
@@ -274,6 +288,10 @@ stage_examples() {
   local example
   for example in quickstart_tokio quickstart_smol custom_runtime worker; do
     timeout 120 cargo run --example "$example"
+  done
+  # Their dependencies are no business of the library's, so they are a package of their own.
+  for example in axum_route hyper_route; do
+    timeout 120 cargo run -p chargehand-http-examples --bin "$example"
   done
 }
 

@@ -386,7 +386,7 @@ mod tests {
         }
         let mut long = vec![EXPLAINED, 0, 0, 0, 0, 0];
         long.extend(20_000_u32.to_le_bytes());
-        long.extend(vec![b'x'; 20_000]);
+        long.resize(long.len() + 20_000, b'x');
         assert_eq!(received(&long), None, "no worker of ours sends that");
         assert_eq!(received(&[EXPLAINED; 3]), None);
     }

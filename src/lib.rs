@@ -33,7 +33,7 @@
 //! }
 //!
 //! # ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-//! let (pool, driver) = Pool::builder(Tokio::new()).local(8, render).build()?;
+//! let (pool, driver) = Pool::builder(Tokio::new()).in_process(8, render).build()?;
 //! let driver = ::tokio::spawn(driver); // one future does all the work
 //!
 //! let request = Thumbnail { photo: "harbour".to_owned(), width: 320 };
@@ -54,6 +54,7 @@
 //! | `std` (default) | the asynchronous pool and worker |
 //! | `alloc` | the same on bare metal with a heap. One of the two is needed: without a heap there is `chargehand-core` alone |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
+//! | `unix` | Unix domain sockets, in `chargehand::unix`: on Unix only |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
@@ -65,6 +66,11 @@
 //! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
+//!
+//! # WebAssembly
+//!
+//! `wasm32-unknown-unknown` takes `std`, `json`, and the transports `tcp` and `serial` over streams of
+//! yours; `ws` says in an error what to do instead. Give seeds there too: without any they are not random.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -79,6 +85,13 @@ compile_error!(
      heap. What needs neither is a crate of its own: depend on `chargehand-core` instead"
 );
 
+#[cfg(all(feature = "ws", target_family = "wasm", target_os = "unknown"))]
+compile_error!(
+    "chargehand's feature `ws` does the WebSocket protocol on a byte stream, and wasm32-unknown-unknown \
+     has no streams, no clock and no random numbers for it: leave `ws` out there, and implement \
+     `core::io::Connect` and `Wire` over the browser's own `WebSocket` (docs/PORTING.md)"
+);
+
 pub use chargehand_core as core;
 #[cfg(feature = "smol")]
 pub use chargehand_runtime_smol as smol;
@@ -88,6 +101,8 @@ pub use chargehand_runtime_tokio as tokio;
 pub use chargehand_transport_serial as serial;
 #[cfg(feature = "tcp")]
 pub use chargehand_transport_tcp as tcp;
+#[cfg(feature = "unix")]
+pub use chargehand_transport_unix as unix;
 #[cfg(feature = "ws")]
 pub use chargehand_transport_ws as ws;
 
@@ -142,3 +157,8 @@ struct FromGo;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/TESTING.md")]
 struct TestingGuide;
+
+/// Compiles and runs the examples of the guide to runtimes and transports of one's own.
+#[cfg(all(doctest, unix, feature = "testing", feature = "smol", feature = "tcp"))]
+#[doc = include_str!("../docs/PORTING.md")]
+struct PortingGuide;

@@ -69,18 +69,20 @@ impl Threads {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let incoming = Arc::new(Mutex::new(Incoming::default()));
-        let filling = Arc::downgrade(&incoming);
-        thread::spawn(move || {
+        let filling = Arc::clone(&incoming);
+        let thread = thread::spawn(move || {
             for stream in listener.incoming() {
-                let Some(incoming) = filling.upgrade() else { return };
-                let mut incoming = incoming.lock().unwrap();
+                let mut incoming = filling.lock().unwrap();
+                if incoming.closed {
+                    return;
+                }
                 incoming.streams.push_back(stream);
                 if let Some(waker) = incoming.waker.take() {
                     waker.wake();
                 }
             }
         });
-        Ok(Listener { incoming, address })
+        Ok(Listener { incoming, address, thread: Some(thread) })
     }
 }
 
@@ -165,12 +167,26 @@ impl Dial for Threads {
 pub(crate) struct Listener {
     incoming: Arc<Mutex<Incoming>>,
     address: SocketAddr,
+    /// `None` once it is told to end.
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.incoming.lock().unwrap().closed = true;
+        // The thread hears of it by a connection. Whoever comes later is refused.
+        if TcpStream::connect(self.address).is_ok() {
+            let _ = self.thread.take().map(thread::JoinHandle::join);
+        }
+    }
 }
 
 #[derive(Default)]
 struct Incoming {
     streams: VecDeque<io::Result<TcpStream>>,
     waker: Option<Waker>,
+    /// Whether the listener is gone.
+    closed: bool,
 }
 
 impl Listener {

@@ -1,7 +1,8 @@
 //! Chargehand on smol: clock, sleep, dial and listen.
 //!
 //! [`Smol`] is both the [`Timer`] and the [`Dial`]; [`SmolListener`] is the [`Accept`]. They work
-//! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`.
+//! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`. On Unix
+//! `SmolUnix` and `SmolUnixListener` are the same for Unix domain sockets.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
 //! leave at once. It is set here, because a transport only sees a byte stream. [`SocketOptions`] has the
@@ -39,6 +40,8 @@
 
 mod dial;
 mod stream;
+#[cfg(unix)]
+mod unix;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -52,6 +55,8 @@ use chargehand_sockets::{explained, prepare};
 use smol::Async;
 
 pub use self::stream::SmolStream;
+#[cfg(unix)]
+pub use self::unix::{SmolUnix, SmolUnixListener, SmolUnixStream, UnixDialling};
 
 /// Completes with the open stream.
 pub type Dialling = chargehand_sockets::Dialling<SmolStream>;

@@ -9,13 +9,31 @@ use std::task::{Context, Poll, ready};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
-/// A TCP stream of smol. Closing it shuts its writing half down, so that the peer sees the end.
+/// What smol's streams differ in.
+pub(crate) trait Socket {
+    /// Reads what is there already.
+    fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Ends the direction to the peer.
+    fn end(&self) -> io::Result<()>;
+}
+
+impl Socket for TcpStream {
+    fn read_now(mut self: &Self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read(buffer)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+/// A stream of smol, over TCP where nothing else is said. Closing it shuts its writing half down, so that the peer sees the end.
 ///
 /// Reads make fewer system calls than those of smol's own stream: they wait before they try where the last
 /// read took all there was, and try before they wait right after a write.
 #[derive(Debug)]
-pub struct SmolStream {
-    inner: Async<TcpStream>,
+pub struct SmolStream<T = TcpStream> {
+    inner: Async<T>,
     /// The last read took everything there was.
     is_drained: bool,
     /// A waker has been registered since the last read.
@@ -24,8 +42,8 @@ pub struct SmolStream {
     has_written: bool,
 }
 
-impl SmolStream {
-    pub(crate) const fn new(inner: Async<TcpStream>) -> Self {
+impl<T> SmolStream<T> {
+    pub(crate) const fn new(inner: Async<T>) -> Self {
         Self { inner, is_drained: false, is_waiting: false, has_written: false }
     }
 
@@ -36,17 +54,20 @@ impl SmolStream {
     }
 
     /// Returns the socket, to look up its addresses and options.
-    pub fn get_ref(&self) -> &TcpStream {
+    pub fn get_ref(&self) -> &T {
         self.inner.get_ref()
     }
 
     /// Returns smol's own stream.
-    pub fn into_inner(self) -> Async<TcpStream> {
+    pub fn into_inner(self) -> Async<T> {
         self.inner
     }
 }
 
-impl AsyncRead for SmolStream {
+impl<T: Socket> AsyncRead for SmolStream<T>
+where
+    Async<T>: AsyncRead + Unpin,
+{
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -62,7 +83,7 @@ impl AsyncRead for SmolStream {
             if is_eager && (is_pending || !waits) {
                 // After a write the peer may have answered already: look before waiting for a wake,
                 // which costs several system calls.
-                match self.get_ref().read(buffer) {
+                match self.get_ref().read_now(buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         if !is_pending {
                             ready!(self.poll_wait(cx))?;
@@ -89,7 +110,10 @@ impl AsyncRead for SmolStream {
     }
 }
 
-impl AsyncWrite for SmolStream {
+impl<T: Socket> AsyncWrite for SmolStream<T>
+where
+    Async<T>: AsyncWrite + Unpin,
+{
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -114,7 +138,7 @@ impl AsyncWrite for SmolStream {
 
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // `Async` only flushes here.
-        Poll::Ready(match self.get_ref().shutdown(Shutdown::Write) {
+        Poll::Ready(match self.get_ref().end() {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
         })

@@ -1,7 +1,8 @@
 //! Chargehand on tokio: clock, sleep, dial and listen.
 //!
 //! [`Tokio`] is both the [`Timer`] and the [`Dial`]; [`TokioListener`] is the [`Accept`]. All need
-//! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread.
+//! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread. On Unix
+//! `TokioUnix` and `TokioUnixListener` are the same for Unix domain sockets.
 //!
 //! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
 //! leave at once. It is set here, because a transport only sees a byte stream. [`SocketOptions`] has the
@@ -40,6 +41,8 @@
 
 mod dial;
 mod stream;
+#[cfg(unix)]
+mod unix;
 
 use std::io;
 use std::net::SocketAddr;
@@ -53,6 +56,8 @@ use chargehand_sockets::{explained, prepare};
 use tokio::net::TcpListener;
 
 pub use self::stream::TokioStream;
+#[cfg(unix)]
+pub use self::unix::{TokioUnix, TokioUnixListener, TokioUnixStream, UnixDialling};
 
 /// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);

@@ -54,6 +54,15 @@ pub fn prepare(stream: &impl AsSocket, options: &SocketOptions) -> io::Result<()
     Ok(())
 }
 
+/// Refuses an open connection that has taken a file descriptor that is reserved: for sockets that
+/// [`prepare`] is not for, those of Unix domain.
+///
+/// # Errors
+/// Drop the connection. The text says what to do about too few descriptors.
+pub fn check_reserve(stream: &impl AsSocket, options: &SocketOptions) -> io::Result<()> {
+    limits::check_reserve(stream, options.descriptors_reserved)
+}
+
 fn probes(keepalive: &Keepalive) -> TcpKeepalive {
     // Linux takes no more than these many seconds and probes.
     let whole = |span: Duration| Duration::from_secs(span.as_secs().clamp(1, 32_767));

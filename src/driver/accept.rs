@@ -16,7 +16,7 @@ use chargehand_core::{Config, Instant, Link, Route, WorkerId};
 use super::Driver;
 use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
-use super::link::Outgoing;
+use super::outgoing::Outgoing;
 use super::workers::LinkState;
 use crate::events::PoolEvent;
 use crate::link::accept::{ACCEPTS_PER_POLL, AcceptPause, NOT_NAMED};

@@ -7,14 +7,16 @@ use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Action, Config, Event, Link, Outcome, Reason, TaskId};
+use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
+use super::Driver;
 use super::dialect::Speech;
-use super::link::{Outgoing, Quota, ReadProgress, SendError};
+use super::link::{Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
+use super::outgoing::Outgoing;
+use super::task::{TaskPayload, Whose};
 use super::untaken::charged_bytes;
 use super::workers::LinkState;
-use super::{Driver, TaskPayload, Whose};
 use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
@@ -22,8 +24,8 @@ use crate::handler::in_process::AnyHands;
 use crate::link::closing::Outbox;
 use crate::link::erased::{AnyConnector, Kind, Reach};
 use crate::link::reason::DisconnectReason;
-use crate::mailbox::TaskResult;
 use crate::mailbox::calls::Submit;
+use crate::mailbox::result::TaskResult;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -196,7 +198,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let worker = link.worker();
         let held = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.in_flight);
         let runs = self.peers.get_mut(worker).waiting_behind();
-        let Config { attempt_timeout, heartbeat_interval, .. } = self.scheduler.config();
+        let attempt_timeout = self.scheduler.attempt_timeout(task);
+        let heartbeat_interval = self.scheduler.config().heartbeat_interval;
         Overdue { task, held, runs, attempt_timeout, heartbeat_interval }
     }
 

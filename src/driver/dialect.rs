@@ -47,8 +47,8 @@ mod without {
     use chargehand_core::{Instant, TaskId};
 
     use super::JsonLink;
-    use crate::driver::TaskEntry;
-    use crate::driver::link::Outgoing;
+    use crate::driver::outgoing::Outgoing;
+    use crate::driver::task::TaskEntry;
     use crate::driver::type_check::Sink;
     use crate::link::erased::AnyWire;
     use crate::link::reason::DisconnectReason;

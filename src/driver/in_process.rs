@@ -5,10 +5,11 @@ use core::mem;
 use chargehand_core::io::Timer;
 use chargehand_core::{Event, EventError, Link, Offer};
 
-use super::link::Outgoing;
+use super::Driver;
+use super::outgoing::Outgoing;
+use super::task::TaskPayload;
 use super::type_check::Sink;
 use super::workers::LinkState;
-use super::{Driver, TaskPayload};
 use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};
 use crate::payload::Asked;

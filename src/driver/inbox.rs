@@ -7,7 +7,8 @@ use async_channel::Sender;
 use chargehand_core::io::Timer;
 use chargehand_core::{Stats, TaskId};
 
-use super::{Driver, TaskEntry, TaskPayload, Whose};
+use super::Driver;
+use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::mailbox::Control;

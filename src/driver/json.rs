@@ -14,13 +14,13 @@ use chargehand_core::json::{Request, Response};
 use chargehand_core::message::clip;
 use chargehand_core::{Event, Instant, TaskId, Verdict};
 
-use super::link::Outgoing;
+use super::outgoing::Outgoing;
+use super::task::{TaskEntry, TaskPayload};
 use super::type_check::Sink;
-use super::{TaskEntry, TaskPayload};
-use crate::JsonHeights;
 use crate::failure::FAILURE_BYTES_MAX;
 use crate::link::erased::AnyWire;
 use crate::link::reason::DisconnectReason;
+use crate::payload::JsonHeights;
 
 /// What is in flight on such a link.
 #[derive(Debug, Default)]

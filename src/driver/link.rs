@@ -14,8 +14,9 @@ use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
 use super::answers::Answers;
 use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
+use super::outgoing::Outgoing;
+use super::task::{TaskEntry, TaskPayload};
 use super::type_check::Sink;
-use super::{TaskEntry, TaskPayload};
 use crate::budget::Charge;
 use crate::driver::limits::Limits;
 use crate::failure;
@@ -58,14 +59,6 @@ pub(crate) struct Conn<K: Kind> {
     is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
     pub(crate) speech: Speech,
-}
-
-/// A message that waits for room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outgoing {
-    Request { task: TaskId, attempt: u16 },
-    Cancel { task: TaskId, attempt: u16 },
-    Ping,
 }
 
 /// Why something was not sent.

@@ -24,7 +24,9 @@ mod json;
 pub(crate) mod limits;
 mod link;
 mod liveness;
+mod outgoing;
 mod ranges;
+mod task;
 mod type_check;
 mod untaken;
 mod workers;
@@ -49,6 +51,7 @@ use self::answers::Answers;
 use self::handshake::ManagerTerms;
 use self::link::Quota;
 use self::ranges::Jobs;
+use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
 use crate::budget::{Arrivals, Charge};
@@ -62,12 +65,9 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
-use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
+use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
-use crate::payload::Body;
-use crate::payload::Check;
-use crate::payload::RangeHeight;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -138,48 +138,6 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// What handlers in this process ended with, on its way to the scheduler.
     ended: Vec<Ended>,
     finished: bool,
-}
-
-/// What a task asks.
-#[derive(Debug, Default)]
-struct TaskEntry {
-    payload: TaskPayload,
-    /// The generation of its slot.
-    generation: u32,
-    /// The number that a worker in this process gave the attempt.
-    run: u32,
-}
-
-const _: () = assert!(size_of::<TaskEntry>() <= 48);
-
-#[derive(Debug, Default)]
-enum TaskPayload {
-    #[default]
-    None,
-    /// One of a range.
-    Height { height: RangeHeight, job: u32 },
-    /// One that somebody has encoded.
-    Request { body: Body, whose: Whose },
-}
-
-/// Who has the outcome of a request.
-#[derive(Clone, Copy, Debug)]
-enum Whose {
-    /// A caller, who waits for it.
-    Call { call: CallId, check: Check },
-    /// A map, which knows it by its place.
-    Item { place: u32, job: u32 },
-}
-
-impl TaskPayload {
-    /// Returns the range or map that it is of.
-    fn job(&self) -> Option<u32> {
-        match self {
-            Self::Height { job, .. } => Some(*job),
-            Self::Request { whose: Whose::Item { job, .. }, .. } => Some(*job),
-            Self::Request { .. } | Self::None => None,
-        }
-    }
 }
 
 /// What a driver is made of.

@@ -11,15 +11,16 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Lane, TaskId, TaskOptions};
 
 use self::intake::Requests;
+use super::Driver;
 use super::answers::Answers;
-use super::{Driver, TaskEntry, TaskPayload, Whose};
+use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
-use crate::mailbox::TaskResult;
 use crate::mailbox::batches::{Giver, Item, Need, at_once};
 use crate::mailbox::range::{Ledger, Options, Work};
+use crate::mailbox::result::TaskResult;
 use crate::payload::{Answer, Body, Check, RangeHeight};
 
 mod intake;

@@ -12,7 +12,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::answers::Answers;
 use super::ranges::Jobs;
-use super::{TaskEntry, TaskPayload, Whose};
+use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::SMALL_BYTES_MAX;
 use crate::payload::Answer;
 

@@ -13,8 +13,8 @@ use chargehand_core::io::Timer;
 use super::Driver;
 use crate::error::TaskError;
 use crate::link::erased::Kind;
-use crate::mailbox::TaskResult;
 use crate::mailbox::calls::{CallId, Submit};
+use crate::mailbox::result::TaskResult;
 use crate::payload::Answer;
 
 impl<T: Timer, K: Kind> Driver<T, K> {

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::link::lock::Lock;
-use crate::mailbox::TaskResult;
+use crate::mailbox::result::TaskResult;
 use crate::payload::Body;
 
 /// A batch of such a length keeps its memory while shorter ones follow.

@@ -11,7 +11,7 @@ use core::mem;
 use core::task::{Context, Poll, Waker};
 
 use crate::error::TaskError;
-use crate::mailbox::TaskResult;
+use crate::mailbox::result::TaskResult;
 use crate::payload::Body;
 use crate::payload::Check;
 

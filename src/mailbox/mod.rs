@@ -14,23 +14,22 @@ use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
 use crate::driver::limits::Limits;
-use crate::error::{TaskError, WorkerError};
+use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
 use crate::mailbox::calls::{CallId, Calls, Rest, Submit};
+use crate::mailbox::result::TaskResult;
 use crate::payload::Body;
-use crate::payload::{Answer, Check};
+use crate::payload::Check;
 use crate::stats::PoolStats;
 
 pub(crate) mod batches;
 pub(crate) mod calls;
 pub(crate) mod range;
+pub(crate) mod result;
 
 pub(crate) use self::range::NewJob;
-
-/// How one task ended, on its way from the driver to whoever waits for it.
-pub(crate) type TaskResult = Result<Answer, TaskError>;
 
 /// How many outcomes are left at once. The lock is not held for longer.
 const OUTCOMES_AT_ONCE: usize = 16;

@@ -446,7 +446,7 @@ mod tests {
         for odd in [0, 1, 2, 39, 40] {
             let part = |at: u8| match at {
                 _ if at < odd => Part::Byte(at),
-                _ if at % 3 == 0 => Part::Byte(at),
+                _ if at.is_multiple_of(3) => Part::Byte(at),
                 _ if at % 3 == 1 => Part::Number(1 << at),
                 _ => Part::Text("a text"),
             };

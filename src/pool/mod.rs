@@ -115,6 +115,10 @@ impl<K: Kind> Pool<K> {
     /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
     /// small boxes, and what a `Deserialize` written by hand takes by itself.
     ///
+    /// Bytes as a request or an answer cost a copy: a `Vec<u8>`, a `Box<[u8]>`, a slice, a `String`. In
+    /// a struct they are encoded and decoded an element at a time, 64 KiB in a tenth of a millisecond,
+    /// unless the field has `#[serde(with = "serde_bytes")]` of the crate `serde_bytes`. The encoding is
+    /// the same either way, so one end may have it alone.
     ///
     /// The driver holds each answer against `A` before it counts, in its own time, so a `Deserialize`
     /// of yours should not block. One that is of another type is tried on another worker, whose

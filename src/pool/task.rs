@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::mailbox::calls::CallId;
-use crate::mailbox::{Mailbox, NotQueued, TaskResult};
+use crate::mailbox::result::TaskResult;
+use crate::mailbox::{Mailbox, NotQueued};
 use crate::payload::Body;
 use crate::payload::Check;
 

@@ -35,6 +35,7 @@
 //! something happens to it. `docs/TESTING.md` in the repository goes through all of it.
 
 mod clock;
+pub mod conformance;
 mod dice;
 mod executor;
 mod go;

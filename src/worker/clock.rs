@@ -3,7 +3,10 @@
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 
-use super::state::Now;
+/// A clock that is read when somebody wants to know, at most once in a poll.
+pub(super) trait Now {
+    fn now(&mut self) -> Instant;
+}
 
 /// The worker's clock: to read it costs more than much of what else a message takes.
 pub(super) struct Clock<T> {

@@ -26,12 +26,12 @@ use core::task::Waker;
 
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
 
-use self::engine::Engine;
+use self::engine::{Engine, Parts};
 use self::events::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::link::erased::BoxError;
-use crate::link::ready::{Entry, ReadySet};
+use crate::link::ready::ReadySet;
 use crate::link::token::Token;
 #[cfg(feature = "std")]
 use crate::seed::random;
@@ -45,6 +45,7 @@ mod json;
 mod link;
 mod memory;
 mod runner;
+mod setters;
 mod settings;
 mod source;
 mod state;
@@ -68,16 +69,6 @@ pub struct Worker<T, H> {
     parts: Parts<T, H>,
 }
 
-struct Parts<T, H> {
-    timer: T,
-    handler: H,
-    settings: Settings,
-    hook: Hook,
-    ready: ReadySet,
-    control: Entry,
-    stopped: Arc<AtomicBool>,
-}
-
 impl<T, F, Args> Worker<T, Typed<F, Args>> {
     /// Makes a worker of a function from a request to a future of its answer. Requests and answers
     /// are in postcard's encoding on the wire; an error fails the task with its text, cut at 16 KiB.
@@ -85,7 +76,8 @@ impl<T, F, Args> Worker<T, Typed<F, Args>> {
     /// Whatever type the request is, what a manager sends cannot take more of this process than its
     /// bytes warrant: it is bounded as an answer of [`Pool::call`](crate::Pool::call) is, and a
     /// request that is refused fails with the limit and the remedy. [`raw`](Worker::raw) hands the bytes
-    /// on as they are.
+    /// on as they are. Requests and answers that are bytes cost a copy; for a struct's fields of bytes see
+    /// there, under *Types*.
     ///
     /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
     /// `json_heights`), and gets no more than success or the error's text.

@@ -13,10 +13,11 @@ use chargehand_core::message::{
 use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
 
-use super::Settings;
+use super::clock::Now;
 use super::dialect::Speech;
 use super::memory::Memory;
 use super::runner::{Owner, Runner, Started};
+use super::settings::Settings;
 use super::usage::Usage;
 use crate::handler::{Handler, Origin, fail};
 use crate::link::ready::ReadySet;
@@ -32,11 +33,6 @@ const IDLE_MESSAGES_MAX: usize = 256;
 const IDLE_MESSAGES_PER_REQUEST: usize = 2;
 /// The interval in which they are counted is no shorter than this, however short the heartbeat.
 const IDLE_INTERVAL_MIN: Duration = Duration::from_secs(1);
-
-/// A clock that is read when somebody wants to know, at most once in a poll.
-pub(super) trait Now {
-    fn now(&mut self) -> Instant;
-}
 
 /// What a link needs of its surroundings while it is polled.
 pub(super) struct Around<'a, H: Handler> {

@@ -26,7 +26,7 @@ fn with_raw<P: Socket, T: Send + 'static>(
 /// Adds a worker that does its work.
 async fn help<P: Socket>(rig: &Rig) -> Job {
     let (door, at) = any_port();
-    let job = P::spawn(P::serve(quick::<P>("good"), door));
+    let job = P::job(P::serve(quick::<P>("good"), door));
     P::add(&rig.pool, &at).await.expect("there is room");
     job
 }
@@ -326,7 +326,7 @@ pub(crate) async fn a_worker_that_stops_reading_is_lost_and_holds_up_nobody<P: S
     release.close();
     worker.end().await;
     let (door, at) = any_port();
-    let _good = P::spawn(P::serve(quick::<P>("good"), door));
+    let _good = P::job(P::serve(quick::<P>("good"), door));
     P::add(&rig.pool, &at).await.expect("there is room");
     for task in tasks {
         // The good one reads them all, and finds that they are no heights.
@@ -470,7 +470,7 @@ pub(crate) async fn a_worker_keeps_to_its_own_rules_with_a_manager_by_hand<P: So
             if height == 1 { std::future::pending().await } else { Ok(answer_to(height)) }
         })
     });
-    let _job = P::spawn(P::serve(work.concurrency(1), door));
+    let _job = P::job(P::serve(work.concurrency(1), door));
     // Past its window.
     let greedy = script(move || {
         let mut raw = Raw::client::<P>(at);
@@ -507,7 +507,7 @@ pub(crate) async fn a_worker_keeps_to_its_own_rules_with_a_manager_by_hand<P: So
 
 pub(crate) async fn a_worker_gives_up_a_manager_that_is_silent<P: Socket>() {
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(steady::<P>("alone", millis(1)), door));
+    let _job = P::job(P::serve(steady::<P>("alone", millis(1)), door));
     let silent = script(move || {
         let mut raw = Raw::client::<P>(at);
         raw.greet_as_manager(100, 1);
@@ -541,7 +541,7 @@ pub(crate) async fn a_thousand_idle_links_leave_a_busy_one_alone<P: Socket>() {
     let mut range = Tally::start(&rig.pool, 1..=4000);
     assert!(crate::rig::within::<P, _>(millis(20), range.take(1)).await.is_none());
     eventually::<P>(&rig.pool, |stats| stats.tasks.in_flight == 1000).await;
-    let _busy = P::spawn(P::dial(quick::<P>("busy"), &at));
+    let _busy = P::job(P::dial(quick::<P>("busy"), &at));
     range.take(3000).await;
     let stats = rig.pool.stats().await.expect("the driver lives");
     assert_eq!((stats.tasks.workers_up, stats.tasks.in_flight), (1001, 1000));

@@ -230,7 +230,7 @@ async fn work<P: Socket>(door: TcpListener, at: SocketAddr, concurrency: u16, cr
         // Before it serves: its first task may be its last.
         say(&format!("at {at}"));
     }
-    let job = P::spawn(P::serve(hand, door));
+    let job = P::job(P::serve(hand, door));
     if cramped {
         cramp::<P>().await;
         say(&format!("at {at}"));
@@ -245,7 +245,7 @@ async fn manage<P: Socket>(door: TcpListener, at: SocketAddr, cramped: bool) {
     });
     let mut rig = Rig::start::<P>(P::accept(setup, door));
     let mut events = rig.pool.events();
-    P::spawn_detached(async move {
+    P::spawn(async move {
         while let Some(event) = events.next().await {
             if let PoolEvent::AcceptFailed { .. } = event {
                 say("paused");

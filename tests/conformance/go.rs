@@ -158,7 +158,7 @@ pub(crate) async fn a_go_worker_gets_nothing_while_it_is_at_what_was_cancelled<P
     eventually::<P>(&rig.pool, |stats| stats.workers[0].stats.state == WorkerState::Busy).await;
     // Somebody else does the work meanwhile.
     let (door, native_at) = any_port();
-    let _job = P::spawn(P::serve(
+    let _job = P::job(P::serve(
         hand::<P>("native", |height| Box::pin(async move { Err(format!("native {height}")) })),
         door,
     ));
@@ -213,7 +213,7 @@ pub(crate) async fn a_manager_of_the_go_package_that_leaves_ends_what_runs_for_i
         })
     });
     let notes = Notes::default();
-    let _job = P::spawn(P::serve_json(notes.watch::<P>(work), door));
+    let _job = P::job(P::serve_json(notes.watch::<P>(work), door));
     let manager = script(move || {
         let mut raw = Raw::go_client(at);
         raw.send_text("{\"Height\":1}");
@@ -238,7 +238,7 @@ pub(crate) async fn a_manager_of_the_go_package_is_served<P: Go>() {
         })
     });
     let notes = Notes::default();
-    let _job = P::spawn(P::serve_json(notes.watch::<P>(work), door));
+    let _job = P::job(P::serve_json(notes.watch::<P>(work), door));
     let manager = script(move || {
         let mut raw = Raw::go_client(at);
         let mut ask = |request: &str| {
@@ -271,7 +271,7 @@ pub(crate) async fn a_manager_of_the_go_package_is_served<P: Go>() {
 
 pub(crate) async fn a_manager_of_the_go_package_is_refused_where_it_is_not_wanted<P: Go>() {
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(quick::<P>("native"), door));
+    let _job = P::job(P::serve(quick::<P>("native"), door));
     let answer = script(move || {
         let mut raw = dial_plain(at);
         raw.write(
@@ -290,7 +290,7 @@ pub(crate) async fn a_manager_of_the_go_package_is_refused_where_it_is_not_wante
 async fn close_code<P: Go>(bytes: &[u8], name: &str) -> Option<u16> {
     let (door, at) = any_port();
     let notes = Notes::default();
-    let _job = P::spawn(P::serve(notes.watch::<P>(quick::<P>("victim")), door));
+    let _job = P::job(P::serve(notes.watch::<P>(quick::<P>("victim")), door));
     let bytes = bytes.to_vec();
     let attack = script(move || {
         let mut raw = Raw::client::<P>(at);
@@ -334,7 +334,7 @@ pub(crate) async fn a_message_in_endless_fragments_is_refused<P: Go>() {
     let (door, at) = any_port();
     let notes = Notes::default();
     let hand = notes.watch::<P>(quick::<P>("victim")).handshake_timeout(millis(500));
-    let _job = P::spawn(P::serve(hand, door));
+    let _job = P::job(P::serve(hand, door));
     let endless = script(move || {
         let mut raw = Raw::client::<P>(at);
         raw.write(&[0x02, 0x80, 0, 0, 0, 0]);
@@ -347,7 +347,7 @@ pub(crate) async fn a_message_in_endless_fragments_is_refused<P: Go>() {
 
 pub(crate) async fn pings_of_the_websocket_are_answered<P: Socket>() {
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(quick::<P>("good"), door));
+    let _job = P::job(P::serve(quick::<P>("good"), door));
     let pong = script(move || {
         let mut raw = Raw::client::<P>(at);
         raw.receive().expect("the worker's Hello");

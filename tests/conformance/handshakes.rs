@@ -55,9 +55,9 @@ pub(crate) async fn a_dribbled_handshake_ends_at_its_deadline<P: Socket>() {
     let (door, at) = any_port();
     let notes = Notes::default();
     let hand = notes.watch::<P>(quick::<P>("victim")).handshake_timeout(millis(400));
-    let _job = P::spawn(P::serve(hand, door));
+    let _job = P::job(P::serve(hand, door));
     let slow = dribble::<P>(at);
-    until::<P>("the worker has had enough", || notes.contain("handshake took longer")).await;
+    until::<P>("the worker has had enough", || notes.contain("no handshake within")).await;
     assert!(slow.end().await.expect("it is cut off") >= millis(390));
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn a_crowd_of_dribblers_keeps_no_good_worker_out<P: Socket>() {
     let (door, at) = any_port();
     let rig = Rig::start::<P>(P::accept(setup::<P>(), door));
     let crowd = Crowd::at::<P>(at).await;
-    let _job = P::spawn(P::dial(quick::<P>("good"), &at));
+    let _job = P::job(P::dial(quick::<P>("good"), &at));
     let range = Tally::start(&rig.pool, 1..=500).all_done();
     within::<P, _>(Duration::from_secs(10), range).await.expect("it joins and works");
     crowd.leave().await;
@@ -112,7 +112,7 @@ pub(crate) async fn a_crowd_of_dribblers_keeps_no_good_worker_out<P: Socket>() {
 
 pub(crate) async fn a_crowd_of_dribblers_keeps_no_good_manager_out<P: Socket>() {
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(quick::<P>("victim"), door));
+    let _job = P::job(P::serve(quick::<P>("victim"), door));
     let crowd = Crowd::at::<P>(at).await;
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
     let range = Tally::start(&rig.pool, 1..=500).all_done();

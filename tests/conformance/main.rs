@@ -3,18 +3,17 @@
 
 mod answers;
 mod children;
-mod futures;
 mod go;
 mod handshakes;
-mod in_process;
-mod load;
+mod here;
 mod pair;
 mod processes;
 mod raw;
 mod refusals;
-mod rig;
 mod silence;
 mod workers;
+
+use chargehand::testing::conformance::rig;
 
 /// Makes each case a test of each pair, as `pair::module::case`.
 macro_rules! suite {
@@ -34,43 +33,31 @@ macro_rules! suite {
     };
 }
 
-// In one process or over sockets, it makes no difference.
-suite! {
+/// Makes the suite that is there for everybody a module of tests for each pair.
+macro_rules! conforms {
+    ($($pair:ident = $kind:ident),+) => {
+        $(mod $pair {
+            use crate::pair::$kind;
+
+            chargehand::conformance_tests!($kind);
+        })+
+    };
+}
+
+conforms! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol,
-    local_tokio = MemoryTokio, local_smol = MemorySmol;
+    unix_tokio = UnixTokio, unix_smol = UnixSmol, local_tokio = MemoryTokio, local_smol = MemorySmol
+}
+
+// What needs more of this package, or of its runtimes, than that suite may.
+suite! {
+    tcp_tokio_here = TcpTokio, tcp_smol_here = TcpSmol, ws_tokio_here = WsTokio,
+    ws_smol_here = WsSmol, unix_tokio_here = UnixTokio, unix_smol_here = UnixSmol,
+    local_tokio_here = MemoryTokio, local_smol_here = MemorySmol;
     {
-        load:
-            every_height_of_a_range_has_its_answer
-            a_handler_that_panics_fails_its_task_and_nothing_else
-            a_map_of_requests_comes_back_in_order_though_a_worker_goes
-            a_failure_is_told_once_and_retried_only_on_request
-            without_a_worker_tasks_wait_and_the_figures_say_why
-            a_pool_without_any_worker_waits_for_one_to_be_added
-            a_full_queue_hands_the_request_back_or_lets_it_wait
-            a_pool_with_all_its_workers_takes_no_more
-            when_a_cancel_races_the_answer_exactly_one_wins
-            what_is_cancelled_stops_at_the_worker
-            stop_waits_for_what_is_under_way
-            at_the_deadline_of_a_stop_every_task_ends_aborted
-            a_pool_that_everybody_has_let_go_of_drains_and_ends
-            dropping_the_driver_answers_everybody_who_waits
-            workers_come_and_go_under_load_and_nothing_is_lost
-            a_removed_worker_finishes_what_it_holds
-            a_worker_that_stops_cleanly_under_load_loses_nothing
-            of_two_live_workers_of_one_name_the_older_one_stays
-            a_worker_that_hangs_but_lives_loses_its_task_to_another
-            a_worker_that_only_fails_is_rested_but_never_the_last_one
-            a_worker_is_never_sent_more_than_its_window
-            a_blocking_handler_does_not_silence_the_heartbeat;
-        in_process:
-            local_and_remote_workers_share_a_range
-            what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere
+        here:
             busy_local_handlers_keep_no_link_from_being_served
-            what_is_cancelled_or_let_go_of_stops_in_this_process;
-        futures:
-            futures_of_tasks_leak_nothing_wherever_they_are_dropped
-            futures_of_control_leak_nothing_wherever_they_are_dropped
-            a_stop_whose_future_is_dropped_still_ends_in_order;
+            a_blocking_handler_does_not_silence_the_heartbeat;
     }
 }
 

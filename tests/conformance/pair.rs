@@ -1,58 +1,58 @@
-//! What the cases need of a transport on a runtime, and each pair of the two that there is.
+//! Each pair of a transport and a runtime that there is, and what cases over real sockets need of one.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chargehand::core::WorkerId;
-use chargehand::core::io::{Dialect, Timer};
+use chargehand::core::io::Dialect;
 use chargehand::memory::{MemoryConnector, MemoryListener};
-use chargehand::smol::{Smol, SmolListener};
-use chargehand::tokio::{Tokio, TokioListener};
-use chargehand::worker::{Threads, Typed};
-use chargehand::{Builder, Pool, Threaded, Worker, WorkerError, tcp, ws};
+use chargehand::smol::{Smol, SmolListener, SmolUnix, SmolUnixListener};
+pub(crate) use chargehand::testing::conformance::Pair;
+use chargehand::testing::conformance::rig::Ends;
+pub(crate) use chargehand::testing::conformance::rig::{Hand, Job, Setup};
+use chargehand::tokio::{Tokio, TokioListener, TokioUnix, TokioUnixListener};
+use chargehand::{Pool, WorkerError, tcp, unix, ws};
 
-/// A worker's answer in the making.
-pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
-/// A worker whose handler takes a height and answers a number.
-pub(crate) type Hand<P> =
-    Worker<<P as Pair>::Timer, Typed<Box<dyn Fn(u64) -> Answer + Send>, (u64,)>>;
-/// A pool before it is built.
-pub(crate) type Setup<P> = Builder<<P as Pair>::Timer, Threaded>;
-
-/// A transport on a runtime.
-pub(crate) trait Pair: Sized + 'static {
-    type Timer: Timer<Sleep: Send> + Copy + Send + Sync + 'static;
-    /// Where connections come in.
-    type Door: Send + 'static;
-    /// What leads to a door.
-    type Address: Clone + Send + 'static;
-
-    fn timer() -> Self::Timer;
-    fn run<F: Future>(future: F) -> F::Output;
-    fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Job;
-    /// Lets a future go on by itself until it or the case ends.
-    fn spawn_detached(future: impl Future<Output = ()> + Send + 'static);
-    fn place() -> (Self::Door, Self::Address);
-    fn connect(setup: Setup<Self>, at: &Self::Address) -> Setup<Self>;
-    fn accept(setup: Setup<Self>, door: Self::Door) -> Setup<Self>;
-    fn add(
-        pool: &Pool,
-        at: &Self::Address,
-    ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send;
-    fn serve(hand: Hand<Self>, door: Self::Door) -> impl Future<Output = ()> + Send + 'static;
-    fn serve_blocking(
-        worker: Worker<Self::Timer, Threads>,
-        door: Self::Door,
-    ) -> impl Future<Output = ()> + Send + 'static;
-    fn dial(hand: Hand<Self>, at: &Self::Address) -> impl Future<Output = ()> + Send + 'static;
-}
-
-/// A pair over real sockets.
-pub(crate) trait Socket: Pair<Door = TcpListener, Address = SocketAddr> {
+/// A pair over sockets that have a port. What it has of [`Ends`] is here by port and address, so that
+/// the other end can be played by hand, and from another process.
+pub(crate) trait Socket: Pair {
     /// Names the pair to a child process.
     const NAME: &'static str;
     const WEBSOCKET: bool;
+
+    fn listener(door: TcpListener) -> Self::Listener;
+    fn connector(at: &SocketAddr) -> Self::Connector;
+
+    fn job(future: impl Future<Output = ()> + Send + 'static) -> Job {
+        <Self as Ends>::job(future)
+    }
+
+    fn connect(setup: Setup<Self>, at: &SocketAddr) -> Setup<Self> {
+        setup.connect(Self::connector(at))
+    }
+
+    fn accept(setup: Setup<Self>, door: TcpListener) -> Setup<Self> {
+        setup.accept(Self::listener(door))
+    }
+
+    fn add(
+        pool: &Pool,
+        at: &SocketAddr,
+    ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
+        let (pool, connector) = (pool.clone(), Self::connector(at));
+        async move { pool.add(connector).await }
+    }
+
+    fn serve(hand: Hand<Self>, door: TcpListener) -> impl Future<Output = ()> + Send + 'static {
+        // Within the future: it may run in another process's runtime.
+        async move { <Self as Ends>::serve(hand, Self::listener(door)).await }
+    }
+
+    fn dial(hand: Hand<Self>, at: &SocketAddr) -> impl Future<Output = ()> + Send + 'static {
+        let connector = Self::connector(at);
+        async move { hand.dial(connector).await.expect("the settings are in range") }
+    }
 }
 
 /// A pair that speaks the dialect of the Go package, too.
@@ -60,46 +60,6 @@ pub(crate) trait Go: Socket {
     fn connect_json(setup: Setup<Self>, at: SocketAddr) -> Setup<Self>;
     fn serve_json(hand: Hand<Self>, door: TcpListener)
     -> impl Future<Output = ()> + Send + 'static;
-}
-
-/// A future under way on a runtime. Dropping it ends that.
-pub(crate) enum Job {
-    Tokio(Option<tokio::task::JoinHandle<()>>),
-    Smol(Option<smol::Task<()>>),
-}
-
-impl Job {
-    /// Lets the future go on without the job.
-    pub(crate) fn detach(mut self) {
-        match &mut self {
-            Self::Tokio(handle) => *handle = None,
-            Self::Smol(task) => task.take().expect("nobody took it").detach(),
-        }
-    }
-
-    /// Completes when the future has.
-    pub(crate) async fn done(mut self) {
-        match &mut self {
-            Self::Tokio(handle) => {
-                let handle = handle.as_mut().expect("nobody took it");
-                handle.await.expect("the job ended by itself");
-            }
-            Self::Smol(task) => task.take().expect("nobody took it").await,
-        }
-    }
-}
-
-impl Drop for Job {
-    fn drop(&mut self) {
-        match self {
-            Self::Tokio(handle) => {
-                if let Some(handle) = handle {
-                    handle.abort();
-                }
-            }
-            Self::Smol(task) => drop(task.take()),
-        }
-    }
 }
 
 fn run_tokio<F: Future>(future: F) -> F::Output {
@@ -110,12 +70,12 @@ fn run_tokio<F: Future>(future: F) -> F::Output {
     output
 }
 
-fn spawn_tokio(future: impl Future<Output = ()> + Send + 'static) -> Job {
-    Job::Tokio(Some(tokio::spawn(future)))
+fn spawn_tokio(future: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(future);
 }
 
-fn spawn_smol(future: impl Future<Output = ()> + Send + 'static) -> Job {
-    Job::Smol(Some(smol::spawn(future)))
+fn spawn_smol(future: impl Future<Output = ()> + Send + 'static) {
+    smol::spawn(future).detach();
 }
 
 /// A listener on a free port.
@@ -125,16 +85,15 @@ pub(crate) fn any_port() -> (TcpListener, SocketAddr) {
     (door, at)
 }
 
-/// Implements what all pairs of a runtime have in common, whatever the transport.
+/// Says what a pair is.
 macro_rules! pair {
-    ($pair:ident, $clock:ty, $run:path, $spawn:path, $door:ty, $address:ty, $place:expr,
-     |$at:ident| $connector:expr, |$listen:ident| $listener:expr) => {
+    ($pair:ident, $clock:ty, $run:path, $spawn:path, $listener:ty, $connector:ty, $place:expr) => {
         pub(crate) struct $pair;
 
         impl Pair for $pair {
             type Timer = $clock;
-            type Door = $door;
-            type Address = $address;
+            type Listener = $listener;
+            type Connector = $connector;
 
             fn timer() -> Self::Timer {
                 <$clock>::new()
@@ -144,50 +103,12 @@ macro_rules! pair {
                 $run(future)
             }
 
-            fn spawn(future: impl Future<Output = ()> + Send + 'static) -> Job {
-                $spawn(future)
+            fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+                $spawn(future);
             }
 
-            fn spawn_detached(future: impl Future<Output = ()> + Send + 'static) {
-                $spawn(future).detach();
-            }
-
-            fn place() -> (Self::Door, Self::Address) {
+            fn place() -> (Self::Listener, Self::Connector) {
                 $place
-            }
-
-            fn connect(setup: Setup<Self>, $at: &Self::Address) -> Setup<Self> {
-                setup.connect($connector)
-            }
-
-            fn accept(setup: Setup<Self>, $listen: Self::Door) -> Setup<Self> {
-                setup.accept($listener)
-            }
-
-            async fn add(pool: &Pool, $at: &Self::Address) -> Result<WorkerId, WorkerError> {
-                pool.add($connector).await
-            }
-
-            fn serve(
-                hand: Hand<Self>,
-                $listen: Self::Door,
-            ) -> impl Future<Output = ()> + Send + 'static {
-                async move { hand.serve($listener).await.expect("the settings are in range") }
-            }
-
-            fn serve_blocking(
-                worker: Worker<Self::Timer, Threads>,
-                $listen: Self::Door,
-            ) -> impl Future<Output = ()> + Send + 'static {
-                async move { worker.serve($listener).await.expect("the settings are in range") }
-            }
-
-            fn dial(
-                hand: Hand<Self>,
-                $at: &Self::Address,
-            ) -> impl Future<Output = ()> + Send + 'static {
-                let connector = $connector;
-                async move { hand.dial(connector).await.expect("the settings are in range") }
             }
         }
     };
@@ -195,15 +116,25 @@ macro_rules! pair {
 
 macro_rules! socket_pair {
     ($pair:ident, $name:literal, $websocket:literal, $clock:ty, $run:path, $spawn:path,
-     |$at:ident| $connector:expr, |$listen:ident| $listener:expr) => {
+     $listener:ty, $connector:ty, |$at:ident| $connect:expr, |$door:ident| $listen:expr) => {
         pair! {
-            $pair, $clock, $run, $spawn, TcpListener, SocketAddr, any_port(),
-            |$at| $connector, |$listen| $listener
+            $pair, $clock, $run, $spawn, $listener, $connector, {
+                let (door, at) = any_port();
+                (Self::listener(door), Self::connector(&at))
+            }
         }
 
         impl Socket for $pair {
             const NAME: &'static str = $name;
             const WEBSOCKET: bool = $websocket;
+
+            fn listener($door: TcpListener) -> Self::Listener {
+                $listen
+            }
+
+            fn connector($at: &SocketAddr) -> Self::Connector {
+                $connect
+            }
         }
     };
 }
@@ -251,29 +182,53 @@ fn memory_place() -> (MemoryListener, MemoryConnector) {
     (listener, connector)
 }
 
+/// A place in a directory for files that go.
+fn unix_place<A, D>(
+    from_std: fn(std::os::unix::net::UnixListener) -> std::io::Result<A>,
+    dial: D,
+) -> (unix::UnixListener<A>, unix::UnixConnector<D>) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("chargehand-{}-{number}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let address = format!("unix://{}", path.to_str().expect("a path of text"));
+    let listener = unix::UnixSocket::new(&address).listen(from_std).expect("a path of its own");
+    (listener, unix::UnixConnector::new(dial, &address).expect("the same path"))
+}
+
 socket_pair! {
     TcpTokio, "tcp_tokio", false, Tokio, run_tokio, spawn_tokio,
+    tcp::TcpListener<TokioListener>, tcp::TcpConnector<Tokio>,
     |at| tcp_connector(Tokio::new(), at), |door| tcp::TcpListener::new(tokio_listener(door))
 }
 socket_pair! {
     TcpSmol, "tcp_smol", false, Smol, smol::block_on, spawn_smol,
+    tcp::TcpListener<SmolListener>, tcp::TcpConnector<Smol>,
     |at| tcp_connector(Smol::new(), at), |door| tcp::TcpListener::new(smol_listener(door))
 }
 socket_pair! {
     WsTokio, "ws_tokio", true, Tokio, run_tokio, spawn_tokio,
+    ws::WsListener<TokioListener>, ws::WsConnector<Tokio>,
     |at| ws_connector(Tokio::new(), at), |door| ws::WsListener::new(tokio_listener(door))
 }
 socket_pair! {
     WsSmol, "ws_smol", true, Smol, smol::block_on, spawn_smol,
+    ws::WsListener<SmolListener>, ws::WsConnector<Smol>,
     |at| ws_connector(Smol::new(), at), |door| ws::WsListener::new(smol_listener(door))
 }
 pair! {
-    MemoryTokio, Tokio, run_tokio, spawn_tokio, MemoryListener, MemoryConnector, memory_place(),
-    |at| at.clone(), |door| door
+    UnixTokio, Tokio, run_tokio, spawn_tokio, unix::UnixListener<TokioUnixListener>,
+    unix::UnixConnector<TokioUnix>, unix_place(TokioUnixListener::from_std, TokioUnix::new())
 }
 pair! {
-    MemorySmol, Smol, smol::block_on, spawn_smol, MemoryListener, MemoryConnector, memory_place(),
-    |at| at.clone(), |door| door
+    UnixSmol, Smol, smol::block_on, spawn_smol, unix::UnixListener<SmolUnixListener>,
+    unix::UnixConnector<SmolUnix>, unix_place(SmolUnixListener::from_std, SmolUnix::new())
+}
+pair! {
+    MemoryTokio, Tokio, run_tokio, spawn_tokio, MemoryListener, MemoryConnector, memory_place()
+}
+pair! {
+    MemorySmol, Smol, smol::block_on, spawn_smol, MemoryListener, MemoryConnector, memory_place()
 }
 go_pair!(WsTokio, Tokio, TokioListener);
 go_pair!(WsSmol, Smol, SmolListener);

@@ -179,7 +179,7 @@ pub(crate) async fn a_worker_out_of_files_pauses_and_recovers<P: Socket>() {
 
 pub(crate) async fn a_manager_out_of_files_pauses_and_recovers<P: Socket>() {
     let child = crowd_out::<P>(Child::cramped_manager::<P>()).await;
-    let _good = P::spawn(P::dial(quick::<P>("good"), &child.at));
+    let _good = P::job(P::dial(quick::<P>("good"), &child.at));
     script(move || {
         child.wait_for("done");
     })

@@ -54,7 +54,7 @@ async fn both_refuse<P: Socket>(
 
     let (door, at) = any_port();
     let notes = Notes::default();
-    let _job = P::spawn(P::serve(notes.watch::<P>(quick::<P>("victim")), door));
+    let _job = P::job(P::serve(notes.watch::<P>(quick::<P>("victim")), door));
     let play = Arc::clone(&attack);
     script(move || play(at, Victim::Worker)).end().await;
     until::<P>(&format!("{why_contains:?} in {}", notes.show()), || notes.contain(why_contains))
@@ -68,7 +68,7 @@ async fn both_refuse<P: Socket>(
     script(move || attack(at, Victim::Manager)).end().await;
     let why = rig.watch.refused::<P>().await;
     assert!(why.contains(why_contains), "{why}");
-    let _job = P::spawn(P::dial(quick::<P>("good"), &at));
+    let _job = P::job(P::dial(quick::<P>("good"), &at));
     works(&rig.pool).await;
     rig.stop().await;
 }
@@ -145,8 +145,8 @@ pub(crate) async fn a_manager_that_dials_a_manager_is_told_so<P: Socket>() {
 pub(crate) async fn a_worker_that_dials_a_worker_is_told_so<P: Socket>() {
     let (door, at) = any_port();
     let notes = Notes::default();
-    let _job = P::spawn(P::serve(notes.watch::<P>(quick::<P>("one")), door));
-    let _other = P::spawn(P::dial(notes.watch::<P>(quick::<P>("other")), &at));
+    let _job = P::job(P::serve(notes.watch::<P>(quick::<P>("one")), door));
+    let _other = P::job(P::dial(notes.watch::<P>(quick::<P>("other")), &at));
     until::<P>("both are workers", || notes.contain("both sides are workers")).await;
 }
 
@@ -327,7 +327,7 @@ pub(crate) async fn a_worker_without_a_name_cannot_dial_in<P: Socket>() {
 pub(crate) async fn a_full_pool_and_a_full_worker_say_that_they_are_busy<P: Socket>() {
     let (door, at) = any_port();
     let rig = Rig::start::<P>(P::accept(setup::<P>().workers_max(1), door));
-    let _first = P::spawn(P::dial(quick::<P>("first"), &at));
+    let _first = P::job(P::dial(quick::<P>("first"), &at));
     rig.up::<P>(1).await;
     let second = script(move || {
         let mut raw = Raw::client::<P>(at);
@@ -339,7 +339,7 @@ pub(crate) async fn a_full_pool_and_a_full_worker_say_that_they_are_busy<P: Sock
     rig.stop().await;
 
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(quick::<P>("one").links_max(1), door));
+    let _job = P::job(P::serve(quick::<P>("one").links_max(1), door));
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
     rig.up::<P>(1).await;
     let mut other = Rig::start::<P>(P::connect(setup::<P>(), &at));

@@ -71,7 +71,7 @@ pub(crate) async fn a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_a
     });
     let mut rig = Rig::start::<P>(setup);
     let (door, good) = any_port();
-    let _good = P::spawn(P::serve(quick::<P>("good"), door));
+    let _good = P::job(P::serve(quick::<P>("good"), door));
     P::add(&rig.pool, &good).await.expect("there is room");
     for _ in 0..3 {
         rig.watch
@@ -114,7 +114,7 @@ async fn swallowed<P: Socket>(to_worker: bool, to_manager: bool) {
         })
     });
     let notes = Notes::default();
-    let _far = P::spawn(P::serve(notes.watch::<P>(work.concurrency(4)), door));
+    let _far = P::job(P::serve(notes.watch::<P>(work.concurrency(4)), door));
     let proxy = Proxy::to(at);
     let mut rig = Rig::start::<P>(P::connect(impatient::<P>(setup::<P>()), &proxy.at));
     rig.up::<P>(1).await;
@@ -127,7 +127,7 @@ async fn swallowed<P: Socket>(to_worker: bool, to_manager: bool) {
     let told = !to_manager && why.contains("nothing heard");
     assert!(told || why.contains("silent"), "{why}");
     let (door, good) = any_port();
-    let _good = P::spawn(P::serve(quick::<P>("good"), door));
+    let _good = P::job(P::serve(quick::<P>("good"), door));
     P::add(&rig.pool, &good).await.expect("there is room");
     held.store(false, Ordering::SeqCst);
     range.all_done().await;
@@ -145,7 +145,7 @@ pub(crate) async fn a_worker_that_dials_comes_back_after_its_link_was_swallowed<
     let (door, at) = any_port();
     let mut rig = Rig::start::<P>(P::accept(impatient::<P>(setup::<P>()), door));
     let proxy = Proxy::to(at);
-    let _job = P::spawn(P::dial(quick::<P>("far"), &proxy.at));
+    let _job = P::job(P::dial(quick::<P>("far"), &proxy.at));
     rig.watch.connected::<P>().await;
     works(&rig.pool).await;
     proxy.swallow(true, true);

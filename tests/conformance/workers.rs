@@ -22,7 +22,7 @@ pub(crate) async fn a_long_request_may_take_its_time_and_a_dribble_may_not<P: So
     let (door, at) = any_port();
     let notes = Notes::default();
     let hand = notes.watch::<P>(quick::<P>("patient")).progress_rate_min(2000);
-    let _job = P::spawn(P::serve(hand, door));
+    let _job = P::job(P::serve(hand, door));
     let request = |raw: &Raw| {
         let (task, extensions) = (TaskId::from_parts(1, 0), Extensions::NONE);
         let request = Message::Request { task, attempt: 1, extensions, body: &[] };
@@ -60,7 +60,7 @@ pub(crate) async fn a_long_request_may_take_its_time_and_a_dribble_may_not<P: So
 pub(crate) async fn a_long_first_message_is_refused_before_it_is_there<P: Socket>() {
     let (door, at) = any_port();
     let notes = Notes::default();
-    let _job = P::spawn(P::serve(notes.watch::<P>(quick::<P>("careful")), door));
+    let _job = P::job(P::serve(notes.watch::<P>(quick::<P>("careful")), door));
     for length in [1025, 1 << 20] {
         let refused = script(move || {
             let mut raw = Raw::client::<P>(at);
@@ -80,7 +80,7 @@ pub(crate) async fn a_long_first_message_is_refused_before_it_is_there<P: Socket
 
 pub(crate) async fn a_flood_of_what_is_no_work_ends_and_harms_nobody<P: Socket>() {
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(quick::<P>("busy"), door));
+    let _job = P::job(P::serve(quick::<P>("busy"), door));
     let goodbye = Message::Goodbye { code: Code::Stopped, text: "" };
     let welcome = Message::Welcome { heartbeat_millis: 1, window: 1, extensions: Extensions::NONE };
     let flood = [
@@ -116,7 +116,7 @@ pub(crate) async fn a_flood_of_what_is_no_work_ends_and_harms_nobody<P: Socket>(
 pub(crate) async fn silent_managers_make_room_for_one_with_work<P: Socket>() {
     let (door, at) = any_port();
     let hand = quick::<P>("wanted").links_max(3).idle_min(millis(300));
-    let _job = P::spawn(P::serve(hand, door));
+    let _job = P::job(P::serve(hand, door));
     let silent = script(move || [(); 3].map(|()| manager::<P>(at, u32::MAX)));
     let silent = silent.end().await;
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at).configure(|config| {
@@ -132,7 +132,7 @@ pub(crate) async fn what_waits_at_a_worker_that_stops_is_given_back_at_once<P: S
     let (door, at) = any_port();
     let stuck = crate::rig::stuck::<P>("stops").concurrency(1).drain_timeout(millis(500));
     let stopper = stuck.stopper();
-    let job = P::spawn(P::serve(stuck, door));
+    let job = P::job(P::serve(stuck, door));
     let returned = script(move || {
         let mut raw = manager::<P>(at, 10_000);
         for slot in 0..4 {
@@ -162,7 +162,7 @@ pub(crate) async fn what_waits_at_a_worker_that_stops_is_given_back_at_once<P: S
 pub(crate) async fn a_full_worker_sends_a_manager_of_the_go_package_away_before_it_asks<P: Go>() {
     let (door, at) = any_port();
     let hand = quick::<P>("full").links_max(1).idle_min(millis(400));
-    let _job = P::spawn(P::serve_json(hand, door));
+    let _job = P::job(P::serve_json(hand, door));
     let play = script(move || {
         let ask = |raw: &mut Raw| {
             raw.send_text("{\"Height\":1}");

@@ -32,7 +32,7 @@ pub(crate) async fn a_thousand_invented_names_keep_no_good_worker_out<P: Socket>
     let stats = rig.pool.stats().await.expect("the driver lives");
     assert_eq!(stats.workers.len(), 1024, "it is full");
     let started = Instant::now();
-    let _good = P::spawn(P::dial(quick::<P>("good"), &at));
+    let _good = P::job(P::dial(quick::<P>("good"), &at));
     let is_good =
         |event: &PoolEvent| matches!(event, PoolEvent::Connected { peer, .. } if &**peer == "good");
     rig.watch.until::<P>("the good worker", is_good).await;
@@ -46,7 +46,7 @@ pub(crate) async fn a_worker_that_restarts_under_new_names_locks_nobody_out<P: S
     let (door, at) = any_port();
     let rig = Rig::start::<P>(P::accept(setup::<P>().workers_max(4), door));
     let kept = quick::<P>("kept");
-    let _kept = P::spawn(P::dial(kept, &at));
+    let _kept = P::job(P::dial(kept, &at));
     rig.up::<P>(1).await;
     // Killed each time, so that it says nothing.
     let restarts = script(move || {
@@ -101,7 +101,7 @@ pub(crate) async fn who_said_goodbye_is_not_kept<P: Socket>() {
     // A real one does the same.
     let hand = quick::<P>("real");
     let stopper = hand.stopper();
-    let job = P::spawn(P::dial(hand, &at));
+    let job = P::job(P::dial(hand, &at));
     works(&rig.pool).await;
     stopper.stop();
     job.done().await;
@@ -146,7 +146,7 @@ pub(crate) async fn who_did_something_before_is_not_delayed_for_its_host<P: Sock
 
 pub(crate) async fn a_worker_of_the_go_dialect_that_is_full_costs_no_attempt<P: Go>() {
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve_json(quick::<P>("full").links_max(1), door));
+    let _job = P::job(P::serve_json(quick::<P>("full").links_max(1), door));
     let first = script(move || {
         let mut first = Raw::go_client(at);
         first.send_text("{\"Height\":1}");
@@ -172,7 +172,7 @@ pub(crate) async fn a_worker_of_the_go_dialect_that_is_full_costs_no_attempt<P: 
 /// The same in the dialect that has words of its own: a Goodbye before a link is up.
 pub(crate) async fn a_worker_that_is_full_costs_no_attempt<P: Socket>() {
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(quick::<P>("full").links_max(1), door));
+    let _job = P::job(P::serve(quick::<P>("full").links_max(1), door));
     let first = script(move || {
         let mut first = Raw::client::<P>(at);
         first.greet_as_manager(60_000, 1);

@@ -95,7 +95,7 @@ pub(crate) async fn one_hung_worker_beside_good_ones_exhausts_nothing_here<P: So
         let hands =
             [stuck::<P>("hung"), steady::<P>("good", millis(2)), steady::<P>("better", millis(2))];
         let jobs = doors.into_iter().zip(hands);
-        let _jobs: Vec<_> = jobs.map(|((door, _), hand)| P::spawn(P::serve(hand, door))).collect();
+        let _jobs: Vec<_> = jobs.map(|((door, _), hand)| P::job(P::serve(hand, door))).collect();
         let rig = Rig::start::<P>(rig);
         let mut events = rig.pool.events();
         rig.up::<P>(3).await;

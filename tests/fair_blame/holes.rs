@@ -123,7 +123,7 @@ async fn holes<P: Socket>(name_of: impl Fn(u64) -> String + Send + 'static, join
     let (door, at) = any_port();
     let rig = Rig::start::<P>(P::accept(setup::<P>(), door));
     let (good_door, good) = any_port();
-    let _good = P::spawn(P::serve(steady::<P>("good", millis(2)).concurrency(16), good_door));
+    let _good = P::job(P::serve(steady::<P>("good", millis(2)).concurrency(16), good_door));
     P::add(&rig.pool, &good).await.expect("there is room");
     rig.up::<P>(1).await;
     let (enough, taken) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());

@@ -12,9 +12,8 @@ mod pair;
 #[path = "../conformance/raw.rs"]
 #[allow(dead_code)]
 mod raw;
-#[path = "../conformance/rig.rs"]
-#[allow(dead_code)]
-mod rig;
+
+use chargehand::testing::conformance::rig;
 
 /// Makes each case a test of each pair, as `pair::module::case`.
 macro_rules! cases {

@@ -29,7 +29,7 @@ pub(crate) async fn of_two_live_workers_of_one_name_the_older_stays<P: Socket>()
     let (door, at) = any_port();
     let mut rig = Rig::start::<P>(P::accept(setup::<P>(), door));
     let begun = Arc::<AtomicU64>::default();
-    let _old = P::spawn(P::dial(counted::<P>("twin", &begun), &at));
+    let _old = P::job(P::dial(counted::<P>("twin", &begun), &at));
     rig.watch.connected::<P>().await;
     let told = Arc::<Mutex<Vec<(Instant, String)>>>::default();
     let notes = Arc::clone(&told);
@@ -41,7 +41,7 @@ pub(crate) async fn of_two_live_workers_of_one_name_the_older_stays<P: Socket>()
     let mut range = Tally::start(&rig.pool, 1..=3000);
     range.take(10).await;
     let started = Instant::now();
-    let _new = P::spawn(P::dial(newer, &at));
+    let _new = P::job(P::dial(newer, &at));
     let why = rig.watch.refused::<P>().await;
     let waited = started.elapsed();
     assert!(waited < millis(3500), "it was kept waiting for {waited:?}");
@@ -97,7 +97,7 @@ pub(crate) async fn a_worker_that_died_unnoticed_is_back_under_its_name_in_3_s<P
     });
     let half_open = half_open.end().await;
     let started = Instant::now();
-    let _again = P::spawn(P::dial(quick::<P>("phoenix"), &at));
+    let _again = P::job(P::dial(quick::<P>("phoenix"), &at));
     assert_eq!(task.await, Ok(answer_to(4)));
     let span = started.elapsed();
     assert!(span < secs(3), "it was back after {span:?}");
@@ -112,7 +112,7 @@ pub(crate) async fn a_worker_that_died_unnoticed_is_back_under_its_name_in_3_s<P
 pub(crate) async fn whoever_is_held_for_its_name_may_give_up_or_break_the_rules<P: Socket>() {
     let (door, at) = any_port();
     let mut rig = Rig::start::<P>(P::accept(setup::<P>(), door));
-    let _old = P::spawn(P::dial(quick::<P>("twin"), &at));
+    let _old = P::job(P::dial(quick::<P>("twin"), &at));
     rig.watch.connected::<P>().await;
     let other = Message::hello(Role::Worker, 1, 2, "twin");
     let rude = script(move || {

@@ -52,5 +52,5 @@ async fn leave<P: Socket>() {
     let hand = hand.drain_timeout(millis(50));
     *itself.lock().expect("no panic with it") = Some(hand.stopper());
     say(&format!("at {at}"));
-    P::spawn(P::serve(hand, door)).done().await;
+    P::job(P::serve(hand, door)).done().await;
 }

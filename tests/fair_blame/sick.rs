@@ -138,7 +138,7 @@ pub(crate) async fn answers_that_do_not_decode_cost_no_height_here<P: Socket>() 
         }
         count
     });
-    let _good = P::spawn(P::serve(steady::<P>("good", millis(1)).concurrency(8), good_door));
+    let _good = P::job(P::serve(steady::<P>("good", millis(1)).concurrency(8), good_door));
     let setup = setup::<P>().configure(|config| {
         config.backoff = config.backoff.base(secs(1)).cap(secs(60));
     });
@@ -155,8 +155,8 @@ pub(crate) async fn a_fast_failer_draws_a_small_share_here<P: Socket>() {
     let (bad_door, bad) = any_port();
     let (good_door, good) = any_port();
     let failer = hand::<P>("bad", |_| Box::pin(async { Err("no".to_owned()) })).concurrency(8);
-    let _bad = P::spawn(P::serve(failer, bad_door));
-    let _good = P::spawn(P::serve(steady::<P>("good", millis(1)).concurrency(8), good_door));
+    let _bad = P::job(P::serve(failer, bad_door));
+    let _good = P::job(P::serve(steady::<P>("good", millis(1)).concurrency(8), good_door));
     let setup = setup::<P>().configure(|config| {
         config.retries_max = 1;
         config.retry_delay = Duration::ZERO;

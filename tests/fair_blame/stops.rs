@@ -12,7 +12,7 @@ use chargehand::worker::Handler;
 use chargehand::{TaskError, Worker};
 use futures_util::future::join_all;
 
-use crate::pair::{Pair, Socket, any_port};
+use crate::pair::{Socket, any_port};
 use crate::rig::{Rig, answer_to, hand, pause, setup, steady, until};
 use crate::roles::leaver;
 use crate::{counts, millis, secs};
@@ -140,7 +140,7 @@ fn what_waits_at_a_worker_that_stops_is_with_an_idle_one_at_once() {
     assert_eq!((counts.returned, counts.lost), (6, 0));
 }
 
-pub(crate) async fn a_long_task_survives_workers_that_stop_one_after_another<P: Pair>() {
+pub(crate) async fn a_long_task_survives_workers_that_stop_one_after_another<P: Socket>() {
     const STOPS: usize = 8;
     let holder = Arc::new(AtomicUsize::new(usize::MAX));
     let mut setup = setup::<P>().configure(|config| config.attempts_max = 1);
@@ -156,9 +156,9 @@ pub(crate) async fn a_long_task_survives_workers_that_stop_one_after_another<P: 
         });
         let slow = slow.drain_timeout(millis(50));
         stoppers.push(slow.stopper());
-        let (door, at) = P::place();
+        let (door, at) = any_port();
         setup = P::connect(setup, &at);
-        jobs.push(P::spawn(P::serve(slow, door)));
+        jobs.push(P::job(P::serve(slow, door)));
     }
     let rig = Rig::start::<P>(setup);
     let task = rig.pool.submit::<u64, u64>(&3).await.expect("it is queued");
@@ -183,17 +183,17 @@ pub(crate) async fn a_task_survives_processes_that_stop_because_of_it<P: Socket>
     let task = rig.pool.submit::<u64, u64>(&3).await.expect("it is queued");
     until::<P>("all have left", || leavers.iter_mut().all(crate::children::Child::is_over)).await;
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(steady::<P>("stays", millis(1)), door));
+    let _job = P::job(P::serve(steady::<P>("stays", millis(1)), door));
     P::add(&rig.pool, &at).await.expect("there is room");
     assert_eq!(task.await, Ok(answer_to(3)));
     let stats = rig.stop().await;
     assert_eq!((stats.done, stats.sent), (1, 8), "{stats:?}");
 }
 
-pub(crate) async fn what_waits_at_a_worker_that_stops_runs_elsewhere_at_once<P: Pair>() {
-    let (door, at) = P::place();
+pub(crate) async fn what_waits_at_a_worker_that_stops_runs_elsewhere_at_once<P: Socket>() {
+    let (door, at) = any_port();
     let work = |started: Arc<AtomicU32>| {
-        move |height| -> crate::pair::Answer {
+        move |height| -> crate::rig::Answer {
             started.fetch_add(1, Ordering::SeqCst);
             let span = if height < 100 { millis(1) } else { secs(11) };
             Box::pin(async move {
@@ -204,7 +204,7 @@ pub(crate) async fn what_waits_at_a_worker_that_stops_runs_elsewhere_at_once<P: 
     };
     let stops = hand::<P>("stops", work(Arc::default()));
     let stopper = stops.stopper();
-    let _job = P::spawn(P::serve(stops, door));
+    let _job = P::job(P::serve(stops, door));
     let rig = Rig::start::<P>(P::connect(setup::<P>().in_flight(8), &at));
     for height in 0..8 {
         assert_eq!(rig.pool.call::<u64, u64>(&height).await, Ok(answer_to(height)));
@@ -215,9 +215,9 @@ pub(crate) async fn what_waits_at_a_worker_that_stops_runs_elsewhere_at_once<P: 
     }
     crate::rig::eventually::<P>(&rig.pool, |stats| stats.tasks.in_flight == 7).await;
     let started = Arc::<AtomicU32>::default();
-    let (door, idle) = P::place();
+    let (door, idle) = any_port();
     let hand = hand::<P>("idle", work(Arc::clone(&started))).concurrency(8);
-    let _idle = P::spawn(P::serve(hand, door));
+    let _idle = P::job(P::serve(hand, door));
     P::add(&rig.pool, &idle).await.expect("there is room");
     rig.up::<P>(2).await;
     let begun = Instant::now();

@@ -195,7 +195,7 @@ pub(crate) async fn six_workers_that_are_killed_and_stopped_lose_nothing<P: Sock
     let (sender, counts) = async_channel::bounded(2);
     for first in [CALLS, 2 * CALLS] {
         let (calls, sender) = (call_on(rig.pool.clone(), Arc::clone(&over), first), sender.clone());
-        P::spawn_detached(async move { sender.send(calls.await).await.expect("it is waited for") });
+        P::spawn(async move { sender.send(calls.await).await.expect("it is waited for") });
     }
     drop(sender);
     let (started, mut ranges) = (Instant::now(), 0);

@@ -116,7 +116,7 @@ pub(crate) async fn five_thousand_half_open_handshakes_keep_no_good_worker_out<P
     crowd.has_come::<P>(FIRST).await;
     let started = Instant::now();
     let names = ["good-1", "good-2", "good-3"];
-    let _good = names.map(|name| P::spawn(P::dial(quick::<P>(name), &at)));
+    let _good = names.map(|name| P::job(P::dial(quick::<P>(name), &at)));
     let watch = script(move || {
         // In whichever order they come.
         let mut up = 0;
@@ -132,7 +132,7 @@ pub(crate) async fn five_thousand_half_open_handshakes_keep_no_good_worker_out<P
     crowd.has_come::<P>(CROWD).await;
     assert_small(&child, before);
     // The whole crowd is still there, as far as it was not thrown out.
-    let _late = P::spawn(P::dial(quick::<P>("late"), &at));
+    let _late = P::job(P::dial(quick::<P>("late"), &at));
     let watch = script(move || child.wait_for("up late"));
     within::<P, _>(SOON, watch.end()).await.expect("a late one joins");
     crowd.leaves().await;

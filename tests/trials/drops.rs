@@ -50,7 +50,7 @@ fn span_of(round: u64) -> Duration {
 pub(crate) async fn a_driver_that_is_dropped_under_load_stops_what_runs_for_it<P: Socket>() {
     let running = Arc::new(AtomicU32::new(0));
     let (door, at) = any_port();
-    let _job = P::spawn(P::serve(counted::<P>(&running), door));
+    let _job = P::job(P::serve(counted::<P>(&running), door));
     let mut closed = 0;
     for round in 0..ROUNDS {
         let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
@@ -92,11 +92,11 @@ pub(crate) async fn a_worker_that_is_dropped_under_load_stops_what_it_runs<P: So
     let running = Arc::new(AtomicU32::new(0));
     let (door, at) = any_port();
     let (steady_door, steady) = any_port();
-    let _steady = P::spawn(P::serve(quick::<P>("steady"), steady_door));
+    let _steady = P::job(P::serve(quick::<P>("steady"), steady_door));
     let rig = Rig::start::<P>(P::connect(P::connect(setup::<P>(), &at), &steady));
     for round in 0..ROUNDS {
         let door = door.try_clone().expect("a socket can be cloned");
-        let job = P::spawn(P::serve(counted::<P>(&running), door));
+        let job = P::job(P::serve(counted::<P>(&running), door));
         rig.up::<P>(2).await;
         let mut range = Tally::start(&rig.pool, RANGE + 1..=RANGE + 200);
         range.take(20).await;

@@ -56,7 +56,7 @@ pub(crate) async fn eight_mebibytes_go_both_ways_and_hold_up_no_small_call<P: Re
     for _ in 0..2 {
         let (door, at) = any_port();
         let hand = raw_hand::<P>(|request| Box::pin(async move { Ok(request) })).concurrency(8);
-        P::spawn_detached(P::serve_raw(hand, door));
+        P::spawn(P::serve_raw(hand, door));
         setup = P::connect(setup, &at);
     }
     let rig = Rig::start::<P>(setup);
@@ -64,7 +64,7 @@ pub(crate) async fn eight_mebibytes_go_both_ways_and_hold_up_no_small_call<P: Re
     let over = Arc::new(AtomicBool::new(false));
     let (sender, small) = async_channel::bounded(1);
     let calls = echo_small::<P>(rig.pool.clone(), Arc::clone(&over));
-    P::spawn_detached(async move { sender.send(calls.await).await.expect("it is waited for") });
+    P::spawn(async move { sender.send(calls.await).await.expect("it is waited for") });
     let started = Instant::now();
     for round in 0..ROUNDS {
         let echoes = (0..AT_ONCE).map(|number| echo_large(&rig.pool, AT_ONCE * round + number));

@@ -12,7 +12,7 @@ const CROWD: usize = 60;
 pub(crate) async fn a_manager_out_of_files_goes_on_with_the_links_it_has<P: Socket>() {
     let child = cramped_busy_manager::<P>();
     let at = child.at;
-    let _good = P::spawn(P::dial(quick::<P>("good"), &at));
+    let _good = P::job(P::dial(quick::<P>("good"), &at));
     let crowded = script(move || {
         child.wait_for("up good");
         child.wait_for("range");
@@ -24,7 +24,7 @@ pub(crate) async fn a_manager_out_of_files_goes_on_with_the_links_it_has<P: Sock
     });
     let (child, crowd) = crowded.end().await;
     drop(crowd);
-    let _late = P::spawn(P::dial(quick::<P>("late"), &at));
+    let _late = P::job(P::dial(quick::<P>("late"), &at));
     script(move || {
         child.wait_for("up late");
         (0..3).for_each(|_| child.wait_for("range"));

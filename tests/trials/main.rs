@@ -14,9 +14,8 @@ mod pair;
 #[path = "../conformance/raw.rs"]
 #[allow(dead_code)]
 mod raw;
-#[path = "../conformance/rig.rs"]
-#[allow(dead_code)]
-mod rig;
+
+use chargehand::testing::conformance::rig;
 
 mod chaos;
 mod crowds;

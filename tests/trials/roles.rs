@@ -110,7 +110,7 @@ async fn dial<P: Socket>(manager: SocketAddr, name: &str) {
         })
     });
     say(&format!("at {manager}"));
-    P::spawn(P::dial(hand.concurrency(CONCURRENCY), &manager)).done().await;
+    P::job(P::dial(hand.concurrency(CONCURRENCY), &manager)).done().await;
 }
 
 async fn manage<P: Socket>(door: TcpListener, at: SocketAddr, cramped: bool) {
@@ -121,7 +121,7 @@ async fn manage<P: Socket>(door: TcpListener, at: SocketAddr, cramped: bool) {
     });
     let rig = Rig::start::<P>(P::accept(setup, door));
     let mut events = rig.pool.events();
-    P::spawn_detached(async move {
+    P::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
                 PoolEvent::Connected { peer, .. } => say(&format!("up {peer}")),
@@ -138,7 +138,7 @@ async fn manage<P: Socket>(door: TcpListener, at: SocketAddr, cramped: bool) {
         cramp::<P>().await;
     }
     say(&format!("at {at}"));
-    P::spawn_detached(do_ranges(rig.pool.clone()));
+    P::spawn(do_ranges(rig.pool.clone()));
     rig.driver.done().await;
 }
 

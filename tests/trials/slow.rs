@@ -67,7 +67,7 @@ pub(crate) async fn a_manager_that_reads_nothing_takes_no_memory_and_holds_up_no
 pub(crate) async fn a_slow_line_loses_nothing<P: Reach>() {
     let (door, at) = any_port();
     let hand = raw_hand::<P>(|request| Box::pin(async move { Ok(vec![request[0]; BLOB_BYTES]) }));
-    let _job = P::spawn(P::serve_raw(hand.concurrency(8), door));
+    let _job = P::job(P::serve_raw(hand.concurrency(8), door));
     // 2 MiB in a second, of which eight answers are a quarter.
     let line = Proxy::paced(at, millis(8));
     let setup = P::connect(impatient::<P>(setup::<P>()), &line.at);
@@ -88,8 +88,8 @@ pub(crate) async fn a_line_that_is_stuck_towards_the_manager_is_given_up<P: Sock
 async fn stuck<P: Socket>(stick: fn(&Proxy, bool)) {
     let [(far_door, far), (near_door, near)] = [any_port(), any_port()];
     let line = Proxy::to(far);
-    let _far = P::spawn(P::serve(steady::<P>("far", millis(2)).concurrency(4), far_door));
-    let _near = P::spawn(P::serve(quick::<P>("near"), near_door));
+    let _far = P::job(P::serve(steady::<P>("far", millis(2)).concurrency(4), far_door));
+    let _near = P::job(P::serve(quick::<P>("near"), near_door));
     let setup = P::connect(P::connect(impatient::<P>(setup::<P>()), &line.at), &near);
     let mut rig = Rig::start::<P>(setup);
     rig.up::<P>(2).await;

@@ -26,10 +26,10 @@ pub(crate) async fn two_hundred_workers_that_are_cut_off_at_once_are_all_back_in
     for _ in 0..WORKERS / 2 {
         setup = P::connect(setup, &networks[1].at);
     }
-    let _served = P::spawn(P::serve(quick::<P>("served").links_max(128), worker_door));
+    let _served = P::job(P::serve(quick::<P>("served").links_max(128), worker_door));
     let rig = Rig::start::<P>(setup);
     let _dialling: Vec<_> = (0..WORKERS / 2)
-        .map(|number| P::spawn(P::dial(quick::<P>(&format!("dials-{number}")), &networks[0].at)))
+        .map(|number| P::job(P::dial(quick::<P>(&format!("dials-{number}")), &networks[0].at)))
         .collect();
     rig.up::<P>(WORKERS).await;
     let mut range = Tally::start(&rig.pool, 1..=HEIGHTS);

@@ -90,7 +90,10 @@ impl fmt::Display for TcpError {
             ),
             Self::Sending { peer, too_long } => write!(f, "to {peer}: {too_long}"),
             Self::Foreign { peer, protocol } => {
-                write!(f, "{peer} speaks {protocol}, not chargehand over TCP: is the port right?")
+                write!(
+                    f,
+                    "{peer} speaks {protocol}, not chargehand's messages: is the address right?"
+                )
             }
         }
     }

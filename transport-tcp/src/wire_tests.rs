@@ -334,7 +334,7 @@ fn http_and_tls_on_the_port_are_named() {
         let Poll::Ready(Err(error)) = end else { panic!("no error") };
         let text = error.to_string();
         assert!(text.contains(protocol), "{text}");
-        assert!(text.contains("is the port right?"), "{text}");
+        assert!(text.contains("is the address right?"), "{text}");
     }
     // After a message it is a peer of ours that went wrong.
     let mut bytes = framed(&[b"hello".to_vec()]);

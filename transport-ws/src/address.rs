@@ -5,8 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use tungstenite::http::Uri;
-use tungstenite::http::uri::Authority;
+use http::Uri;
+use http::uri::Authority;
 
 use crate::wire::Peer;
 

@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use chargehand_core::io::Dialect;
 use futures_io::{AsyncRead, AsyncWrite};
+use http::StatusCode;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use tungstenite::handshake::client::{Response, generate_key};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse;
-use tungstenite::http::StatusCode;
-use tungstenite::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
-};
 
 use crate::address::Target;
 use crate::error::{BoxError, WsError, quoted, words};

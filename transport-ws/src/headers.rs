@@ -1,6 +1,6 @@
 //! Header fields as HTTP reads them, over however many lines (RFC 9110 sections 5.3 and 5.6.1).
 
-use tungstenite::http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName};
 
 /// Returns the elements of a list: the lines of that name are one list, white space around its
 /// elements and empty ones don't count.

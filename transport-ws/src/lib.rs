@@ -45,11 +45,23 @@
 //! is no room ([`Listen::set_full`]) newcomers get status 503 with `Retry-After: 1`, before any of
 //! the protocol's own greetings.
 //!
+//! # Behind a route of another HTTP server
+//!
+//! Where axum, hyper or another server has the port, an [`Upgrader`] judges a route's requests by the
+//! same rules, and an [`UpgradeListener`] takes the connections that come of them: see [`Upgrades`].
+//!
+//! On `wasm32-unknown-unknown` this crate is empty: implement `Connect` and `Wire` over the browser's own
+//! `WebSocket` there.
+//!
 //! There is no deadline here, neither for the handshake nor for a message: whoever polls has them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// It has neither a clock nor random numbers, nor streams that a handshake could be done on: the facade
+// says what to do instead.
+#![cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 
 mod address;
 mod client;
+mod door;
 mod error;
 mod frame;
 mod head;
@@ -59,26 +71,25 @@ mod origin;
 mod reader;
 mod server;
 mod spare;
+mod upgrade;
 mod wire;
 mod writer;
 
 #[cfg(test)]
 mod handshake_tests;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
-use crate::address::{Target, host_of};
+use crate::address::Target;
 pub use crate::client::Connecting;
+use crate::door::Door;
 pub use crate::error::{BoxError, WsError};
-use crate::origin::Origin;
 pub use crate::server::Accepting;
-use crate::server::Door;
+pub use crate::upgrade::{Refused, Upgrade, UpgradeListener, Upgrader, Upgrades};
 use crate::wire::Peer;
 pub use crate::wire::WsWire;
 
@@ -198,9 +209,7 @@ pub struct WsListener<A> {
 impl<A> WsListener<A> {
     /// Makes a listener over a runtime's. Whatever path a client asks for, it is accepted.
     pub fn new(accept: A) -> Self {
-        let (origins, is_full) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let door = Door { json: false, origins, is_full, limits: Limits::new() };
-        Self { accept, door }
+        Self { accept, door: Door::new() }
     }
 
     /// Sets whether a client that offers no subprotocol is taken for one of the Go `worker` package
@@ -225,8 +234,7 @@ impl<A> WsListener<A> {
     /// # Errors
     /// Says what is wrong with the origin.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, AddressError> {
-        let parsed = Origin::parse(origin).map_err(|problem| AddressError::new(origin, problem))?;
-        Arc::make_mut(&mut self.door.origins).push(parsed);
+        self.door.allow_origin(origin)?;
         Ok(self)
     }
 
@@ -248,17 +256,13 @@ where
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => {
-                let name = peer.to_string();
-                let peer = Peer { host: host_of(&name), name: name.into() };
-                Ok(Accepting::new(stream, peer, self.door.clone()))
-            }
+            Ok((stream, peer)) => Ok(Accepting::new(stream, Peer::of(&peer), self.door.clone())),
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })
     }
 
     fn set_full(&mut self, is_full: bool) {
-        self.door.is_full.store(is_full, Ordering::Relaxed);
+        self.door.set_full(is_full);
     }
 
     fn connections_max(&self) -> Option<usize> {

@@ -9,6 +9,7 @@ use chargehand_core::io::{Dialect, Progress, Wire};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
+use crate::address::host_of;
 use crate::error::{WsError, quoted};
 use crate::frame::{Kind, is_close_code};
 use crate::idle::Allowance;
@@ -49,6 +50,14 @@ pub(crate) struct Peer {
     pub(crate) name: Box<str>,
     /// Its host alone, where that is known.
     pub(crate) host: Option<Box<str>>,
+}
+
+impl Peer {
+    /// Takes what a server knows of who opened a connection.
+    pub(crate) fn of(peer: &impl fmt::Display) -> Self {
+        let name = peer.to_string();
+        Self { host: host_of(&name), name: name.into() }
+    }
 }
 
 /// A connection that carries messages over a WebSocket.

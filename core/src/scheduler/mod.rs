@@ -30,6 +30,7 @@ mod workers;
 mod tests;
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::config::{Config, ConfigError};
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
@@ -307,6 +308,18 @@ impl<S: Storage> Scheduler<S> {
     /// Returns the configuration that the pool was made with.
     pub fn config(&self) -> Config {
         self.state.policy.config()
+    }
+
+    /// Returns how long one attempt of a task may take: its own time, or else that of the
+    /// [`Config`]. O(1).
+    pub fn attempt_timeout(&mut self, task: TaskId) -> Duration {
+        let is_slot = (task.slot() as usize) < self.storage.slots().0.len();
+        let timeout = self.state.policy.config().attempt_timeout;
+        if is_slot {
+            Duration::from_nanos(self.lend().attempt_timeout(task.slot()))
+        } else {
+            timeout
+        }
     }
 
     /// Checks every invariant of the state by counting anew. For tests and fuzzers. O(slots).

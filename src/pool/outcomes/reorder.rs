@@ -4,8 +4,8 @@ use alloc::collections::BTreeMap;
 use core::mem;
 
 use super::source::Track;
-use crate::mailbox::TaskResult;
 use crate::mailbox::batches::Item;
+use crate::mailbox::result::TaskResult;
 
 /// Holds outcomes back until each one before was returned. The driver bounds it: it has no more under
 /// way than there is room for. Heights go by their index here.

@@ -11,13 +11,14 @@ use core::time::Duration;
 use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Verdict};
 
-use super::clock::Clock;
+use super::clock::{Clock, Now};
+use super::events::Hook;
 use super::link::{Connection, PollProgress};
 use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};
+use super::settings::Settings;
 use super::source::Source;
-use super::state::{Around, Now};
-use super::{Hook, Settings};
+use super::state::Around;
 use crate::handler::Handler;
 use crate::link::accept::AcceptPause;
 use crate::link::alarm::Alarm;
@@ -29,14 +30,25 @@ use crate::link::read_on::{ReadOn, WORKER_ROUNDS};
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
 
-mod doors;
-mod ends;
+mod accept;
+mod closing;
 mod timers;
 
 /// How many waiting requests are started in a poll.
 const STARTS: usize = 1024;
 /// All links are looked at for silence at most this often.
 const SCAN_INTERVAL: Duration = Duration::from_millis(50);
+/// What a worker is made of.
+pub(super) struct Parts<T, H> {
+    pub(super) timer: T,
+    pub(super) handler: H,
+    pub(super) settings: Settings,
+    pub(super) hook: Hook,
+    pub(super) ready: ReadySet,
+    pub(super) control: Entry,
+    pub(super) stopped: Arc<AtomicBool>,
+}
+
 pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     /// `None` once the worker drains.
     source: Option<S>,
@@ -94,8 +106,8 @@ where
     T: Timer,
     H: Handler,
 {
-    pub(super) fn new(source: S, parts: super::Parts<T, H>) -> Self {
-        let super::Parts { timer, handler, settings, hook, ready, control, stopped } = parts;
+    pub(super) fn new(source: S, parts: Parts<T, H>) -> Self {
+        let Parts { timer, handler, settings, hook, ready, control, stopped } = parts;
         let now = timer.now();
         let source_entry = ready.entry(Token::Listener(0).into());
         source_entry.wake();

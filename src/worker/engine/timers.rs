@@ -11,8 +11,8 @@ use crate::handler::Handler;
 use crate::link::erased::BoxError;
 use crate::link::quota::MESSAGES_ALONE;
 use crate::link::reason::DisconnectReason;
+use crate::worker::clock::Now;
 use crate::worker::source::Source;
-use crate::worker::state::Now;
 
 impl<S, T, H> Engine<S, T, H>
 where

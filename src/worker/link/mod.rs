@@ -12,11 +12,12 @@ use chargehand_core::message::{
 use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
-use super::Settings;
+use super::clock::Now;
 use super::dialect::Speech;
 use super::memory::{Held, Memory};
 use super::runner::Runner;
-use super::state::{Around, Limiter, Now, Phase, ProtocolState, Step};
+use super::settings::Settings;
+use super::state::{Around, Limiter, Phase, ProtocolState, Step};
 use crate::budget::SMALL_BYTES_MAX;
 use crate::failure;
 use crate::handler::Handler;

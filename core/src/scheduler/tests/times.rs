@@ -20,6 +20,15 @@ fn attempts_of(seconds: u64) -> TaskOptions {
 }
 
 #[test]
+fn a_task_tells_how_long_its_attempts_may_take_and_any_other_as_the_configuration_says() {
+    let mut pool = Pool::with(|config| config.attempt_timeout = 10 * SECOND);
+    let (usual, own) = (pool.submit(), pool.submit_with(attempts_of(3)));
+    let unknown = TaskId::from_parts(u32::MAX, 0);
+    let spans = [usual, own, unknown].map(|task| pool.scheduler.attempt_timeout(task));
+    assert_eq!(spans, [10 * SECOND, 3 * SECOND, 10 * SECOND]);
+}
+
+#[test]
 fn a_task_that_waits_past_its_deadline_times_out_unsent() {
     let mut pool = Pool::new();
     let (other, task) = (pool.submit(), pool.submit_with(pool.by(3)));

@@ -1,15 +1,18 @@
 //! Workers inside the pool's process, beside others behind each transport, on each runtime.
 
+use std::borrow::ToOwned;
+use std::boxed::Box;
+use std::string::String;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use std::vec::Vec;
 
-use chargehand::TaskError;
-
-use crate::pair::{Answer, Pair, Setup};
-use crate::rig::{
-    Rig, Tally, answer_to, eventually, millis, pause, quick, setup, steady, until, works,
+use super::Pair;
+use super::rig::{
+    Answer, Ends, Rig, Setup, Tally, answer_to, millis, pause, quick, setup, steady, until,
 };
+use crate::TaskError;
 
 /// A handler in this process that takes that long for each task.
 fn local<P: Pair>(setup: Setup<P>, window: u16, span: Duration) -> Setup<P> {
@@ -19,9 +22,9 @@ fn local<P: Pair>(setup: Setup<P>, window: u16, span: Duration) -> Setup<P> {
     })
 }
 
-pub(crate) async fn local_and_remote_workers_share_a_range<P: Pair>() {
+pub(super) async fn local_and_remote_workers_share_a_range<P: Pair>() {
     let (door, at) = P::place();
-    let remote = P::spawn(P::serve(steady::<P>("remote", millis(2)).concurrency(4), door));
+    let remote = P::job(P::serve(steady::<P>("remote", millis(2)).concurrency(4), door));
     let rig = Rig::start::<P>(local::<P>(P::connect(setup::<P>(), &at), 4, millis(2)));
     rig.up::<P>(2).await;
     Tally::start(&rig.pool, 1..=1000).all_done().await;
@@ -35,7 +38,7 @@ pub(crate) async fn local_and_remote_workers_share_a_range<P: Pair>() {
     drop(remote);
 }
 
-pub(crate) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere<P: Pair>() {
+pub(super) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere<P: Pair>() {
     let work = |height: u64| -> Answer {
         Box::pin(async move {
             pause::<P>(millis(1)).await;
@@ -48,7 +51,7 @@ pub(crate) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewh
         })
     };
     let (door, at) = P::place();
-    let remote = P::spawn(P::serve(quick::<P>("remote"), door));
+    let remote = P::job(P::serve(quick::<P>("remote"), door));
     let setup = P::connect(setup::<P>(), &at).in_process(8, work).configure(|config| {
         config.attempt_timeout = millis(300);
         config.attempts_max = 1000;
@@ -80,40 +83,7 @@ pub(crate) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewh
     drop(remote);
 }
 
-/// On a runtime that allows a task so much in each poll, that must not go to the handlers alone.
-pub(crate) async fn busy_local_handlers_keep_no_link_from_being_served<P: Pair>() {
-    const BUSY: u16 = 256;
-    let begun = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&begun);
-    let rig = Rig::start::<P>(setup::<P>().in_process(BUSY, move |_: u64| {
-        count.fetch_add(1, Ordering::SeqCst);
-        async {
-            loop {
-                tokio::task::coop::consume_budget().await; // Elsewhere it does nothing.
-                smol::future::yield_now().await;
-            }
-            #[expect(unreachable_code, reason = "it makes the type")]
-            Ok::<u64, String>(0)
-        }
-    }));
-    let mut busy = Vec::new();
-    for height in 0..u64::from(BUSY) {
-        busy.push(rig.pool.submit::<_, u64>(&height).await.expect("there is room"));
-    }
-    until::<P>("all of them to begin", || begun.load(Ordering::SeqCst) == usize::from(BUSY)).await;
-    let (door, at) = P::place();
-    let remote = P::spawn(P::serve(quick::<P>("remote"), door));
-    P::add(&rig.pool, &at).await.expect("there is room");
-    works(&rig.pool).await;
-    let stats = rig.pool.stats().await.expect("the driver lives");
-    assert_eq!(stats.tasks.in_flight, u32::from(BUSY));
-    drop(busy);
-    eventually::<P>(&rig.pool, |stats| stats.tasks.in_flight == 0).await;
-    assert_eq!(rig.stop().await.done, 50);
-    drop(remote);
-}
-
-pub(crate) async fn what_is_cancelled_or_let_go_of_stops_in_this_process<P: Pair>() {
+pub(super) async fn what_is_cancelled_or_let_go_of_stops_in_this_process<P: Pair>() {
     struct Held(Arc<AtomicUsize>);
     impl Drop for Held {
         fn drop(&mut self) {

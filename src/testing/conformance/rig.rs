@@ -1,32 +1,40 @@
 //! A pool under test and what is asked of it again and again. Waits for conditions and events, and
 //! gives up by itself: nothing in here sleeps for a time and hopes.
 
+use alloc::string::ToString;
+use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::string::String;
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use std::vec::Vec;
 
-use chargehand::core::io::Timer;
-use chargehand::core::{BackoffPolicy, Stats};
-use chargehand::{Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, Worker};
 use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, abortable};
 
-use crate::pair::{Answer, Hand, Job, Pair, Setup};
+use super::Pair;
+use crate::core::io::Timer;
+use crate::core::{BackoffPolicy, Stats, WorkerId};
+use crate::worker::Typed;
+use crate::{
+    Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, Threaded, Worker, WorkerError,
+};
 
 /// How long a case may take. Far more than it needs, for machines with other things to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 /// How long one condition may take to come true.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// Runs a case, and fails it where it does not end, whatever it hangs on.
-pub(crate) fn bounded(case: impl FnOnce() + Send + 'static) {
+pub fn bounded(case: impl FnOnce() + Send + 'static) {
     bounded_by(PATIENCE, case);
 }
 
 /// Runs a case that may take that long.
-pub(crate) fn bounded_by(patience: Duration, case: impl FnOnce() + Send + 'static) {
+pub fn bounded_by(patience: Duration, case: impl FnOnce() + Send + 'static) {
     let (sender, ended) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
         let _sender = sender; // Dropped at the end, by a panic too.
@@ -42,27 +50,94 @@ pub(crate) fn bounded_by(patience: Duration, case: impl FnOnce() + Send + 'stati
     }
 }
 
+/// A worker's answer in the making.
+pub type Answer = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
+/// A worker whose handler takes a height and answers a number.
+pub type Hand<P> = Worker<<P as Pair>::Timer, Typed<Box<dyn Fn(u64) -> Answer + Send>, (u64,)>>;
+/// A pool before it is built.
+pub type Setup<P> = Builder<<P as Pair>::Timer, Threaded>;
+
+/// A future under way on a runtime. Dropping it ends that.
+pub struct Job {
+    abort: AbortHandle,
+    ended: async_channel::Receiver<()>,
+}
+
+impl Job {
+    /// Completes when the future has.
+    pub async fn done(self) {
+        self.ended.recv().await.expect("the job ended by itself");
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+/// What follows from a [`Pair`].
+pub trait Ends: Pair {
+    fn job(future: impl Future<Output = ()> + Send + 'static) -> Job {
+        let (sender, ended) = async_channel::bounded(1);
+        let (future, abort) = abortable(future);
+        Self::spawn(async move {
+            if future.await.is_ok() {
+                let _ = sender.send(()).await;
+            }
+        });
+        Job { abort, ended }
+    }
+
+    fn connect(setup: Setup<Self>, at: &Self::Connector) -> Setup<Self> {
+        setup.connect(at.clone())
+    }
+
+    fn accept(setup: Setup<Self>, door: Self::Listener) -> Setup<Self> {
+        setup.accept(door)
+    }
+
+    fn add(
+        pool: &Pool,
+        at: &Self::Connector,
+    ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
+        let (pool, at) = (pool.clone(), at.clone());
+        async move { pool.add(at).await }
+    }
+
+    fn serve(hand: Hand<Self>, door: Self::Listener) -> impl Future<Output = ()> + Send + 'static {
+        async move { hand.serve(door).await.expect("the settings are in range") }
+    }
+
+    fn dial(hand: Hand<Self>, at: &Self::Connector) -> impl Future<Output = ()> + Send + 'static {
+        let at = at.clone();
+        async move { hand.dial(at).await.expect("the settings are in range") }
+    }
+}
+
+impl<P: Pair> Ends for P {}
+
 /// A pool, its events and the job of its driver.
-pub(crate) struct Rig {
-    pub(crate) pool: Pool,
-    pub(crate) watch: Watch,
-    pub(crate) driver: Job,
+pub struct Rig {
+    pub pool: Pool,
+    pub watch: Watch,
+    pub driver: Job,
 }
 
 impl Rig {
-    pub(crate) fn start<P: Pair>(setup: Setup<P>) -> Self {
+    pub fn start<P: Pair>(setup: Setup<P>) -> Self {
         let (pool, driver) = setup.build().expect("the limits are in range");
         let watch = Watch { events: pool.events(), seen: Vec::new() };
-        Self { pool, watch, driver: P::spawn(driver) }
+        Self { pool, watch, driver: P::job(driver) }
     }
 
     /// Waits until so many workers are up.
-    pub(crate) async fn up<P: Pair>(&self, count: u32) {
+    pub async fn up<P: Pair>(&self, count: u32) {
         eventually::<P>(&self.pool, |stats| stats.tasks.workers_up == count).await;
     }
 
     /// Stops the pool and checks that every task had exactly one outcome.
-    pub(crate) async fn stop(self) -> Stats {
+    pub async fn stop(self) -> Stats {
         let stats = self.pool.stop().await.expect("the driver lives");
         self.driver.done().await;
         assert_settled(&stats);
@@ -71,7 +146,7 @@ impl Rig {
 }
 
 /// A pool that reconnects on a test's time scale.
-pub(crate) fn setup<P: Pair>() -> Setup<P> {
+pub fn setup<P: Pair>() -> Setup<P> {
     Pool::builder(P::timer()).configure(|config| {
         config.connect_timeout = Duration::from_secs(5);
         config.backoff = brief();
@@ -79,7 +154,7 @@ pub(crate) fn setup<P: Pair>() -> Setup<P> {
 }
 
 /// Makes a pool tire of silence soon. Only where that is the case: a busy machine can be silent, too.
-pub(crate) fn impatient<P: Pair>(setup: Setup<P>) -> Setup<P> {
+pub fn impatient<P: Pair>(setup: Setup<P>) -> Setup<P> {
     setup.configure(|config| {
         config.heartbeat_interval = millis(300);
         config.heartbeat_timeout = millis(700);
@@ -87,24 +162,24 @@ pub(crate) fn impatient<P: Pair>(setup: Setup<P>) -> Setup<P> {
 }
 
 /// A backoff that a test can wait for.
-pub(crate) fn brief() -> BackoffPolicy {
+pub fn brief() -> BackoffPolicy {
     let (base, cap) = (Duration::from_millis(20), Duration::from_millis(200));
     BackoffPolicy::new().base(base).cap(cap)
 }
 
 /// What every handler here answers where nothing else is said.
-pub(crate) fn answer_to(height: u64) -> u64 {
+pub fn answer_to(height: u64) -> u64 {
     2 * height + 1
 }
 
 /// A worker that works by a function.
-pub(crate) fn hand<P: Pair>(name: &str, work: impl Fn(u64) -> Answer + Send + 'static) -> Hand<P> {
+pub fn hand<P: Pair>(name: &str, work: impl Fn(u64) -> Answer + Send + 'static) -> Hand<P> {
     let work: Box<dyn Fn(u64) -> Answer + Send> = Box::new(work);
     Worker::new(P::timer(), work).name(name).backoff(brief())
 }
 
 /// A worker that takes that long for each task.
-pub(crate) fn steady<P: Pair>(name: &str, span: Duration) -> Hand<P> {
+pub fn steady<P: Pair>(name: &str, span: Duration) -> Hand<P> {
     hand::<P>(name, move |height| {
         Box::pin(async move {
             pause::<P>(span).await;
@@ -114,30 +189,27 @@ pub(crate) fn steady<P: Pair>(name: &str, span: Duration) -> Hand<P> {
 }
 
 /// A worker that answers at once.
-pub(crate) fn quick<P: Pair>(name: &str) -> Hand<P> {
+pub fn quick<P: Pair>(name: &str) -> Hand<P> {
     hand::<P>(name, |height| Box::pin(async move { Ok(answer_to(height)) })).concurrency(8)
 }
 
 /// A worker that never answers.
-pub(crate) fn stuck<P: Pair>(name: &str) -> Hand<P> {
+pub fn stuck<P: Pair>(name: &str) -> Hand<P> {
     hand::<P>(name, |_| Box::pin(std::future::pending()))
 }
 
 /// Waits that long.
-pub(crate) async fn pause<P: Pair>(span: Duration) {
+pub async fn pause<P: Pair>(span: Duration) {
     let timer = P::timer();
     timer.sleep_until(timer.now().saturating_add(span)).await;
 }
 
-pub(crate) const fn millis(count: u64) -> Duration {
+pub const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
 
 /// Waits until the pool's figures are as wanted, and returns them.
-pub(crate) async fn eventually<P: Pair>(
-    pool: &Pool,
-    wanted: impl Fn(&PoolStats) -> bool,
-) -> PoolStats {
+pub async fn eventually<P: Pair>(pool: &Pool, wanted: impl Fn(&PoolStats) -> bool) -> PoolStats {
     let started = Instant::now();
     loop {
         let stats = pool.stats().await.expect("the driver lives");
@@ -150,7 +222,7 @@ pub(crate) async fn eventually<P: Pair>(
 }
 
 /// Waits until something outside of a pool is as wanted.
-pub(crate) async fn until<P: Pair>(what: &str, mut wanted: impl FnMut() -> bool) {
+pub async fn until<P: Pair>(what: &str, mut wanted: impl FnMut() -> bool) {
     let started = Instant::now();
     while !wanted() {
         assert!(started.elapsed() < SOON, "it never came about: {what}");
@@ -159,7 +231,7 @@ pub(crate) async fn until<P: Pair>(what: &str, mut wanted: impl FnMut() -> bool)
 }
 
 /// Completes with the output, or with `None` once the time is over.
-pub(crate) async fn within<P: Pair, F: Future>(span: Duration, future: F) -> Option<F::Output> {
+pub async fn within<P: Pair, F: Future>(span: Duration, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let mut end = Box::pin(pause::<P>(span));
     std::future::poll_fn(|cx| {
@@ -172,7 +244,7 @@ pub(crate) async fn within<P: Pair, F: Future>(span: Duration, future: F) -> Opt
 }
 
 /// Polls a future at most that often, with a pause after each, and drops it.
-pub(crate) async fn poll_and_drop<P: Pair, F: Future>(polls: u32, future: F) -> Option<F::Output> {
+pub async fn poll_and_drop<P: Pair, F: Future>(polls: u32, future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     for _ in 0..polls {
         let polled = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
@@ -185,7 +257,7 @@ pub(crate) async fn poll_and_drop<P: Pair, F: Future>(polls: u32, future: F) -> 
 }
 
 /// Checks that no task is left and that the outcomes add up.
-pub(crate) fn assert_settled(stats: &Stats) {
+pub fn assert_settled(stats: &Stats) {
     assert_eq!((stats.waiting, stats.resting), (0, 0), "{stats:?}");
     assert_eq!((stats.in_flight, stats.finished), (0, 0), "{stats:?}");
     let ended = stats.done + stats.failed + stats.exhausted + stats.bounced;
@@ -194,14 +266,14 @@ pub(crate) fn assert_settled(stats: &Stats) {
 }
 
 /// The events of a pool.
-pub(crate) struct Watch {
+pub struct Watch {
     events: Events,
     seen: Vec<PoolEvent>,
 }
 
 impl Watch {
     /// Waits for an event, and returns it.
-    pub(crate) async fn until<P: Pair>(
+    pub async fn until<P: Pair>(
         &mut self,
         what: &str,
         mut wanted: impl FnMut(&PoolEvent) -> bool,
@@ -219,29 +291,29 @@ impl Watch {
     }
 
     /// Waits for the end of the stream.
-    pub(crate) async fn ends<P: Pair>(&mut self) {
+    pub async fn ends<P: Pair>(&mut self) {
         let end = async { while self.events.next().await.is_some() {} };
         within::<P, _>(SOON, end).await.expect("the events end with the driver");
     }
 
-    pub(crate) async fn connected<P: Pair>(&mut self) {
+    pub async fn connected<P: Pair>(&mut self) {
         self.until::<P>("Connected", |event| matches!(event, PoolEvent::Connected { .. })).await;
     }
 
     /// Waits for a link to be lost, and returns why.
-    pub(crate) async fn lost<P: Pair>(&mut self) -> String {
+    pub async fn lost<P: Pair>(&mut self) -> String {
         let event = self.until::<P>("Lost", |event| matches!(event, PoolEvent::Lost { .. })).await;
         let PoolEvent::Lost { reason, .. } = event else { unreachable!() };
         reason.to_string()
     }
 
     /// Waits for a link to be closed in good order.
-    pub(crate) async fn closed<P: Pair>(&mut self) {
+    pub async fn closed<P: Pair>(&mut self) {
         self.until::<P>("Closed", |event| matches!(event, PoolEvent::Closed { .. })).await;
     }
 
     /// Waits for a worker, or a newcomer, to be refused, and returns why.
-    pub(crate) async fn refused<P: Pair>(&mut self) -> String {
+    pub async fn refused<P: Pair>(&mut self) -> String {
         let event = self
             .until::<P>("Refused or TurnedAway", |event| {
                 matches!(event, PoolEvent::Refused { .. } | PoolEvent::TurnedAway { .. })
@@ -257,26 +329,26 @@ impl Watch {
 }
 
 /// The outcomes of a range: each height once.
-pub(crate) struct Tally {
+pub struct Tally {
     outcomes: Pin<Box<Outcomes<u64>>>,
     range: RangeInclusive<u64>,
-    pub(crate) results: BTreeMap<u64, Result<u64, TaskError>>,
+    pub results: BTreeMap<u64, Result<u64, TaskError>>,
 }
 
 impl Tally {
-    pub(crate) fn start(pool: &Pool, range: RangeInclusive<u64>) -> Self {
+    pub fn start(pool: &Pool, range: RangeInclusive<u64>) -> Self {
         let outcomes = Box::pin(pool.process(range.clone()));
         Self { outcomes, range, results: BTreeMap::new() }
     }
 
     /// Starts a range whose heights are tried once, whoever fails them.
-    pub(crate) fn once(pool: &Pool, range: RangeInclusive<u64>) -> Self {
+    pub fn once(pool: &Pool, range: RangeInclusive<u64>) -> Self {
         let outcomes = Box::pin(pool.process(range.clone()).retries(0));
         Self { outcomes, range, results: BTreeMap::new() }
     }
 
     /// Takes so many more outcomes, or all that come where there are fewer.
-    pub(crate) async fn take(&mut self, count: usize) {
+    pub async fn take(&mut self, count: usize) {
         for _ in 0..count {
             let Some((height, result)) = self.outcomes.next().await else { return };
             assert!(self.range.contains(&height), "nobody asked for {height}");
@@ -286,7 +358,7 @@ impl Tally {
     }
 
     /// Takes the rest. Each height must have its outcome then.
-    pub(crate) async fn finish(mut self) -> BTreeMap<u64, Result<u64, TaskError>> {
+    pub async fn finish(mut self) -> BTreeMap<u64, Result<u64, TaskError>> {
         self.take(usize::MAX).await;
         for height in self.range {
             assert!(self.results.contains_key(&height), "height {height} has no outcome");
@@ -295,7 +367,7 @@ impl Tally {
     }
 
     /// Takes the rest. Each height must have its right answer then.
-    pub(crate) async fn all_done(self) {
+    pub async fn all_done(self) {
         for (height, result) in self.finish().await {
             assert_eq!(result, Ok(answer_to(height)), "height {height}");
         }
@@ -303,6 +375,6 @@ impl Tally {
 }
 
 /// Does some heights to see that the pool is well.
-pub(crate) async fn works(pool: &Pool) {
+pub async fn works(pool: &Pool) {
     Tally::start(pool, 1..=50).all_done().await;
 }

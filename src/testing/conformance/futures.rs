@@ -1,12 +1,14 @@
 //! Every future of a pool, dropped after any number of polls.
 
+use std::boxed::Box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::vec::Vec;
 
-use crate::pair::{Pair, Setup};
-use crate::rig::{
-    Rig, answer_to, assert_settled, eventually, hand, millis, poll_and_drop, quick, setup, until,
-    works,
+use super::Pair;
+use super::rig::{
+    Ends, Rig, Setup, answer_to, assert_settled, eventually, hand, millis, poll_and_drop, quick,
+    setup, until, works,
 };
 
 /// How many tasks the pool of these cases takes.
@@ -16,19 +18,19 @@ fn narrow<P: Pair>() -> Setup<P> {
     setup::<P>().tasks_max(TASKS).queue_max(2).ahead_max(2)
 }
 
-pub(crate) async fn futures_of_tasks_leak_nothing_wherever_they_are_dropped<P: Pair>() {
+pub(super) async fn futures_of_tasks_leak_nothing_wherever_they_are_dropped<P: Pair>() {
     let open = Arc::new(AtomicBool::new(true));
     let gate = Arc::clone(&open);
     let work = hand::<P>("gated", move |height| {
         let gate = Arc::clone(&gate);
         Box::pin(async move {
-            crate::rig::pause::<P>(std::time::Duration::from_micros(height % 7 * 200)).await;
+            super::rig::pause::<P>(std::time::Duration::from_micros(height % 7 * 200)).await;
             until::<P>("the gate opens", || gate.load(Ordering::SeqCst)).await;
             Ok(answer_to(height))
         })
     });
     let (door, at) = P::place();
-    let _job = P::spawn(P::serve(work.concurrency(2), door));
+    let _job = P::job(P::serve(work.concurrency(2), door));
     let rig = Rig::start::<P>(P::connect(narrow::<P>(), &at));
     rig.up::<P>(1).await;
     for round in 0..120_u64 {
@@ -76,9 +78,9 @@ pub(crate) async fn futures_of_tasks_leak_nothing_wherever_they_are_dropped<P: P
     rig.stop().await;
 }
 
-pub(crate) async fn futures_of_control_leak_nothing_wherever_they_are_dropped<P: Pair>() {
+pub(super) async fn futures_of_control_leak_nothing_wherever_they_are_dropped<P: Pair>() {
     let (door, at) = P::place();
-    let _job = P::spawn(P::serve(quick::<P>("good"), door));
+    let _job = P::job(P::serve(quick::<P>("good"), door));
     let rig = Rig::start::<P>(P::connect(narrow::<P>().workers_max(64), &at));
     rig.up::<P>(1).await;
     for polls in 0..6 {
@@ -103,11 +105,11 @@ pub(crate) async fn futures_of_control_leak_nothing_wherever_they_are_dropped<P:
     rig.stop().await;
 }
 
-pub(crate) async fn a_stop_whose_future_is_dropped_still_ends_in_order<P: Pair>() {
+pub(super) async fn a_stop_whose_future_is_dropped_still_ends_in_order<P: Pair>() {
     for polls in 0..5 {
         let (door, at) = P::place();
-        let work = crate::rig::steady::<P>("slow", millis(10)).concurrency(2);
-        let _job = P::spawn(P::serve(work, door));
+        let work = super::rig::steady::<P>("slow", millis(10)).concurrency(2);
+        let _job = P::job(P::serve(work, door));
         let rig = Rig::start::<P>(P::connect(narrow::<P>(), &at));
         rig.up::<P>(1).await;
         let mut tasks = Vec::new();

@@ -11,9 +11,9 @@ use crate::handler::Handler;
 use crate::link::accept::AcceptPause;
 use crate::link::erased::BoxError;
 use crate::link::reason::DisconnectReason;
-use crate::worker::WorkerEvent;
+use crate::worker::clock::Now;
+use crate::worker::events::WorkerEvent;
 use crate::worker::source::{LinkEnded, Source, is_unwelcome};
-use crate::worker::state::Now;
 
 impl<S, T, H> Engine<S, T, H>
 where

@@ -14,10 +14,10 @@ use crate::handler::Handler;
 use crate::link::accept::ACCEPTS_PER_POLL;
 use crate::link::erased::BoxError;
 use crate::link::reason::DisconnectReason;
-use crate::worker::WorkerEvent;
+use crate::worker::clock::Now;
+use crate::worker::events::WorkerEvent;
 use crate::worker::link::{Connection, Idle, used_idle_min};
 use crate::worker::source::Source;
-use crate::worker::state::Now;
 
 impl<S, T, H> Engine<S, T, H>
 where

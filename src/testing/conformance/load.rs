@@ -1,31 +1,34 @@
 //! Workers that come, go and fail, queues that are full and pools that stop.
 
+use alloc::string::ToString;
+use std::borrow::ToOwned;
+use std::boxed::Box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use std::vec::Vec;
 
-use chargehand::core::{WorkerId, WorkerState};
-use chargehand::worker::Stopper;
-use chargehand::{PoolEvent, Task, TaskError, TrySubmitError, WorkerError};
-
-use crate::pair::{Hand, Job, Pair};
-use crate::rig::{
-    Rig, Tally, answer_to, eventually, hand, millis, pause, quick, setup, steady, stuck, until,
-    within, works,
+use super::Pair;
+use super::rig::{
+    Ends, Hand, Job, Rig, Tally, answer_to, eventually, hand, millis, pause, quick, setup, steady,
+    stuck, until, within, works,
 };
+use crate::core::{WorkerId, WorkerState};
+use crate::worker::Stopper;
+use crate::{PoolEvent, Task, TaskError, TrySubmitError, WorkerError};
 
 /// Starts a worker at a place of its own.
-fn employ<P: Pair>(hand: Hand<P>) -> (P::Address, Job) {
+fn employ<P: Pair>(hand: Hand<P>) -> (P::Connector, Job) {
     let (door, at) = P::place();
-    (at, P::spawn(P::serve(hand, door)))
+    (at, P::job(P::serve(hand, door)))
 }
 
-pub(crate) async fn every_height_of_a_range_has_its_answer<P: Pair>() {
+pub(super) async fn every_height_of_a_range_has_its_answer<P: Pair>() {
     let (a, _a) = employ::<P>(quick::<P>("a"));
     let (b, _b) = employ::<P>(quick::<P>("b"));
     let (door, c) = P::place();
     let setup = P::accept(P::connect(P::connect(setup::<P>(), &a), &b), door);
-    let _c = P::spawn(P::dial(quick::<P>("c"), &c));
+    let _c = P::job(P::dial(quick::<P>("c"), &c));
     let rig = Rig::start::<P>(setup);
     rig.up::<P>(3).await;
     Tally::start(&rig.pool, 1..=3000).all_done().await;
@@ -38,7 +41,7 @@ pub(crate) async fn every_height_of_a_range_has_its_answer<P: Pair>() {
     assert_eq!((stats.done, stats.resent), (3001, 0));
 }
 
-pub(crate) async fn a_map_of_requests_comes_back_in_order_though_a_worker_goes<P: Pair>() {
+pub(super) async fn a_map_of_requests_comes_back_in_order_though_a_worker_goes<P: Pair>() {
     let (a, gone) = employ::<P>(quick::<P>("a"));
     let (b, _b) = employ::<P>(quick::<P>("b"));
     let rig = Rig::start::<P>(P::connect(P::connect(setup::<P>(), &a), &b));
@@ -64,7 +67,7 @@ pub(crate) async fn a_map_of_requests_comes_back_in_order_though_a_worker_goes<P
     rig.stop().await;
 }
 
-pub(crate) async fn a_handler_that_panics_fails_its_task_and_nothing_else<P: Pair>() {
+pub(super) async fn a_handler_that_panics_fails_its_task_and_nothing_else<P: Pair>() {
     let work = hand::<P>("nervous", |height| {
         assert!(height != 1, "one at once");
         Box::pin(async move {
@@ -86,7 +89,7 @@ pub(crate) async fn a_handler_that_panics_fails_its_task_and_nothing_else<P: Pai
     assert_eq!((stats.done, stats.failed, stats.lost), (98, 2, 0));
 }
 
-pub(crate) async fn a_failure_is_told_once_and_retried_only_on_request<P: Pair>() {
+pub(super) async fn a_failure_is_told_once_and_retried_only_on_request<P: Pair>() {
     let tries = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&tries);
     let work = hand::<P>("moody", move |height| {
@@ -107,7 +110,7 @@ pub(crate) async fn a_failure_is_told_once_and_retried_only_on_request<P: Pair>(
     assert_eq!((stats.done, stats.failed), (1, 1));
 }
 
-pub(crate) async fn without_a_worker_tasks_wait_and_the_figures_say_why<P: Pair>() {
+pub(super) async fn without_a_worker_tasks_wait_and_the_figures_say_why<P: Pair>() {
     // A door that is closed before anybody comes.
     let (door, nowhere) = P::place();
     drop(door);
@@ -126,7 +129,7 @@ pub(crate) async fn without_a_worker_tasks_wait_and_the_figures_say_why<P: Pair>
     rig.stop().await;
 }
 
-pub(crate) async fn a_pool_without_any_worker_waits_for_one_to_be_added<P: Pair>() {
+pub(super) async fn a_pool_without_any_worker_waits_for_one_to_be_added<P: Pair>() {
     let rig = Rig::start::<P>(setup::<P>());
     let mut range = Tally::start(&rig.pool, 1..=20);
     assert!(within::<P, _>(millis(50), range.take(1)).await.is_none(), "nobody works");
@@ -140,7 +143,7 @@ pub(crate) async fn a_pool_without_any_worker_waits_for_one_to_be_added<P: Pair>
     rig.stop().await;
 }
 
-pub(crate) async fn a_full_queue_hands_the_request_back_or_lets_it_wait<P: Pair>() {
+pub(super) async fn a_full_queue_hands_the_request_back_or_lets_it_wait<P: Pair>() {
     let rig = Rig::start::<P>(setup::<P>().tasks_max(4).queue_max(2));
     let mut tasks: Vec<Task<u64>> = Vec::new();
     let mut next = 0;
@@ -177,7 +180,7 @@ pub(crate) async fn a_full_queue_hands_the_request_back_or_lets_it_wait<P: Pair>
     assert_eq!((stats.submitted, stats.done), (7, 7));
 }
 
-pub(crate) async fn a_pool_with_all_its_workers_takes_no_more<P: Pair>() {
+pub(super) async fn a_pool_with_all_its_workers_takes_no_more<P: Pair>() {
     let (at, _job) = employ::<P>(quick::<P>("only"));
     let rig = Rig::start::<P>(setup::<P>().workers_max(1));
     let worker = P::add(&rig.pool, &at).await.expect("there is room");
@@ -189,7 +192,7 @@ pub(crate) async fn a_pool_with_all_its_workers_takes_no_more<P: Pair>() {
     rig.stop().await;
 }
 
-pub(crate) async fn when_a_cancel_races_the_answer_exactly_one_wins<P: Pair>() {
+pub(super) async fn when_a_cancel_races_the_answer_exactly_one_wins<P: Pair>() {
     let (at, _job) = employ::<P>(steady::<P>("a", Duration::from_micros(200)).concurrency(16));
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
     rig.up::<P>(1).await;
@@ -221,7 +224,7 @@ pub(crate) async fn when_a_cancel_races_the_answer_exactly_one_wins<P: Pair>() {
     assert_eq!((stats.lost, stats.foreign), (0, 0));
 }
 
-pub(crate) async fn what_is_cancelled_stops_at_the_worker<P: Pair>() {
+pub(super) async fn what_is_cancelled_stops_at_the_worker<P: Pair>() {
     struct Running(Arc<AtomicU32>);
     impl Drop for Running {
         fn drop(&mut self) {
@@ -258,7 +261,7 @@ pub(crate) async fn what_is_cancelled_stops_at_the_worker<P: Pair>() {
     assert_eq!(stats.cancelled, 3);
 }
 
-pub(crate) async fn stop_waits_for_what_is_under_way<P: Pair>() {
+pub(super) async fn stop_waits_for_what_is_under_way<P: Pair>() {
     let (at, _job) = employ::<P>(steady::<P>("slow", millis(60)).concurrency(4));
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
     let mut tasks = Vec::new();
@@ -275,7 +278,7 @@ pub(crate) async fn stop_waits_for_what_is_under_way<P: Pair>() {
     assert_eq!(pool.call::<u64, u64>(&1).await, Err(TaskError::Closed));
 }
 
-pub(crate) async fn at_the_deadline_of_a_stop_every_task_ends_aborted<P: Pair>() {
+pub(super) async fn at_the_deadline_of_a_stop_every_task_ends_aborted<P: Pair>() {
     let (at, _job) = employ::<P>(stuck::<P>("stuck"));
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
     let held = rig.pool.submit::<u64, u64>(&1).await.expect("it is queued");
@@ -286,7 +289,7 @@ pub(crate) async fn at_the_deadline_of_a_stop_every_task_ends_aborted<P: Pair>()
     let mut range = Box::pin(range.finish());
     assert!(within::<P, _>(millis(20), range.as_mut()).await.is_none());
     let pool = rig.pool.clone();
-    let stopping = P::spawn(async move {
+    let stopping = P::job(async move {
         pool.stop_within(millis(150)).await.expect("the driver lives");
     });
     until::<P>("the pool stops", || {
@@ -302,7 +305,7 @@ pub(crate) async fn at_the_deadline_of_a_stop_every_task_ends_aborted<P: Pair>()
     rig.driver.done().await;
 }
 
-pub(crate) async fn a_pool_that_everybody_has_let_go_of_drains_and_ends<P: Pair>() {
+pub(super) async fn a_pool_that_everybody_has_let_go_of_drains_and_ends<P: Pair>() {
     let answered = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&answered);
     let work = hand::<P>("busy", move |height| {
@@ -323,7 +326,7 @@ pub(crate) async fn a_pool_that_everybody_has_let_go_of_drains_and_ends<P: Pair>
     assert_eq!(answered.load(Ordering::SeqCst), 5);
 }
 
-pub(crate) async fn dropping_the_driver_answers_everybody_who_waits<P: Pair>() {
+pub(super) async fn dropping_the_driver_answers_everybody_who_waits<P: Pair>() {
     let (at, _job) = employ::<P>(stuck::<P>("stuck"));
     let rig = Rig::start::<P>(P::connect(setup::<P>().tasks_max(2).queue_max(1), &at));
     let mut waiters = Vec::new();
@@ -331,13 +334,13 @@ pub(crate) async fn dropping_the_driver_answers_everybody_who_waits<P: Pair>() {
         let pool = rig.pool.clone();
         let (sender, ended) = async_channel::bounded(1);
         waiters.push(ended);
-        P::spawn_detached(async move {
+        P::spawn(async move {
             let _ = sender.send(pool.call::<u64, u64>(&height).await).await;
         });
     }
     let (sender, idle) = async_channel::bounded(1);
     let pool = rig.pool.clone();
-    P::spawn_detached(async move {
+    P::spawn(async move {
         let _ = sender.send(pool.idle().await).await;
     });
     let range = Tally::start(&rig.pool, 1..=9);
@@ -363,7 +366,7 @@ pub(crate) async fn dropping_the_driver_answers_everybody_who_waits<P: Pair>() {
     watch.ends::<P>().await;
 }
 
-pub(crate) async fn workers_come_and_go_under_load_and_nothing_is_lost<P: Pair>() {
+pub(super) async fn workers_come_and_go_under_load_and_nothing_is_lost<P: Pair>() {
     let (home, _home) = employ::<P>(steady::<P>("home", millis(1)).concurrency(2));
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &home));
     let mut range = Tally::start(&rig.pool, 1..=3000);
@@ -383,7 +386,7 @@ pub(crate) async fn workers_come_and_go_under_load_and_nothing_is_lost<P: Pair>(
     assert_eq!((stats.done, stats.lost, stats.resent), (3000, 0, 0), "removal drains first");
 }
 
-pub(crate) async fn a_removed_worker_finishes_what_it_holds<P: Pair>() {
+pub(super) async fn a_removed_worker_finishes_what_it_holds<P: Pair>() {
     let (at, _job) = employ::<P>(steady::<P>("slow", millis(80)).concurrency(2));
     let rig = Rig::start::<P>(setup::<P>());
     let worker = P::add(&rig.pool, &at).await.expect("there is room");
@@ -404,14 +407,14 @@ pub(crate) async fn a_removed_worker_finishes_what_it_holds<P: Pair>() {
     assert_eq!(stats.resent, 0);
 }
 
-pub(crate) async fn a_worker_that_stops_cleanly_under_load_loses_nothing<P: Pair>() {
+pub(super) async fn a_worker_that_stops_cleanly_under_load_loses_nothing<P: Pair>() {
     let (door, at) = P::place();
     let mut rig = Rig::start::<P>(P::accept(setup::<P>(), door));
     let (stay, _stay) = employ::<P>(steady::<P>("stays", millis(2)).concurrency(2));
     P::add(&rig.pool, &stay).await.expect("there is room");
     let leaver = |name: &str| -> (Stopper, Job) {
         let hand = steady::<P>(name, millis(2)).concurrency(4);
-        (hand.stopper(), P::spawn(P::dial(hand, &at)))
+        (hand.stopper(), P::job(P::dial(hand, &at)))
     };
     let (stopper, job) = leaver("leaves");
     rig.up::<P>(2).await;
@@ -430,14 +433,14 @@ pub(crate) async fn a_worker_that_stops_cleanly_under_load_loses_nothing<P: Pair
     assert!(stats.resent <= 8, "{stats:?}");
 }
 
-pub(crate) async fn of_two_live_workers_of_one_name_the_older_one_stays<P: Pair>() {
+pub(super) async fn of_two_live_workers_of_one_name_the_older_one_stays<P: Pair>() {
     let (door, at) = P::place();
     let mut rig = Rig::start::<P>(P::accept(setup::<P>(), door));
-    let old = P::spawn(P::dial(steady::<P>("twin", millis(2)).concurrency(3), &at));
+    let old = P::job(P::dial(steady::<P>("twin", millis(2)).concurrency(3), &at));
     rig.watch.connected::<P>().await;
     let mut range = Tally::start(&rig.pool, 1..=30);
     range.take(3).await;
-    let _new = P::spawn(P::dial(stuck::<P>("twin"), &at));
+    let _new = P::job(P::dial(stuck::<P>("twin"), &at));
     let why = rig.watch.refused::<P>().await;
     assert!(why.contains("twin") && why.contains("alive"), "{why}");
     range.all_done().await;
@@ -451,7 +454,7 @@ pub(crate) async fn of_two_live_workers_of_one_name_the_older_one_stays<P: Pair>
     rig.stop().await;
 }
 
-pub(crate) async fn a_worker_that_hangs_but_lives_loses_its_task_to_another<P: Pair>() {
+pub(super) async fn a_worker_that_hangs_but_lives_loses_its_task_to_another<P: Pair>() {
     let (bad, _bad) = employ::<P>(stuck::<P>("hangs").concurrency(2));
     let setup = P::connect(setup::<P>(), &bad).configure(|config| {
         config.attempt_timeout = millis(100);
@@ -470,7 +473,7 @@ pub(crate) async fn a_worker_that_hangs_but_lives_loses_its_task_to_another<P: P
     assert!(stats.timed_out >= 2, "{stats:?}");
 }
 
-pub(crate) async fn a_worker_that_only_fails_is_rested_but_never_the_last_one<P: Pair>() {
+pub(super) async fn a_worker_that_only_fails_is_rested_but_never_the_last_one<P: Pair>() {
     let work = |name: &'static str| hand::<P>(name, |_| Box::pin(async { Err("no".to_owned()) }));
     let (bad, _bad) = employ::<P>(work("bad"));
     let setup = P::connect(setup::<P>(), &bad).configure(|config| {
@@ -490,7 +493,7 @@ pub(crate) async fn a_worker_that_only_fails_is_rested_but_never_the_last_one<P:
     rig.stop().await;
 }
 
-pub(crate) async fn a_worker_is_never_sent_more_than_its_window<P: Pair>() {
+pub(super) async fn a_worker_is_never_sent_more_than_its_window<P: Pair>() {
     let (running, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let (now, peak) = (Arc::clone(&running), Arc::clone(&most));
     let work = hand::<P>("three", move |height| {
@@ -514,22 +517,4 @@ pub(crate) async fn a_worker_is_never_sent_more_than_its_window<P: Pair>() {
     range.all_done().await;
     assert_eq!(most.load(Ordering::SeqCst), 3);
     rig.stop().await;
-}
-
-pub(crate) async fn a_blocking_handler_does_not_silence_the_heartbeat<P: Pair>() {
-    let (door, at) = P::place();
-    let block = |height: u64| -> Result<u64, String> {
-        std::thread::sleep(millis(2500)); // Longer than either side bears silence.
-        Ok(answer_to(height))
-    };
-    let worker = chargehand::Worker::blocking(P::timer(), 2, block).expect("threads start");
-    let _job = P::spawn(P::serve_blocking(worker, door));
-    let setup = P::connect(setup::<P>(), &at).configure(|config| {
-        config.heartbeat_interval = millis(900);
-        config.heartbeat_timeout = millis(900);
-    });
-    let rig = Rig::start::<P>(setup);
-    Tally::start(&rig.pool, 1..=2).all_done().await;
-    let stats = rig.stop().await;
-    assert_eq!((stats.done, stats.lost), (2, 0));
 }

@@ -1,0 +1,172 @@
+//! The setters of a worker.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use chargehand_core::BackoffPolicy;
+
+use super::Worker;
+use super::settings::Settings;
+
+impl<T, H> Worker<T, H> {
+    fn set(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.parts.settings);
+        self
+    }
+
+    /// Sets how many handlers run at once, over all links. Each manager is told this number as the
+    /// worker's window; requests past it wait, and managers take turns. At least 1; default 1.
+    #[must_use]
+    pub fn concurrency(self, concurrency: u16) -> Self {
+        self.set(|settings| settings.concurrency = concurrency)
+    }
+
+    /// Sets the name that managers know the worker by. 1 to 64 bytes; default `worker-` and random
+    /// hexadecimal digits, other ones at every start.
+    ///
+    /// Set one, and another one for each worker: managers remember workers by their names, those that
+    /// are gone as well, and have room for so many. A worker that starts again under its name is the
+    /// same one to them. With the name goes a token, which is drawn at random for each [`Worker`] that
+    /// is made and tells two of one name apart: a link with the name and token of another displaces
+    /// it, since its worker has connected anew; one with the name but another token is let in once
+    /// the other link is dead, and refused while that lives.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.set(|settings| settings.name = name.into())
+    }
+
+    /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
+    /// types. Up to 64 bytes; default none.
+    ///
+    /// A manager that has [another one](crate::Builder::schema) is refused as it connects, and both sides
+    /// are told both. One that has none is taken.
+    #[must_use]
+    pub fn schema(self, schema: impl Into<String>) -> Self {
+        let schema = schema.into();
+        self.set(|settings| settings.schema = Some(schema.into()))
+    }
+
+    /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
+    /// to that many request bodies are held for each link. Default 1024; never below the
+    /// concurrency.
+    #[must_use]
+    pub fn window_max(self, window_max: u16) -> Self {
+        self.set(|settings| settings.window_max = window_max)
+    }
+
+    /// Sets how many managers are served at once. One more takes the place of an idle one
+    /// ([`idle_min`](Worker::idle_min)), or is told that the worker is busy. At least 1; default 64.
+    /// Where the process may not open as many connections as this and
+    /// [`pending_handshakes_max`](Worker::pending_handshakes_max) together, both are lowered;
+    /// [`WorkerEvent::Lowered`](super::WorkerEvent::Lowered) tells so if one of them was set, or by more than
+    /// a half.
+    #[must_use]
+    pub fn links_max(self, links_max: usize) -> Self {
+        self.set(|settings| {
+            settings.links_max = links_max;
+            settings.is_set = true;
+        })
+    }
+
+    /// Sets how long it may take from an accepted or dialled connection to the end of its
+    /// handshake. Default 10 s.
+    #[must_use]
+    pub fn handshake_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.handshake_timeout = timeout)
+    }
+
+    /// Sets how many handshakes may be pending; one more takes the oldest one's place. At least 1;
+    /// default 128.
+    #[must_use]
+    pub fn pending_handshakes_max(self, pending: usize) -> Self {
+        self.set(|settings| {
+            settings.pending_handshakes_max = pending;
+            settings.is_set = true;
+        })
+    }
+
+    /// Sets the longest frame to send and to take, in bytes; a manager's limit for what is sent to it
+    /// may be lower, and that of the transport for both. Managers are told how long a request may be.
+    /// An answer that does not fit fails its task, with a text that names the limit. Default
+    /// 16 MiB.
+    #[must_use]
+    pub fn frame_bytes_max(self, bytes: usize) -> Self {
+        self.set(|settings| settings.frame_bytes_max = bytes)
+    }
+
+    /// Sets how many bytes the worker holds over all its links: the requests that wait for a handler,
+    /// those that run, those that are arriving, and the answers that no link has room for. At least 1;
+    /// default 256 MiB.
+    ///
+    /// A link that holds as much as is left is not read until some of that is done: TCP and WebSocket
+    /// then make its manager wait. So one link can use up a half, two a third each, and others go on.
+    /// Of a manager whose link stays unread for four heartbeats, requests that came meanwhile are given
+    /// back to it, so that its cancels are read. What runs always ends and its answer leaves, even
+    /// where answers take more than this; nothing that would make more of them is started meanwhile.
+    ///
+    /// A message is held against what is left as soon as its length is known, and waits in the transport
+    /// where there is too little. Long ones leave room for short ones, and one at a time goes on whatever
+    /// is held, so none waits for ever; where this is less than twice
+    /// [`frame_bytes_max`](Worker::frame_bytes_max), that one may go past it. What else a transport
+    /// buffers is not counted: on each link up to 68 KiB of a message that only begins, and one that is
+    /// leaving. Nor is what handlers keep, and the request of a thread whose task was cancelled.
+    #[must_use]
+    pub fn memory_max(self, bytes: usize) -> Self {
+        self.set(|settings| settings.memory_max = bytes)
+    }
+
+    /// Sets the longest heartbeat that a manager is granted: one that asks for a longer one is given
+    /// up all the same where twice this passes in silence. At least 1 ms; default 5 min.
+    #[must_use]
+    pub fn heartbeat_max(self, heartbeat: Duration) -> Self {
+        self.set(|settings| settings.heartbeat_max = heartbeat)
+    }
+
+    /// Sets how many bytes of a long message must come or leave in each second, on average since the
+    /// last sign of life, so that its link is not silent. Below that it ends as a silent one does:
+    /// after twice the manager's heartbeat. Transports that do not tell their progress are judged by
+    /// whole messages. A serial line has a lower rate of its own, which holds there. Default 1024, which
+    /// is 1 KiB/s.
+    #[must_use]
+    pub fn progress_rate_min(self, bytes_per_second: u32) -> Self {
+        self.set(|settings| settings.progress_rate_min = bytes_per_second)
+    }
+
+    /// Sets for how long a manager's link that no request came on keeps its place where there are
+    /// [`links_max`](Worker::links_max) of them and another manager comes. The one that has been idle
+    /// longest makes room. Where a request came before, it keeps it for 30 times as long after
+    /// the last one, and while it holds one, always. Default 10 s, hence 5 min.
+    #[must_use]
+    pub fn idle_min(self, idle: Duration) -> Self {
+        self.set(|settings| settings.idle_min = idle)
+    }
+
+    /// Sets how long what runs may go on after [`Stopper::stop`](super::Stopper::stop). Default 30 s.
+    #[must_use]
+    pub fn drain_timeout(self, timeout: Duration) -> Self {
+        self.set(|settings| settings.drain_timeout = timeout)
+    }
+
+    /// Sets the delay between connects of [`dial`](Worker::dial).
+    #[must_use]
+    pub fn backoff(self, policy: BackoffPolicy) -> Self {
+        self.set(|settings| settings.backoff = policy)
+    }
+
+    /// Sets the seed of the backoff's jitter alone. Default: random, or that of
+    /// [`seeded`](Worker::seeded).
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.set(|settings| settings.seed = seed)
+    }
+
+    /// Sets what the handler gets for a height that a manager of the Go `worker` package asks for.
+    /// Default [`Unsigned`](crate::JsonHeights::Unsigned): a `u64`, and a height below zero fails
+    /// with a text that says so.
+    #[cfg(feature = "json")]
+    #[must_use]
+    pub fn json_heights(self, heights: crate::JsonHeights) -> Self {
+        self.set(|settings| settings.json_heights = heights)
+    }
+}

@@ -1,0 +1,220 @@
+//! The socket file: taken over from a dead process, never from a live one, and removed at the end.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+};
+
+use crate::address::path_of;
+use crate::transport::{UnixListener, name};
+
+/// How many connections the system holds for a listener that does not take them, if it allows so many.
+const BACKLOG: i32 = 1024;
+/// How long to wait for another process that is about to listen in the same directory.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+/// How long to wait for one at the end. A file that stays is replaced by the next who listens.
+const UNLOCK_WAIT: Duration = Duration::from_millis(100);
+
+/// A path to listen on, and who may connect to it.
+#[derive(Clone, Debug)]
+#[must_use = "it listens once `listen` is called"]
+pub struct UnixSocket {
+    address: Box<str>,
+    mode: u32,
+}
+
+impl UnixSocket {
+    /// Prepares to listen on `address`, which is `unix:///path`, or a path with a slash in it, of at most
+    /// [`PATH_BYTES_MAX`](crate::PATH_BYTES_MAX) bytes. The directory must be there.
+    pub fn new(address: &str) -> Self {
+        Self { address: address.into(), mode: 0o600 }
+    }
+
+    /// Sets the file's permission bits, at most `0o777`. To connect takes the permission to write.
+    /// Default `0o600`: nobody but this process's user. The umask does not change them, and nobody gets
+    /// in before they are set.
+    pub fn mode(self, mode: u32) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Listens. `from_std` makes a runtime's listener: `TokioUnixListener::from_std`, say.
+    ///
+    /// A socket file that is there is connected to. If a program answers, it keeps its place; it sees a
+    /// connection that ends at once. If nobody does, the file is replaced. Of several processes that do
+    /// this at the same time one gets the path: each holds a lock on the directory (`flock`) for that
+    /// long, and waits at most 2 s for another. It blocks for as long.
+    ///
+    /// # Errors
+    /// Names the path, and says what to do: where it cannot be meant or is too long (`InvalidInput`),
+    /// somebody listens already (`AddrInUse`), something else than a socket is there (`AlreadyExists`),
+    /// or the system refuses.
+    pub fn listen<A>(
+        self,
+        from_std: impl FnOnce(StdListener) -> io::Result<A>,
+    ) -> io::Result<UnixListener<A>> {
+        let invalid = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
+        let path = path_of(&self.address).map_err(|error| invalid(error.to_string()))?;
+        let at_path = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {}: {error}", name(path)))
+        };
+        if self.mode > 0o777 {
+            return Err(at_path(invalid(format!("the mode {:#o} is above 0o777", self.mode))));
+        }
+        let (listener, file) = claim(path, self.mode).map_err(at_path)?;
+        let accept = from_std(listener).map_err(at_path)?;
+        Ok(UnixListener::new(accept, file))
+    }
+}
+
+/// A socket file of ours. It goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: Box<str>,
+    /// Device and inode: what tells the file from one that took its place.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &str) -> io::Result<Self> {
+        Ok(Self { path: path.into(), identity: identity(path)? })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let Ok(_lock) = lock_directory(&self.path, UNLOCK_WAIT) else { return };
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            let _ = fs::remove_file(&*self.path);
+        }
+    }
+}
+
+fn identity(path: &str) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Listens on a path that nobody else listens on.
+fn claim(path: &str, mode: u32) -> io::Result<(StdListener, SocketFile)> {
+    // Between the look at an old file and the new one nobody else may put his own there.
+    let _lock = lock_directory(path, LOCK_WAIT)?;
+    remove_stale(path)?;
+    let address = SocketAddrUnix::new(path)?;
+    let socket = stream_socket()?;
+    bind(&socket, &address).map_err(explained)?;
+    let file = SocketFile::of(path)?;
+    // Before it listens: until then whoever connects is refused, whatever the umask allows.
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    listen(&socket, BACKLOG)?;
+    Ok((socket.into(), file))
+}
+
+fn explained(errno: Errno) -> io::Error {
+    let remedy = match errno {
+        Errno::NOENT => "create its directory first",
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+            "this user may not create files in its directory: choose another one"
+        }
+        Errno::NOTDIR => "what stands before its last slash is no directory",
+        _ => return errno.into(),
+    };
+    let error = io::Error::from(errno);
+    io::Error::new(error.kind(), format!("{error}: {remedy}"))
+}
+
+/// Removes the socket that a dead process has left.
+fn remove_stale(path: &str) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?.file_type(),
+    };
+    if !kind.is_socket() {
+        let problem = "something else than a socket is there: remove it, or choose another path";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, problem));
+    }
+    let in_use = |problem| Err(io::Error::new(io::ErrorKind::AddrInUse, problem));
+    match probe(path) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(|error| {
+            let remedy = "it was left behind, and this user may not remove it: do so, or choose \
+                          another path";
+            io::Error::new(error.kind(), format!("{error}: {remedy}"))
+        }),
+        // With `AGAIN` its queue is full.
+        Ok(()) | Err(Errno::AGAIN) => {
+            in_use("a program listens there: stop it, or choose another path")
+        }
+        Err(Errno::PROTOTYPE) => {
+            in_use("a program uses it for a socket of another type: choose another path")
+        }
+        Err(Errno::ACCESS | Errno::PERM) => {
+            in_use("a socket of another user is there: remove it, or choose another path")
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Finds out whether somebody listens, without waiting for him to accept.
+fn probe(path: &str) -> Result<(), Errno> {
+    let socket = stream_socket()?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)
+}
+
+/// Makes a socket that programs started from this one do not inherit.
+fn stream_socket() -> Result<OwnedFd, Errno> {
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = SocketFlags::CLOEXEC;
+    #[cfg(target_vendor = "apple")]
+    let flags = SocketFlags::empty(); // It has no such flag.
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    #[cfg(target_vendor = "apple")]
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(socket)
+}
+
+/// Keeps others that listen in this directory waiting while what it returns is held.
+fn lock_directory(path: &str, wait: Duration) -> io::Result<Option<OwnedFd>> {
+    let directory = match Path::new(path).parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = open(directory, flags, Mode::empty()).map_err(explained)?;
+    let started = Instant::now();
+    loop {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(directory)),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) if started.elapsed() < wait => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Errno::AGAIN) => {
+                let problem = format!(
+                    "another process has held a lock (flock) on its directory for {wait:?}: wait \
+                     for it, or choose another directory"
+                );
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, problem));
+            }
+            // A file system that has no locks: then two that start at once may both get in.
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;
