@@ -117,6 +117,7 @@ mod handler;
 mod link;
 mod mailbox;
 mod next;
+mod options;
 mod payload;
 mod pool;
 mod seed;
@@ -135,6 +136,7 @@ pub use self::{
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, Kind, Local, Threaded, memory},
     next::Next,
+    options::TaskOptions,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
         Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,

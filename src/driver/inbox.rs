@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Stats, TaskId};
+use chargehand_core::{Stats, TaskId, TaskOptions};
 
 use super::Driver;
 use super::task::{TaskEntry, TaskPayload, Whose};
@@ -26,6 +26,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn take_mail(&mut self) {
         self.settled = false;
         let mail = self.ends.post.take();
+        self.queue_due = self.ends.post.stamp(self.now);
         for listener in mail.listeners {
             self.events.add(listener);
         }
@@ -69,7 +70,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             if room == 0 || self.held_back.len() >= self.tasks.len() {
                 break;
             }
-            self.submitted = self.ends.post.take_submits(room, &mut batch);
+            self.submitted = self.ends.post.take_submits(room, &mut batch, |special| {
+                self.specials.insert(special.call.place(), special);
+            });
             for submit in batch.drain(..) {
                 any |= self.admit_one(submit);
             }
@@ -87,7 +90,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return false;
         }
         // There is room, so if it is not taken the pool stops.
-        let Ok(task) = self.scheduler.submit(self.now) else {
+        let options =
+            if self.specials.is_empty() { TaskOptions::new() } else { self.options_of(call) };
+        let Ok(task) = self.scheduler.submit_with(self.now, options) else {
             self.end_call(call, Err(TaskError::Stopping));
             return false;
         };
@@ -103,6 +108,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         entry.generation = task.generation();
         true
+    }
+
+    #[cold]
+    fn options_of(&self, call: CallId) -> TaskOptions {
+        let mut options = TaskOptions::new();
+        if let Some(special) = self.specials.get(&call.place()) {
+            special.options.apply(&mut options, special.since.unwrap_or(self.now));
+        }
+        options
     }
 
     fn on_cancel(&mut self, call: CallId) {

@@ -67,6 +67,8 @@ struct Job {
     source: Source,
     giver: Giver,
     options: Options,
+    /// How its tasks are done, where not as the pool says.
+    own: Option<Arc<crate::options::TaskOptions>>,
     check: Check,
     pace: Pace,
     batch: Vec<Item>,
@@ -268,9 +270,8 @@ impl Job {
             let index = requests.count;
             requests.count += 1;
             match request {
-                Ok(_) if requests.is_closed => {}
+                Ok(_) | Err(_) if requests.is_closed => {}
                 Ok(body) => requests.queue.push_back((index, body)),
-                Err(_) if requests.is_closed => {}
                 Err(error) => {
                     self.pace.outstanding += 1;
                     self.batch.push(Item { height: index, result: Err(error) });
@@ -349,7 +350,7 @@ fn is_charged(item: Option<&Item>) -> bool {
 
 impl Jobs {
     pub(crate) fn add(&mut self, new: NewJob, budget: &Arc<Budget>) {
-        let NewJob { work, giver, options, check } = new;
+        let NewJob { work, giver, options, own, check } = new;
         let (source, next) = match work {
             Work::Heights(heights) => {
                 let next = heights.next_open(0);
@@ -361,6 +362,7 @@ impl Jobs {
             source,
             giver,
             options,
+            own,
             check,
             pace: Pace {
                 next,
@@ -619,7 +621,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 room -= 1;
                 let mut options = TaskOptions::new().lane(Lane::Bulk);
-                options.retries_max = Some(job.options.retries_max.unwrap_or(retries_max));
+                options.retries_max = Some(retries_max);
+                if let Some(own) = &job.own {
+                    own.apply(&mut options, *now);
+                }
+                options.retries_max = job.options.retries_max.or(options.retries_max);
                 let Ok(task) = scheduler.submit_with(*now, options) else { return any };
                 any = true;
                 *ranges_first = false;

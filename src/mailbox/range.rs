@@ -1,10 +1,12 @@
 //! A range of heights, or a map of requests, on its way to the driver.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chargehand_core::ledger::{self, Span};
 
 use super::batches::Giver;
+use crate::options::TaskOptions;
 use crate::payload::Check;
 
 /// What is done of a range of heights: see [`ledger::Ledger`].
@@ -45,6 +47,8 @@ pub(crate) struct NewJob {
     pub(crate) work: Work,
     pub(crate) giver: Giver,
     pub(crate) options: Options,
+    /// How its tasks are done, where not as the pool says.
+    pub(crate) own: Option<Arc<TaskOptions>>,
     /// What answers are held against.
     pub(crate) check: Check,
 }

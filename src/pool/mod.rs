@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::{Connect, Timer};
+use chargehand_core::ledger::Height;
 use chargehand_core::message::BODY_HEAD_BYTES_MAX;
 use chargehand_core::{Stats, WorkerId};
 use serde::Serialize;
@@ -22,7 +23,9 @@ use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::handler::in_process::Hands;
 use crate::link::erased::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
+use crate::mailbox::range::LedgerOf;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
+use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
 #[cfg(feature = "std")]
@@ -53,6 +56,8 @@ pub struct Pool<K: Kind = Threaded> {
     control: Sender<Control<K>>,
     mailbox: Arc<Mailbox>,
     request_bytes_max: usize,
+    /// How tasks are done, where not as the pool says.
+    options: Option<Arc<TaskOptions>>,
 }
 
 impl Pool<Threaded> {
@@ -85,6 +90,13 @@ impl Pool<Threaded> {
 }
 
 impl<K: Kind> Pool<K> {
+    /// Returns a handle of the same pool whose calls, tasks, maps and ranges are done as these options say,
+    /// instead of as this one's. An example is at [`TaskOptions`].
+    #[must_use]
+    pub fn with(&self, options: TaskOptions) -> Self {
+        Self { options: Some(Arc::new(options)), ..self.clone() }
+    }
+
     /// Returns a worker's answer to `request`, both encoded by postcard. Only the answer of a
     /// [in-process](Builder::in_process) worker is not, where it is of the type asked for.
     ///
@@ -158,7 +170,7 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
     {
         let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, Check::of::<A>());
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
         let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
         Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
@@ -173,7 +185,7 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
     {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
-        match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None) {
+        match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
             Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
             Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
@@ -194,7 +206,7 @@ impl<K: Kind> Pool<K> {
     where
         A: DeserializeOwned + Send + 'static,
     {
-        Outcomes::of_heights(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
+        self.ranged(heights.into(), Check::of::<A>())
     }
 
     /// Returns a stream as [`process`](Pool::process) does, of heights of type `i64`, as peers of the
@@ -214,7 +226,7 @@ impl<K: Kind> Pool<K> {
     where
         A: DeserializeOwned + Send + 'static,
     {
-        Outcomes::of_heights(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
+        self.ranged(heights.into(), Check::of::<A>())
     }
 
     /// Returns a stream of every request with its outcome: of whatever can be iterated over, or of a stream
@@ -280,7 +292,11 @@ impl<K: Kind> Pool<K> {
     ) -> Outcomes<A, Mapped<R::Pull, E>> {
         let pull = requests.into_pull();
         let source = Mapped::new(pull, encode, self.request_bytes_max, self.mailbox.ahead_max());
-        Outcomes::new(source, Arc::clone(&self.mailbox), check)
+        Outcomes::new(source, Arc::clone(&self.mailbox), self.options.clone(), check)
+    }
+
+    fn ranged<A, H: Height>(&self, heights: LedgerOf<H>, check: Check) -> Outcomes<A, Heights<H>> {
+        Outcomes::of_heights(heights, Arc::clone(&self.mailbox), self.options.clone(), check)
     }
 
     /// Does a range of heights as [`process`](Pool::process) does, calls `on_outcome` for each
@@ -405,7 +421,8 @@ impl<K: Kind> Pool<K> {
 
     #[inline]
     fn calling(&self, body: Body, check: Check) -> Result<Calling<'_>, TaskError> {
-        Ok(Calling::new(within(body, self.request_bytes_max)?, check, &self.mailbox))
+        let body = within(body, self.request_bytes_max)?;
+        Ok(Calling::new(Queueing::new(body, check, self.options.clone()), &self.mailbox))
     }
 
     #[inline]
@@ -427,6 +444,7 @@ impl<K: Kind> Clone for Pool<K> {
             control: self.control.clone(),
             mailbox: Arc::clone(&self.mailbox),
             request_bytes_max: self.request_bytes_max,
+            options: self.options.clone(),
         }
     }
 }
@@ -441,5 +459,5 @@ impl<K: Kind> fmt::Debug for Pool<K> {
 pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
     let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
     let (control, mailbox, ends) = mailbox(doorbell, limits);
-    (Pool { control, mailbox, request_bytes_max }, ends)
+    (Pool { control, mailbox, request_bytes_max, options: None }, ends)
 }

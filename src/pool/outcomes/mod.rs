@@ -17,6 +17,7 @@ use crate::mailbox::batches::{Item, Taker, at_once};
 use crate::mailbox::range::{LedgerOf, Options};
 use crate::mailbox::{Mailbox, NewJob};
 use crate::next::Next;
+use crate::options::TaskOptions;
 use crate::payload::Check;
 
 mod heights;
@@ -78,6 +79,7 @@ pub struct Outcomes<A, S: Track = Heights> {
     reorder: Option<Reorder>,
     options: Options,
     source: S,
+    own: Option<Arc<TaskOptions>>,
     mailbox: Arc<Mailbox>,
     check: Check,
     stage: Stage,
@@ -94,8 +96,13 @@ enum Stage {
 }
 
 impl<A, H: Height> Outcomes<A, Heights<H>> {
-    pub(crate) fn of_heights(ledger: LedgerOf<H>, mailbox: Arc<Mailbox>, check: Check) -> Self {
-        let mut outcomes = Self::new(Heights::new(ledger), mailbox, check);
+    pub(crate) fn of_heights(
+        ledger: LedgerOf<H>,
+        mailbox: Arc<Mailbox>,
+        own: Option<Arc<TaskOptions>>,
+        check: Check,
+    ) -> Self {
+        let mut outcomes = Self::new(Heights::new(ledger), mailbox, own, check);
         outcomes.options.is_signed = H::from_index(0) < H::default();
         outcomes
     }
@@ -124,13 +131,19 @@ impl<A, H: Height> Outcomes<A, Heights<H>> {
 }
 
 impl<A, S: Track> Outcomes<A, S> {
-    pub(crate) fn new(source: S, mailbox: Arc<Mailbox>, check: Check) -> Self {
+    pub(crate) fn new(
+        source: S,
+        mailbox: Arc<Mailbox>,
+        own: Option<Arc<TaskOptions>>,
+        check: Check,
+    ) -> Self {
         Self {
             taker: Taker::new(at_once(mailbox.ahead_max())),
             batch: Vec::new(),
             reorder: None,
             options: Options::default(),
             source,
+            own,
             mailbox,
             check,
             stage: Stage::New,
@@ -206,7 +219,7 @@ impl<A, S: Track> Outcomes<A, S> {
             let work = self.source.work();
             let (giver, options) = (self.taker.giver(), self.options);
             let check = self.check;
-            self.mailbox.start(NewJob { work, giver, options, check });
+            self.mailbox.start(NewJob { work, giver, options, own: self.own.clone(), check });
         }
     }
 
