@@ -19,7 +19,9 @@ pub(super) fn read<T: 'static>(body: &[u8]) -> Option<T> {
         if is::<T, u64>() {
             same(number)
         } else if is::<T, i64>() {
-            same((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
+            // The half always fits. (`cast_signed` is newer than the oldest Rust that this is built with.)
+            let half = i64::from_ne_bytes((number >> 1).to_ne_bytes());
+            same(if number & 1 == 0 { half } else { !half })
         } else if is::<T, u32>() {
             same(u32::try_from(number).ok()?)
         } else {
