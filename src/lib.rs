@@ -117,6 +117,7 @@ mod handler;
 mod link;
 mod mailbox;
 mod next;
+mod options;
 mod payload;
 mod pool;
 mod seed;
@@ -135,7 +136,11 @@ pub use self::{
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, Kind, Local, Threaded, memory},
     next::Next,
-    pool::{BuildError, Builder, Ledger, Outcomes, Pool, Report, SignedLedger, Task},
+    options::TaskOptions,
+    pool::{
+        BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
+        Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,
+    },
     stats::{PoolStats, WorkerInfo},
     worker::Worker,
 };

@@ -14,7 +14,7 @@ use super::dialect::Speech;
 use super::link::{Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
 use super::outgoing::Outgoing;
-use super::task::TaskPayload;
+use super::task::{TaskPayload, Whose};
 use super::untaken::charged_bytes;
 use super::workers::LinkState;
 use crate::budget::Charge;
@@ -302,6 +302,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = match self.tasks[task.slot() as usize].payload {
             TaskPayload::Height { height, .. } => Some(height.into()),
+            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
+                Some(self.jobs.index_of(job, place).into())
+            }
             _ => None,
         };
         let peer = self.peers.get_mut(link.worker()).label();
@@ -327,8 +330,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             other => Err(self.no_answer(task, other, attempts)),
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
-            TaskPayload::Height { height, job, .. } => self.on_height(job, height, result),
-            TaskPayload::Request { body, call, check } => {
+            TaskPayload::Height { height, job } => self.on_height(job, height.to_index(), result),
+            TaskPayload::Request { body, whose: Whose::Item { place, job } } => {
+                let index = self.jobs.leave_place(job, place);
+                match result {
+                    Ok(answer) => self.jobs.done_with(job, (index, body), answer, &self.tasks),
+                    Err(_) => self.on_height(job, index, result),
+                }
+            }
+            TaskPayload::Request { body, whose: Whose::Call { call, check } } => {
                 let bytes = charged_bytes(&result);
                 if bytes > 0 && self.is_to_wait(call, bytes) {
                     drop(result);

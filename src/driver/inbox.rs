@@ -5,10 +5,10 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Stats, TaskId};
+use chargehand_core::{Stats, TaskId, TaskOptions};
 
 use super::Driver;
-use super::task::{TaskEntry, TaskPayload};
+use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::mailbox::Control;
@@ -26,6 +26,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn take_mail(&mut self) {
         self.settled = false;
         let mail = self.ends.post.take();
+        self.queue_due = self.ends.post.stamp(self.now);
         for listener in mail.listeners {
             self.events.add(listener);
         }
@@ -69,7 +70,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             if room == 0 || self.held_back.len() >= self.tasks.len() {
                 break;
             }
-            self.submitted = self.ends.post.take_submits(room, &mut batch);
+            self.submitted = self.ends.post.take_submits(room, &mut batch, |special| {
+                self.specials.insert(special.call.place(), special);
+            });
             for submit in batch.drain(..) {
                 any |= self.admit_one(submit);
             }
@@ -87,7 +90,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return false;
         }
         // There is room, so if it is not taken the pool stops.
-        let Ok(task) = self.scheduler.submit(self.now) else {
+        let options =
+            if self.specials.is_empty() { TaskOptions::new() } else { self.options_of(call) };
+        let Ok(task) = self.scheduler.submit_with(self.now, options) else {
             self.end_call(call, Err(TaskError::Stopping));
             return false;
         };
@@ -97,9 +102,21 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.accepted[call.place()] = task.slot();
         let entry = &mut self.tasks[task.slot() as usize];
-        entry.payload = TaskPayload::Request { body: submit.body, call, check: submit.check };
+        entry.payload = TaskPayload::Request {
+            body: submit.body,
+            whose: Whose::Call { call, check: submit.check },
+        };
         entry.generation = task.generation();
         true
+    }
+
+    #[cold]
+    fn options_of(&self, call: CallId) -> TaskOptions {
+        let mut options = TaskOptions::new();
+        if let Some(special) = self.specials.get(&call.place()) {
+            special.options.apply(&mut options, special.since.unwrap_or(self.now));
+        }
+        options
     }
 
     fn on_cancel(&mut self, call: CallId) {
@@ -108,7 +125,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let Some(&slot) = self.accepted.get(call.place()) else { return };
         let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
-        if matches!(payload, TaskPayload::Request { call: its, .. } if *its == call) {
+        if matches!(payload, TaskPayload::Request { whose: Whose::Call { call: its, .. }, .. } if *its == call)
+        {
             let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
         }
         // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
@@ -172,7 +190,7 @@ mod tests {
         let mut task = pin!(pool.try_submit::<u64, u64>(1).expect("there is room"));
         assert!(driver.poll_once(cx).is_pending());
         let mut calls = driver.tasks.iter().filter_map(|entry| match entry.payload {
-            TaskPayload::Request { call, .. } => Some(call),
+            TaskPayload::Request { whose: Whose::Call { call, .. }, .. } => Some(call),
             _ => None,
         });
         let call = calls.next().expect("the driver has taken it");

@@ -32,7 +32,7 @@ mod untaken;
 mod workers;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -65,7 +65,7 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
-use crate::mailbox::calls::{CallId, Submit};
+use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 
@@ -116,6 +116,10 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     ends: Ends<K>,
     /// By the place of a call, the slot of its task, if it is one.
     accepted: Vec<u32>,
+    /// By the place of a call, how it is done, where not as the pool says.
+    specials: BTreeMap<usize, Special>,
+    /// When the first call that is queued is over.
+    queue_due: Instant,
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
     outcomes: Vec<(CallId, TaskResult)>,
     wakers: VecDeque<Waker>,
@@ -204,6 +208,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             wakers: VecDeque::new(),
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
+            specials: BTreeMap::new(),
+            queue_due: Instant::FAR_FUTURE,
             ranges_first: false,
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
             limits,
@@ -309,6 +315,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Ends what has outlived its time, but for what the scheduler watches itself.
     fn on_due(&mut self) {
+        if self.queue_due <= self.now {
+            self.queue_due = self.ends.post.expire(self.now, &mut self.wakers);
+        }
         if !self.joining.is_quiet() {
             self.drop_late_handshakes();
         }
@@ -367,6 +376,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends a call, at the end of this turn or once many have ended.
     #[inline]
     fn end_call(&mut self, call: CallId, result: TaskResult) {
+        if !self.specials.is_empty() {
+            self.specials.remove(&call.place());
+        }
         self.outcomes.push((call, result));
         if self.outcomes.len() >= OUTCOMES_HELD {
             self.settle_calls();
@@ -395,6 +407,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
+        next = next.min(self.queue_due);
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }

@@ -1,4 +1,6 @@
-//! Ranges of heights under way: what is next in each, and outcomes on their way out in batches.
+//! Ranges of heights and maps of requests under way: what is next in each, and outcomes on their way out
+//! in batches. A map is a range whose heights are the places of its requests, counted from 0, and whose
+//! stream leaves the requests themselves as it goes.
 
 use alloc::collections::{BinaryHeap, VecDeque};
 use alloc::sync::Arc;
@@ -8,17 +10,20 @@ use core::cmp::Reverse;
 use chargehand_core::io::Timer;
 use chargehand_core::{Lane, TaskId, TaskOptions};
 
+use self::intake::Requests;
 use super::Driver;
 use super::answers::Answers;
-use super::task::{TaskEntry, TaskPayload};
+use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
 use crate::mailbox::batches::{Giver, Item, Need, at_once};
-use crate::mailbox::range::{Ledger, Options};
+use crate::mailbox::range::{Ledger, Options, Work};
 use crate::mailbox::result::TaskResult;
-use crate::payload::{Check, RangeHeight};
+use crate::payload::{Answer, Body, Check, RangeHeight};
+
+mod intake;
 
 /// A range puts heights in once there is room for this share of those that may be under way, so that it
 /// puts in many at once: unless workers would run dry meanwhile.
@@ -59,10 +64,11 @@ struct Ahead {
 
 #[derive(Debug)]
 struct Job {
-    /// By index: their order is that of the heights, whatever their type.
-    heights: Ledger,
+    source: Source,
     giver: Giver,
     options: Options,
+    /// How its tasks are done, where not as the pool says.
+    own: Option<Arc<crate::options::TaskOptions>>,
     check: Check,
     pace: Pace,
     batch: Vec<Item>,
@@ -71,10 +77,39 @@ struct Job {
     dropped: bool,
 }
 
+/// What comes next.
+#[derive(Debug)]
+enum Source {
+    /// By index: their order is that of the heights, whatever their type.
+    Heights(Ledger),
+    Requests(Requests),
+}
+
+impl Source {
+    /// Returns the index of a task that is of this.
+    fn index_of(&self, payload: &TaskPayload) -> u64 {
+        match (self, payload) {
+            (_, TaskPayload::Height { height, .. }) => height.to_index(),
+            (
+                Self::Requests(requests),
+                TaskPayload::Request { whose: Whose::Item { place, .. }, .. },
+            ) => requests.places.get(*place),
+            _ => unreachable!("it is of this range or map"),
+        }
+    }
+
+    fn requests(&mut self) -> &mut Requests {
+        match self {
+            Self::Requests(requests) => requests,
+            Self::Heights(_) => unreachable!("it is a map"),
+        }
+    }
+}
+
 /// How far a range has got.
 #[derive(Debug)]
 struct Pace {
-    /// The next height to look at; `None` past the last.
+    /// The next height to look at; `None` past the last. Of a map, the next request that is here.
     next: Option<u64>,
     /// Heights whose answers were dropped for want of memory, to be asked for again: the lowest first.
     /// All are below the next.
@@ -102,7 +137,11 @@ struct Cut {
 
 impl Ahead {
     fn with(self, options: Options) -> Self {
-        Self { max: options.ahead_max.unwrap_or(self.max), ..self }
+        match options.ahead_max {
+            None => self,
+            Some(max) if options.is_ordered => Self { max, ..self },
+            Some(max) => Self { max: within_stream(max), ..self },
+        }
     }
 }
 
@@ -155,13 +194,6 @@ impl Pace {
         }
     }
 
-    /// Puts nothing more in.
-    fn stop(&mut self) {
-        self.next = None;
-        self.again = BinaryHeap::new();
-        self.is_stopped = true;
-    }
-
     /// Reckons with an answer of so many bytes.
     fn expect(&mut self, bytes: usize) {
         let average = &mut self.answer_bytes;
@@ -171,55 +203,144 @@ impl Pace {
 }
 
 impl Job {
-    /// Notes that its next height is a task now.
+    /// Returns its next height, which is a task now.
     #[inline]
-    fn advance(&mut self, height: u64) {
-        if self.pace.again.pop().is_none() {
-            self.pace.next = height.checked_add(1).and_then(|from| self.heights.next_open(from));
-        }
+    fn advance(&mut self, height: u64, job: u32) -> TaskPayload {
         self.pace.in_flight += 1;
         self.pace.outstanding += 1;
+        let is_again = self.pace.again.pop().is_some();
+        match &mut self.source {
+            Source::Heights(heights) => {
+                if !is_again {
+                    self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
+                }
+                let height = RangeHeight::from_index(height, self.options.is_signed);
+                TaskPayload::Height { height, job }
+            }
+            Source::Requests(requests) if is_again => {
+                let body = requests.again.remove(&height).expect("its request was kept");
+                let place = requests.places.take(height);
+                TaskPayload::Request { body, whose: Whose::Item { place, job } }
+            }
+            Source::Requests(requests) => {
+                let (index, body) = requests.queue.pop_front().expect("it was looked at");
+                self.pace.next = requests.next();
+                let place = requests.places.take(index);
+                TaskPayload::Request { body, whose: Whose::Item { place, job } }
+            }
+        }
+    }
+
+    /// Returns whether nothing more will come of it.
+    #[inline]
+    fn is_over(&self) -> bool {
+        let is_ended = match &self.source {
+            Source::Heights(_) => true,
+            Source::Requests(requests) => requests.is_ended,
+        };
+        self.pace.next().is_none() && self.pace.in_flight == 0 && is_ended
+    }
+
+    /// Puts nothing more in.
+    fn stop(&mut self) {
+        self.pace.next = None;
+        self.pace.again = BinaryHeap::new();
+        self.pace.is_stopped = true;
+        if let Source::Requests(requests) = &mut self.source {
+            requests.again.clear();
+            requests.close();
+        }
+    }
+
+    /// Puts nothing more in above a height that failed.
+    fn stop_above(&mut self, height: u64) {
+        self.pace.next = None;
+        self.pace.again.retain(|Reverse(again)| *again < height);
+        if let Source::Requests(requests) = &mut self.source {
+            requests.again.retain(|again, _| *again < height);
+            requests.close();
+        }
+    }
+
+    /// Takes in what the stream of a map has left. What cannot be sent has its outcome with that.
+    #[cold]
+    fn take_requests_in(&mut self) {
+        let Source::Requests(requests) = &mut self.source else { return };
+        for request in core::mem::take(&mut requests.arriving) {
+            let index = requests.count;
+            requests.count += 1;
+            match request {
+                Ok(_) | Err(_) if requests.is_closed => {}
+                Ok(body) => requests.queue.push_back((index, body)),
+                Err(error) => {
+                    self.pace.outstanding += 1;
+                    self.batch.push(Item { height: index, result: Err(error) });
+                    if self.options.stops {
+                        requests.is_closed = true;
+                        requests.is_ended = true;
+                    }
+                }
+            }
+        }
+        self.pace.next = requests.next();
     }
 
     /// Holds the answer that came last against what the range may have. Where it is too much it is
     /// dropped, and its height asked for again: so answers that nobody takes keep no other from coming.
+    /// Returns whether it was.
     #[cold]
-    fn weigh(&mut self, index: u32, tasks: &[TaskEntry]) {
-        let Self { pace, batch, giver, options, .. } = self;
-        let Some(Item { height, result: Ok(answer) }) = batch.last_mut() else {
-            return pace.expect(0);
+    fn weigh(&mut self, index: u32, tasks: &[TaskEntry]) -> bool {
+        let Self { source, pace, batch, giver, options, .. } = self;
+        let charge = match batch.last_mut() {
+            Some(Item { height, result: Ok(answer) }) => answer.charge().zip(Some(*height)),
+            _ => None,
         };
-        let Some(charge) = answer.charge() else { return pace.expect(0) };
+        let Some((charge, height)) = charge else {
+            pace.expect(0);
+            return false;
+        };
         let bytes = charge.bytes();
         pace.expect(bytes);
         charge.move_to(&pace.untaken);
         if pace.is_stopped || !pace.untaken.is_full() {
-            return;
+            return false;
         }
-        let height = *height;
         let is_alone = batch.len() == 1;
-        let is_in_order = options.ahead_max.is_some();
         // A stream in order may have no room before it has this one.
-        let is_next = || !is_in_order || is_lowest(pace.next(), index, height, tasks);
+        let is_next =
+            || !options.is_ordered || is_lowest(pace.next(), index, source, height, tasks);
         // One goes on for a stream that waits, which takes it.
-        if !is_alone || !giver.is_awaited() || !is_next() {
+        let is_dropped = !is_alone || !giver.is_awaited() || !is_next();
+        if is_dropped {
             batch.pop();
             // Not before there is room for as much.
             pace.answer_bytes = pace.answer_bytes.max(bytes);
             pace.outstanding -= 1;
             pace.again.push(Reverse(height));
         }
+        is_dropped
     }
 }
 
 /// Returns whether no height of a range below this one is still to come, of those from `next` on and
 /// those under way. Costs a scan of the task table.
-fn is_lowest(next: Option<u64>, index: u32, height: u64, tasks: &[TaskEntry]) -> bool {
+fn is_lowest(
+    next: Option<u64>,
+    index: u32,
+    source: &Source,
+    height: u64,
+    tasks: &[TaskEntry],
+) -> bool {
     let is_below = |entry: &TaskEntry| {
-        matches!(entry.payload, TaskPayload::Height { job, height: other }
-            if job == index && other.to_index() < height)
+        entry.payload.job() == Some(index) && source.index_of(&entry.payload) < height
     };
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
+}
+
+/// Returns how many heights may be under way or untaken of those that a range may be ahead. The rest is
+/// what its stream may have that it has not returned.
+const fn within_stream(ahead_max: usize) -> usize {
+    ahead_max - (at_once(ahead_max) - 1)
 }
 
 #[inline]
@@ -229,12 +350,19 @@ fn is_charged(item: Option<&Item>) -> bool {
 
 impl Jobs {
     pub(crate) fn add(&mut self, new: NewJob, budget: &Arc<Budget>) {
-        let NewJob { heights, giver, options, check } = new;
-        let next = heights.next_open(0);
+        let NewJob { work, giver, options, own, check } = new;
+        let (source, next) = match work {
+            Work::Heights(heights) => {
+                let next = heights.next_open(0);
+                (Source::Heights(heights), next)
+            }
+            Work::Requests => (Source::Requests(Requests::default()), None),
+        };
         let job = Job {
-            heights,
+            source,
             giver,
             options,
+            own,
             check,
             pace: Pace {
                 next,
@@ -318,6 +446,37 @@ impl Jobs {
         }
     }
 
+    /// Returns which of a map's requests a task is.
+    pub(crate) fn index_of(&self, job: u32, place: u32) -> u64 {
+        match self.slots[job as usize].as_ref().map(|job| &job.source) {
+            Some(Source::Requests(requests)) => requests.places.get(place),
+            _ => unreachable!("a map stays while it has tasks"),
+        }
+    }
+
+    /// Returns which of a map's requests a task was that has ended.
+    pub(crate) fn leave_place(&mut self, job: u32, place: u32) -> u64 {
+        let job = self.slots[job as usize].as_mut().expect("a map stays while it has tasks");
+        job.source.requests().places.leave(place)
+    }
+
+    /// Takes the answer of a map's request, which is asked again if there is no room for that.
+    pub(crate) fn done_with(
+        &mut self,
+        index: u32,
+        (height, body): (u64, Body),
+        answer: Answer,
+        tasks: &[TaskEntry],
+    ) {
+        let job = self.slots[index as usize].as_mut().expect("a map stays while it has tasks");
+        job.pace.in_flight -= 1;
+        job.batch.push(Item { height, result: Ok(answer) });
+        if (job.pace.answer_bytes > 0 || is_charged(job.batch.last())) && job.weigh(index, tasks) {
+            job.source.requests().again.insert(height, body);
+        }
+        self.deliver_later(index);
+    }
+
     /// Takes any other outcome of a height. Returns what is to be cancelled for it.
     fn finished(&mut self, index: u32, height: u64, result: TaskResult) -> Option<Cut> {
         let mut cut = None;
@@ -328,8 +487,7 @@ impl Jobs {
             job.pace.outstanding -= 1;
         } else {
             if job.options.stops && result.is_err() {
-                job.pace.next = None;
-                job.pace.again.retain(|Reverse(again)| *again < height);
+                job.stop_above(height);
                 cut = Some(Cut { job: index, above: Some(height) });
             }
             job.batch.push(Item { height, result });
@@ -367,7 +525,7 @@ impl Jobs {
     /// Lets no range put another height in: the pool stops.
     pub(crate) fn stop(&mut self) {
         for job in self.slots.iter_mut().flatten() {
-            job.pace.stop();
+            job.stop();
         }
         self.look_again();
     }
@@ -389,9 +547,16 @@ impl Jobs {
             let job = self.slots[index as usize].as_mut().expect("only live ranges deliver");
             job.is_delivering = false;
             let ahead = ahead.with(job.options);
-            let taken = job.giver.give(&mut job.batch, |taken| {
+            let mut has_more = false;
+            let taken = job.giver.give(&mut job.batch, |taken, intake| {
                 job.pace.outstanding -= taken.count;
                 job.pace.is_awaited = taken.is_idle;
+                if let Source::Requests(requests) = &mut job.source {
+                    let is_hungry = |here| job.pace.in_flight + here <= ahead.plenty;
+                    has_more = requests.take(intake, is_hungry);
+                    // There is a next one, whichever it is: see what it needs.
+                    job.pace.next = job.pace.next.or(has_more.then_some(requests.count));
+                }
                 match job.pace.starves(ahead) {
                     false => Need::Nothing,
                     true if job.pace.is_short() => Need::Memory,
@@ -400,11 +565,19 @@ impl Jobs {
             });
             if taken.dropped && !job.dropped {
                 job.dropped = true;
-                job.pace.stop();
+                job.stop();
                 self.cuts.push(Cut { job: index, above: None });
             }
+            if has_more {
+                job.take_requests_in();
+                if !job.batch.is_empty() {
+                    job.is_delivering = true;
+                    self.delivering.push(index);
+                    continue;
+                }
+            }
             self.is_short |= job.pace.is_short();
-            if job.pace.next().is_none() && job.pace.in_flight == 0 {
+            if job.is_over() {
                 job.giver.end();
                 if !job.is_feeding {
                     self.slots[index as usize] = None;
@@ -448,14 +621,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 room -= 1;
                 let mut options = TaskOptions::new().lane(Lane::Bulk);
-                options.retries_max = Some(job.options.retries_max.unwrap_or(retries_max));
+                options.retries_max = Some(retries_max);
+                if let Some(own) = &job.own {
+                    own.apply(&mut options, *now);
+                }
+                options.retries_max = job.options.retries_max.or(options.retries_max);
                 let Ok(task) = scheduler.submit_with(*now, options) else { return any };
                 any = true;
                 *ranges_first = false;
-                job.advance(height);
                 let entry = &mut tasks[task.slot() as usize];
-                let height = RangeHeight::from_index(height, job.options.is_signed);
-                entry.payload = TaskPayload::Height { height, job: index };
+                entry.payload = job.advance(height, index);
                 entry.generation = task.generation();
                 if !is_alone {
                     jobs.feeding.rotate_left(1);
@@ -467,8 +642,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Takes the outcome of a range's height.
-    pub(crate) fn on_height(&mut self, job: u32, height: RangeHeight, result: TaskResult) {
-        if let Some(cut) = self.jobs.finished(job, height.to_index(), result) {
+    pub(crate) fn on_height(&mut self, job: u32, height: u64, result: TaskResult) {
+        if let Some(cut) = self.jobs.finished(job, height, result) {
             self.cancel_heights(&[cut]);
         }
     }
@@ -502,9 +677,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn ahead(&self) -> Ahead {
         let twice = 2 * self.peers.window_total();
         let resting = self.scheduler.stats().resting as usize;
-        // The rest is what a stream may have that it has not returned.
-        let max = self.limits.ahead_max();
-        let max = max - (at_once(max) - 1);
+        let max = within_stream(self.limits.ahead_max());
         Ahead { max, plenty: twice + resting }
     }
 
@@ -512,8 +685,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn cancel_heights(&mut self, cuts: &[Cut]) {
         for slot in 0..self.tasks.len() {
             let TaskEntry { payload, generation, .. } = &self.tasks[slot];
-            let TaskPayload::Height { job, height } = *payload else { continue };
-            let height = height.to_index();
+            let Some(job) = payload.job() else { continue };
+            let source = self.jobs.slots[job as usize].as_ref().map(|job| &job.source);
+            let height = source.expect("a range stays while it has tasks").index_of(payload);
             if cuts.iter().any(|cut| cut.job == job && cut.above.is_none_or(|at| height > at)) {
                 let slot = u32::try_from(slot).expect("fewer tasks than 2^32");
                 let task = TaskId::from_parts(slot, *generation);

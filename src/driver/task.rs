@@ -21,6 +21,27 @@ pub(crate) enum TaskPayload {
     None,
     /// One of a range.
     Height { height: RangeHeight, job: u32 },
-    /// One that somebody waits for.
-    Request { body: Body, call: CallId, check: Check },
+    /// One that somebody has encoded.
+    Request { body: Body, whose: Whose },
+}
+
+/// Who has the outcome of a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose {
+    /// A caller, who waits for it.
+    Call { call: CallId, check: Check },
+    /// A map, which knows it by its place.
+    Item { place: u32, job: u32 },
+}
+
+impl TaskPayload {
+    /// Returns the range or map that it is of.
+    pub(crate) fn job(&self) -> Option<u32> {
+        match self {
+            Self::Height { job, .. } | Self::Request { whose: Whose::Item { job, .. }, .. } => {
+                Some(*job)
+            }
+            Self::Request { .. } | Self::None => None,
+        }
+    }
 }

@@ -12,7 +12,7 @@ use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId,
 
 use super::answers::Answers;
 use super::ranges::Jobs;
-use super::task::{TaskEntry, TaskPayload};
+use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::SMALL_BYTES_MAX;
 use crate::payload::Answer;
 
@@ -151,8 +151,11 @@ impl Sink<'_> {
             return None;
         }
         match &entry.payload {
-            TaskPayload::Height { job, .. } => Some(self.jobs.check_of(*job)),
-            TaskPayload::Request { check, .. } => Some(*check),
+            TaskPayload::Height { job, .. }
+            | TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
+                Some(self.jobs.check_of(*job))
+            }
+            TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
             TaskPayload::None => None,
         }
     }

@@ -5,6 +5,7 @@
 //! it takes a batch: when it has returned all of it, it need not lock once more to learn that there is
 //! nothing new.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::link::lock::Lock;
 use crate::mailbox::result::TaskResult;
+use crate::payload::Body;
 
 /// A batch of such a length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;
@@ -27,10 +29,10 @@ pub(crate) const fn at_once(ahead_max: usize) -> usize {
     if ahead_max < 32 { 1 } else { ahead_max / 8 }
 }
 
-/// One height's outcome.
+/// The outcome of one height, or of one request of a map.
 #[derive(Debug)]
-pub(crate) struct Item {
-    /// By its index.
+pub struct Item {
+    /// By its index. Requests are counted from 0.
     pub(crate) height: u64,
     pub(crate) result: TaskResult,
 }
@@ -44,6 +46,11 @@ impl Item {
             Err(error) => Err(mem::replace(error, TaskError::Closed)),
         }
     }
+
+    /// Takes the answer as it is, or the error.
+    pub(crate) fn take(&mut self) -> TaskResult {
+        mem::replace(&mut self.result, Err(TaskError::Closed))
+    }
 }
 
 /// The driver's end.
@@ -56,7 +63,7 @@ pub(crate) struct Giver {
 
 /// The stream's end.
 #[derive(Debug)]
-pub(crate) struct Taker {
+pub struct Taker {
     shared: Arc<Shared>,
     /// Whom the giver wakes, or will once it has looked.
     waker: Waker,
@@ -94,6 +101,30 @@ struct Inner {
     dropped: bool,
     /// The stream's waker, if it is another one than the giver has.
     waker: Option<Waker>,
+    /// What goes the other way, where it is a map.
+    intake: Intake,
+}
+
+/// The requests of a map on their way to the driver, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    /// Each encoded, or why it cannot be sent.
+    pub(crate) requests: VecDeque<Result<Body, TaskError>>,
+    /// No more will come.
+    pub(crate) ended: bool,
+    /// No more are wanted.
+    pub(crate) closed: bool,
+    /// The driver is to be told of the next ones.
+    pub(crate) is_hungry: bool,
+}
+
+/// What a stream learns when it leaves requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Left {
+    /// The driver is to be told.
+    pub(crate) rings: bool,
+    /// No more are wanted.
+    pub(crate) closed: bool,
 }
 
 /// What the driver learns when it leaves a batch.
@@ -126,13 +157,14 @@ impl Inner {
 }
 
 impl Giver {
-    /// Hands over `batch`, which is left empty, and learns what the stream did. `need` is asked whether
-    /// the driver can do no more until the stream takes some: then that rings.
+    /// Hands over `batch`, which is left empty, and learns what the stream did. `need` sees that, and what
+    /// the stream has left of a map, and is asked whether the driver can do no more until the stream
+    /// takes some: then that rings.
     #[inline]
     pub(crate) fn give(
         &mut self,
         batch: &mut Vec<Item>,
-        need: impl FnOnce(Taken) -> Need,
+        need: impl FnOnce(Taken, &mut Intake) -> Need,
     ) -> Taken {
         let Shared { inner, has_news } = &*self.shared;
         let (mut wakes, mut another) = (false, None);
@@ -149,7 +181,7 @@ impl Giver {
             }
             let Inner { dropped, is_idle, .. } = *inner;
             let taken = Taken { count: mem::take(&mut inner.taken), dropped, is_idle };
-            let need = need(taken);
+            let need = need(taken, &mut inner.intake);
             inner.starved = need != Need::Nothing;
             if need == Need::Memory && inner.waits && !is_idle {
                 // It may have looked for more without saying so.
@@ -206,6 +238,11 @@ impl Taker {
             is_waiting: false,
             must_ring: false,
         }
+    }
+
+    /// Sets how many outcomes are taken at once, at most, where they are released with that.
+    pub(crate) fn set_at_once(&mut self, at_once: usize) {
+        self.at_once = at_once;
     }
 
     /// Makes the other end. There is to be one only.
@@ -278,11 +315,32 @@ impl Taker {
         self.shared.inner.with(|inner| inner.release(count))
     }
 
+    /// Leaves more requests of a map, of which there may be none, and says whether they were the last.
+    /// If no more are wanted, they stay where they are.
+    pub(crate) fn leave_requests(
+        &self,
+        requests: &mut VecDeque<Result<Body, TaskError>>,
+        ended: bool,
+    ) -> Left {
+        self.shared.inner.with(|inner| {
+            let Inner { intake, ended: is_over, .. } = inner;
+            intake.ended = ended;
+            let closed = intake.closed || *is_over;
+            let mut rings = ended && !closed;
+            if !closed && !requests.is_empty() {
+                intake.requests.append(requests);
+                rings |= mem::take(&mut intake.is_hungry);
+            }
+            Left { rings, closed }
+        })
+    }
+
     /// Notes that the stream is gone. Returns whether the driver has to know.
     pub(crate) fn leave(&self) -> bool {
         let (ended, left) = self.shared.inner.with(|inner| {
             inner.dropped = true;
-            (inner.ended, mem::take(&mut inner.ready))
+            let requests = mem::take(&mut inner.intake.requests);
+            (inner.ended, (mem::take(&mut inner.ready), requests))
         });
         drop(left); // Without the lock, too.
         !ended
@@ -302,7 +360,7 @@ mod tests {
 
     fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
         let result = |height| Item { height, result: Err(TaskError::Cancelled) };
-        giver.give(&mut heights.into_iter().map(result).collect(), |_| Need::Nothing)
+        giver.give(&mut heights.into_iter().map(result).collect(), |_, _| Need::Nothing)
     }
 
     /// What the stream finds.
@@ -353,7 +411,7 @@ mod tests {
         let mut batch = Vec::new();
         assert!(taker.take(cx, &mut batch, false).is_pending());
         let item = Item { height: 1, result: Err(TaskError::Cancelled) };
-        assert!(!giver.give(&mut vec![item], |_| Need::Room).is_idle);
+        assert!(!giver.give(&mut vec![item], |_, _| Need::Room).is_idle);
         assert!(taker.take(cx, &mut batch, false).is_ready());
         assert!(!taker.must_ring(), "it has something to look at");
         for rings in [true, false] {
@@ -368,7 +426,7 @@ mod tests {
         let mut taker = Taker::new(100);
         let mut giver = taker.giver();
         let (waker, woken) = counted();
-        let short = |giver: &mut Giver| giver.give(&mut Vec::new(), |_| Need::Memory).is_idle;
+        let short = |giver: &mut Giver| giver.give(&mut Vec::new(), |_, _| Need::Memory).is_idle;
         give(&mut giver, [1]);
         assert!(take(&mut taker, &waker).is_ready());
         assert_eq!(take(&mut taker, &waker), Poll::Pending, "without a word");

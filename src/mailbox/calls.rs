@@ -6,12 +6,16 @@
 //! what callers leave untaken bound it.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 use core::task::{Context, Poll, Waker};
 
+use chargehand_core::Instant;
+
 use crate::error::TaskError;
 use crate::mailbox::result::TaskResult;
+use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
 
@@ -42,6 +46,17 @@ pub(crate) struct Calls {
     places: Vec<CallSlot>,
     /// The first free place, or `NO_PLACE`.
     free: u32,
+    /// Of those in the queue, in its order, the ones that are not done as the pool says.
+    specials: VecDeque<Special>,
+}
+
+/// A call that is not done as the pool says.
+#[derive(Debug)]
+pub(crate) struct Special {
+    pub(crate) call: CallId,
+    pub(crate) options: Arc<TaskOptions>,
+    /// When the driver first saw it.
+    pub(crate) since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -114,7 +129,13 @@ impl Submit {
 
 impl Calls {
     pub(crate) const fn new() -> Self {
-        Self { queue: VecDeque::new(), front: 0, places: Vec::new(), free: NO_PLACE }
+        Self {
+            queue: VecDeque::new(),
+            front: 0,
+            places: Vec::new(),
+            free: NO_PLACE,
+            specials: VecDeque::new(),
+        }
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -123,7 +144,13 @@ impl Calls {
 
     /// Queues a task.
     #[inline]
-    pub(crate) fn push(&mut self, body: Body, check: Check, waker: Option<Waker>) -> CallId {
+    pub(crate) fn push(
+        &mut self,
+        body: Body,
+        check: Check,
+        waker: Option<Waker>,
+        options: Option<&Arc<TaskOptions>>,
+    ) -> CallId {
         #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
         let serial = self.front.wrapping_add(self.queue.len() as u32);
         let index = self.free_place();
@@ -135,6 +162,9 @@ impl Calls {
         self.free = next;
         let call = CallId { index, serial };
         self.queue.push_back(Submit { body, check, call });
+        if let Some(options) = options {
+            self.specials.push_back(Special { call, options: Arc::clone(options), since: None });
+        }
         call
     }
 
@@ -165,6 +195,41 @@ impl Calls {
         #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
         let taken = batch.len() as u32;
         self.front = self.front.wrapping_add(taken);
+    }
+
+    /// Returns the next special one that was taken out of the queue, of those in the order of that.
+    pub(crate) fn take_special(&mut self) -> Option<Special> {
+        let first = self.specials.front()?.call.serial;
+        let is_queued = (first.wrapping_sub(self.front) as usize) < self.queue.len();
+        if is_queued { None } else { self.specials.pop_front() }
+    }
+
+    /// Notes the time for those that were not seen yet, and returns when the first one in the queue is
+    /// over.
+    pub(crate) fn stamp(&mut self, now: Instant) -> Instant {
+        let due = |special: &mut Special| special.options.due(*special.since.get_or_insert(now));
+        self.specials.iter_mut().map(due).min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// Ends those in the queue that are over, and returns their bodies, to be dropped without the lock.
+    pub(crate) fn expire(&mut self, now: Instant, wakers: &mut VecDeque<Waker>) -> Vec<Body> {
+        let is_over = |special: &&Special| {
+            special.since.is_some_and(|since| special.options.due(since) <= now)
+        };
+        let over: Vec<_> = self.specials.iter().filter(is_over).map(|over| over.call).collect();
+        let mut bodies = Vec::new();
+        for call in over {
+            bodies.extend(self.withdraw(call));
+            let place = self.place(call);
+            if let CallState::Waiting(waker) = &mut place.state {
+                wakers.extend(waker.take());
+                place.state = CallState::Ended(Err(TaskError::TimedOut));
+            } else {
+                // Nobody waits: it was let run on.
+                self.release(call);
+            }
+        }
+        bodies
     }
 
     /// Leaves the outcome of a task that was taken, and returns whom to wake. Gives it back if nobody
@@ -264,7 +329,9 @@ impl Calls {
         // A task that runs for so long that the numbers came round may have another's.
         let submit = self.queue.get_mut(position).filter(|submit| submit.call == call)?;
         submit.call.index = NO_PLACE;
-        Some(mem::take(&mut submit.body))
+        let body = mem::take(&mut submit.body);
+        self.specials.retain(|special| special.call != call);
+        Some(body)
     }
 
     /// Ends every call that has no outcome yet as [`TaskError::Closed`], and puts those to wake into
@@ -338,7 +405,7 @@ mod tests {
     fn whoever_waits_is_woken_once_by_the_waker_of_the_latest_poll() {
         let mut calls = Calls::new();
         let (counts, [first, second]) = Count::two();
-        let call = calls.push(body(1), Check::RAW, Some(first.clone()));
+        let call = calls.push(body(1), Check::RAW, Some(first.clone()), None);
         assert!(poll(&mut calls, call, &first).is_none());
         assert!(poll(&mut calls, call, &second).is_none());
         assert_eq!(taken(&mut calls, 9), [Some(call)]);
@@ -354,7 +421,7 @@ mod tests {
         calls.front = u32::MAX - 4;
         for round in 0..5 {
             let pushed: Vec<_> =
-                (0..3).map(|at| Some(calls.push(body(at), Check::RAW, None))).collect();
+                (0..3).map(|at| Some(calls.push(body(at), Check::RAW, None, None))).collect();
             assert_eq!(taken(&mut calls, 2), pushed[..2], "round {round}");
             assert_eq!(taken(&mut calls, 2), pushed[2..], "round {round}");
             for (at, call) in (0..).zip(pushed.into_iter().flatten()) {
@@ -369,8 +436,8 @@ mod tests {
     #[test]
     fn a_task_that_is_cancelled_in_the_queue_has_ended_and_is_nobodys_there() {
         let mut calls = Calls::new();
-        let pushed =
-            [1, 2, 3].map(|byte| calls.push(body(byte), Check::RAW, Some(Waker::noop().clone())));
+        let pushed = [1, 2, 3]
+            .map(|byte| calls.push(body(byte), Check::RAW, Some(Waker::noop().clone()), None));
         let rest = calls.cancel(pushed[1]);
         assert_eq!((rest.tell, rest.wake.is_some(), rest.left.1), (false, true, body(2)));
         let rest = calls.leave(pushed[2], true);
@@ -384,7 +451,7 @@ mod tests {
     #[test]
     fn the_driver_is_told_once_of_a_task_that_it_has() {
         let mut calls = Calls::new();
-        let pushed = [1, 2].map(|byte| calls.push(body(byte), Check::RAW, None));
+        let pushed = [1, 2].map(|byte| calls.push(body(byte), Check::RAW, None, None));
         assert_eq!(taken(&mut calls, 2), pushed.map(Some));
         let told = [calls.cancel(pushed[0]), calls.cancel(pushed[0]), calls.leave(pushed[0], true)];
         assert_eq!(told.map(|rest| rest.tell), [true, false, false]);
@@ -393,7 +460,7 @@ mod tests {
             assert!(calls.settle(call, Ok(answer(1))).is_err(), "nobody wants it");
         }
         // Their places are free, and another's serial number tells it from them.
-        let next = calls.push(body(3), Check::RAW, None);
+        let next = calls.push(body(3), Check::RAW, None, None);
         assert_eq!((calls.places.len(), next.index), (2, pushed[1].index));
         assert!(next != pushed[1]);
     }
@@ -401,11 +468,11 @@ mod tests {
     #[test]
     fn a_cancel_hits_no_other_once_the_serial_numbers_came_round() {
         let mut calls = Calls::new();
-        let old = calls.push(body(1), Check::RAW, None);
+        let old = calls.push(body(1), Check::RAW, None, None);
         assert_eq!(taken(&mut calls, 1), [Some(old)]);
         // As after 2^32 more.
         calls.front = old.serial;
-        let new = calls.push(body(2), Check::RAW, None);
+        let new = calls.push(body(2), Check::RAW, None, None);
         assert_eq!(new.serial, old.serial);
         assert!(calls.cancel(old).tell, "the driver has it");
         calls.leave(old, true);
@@ -415,12 +482,12 @@ mod tests {
     #[test]
     fn a_late_cancel_changes_nothing() {
         let mut calls = Calls::new();
-        let call = calls.push(body(1), Check::RAW, None);
+        let call = calls.push(body(1), Check::RAW, None, None);
         taken(&mut calls, 1);
         assert!(calls.settle(call, Ok(answer(5))).is_ok());
         assert!(!calls.cancel(call).tell);
         assert!(is_answer(poll(&mut calls, call, Waker::noop()), 5));
-        let call = calls.push(body(1), Check::RAW, None);
+        let call = calls.push(body(1), Check::RAW, None, None);
         taken(&mut calls, 1);
         assert!(calls.settle(call, Ok(answer(6))).is_ok());
         let rest = calls.leave(call, true);
@@ -430,7 +497,8 @@ mod tests {
     #[test]
     fn at_the_end_every_call_has_an_outcome() {
         let mut calls = Calls::new();
-        let pushed = [(); 4].map(|()| calls.push(body(1), Check::RAW, Some(Waker::noop().clone())));
+        let pushed =
+            [(); 4].map(|()| calls.push(body(1), Check::RAW, Some(Waker::noop().clone()), None));
         taken(&mut calls, 3);
         assert!(calls.settle(pushed[0], Ok(answer(9))).is_ok());
         assert!(calls.leave(pushed[1], true).tell);

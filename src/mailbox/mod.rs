@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chargehand_core::{Stats, WorkerId};
+use chargehand_core::{Instant, Stats, WorkerId};
 use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
@@ -18,8 +18,9 @@ use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
-use crate::mailbox::calls::{CallId, Calls, Rest, Submit};
+use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
+use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
 use crate::stats::PoolStats;
@@ -45,7 +46,7 @@ pub(crate) enum Control<K: Kind> {
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.
 #[derive(Debug)]
-pub(crate) struct Mailbox {
+pub struct Mailbox {
     post: Arc<Post>,
 }
 
@@ -113,6 +114,7 @@ impl Mailbox {
         task: &mut Option<Body>,
         check: Check,
         waker: Option<&Waker>,
+        options: Option<&Arc<TaskOptions>>,
     ) -> Result<CallId, NotQueued> {
         let mut waker = waker.cloned();
         let (call, is_first) = self.post.inbox.with(|inbox| {
@@ -123,13 +125,16 @@ impl Mailbox {
                 return Err(NotQueued::Full);
             }
             let body = task.as_mut().expect("it is submitted once");
-            if body.is_uncharged() && !self.post.charge(body) {
+            if !self.charge(body) {
                 return Err(NotQueued::Full);
             }
             let body = task.take().expect("it was looked at just now");
-            Ok((inbox.calls.push(body, check, waker.take()), inbox.calls.queued() == 1))
+            Ok((inbox.calls.push(body, check, waker.take(), options), inbox.calls.queued() == 1))
         })?;
-        if is_first {
+        if options.is_some() {
+            // Its time counts from now on.
+            self.ring();
+        } else if is_first {
             self.post.doorbell.wake_by_ref();
         }
         Ok(call)
@@ -172,6 +177,13 @@ impl Mailbox {
         if let Some(waker) = rest.wake {
             waker.wake();
         }
+    }
+
+    /// Holds a body against the budget if it is long. Returns whether there was room; if not, whoever
+    /// listens for room is told once something comes back.
+    #[inline]
+    pub(crate) fn charge(&self, body: &mut Body) -> bool {
+        !body.is_uncharged() || self.post.charge(body)
     }
 
     /// Listens for room in the queue, or for its end. Try again before waiting: there may be room
@@ -249,16 +261,40 @@ impl Post {
 
     /// Moves up to `count` tasks from the queue into `batch`, which must be empty, and tells those
     /// who wait of the room. Returns whether more are queued: otherwise the next one rings.
-    pub(crate) fn take_submits(&self, count: usize, batch: &mut VecDeque<Submit>) -> bool {
+    pub(crate) fn take_submits(
+        &self,
+        count: usize,
+        batch: &mut VecDeque<Submit>,
+        mut special: impl FnMut(Special),
+    ) -> bool {
         debug_assert!(batch.is_empty());
         let left = self.inbox.with(|inbox| {
             inbox.calls.take(count, batch);
+            while let Some(taken) = inbox.calls.take_special() {
+                special(taken);
+            }
             inbox.calls.queued()
         });
         if !batch.is_empty() {
             self.budget.room.notify(self.queue_max - left);
         }
         left > 0
+    }
+
+    /// Notes the time for calls with times of their own, and returns when the first one that is queued is
+    /// over.
+    pub(crate) fn stamp(&self, now: Instant) -> Instant {
+        self.inbox.with(|inbox| inbox.calls.stamp(now))
+    }
+
+    /// Ends the queued calls that are over. Returns when the next one is.
+    #[cold]
+    pub(crate) fn expire(&self, now: Instant, wakers: &mut VecDeque<Waker>) -> Instant {
+        let (bodies, due) =
+            self.inbox.with(|inbox| (inbox.calls.expire(now, wakers), inbox.calls.stamp(now)));
+        drop(bodies);
+        wake_all(wakers);
+        due
     }
 
     /// Sets whether the doorbell is to ring where somebody asks for an outcome. Then look who has.
@@ -377,10 +413,10 @@ mod tests {
             0 => Waker::from(Arc::new(Panics)),
             _ => Waker::from(Arc::clone(&count)),
         };
-        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, Some(&waker(at)));
+        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, Some(&waker(at)), None);
         // Of the last, the outcome has not come. Another is queued still.
         let calls: Vec<_> = (0..OUTCOMES_AT_ONCE + 9).map(queue).map(Result::unwrap).collect();
-        assert!(ends.post.take_submits(calls.len() - 1, &mut VecDeque::new()));
+        assert!(ends.post.take_submits(calls.len() - 1, &mut VecDeque::new(), drop));
         let known = &calls[..calls.len() - 2];
         let mut outcomes =
             known.iter().map(|call| (*call, Ok(Answer::Bytes(Body::EMPTY)))).collect();

@@ -1,10 +1,12 @@
-//! A range of heights on its way to the driver.
+//! A range of heights, or a map of requests, on its way to the driver.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chargehand_core::ledger::{self, Span};
 
 use super::batches::Giver;
+use crate::options::TaskOptions;
 use crate::payload::Check;
 
 /// What is done of a range of heights: see [`ledger::Ledger`].
@@ -15,11 +17,13 @@ pub type SignedLedger = LedgerOf<i64>;
 
 pub(crate) type LedgerOf<H> = ledger::Ledger<Vec<Span<H>>, H>;
 
-/// How a range is done.
+/// How a range or a map is done.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     /// Heights under way at most, where not as many as the pool says.
     pub(crate) ahead_max: Option<usize>,
+    /// The stream returns them in order.
+    pub(crate) is_ordered: bool,
     /// Retries of a failed height, where not as many as the pool says.
     pub(crate) retries_max: Option<u16>,
     /// Nothing is begun after a height that failed.
@@ -28,12 +32,23 @@ pub(crate) struct Options {
     pub(crate) is_signed: bool,
 }
 
-/// A range on its way to the driver.
+/// What is to be done.
+#[derive(Debug)]
+pub enum Work {
+    /// The heights that are open.
+    Heights(Ledger),
+    /// Requests, which the stream leaves as it goes.
+    Requests,
+}
+
+/// A range or a map on its way to the driver.
 #[derive(Debug)]
 pub(crate) struct NewJob {
-    pub(crate) heights: Ledger,
+    pub(crate) work: Work,
     pub(crate) giver: Giver,
     pub(crate) options: Options,
+    /// How its tasks are done, where not as the pool says.
+    pub(crate) own: Option<Arc<TaskOptions>>,
     /// What answers are held against.
     pub(crate) check: Check,
 }

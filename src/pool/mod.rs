@@ -1,6 +1,5 @@
 //! The handle of a pool: what a service calls.
 
-use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,11 +9,13 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::{Connect, Timer};
+use chargehand_core::ledger::Height;
 use chargehand_core::message::BODY_HEAD_BYTES_MAX;
 use chargehand_core::{Stats, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::outcomes::requests::{Mapped, encode, within};
 use self::task::{Calling, Queueing};
 use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
@@ -22,7 +23,9 @@ use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::handler::in_process::Hands;
 use crate::link::erased::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
+use crate::mailbox::range::LedgerOf;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
+use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
 #[cfg(feature = "std")]
@@ -30,12 +33,15 @@ use crate::seed::random;
 use crate::stats::PoolStats;
 
 pub(crate) mod builder;
-pub(crate) mod range;
+pub(crate) mod outcomes;
 mod task;
 
 pub use self::{
     builder::{BuildError, Builder},
-    range::{Ledger, Outcomes, Report, SignedLedger},
+    outcomes::{
+        FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pull, RawRequests, Report,
+        Requests, SignedLedger, Source, from_stream,
+    },
     task::Task,
 };
 
@@ -50,6 +56,8 @@ pub struct Pool<K: Kind = Threaded> {
     control: Sender<Control<K>>,
     mailbox: Arc<Mailbox>,
     request_bytes_max: usize,
+    /// How tasks are done, where not as the pool says.
+    options: Option<Arc<TaskOptions>>,
 }
 
 impl Pool<Threaded> {
@@ -82,6 +90,13 @@ impl Pool<Threaded> {
 }
 
 impl<K: Kind> Pool<K> {
+    /// Returns a handle of the same pool whose calls, tasks, maps and ranges are done as these options say,
+    /// instead of as this one's. An example is at [`TaskOptions`].
+    #[must_use]
+    pub fn with(&self, options: TaskOptions) -> Self {
+        Self { options: Some(Arc::new(options)), ..self.clone() }
+    }
+
     /// Returns a worker's answer to `request`, both encoded by postcard. Only the answer of a
     /// [in-process](Builder::in_process) worker is not, where it is of the type asked for.
     ///
@@ -154,9 +169,8 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
     {
-        let body = encode(request)?;
-        self.check(&body)?;
-        let mut queueing = Queueing::new(body, Check::of::<A>());
+        let body = self.encode(request)?;
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
         let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
         Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
@@ -170,9 +184,8 @@ impl<K: Kind> Pool<K> {
         Q: Serialize,
         A: DeserializeOwned + Send + 'static,
     {
-        let body = encode(&request).map_err(TrySubmitError::Refused)?;
-        self.check(&body).map_err(TrySubmitError::Refused)?;
-        match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None) {
+        let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
+        match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
             Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
             Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
@@ -193,7 +206,7 @@ impl<K: Kind> Pool<K> {
     where
         A: DeserializeOwned + Send + 'static,
     {
-        Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
+        self.ranged(heights.into(), Check::of::<A>())
     }
 
     /// Returns a stream as [`process`](Pool::process) does, of heights of type `i64`, as peers of the
@@ -209,11 +222,81 @@ impl<K: Kind> Pool<K> {
     /// assert!(report.is_complete());
     /// # }
     /// ```
-    pub fn process_signed<A>(&self, heights: impl Into<SignedLedger>) -> Outcomes<A, i64>
+    pub fn process_signed<A>(&self, heights: impl Into<SignedLedger>) -> Outcomes<A, Heights<i64>>
     where
         A: DeserializeOwned + Send + 'static,
     {
-        Outcomes::new(heights.into(), Arc::clone(&self.mailbox), Check::of::<A>())
+        self.ranged(heights.into(), Check::of::<A>())
+    }
+
+    /// Returns a stream of every request with its outcome: of whatever can be iterated over, or of a stream
+    /// by way of [`from_stream`]. It has the options of a range, and is a range otherwise:
+    /// [`process`](Pool::process) is the case of heights.
+    ///
+    /// Requests are taken out of their source while fewer than [`ahead`](Outcomes::ahead) says are under
+    /// way or untaken, and whenever the stream is polled. One whose encoder fails or panics, or
+    /// that is too long, has [`TaskError::Request`] for its outcome, and the map goes on. Each is kept until its outcome is
+    /// returned with it.
+    ///
+    /// If the source panics, so does the poll; after that the map goes on with the requests that it has,
+    /// and ends.
+    ///
+    /// ```
+    /// # #[derive(Debug, serde::Deserialize)]
+    /// # struct Page;
+    /// #[derive(serde::Serialize)]
+    /// struct Fetch { url: String, depth: u8 }
+    ///
+    /// # async fn f(pool: chargehand::Pool, urls: Vec<String>) {
+    /// let requests = urls.into_iter().map(|url| Fetch { url, depth: 1 });
+    /// let mut pages = pool.map::<Page, _>(requests).in_order(64);
+    /// while let Some((fetch, page)) = pages.next().await {
+    ///     match page {
+    ///         Ok(page) => println!("{}: {page:?}", fetch.url),
+    ///         Err(error) => eprintln!("{} at depth {}: {error}", fetch.url, fetch.depth),
+    ///     }
+    /// }
+    /// assert!(pages.report().is_complete());
+    /// # }
+    /// ```
+    pub fn map<A, R>(&self, requests: R) -> Outcomes<A, Requests<R::Pull>>
+    where
+        R: IntoRequests<Request: Serialize>,
+        A: DeserializeOwned + Send + 'static,
+    {
+        self.mapped(requests, encode, Check::of::<A>())
+    }
+
+    /// Returns a stream as [`map`](Pool::map) does, of requests that are bytes, with answers as they are.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool, files: Vec<Vec<u8>>) {
+    /// let mut packed = pool.map_raw(files);
+    /// while let Some((file, outcome)) = packed.next().await {
+    ///     println!("{} bytes became {:?}", file.len(), outcome.map(|bytes| bytes.len()));
+    /// }
+    /// # }
+    /// ```
+    pub fn map_raw<R>(&self, requests: R) -> Outcomes<Vec<u8>, RawRequests<R::Pull>>
+    where
+        R: IntoRequests<Request: AsRef<[u8]>>,
+    {
+        self.mapped(requests, |request| Ok(Body::from(request.as_ref())), Check::RAW)
+    }
+
+    fn mapped<A, R: IntoRequests, E>(
+        &self,
+        requests: R,
+        encode: fn(&R::Request) -> Result<Body, TaskError>,
+        check: Check,
+    ) -> Outcomes<A, Mapped<R::Pull, E>> {
+        let pull = requests.into_pull();
+        let source = Mapped::new(pull, encode, self.request_bytes_max, self.mailbox.ahead_max());
+        Outcomes::new(source, Arc::clone(&self.mailbox), self.options.clone(), check)
+    }
+
+    fn ranged<A, H: Height>(&self, heights: LedgerOf<H>, check: Check) -> Outcomes<A, Heights<H>> {
+        Outcomes::of_heights(heights, Arc::clone(&self.mailbox), self.options.clone(), check)
     }
 
     /// Does a range of heights as [`process`](Pool::process) does, calls `on_outcome` for each
@@ -338,22 +421,13 @@ impl<K: Kind> Pool<K> {
 
     #[inline]
     fn calling(&self, body: Body, check: Check) -> Result<Calling<'_>, TaskError> {
-        self.check(&body)?;
-        Ok(Calling::new(body, check, &self.mailbox))
+        let body = within(body, self.request_bytes_max)?;
+        Ok(Calling::new(Queueing::new(body, check, self.options.clone()), &self.mailbox))
     }
 
     #[inline]
-    fn check(&self, body: &Body) -> Result<(), TaskError> {
-        let len = body.as_slice().len();
-        if len > self.request_bytes_max { Err(self.too_long(len)) } else { Ok(()) }
-    }
-
-    #[cold]
-    fn too_long(&self, len: usize) -> TaskError {
-        TaskError::Request(format!(
-            "it has {len} bytes and at most {} fit a frame: raise frame_bytes_max on both sides",
-            self.request_bytes_max
-        ))
+    fn encode<Q: Serialize + ?Sized>(&self, request: &Q) -> Result<Body, TaskError> {
+        within(encode(request)?, self.request_bytes_max)
     }
 
     async fn ask<R>(&self, question: impl FnOnce(Sender<R>) -> Control<K>) -> Result<R, Closed> {
@@ -370,6 +444,7 @@ impl<K: Kind> Clone for Pool<K> {
             control: self.control.clone(),
             mailbox: Arc::clone(&self.mailbox),
             request_bytes_max: self.request_bytes_max,
+            options: self.options.clone(),
         }
     }
 }
@@ -380,13 +455,9 @@ impl<K: Kind> fmt::Debug for Pool<K> {
     }
 }
 
-fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskError> {
-    Body::encode(request).map_err(|error| TaskError::Request(error.to_string()))
-}
-
 /// Makes a handle and the driver's ends of it.
 pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
     let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
     let (control, mailbox, ends) = mailbox(doorbell, limits);
-    (Pool { control, mailbox, request_bytes_max }, ends)
+    (Pool { control, mailbox, request_bytes_max, options: None }, ends)
 }

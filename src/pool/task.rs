@@ -15,6 +15,7 @@ use crate::error::TaskError;
 use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Mailbox, NotQueued};
+use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
 
@@ -36,6 +37,7 @@ pub(crate) struct Queueing {
     /// `None` once it is queued.
     body: Option<Body>,
     check: Check,
+    options: Option<Arc<TaskOptions>>,
     room: Room,
 }
 
@@ -50,8 +52,8 @@ enum Room {
 }
 
 impl Queueing {
-    pub(crate) fn new(body: Body, check: Check) -> Self {
-        Self { body: Some(body), check, room: Room::Unknown }
+    pub(crate) fn new(body: Body, check: Check, options: Option<Arc<TaskOptions>>) -> Self {
+        Self { body: Some(body), check, options, room: Room::Unknown }
     }
 
     /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
@@ -68,7 +70,8 @@ impl Queueing {
                 ready!(Pin::new(listener).poll(cx));
                 self.room = Room::Unknown;
             }
-            match mailbox.submit(&mut self.body, self.check, waits.then_some(cx.waker())) {
+            let (waker, options) = (waits.then_some(cx.waker()), self.options.as_ref());
+            match mailbox.submit(&mut self.body, self.check, waker, options) {
                 Ok(call) => return Poll::Ready(Ok(call)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
                 Err(NotQueued::Full) => self.room.found_none(mailbox),
@@ -97,8 +100,8 @@ pub(crate) struct Calling<'a> {
 }
 
 impl<'a> Calling<'a> {
-    pub(crate) fn new(body: Body, check: Check, mailbox: &'a Mailbox) -> Self {
-        Self { mailbox, queueing: Queueing::new(body, check), call: None }
+    pub(crate) fn new(queueing: Queueing, mailbox: &'a Mailbox) -> Self {
+        Self { mailbox, queueing, call: None }
     }
 }
 

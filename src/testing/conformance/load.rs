@@ -41,6 +41,32 @@ pub(super) async fn every_height_of_a_range_has_its_answer<P: Pair>() {
     assert_eq!((stats.done, stats.resent), (3001, 0));
 }
 
+pub(super) async fn a_map_of_requests_comes_back_in_order_though_a_worker_goes<P: Pair>() {
+    let (a, gone) = employ::<P>(quick::<P>("a"));
+    let (b, _b) = employ::<P>(quick::<P>("b"));
+    let rig = Rig::start::<P>(P::connect(P::connect(setup::<P>(), &a), &b));
+    rig.up::<P>(2).await;
+    let mut gone = Some(gone);
+    let mut expected = (0..3000_u64).map(|at| at * 3);
+    let mut answers = rig.pool.map::<u64, _>((0..3000_u64).map(|at| at * 3)).in_order(100);
+    while let Some((request, answer)) = answers.next().await {
+        assert_eq!((Some(request), answer), (expected.next(), Ok(answer_to(request))));
+        if request == 999 {
+            drop(gone.take());
+        }
+    }
+    assert!(expected.next().is_none() && answers.report().is_complete());
+
+    let bodies = (0..200_u64).map(|at| postcard::to_stdvec(&at).expect("plain data"));
+    let report = rig.pool.map_raw(bodies).each(|body, answer| {
+        let [body, answer] = [body, answer.expect("it is done")]
+            .map(|bytes| postcard::from_bytes::<u64>(&bytes).expect("a number"));
+        assert_eq!(answer, answer_to(body));
+    });
+    assert_eq!(report.await.done, 200);
+    rig.stop().await;
+}
+
 pub(super) async fn a_handler_that_panics_fails_its_task_and_nothing_else<P: Pair>() {
     let work = hand::<P>("nervous", |height| {
         assert!(height != 1, "one at once");

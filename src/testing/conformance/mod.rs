@@ -213,6 +213,7 @@ suite! {
         both_ends_have_names;
     load:
         every_height_of_a_range_has_its_answer
+        a_map_of_requests_comes_back_in_order_though_a_worker_goes
         a_handler_that_panics_fails_its_task_and_nothing_else
         a_failure_is_told_once_and_retried_only_on_request
         without_a_worker_tasks_wait_and_the_figures_say_why

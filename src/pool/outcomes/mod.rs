@@ -1,39 +1,54 @@
-//! The outcomes of a range of heights: a stream at the caller's end, batches underneath.
+//! The outcomes of a range of heights or of a map's requests: a stream at the caller's end, batches
+//! underneath.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem;
-use core::ops::RangeInclusive;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::ledger::{self, Height};
+use chargehand_core::ledger::Height;
 use futures_core::Stream;
-use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::mailbox::batches::{Item, Taker, at_once};
 use crate::mailbox::range::{LedgerOf, Options};
 use crate::mailbox::{Mailbox, NewJob};
 use crate::next::Next;
+use crate::options::TaskOptions;
 use crate::payload::Check;
 
+mod heights;
 mod reorder;
 mod report;
+pub(crate) mod requests;
+mod source;
 
 use self::reorder::Reorder;
-pub use self::report::Report;
+use self::source::Track;
+pub use self::{
+    heights::Heights,
+    report::{MapReport, Report},
+    requests::{FromStream, IntoRequests, Pull, RawRequests, Requests, from_stream},
+    source::Source,
+};
 pub use crate::mailbox::range::{Ledger, SignedLedger};
 
-/// A stream of each height of a range with its outcome, made by
-/// [`Pool::process`](crate::Pool::process), or by [`Pool::process_signed`](crate::Pool::process_signed)
-/// with heights `H` of type `i64`.
+/// A stream of each height of a range, or each request of a map, with its outcome. What it is of, `S`, says
+/// who made it:
+///
+/// | made by | `S` |
+/// |---|---|
+/// | [`Pool::process`](crate::Pool::process) | [`Heights`] |
+/// | [`Pool::process_signed`](crate::Pool::process_signed) | [`Heights<i64>`](Heights) |
+/// | [`Pool::map`](crate::Pool::map) | [`Requests`] |
+/// | [`Pool::map_raw`](crate::Pool::map_raw) | [`RawRequests`] |
 ///
 /// Outcomes come as they arrive, or [in order](Outcomes::in_order). After a height that failed the
 /// range goes on, or [stops](Outcomes::stop_at_failure), or tries it [again](Outcomes::retries)
-/// before that.
+/// before that. What is said here of heights holds for the requests of a map, too.
 ///
 /// Memory is O(heights in flight): the driver takes new heights only as outcomes are taken out
 /// here. The stream ends after the last height, or early if the pool stops or its driver is
@@ -56,14 +71,15 @@ pub use crate::mailbox::range::{Ledger, SignedLedger};
 /// # Ok(()) }
 /// ```
 #[must_use = "a range starts when its stream is first polled"]
-pub struct Outcomes<A, H = u64> {
+pub struct Outcomes<A, S: Track = Heights> {
     taker: Taker,
     /// What was taken from there and not yet returned, in reverse.
     batch: Vec<Item>,
     /// `None` where outcomes are returned as they come.
     reorder: Option<Reorder>,
     options: Options,
-    report: Report<H>,
+    source: S,
+    own: Option<Arc<TaskOptions>>,
     mailbox: Arc<Mailbox>,
     check: Check,
     stage: Stage,
@@ -79,16 +95,55 @@ enum Stage {
     Over,
 }
 
-impl<A, H: Height> Outcomes<A, H> {
-    pub(crate) fn new(mut ledger: LedgerOf<H>, mailbox: Arc<Mailbox>, check: Check) -> Self {
-        // What failed the last time is tried again.
-        ledger.reopen();
+impl<A, H: Height> Outcomes<A, Heights<H>> {
+    pub(crate) fn of_heights(
+        ledger: LedgerOf<H>,
+        mailbox: Arc<Mailbox>,
+        own: Option<Arc<TaskOptions>>,
+        check: Check,
+    ) -> Self {
+        let mut outcomes = Self::new(Heights::new(ledger), mailbox, own, check);
+        outcomes.options.is_signed = H::from_index(0) < H::default();
+        outcomes
+    }
+
+    /// Returns what is known so far: every height that the stream has returned is done or failed
+    /// here. Keep its [snapshot](ledger::Ledger::snapshot) somewhere safe to resume from it with
+    /// [`Pool::process`](crate::Pool::process) after a crash. A snapshot is `Serialize` and
+    /// `Deserialize`, so any format will do:
+    ///
+    /// ```
+    /// use chargehand::Ledger;
+    /// use chargehand::core::ledger::{Snapshot, Span};
+    ///
+    /// # fn f(pool: chargehand::Pool, blocks: chargehand::Outcomes<u64>)
+    /// #     -> Result<(), Box<dyn std::error::Error>> {
+    /// let kept: String = serde_json::to_string(&blocks.ledger().snapshot())?;
+    ///
+    /// let snapshot: Snapshot<Vec<Span>> = serde_json::from_str(&kept)?;
+    /// let ledger = Ledger::resume_growing(&snapshot, 1 << 20)?; // spans of 24 bytes, at most
+    /// let blocks = pool.process::<u64>(ledger);
+    /// # Ok(()) }
+    /// ```
+    pub fn ledger(&self) -> &LedgerOf<H> {
+        &self.source.report().ledger
+    }
+}
+
+impl<A, S: Track> Outcomes<A, S> {
+    pub(crate) fn new(
+        source: S,
+        mailbox: Arc<Mailbox>,
+        own: Option<Arc<TaskOptions>>,
+        check: Check,
+    ) -> Self {
         Self {
             taker: Taker::new(at_once(mailbox.ahead_max())),
             batch: Vec::new(),
             reorder: None,
-            options: Options { is_signed: H::from_index(0) < H::default(), ..Options::default() },
-            report: Report::new(ledger),
+            options: Options::default(),
+            source,
+            own,
             mailbox,
             check,
             stage: Stage::New,
@@ -107,8 +162,23 @@ impl<A, H: Height> Outcomes<A, H> {
     /// If the stream was polled before.
     pub fn in_order(mut self, reorder_max: usize) -> Self {
         let reorder_max = reorder_max.max(1);
-        self.reorder = Some(Reorder::new(&self.report.ledger, reorder_max));
-        self.set(|options| options.ahead_max = Some(reorder_max))
+        self.reorder = Some(Reorder::new(&self.source, reorder_max));
+        self.set(|options| (options.ahead_max, options.is_ordered) = (Some(reorder_max), true))
+    }
+
+    /// Has at most `ahead_max` (at least 1) under way or untaken, where outcomes are returned as they come.
+    /// Without this it is what [`Builder::ahead_max`](crate::Builder::ahead_max) says.
+    /// [`in_order`](Outcomes::in_order) has its own.
+    ///
+    /// # Panics
+    /// If the stream was polled before.
+    pub fn ahead(mut self, ahead_max: usize) -> Self {
+        if self.options.is_ordered {
+            return self;
+        }
+        let ahead_max = ahead_max.max(1);
+        self.taker.set_at_once(at_once(ahead_max));
+        self.set(|options| options.ahead_max = Some(ahead_max))
     }
 
     /// Begins nothing new once a height has failed for good, and cancels those above it that are
@@ -138,40 +208,18 @@ impl<A, H: Height> Outcomes<A, H> {
         self
     }
 
-    /// Returns what is known so far: every height that the stream has returned is done or failed
-    /// here. Keep its [snapshot](ledger::Ledger::snapshot) somewhere safe to resume from it with
-    /// [`Pool::process`](crate::Pool::process) after a crash. A snapshot is `Serialize` and
-    /// `Deserialize`, so any format will do:
-    ///
-    /// ```
-    /// use chargehand::Ledger;
-    /// use chargehand::core::ledger::{Snapshot, Span};
-    ///
-    /// # fn f(pool: chargehand::Pool, blocks: chargehand::Outcomes<u64>)
-    /// #     -> Result<(), Box<dyn std::error::Error>> {
-    /// let kept: String = serde_json::to_string(&blocks.ledger().snapshot())?;
-    ///
-    /// let snapshot: Snapshot<Vec<Span>> = serde_json::from_str(&kept)?;
-    /// let ledger = Ledger::resume_growing(&snapshot, 1 << 20)?; // spans of 24 bytes, at most
-    /// let blocks = pool.process::<u64>(ledger);
-    /// # Ok(()) }
-    /// ```
-    pub fn ledger(&self) -> &LedgerOf<H> {
-        &self.report.ledger
-    }
-
     /// Returns what has become of the range so far.
-    pub fn report(&self) -> &Report<H> {
-        &self.report
+    pub fn report(&self) -> &S::Report {
+        self.source.report()
     }
 
     fn start(&mut self) {
         if self.stage == Stage::New {
             self.stage = Stage::Running;
-            let heights = self.report.ledger.by_index();
+            let work = self.source.work();
             let (giver, options) = (self.taker.giver(), self.options);
             let check = self.check;
-            self.mailbox.start(NewJob { heights, giver, options, check });
+            self.mailbox.start(NewJob { work, giver, options, own: self.own.clone(), check });
         }
     }
 
@@ -197,7 +245,7 @@ impl<A, H: Height> Outcomes<A, H> {
     fn item_in_order(&mut self) -> Option<Item> {
         let reorder = self.reorder.as_mut()?;
         let item = loop {
-            if let Some(item) = reorder.pop(&self.report.ledger) {
+            if let Some(item) = reorder.pop(&self.source) {
                 break Some(item);
             }
             let Some(item) = self.batch.pop() else { break None };
@@ -216,17 +264,18 @@ impl<A, H: Height> Outcomes<A, H> {
     }
 }
 
-impl<A, H> Outcomes<A, H> {
+impl<A, S: Track> Outcomes<A, S> {
     /// Ends the stream, and tells the driver to cancel what is under way.
     fn leave(&mut self) {
         let stage = mem::replace(&mut self.stage, Stage::Over);
+        self.source.leave();
         if stage == Stage::Running && self.taker.leave() {
             self.mailbox.ring();
         }
     }
 }
 
-impl<A: DeserializeOwned + Send + 'static, H: Height> Outcomes<A, H> {
+impl<A, S: Source<A>> Outcomes<A, S> {
     /// Returns the next height with its outcome, or `None` after the last one. As that of
     /// `StreamExt`, for callers without it. Dropping the future loses nothing: the outcome is
     /// returned by the next call.
@@ -237,63 +286,64 @@ impl<A: DeserializeOwned + Send + 'static, H: Height> Outcomes<A, H> {
 
     /// Runs the range to its end, calls `on_outcome` for each height, and returns what became of
     /// it. Dropping the future cancels what is in flight.
-    pub async fn each(mut self, mut on_outcome: impl FnMut(H, Result<A, TaskError>)) -> Report<H> {
+    pub async fn each(
+        mut self,
+        mut on_outcome: impl FnMut(S::Request, Result<A, TaskError>),
+    ) -> S::Report {
         while let Some((height, outcome)) = self.next().await {
             on_outcome(height, outcome);
         }
-        let nothing = RangeInclusive::new(H::from_index(1), H::from_index(0));
-        let empty = Report::new(ledger::Ledger::growing_of(nothing, 0));
-        mem::replace(&mut self.report, empty)
+        self.source.take_report()
     }
 
     /// Returns the next height with its outcome, as far as the batch goes.
     #[inline]
-    fn next_ready(&mut self) -> Option<(H, Result<A, TaskError>)> {
+    fn next_ready(&mut self) -> Option<(S::Request, Result<A, TaskError>)> {
         if self.reorder.is_some() {
             let mut item = self.item_in_order()?;
-            return Some(self.noted(item.height, item.read()));
+            return Some(self.noted(item.height, S::read(&mut item)));
         }
         // It is read where it lies: to move it first costs more than to read it.
         let item = self.batch.last_mut()?;
-        let (height, result) = (item.height, item.read());
+        let (height, result) = (item.height, S::read(item));
         self.batch.truncate(self.batch.len() - 1);
         Some(self.noted(height, result))
     }
 
     #[inline]
-    fn noted(&mut self, index: u64, result: Result<A, TaskError>) -> (H, Result<A, TaskError>) {
-        let height = H::from_index(index);
+    fn noted(
+        &mut self,
+        index: u64,
+        result: Result<A, TaskError>,
+    ) -> (S::Request, Result<A, TaskError>) {
         match result {
-            Ok(answer) => {
-                self.report.note_done(height);
-                (height, Ok(answer))
-            }
-            Err(error) => {
-                self.note_failed(height, &error);
-                (height, Err(error))
-            }
+            Ok(answer) => (self.source.note_done(index), Ok(answer)),
+            Err(error) => (self.note_failed(index, &error), Err(error)),
         }
     }
 
     /// Notes a failure, and ends the stream if this was the last outcome.
     #[cold]
-    fn note_failed(&mut self, height: H, error: &TaskError) {
-        self.report.note_failed(height, error);
+    fn note_failed(&mut self, index: u64, error: &TaskError) -> S::Request {
+        let request = self.source.note_failed(index, error);
         // Only here is an answer known to be of another type.
         let is_last = matches!(error, TaskError::Answer(_)) || self.reorder.is_some();
         if self.options.stops && is_last {
             self.leave();
         }
+        request
     }
 }
 
-impl<A: DeserializeOwned + Send + 'static, H: Height> Stream for Outcomes<A, H> {
-    type Item = (H, Result<A, TaskError>);
+impl<A, S: Source<A>> Stream for Outcomes<A, S> {
+    type Item = (S::Request, Result<A, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.stage == Stage::Over {
             return Poll::Ready(None);
         }
+        let Self { source, taker, mailbox, options, batch, .. } = &mut *self;
+        source.feed(cx, (taker, mailbox), options.ahead_max, batch.len());
         self.start();
         loop {
             if let Some(outcome) = self.next_ready() {
@@ -307,16 +357,16 @@ impl<A: DeserializeOwned + Send + 'static, H: Height> Stream for Outcomes<A, H> 
     }
 }
 
-impl<A, H> Unpin for Outcomes<A, H> {}
+impl<A, S: Track> Unpin for Outcomes<A, S> {}
 
-impl<A, H> Drop for Outcomes<A, H> {
+impl<A, S: Track> Drop for Outcomes<A, S> {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl<A, H: fmt::Debug> fmt::Debug for Outcomes<A, H> {
+impl<A, S: Track<Report: fmt::Debug>> fmt::Debug for Outcomes<A, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outcomes").field("report", &self.report).finish_non_exhaustive()
+        f.debug_struct("Outcomes").field("report", self.source.report()).finish_non_exhaustive()
     }
 }

@@ -1,16 +1,14 @@
-//! Outcomes that wait for those of lower heights.
+//! Outcomes that wait for those before them.
 
 use alloc::collections::BTreeMap;
 use core::mem;
 
-use chargehand_core::ledger::Height;
-
+use super::source::Track;
 use crate::mailbox::batches::Item;
-use crate::mailbox::range::LedgerOf;
 use crate::mailbox::result::TaskResult;
 
-/// Holds outcomes back until that of every lower height was returned. The driver bounds it: it has
-/// no more heights under way than there is room for. Heights go by their index here.
+/// Holds outcomes back until each one before was returned. The driver bounds it: it has no more under
+/// way than there is room for. Heights go by their index here.
 #[derive(Debug)]
 pub(super) struct Reorder {
     waiting: BTreeMap<u64, TaskResult>,
@@ -23,10 +21,10 @@ pub(super) struct Reorder {
 }
 
 impl Reorder {
-    pub(super) fn new<H: Height>(ledger: &LedgerOf<H>, reorder_max: usize) -> Self {
+    pub(super) fn new(source: &impl Track, reorder_max: usize) -> Self {
         Self {
             waiting: BTreeMap::new(),
-            expected: ledger.next_open(H::from_index(0)).map(H::to_index),
+            expected: source.next_from(0),
             returned: 0,
             // Not each one by itself: that would be a wake-up for every outcome.
             returned_max: (reorder_max / 4).max(1),
@@ -38,13 +36,11 @@ impl Reorder {
         debug_assert!(!twice, "height {height} has one outcome");
     }
 
-    /// Returns the next outcome in order, if it is there. `ledger` is the range's: above the
-    /// expected height it knows only what was done before the range began.
-    pub(super) fn pop<H: Height>(&mut self, ledger: &LedgerOf<H>) -> Option<Item> {
+    /// Returns the next outcome in order, if it is there.
+    pub(super) fn pop(&mut self, source: &impl Track) -> Option<Item> {
         let height = self.expected?;
         let result = self.waiting.remove(&height)?;
-        let above = H::from_index(height).next();
-        self.expected = above.and_then(|from| ledger.next_open(from)).map(H::to_index);
+        self.expected = height.checked_add(1).and_then(|from| source.next_from(from));
         self.returned += 1;
         Some(Item { height, result })
     }

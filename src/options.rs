@@ -1,0 +1,93 @@
+//! How tasks are done, where not as the pool says.
+
+use core::time::Duration;
+
+use chargehand_core::{BackoffPolicy, Instant};
+
+/// How a task is done, where not as the pool says: given to [`Pool::with`](crate::Pool::with), whose handle
+/// uses it for calls, single tasks, maps and ranges alike.
+///
+/// ```
+/// use std::time::Duration;
+/// use chargehand::TaskOptions;
+/// use chargehand::core::BackoffPolicy;
+///
+/// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+/// let patient = TaskOptions::new()
+///     .attempt_timeout(Duration::from_secs(5))
+///     .deadline(Duration::from_secs(60))
+///     .retries(10)
+///     .retry_delay(BackoffPolicy::powers_of_two(Duration::from_secs(20)));
+/// let pool = pool.with(patient);
+/// let block: String = pool.call(&17_u64).await?;
+/// let report = pool.process::<String>(18..=1000).each(|height, block| {}).await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct TaskOptions {
+    /// How long one attempt may take, before it is given up and the task sent again. `None` for
+    /// [`Config::attempt_timeout`](chargehand_core::Config::attempt_timeout).
+    pub attempt_timeout: Option<Duration>,
+    /// How long the task may take in all: after that it ends as
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut). That of a single task counts from when it is
+    /// queued, and that of a height or a request of a map from when it is put in for a worker: what
+    /// waits in its range or map has not begun. `None`, the default, for no end.
+    pub deadline: Option<Duration>,
+    /// How many times it is tried again after its handler failed. `None` for
+    /// [`Config::retries_max`](chargehand_core::Config::retries_max), and once at least in a range or map.
+    pub retries: Option<u16>,
+    /// How long it rests before each of these. `None` for
+    /// [`Config::retry_delay`](chargehand_core::Config::retry_delay).
+    pub retry_delay: Option<BackoffPolicy>,
+}
+
+impl TaskOptions {
+    /// Makes options that change nothing.
+    pub const fn new() -> Self {
+        Self { attempt_timeout: None, deadline: None, retries: None, retry_delay: None }
+    }
+
+    /// Sets how long one attempt may take.
+    #[must_use]
+    pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long the task may take in all.
+    #[must_use]
+    pub const fn deadline(mut self, span: Duration) -> Self {
+        self.deadline = Some(span);
+        self
+    }
+
+    /// Sets how many times it is tried again after its handler failed. 0 is not at all.
+    #[must_use]
+    pub const fn retries(mut self, count: u16) -> Self {
+        self.retries = Some(count);
+        self
+    }
+
+    /// Sets how long it rests before each retry.
+    #[must_use]
+    pub const fn retry_delay(mut self, policy: BackoffPolicy) -> Self {
+        self.retry_delay = Some(policy);
+        self
+    }
+
+    /// Returns when a task that counts from `since` is over.
+    pub(crate) fn due(&self, since: Instant) -> Instant {
+        self.deadline.map_or(Instant::FAR_FUTURE, |span| since.saturating_add(span))
+    }
+
+    /// Changes what the scheduler is told of a task that counts from `since`.
+    pub(crate) fn apply(&self, to: &mut chargehand_core::TaskOptions, since: Instant) {
+        to.retries_max = self.retries.or(to.retries_max);
+        to.retry_delay = self.retry_delay.or(to.retry_delay);
+        to.deadline = self.due(since);
+        if let Some(timeout) = self.attempt_timeout {
+            *to = to.attempt_timeout(timeout);
+        }
+    }
+}
