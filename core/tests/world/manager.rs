@@ -103,7 +103,8 @@ impl World {
         }
         let (now, offer) = (self.tick(), self.nodes[node].offer);
         let late = Duration::from_millis(if self.faulty { self.rng.pick(&[0, 0, 4]) } else { 0 });
-        let not_before = self.now.saturating_add(late);
+        // From the scheduler's time, which may not have come so far.
+        let not_before = self.clock.saturating_add(late);
         let Ok(accepted) = self.scheduler.accept(now, id, offer, not_before) else {
             self.note("a dial-in refused");
             return;

@@ -183,6 +183,13 @@ where
         }
         let budget = messages_each(&batch);
         self.read_on.begin(batch.len());
+        // What ended goes first, and its answers leave before anything begins: see `start_waiting`.
+        for &token in &batch {
+            if let Token::Run(run) = token.into() {
+                self.go_on(run);
+            }
+        }
+        self.flush();
         for token in batch.drain(..) {
             self.on_ready(token.into(), budget);
         }
@@ -193,12 +200,15 @@ where
     fn on_ready(&mut self, token: Token, budget: usize) {
         match token {
             Token::Link(place) => self.turn(place, budget),
-            Token::Run(run) => {
-                if let Some((owner, verdict)) = self.runner.go_on(run) {
-                    self.answer(owner, verdict);
-                }
-            }
+            Token::Run(_) => {} // It went first.
             other => self.on_other(other),
+        }
+    }
+
+    /// Polls a handler that was woken.
+    fn go_on(&mut self, run: u32) {
+        if let Some((owner, verdict)) = self.runner.go_on(run) {
+            self.answer(owner, verdict);
         }
     }
 
@@ -288,12 +298,15 @@ where
         self.scan_soon_if_draining();
     }
 
-    /// Starts requests that waited for room.
+    /// Starts requests that waited for room, each after the answers that made room have left: a manager
+    /// takes the oldest tasks that it has no answer for as those that had begun, and if one of these takes
+    /// the process down, answers that are still here would have it blame others.
     fn start_waiting(&mut self) {
         for _ in 0..STARTS {
             if !self.runner.has_room() {
                 return;
             }
+            self.flush();
             let Some(index) = self.runner.waiting.pop_front() else { return };
             let SlotState::Link(link) = &mut self.places[index as usize].state else { continue };
             let mut around = Around {

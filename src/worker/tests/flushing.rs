@@ -1,7 +1,7 @@
 //! When answers leave.
 
-use core::future::{Ready, ready};
-use core::task::{Context, Poll, ready as ready_or_return};
+use core::future::{Ready, poll_fn, ready};
+use core::task::{Context, Poll, Waker, ready as ready_or_return};
 
 use chargehand_core::io::Listen;
 
@@ -104,5 +104,98 @@ fn the_answers_of_a_link_leave_together_and_before_the_next_link_is_polled() {
         let expected = a.into_iter().chain([Step::Flushed(0)]);
         let expected: Vec<_> = expected.chain(b).chain([Step::Flushed(1)]).collect();
         assert_eq!(*log.lock().unwrap(), expected);
+    });
+}
+
+/// A worker whose handlers note that they begin, and end once the number that is their own is let go.
+fn held(log: &Log, concurrency: u16) -> (Worker<ManualTimer, impl Handler>, Go) {
+    let go = Go::default();
+    let (handled, gate) = (Arc::clone(log), Arc::clone(&go));
+    let worker = Worker::new(ManualTimer::new(), move |number: u64| {
+        handled.lock().unwrap().push(Step::Handled(number));
+        let gate = Arc::clone(&gate);
+        poll_fn(move |cx| {
+            let (free, waker) = &mut *gate.lock().unwrap();
+            if number < *free {
+                return Poll::Ready(Ok::<_, String>(number));
+            }
+            waker.push(cx.waker().clone());
+            Poll::Pending
+        })
+    });
+    (worker.concurrency(concurrency), go)
+}
+
+/// Below which number handlers end, and who waits for more.
+type Go = Arc<Mutex<(u64, Vec<Waker>)>>;
+
+fn let_go(go: &Go, below: u64) {
+    let (free, wakers) = &mut *go.lock().unwrap();
+    *free = below;
+    wakers.drain(..).for_each(Waker::wake);
+}
+
+// What begins may take the process down, and what ended before must not look like the cause.
+#[test]
+fn answers_leave_before_what_waited_for_their_room_begins() {
+    let log = Log::default();
+    let (connector, inner) = pair(64);
+    let listener = NotingListener { inner, accepted: 0, log: Arc::clone(&log) };
+    let (worker, go) = held(&log, 2);
+    beside(worker.serve(listener), async {
+        let (mut manager, _) = Manager::knock(&connector).await;
+        manager.welcome(4, 1 << 20).await;
+        for number in 0..4 {
+            manager.ask(number, number.into()).await;
+        }
+        settle().await;
+        log.lock().unwrap().clear();
+        let_go(&go, 2);
+        settle().await;
+        let expected = [Step::Flushed(0), Step::Handled(2), Step::Handled(3)];
+        assert_eq!(*log.lock().unwrap(), expected);
+    });
+}
+
+#[test]
+fn answers_leave_before_what_has_just_come_begins() {
+    let log = Log::default();
+    let (connector, inner) = pair(64);
+    let listener = NotingListener { inner, accepted: 0, log: Arc::clone(&log) };
+    let (worker, go) = held(&log, 2);
+    beside(worker.serve(listener), async {
+        let mut managers = [Manager::meet(&connector).await, Manager::meet(&connector).await];
+        managers[0].ask(0, 0).await;
+        settle().await;
+        log.lock().unwrap().clear();
+        // In one poll of the worker, and the request first; on another link, too.
+        managers[0].ask(1, 1).await;
+        managers[1].ask(2, 2).await;
+        let_go(&go, 1);
+        settle().await;
+        let expected = [Step::Flushed(0), Step::Handled(1), Step::Handled(2)];
+        assert_eq!(*log.lock().unwrap(), expected);
+    });
+}
+
+#[test]
+fn an_answer_given_at_once_leaves_before_the_next_that_waited_begins() {
+    let log = Log::default();
+    let (connector, inner) = pair(64);
+    let listener = NotingListener { inner, accepted: 0, log: Arc::clone(&log) };
+    let (worker, go) = held(&log, 1);
+    beside(worker.serve(listener), async {
+        let (mut manager, _) = Manager::knock(&connector).await;
+        manager.welcome(4, 1 << 20).await;
+        for number in 0..3 {
+            manager.ask(number, number.into()).await;
+        }
+        settle().await;
+        log.lock().unwrap().clear();
+        let_go(&go, 3);
+        settle().await;
+        let steps = [1, 2].map(|next| [Step::Flushed(0), Step::Handled(next)]);
+        let expected = steps.into_iter().flatten().chain([Step::Flushed(0)]);
+        assert_eq!(*log.lock().unwrap(), expected.collect::<Vec<_>>());
     });
 }
