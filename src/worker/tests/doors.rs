@@ -1,6 +1,9 @@
 //! Who gets in, who makes room, and who is sent away.
 
+use core::future::ready;
 use core::sync::atomic::AtomicUsize;
+
+use chargehand_core::message::{ExtensionsWriter, SCHEMA_EXTENSION};
 
 use super::links::accept;
 use super::told::told;
@@ -279,4 +282,43 @@ fn each_worker_that_is_made_has_a_token_of_its_own_which_all_its_links_carry() {
     let tokens = tokens.lock().unwrap();
     assert_eq!((tokens[0], tokens[2]), (tokens[1], tokens[3]));
     assert_ne!(tokens[0], tokens[2]);
+}
+
+#[test]
+fn a_manager_of_another_schema_is_told_both_and_gets_nothing_done_however_it_insists() {
+    let (connector, listener) = pair(16);
+    let (events, hook) = log();
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let handler = move |_: u64| {
+        count.fetch_add(1, Ordering::Relaxed);
+        ready(Ok::<_, String>(()))
+    };
+    let worker = Worker::new(ManualTimer::new(), handler).schema("blocks 1").on_event(hook);
+    beside(worker.serve(listener), async {
+        let (mut manager, hello) = Manager::knock(&connector).await;
+        let Ok(Message::Hello(ours)) = Message::decode(&hello) else {
+            panic!("a Hello: {hello:?}")
+        };
+        assert_eq!(ours.extensions.schema(), Some("blocks 1"));
+        let mut room = [0; 16];
+        let mut writer = ExtensionsWriter::new(&mut room);
+        writer.add(SCHEMA_EXTENSION, b"blocks 2").expect("there is room");
+        let extensions = writer.finish();
+        let hello = Hello { extensions, ..Hello::new(Role::Manager, 0, 7, "mary") };
+        manager.send(&Message::Hello(hello), &[]).await;
+        let welcome = Message::Welcome { heartbeat_millis: 10_000, window: 1, extensions };
+        manager.send(&welcome, &[]).await;
+        manager.ask(1, 1).await;
+        let (code, text) = manager.goodbye().await;
+        assert_eq!(code, Code::WrongSchema);
+        assert!(text.contains("blocks 1") && text.contains("blocks 2"), "{text}");
+        settle().await;
+        let Some(WorkerEvent::Refused { reason, .. }) = events.lock().unwrap().pop() else {
+            panic!("it is no end of a link that was up");
+        };
+        let (ours, theirs, peer) = ("blocks 1".into(), "blocks 2".into(), "mary".into());
+        assert_eq!(reason, DisconnectReason::WrongSchema { ours, theirs, peer });
+        assert_eq!(begun.load(Ordering::Relaxed), 0);
+    });
 }
