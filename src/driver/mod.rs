@@ -65,6 +65,7 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
+use crate::mailbox::batches::counted_max;
 use crate::mailbox::calls::{CallId, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
@@ -113,6 +114,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     joining: Joining<K>,
     closing: ClosingTable<K::Wire, Option<Charge>>,
     jobs: Jobs,
+    /// How far ahead of its stream a range goes, where it does not say so itself.
+    counted_max: usize,
     ends: Ends<K>,
     /// By the place of a call, the slot of its task, if it is one.
     accepted: Vec<u32>,
@@ -198,6 +201,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(CLOSING_MAX),
             jobs: Jobs::default(),
+            counted_max: counted_max(limits.ahead_max()),
             ends,
             accepted: Vec::new(),
             outcomes: Vec::new(),

@@ -15,7 +15,7 @@ use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
-use crate::mailbox::batches::{Giver, Item, Need, at_once};
+use crate::mailbox::batches::{Giver, Item, Need};
 use crate::mailbox::range::{Ledger, Options};
 use crate::mailbox::result::TaskResult;
 use crate::payload::{Check, RangeHeight};
@@ -294,7 +294,8 @@ impl Jobs {
     }
 
     /// Takes a height's answer out of `answers`.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
+    #[inline(always)]
     pub(crate) fn done(
         &mut self,
         index: u32,
@@ -476,6 +477,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Hands outcomes over to their streams, and cancels what belongs to a stream that is gone.
     /// Returns whether there is more for the scheduler to do now.
     pub(crate) fn deliver(&mut self) -> bool {
+        self.answers.tidy();
         if self.scheduler.stats().resting > 0 {
             // More may rest than a moment ago, and then workers run dry sooner.
             self.jobs.look_again();
@@ -502,10 +504,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn ahead(&self) -> Ahead {
         let twice = 2 * self.peers.window_total();
         let resting = self.scheduler.stats().resting as usize;
-        // The rest is what a stream may have that it has not returned.
-        let max = self.limits.ahead_max();
-        let max = max - (at_once(max) - 1);
-        Ahead { max, plenty: twice + resting }
+        Ahead { max: self.counted_max, plenty: twice + resting }
     }
 
     /// Costs a scan of the task table: a dropped stream and a range that stops are rare.

@@ -27,6 +27,12 @@ pub(crate) const fn at_once(ahead_max: usize) -> usize {
     if ahead_max < 32 { 1 } else { ahead_max / 8 }
 }
 
+/// Returns how many heights of such a range are counted at most: the rest is what its stream may have
+/// that it has not returned.
+pub(crate) const fn counted_max(ahead_max: usize) -> usize {
+    ahead_max - (at_once(ahead_max) - 1)
+}
+
 /// One height's outcome.
 #[derive(Debug)]
 pub(crate) struct Item {
