@@ -97,14 +97,18 @@ impl Answers {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         }
-        let answer = mem::replace(&mut place.answer, Answer::Bytes(Body::EMPTY));
+        mem::replace(&mut place.answer, Answer::Bytes(Body::EMPTY))
+    }
+
+    /// Gives the memory of a burst back, if there was one. Not as the last of it is taken: an answer that
+    /// is held meanwhile goes by way of memory once more.
+    #[inline]
+    pub(crate) fn tidy(&mut self) {
         if self.end == 0 && self.places.len() > PLACES_KEPT {
             self.shrink();
         }
-        answer
     }
 
-    /// Gives the memory of a burst back.
     #[cold]
     fn shrink(&mut self) {
         self.places.truncate(PLACES_KEPT);

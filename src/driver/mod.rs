@@ -50,7 +50,7 @@ use self::accept::Joining;
 use self::answers::Answers;
 use self::handshake::ManagerTerms;
 use self::link::Quota;
-use self::ranges::Jobs;
+use self::ranges::{Jobs, within_stream};
 use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
@@ -113,6 +113,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     joining: Joining<K>,
     closing: ClosingTable<K::Wire, Option<Charge>>,
     jobs: Jobs,
+    /// How far ahead of its stream a range goes, where it does not say so itself.
+    counted_max: usize,
     ends: Ends<K>,
     /// By the place of a call, the slot of its task, if it is one.
     accepted: Vec<u32>,
@@ -202,6 +204,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
             closing: ClosingTable::new(CLOSING_MAX),
             jobs: Jobs::default(),
+            counted_max: within_stream(limits.ahead_max()),
             ends,
             accepted: Vec::new(),
             outcomes: Vec::new(),

@@ -339,7 +339,7 @@ fn is_lowest(
 
 /// Returns how many heights may be under way or untaken of those that a range may be ahead. The rest is
 /// what its stream may have that it has not returned.
-const fn within_stream(ahead_max: usize) -> usize {
+pub(super) const fn within_stream(ahead_max: usize) -> usize {
     ahead_max - (at_once(ahead_max) - 1)
 }
 
@@ -422,7 +422,8 @@ impl Jobs {
     }
 
     /// Takes a height's answer out of `answers`.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
+    #[inline(always)]
     pub(crate) fn done(
         &mut self,
         index: u32,
@@ -651,6 +652,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Hands outcomes over to their streams, and cancels what belongs to a stream that is gone.
     /// Returns whether there is more for the scheduler to do now.
     pub(crate) fn deliver(&mut self) -> bool {
+        self.answers.tidy();
         if self.scheduler.stats().resting > 0 {
             // More may rest than a moment ago, and then workers run dry sooner.
             self.jobs.look_again();
@@ -677,8 +679,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn ahead(&self) -> Ahead {
         let twice = 2 * self.peers.window_total();
         let resting = self.scheduler.stats().resting as usize;
-        let max = within_stream(self.limits.ahead_max());
-        Ahead { max, plenty: twice + resting }
+        Ahead { max: self.counted_max, plenty: twice + resting }
     }
 
     /// Costs a scan of the task table: a dropped stream and a range that stops are rare.
