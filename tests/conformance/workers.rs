@@ -36,13 +36,20 @@ pub(crate) async fn a_long_request_may_take_its_time_and_a_dribble_may_not<P: So
             std::thread::sleep(millis(25));
         }
         assert!(started.elapsed() > millis(900), "many times two heartbeats");
-        match raw.receive_message() {
-            // It is no height.
-            Some(Message::Response { verdict, .. }) => verdict,
-            other => panic!("not an answer: {other:?}"),
+        let mut pongs = 0;
+        loop {
+            match raw.receive_message() {
+                // It is no height.
+                Some(Message::Response { verdict, .. }) => return (verdict, pongs),
+                // It says that the request arrives: decision 0016.
+                Some(Message::Pong) => pongs += 1,
+                other => panic!("not an answer: {other:?}"),
+            }
         }
     });
-    assert_eq!(slow.end().await, Verdict::Failed);
+    let (verdict, pongs) = slow.end().await;
+    assert_eq!(verdict, Verdict::Failed);
+    assert!((1..=40).contains(&pongs), "one each half heartbeat: {pongs}");
     let dribble = script(move || {
         let mut raw = manager::<P>(at, 100);
         for byte in request(&raw) {

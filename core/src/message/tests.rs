@@ -270,6 +270,49 @@ fn the_first_of_two_extensions_with_one_id_counts() {
 }
 
 #[test]
+fn a_span_in_milliseconds_is_four_bytes_the_lowest_first_and_nothing_else() {
+    let millis = |bytes: &[u8]| Extensions::new(bytes).unwrap().millis(ATTEMPT_TIMEOUT_EXTENSION);
+    assert_eq!(ATTEMPT_TIMEOUT_EXTENSION, 1);
+    assert_eq!(millis(&[1, 4, 0x10, 0x27, 0, 0]), Some(10_000));
+    assert_eq!(millis(&[1, 4, 0xff, 0xff, 0xff, 0xff]), Some(u32::MAX));
+    assert_eq!(millis(&[2, 1, b'a', 1, 4, 1, 0, 0, 0]), Some(1));
+    assert_eq!(millis(&[1, 4, 1, 0, 0, 0, 1, 4, 2, 0, 0, 0]), Some(1), "the first one counts");
+    for none in [&[][..], &[1, 0], &[1, 3, 1, 0, 0], &[1, 5, 1, 0, 0, 0, 0], &[3, 4, 1, 0, 0, 0]] {
+        assert_eq!(millis(none), None, "{none:?}");
+    }
+    let mut buffer = [0; 6];
+    let mut writer = ExtensionsWriter::new(&mut buffer);
+    writer.add(ATTEMPT_TIMEOUT_EXTENSION, &10_000_u32.to_le_bytes()).unwrap();
+    assert_eq!(writer.finish().as_bytes(), [1, 4, 0x10, 0x27, 0, 0]);
+}
+
+#[test]
+fn a_schema_is_a_plain_text_within_its_limit_and_nothing_else() {
+    assert_eq!(SCHEMA_EXTENSION, 2);
+    let schema = |text: &[u8]| {
+        let mut buffer = [0; 2 + SCHEMA_BYTES_MAX + 1];
+        let mut writer = ExtensionsWriter::new(&mut buffer);
+        writer.add(SCHEMA_EXTENSION, text).unwrap();
+        writer.finish().schema().map(String::from)
+    };
+    let longest = "x".repeat(SCHEMA_BYTES_MAX);
+    for text in ["blocks 2", "", "größe·北", &longest] {
+        assert_eq!(schema(text.as_bytes()).as_deref(), Some(text));
+        assert_eq!(check_schema(text), Ok(()));
+    }
+    let longer = "x".repeat(SCHEMA_BYTES_MAX + 1);
+    assert_eq!(check_schema(&longer), Err(MessageError::SchemaTooLong));
+    assert_eq!(schema(longer.as_bytes()), None);
+    for text in ["two\nlines", "\u{1b}[2J", "a\0", "\u{85}"] {
+        assert_eq!(check_schema(text), Err(MessageError::NameNotPlain), "{text:?}");
+        assert_eq!(schema(text.as_bytes()), None, "{text:?}");
+    }
+    assert_eq!(schema(&[0xff]), None, "no UTF-8");
+    assert_eq!(Extensions::NONE.schema(), None);
+    assert_eq!(BLUE.schema(), None);
+}
+
+#[test]
 fn malformed_extensions_are_refused_wherever_they_are_and_too_many_too() {
     let long = [0; EXTENSIONS_BYTES_MAX + 2];
     for (bytes, error) in [
