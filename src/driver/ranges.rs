@@ -11,6 +11,8 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Lane, TaskId, TaskOptions};
 
 use self::intake::Requests;
+pub(super) use self::pace::within_stream;
+use self::pace::{Ahead, Pace};
 use super::Driver;
 use super::answers::Answers;
 use super::task::{TaskEntry, TaskPayload, Whose};
@@ -18,12 +20,13 @@ use crate::budget::{Account, Budget};
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::mailbox::NewJob;
-use crate::mailbox::batches::{Giver, Item, Need, at_once};
+use crate::mailbox::batches::{Giver, Item, Need};
 use crate::mailbox::range::{Ledger, Options, Work};
 use crate::mailbox::result::TaskResult;
 use crate::payload::{Answer, Body, Check, RangeHeight};
 
 mod intake;
+mod pace;
 
 /// A range puts heights in once there is room for this share of those that may be under way, so that it
 /// puts in many at once: unless workers would run dry meanwhile.
@@ -49,17 +52,6 @@ pub(crate) struct Jobs {
     count: usize,
     /// Some may go on once there is more memory.
     is_short: bool,
-}
-
-/// How far ahead of its stream a range goes.
-#[derive(Clone, Copy, Debug)]
-struct Ahead {
-    /// Heights under way at most, those included that the stream holds or has not taken.
-    max: usize,
-    /// With more than this many tasks in the scheduler, no worker runs dry before the next answer
-    /// comes. Then nobody needs to be woken just to put more in. Those that rest before they are
-    /// tried again keep no worker busy, so they come on top.
-    plenty: usize,
 }
 
 #[derive(Debug)]
@@ -106,100 +98,11 @@ impl Source {
     }
 }
 
-/// How far a range has got.
-#[derive(Debug)]
-struct Pace {
-    /// The next height to look at; `None` past the last. Of a map, the next request that is here.
-    next: Option<u64>,
-    /// Heights whose answers were dropped for want of memory, to be asked for again: the lowest first.
-    /// All are below the next.
-    again: BinaryHeap<Reverse<u64>>,
-    /// Nothing more is put in.
-    is_stopped: bool,
-    /// Answers that nobody has taken yet.
-    untaken: Arc<Account>,
-    /// Tasks in the scheduler.
-    in_flight: usize,
-    /// Tasks in the scheduler, and outcomes that the stream holds or has not taken.
-    outstanding: usize,
-    /// How many bytes an answer has on average, as far as they are held against the budget.
-    answer_bytes: usize,
-    /// Whether the stream waits for more, as far as it said so. It does where memory is short.
-    is_awaited: bool,
-}
-
 /// Heights of a range that are not wanted any more: those above one, or all.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     job: u32,
     above: Option<u64>,
-}
-
-impl Ahead {
-    fn with(self, options: Options) -> Self {
-        match options.ahead_max {
-            None => self,
-            Some(max) if options.is_ordered => Self { max, ..self },
-            Some(max) => Self { max: within_stream(max), ..self },
-        }
-    }
-}
-
-impl Pace {
-    /// Returns the next height, if there is one.
-    #[inline]
-    fn next(&self) -> Option<u64> {
-        if self.again.is_empty() {
-            return self.next;
-        }
-        self.again.peek().map(|Reverse(height)| *height)
-    }
-
-    /// Returns the next height if the range may go so far ahead.
-    #[inline]
-    fn next_within(&self, ahead: Ahead) -> Option<u64> {
-        if self.is_far(ahead) { None } else { self.next() }
-    }
-
-    /// Returns whether only the stream can keep the workers from running dry.
-    #[inline]
-    fn starves(&self, ahead: Ahead) -> bool {
-        self.next().is_some() && self.in_flight <= ahead.plenty && self.is_far(ahead)
-    }
-
-    /// Returns whether the range is as far ahead as it may be.
-    #[inline]
-    fn is_far(&self, ahead: Ahead) -> bool {
-        self.outstanding >= ahead.max || self.is_short()
-    }
-
-    /// Returns whether what nobody has taken, with what is to come, is more than what it leaves to
-    /// others. If so, the doorbell rings once there is more memory.
-    #[inline]
-    fn is_short(&self) -> bool {
-        self.answer_bytes > 0 && self.is_short_of_memory()
-    }
-
-    #[cold]
-    fn is_short_of_memory(&self) -> bool {
-        // Of a range whose stream has nothing left one height is always under way.
-        if self.in_flight == 0 && self.is_awaited {
-            return false;
-        }
-        let expected = self.answer_bytes.saturating_mul(self.in_flight + 1);
-        let is_short = || !self.untaken.has_room_for(expected);
-        is_short() && {
-            self.untaken.budget.await_more();
-            is_short()
-        }
-    }
-
-    /// Reckons with an answer of so many bytes.
-    fn expect(&mut self, bytes: usize) {
-        let average = &mut self.answer_bytes;
-        // By an eighth of the difference, and down to nothing where only short ones come.
-        *average = if *average == 0 { bytes } else { *average - average.div_ceil(8) + bytes / 8 };
-    }
 }
 
 impl Job {
@@ -335,12 +238,6 @@ fn is_lowest(
         entry.payload.job() == Some(index) && source.index_of(&entry.payload) < height
     };
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
-}
-
-/// Returns how many heights may be under way or untaken of those that a range may be ahead. The rest is
-/// what its stream may have that it has not returned.
-pub(super) const fn within_stream(ahead_max: usize) -> usize {
-    ahead_max - (at_once(ahead_max) - 1)
 }
 
 #[inline]

@@ -108,7 +108,7 @@ impl<A, H: Height> Outcomes<A, Heights<H>> {
     }
 
     /// Returns what is known so far: every height that the stream has returned is done or failed
-    /// here. Keep its [snapshot](ledger::Ledger::snapshot) somewhere safe to resume from it with
+    /// here. Keep its [snapshot](chargehand_core::ledger::Ledger::snapshot) somewhere safe to resume from it with
     /// [`Pool::process`](crate::Pool::process) after a crash. A snapshot is `Serialize` and
     /// `Deserialize`, so any format will do:
     ///
