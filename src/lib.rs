@@ -133,7 +133,7 @@ pub use self::{
     events::{Events, PoolEvent},
     failure::Failure,
     handler::{Context, with_state},
-    link::{BoxError, DisconnectReason, Kind, Local, Threaded, memory},
+    link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
     pool::{BuildError, Builder, Ledger, Outcomes, Pool, Report, SignedLedger, Task},
     stats::{PoolStats, WorkerInfo},
