@@ -134,7 +134,7 @@ pub use self::{
     events::{Events, PoolEvent},
     failure::Failure,
     handler::{Context, with_state},
-    link::{BoxError, DisconnectReason, Kind, Local, Threaded, memory},
+    link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
     options::TaskOptions,
     pool::{

@@ -14,12 +14,13 @@ use super::context::{Context, Origin};
 /// `Q` is the request, of any `DeserializeOwned` type; `R` the answer, `Serialize`; `E` the error, of
 /// any `Display` type or a [`Failure`](crate::Failure), which can say more. Nothing else implements
 /// this but what [`with_state`](crate::with_state) makes. `Args` tells the shapes apart; leave it to be
-/// inferred, and give the closure's arguments their types.
+/// inferred, and give the closure's arguments their types. A request that borrows (`&str`) is refused by
+/// the compiler with "implementation of `Deserialize` is not general enough": take what owns (`String`).
 #[diagnostic::on_unimplemented(
-    message = "this is no handler: a handler is an async function of `(request)` or of `(Context, request)` that returns a `Result`",
+    message = "this is no handler: it is an async function of `(request)` or `(Context, request)` to a `Result`; the request is owned (`String`, not `&str`) and `serde::Deserialize`, the answer `serde::Serialize`, the error `Display`",
     label = "not a handler",
-    note = "the request is owned: take `String` for `&str`, `Vec<u8>` for `&[u8]`; it implements `serde::Deserialize`",
-    note = "the answer implements `serde::Serialize`, and the error `Display`: turn an error that lacks it into its text, as with `.map_err(|error| format!(\"{{error:?}}\"))`"
+    note = "for an error without `Display` take its text, as with `.map_err(|error| format!(\"{{error:?}}\"))`; for an answer without `Serialize` derive it",
+    note = "a function that blocks, and is not async, is for `Worker::blocking`"
 )]
 pub trait HandlerFn<Args> {
     /// What is asked.
@@ -76,11 +77,9 @@ where
 /// `Fn(Context, Q) -> Result<R, E>`. As [`HandlerFn`], without the future.
 #[cfg(feature = "blocking")]
 #[diagnostic::on_unimplemented(
-    message = "this is no blocking handler: it is a function of `(request)` or of `(Context, request)` that returns a `Result`",
+    message = "this is no blocking handler: it is a function of `(request)` or `(Context, request)` to a `Result`, not async (give those to `Worker::new`); the request is owned (`String`, not `&str`) and `serde::Deserialize`, the answer `serde::Serialize`, the error `Display`",
     label = "not a blocking handler",
-    note = "the request is owned: take `String` for `&str`, `Vec<u8>` for `&[u8]`; it implements `serde::Deserialize`",
-    note = "the answer implements `serde::Serialize`, and the error `Display`: turn an error that lacks it into its text, as with `.map_err(|error| format!(\"{{error:?}}\"))`",
-    note = "give an async function to `Worker::new`"
+    note = "for an error without `Display` take its text, as with `.map_err(|error| format!(\"{{error:?}}\"))`; for an answer without `Serialize` derive it"
 )]
 pub trait BlockingFn<Args> {
     /// What is asked.

@@ -68,9 +68,8 @@ pub trait AnyHands {
 }
 
 /// The handler `F`, whose shape `Args` tells.
-#[doc(hidden)]
 #[allow(missing_debug_implementations)] // Futures of the user's are in it.
-pub struct Hands<F: HandlerFn<Args>, Args> {
+pub(crate) struct Hands<F: HandlerFn<Args>, Args> {
     window: u16,
     handler: F,
     ready: ReadySet,

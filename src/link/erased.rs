@@ -13,7 +13,8 @@ use core::task::{Context, Poll};
 
 use chargehand_core::io::{Connect, Dialect, Listen, Progress, Wire};
 
-use crate::handler::in_process::AnyHands;
+use crate::handler::HandlerFn;
+use crate::handler::in_process::{AnyHands, Hands};
 
 /// Any error of a transport or a runtime.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -65,9 +66,7 @@ impl Kind for Local {
 /// A trait object type that a `T` fits in.
 #[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "this transport or handler does not fit the kind of this pool",
-    note = "a `Threaded` pool takes transports, handlers and handlers' futures that are `Send`; see \
-            `Pool::local_builder` for others"
+    message = "this transport does not fit the kind of this pool: a `Threaded` pool takes those that are `Send`, and `Pool::local_builder` makes one for others"
 )]
 pub trait Holds<T> {
     fn boxed(value: T) -> Box<Self>;
@@ -94,8 +93,39 @@ holds!(dyn Future<Output = Result<Box<<Threaded as Kind>::Wire>, BoxError>> + Se
        F: Future<Output = Result<Box<<Threaded as Kind>::Wire>, BoxError>> + Send + 'static);
 holds!(dyn Future<Output = Result<Box<<Local as Kind>::Wire>, BoxError>>,
        F: Future<Output = Result<Box<<Local as Kind>::Wire>, BoxError>> + 'static);
-holds!(dyn AnyHands + Send, H: AnyHands + Send + 'static);
-holds!(dyn AnyHands, H: AnyHands + 'static);
+
+/// A handler that a pool of kind `K` runs in its own process: for
+/// [`Builder::in_process`](crate::Builder::in_process) and [`Pool::add_in_process`](crate::Pool::add_in_process).
+///
+/// Every [`HandlerFn`] is one, of whatever shape `Args`, with answers that are `Send` and `'static`. That of a
+/// [`Threaded`] pool is `Send` itself, and so are its requests and the futures that it returns: share by
+/// `Arc` and not by `Rc` there, hold nothing across an await that is not `Send`, or make the pool with
+/// [`Pool::local_builder`](crate::Pool::local_builder), which takes any.
+pub trait InProcessFn<K: Kind, Args>: HandlerFn<Args> {
+    #[doc(hidden)]
+    fn boxed(self, window: u16) -> Box<K::Hands>;
+}
+
+impl<F, Args> InProcessFn<Threaded, Args> for F
+where
+    F: HandlerFn<Args, Request: Send, Answer: Send + 'static, Future: Send + 'static>,
+    F: Send + 'static,
+    Args: 'static,
+{
+    fn boxed(self, window: u16) -> Box<<Threaded as Kind>::Hands> {
+        Box::new(Hands::new(window, self))
+    }
+}
+
+impl<F, Args> InProcessFn<Local, Args> for F
+where
+    F: HandlerFn<Args, Answer: Send + 'static, Future: 'static> + 'static,
+    Args: 'static,
+{
+    fn boxed(self, window: u16) -> Box<<Local as Kind>::Hands> {
+        Box::new(Hands::new(window, self))
+    }
+}
 
 /// How a worker of a pool is reached.
 pub(crate) enum Reach<K: Kind> {

@@ -16,5 +16,5 @@ pub(crate) mod schema;
 pub(crate) mod silence;
 pub(crate) mod token;
 
-pub use self::erased::{BoxError, Kind, Local, Threaded};
+pub use self::erased::{BoxError, InProcessFn, Kind, Local, Threaded};
 pub use self::reason::DisconnectReason;

@@ -16,8 +16,8 @@ use super::Pool;
 use crate::driver::limits::{FRAMES_MIN, Limits};
 use crate::driver::{Driver, Ring, Setup};
 use crate::handler::HandlerFn;
-use crate::handler::in_process::{AnyHands, Hands};
-use crate::link::erased::{BoxError, Connector, Holds, Kind, Listener, Reach};
+use crate::handler::in_process::AnyHands;
+use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
 #[must_use = "a builder does nothing until `build`"]
@@ -84,10 +84,10 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// ```
     pub fn in_process<F, Args>(mut self, window: u16, handler: F) -> Self
     where
-        F: HandlerFn<Args, Answer: Send + 'static>,
-        K::Hands: Holds<Hands<F, Args>>,
+        F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
+        F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
-        self.setup.workers.push(Reach::InProcess(K::Hands::boxed(Hands::new(window, handler))));
+        self.setup.workers.push(Reach::InProcess(handler.boxed(window)));
         self
     }
 

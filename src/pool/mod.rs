@@ -21,8 +21,7 @@ use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
-use crate::handler::in_process::Hands;
-use crate::link::erased::{BoxError, Connector, Holds, Kind, Local, Reach, Threaded};
+use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
 use crate::options::TaskOptions;
@@ -348,13 +347,13 @@ impl<K: Kind> Pool<K> {
         handler: F,
     ) -> Result<WorkerId, WorkerError>
     where
-        F: HandlerFn<Args, Answer: Send + 'static>,
-        K::Hands: Holds<Hands<F, Args>>,
+        F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
+        F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
         if window == 0 {
             return Err(WorkerError::NoWindow);
         }
-        self.add_by(Reach::InProcess(K::Hands::boxed(Hands::new(window, handler)))).await
+        self.add_by(Reach::InProcess(handler.boxed(window))).await
     }
 
     async fn add_by(&self, reach: Reach<K>) -> Result<WorkerId, WorkerError> {

@@ -128,7 +128,8 @@ impl<T> Worker<T, Threads> {
     /// own, and the worker's [`concurrency`](Worker::concurrency) starts out as their number.
     ///
     /// A thread cannot be stopped: a cancelled task runs to its end there, and its answer is
-    /// discarded.
+    /// discarded. A handler that takes a [`Context`](crate::Context) before its request can ask
+    /// [`is_cancelled`](crate::Context::is_cancelled) now and then, and return.
     ///
     /// # Errors
     /// Says why the threads could not be started; zero of them are an error as well.

@@ -1,0 +1,10 @@
+//~1 this is no handler: it is an async function of
+//~1 the answer `serde::Serialize`
+//~ for an answer without `Serialize` derive it
+struct Block;
+
+fn case<T: chargehand::core::io::Timer>(timer: T) {
+    let _ = chargehand::Worker::new(timer, |_: u64| async move { Ok::<_, String>(Block) });
+}
+
+fn main() {}
