@@ -84,6 +84,18 @@ pub enum Event {
         /// Otherwise it counts as a lost attempt and is tried elsewhere.
         is_final: bool,
     },
+    /// The worker answered an attempt with a failure that says more than [`Verdict::Failed`]: whether to
+    /// try again, or when.
+    Failed {
+        /// The link that the answer came on.
+        link: Link,
+        /// The task, as the answer names it.
+        task: TaskId,
+        /// The attempt, as the answer names it.
+        attempt: u16,
+        /// What the handler says of it.
+        advice: Advice,
+    },
     /// An earlier answer of this worker that was of no use turned out to be nobody's fault: another
     /// worker's was alike. It counts against it no more.
     Excused {
@@ -110,6 +122,7 @@ impl Event {
             | Self::Draining { link }
             | Self::Busy { link }
             | Self::Unusable { link, .. }
+            | Self::Failed { link, .. }
             | Self::Excused { link }
             | Self::Ready { link } => *link,
         }
@@ -127,6 +140,20 @@ pub enum Verdict {
     /// It did not begin: the worker gives it back, or the request never left. The task is sent
     /// again, and no attempt is counted, up to [`Config::resends_max`](crate::Config::resends_max).
     Returned,
+}
+
+/// What a handler that failed says of trying again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Advice {
+    /// It is of no use: the task ends as [`Failed`](Outcome::Failed), however many retries are left. It
+    /// is the task's own failure, and does not count towards the worker's rest.
+    Permanent,
+    /// Where retries are left, it is tried again so much later, in place of the delay that it would
+    /// have. In all else it is a failure like any other. Whoever is without the feature `task-times`
+    /// reports [`Verdict::Failed`] instead.
+    #[cfg(feature = "task-times")]
+    RetryAfter(Duration),
 }
 
 /// Something for the caller to carry out.
@@ -227,7 +254,7 @@ pub enum Reason {
 pub enum Outcome {
     /// A worker's handler returned a result.
     Done,
-    /// A worker's handler failed, and no retry was left.
+    /// A worker's handler failed, and no retry was left or it said that none is of use.
     Failed,
     /// As many attempts as `attempts_max` were lost with their link or outlived their deadline,
     /// where the task itself may have been the cause.

@@ -81,7 +81,8 @@ pub use backoff::{Backoff, BackoffPolicy, Jitter};
 pub use config::{Config, ConfigError};
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
 pub use event::{
-    Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Verdict,
+    Accepted, Action, Advice, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions,
+    Verdict,
 };
 pub use id::{Link, TaskId, WorkerId};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    BackoffPolicy, Config, Event, Heap, Inline, Instant, Jitter, Lane, Link, Loss, Offer, Route,
-    Scheduler, Storage, TaskId, TaskOptions, Verdict, WorkerId, WorkerState,
+    Advice, BackoffPolicy, Config, Event, Heap, Inline, Instant, Jitter, Lane, Link, Loss, Offer,
+    Route, Scheduler, Storage, TaskId, TaskOptions, Verdict, WorkerId, WorkerState,
 };
 
 use model::types::{Act, Lk, OfWorker, Wid, parts_of};
@@ -39,6 +39,9 @@ const RARE: &[&str] = &[
     "a worker took its leave",
     "an absent worker made room",
     "an answer of no use ended its task",
+    "a permanent failure ended a task with retries left",
+    "task rests as long as its handler says",
+    "task with times of its own rests as long as its handler says",
     "an answer of no use is tried elsewhere",
     "bounced",
     "lost with a link that nobody is blamed for",
@@ -543,6 +546,11 @@ impl<S: Storage> Pair<S> {
         if self.rng.percent(5) {
             let is_final = self.rng.percent(50);
             return Event::Unusable { link, task, attempt, is_final };
+        }
+        if verdict == Verdict::Failed && self.rng.percent(30) {
+            let delay = self.rng.pick(&[0, 1, 10, 60, u64::MAX]);
+            let advices = [Advice::Permanent, Advice::RetryAfter(Duration::from_millis(delay))];
+            return Event::Failed { link, task, attempt, advice: self.rng.pick(&advices) };
         }
         Event::Replied { link, task, attempt, verdict }
     }

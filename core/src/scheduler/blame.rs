@@ -118,12 +118,12 @@ impl SchedulerMut<'_> {
     }
 
     /// Goes on with a task whose handler failed: tries it again later, or ends it.
-    pub(super) fn on_task_failed(&mut self, task: u32) {
+    pub(super) fn on_task_failed(&mut self, task: u32, is_permanent: bool) {
         let slot = &mut self.tasks[task as usize];
         slot.failures += 1;
         // It was answered, so it does not end links.
         slot.is_suspect = false;
-        if slot.failures > slot.retries_max {
+        if is_permanent || slot.failures > slot.retries_max {
             self.finish(task, Outcome::Failed);
             return;
         }

@@ -9,6 +9,7 @@
 
 use alloc::vec::Vec;
 use core::ops::ControlFlow;
+use core::time::Duration;
 
 use super::blame::Blame;
 use super::index::{NONE, Stored, narrow, wide};
@@ -127,6 +128,17 @@ impl SchedulerMut<'_> {
         if !has_deadline && options.attempt_timeout.is_none() && options.retry_delay.is_none() {
             return;
         }
+        let times = self.give_times(task);
+        times.deadline = options.deadline;
+        if let Some(timeout) = options.attempt_timeout {
+            times.attempt_timeout = nanos(timeout);
+        }
+        times.retry_delay = options.retry_delay;
+        self.watch(task);
+    }
+
+    /// Makes a task one with times of its own, which are at first those of any other.
+    fn give_times(&mut self, task: u32) -> &mut TaskTimes {
         self.tasks[task as usize].is_timed = true;
         let table = &mut self.state.own.table;
         if table.len() <= task as usize {
@@ -135,11 +147,10 @@ impl SchedulerMut<'_> {
             table.resize(length, TaskTimes::new());
         }
         let times = &mut table[task as usize];
-        times.deadline = options.deadline;
-        times.attempt_timeout =
-            options.attempt_timeout.map_or(self.state.policy.attempt_timeout, nanos);
-        times.retry_delay = options.retry_delay;
-        self.watch(task);
+        times.deadline = Instant::FAR_FUTURE;
+        times.attempt_timeout = self.state.policy.attempt_timeout;
+        times.retry_delay = None;
+        times
     }
 
     /// Sets the timer of a task with times of its own, by the state that it is in.
@@ -210,11 +221,31 @@ impl SchedulerMut<'_> {
                 policy.delay_nanos(slot.failures.into(), draw(&mut seed))
             }
         };
+        self.rest_until(task, later(self.state.clock, delay));
+        true
+    }
+
+    fn rest_until(&mut self, task: u32, due: Instant) {
+        let slot = &mut self.tasks[task as usize];
         slot.state = TaskState::Resting;
-        slot.due = later(self.state.clock, delay);
+        slot.due = due;
         self.state.own.resting.append(self.tasks, task);
         self.watch(task);
-        true
+    }
+
+    /// Has a task that has just failed rest for so long instead, if it is to be tried again. If it had no
+    /// times of its own, it has from now on: it would break the order of those that rest.
+    pub(super) fn rest_for(&mut self, task: u32, delay: Duration) {
+        let slot = &self.tasks[task as usize];
+        if slot.state != TaskState::Resting {
+            return;
+        }
+        let is_timed = slot.is_timed;
+        self.take_out_resting(task);
+        if !is_timed {
+            self.give_times(task);
+        }
+        self.rest_until(task, later(self.state.clock, nanos(delay)));
     }
 
     /// Takes a resting task out of the list that it is in.

@@ -7,7 +7,7 @@ use super::times::first_in_order;
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
-use crate::event::{Accepted, Event, Loss, Offer, Reason, Route};
+use crate::event::{Accepted, Advice, Event, Loss, Offer, Reason, Route};
 use crate::id::WorkerId;
 use crate::time::Instant;
 
@@ -108,6 +108,8 @@ pub(super) enum Useless {
     Unusable,
     /// Nor can it use another's: nobody's fault.
     Final,
+    /// Its handler failed, and says that it always will: the task's own fault.
+    Permanent,
 }
 
 /// What happens on a link.
@@ -125,7 +127,11 @@ impl SchedulerMut<'_> {
         if !is_expected {
             return Err(EventError::Stale);
         }
-        if let Event::Heard { .. } | Event::Draining { .. } | Event::Unusable { .. } = event {
+        if let Event::Heard { .. }
+        | Event::Draining { .. }
+        | Event::Unusable { .. }
+        | Event::Failed { .. } = event
+        {
             self.hear(worker);
         }
         match event {
@@ -148,6 +154,19 @@ impl SchedulerMut<'_> {
                 let task = self.answered(worker, task, attempt)?;
                 let answer = if is_final { Useless::Final } else { Useless::Unusable };
                 self.on_useless(worker, task, answer);
+                self.close_drained(worker);
+                return Ok(());
+            }
+            Event::Failed { task, attempt, advice, .. } => {
+                let task = self.answered(worker, task, attempt)?;
+                match advice {
+                    Advice::Permanent => self.on_useless(worker, task, Useless::Permanent),
+                    #[cfg(feature = "task-times")]
+                    Advice::RetryAfter(delay) => {
+                        self.on_useless(worker, task, Useless::Failed);
+                        self.rest_for(task, delay);
+                    }
+                }
                 self.close_drained(worker);
                 return Ok(());
             }
@@ -220,11 +239,13 @@ impl SchedulerMut<'_> {
             slot.failed += 1;
         }
         match answer {
-            Useless::Failed | Useless::Final => self.on_task_failed(task),
+            Useless::Failed | Useless::Final | Useless::Permanent => {
+                self.on_task_failed(task, answer == Useless::Permanent);
+            }
             Useless::Returned => self.give_back(task, Blame::Nobody),
             Useless::Unusable => self.give_back(task, Blame::Late),
         }
-        if answer != Useless::Final {
+        if !matches!(answer, Useless::Final | Useless::Permanent) {
             self.count_failure(worker);
         }
     }

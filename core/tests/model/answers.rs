@@ -1,6 +1,8 @@
 //! What a worker's answer does for its task, and for the worker.
 
-use chargehand_core::{EventError, Outcome, TaskId, Verdict};
+use std::time::Duration;
+
+use chargehand_core::{Advice, EventError, Outcome, TaskId, Verdict};
 
 use super::returned::Blame;
 use super::types::Lk;
@@ -106,11 +108,40 @@ impl Model {
         self.workers[worker].failed += 1;
         if is_final {
             self.note("an answer of no use ended its task");
-            self.fail_task(worker, slot);
+            self.fail_task(worker, slot, None);
         } else {
             self.note("an answer of no use is tried elsewhere");
             self.give_back(slot, worker, Blame::Late);
             self.count_failure(worker);
+        }
+        self.close_if_drained(worker);
+        Ok(())
+    }
+
+    pub(super) fn on_advised(
+        &mut self,
+        link: Lk,
+        id: TaskId,
+        attempt: u16,
+        advice: Advice,
+    ) -> Result<(), EventError> {
+        let worker = self.hear(link)?;
+        self.check_answer(worker, id, attempt)?;
+        let slot = id.slot() as usize;
+        self.put_down(worker, slot);
+        self.workers[worker].strikes = 0;
+        self.workers[worker].failed += 1;
+        match advice {
+            Advice::Permanent => {
+                if self.tasks[slot].failures < self.tasks[slot].retries_max {
+                    self.note("a permanent failure ended a task with retries left");
+                }
+                self.finish(slot, Outcome::Failed);
+            }
+            Advice::RetryAfter(delay) => {
+                self.fail_task(worker, slot, Some(delay));
+                self.count_failure(worker);
+            }
         }
         self.close_if_drained(worker);
         Ok(())
@@ -125,12 +156,12 @@ impl Model {
 
     fn on_failed(&mut self, worker: usize, slot: usize) {
         self.workers[worker].failed += 1;
-        self.fail_task(worker, slot);
+        self.fail_task(worker, slot, None);
         self.count_failure(worker);
     }
 
-    /// A task's handler failed: it rests until it is tried again, or ends.
-    fn fail_task(&mut self, worker: usize, slot: usize) {
+    /// A task's handler failed: it rests until it is tried again, as long as it says if it does, or ends.
+    fn fail_task(&mut self, worker: usize, slot: usize, advised: Option<Duration>) {
         let task = &mut self.tasks[slot];
         task.failures += 1;
         task.suspect = false;
@@ -145,7 +176,10 @@ impl Model {
             if failures > usual {
                 self.note("task tried again more often than the pool's tasks are");
             }
-            let due = self.retry_at(slot);
+            let due = match advised {
+                Some(delay) => self.put_off(slot, delay),
+                None => self.retry_at(slot),
+            };
             let task = &mut self.tasks[slot];
             task.state = TaskState::Resting { worker, due };
             if task.times.is_some() {

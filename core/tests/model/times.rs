@@ -54,6 +54,22 @@ impl Model {
         self.clock.saturating_add(delay)
     }
 
+    /// When a task is due again whose handler said so. From now on it has times of its own.
+    pub(super) fn put_off(&mut self, slot: usize, delay: Duration) -> Instant {
+        if self.tasks[slot].times.is_none() {
+            self.note("task rests as long as its handler says");
+            self.tasks[slot].times = Some(OwnTimes {
+                deadline: Instant::FAR_FUTURE,
+                attempt_timeout: self.config.attempt_timeout,
+                retry_delay: None,
+                looked: None,
+            });
+        } else {
+            self.note("task with times of its own rests as long as its handler says");
+        }
+        self.clock.saturating_add(delay)
+    }
+
     /// When something is to be done about a task by its own times.
     pub(super) fn due_by_itself(&self, slot: usize) -> Option<Instant> {
         let task = &self.tasks[slot];

@@ -250,6 +250,7 @@ impl World<'_> {
             Event::Busy { link } => (14, link),
             Event::Ready { link } => (15, link),
             Event::Unusable { link, .. } => (16, link),
+            Event::Failed { link, .. } => (19, link),
             Event::Excused { link } => (17, link),
             Event::Moving { link, .. } => (18, link),
         };
