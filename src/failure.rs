@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Display};
 use core::time::Duration;
 
+use chargehand_core::Useless;
 use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -228,6 +229,19 @@ pub(crate) fn within(body: &[u8], bytes_max: usize) -> Cow<'_, [u8]> {
     let mut body = Vec::new();
     Parts { details: None, ..parts }.to_failure().write(text_bytes_max, &mut body);
     Cow::Owned(body)
+}
+
+/// Returns what a failure says of trying again. One that says both is permanent.
+#[inline]
+pub(crate) fn advice(body: &[u8]) -> Option<Useless> {
+    if body.first() == Some(&EXPLAINED) { explained_advice(body) } else { None }
+}
+
+#[cold]
+fn explained_advice(body: &[u8]) -> Option<Useless> {
+    let parts = Parts::read(body)?;
+    let permanent = parts.is_permanent.then_some(Useless::Permanent);
+    permanent.or(parts.retry_after.map(Useless::RetryAfter))
 }
 
 /// Returns the text of a failure, for peers that know no more.
