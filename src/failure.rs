@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Display};
 use core::time::Duration;
 
+use chargehand_core::Useless;
 use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +32,7 @@ const EXPLAINED_HEAD_BYTES: usize = 10;
 /// again where retries are left. One that returns a `Failure` can say more: that it is of no use to try
 /// again ([`permanent`](Failure::permanent)), or not before some time
 /// ([`retry_after`](Failure::retry_after)), and [details](Failure::with_details) of a type of its own.
-/// The caller finds it in [`TaskError::Failed`](crate::TaskError::Failed).
+/// The caller finds it in [`TaskError::Failed`](crate::TaskError::Failed), once the task has ended with it.
 ///
 /// ```
 /// use chargehand::Failure;
@@ -71,7 +72,8 @@ impl Failure {
         Self(Box::new(Inner { text, is_permanent: false, retry_after: None, details: None }))
     }
 
-    /// Makes one that is not tried again, however many retries are left: the task ends with it.
+    /// Makes one that is not tried again, however many retries are left: the task ends with it. It is the
+    /// task's own failure: a worker that gives many of them is not rested for it.
     pub fn permanent(text: impl Display) -> Self {
         let mut failure = Self::new(text);
         failure.0.is_permanent = true;
@@ -79,7 +81,8 @@ impl Failure {
     }
 
     /// Makes one that is tried again, where retries are left, no sooner than in `delay` (up to 49 days,
-    /// in whole milliseconds): in place of the delay that the task's retries have.
+    /// in whole milliseconds): in place of the delay that the task's retries have, be that longer or
+    /// shorter. It uses up a retry, and counts towards the worker's rest, like any other failure.
     pub fn retry_after(delay: Duration, text: impl Display) -> Self {
         let mut failure = Self::new(text);
         let millis = u32::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
@@ -230,6 +233,19 @@ pub(crate) fn within(body: &[u8], bytes_max: usize) -> Cow<'_, [u8]> {
     Cow::Owned(body)
 }
 
+/// Returns what a failure says of trying again. One that says both is permanent.
+#[inline]
+pub(crate) fn advice(body: &[u8]) -> Option<Useless> {
+    if body.first() == Some(&EXPLAINED) { explained_advice(body) } else { None }
+}
+
+#[cold]
+fn explained_advice(body: &[u8]) -> Option<Useless> {
+    let parts = Parts::read(body)?;
+    let permanent = parts.is_permanent.then_some(Useless::Permanent);
+    permanent.or(parts.retry_after.map(Useless::RetryAfter))
+}
+
 /// Returns the text of a failure, for peers that know no more.
 #[cfg(any(test, feature = "json"))]
 pub(crate) fn text_of(body: &[u8]) -> &str {
@@ -360,6 +376,42 @@ mod tests {
         let cut = travelled(&failure, 5);
         assert_eq!((cut.text(), cut.is_permanent()), ("no su", false));
         assert_eq!(travelled(&failure, 0).text(), "");
+    }
+
+    #[test]
+    fn a_failure_travels_in_the_bytes_that_the_protocols_page_shows() {
+        let page = include_str!("../docs/PROTOCOL.md");
+        for (failure, hex) in [
+            (Failure::permanent("no"), "ff 01 00 00 00 00 02 00 00 00 6e 6f"),
+            (
+                Failure::retry_after(Duration::from_millis(1500), "no").with_details(&7_u8),
+                "ff 02 dc 05 00 00 02 00 00 00 6e 6f 01 07",
+            ),
+        ] {
+            let mut body = Vec::new();
+            failure.write(FAILURE_BYTES_MAX, &mut body);
+            let bytes: Vec<_> = body.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(bytes.join(" "), hex);
+            assert!(page.contains(hex), "{hex}");
+        }
+    }
+
+    #[test]
+    fn advice_is_read_from_failures_that_give_some_and_permanent_wins() {
+        let of = |failure: Failure| {
+            let mut body = Vec::new();
+            failure.write(FAILURE_BYTES_MAX, &mut body);
+            advice(&body)
+        };
+        assert_eq!(of(Failure::new("no")), None);
+        assert_eq!(of(Failure::new("no").with_details(&1_u8)), None);
+        assert_eq!(of(Failure::permanent("no")), Some(Useless::Permanent));
+        let second = Duration::from_secs(1);
+        let later = Failure::retry_after(second, "no");
+        assert_eq!(of(later.clone()), Some(Useless::RetryAfter(second)));
+        let mut both = later;
+        both.0.is_permanent = true;
+        assert_eq!(of(both), Some(Useless::Permanent));
     }
 
     #[test]

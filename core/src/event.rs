@@ -68,33 +68,17 @@ pub enum Event {
         /// The link that is busy.
         link: Link,
     },
-    /// The worker answered an attempt with what the caller cannot use: a result that does not decode
-    /// as the type asked for, say. Unless it is final, it counts against the worker as a failed task
-    /// does; since manager and workers may just disagree on the type, that can be taken back by
-    /// [`Event::Excused`].
-    Unusable {
+    /// The worker answered an attempt with what is of no use, and more is known of it than
+    /// [`Verdict::Failed`] says.
+    Useless {
         /// The link that the answer came on.
         link: Link,
         /// The task, as the answer names it.
         task: TaskId,
         /// The attempt, as the answer names it.
         attempt: u16,
-        /// Whether it ends the task as [`Failed`](Outcome::Failed), or once more retries it as a
-        /// failure, since another worker's answer was of no use either, or there is no other.
-        /// Otherwise it counts as a lost attempt and is tried elsewhere.
-        is_final: bool,
-    },
-    /// The worker answered an attempt with a failure that says more than [`Verdict::Failed`]: whether to
-    /// try again, or when.
-    Failed {
-        /// The link that the answer came on.
-        link: Link,
-        /// The task, as the answer names it.
-        task: TaskId,
-        /// The attempt, as the answer names it.
-        attempt: u16,
-        /// What the handler says of it.
-        advice: Advice,
+        /// What is known of it.
+        why: Useless,
     },
     /// An earlier answer of this worker that was of no use turned out to be nobody's fault: another
     /// worker's was alike. It counts against it no more.
@@ -121,8 +105,7 @@ impl Event {
             | Self::Moving { link, .. }
             | Self::Draining { link }
             | Self::Busy { link }
-            | Self::Unusable { link, .. }
-            | Self::Failed { link, .. }
+            | Self::Useless { link, .. }
             | Self::Excused { link }
             | Self::Ready { link } => *link,
         }
@@ -142,16 +125,24 @@ pub enum Verdict {
     Returned,
 }
 
-/// What a handler that failed says of trying again.
+/// Why an answer is of no use to its task, and what becomes of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Advice {
-    /// It is of no use: the task ends as [`Failed`](Outcome::Failed), however many retries are left. It
-    /// is the task's own failure, and does not count towards the worker's rest.
+pub enum Useless {
+    /// The caller cannot use the result: it does not decode as the type asked for, say. It counts as a
+    /// lost attempt and is tried elsewhere, and counts against the worker as a failed task does; since
+    /// manager and workers may just disagree on the type, that can be taken back by [`Event::Excused`].
+    Unusable,
+    /// The same, and another worker's answer was of no use either, or there is no other worker. It is
+    /// nobody's fault: a failure of the task's, which ends as [`Failed`](Outcome::Failed) or is retried.
+    Final,
+    /// The handler failed and says that no retry is of use: the task ends as
+    /// [`Failed`](Outcome::Failed), however many are left. The failure is the task's own, and does not
+    /// count towards the worker's rest.
     Permanent,
-    /// Where retries are left, it is tried again so much later, in place of the delay that it would
-    /// have. In all else it is a failure like any other. Whoever is without the feature `task-times`
-    /// reports [`Verdict::Failed`] instead.
+    /// The handler failed and says when to try again: where retries are left, so much later, in place
+    /// of the delay that the task would have. In all else it is as [`Verdict::Failed`], which whoever
+    /// is without the feature `task-times` reports instead.
     #[cfg(feature = "task-times")]
     RetryAfter(Duration),
 }

@@ -81,7 +81,7 @@ pub use backoff::{Backoff, BackoffPolicy, Jitter};
 pub use config::{Config, ConfigError};
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
 pub use event::{
-    Accepted, Action, Advice, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions,
+    Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Useless,
     Verdict,
 };
 pub use id::{Link, TaskId, WorkerId};

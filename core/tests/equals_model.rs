@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Advice, BackoffPolicy, Config, Event, Heap, Inline, Instant, Jitter, Lane, Link, Loss, Offer,
-    Route, Scheduler, Storage, TaskId, TaskOptions, Verdict, WorkerId, WorkerState,
+    BackoffPolicy, Config, Event, Heap, Inline, Instant, Jitter, Lane, Link, Loss, Offer, Route,
+    Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict, WorkerId, WorkerState,
 };
 
 use model::types::{Act, Lk, OfWorker, Wid, parts_of};
@@ -543,14 +543,14 @@ impl<S: Storage> Pair<S> {
             3 => attempt = 0,
             _ => {}
         }
+        let delay = Duration::from_millis(self.rng.pick(&[0, 1, 10, 60, u64::MAX]));
         if self.rng.percent(5) {
-            let is_final = self.rng.percent(50);
-            return Event::Unusable { link, task, attempt, is_final };
+            let why = self.rng.pick(&[Useless::Unusable, Useless::Final]);
+            return Event::Useless { link, task, attempt, why };
         }
         if verdict == Verdict::Failed && self.rng.percent(30) {
-            let delay = self.rng.pick(&[0, 1, 10, 60, u64::MAX]);
-            let advices = [Advice::Permanent, Advice::RetryAfter(Duration::from_millis(delay))];
-            return Event::Failed { link, task, attempt, advice: self.rng.pick(&advices) };
+            let why = self.rng.pick(&[Useless::Permanent, Useless::RetryAfter(delay)]);
+            return Event::Useless { link, task, attempt, why };
         }
         Event::Replied { link, task, attempt, verdict }
     }

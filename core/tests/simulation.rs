@@ -30,6 +30,8 @@ const RARE: &[&str] = &[
     "a worker removed",
     "a task was given back",
     "a worker rested",
+    "a failure said when to retry",
+    "a failure was permanent",
     "a worker took its leave",
     "aborted",
     "an answer after its link was over",

@@ -8,12 +8,15 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use chargehand_core::{Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Verdict};
+use chargehand_core::{
+    Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Useless, Verdict,
+};
 
 use super::answers::Answers;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::SMALL_BYTES_MAX;
+use crate::failure::advice;
 use crate::payload::Answer;
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
@@ -71,6 +74,11 @@ impl Sink<'_> {
         verdict: Verdict,
         body: &[u8],
     ) -> Result<(), EventError> {
+        if verdict == Verdict::Failed {
+            if let Some(advice) = advice(body) {
+                return self.reply_advised(task, attempt, advice, body);
+            }
+        }
         if verdict == Verdict::Done {
             if body.len() > SMALL_BYTES_MAX {
                 return self.reply_long(task, attempt, body);
@@ -129,10 +137,34 @@ impl Sink<'_> {
                 return self.refuse(task, attempt, why);
             }
         }
+        if let (Verdict::Failed, Answer::Bytes(body)) = (verdict, &answer) {
+            if let Some(advice) = advice(body.as_slice()) {
+                return self.reply_advised(task, attempt, advice, body.as_slice());
+            }
+        }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep(self.scheduler, task, verdict, answer);
         if verdict == Verdict::Done && !self.misfits.is_empty() {
+            let _ = self.misfits.take(task);
+        }
+        Ok(())
+    }
+
+    /// As [`reply`](Self::reply), for a failure that says whether to try again, or when.
+    #[cold]
+    fn reply_advised(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        why: Useless,
+        body: &[u8],
+    ) -> Result<(), EventError> {
+        let event = Event::Useless { link: self.link, task, attempt, why };
+        self.scheduler.handle_event(self.now, event)?;
+        self.answers.keep_bytes(self.scheduler, task, Verdict::Failed, body);
+        if why == Useless::Permanent {
+            // What it says is the outcome, and not that an earlier answer was of no use.
             let _ = self.misfits.take(task);
         }
         Ok(())
@@ -173,7 +205,8 @@ impl Sink<'_> {
             misfit.is_final || misfit.link.worker() != link.worker()
         };
         let is_final = known.map_or(!others, is_new);
-        let event = Event::Unusable { link, task, attempt, is_final };
+        let why_useless = if is_final { Useless::Final } else { Useless::Unusable };
+        let event = Event::Useless { link, task, attempt, why: why_useless };
         self.scheduler.handle_event(self.now, event)?;
         let text = if is_final && known.is_some() {
             format!("{why}; two workers' answers were alike, so manager and workers disagree on it")

@@ -117,7 +117,8 @@ impl SchedulerMut<'_> {
         Action::Withdraw { link, task: slot.id(task), attempt: slot.attempts }
     }
 
-    /// Goes on with a task whose handler failed: tries it again later, or ends it.
+    /// Goes on with a task whose handler failed: tries it again later, or ends it where no retry is left
+    /// or of use.
     pub(super) fn on_task_failed(&mut self, task: u32, is_permanent: bool) {
         let slot = &mut self.tasks[task as usize];
         slot.failures += 1;

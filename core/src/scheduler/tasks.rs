@@ -10,7 +10,7 @@ use super::roll::{Roll, RollKind};
 use super::slot::{LinkPhase, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
-use super::workers::Useless;
+use super::workers::Answer;
 use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
 use crate::event::{Event, Lane, Outcome, TaskOptions, Verdict};
@@ -319,8 +319,8 @@ impl SchedulerMut<'_> {
                 self.detach(worker, task);
                 self.settle(task, Outcome::Done);
             }
-            Verdict::Failed => self.lend().on_useless(worker, task, Useless::Failed),
-            Verdict::Returned => self.lend().on_useless(worker, task, Useless::Returned),
+            Verdict::Failed => self.lend().on_useless(worker, task, Answer::Failed),
+            Verdict::Returned => self.lend().on_useless(worker, task, Answer::Returned),
         }
         self.close_if_idle(worker);
         Ok(())

@@ -7,7 +7,7 @@ use super::times::first_in_order;
 use crate::backoff::splitmix64;
 use crate::config::Policy;
 use crate::error::{EventError, Stale, WorkersFull};
-use crate::event::{Accepted, Advice, Event, Loss, Offer, Reason, Route};
+use crate::event::{Accepted, Event, Loss, Offer, Reason, Route, Useless};
 use crate::id::WorkerId;
 use crate::time::Instant;
 
@@ -97,18 +97,18 @@ impl SchedulerMut<'_> {
     }
 }
 
-/// Why an answer did nothing for its task.
+/// An answer that did nothing for its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Useless {
+pub(super) enum Answer {
     /// Its handler failed.
     Failed,
     /// It was given back before it began.
     Returned,
-    /// The caller cannot use the result, and it is tried elsewhere.
+    /// As [`Useless::Unusable`].
     Unusable,
-    /// Nor can it use another's: nobody's fault.
+    /// As [`Useless::Final`].
     Final,
-    /// Its handler failed, and says that it always will: the task's own fault.
+    /// As [`Useless::Permanent`].
     Permanent,
 }
 
@@ -127,11 +127,7 @@ impl SchedulerMut<'_> {
         if !is_expected {
             return Err(EventError::Stale);
         }
-        if let Event::Heard { .. }
-        | Event::Draining { .. }
-        | Event::Unusable { .. }
-        | Event::Failed { .. } = event
-        {
+        if let Event::Heard { .. } | Event::Draining { .. } | Event::Useless { .. } = event {
             self.hear(worker);
         }
         match event {
@@ -150,22 +146,20 @@ impl SchedulerMut<'_> {
             }
             Event::Busy { .. } => self.on_busy(worker),
             Event::Ready { .. } => self.on_ready(worker),
-            Event::Unusable { task, attempt, is_final, .. } => {
+            Event::Useless { task, attempt, why, .. } => {
                 let task = self.answered(worker, task, attempt)?;
-                let answer = if is_final { Useless::Final } else { Useless::Unusable };
-                self.on_useless(worker, task, answer);
-                self.close_drained(worker);
-                return Ok(());
-            }
-            Event::Failed { task, attempt, advice, .. } => {
-                let task = self.answered(worker, task, attempt)?;
-                match advice {
-                    Advice::Permanent => self.on_useless(worker, task, Useless::Permanent),
+                // A match of its own, and `Answer` without a field: else above the flash aim.
+                let answer = match why {
+                    Useless::Unusable => Answer::Unusable,
+                    Useless::Final => Answer::Final,
+                    Useless::Permanent => Answer::Permanent,
                     #[cfg(feature = "task-times")]
-                    Advice::RetryAfter(delay) => {
-                        self.on_useless(worker, task, Useless::Failed);
-                        self.rest_for(task, delay);
-                    }
+                    Useless::RetryAfter(_) => Answer::Failed,
+                };
+                self.on_useless(worker, task, answer);
+                #[cfg(feature = "task-times")]
+                if let Useless::RetryAfter(delay) = why {
+                    self.rest_for(task, delay);
                 }
                 self.close_drained(worker);
                 return Ok(());
@@ -229,23 +223,23 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes in an answer that did nothing for its task.
-    pub(super) fn on_useless(&mut self, worker: u32, task: u32, answer: Useless) {
+    pub(super) fn on_useless(&mut self, worker: u32, task: u32, answer: Answer) {
         let _ = self.take_back(worker, task);
         let slot = &mut self.workers[worker as usize];
         slot.strikes = 0;
-        if answer == Useless::Returned {
+        if answer == Answer::Returned {
             self.state.stats.returned += 1;
         } else {
             slot.failed += 1;
         }
         match answer {
-            Useless::Failed | Useless::Final | Useless::Permanent => {
-                self.on_task_failed(task, answer == Useless::Permanent);
+            Answer::Returned => self.give_back(task, Blame::Nobody),
+            Answer::Unusable => self.give_back(task, Blame::Late),
+            Answer::Failed | Answer::Final | Answer::Permanent => {
+                self.on_task_failed(task, answer == Answer::Permanent);
             }
-            Useless::Returned => self.give_back(task, Blame::Nobody),
-            Useless::Unusable => self.give_back(task, Blame::Late),
         }
-        if !matches!(answer, Useless::Final | Useless::Permanent) {
+        if !matches!(answer, Answer::Final | Answer::Permanent) {
             self.count_failure(worker);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chargehand_core::{Advice, EventError, Outcome, TaskId, Verdict};
+use chargehand_core::{EventError, Outcome, TaskId, Useless, Verdict};
 
 use super::returned::Blame;
 use super::types::Lk;
@@ -93,12 +93,12 @@ impl Model {
         self.finish(slot, Outcome::Done);
     }
 
-    pub(super) fn on_unusable(
+    pub(super) fn on_useless(
         &mut self,
         link: Lk,
         id: TaskId,
         attempt: u16,
-        is_final: bool,
+        why: Useless,
     ) -> Result<(), EventError> {
         let worker = self.hear(link)?;
         self.check_answer(worker, id, attempt)?;
@@ -106,39 +106,23 @@ impl Model {
         self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
         self.workers[worker].failed += 1;
-        if is_final {
-            self.note("an answer of no use ended its task");
-            self.fail_task(worker, slot, None);
-        } else {
-            self.note("an answer of no use is tried elsewhere");
-            self.give_back(slot, worker, Blame::Late);
-            self.count_failure(worker);
-        }
-        self.close_if_drained(worker);
-        Ok(())
-    }
-
-    pub(super) fn on_advised(
-        &mut self,
-        link: Lk,
-        id: TaskId,
-        attempt: u16,
-        advice: Advice,
-    ) -> Result<(), EventError> {
-        let worker = self.hear(link)?;
-        self.check_answer(worker, id, attempt)?;
-        let slot = id.slot() as usize;
-        self.put_down(worker, slot);
-        self.workers[worker].strikes = 0;
-        self.workers[worker].failed += 1;
-        match advice {
-            Advice::Permanent => {
+        match why {
+            Useless::Unusable => {
+                self.note("an answer of no use is tried elsewhere");
+                self.give_back(slot, worker, Blame::Late);
+                self.count_failure(worker);
+            }
+            Useless::Final => {
+                self.note("an answer of no use ended its task");
+                self.fail_task(worker, slot, None);
+            }
+            Useless::Permanent => {
                 if self.tasks[slot].failures < self.tasks[slot].retries_max {
                     self.note("a permanent failure ended a task with retries left");
                 }
                 self.finish(slot, Outcome::Failed);
             }
-            Advice::RetryAfter(delay) => {
+            Useless::RetryAfter(delay) => {
                 self.fail_task(worker, slot, Some(delay));
                 self.count_failure(worker);
             }

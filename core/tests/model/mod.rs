@@ -383,11 +383,8 @@ impl Model {
             Event::Draining { link } => self.on_draining(link.into()),
             Event::Busy { link } => self.on_busy(link.into()),
             Event::Ready { link } => self.on_ready(link.into()),
-            Event::Failed { link, task, attempt, advice } => {
-                self.on_advised(link.into(), task, attempt, advice)
-            }
-            Event::Unusable { link, task, attempt, is_final } => {
-                self.on_unusable(link.into(), task, attempt, is_final)
+            Event::Useless { link, task, attempt, why } => {
+                self.on_useless(link.into(), task, attempt, why)
             }
             Event::Excused { link } => self.on_excused(link.into()),
             Event::Replied { link, task, attempt, verdict } => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chargehand_core::{
     Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, Scheduler, TaskId, TaskOptions,
-    Verdict, WorkerId, WorkerState,
+    Useless, Verdict, WorkerId, WorkerState,
 };
 
 /// An accepted task whose outcome is still to come.
@@ -25,6 +25,8 @@ struct Life {
     waits_since: Instant,
     done: bool,
     cancelled: bool,
+    /// Its handler said that no retry is of use.
+    permanent: bool,
     /// What it was submitted with, and when its latest attempt was sent.
     options: TaskOptions,
     sent_at: Instant,
@@ -299,6 +301,24 @@ impl Audit {
         self.up.get_mut(&link).expect("just seen").taken = 0;
     }
 
+    pub(crate) fn on_useless(
+        &mut self,
+        link: Link,
+        task: TaskId,
+        attempt: u16,
+        why: Useless,
+        result: Result<(), EventError>,
+        now: Instant,
+    ) {
+        self.on_reply(link, task, attempt, Verdict::Failed, result, now);
+        let Some(life) = self.tasks.get_mut(&task).filter(|_| result.is_ok()) else { return };
+        match why {
+            Useless::Permanent => life.permanent = true,
+            Useless::RetryAfter(delay) => life.waits_since = now.saturating_add(delay),
+            _ => unreachable!("the world's workers say no other"),
+        }
+    }
+
     pub(crate) fn on_gone(&mut self, worker: WorkerId) {
         assert!(self.up.keys().all(|link| link.worker() != worker), "{worker:?}: gone while up");
     }
@@ -314,6 +334,7 @@ impl Audit {
         self.outcomes += 1;
         assert_eq!(attempts, life.attempts, "{task:?}: attempts reported");
         assert_eq!(life.done, outcome == Outcome::Done, "{task:?} done, but {outcome:?}");
+        assert!(!life.permanent || outcome == Outcome::Failed, "{task:?}: {outcome:?}");
         assert_eq!(life.cancelled, outcome == Outcome::Cancelled, "{task:?}: {outcome:?}");
         // Finished before the end of its link was polled: that attempt is lost as well, and was one of
         // those that had begun.
@@ -323,7 +344,9 @@ impl Audit {
         }
         let Config { attempts_max, resends_max, .. } = self.config;
         match outcome {
-            Outcome::Failed => assert!(life.failures > self.config.retries_max, "{life:?}"),
+            Outcome::Failed => {
+                assert!(life.permanent || life.failures > self.config.retries_max, "{life:?}");
+            }
             Outcome::Exhausted => assert!(life.blamed + more >= attempts_max, "{life:?}"),
             Outcome::Bounced => {
                 assert!(life.lost + more >= resends_max, "{life:?}");

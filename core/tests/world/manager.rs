@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chargehand_core::{
     Action, BackoffPolicy, Event, EventError, Instant, Jitter, Link, Loss, Offer, Outcome, Reason,
-    Route, TaskId, TaskOptions, Verdict,
+    Route, TaskId, TaskOptions, Useless, Verdict,
 };
 
 use super::node::Mood;
@@ -145,6 +145,14 @@ impl World {
                     Err(EventError::Stale) => self.note("an answer after its link was over"),
                     Err(EventError::Foreign) => self.cut_off(link),
                     Ok(()) => {}
+                }
+            }
+            Event::Useless { link, task, attempt, why } => {
+                self.audit.on_useless(link, task, attempt, why, result, self.clock);
+                match (why, result) {
+                    (_, Err(error)) => assert_eq!(error, EventError::Stale, "{event:?}"),
+                    (Useless::Permanent, Ok(())) => self.note("a failure was permanent"),
+                    (_, Ok(())) => self.note("a failure said when to retry"),
                 }
             }
             Event::Refused { link } => {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use chargehand_core::{
     BackoffPolicy, Config, Event, Heap, Instant, Jitter, Link, Loss, Offer, Route, Scheduler,
-    TaskId, Verdict, WorkerId,
+    TaskId, Useless, Verdict, WorkerId,
 };
 
 use audit::Audit;
@@ -311,6 +311,12 @@ impl World {
             Does::Dies => {
                 let noticed = self.rng.percent(70);
                 self.crash(node, noticed);
+            }
+            Does::Works { done: false, millis, .. } if self.faulty && self.rng.percent(30) => {
+                let wait = Duration::from_millis(self.rng.below(200));
+                let why = self.rng.pick(&[Useless::Permanent, Useless::RetryAfter(wait)]);
+                let event = Event::Useless { link, task, attempt, why };
+                self.after(millis + delay, Happening::ToManager(event));
             }
             Does::Works { done, millis, twice } => {
                 let done = done || !self.faulty;

@@ -249,8 +249,7 @@ impl World<'_> {
             Event::Draining { link } => (13, link),
             Event::Busy { link } => (14, link),
             Event::Ready { link } => (15, link),
-            Event::Unusable { link, .. } => (16, link),
-            Event::Failed { link, .. } => (19, link),
+            Event::Useless { link, .. } => (16, link),
             Event::Excused { link } => (17, link),
             Event::Moving { link, .. } => (18, link),
         };

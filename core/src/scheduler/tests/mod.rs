@@ -25,7 +25,7 @@ use std::vec::Vec;
 use crate::backoff::{BackoffPolicy, Jitter};
 use crate::{
     Accepted, Action, Config, Event, EventError, Inline, Instant, Link, Loss, Offer, Outcome,
-    Reason, Route, Scheduler, Stale, TaskId, Verdict, WorkerId, WorkerState,
+    Reason, Route, Scheduler, Stale, TaskId, Useless, Verdict, WorkerId, WorkerState,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -224,6 +224,11 @@ impl Pool {
     fn reply(&mut self, sent: Sent, verdict: Verdict) -> Result<(), EventError> {
         let Sent { link, task, attempt } = sent;
         self.event(Event::Replied { link, task, attempt, verdict })
+    }
+
+    fn useless(&mut self, sent: Sent, why: Useless) -> Result<(), EventError> {
+        let Sent { link, task, attempt } = sent;
+        self.event(Event::Useless { link, task, attempt, why })
     }
 
     /// Answers that it is done, and polls that.

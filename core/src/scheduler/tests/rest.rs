@@ -174,3 +174,21 @@ fn a_rested_worker_still_answers_and_is_pinged() {
     ];
     assert_eq!(pool.polls()[..], expected[..]);
 }
+
+#[test]
+fn a_permanent_failure_ends_its_task_at_once_and_rests_nobody() {
+    let mut pool = Pool::with(|config| (config.retries_max, config.failures_max) = (3, 2));
+    let (link, _) = (pool.up(1), pool.up(1));
+    for _ in 0..4 {
+        pool.submit();
+        pool.submit();
+        for sent in pool.sends() {
+            pool.useless(sent, Useless::Permanent).unwrap();
+            assert_eq!(pool.finish(), (sent.task, Outcome::Failed, 1));
+            assert_eq!(pool.useless(sent, Useless::Permanent), Err(EventError::Stale));
+        }
+    }
+    assert!(!is_rested(&pool, link));
+    assert_eq!(pool.scheduler.worker_stats(link.worker()).unwrap().failed, 4);
+    assert_eq!(pool.scheduler.stats().failed, 8);
+}

@@ -200,3 +200,36 @@ fn a_resting_task_with_times_of_its_own_can_be_cancelled_and_aborted() {
     pool.drain(pool.now);
     assert_eq!(pool.finish().1, Outcome::Aborted);
 }
+
+#[test]
+fn a_task_rests_as_long_as_its_handler_says_and_the_others_as_long_as_ever() {
+    let mut pool = Pool::with(|config| config.retries_max = 3);
+    pool.up(4);
+    let policy = BackoffPolicy::new().base(9 * SECOND).jitter(Jitter::None);
+    let own = TaskOptions::new().retry_delay(policy);
+    let tasks = [pool.submit(), pool.submit_with(own), pool.submit(), pool.submit()];
+    let sends = pool.sends();
+    assert_eq!(sends.iter().map(|sent| sent.task).collect::<Vec<_>>(), tasks);
+    let delay = pool.scheduler.config().retry_delay;
+    pool.useless(sends[0], Useless::RetryAfter(3 * delay)).unwrap();
+    pool.useless(sends[1], Useless::RetryAfter(2 * delay)).unwrap();
+    pool.useless(sends[2], Useless::RetryAfter(Duration::ZERO)).unwrap();
+    pool.reply(sends[3], Verdict::Failed).unwrap();
+    assert_eq!(pool.sent().task, tasks[2]);
+    for task in [tasks[3], tasks[1], tasks[0]] {
+        pool.nothing();
+        pool.wait(delay);
+        assert_eq!(pool.sent().task, task);
+    }
+}
+
+#[test]
+fn a_delay_does_not_add_a_retry_and_counts_against_the_worker_like_any_failure() {
+    let mut pool = Pool::with(|config| (config.retries_max, config.failures_max) = (0, 1));
+    let (busy, _) = (pool.up(1), pool.up(1));
+    pool.submit();
+    let sent = pool.sent();
+    pool.useless(sent, Useless::RetryAfter(SECOND)).unwrap();
+    assert_eq!(pool.finish(), (sent.task, Outcome::Failed, 1));
+    assert!(matches!(pool.state(busy.worker()), WorkerState::Rested { .. }));
+}
