@@ -202,7 +202,9 @@ stage_deny() {
 # What is published can be packaged, has what a registry shows and nothing else, is as small as
 # CONTRIBUTING.md says, and can be built and tested outside the tree, the packages on each other.
 stage_package() {
-  cargo package --workspace --exclude chargehand-bench --allow-dirty
+  # Without cargo's own check, which is a weaker one than what follows, and takes a package of an earlier
+  # run for that of today, since the version is the same.
+  cargo package --workspace --exclude chargehand-bench --exclude chargehand-http-examples --allow-dirty --no-verify
   local out crate file unpacked
   out=$(mktemp -d)
   # shellcheck disable=SC2064
@@ -237,7 +239,7 @@ check_package() {
   bytes=$(stat -c %s "$file")
   echo "$crate: $((bytes / 1024)) KiB of $limit"
   ((bytes <= limit * 1024)) || fail "$crate has grown beyond $limit KiB"
-  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/docs/(FROM_GO|TESTING)\.md$' |
+  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/docs/(FROM_GO|PORTING|TESTING)\.md$' |
     grep -vE '/(README\.md|CHANGELOG\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml(\.orig)?|lock)|\.cargo_vcs_info\.json)$' || true)
   [[ -z $extra ]] || fail "$crate has in its package what users do not need: $extra"
   for key in README.md LICENSE-APACHE LICENSE-MIT src/lib.rs; do
