@@ -96,7 +96,7 @@ async fn check(pool: &Pool) -> Result<(), BoxError> {
             let first = place.is_some_and(|place| !core::mem::replace(place, true));
             let right = match outcome {
                 Ok(number) => Ok(number) == answer(height),
-                Err(TaskError::Failed(text)) => Err(&*text) == answer(height),
+                Err(TaskError::Failed(text)) => Err(text.text()) == answer(height),
                 Err(_) => false,
             };
             wrong += u64::from(!first || !right);
