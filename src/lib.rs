@@ -114,6 +114,7 @@ mod error;
 mod events;
 mod failure;
 mod handler;
+mod limits;
 mod link;
 mod mailbox;
 mod next;

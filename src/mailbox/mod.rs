@@ -13,9 +13,9 @@ use chargehand_core::{Instant, Stats, WorkerId};
 use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
-use crate::driver::limits::Limits;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
+use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};

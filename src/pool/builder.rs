@@ -13,10 +13,10 @@ use chargehand_core::message::{check_name, check_schema};
 use chargehand_core::{Config, ConfigError};
 
 use super::Pool;
-use crate::driver::limits::{FRAMES_MIN, Limits};
 use crate::driver::{Driver, Ring, Setup};
 use crate::handler::HandlerFn;
 use crate::handler::in_process::AnyHands;
+use crate::limits::{FRAMES_MIN, Limits};
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].

@@ -17,10 +17,10 @@ use serde::de::DeserializeOwned;
 
 use self::outcomes::requests::{Mapped, encode, within};
 use self::task::{Calling, Queueing};
-use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
+use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
