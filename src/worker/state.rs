@@ -585,6 +585,7 @@ mod tests {
 
     use super::*;
     use crate::handler::Raw;
+    use crate::payload::DecodeLimits;
 
     struct Stopped;
 
@@ -600,7 +601,8 @@ mod tests {
             pending()
         }
         let worker = super::super::Worker::raw((), hang);
-        let mut runner = Runner::new(Raw::new(hang), 1, Memory::new(1 << 20, 1 << 10));
+        let mut runner =
+            Runner::new(Raw::new(hang), 1, DecodeLimits::new(), Memory::new(1 << 20, 1 << 10));
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,
