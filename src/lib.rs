@@ -138,6 +138,7 @@ pub use self::{
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
     options::TaskOptions,
+    payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
         Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,

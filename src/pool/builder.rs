@@ -217,6 +217,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
+    /// Sets how deep and how large answers may become as they are decoded, and requests of
+    /// [in-process](Builder::in_process) workers. An answer that would pass a limit is
+    /// [`TaskError::Answer`](crate::TaskError::Answer), which names it. Default
+    /// [`DecodeLimits::new`](crate::DecodeLimits::new).
+    pub fn decode_limits(mut self, limits: crate::DecodeLimits) -> Self {
+        self.setup.limits.decode_limits = limits;
+        self
+    }
+
     /// Sets how many bytes of a long message must come or leave in each second so that its link is only
     /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
     /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
