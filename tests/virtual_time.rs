@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use chargehand::core::io::{Connect, Listen, Timer, Wire};
+use chargehand::core::io::{Connect, Exposure, Listen, Timer, Wire};
 use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Extensions, Hello, Message, Role};
 use chargehand::core::{BackoffPolicy, Config, Instant, Jitter, TaskId, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
@@ -394,6 +394,10 @@ impl Listen for Starved {
             return Poll::Ready(Err(MemoryError::Closed));
         }
         self.0.poll_accept(cx)
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

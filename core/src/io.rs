@@ -8,6 +8,7 @@ use core::fmt::Display;
 use core::future::Future;
 use core::task::{Context, Poll};
 
+pub use crate::exposure::Exposure;
 use crate::time::Instant;
 
 /// A runtime's clock and sleep.
@@ -40,6 +41,10 @@ pub trait Dial {
     /// Opens a stream to `address` (`host:port`), resolving a name anew at every call and trying
     /// all addresses that it has (`net::race`): the first may be dead.
     fn dial(&self, address: &str) -> Self::Dialling;
+
+    /// Declares who may be in between, or at the other end, of a stream to `address`:
+    /// [`Exposure::of_address`] for plain TCP.
+    fn exposure(&self, address: &str) -> Exposure;
 }
 
 /// A runtime's way to take in byte streams that others open. The streams are as [`Dial`] says.
@@ -56,6 +61,10 @@ pub trait Accept {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Self::Stream, Self::Peer), Self::Error>>;
+
+    /// Declares who may be in between, or at the other end, of the streams that come: [`Exposure::of_ip`]
+    /// of the address that it listens on for plain TCP.
+    fn exposure(&self) -> Exposure;
 
     /// Returns how many connections the process may still open, less what is kept for others, so that
     /// limits can be held against it. It may look through all that is open: ask at the start, not for
@@ -82,6 +91,10 @@ pub trait Connect {
 
     /// Names the other end in errors and events.
     fn peer(&self) -> &str;
+
+    /// Declares who may be in between, or at the other end, of the wires: what its [`Dial`] says, as a
+    /// rule.
+    fn exposure(&self) -> Exposure;
 }
 
 /// A transport's way to take in wires that others open.
@@ -97,6 +110,10 @@ pub trait Listen {
     /// Takes the next incoming connection, whose handshake is then still to be done. An error
     /// means that none could be taken now (file descriptors ran out, say): pause, then try again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, Self::Error>>;
+
+    /// Declares who may be in between, or at the other end, of the wires that come: what its [`Accept`]
+    /// says, as a rule.
+    fn exposure(&self) -> Exposure;
 
     /// Sets whether there is no room for newcomers. While there is none, a transport that has words
     /// for it (HTTP's status 503) sends them away before their own first message; go on to accept
@@ -223,6 +240,14 @@ pub trait Wire {
     /// peers apart: an IP address, as a rule. What is bounded by host is not bounded where this is
     /// `None`, the default.
     fn host(&self) -> Option<&str> {
+        None
+    }
+
+    /// Names the peer, as the transport has it proven: the name in its certificate, say. With one, the
+    /// peer's name for itself must be that, or that and an instance (`w1/3`), or it is refused.
+    ///
+    /// The default is `None`: the transport proves nothing.
+    fn identity(&self) -> Option<&str> {
         None
     }
 }

@@ -49,7 +49,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chargehand_core::Instant;
-use chargehand_core::io::{Accept, Dial, Timer};
+use chargehand_core::io::{Accept, Dial, Exposure, Timer};
 use chargehand_core::net::{Address, SocketOptions};
 use chargehand_sockets::{explained, prepare};
 use smol::Async;
@@ -141,6 +141,10 @@ impl Dial for Smol {
             dial::connect(&address, resolved, options).await
         })
     }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        Exposure::of_address(address)
+    }
 }
 
 /// A TCP listener of smol, made by [`Smol::bind`] or from one of `std`.
@@ -200,5 +204,9 @@ impl Accept for SmolListener {
 
     fn connections_max(&self) -> Option<usize> {
         chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::of_bound(&self.local_addr())
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Accept, Dial};
+use chargehand_core::io::{Accept, Dial, Exposure};
 use chargehand_core::net::SocketOptions;
 use smol::Async;
 
@@ -52,6 +52,10 @@ impl Dial for SmolUnix {
             check_reserve(stream.get_ref(), &options)?;
             Ok(SmolStream::new(stream))
         }))
+    }
+
+    fn exposure(&self, _path: &str) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -130,6 +134,10 @@ impl Accept for SmolUnixListener {
                 Err(error) => return Poll::Ready(Err(explained(error))),
             }
         }
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

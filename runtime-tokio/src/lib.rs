@@ -50,7 +50,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chargehand_core::Instant;
-use chargehand_core::io::{Accept, Dial, Timer};
+use chargehand_core::io::{Accept, Dial, Exposure, Timer};
 use chargehand_core::net::{Address, SocketOptions};
 use chargehand_sockets::{explained, prepare};
 use tokio::net::TcpListener;
@@ -134,6 +134,10 @@ impl Dial for Tokio {
             dial::connect(&address, resolved, options).await
         })
     }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        Exposure::of_address(address)
+    }
 }
 
 /// A TCP listener of tokio, made by [`Tokio::bind`] or from one of `std`.
@@ -194,6 +198,10 @@ impl Accept for TokioListener {
 
     fn connections_max(&self) -> Option<usize> {
         chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::of_bound(&self.local_addr())
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Dial};
+use chargehand_core::io::{Accept, Dial, Exposure};
 use chargehand_core::net::SocketOptions;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -50,6 +50,10 @@ impl Dial for TokioUnix {
             check_reserve(&stream, &options)?;
             Ok(TokioStream::new(stream))
         }))
+    }
+
+    fn exposure(&self, _path: &str) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -115,6 +119,10 @@ impl Accept for TokioUnixListener {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

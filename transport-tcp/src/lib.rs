@@ -52,7 +52,7 @@ use std::future::{Future, Ready, ready};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -131,6 +131,10 @@ where
     fn peer(&self) -> &str {
         &self.address
     }
+
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.address)
+    }
 }
 
 /// Completes with the open wire.
@@ -201,5 +205,9 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure()
     }
 }

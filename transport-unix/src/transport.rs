@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_transport_tcp::{BoxError, Limits, TcpError, TcpWire};
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -73,6 +73,10 @@ where
 
     fn peer(&self) -> &str {
         &self.peer
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.path)
     }
 }
 
@@ -169,5 +173,9 @@ where
             }
             Err(error) => Err(UnixError::Accept { error: error.into() }),
         })
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure()
     }
 }

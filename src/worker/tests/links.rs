@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::Listen;
+use chargehand_core::io::{Exposure, Listen};
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, EXTENSIONS_BYTES_MAX};
 
 use super::*;
@@ -559,6 +559,10 @@ impl Listen for Starved {
             return Poll::Ready(Err(MemoryError::Backlog)); // As good as any.
         }
         self.listener.poll_accept(cx)
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
