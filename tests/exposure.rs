@@ -74,7 +74,9 @@ fn a_pool_of_open_links_is_not_built_and_its_user_is_shown_the_three_ways() {
         assert!(pool.build().is_ok(), "{declared:?}");
     }
     let pool = Pool::builder(Smol::new()).insecure();
-    assert!(pool.connect(Declares(Exposure::Open)).accept(Declares(Exposure::Open)).build().is_ok());
+    assert!(
+        pool.connect(Declares(Exposure::Open)).accept(Declares(Exposure::Open)).build().is_ok()
+    );
 }
 
 #[test]
