@@ -159,6 +159,7 @@ pub trait AnyWire {
     fn incoming(&self) -> usize;
     fn message_bytes_max(&self) -> usize;
     fn host(&self) -> Option<&str>;
+    fn identity(&self) -> Option<&str>;
 }
 
 impl<W: Wire> AnyWire for W
@@ -224,6 +225,10 @@ where
 
     fn host(&self) -> Option<&str> {
         Wire::host(self)
+    }
+
+    fn identity(&self) -> Option<&str> {
+        Wire::identity(self)
     }
 }
 
