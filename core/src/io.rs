@@ -42,6 +42,16 @@ pub trait Dial {
     /// all addresses that it has (`net::race`): the first may be dead.
     fn dial(&self, address: &str) -> Self::Dialling;
 
+    /// Returns whom an open stream has proven the other end to be: the name that a certificate has, say.
+    /// What the other end merely says of itself is none. A transport hands it on
+    /// ([`Wire::identity`]).
+    ///
+    /// The default is `None`: a plain stream proves nothing.
+    fn identity(stream: &Self::Stream) -> Option<&str> {
+        let _ = stream;
+        None
+    }
+
     /// Declares who may be in between, or at the other end, of a stream to `address`:
     /// [`Exposure::of_address`] for plain TCP.
     fn exposure(&self, address: &str) -> Exposure;
@@ -53,14 +63,28 @@ pub trait Accept {
     type Stream;
     /// Names the other end in errors and events: over IP as `host:port`, which tells its host.
     type Peer: Display;
-    /// Why none could be taken. The caller pauses and tries again.
+    /// Why none could be taken, or why one could not be opened.
     type Error;
+    /// Completes with the open stream: [`Ready`](core::future::Ready) where there is nothing to do for
+    /// it, and the stream's own handshake where there is one (TLS). Dropping it closes the stream. It
+    /// has no deadline of its own: a transport awaits it in [`Listen::Accepting`], and so it has its
+    /// part of the handshake deadline, and of how many may be pending. An error concerns this stream only.
+    type Opening: Future<Output = Result<Self::Stream, Self::Error>>;
 
-    /// Takes the next incoming stream.
+    /// Takes the next incoming stream, which is then still to be opened. Waits for nothing that its other
+    /// end does. An error means that none could be taken now: the caller pauses, and tries again.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(Self::Stream, Self::Peer), Self::Error>>;
+    ) -> Poll<Result<(Self::Opening, Self::Peer), Self::Error>>;
+
+    /// Returns whom an open stream has proven the other end to be, as [`Dial::identity`] does.
+    ///
+    /// The default is `None`: a plain stream proves nothing.
+    fn identity(stream: &Self::Stream) -> Option<&str> {
+        let _ = stream;
+        None
+    }
 
     /// Declares who may be in between, or at the other end, of the streams that come: [`Exposure::of_ip`]
     /// of the address that it listens on for plain TCP.
@@ -243,10 +267,10 @@ pub trait Wire {
         None
     }
 
-    /// Names the peer, as the transport has it proven: the name in its certificate, say. With one, the
-    /// peer's name for itself must be that, or that and an instance (`w1/3`), or it is refused.
+    /// Returns whom the transport has proven the other end to be, before any message: the name in a
+    /// certificate that this end trusts, for one. It stays the same for the life of the wire.
     ///
-    /// The default is `None`: the transport proves nothing.
+    /// The default is `None`: nothing is proven.
     fn identity(&self) -> Option<&str> {
         None
     }

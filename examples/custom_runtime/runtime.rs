@@ -204,8 +204,13 @@ impl Accept for Listener {
     type Stream = Stream;
     type Peer = SocketAddr;
     type Error = io::Error;
+    // Nothing has to be done for the stream before it can be read and written.
+    type Opening = Ready<io::Result<Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
         let mut incoming = self.incoming.lock().unwrap();
         let Some(stream) = incoming.streams.pop_front() else {
             incoming.waker = Some(cx.waker().clone());
@@ -213,7 +218,7 @@ impl Accept for Listener {
         };
         Poll::Ready(stream.and_then(|stream| {
             let peer = stream.peer_addr()?;
-            Ok((Stream::new(stream)?, peer))
+            Ok((ready(Ok(Stream::new(stream)?)), peer))
         }))
     }
 

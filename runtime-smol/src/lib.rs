@@ -26,7 +26,8 @@
 //! let runtime = Smol::new(); // what a pool and a worker take
 //! let mut listener = Smol::bind("127.0.0.1:0").await?; // what a transport's listener takes
 //! let near = runtime.dial(&listener.local_addr()?.to_string()).await?;
-//! let (far, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let (opening, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let far = opening.await?;
 //! assert_eq!(peer.to_string(), near.get_ref().local_addr()?.to_string());
 //!
 //! let until = runtime.now().saturating_add(Duration::from_millis(10));
@@ -43,6 +44,7 @@ mod stream;
 #[cfg(unix)]
 mod unix;
 
+use std::future::{self, Ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -182,14 +184,18 @@ impl Accept for SmolListener {
     type Stream = SmolStream;
     type Peer = SocketAddr;
     type Error = io::Error;
+    type Opening = Ready<io::Result<SmolStream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(SmolStream, SocketAddr)>> {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
         loop {
             match self.inner.get_ref().accept() {
                 Ok((stream, peer)) => {
                     prepare(&stream, &self.options)?;
                     let stream = Async::new(stream).map(SmolStream::new);
-                    return Poll::Ready(stream.map(|stream| (stream, peer)));
+                    return Poll::Ready(stream.map(|stream| (future::ready(Ok(stream)), peer)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.inner.poll_readable(cx))?;

@@ -1,7 +1,7 @@
 //! Unix domain sockets.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{self, Future, Ready};
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -115,15 +115,16 @@ impl Accept for SmolUnixListener {
     /// Says which process of which user it is, where the system does. That is nothing to count on.
     type Peer = Box<str>;
     type Error = io::Error;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Box<str>)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Opening, Box<str>)>> {
         loop {
             match self.inner.get_ref().accept() {
                 Ok((stream, _)) => {
                     check_reserve(&stream, &self.options)?;
                     let peer = name(&stream);
                     let stream = Async::new(stream).map(SmolStream::new);
-                    return Poll::Ready(stream.map(|stream| (stream, peer)));
+                    return Poll::Ready(stream.map(|stream| (future::ready(Ok(stream)), peer)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.inner.poll_readable(cx))?;
@@ -177,7 +178,8 @@ mod tests {
             let dialling = SmolUnix::new().dial(path);
             let (dialled, accepted) = zip(dialling, poll_fn(|cx| listener.poll_accept(cx))).await;
             let mut dialled = dialled.unwrap();
-            let (mut accepted, peer) = accepted.unwrap();
+            let (opening, peer) = accepted.unwrap();
+            let mut accepted = opening.await.unwrap();
             if cfg!(any(target_os = "android", target_os = "linux")) {
                 assert!(peer.contains(&std::process::id().to_string()), "{peer}");
             }

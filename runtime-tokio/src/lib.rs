@@ -27,7 +27,8 @@
 //! let runtime = Tokio::new(); // what a pool and a worker take
 //! let mut listener = Tokio::bind("127.0.0.1:0").await?; // what a transport's listener takes
 //! let near = runtime.dial(&listener.local_addr()?.to_string()).await?;
-//! let (far, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let (opening, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let far = opening.await?;
 //! assert_eq!(peer.to_string(), near.get_ref().local_addr()?.to_string());
 //!
 //! let until = runtime.now().saturating_add(Duration::from_millis(10));
@@ -44,6 +45,7 @@ mod stream;
 #[cfg(unix)]
 mod unix;
 
+use std::future::{self, Ready};
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -180,13 +182,18 @@ impl Accept for TokioListener {
     type Stream = TokioStream;
     type Peer = SocketAddr;
     type Error = io::Error;
+    type Opening = Ready<io::Result<TokioStream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioStream, SocketAddr)>> {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
         loop {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, peer))) => {
                     let prepared = prepare(&stream, &self.options);
-                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
+                    let stream = TokioStream::new(stream);
+                    return Poll::Ready(prepared.map(|()| (future::ready(Ok(stream)), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}

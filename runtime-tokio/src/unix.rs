@@ -1,7 +1,7 @@
 //! Unix domain sockets.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{self, Future, Ready};
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::pin::Pin;
@@ -104,14 +104,16 @@ impl Accept for TokioUnixListener {
     /// Says which process of which user it is, where the system does. That is nothing to count on.
     type Peer = Box<str>;
     type Error = io::Error;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Box<str>)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Opening, Box<str>)>> {
         loop {
             match self.inner.poll_accept(cx) {
                 Poll::Ready(Ok((stream, _))) => {
                     let prepared = check_reserve(&stream, &self.options);
                     let peer = name(&stream);
-                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
+                    let stream = TokioStream::new(stream);
+                    return Poll::Ready(prepared.map(|()| (future::ready(Ok(stream)), peer)));
                 }
                 // One peer left the queue: that is no reason to pause for the others.
                 Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -152,8 +154,8 @@ mod tests {
         let dialling = TokioUnix::new().dial(path.to_str().unwrap());
         let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
         let mut dialled = dialled.unwrap().into_inner();
-        let (accepted, peer) = accepted.unwrap();
-        let mut accepted = accepted.into_inner();
+        let (opening, peer) = accepted.unwrap();
+        let mut accepted = opening.await.unwrap().into_inner();
         if cfg!(any(target_os = "android", target_os = "linux")) {
             assert!(peer.contains(&std::process::id().to_string()), "{peer}");
         }

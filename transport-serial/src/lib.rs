@@ -21,8 +21,8 @@
 //! let address = socket.local_addr()?.to_string();
 //! let mut connector = SerialConnector::new(Smol::new(), &address);
 //! let mut near = connector.connect().await?;
-//! let (stream, peer) = poll_fn(|cx| socket.poll_accept(cx)).await?;
-//! let mut line = SerialLine::new(stream, &peer.to_string(), Limits::new());
+//! let (opening, peer) = poll_fn(|cx| socket.poll_accept(cx)).await?;
+//! let mut line = SerialLine::new(opening.await?, &peer.to_string(), Limits::new());
 //!
 //! // The first frame opens the link, so it is sent before the other end is there.
 //! poll_fn(|cx| near.poll_send(cx, b"head, ", b"body")).await?;

@@ -5,7 +5,7 @@
 //! `Dial` that speaks TLS composes below as well as plain TCP does. The stream should send without
 //! delay (`TCP_NODELAY`), which whoever opens it has to set: this crate batches messages itself.
 //!
-//! There is no handshake and no deadline here: whoever drives a wire has both, and is helped by
+//! There is no deadline here, nor any handshake but the stream's own, where it has one: whoever drives a wire has both, and is helped by
 //! `progress`, which counts bytes within a message as well, and `limit_incoming`, which holds a peer to the length
 //! of a greeting until it has sent one. `host` is what [`host_of`] makes of the peer's address.
 //!
@@ -48,7 +48,7 @@ mod spare;
 mod wire;
 
 use std::fmt;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -118,13 +118,12 @@ where
 {
     type Wire = TcpWire<D::Stream>;
     type Error = TcpError;
-    type Connecting = Connecting<D::Dialling>;
+    type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
         Connecting {
             dialling: Box::pin(self.dial.dial(&self.address)),
-            peer: self.address.clone(),
-            limits: self.limits,
+            made: Made { peer: self.address.clone(), limits: self.limits, identity: D::identity },
         }
     }
 
@@ -137,14 +136,27 @@ where
     }
 }
 
-/// Completes with the open wire.
-pub struct Connecting<F> {
-    dialling: Pin<Box<F>>,
+/// What a wire is made of, beside its stream.
+struct Made<S> {
     peer: Box<str>,
     limits: Limits,
+    identity: fn(&S) -> Option<&str>,
 }
 
-impl<F, S, E> Future for Connecting<F>
+impl<S> Made<S> {
+    fn wire(&self, stream: S) -> TcpWire<S> {
+        let identity = (self.identity)(&stream).map(Into::into);
+        TcpWire::new(stream, &self.peer, self.limits).identified(identity)
+    }
+}
+
+/// Completes with the open wire.
+pub struct Connecting<F, S> {
+    dialling: Pin<Box<F>>,
+    made: Made<S>,
+}
+
+impl<F, S, E> Future for Connecting<F, S>
 where
     F: Future<Output = Result<S, E>>,
     E: Into<BoxError>,
@@ -153,15 +165,15 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(TcpWire::new(stream, &self.peer, self.limits)),
-            Err(error) => Err(TcpError::Dial { peer: self.peer.clone(), error: error.into() }),
+            Ok(stream) => Ok(self.made.wire(stream)),
+            Err(error) => Err(TcpError::Dial { peer: self.made.peer.clone(), error: error.into() }),
         })
     }
 }
 
-impl<F> fmt::Debug for Connecting<F> {
+impl<F, S> fmt::Debug for Connecting<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Connecting").field("peer", &self.made.peer).finish_non_exhaustive()
     }
 }
 
@@ -191,14 +203,18 @@ where
 {
     type Wire = TcpWire<A::Stream>;
     type Error = TcpError;
-    // There is no handshake.
-    type Accepting = Ready<Result<Self::Wire, TcpError>>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => {
-                Ok(ready(Ok(TcpWire::new(stream, &peer.to_string(), self.limits))))
-            }
+            Ok((opening, peer)) => Ok(Accepting {
+                opening: Box::pin(opening),
+                made: Made {
+                    peer: peer.to_string().into(),
+                    limits: self.limits,
+                    identity: A::identity,
+                },
+            }),
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
     }
@@ -209,5 +225,32 @@ where
 
     fn exposure(&self) -> Exposure {
         self.accept.exposure()
+    }
+}
+
+/// Completes with the wire once its stream is open, which a plain one is already.
+pub struct Accepting<F, S> {
+    opening: Pin<Box<F>>,
+    made: Made<S>,
+}
+
+impl<F, S, E> Future for Accepting<F, S>
+where
+    F: Future<Output = Result<S, E>>,
+    E: Into<BoxError>,
+{
+    type Output = Result<TcpWire<S>, TcpError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.opening.as_mut().poll(cx).map(|result| match result {
+            Ok(stream) => Ok(self.made.wire(stream)),
+            Err(error) => Err(TcpError::Open { peer: self.made.peer.clone(), error: error.into() }),
+        })
+    }
+}
+
+impl<F, S> fmt::Debug for Accepting<F, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepting").field("peer", &self.made.peer).finish_non_exhaustive()
     }
 }

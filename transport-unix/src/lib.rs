@@ -57,7 +57,7 @@ pub use self::{
     transport::{Connecting, UnixConnector, UnixError, UnixListener, UnixWire},
 };
 #[cfg(unix)]
-pub use chargehand_transport_tcp::{BoxError, Limits};
+pub use chargehand_transport_tcp::{Accepting, BoxError, Limits};
 
 #[cfg(all(doc, unix))]
 use chargehand_core::io::{Accept, Dial};

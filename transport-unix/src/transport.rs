@@ -4,13 +4,13 @@
 //! what an address means, whom to name in errors, and what to do about these.
 
 use std::fmt;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
-use chargehand_transport_tcp::{BoxError, Limits, TcpError, TcpWire};
+use chargehand_transport_tcp::{Accepting, BoxError, Limits, TcpError, TcpListener, TcpWire};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::address::{AddressError, path_of};
@@ -61,13 +61,14 @@ where
 {
     type Wire = UnixWire<D::Stream>;
     type Error = UnixError;
-    type Connecting = Connecting<D::Dialling>;
+    type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
         Connecting {
             dialling: Box::pin(self.dial.dial(&self.path)),
             peer: self.peer.clone(),
             limits: self.limits,
+            identity: D::identity,
         }
     }
 
@@ -81,13 +82,14 @@ where
 }
 
 /// Completes with the open wire.
-pub struct Connecting<F> {
+pub struct Connecting<F, S> {
     dialling: Pin<Box<F>>,
     peer: Box<str>,
     limits: Limits,
+    identity: fn(&S) -> Option<&str>,
 }
 
-impl<F, S, E> Future for Connecting<F>
+impl<F, S, E> Future for Connecting<F, S>
 where
     F: Future<Output = Result<S, E>>,
     E: Into<BoxError>,
@@ -96,7 +98,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(TcpWire::new(stream, &self.peer, self.limits)),
+            Ok(stream) => {
+                let identity = (self.identity)(&stream).map(Into::into);
+                Ok(TcpWire::new(stream, &self.peer, self.limits).identified(identity))
+            }
             Err(error) => {
                 Err(UnixError::Dial { peer: self.peer.clone(), error: explained(error.into()) })
             }
@@ -104,7 +109,7 @@ where
     }
 }
 
-impl<F> fmt::Debug for Connecting<F> {
+impl<F, S> fmt::Debug for Connecting<F, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
     }
@@ -133,22 +138,21 @@ fn explained(error: BoxError) -> BoxError {
 /// Dropping it removes the socket file.
 #[derive(Debug)]
 pub struct UnixListener<A> {
-    /// Before `accept`, and so dropped before it: while the socket is open no other file can have
+    /// Before `inner`, and so dropped before it: while the socket is open no other file can have
     /// come by its inode's number.
     file: SocketFile,
-    accept: A,
-    limits: Limits,
+    inner: TcpListener<A>,
 }
 
 impl<A> UnixListener<A> {
     pub(crate) fn new(accept: A, file: SocketFile) -> Self {
-        Self { file, accept, limits: Limits::new() }
+        Self { file, inner: TcpListener::new(accept) }
     }
 
     /// Sets other limits than the default ones.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+        Self { inner: self.inner.limits(limits), ..self }
     }
 
     /// Returns the path that it listens on, as it was given.
@@ -163,19 +167,17 @@ where
 {
     type Wire = UnixWire<A::Stream>;
     type Error = UnixError;
-    // There is no handshake.
-    type Accepting = Ready<Result<Self::Wire, UnixError>>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, UnixError>> {
-        self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => {
-                Ok(ready(Ok(TcpWire::new(stream, &peer.to_string(), self.limits))))
-            }
-            Err(error) => Err(UnixError::Accept { error: error.into() }),
-        })
+        self.inner.poll_accept(cx)
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.inner.connections_max()
     }
 
     fn exposure(&self) -> Exposure {
-        self.accept.exposure()
+        self.inner.exposure()
     }
 }

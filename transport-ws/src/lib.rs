@@ -191,7 +191,7 @@ where
 
     fn connect(&mut self) -> Self::Connecting {
         let dialling = self.dial.dial(&self.target.address);
-        Connecting::new(dialling, self.target.clone(), self.dialect, self.limits)
+        Connecting::new(dialling, D::identity, self.target.clone(), self.dialect, self.limits)
     }
 
     fn peer(&self) -> &str {
@@ -257,11 +257,13 @@ where
 {
     type Wire = WsWire<A::Stream>;
     type Error = WsError;
-    type Accepting = Accepting<A::Stream>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => Ok(Accepting::new(stream, Peer::of(&peer), self.door.clone())),
+            Ok((opening, peer)) => {
+                Ok(Accepting::new(opening, A::identity, Peer::of(&peer), self.door.clone()))
+            }
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })
     }
