@@ -39,6 +39,8 @@ pub(crate) struct Limits {
     /// The process may not open as many connections as was set.
     pub(crate) is_lowered: bool,
     pub(crate) drain_timeout: Duration,
+    /// Whether links may leave the machine unprotected.
+    pub(crate) is_insecure: bool,
     #[cfg(feature = "json")]
     pub(crate) json_heights: crate::JsonHeights,
 }
@@ -62,6 +64,7 @@ impl Limits {
             is_set: false,
             is_lowered: false,
             drain_timeout: Duration::from_secs(30),
+            is_insecure: false,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }

@@ -62,6 +62,7 @@ pub mod backoff;
 pub mod config;
 pub mod error;
 pub mod event;
+mod exposure;
 pub mod id;
 pub mod io;
 #[cfg(feature = "json")]

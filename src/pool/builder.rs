@@ -17,7 +17,10 @@ use crate::driver::{Driver, Ring, Setup};
 use crate::handler::HandlerFn;
 use crate::handler::in_process::AnyHands;
 use crate::limits::{FRAMES_MIN, Limits};
-use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach};
+use crate::link::erased::{
+    AnyConnector, AnyListener, BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach,
+};
+use crate::link::exposure;
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
 #[must_use = "a builder does nothing until `build`"]
@@ -244,6 +247,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
+    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket to and from
+    /// other hosts, where whoever reaches a listener is a worker, and whoever is in between reads and
+    /// writes what they like. For networks that are trusted themselves. Default: [`build`](Builder::build)
+    /// and [`Pool::add`] fail instead, as [`Exposure`](crate::core::io::Exposure) has it.
+    pub fn insecure(mut self) -> Self {
+        self.setup.limits.is_insecure = true;
+        self
+    }
+
     /// Sets how long [`Pool::stop`] waits for the tasks that it has. Default 30 s.
     pub fn drain_timeout(mut self, span: Duration) -> Self {
         self.setup.limits.drain_timeout = span;
@@ -271,7 +283,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// [`Driver`] is polled: spawn it, select on it or block on it.
     ///
     /// # Errors
-    /// Returns [`BuildError`], which names the limit that is out of its range.
+    /// Returns [`BuildError`], which names the limit that is out of its range, or what leaves the machine
+    /// with nothing to protect it, and what to do about it.
     pub fn build(self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
         let limits = &self.setup.limits;
         let in_u32 = 1..=1 << 28;
@@ -316,6 +329,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             let text = "an in-process worker with a window of 0 gets no task: give it 1 or more";
             return Err(BuildError(text.to_owned()));
         }
+        check_exposure(&self.setup)?;
         let ring = Ring::new();
         let (pool, ends) = super::handle(ring.waker(), limits);
         Ok((pool, Driver::new(self.setup, ring, ends)?))
@@ -333,7 +347,24 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
     }
 }
 
-/// A limit or policy out of its range. The text names it and the range.
+/// Refuses what leaves the machine unprotected, unless the user has said that it may.
+fn check_exposure<T: Timer, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
+    let is_taken = |exposure| exposure::is_taken(exposure, setup.limits.is_insecure);
+    for reach in &setup.workers {
+        match reach {
+            Reach::Dial(connector) if !is_taken(reach.exposure()) => {
+                return Err(BuildError(exposure::dialled(connector.peer())));
+            }
+            _ => {}
+        }
+    }
+    if !setup.listeners.iter().all(|listener| is_taken(listener.exposure())) {
+        return Err(BuildError(exposure::LISTENED.to_owned()));
+    }
+    Ok(())
+}
+
+/// A limit or policy out of its range, or a link that nothing protects. The text names it and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError(String);
 

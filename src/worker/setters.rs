@@ -150,6 +150,16 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.idle_min = idle)
     }
 
+    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket from and
+    /// to other hosts, where whoever reaches the worker is its manager, and whoever is in between reads
+    /// and writes what they like. For networks that are trusted themselves. Default:
+    /// [`serve`](Worker::serve) and [`dial`](Worker::dial) fail instead, as
+    /// [`Exposure`](crate::core::io::Exposure) has it.
+    #[must_use]
+    pub fn insecure(self) -> Self {
+        self.set(|settings| settings.is_insecure = true)
+    }
+
     /// Sets how long what runs may go on after [`Stopper::stop`](super::Stopper::stop). Default 30 s.
     #[must_use]
     pub fn drain_timeout(self, timeout: Duration) -> Self {

@@ -7,8 +7,10 @@ use core::fmt::{self, Display};
 use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
+use chargehand_core::io::Exposure;
 use chargehand_core::message::{check_name, check_schema};
 
+use crate::link::exposure::is_taken;
 use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::mixed;
@@ -33,6 +35,8 @@ pub(super) struct Settings {
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
     pub(super) seed: u64,
+    /// Whether links may leave the machine unprotected.
+    pub(super) is_insecure: bool,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -60,6 +64,7 @@ impl Settings {
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
             seed,
+            is_insecure: false,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
@@ -100,9 +105,18 @@ impl Settings {
         self.window_max = self.window_max.max(self.concurrency);
         Ok(())
     }
+
+    /// Refuses links that leave the machine unprotected, unless the user has said that they may.
+    pub(super) fn check_exposure(
+        &self,
+        (exposure, remedy): (Exposure, &'static str),
+    ) -> Result<(), SettingError> {
+        if is_taken(exposure, self.is_insecure) { Ok(()) } else { Err(SettingError(remedy)) }
+    }
 }
 
-/// A worker's setting that is out of its range; the text names it and the range.
+/// A worker's setting that is out of its range, or links that nothing protects; the text names it and the
+/// range, or the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingError(&'static str);
 
