@@ -366,7 +366,8 @@ fn a_driver_that_is_dropped_answers_everybody_and_stops_what_runs() {
         world.latency(LATENCY);
         let running = Running::default();
         let remote = host(&world, "remote", &running, 2);
-        let builder = Pool::seeded_builder(world.timer(), 3)
+        let builder = Pool::builder(world.timer())
+            .seed(3)
             .connect(remote.connector())
             .in_process(1, running.handler(world.timer()))
             .tasks_max(TASKS)
@@ -434,7 +435,7 @@ fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
     of_a_worker("serve", |world, running| {
         let (connector, listener) = memory::pair(16);
         let worker =
-            Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
+            Worker::new(world.timer(), running.handler(world.timer())).seed(5).concurrency(2);
         let stopper = worker.stopper();
         let pool = world.pool(|builder| builder.connect(connector));
         let life = async move { worker.serve(listener).await.expect("the settings are in range") };
@@ -443,7 +444,7 @@ fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
     of_a_worker("dial", |world, running| {
         let (connector, listener) = memory::pair(16);
         let worker =
-            Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
+            Worker::new(world.timer(), running.handler(world.timer())).seed(5).concurrency(2);
         let stopper = worker.stopper();
         let pool = world.pool(|builder| builder.accept(listener));
         let life = async move { worker.dial(connector).await.expect("the settings are in range") };
