@@ -173,11 +173,10 @@ impl<K: Kind> Pool<K> {
     }
 
     /// Returns a stream of every height of a range with its outcome. The request is the height as a
-    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure, retries.
+    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure.
     ///
     /// A height whose handler failed is tried once more, elsewhere if another worker serves:
-    /// [`retries`](Outcomes::retries) changes that. Answers are bounded as those of
-    /// [`call`](Pool::call).
+    /// [`TaskOptions::retries`] changes that. Answers are bounded as those of [`call`](Pool::call).
     ///
     /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
     /// not done is, what failed the last time included. The range starts when the stream is first
