@@ -63,7 +63,7 @@
 //!
 //! # Without `std`
 //!
-//! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
+//! With `alloc` instead of `std`, seeds are given ([`Builder::seed`], [`Worker::seed`]), a panic
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
 //!

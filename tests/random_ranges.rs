@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use chargehand::core::ledger::{Ledger, Span};
 use chargehand::testing::{Act, ManualTimer, Request, Script, World};
-use chargehand::{Outcomes, Pool, TaskError};
+use chargehand::{Outcomes, Pool, TaskError, TaskOptions};
 
 /// How many worlds are tried. Each takes about two milliseconds.
 const WORLDS: u64 = 300;
@@ -123,9 +123,6 @@ async fn take(
     }
     if plan.stops {
         stream = stream.stop_at_failure();
-    }
-    if let Some(retries) = plan.retries {
-        stream = stream.retries(retries);
     }
     timer.sleep(random.millis(200)).await;
     let mut run = Run { plan, seen: Vec::new(), failed: None, ended: false, stream: None };
@@ -359,7 +356,9 @@ fn try_one(seed: u64, reached: &mut Reached) {
     for index in 0..=random.below(3) {
         let (plan, ledger) = Plan::draw(&mut random, index);
         let own = Random(random.below(u64::MAX));
-        runs.push(world.spawn(take(plan, pool.process(ledger), world.timer(), own)));
+        let mut options = TaskOptions::new();
+        options.retries = plan.retries;
+        runs.push(world.spawn(take(plan, pool.with(options).process(ledger), world.timer(), own)));
     }
     let calls = Random(random.below(u64::MAX));
     let calls = world.spawn(call(pool.clone(), world.timer(), calls));

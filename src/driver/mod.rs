@@ -230,6 +230,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         Ok(driver)
     }
 
+    /// Returns the scheduler's policies.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn config(&self) -> Config {
+        self.scheduler.config()
+    }
+
+    /// Returns what tells this run of the manager from others.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn token(&self) -> u64 {
+        self.limits.token
+    }
+
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         assert!(!self.finished, "polled after completion");
         self.now = self.timer.now();

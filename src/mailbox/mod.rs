@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_leaves_nobody_else_waiting_for_ever() {
-        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new(0));
+        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new());
         let count = Arc::new(Count::default());
         let waker = |at| match at {
             0 => Waker::from(Arc::new(Panics)),

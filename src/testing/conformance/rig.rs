@@ -20,7 +20,8 @@ use crate::core::io::Timer;
 use crate::core::{BackoffPolicy, Stats, WorkerId};
 use crate::worker::Typed;
 use crate::{
-    Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, Threaded, Worker, WorkerError,
+    Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, TaskOptions, Threaded,
+    Worker, WorkerError,
 };
 
 /// How long a case may take. Far more than it needs, for machines with other things to do.
@@ -343,7 +344,8 @@ impl Tally {
 
     /// Starts a range whose heights are tried once, whoever fails them.
     pub fn once(pool: &Pool, range: RangeInclusive<u64>) -> Self {
-        let outcomes = Box::pin(pool.process(range.clone()).retries(0));
+        let once = pool.with(TaskOptions::new().retries(0));
+        let outcomes = Box::pin(once.process(range.clone()));
         Self { outcomes, range, results: BTreeMap::new() }
     }
 
