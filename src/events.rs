@@ -99,6 +99,11 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
     },
+    /// A callback of [`Pool::submit_then`](crate::Pool::submit_then) panicked. Nothing else comes of that.
+    CallbackPanicked {
+        /// What the panic said.
+        text: String,
+    },
     /// The limits on connections that the pool was built with are above what its process may open, and
     /// lower ones hold. Each stream of events begins with it where that is so. Defaults may be lowered
     /// by up to a half without it.
@@ -139,6 +144,7 @@ impl fmt::Display for PoolEvent {
             }
             Self::Rested { peer, span, .. } => write!(f, "{peer}: only fails, rests {span:?}"),
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
+            Self::CallbackPanicked { text } => write!(f, "a callback panicked: {text}"),
             Self::Lowered { why } => f.write_str(why),
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }

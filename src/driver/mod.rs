@@ -9,7 +9,8 @@
 //! 4. carry out the rest, hand outcomes over, look for answers that are there already;
 //! 5. go on with the handlers of this process that were woken (`in_process.rs`), and carry out what
 //!    follows;
-//! 6. sleep until the next deadline.
+//! 6. call back those who asked for that;
+//! 7. sleep until the next deadline.
 
 mod accept;
 mod actions;
@@ -58,6 +59,7 @@ use crate::budget::{Arrivals, Charge};
 use crate::driver::limits::Limits;
 use crate::events::{Fanout, PoolEvent};
 use crate::handler::in_process::Ended;
+use crate::handler::running::unwound;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::erased::{AnyListener, Kind, Reach, Threaded};
@@ -65,7 +67,7 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
-use crate::mailbox::calls::{CallId, Special, Submit};
+use crate::mailbox::calls::{CallId, Due, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 
@@ -125,6 +127,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
     outcomes: Vec<(CallId, TaskResult)>,
     wakers: VecDeque<Waker>,
+    /// Callbacks on their way out. Empty but within a poll.
+    callbacks: VecDeque<Due>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
     /// Calls that nobody has asked the outcome of, while there is no room for that, and how many bytes
@@ -209,6 +213,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             accepted: Vec::new(),
             outcomes: Vec::new(),
             wakers: VecDeque::new(),
+            callbacks: VecDeque::new(),
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
@@ -252,6 +257,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if self.answers.arrivals.queue.has_news() {
             self.read_on_with_room();
+        }
+        if !self.callbacks.is_empty() {
+            self.call_back();
         }
         if !self.idlers.is_empty() {
             self.tell_waiters();
@@ -319,7 +327,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends what has outlived its time, but for what the scheduler watches itself.
     fn on_due(&mut self) {
         if self.queue_due <= self.now {
-            self.queue_due = self.ends.post.expire(self.now, &mut self.wakers);
+            self.queue_due = self.ends.post.expire(self.now, &mut self.wakers, &mut self.callbacks);
         }
         if !self.joining.is_quiet() {
             self.drop_late_handshakes();
@@ -391,7 +399,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Leaves the outcomes of calls for their callers.
     fn settle_calls(&mut self) {
         if !self.outcomes.is_empty() {
-            self.ends.post.settle(&mut self.outcomes, &mut self.wakers);
+            self.ends.post.settle(&mut self.outcomes, &mut self.wakers, &mut self.callbacks);
+        }
+    }
+
+    /// Runs callbacks: the user's code, once everything else in the poll is done, so that links do not wait
+    /// for it.
+    #[cold]
+    fn call_back(&mut self) {
+        while let Some(due) = self.callbacks.pop_front() {
+            if let Err(text) = unwound(|| due.call()) {
+                self.events.tell(|| PoolEvent::CallbackPanicked { text });
+            }
         }
     }
 
@@ -432,10 +451,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn finish(&mut self) {
         self.finished = true;
         let stats = self.scheduler.stats();
+        self.let_go();
         for stopper in mem::take(&mut self.stoppers) {
             let _ = stopper.try_send(stats);
         }
-        self.let_go();
     }
 
     /// Answers what is still to be answered with "closed".
@@ -445,8 +464,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         // Left if a waker panicked.
         wake_all(&mut self.wakers);
         self.settle_calls();
-        let (mail, submits) = self.ends.post.close(&mut self.wakers);
+        let (mail, submits) = self.ends.post.close(&mut self.wakers, &mut self.callbacks);
         drop(submits);
+        self.call_back();
         self.held_back.clear();
         for mut job in mail.jobs {
             job.giver.end();

@@ -18,7 +18,7 @@ use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
-use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
+use crate::mailbox::calls::{CallId, Callback, Calls, Due, Rest, Special, Submit, Unawaited};
 use crate::mailbox::result::TaskResult;
 use crate::options::TaskOptions;
 use crate::payload::Body;
@@ -109,6 +109,7 @@ impl Mailbox {
     }
 
     /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
+    #[inline]
     pub(crate) fn submit(
         &self,
         task: &mut Option<Body>,
@@ -117,6 +118,34 @@ impl Mailbox {
         options: Option<&Arc<TaskOptions>>,
     ) -> Result<CallId, NotQueued> {
         let mut waker = waker.cloned();
+        self.queue(task, options.is_some(), |calls, body| {
+            calls.push(body, check, waker.take(), options)
+        })
+    }
+
+    /// Queues a task as [`submit`](Self::submit) does, whose outcome the driver is to call `callback` with.
+    pub(crate) fn submit_then(
+        &self,
+        task: &mut Option<Body>,
+        check: Check,
+        callback: &mut Option<Callback>,
+        options: Option<&Arc<TaskOptions>>,
+    ) -> Result<(), NotQueued> {
+        let queued = self.queue(task, options.is_some(), |calls, body| {
+            let call = calls.push(body, check, None, options);
+            calls.call_back(call, callback.take().expect("it is submitted once"));
+            call
+        });
+        queued.map(drop)
+    }
+
+    #[inline]
+    fn queue(
+        &self,
+        task: &mut Option<Body>,
+        is_special: bool,
+        push: impl FnOnce(&mut Calls, Body) -> CallId,
+    ) -> Result<CallId, NotQueued> {
         let (call, is_first) = self.post.inbox.with(|inbox| {
             if inbox.closed {
                 return Err(NotQueued::Closed);
@@ -129,9 +158,9 @@ impl Mailbox {
                 return Err(NotQueued::Full);
             }
             let body = task.take().expect("it was looked at just now");
-            Ok((inbox.calls.push(body, check, waker.take(), options), inbox.calls.queued() == 1))
+            Ok((push(&mut inbox.calls, body), inbox.calls.queued() == 1))
         })?;
-        if options.is_some() {
+        if is_special {
             // Its time counts from now on.
             self.ring();
         } else if is_first {
@@ -289,9 +318,15 @@ impl Post {
 
     /// Ends the queued calls that are over. Returns when the next one is.
     #[cold]
-    pub(crate) fn expire(&self, now: Instant, wakers: &mut VecDeque<Waker>) -> Instant {
-        let (bodies, due) =
-            self.inbox.with(|inbox| (inbox.calls.expire(now, wakers), inbox.calls.stamp(now)));
+    pub(crate) fn expire(
+        &self,
+        now: Instant,
+        wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
+    ) -> Instant {
+        let (bodies, due) = self
+            .inbox
+            .with(|inbox| (inbox.calls.expire(now, wakers, callbacks), inbox.calls.stamp(now)));
         drop(bodies);
         wake_all(wakers);
         due
@@ -307,11 +342,13 @@ impl Post {
         self.inbox.with(|inbox| inbox.calls.is_awaited(call))
     }
 
-    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`.
+    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`. Whom to call with
+    /// one is left in `callbacks`.
     pub(crate) fn settle(
         &self,
         outcomes: &mut Vec<(CallId, TaskResult)>,
         wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
     ) {
         let mut unwanted = Vec::new();
         let mut outcomes = outcomes.drain(..);
@@ -321,7 +358,8 @@ impl Post {
                     match inbox.calls.settle(call, result) {
                         Ok(Some(waker)) => wakers.push_back(waker),
                         Ok(None) => {}
-                        Err(result) => unwanted.push(result),
+                        Err(Unawaited::Unwanted(result)) => unwanted.push(result),
+                        Err(Unawaited::CallBack(due)) => callbacks.push_back(due),
                     }
                 }
             });
@@ -331,10 +369,14 @@ impl Post {
     }
 
     /// Takes all that was left, for the last time. Whoever waits learns that there is no driver.
-    pub(crate) fn close(&self, wakers: &mut VecDeque<Waker>) -> (Mail, VecDeque<Submit>) {
+    pub(crate) fn close(
+        &self,
+        wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
+    ) -> (Mail, VecDeque<Submit>) {
         let left = self.inbox.with(|inbox| {
             inbox.closed = true;
-            (mem::take(&mut inbox.mail), inbox.calls.close(wakers))
+            (mem::take(&mut inbox.mail), inbox.calls.close(wakers, callbacks))
         });
         wake_all(wakers);
         self.budget.room.notify(usize::MAX);
@@ -422,9 +464,9 @@ mod tests {
             known.iter().map(|call| (*call, Ok(Answer::Bytes(Body::EMPTY)))).collect();
 
         let mut wakers = VecDeque::new();
-        let settle = || ends.post.settle(&mut outcomes, &mut wakers);
+        let settle = || ends.post.settle(&mut outcomes, &mut wakers, &mut VecDeque::new());
         assert!(catch_unwind(AssertUnwindSafe(settle)).is_err());
-        ends.post.close(&mut wakers);
+        ends.post.close(&mut wakers, &mut VecDeque::new());
         assert_eq!(count.woken(), calls.len() - 1, "all but that one");
         for call in calls {
             assert!(mailbox.poll(call, &mut Context::from_waker(Waker::noop())).is_ready());

@@ -22,7 +22,9 @@ use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
+use crate::mailbox::calls::Callback;
 use crate::mailbox::range::LedgerOf;
+use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
 use crate::options::TaskOptions;
 use crate::payload::Body;
@@ -189,6 +191,55 @@ impl<K: Kind> Pool<K> {
             Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
         }
+    }
+
+    /// Queues `request`, waiting for room, and has `then` called with the outcome, whatever it is.
+    ///
+    /// The callback runs within the [`Driver`](crate::Driver), at the end of the poll in which the
+    /// outcome came, when all links have been served. Until it returns its task is not over:
+    /// [`idle`](Pool::idle) and [`stop`](Pool::stop) wait for it, so after them every outcome was
+    /// *handled*. No two run at the same time, and the driver does nothing else meanwhile: let it count,
+    /// keep, send to a channel or spawn, and where it has to compute or block, [`submit`](Pool::submit)
+    /// and await the task in one of your own instead. With `std`, a panic in it ends nothing else, and is
+    /// told as [`PoolEvent::CallbackPanicked`](crate::PoolEvent::CallbackPanicked).
+    ///
+    /// Where the driver is dropped, its drop calls with [`TaskError::Closed`]. Dropping this future before
+    /// it completes queues nothing, and calls nothing.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    ///
+    /// static FAILED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// for height in 1..=1000_u64 {
+    ///     pool.submit_then(&height, move |block: Result<Vec<u8>, _>| match block {
+    ///         Ok(block) => println!("{height}: {} bytes", block.len()),
+    ///         Err(_) => drop(FAILED.fetch_add(1, Relaxed)),
+    ///     })
+    ///     .await?;
+    /// }
+    /// pool.idle().await?;
+    /// println!("all handled, {} failed", FAILED.load(Relaxed));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`submit`](Pool::submit). Nothing was queued then, and nothing is called.
+    pub async fn submit_then<A, Q>(
+        &self,
+        request: &Q,
+        then: impl FnOnce(Result<A, TaskError>) + Send + 'static,
+    ) -> Result<(), TaskError>
+    where
+        Q: Serialize + ?Sized,
+        A: DeserializeOwned + Send + 'static,
+    {
+        let body = self.encode(request)?;
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
+        let read = |result: TaskResult| result.and_then(|mut answer| answer.read());
+        let mut callback = Some(Callback::new(move |result| then(read(result))));
+        poll_fn(|cx| queueing.poll_then(&self.mailbox, cx, &mut callback)).await
     }
 
     /// Returns a stream of every height of a range with its outcome. The request is the height as a

@@ -12,7 +12,7 @@ use event_listener::EventListener;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
-use crate::mailbox::calls::CallId;
+use crate::mailbox::calls::{CallId, Callback};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Mailbox, NotQueued};
 use crate::options::TaskOptions;
@@ -65,14 +65,37 @@ impl Queueing {
         cx: &mut Context<'_>,
         waits: bool,
     ) -> Poll<Result<CallId, TaskError>> {
+        self.poll_with(mailbox, cx, |Self { body, check, options, .. }, cx| {
+            mailbox.submit(body, *check, waits.then_some(cx.waker()), options.as_ref())
+        })
+    }
+
+    /// Queues the task once there is room. The driver is to call `callback` with its outcome.
+    pub(crate) fn poll_then(
+        &mut self,
+        mailbox: &Mailbox,
+        cx: &mut Context<'_>,
+        callback: &mut Option<Callback>,
+    ) -> Poll<Result<(), TaskError>> {
+        self.poll_with(mailbox, cx, |Self { body, check, options, .. }, _| {
+            mailbox.submit_then(body, *check, callback, options.as_ref())
+        })
+    }
+
+    #[inline]
+    fn poll_with<R>(
+        &mut self,
+        mailbox: &Mailbox,
+        cx: &mut Context<'_>,
+        mut submit: impl FnMut(&mut Self, &Context<'_>) -> Result<R, NotQueued>,
+    ) -> Poll<Result<R, TaskError>> {
         loop {
             if let Room::None(listener) = &mut self.room {
                 ready!(Pin::new(listener).poll(cx));
                 self.room = Room::Unknown;
             }
-            let (waker, options) = (waits.then_some(cx.waker()), self.options.as_ref());
-            match mailbox.submit(&mut self.body, self.check, waker, options) {
-                Ok(call) => return Poll::Ready(Ok(call)),
+            match submit(self, cx) {
+                Ok(queued) => return Poll::Ready(Ok(queued)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
                 Err(NotQueued::Full) => self.room.found_none(mailbox),
             }
