@@ -145,7 +145,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     let _ = reply.try_send(Err(WorkerError::Unknown));
                 }
             }
-            Control::Idle { reply } => self.idlers.push(reply),
+            Control::Idle { taken, reply } => self.idlers.push((reply, taken)),
             Control::Stop { within, reply } => {
                 self.on_stop(within.unwrap_or(self.limits.drain_timeout), reply);
             }

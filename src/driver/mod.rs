@@ -139,7 +139,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
-    idlers: Vec<Sender<()>>,
+    /// Each with whether outcomes are to be taken, too.
+    idlers: Vec<(Sender<()>, bool)>,
     stoppers: Vec<Sender<Stats>>,
     /// Everything that has happened in this poll is carried out.
     settled: bool,
@@ -439,12 +440,21 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_waiters(&mut self) {
+        let post = &self.ends.post;
         let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();
-        if is_idle && self.ends.post.queued() == 0 {
-            for waiter in mem::take(&mut self.idlers) {
-                let _ = waiter.try_send(());
-            }
+        if is_idle && post.queued() == 0 {
+            let awaits = self.idlers.iter().any(|(_, taken)| *taken);
+            post.await_taken(awaits);
+            let are_taken = awaits && post.are_all_taken();
+            self.idlers.retain(|(waiter, taken)| {
+                let is_over = are_taken || !taken;
+                if is_over {
+                    let _ = waiter.try_send(());
+                }
+                !is_over && !waiter.is_closed()
+            });
         }
+        post.await_taken(self.idlers.iter().any(|(_, taken)| *taken));
     }
 
     /// Answers whoever waits for the end, and leaves nobody waiting for anything else.

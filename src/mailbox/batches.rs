@@ -112,6 +112,8 @@ pub(crate) struct Intake {
     pub(crate) requests: VecDeque<Result<Body, TaskError>>,
     /// No more will come.
     pub(crate) ended: bool,
+    /// There are none now: the source has none, and will say when it has.
+    pub(crate) waits: bool,
     /// No more are wanted.
     pub(crate) closed: bool,
     /// The driver is to be told of the next ones.
@@ -315,16 +317,17 @@ impl Taker {
         self.shared.inner.with(|inner| inner.release(count))
     }
 
-    /// Leaves more requests of a map, of which there may be none, and says whether they were the last.
-    /// If no more are wanted, they stay where they are.
+    /// Leaves more requests of a map, of which there may be none, and says whether they were the last, and
+    /// whether the source has none now. If no more are wanted, they stay where they are.
     pub(crate) fn leave_requests(
         &self,
         requests: &mut VecDeque<Result<Body, TaskError>>,
-        ended: bool,
+        (ended, waits): (bool, bool),
     ) -> Left {
         self.shared.inner.with(|inner| {
             let Inner { intake, ended: is_over, .. } = inner;
             intake.ended = ended;
+            intake.waits = waits;
             let closed = intake.closed || *is_over;
             let mut rings = ended && !closed;
             if !closed && !requests.is_empty() {

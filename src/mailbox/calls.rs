@@ -50,6 +50,8 @@ pub(crate) struct Calls {
     free: u32,
     /// Of those in the queue, in its order, the ones that are not done as the pool says.
     specials: VecDeque<Special>,
+    /// Where `are_all_taken` found a call the last time.
+    seen: usize,
 }
 
 /// A call that is not done as the pool says.
@@ -176,7 +178,21 @@ impl Calls {
             places: Vec::new(),
             free: NO_PLACE,
             specials: VecDeque::new(),
+            seen: 0,
         }
+    }
+
+    /// Returns whether every call has ended and its caller has the outcome or has let it go. Goes on where
+    /// it found one the last time, so that to ask after each end costs no more than one look at all.
+    pub(crate) fn are_all_taken(&mut self) -> bool {
+        for _ in 0..self.places.len() {
+            match self.places.get(self.seen).map(|place| &place.state) {
+                Some(CallState::Free(_)) => self.seen += 1,
+                Some(_) => return false,
+                None => self.seen = 0,
+            }
+        }
+        self.places.get(self.seen).is_none_or(|place| matches!(place.state, CallState::Free(_)))
     }
 
     pub(crate) fn queued(&self) -> usize {

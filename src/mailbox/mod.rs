@@ -37,11 +37,26 @@ const OUTCOMES_AT_ONCE: usize = 16;
 
 /// Anything else on its way to the driver.
 pub(crate) enum Control<K: Kind> {
-    Add { reach: Reach<K>, reply: Sender<Result<WorkerId, WorkerError>> },
-    Remove { worker: WorkerId, reply: Sender<Result<(), WorkerError>> },
-    Idle { reply: Sender<()> },
-    Stop { within: Option<Duration>, reply: Sender<Stats> },
-    Stats { reply: Sender<PoolStats> },
+    Add {
+        reach: Reach<K>,
+        reply: Sender<Result<WorkerId, WorkerError>>,
+    },
+    Remove {
+        worker: WorkerId,
+        reply: Sender<Result<(), WorkerError>>,
+    },
+    /// Says when nothing is under way, and no outcome `untaken` if that is asked for.
+    Idle {
+        taken: bool,
+        reply: Sender<()>,
+    },
+    Stop {
+        within: Option<Duration>,
+        reply: Sender<Stats>,
+    },
+    Stats {
+        reply: Sender<PoolStats>,
+    },
 }
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.
@@ -64,6 +79,8 @@ pub(crate) struct Post {
     requests: Arc<Account>,
     /// The driver holds tasks back until somebody asks for their outcome.
     holds_back: AtomicBool,
+    /// Somebody waits until callers have taken all outcomes.
+    awaits_taken: AtomicBool,
     /// Something but tasks was left.
     rung: AtomicBool,
     /// Every handle is dropped.
@@ -175,7 +192,10 @@ impl Mailbox {
         // the lock.
         let mut other = None;
         let polled = self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other));
-        if polled.is_pending() && self.post.holds_back.load(Ordering::Relaxed) {
+        // Both are set before the lock is held for what is looked at then.
+        let is_told =
+            if polled.is_pending() { &self.post.holds_back } else { &self.post.awaits_taken };
+        if is_told.load(Ordering::Relaxed) {
             self.post.doorbell.wake_by_ref();
         }
         polled
@@ -200,7 +220,7 @@ impl Mailbox {
             rest
         });
         drop(rest.left);
-        if rest.tell {
+        if rest.tell || self.post.awaits_taken.load(Ordering::Relaxed) {
             self.ring();
         }
         if let Some(waker) = rest.wake {
@@ -337,6 +357,16 @@ impl Post {
         self.holds_back.store(holds, Ordering::Relaxed);
     }
 
+    /// Sets whether the doorbell is to ring where an outcome is taken. Then look whether all are.
+    pub(crate) fn await_taken(&self, awaits: bool) {
+        self.awaits_taken.store(awaits, Ordering::Relaxed);
+    }
+
+    /// Returns whether every call has ended and its caller has the outcome or has let it go.
+    pub(crate) fn are_all_taken(&self) -> bool {
+        self.inbox.with(|inbox| inbox.calls.are_all_taken())
+    }
+
     /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
     pub(crate) fn is_awaited(&self, call: CallId) -> bool {
         self.inbox.with(|inbox| inbox.calls.is_awaited(call))
@@ -421,6 +451,7 @@ pub(crate) fn mailbox<K: Kind>(
         ahead_max: limits.ahead_max(),
         requests: Account::new(&budget),
         holds_back: AtomicBool::new(false),
+        awaits_taken: AtomicBool::new(false),
         budget,
         rung: AtomicBool::new(true),
         abandoned: AtomicBool::new(false),

@@ -422,15 +422,46 @@ impl<K: Kind> Pool<K> {
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 
-    /// Completes once no task is queued or under way.
+    /// Completes once no task is queued or under way, and every callback of
+    /// [`submit_then`](Pool::submit_then) has returned.
     ///
-    /// Whoever awaits an outcome may not have run by then. To know that all were handled, join what
-    /// handles them.
+    /// A range is under way until its last outcome, and so is a map of an iterator: one without an end
+    /// never lets its pool be idle, and neither does one whose stream nobody polls any more. A map of a
+    /// stream ([`from_stream`]) is not under way while that has nothing for it and every request had its
+    /// outcome, so this completes beside one that waits for ever.
+    ///
+    /// Whoever awaits an outcome may not have run by then. [`all_taken`](Pool::all_taken) waits for
+    /// that, and callbacks are over.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver ends first.
     pub async fn idle(&self) -> Result<(), Closed> {
-        self.ask(|reply| Control::Idle { reply }).await
+        self.ask(|reply| Control::Idle { taken: false, reply }).await
+    }
+
+    /// Completes once the pool is [idle](Pool::idle) and the outcome of every call and [`Task`] was
+    /// taken: its future has returned it, or was dropped or detached.
+    ///
+    /// So it waits for ever for a task that is kept and never awaited: do not await this where one is held
+    /// that is awaited later. What was taken may not be handled yet; where that matters use
+    /// [`submit_then`](Pool::submit_then). Of a range or a map the end of its stream tells the same.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool, requests: Vec<String>) -> Result<(), chargehand::Closed> {
+    /// # fn spawn(future: impl Future) {}
+    /// for request in requests {
+    ///     let pool = pool.clone();
+    ///     spawn(async move { pool.call::<String, u64>(&request).await });
+    /// }
+    /// // ...
+    /// pool.all_taken().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver ends first.
+    pub async fn all_taken(&self) -> Result<(), Closed> {
+        self.ask(|reply| Control::Idle { taken: true, reply }).await
     }
 
     /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the

@@ -240,6 +240,14 @@ fn what_asks_a_pool_can_be_dropped_at_every_poll() {
         },
     );
     of_control(
+        "all_taken",
+        40,
+        |pool| async move { pool.all_taken().await },
+        |idle| {
+            idle.expect("the driver lives");
+        },
+    );
+    of_control(
         "stats",
         2,
         |pool| async move { pool.stats().await },

@@ -23,6 +23,8 @@ pub(super) struct Requests {
     pub(super) count: u64,
     /// No more will come.
     pub(super) is_ended: bool,
+    /// The source has none now.
+    pub(super) waits: bool,
     /// No more are wanted.
     pub(super) is_closed: bool,
 }
@@ -76,6 +78,7 @@ impl Requests {
     ) -> bool {
         mem::swap(&mut self.arriving, &mut intake.requests);
         self.is_ended |= intake.ended;
+        self.waits = intake.waits;
         intake.closed |= self.is_closed;
         intake.is_hungry = is_hungry(self.queue.len() + self.arriving.len());
         !self.arriving.is_empty()

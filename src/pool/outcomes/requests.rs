@@ -154,7 +154,9 @@ pub struct Mapped<P: Pull, E> {
     /// The latest one, where there is no room for it in memory. It comes behind those that are staged.
     waiting: Option<(Body, EventListener)>,
     ahead_max: usize,
-    /// The driver knows that there is a map, and whether its source has ended.
+    /// The source had none when it was asked last, and will say when it has.
+    source_waits: bool,
+    /// What the driver knows: that there is a map, and whether its source waits or has ended.
     told: Told,
     report: MapReport,
     encoding: PhantomData<fn() -> E>,
@@ -164,6 +166,7 @@ pub struct Mapped<P: Pull, E> {
 enum Told {
     Nothing,
     Begun,
+    Waits,
     Ended,
 }
 
@@ -182,6 +185,7 @@ impl<P: Pull, E> Mapped<P, E> {
             open: BTreeMap::new(),
             staged: VecDeque::new(),
             waiting: None,
+            source_waits: false,
             ahead_max,
             told: Told::Nothing,
             report: MapReport::default(),
@@ -199,6 +203,7 @@ impl<P: Pull, E> Mapped<P, E> {
             // A source that panics is not asked again: what was taken out of it goes on.
             let Some(mut pull) = self.pull.take() else { return };
             let pulled = pull.poll_pull(cx);
+            self.source_waits = pulled.is_pending();
             if !matches!(pulled, Poll::Ready(None)) {
                 self.pull = Some(pull);
             }
@@ -248,16 +253,21 @@ impl<P: Pull, E> Mapped<P, E> {
     /// Leaves what is staged for the driver, and tells it of the source's end.
     fn hand_over(&mut self, taker: &Taker, mailbox: &Mailbox) {
         let is_ended = self.pull.is_none() && self.waiting.is_none();
-        let told = if is_ended { Told::Ended } else { Told::Begun };
+        let told = match is_ended {
+            true => Told::Ended,
+            false if self.source_waits && self.waiting.is_none() => Told::Waits,
+            false => Told::Begun,
+        };
         if self.staged.is_empty() && self.told == told {
             return;
         }
-        self.told = told;
-        let left = taker.leave_requests(&mut self.staged, is_ended);
+        let is_news = mem::replace(&mut self.told, told) != told && told == Told::Waits;
+        let left = taker.leave_requests(&mut self.staged, (is_ended, told == Told::Waits));
         if left.closed {
             self.leave();
         }
-        if left.rings {
+        // Whoever waits until the pool is idle may wait for that.
+        if left.rings || is_news {
             mailbox.ring();
         }
     }
