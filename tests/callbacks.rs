@@ -116,9 +116,9 @@ fn a_callback_that_panics_is_told_of_and_ends_nothing_else() {
         submit(&pool, 2..=3, &sender).await;
         pool.idle().await.unwrap();
         let told = loop {
-            match events.next().await.expect("the driver lives") {
-                PoolEvent::CallbackPanicked { text } => break text,
-                _ => {}
+            let event = events.next().await.expect("the driver lives");
+            if let PoolEvent::CallbackPanicked { text } = event {
+                break text;
             }
         };
         assert_eq!(told, "out of paper");

@@ -21,7 +21,7 @@ use super::source::{Source, Track};
 use crate::error::TaskError;
 use crate::handler::running::caught;
 use crate::mailbox::Mailbox;
-use crate::mailbox::batches::{Item, Taker};
+use crate::mailbox::batches::{Item, Supply, Taker};
 use crate::mailbox::range::Work;
 use crate::payload::Body;
 
@@ -156,18 +156,10 @@ pub struct Mapped<P: Pull, E> {
     ahead_max: usize,
     /// The source had none when it was asked last, and will say when it has.
     source_waits: bool,
-    /// What the driver knows: that there is a map, and whether its source waits or has ended.
-    told: Told,
+    /// What the driver was told of the source, if anything yet.
+    told: Option<Supply>,
     report: MapReport,
     encoding: PhantomData<fn() -> E>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Begun,
-    Waits,
-    Ended,
 }
 
 impl<P: Pull, E> Mapped<P, E> {
@@ -187,7 +179,7 @@ impl<P: Pull, E> Mapped<P, E> {
             waiting: None,
             source_waits: false,
             ahead_max,
-            told: Told::Nothing,
+            told: None,
             report: MapReport::default(),
             encoding: PhantomData,
         }
@@ -253,21 +245,21 @@ impl<P: Pull, E> Mapped<P, E> {
     /// Leaves what is staged for the driver, and tells it of the source's end.
     fn hand_over(&mut self, taker: &Taker, mailbox: &Mailbox) {
         let is_ended = self.pull.is_none() && self.waiting.is_none();
-        let told = match is_ended {
-            true => Told::Ended,
-            false if self.source_waits && self.waiting.is_none() => Told::Waits,
-            false => Told::Begun,
+        let supply = match is_ended {
+            true => Supply::Ended,
+            false if self.source_waits && self.waiting.is_none() => Supply::Waits,
+            false => Supply::Flows,
         };
-        if self.staged.is_empty() && self.told == told {
+        let is_known = self.told.replace(supply) == Some(supply);
+        if self.staged.is_empty() && is_known {
             return;
         }
-        let is_news = mem::replace(&mut self.told, told) != told && told == Told::Waits;
-        let left = taker.leave_requests(&mut self.staged, (is_ended, told == Told::Waits));
+        let left = taker.leave_requests(&mut self.staged, supply);
         if left.closed {
             self.leave();
         }
         // Whoever waits until the pool is idle may wait for that.
-        if left.rings || is_news {
+        if left.rings || (supply == Supply::Waits && !is_known) {
             mailbox.ring();
         }
     }
@@ -288,7 +280,7 @@ impl<P: Pull, E> Track for Mapped<P, E> {
         ahead_max: Option<usize>,
         untaken: usize,
     ) {
-        if self.told == Told::Ended {
+        if self.told == Some(Supply::Ended) {
             return;
         }
         if let Some(ahead_max) = ahead_max {
@@ -329,7 +321,7 @@ impl<P: Pull, E> Track for Mapped<P, E> {
         self.pull = None;
         self.staged = VecDeque::new();
         self.waiting = None;
-        self.told = Told::Ended;
+        self.told = Some(Supply::Ended);
     }
 }
 
