@@ -27,6 +27,7 @@ mod link;
 mod liveness;
 mod outgoing;
 mod ranges;
+mod starts;
 mod task;
 mod type_check;
 mod untaken;
@@ -52,6 +53,7 @@ use self::answers::Answers;
 use self::handshake::ManagerTerms;
 use self::link::Quota;
 use self::ranges::{Jobs, within_stream};
+use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
@@ -122,6 +124,11 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     accepted: Vec<u32>,
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
+    watches: Watches,
+    /// There are some of either.
+    has_asides: bool,
+    /// Somebody wants to know when a worker takes a task.
+    tells_starts: bool,
     /// When the first call that is queued is over.
     queue_due: Instant,
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
@@ -218,6 +225,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
+            watches: Watches::new(),
+            has_asides: false,
+            tells_starts: false,
             queue_due: Instant::FAR_FUTURE,
             ranges_first: false,
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
@@ -329,6 +339,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_due(&mut self) {
         if self.queue_due <= self.now {
             self.queue_due = self.ends.post.expire(self.now, &mut self.wakers, &mut self.callbacks);
+            self.tidy_asides();
         }
         if !self.joining.is_quiet() {
             self.drop_late_handshakes();
@@ -388,8 +399,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends a call, at the end of this turn or once many have ended.
     #[inline]
     fn end_call(&mut self, call: CallId, result: TaskResult) {
-        if !self.specials.is_empty() {
-            self.specials.remove(&call.place());
+        if self.has_asides {
+            self.end_asides(call);
         }
         self.outcomes.push((call, result));
         if self.outcomes.len() >= OUTCOMES_HELD {
@@ -487,6 +498,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.answers.clear();
         self.idlers.clear();
+        self.watches.clear();
     }
 }
 

@@ -353,6 +353,13 @@ impl Calls {
         !matches!(self.place(call).state, CallState::Waiting(None))
     }
 
+    /// Returns whether a call has ended, whoever has its outcome now.
+    pub(crate) fn has_ended(&self, call: CallId) -> bool {
+        let place = &self.places[call.place()];
+        let is_over = matches!(place.state, CallState::Free(_) | CallState::Ended(_));
+        is_over || place.serial != call.serial
+    }
+
     /// Cancels a call whose caller waits for its end. One that is still queued has ended with that.
     pub(crate) fn cancel(&mut self, call: CallId) -> Rest {
         let mut rest = Rest::none();

@@ -15,7 +15,7 @@ use event_listener::EventListener;
 use crate::budget::{Account, Budget};
 use crate::driver::limits::Limits;
 use crate::error::WorkerError;
-use crate::events::PoolEvent;
+use crate::events::{Listener, Started};
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
 use crate::mailbox::calls::{CallId, Callback, Calls, Due, Rest, Special, Submit, Unawaited};
@@ -101,7 +101,16 @@ struct Inbox {
 pub(crate) struct Mail {
     pub(crate) cancels: Vec<CallId>,
     pub(crate) jobs: Vec<NewJob>,
-    pub(crate) listeners: Vec<Sender<PoolEvent>>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) watches: Vec<Watch>,
+}
+
+/// A caller that waits until a worker takes its task.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) call: CallId,
+    /// Dropped where the call ends first.
+    pub(crate) reply: Sender<Started>,
 }
 
 /// Why a task was not queued.
@@ -255,8 +264,13 @@ impl Mailbox {
         }
     }
 
-    pub(crate) fn listen(&self, listener: Sender<PoolEvent>) {
+    pub(crate) fn listen(&self, listener: Listener) {
         self.put(|mail| mail.listeners.push(listener));
+    }
+
+    /// Has the driver say when a worker takes a task. If there is no driver, `watch` is dropped.
+    pub(crate) fn watch(&self, watch: Watch) {
+        self.put(|mail| mail.watches.push(watch));
     }
 
     fn put(&self, put: impl FnOnce(&mut Mail)) {
@@ -365,6 +379,11 @@ impl Post {
     /// Returns whether every call has ended and its caller has the outcome or has let it go.
     pub(crate) fn are_all_taken(&self) -> bool {
         self.inbox.with(|inbox| inbox.calls.are_all_taken())
+    }
+
+    /// Returns whether a call has ended, whoever has its outcome now.
+    pub(crate) fn has_ended(&self, call: CallId) -> bool {
+        self.inbox.with(|inbox| inbox.calls.has_ended(call))
     }
 
     /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.

@@ -495,8 +495,19 @@ impl<K: Kind> Pool<K> {
     /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
     /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`](crate::PoolEvent::Missed).
     pub fn events(&self) -> Events {
-        let (sender, events) = Events::new(EVENTS_MAX);
-        self.mailbox.listen(sender);
+        self.listen(false)
+    }
+
+    /// Returns a stream as [`events`](Pool::events) does, which also has
+    /// [`PoolEvent::Started`](crate::PoolEvent::Started) for each task that a worker takes from now on. So it
+    /// has to be read as fast as tasks are sent. Costs an event for each task as long as it is there.
+    pub fn all_events(&self) -> Events {
+        self.listen(true)
+    }
+
+    fn listen(&self, wants_tasks: bool) -> Events {
+        let (listener, events) = Events::new(EVENTS_MAX, wants_tasks);
+        self.mailbox.listen(listener);
         events
     }
 

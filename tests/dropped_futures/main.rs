@@ -80,6 +80,16 @@ fn a_task_can_be_dropped_at_every_poll() {
         |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
     );
     of_a_task(
+        "a task whose start is awaited",
+        MAY_BE_DONE,
+        |pool, _| async move {
+            let mut task = pool.submit::<u64, u64>(&(VICTIMS + 1)).await?;
+            assert_eq!(task.started().await.map(|started| started.attempt), Some(1));
+            task.await
+        },
+        |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
+    );
+    of_a_task(
         "a task that is cancelled",
         !MAY_BE_DONE,
         |pool, timer| async move {
