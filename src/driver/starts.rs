@@ -39,15 +39,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(super) fn task_of(&self, call: CallId) -> Option<TaskId> {
         let slot = *self.accepted.get(call.place())?;
         let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
-        let its = self.call_of(payload)?;
-        (its == call).then(|| TaskId::from_parts(slot, *generation))
-    }
-
-    fn call_of(&self, payload: &TaskPayload) -> Option<CallId> {
-        match payload {
-            TaskPayload::Request { whose: Whose::Call { call, .. }, .. } => Some(*call),
-            _ => None,
-        }
+        (payload.call() == Some(call)).then(|| TaskId::from_parts(slot, *generation))
     }
 
     /// Tells those who wait that a worker has got a task: if it has, since the link may have broken.
@@ -62,7 +54,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !is_up || self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return;
         }
-        if let Some(call) = self.call_of(&self.tasks[task.slot() as usize].payload) {
+        if let Some(call) = self.tasks[task.slot() as usize].payload.call() {
             if let Some(watch) = self.watches.remove(&call.place()) {
                 let _ = watch.reply.try_send(Started { worker, peer: peer.clone(), attempt });
             }
