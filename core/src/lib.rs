@@ -74,6 +74,8 @@ pub mod prefix;
 pub mod scheduler;
 pub mod serial;
 pub mod session;
+#[cfg(feature = "std")]
+pub mod spare;
 pub mod storage;
 pub mod time;
 

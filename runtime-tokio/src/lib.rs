@@ -46,13 +46,13 @@ mod unix;
 
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Timer};
 use chargehand_core::net::{Address, SocketOptions};
-use chargehand_sockets::{explained, prepare};
+use chargehand_sockets::{poll_accepted, prepare};
 use tokio::net::TcpListener;
 
 pub use self::stream::TokioStream;
@@ -178,18 +178,9 @@ impl Accept for TokioListener {
     type Error = io::Error;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioStream, SocketAddr)>> {
-        loop {
-            match self.inner.poll_accept(cx) {
-                Poll::Ready(Ok((stream, peer))) => {
-                    let prepared = prepare(&stream, &self.options);
-                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
-                }
-                // One peer left the queue: that is no reason to pause for the others.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(explained(error))),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        let (stream, peer) = ready!(poll_accepted(|| self.inner.poll_accept(cx)))?;
+        prepare(&stream, &self.options)?;
+        Poll::Ready(Ok((TokioStream::new(stream), peer)))
     }
 
     fn connections_max(&self) -> Option<usize> {

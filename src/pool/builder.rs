@@ -13,10 +13,10 @@ use chargehand_core::message::{check_name, check_schema};
 use chargehand_core::{Config, ConfigError};
 
 use super::Pool;
-use crate::driver::limits::{FRAMES_MIN, Limits};
 use crate::driver::{Driver, Ring, Setup};
 use crate::handler::HandlerFn;
 use crate::handler::in_process::AnyHands;
+use crate::limits::{FRAMES_MIN, Limits};
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
@@ -214,6 +214,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// counts once it has come.
     pub fn memory_max(mut self, bytes: usize) -> Self {
         self.setup.limits.memory_max = Some(bytes);
+        self
+    }
+
+    /// Sets how deep and how large answers may become as they are decoded, and requests of
+    /// [in-process](Builder::in_process) workers. An answer that would pass a limit is
+    /// [`TaskError::Answer`](crate::TaskError::Answer), which names it. Default
+    /// [`DecodeLimits::new`](crate::DecodeLimits::new).
+    pub fn decode_limits(mut self, limits: crate::DecodeLimits) -> Self {
+        self.setup.limits.decode_limits = limits;
         self
     }
 

@@ -17,10 +17,10 @@ use serde::de::DeserializeOwned;
 
 use self::outcomes::requests::{Mapped, encode, within};
 use self::task::{Calling, Queueing};
-use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
+use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
 use crate::mailbox::calls::Callback;
 use crate::mailbox::range::LedgerOf;
@@ -122,8 +122,9 @@ impl<K: Kind> Pool<K> {
     ///   `None`, is good for a thousand elements and not for millions. A `Vec<()>` counts one byte for
     ///   each.
     ///
-    /// Then choose a flatter type, smaller elements (a `Box` in an option, pairs in place of it), or
-    /// take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
+    /// These are the defaults: [`Builder::decode_limits`] sets others, and
+    /// [`Worker::decode_limits`](crate::Worker::decode_limits) for requests. Or choose a flatter type, smaller
+    /// elements (a `Box` in an option, pairs in place of it), or take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
     /// see fit. Not counted is what no type shows: the spare room of collections (up to twice their
     /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
     /// small boxes, and what a `Deserialize` written by hand takes by itself.
@@ -145,7 +146,8 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
     {
-        self.calling(encode(request)?, Check::of::<A>())?.await?.read()
+        let mut answer = self.calling(encode(request)?, Check::of::<A>())?.await?;
+        answer.read(self.mailbox.decode_limits())
     }
 
     /// Returns a worker's answer to `request`, both as they are.
@@ -237,7 +239,8 @@ impl<K: Kind> Pool<K> {
     {
         let body = self.encode(request)?;
         let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
-        let read = |result: TaskResult| result.and_then(|mut answer| answer.read());
+        let limits = *self.mailbox.decode_limits();
+        let read = move |result: TaskResult| result.and_then(|mut answer| answer.read(&limits));
         let mut callback = Some(Callback::new(move |result| then(read(result))));
         poll_fn(|cx| queueing.poll_then(&self.mailbox, cx, &mut callback)).await
     }

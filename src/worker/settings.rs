@@ -10,6 +10,7 @@ use chargehand_core::BackoffPolicy;
 use chargehand_core::message::{check_name, check_schema};
 
 use crate::link::room::lowered;
+use crate::payload::DecodeLimits;
 use crate::seed::mixed;
 
 pub(super) struct Settings {
@@ -26,6 +27,7 @@ pub(super) struct Settings {
     pub(super) frame_bytes_max: usize,
     pub(super) memory_max: usize,
     pub(super) heartbeat_max: Duration,
+    pub(super) decode_limits: DecodeLimits,
     pub(super) progress_rate_min: u32,
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
@@ -52,6 +54,7 @@ impl Settings {
             frame_bytes_max: 16 << 20,
             memory_max: 256 << 20,
             heartbeat_max: Duration::from_secs(300),
+            decode_limits: DecodeLimits::new(),
             progress_rate_min: 1024,
             idle_min: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),

@@ -42,14 +42,12 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod connecting;
 mod error;
 mod guess;
-mod spare;
 mod wire;
 
-use std::fmt;
-use std::future::{Future, Ready, ready};
-use std::pin::Pin;
+use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Listen};
@@ -58,6 +56,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 
 pub use chargehand_core::net::AddressError;
 
+pub use crate::connecting::Connecting;
 pub use crate::error::{BoxError, TcpError};
 pub use crate::wire::TcpWire;
 
@@ -121,43 +120,11 @@ where
     type Connecting = Connecting<D::Dialling>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting {
-            dialling: Box::pin(self.dial.dial(&self.address)),
-            peer: self.address.clone(),
-            limits: self.limits,
-        }
+        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits)
     }
 
     fn peer(&self) -> &str {
         &self.address
-    }
-}
-
-/// Completes with the open wire.
-pub struct Connecting<F> {
-    dialling: Pin<Box<F>>,
-    peer: Box<str>,
-    limits: Limits,
-}
-
-impl<F, S, E> Future for Connecting<F>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<TcpWire<S>, TcpError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(TcpWire::new(stream, &self.peer, self.limits)),
-            Err(error) => Err(TcpError::Dial { peer: self.peer.clone(), error: error.into() }),
-        })
-    }
-}
-
-impl<F> fmt::Debug for Connecting<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
