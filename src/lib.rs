@@ -132,7 +132,7 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent},
+    events::{Events, PoolEvent, Started},
     failure::Failure,
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
