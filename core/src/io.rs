@@ -225,6 +225,22 @@ pub trait Wire {
     fn host(&self) -> Option<&str> {
         None
     }
+
+    /// Names the peer, as the transport has it proven: the name in its certificate, say. With one, the
+    /// peer's name for itself must be that, or that and an instance (`w1/3`), or it is refused.
+    ///
+    /// The default is `None`: the transport proves nothing.
+    fn identity(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns whether a message may be lost on its way while the wire goes on, as a damaged frame of a
+    /// serial line is. Where encryption counts messages, a gap is then no attack.
+    ///
+    /// The default is `false`: what is sent arrives, or the wire breaks.
+    fn may_lose(&self) -> bool {
+        false
+    }
 }
 
 /// How many bytes a [`Wire`] has moved each way since it was made, modulo 2^64.
