@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, ExtensionsWriter, HELLO_BYTES_MAX, Hello,
@@ -65,14 +66,12 @@ pub(crate) enum Greeting {
 
 impl ManagerTerms {
     pub(crate) fn new(limits: &Limits, config: &Config) -> Self {
-        let millis = config.heartbeat_interval.as_millis();
         Self {
             name: Arc::clone(&limits.name),
             schema: limits.schema.clone(),
-            attempt_timeout_millis: u32::try_from(config.attempt_timeout.as_millis())
-                .unwrap_or(u32::MAX),
+            attempt_timeout_millis: whole_millis(config.attempt_timeout),
             token: limits.token,
-            heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
+            heartbeat_millis: whole_millis(config.heartbeat_interval),
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,
             window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
@@ -141,6 +140,11 @@ impl Greeting {
         let welcome = welcome.encode_extended(&mut head).expect("there is room for both");
         wire.poll_send(cx, welcome, &[]).map_err(DisconnectReason::reset)
     }
+}
+
+/// Returns a span as messages have it. What is longer than 49 days is as good as for ever.
+pub(crate) fn whole_millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn hello_of(frame: &[u8], opening: &ManagerTerms) -> Result<Greeted, DisconnectReason> {

@@ -111,10 +111,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     #[cold]
-    fn options_of(&self, call: CallId) -> TaskOptions {
+    fn options_of(&mut self, call: CallId) -> TaskOptions {
         let mut options = TaskOptions::new();
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
+            self.has_own_times = true;
         }
         options
     }

@@ -120,6 +120,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     accepted: Vec<u32>,
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
+    /// Some task had times of its own: the scheduler is asked for those of each that is sent.
+    has_own_times: bool,
     /// When the first call that is queued is over.
     queue_due: Instant,
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
@@ -212,6 +214,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
+            has_own_times: false,
             queue_due: Instant::FAR_FUTURE,
             ranges_first: false,
             opening: Arc::new(ManagerTerms::new(&limits, &config)),

@@ -31,6 +31,7 @@ pub struct Attempt {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
+    /// How long an attempt may take that was not told otherwise.
     pub(crate) timeout: Option<Duration>,
     pub(crate) manager: &'a Arc<str>,
     pub(crate) worker: &'a Arc<str>,
@@ -50,8 +51,9 @@ pub struct Ended {
 pub trait AnyHands {
     /// Returns how many attempts it holds at once.
     fn window(&self) -> u16;
-    /// Takes an attempt on, and returns a number for it. Let it [`work`](Self::work) then.
-    fn take(&mut self, attempt: Attempt, asked: Asked<'_>) -> u32;
+    /// Takes an attempt on, with how long it may take where not as long as any other, and returns a number
+    /// for it. Let it [`work`](Self::work) then.
+    fn take(&mut self, attempt: Attempt, timeout: Option<Duration>, asked: Asked<'_>) -> u32;
     /// Ends an attempt at once, if it is still the one of this number.
     fn withdraw(&mut self, number: u32, attempt: Attempt);
     /// Ends all attempts at once.
@@ -81,6 +83,7 @@ pub(crate) struct Hands<F: HandlerFn<Args>, Args> {
 
 struct Call<Q> {
     attempt: Attempt,
+    timeout: Option<Duration>,
     /// Until the handler is called with it. The error is the text of a failure.
     request: Option<Result<Q, String>>,
     /// Tells the handler's context when this is dropped.
@@ -108,10 +111,10 @@ where
         self.window
     }
 
-    fn take(&mut self, attempt: Attempt, asked: Asked<'_>) -> u32 {
+    fn take(&mut self, attempt: Attempt, timeout: Option<Duration>, asked: Asked<'_>) -> u32 {
         // The handler is called later, in its turn among the others: it may take its time.
         let request = caught(|| asked.read()).and_then(|request| request);
-        let call = Call { attempt, request: Some(request), guard: None };
+        let call = Call { attempt, timeout, request: Some(request), guard: None };
         let run = self.runs.insert(&self.ready, call, None);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
         if self.runs.mark(run) {
@@ -147,7 +150,8 @@ where
         for run in woken.drain(..polls.min(woken.len())) {
             let begin = |call: &mut Call<F::Request>| {
                 let Some(request) = call.request.take() else { return Ok(None) };
-                let About { timeout, manager, worker } = about;
+                let About { manager, worker, .. } = about;
+                let timeout = call.timeout.or(about.timeout);
                 let mut origin = Origin::new(call.attempt.attempt, timeout, manager, worker);
                 let future = handler.call(request?, &mut origin);
                 call.guard = origin.into_guard();
@@ -210,7 +214,7 @@ mod tests {
     fn as_many_are_polled_as_may_be_and_the_others_in_turn_later() {
         let mut hands = Hands::new(8, |number: u64| async move { Ok::<_, String>(number) });
         for slot in 0..5 {
-            hands.take(attempt(slot, 1), Asked::Height(RangeHeight::Unsigned(slot.into())));
+            hands.take(attempt(slot, 1), None, Asked::Height(RangeHeight::Unsigned(slot.into())));
         }
         let mut seen = Vec::new();
         for (count, left) in [(2, true), (2, true), (1, false), (0, false)] {
@@ -234,7 +238,7 @@ mod tests {
                 if number == 0 { Poll::Pending } else { Poll::Ready(Ok::<_, String>(number)) }
             })
         });
-        let run = hands.take(attempt(3, 1), Asked::Height(RangeHeight::Unsigned(0)));
+        let run = hands.take(attempt(3, 1), None, Asked::Height(RangeHeight::Unsigned(0)));
         assert!(work(&mut hands, 9).0.is_empty());
         assert_eq!(Arc::strong_count(&hold), 3);
         hands.withdraw(run, attempt(3, 2));
@@ -246,12 +250,12 @@ mod tests {
         hands.withdraw(run, attempt(3, 1)); // It has no effect any more.
         assert!(work(&mut hands, 9).0.is_empty(), "woken, and nobody is there");
         for number in 1..100 {
-            let run = hands.take(attempt(3, number), Asked::Height(RangeHeight::Unsigned(7)));
+            let run = hands.take(attempt(3, number), None, Asked::Height(RangeHeight::Unsigned(7)));
             hands.withdraw(run, attempt(3, number));
         }
         assert_eq!(hands.woken.len(), 1, "however many are withdrawn before they are begun");
         assert_eq!(
-            hands.take(attempt(4, 1), Asked::Height(RangeHeight::Unsigned(7))),
+            hands.take(attempt(4, 1), None, Asked::Height(RangeHeight::Unsigned(7))),
             run,
             "the room is used again"
         );
@@ -268,7 +272,7 @@ mod tests {
                 Poll::<Result<(), String>>::Pending
             })
         });
-        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)));
+        hands.take(attempt(1, 1), None, Asked::Height(RangeHeight::Unsigned(0)));
         for _ in 0..3 {
             let (ended, more) = work(&mut hands, 9);
             assert!(ended.is_empty());
@@ -282,7 +286,7 @@ mod tests {
         let text = "x".repeat(100_000);
         let mut hands =
             Hands::new(1, move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
-        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)));
+        hands.take(attempt(1, 1), None, Asked::Height(RangeHeight::Unsigned(0)));
         let (mut ended, _) = work(&mut hands, 9);
         let end = ended.pop().expect("it ends at once");
         assert_eq!(end.verdict, Verdict::Failed);
