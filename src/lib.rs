@@ -114,6 +114,7 @@ mod error;
 mod events;
 mod failure;
 mod handler;
+mod limits;
 mod link;
 mod mailbox;
 mod next;
@@ -137,6 +138,7 @@ pub use self::{
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
     options::TaskOptions,
+    payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
         Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,

@@ -40,7 +40,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 let timeout = millis.map(|millis| Duration::from_millis(millis.get().into()));
-                entry.run = hands.take(Attempt { task, attempt }, timeout, asked);
+                let limits = &self.limits.decode_limits;
+                entry.run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
                 self.peers.put_to_work(link.worker().slot());
             }
             Outgoing::Cancel { task, attempt } => {
@@ -105,6 +106,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
+            decode_limits: &self.limits.decode_limits,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

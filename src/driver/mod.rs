@@ -4,8 +4,8 @@
 //!
 //! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`), if there is any;
 //! 2. for each ready source: read a bounded number of messages into the
-//!    scheduler, carry out what follows, write once (`workers.rs`, `link.rs`; newcomers in `accept.rs`);
-//! 3. take what handles left (`inbox.rs`), let ranges put heights in (`ranges.rs`);
+//!    scheduler, carry out what follows, write once (`workers.rs`, `link/`; newcomers in `accept.rs`);
+//! 3. take what handles left (`inbox.rs`), let ranges put heights in (`ranges/`);
 //! 4. carry out the rest, hand outcomes over, look for answers that are there already;
 //! 5. go on with the handlers of this process that were woken (`in_process.rs`), and carry out what
 //!    follows;
@@ -21,7 +21,6 @@ mod in_process;
 mod inbox;
 #[cfg(feature = "json")]
 mod json;
-pub(crate) mod limits;
 mod link;
 mod liveness;
 mod outgoing;
@@ -55,9 +54,9 @@ use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
 use crate::budget::{Arrivals, Charge};
-use crate::driver::limits::Limits;
 use crate::events::{Fanout, PoolEvent};
 use crate::handler::in_process::Ended;
+use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::erased::{AnyListener, Kind, Reach, Threaded};

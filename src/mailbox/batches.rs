@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::link::lock::Lock;
 use crate::mailbox::result::TaskResult;
-use crate::payload::Body;
+use crate::payload::{Body, DecodeLimits};
 
 /// A batch of such a length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;
@@ -40,9 +40,12 @@ pub struct Item {
 impl Item {
     /// Reads the answer, once, or takes the error.
     #[inline]
-    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(
+        &mut self,
+        limits: &DecodeLimits,
+    ) -> Result<A, TaskError> {
         match &mut self.result {
-            Ok(answer) => answer.read(),
+            Ok(answer) => answer.read(limits),
             Err(error) => Err(mem::replace(error, TaskError::Closed)),
         }
     }

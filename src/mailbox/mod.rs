@@ -13,16 +13,16 @@ use chargehand_core::{Instant, Stats, WorkerId};
 use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
-use crate::driver::limits::Limits;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
+use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::options::TaskOptions;
 use crate::payload::Body;
-use crate::payload::Check;
+use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
 
 pub(crate) mod batches;
@@ -58,6 +58,7 @@ pub(crate) struct Post {
     queue_max: usize,
     /// How many heights of a range may be under way or not taken.
     ahead_max: usize,
+    decode_limits: DecodeLimits,
     /// What the pool holds, whose event tells callers that wait of room in the queue, too.
     pub(crate) budget: Arc<Budget>,
     /// Requests, from when they are queued to the end of their tasks.
@@ -101,6 +102,12 @@ impl Mailbox {
     pub(crate) fn ring(&self) {
         self.post.rung.store(true, Ordering::Release);
         self.post.doorbell.wake_by_ref();
+    }
+
+    /// Returns what answers may become as they are decoded.
+    #[inline]
+    pub(crate) fn decode_limits(&self) -> &DecodeLimits {
+        &self.post.decode_limits
     }
 
     /// Returns how many heights of a range may be under way or not taken.
@@ -377,6 +384,7 @@ pub(crate) fn mailbox<K: Kind>(
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max: limits.queue_max,
         ahead_max: limits.ahead_max(),
+        decode_limits: limits.decode_limits,
         requests: Account::new(&budget),
         holds_back: AtomicBool::new(false),
         budget,

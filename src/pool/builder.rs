@@ -13,11 +13,14 @@ use chargehand_core::message::{check_name, check_schema};
 use chargehand_core::{Config, ConfigError};
 
 use super::Pool;
-use crate::driver::limits::{FRAMES_MIN, Limits};
 use crate::driver::{Driver, Ring, Setup};
 use crate::handler::HandlerFn;
 use crate::handler::in_process::AnyHands;
-use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach};
+use crate::limits::{FRAMES_MIN, Limits};
+use crate::link::erased::{
+    AnyConnector, AnyListener, BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach,
+};
+use crate::link::exposure;
 use crate::seed::{NO_SEED, drawn, mixed};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
@@ -236,6 +239,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
+    /// Sets how deep and how large answers may become as they are decoded, and requests of
+    /// [in-process](Builder::in_process) workers. An answer that would pass a limit is
+    /// [`TaskError::Answer`](crate::TaskError::Answer), which names it. Default
+    /// [`DecodeLimits::new`](crate::DecodeLimits::new).
+    pub fn decode_limits(mut self, limits: crate::DecodeLimits) -> Self {
+        self.setup.limits.decode_limits = limits;
+        self
+    }
+
     /// Sets how many bytes of a long message must come or leave in each second so that its link is only
     /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
     /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
@@ -251,6 +263,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     pub fn handshakes_max(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_max = count;
         self.setup.limits.is_set = true;
+        self
+    }
+
+    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket to and from
+    /// other hosts, where whoever reaches a listener is a worker, and whoever is in between reads and
+    /// writes what they like. For networks that are trusted themselves. Default: [`build`](Builder::build)
+    /// and [`Pool::add`] fail instead, as [`Exposure`](crate::core::io::Exposure) has it.
+    pub fn insecure(mut self) -> Self {
+        self.setup.limits.is_insecure = true;
         self
     }
 
@@ -281,8 +302,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// [`Driver`] is polled: spawn it, select on it or block on it.
     ///
     /// # Errors
-    /// Returns [`BuildError`], which names the limit that is out of its range, or says that a seed is
-    /// to be given.
+    /// Returns [`BuildError`], which names the limit that is out of its range, or what leaves the machine
+    /// with nothing to protect it, and what to do about it; or says that a seed is to be given.
     pub fn build(mut self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
         if !self.is_seeded {
             return Err(BuildError(NO_SEED.to_owned()));
@@ -331,6 +352,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             let text = "an in-process worker with a window of 0 gets no task: give it 1 or more";
             return Err(BuildError(text.to_owned()));
         }
+        check_exposure(&self.setup)?;
         let ring = Ring::new();
         let (pool, ends) = super::handle(ring.waker(), limits);
         Ok((pool, Driver::new(self.setup, ring, ends)?))
@@ -348,7 +370,24 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
     }
 }
 
-/// A limit or policy out of its range. The text names it and the range.
+/// Refuses what leaves the machine unprotected, unless the user has said that it may.
+fn check_exposure<T: Timer, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
+    let is_taken = |exposure| exposure::is_taken(exposure, setup.limits.is_insecure);
+    for reach in &setup.workers {
+        match reach {
+            Reach::Dial(connector) if !is_taken(reach.exposure()) => {
+                return Err(BuildError(exposure::dialled(connector.peer())));
+            }
+            _ => {}
+        }
+    }
+    if !setup.listeners.iter().all(|listener| is_taken(listener.exposure())) {
+        return Err(BuildError(exposure::LISTENED.to_owned()));
+    }
+    Ok(())
+}
+
+/// A limit or policy out of its range, or a link that nothing protects. The text names it and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError(String);
 

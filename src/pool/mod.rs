@@ -17,10 +17,10 @@ use serde::de::DeserializeOwned;
 
 use self::outcomes::requests::{Mapped, encode, within};
 use self::task::{Calling, Queueing};
-use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
+use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
@@ -101,8 +101,9 @@ impl<K: Kind> Pool<K> {
     ///   `None`, is good for a thousand elements and not for millions. A `Vec<()>` counts one byte for
     ///   each.
     ///
-    /// Then choose a flatter type, smaller elements (a `Box` in an option, pairs in place of it), or
-    /// take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
+    /// These are the defaults: [`Builder::decode_limits`] sets others, and
+    /// [`Worker::decode_limits`](crate::Worker::decode_limits) for requests. Or choose a flatter type, smaller
+    /// elements (a `Box` in an option, pairs in place of it), or take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
     /// see fit. Not counted is what no type shows: the spare room of collections (up to twice their
     /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
     /// small boxes, and what a `Deserialize` written by hand takes by itself.
@@ -124,7 +125,8 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
     {
-        self.calling(encode(request)?, Check::of::<A>())?.await?.read()
+        let mut answer = self.calling(encode(request)?, Check::of::<A>())?.await?;
+        answer.read(self.mailbox.decode_limits())
     }
 
     /// Returns a worker's answer to `request`, both as they are.

@@ -167,7 +167,7 @@ impl<A: DeserializeOwned + Send + 'static> Future for Task<A> {
         let call = self.call.expect("polled after completion");
         let result = ready!(self.mailbox.poll(call, cx));
         self.call = None;
-        Poll::Ready(result.and_then(|mut answer| answer.read()))
+        Poll::Ready(result.and_then(|mut answer| answer.read(self.mailbox.decode_limits())))
     }
 }
 

@@ -149,7 +149,8 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     /// Where no connection can be taken (out of file descriptors, say), it pauses and tries again.
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range, or a seed is to be given.
+    /// Returns [`SettingError`] at once where a setting is out of its range, where a seed is to be given, or
+    /// where links would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
     pub async fn serve<L>(self, listener: L) -> Result<(), SettingError>
     where
         L: Listen,
@@ -163,7 +164,8 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     /// until the worker is [stopped](Stopper).
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range, or a seed is to be given.
+    /// Returns [`SettingError`] at once where a setting is out of its range, where a seed is to be given, or
+    /// where links would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
     pub async fn dial<C>(self, connect: C) -> Result<(), SettingError>
     where
         C: Connect,
@@ -181,6 +183,7 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     {
         self.parts.settings.check()?;
         let source = source(&self.parts.settings);
+        self.parts.settings.check_exposure(source.exposure())?;
         if let Some(reason) = self.parts.settings.lower(source.connections_max()) {
             self.parts.hook.call(|| WorkerEvent::Lowered { reason });
         }

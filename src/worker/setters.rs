@@ -123,6 +123,14 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.heartbeat_max = heartbeat)
     }
 
+    /// Sets how deep and how large requests may become as they are decoded. One that would pass a limit
+    /// fails with a text that names it, and the handler does not see it. Default
+    /// [`DecodeLimits::new`](crate::DecodeLimits::new).
+    #[must_use]
+    pub fn decode_limits(self, limits: crate::DecodeLimits) -> Self {
+        self.set(|settings| settings.decode_limits = limits)
+    }
+
     /// Sets how many bytes of a long message must come or leave in each second, on average since the
     /// last sign of life, so that its link is not silent. Below that it ends as a silent one does:
     /// after twice the manager's heartbeat. Transports that do not tell their progress are judged by
@@ -140,6 +148,16 @@ impl<T, H> Worker<T, H> {
     #[must_use]
     pub fn idle_min(self, idle: Duration) -> Self {
         self.set(|settings| settings.idle_min = idle)
+    }
+
+    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket from and
+    /// to other hosts, where whoever reaches the worker is its manager, and whoever is in between reads
+    /// and writes what they like. For networks that are trusted themselves. Default:
+    /// [`serve`](Worker::serve) and [`dial`](Worker::dial) fail instead, as
+    /// [`Exposure`](crate::core::io::Exposure) has it.
+    #[must_use]
+    pub fn insecure(self) -> Self {
+        self.set(|settings| settings.is_insecure = true)
     }
 
     /// Sets how long what runs may go on after [`Stopper::stop`](super::Stopper::stop). Default 30 s.

@@ -7,9 +7,12 @@ use core::fmt::{self, Display};
 use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
+use chargehand_core::io::Exposure;
 use chargehand_core::message::{check_name, check_schema};
 
+use crate::link::exposure::is_taken;
 use crate::link::room::lowered;
+use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
 pub(super) struct Settings {
@@ -28,6 +31,7 @@ pub(super) struct Settings {
     pub(super) frame_bytes_max: usize,
     pub(super) memory_max: usize,
     pub(super) heartbeat_max: Duration,
+    pub(super) decode_limits: DecodeLimits,
     pub(super) progress_rate_min: u32,
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
@@ -35,6 +39,8 @@ pub(super) struct Settings {
     pub(super) seed: u64,
     /// Whether there is a seed.
     is_seeded: bool,
+    /// Whether links may leave the machine unprotected.
+    pub(super) is_insecure: bool,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -56,12 +62,14 @@ impl Settings {
             frame_bytes_max: 16 << 20,
             memory_max: 256 << 20,
             heartbeat_max: Duration::from_secs(300),
+            decode_limits: DecodeLimits::new(),
             progress_rate_min: 1024,
             idle_min: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
             seed: 0,
             is_seeded: false,
+            is_insecure: false,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -118,9 +126,18 @@ impl Settings {
         self.window_max = self.window_max.max(self.concurrency);
         Ok(())
     }
+
+    /// Refuses links that leave the machine unprotected, unless the user has said that they may.
+    pub(super) fn check_exposure(
+        &self,
+        (exposure, remedy): (Exposure, &'static str),
+    ) -> Result<(), SettingError> {
+        if is_taken(exposure, self.is_insecure) { Ok(()) } else { Err(SettingError(remedy)) }
+    }
 }
 
-/// A worker's setting that is out of its range, or missing; the text names it and the range.
+/// A worker's setting that is out of its range or missing, or links that nothing protects; the text names
+/// it and the range, or the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingError(&'static str);
 

@@ -292,11 +292,12 @@ impl<A, S: Source<A>> Outcomes<A, S> {
     fn next_ready(&mut self) -> Option<(S::Request, Result<A, TaskError>)> {
         if self.reorder.is_some() {
             let mut item = self.item_in_order()?;
-            return Some(self.noted(item.height, S::read(&mut item)));
+            let result = S::read(&mut item, self.mailbox.decode_limits());
+            return Some(self.noted(item.height, result));
         }
         // It is read where it lies: to move it first costs more than to read it.
         let item = self.batch.last_mut()?;
-        let (height, result) = (item.height, S::read(item));
+        let (height, result) = (item.height, S::read(item, self.mailbox.decode_limits()));
         self.batch.truncate(self.batch.len() - 1);
         Some(self.noted(height, result))
     }

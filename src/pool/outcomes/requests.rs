@@ -23,7 +23,7 @@ use crate::handler::running::caught;
 use crate::mailbox::Mailbox;
 use crate::mailbox::batches::{Item, Taker};
 use crate::mailbox::range::Work;
-use crate::payload::Body;
+use crate::payload::{Body, DecodeLimits};
 
 /// More requests are taken out of the source once there is room for this share of those that may be
 /// under way, so that many are left for the driver at once.
@@ -324,13 +324,13 @@ impl<P: Pull, E> Track for Mapped<P, E> {
 }
 
 impl<A: DeserializeOwned + Send + 'static, P: Pull> Source<A> for Mapped<P, Encoded> {
-    fn read(item: &mut Item) -> Result<A, TaskError> {
-        item.read()
+    fn read(item: &mut Item, limits: &DecodeLimits) -> Result<A, TaskError> {
+        item.read(limits)
     }
 }
 
 impl<P: Pull> Source<Vec<u8>> for Mapped<P, Raw> {
-    fn read(item: &mut Item) -> Result<Vec<u8>, TaskError> {
+    fn read(item: &mut Item, _: &DecodeLimits) -> Result<Vec<u8>, TaskError> {
         item.take()?.into_bytes(Vec::new())
     }
 }

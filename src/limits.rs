@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
+use crate::payload::DecodeLimits;
 
 /// How many bytes a pool holds by default.
 const MEMORY_MAX: usize = 256 << 20;
@@ -30,6 +31,7 @@ pub(crate) struct Limits {
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
     pub(crate) memory_max: Option<usize>,
+    pub(crate) decode_limits: DecodeLimits,
     pub(crate) progress_rate_min: u32,
     pub(crate) handshakes_max: usize,
     /// Whether `workers_max` or `handshakes_max` was set.
@@ -37,6 +39,8 @@ pub(crate) struct Limits {
     /// The process may not open as many connections as was set.
     pub(crate) is_lowered: bool,
     pub(crate) drain_timeout: Duration,
+    /// Whether links may leave the machine unprotected.
+    pub(crate) is_insecure: bool,
     #[cfg(feature = "json")]
     pub(crate) json_heights: crate::JsonHeights,
 }
@@ -54,11 +58,13 @@ impl Limits {
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
             memory_max: None,
+            decode_limits: DecodeLimits::new(),
             progress_rate_min: 1024,
             handshakes_max: 128,
             is_set: false,
             is_lowered: false,
             drain_timeout: Duration::from_secs(30),
+            is_insecure: false,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
