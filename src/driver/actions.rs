@@ -73,8 +73,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
-                if let Reach::InProcess(hands) = &peer.reach {
-                    let window = hands.window();
+                if let Reach::InProcess(_) = &peer.reach {
+                    // Without either, one at a time, as with a worker elsewhere.
+                    let window = peer.options.window.or(self.limits.in_flight).unwrap_or(1);
                     return self.in_process_up(link, window);
                 }
                 peer.link = LinkState::Dialling(link);

@@ -136,9 +136,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_control(&mut self, control: Control<K>) {
         match control {
-            Control::Add { reach, reply } => {
+            Control::Add { reach, options, reply } => {
                 let added = if is_taken(reach.exposure(), self.limits.is_insecure) {
-                    self.add(reach).map_err(|_| WorkerError::Full)
+                    self.add(reach, options).map_err(|_| WorkerError::Full)
                 } else {
                     Err(WorkerError::Exposed)
                 };

@@ -53,6 +53,7 @@ use self::ranges::{Jobs, within_stream};
 use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
+pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::{Fanout, PoolEvent};
 use crate::handler::in_process::Ended;
@@ -67,6 +68,7 @@ use crate::link::token::Token;
 use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
+use crate::options::WorkerOptions;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -153,7 +155,7 @@ pub(crate) struct Setup<T, K: Kind> {
     pub(crate) config: Config,
     pub(crate) limits: Limits,
     /// Those that are dialled, and those in this process.
-    pub(crate) workers: Vec<Reach<K>>,
+    pub(crate) workers: Vec<(Reach<K>, WorkerOptions)>,
     pub(crate) listeners: Vec<Box<K::Listener>>,
 }
 
@@ -227,8 +229,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             finished: false,
             ready,
         };
-        for reach in workers {
-            driver.add(reach).expect("workers_max was checked");
+        for (index, (reach, options)) in workers.into_iter().enumerate() {
+            let worker = driver.add(reach, options).expect("workers_max was checked");
+            assert!(worker == id_at_start(index), "the builder has told its id");
         }
         Ok(driver)
     }

@@ -49,8 +49,6 @@ pub struct Ended {
 /// A worker in this process whose types are hidden.
 #[doc(hidden)]
 pub trait AnyHands {
-    /// Returns how many attempts it holds at once.
-    fn window(&self) -> u16;
     /// Takes an attempt on, with how long it may take where not as long as any other, and returns a number
     /// for it. Let it [`work`](Self::work) then.
     fn take(
@@ -78,7 +76,6 @@ pub trait AnyHands {
 /// The handler `F`, whose shape `Args` tells.
 #[allow(missing_debug_implementations)] // Futures of the user's are in it.
 pub(crate) struct Hands<F: HandlerFn<Args>, Args> {
-    window: u16,
     handler: F,
     ready: ReadySet,
     runs: Runs<F::Future, Call<F::Request>>,
@@ -97,9 +94,8 @@ struct Call<Q> {
 }
 
 impl<F: HandlerFn<Args>, Args> Hands<F, Args> {
-    pub(crate) fn new(window: u16, handler: F) -> Self {
+    pub(crate) fn new(handler: F) -> Self {
         Self {
-            window,
             handler,
             ready: ReadySet::new(),
             runs: Runs::new(),
@@ -113,10 +109,6 @@ impl<F, Args> AnyHands for Hands<F, Args>
 where
     F: HandlerFn<Args, Answer: Send + 'static>,
 {
-    fn window(&self) -> u16 {
-        self.window
-    }
-
     fn take(
         &mut self,
         attempt: Attempt,
@@ -226,7 +218,7 @@ mod tests {
 
     #[test]
     fn as_many_are_polled_as_may_be_and_the_others_in_turn_later() {
-        let mut hands = Hands::new(8, |number: u64| async move { Ok::<_, String>(number) });
+        let mut hands = Hands::new(|number: u64| async move { Ok::<_, String>(number) });
         for slot in 0..5 {
             hands.take(
                 attempt(slot, 1),
@@ -249,7 +241,7 @@ mod tests {
         let hold = Arc::new(());
         let held = Arc::clone(&hold);
         let (waker, kept) = async_channel::unbounded();
-        let mut hands = Hands::new(1, move |number: u64| {
+        let mut hands = Hands::new(move |number: u64| {
             let (held, waker) = (Arc::clone(&held), waker.clone());
             poll_fn(move |cx| {
                 let _ = waker.try_send(cx.waker().clone());
@@ -290,7 +282,7 @@ mod tests {
 
     #[test]
     fn one_that_wakes_itself_for_ever_is_polled_once_each_time() {
-        let mut hands = Hands::new(1, |_: u64| {
+        let mut hands = Hands::new(|_: u64| {
             poll_fn(|cx| {
                 cx.waker().wake_by_ref();
                 Poll::<Result<(), String>>::Pending
@@ -308,8 +300,7 @@ mod tests {
     #[test]
     fn a_long_failure_is_cut() {
         let text = "x".repeat(100_000);
-        let mut hands =
-            Hands::new(1, move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
+        let mut hands = Hands::new(move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
         hands.take(attempt(1, 1), None, Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
         let (mut ended, _) = work(&mut hands, 9);
         let end = ended.pop().expect("it ends at once");

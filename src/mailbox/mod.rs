@@ -20,7 +20,7 @@ use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
@@ -37,7 +37,7 @@ const OUTCOMES_AT_ONCE: usize = 16;
 
 /// Anything else on its way to the driver.
 pub(crate) enum Control<K: Kind> {
-    Add { reach: Reach<K>, reply: Sender<Result<WorkerId, WorkerError>> },
+    Add { reach: Reach<K>, options: WorkerOptions, reply: Sender<Result<WorkerId, WorkerError>> },
     Remove { worker: WorkerId, reply: Sender<Result<(), WorkerError>> },
     Idle { reply: Sender<()> },
     Stop { within: Option<Duration>, reply: Sender<Stats> },

@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::Check;
 use crate::stats::PoolStats;
@@ -305,41 +305,46 @@ impl<K: Kind> Pool<K> {
         self.process(heights).each(on_outcome).await
     }
 
-    /// Adds a worker that the manager dials, at once, and returns its id.
+    /// Adds a worker that the manager dials, at once, and returns its id. It is used as `options` say, of
+    /// which [`WorkerOptions::new`] says nothing.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers.
-    pub async fn add<C>(&self, connect: C) -> Result<WorkerId, WorkerError>
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
+    /// [`WorkerError::NoWindow`] if it is given a window of 0.
+    pub async fn add<C>(&self, connect: C, options: WorkerOptions) -> Result<WorkerId, WorkerError>
     where
         C: Connect,
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect)))).await
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect))), options).await
     }
 
     /// Adds a worker inside this process, as [`Builder::in_process`] does, and returns its id.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
-    /// [`WorkerError::NoWindow`] if `window` is 0.
+    /// As [`add`](Pool::add).
     pub async fn add_in_process<F, Args>(
         &self,
-        window: u16,
         handler: F,
+        options: WorkerOptions,
     ) -> Result<WorkerId, WorkerError>
     where
         F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
         F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
-        if window == 0 {
-            return Err(WorkerError::NoWindow);
-        }
-        self.add_by(Reach::InProcess(handler.boxed(window))).await
+        self.add_by(Reach::InProcess(handler.boxed()), options).await
     }
 
-    async fn add_by(&self, reach: Reach<K>) -> Result<WorkerId, WorkerError> {
-        let answer = self.ask(|reply| Control::Add { reach, reply }).await;
+    async fn add_by(
+        &self,
+        reach: Reach<K>,
+        options: WorkerOptions,
+    ) -> Result<WorkerId, WorkerError> {
+        if options.is_idle() {
+            return Err(WorkerError::NoWindow);
+        }
+        let answer = self.ask(|reply| Control::Add { reach, options, reply }).await;
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 

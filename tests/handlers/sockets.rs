@@ -9,7 +9,7 @@ use chargehand::core::Config;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::worker::Handler;
-use chargehand::{Context, Pool, TaskError, TaskOptions, Worker, with_state};
+use chargehand::{Context, Pool, TaskError, TaskOptions, Worker, WorkerOptions, with_state};
 use tokio::task::JoinHandle;
 
 use super::{Given, millis, names, secs};
@@ -105,7 +105,7 @@ async fn a_handler_over_tcp_is_told_all_there_is() {
     within(told).await.expect("no panic");
     assert!(cx.is_cancelled());
     let (second, at) = serve(worker()).await;
-    within(pool.add(dialled(at))).await.expect("there is room");
+    within(pool.add(dialled(at), WorkerOptions::new())).await.expect("there is room");
     assert_eq!(within(task).await, Ok(5));
     assert_eq!(given.attempts(), [1, 1, 2]);
     assert!(!given.last().is_cancelled());

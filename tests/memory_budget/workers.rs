@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::Context;
 
-use chargehand::{Task, TaskError};
+use chargehand::{Task, TaskError, WorkerOptions};
 use futures_util::future::join_all;
 
 use super::pair::Socket;
@@ -52,7 +52,12 @@ fn half_sent_answers<P: Socket>(count: usize, longest: usize, memory_max: usize)
         };
         in_time(all_sent).await;
         let good = serve::<Tcp>(4).to_string();
-        pool.add(tcp::TcpConnector::new(Smol::new(), &good).expect("an address")).await.unwrap();
+        pool.add(
+            tcp::TcpConnector::new(Smol::new(), &good).expect("an address"),
+            WorkerOptions::new(),
+        )
+        .await
+        .unwrap();
         let longest = calls(&pool, 100).await;
         assert!(longest < Duration::from_secs(5), "good workers go on: {longest:?}");
         smol::Timer::after(Duration::from_millis(500)).await;
