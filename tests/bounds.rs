@@ -57,7 +57,7 @@ impl Rig {
     }
 
     fn submit(&self, body: &[u8]) -> Task<u64> {
-        let task = self.pool.try_submit::<Vec<u8>, u64>(body.to_vec()).expect("there is room");
+        let task = self.pool.try_submit::<u64, Vec<u8>>(body.to_vec()).expect("there is room");
         self.settle();
         task
     }
@@ -89,7 +89,7 @@ fn a_request_says_how_long_it_has_only_where_that_differs_and_there_is_room_for_
         (&hasty, 1978, &[]),
         (&hasty, 1983, &[]),
     ] {
-        pool.try_submit::<Vec<u8>, u64>(vec![0; bytes]).expect("there is room").detach();
+        pool.try_submit::<u64, Vec<u8>>(vec![0; bytes]).expect("there is room").detach();
         rig.settle();
         let heard = peer.hear(|message| match message {
             Message::Request { extensions, body, .. } => {
@@ -157,7 +157,7 @@ fn a_request_that_is_too_long_fails_alone_also_where_it_waited_for_room() {
     world.advance(Duration::ZERO);
     assert_eq!(peer.hear(|message| message.kind()), Some("Welcome"));
     let mut tasks: Vec<_> = [10, 3000, 3000, 10, 3000]
-        .map(|length| pool.try_submit::<Vec<u8>, u64>(vec![0; length]).expect("there is room"))
+        .map(|length| pool.try_submit::<u64, Vec<u8>>(vec![0; length]).expect("there is room"))
         .into_iter()
         .map(Box::pin)
         .collect();

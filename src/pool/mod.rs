@@ -88,6 +88,17 @@ impl<K: Kind> Pool<K> {
     /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
     /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
     ///
+    /// Where the types are given, the answer's comes first, here and in [`submit`](Pool::submit),
+    /// [`try_submit`](Pool::try_submit) and [`map`](Pool::map), and the request's may be left out:
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let block = pool.call::<String, _>(&17_u64).await?;
+    /// let same = pool.submit::<String, u64>(&17).await?;
+    /// assert_eq!(same.await?, block);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Types
     ///
     /// What a peer sends cannot take more of this process than its bytes warrant, whatever the type.
@@ -120,10 +131,10 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
-    pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
+    pub async fn call<A, Q>(&self, request: &Q) -> Result<A, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let mut answer = self.calling(encode(request)?, Check::of::<A>())?.await?;
         answer.read(self.mailbox.decode_limits())
@@ -146,10 +157,10 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// Returns [`TaskError::Request`] if the request cannot be encoded or is too long, and
     /// [`TaskError::Closed`] if the driver is gone.
-    pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
+    pub async fn submit<A, Q>(&self, request: &Q) -> Result<Task<A>, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
         let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
@@ -161,10 +172,10 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// Returns [`TrySubmitError::Full`], with the request, if there is no room.
-    pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
+    pub fn try_submit<A, Q>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
     where
-        Q: Serialize,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize,
     {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
         match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
@@ -242,8 +253,8 @@ impl<K: Kind> Pool<K> {
     /// ```
     pub fn map<A, R>(&self, requests: R) -> Outcomes<A, Requests<R::Pull>>
     where
-        R: IntoRequests<Request: Serialize>,
         A: DeserializeOwned + Send + 'static,
+        R: IntoRequests<Request: Serialize>,
     {
         self.mapped(requests, encode, Check::of::<A>())
     }

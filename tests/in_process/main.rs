@@ -55,7 +55,7 @@ fn nothing_is_encoded_where_the_types_are_the_same() {
     let results = world.range::<Sealed>(1, 100);
     assert!(results.into_iter().all(|(height, result)| result == Ok(Sealed(height))));
     assert_eq!(world.get(|pool| async move { pool.call(&5_u64).await }), Ok(Sealed(5)));
-    let task = world.get(|pool| async move { pool.submit::<u64, Sealed>(&6).await });
+    let task = world.get(|pool| async move { pool.submit::<Sealed, u64>(&6).await });
     assert_eq!(world.get(|_| task.expect("there is room")), Ok(Sealed(6)));
 
     let other = world.get(|pool| async move { pool.call::<u64, u64>(&5).await });
@@ -70,11 +70,11 @@ fn another_type_is_made_of_an_answer_where_the_encoding_allows() {
         |builder| builder.in_process(2, |name: String| async move { Ok::<_, String>(name) }),
         |_| {},
     );
-    let ask = |pool: Pool<Local>| async move { pool.call::<str, Vec<u8>>("stone").await };
+    let ask = |pool: Pool<Local>| async move { pool.call::<Vec<u8>, str>("stone").await };
     assert_eq!(world.get(ask), Ok(b"stone".to_vec()));
     let raw = |pool: Pool<Local>| async move { pool.call_raw(b"\x02ab".to_vec()).await };
     assert_eq!(world.get(raw), Ok(b"\x02ab".to_vec()));
-    let wrong = |pool: Pool<Local>| async move { pool.call::<str, (u64, u64)>("xyz").await };
+    let wrong = |pool: Pool<Local>| async move { pool.call::<(u64, u64), str>("xyz").await };
     assert!(matches!(world.get(wrong), Err(TaskError::Answer(_))));
     let stats = world.stop();
     assert_eq!((stats.done, stats.failed), (2, 1));

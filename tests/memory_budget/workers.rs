@@ -216,18 +216,18 @@ fn callers_wait_with_long_requests_and_all_are_answered() {
         let watch = Watch::start();
         smol::block_on(async {
             let mut queued = Vec::new();
-            while let Ok(task) = pool.try_submit::<_, u64>(&request) {
+            while let Ok(task) = pool.try_submit::<u64, _>(&request) {
                 queued.push(task);
                 assert!(queued.len() < 100, "no bound");
             }
-            let calls = (0..64).map(|_| pool.call::<_, u64>(&request));
+            let calls = (0..64).map(|_| pool.call::<u64, _>(&request));
             for answer in in_time(join_all(calls.chain(None))).await {
                 assert_eq!(answer, Ok(MIB as u64));
             }
             for task in queued {
                 assert_eq!(in_time(task).await, Ok(MIB as u64));
             }
-            assert!(pool.try_submit::<_, u64>(&request).is_ok(), "there is room again");
+            assert!(pool.try_submit::<u64, _>(&request).is_ok(), "there is room again");
             in_time(pool.stop()).await.expect("it runs");
         });
         // Those that wait have their own.
@@ -248,7 +248,7 @@ fn after_a_burst_of_long_answers_the_memory_goes_back() {
             for _ in 0..3 {
                 let burst = join_all((10..74_u64).map(|number| {
                     let pool = pool.clone();
-                    async move { (number, pool.call::<u64, Bytes>(&number).await) }
+                    async move { (number, pool.call::<Bytes, u64>(&number).await) }
                 }));
                 for (number, outcome) in in_time(burst).await {
                     assert_eq!(outcome, Ok(answer(number)));
