@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
+use crate::options::WorkerOptions;
 use crate::payload::DecodeLimits;
 
 /// How many bytes a pool holds by default.
@@ -90,10 +91,10 @@ impl Limits {
     pub(crate) fn lower<K: Kind>(
         &mut self,
         room: Option<usize>,
-        workers: &[Reach<K>],
+        workers: &[(Reach<K>, WorkerOptions)],
     ) -> Option<String> {
-        let in_process = |reach: &&Reach<K>| matches!(reach, Reach::InProcess(_));
-        let without = workers.iter().filter(in_process).count();
+        let in_process = workers.iter().filter(|(reach, _)| matches!(reach, Reach::InProcess(_)));
+        let without = in_process.count();
         let links = (self.workers_max as usize).saturating_sub(without);
         let handshakes = ("handshakes_max", self.handshakes_max);
         let lowered = lowered(room, ("workers_max", links), handshakes)?;

@@ -20,7 +20,7 @@ use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
 use crate::mailbox::calls::{CallId, Callback, Calls, Due, Rest, Special, Submit, Unawaited};
 use crate::mailbox::result::TaskResult;
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
@@ -39,6 +39,7 @@ const OUTCOMES_AT_ONCE: usize = 16;
 pub(crate) enum Control<K: Kind> {
     Add {
         reach: Reach<K>,
+        options: WorkerOptions,
         reply: Sender<Result<WorkerId, WorkerError>>,
     },
     Remove {
