@@ -98,7 +98,7 @@ pub enum PoolEvent {
         peer: Arc<str>,
     },
     /// A worker failed too many tasks in a row and gets none for this long.
-    Rested {
+    Suspended {
         /// The worker.
         worker: WorkerId,
         /// Its address or name.
@@ -162,7 +162,9 @@ impl fmt::Display for PoolEvent {
             Self::Started { task, attempt, peer, .. } => {
                 write!(f, "{peer}: takes task {}, attempt {attempt}", task.slot())
             }
-            Self::Rested { peer, span, .. } => write!(f, "{peer}: only fails, rests {span:?}"),
+            Self::Suspended { peer, span, .. } => {
+                write!(f, "{peer}: only fails, suspended for {span:?}")
+            }
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
             Self::CallbackPanicked { text } => write!(f, "a callback panicked: {text}"),
             Self::Lowered { why } => f.write_str(why),

@@ -54,7 +54,7 @@ async fn a_worker_behind_a_route_of_axum_serves_a_pool() {
     let (pool, driver) = builder.build().unwrap();
     tokio::spawn(driver);
     assert_eq!(work(&pool).await, 300);
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
     stopper.stop();
     timeout(PATIENCE, job).await.unwrap().unwrap();
     // The server goes on, and says that there is no worker any more.
@@ -89,7 +89,7 @@ async fn workers_dial_in_through_a_route_of_hyper() {
     assert_eq!(work(&pool).await, 300);
     let stats = pool.stats().await.unwrap();
     assert!(stats.workers.iter().all(|worker| worker.stats.done > 0), "{stats:?}");
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
     let answer = ask(address, &upgrade("/elsewhere", OFFER)).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
