@@ -191,7 +191,7 @@ impl Ring {
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
         let Setup { timer, config, mut limits, workers, listeners } = setup;
-        let mut events = Fanout::default();
+        let mut events = Fanout::new(&limits.name);
         let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
         if let Some(why) = limits.lower(room, &workers) {
             events.keep(PoolEvent::Lowered { why });
