@@ -333,7 +333,7 @@ fn a_drain_ends_at_its_deadline_to_the_millisecond() {
     // The Goodbye may take its time, but not for ever.
     world.advance(secs(5));
     let Poll::Ready(stats) = poll(stop.as_mut()) else { panic!("the pool does not end") };
-    assert_eq!(stats.expect("the driver lived").aborted, 2);
+    assert_eq!(stats.expect("the driver lived").tasks.aborted, 2);
     assert!(world.over.get(), "the driver has ended");
 }
 
