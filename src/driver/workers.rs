@@ -383,6 +383,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             decode_limits: &self.limits.decode_limits,
         };
         match conn.read(cx, quota, &mut sink) {
+            Ok(ReadProgress::Nothing) if conn.is_arriving() => {
+                let link = *link;
+                self.ping_meanwhile(link);
+                ReadProgress::Nothing
+            }
             Ok(progress) => {
                 if progress == ReadProgress::More {
                     peer.entry.wake();
