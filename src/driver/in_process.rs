@@ -38,8 +38,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     TaskPayload::Request { body, .. } => Asked::Body(body.as_slice()),
                     TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
-                entry.run =
-                    hands.take(Attempt { task, attempt }, asked, &self.limits.decode_limits);
+                entry.run = hands.take(Attempt { task, attempt }, asked, &self.limits.decode);
                 self.peers.put_to_work(link.worker().slot());
             }
             Outgoing::Cancel { task, attempt } => {
@@ -104,7 +103,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
-            decode_limits: &self.limits.decode_limits,
+            decode_limits: &self.limits.decode,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.
