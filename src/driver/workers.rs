@@ -393,9 +393,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
-            decode_limits: &self.limits.decode_limits,
+            decode_limits: &self.limits.decode,
         };
         match conn.read(cx, quota, &mut sink) {
+            Ok(ReadProgress::Nothing) if conn.is_arriving() => {
+                let link = *link;
+                self.ping_meanwhile(link);
+                ReadProgress::Nothing
+            }
             Ok(progress) => {
                 if progress == ReadProgress::More {
                     peer.entry.wake();

@@ -476,7 +476,7 @@ pub(crate) fn mailbox<K: Kind>(
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max: limits.queue_max,
         ahead_max: limits.ahead_max(),
-        decode_limits: limits.decode_limits,
+        decode_limits: limits.decode,
         requests: Account::new(&budget),
         holds_back: AtomicBool::new(false),
         awaits_taken: AtomicBool::new(false),

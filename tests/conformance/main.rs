@@ -99,6 +99,7 @@ suite! {
             a_manager_that_dials_a_manager_is_told_so
             a_worker_that_dials_a_worker_is_told_so
             a_length_past_the_limit_is_refused_from_its_header
+            a_first_message_longer_than_a_hello_is_refused_from_its_header
             a_hello_that_is_cut_short_is_no_hello
             a_reset_in_the_middle_of_a_hello_is_an_end
             http_on_the_port_is_refused_by_name
