@@ -285,5 +285,4 @@ impl<S> fmt::Debug for SerialWire<S> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -457,5 +457,4 @@ impl<S> fmt::Debug for TcpWire<S> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

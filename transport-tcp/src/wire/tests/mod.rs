@@ -505,5 +505,4 @@ fn a_listener_hands_on_its_limits_and_its_errors() {
     assert!(error.to_string().contains("none left"), "{error}");
 }
 
-#[path = "wire_fault_tests.rs"]
 mod faults;
