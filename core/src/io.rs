@@ -50,6 +50,15 @@ pub trait Dial {
         let _ = stream;
         None
     }
+
+    /// Returns whether what goes over its streams is secret, and the other end has proven who it is as far as
+    /// it was asked to. Transports go by it where an address has a scheme: `tls://` and `wss://` are for
+    /// such streams, `tcp://` and `ws://` for the others.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
 }
 
 /// A runtime's way to take in byte streams that others open. The streams are as [`Dial`] says.
@@ -79,6 +88,13 @@ pub trait Accept {
     fn identity(stream: &Self::Stream) -> Option<&str> {
         let _ = stream;
         None
+    }
+
+    /// Returns whether what goes over its streams is secret, as [`Dial::is_encrypted`] does.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
     }
 
     /// Returns how many connections the process may still open, less what is kept for others, so that
