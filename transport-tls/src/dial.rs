@@ -6,7 +6,7 @@ use std::sync::Arc;
 use chargehand_core::io::Dial;
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{ClientConfig, CommonState};
 
 use crate::handshake::Identify;
@@ -20,13 +20,15 @@ pub struct TlsDial<D> {
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
     identify: Identify,
+    /// Until when this end's own certificate is good, where that is known.
+    not_after: Option<UnixTime>,
 }
 
 impl<D> TlsDial<D> {
     /// Makes a dialler over another. Share one `config` among all: it keeps the tickets that make
     /// reconnects cheap.
     pub fn new(dial: D, config: Arc<ClientConfig>) -> Self {
-        Self { dial, config, server_name: None, identify: Arc::new(|_| Ok(None)) }
+        Self { dial, config, server_name: None, identify: Arc::new(|_| Ok(None)), not_after: None }
     }
 
     /// Sets the name that the server's certificate has to have, whatever host is dialled. Default the host
@@ -51,6 +53,11 @@ impl<D> TlsDial<D> {
         Self { identify: Arc::new(identify), ..self }
     }
 
+    #[cfg(feature = "members")]
+    pub(crate) fn until(self, not_after: UnixTime) -> Self {
+        Self { not_after: Some(not_after), ..self }
+    }
+
     /// Makes the same over another.
     #[cfg(test)]
     pub(crate) fn over<O>(&self, dial: O) -> TlsDial<O> {
@@ -59,6 +66,7 @@ impl<D> TlsDial<D> {
             config: Arc::clone(&self.config),
             server_name: self.server_name.clone(),
             identify: Arc::clone(&self.identify),
+            not_after: self.not_after,
         }
     }
 }
@@ -82,6 +90,11 @@ where
         let Some(name) = self.server_name.clone().or_else(|| server_name(address)) else {
             return Opening::failed(TlsError::Name { address: address.into() });
         };
+        let now = UnixTime::now();
+        if let Some(not_after) = self.not_after.filter(|not_after| *not_after < now) {
+            // The other end could only say that it has expired, and not when.
+            return Opening::failed(TlsError::Expired { not_after, now });
+        }
         let start = Start::Client(Arc::clone(&self.config), name);
         Opening::new(self.dial.dial(address), start, Arc::clone(&self.identify))
     }

@@ -26,6 +26,13 @@ pub enum TlsError {
         /// The address.
         address: Box<str>,
     },
+    /// The certificate of this end has expired. Nobody was dialled.
+    Expired {
+        /// Until when it was good.
+        not_after: UnixTime,
+        /// The time by the clock here.
+        now: UnixTime,
+    },
     /// rustls does not go on: the other end broke the protocol or did not show what it should, or it says
     /// that this end did.
     Tls {
@@ -108,6 +115,9 @@ impl fmt::Display for TlsError {
                 "TLS checks a certificate for the host of the address, and \"{address}\" has none: write \
                  host:port, or set the name (TlsDial::server_name)"
             ),
+            Self::Expired { not_after, now } => {
+                f.write_str(&expired("this end's own", *not_after, *now))
+            }
             Self::Tls { error } => f.write_str(&explained(error)),
             Self::Plain { protocol } => write!(
                 f,
@@ -137,7 +147,11 @@ impl Error for TlsError {
             Self::Stream { error } | Self::Refused { error } => Some(&**error),
             Self::Tls { error } => Some(error),
             Self::Io { error } => Some(error),
-            Self::Name { .. } | Self::Plain { .. } | Self::Ended { .. } | Self::Truncated => None,
+            Self::Name { .. }
+            | Self::Expired { .. }
+            | Self::Plain { .. }
+            | Self::Ended { .. }
+            | Self::Truncated => None,
         }
     }
 }

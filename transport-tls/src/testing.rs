@@ -296,8 +296,13 @@ pub(crate) fn server(trusted: Option<&Issuer>, own: Issued) -> ServerConfig {
 
 /// Runs a test, for 20 seconds at most.
 pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
+    run_for(Duration::from_secs(20), test)
+}
+
+/// Runs a long test, for so long at most.
+pub(crate) fn run_for<T>(at_most: Duration, test: impl Future<Output = T>) -> T {
     smol::block_on(async {
-        let late = smol::Timer::after(Duration::from_secs(20));
+        let late = smol::Timer::after(at_most);
         match select(std::pin::pin!(test), late).await {
             Either::Left((output, _)) => output,
             Either::Right(_) => panic!("the test hangs"),
