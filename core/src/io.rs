@@ -8,6 +8,7 @@ use core::fmt::Display;
 use core::future::Future;
 use core::task::{Context, Poll};
 
+pub use crate::exposure::Exposure;
 use crate::time::Instant;
 
 /// A runtime's clock and sleep.
@@ -59,6 +60,10 @@ pub trait Dial {
     fn is_encrypted(&self) -> bool {
         false
     }
+
+    /// Declares who may be in between, or at the other end, of a stream to `address`:
+    /// [`Exposure::of_address`] for plain TCP.
+    fn exposure(&self, address: &str) -> Exposure;
 }
 
 /// A runtime's way to take in byte streams that others open. The streams are as [`Dial`] says.
@@ -97,6 +102,10 @@ pub trait Accept {
         false
     }
 
+    /// Declares who may be in between, or at the other end, of the streams that come: [`Exposure::of_ip`]
+    /// of the address that it listens on for plain TCP.
+    fn exposure(&self) -> Exposure;
+
     /// Returns how many connections the process may still open, less what is kept for others, so that
     /// limits can be held against it. It may look through all that is open: ask at the start, not for
     /// each connection.
@@ -122,6 +131,10 @@ pub trait Connect {
 
     /// Names the other end in errors and events.
     fn peer(&self) -> &str;
+
+    /// Declares who may be in between, or at the other end, of the wires: what its [`Dial`] says, as a
+    /// rule.
+    fn exposure(&self) -> Exposure;
 }
 
 /// A transport's way to take in wires that others open.
@@ -137,6 +150,10 @@ pub trait Listen {
     /// Takes the next incoming connection, whose handshake is then still to be done. An error
     /// means that none could be taken now (file descriptors ran out, say): pause, then try again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, Self::Error>>;
+
+    /// Declares who may be in between, or at the other end, of the wires that come: what its [`Accept`]
+    /// says, as a rule.
+    fn exposure(&self) -> Exposure;
 
     /// Sets whether there is no room for newcomers. While there is none, a transport that has words
     /// for it (HTTP's status 503) sends them away before their own first message; go on to accept
@@ -267,11 +284,20 @@ pub trait Wire {
     }
 
     /// Returns whom the transport has proven the other end to be, before any message: the name in a
-    /// certificate that this end trusts, for one. It stays the same for the life of the wire.
+    /// certificate that this end trusts, for one. With one, the peer's name for itself must be that, or that
+    /// and an instance (`w1/3`), or it is refused. It stays the same for the life of the wire.
     ///
     /// The default is `None`: nothing is proven.
     fn identity(&self) -> Option<&str> {
         None
+    }
+
+    /// Returns whether a message may be lost on its way while the wire goes on, as a damaged frame of a
+    /// serial line is. Where encryption counts messages, a gap is then no attack.
+    ///
+    /// The default is `false`: what is sent arrives, or the wire breaks.
+    fn may_lose(&self) -> bool {
+        false
     }
 }
 

@@ -14,7 +14,7 @@ use std::thread::{self, Thread};
 use std::time;
 
 use chargehand::core::Instant;
-use chargehand::core::io::{Accept, Dial, Timer};
+use chargehand::core::io::{Accept, Dial, Exposure, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
 
 /// How many bytes a stream holds in each direction before it makes its source wait.
@@ -161,6 +161,10 @@ impl Dial for Threads {
     fn dial(&self, address: &str) -> Self::Dialling {
         ready(TcpStream::connect(address).and_then(Stream::new))
     }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        Exposure::of_address(address)
+    }
 }
 
 /// Incoming streams, taken in by a thread.
@@ -216,6 +220,10 @@ impl Accept for Listener {
             let peer = stream.peer_addr()?;
             Ok((ready(Ok(Stream::new(stream)?)), peer))
         }))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::of_ip(self.address.ip())
     }
 }
 

@@ -11,7 +11,7 @@ use chargehand_core::message::{
 };
 use chargehand_core::{Config, Offer};
 
-use crate::driver::limits::Limits;
+use crate::limits::Limits;
 use crate::link::erased::AnyWire;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::{EXTENSIONS_ROOM, check_schema, schema_extension};

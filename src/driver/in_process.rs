@@ -38,7 +38,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     TaskPayload::Request { body, .. } => Asked::Body(body.as_slice()),
                     TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
-                entry.run = hands.take(Attempt { task, attempt }, asked);
+                entry.run =
+                    hands.take(Attempt { task, attempt }, asked, &self.limits.decode_limits);
                 self.peers.put_to_work(link.worker().slot());
             }
             Outgoing::Cancel { task, attempt } => {
@@ -103,6 +104,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
+            decode_limits: &self.limits.decode_limits,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

@@ -380,6 +380,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
+            decode_limits: &self.limits.decode_limits,
         };
         match conn.read(cx, quota, &mut sink) {
             Ok(progress) => {

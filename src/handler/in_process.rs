@@ -17,7 +17,7 @@ use crate::failure::{FAILURE_BYTES_MAX, within};
 use crate::handler::running::{Runs, caught};
 use crate::link::ready::ReadySet;
 use crate::link::token::Token;
-use crate::payload::{Answer, Asked};
+use crate::payload::{Answer, Asked, DecodeLimits};
 
 /// One sending of a task.
 #[doc(hidden)]
@@ -51,7 +51,7 @@ pub trait AnyHands {
     /// Returns how many attempts it holds at once.
     fn window(&self) -> u16;
     /// Takes an attempt on, and returns a number for it. Let it [`work`](Self::work) then.
-    fn take(&mut self, attempt: Attempt, asked: Asked<'_>) -> u32;
+    fn take(&mut self, attempt: Attempt, asked: Asked<'_>, limits: &DecodeLimits) -> u32;
     /// Ends an attempt at once, if it is still the one of this number.
     fn withdraw(&mut self, number: u32, attempt: Attempt);
     /// Ends all attempts at once.
@@ -108,9 +108,9 @@ where
         self.window
     }
 
-    fn take(&mut self, attempt: Attempt, asked: Asked<'_>) -> u32 {
+    fn take(&mut self, attempt: Attempt, asked: Asked<'_>, limits: &DecodeLimits) -> u32 {
         // The handler is called later, in its turn among the others: it may take its time.
-        let request = caught(|| asked.read()).and_then(|request| request);
+        let request = caught(|| asked.read(limits)).and_then(|request| request);
         let call = Call { attempt, request: Some(request), guard: None };
         let run = self.runs.insert(&self.ready, call, None);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
@@ -194,6 +194,8 @@ mod tests {
     use super::*;
     use crate::payload::RangeHeight;
 
+    const LIMITS: DecodeLimits = DecodeLimits::new();
+
     fn attempt(slot: u32, attempt: u16) -> Attempt {
         Attempt { task: TaskId::from_parts(slot, 0), attempt }
     }
@@ -210,7 +212,11 @@ mod tests {
     fn as_many_are_polled_as_may_be_and_the_others_in_turn_later() {
         let mut hands = Hands::new(8, |number: u64| async move { Ok::<_, String>(number) });
         for slot in 0..5 {
-            hands.take(attempt(slot, 1), Asked::Height(RangeHeight::Unsigned(slot.into())));
+            hands.take(
+                attempt(slot, 1),
+                Asked::Height(RangeHeight::Unsigned(slot.into())),
+                &LIMITS,
+            );
         }
         let mut seen = Vec::new();
         for (count, left) in [(2, true), (2, true), (1, false), (0, false)] {
@@ -234,7 +240,7 @@ mod tests {
                 if number == 0 { Poll::Pending } else { Poll::Ready(Ok::<_, String>(number)) }
             })
         });
-        let run = hands.take(attempt(3, 1), Asked::Height(RangeHeight::Unsigned(0)));
+        let run = hands.take(attempt(3, 1), Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
         assert!(work(&mut hands, 9).0.is_empty());
         assert_eq!(Arc::strong_count(&hold), 3);
         hands.withdraw(run, attempt(3, 2));
@@ -246,12 +252,13 @@ mod tests {
         hands.withdraw(run, attempt(3, 1)); // It has no effect any more.
         assert!(work(&mut hands, 9).0.is_empty(), "woken, and nobody is there");
         for number in 1..100 {
-            let run = hands.take(attempt(3, number), Asked::Height(RangeHeight::Unsigned(7)));
+            let run =
+                hands.take(attempt(3, number), Asked::Height(RangeHeight::Unsigned(7)), &LIMITS);
             hands.withdraw(run, attempt(3, number));
         }
         assert_eq!(hands.woken.len(), 1, "however many are withdrawn before they are begun");
         assert_eq!(
-            hands.take(attempt(4, 1), Asked::Height(RangeHeight::Unsigned(7))),
+            hands.take(attempt(4, 1), Asked::Height(RangeHeight::Unsigned(7)), &LIMITS),
             run,
             "the room is used again"
         );
@@ -268,7 +275,7 @@ mod tests {
                 Poll::<Result<(), String>>::Pending
             })
         });
-        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)));
+        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
         for _ in 0..3 {
             let (ended, more) = work(&mut hands, 9);
             assert!(ended.is_empty());
@@ -282,7 +289,7 @@ mod tests {
         let text = "x".repeat(100_000);
         let mut hands =
             Hands::new(1, move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
-        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)));
+        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
         let (mut ended, _) = work(&mut hands, 9);
         let end = ended.pop().expect("it ends at once");
         assert_eq!(end.verdict, Verdict::Failed);

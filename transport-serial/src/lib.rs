@@ -74,7 +74,7 @@ use std::task::{Context, Poll};
 
 #[cfg(doc)]
 use chargehand_core::io::Listen;
-use chargehand_core::io::{Connect, Dial};
+use chargehand_core::io::{Connect, Dial, Exposure};
 use chargehand_core::serial::ANY_LINK;
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -167,6 +167,11 @@ where
 
     fn peer(&self) -> &str {
         &self.address
+    }
+
+    /// As the [`Dial`] says: a serial server is somewhere on a network.
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.address)
     }
 }
 

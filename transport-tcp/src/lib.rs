@@ -44,21 +44,19 @@
 
 mod error;
 mod guess;
-mod spare;
+mod opening;
 mod wire;
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use chargehand_core::net::AddressError;
 
 pub use crate::error::{BoxError, TcpError};
+pub use crate::opening::{Accepting, Connecting};
 pub use crate::wire::TcpWire;
 
 /// How much one connection may make this end hold.
@@ -129,55 +127,15 @@ where
     type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting {
-            dialling: Box::pin(self.dial.dial(&self.address)),
-            made: Made { peer: self.address.clone(), limits: self.limits, identity: D::identity },
-        }
+        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits, D::identity)
     }
 
     fn peer(&self) -> &str {
         &self.address
     }
-}
 
-/// What a wire is made of, beside its stream.
-struct Made<S> {
-    peer: Box<str>,
-    limits: Limits,
-    identity: fn(&S) -> Option<&str>,
-}
-
-impl<S> Made<S> {
-    fn wire(&self, stream: S) -> TcpWire<S> {
-        let identity = (self.identity)(&stream).map(Into::into);
-        TcpWire::new(stream, &self.peer, self.limits).identified(identity)
-    }
-}
-
-/// Completes with the open wire.
-pub struct Connecting<F, S> {
-    dialling: Pin<Box<F>>,
-    made: Made<S>,
-}
-
-impl<F, S, E> Future for Connecting<F, S>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<TcpWire<S>, TcpError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(self.made.wire(stream)),
-            Err(error) => Err(TcpError::Dial { peer: self.made.peer.clone(), error: error.into() }),
-        })
-    }
-}
-
-impl<F, S> fmt::Debug for Connecting<F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.made.peer).finish_non_exhaustive()
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.address)
     }
 }
 
@@ -211,14 +169,9 @@ where
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((opening, peer)) => Ok(Accepting {
-                opening: Box::pin(opening),
-                made: Made {
-                    peer: peer.to_string().into(),
-                    limits: self.limits,
-                    identity: A::identity,
-                },
-            }),
+            Ok((opening, peer)) => {
+                Ok(Accepting::new(opening, &peer.to_string(), self.limits, A::identity))
+            }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
     }
@@ -226,31 +179,8 @@ where
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
     }
-}
 
-/// Completes with the wire once its stream is open, which a plain one is already.
-pub struct Accepting<F, S> {
-    opening: Pin<Box<F>>,
-    made: Made<S>,
-}
-
-impl<F, S, E> Future for Accepting<F, S>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<TcpWire<S>, TcpError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.opening.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(self.made.wire(stream)),
-            Err(error) => Err(TcpError::Open { peer: self.made.peer.clone(), error: error.into() }),
-        })
-    }
-}
-
-impl<F, S> fmt::Debug for Accepting<F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepting").field("peer", &self.made.peer).finish_non_exhaustive()
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure()
     }
 }

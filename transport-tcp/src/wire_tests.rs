@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use futures_util::FutureExt;
 
 use super::*;
@@ -474,6 +474,10 @@ impl Dial for Scripted {
         std::future::ready(self.0.is_some().then(Script::default).ok_or("refused"))
     }
 
+    fn exposure(&self, _address: &str) -> Exposure {
+        Exposure::Local
+    }
+
     fn identity(_: &Script) -> Option<&str> {
         Some("whom it dials")
     }
@@ -511,6 +515,10 @@ impl Accept for Scripted {
 
     fn identity(_: &Script) -> Option<&str> {
         Some("whom it accepts")
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::Accept;
+use chargehand_core::io::{Accept, Exposure};
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls::{CommonState, ServerConfig};
 
@@ -18,12 +18,23 @@ pub struct TlsAccept<A> {
     accept: A,
     config: Arc<ServerConfig>,
     identify: Identify,
+    knows_who_comes: bool,
+    is_for_anyone: bool,
 }
 
 impl<A> TlsAccept<A> {
     /// Makes a listener over another.
     pub fn new(accept: A, config: Arc<ServerConfig>) -> Self {
-        Self { accept, config, identify: Arc::new(|_| Ok(None)) }
+        let identify: Identify = Arc::new(|_| Ok(None));
+        Self { accept, config, identify, knows_who_comes: false, is_for_anyone: false }
+    }
+
+    /// Declares that whoever comes may come in without a proof of who it is, as far as this listener goes: for
+    /// a `config` that asks clients for no certificate. Until then a pool or worker that listens where others
+    /// than this machine can reach it does not take the listener, unless it is told `insecure()`.
+    #[must_use]
+    pub fn for_anyone(self) -> Self {
+        Self { is_for_anyone: true, ..self }
     }
 
     /// Sets what to make of the client's certificate once the handshake is done, of a resumed session's
@@ -38,13 +49,20 @@ impl<A> TlsAccept<A> {
     where
         F: Fn(&CommonState) -> Result<Option<Box<str>>, BoxError> + Send + Sync + 'static,
     {
-        Self { identify: Arc::new(identify), ..self }
+        Self { identify: Arc::new(identify), knows_who_comes: true, ..self }
     }
 
     /// Makes the same over another.
     #[cfg(test)]
     pub(crate) fn over<O>(&self, accept: O) -> TlsAccept<O> {
-        TlsAccept { accept, config: Arc::clone(&self.config), identify: Arc::clone(&self.identify) }
+        let Self { config, identify, knows_who_comes, is_for_anyone, .. } = self;
+        TlsAccept {
+            accept,
+            config: Arc::clone(config),
+            identify: Arc::clone(identify),
+            knows_who_comes: *knows_who_comes,
+            is_for_anyone: *is_for_anyone,
+        }
     }
 }
 
@@ -76,6 +94,14 @@ where
 
     fn is_encrypted(&self) -> bool {
         true
+    }
+
+    fn exposure(&self) -> Exposure {
+        match self.accept.exposure() {
+            Exposure::Local => Exposure::Local,
+            _ if self.knows_who_comes => Exposure::Protected,
+            other => other.waived_if(self.is_for_anyone),
+        }
     }
 
     fn connections_max(&self) -> Option<usize> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chargehand_core::io::Dial;
+use chargehand_core::io::{Dial, Exposure};
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls::pki_types::{ServerName, UnixTime};
@@ -105,6 +105,13 @@ where
 
     fn is_encrypted(&self) -> bool {
         true
+    }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        match self.dial.exposure(address) {
+            Exposure::Local => Exposure::Local,
+            _ => Exposure::Protected,
+        }
     }
 }
 

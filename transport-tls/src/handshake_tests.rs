@@ -338,6 +338,19 @@ fn a_stream_that_cannot_be_opened_and_a_host_without_a_name_are_said() {
 }
 
 #[test]
+fn what_leaves_the_machine_is_protected_once_it_is_known_who_comes() {
+    use chargehand_core::io::{Accept, Dial, Exposure};
+    let (client, server) = mutual(&Issuer::new("one"));
+    let client = client.over(Once::new(Memory::pair().0));
+    assert_eq!(client.exposure("localhost:1"), Exposure::Local);
+    assert_eq!(client.exposure("example.org:1"), Exposure::Protected);
+    let exposure = |server: TlsAccept<()>| server.over(Once::new(Memory::pair().1)).exposure();
+    assert_eq!(exposure(server.clone()), Exposure::Open);
+    assert_eq!(exposure(server.clone().for_anyone()), Exposure::Waived);
+    assert_eq!(exposure(server.identify(certificate_name)), Exposure::Protected);
+}
+
+#[test]
 fn no_key_is_in_what_debug_shows() {
     run(async {
         let issuer = Issuer::new("one");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 
-use chargehand_core::io::{Accept, Dial};
+use chargehand_core::io::{Accept, Dial, Exposure};
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_util::future::{Either, select};
 use rcgen::{
@@ -200,6 +200,10 @@ impl Dial for Once {
     fn dial(&self, _: &str) -> Self::Dialling {
         ready(self.0.lock().unwrap().take().ok_or_else(|| io::ErrorKind::NotFound.into()))
     }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        Exposure::of_address(address)
+    }
 }
 
 impl Accept for Once {
@@ -214,6 +218,10 @@ impl Accept for Once {
     ) -> Poll<io::Result<(Self::Opening, &'static str)>> {
         let opening = self.dial("");
         Poll::Ready(Ok((opening, "the peer")))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Open
     }
 }
 

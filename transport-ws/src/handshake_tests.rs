@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen, Wire};
+use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen, Wire};
 use smol::Async;
 use smol::future::{FutureExt, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +31,10 @@ impl Dial for Smol {
         let address: SocketAddr = address.parse().unwrap();
         Box::pin(Socket::connect(address))
     }
+
+    fn exposure(&self, _address: &str) -> Exposure {
+        Exposure::Local
+    }
 }
 
 impl Accept for Bound {
@@ -46,6 +50,10 @@ impl Accept for Bound {
         ready!(self.0.poll_readable(cx))?;
         let mut accept = pin!(self.0.accept());
         accept.as_mut().poll(cx).map_ok(|(stream, peer)| (future::ready(Ok(stream.into())), peer))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -399,6 +407,10 @@ impl Dial for Greeter {
     fn identity(_: &Socket) -> Option<&str> {
         Some("the worker")
     }
+
+    fn exposure(&self, _address: &str) -> Exposure {
+        Exposure::Local
+    }
 }
 
 impl Accept for Guarded {
@@ -424,6 +436,10 @@ impl Accept for Guarded {
 
     fn identity(_: &Socket) -> Option<&str> {
         Some("the manager")
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -70,7 +70,6 @@ mod idle;
 mod origin;
 mod reader;
 mod server;
-mod spare;
 mod upgrade;
 mod wire;
 mod writer;
@@ -80,7 +79,7 @@ mod handshake_tests;
 
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
@@ -202,6 +201,11 @@ where
     fn peer(&self) -> &str {
         &self.target.url
     }
+
+    /// As the [`Dial`] says; what is open is waived for workers of the Go package, which know no protection.
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.target.address).waived_if(self.dialect == Dialect::Json)
+    }
 }
 
 /// Takes in wires that others open.
@@ -274,5 +278,10 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    /// As the [`Accept`] says; what is open is waived where the JSON dialect is on.
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure().waived_if(self.door.json)
     }
 }
