@@ -25,6 +25,9 @@ pub struct WorkerInfo {
     pub id: WorkerId,
     /// The address that is dialled, the name of a worker that dials in, or `local` with a number.
     pub peer: Arc<str>,
+    /// Whom its transport had proven it to be when its link was made last: a member's name, as a rule. `None`
+    /// where the transport proves nothing, and before there was a link.
+    pub identity: Option<Arc<str>>,
     /// Its state and counters.
     pub stats: WorkerStats,
     /// Why its latest link was lost, or could not be made.

@@ -59,7 +59,10 @@ pub(super) struct LinkEnded {
 /// another.
 pub(super) fn is_unwelcome(reason: &DisconnectReason) -> bool {
     let DisconnectReason::Goodbye { code, .. } = reason else { return false };
-    matches!(code, Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon)
+    matches!(
+        code,
+        Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon | Code::NotAllowed
+    )
 }
 
 /// Every manager that comes.

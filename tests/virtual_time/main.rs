@@ -1,6 +1,7 @@
 //! A whole pool in one thread on a clock that is moved by hand: what takes hours takes no time, and
 //! every deadline is exact.
 
+mod identity;
 mod world;
 
 use std::cell::RefCell;
@@ -217,7 +218,7 @@ fn a_handshake_that_came_in_has_the_same_deadline() {
     assert_eq!(world.take_log(), []);
     world.advance(millis(1));
     let log = world.take_log();
-    let [(_, PoolEvent::TurnedAway { peer, reason })] = &log[..] else { panic!("{log:?}") };
+    let [(_, PoolEvent::TurnedAway { peer, reason, .. })] = &log[..] else { panic!("{log:?}") };
     assert_eq!(&**peer, "in this process");
     assert_eq!(*reason, DisconnectReason::HandshakeTimeout(secs(4)));
     assert_eq!(silent.hear(|message| matches!(message, Message::Hello(_))), Some(true));

@@ -15,6 +15,9 @@ use chargehand::memory::{MemoryConnector, MemoryListener, MemoryWire, pair};
 use chargehand::testing::{self, ManualTimer};
 use chargehand::{Builder, Pool, PoolEvent, PoolStats, Task, Threaded};
 
+/// A pool that is being set up.
+pub(crate) type Setup = Builder<ManualTimer, Threaded>;
+
 /// Polls once, with nobody to wake.
 pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))

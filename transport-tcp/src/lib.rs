@@ -54,6 +54,7 @@ use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_core::net::Address;
+use chargehand_core::net::host_of;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use chargehand_core::net::AddressError;
@@ -182,12 +183,14 @@ impl<F, S> fmt::Debug for Connecting<F, S> {
 pub struct TcpListener<A> {
     accept: A,
     limits: Limits,
+    /// The host of the latest stream.
+    host: Option<Box<str>>,
 }
 
 impl<A> TcpListener<A> {
     /// Makes a listener over a runtime's.
     pub fn new(accept: A) -> Self {
-        Self { accept, limits: Limits::new() }
+        Self { accept, limits: Limits::new(), host: None }
     }
 
     /// Sets other limits than the default ones.
@@ -207,20 +210,22 @@ where
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((opening, peer)) => Ok(Accepting {
-                opening: Box::pin(opening),
-                made: Made {
-                    peer: peer.to_string().into(),
-                    limits: self.limits,
-                    identity: A::identity,
-                },
-            }),
+            Ok((opening, peer)) => {
+                let peer: Box<str> = peer.to_string().into();
+                self.host = host_of(&peer);
+                let made = Made { peer, limits: self.limits, identity: A::identity };
+                Ok(Accepting { opening: Box::pin(opening), made })
+            }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
     }
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     fn exposure(&self) -> Exposure {

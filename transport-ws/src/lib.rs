@@ -209,12 +209,14 @@ where
 pub struct WsListener<A> {
     accept: A,
     door: Door,
+    /// The host of the latest stream.
+    host: Option<Box<str>>,
 }
 
 impl<A> WsListener<A> {
     /// Makes a listener over a runtime's. Whatever path a client asks for, it is accepted.
     pub fn new(accept: A) -> Self {
-        Self { accept, door: Door::new() }
+        Self { accept, door: Door::new(), host: None }
     }
 
     /// Sets whether a client that offers no subprotocol is taken for one of the Go `worker` package
@@ -262,7 +264,9 @@ where
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
             Ok((opening, peer)) => {
-                Ok(Accepting::new(opening, A::identity, Peer::of(&peer), self.door.clone()))
+                let peer = Peer::of(&peer);
+                self.host.clone_from(&peer.host);
+                Ok(Accepting::new(opening, A::identity, peer, self.door.clone()))
             }
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })
@@ -274,6 +278,10 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     /// As the [`Accept`] says; what is open is waived where the JSON dialect is on.

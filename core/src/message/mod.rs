@@ -95,6 +95,9 @@ pub enum Code {
     TooSoon,
     /// Manager and worker were set up for requests and answers of other schemas. Upgrade one of them.
     WrongSchema,
+    /// The other side is not whom it says, or none of those that may come here. Give it the name that it
+    /// proves, or let it in.
+    NotAllowed,
     /// A reason of a later version: this byte. On the wire a number that has a variant of its own is
     /// that variant.
     Other(u8),
@@ -114,6 +117,7 @@ impl Code {
             7 => Self::NameTaken,
             8 => Self::TooSoon,
             9 => Self::WrongSchema,
+            11 => Self::NotAllowed,
             other => Self::Other(other),
         }
     }
@@ -131,6 +135,7 @@ impl Code {
             Self::NameTaken => 7,
             Self::TooSoon => 8,
             Self::WrongSchema => 9,
+            Self::NotAllowed => 11,
             Self::Other(byte) => byte,
         }
     }

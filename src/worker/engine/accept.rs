@@ -130,6 +130,7 @@ where
         self.hook.call(|| WorkerEvent::Connected {
             peer: link.peer().to_owned(),
             manager: link.manager().to_owned(),
+            identity: link.identity().map(ToOwned::to_owned),
         });
         self.tell_room();
     }
