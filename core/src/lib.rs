@@ -67,6 +67,8 @@ pub mod id;
 pub mod io;
 #[cfg(feature = "json")]
 pub mod json;
+#[cfg(feature = "keyed")]
+pub mod keyed;
 pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]
@@ -75,6 +77,8 @@ pub mod prefix;
 pub mod scheduler;
 pub mod serial;
 pub mod session;
+#[cfg(feature = "std")]
+pub mod spare;
 pub mod storage;
 pub mod time;
 

@@ -53,7 +53,7 @@ use std::task::{Context, Poll, ready};
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Exposure, Timer};
 use chargehand_core::net::{Address, SocketOptions};
-use chargehand_sockets::{explained, prepare};
+use chargehand_sockets::{poll_accepted, prepare};
 use smol::Async;
 
 pub use self::stream::SmolStream;
@@ -190,22 +190,10 @@ impl Accept for SmolListener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
-        loop {
-            match self.inner.get_ref().accept() {
-                Ok((stream, peer)) => {
-                    prepare(&stream, &self.options)?;
-                    let stream = Async::new(stream).map(SmolStream::new);
-                    return Poll::Ready(stream.map(|stream| (future::ready(Ok(stream)), peer)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.inner.poll_readable(cx))?;
-                }
-                // One peer left the queue: that is no reason to pause for the others.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(explained(error))),
-            }
-        }
+        let (stream, peer) = ready!(poll_accept(&self.inner, cx, TcpListener::accept))?;
+        prepare(&stream, &self.options)?;
+        let stream = SmolStream::new(Async::new(stream)?);
+        Poll::Ready(Ok((future::ready(Ok(stream)), peer)))
     }
 
     fn connections_max(&self) -> Option<usize> {
@@ -215,4 +203,22 @@ impl Accept for SmolListener {
     fn exposure(&self) -> Exposure {
         Exposure::of_bound(&self.local_addr())
     }
+}
+
+/// Takes the next connection from a listener's queue.
+fn poll_accept<L, T>(
+    listener: &Async<L>,
+    cx: &mut Context<'_>,
+    accept: impl Fn(&L) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    poll_accepted(|| {
+        loop {
+            match accept(listener.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(listener.poll_readable(cx))?;
+                }
+                result => return Poll::Ready(result),
+            }
+        }
+    })
 }

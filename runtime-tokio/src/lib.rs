@@ -48,13 +48,13 @@ mod unix;
 use std::future::{self, Ready};
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use chargehand_core::Instant;
 use chargehand_core::io::{Accept, Dial, Exposure, Timer};
 use chargehand_core::net::{Address, SocketOptions};
-use chargehand_sockets::{explained, prepare};
+use chargehand_sockets::{poll_accepted, prepare};
 use tokio::net::TcpListener;
 
 pub use self::stream::TokioStream;
@@ -188,19 +188,9 @@ impl Accept for TokioListener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
-        loop {
-            match self.inner.poll_accept(cx) {
-                Poll::Ready(Ok((stream, peer))) => {
-                    let prepared = prepare(&stream, &self.options);
-                    let stream = TokioStream::new(stream);
-                    return Poll::Ready(prepared.map(|()| (future::ready(Ok(stream)), peer)));
-                }
-                // One peer left the queue: that is no reason to pause for the others.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(explained(error))),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        let (stream, peer) = ready!(poll_accepted(|| self.inner.poll_accept(cx)))?;
+        prepare(&stream, &self.options)?;
+        Poll::Ready(Ok((future::ready(Ok(TokioStream::new(stream))), peer)))
     }
 
     fn connections_max(&self) -> Option<usize> {

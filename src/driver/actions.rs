@@ -45,6 +45,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     self.tell_retried(link, task, attempt);
                 }
                 self.send(link, Outgoing::Request { task, attempt });
+                if self.tells_starts {
+                    self.tell_started(link, task, attempt);
+                }
             }
             Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
             action => self.carry_out_other(action),
@@ -300,13 +303,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
-        let height = match self.tasks[task.slot() as usize].payload {
-            TaskPayload::Height { height, .. } => Some(height.into()),
-            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
-                Some(self.jobs.index_of(job, place).into())
-            }
-            _ => None,
-        };
+        let height = self.height_of(task);
         let peer = self.peers.get_mut(link.worker()).label();
         self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
     }

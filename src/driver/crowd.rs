@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     fn crowd(change: impl FnOnce(&mut Limits)) -> Crowd {
-        let mut limits = Limits::new(1);
+        let mut limits = Limits::new();
         (limits.workers_max, limits.handshakes_max) = (10, 5);
         change(&mut limits);
         Crowd::new(&limits)

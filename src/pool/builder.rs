@@ -21,18 +21,22 @@ use crate::link::erased::{
     AnyConnector, AnyListener, BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach,
 };
 use crate::link::exposure;
+use crate::seed::{NO_SEED, drawn, mixed};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T: Timer, K: Kind> {
     setup: Setup<T, K>,
+    is_seeded: bool,
 }
 
 impl<T: Timer, K: Kind> Builder<T, K> {
-    pub(crate) fn new(timer: T, seed: u64) -> Self {
-        let limits = Limits::new(seed);
-        let config = Config::new(seed);
-        Self { setup: Setup { timer, config, limits, workers: Vec::new(), listeners: Vec::new() } }
+    pub(crate) fn new(timer: T) -> Self {
+        let seed = drawn();
+        let config = Config::new(seed.unwrap_or(0));
+        let (limits, workers, listeners) = (Limits::new(), Vec::new(), Vec::new());
+        let setup = Setup { timer, config, limits, workers, listeners };
+        Self { setup, is_seeded: seed.is_some() }
     }
 
     /// Adds a worker that the manager dials. The pool starts whether it can be reached or not.
@@ -121,7 +125,22 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// # }
     /// ```
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(&mut self.setup.config);
+        let config = &mut self.setup.config;
+        let drawn = config.seed;
+        change(config);
+        self.is_seeded |= config.seed != drawn;
+        self
+    }
+
+    /// Sets the seed of the backoff's jitter, which is [`Config::seed`]; the token that tells workers one
+    /// run of this manager from the next is made of it. Default: drawn at random where there is the
+    /// feature `std`; without it [`build`](Builder::build) fails if none is given.
+    ///
+    /// So give another one at every start, from a source of random numbers or a count of the starts; the
+    /// same one again in a test that is to run the same way again.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.setup.config.seed = seed;
+        self.is_seeded = true;
         self
     }
 
@@ -322,9 +341,13 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// [`Driver`] is polled: spawn it, select on it or block on it.
     ///
     /// # Errors
-    /// Returns [`BuildError`], which names the limit that is out of its range, or what leaves the machine
-    /// with nothing to protect it, and what to do about it.
-    pub fn build(self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
+    /// Returns [`BuildError`], which names the limit that is out of its range, says that a seed is to be
+    /// given, or names what leaves the machine with nothing to protect it, and what to do about it.
+    pub fn build(mut self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
+        if !self.is_seeded {
+            return Err(BuildError(NO_SEED.to_owned()));
+        }
+        self.setup.limits.token = mixed(self.setup.config.seed);
         let limits = &self.setup.limits;
         let in_u32 = 1..=1 << 28;
         for (what, count) in [
@@ -424,3 +447,32 @@ impl Display for BuildError {
 }
 
 impl Error for BuildError {}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::ManualTimer;
+
+    /// As one is where no seed can be drawn.
+    fn unseeded() -> Builder<ManualTimer, crate::Threaded> {
+        Builder { is_seeded: false, ..Builder::new(ManualTimer::new()) }
+    }
+
+    #[test]
+    fn a_pool_that_has_no_seed_is_not_built_and_says_how_to_give_one() {
+        let error = unseeded().build().unwrap_err().to_string();
+        assert!(error.contains(".seed(..)"), "{error}");
+        assert!(unseeded().seed(7).build().is_ok());
+        assert!(unseeded().configure(|config| config.seed += 1).build().is_ok());
+    }
+
+    #[test]
+    fn the_seed_is_that_of_the_jitter_and_the_token_is_made_of_it() {
+        let (_, driver) = unseeded().seed(7).build().expect("in range");
+        let (_, same) = unseeded().configure(|config| config.seed = 7).build().expect("in range");
+        let (_, other) = unseeded().seed(8).build().expect("in range");
+        assert_eq!(driver.config().seed, 7);
+        assert_eq!(driver.token(), same.token());
+        assert_ne!(driver.token(), other.token());
+    }
+}

@@ -44,12 +44,9 @@
 
 mod error;
 mod guess;
-mod spare;
+mod opening;
 mod wire;
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
@@ -60,6 +57,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 pub use chargehand_core::net::AddressError;
 
 pub use crate::error::{BoxError, TcpError};
+pub use crate::opening::{Accepting, Connecting};
 pub use crate::wire::TcpWire;
 
 /// How much one connection may make this end hold.
@@ -122,10 +120,7 @@ where
     type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting {
-            dialling: Box::pin(self.dial.dial(&self.address)),
-            made: Made { peer: self.address.clone(), limits: self.limits, identity: D::identity },
-        }
+        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits, D::identity)
     }
 
     fn peer(&self) -> &str {
@@ -134,47 +129,6 @@ where
 
     fn exposure(&self) -> Exposure {
         self.dial.exposure(&self.address)
-    }
-}
-
-/// What a wire is made of, beside its stream.
-struct Made<S> {
-    peer: Box<str>,
-    limits: Limits,
-    identity: fn(&S) -> Option<&str>,
-}
-
-impl<S> Made<S> {
-    fn wire(&self, stream: S) -> TcpWire<S> {
-        let identity = (self.identity)(&stream).map(Into::into);
-        TcpWire::new(stream, &self.peer, self.limits).identified(identity)
-    }
-}
-
-/// Completes with the open wire.
-pub struct Connecting<F, S> {
-    dialling: Pin<Box<F>>,
-    made: Made<S>,
-}
-
-impl<F, S, E> Future for Connecting<F, S>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<TcpWire<S>, TcpError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(self.made.wire(stream)),
-            Err(error) => Err(TcpError::Dial { peer: self.made.peer.clone(), error: error.into() }),
-        })
-    }
-}
-
-impl<F, S> fmt::Debug for Connecting<F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.made.peer).finish_non_exhaustive()
     }
 }
 
@@ -211,10 +165,9 @@ where
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
             Ok((opening, peer)) => {
-                let peer: Box<str> = peer.to_string().into();
+                let peer = peer.to_string();
                 self.host = host_of(&peer);
-                let made = Made { peer, limits: self.limits, identity: A::identity };
-                Ok(Accepting { opening: Box::pin(opening), made })
+                Ok(Accepting::new(opening, &peer, self.limits, A::identity))
             }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
@@ -230,32 +183,5 @@ where
 
     fn exposure(&self) -> Exposure {
         self.accept.exposure()
-    }
-}
-
-/// Completes with the wire once its stream is open, which a plain one is already.
-pub struct Accepting<F, S> {
-    opening: Pin<Box<F>>,
-    made: Made<S>,
-}
-
-impl<F, S, E> Future for Accepting<F, S>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<TcpWire<S>, TcpError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.opening.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(self.made.wire(stream)),
-            Err(error) => Err(TcpError::Open { peer: self.made.peer.clone(), error: error.into() }),
-        })
-    }
-}
-
-impl<F, S> fmt::Debug for Accepting<F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepting").field("peer", &self.made.peer).finish_non_exhaustive()
     }
 }

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, ready};
 use chargehand_core::io::{Progress, Wire};
 use chargehand_core::net::host_of;
 use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
+use chargehand_core::spare::{self, SPARE_BYTES, SPARE_BYTES_MAX};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
 use crate::error::{TcpError, foreign_protocol};
 use crate::guess::Guess;
-use crate::spare::{self, SPARE_BYTES, SPARE_BYTES_MAX};
 
 /// The length of a read buffer that is kept while nothing comes.
 const KEPT_READ_BYTES: usize = 512;

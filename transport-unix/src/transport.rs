@@ -3,14 +3,13 @@
 //! A stream is a stream, so the wire is that of TCP. What is left to do is what a transport is there for:
 //! what an address means, whom to name in errors, and what to do about these.
 
-use std::fmt;
-use std::future::Future;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
-use chargehand_transport_tcp::{Accepting, BoxError, Limits, TcpError, TcpListener, TcpWire};
+use chargehand_transport_tcp::{
+    Accepting, BoxError, Connecting, Limits, TcpError, TcpListener, TcpWire,
+};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::address::{AddressError, path_of};
@@ -64,12 +63,8 @@ where
     type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting {
-            dialling: Box::pin(self.dial.dial(&self.path)),
-            peer: self.peer.clone(),
-            limits: self.limits,
-            identity: D::identity,
-        }
+        Connecting::new(self.dial.dial(&self.path), &self.peer, self.limits, D::identity)
+            .explained(explained)
     }
 
     fn peer(&self) -> &str {
@@ -78,40 +73,6 @@ where
 
     fn exposure(&self) -> Exposure {
         self.dial.exposure(&self.path)
-    }
-}
-
-/// Completes with the open wire.
-pub struct Connecting<F, S> {
-    dialling: Pin<Box<F>>,
-    peer: Box<str>,
-    limits: Limits,
-    identity: fn(&S) -> Option<&str>,
-}
-
-impl<F, S, E> Future for Connecting<F, S>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<UnixWire<S>, UnixError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => {
-                let identity = (self.identity)(&stream).map(Into::into);
-                Ok(TcpWire::new(stream, &self.peer, self.limits).identified(identity))
-            }
-            Err(error) => {
-                Err(UnixError::Dial { peer: self.peer.clone(), error: explained(error.into()) })
-            }
-        })
-    }
-}
-
-impl<F, S> fmt::Debug for Connecting<F, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 

@@ -70,7 +70,6 @@ mod idle;
 mod origin;
 mod reader;
 mod server;
-mod spare;
 mod upgrade;
 mod wire;
 mod writer;
