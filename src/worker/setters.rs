@@ -77,8 +77,8 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.handshake_timeout = timeout)
     }
 
-    /// Sets how many handshakes may be pending; one more takes the oldest one's place. At least 1;
-    /// default 128.
+    /// Sets how many handshakes may be pending; one more takes the place of the oldest from the host that
+    /// has most. At least 1; default 128.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
         self.set(|settings| {

@@ -137,3 +137,23 @@ fn a_handler_sees_what_a_manager_calls_itself_only_as_far_as_that_is_proven() {
         }
     });
 }
+
+#[test]
+fn a_host_that_fills_the_handshakes_pushes_out_its_own_only() {
+    let (worker, _timer, connector, listener) = doubler();
+    beside(worker.pending_handshakes_max(8).serve(listener), async {
+        let mut slow = Manager::connect(&connector.clone().on_host("10.0.0.1")).await;
+        settle().await;
+        let mut crowd = Vec::new();
+        for number in 0..200 {
+            let host = format!("10.0.1.{}", number % 3);
+            crowd.push(Manager::connect(&connector.clone().on_host(&host)).await);
+            settle().await;
+        }
+        slow.recv().await.expect("the worker's Hello");
+        slow.welcome(1, 1 << 20).await;
+        slow.ping().await;
+        let mut good = Manager::meet(&connector.clone().on_host("10.0.0.2")).await;
+        good.ping().await;
+    });
+}
