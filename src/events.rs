@@ -29,6 +29,8 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
+        /// Whom its transport has proven it to be, if it proves anything.
+        identity: Option<Arc<str>>,
         /// How many attempts it holds at once.
         window: u32,
     },
@@ -63,6 +65,8 @@ pub enum PoolEvent {
     TurnedAway {
         /// Its address, or `an incoming connection` where the transport does not know it yet.
         peer: Arc<str>,
+        /// Whom its transport has proven it to be, if anybody by then.
+        identity: Option<Arc<str>>,
         /// Why.
         reason: DisconnectReason,
     },
@@ -133,8 +137,11 @@ pub enum PoolEvent {
 impl fmt::Display for PoolEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connected { peer, window, .. } => {
+            Self::Connected { peer, identity: None, window, .. } => {
                 write!(f, "{peer}: connected, takes {window} at once")
+            }
+            Self::Connected { peer, identity: Some(identity), window, .. } => {
+                write!(f, "{peer}: connected, proven to be {identity:?}, takes {window} at once")
             }
             Self::Refused { peer, reason, .. } => {
                 let why = reason.to_string();
@@ -145,8 +152,12 @@ impl fmt::Display for PoolEvent {
             }
             Self::Lost { peer, reason, .. } => write!(f, "{peer}: lost: {reason}"),
             Self::Closed { peer, reason, .. } => write!(f, "{peer}: closed: {reason}"),
-            Self::TurnedAway { peer, reason } => {
-                write!(f, "turned a connection away: {}", named(peer, &reason.to_string()))
+            Self::TurnedAway { peer, identity, reason } => {
+                write!(f, "turned a connection away: {}", named(peer, &reason.to_string()))?;
+                match identity {
+                    Some(identity) => write!(f, " (proven to be {identity:?})"),
+                    None => Ok(()),
+                }
             }
             Self::AcceptFailed { error, pause } => {
                 write!(f, "cannot accept, pauses {pause:?}: {error}")

@@ -15,6 +15,7 @@
 mod accept;
 mod actions;
 mod answers;
+mod crowd;
 mod dialect;
 mod handshake;
 mod hosts;
@@ -219,7 +220,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: Misfits::default(),
             peers: Peers::new(),
             read_on: ReadOn::default(),
-            joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
+            joining: Joining::new(listeners, &ready, &limits, &config),
             closing: ClosingTable::new(CLOSING_MAX),
             jobs: Jobs::default(),
             counted_max: within_stream(limits.ahead_max()),

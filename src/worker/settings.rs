@@ -1,5 +1,7 @@
 //! What may be set of a worker, and the defaults.
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::error::Error;
@@ -11,6 +13,7 @@ use chargehand_core::io::Exposure;
 use chargehand_core::message::{check_name, check_schema};
 
 use crate::link::exposure::is_taken;
+use crate::link::reason::DisconnectReason;
 use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
@@ -41,6 +44,8 @@ pub(super) struct Settings {
     pub(super) is_insecure: bool,
     /// Whether there is a seed.
     is_seeded: bool,
+    /// The identities of managers that may use it, where not any may.
+    pub(super) managers: Option<Box<[Arc<str>]>>,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -70,6 +75,7 @@ impl Settings {
             is_insecure: false,
             seed: 0,
             is_seeded: false,
+            managers: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -129,6 +135,17 @@ impl Settings {
         }
         self.window_max = self.window_max.max(self.concurrency);
         Ok(())
+    }
+
+    /// Refuses a manager that is none of those that may use the worker.
+    pub(super) fn check_manager(&self, identity: Option<&str>) -> Result<(), DisconnectReason> {
+        let Some(managers) = &self.managers else { return Ok(()) };
+        match identity {
+            Some(identity) if managers.iter().any(|one| **one == *identity) => Ok(()),
+            identity => {
+                Err(DisconnectReason::NotAllowed { identity: identity.map(ToOwned::to_owned) })
+            }
+        }
     }
 
     /// Refuses links that leave the machine unprotected, unless the user has said that they may.

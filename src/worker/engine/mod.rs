@@ -88,6 +88,8 @@ struct LinkSlot<S: Source> {
     entry: Entry,
     /// Its entry among those whose handshake is not over.
     opening: Option<u32>,
+    /// Where it came from, as far as the transport told that at once.
+    host: Option<Box<str>>,
     up: bool,
     state: SlotState<S>,
 }
