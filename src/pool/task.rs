@@ -33,11 +33,11 @@ pub struct Task<A> {
 
 /// A task that waits for room in the queue.
 #[derive(Debug)]
-pub(crate) struct Queueing {
+pub(crate) struct Queueing<'a> {
     /// `None` once it is queued.
     body: Option<Body>,
     check: Check,
-    options: Option<Arc<TaskOptions>>,
+    options: Option<&'a Arc<TaskOptions>>,
     room: Room,
 }
 
@@ -51,8 +51,9 @@ enum Room {
     None(EventListener),
 }
 
-impl Queueing {
-    pub(crate) fn new(body: Body, check: Check, options: Option<Arc<TaskOptions>>) -> Self {
+impl<'a> Queueing<'a> {
+    #[inline]
+    pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
         Self { body: Some(body), check, options, room: Room::Unknown }
     }
 
@@ -70,8 +71,8 @@ impl Queueing {
                 ready!(Pin::new(listener).poll(cx));
                 self.room = Room::Unknown;
             }
-            let (waker, options) = (waits.then_some(cx.waker()), self.options.as_ref());
-            match mailbox.submit(&mut self.body, self.check, waker, options) {
+            let waker = waits.then_some(cx.waker());
+            match mailbox.submit(&mut self.body, self.check, waker, self.options) {
                 Ok(call) => return Poll::Ready(Ok(call)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
                 Err(NotQueued::Full) => self.room.found_none(mailbox),
@@ -94,13 +95,14 @@ impl Room {
 /// the task.
 pub(crate) struct Calling<'a> {
     mailbox: &'a Mailbox,
-    queueing: Queueing,
+    queueing: Queueing<'a>,
     /// Once it is queued, until the outcome was taken.
     call: Option<CallId>,
 }
 
 impl<'a> Calling<'a> {
-    pub(crate) fn new(queueing: Queueing, mailbox: &'a Mailbox) -> Self {
+    #[inline]
+    pub(crate) fn new(queueing: Queueing<'a>, mailbox: &'a Mailbox) -> Self {
         Self { mailbox, queueing, call: None }
     }
 }
