@@ -156,7 +156,11 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(ReadProgress::Nothing);
             };
-            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(DisconnectReason::Closed),
+                Err(error) => return Err(DisconnectReason::reset(error)),
+            };
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
@@ -277,7 +281,11 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(ReadProgress::Drained);
             };
-            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(DisconnectReason::Closed),
+                Err(error) => return Err(DisconnectReason::reset(error)),
+            };
             self.tally.answers += 1;
             if let Speech::Json(json) = &mut self.speech {
                 json.on_frame(frame, sink)?;
@@ -292,8 +300,8 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Sends a message, or parks it until the wire has room.
-    // Inlined all the way: every task goes through here.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "it is called in one place, for every task")]
+    #[inline(always)]
     pub(crate) fn send(
         &mut self,
         cx: &mut Context<'_>,
@@ -423,7 +431,8 @@ impl<K: Kind> Conn<K> {
         })
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[inline(always)]
     fn try_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -445,7 +454,8 @@ impl<K: Kind> Conn<K> {
         Ok(sent)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[inline(always)]
     fn try_send_native(
         &mut self,
         cx: &mut Context<'_>,
@@ -453,37 +463,31 @@ impl<K: Kind> Conn<K> {
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
         let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
-        let mut height_of = None;
-        let (message, body) = match message {
+        let (len, body) = match message {
             Outgoing::Request { task, attempt } => {
-                let body = match &tasks[task.slot() as usize].payload {
+                let extensions = Extensions::NONE;
+                let head = Message::Request { task, attempt, extensions, body: &[] };
+                let len = write_head(&head, &mut buffer);
+                let (height_len, body) = match &tasks[task.slot() as usize].payload {
                     TaskPayload::Height { height, .. } => {
-                        height_of = Some((task, *height));
-                        &[][..]
+                        // With the head: to copy both at once costs less than to copy each.
+                        let place =
+                            buffer[len..].first_chunk_mut().expect("there is room for both");
+                        (encode_height(*height, place).len(), &[][..])
                     }
-                    TaskPayload::Request { body, .. } => body.as_slice(),
+                    TaskPayload::Request { body, .. } => (0, body.as_slice()),
                     TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
-                if body.len() > self.body_bytes_max {
-                    return Err(self.too_long(task, body.len()));
+                if height_len + body.len() > self.body_bytes_max {
+                    return Err(self.too_long(task, height_len + body.len()));
                 }
-                (Message::Request { task, attempt, extensions: Extensions::NONE, body }, body)
+                (len + height_len, body)
             }
-            Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
-            Outgoing::Ping => (Message::Ping, &[][..]),
+            Outgoing::Cancel { task, attempt } => {
+                (write_head(&Message::Cancel { task, attempt }, &mut buffer), &[][..])
+            }
+            Outgoing::Ping => (write_head(&Message::Ping, &mut buffer), &[][..]),
         };
-        let head = buffer.first_chunk_mut().expect("it is longer");
-        let head = message.encode_short(head).expect("a manager's later messages are short");
-        let mut len = head.len();
-        if let Some((task, height)) = height_of {
-            // A height goes with the head: to copy both at once costs less than to copy each.
-            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
-            let height_len = encode_height(height, place).len();
-            if height_len > self.body_bytes_max {
-                return Err(self.too_long(task, height_len));
-            }
-            len += height_len;
-        }
         match self.wire.poll_send(cx, &buffer[..len], body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
@@ -518,6 +522,14 @@ impl From<DisconnectReason> for SendError {
     fn from(reason: DisconnectReason) -> Self {
         Self::Over(reason)
     }
+}
+
+/// Writes the head of one of a manager's later messages, and returns its length.
+#[expect(clippy::inline_always, reason = "as `send`")]
+#[inline(always)]
+fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
+    let place = buffer.first_chunk_mut().expect("it is longer");
+    message.encode_short(place).expect("a manager's later messages are short").len()
 }
 
 /// Refuses an answer to a request that has not left: it must not end the task before that.
