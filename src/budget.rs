@@ -420,6 +420,17 @@ mod tests {
     }
 
     #[test]
+    fn a_body_of_64_kib_is_not_held_back_while_there_is_plenty() {
+        use chargehand_core::message::BODY_HEAD_BYTES_MAX;
+
+        let arrivals = Arrivals::new(&budget(1 << 20, 0));
+        let body = postcard::to_stdvec(&vec![7_u8; 64 << 10]).expect("a list of bytes");
+        assert!(BODY_HEAD_BYTES_MAX + body.len() <= arrivals.allowance());
+        let _most = arrivals.answers.charge((1 << 19) + 1);
+        assert_eq!(arrivals.allowance(), SMALL_BYTES_MAX, "now every one is looked at");
+    }
+
+    #[test]
     fn whoever_waits_is_told_once_something_comes_back() {
         let budget = budget(1000, 100);
         let account = Account::new(&budget);

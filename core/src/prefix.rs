@@ -151,7 +151,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> PrefixDecoder<B> {
     #[inline]
     pub fn take_frame(&mut self, length: usize) -> &[u8] {
         let frame = self.start + HEADER_BYTES;
-        assert!(length <= self.end - frame, "a frame is taken that is not there");
+        let is_there = self.end.checked_sub(frame).is_some_and(|there| length <= there);
+        assert!(is_there, "a frame is taken that is not there");
         self.start = frame + length;
         &self.buffer.as_ref()[frame..self.start]
     }
