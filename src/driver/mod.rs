@@ -419,7 +419,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Ends a call, at the end of this turn or once many have ended.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "every call ends here")]
+    #[inline(always)]
     fn end_call(&mut self, call: CallId, result: TaskResult) {
         if self.has_asides {
             self.end_asides(call);

@@ -34,11 +34,11 @@ pub struct Task<A> {
 
 /// A task that waits for room in the queue.
 #[derive(Debug)]
-pub(crate) struct Queueing {
+pub(crate) struct Queueing<'a> {
     /// `None` once it is queued.
     body: Option<Body>,
     check: Check,
-    options: Option<Arc<TaskOptions>>,
+    options: Option<&'a Arc<TaskOptions>>,
     room: Room,
 }
 
@@ -52,8 +52,9 @@ enum Room {
     None(EventListener),
 }
 
-impl Queueing {
-    pub(crate) fn new(body: Body, check: Check, options: Option<Arc<TaskOptions>>) -> Self {
+impl<'a> Queueing<'a> {
+    #[inline]
+    pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
         Self { body: Some(body), check, options, room: Room::Unknown }
     }
 
@@ -67,7 +68,7 @@ impl Queueing {
         waits: bool,
     ) -> Poll<Result<CallId, TaskError>> {
         self.poll_with(mailbox, cx, |Self { body, check, options, .. }, cx| {
-            mailbox.submit(body, *check, waits.then_some(cx.waker()), options.as_ref())
+            mailbox.submit(body, *check, waits.then_some(cx.waker()), *options)
         })
     }
 
@@ -79,7 +80,7 @@ impl Queueing {
         callback: &mut Option<Callback>,
     ) -> Poll<Result<(), TaskError>> {
         self.poll_with(mailbox, cx, |Self { body, check, options, .. }, _| {
-            mailbox.submit_then(body, *check, callback, options.as_ref())
+            mailbox.submit_then(body, *check, callback, *options)
         })
     }
 
@@ -118,13 +119,14 @@ impl Room {
 /// the task.
 pub(crate) struct Calling<'a> {
     mailbox: &'a Mailbox,
-    queueing: Queueing,
+    queueing: Queueing<'a>,
     /// Once it is queued, until the outcome was taken.
     call: Option<CallId>,
 }
 
 impl<'a> Calling<'a> {
-    pub(crate) fn new(queueing: Queueing, mailbox: &'a Mailbox) -> Self {
+    #[inline]
+    pub(crate) fn new(queueing: Queueing<'a>, mailbox: &'a Mailbox) -> Self {
         Self { mailbox, queueing, call: None }
     }
 }

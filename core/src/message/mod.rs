@@ -267,7 +267,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// Returns [`MessageError`] for every frame that this version would not have written. Close the
     /// link, with a Goodbye that carries [`MessageError::code`] and the error's text.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
+    #[inline(always)]
     pub fn decode(frame: &'a [u8]) -> Result<Self, MessageError> {
         codec::decode(frame)
     }
