@@ -58,6 +58,7 @@
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
+//! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
 //! | `tracing` | the pool's events as `tracing` events, too |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
@@ -114,6 +115,8 @@ mod error;
 mod events;
 mod failure;
 mod handler;
+#[cfg(feature = "keyed")]
+pub mod keyed;
 mod limits;
 mod link;
 mod mailbox;
@@ -132,7 +135,7 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent},
+    events::{Events, PoolEvent, Started},
     failure::Failure,
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},

@@ -268,11 +268,20 @@ pub trait Wire {
     }
 
     /// Returns whom the transport has proven the other end to be, before any message: the name in a
-    /// certificate that this end trusts, for one. It stays the same for the life of the wire.
+    /// certificate that this end trusts, for one. With one, the peer's name for itself must be that, or that
+    /// and an instance (`w1/3`), or it is refused. It stays the same for the life of the wire.
     ///
     /// The default is `None`: nothing is proven.
     fn identity(&self) -> Option<&str> {
         None
+    }
+
+    /// Returns whether a message may be lost on its way while the wire goes on, as a damaged frame of a
+    /// serial line is. Where encryption counts messages, a gap is then no attack.
+    ///
+    /// The default is `false`: what is sent arrives, or the wire breaks.
+    fn may_lose(&self) -> bool {
+        false
     }
 }
 

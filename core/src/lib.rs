@@ -67,6 +67,8 @@ pub mod id;
 pub mod io;
 #[cfg(feature = "json")]
 pub mod json;
+#[cfg(feature = "keyed")]
+pub mod keyed;
 pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]

@@ -48,6 +48,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 let millis = if self.has_own_times { self.own_millis(task) } else { None };
                 self.send(link, Outgoing::Request { task, attempt, millis });
+                if self.tells_starts {
+                    self.tell_started(link, task, attempt);
+                }
             }
             Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
             action => self.carry_out_other(action),
@@ -316,13 +319,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
-        let height = match self.tasks[task.slot() as usize].payload {
-            TaskPayload::Height { height, .. } => Some(height.into()),
-            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
-                Some(self.jobs.index_of(job, place).into())
-            }
-            _ => None,
-        };
+        let height = self.height_of(task);
         let peer = self.peers.get_mut(link.worker()).label();
         self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
     }

@@ -5,10 +5,10 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Stats, TaskId, TaskOptions};
+use chargehand_core::{Stats, TaskOptions};
 
 use super::Driver;
-use super::task::{TaskEntry, TaskPayload, Whose};
+use super::task::{TaskPayload, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::link::exposure::is_taken;
@@ -31,6 +31,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for listener in mail.listeners {
             self.events.add(listener);
         }
+        self.note_asides();
         while let Ok(control) = self.ends.control.try_recv() {
             self.on_control(control);
         }
@@ -43,6 +44,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         for call in mail.cancels {
             self.on_cancel(call);
+        }
+        for watch in mail.watches {
+            self.on_watch(watch);
         }
         self.jobs.look_again();
         if self.ends.post.is_abandoned() && !self.is_stopping() {
@@ -73,6 +77,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             self.submitted = self.ends.post.take_submits(room, &mut batch, |special| {
                 self.specials.insert(special.call.place(), special);
+                self.has_asides = true;
             });
             for submit in batch.drain(..) {
                 any |= self.admit_one(submit);
@@ -125,11 +130,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.drop_held_back(call) {
             return;
         }
-        let Some(&slot) = self.accepted.get(call.place()) else { return };
-        let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
-        if matches!(payload, TaskPayload::Request { whose: Whose::Call { call: its, .. }, .. } if *its == call)
-        {
-            let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
+        if let Some(task) = self.task_of(call) {
+            let _ = self.scheduler.cancel(self.now, task);
         }
         // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
     }
@@ -151,7 +153,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     let _ = reply.try_send(Err(WorkerError::Unknown));
                 }
             }
-            Control::Idle { reply } => self.idlers.push(reply),
+            Control::Idle { taken, reply } => self.idlers.push((reply, taken)),
             Control::Stop { within, reply } => {
                 self.on_stop(within.unwrap_or(self.limits.drain_timeout), reply);
             }

@@ -343,8 +343,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// [`Driver`] is polled: spawn it, select on it or block on it.
     ///
     /// # Errors
-    /// Returns [`BuildError`], which names the limit that is out of its range, or what leaves the machine
-    /// with nothing to protect it, and what to do about it; or says that a seed is to be given.
+    /// Returns [`BuildError`], which names the limit that is out of its range, says that a seed is to be
+    /// given, or names what leaves the machine with nothing to protect it, and what to do about it.
     pub fn build(mut self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
         if !self.is_seeded {
             return Err(BuildError(NO_SEED.to_owned()));

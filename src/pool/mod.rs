@@ -22,7 +22,9 @@ use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
+use crate::mailbox::calls::Callback;
 use crate::mailbox::range::LedgerOf;
+use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
 use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
@@ -183,6 +185,56 @@ impl<K: Kind> Pool<K> {
             Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
         }
+    }
+
+    /// Queues `request`, waiting for room, and has `then` called with the outcome, whatever it is.
+    ///
+    /// The callback runs within the [`Driver`](crate::Driver), at the end of the poll in which the
+    /// outcome came, when all links have been served. Until it returns its task is not over:
+    /// [`idle`](Pool::idle) and [`stop`](Pool::stop) wait for it, so after them every outcome was
+    /// *handled*. No two run at the same time, and the driver does nothing else meanwhile: let it count,
+    /// keep, send to a channel or spawn, and where it has to compute or block, [`submit`](Pool::submit)
+    /// and await the task in one of your own instead. With `std`, a panic in it ends nothing else, and is
+    /// told as [`PoolEvent::CallbackPanicked`](crate::PoolEvent::CallbackPanicked).
+    ///
+    /// Where the driver is dropped, its drop calls with [`TaskError::Closed`]. Dropping this future before
+    /// it completes queues nothing, and calls nothing.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    ///
+    /// static FAILED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// for height in 1..=1000_u64 {
+    ///     pool.submit_then(&height, move |block: Result<Vec<u8>, _>| match block {
+    ///         Ok(block) => println!("{height}: {} bytes", block.len()),
+    ///         Err(_) => drop(FAILED.fetch_add(1, Relaxed)),
+    ///     })
+    ///     .await?;
+    /// }
+    /// pool.idle().await?;
+    /// println!("all handled, {} failed", FAILED.load(Relaxed));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`submit`](Pool::submit). Nothing was queued then, and nothing is called.
+    pub async fn submit_then<A, Q>(
+        &self,
+        request: &Q,
+        then: impl FnOnce(Result<A, TaskError>) + Send + 'static,
+    ) -> Result<(), TaskError>
+    where
+        A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
+    {
+        let body = self.encode(request)?;
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
+        let limits = *self.mailbox.decode_limits();
+        let read = move |result: TaskResult| result.and_then(|mut answer| answer.read(&limits));
+        let mut callback = Some(Callback::new(move |result| then(read(result))));
+        poll_fn(|cx| queueing.poll_then(&self.mailbox, cx, &mut callback)).await
     }
 
     /// Returns a stream of every height of a range with its outcome. The request is the height as a
@@ -369,15 +421,46 @@ impl<K: Kind> Pool<K> {
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 
-    /// Completes once no task is queued or under way.
+    /// Completes once no task is queued or under way, and every callback of
+    /// [`submit_then`](Pool::submit_then) has returned.
     ///
-    /// Whoever awaits an outcome may not have run by then. To know that all were handled, join what
-    /// handles them.
+    /// A range is under way until its last outcome, and so is a map of an iterator: one without an end
+    /// never lets its pool be idle, and neither does one whose stream nobody polls any more. A map of a
+    /// stream ([`from_stream`]) is not under way while that has nothing for it and every request had its
+    /// outcome, so this completes beside one that waits for ever.
+    ///
+    /// Whoever awaits an outcome may not have run by then. [`all_taken`](Pool::all_taken) waits for
+    /// that, and callbacks are over.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver ends first.
     pub async fn idle(&self) -> Result<(), Closed> {
-        self.ask(|reply| Control::Idle { reply }).await
+        self.ask(|reply| Control::Idle { taken: false, reply }).await
+    }
+
+    /// Completes once the pool is [idle](Pool::idle) and the outcome of every call and [`Task`] was
+    /// taken: its future has returned it, or was dropped or detached.
+    ///
+    /// So it waits for ever for a task that is kept and never awaited: do not await this where one is held
+    /// that is awaited later. What was taken may not be handled yet; where that matters use
+    /// [`submit_then`](Pool::submit_then). Of a range or a map the end of its stream tells the same.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool, requests: Vec<String>) -> Result<(), chargehand::Closed> {
+    /// # fn spawn(future: impl Future) {}
+    /// for request in requests {
+    ///     let pool = pool.clone();
+    ///     spawn(async move { pool.call::<u64, String>(&request).await });
+    /// }
+    /// // ...
+    /// pool.all_taken().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver ends first.
+    pub async fn all_taken(&self) -> Result<(), Closed> {
+        self.ask(|reply| Control::Idle { taken: true, reply }).await
     }
 
     /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
@@ -411,8 +494,19 @@ impl<K: Kind> Pool<K> {
     /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
     /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`](crate::PoolEvent::Missed).
     pub fn events(&self) -> Events {
-        let (sender, events) = Events::new(EVENTS_MAX);
-        self.mailbox.listen(sender);
+        self.listen(false)
+    }
+
+    /// Returns a stream as [`events`](Pool::events) does, which also has
+    /// [`PoolEvent::Started`](crate::PoolEvent::Started) for each task that a worker takes from now on. So it
+    /// has to be read as fast as tasks are sent. Costs an event for each task as long as it is there.
+    pub fn all_events(&self) -> Events {
+        self.listen(true)
+    }
+
+    fn listen(&self, wants_tasks: bool) -> Events {
+        let (listener, events) = Events::new(EVENTS_MAX, wants_tasks);
+        self.mailbox.listen(listener);
         events
     }
 

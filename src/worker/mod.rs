@@ -149,8 +149,8 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     /// Where no connection can be taken (out of file descriptors, say), it pauses and tries again.
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range, where a seed is to be given, or
-    /// where links would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
+    /// Returns [`SettingError`] at once where a setting is out of its range, a seed is to be given, or links
+    /// would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
     pub async fn serve<L>(self, listener: L) -> Result<(), SettingError>
     where
         L: Listen,
@@ -164,8 +164,8 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     /// until the worker is [stopped](Stopper).
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range, where a seed is to be given, or
-    /// where links would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
+    /// Returns [`SettingError`] at once where a setting is out of its range, a seed is to be given, or links
+    /// would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
     pub async fn dial<C>(self, connect: C) -> Result<(), SettingError>
     where
         C: Connect,

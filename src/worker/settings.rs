@@ -37,10 +37,10 @@ pub(super) struct Settings {
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
     pub(super) seed: u64,
-    /// Whether there is a seed.
-    is_seeded: bool,
     /// Whether links may leave the machine unprotected.
     pub(super) is_insecure: bool,
+    /// Whether there is a seed.
+    is_seeded: bool,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -67,9 +67,9 @@ impl Settings {
             idle_min: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
+            is_insecure: false,
             seed: 0,
             is_seeded: false,
-            is_insecure: false,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };

@@ -6,6 +6,8 @@ mod stage;
 
 use std::future::Future;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use chargehand::testing::{ManualTimer, Script, World};
 use chargehand::worker::Stopper;
@@ -81,6 +83,16 @@ fn a_task_can_be_dropped_at_every_poll() {
         |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
     );
     of_a_task(
+        "a task whose start is awaited",
+        MAY_BE_DONE,
+        |pool, _| async move {
+            let mut task = pool.submit::<u64, u64>(&(VICTIMS + 1)).await?;
+            assert_eq!(task.started().await.map(|started| started.attempt), Some(1));
+            task.await
+        },
+        |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
+    );
+    of_a_task(
         "a task that is cancelled",
         !MAY_BE_DONE,
         |pool, timer| async move {
@@ -116,6 +128,27 @@ fn a_task_that_is_detached_runs_to_its_end() {
         stage.world.run(stage.pool.idle()).expect("the driver lives");
         let stats = stage.world.run(stage.pool.stats()).expect("the driver lives");
         assert_eq!(stats.tasks.done, 4 + u64::from(completes), "where it was queued, it is done");
+        stage.clean_up();
+        completes
+    });
+}
+
+#[test]
+fn a_callback_is_called_where_its_task_was_queued_and_never_otherwise() {
+    at_every_poll("submit_then", 10, |cut| {
+        let stage = Stage::crowded(Staff::Remote);
+        let (pool, called) = (stage.pool.clone(), Arc::new(AtomicU64::new(0)));
+        let then = Arc::clone(&called);
+        let submit = async move {
+            let then = move |outcome: Result<u64, _>| {
+                then.fetch_add(outcome.expect("it is done"), Relaxed);
+            };
+            pool.submit_then(&(VICTIMS + 1), then).await
+        };
+        let completes = stage.cut(submit, cut).is_some();
+        stage.world.run(stage.pool.idle()).expect("the driver lives");
+        assert_eq!(called.load(Relaxed), if completes { VICTIMS + 1 } else { 0 });
+        assert_eq!(Arc::strong_count(&called), 1, "it is dropped with that");
         stage.clean_up();
         completes
     });
@@ -217,6 +250,14 @@ fn what_asks_a_pool_can_be_dropped_at_every_poll() {
         "idle",
         40,
         |pool| async move { pool.idle().await },
+        |idle| {
+            idle.expect("the driver lives");
+        },
+    );
+    of_control(
+        "all_taken",
+        40,
+        |pool| async move { pool.all_taken().await },
         |idle| {
             idle.expect("the driver lives");
         },

@@ -128,7 +128,7 @@ pub struct Rig {
 impl Rig {
     pub fn start<P: Pair>(setup: Setup<P>) -> Self {
         let (pool, driver) = setup.build().expect("the limits are in range");
-        let watch = Watch { events: pool.events(), seen: Vec::new() };
+        let watch = Watch::of::<P>(pool.events());
         Self { pool, watch, driver: P::job(driver) }
     }
 
@@ -268,11 +268,23 @@ pub fn assert_settled(stats: &Stats) {
 
 /// The events of a pool.
 pub struct Watch {
-    events: Events,
+    events: async_channel::Receiver<PoolEvent>,
     seen: Vec<PoolEvent>,
+    _job: Job,
 }
 
 impl Watch {
+    /// Takes the events as they come: a pool drops those that nobody takes in time, and crowds make many.
+    fn of<P: Pair>(mut events: Events) -> Self {
+        let (sender, taken) = async_channel::unbounded();
+        let job = P::job(async move {
+            while let Some(event) = events.next().await {
+                let _ = sender.try_send(event);
+            }
+        });
+        Self { events: taken, seen: Vec::new(), _job: job }
+    }
+
     /// Waits for an event, and returns it.
     pub async fn until<P: Pair>(
         &mut self,
@@ -280,10 +292,10 @@ impl Watch {
         mut wanted: impl FnMut(&PoolEvent) -> bool,
     ) -> PoolEvent {
         loop {
-            let next = within::<P, _>(SOON, self.events.next()).await;
+            let next = within::<P, _>(SOON, self.events.recv()).await;
             let seen = &self.seen;
             let event = next.unwrap_or_else(|| panic!("no {what}, but {seen:#?}"));
-            let event = event.unwrap_or_else(|| panic!("no {what} before the end, but {seen:#?}"));
+            let event = event.unwrap_or_else(|_| panic!("no {what} before the end, but {seen:#?}"));
             if wanted(&event) {
                 return event;
             }
@@ -293,7 +305,7 @@ impl Watch {
 
     /// Waits for the end of the stream.
     pub async fn ends<P: Pair>(&mut self) {
-        let end = async { while self.events.next().await.is_some() {} };
+        let end = async { while self.events.recv().await.is_ok() {} };
         within::<P, _>(SOON, end).await.expect("the events end with the driver");
     }
 
