@@ -33,7 +33,7 @@ pub(crate) struct Limits {
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
     pub(crate) memory_max: Option<usize>,
-    pub(crate) decode_limits: DecodeLimits,
+    pub(crate) decode: DecodeLimits,
     pub(crate) progress_rate_min: u32,
     pub(crate) handshakes_max: usize,
     /// Whether `workers_max` or `handshakes_max` was set.
@@ -60,7 +60,7 @@ impl Limits {
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
             memory_max: None,
-            decode_limits: DecodeLimits::new(),
+            decode: DecodeLimits::new(),
             progress_rate_min: 1024,
             handshakes_max: 128,
             is_set: false,

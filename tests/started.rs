@@ -48,7 +48,7 @@ fn after_a_loss_a_task_says_who_has_it_next() {
         let second = async {
             world.sleep(SECOND).await;
             let answer = |height: u64| async move { Ok::<_, String>(height) };
-            pool.add_in_process(answer, WorkerOptions::new()).await.unwrap()
+            pool.add_in_process(answer, WorkerOptions::new().window(1)).await.unwrap()
         };
         let (started, second) = join(task.started(), second).await;
         let started = started.expect("it is sent again");

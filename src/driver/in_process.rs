@@ -40,7 +40,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
                 let timeout = millis.map(|millis| Duration::from_millis(millis.get().into()));
-                let limits = &self.limits.decode_limits;
+                let limits = &self.limits.decode;
                 entry.run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
                 self.peers.put_to_work(link.worker().slot());
             }
@@ -106,7 +106,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
-            decode_limits: &self.limits.decode_limits,
+            decode_limits: &self.limits.decode,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

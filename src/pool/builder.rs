@@ -285,7 +285,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// [`TaskError::Answer`](crate::TaskError::Answer), which names it. Default
     /// [`DecodeLimits::new`](crate::DecodeLimits::new).
     pub fn decode_limits(mut self, limits: crate::DecodeLimits) -> Self {
-        self.setup.limits.decode_limits = limits;
+        self.setup.limits.decode = limits;
         self
     }
 
