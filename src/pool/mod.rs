@@ -227,8 +227,8 @@ impl<K: Kind> Pool<K> {
         then: impl FnOnce(Result<A, TaskError>) + Send + 'static,
     ) -> Result<(), TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
         let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
@@ -451,7 +451,7 @@ impl<K: Kind> Pool<K> {
     /// # fn spawn(future: impl Future) {}
     /// for request in requests {
     ///     let pool = pool.clone();
-    ///     spawn(async move { pool.call::<String, u64>(&request).await });
+    ///     spawn(async move { pool.call::<u64, String>(&request).await });
     /// }
     /// // ...
     /// pool.all_taken().await?;

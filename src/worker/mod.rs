@@ -180,7 +180,10 @@ impl<T: Timer, H: Handler> Worker<T, H> {
         C::Error: Into<BoxError>,
         <C::Wire as Wire>::Error: Into<BoxError>,
     {
-        self.run(|settings| Dials::new(connect, settings.backoff, settings.seed)).await
+        self.run(|settings| {
+            Dials::new(connect, settings.backoff, settings.seed.expect("it was checked"))
+        })
+        .await
     }
 
     async fn run<S>(mut self, source: impl FnOnce(&Settings) -> S) -> Result<(), SettingError>

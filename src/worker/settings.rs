@@ -39,13 +39,16 @@ pub(super) struct Settings {
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
-    pub(super) seed: u64,
+    pub(super) seed: Option<u64>,
     /// Whether links may leave the machine unprotected.
     pub(super) is_insecure: bool,
+<<<<<<< HEAD
     /// Whether there is a seed.
     is_seeded: bool,
     /// The identities of managers that may use it, where not any may.
     pub(super) managers: Option<Box<[Arc<str>]>>,
+=======
+>>>>>>> wip/options
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -73,9 +76,13 @@ impl Settings {
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
             is_insecure: false,
+<<<<<<< HEAD
             seed: 0,
             is_seeded: false,
             managers: None,
+=======
+            seed: None,
+>>>>>>> wip/options
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -87,7 +94,7 @@ impl Settings {
 
     /// Sets the seed, and what is made of it.
     pub(super) fn set_seed(&mut self, seed: u64) {
-        (self.seed, self.is_seeded) = (seed, true);
+        self.seed = Some(seed);
         self.token = mixed(seed);
         if !self.is_named {
             self.name = format!("worker-{:08x}", mixed(self.token) >> 32).into();
@@ -105,7 +112,7 @@ impl Settings {
     }
 
     pub(super) fn check(&mut self) -> Result<(), SettingError> {
-        if !self.is_seeded {
+        if self.seed.is_none() {
             return Err(SettingError(NO_SEED));
         }
         if self.name.is_empty() || check_name(&self.name).is_err() {
@@ -178,7 +185,7 @@ mod tests {
 
     /// As they are where no seed can be drawn.
     fn unseeded() -> Settings {
-        Settings { is_seeded: false, ..Settings::new() }
+        Settings { seed: None, ..Settings::new() }
     }
 
     #[test]
