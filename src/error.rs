@@ -5,6 +5,7 @@ use core::error::Error;
 use core::fmt;
 
 use crate::failure::Failure;
+use crate::link::exposure;
 
 /// Why a task has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,9 @@ pub enum WorkerError {
     Unknown,
     /// An in-process worker with a window of 0 would get no task. Give it 1 or more.
     NoWindow,
+    /// The worker is not on this machine, and nothing protects the link to it. Use TLS or a key, or call
+    /// [`Builder::insecure`](crate::Builder::insecure) where the network itself is trusted.
+    Exposed,
     /// The pool's driver is gone.
     Closed,
 }
@@ -116,6 +120,7 @@ impl fmt::Display for WorkerError {
             Self::NoWindow => {
                 "an in-process worker with a window of 0 gets no task: give it 1 or more"
             }
+            Self::Exposed => exposure::DIALLED,
             Self::Closed => "the pool's driver is gone: is its future still polled?",
         })
     }

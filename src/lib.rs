@@ -58,12 +58,13 @@
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
+//! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
 //! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
 //!
-//! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
+//! With `alloc` instead of `std`, seeds are given ([`Builder::seed`], [`Worker::seed`]), a panic
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
 //!
@@ -114,6 +115,8 @@ mod error;
 mod events;
 mod failure;
 mod handler;
+#[cfg(feature = "keyed")]
+pub mod keyed;
 mod limits;
 mod link;
 mod mailbox;

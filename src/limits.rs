@@ -8,7 +8,6 @@ use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
-use crate::seed::mixed;
 
 /// How many bytes a pool holds by default.
 const MEMORY_MAX: usize = 256 << 20;
@@ -21,6 +20,7 @@ pub(crate) struct Limits {
     pub(crate) name: Arc<str>,
     /// What requests and answers mean, for workers that say so as well.
     pub(crate) schema: Option<Arc<str>>,
+    /// Tells this run of the manager from others. Made of its seed as it is built.
     pub(crate) token: u64,
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
@@ -39,16 +39,18 @@ pub(crate) struct Limits {
     /// The process may not open as many connections as was set.
     pub(crate) is_lowered: bool,
     pub(crate) drain_timeout: Duration,
+    /// Whether links may leave the machine unprotected.
+    pub(crate) is_insecure: bool,
     #[cfg(feature = "json")]
     pub(crate) json_heights: crate::JsonHeights,
 }
 
 impl Limits {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             name: "manager".into(),
             schema: None,
-            token: mixed(seed),
+            token: 0,
             tasks_max: 16_384,
             workers_max: 1024,
             queue_max: 1024,
@@ -62,6 +64,7 @@ impl Limits {
             is_set: false,
             is_lowered: false,
             drain_timeout: Duration::from_secs(30),
+            is_insecure: false,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }

@@ -11,6 +11,7 @@ use super::Driver;
 use super::task::{TaskPayload, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
+use crate::link::exposure::is_taken;
 use crate::mailbox::Control;
 use crate::mailbox::calls::{CallId, Submit};
 use crate::stats::PoolStats;
@@ -138,7 +139,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_control(&mut self, control: Control<K>) {
         match control {
             Control::Add { reach, reply } => {
-                let added = self.add(reach).map_err(|_| WorkerError::Full);
+                let added = if is_taken(reach.exposure(), self.limits.is_insecure) {
+                    self.add(reach).map_err(|_| WorkerError::Full)
+                } else {
+                    Err(WorkerError::Exposed)
+                };
                 let _ = reply.try_send(added);
             }
             Control::Remove { worker, reply } => {

@@ -16,6 +16,7 @@ mod accept;
 mod actions;
 mod answers;
 mod dialect;
+mod fanout;
 mod handshake;
 mod hosts;
 mod in_process;
@@ -49,6 +50,7 @@ use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, TaskId};
 
 use self::accept::Joining;
 use self::answers::Answers;
+use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
 use self::link::Quota;
 use self::ranges::{Jobs, within_stream};
@@ -57,7 +59,7 @@ use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
 use crate::budget::{Arrivals, Charge};
-use crate::events::{Fanout, PoolEvent};
+use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
 use crate::handler::running::unwound;
 use crate::limits::Limits;
@@ -68,7 +70,8 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
-use crate::mailbox::calls::{CallId, Due, Special, Submit};
+use crate::mailbox::callback::Due;
+use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 use crate::stats::{PoolStats, WorkerInfo};
@@ -248,6 +251,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             driver.add(reach).expect("workers_max was checked");
         }
         Ok(driver)
+    }
+
+    /// Returns the scheduler's policies.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn config(&self) -> Config {
+        self.scheduler.config()
+    }
+
+    /// Returns what tells this run of the manager from others.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn token(&self) -> u64 {
+        self.limits.token
     }
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {

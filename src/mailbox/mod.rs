@@ -18,7 +18,8 @@ use crate::events::{Listener, Started};
 use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
-use crate::mailbox::calls::{CallId, Callback, Calls, Due, Rest, Special, Submit, Unawaited};
+use crate::mailbox::callback::{Callback, Due, Unawaited};
+use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::options::TaskOptions;
 use crate::payload::Body;
@@ -26,6 +27,7 @@ use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
 
 pub(crate) mod batches;
+pub(crate) mod callback;
 pub(crate) mod calls;
 pub(crate) mod range;
 pub(crate) mod result;
@@ -507,7 +509,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_leaves_nobody_else_waiting_for_ever() {
-        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new(0));
+        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new());
         let count = Arc::new(Count::default());
         let waker = |at| match at {
             0 => Waker::from(Arc::new(Panics)),

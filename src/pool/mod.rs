@@ -22,15 +22,13 @@ use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
-use crate::mailbox::calls::Callback;
+use crate::mailbox::callback::Callback;
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
 use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
-#[cfg(feature = "std")]
-use crate::seed::random;
 use crate::stats::PoolStats;
 
 pub(crate) mod builder;
@@ -63,30 +61,13 @@ pub struct Pool<K: Kind = Threaded> {
 
 impl Pool<Threaded> {
     /// Starts a pool on a runtime's clock. Its driver is `Send` if the timer is.
-    #[cfg(feature = "std")]
     pub fn builder<T: Timer>(timer: T) -> Builder<T, Threaded> {
-        Self::seeded_builder(timer, random())
+        Builder::new(timer)
     }
 
     /// Starts a pool whose transports need not be `Send`; nor is its driver.
-    #[cfg(feature = "std")]
     pub fn local_builder<T: Timer>(timer: T) -> Builder<T, Local> {
-        Self::seeded_local_builder(timer, random())
-    }
-
-    /// Starts a pool as [`builder`](Pool::builder) does, without asking the system for a seed.
-    ///
-    /// The seed is that of the backoff's jitter, and the token that tells workers one run of this
-    /// manager from the next is made of it. So give another one at every start, from a source of
-    /// random numbers or a count of the starts.
-    pub fn seeded_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Threaded> {
-        Builder::new(timer, seed)
-    }
-
-    /// Starts a pool as [`local_builder`](Pool::local_builder) does, with the seed of
-    /// [`seeded_builder`](Pool::seeded_builder).
-    pub fn seeded_local_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Local> {
-        Builder::new(timer, seed)
+        Builder::new(timer)
     }
 }
 
@@ -246,11 +227,10 @@ impl<K: Kind> Pool<K> {
     }
 
     /// Returns a stream of every height of a range with its outcome. The request is the height as a
-    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure, retries.
+    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure.
     ///
     /// A height whose handler failed is tried once more, elsewhere if another worker serves:
-    /// [`retries`](Outcomes::retries) changes that. Answers are bounded as those of
-    /// [`call`](Pool::call).
+    /// [`TaskOptions::retries`] changes that. Answers are bounded as those of [`call`](Pool::call).
     ///
     /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
     /// not done is, what failed the last time included. The range starts when the stream is first

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::events::Started;
-use crate::mailbox::calls::{CallId, Callback};
+use crate::mailbox::callback::Callback;
+use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Mailbox, NotQueued, Watch};
 use crate::options::TaskOptions;

@@ -5,12 +5,13 @@ mod cut;
 mod stage;
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use chargehand::testing::{ManualTimer, Script, World};
 use chargehand::worker::Stopper;
-use chargehand::{Driver, Outcomes, Pool, TaskError, Threaded, Worker, memory};
+use chargehand::{Driver, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker, memory};
 use futures_util::future::{join, join_all};
 
 use self::cut::{Dropped, at_every_poll};
@@ -151,23 +152,25 @@ fn a_callback_is_called_where_its_task_was_queued_and_never_otherwise() {
     });
 }
 
-type Options = fn(Outcomes<u64>) -> Outcomes<u64>;
+type Begin = fn(&Pool) -> Outcomes<u64>;
 
-const OPTIONS: [(&str, Options); 4] = [
-    ("a range", |range| range),
-    ("a range in order", |range| range.in_order(2)),
-    ("a range that stops at a failure", Outcomes::stop_at_failure),
-    ("a range with retries", |range| range.retries(2)),
+const RANGES: [(&str, Begin); 4] = [
+    ("a range", |pool| pool.process(HEIGHTS)),
+    ("a range in order", |pool| pool.process(HEIGHTS).in_order(2)),
+    ("a range that stops at a failure", |pool| pool.process(HEIGHTS).stop_at_failure()),
+    ("a range with retries", |pool| pool.with(TaskOptions::new().retries(2)).process(HEIGHTS)),
 ];
+
+const HEIGHTS: RangeInclusive<u64> = VICTIMS + 1..=VICTIMS + 7;
 
 #[test]
 fn a_range_can_be_dropped_at_every_poll() {
-    for (name, options) in OPTIONS {
+    for (name, begin) in RANGES {
         of_a_task(
             name,
             MAY_BE_DONE,
             |pool, _| async move {
-                let mut range = options(pool.process(VICTIMS + 1..=VICTIMS + 7));
+                let mut range = begin(&pool);
                 let mut seen = Vec::new();
                 while let Some((height, outcome)) = range.next().await {
                     assert_eq!(outcome, Ok(height));
@@ -188,10 +191,10 @@ fn a_range_can_be_dropped_at_every_poll() {
 
 #[test]
 fn a_ranges_next_loses_no_outcome_at_whichever_poll_it_is_dropped() {
-    for ((name, options), staff) in OPTIONS.into_iter().zip([STAFF, STAFF].concat()) {
+    for ((name, begin), staff) in RANGES.into_iter().zip([STAFF, STAFF].concat()) {
         at_every_poll(&format!("next of {name}, {staff:?}"), 20, |cut| {
             let stage = Stage::crowded(staff);
-            let mut range = options(stage.pool.process::<u64>(VICTIMS + 1..=VICTIMS + 7));
+            let mut range = begin(&stage.pool);
             let mut seen = Vec::new();
             let mut completes = false;
             // The first one, and one in its midst.
@@ -407,7 +410,8 @@ fn a_driver_that_is_dropped_answers_everybody_and_stops_what_runs() {
         world.latency(LATENCY);
         let running = Running::default();
         let remote = host(&world, "remote", &running, 2);
-        let builder = Pool::seeded_builder(world.timer(), 3)
+        let builder = Pool::builder(world.timer())
+            .seed(3)
             .connect(remote.connector())
             .in_process(1, running.handler(world.timer()))
             .tasks_max(TASKS)
@@ -475,7 +479,7 @@ fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
     of_a_worker("serve", |world, running| {
         let (connector, listener) = memory::pair(16);
         let worker =
-            Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
+            Worker::new(world.timer(), running.handler(world.timer())).seed(5).concurrency(2);
         let stopper = worker.stopper();
         let pool = world.pool(|builder| builder.connect(connector));
         let life = async move { worker.serve(listener).await.expect("the settings are in range") };
@@ -484,7 +488,7 @@ fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
     of_a_worker("dial", |world, running| {
         let (connector, listener) = memory::pair(16);
         let worker =
-            Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
+            Worker::new(world.timer(), running.handler(world.timer())).seed(5).concurrency(2);
         let stopper = worker.stopper();
         let pool = world.pool(|builder| builder.accept(listener));
         let life = async move { worker.dial(connector).await.expect("the settings are in range") };

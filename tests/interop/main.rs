@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use chargehand::core::io::Dialect;
-use chargehand::{Events, JsonHeights, Pool, PoolEvent, TaskError};
+use chargehand::{Events, JsonHeights, Pool, PoolEvent, TaskError, TaskOptions};
 use futures_util::StreamExt;
 use futures_util::future::{join, ready};
 
@@ -71,7 +71,7 @@ async fn call_all(pool: &Pool, heights: &[i64]) {
 async fn process_all(pool: &Pool, heights: &[i64]) {
     let last = *heights.last().expect("a range");
     let last = u64::try_from(last).expect("above zero");
-    let mut outcomes = pool.process::<()>(1..=last).retries(0);
+    let mut outcomes = pool.with(TaskOptions::new().retries(0)).process::<()>(1..=last);
     let mut seen = vec![false; heights.len()];
     while let Some((height, result)) = outcomes.next().await {
         let height = i64::try_from(height).expect("in the range");

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chargehand::testing::{Act, Script, Trace, World};
-use chargehand::{Kind, Pool, TaskError, Worker};
+use chargehand::{Kind, Pool, TaskError, TaskOptions, Worker};
 use futures_util::StreamExt;
 
 use super::{call, impatient, lines, millis, one, panic_of, secs};
@@ -34,7 +34,8 @@ fn a_real_worker_runs_the_users_own_handler_on_the_virtual_clock() {
         Worker::new(timer, handler).concurrency(2)
     });
     let pool = impatient(&world);
-    let outcomes: Vec<_> = world.run(pool.process::<u64>(10..=13).retries(0).collect());
+    let outcomes: Vec<_> =
+        world.run(pool.with(TaskOptions::new().retries(0)).process::<u64>(10..=13).collect());
     assert_eq!(world.elapsed(), millis(600));
     assert_eq!(outcomes[0], (10, Ok(20)));
     assert_eq!(outcomes[3], (13, Err(TaskError::Failed("unlucky".into()))));

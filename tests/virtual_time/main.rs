@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use chargehand::core::io::{Listen, Timer};
+use chargehand::core::io::{Exposure, Listen, Timer};
 use chargehand::core::message::{Code, Extensions, Hello, Message, Role};
 use chargehand::core::{BackoffPolicy, Instant, Jitter, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
@@ -237,6 +237,10 @@ impl Listen for Starved {
             return Poll::Ready(Err(MemoryError::Closed));
         }
         self.0.poll_accept(cx)
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

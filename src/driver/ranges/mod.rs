@@ -535,7 +535,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 if let Some(own) = &job.own {
                     own.apply(&mut options, *now);
                 }
-                options.retries_max = job.options.retries_max.or(options.retries_max);
                 let Ok(task) = scheduler.submit_with(*now, options) else { return any };
                 any = true;
                 *ranges_first = false;
