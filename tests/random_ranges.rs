@@ -216,7 +216,7 @@ async fn call(pool: Pool, timer: ManualTimer, mut random: Random) -> Duration {
     let mut longest = Duration::ZERO;
     for number in CALLS..CALLS + random.below(30) {
         let begun = timer.elapsed();
-        let Ok(task) = pool.submit::<u64, Answer>(&number).await else { break };
+        let Ok(task) = pool.submit::<Answer, u64>(&number).await else { break };
         if random.percent(20) {
             timer.sleep(random.millis(50)).await;
             drop(task);

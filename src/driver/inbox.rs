@@ -118,10 +118,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     #[cold]
-    fn options_of(&self, call: CallId) -> TaskOptions {
+    fn options_of(&mut self, call: CallId) -> TaskOptions {
         let mut options = TaskOptions::new();
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
+            self.has_own_times = true;
         }
         options
     }
@@ -138,9 +139,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_control(&mut self, control: Control<K>) {
         match control {
-            Control::Add { reach, reply } => {
+            Control::Add { reach, options, reply } => {
                 let added = if is_taken(reach.exposure(), self.limits.is_insecure) {
-                    self.add(reach).map_err(|_| WorkerError::Full)
+                    self.add(reach, options).map_err(|_| WorkerError::Full)
                 } else {
                     Err(WorkerError::Exposed)
                 };

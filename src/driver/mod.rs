@@ -58,6 +58,7 @@ use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
+pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
@@ -74,6 +75,7 @@ use crate::mailbox::callback::Due;
 use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
+use crate::options::WorkerOptions;
 use crate::stats::{PoolStats, WorkerInfo};
 
 /// How many scheduler actions one poll carries out before it yields.
@@ -132,6 +134,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
     tells_starts: bool,
+    /// Some task had times of its own: the scheduler is asked for those of each that is sent.
+    has_own_times: bool,
     /// When the first call that is queued is over.
     queue_due: Instant,
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
@@ -169,7 +173,7 @@ pub(crate) struct Setup<T, K: Kind> {
     pub(crate) config: Config,
     pub(crate) limits: Limits,
     /// Those that are dialled, and those in this process.
-    pub(crate) workers: Vec<Reach<K>>,
+    pub(crate) workers: Vec<(Reach<K>, WorkerOptions)>,
     pub(crate) listeners: Vec<Box<K::Listener>>,
 }
 
@@ -233,6 +237,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             watches: Watches::new(),
             has_asides: false,
             tells_starts: false,
+            has_own_times: false,
             queue_due: Instant::FAR_FUTURE,
             ranges_first: false,
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
@@ -247,8 +252,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             finished: false,
             ready,
         };
-        for reach in workers {
-            driver.add(reach).expect("workers_max was checked");
+        for (index, (reach, options)) in workers.into_iter().enumerate() {
+            let worker = driver.add(reach, options).expect("workers_max was checked");
+            assert!(worker == id_at_start(index), "the builder has told its id");
         }
         Ok(driver)
     }

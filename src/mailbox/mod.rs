@@ -21,7 +21,7 @@ use crate::link::lock::Lock;
 use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
@@ -41,6 +41,7 @@ const OUTCOMES_AT_ONCE: usize = 16;
 pub(crate) enum Control<K: Kind> {
     Add {
         reach: Reach<K>,
+        options: WorkerOptions,
         reply: Sender<Result<WorkerId, WorkerError>>,
     },
     Remove {
@@ -477,7 +478,7 @@ pub(crate) fn mailbox<K: Kind>(
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max: limits.queue_max,
         ahead_max: limits.ahead_max(),
-        decode_limits: limits.decode_limits,
+        decode_limits: limits.decode,
         requests: Account::new(&budget),
         holds_back: AtomicBool::new(false),
         awaits_taken: AtomicBool::new(false),

@@ -26,7 +26,7 @@ use crate::mailbox::callback::Callback;
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::Check;
 use crate::stats::PoolStats;
@@ -90,6 +90,17 @@ impl<K: Kind> Pool<K> {
     /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
     /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
     ///
+    /// Where the types are given, the answer's comes first, here and in [`submit`](Pool::submit),
+    /// [`try_submit`](Pool::try_submit) and [`map`](Pool::map), and the request's may be left out:
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let block = pool.call::<String, _>(&17_u64).await?;
+    /// let same = pool.submit::<String, u64>(&17).await?;
+    /// assert_eq!(same.await?, block);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Types
     ///
     /// What a peer sends cannot take more of this process than its bytes warrant, whatever the type.
@@ -122,10 +133,10 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
-    pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
+    pub async fn call<A, Q>(&self, request: &Q) -> Result<A, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let mut answer = self.calling(encode(request)?, Check::of::<A>())?.await?;
         answer.read(self.mailbox.decode_limits())
@@ -148,10 +159,10 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// Returns [`TaskError::Request`] if the request cannot be encoded or is too long, and
     /// [`TaskError::Closed`] if the driver is gone.
-    pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
+    pub async fn submit<A, Q>(&self, request: &Q) -> Result<Task<A>, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
         let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
@@ -163,10 +174,10 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// Returns [`TrySubmitError::Full`], with the request, if there is no room.
-    pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
+    pub fn try_submit<A, Q>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
     where
-        Q: Serialize,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize,
     {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
         match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
@@ -294,8 +305,8 @@ impl<K: Kind> Pool<K> {
     /// ```
     pub fn map<A, R>(&self, requests: R) -> Outcomes<A, Requests<R::Pull>>
     where
-        R: IntoRequests<Request: Serialize>,
         A: DeserializeOwned + Send + 'static,
+        R: IntoRequests<Request: Serialize>,
     {
         self.mapped(requests, encode, Check::of::<A>())
     }
@@ -357,41 +368,46 @@ impl<K: Kind> Pool<K> {
         self.process(heights).each(on_outcome).await
     }
 
-    /// Adds a worker that the manager dials, at once, and returns its id.
+    /// Adds a worker that the manager dials, at once, and returns its id. It is used as `options` say, of
+    /// which [`WorkerOptions::new`] says nothing.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers.
-    pub async fn add<C>(&self, connect: C) -> Result<WorkerId, WorkerError>
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
+    /// [`WorkerError::NoWindow`] if it is given a window of 0.
+    pub async fn add<C>(&self, connect: C, options: WorkerOptions) -> Result<WorkerId, WorkerError>
     where
         C: Connect,
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect)))).await
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect))), options).await
     }
 
     /// Adds a worker inside this process, as [`Builder::in_process`] does, and returns its id.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
-    /// [`WorkerError::NoWindow`] if `window` is 0.
+    /// As [`add`](Pool::add).
     pub async fn add_in_process<F, Args>(
         &self,
-        window: u16,
         handler: F,
+        options: WorkerOptions,
     ) -> Result<WorkerId, WorkerError>
     where
         F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
         F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
-        if window == 0 {
-            return Err(WorkerError::NoWindow);
-        }
-        self.add_by(Reach::InProcess(handler.boxed(window))).await
+        self.add_by(Reach::InProcess(handler.boxed()), options).await
     }
 
-    async fn add_by(&self, reach: Reach<K>) -> Result<WorkerId, WorkerError> {
-        let answer = self.ask(|reply| Control::Add { reach, reply }).await;
+    async fn add_by(
+        &self,
+        reach: Reach<K>,
+        options: WorkerOptions,
+    ) -> Result<WorkerId, WorkerError> {
+        if options.is_idle() {
+            return Err(WorkerError::NoWindow);
+        }
+        let answer = self.ask(|reply| Control::Add { reach, options, reply }).await;
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 

@@ -56,7 +56,7 @@ pub use self::events::WorkerEvent;
 pub use self::settings::SettingError;
 #[cfg(feature = "blocking")]
 pub use crate::handler::{BlockingFn, Threads};
-pub use crate::handler::{Handler, HandlerFn, Raw, Typed, WithState};
+pub use crate::handler::{Handler, HandlerFn, OwnedRequest, Raw, Typed, WithState};
 
 /// A worker: a handler, and the limits under which it serves managers.
 ///
