@@ -450,7 +450,7 @@ impl<K: Kind> Pool<K> {
     /// # fn spawn(future: impl Future) {}
     /// for request in requests {
     ///     let pool = pool.clone();
-    ///     spawn(async move { pool.call::<String, u64>(&request).await });
+    ///     spawn(async move { pool.call::<u64, _>(&request).await });
     /// }
     /// // ...
     /// pool.all_taken().await?;

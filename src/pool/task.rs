@@ -175,7 +175,7 @@ impl<A> Task<A> {
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
-    /// let mut task = pool.submit::<u64, Vec<u8>>(&17).await?;
+    /// let mut task = pool.submit::<Vec<u8>, _>(&17_u64).await?;
     /// if let Some(started) = task.started().await {
     ///     println!("{} has it", started.peer);
     /// }
