@@ -22,7 +22,7 @@ use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
-use crate::mailbox::calls::Callback;
+use crate::mailbox::callback::Callback;
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
@@ -451,7 +451,7 @@ impl<K: Kind> Pool<K> {
     /// # fn spawn(future: impl Future) {}
     /// for request in requests {
     ///     let pool = pool.clone();
-    ///     spawn(async move { pool.call::<u64, String>(&request).await });
+    ///     spawn(async move { pool.call::<u64, _>(&request).await });
     /// }
     /// // ...
     /// pool.all_taken().await?;

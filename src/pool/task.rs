@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::events::Started;
-use crate::mailbox::calls::{CallId, Callback};
+use crate::mailbox::callback::Callback;
+use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Mailbox, NotQueued, Watch};
 use crate::options::TaskOptions;
@@ -176,7 +177,7 @@ impl<A> Task<A> {
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
-    /// let mut task = pool.submit::<Vec<u8>, u64>(&17).await?;
+    /// let mut task = pool.submit::<Vec<u8>, _>(&17_u64).await?;
     /// if let Some(started) = task.started().await {
     ///     println!("{} has it", started.peer);
     /// }

@@ -42,13 +42,8 @@ pub(super) struct Settings {
     pub(super) seed: Option<u64>,
     /// Whether links may leave the machine unprotected.
     pub(super) is_insecure: bool,
-<<<<<<< HEAD
-    /// Whether there is a seed.
-    is_seeded: bool,
     /// The identities of managers that may use it, where not any may.
     pub(super) managers: Option<Box<[Arc<str>]>>,
-=======
->>>>>>> wip/options
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -76,13 +71,8 @@ impl Settings {
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
             is_insecure: false,
-<<<<<<< HEAD
-            seed: 0,
-            is_seeded: false,
-            managers: None,
-=======
             seed: None,
->>>>>>> wip/options
+            managers: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
