@@ -58,12 +58,13 @@
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
+//! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
 //! | `tracing` | the pool's events as `tracing` events, too |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
 //!
-//! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
+//! With `alloc` instead of `std`, seeds are given ([`Builder::seed`], [`Worker::seed`]), a panic
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
 //!
@@ -114,6 +115,9 @@ mod error;
 mod events;
 mod failure;
 mod handler;
+#[cfg(feature = "keyed")]
+pub mod keyed;
+mod limits;
 mod link;
 mod mailbox;
 mod next;
@@ -131,12 +135,12 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent},
+    events::{Events, PoolEvent, Started},
     failure::Failure,
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::TaskOptions,
+    options::{TaskOptions, WorkerOptions},
     payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chargehand::core::ledger::{Ledger, Span};
 use chargehand::testing::{Act, ManualTimer, Request, Script, World};
-use chargehand::{Heights, MapReport, Outcomes, Pool, Report, Source, TaskError};
+use chargehand::{Heights, MapReport, Outcomes, Pool, Report, Source, TaskError, TaskOptions};
 
 /// How many worlds are tried. Each takes about two milliseconds.
 const WORLDS: u64 = 300;
@@ -161,6 +161,9 @@ async fn take(
     timer: ManualTimer,
     random: Random,
 ) -> Run {
+    let mut options = TaskOptions::new();
+    options.retries = plan.retries;
+    let pool = pool.with(options);
     if !plan.is_map {
         let stream = pool.process::<Answer>(ledger);
         drop(pool);
@@ -186,9 +189,6 @@ async fn take_all<S: Source<Answer, Request = u64>>(
     }
     if plan.stops {
         stream = stream.stop_at_failure();
-    }
-    if let Some(retries) = plan.retries {
-        stream = stream.retries(retries);
     }
     timer.sleep(random.millis(200)).await;
     let mut run = Run { plan, seen: Vec::new(), failed: None, ended: false, said: None };
@@ -216,7 +216,7 @@ async fn call(pool: Pool, timer: ManualTimer, mut random: Random) -> Duration {
     let mut longest = Duration::ZERO;
     for number in CALLS..CALLS + random.below(30) {
         let begun = timer.elapsed();
-        let Ok(task) = pool.submit::<u64, Answer>(&number).await else { break };
+        let Ok(task) = pool.submit::<Answer, u64>(&number).await else { break };
         if random.percent(20) {
             timer.sleep(random.millis(50)).await;
             drop(task);

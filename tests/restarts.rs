@@ -37,7 +37,8 @@ fn worker(world: &World, asked: &Asked) -> WorkerHandle {
 
 /// Starts a manager that can be killed: its driver is dropped, and nobody hears a word.
 fn manager(world: &World, workers: &[WorkerHandle], seed: u64) -> (Pool, AbortHandle) {
-    let mut builder = Pool::seeded_builder(world.timer(), seed)
+    let mut builder = Pool::builder(world.timer())
+        .seed(seed)
         .configure(|config| config.attempt_timeout = ATTEMPT);
     for worker in workers {
         builder = builder.connect(worker.connector());

@@ -37,7 +37,9 @@ pub struct WorkerId {
 }
 
 impl WorkerId {
-    pub(crate) const fn from_parts(slot: u32, generation: u32) -> Self {
+    /// Makes an id of a slot and of how many workers had it before. That it is a worker's is not
+    /// checked; the n-th worker of a new pool is slot n of generation 0, counted from 0.
+    pub const fn from_parts(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 

@@ -141,7 +141,7 @@ async fn check(
     let mut calls = futures_util::stream::iter(heights)
         .map(|height| async move {
             let block = Block::new(height, millis);
-            let answer = pool.call::<_, [u8; 32]>(&block).await;
+            let answer = pool.call::<[u8; 32], _>(&block).await;
             (block, answer)
         })
         .buffer_unordered(8);

@@ -91,7 +91,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
             let pool = &pool;
             async move {
                 let block = Block::new(height, 0);
-                let answer = pool.call::<_, [u8; 32]>(&block).await;
+                let answer = pool.call::<[u8; 32], _>(&block).await;
                 (height, block, answer)
             }
         })

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::mem;
+use core::num::NonZeroU32;
 use core::task::Context;
 use core::time::Duration;
 
@@ -11,6 +12,7 @@ use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::Driver;
 use super::dialect::Speech;
+use super::handshake::whole_millis;
 use super::link::{Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
 use super::outgoing::Outgoing;
@@ -44,11 +46,27 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 if attempt > 1 {
                     self.tell_retried(link, task, attempt);
                 }
-                self.send(link, Outgoing::Request { task, attempt });
+                let millis = if self.has_own_times { self.own_millis(task) } else { None };
+                self.send(link, Outgoing::Request { task, attempt, millis });
+                if self.tells_starts {
+                    self.tell_started(link, task, attempt);
+                }
             }
             Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
             action => self.carry_out_other(action),
         }
+    }
+
+    /// Returns how many milliseconds an attempt that begins now has, where not as many as workers were told
+    /// in their Welcome.
+    #[inline(never)]
+    fn own_millis(&mut self, task: TaskId) -> Option<NonZeroU32> {
+        let left = self.scheduler.deadline(task).saturating_since(self.now);
+        let span = self.scheduler.attempt_timeout(task).min(left);
+        if span == self.scheduler.config().attempt_timeout {
+            return None;
+        }
+        NonZeroU32::new(whole_millis(span).max(1))
     }
 
     /// Carries out what is not hot.
@@ -58,8 +76,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
-                if let Reach::InProcess(hands) = &peer.reach {
-                    let window = hands.window();
+                if let Reach::InProcess(_) = &peer.reach {
+                    // Without either, one at a time, as with a worker elsewhere.
+                    let window = peer.options.window.or(self.limits.in_flight).unwrap_or(1);
                     return self.in_process_up(link, window);
                 }
                 peer.link = LinkState::Dialling(link);
@@ -319,13 +338,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
-        let height = match self.tasks[task.slot() as usize].payload {
-            TaskPayload::Height { height, .. } => Some(height.into()),
-            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
-                Some(self.jobs.index_of(job, place).into())
-            }
-            _ => None,
-        };
+        let height = self.height_of(task);
         let peer = self.peers.get_mut(link.worker()).label();
         self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
     }

@@ -5,12 +5,13 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Stats, TaskId, TaskOptions};
+use chargehand_core::{Stats, TaskOptions};
 
 use super::Driver;
-use super::task::{TaskEntry, TaskPayload, Whose};
+use super::task::{TaskPayload, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
+use crate::link::exposure::is_taken;
 use crate::mailbox::Control;
 use crate::mailbox::calls::{CallId, Submit};
 
@@ -30,6 +31,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for listener in mail.listeners {
             self.events.add(listener);
         }
+        self.note_asides();
         while let Ok(control) = self.ends.control.try_recv() {
             self.on_control(control);
         }
@@ -42,6 +44,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         for call in mail.cancels {
             self.on_cancel(call);
+        }
+        for watch in mail.watches {
+            self.on_watch(watch);
         }
         self.jobs.look_again();
         if self.ends.post.is_abandoned() && !self.is_stopping() {
@@ -72,6 +77,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             self.submitted = self.ends.post.take_submits(room, &mut batch, |special| {
                 self.specials.insert(special.call.place(), special);
+                self.has_asides = true;
             });
             for submit in batch.drain(..) {
                 any |= self.admit_one(submit);
@@ -111,10 +117,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     #[cold]
-    fn options_of(&self, call: CallId) -> TaskOptions {
+    fn options_of(&mut self, call: CallId) -> TaskOptions {
         let mut options = TaskOptions::new();
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
+            self.has_own_times = true;
         }
         options
     }
@@ -123,19 +130,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.drop_held_back(call) {
             return;
         }
-        let Some(&slot) = self.accepted.get(call.place()) else { return };
-        let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
-        if matches!(payload, TaskPayload::Request { whose: Whose::Call { call: its, .. }, .. } if *its == call)
-        {
-            let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
+        if let Some(task) = self.task_of(call) {
+            let _ = self.scheduler.cancel(self.now, task);
         }
         // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
     }
 
     fn on_control(&mut self, control: Control<K>) {
         match control {
-            Control::Add { reach, reply } => {
-                let added = self.add(reach).map_err(|_| WorkerError::Full);
+            Control::Add { reach, options, reply } => {
+                let added = if is_taken(reach.exposure(), self.limits.is_insecure) {
+                    self.add(reach, options).map_err(|_| WorkerError::Full)
+                } else {
+                    Err(WorkerError::Exposed)
+                };
                 let _ = reply.try_send(added);
             }
             Control::Remove { worker, reply } => {
@@ -145,7 +153,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     let _ = reply.try_send(Err(WorkerError::Unknown));
                 }
             }
-            Control::Idle { reply } => self.idlers.push(reply),
+            Control::Idle { taken, reply } => self.idlers.push((reply, taken)),
             Control::Stop { within, reply } => {
                 self.on_stop(within.unwrap_or(self.limits.drain_timeout), reply);
             }

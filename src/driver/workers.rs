@@ -23,6 +23,7 @@ use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
+use crate::options::WorkerOptions;
 use crate::stats::{PoolStats, WorkerInfo};
 
 /// All workers, by slot.
@@ -46,6 +47,7 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) label: Arc<str>,
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
+    pub(crate) options: WorkerOptions,
     pub(crate) link: LinkState<K>,
     pub(crate) last_error: Option<DisconnectReason>,
     /// Whose link it is: differs from one start of a worker that dials in to the next.
@@ -159,6 +161,7 @@ impl<K: Kind> Peers<K> {
         id: WorkerId,
         label: Arc<str>,
         reach: Reach<K>,
+        options: WorkerOptions,
         ready: &ReadySet,
     ) {
         let slot = id.slot() as usize;
@@ -174,6 +177,7 @@ impl<K: Kind> Peers<K> {
             label,
             entry,
             reach,
+            options,
             link: LinkState::Idle,
             last_error: None,
             token: 0,
@@ -201,16 +205,25 @@ impl<K: Kind> Peers<K> {
     }
 }
 
+/// Returns the id of a worker that there is at the start, by how many were added before it.
+pub(crate) fn id_at_start(index: usize) -> WorkerId {
+    WorkerId::from_parts(u32::try_from(index).expect("fewer workers than 2^32"), 0)
+}
+
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Adds a worker that the scheduler decides when to dial, or to start.
-    pub(crate) fn add(&mut self, reach: Reach<K>) -> Result<WorkerId, WorkersFull> {
+    pub(crate) fn add(
+        &mut self,
+        reach: Reach<K>,
+        options: WorkerOptions,
+    ) -> Result<WorkerId, WorkersFull> {
         let worker = self.scheduler.add_worker(self.now, Route::Dial)?;
         let label = match &reach {
             Reach::Dial(connector) => connector.peer().into(),
             Reach::InProcess(_) => self.peers.next_in_process(),
             Reach::Await => unreachable!("such a worker adds itself"),
         };
-        self.peers.insert(worker, label, reach, &self.ready);
+        self.peers.insert(worker, label, reach, options, &self.ready);
         Ok(worker)
     }
 
@@ -255,7 +268,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
         }
         let greeted = greeting
-            .poll(&mut **wire, cx, &self.opening)
+            .poll(&mut **wire, cx, &self.opening, peer.options.window)
             .map_ok(|greeted| (greeted.offer(), greeted.frame_bytes_max));
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {

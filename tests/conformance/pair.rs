@@ -12,7 +12,7 @@ pub(crate) use chargehand::testing::conformance::Pair;
 use chargehand::testing::conformance::rig::Ends;
 pub(crate) use chargehand::testing::conformance::rig::{Hand, Job, Setup};
 use chargehand::tokio::{Tokio, TokioListener, TokioUnix, TokioUnixListener};
-use chargehand::{Pool, WorkerError, tcp, unix, ws};
+use chargehand::{Pool, WorkerError, WorkerOptions, tcp, unix, ws};
 
 /// A pair over sockets that have a port. What it has of [`Ends`] is here by port and address, so that
 /// the other end can be played by hand, and from another process.
@@ -41,7 +41,7 @@ pub(crate) trait Socket: Pair {
         at: &SocketAddr,
     ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
         let (pool, connector) = (pool.clone(), Self::connector(at));
-        async move { pool.add(connector).await }
+        async move { pool.add(connector, WorkerOptions::new()).await }
     }
 
     fn serve(hand: Hand<Self>, door: TcpListener) -> impl Future<Output = ()> + Send + 'static {

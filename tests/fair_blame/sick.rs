@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use chargehand::TaskError;
 use chargehand::testing::{Act, Script, World};
+use chargehand::{TaskError, TaskOptions};
 
 use crate::pair::{Socket, any_port};
 use crate::raw::{Raw, done, script};
@@ -66,12 +66,9 @@ fn a_range_tries_what_failed_once_more_elsewhere_unless_told_otherwise() {
         let bad = world.worker(Script::new().takes(millis(3)).always(Act::Fail("no".to_owned())));
         let good = world.worker(Script::new().takes(millis(3)));
         let pool = world.pool(|builder| builder.configure(|config| config.failures_max = u16::MAX));
-        let range = pool.process::<u64>(1..=200);
-        let range = match retries {
-            Some(retries) => range.retries(retries),
-            None => range,
-        };
-        let report = world.run(range.each(|_, _| ()));
+        let mut options = TaskOptions::new();
+        options.retries = retries;
+        let report = world.run(pool.with(options).process::<u64>(1..=200).each(|_, _| ()));
         if retries.is_none() {
             assert_eq!((report.done, report.failed, good.asked()), (200, 0, 200));
         } else {

@@ -12,7 +12,9 @@ use std::time::Duration;
 use chargehand::core::io::Timer;
 use chargehand::core::{Config, Stats};
 use chargehand::testing::ManualTimer;
-use chargehand::{Builder, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError};
+use chargehand::{
+    Builder, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError, TaskOptions,
+};
 use serde::Deserialize;
 use smol::LocalExecutor;
 
@@ -102,7 +104,7 @@ impl World {
     where
         A: for<'a> Deserialize<'a> + Debug + Send + 'static,
     {
-        let mut outcomes = self.pool.process::<A>(first..=last).retries(0);
+        let mut outcomes = self.pool.with(TaskOptions::new().retries(0)).process::<A>(first..=last);
         let mut seen = BTreeMap::new();
         loop {
             match poll(&mut Box::pin(outcomes.next())) {

@@ -26,6 +26,13 @@ pub enum TcpError {
         /// What the runtime says.
         error: BoxError,
     },
+    /// A stream was taken in, but its own handshake failed: that of TLS, say.
+    Open {
+        /// The other end.
+        peer: Box<str>,
+        /// What the runtime says.
+        error: BoxError,
+    },
     /// Reading or writing failed.
     Io {
         /// The other end.
@@ -77,6 +84,9 @@ impl fmt::Display for TcpError {
         match self {
             Self::Dial { peer, error } => write!(f, "cannot connect to {peer}: {error}"),
             Self::Accept { error } => write!(f, "cannot accept a connection: {error}"),
+            Self::Open { peer, error } => {
+                write!(f, "cannot open the connection from {peer}: {error}")
+            }
             Self::Io { peer, error } => write!(f, "connection with {peer}: {error}"),
             Self::Truncated { peer } => {
                 write!(f, "{peer} closed the connection in the middle of a message")
@@ -102,7 +112,9 @@ impl fmt::Display for TcpError {
 impl Error for TcpError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Dial { error, .. } | Self::Accept { error } => Some(&**error),
+            Self::Dial { error, .. } | Self::Open { error, .. } | Self::Accept { error } => {
+                Some(&**error)
+            }
             Self::Io { error, .. } => Some(error),
             Self::Received { too_long, .. }
             | Self::Early { too_long, .. }

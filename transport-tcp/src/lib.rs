@@ -5,7 +5,7 @@
 //! `Dial` that speaks TLS composes below as well as plain TCP does. The stream should send without
 //! delay (`TCP_NODELAY`), which whoever opens it has to set: this crate batches messages itself.
 //!
-//! There is no handshake and no deadline here: whoever drives a wire has both, and is helped by
+//! There is no deadline here, nor any handshake but the stream's own, where it has one: whoever drives a wire has both, and is helped by
 //! `progress`, which counts bytes within a message as well, and `limit_incoming`, which holds a peer to the length
 //! of a greeting until it has sent one. `host` is what [`host_of`] makes of the peer's address.
 //!
@@ -44,21 +44,19 @@
 
 mod error;
 mod guess;
-mod spare;
+mod opening;
 mod wire;
 
-use std::fmt;
-use std::future::{Future, Ready, ready};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use chargehand_core::net::AddressError;
 
 pub use crate::error::{BoxError, TcpError};
+pub use crate::opening::{Accepting, Connecting};
 pub use crate::wire::TcpWire;
 
 /// How much one connection may make this end hold.
@@ -118,46 +116,18 @@ where
 {
     type Wire = TcpWire<D::Stream>;
     type Error = TcpError;
-    type Connecting = Connecting<D::Dialling>;
+    type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting {
-            dialling: Box::pin(self.dial.dial(&self.address)),
-            peer: self.address.clone(),
-            limits: self.limits,
-        }
+        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits, D::identity)
     }
 
     fn peer(&self) -> &str {
         &self.address
     }
-}
 
-/// Completes with the open wire.
-pub struct Connecting<F> {
-    dialling: Pin<Box<F>>,
-    peer: Box<str>,
-    limits: Limits,
-}
-
-impl<F, S, E> Future for Connecting<F>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<TcpWire<S>, TcpError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(TcpWire::new(stream, &self.peer, self.limits)),
-            Err(error) => Err(TcpError::Dial { peer: self.peer.clone(), error: error.into() }),
-        })
-    }
-}
-
-impl<F> fmt::Debug for Connecting<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.address)
     }
 }
 
@@ -187,13 +157,12 @@ where
 {
     type Wire = TcpWire<A::Stream>;
     type Error = TcpError;
-    // There is no handshake.
-    type Accepting = Ready<Result<Self::Wire, TcpError>>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => {
-                Ok(ready(Ok(TcpWire::new(stream, &peer.to_string(), self.limits))))
+            Ok((opening, peer)) => {
+                Ok(Accepting::new(opening, &peer.to_string(), self.limits, A::identity))
             }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
@@ -201,5 +170,9 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure()
     }
 }

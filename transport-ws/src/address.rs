@@ -49,7 +49,7 @@ impl Target {
     pub(crate) fn peer(&self) -> Peer {
         let host = self.address.rsplit_once(':').map_or(&*self.address, |(host, _port)| host);
         let host = host_of(host).unwrap_or_else(|| host.to_ascii_lowercase().into());
-        Peer { name: self.url.clone(), host: Some(host) }
+        Peer { name: self.url.clone(), host: Some(host), identity: None }
     }
 }
 

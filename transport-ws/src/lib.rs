@@ -70,7 +70,6 @@ mod idle;
 mod origin;
 mod reader;
 mod server;
-mod spare;
 mod upgrade;
 mod wire;
 mod writer;
@@ -80,7 +79,7 @@ mod handshake_tests;
 
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
@@ -191,11 +190,16 @@ where
 
     fn connect(&mut self) -> Self::Connecting {
         let dialling = self.dial.dial(&self.target.address);
-        Connecting::new(dialling, self.target.clone(), self.dialect, self.limits)
+        Connecting::new(dialling, D::identity, self.target.clone(), self.dialect, self.limits)
     }
 
     fn peer(&self) -> &str {
         &self.target.url
+    }
+
+    /// As the [`Dial`] says; what is open is waived for workers of the Go package, which know no protection.
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.target.address).waived_if(self.dialect == Dialect::Json)
     }
 }
 
@@ -252,11 +256,13 @@ where
 {
     type Wire = WsWire<A::Stream>;
     type Error = WsError;
-    type Accepting = Accepting<A::Stream>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => Ok(Accepting::new(stream, Peer::of(&peer), self.door.clone())),
+            Ok((opening, peer)) => {
+                Ok(Accepting::new(opening, A::identity, Peer::of(&peer), self.door.clone()))
+            }
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })
     }
@@ -267,5 +273,10 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    /// As the [`Accept`] says; what is open is waived where the JSON dialect is on.
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure().waived_if(self.door.json)
     }
 }

@@ -205,6 +205,15 @@ impl SchedulerMut<'_> {
         }
     }
 
+    /// Returns when a task is over, whatever it is doing.
+    pub(super) fn deadline(&self, task: u32) -> Instant {
+        if self.tasks[task as usize].is_timed {
+            self.state.own.table[task as usize].deadline
+        } else {
+            Instant::FAR_FUTURE
+        }
+    }
+
     /// Has a task with times of its own rest after a failure. Returns false for any other.
     pub(super) fn rest_timed(&mut self, task: u32) -> bool {
         let slot = &mut self.tasks[task as usize];

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use chargehand::core::io::Exposure;
 use chargehand::core::message::{Extensions, HEAD_BYTES_MAX, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::tokio::Tokio;
@@ -69,7 +70,7 @@ async fn a_worker_behind_a_route_of_axum_serves_a_pool() {
 
 #[tokio::test]
 async fn workers_dial_in_through_a_route_of_hyper() {
-    let (upgrader, upgraded) = Upgrades::new().pair();
+    let (upgrader, upgraded) = Upgrades::new().exposure(Exposure::Local).pair();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = port.local_addr().unwrap();
     tokio::spawn(hyper_route::serve(port, upgrader));

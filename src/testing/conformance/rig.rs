@@ -20,7 +20,8 @@ use crate::core::io::Timer;
 use crate::core::{BackoffPolicy, Stats, WorkerId};
 use crate::worker::Typed;
 use crate::{
-    Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, Threaded, Worker, WorkerError,
+    Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, TaskOptions, Threaded,
+    Worker, WorkerError, WorkerOptions,
 };
 
 /// How long a case may take. Far more than it needs, for machines with other things to do.
@@ -102,7 +103,7 @@ pub trait Ends: Pair {
         at: &Self::Connector,
     ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
         let (pool, at) = (pool.clone(), at.clone());
-        async move { pool.add(at).await }
+        async move { pool.add(at, WorkerOptions::new()).await }
     }
 
     fn serve(hand: Hand<Self>, door: Self::Listener) -> impl Future<Output = ()> + Send + 'static {
@@ -147,7 +148,7 @@ impl Rig {
 
 /// A pool that reconnects on a test's time scale.
 pub fn setup<P: Pair>() -> Setup<P> {
-    Pool::builder(P::timer()).configure(|config| {
+    Pool::builder(P::timer()).insecure().configure(|config| {
         config.connect_timeout = Duration::from_secs(5);
         config.backoff = brief();
     })
@@ -175,7 +176,7 @@ pub fn answer_to(height: u64) -> u64 {
 /// A worker that works by a function.
 pub fn hand<P: Pair>(name: &str, work: impl Fn(u64) -> Answer + Send + 'static) -> Hand<P> {
     let work: Box<dyn Fn(u64) -> Answer + Send> = Box::new(work);
-    Worker::new(P::timer(), work).name(name).backoff(brief())
+    Worker::new(P::timer(), work).insecure().name(name).backoff(brief())
 }
 
 /// A worker that takes that long for each task.
@@ -355,7 +356,8 @@ impl Tally {
 
     /// Starts a range whose heights are tried once, whoever fails them.
     pub fn once(pool: &Pool, range: RangeInclusive<u64>) -> Self {
-        let outcomes = Box::pin(pool.process(range.clone()).retries(0));
+        let once = pool.with(TaskOptions::new().retries(0));
+        let outcomes = Box::pin(once.process(range.clone()));
         Self { outcomes, range, results: BTreeMap::new() }
     }
 

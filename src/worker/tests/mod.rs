@@ -28,8 +28,11 @@ mod bounds;
 mod doors;
 mod flushing;
 mod handlers;
+mod handshakes;
+mod json;
 mod links;
 mod slow;
+mod sources;
 mod stopping;
 mod told;
 

@@ -29,6 +29,17 @@ fn a_task_tells_how_long_its_attempts_may_take_and_any_other_as_the_configuratio
 }
 
 #[test]
+fn a_task_tells_its_deadline_and_any_other_that_it_has_none() {
+    let mut pool = Pool::new();
+    let (usual, own) = (pool.submit(), pool.submit_with(attempts_of(3)));
+    let hasty = pool.submit_with(pool.by(3));
+    let unknown = TaskId::from_parts(u32::MAX, 0);
+    let deadlines = [usual, own, hasty, unknown].map(|task| pool.scheduler.deadline(task));
+    let never = Instant::FAR_FUTURE;
+    assert_eq!(deadlines, [never, never, pool.seconds(3), never]);
+}
+
+#[test]
 fn a_task_that_waits_past_its_deadline_times_out_unsent() {
     let mut pool = Pool::new();
     let (other, task) = (pool.submit(), pool.submit_with(pool.by(3)));

@@ -6,7 +6,6 @@
 mod audit;
 mod manager;
 mod node;
-mod rng;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,7 +18,8 @@ use chargehand_core::{
 
 use audit::Audit;
 use node::{Does, Mood, Node};
-use rng::Rng;
+
+use crate::rng::Rng;
 
 /// What is on its way.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,9 @@
 //! Every world is a function of its seed. A failing one prints its seed; set `CHARGEHAND_SEED` to
 //! that number to run nothing else, and `WORLDS` to run more of them, or fewer.
 
-#[path = "world/seeds.rs"]
+#[path = "../support/rng.rs"]
+mod rng;
+#[path = "../support/seeds.rs"]
 mod seeds;
 mod world;
 

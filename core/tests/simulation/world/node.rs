@@ -2,7 +2,7 @@
 
 use chargehand_core::{Link, Offer, Route, TaskId, WorkerId};
 
-use super::rng::Rng;
+use crate::rng::Rng;
 
 /// How a worker behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,38 +1,33 @@
-//! One established link: its wire, and what it still has to send.
+//! One established link: its wire, what it still has to send, and what is read from it.
 
-use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::String;
-use core::mem;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message};
-use chargehand_core::{Event, EventError, Instant, Link, TaskId, Verdict};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Message};
+use chargehand_core::{Instant, Link, Verdict};
 
+pub(crate) use self::sending::SendError;
+use self::sending::check_sent;
+use self::tally::{EXCESS_MAX, Tally};
 use super::answers::Answers;
 use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::outgoing::Outgoing;
-use super::task::{TaskEntry, TaskPayload};
 use super::type_check::Sink;
 use crate::budget::Charge;
-use crate::driver::limits::Limits;
 use crate::failure;
+use crate::limits::Limits;
 use crate::link::erased::{AnyWire, Kind};
 use crate::link::read_on::stops_after;
 use crate::link::reason::DisconnectReason;
-use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
-/// How many late or needless messages a peer may send beyond what it was ever asked.
-const EXCESS_MAX: u64 = 64;
+mod sending;
+mod tally;
 
 /// For how many bytes that were sent a worker may say one Pong more: that they arrive.
 const PART_BYTES: u64 = 64;
-
-/// Room for so many parked messages is kept.
-const PARKED_KEPT: usize = 64;
 
 /// An established link.
 #[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
@@ -59,15 +54,6 @@ pub(crate) struct Conn<K: Kind> {
     is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
     pub(crate) speech: Speech,
-}
-
-/// Why something was not sent.
-#[derive(Debug)]
-pub(crate) enum SendError {
-    /// The link is over.
-    Over(DisconnectReason),
-    /// The request cannot be sent here, and the link is none the worse for it.
-    Unfit { task: TaskId, why: String },
 }
 
 /// How much may be read.
@@ -291,81 +277,6 @@ impl<K: Kind> Conn<K> {
         Ok(ReadProgress::More)
     }
 
-    /// Sends a message, or parks it until the wire has room.
-    // Inlined all the way: every task goes through here.
-    #[inline]
-    pub(crate) fn send(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: Outgoing,
-        tasks: &[TaskEntry],
-    ) -> Result<(), SendError> {
-        if let Outgoing::Cancel { task, attempt } = message {
-            if self.forget(task, attempt) {
-                return Ok(());
-            }
-        }
-        if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
-            self.park(message);
-        }
-        Ok(())
-    }
-
-    /// Keeps a message until the wire has room. The link is dirty until then, even where all that the
-    /// wire took has left: so each wake tries again, and a try leaves the waker with the wire.
-    #[cold]
-    fn park(&mut self, message: Outgoing) {
-        self.dirty = true;
-        match message {
-            // Ahead of requests, which may take long to leave: it is what keeps the link. Those that
-            // wait say no more than one.
-            Outgoing::Ping if self.parked.front() == Some(&message) => {}
-            Outgoing::Ping => self.parked.push_front(message),
-            _ => self.parked.push_back(message),
-        }
-    }
-
-    /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
-    #[cold]
-    fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
-        let request = Outgoing::Request { task, attempt };
-        let index = self.parked.iter().position(|parked| *parked == request);
-        index.is_some_and(|index| self.parked.remove(index).is_some())
-    }
-
-    /// Takes out the requests that have not left, with their attempts: the wire never got them.
-    pub(crate) fn take_unsent(&mut self) -> impl Iterator<Item = (TaskId, u16)> + use<K> {
-        mem::take(&mut self.parked).into_iter().filter_map(|message| match message {
-            Outgoing::Request { task, attempt } => Some((task, attempt)),
-            Outgoing::Cancel { .. } | Outgoing::Ping => None,
-        })
-    }
-
-    /// Sends what was parked, then flushes. Where that cannot be sent here, call it again.
-    pub(crate) fn flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        tasks: &[TaskEntry],
-    ) -> Result<(), SendError> {
-        while let Some(&message) = self.parked.front() {
-            let sent = self.try_send(cx, message, tasks);
-            if matches!(sent, Ok(Poll::Pending)) {
-                break;
-            }
-            self.parked.pop_front();
-            let _ = sent?;
-        }
-        if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
-            self.parked = VecDeque::new();
-        }
-        if self.dirty {
-            let flushed = self.wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
-            self.dirty = flushed.is_pending() || !self.parked.is_empty();
-            self.is_backed_up = self.dirty;
-        }
-        Ok(())
-    }
-
     /// Notes that the scheduler asked for a ping, whether it leaves at once or not.
     pub(crate) fn note_ping(&mut self) {
         self.life.on_ping(self.tally.messages());
@@ -420,123 +331,6 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn awaits_pong(&self) -> bool {
         self.life.awaits_pong(self.tally.messages())
     }
-
-    /// Returns the oldest request that has not left, if there is one.
-    pub(crate) fn first_unsent(&self) -> Option<TaskId> {
-        self.parked.iter().find_map(|message| match *message {
-            Outgoing::Request { task, .. } => Some(task),
-            Outgoing::Cancel { .. } | Outgoing::Ping => None,
-        })
-    }
-
-    #[inline]
-    fn try_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: Outgoing,
-        tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, SendError> {
-        let sent = match &mut self.speech {
-            Speech::Native => self.try_send_native(cx, message, tasks)?,
-            Speech::Json(json) => json.try_send(&mut *self.wire, cx, message, tasks)?,
-        };
-        if sent.is_ready() {
-            match message {
-                Outgoing::Request { .. } => self.tally.requests += 1,
-                Outgoing::Ping => self.tally.pings += 1,
-                Outgoing::Cancel { .. } => {}
-            }
-            self.dirty = true;
-        }
-        Ok(sent)
-    }
-
-    #[inline]
-    fn try_send_native(
-        &mut self,
-        cx: &mut Context<'_>,
-        message: Outgoing,
-        tasks: &[TaskEntry],
-    ) -> Result<Poll<()>, SendError> {
-        let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
-        let mut height_of = None;
-        let (message, body) = match message {
-            Outgoing::Request { task, attempt } => {
-                let body = match &tasks[task.slot() as usize].payload {
-                    TaskPayload::Height { height, .. } => {
-                        height_of = Some((task, *height));
-                        &[][..]
-                    }
-                    TaskPayload::Request { body, .. } => body.as_slice(),
-                    TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
-                };
-                if body.len() > self.body_bytes_max {
-                    return Err(self.too_long(task, body.len()));
-                }
-                (Message::Request { task, attempt, extensions: Extensions::NONE, body }, body)
-            }
-            Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
-            Outgoing::Ping => (Message::Ping, &[][..]),
-        };
-        let head = buffer.first_chunk_mut().expect("it is longer");
-        let head = message.encode_short(head).expect("a manager's later messages are short");
-        let mut len = head.len();
-        if let Some((task, height)) = height_of {
-            // A height goes with the head: to copy both at once costs less than to copy each.
-            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
-            let height_len = encode_height(height, place).len();
-            if height_len > self.body_bytes_max {
-                return Err(self.too_long(task, height_len));
-            }
-            len += height_len;
-        }
-        match self.wire.poll_send(cx, &buffer[..len], body) {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
-        }
-    }
-
-    /// Says which limit a request is above, and where it is to be raised.
-    #[cold]
-    fn too_long(&self, task: TaskId, body_bytes: usize) -> SendError {
-        let peer = self.wire.peer();
-        let of_worker = self.frame_bytes_max;
-        let of_wire = self.wire.message_bytes_max();
-        let room = of_worker.min(of_wire).saturating_sub(BODY_HEAD_BYTES_MAX);
-        let limit = if of_worker <= of_wire {
-            format!(
-                "the worker at {peer} takes frames of {of_worker} bytes: raise frame_bytes_max there"
-            )
-        } else {
-            format!(
-                "the transport to {peer} sends frames of {of_wire} bytes: raise the limit of its \
-                 connector or listener at both ends"
-            )
-        };
-        let why =
-            format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
-        SendError::Unfit { task, why }
-    }
-}
-
-impl From<DisconnectReason> for SendError {
-    fn from(reason: DisconnectReason) -> Self {
-        Self::Over(reason)
-    }
-}
-
-/// Refuses an answer to a request that has not left: it must not end the task before that.
-#[cold]
-fn check_sent(
-    parked: &VecDeque<Outgoing>,
-    task: TaskId,
-    attempt: u16,
-) -> Result<(), DisconnectReason> {
-    if !parked.contains(&Outgoing::Request { task, attempt }) {
-        return Ok(());
-    }
-    Err(DisconnectReason::protocol("answered a request that was not sent yet"))
 }
 
 /// Returns a failure, cut before anything is made of it.
@@ -546,70 +340,4 @@ fn failure_of(body: &[u8]) -> Result<&[u8], DisconnectReason> {
         let text = "sent a failure whose text is not UTF-8, or which is longer than any";
         DisconnectReason::protocol(text)
     })
-}
-
-/// What was asked and what came, to tell a peer that floods us.
-#[derive(Debug, Default)]
-struct Tally {
-    requests: u64,
-    answers: u64,
-    pings: u64,
-    pongs: u64,
-    /// How many Pongs there were at the latest one that no Ping explains.
-    told: u64,
-    drains: bool,
-}
-
-impl Tally {
-    fn messages(&self) -> u64 {
-        self.answers + self.pongs
-    }
-
-    /// Judges an answer that the scheduler did not take.
-    #[cold]
-    fn check_answer(&self, error: EventError) -> Result<(), DisconnectReason> {
-        let Self { answers, requests, .. } = self;
-        let why = match error {
-            EventError::Foreign => "answered a task that it never held".to_owned(),
-            EventError::Stale if *answers > 2 * requests + EXCESS_MAX => {
-                format!("sent {answers} answers to {requests} requests")
-            }
-            EventError::Stale => return Ok(()),
-        };
-        Err(DisconnectReason::protocol(why))
-    }
-
-    /// Returns what a message other than an answer means to the scheduler.
-    #[cold]
-    fn event(&mut self, link: Link, message: Message<'_>) -> Result<Event, DisconnectReason> {
-        let why = match message {
-            Message::Pong => {
-                self.pongs += 1;
-                return Ok(Event::Heard { link });
-            }
-            Message::Drain if !mem::replace(&mut self.drains, true) => {
-                return Ok(Event::Draining { link });
-            }
-            Message::Drain => "sent Drain twice".to_owned(),
-            Message::Goodbye { code, text } => {
-                return Err(DisconnectReason::goodbye(code, text));
-            }
-            other => format!("sent {}, which is not a worker's to send now", other.kind()),
-        };
-        Err(DisconnectReason::protocol(why))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_to_a_request_that_has_not_left_ends_its_link_and_not_the_task() {
-        let [task, other] = [7, 8].map(|slot| TaskId::from_parts(slot, 3));
-        let parked = VecDeque::from([Outgoing::Ping, Outgoing::Request { task, attempt: 2 }]);
-        assert!(check_sent(&parked, task, 2).is_err());
-        assert!(check_sent(&parked, task, 1).is_ok());
-        assert!(check_sent(&parked, other, 2).is_ok());
-    }
 }
