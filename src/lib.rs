@@ -59,7 +59,7 @@
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
-//! | `tracing` | the pool's events as `tracing` events, too |
+//! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
@@ -128,6 +128,7 @@ mod seed;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 pub mod worker;
 
 #[cfg(feature = "json")]

@@ -503,7 +503,7 @@ fn try_one(seed: u64, reached: &mut Reached) {
         world.run(pool.idle()).expect("the driver lives");
         world.run(pool.stop())
     };
-    let stats = stats.expect("the driver lives until then");
+    let stats = stats.expect("the driver lives until then").tasks;
     let finished = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
     assert_eq!(stats.submitted, finished, "{stats:?}");
     assert_eq!((stats.waiting, stats.resting, stats.in_flight, stats.finished), (0, 0, 0, 0));

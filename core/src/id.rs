@@ -31,6 +31,7 @@ impl TaskId {
 /// One worker of the pool: a storage slot and how many workers have had that slot before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct WorkerId {
     slot: u32,
     generation: u32,

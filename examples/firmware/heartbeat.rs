@@ -71,7 +71,7 @@ async fn steady_workers_keep_their_links(firmware: &[PathBuf]) -> Result<(), Fai
     cancelled_blocks_make_room(&rig.pool, machines).await?;
 
     let workers = rig.pool.stats().await?.workers;
-    let stats = rig.pool.stop().await?;
+    let stats = rig.pool.stop().await?.tasks;
     while let Some(event) = rig.events.next().await {
         match event {
             PoolEvent::Lost { .. } | PoolEvent::Retried { .. } | PoolEvent::Missed(_) => {

@@ -110,7 +110,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let done = done_by(&pool, firmware).await?;
     let done_at_reset = done_at_reset.ok_or("the machine was not reset")?;
-    let stats = pool.stop().await?;
+    let stats = pool.stop().await?.tasks;
     driver.await?;
     machine.kill().await?;
     while let Some(event) = events.next().await {

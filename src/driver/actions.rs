@@ -88,10 +88,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Withdraw { link, task, attempt } => self.withdraw(link, task, attempt),
             Action::Look { link, overdue } => self.look(link, overdue),
             Action::Ping { link } => self.on_ping(link),
-            Action::Rest { worker, until } => {
+            Action::Suspend { worker, until } => {
                 let span = until.saturating_since(self.now);
                 let peer = self.peers.get_mut(worker).label();
-                self.events.tell(|| PoolEvent::Rested { worker, peer, span });
+                self.events.tell(|| PoolEvent::Suspended { worker, peer, span });
             }
             Action::Gone { worker } => {
                 let peer = self.peers.remove(worker);
@@ -298,6 +298,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn end_link(&mut self, link: Link, reason: &DisconnectReason) -> Option<Arc<str>> {
         let worker = link.worker();
         self.note_use(worker);
+        self.note_parting(worker);
         let peer = self.peers.get_mut(worker);
         let wire = match mem::take(&mut peer.link) {
             LinkState::Idle => return None,

@@ -45,7 +45,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, Stats, TaskId};
+use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, TaskId};
 
 use self::accept::Joining;
 use self::answers::Answers;
@@ -73,6 +73,7 @@ use crate::mailbox::calls::{CallId, Due, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 use crate::options::WorkerOptions;
+use crate::stats::{PoolStats, WorkerInfo};
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -151,7 +152,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     events: Fanout,
     /// Each with whether outcomes are to be taken, too.
     idlers: Vec<(Sender<()>, bool)>,
-    stoppers: Vec<Sender<Stats>>,
+    stoppers: Vec<Sender<PoolStats>>,
+    /// The workers as the pool stopped, by slot.
+    parting: Vec<WorkerInfo>,
     /// Everything that has happened in this poll is carried out.
     settled: bool,
     /// How many more actions this poll may carry out.
@@ -192,7 +195,7 @@ impl Ring {
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
         let Setup { timer, config, mut limits, workers, listeners } = setup;
-        let mut events = Fanout::default();
+        let mut events = Fanout::new(&limits.name);
         let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
         if let Some(why) = limits.lower(room, &workers) {
             events.keep(PoolEvent::Lowered { why });
@@ -239,6 +242,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             events,
             idlers: Vec::new(),
             stoppers: Vec::new(),
+            parting: Vec::new(),
             settled: false,
             budget: 0,
             ended: Vec::new(),
@@ -488,10 +492,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers whoever waits for the end, and leaves nobody waiting for anything else.
     fn finish(&mut self) {
         self.finished = true;
-        let stats = self.scheduler.stats();
+        let workers = mem::take(&mut self.parting);
+        let stats = PoolStats { workers, ..self.stats() };
         self.let_go();
         for stopper in mem::take(&mut self.stoppers) {
-            let _ = stopper.try_send(stats);
+            let _ = stopper.try_send(stats.clone());
         }
     }
 

@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chargehand_core::{Instant, Stats, WorkerId};
+use chargehand_core::{Instant, WorkerId};
 use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
@@ -53,7 +53,7 @@ pub(crate) enum Control<K: Kind> {
     },
     Stop {
         within: Option<Duration>,
-        reply: Sender<Stats>,
+        reply: Sender<PoolStats>,
     },
     Stats {
         reply: Sender<PoolStats>,

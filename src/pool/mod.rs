@@ -8,10 +8,10 @@ use core::task::Waker;
 use core::time::Duration;
 
 use async_channel::Sender;
+use chargehand_core::WorkerId;
 use chargehand_core::io::{Connect, Timer};
 use chargehand_core::ledger::Height;
 use chargehand_core::message::BODY_HEAD_BYTES_MAX;
-use chargehand_core::{Stats, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -128,7 +128,7 @@ impl<K: Kind> Pool<K> {
     ///
     /// The driver holds each answer against `A` before it counts, in its own time, so a `Deserialize`
     /// of yours should not block. One that is of another type is tried on another worker, whose
-    /// answer shows whether the first is broken, and then rested, or whether manager and workers
+    /// answer shows whether the first is broken, and then suspended, or whether manager and workers
     /// disagree on the type: [`TaskError::Answer`].
     ///
     /// # Errors
@@ -464,14 +464,15 @@ impl<K: Kind> Pool<K> {
     }
 
     /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
-    /// rest as [`TaskError::Aborted`], closes all links, and returns the final counts. Tasks that
+    /// rest as [`TaskError::Aborted`], closes all links, and returns the final figures, with the
+    /// workers that were in the pool when it was stopped. Tasks that
     /// still wait to get into the pool, because it holds `tasks_max` already, end as
     /// [`TaskError::Stopping`]; where they were detached, nobody hears of that. To have them all
     /// done, await [`idle`](Pool::idle) first.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is dropped first, or had ended before.
-    pub async fn stop(&self) -> Result<Stats, Closed> {
+    pub async fn stop(&self) -> Result<PoolStats, Closed> {
         self.ask(|reply| Control::Stop { within: None, reply }).await
     }
 
@@ -479,7 +480,7 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// As [`stop`](Pool::stop).
-    pub async fn stop_within(&self, within: Duration) -> Result<Stats, Closed> {
+    pub async fn stop_within(&self, within: Duration) -> Result<PoolStats, Closed> {
         self.ask(|reply| Control::Stop { within: Some(within), reply }).await
     }
 

@@ -10,7 +10,7 @@ use crate::pair::Pair;
 use crate::rig::{Rig, Tally, answer_to, eventually, millis, quick, setup, until, works};
 
 /// On a runtime that allows a task so much in each poll, that must not go to the handlers alone.
-pub(crate) async fn busy_local_handlers_keep_no_link_from_being_served<P: Pair>() {
+pub(crate) async fn busy_in_process_handlers_keep_no_link_from_being_served<P: Pair>() {
     const BUSY: u16 = 256;
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);

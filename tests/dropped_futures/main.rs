@@ -473,7 +473,7 @@ where
         let completes = world.run(over).is_some();
         assert_eq!(running.heights(), [0_u64; 0], "its handlers are dropped with it");
         assert!(world.run(range).is_complete(), "the other one did the rest");
-        let stats = world.run(pool.stop()).expect("the driver lives");
+        let stats = world.run(pool.stop()).expect("the driver lives").tasks;
         assert_eq!((stats.done, stats.submitted), (20, 20), "{stats:?}");
         assert!(!completes || stats.lost == 0, "it has stopped in good order: {stats:?}");
         completes

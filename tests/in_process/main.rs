@@ -310,8 +310,8 @@ fn a_stop_waits_for_what_runs() {
     }
     world.settle();
     let Poll::Ready(Ok(stats)) = poll(&mut stop) else { panic!("the pool does not end") };
-    assert_settled(&stats);
-    assert_eq!(stats.done, 3);
+    assert_settled(&stats.tasks);
+    assert_eq!(stats.tasks.done, 3);
     for (height, task) in (1..).zip(&mut tasks) {
         assert_eq!(poll(task), Poll::Ready(Ok(height)));
     }
@@ -334,8 +334,8 @@ fn at_the_deadline_of_a_stop_what_runs_is_dropped_and_ends_aborted() {
         assert_eq!(poll(task), Poll::Ready(Err(TaskError::Aborted)));
     }
     let Poll::Ready(Ok(stats)) = poll(&mut stop) else { panic!("the pool does not end") };
-    assert_settled(&stats);
-    assert_eq!(stats.aborted, 3);
+    assert_settled(&stats.tasks);
+    assert_eq!(stats.tasks.aborted, 3);
 }
 
 #[test]

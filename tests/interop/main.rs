@@ -1,6 +1,7 @@
 //! Managers and workers against real peers of the Go package `worker`: its wire format, spoken by
 //! Go's own libraries. What both sides say they did must agree.
 
+#[path = "../support/go_peer.rs"]
 mod peer;
 mod side;
 

@@ -72,8 +72,7 @@ macro_rules! here {
 
 mod managers;
 mod ranges;
-#[allow(dead_code, reason = "it is shared with the conformance tests, which use all of it")]
-#[path = "../conformance/raw.rs"]
+#[path = "../support/raw.rs"]
 mod raw;
 mod workers;
 

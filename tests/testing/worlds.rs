@@ -299,7 +299,7 @@ fn troubled(seed: u64) -> (Trace, u64) {
         }
     });
     assert_eq!(done.len(), 10_000);
-    let stats = world.run(pool.stop()).expect("the driver lives");
+    let stats = world.run(pool.stop()).expect("the driver lives").tasks;
     for (what, count) in [
         ("stale", stats.stale),
         ("lost", stats.lost),

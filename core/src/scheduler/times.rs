@@ -331,7 +331,7 @@ impl SchedulerMut<'_> {
 
 impl SchedulerMut<'_> {
     /// Ends an attempt that is late by its task's own time, which is shorter than the others'. It is no
-    /// strike, but counts against the worker as a failure does: after some in a row, it rests.
+    /// strike, but counts against the worker as a failure does: after some in a row, it is suspended.
     fn end_early(&mut self, worker: u32, task: u32) -> Action {
         let had_begun = self.may_have_begun(worker, task);
         let withdraw = self.end(worker, task);

@@ -308,7 +308,12 @@ impl Jobs {
 
     /// Returns whether no range has anything to do. A map that waits for its source has not: it may for ever.
     pub(crate) fn is_idle(&self) -> bool {
-        self.count == 0 || self.slots.iter().flatten().all(Job::waits_for_source)
+        self.count == 0 || self.under_way() == 0
+    }
+
+    /// Returns how many have something to do.
+    pub(crate) fn under_way(&self) -> usize {
+        self.slots.iter().flatten().filter(|job| !job.waits_for_source()).count()
     }
 
     /// Takes the range whose turn it is out of those that have a next height: it has none, or may not

@@ -22,7 +22,7 @@ fn local<P: Pair>(setup: Setup<P>, window: u16, span: Duration) -> Setup<P> {
     })
 }
 
-pub(super) async fn local_and_remote_workers_share_a_range<P: Pair>() {
+pub(super) async fn in_process_and_remote_workers_share_a_range<P: Pair>() {
     let (door, at) = P::place();
     let remote = P::job(P::serve(steady::<P>("remote", millis(2)).concurrency(4), door));
     let rig = Rig::start::<P>(local::<P>(P::connect(setup::<P>(), &at), 4, millis(2)));
@@ -38,7 +38,9 @@ pub(super) async fn local_and_remote_workers_share_a_range<P: Pair>() {
     drop(remote);
 }
 
-pub(super) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere<P: Pair>() {
+pub(super) async fn what_an_in_process_worker_fails_or_hangs_at_is_told_or_done_elsewhere<
+    P: Pair,
+>() {
     let work = |height: u64| -> Answer {
         Box::pin(async move {
             pause::<P>(millis(1)).await;

@@ -139,7 +139,7 @@ impl Rig {
 
     /// Stops the pool and checks that every task had exactly one outcome.
     pub async fn stop(self) -> Stats {
-        let stats = self.pool.stop().await.expect("the driver lives");
+        let stats = self.pool.stop().await.expect("the driver lives").tasks;
         self.driver.done().await;
         assert_settled(&stats);
         stats

@@ -130,7 +130,7 @@ fn a_worker_that_keeps_no_shorter_time_rests_as_one_that_fails() {
     pool.done(sends[1]);
     pool.wait(SECOND);
     let actions = pool.polls();
-    let rest = Action::Rest { worker: slow.worker(), until: pool.seconds(1) };
+    let rest = Action::Suspend { worker: slow.worker(), until: pool.seconds(1) };
     assert!(actions.contains(&rest), "{actions:?}");
 }
 
@@ -242,5 +242,5 @@ fn a_delay_does_not_add_a_retry_and_counts_against_the_worker_like_any_failure()
     let sent = pool.sent();
     pool.useless(sent, Useless::RetryAfter(SECOND)).unwrap();
     assert_eq!(pool.finish(), (sent.task, Outcome::Failed, 1));
-    assert!(matches!(pool.state(busy.worker()), WorkerState::Rested { .. }));
+    assert!(matches!(pool.state(busy.worker()), WorkerState::Suspended { .. }));
 }

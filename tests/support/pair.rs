@@ -1,5 +1,7 @@
 //! Each pair of a transport and a runtime that there is, and what cases over real sockets need of one.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
