@@ -102,6 +102,8 @@ pub use chargehand_runtime_tokio as tokio;
 pub use chargehand_transport_serial as serial;
 #[cfg(feature = "tcp")]
 pub use chargehand_transport_tcp as tcp;
+#[cfg(feature = "tls")]
+pub use chargehand_transport_tls as tls;
 #[cfg(feature = "unix")]
 pub use chargehand_transport_unix as unix;
 #[cfg(feature = "ws")]
