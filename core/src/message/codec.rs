@@ -1,9 +1,8 @@
 //! The bytes of a message's head: what postcard would write for it, and take, written by hand.
 
 use super::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, KEYED_KIND,
-    MAGIC, Message, MessageError, NAME_BYTES_MAX, NoRoom, Role, TEXT_BYTES_MAX, VERSION,
-    check_name, clip,
+    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, MAGIC, Message,
+    MessageError, NAME_BYTES_MAX, NoRoom, Role, TEXT_BYTES_MAX, VERSION, check_name, clip,
 };
 use crate::event::Verdict;
 use crate::id::TaskId;
@@ -80,7 +79,6 @@ fn rare(kind: u8, mut head: FieldReader<'_>) -> Result<Message<'_>, MessageError
         PONG => Message::Pong,
         DRAIN => Message::Drain,
         GOODBYE => Message::Goodbye { code: Code::from_byte(head.byte()?), text: head.text()? },
-        KEYED_KIND => return Err(MessageError::Keyed),
         _ => return Err(MessageError::UnknownKind(kind)),
     };
     if !head.rest.is_empty() {
