@@ -121,7 +121,7 @@ fn served(
     let members = Members::worker(files.path("w1")).expect("its file");
     let listener = members.accept(SmolListener::from_std(door).expect("it listens"));
     let (note, notes) = async_channel::unbounded();
-    let worker = Worker::new(Smol::new(), |number: u8| async move { 2 * number })
+    let worker = Worker::new(Smol::new(), |number: u8| async move { Ok::<u8, String>(2 * number) })
         .name("w1")
         .on_event(move |event| {
             if let WorkerEvent::Refused { reason, .. } = event {
@@ -144,7 +144,7 @@ fn served(
 
 /// Gives a program its input, and returns what it prints until the answer is there or it ends.
 fn run(mut command: Command, is_kept_open: bool) -> Vec<u8> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut input = child.stdin.take().expect("it is piped");
     let _ = input.write_all(&opening()); // One that was refused may have ended.
