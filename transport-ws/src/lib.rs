@@ -75,7 +75,7 @@ mod wire;
 mod writer;
 
 #[cfg(test)]
-mod handshake_tests;
+mod tests;
 
 use std::task::{Context, Poll};
 

@@ -15,7 +15,6 @@ use smol::net::TcpStream as Socket;
 
 use crate::{Accepting, Connecting, Limits, WsConnector, WsError, WsListener, WsWire};
 
-#[path = "door_tests.rs"]
 mod doors;
 
 /// Dials and accepts, without a runtime crate: those know nothing of this one.

@@ -1,5 +1,7 @@
 //! Each pair of a transport and a runtime that there is, and what cases over real sockets need of one.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +14,7 @@ pub(crate) use chargehand::testing::conformance::Pair;
 use chargehand::testing::conformance::rig::Ends;
 pub(crate) use chargehand::testing::conformance::rig::{Hand, Job, Setup};
 use chargehand::tokio::{Tokio, TokioListener, TokioUnix, TokioUnixListener};
-use chargehand::{Pool, WorkerError, tcp, unix, ws};
+use chargehand::{Pool, WorkerError, WorkerOptions, tcp, unix, ws};
 
 /// A pair over sockets that have a port. What it has of [`Ends`] is here by port and address, so that
 /// the other end can be played by hand, and from another process.
@@ -41,7 +43,7 @@ pub(crate) trait Socket: Pair {
         at: &SocketAddr,
     ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
         let (pool, connector) = (pool.clone(), Self::connector(at));
-        async move { pool.add(connector).await }
+        async move { pool.add(connector, WorkerOptions::new()).await }
     }
 
     fn serve(hand: Hand<Self>, door: TcpListener) -> impl Future<Output = ()> + Send + 'static {

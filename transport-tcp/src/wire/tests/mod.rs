@@ -561,5 +561,4 @@ fn a_streams_own_handshake_is_awaited_beside_the_next_accept_and_its_error_names
     assert_eq!(error.to_string(), "cannot open the connection from 17: no handshake");
 }
 
-#[path = "wire_fault_tests.rs"]
 mod faults;
