@@ -16,7 +16,7 @@ use crate::link::erased::{AnyWire, Kind};
 use crate::link::reason::DisconnectReason;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 
-/// Room for so many parked messages is kept.
+/// How many parked messages the queue keeps its memory for.
 const PARKED_KEPT: usize = 64;
 
 /// Why something was not sent.
@@ -55,14 +55,14 @@ impl<K: Kind> Conn<K> {
         Ok(())
     }
 
-    /// Keeps a message until the wire has room. The link is dirty until then, even where all that the
-    /// wire took has left: so each wake tries again, and a try leaves the waker with the wire.
+    /// Keeps a message until the wire has room. The link stays dirty until then, even if everything that the
+    /// wire took has left, so that each wake tries again and each try registers the waker with the wire.
     #[cold]
     fn park(&mut self, message: Outgoing) {
         self.dirty = true;
         match message {
-            // Ahead of requests, which may take long to leave: it is what keeps the link. Those that
-            // wait say no more than one.
+            // Ahead of requests, which may take long to leave, because pings keep the link alive. Several
+            // waiting pings say no more than one.
             Outgoing::Ping if self.parked.front() == Some(&message) => {}
             Outgoing::Ping => self.parked.push_front(message),
             _ => self.parked.push_back(message),
@@ -171,7 +171,7 @@ impl<K: Kind> Conn<K> {
         let head = message.encode_short(head).expect("a manager's later messages are short");
         let mut len = head.len();
         if let Some((task, height)) = height_of {
-            // A height goes with the head: to copy both at once costs less than to copy each.
+            // A height goes with the head: copying both at once costs less than copying each.
             let place = buffer[len..].first_chunk_mut().expect("there is room for both");
             let height_len = encode_height(height, place).len();
             if height_len > self.body_bytes_max {

@@ -29,13 +29,13 @@ const LEVEL_BYTES: usize = 512;
 /// How large the values may be together that lie in each other, each behind a pointer.
 const NESTED_BYTES_MAX: usize = DEPTH_MAX * LEVEL_BYTES;
 
-/// The memory that a value may take whatever its encoding's length.
+/// How much memory a value may take however short its encoding is.
 const GROWTH_BYTES_MIN: usize = 256 * 1024;
 
-/// The memory that it may take on top for each encoded byte.
+/// How much more memory it may take for each encoded byte.
 const GROWTH_TIMES: usize = 32;
 
-/// How often a map's first entry counts: the smallest map has room for that many.
+/// How many times a map's first entry is counted: the smallest map allocates room for that many.
 const FIRST_ENTRY_TIMES: usize = 4;
 
 /// The most elements that are announced to a collection, which may make room for them at once.
