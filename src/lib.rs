@@ -58,12 +58,13 @@
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
-//! | `tracing` | the pool's events as `tracing` events, too |
+//! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
+//! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
 //!
-//! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
+//! With `alloc` instead of `std`, seeds are given ([`Builder::seed`], [`Worker::seed`]), a panic
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
 //!
@@ -101,6 +102,8 @@ pub use chargehand_runtime_tokio as tokio;
 pub use chargehand_transport_serial as serial;
 #[cfg(feature = "tcp")]
 pub use chargehand_transport_tcp as tcp;
+#[cfg(feature = "tls")]
+pub use chargehand_transport_tls as tls;
 #[cfg(feature = "unix")]
 pub use chargehand_transport_unix as unix;
 #[cfg(feature = "ws")]
@@ -114,6 +117,8 @@ mod error;
 mod events;
 mod failure;
 mod handler;
+#[cfg(feature = "keyed")]
+pub mod keyed;
 mod limits;
 mod link;
 mod mailbox;
@@ -125,6 +130,7 @@ mod seed;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 pub mod worker;
 
 #[cfg(feature = "json")]
@@ -132,12 +138,13 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent},
+    events::{Events, PoolEvent, Started},
     failure::Failure,
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::TaskOptions,
+    options::{TaskOptions, WorkerOptions},
+    payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
         Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,

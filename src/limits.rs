@@ -7,7 +7,8 @@ use core::time::Duration;
 use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
-use crate::seed::mixed;
+use crate::options::WorkerOptions;
+use crate::payload::DecodeLimits;
 
 /// How many bytes a pool holds by default.
 const MEMORY_MAX: usize = 256 << 20;
@@ -20,6 +21,7 @@ pub(crate) struct Limits {
     pub(crate) name: Arc<str>,
     /// What requests and answers mean, for workers that say so as well.
     pub(crate) schema: Option<Arc<str>>,
+    /// Tells this run of the manager from others. Made of its seed as it is built.
     pub(crate) token: u64,
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
@@ -30,6 +32,7 @@ pub(crate) struct Limits {
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
     pub(crate) memory_max: Option<usize>,
+    pub(crate) decode: DecodeLimits,
     pub(crate) progress_rate_min: u32,
     pub(crate) handshakes_max: usize,
     /// Whether `workers_max` or `handshakes_max` was set.
@@ -37,16 +40,18 @@ pub(crate) struct Limits {
     /// The process may not open as many connections as was set.
     pub(crate) is_lowered: bool,
     pub(crate) drain_timeout: Duration,
+    /// Whether links may leave the machine unprotected.
+    pub(crate) is_insecure: bool,
     #[cfg(feature = "json")]
     pub(crate) json_heights: crate::JsonHeights,
 }
 
 impl Limits {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             name: "manager".into(),
             schema: None,
-            token: mixed(seed),
+            token: 0,
             tasks_max: 16_384,
             workers_max: 1024,
             queue_max: 1024,
@@ -54,11 +59,13 @@ impl Limits {
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
             memory_max: None,
+            decode: DecodeLimits::new(),
             progress_rate_min: 1024,
             handshakes_max: 128,
             is_set: false,
             is_lowered: false,
             drain_timeout: Duration::from_secs(30),
+            is_insecure: false,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
@@ -84,10 +91,10 @@ impl Limits {
     pub(crate) fn lower<K: Kind>(
         &mut self,
         room: Option<usize>,
-        workers: &[Reach<K>],
+        workers: &[(Reach<K>, WorkerOptions)],
     ) -> Option<String> {
-        let in_process = |reach: &&Reach<K>| matches!(reach, Reach::InProcess(_));
-        let without = workers.iter().filter(in_process).count();
+        let in_process = workers.iter().filter(|(reach, _)| matches!(reach, Reach::InProcess(_)));
+        let without = in_process.count();
         let links = (self.workers_max as usize).saturating_sub(without);
         let handshakes = ("handshakes_max", self.handshakes_max);
         let lowered = lowered(room, ("workers_max", links), handshakes)?;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use chargehand::core::Instant;
-use chargehand::core::io::{Connect, Listen, Progress, Timer, Wire};
+use chargehand::core::io::{Connect, Exposure, Listen, Progress, Timer, Wire};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 use chargehand::smol::Smol;
 use chargehand::testing::conformance::{Case, Pair, cases};
@@ -141,6 +141,10 @@ impl<B: Broken> Listen for BadListener<B> {
         let wire = accepting.into_inner();
         Poll::Ready(Ok(std::future::ready(wire.map(BadWire::new))))
     }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
+    }
 }
 
 struct BadConnector<B> {
@@ -172,6 +176,10 @@ impl<B: Broken> Connect for BadConnector<B> {
 
     fn peer(&self) -> &str {
         self.inner.peer()
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -62,10 +62,13 @@ pub mod backoff;
 pub mod config;
 pub mod error;
 pub mod event;
+mod exposure;
 pub mod id;
 pub mod io;
 #[cfg(feature = "json")]
 pub mod json;
+#[cfg(feature = "keyed")]
+pub mod keyed;
 pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]

@@ -64,6 +64,10 @@ pub(crate) struct ManagerArgs {
     /// several times; no child workers are started then.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
+    /// Lets links to other machines go unprotected, where the network itself is trusted. Without it
+    /// --worker and --listen take addresses of this machine only, and go+ws://.
+    #[arg(long)]
+    pub(crate) insecure: bool,
     /// How many blocks each worker is asked for at once [default: what the worker runs at once].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) in_flight: Option<u16>,
@@ -134,6 +138,10 @@ pub(crate) struct WorkerArgs {
     pub(crate) door: Door,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Lets links to other machines go unprotected, where the network itself is trusted. Without it
+    /// --listen and --dial take addresses of this machine only, unless --go says that it is to.
+    #[arg(long)]
+    pub(crate) insecure: bool,
     /// The name that managers know this worker by [default: a random one].
     #[arg(long)]
     pub(crate) name: Option<String>,

@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use chargehand::{Outcomes, Pool, PoolStats};
+use chargehand::{Outcomes, Pool, PoolStats, TaskOptions};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -163,9 +163,12 @@ async fn tend(
 }
 
 fn outcomes<A: Answer>(pool: &Pool, job: &Job, args: &ManagerArgs) -> Outcomes<A> {
-    let outcomes = pool.process(job.heights().clone());
-    // All workers ask one node, and each for as long as is wanted in all.
-    if args.rpc.is_some() { outcomes.retries(0) } else { outcomes }
+    let mut options = TaskOptions::new();
+    if args.rpc.is_some() {
+        // All workers ask one node, and each for as long as is wanted in all.
+        options = options.retries(0);
+    }
+    pool.with(options).process(job.heights().clone())
 }
 
 /// Takes every outcome, unless there is a reason to stop before that. What was taken is in the output

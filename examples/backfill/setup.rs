@@ -109,6 +109,7 @@ fn configured(args: &ManagerArgs) -> Builder<Tokio, Threaded> {
         }
         config.attempt_timeout = args.attempt_timeout();
     });
+    let builder = if args.insecure { builder.insecure() } else { builder };
     match args.in_flight {
         Some(count) => builder.in_flight(count),
         None => builder,

@@ -150,6 +150,9 @@ where
     if let Some(name) = &args.name {
         worker = worker.name(name);
     }
+    if args.insecure {
+        worker = worker.insecure();
+    }
     if !args.supervised {
         worker = worker.on_event(teller(console.clone(), args.door.dial.is_some()));
     }

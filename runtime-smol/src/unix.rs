@@ -1,11 +1,12 @@
 //! Unix domain sockets.
 
+use std::future::{self, Ready};
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Accept, Dial};
+use chargehand_core::io::{Accept, Dial, Exposure};
 use chargehand_core::net::SocketOptions;
 use chargehand_sockets::{Dialling, check_reserve, explained};
 use smol::Async;
@@ -52,6 +53,10 @@ impl Dial for SmolUnix {
             Ok(SmolStream::new(stream))
         })
     }
+
+    fn exposure(&self, _path: &str) -> Exposure {
+        Exposure::Local
+    }
 }
 
 impl Socket for UnixStream {
@@ -93,12 +98,18 @@ impl Accept for SmolUnixListener {
     /// Says which process of which user it is, where the system does. That is nothing to count on.
     type Peer = Box<str>;
     type Error = io::Error;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Box<str>)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Opening, Box<str>)>> {
         let (stream, _) = ready!(poll_accept(&self.inner, cx, UnixListener::accept))?;
         check_reserve(&stream, &self.options)?;
         let peer = name(&stream);
-        Poll::Ready(Ok((SmolStream::new(Async::new(stream)?), peer)))
+        let stream = SmolStream::new(Async::new(stream)?);
+        Poll::Ready(Ok((future::ready(Ok(stream)), peer)))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -138,7 +149,8 @@ mod tests {
             let dialling = SmolUnix::new().dial(path);
             let (dialled, accepted) = zip(dialling, poll_fn(|cx| listener.poll_accept(cx))).await;
             let mut dialled = dialled.unwrap();
-            let (mut accepted, peer) = accepted.unwrap();
+            let (opening, peer) = accepted.unwrap();
+            let mut accepted = opening.await.unwrap();
             if cfg!(any(target_os = "android", target_os = "linux")) {
                 assert!(peer.contains(&std::process::id().to_string()), "{peer}");
             }

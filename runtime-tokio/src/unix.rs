@@ -1,10 +1,11 @@
 //! Unix domain sockets.
 
+use std::future::{self, Ready};
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Accept, Dial};
+use chargehand_core::io::{Accept, Dial, Exposure};
 use chargehand_core::net::SocketOptions;
 use chargehand_sockets::{Dialling, check_reserve, explained, poll_accepted};
 use tokio::net::{UnixListener, UnixStream};
@@ -50,6 +51,10 @@ impl Dial for TokioUnix {
             Ok(TokioStream::new(stream))
         })
     }
+
+    fn exposure(&self, _path: &str) -> Exposure {
+        Exposure::Local
+    }
 }
 
 /// A listener of tokio on a Unix domain socket, on Unix only. `UnixSocket` of
@@ -82,12 +87,17 @@ impl Accept for TokioUnixListener {
     /// Says which process of which user it is, where the system does. That is nothing to count on.
     type Peer = Box<str>;
     type Error = io::Error;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Box<str>)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Opening, Box<str>)>> {
         let (stream, _) = ready!(poll_accepted(|| self.inner.poll_accept(cx)))?;
         check_reserve(&stream, &self.options)?;
         let peer = name(&stream);
-        Poll::Ready(Ok((TokioStream::new(stream), peer)))
+        Poll::Ready(Ok((future::ready(Ok(TokioStream::new(stream))), peer)))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -117,8 +127,8 @@ mod tests {
         let dialling = TokioUnix::new().dial(path.to_str().unwrap());
         let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
         let mut dialled = dialled.unwrap().into_inner();
-        let (accepted, peer) = accepted.unwrap();
-        let mut accepted = accepted.into_inner();
+        let (opening, peer) = accepted.unwrap();
+        let mut accepted = opening.await.unwrap().into_inner();
         if cfg!(any(target_os = "android", target_os = "linux")) {
             assert!(peer.contains(&std::process::id().to_string()), "{peer}");
         }

@@ -25,6 +25,7 @@ use crate::link::expiring::Timed;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
+use crate::options::WorkerOptions;
 
 /// How long the older of two links of one name may be silent, after a ping, before it gives way; less
 /// where `heartbeat_timeout` is.
@@ -199,7 +200,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             };
             return self.turn_away(index, error);
         }
-        match greeting.poll(&mut **wire, cx, &self.opening) {
+        match greeting.poll(&mut **wire, cx, &self.opening, None) {
             Poll::Pending => {}
             Poll::Ready(Ok(greeted)) => self.join(index, &greeted),
             Poll::Ready(Err(error)) => self.turn_away(index, error),
@@ -260,7 +261,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.scheduler.add_worker(self.now, Route::Await)
         });
         if let Ok(worker) = added {
-            self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
+            let options = WorkerOptions::new();
+            self.peers.insert(worker, name.into(), Reach::Await, options, &self.ready);
             return Some(worker);
         }
         let limit = if self.limits.is_lowered { "ulimit -n" } else { "workers_max" };

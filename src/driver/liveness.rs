@@ -29,6 +29,8 @@ pub(crate) struct Life {
     hold: Delay,
     /// How many messages had come when a ping was sent.
     pinged: Option<u64>,
+    /// When the latest one was, or the link began.
+    pinged_at: Instant,
     /// When the worker said last that a message arrives there, and until when that puts verdicts off.
     told_at: Option<Instant>,
     told_until: Option<Instant>,
@@ -55,8 +57,12 @@ enum Delay {
     There {
         answers: u64,
     },
-    /// For another whole attempt timeout: the request has only just left.
-    Begun,
+    /// For another whole attempt timeout: the request has only just left, or seems to have arrived. If
+    /// something still arrives at the worker, that is waited for again, until as many answers have come as
+    /// before.
+    Begun {
+        again: Option<u64>,
+    },
 }
 
 /// A link as it is at a look.
@@ -97,6 +103,7 @@ impl Life {
             arriving: None,
             hold: Delay::Nothing,
             pinged: None,
+            pinged_at: now,
             told_at: None,
             told_until: None,
             begun: None,
@@ -122,6 +129,21 @@ impl Life {
         self.pinged = Some(messages);
     }
 
+    /// Returns whether parts of a message have come after so many whole ones.
+    #[inline]
+    pub(crate) fn is_arriving(&self, messages: u64) -> bool {
+        self.arriving == Some(messages)
+    }
+
+    /// Returns whether the worker has been sent no ping for so long, and takes one for sent then.
+    pub(crate) fn take_due_ping(&mut self, now: Instant, interval: Duration) -> bool {
+        let is_due = now.saturating_since(self.pinged_at) >= interval;
+        if is_due {
+            self.pinged_at = now;
+        }
+        is_due
+    }
+
     /// Forgets the ping for which something is to stand in as an answer. Returns whether one was sent
     /// and nothing whole has come since.
     pub(crate) fn take_ping(&mut self, messages: u64) -> bool {
@@ -133,17 +155,10 @@ impl Life {
         self.told_at = Some(now);
     }
 
-    /// Returns until when a message that has left here, and arrives at the worker, puts verdicts off.
-    fn arriving_there(&mut self, link: &Looked, interval: Duration) -> Option<Instant> {
+    /// Returns until when a message arrives at the worker, as it says, that has left here.
+    fn arriving_there(&self, link: &Looked, interval: Duration) -> Option<Instant> {
         let told = self.told_at.map(|at| at.saturating_add(interval));
-        let Some(until) = told.filter(|until| *until > link.now) else {
-            self.told_until = None;
-            return None;
-        };
-        let bytes = link.progress.sent.min(SYSTEM_BYTES_MAX);
-        let most = link.now.saturating_add(paid(bytes, link.rate_min));
-        let most = *self.told_until.get_or_insert(most);
-        (most > link.now).then_some(until)
+        told.filter(|until| *until > link.now)
     }
 
     /// Returns whether a ping was sent and nothing whole has come since.
@@ -168,7 +183,7 @@ impl Life {
         let from = core::mem::replace(&mut self.looked_at, link.now);
         let rate = Rate { min: link.rate_min, from, ahead_max, counts_sent: counts };
         let paid_until = self.moved.look(link.now, link.progress, rate);
-        let is_moving = counts || self.arriving == Some(link.messages);
+        let is_moving = counts || self.is_arriving(link.messages);
         is_moving && paid_until > link.now
     }
 
@@ -187,18 +202,26 @@ impl Life {
         let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
         let there = self.arriving_there(link, overdue.heartbeat_interval);
         let before = core::mem::replace(&mut self.hold, Delay::Nothing);
+        let waited = match before {
+            Delay::There { answers } | Delay::Begun { again: Some(answers) } => Some(answers),
+            _ => None,
+        };
+        if there.is_none() && waited.is_none() {
+            self.told_until = None;
+        }
         match (before, there) {
-            (Delay::There { answers: most }, _) if link.answers >= most => None,
-            (Delay::There { .. }, Some(until)) => {
-                self.hold = before;
+            _ if waited.is_some_and(|most| link.answers >= most) => None,
+            (_, Some(until)) => {
+                let bytes = link.progress.sent.min(SYSTEM_BYTES_MAX);
+                let most = now.saturating_add(paid(bytes, link.rate_min));
+                if *self.told_until.get_or_insert(most) <= now {
+                    return None;
+                }
+                self.hold = Delay::There { answers: waited.unwrap_or(link.answers + held) };
                 Some(until)
             }
-            (Delay::Nothing | Delay::Moving { .. }, Some(until)) => {
-                self.hold = Delay::There { answers: link.answers + held };
-                Some(until)
-            }
-            (Delay::There { .. }, None) if self.told_until.is_none() => {
-                self.hold = Delay::Begun;
+            (Delay::There { answers }, None) => {
+                self.hold = Delay::Begun { again: Some(answers) };
                 Some(now.saturating_add(overdue.attempt_timeout))
             }
             (Delay::Nothing, None) if is_alive && (is_backed_up || is_arriving) => {
@@ -212,7 +235,7 @@ impl Life {
             (Delay::Moving { leaving: true, requests: most, .. }, None)
                 if is_alive && (!is_backed_up || requests >= most) =>
             {
-                self.hold = Delay::Begun;
+                self.hold = Delay::Begun { again: None };
                 Some(now.saturating_add(overdue.attempt_timeout))
             }
             (Delay::Moving { messages: most, .. }, None) if is_alive && messages < most => {

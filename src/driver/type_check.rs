@@ -1,7 +1,7 @@
 //! Answers that the caller cannot use: they are checked against its type before they count, and the task
 //! is tried elsewhere before anybody is blamed.
 //!
-//! A worker whose answers do not decode is rested like one whose handlers fail. If another worker's answer
+//! A worker whose answers do not decode is suspended like one whose handlers fail. If another worker's answer
 //! to the same task does not decode either, manager and workers disagree on the type: the task ends with
 //! that error, and the first worker is excused.
 
@@ -17,7 +17,7 @@ use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::SMALL_BYTES_MAX;
 use crate::failure::advice;
-use crate::payload::Answer;
+use crate::payload::{Answer, DecodeLimits};
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
 #[derive(Debug, Default)]
@@ -62,6 +62,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) misfits: &'a mut Misfits,
     pub(crate) tasks: &'a [TaskEntry],
     pub(crate) jobs: &'a Jobs,
+    pub(crate) decode_limits: &'a DecodeLimits,
 }
 
 impl Sink<'_> {
@@ -100,7 +101,10 @@ impl Sink<'_> {
     /// makes of it may be kept, it takes the place of the bytes.
     #[inline(never)]
     fn reply_long(&mut self, task: TaskId, attempt: u16, body: &[u8]) -> Result<(), EventError> {
-        let value = match self.check_of(task).map_or(Ok(None), |check| check.value(body)) {
+        let value = match self
+            .check_of(task)
+            .map_or(Ok(None), |check| check.value(body, self.decode_limits))
+        {
             Ok(value) => value,
             Err(why) => return self.refuse(task, attempt, why),
         };
@@ -130,7 +134,7 @@ impl Sink<'_> {
     ) -> Result<(), EventError> {
         if let (Verdict::Done, Answer::Value(value)) = (verdict, &answer) {
             let fits = match self.check_of(task) {
-                Some(check) => value.fits(check),
+                Some(check) => value.fits(check, self.decode_limits),
                 None => Ok(()),
             };
             if let Err(why) = fits {
@@ -172,7 +176,7 @@ impl Sink<'_> {
 
     #[inline]
     fn check(&self, task: TaskId, body: &[u8]) -> Result<(), String> {
-        self.check_of(task).map_or(Ok(()), |check| check.bytes(body))
+        self.check_of(task).map_or(Ok(()), |check| check.bytes(body, self.decode_limits))
     }
 
     /// Returns what a task's answer is held against. What is over has nothing.
@@ -197,7 +201,7 @@ impl Sink<'_> {
     fn refuse(&mut self, task: TaskId, attempt: u16, why: String) -> Result<(), EventError> {
         let link = self.link;
         let stats = self.scheduler.stats();
-        let others = stats.workers_up - stats.workers_rested > 1;
+        let others = stats.workers_up - stats.workers_suspended > 1;
         let known = self.misfits.get(task);
         // Once it is known that they disagree, it stays so when the task is tried again.
         let is_new = |at: usize| {

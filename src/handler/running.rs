@@ -10,6 +10,8 @@ use core::task::{Context, Poll};
 
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::token::Token;
+#[cfg(feature = "std")]
+use crate::trace;
 
 /// Runs of futures `F`, each of which belongs to an `O`.
 pub(crate) struct Runs<F, O> {
@@ -143,8 +145,15 @@ impl<F, O> Drop for Runs<F, O> {
 /// Calls what may panic, and makes the text of a failure of that.
 #[cfg(feature = "std")]
 pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
+    unwound(call).map_err(|text| format!("the handler panicked: {text}"))
+}
+
+/// Calls what may panic, and returns what a panic said.
+#[cfg(feature = "std")]
+pub(crate) fn unwound<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     std::panic::catch_unwind(core::panic::AssertUnwindSafe(call))
-        .map_err(|panic| format!("the handler panicked: {}", panic_text(&*panic)))
+        .map_err(|panic| panic_text(&*panic).into())
+        .inspect_err(|text: &String| trace::panicked(text))
 }
 
 /// Calls what may panic. Without std nothing unwinds: a panic ends the program.
@@ -153,6 +162,9 @@ pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
 pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     Ok(call())
 }
+
+#[cfg(not(feature = "std"))]
+pub(crate) use self::caught as unwound;
 
 /// Returns what a panic said.
 #[cfg(feature = "std")]

@@ -19,7 +19,7 @@ use core::fmt;
 use core::future::{self, Ready};
 use core::task::{Context, Poll, Waker, ready};
 
-use chargehand_core::io::{Connect, Dialect, Listen, Wire};
+use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Wire};
 
 use crate::link::lock::Lock;
 
@@ -129,6 +129,10 @@ impl Connect for MemoryConnector {
     fn peer(&self) -> &str {
         PEER
     }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
+    }
 }
 
 impl Listen for MemoryListener {
@@ -145,6 +149,10 @@ impl Listen for MemoryListener {
             wire
         });
         wire.map_or(Poll::Pending, |wire| Poll::Ready(Ok(future::ready(Ok(wire)))))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

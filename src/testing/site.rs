@@ -285,6 +285,7 @@ impl Site {
         if end == End::Worker && state.garbled > 0 {
             state.garbled -= 1;
             frame = state.dice.garbage();
+            self.trace.note(format!("{} has a message garbled on its way", self.name));
         }
         let arrives = now.saturating_add(state.latency.draw(&mut state.dice));
         let reader = far.reader.take();

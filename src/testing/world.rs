@@ -340,7 +340,7 @@ impl World {
         K::Listener: Holds<Listener<WorldListener>>,
     {
         let seed = self.draw();
-        let mut builder = builder.configure(|config| config.seed = seed);
+        let mut builder = builder.seed(seed);
         for (home, route) in &*self.homes.borrow() {
             if *route == Route::Dialled {
                 builder = builder.connect(WorldConnector(home.clone()));
@@ -426,7 +426,8 @@ async fn live<H: Handler>(home: Home, mut make: impl FnMut() -> Worker<ManualTim
             _ => Poll::Pending,
         })
         .await;
-        let worker = make().name(&*site.name).seed(seed);
+        // Another life is another process.
+        let worker = make().name(&*site.name).seed(seed.wrapping_add(life));
         // Used once: it wakes the worker, and with it whoever looks here again.
         let mut stopper = Some(worker.stopper());
         let death = pin!(poll_fn(|cx| match site.register(cx) {

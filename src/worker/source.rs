@@ -4,12 +4,13 @@ use core::future::Future;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::io::{Connect, Listen, Wire};
+use chargehand_core::io::{Connect, Exposure, Listen, Wire};
 use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
 use crate::link::accept::NOT_NAMED;
 use crate::link::erased::BoxError;
+use crate::link::exposure;
 use crate::link::reason::DisconnectReason;
 
 /// How long a link must have been up to reset the backoff where no request came on it.
@@ -39,6 +40,9 @@ pub(super) trait Source {
 
     /// Names the other end while there is no wire to ask.
     fn peer(&self) -> &str;
+
+    /// Returns who may be at the other end, or in between, and what to do where that is anybody.
+    fn exposure(&self) -> (Exposure, &'static str);
 }
 
 /// What there is to say of a link that is gone.
@@ -88,6 +92,10 @@ where
     fn peer(&self) -> &'static str {
         NOT_NAMED
     }
+
+    fn exposure(&self) -> (Exposure, &'static str) {
+        (self.0.exposure(), exposure::LISTENED)
+    }
 }
 
 /// One manager, again and again.
@@ -134,5 +142,9 @@ where
 
     fn peer(&self) -> &str {
         self.connect.peer()
+    }
+
+    fn exposure(&self) -> (Exposure, &'static str) {
+        (self.connect.exposure(), exposure::DIALLED)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) async fn busy_in_process_handlers_keep_no_link_from_being_served<P: P
     }));
     let mut busy = Vec::new();
     for height in 0..u64::from(BUSY) {
-        busy.push(rig.pool.submit::<_, u64>(&height).await.expect("there is room"));
+        busy.push(rig.pool.submit::<u64, _>(&height).await.expect("there is room"));
     }
     until::<P>("all of them to begin", || begun.load(Ordering::SeqCst) == usize::from(BUSY)).await;
     let (door, at) = P::place();

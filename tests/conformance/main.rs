@@ -12,6 +12,7 @@ mod pair;
 mod raw;
 
 mod answers;
+mod failures;
 mod go;
 mod handshakes;
 mod here;
@@ -87,6 +88,7 @@ cases! {
             a_manager_that_dials_a_manager_is_told_so
             a_worker_that_dials_a_worker_is_told_so
             a_length_past_the_limit_is_refused_from_its_header
+            a_first_message_longer_than_a_hello_is_refused_from_its_header
             a_hello_that_is_cut_short_is_no_hello
             a_reset_in_the_middle_of_a_hello_is_an_end
             http_on_the_port_is_refused_by_name
@@ -96,6 +98,10 @@ cases! {
             a_dialled_peer_that_is_no_worker_is_told_apart
             a_worker_without_a_name_cannot_dial_in
             a_full_pool_and_a_full_worker_say_that_they_are_busy;
+        failures:
+            a_failure_in_no_form_ends_its_link_and_its_task_goes_elsewhere
+            a_failure_longer_than_a_frame_is_refused_from_its_header
+            an_odd_failure_is_its_own_tasks_and_is_cut_where_it_comes_in;
         silence:
             a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_again
             a_link_that_swallows_everything_is_lost_and_its_tasks_go_elsewhere

@@ -1,15 +1,18 @@
 //! Who gets in where many were before: crowds of invented names, restarts, and workers that are full.
 
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use chargehand::PoolEvent;
 use chargehand::core::Jitter;
 use chargehand::core::message::{Code, Extensions, Message, Role};
+use chargehand::testing::{Script, World};
+use chargehand::worker::WorkerEvent;
 
 use crate::pair::{Go, Socket, any_port};
 use crate::raw::{Raw, script};
 use crate::rig::{Rig, answer_to, eventually, quick, setup, within, works};
-use crate::{millis, secs};
+use crate::{counts, millis, secs};
 
 /// Joins under a name. The wire ends without a word when it is dropped.
 fn join<P: Socket>(at: std::net::SocketAddr, name: &str) -> Raw {
@@ -31,15 +34,39 @@ pub(crate) async fn a_thousand_invented_names_keep_no_good_worker_out<P: Socket>
     eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == 0).await;
     let stats = rig.pool.stats().await.expect("the driver lives");
     assert_eq!(stats.workers.len(), 1024, "it is full");
-    let started = Instant::now();
-    let _good = P::job(P::dial(quick::<P>("good"), &at));
+    // On its first connection: one that is sent away tries again a second later at the soonest.
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&told);
+    let good = quick::<P>("good").on_event(move |event| ear.lock().unwrap().push(event.clone()));
+    let _good = P::job(P::dial(good, &at));
     let is_good =
         |event: &PoolEvent| matches!(event, PoolEvent::Connected { peer, .. } if &**peer == "good");
     rig.watch.until::<P>("the good worker", is_good).await;
     works(&rig.pool).await;
-    let span = started.elapsed();
-    assert!(span < secs(3), "it took {span:?}");
+    let told = told.lock().unwrap().clone();
+    assert!(matches!(&told[..], [WorkerEvent::Connected { .. }]), "{told:?}");
     rig.stop().await;
+}
+
+/// How long that takes, where no machine is busy with other things.
+#[test]
+fn a_thousand_invented_names_cost_a_good_worker_no_time() {
+    let world = World::new(11);
+    let crowd: Vec<_> = (0..1100).map(|_| world.worker(Script::new().dials_in())).collect();
+    let pool = world.pool(|builder| builder);
+    world.advance(secs(1));
+    assert!(counts(&world, &pool).workers_up >= 1000, "most are in");
+    for worker in &crowd {
+        worker.dies().now();
+    }
+    world.advance(secs(1));
+    let stats = world.run(pool.stats()).expect("the driver lives");
+    assert_eq!((stats.tasks.workers_up, stats.workers.len()), (0, 1024), "it is full");
+    let begun = world.elapsed();
+    world.worker(Script::new().name("good").dials_in());
+    assert_eq!(world.run(pool.call::<u64, u64>(&7)), Ok(7));
+    let span = world.elapsed().saturating_sub(begun);
+    assert!(span < secs(3), "it took {span:?}");
 }
 
 pub(crate) async fn a_worker_that_restarts_under_new_names_locks_nobody_out<P: Socket>() {
@@ -156,7 +183,7 @@ pub(crate) async fn a_worker_of_the_go_dialect_that_is_full_costs_no_attempt<P: 
     let first = first.end().await;
     let setup = P::connect_json(setup::<P>().configure(|config| config.attempts_max = 1), at);
     let mut rig = Rig::start::<P>(setup);
-    let task = rig.pool.submit::<u64, ()>(&5).await.expect("it is queued");
+    let task = rig.pool.submit::<(), u64>(&5).await.expect("it is queued");
     for _ in 0..8 {
         let why = rig.watch.refused::<P>().await;
         assert!(why.contains("503"), "{why}");

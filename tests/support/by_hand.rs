@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use chargehand::core::io::{Connect, Listen, Progress, Wire};
+use chargehand::core::io::{Connect, Exposure, Listen, Progress, Wire};
 use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
@@ -98,6 +98,10 @@ impl Connect for Probing {
     #[expect(clippy::unnecessary_literal_bound, reason = "the trait says so")]
     fn peer(&self) -> &str {
         "by hand"
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

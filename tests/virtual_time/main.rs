@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use chargehand::core::io::{Listen, Timer};
+use chargehand::core::io::{Exposure, Listen, Timer};
 use chargehand::core::message::{Code, Extensions, Hello, Message, Role};
 use chargehand::core::{BackoffPolicy, Instant, Jitter, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
@@ -241,6 +241,10 @@ impl Listen for Starved {
         }
         self.0.poll_accept(cx)
     }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
+    }
 }
 
 #[test]
@@ -332,7 +336,7 @@ fn a_drain_ends_at_its_deadline_to_the_millisecond() {
     // The Goodbye may take its time, but not for ever.
     world.advance(secs(5));
     let Poll::Ready(stats) = poll(stop.as_mut()) else { panic!("the pool does not end") };
-    assert_eq!(stats.expect("the driver lived").aborted, 2);
+    assert_eq!(stats.expect("the driver lived").tasks.aborted, 2);
     assert!(world.over.get(), "the driver has ended");
 }
 

@@ -247,6 +247,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
         self.least_rate
     }
 
+    /// A damaged frame is dropped, and its message with it.
+    fn may_lose(&self) -> bool {
+        true
+    }
+
     /// Bytes that came count in good frames and in what may be the beginning of one; noise does not.
     fn progress(&self) -> Progress {
         let now = self.port.as_ref().map_or(self.before, Port::progress);

@@ -5,7 +5,7 @@
 //! `Dial` that speaks TLS composes below as well as plain TCP does. The stream should send without
 //! delay (`TCP_NODELAY`), which whoever opens it has to set: this crate batches messages itself.
 //!
-//! There is no handshake and no deadline here: whoever drives a wire has both, and is helped by
+//! There is no deadline here, nor any handshake but the stream's own, where it has one: whoever drives a wire has both, and is helped by
 //! `progress`, which counts bytes within a message as well, and `limit_incoming`, which holds a peer to the length
 //! of a greeting until it has sent one. `host` is what [`host_of`] makes of the peer's address.
 //!
@@ -42,22 +42,21 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod connecting;
 mod error;
 mod guess;
+mod opening;
 mod wire;
 
-use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use chargehand_core::net::AddressError;
 
-pub use crate::connecting::Connecting;
 pub use crate::error::{BoxError, TcpError};
+pub use crate::opening::{Accepting, Connecting};
 pub use crate::wire::TcpWire;
 
 /// How much one connection may make this end hold.
@@ -95,13 +94,21 @@ pub struct TcpConnector<D> {
 
 impl<D> TcpConnector<D> {
     /// Makes a connector to `address`: `host:port`, or the same after `tcp://`, as [`Address`] has
-    /// it for both ends. The name is not resolved here but at every connect.
+    /// it for both ends. Over a `dial` that speaks TLS it is `tls://`: neither takes the other, so that
+    /// nothing goes in plain that should not. The name is not resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the address.
-    pub fn new(dial: D, address: &str) -> Result<Self, AddressError> {
-        let address = Address::to_dial(address)?.to_string().into();
-        Ok(Self { dial, address, limits: Limits::new() })
+    pub fn new(dial: D, address: &str) -> Result<Self, AddressError>
+    where
+        D: Dial,
+    {
+        let address = if dial.is_encrypted() {
+            Address::to_dial_over_tls(address)?
+        } else {
+            Address::to_dial(address)?
+        };
+        Ok(Self { dial, address: address.to_string().into(), limits: Limits::new() })
     }
 
     /// Sets other limits than the default ones.
@@ -117,14 +124,18 @@ where
 {
     type Wire = TcpWire<D::Stream>;
     type Error = TcpError;
-    type Connecting = Connecting<D::Dialling>;
+    type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits)
+        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits, D::identity)
     }
 
     fn peer(&self) -> &str {
         &self.address
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.address)
     }
 }
 
@@ -154,13 +165,12 @@ where
 {
     type Wire = TcpWire<A::Stream>;
     type Error = TcpError;
-    // There is no handshake.
-    type Accepting = Ready<Result<Self::Wire, TcpError>>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => {
-                Ok(ready(Ok(TcpWire::new(stream, &peer.to_string(), self.limits))))
+            Ok((opening, peer)) => {
+                Ok(Accepting::new(opening, &peer.to_string(), self.limits, A::identity))
             }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
@@ -168,5 +178,9 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure()
     }
 }

@@ -39,6 +39,7 @@ pub struct TcpWire<S> {
     stream: S,
     peer: Box<str>,
     host: Option<Box<str>>,
+    identity: Option<Box<str>>,
     limits: Limits,
     /// What the caller takes at most for now.
     incoming_bytes_max: usize,
@@ -71,6 +72,7 @@ impl<S> TcpWire<S> {
             stream,
             peer: peer.into(),
             host: host_of(peer),
+            identity: None,
             limits,
             incoming_bytes_max: usize::MAX,
             admitted: usize::MAX,
@@ -85,6 +87,12 @@ impl<S> TcpWire<S> {
             sent: 0,
             burst: 0,
         }
+    }
+
+    /// Sets whom the stream has proven the other end to be, which [`Wire::identity`] returns then.
+    #[must_use]
+    pub fn identified(self, identity: Option<Box<str>>) -> Self {
+        Self { identity, ..self }
     }
 
     fn unsent(&self) -> usize {
@@ -443,6 +451,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
     fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
+
+    fn identity(&self) -> Option<&str> {
+        self.identity.as_deref()
+    }
 }
 
 impl<S> fmt::Debug for TcpWire<S> {
@@ -450,6 +462,7 @@ impl<S> fmt::Debug for TcpWire<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpWire")
             .field("peer", &self.peer)
+            .field("identity", &self.identity)
             .field("limits", &self.limits)
             .field("unsent_bytes", &self.unsent())
             .finish_non_exhaustive()

@@ -57,7 +57,7 @@ pub use self::{
     transport::{UnixConnector, UnixError, UnixListener, UnixWire},
 };
 #[cfg(unix)]
-pub use chargehand_transport_tcp::{BoxError, Connecting, Limits};
+pub use chargehand_transport_tcp::{Accepting, BoxError, Connecting, Limits};
 
 #[cfg(all(doc, unix))]
 use chargehand_core::io::{Accept, Dial};

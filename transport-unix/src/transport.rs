@@ -6,8 +6,10 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
-use chargehand_transport_tcp::{BoxError, Connecting, Limits, TcpError, TcpListener, TcpWire};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
+use chargehand_transport_tcp::{
+    Accepting, BoxError, Connecting, Limits, TcpError, TcpListener, TcpWire,
+};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::address::{AddressError, path_of};
@@ -58,14 +60,19 @@ where
 {
     type Wire = UnixWire<D::Stream>;
     type Error = UnixError;
-    type Connecting = Connecting<D::Dialling>;
+    type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting::new(self.dial.dial(&self.path), &self.peer, self.limits).explained(explained)
+        Connecting::new(self.dial.dial(&self.path), &self.peer, self.limits, D::identity)
+            .explained(explained)
     }
 
     fn peer(&self) -> &str {
         &self.peer
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.path)
     }
 }
 
@@ -121,7 +128,7 @@ where
 {
     type Wire = UnixWire<A::Stream>;
     type Error = UnixError;
-    type Accepting = <TcpListener<A> as Listen>::Accepting;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, UnixError>> {
         self.inner.poll_accept(cx)
@@ -129,5 +136,9 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.inner.connections_max()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.inner.exposure()
     }
 }

@@ -19,7 +19,7 @@ use crate::address::Target;
 use crate::error::{BoxError, WsError, quoted, words};
 use crate::head::{Head, Outgoing};
 use crate::headers::{list, lists, single};
-use crate::wire::{Role, WsWire};
+use crate::wire::{Peer, Role, WsWire};
 use crate::{Limits, SUBPROTOCOL};
 
 const EXPECTED: &str = "an HTTP answer";
@@ -28,6 +28,7 @@ const POLLED_AGAIN: &str = "a future was polled after it had completed";
 /// Completes with the open wire: dials, then asks for the upgrade to WebSocket.
 pub struct Connecting<F, S> {
     step: Step<F, S>,
+    identity: fn(&S) -> Option<&str>,
     target: Target,
     dialect: Dialect,
     limits: Limits,
@@ -48,8 +49,14 @@ struct Asking<S> {
 }
 
 impl<F, S> Connecting<F, S> {
-    pub(crate) fn new(dialling: F, target: Target, dialect: Dialect, limits: Limits) -> Self {
-        Self { step: Step::Dialling(Box::pin(dialling)), target, dialect, limits }
+    pub(crate) fn new(
+        dialling: F,
+        identity: fn(&S) -> Option<&str>,
+        target: Target,
+        dialect: Dialect,
+        limits: Limits,
+    ) -> Self {
+        Self { step: Step::Dialling(Box::pin(dialling)), identity, target, dialect, limits }
     }
 
     /// Completes with how long the server's consent is.
@@ -96,7 +103,9 @@ where
             panic!("{POLLED_AGAIN}")
         };
         let tail = head.into_tail(answer?);
-        let (dialect, limits, peer) = (this.dialect, this.limits, this.target.peer());
+        let identity = (this.identity)(&stream).map(Into::into);
+        let (dialect, limits) = (this.dialect, this.limits);
+        let peer = Peer { identity, ..this.target.peer() };
         Poll::Ready(Ok(WsWire::new(stream, &tail, Role::Client, dialect, limits, peer)))
     }
 }

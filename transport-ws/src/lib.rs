@@ -2,7 +2,7 @@
 //!
 //! [`WsConnector`] dials, [`WsListener`] accepts, and both give a [`WsWire`]. The byte streams come
 //! from a runtime crate through [`Dial`] and [`Accept`], and need the `futures_io` traits. For
-//! `wss://`, give a `Dial` that speaks TLS and a `ws://` URL.
+//! `wss://`, give a `Dial` that speaks TLS (`TlsDial` of `chargehand-transport-tls`).
 //!
 //! The native dialect is the subprotocol `chargehand.2` in binary messages. The JSON dialect of the
 //! Go `worker` package is no subprotocol at all and text messages. A connector is told which one to
@@ -79,7 +79,7 @@ mod tests;
 
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
@@ -157,12 +157,17 @@ pub struct WsConnector<D> {
 
 impl<D> WsConnector<D> {
     /// Makes a connector to `url`, which is `[ws://]host[:port][/path][?query]`; without a port, to
-    /// port 80, and without a path, to `/`. The name is not resolved here but at every connect.
+    /// port 80, and without a path, to `/`. Over a `dial` that speaks TLS it is `wss://`, and the usual
+    /// port 443: neither takes the other, so that nothing goes in plain that should not. The name is not
+    /// resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the URL.
-    pub fn new(dial: D, url: &str) -> Result<Self, AddressError> {
-        let target = Target::parse(url)?;
+    pub fn new(dial: D, url: &str) -> Result<Self, AddressError>
+    where
+        D: Dial,
+    {
+        let target = Target::parse(url, dial.is_encrypted())?;
         Ok(Self { dial, target, dialect: Dialect::Native, limits: Limits::new() })
     }
 
@@ -190,11 +195,16 @@ where
 
     fn connect(&mut self) -> Self::Connecting {
         let dialling = self.dial.dial(&self.target.address);
-        Connecting::new(dialling, self.target.clone(), self.dialect, self.limits)
+        Connecting::new(dialling, D::identity, self.target.clone(), self.dialect, self.limits)
     }
 
     fn peer(&self) -> &str {
         &self.target.url
+    }
+
+    /// As the [`Dial`] says; what is open is waived for workers of the Go package, which know no protection.
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.target.address).waived_if(self.dialect == Dialect::Json)
     }
 }
 
@@ -251,11 +261,13 @@ where
 {
     type Wire = WsWire<A::Stream>;
     type Error = WsError;
-    type Accepting = Accepting<A::Stream>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => Ok(Accepting::new(stream, Peer::of(&peer), self.door.clone())),
+            Ok((opening, peer)) => {
+                Ok(Accepting::new(opening, A::identity, Peer::of(&peer), self.door.clone()))
+            }
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })
     }
@@ -266,5 +278,10 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    /// As the [`Accept`] says; what is open is waived where the JSON dialect is on.
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure().waived_if(self.door.json)
     }
 }

@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use chargehand_core::io::{Dialect, Listen};
+use chargehand_core::io::{Dialect, Exposure, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 use http::header::{
     CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
@@ -66,12 +66,13 @@ use crate::{AddressError, Limits, SUBPROTOCOL};
 pub struct Upgrades {
     door: Door,
     waiting_max: usize,
+    exposure: Exposure,
 }
 
 impl Upgrades {
     /// Makes an endpoint that speaks the native dialect only, to clients that are no browsers.
     pub fn new() -> Self {
-        Self { door: Door::new(), waiting_max: 128 }
+        Self { door: Door::new(), waiting_max: 128, exposure: Exposure::Open }
     }
 
     /// Sets whether the JSON dialect of the Go package is served, as
@@ -104,6 +105,15 @@ impl Upgrades {
         self
     }
 
+    /// Declares how the server is reached, which is the server's to know: [`Exposure::Protected`] where
+    /// it speaks TLS, or what is in front of it does, and checks who comes; [`Exposure::Local`] where it
+    /// listens on a loopback address. Default [`Exposure::Open`], which is waived where
+    /// [`json`](Upgrades::json) is on.
+    pub fn exposure(mut self, exposure: Exposure) -> Self {
+        self.exposure = exposure;
+        self
+    }
+
     /// Makes the two ends. `S` is the stream of an upgraded connection, with the traits of
     /// `futures_io`.
     pub fn pair<S>(self) -> (Upgrader<S>, UpgradeListener<S>) {
@@ -113,7 +123,9 @@ impl Upgrades {
             listener: None,
             is_closed: false,
         });
-        let shared = Arc::new(Shared { door: self.door, waiting_max: self.waiting_max, queue });
+        let Self { door, waiting_max, exposure } = self;
+        let exposure = exposure.waived_if(door.json);
+        let shared = Arc::new(Shared { door, waiting_max, exposure, queue });
         (Upgrader { shared: Arc::clone(&shared) }, UpgradeListener { shared })
     }
 }
@@ -127,6 +139,7 @@ impl Default for Upgrades {
 struct Shared<S> {
     door: Door,
     waiting_max: usize,
+    exposure: Exposure,
     queue: Mutex<Queue<S>>,
 }
 
@@ -322,6 +335,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Listen for UpgradeListener<S> {
 
     fn set_full(&mut self, is_full: bool) {
         self.shared.door.set_full(is_full);
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.shared.exposure
     }
 }
 

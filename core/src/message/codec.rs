@@ -1,13 +1,14 @@
 //! The bytes of a message's head: what postcard would write for it, and take, written by hand.
 
 use super::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, MAGIC, Message,
-    MessageError, NAME_BYTES_MAX, NoRoom, Role, TEXT_BYTES_MAX, VERSION, check_name, clip,
+    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, KEYED_KIND,
+    MAGIC, Message, MessageError, NAME_BYTES_MAX, NoRoom, Role, TEXT_BYTES_MAX, VERSION,
+    check_name, clip,
 };
 use crate::event::Verdict;
 use crate::id::TaskId;
 
-const HELLO: u8 = 0;
+pub(crate) const HELLO: u8 = 0;
 const WELCOME: u8 = 1;
 const REQUEST: u8 = 2;
 const RESPONSE: u8 = 3;
@@ -15,7 +16,7 @@ const CANCEL: u8 = 4;
 const PING: u8 = 5;
 const PONG: u8 = 6;
 const DRAIN: u8 = 7;
-const GOODBYE: u8 = 8;
+pub(crate) const GOODBYE: u8 = 8;
 
 /// Set in each byte of a number but the last.
 const MORE: u8 = 0x80;
@@ -78,6 +79,7 @@ fn rare(kind: u8, mut head: FieldReader<'_>) -> Result<Message<'_>, MessageError
         PONG => Message::Pong,
         DRAIN => Message::Drain,
         GOODBYE => Message::Goodbye { code: Code::from_byte(head.byte()?), text: head.text()? },
+        KEYED_KIND => return Err(MessageError::Keyed),
         _ => return Err(MessageError::UnknownKind(kind)),
     };
     if !head.rest.is_empty() {

@@ -56,6 +56,11 @@ pub const BODY_HEAD_BYTES_MAX: usize = 15;
 /// The longest Hello without name and extensions, whose lengths are counted.
 const BARE_HELLO_BYTES_MAX: usize = 1 + MAGIC.len() + 1 + 1 + 3 + 5 + 10 + 1 + 1;
 
+/// The first byte of a message of a key exchange, which is over before these messages begin.
+pub(crate) const KEYED_KIND: u8 = 9;
+#[cfg(feature = "keyed")]
+pub(crate) use codec::{GOODBYE as GOODBYE_KIND, HELLO as HELLO_KIND};
+
 const _: () = assert!(BARE_HELLO_BYTES_MAX + NAME_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(1 + 1 + 2 + TEXT_BYTES_MAX <= HEAD_BYTES_MAX);
 const _: () = assert!(HEAD_BYTES_MAX <= HELLO_BYTES_MAX);
@@ -95,6 +100,9 @@ pub enum Code {
     TooSoon,
     /// Manager and worker were set up for requests and answers of other schemas. Upgrade one of them.
     WrongSchema,
+    /// The other side did not prove a key that this one knows, or this one has none and is asked for it. Give
+    /// both the same key.
+    Unproven,
     /// A reason of a later version: this byte. On the wire a number that has a variant of its own is
     /// that variant.
     Other(u8),
@@ -114,6 +122,7 @@ impl Code {
             7 => Self::NameTaken,
             8 => Self::TooSoon,
             9 => Self::WrongSchema,
+            10 => Self::Unproven,
             other => Self::Other(other),
         }
     }
@@ -131,6 +140,7 @@ impl Code {
             Self::NameTaken => 7,
             Self::TooSoon => 8,
             Self::WrongSchema => 9,
+            Self::Unproven => 10,
             Self::Other(byte) => byte,
         }
     }
@@ -338,6 +348,8 @@ pub enum MessageError {
     Empty,
     /// The frame's first byte names no message.
     UnknownKind(u8),
+    /// The peer has a key and asks for proof of it (the module `keyed`, by feature).
+    Keyed,
     /// A Hello that does not carry [`MAGIC`].
     WrongMagic,
     /// A Hello of another version: this one.
@@ -369,6 +381,7 @@ impl MessageError {
     pub const fn code(self) -> Code {
         match self {
             Self::WrongVersion(_) | Self::WrongMagic => Code::WrongVersion,
+            Self::Keyed => Code::Unproven,
             _ => Code::BadMessage,
         }
     }
@@ -384,6 +397,10 @@ impl fmt::Display for MessageError {
                     "the frame begins with {kind:#04x}, which names no message of version \
                      {VERSION}: is the peer a chargehand?"
                 );
+            }
+            Self::Keyed => {
+                "the peer wants both sides to prove a key, and this one has none here: wrap its \
+                 connector or listener with the peer's key, or take the key from the peer"
             }
             Self::WrongMagic => "the Hello lacks the magic \"chgd\": is the peer a chargehand?",
             Self::WrongVersion(theirs) => {

@@ -204,6 +204,15 @@ fn each_attempt_that_may_have_waited_has_its_time_once_it_is_the_oldest() {
 }
 
 #[test]
+fn a_ping_is_due_an_interval_after_the_latest() {
+    let mut link = Link::new();
+    for (span, is_due) in [(9, false), (1, true), (0, false), (10, true)] {
+        link.waits(span * SECOND);
+        assert_eq!(link.life.take_due_ping(link.at.now, 10 * SECOND), is_due);
+    }
+}
+
+#[test]
 fn where_nothing_waits_at_the_worker_an_attempt_has_its_time_from_when_it_was_sent() {
     let mut link = Link::new();
     assert_eq!(link.put_off(), None);
@@ -222,6 +231,41 @@ fn an_attempt_waits_while_the_worker_says_that_something_arrives_and_then_has_it
     assert_eq!(link.put_off(), Some(60 * SECOND), "it is there");
     link.waits(60 * SECOND);
     assert_eq!(link.put_off(), None);
+}
+
+#[test]
+fn an_attempt_waits_on_where_what_arrives_stood_still_for_longer_than_the_worker_says() {
+    let mut link = Link::new();
+    link.at.progress.sent = 500_000;
+    // Between two messages, or because the line did.
+    for _ in 0..20 {
+        link.life.on_told(link.at.now);
+        link.waits(5 * SECOND);
+        assert_eq!(link.put_off(), Some(5 * SECOND));
+        link.waits(5 * SECOND);
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+        link.waits(11 * SECOND);
+    }
+    // As long in all as the bytes pay, whatever stands still between.
+    link.waits(100 * SECOND);
+    link.life.on_told(link.at.now);
+    assert_eq!(link.put_off(), None);
+}
+
+#[test]
+fn a_request_that_took_long_to_leave_may_take_long_to_arrive() {
+    let mut link = Link::new();
+    link.at.is_backed_up = true;
+    link.waits(SECOND);
+    link.at.progress.sent += 100_000;
+    assert!(link.put_off().is_some_and(|span| span <= AHEAD_MAX));
+    link.at.is_backed_up = false;
+    link.waits(SECOND);
+    assert_eq!(link.put_off(), Some(60 * SECOND));
+    link.waits(55 * SECOND);
+    link.life.on_told(link.at.now);
+    link.waits(5 * SECOND);
+    assert_eq!(link.put_off(), Some(5 * SECOND));
 }
 
 #[test]

@@ -144,6 +144,13 @@ impl Job {
         self.pace.next().is_none() && self.pace.in_flight == 0 && is_ended
     }
 
+    /// Returns whether it is a map that waits for its source, and has nothing under way.
+    fn waits_for_source(&self) -> bool {
+        let Source::Requests(requests) = &self.source else { return false };
+        let has_none = requests.waits && self.pace.next().is_none();
+        has_none && self.pace.in_flight == 0 && self.batch.is_empty()
+    }
+
     /// Puts nothing more in.
     fn stop(&mut self) {
         self.pace.next = None;
@@ -299,9 +306,14 @@ impl Jobs {
         !self.feeding.is_empty()
     }
 
-    /// Returns whether no range has anything to do.
+    /// Returns whether no range has anything to do. A map that waits for its source has not: it may for ever.
     pub(crate) fn is_idle(&self) -> bool {
-        self.feeding.is_empty() && self.count == 0
+        self.count == 0 || self.under_way() == 0
+    }
+
+    /// Returns how many have something to do.
+    pub(crate) fn under_way(&self) -> usize {
+        self.slots.iter().flatten().filter(|job| !job.waits_for_source()).count()
     }
 
     /// Takes the range whose turn it is out of those that have a next height: it has none, or may not
@@ -504,7 +516,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let ahead = self.ahead();
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
         let mut room = self.room_for_heights();
-        let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
+        let Self { jobs, scheduler, tasks, now, ranges_first, has_own_times, .. } = self;
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
@@ -522,8 +534,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 options.retries_max = Some(retries_max);
                 if let Some(own) = &job.own {
                     own.apply(&mut options, *now);
+                    *has_own_times = true;
                 }
-                options.retries_max = job.options.retries_max.or(options.retries_max);
                 let Ok(task) = scheduler.submit_with(*now, options) else { return any };
                 any = true;
                 *ranges_first = false;

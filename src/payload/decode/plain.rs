@@ -92,13 +92,17 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::payload::decode::by_serde;
+    use crate::payload::decode::{DecodeLimits, by_serde};
 
     fn alike<T: DeserializeOwned + Debug + PartialEq + 'static>(body: &[u8]) {
         let plain = read::<T>(body);
         assert_eq!(plain.is_some(), is_read::<T>(body), "{body:?}");
         if let Some(value) = plain {
-            assert_eq!(Ok(value), by_serde(body).map(|(value, _)| value), "{body:?}");
+            assert_eq!(
+                Ok(value),
+                by_serde(body, &DecodeLimits::new()).map(|(value, _)| value),
+                "{body:?}"
+            );
         }
     }
 

@@ -105,7 +105,7 @@ pub(super) async fn what_is_cancelled_or_let_go_of_stops_in_this_process<P: Pair
     }));
     let mut tasks = Vec::new();
     for height in 0..4_u64 {
-        tasks.push(rig.pool.submit::<_, u64>(&height).await.expect("there is room"));
+        tasks.push(rig.pool.submit::<u64, _>(&height).await.expect("there is room"));
     }
     until::<P>("all of them to run", || running.load(Ordering::SeqCst) == 4).await;
     tasks[0].cancel();

@@ -234,7 +234,7 @@ suite! {
         a_worker_that_stops_cleanly_under_load_loses_nothing
         of_two_live_workers_of_one_name_the_older_one_stays
         a_worker_that_hangs_but_lives_loses_its_task_to_another
-        a_worker_that_only_fails_is_rested_but_never_the_last_one
+        a_worker_that_only_fails_is_suspended_but_never_the_last_one
         a_worker_is_never_sent_more_than_its_window;
     in_process:
         in_process_and_remote_workers_share_a_range

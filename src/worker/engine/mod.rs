@@ -119,7 +119,7 @@ where
             pause: AcceptPause::default(),
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
-            runner: Runner::new(handler, settings.concurrency, memory),
+            runner: Runner::new(handler, settings.concurrency, settings.decode_limits, memory),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: ClosingTable::new(closing_max),
             settings,

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::Listen;
+use chargehand_core::io::{Exposure, Listen};
 
 use super::*;
 
@@ -91,6 +91,10 @@ impl Listen for Starved {
             return Poll::Ready(Err(MemoryError::Backlog)); // As good as any.
         }
         self.listener.poll_accept(cx)
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -1,13 +1,13 @@
 //! Handshakes over real sockets.
 
-use std::future::{Future, poll_fn};
+use std::future::{self, Future, Ready, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen, Wire};
+use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen, Wire};
 use smol::Async;
 use smol::future::{FutureExt, zip};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,17 +30,29 @@ impl Dial for Smol {
         let address: SocketAddr = address.parse().unwrap();
         Box::pin(Socket::connect(address))
     }
+
+    fn exposure(&self, _address: &str) -> Exposure {
+        Exposure::Local
+    }
 }
 
 impl Accept for Bound {
     type Stream = Socket;
     type Peer = SocketAddr;
     type Error = io::Error;
+    type Opening = Ready<io::Result<Socket>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
         ready!(self.0.poll_readable(cx))?;
         let mut accept = pin!(self.0.accept());
-        accept.as_mut().poll(cx).map_ok(|(stream, peer)| (stream.into(), peer))
+        accept.as_mut().poll(cx).map_ok(|(stream, peer)| (future::ready(Ok(stream.into())), peer))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -59,7 +71,9 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     smol::block_on(test.or(late))
 }
 
-async fn accepting(listener: &mut WsListener<Bound>) -> Accepting<Socket> {
+async fn accepting(
+    listener: &mut WsListener<Bound>,
+) -> Accepting<Ready<io::Result<Socket>>, Socket> {
     poll_fn(|cx| listener.poll_accept(cx)).await.unwrap()
 }
 
@@ -256,7 +270,8 @@ async fn answered(
 ) -> (Result<WsWire<Socket>, WsError>, String, SocketAddr) {
     let (mut bound, address) = bind();
     let server = async {
-        let (mut stream, _) = poll_fn(|cx| bound.poll_accept(cx)).await.unwrap();
+        let (opening, _) = poll_fn(|cx| bound.poll_accept(cx)).await.unwrap();
+        let mut stream = opening.await.unwrap();
         let mut request = Vec::new();
         let mut byte = [0];
         while !request.ends_with(b"\r\n\r\n") {
@@ -363,7 +378,88 @@ fn nobody_listening_names_the_url() {
 fn everything_can_move_between_threads_where_the_stream_can() {
     fn assert_send<T: Send>() {}
     assert_send::<WsWire<Socket>>();
-    assert_send::<Accepting<Socket>>();
+    assert_send::<Accepting<Ready<io::Result<Socket>>, Socket>>();
     assert_send::<Connecting<<Smol as Dial>::Dialling, Socket>>();
     assert_send::<WsError>();
+}
+
+/// A door whose streams have a handshake of their own: they wait for a first byte, which has to be `!`.
+struct Guarded(Bound);
+/// Says it.
+#[derive(Clone)]
+struct Greeter(u8);
+
+impl Dial for Greeter {
+    type Stream = Socket;
+    type Error = io::Error;
+    type Dialling = Pin<Box<dyn Future<Output = io::Result<Socket>> + Send>>;
+
+    fn dial(&self, address: &str) -> Self::Dialling {
+        let (dialling, greeting) = (Smol.dial(address), self.0);
+        Box::pin(async move {
+            let mut stream = dialling.await?;
+            stream.write_all(&[greeting]).await?;
+            Ok(stream)
+        })
+    }
+
+    fn identity(_: &Socket) -> Option<&str> {
+        Some("the worker")
+    }
+
+    fn exposure(&self, _address: &str) -> Exposure {
+        Exposure::Local
+    }
+}
+
+impl Accept for Guarded {
+    type Stream = Socket;
+    type Peer = SocketAddr;
+    type Error = io::Error;
+    type Opening = Pin<Box<dyn Future<Output = io::Result<Socket>> + Send>>;
+
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
+        self.0.poll_accept(cx).map_ok(|(opening, peer)| {
+            let guarded = async move {
+                let mut stream = opening.await?;
+                let mut byte = [0];
+                stream.read_exact(&mut byte).await?;
+                if byte == *b"!" { Ok(stream) } else { Err(io::Error::other("no greeting")) }
+            };
+            (Box::pin(guarded) as Self::Opening, peer)
+        })
+    }
+
+    fn identity(_: &Socket) -> Option<&str> {
+        Some("the manager")
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
+    }
+}
+
+#[test]
+fn a_streams_own_handshake_comes_first_and_says_who_the_other_end_is() {
+    run(async {
+        let (bound, address) = bind();
+        let url = format!("ws://{address}/path");
+        let mut listener = WsListener::new(Guarded(bound));
+        let mut connector = WsConnector::new(Greeter(b'!'), &url).unwrap();
+        let accepting = async { poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().await };
+        let (near, far) = zip(connector.connect(), accepting).await;
+        let (near, far) = (near.unwrap(), far.unwrap());
+        assert_eq!((near.identity(), far.identity()), (Some("the worker"), Some("the manager")));
+
+        let mut rude = WsConnector::new(Greeter(b'?'), &url).unwrap();
+        let accepting = async { poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().await };
+        let (near, far) = zip(rude.connect(), accepting).await;
+        assert!(near.is_err());
+        let text = far.unwrap_err().to_string();
+        assert!(text.contains("cannot open the connection from 127.0.0.1:"), "{text}");
+        assert!(text.contains("no greeting"), "{text}");
+    });
 }

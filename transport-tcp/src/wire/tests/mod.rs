@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use futures_util::FutureExt;
 
 use super::*;
@@ -328,6 +328,8 @@ fn http_and_tls_on_the_port_are_named() {
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS"),
         // A short one, whose first bytes are no length above the limit.
         (b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03", "TLS"),
+        // What a TLS port answers to plain bytes.
+        (b"\x15\x03\x03\x00\x02\x02\x0a", "TLS"),
     ] {
         let (messages, end) = received(&mut wire([Read::Bytes(bytes.to_vec())]));
         assert!(messages.is_empty());
@@ -471,15 +473,52 @@ impl Dial for Scripted {
         assert_eq!(address, "host:9000");
         std::future::ready(self.0.is_some().then(Script::default).ok_or("refused"))
     }
+
+    fn exposure(&self, _address: &str) -> Exposure {
+        Exposure::Local
+    }
+
+    fn identity(_: &Script) -> Option<&str> {
+        Some("whom it dials")
+    }
+}
+
+/// Opens at the second poll, unless the stream says nothing more.
+struct Opening(Option<Script>);
+
+impl Future for Opening {
+    type Output = Result<Script, &'static str>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let script = self.0.as_mut().expect("not polled again");
+        if script.closed {
+            return Poll::Ready(Err("no handshake"));
+        }
+        if script.room == 0 {
+            script.room = 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(self.0.take().expect("it is there")))
+    }
 }
 
 impl Accept for Scripted {
     type Stream = Script;
     type Peer = u32;
     type Error = &'static str;
+    type Opening = Opening;
 
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<Result<(Script, u32), &'static str>> {
-        Poll::Ready(self.0.take().map(|script| (script, 17)).ok_or("none left"))
+    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<Result<(Opening, u32), &'static str>> {
+        Poll::Ready(self.0.take().map(|script| (Opening(Some(script)), 17)).ok_or("none left"))
+    }
+
+    fn identity(_: &Script) -> Option<&str> {
+        Some("whom it accepts")
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -487,7 +526,8 @@ impl Accept for Scripted {
 fn a_connector_names_its_peer_in_wires_and_errors() {
     let mut good = TcpConnector::new(Scripted(Some(Script::default())), "tcp://host:9000").unwrap();
     assert_eq!(good.peer(), "host:9000");
-    assert_eq!(good.connect().now_or_never().unwrap().unwrap().peer(), "host:9000");
+    let wire = good.connect().now_or_never().unwrap().unwrap();
+    assert_eq!((wire.peer(), wire.identity()), ("host:9000", Some("whom it dials")));
 
     let mut bad = TcpConnector::new(Scripted(None), "host:9000").unwrap();
     let error = bad.connect().now_or_never().unwrap().unwrap_err();
@@ -496,13 +536,29 @@ fn a_connector_names_its_peer_in_wires_and_errors() {
 
 #[test]
 fn a_listener_hands_on_its_limits_and_its_errors() {
-    let mut listener = TcpListener::new(Scripted(Some(Script::default()))).limits(limits(10, 20));
+    let open = Script { room: 1, ..Script::default() };
+    let mut listener = TcpListener::new(Scripted(Some(open))).limits(limits(10, 20));
     let wire = poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().unwrap();
     let wire = wire.now_or_never().unwrap().unwrap();
-    assert_eq!(wire.peer(), "17");
+    assert_eq!((wire.peer(), wire.identity()), ("17", Some("whom it accepts")));
     assert_eq!(wire.limits, limits(10, 20));
     let error = poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().unwrap_err();
     assert!(error.to_string().contains("none left"), "{error}");
+}
+
+#[test]
+fn a_streams_own_handshake_is_awaited_beside_the_next_accept_and_its_error_names_the_peer() {
+    let mut listener = TcpListener::new(Scripted(Some(Script { room: 0, ..Script::default() })));
+    let mut slow = poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().unwrap();
+    assert!(Pin::new(&mut slow).poll(&mut cx()).is_pending(), "its handshake takes a while");
+    assert!(poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().is_err());
+    assert!(slow.now_or_never().unwrap().is_ok());
+
+    let mut listener =
+        TcpListener::new(Scripted(Some(Script { closed: true, ..Script::default() })));
+    let failing = poll_fn(|cx| listener.poll_accept(cx)).now_or_never().unwrap().unwrap();
+    let error = failing.now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "cannot open the connection from 17: no handshake");
 }
 
 mod faults;

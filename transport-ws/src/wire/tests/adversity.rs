@@ -106,7 +106,7 @@ fn progress_tells_every_byte_and_those_inside_of_a_message() {
 #[test]
 fn bytes_right_behind_the_handshake_are_progress_and_a_message() {
     let tail = whole(Role::Server, FIN | BINARY, &[7; 900]);
-    let peer = Peer { name: "the peer".into(), host: None };
+    let peer = Peer { name: "the peer".into(), host: None, identity: None };
     for read_buffer_bytes in [0, 100, 4 << 10] {
         let limits = Limits { read_buffer_bytes, ..Limits::new() };
         let script = Script::default();

@@ -122,7 +122,7 @@ fn server(dialect: Dialect, script: Script) -> WsWire<Script> {
 }
 
 fn wire(role: Role, dialect: Dialect, limits: Limits, script: Script) -> WsWire<Script> {
-    let peer = Peer { name: "the peer".into(), host: None };
+    let peer = Peer { name: "the peer".into(), host: None, identity: None };
     WsWire::new(script, &[], role, dialect, limits, peer)
 }
 

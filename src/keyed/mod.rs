@@ -1,0 +1,259 @@
+//! Links without TLS between peers that share a key: over a serial line, plain TCP, or behind a proxy that
+//! ends TLS.
+//!
+//! Each member has a key of 32 random bytes (`openssl rand -hex 32`), and so have those that it works with.
+//! Wrap what dials in a [`KeyedConnector`], and what listens in a [`KeyedListener`]: before anything else
+//! both sides prove their key and their name, and then everything is encrypted. A peer without the key is
+//! told so and never taken, and nothing is ever sent in the clear instead.
+//!
+//! ```
+//! # async fn f<T: chargehand::core::io::Timer + Clone>(timer: T) -> Result<(), chargehand::BoxError> {
+//! use chargehand::keyed::{Key, KeyedConnector, KeyedListener, Keys};
+//! use chargehand::{Pool, Worker};
+//!
+//! let key = Key::from_hex("8f0d5a1be0b1c2a06bd9b5d0f47c2d6a35f9c1e7408d2b3c6a5e4f7081920a3b")?;
+//! # let (connector, listener) = chargehand::memory::pair(8);
+//!
+//! // The manager lets in whoever has a key of its list, and so knows it by that name.
+//! let keys = Keys::new().with("w1", key.clone())?;
+//! let listener = KeyedListener::manager(listener, "blocks", keys)?;
+//! let (pool, driver) = Pool::local_builder(timer.clone()).name("blocks").accept(listener).build()?;
+//!
+//! // The worker dials nobody else but who has its own.
+//! let connector = KeyedConnector::worker(connector, "w1", key)?;
+//! let worker = Worker::new(timer, |n: u64| async move { Ok::<_, String>(n + 1) }).name("w1");
+//! # let ask = async {
+//! #     assert_eq!(pool.call::<u64, _>(&1_u64).await?, 2);
+//! #     pool.stop().await?;
+//! #     Ok(())
+//! # };
+//! # let work = async { let _ = futures_util::future::select(Box::pin(worker.dial(connector)), driver).await; };
+//! # futures_util::future::join(work, ask).await.1
+//! # }
+//! # smol::block_on(f(chargehand::smol::Smol::new())).unwrap();
+//! ```
+//!
+//! The bytes are on the page `docs/PROTOCOL.md` of the repository, and
+//! [`core::keyed`](chargehand_core::keyed) does the same by hand where there is no heap.
+//!
+//! # Changing keys
+//!
+//! A name may have several keys at once in [`Keys`], and these can be changed while they are used: add the new
+//! one, give it to the member, and remove the old one. Links that are up stay up.
+//!
+//! # What it does not do
+//!
+//! Whoever gets hold of a key can read what was recorded of that member's links before, and play both
+//! sides of them. TLS forgets its keys with each link: prefer it where both ends have it. Names, and
+//! how long messages are and when they leave, can be seen on the way.
+//!
+//! Without encryption ([`unsealed`](KeyedConnector::unsealed)) the proof covers names, roles, and both
+//! Hellos with all that is in them. After that whoever can write to the line can say anything.
+
+mod error;
+mod exchange;
+mod keys;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::task::{Context, Poll};
+
+use chargehand_core::io::{Connect, Exposure, Listen, Wire};
+use chargehand_core::keyed::{ExchangeError, Member, NONCE_BYTES};
+use chargehand_core::message::Role;
+
+use self::exchange::{Side, Start};
+use crate::link::erased::BoxError;
+
+pub use self::error::KeyedError;
+pub use self::exchange::Exchanging;
+#[cfg(feature = "std")]
+pub use self::keys::read_key;
+pub use self::keys::{Keys, KeysError};
+pub use self::wire::KeyedWire;
+#[doc(no_inline)]
+pub use chargehand_core::keyed::{Key, KeyError, KeyId};
+
+/// A [`Connect`] whose wires lead to a peer that has the same key, and to nobody else.
+#[derive(Clone, Debug)]
+pub struct KeyedConnector<C> {
+    inner: C,
+    me: Me,
+    key: Key,
+}
+
+/// A [`Listen`] whose wires come from peers that have one of the [`Keys`], and from nobody else.
+#[derive(Clone, Debug)]
+pub struct KeyedListener<L> {
+    inner: L,
+    me: Me,
+    keys: Keys,
+}
+
+/// What this side says of itself, and its source of nonces.
+#[derive(Clone)]
+struct Me {
+    role: Role,
+    name: Arc<str>,
+    seals: bool,
+    nonces: Arc<dyn Fn() -> Result<[u8; NONCE_BYTES], BoxError> + Send + Sync>,
+}
+
+impl Me {
+    fn new(
+        role: Role,
+        name: &str,
+        nonces: impl Fn() -> Result<[u8; NONCE_BYTES], BoxError> + Send + Sync + 'static,
+    ) -> Result<Self, ExchangeError> {
+        Member::new(role, name)?;
+        Ok(Self { role, name: name.into(), seals: true, nonces: Arc::new(nonces) })
+    }
+
+    fn member(&self) -> Member<'_> {
+        let member = Member::new(self.role, &self.name).expect("it was checked");
+        if self.seals { member.sealed() } else { member }
+    }
+
+    /// Who has the key is known, and nobody else reads along or puts words in, if it is sealed.
+    fn exposure(&self, inner: Exposure) -> Exposure {
+        match inner {
+            Exposure::Open | Exposure::Waived if self.seals => Exposure::Protected,
+            inner => inner,
+        }
+    }
+
+    fn start(&self, side: Side) -> Start {
+        Start { me: self.clone(), nonce: (self.nonces)(), side }
+    }
+}
+
+impl fmt::Debug for Me {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Me")
+            .field("role", &self.role)
+            .field("name", &self.name)
+            .field("seals", &self.seals)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes the constructors and setters of both wrappers, which differ in what they know of keys.
+macro_rules! wrapper {
+    ($type:ident, $inner:ident, $keys:ident: $Keys:ty) => {
+        impl<$inner> $type<$inner> {
+            /// Wraps what a worker has: it is `name` to its managers, which [`Worker::name`](crate::Worker::name)
+            /// should say, too.
+            ///
+            /// # Errors
+            /// Returns [`ExchangeError::BadName`] for a name that is not of 1 to 64 bytes or has a control
+            /// character: choose another.
+            #[cfg(all(feature = "std", not(all(target_family = "wasm", target_os = "unknown"))))]
+            pub fn worker(inner: $inner, name: &str, $keys: $Keys) -> Result<Self, ExchangeError> {
+                Self::new(inner, Role::Worker, name, $keys, system_nonce)
+            }
+
+            /// Wraps what a manager has: it is `name` to its workers, which [`Builder::name`](crate::Builder::name)
+            /// should say, too.
+            ///
+            /// # Errors
+            /// As [`worker`](Self::worker).
+            #[cfg(all(feature = "std", not(all(target_family = "wasm", target_os = "unknown"))))]
+            pub fn manager(inner: $inner, name: &str, $keys: $Keys) -> Result<Self, ExchangeError> {
+                Self::new(inner, Role::Manager, name, $keys, system_nonce)
+            }
+
+            /// Wraps what either has, with a source of nonces of your own: for targets where the system has
+            /// none. It is asked once for each link, and must never return the same twice: see
+            /// [`core::keyed`](chargehand_core::keyed#nonces).
+            ///
+            /// # Errors
+            /// Returns [`ExchangeError::BadName`] for a name that is not of 1 to 64 bytes or has a control
+            /// character: choose another.
+            pub fn new(
+                inner: $inner,
+                role: Role,
+                name: &str,
+                $keys: $Keys,
+                nonces: impl Fn() -> Result<[u8; NONCE_BYTES], BoxError> + Send + Sync + 'static,
+            ) -> Result<Self, ExchangeError> {
+                Ok(Self { inner, me: Me::new(role, name, nonces)?, $keys })
+            }
+
+            /// Proves names and keys and encrypts nothing: for a peer that cannot. Both sides must be set
+            /// up alike. Whoever sits in between can read, and change, what is sent, so this alone is no
+            /// protection for links that leave the machine. Default: everything is encrypted.
+            #[must_use]
+            pub fn unsealed(mut self) -> Self {
+                self.me.seals = false;
+                self
+            }
+        }
+    };
+}
+
+wrapper!(KeyedConnector, C, key: Key);
+wrapper!(KeyedListener, L, keys: Keys);
+
+#[cfg(all(feature = "std", not(all(target_family = "wasm", target_os = "unknown"))))]
+fn system_nonce() -> Result<[u8; NONCE_BYTES], BoxError> {
+    let mut nonce = [0; NONCE_BYTES];
+    getrandom::fill(&mut nonce)
+        .map_err(|error| format!("the system has no random numbers: {error}"))?;
+    Ok(nonce)
+}
+
+impl<C> Connect for KeyedConnector<C>
+where
+    C: Connect<Wire: Wire<Error: Into<BoxError>>, Error: Into<BoxError>>,
+{
+    type Wire = KeyedWire<C::Wire>;
+    type Error = KeyedError;
+    type Connecting = Exchanging<C::Connecting, C::Wire>;
+
+    fn connect(&mut self) -> Self::Connecting {
+        Exchanging::new(self.inner.connect(), self.me.start(Side::Opens(self.key.clone())))
+    }
+
+    fn peer(&self) -> &str {
+        self.inner.peer()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.me.exposure(self.inner.exposure())
+    }
+}
+
+impl<L> Listen for KeyedListener<L>
+where
+    L: Listen<Wire: Wire<Error: Into<BoxError>>, Error: Into<BoxError>>,
+{
+    type Wire = KeyedWire<L::Wire>;
+    type Error = KeyedError;
+    type Accepting = Exchanging<L::Accepting, L::Wire>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, KeyedError>> {
+        self.inner.poll_accept(cx).map(|accepted| match accepted {
+            Ok(accepting) => {
+                let start = self.me.start(Side::Answers(self.keys.clone()));
+                Ok(Exchanging::new(accepting, start))
+            }
+            Err(error) => Err(KeyedError::Transport(error.into())),
+        })
+    }
+
+    fn set_full(&mut self, is_full: bool) {
+        self.inner.set_full(is_full);
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.inner.connections_max()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.me.exposure(self.inner.exposure())
+    }
+}
