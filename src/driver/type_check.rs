@@ -1,9 +1,9 @@
-//! Answers that the caller cannot use: held against its type before they count, and tried elsewhere
-//! before anybody is blamed.
+//! Answers that the caller cannot use: they are checked against its type before they count, and the task
+//! is tried elsewhere before anybody is blamed.
 //!
-//! A worker whose answers do not decode is suspended like one whose handlers fail. Where another worker's
-//! answer to the same task is of no use either, manager and workers disagree on the type: that is the
-//! task's error, and the first worker is excused.
+//! A worker whose answers do not decode is suspended like one whose handlers fail. If another worker's answer
+//! to the same task does not decode either, manager and workers disagree on the type: the task ends with
+//! that error, and the first worker is excused.
 
 use alloc::string::String;
 use alloc::vec::Vec;

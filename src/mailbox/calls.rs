@@ -104,7 +104,7 @@ const KEPT_CALLS: usize = 1024;
 /// No place, and the place of a task that was cancelled in the queue.
 const NO_PLACE: u32 = u32::MAX;
 
-// As many of them lie about as there are calls.
+// There is one for each outstanding call, so their size matters.
 const _: () = assert!(size_of::<Submit>() <= 40);
 const _: () = assert!(size_of::<CallSlot>() <= 40);
 

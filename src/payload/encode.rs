@@ -1,9 +1,9 @@
 //! Encodes values by postcard, and lists of bytes as a whole.
 //!
-//! Serde has a `Vec<u8>` encoded like any list, an element at a time: for 64 KiB that takes 20 times as
-//! long as to copy them. But a serializer gets a list as one iterator first (`collect_seq`), and
-//! whether an element is a byte it learns from the element. So lists of bytes need neither a type of
-//! their own nor one that is known for good, which what is borrowed is not.
+//! Serde encodes a `Vec<u8>` like any list, one element at a time: for 64 KiB that takes 20 times as long
+//! as copying them. But a serializer is first given the list as one iterator (`collect_seq`), and learns
+//! from an element whether it is a byte. So lists of bytes need neither a type of their own nor a
+//! `'static` one to compare by `TypeId`.
 
 use alloc::vec::Vec;
 use core::fmt::{self, Display};

@@ -21,20 +21,20 @@ const KEPT_READ_BYTES: usize = 512;
 const KEPT_BYTES: usize = 1 << 10;
 /// How much write buffer is allocated at once for what an earlier flush had.
 const BURST_BYTES_MAX: usize = 16 << 10;
-/// A body of this length is written from where it lies, as far as the stream takes it at once. To
-/// copy a shorter one costs less than a write of its own.
+/// A body of this length or more is written without a copy, as far as the stream takes it at once. Copying
+/// a shorter one costs less than a write of its own.
 const LONG_BYTES: usize = 32 << 10;
-/// How much of such a body goes with what is before it: a stream that writes one buffer at a time
-/// should not send that alone.
+/// How much of such a body is copied behind what precedes it, so that a stream that writes one buffer at a
+/// time does not send that alone.
 const LONG_HEAD_BYTES: usize = 2 << 10;
-/// How often one `poll_recv` reads before it lets others run.
+/// How many times one `poll_recv` reads before it lets others run.
 const READS_MAX: usize = 64;
 
 /// A connection that carries messages over a byte stream.
 ///
-/// Between messages it holds at most 512 bytes of read buffer and 1 KiB of write buffer. While one
-/// comes it holds at most twice what has come of it, and while some leave at most three times what
-/// has not left yet, or 64 KiB.
+/// Between messages it holds at most 512 bytes of read buffer and 1 KiB of write buffer. While a message
+/// arrives it holds at most twice what has come of it; while messages leave, at most three times what is
+/// still unsent, or 64 KiB.
 pub struct TcpWire<S> {
     stream: S,
     peer: Box<str>,
@@ -50,7 +50,7 @@ pub struct TcpWire<S> {
     decoder: Option<PrefixDecoder<Vec<u8>>>,
     /// How many bytes have come since the stream was last empty.
     gathered: usize,
-    /// So much came the last time that the thread's large buffer is the one to read to.
+    /// The last read brought so much that the thread's large buffer is used for the next.
     is_busy: bool,
     /// The first bytes of all: they tell a foreign protocol, whatever length they would mean.
     opening: [u8; HEADER_BYTES],

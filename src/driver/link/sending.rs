@@ -23,7 +23,7 @@ use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 /// How much longer a request is that says how long its attempt may take: an id, a length, a number.
 const TIMEOUT_BYTES: usize = 6;
 
-/// Room for so many parked messages is kept.
+/// How many parked messages the queue keeps its memory for.
 const PARKED_KEPT: usize = 64;
 
 /// Why something was not sent.
@@ -62,14 +62,14 @@ impl<K: Kind> Conn<K> {
         Ok(())
     }
 
-    /// Keeps a message until the wire has room. The link is dirty until then, even where all that the
-    /// wire took has left: so each wake tries again, and a try leaves the waker with the wire.
+    /// Keeps a message until the wire has room. The link stays dirty until then, even if everything that the
+    /// wire took has left, so that each wake tries again and each try registers the waker with the wire.
     #[cold]
     fn park(&mut self, message: Outgoing) {
         self.dirty = true;
         match message {
-            // Ahead of requests, which may take long to leave: it is what keeps the link. Those that
-            // wait say no more than one.
+            // Ahead of requests, which may take long to leave, because pings keep the link alive. Several
+            // waiting pings say no more than one.
             Outgoing::Ping if self.parked.front() == Some(&message) => {}
             Outgoing::Ping => self.parked.push_front(message),
             _ => self.parked.push_back(message),

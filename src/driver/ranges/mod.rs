@@ -28,14 +28,14 @@ use crate::payload::{Answer, Body, Check, RangeHeight};
 mod intake;
 mod pace;
 
-/// A range puts heights in once there is room for this share of those that may be under way, so that it
-/// puts in many at once: unless workers would run dry meanwhile.
+/// A range is refilled in batches of at least this share (1/8) of its allowance, unless workers would
+/// idle meanwhile.
 const ROOM_SHARE: usize = 8;
-/// Heights that wait in the scheduler for a worker: at most this share of what all workers hold, so that
-/// ranges take turns where tasks are sent and not only where they are put in.
+/// At most this share (1/4) of what all workers hold waits in the scheduler for a worker, so that ranges
+/// take turns when tasks are sent and not only when they are submitted.
 const WAITING_SHARE: usize = 4;
 const WAITING_MIN: usize = 2;
-/// How often a height is tried again that failed, where nobody said.
+/// How many times a failed height is tried again, unless the caller says otherwise.
 const RETRIES_MIN: u16 = 1;
 
 /// All ranges of a pool. An index names a range as long as it has a task.

@@ -29,7 +29,7 @@ use crate::payload::{Body, DecodeLimits};
 /// under way, so that many are left for the driver at once.
 const ROOM_SHARE: usize = 8;
 
-/// Requests for [`Pool::map`](crate::Pool::map): anything that can be iterated over, or a stream by way of
+/// Requests for [`Pool::map`](crate::Pool::map): anything that can be iterated over, or a stream through
 /// [`from_stream`].
 pub trait IntoRequests: sealed::IntoSealed {
     /// What one request is.

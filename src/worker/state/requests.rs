@@ -14,7 +14,7 @@ use crate::worker::clock::Now;
 use crate::worker::memory::Memory;
 use crate::worker::runner::{Owner, Runner, Started};
 
-/// Each request makes up for so many of them: it may be cancelled, and followed by a ping.
+/// Each request makes up for this many of them: it may be cancelled, and followed by a ping.
 const IDLE_MESSAGES_PER_REQUEST: usize = 2;
 pub(super) enum RequestState {
     None,
