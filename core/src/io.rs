@@ -52,6 +52,15 @@ pub trait Dial {
         None
     }
 
+    /// Returns whether what goes over its streams is secret, and the other end has proven who it is as far as
+    /// it was asked to. Transports go by it where an address has a scheme: `tls://` and `wss://` are for
+    /// such streams, `tcp://` and `ws://` for the others.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
+
     /// Declares who may be in between, or at the other end, of a stream to `address`:
     /// [`Exposure::of_address`] for plain TCP.
     fn exposure(&self, address: &str) -> Exposure;
@@ -84,6 +93,13 @@ pub trait Accept {
     fn identity(stream: &Self::Stream) -> Option<&str> {
         let _ = stream;
         None
+    }
+
+    /// Returns whether what goes over its streams is secret, as [`Dial::is_encrypted`] does.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
     }
 
     /// Declares who may be in between, or at the other end, of the streams that come: [`Exposure::of_ip`]
@@ -138,6 +154,14 @@ pub trait Listen {
     /// Declares who may be in between, or at the other end, of the wires that come: what its [`Accept`]
     /// says, as a rule.
     fn exposure(&self) -> Exposure;
+
+    /// Names the host of the connection that [`poll_accept`](Listen::poll_accept) took last, as
+    /// [`Wire::host`] will: so its handshake counts for that host before it is over.
+    ///
+    /// The default is `None`: until then nothing tells it from others.
+    fn accepted_host(&self) -> Option<&str> {
+        None
+    }
 
     /// Sets whether there is no room for newcomers. While there is none, a transport that has words
     /// for it (HTTP's status 503) sends them away before their own first message; go on to accept

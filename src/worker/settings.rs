@@ -1,5 +1,7 @@
 //! What may be set of a worker, and the defaults.
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::error::Error;
@@ -11,10 +13,12 @@ use chargehand_core::io::Exposure;
 use chargehand_core::message::{check_name, check_schema};
 
 use crate::link::exposure::is_taken;
+use crate::link::reason::DisconnectReason;
 use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
+#[expect(clippy::struct_excessive_bools, reason = "whether this and that was set")]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
     /// Whether the name was set. Otherwise it is made of the seed.
@@ -39,6 +43,8 @@ pub(super) struct Settings {
     pub(super) seed: Option<u64>,
     /// Whether links may leave the machine unprotected.
     pub(super) is_insecure: bool,
+    /// The identities of managers that may use it, where not any may.
+    pub(super) managers: Option<Box<[Arc<str>]>>,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -67,6 +73,7 @@ impl Settings {
             backoff: BackoffPolicy::new(),
             is_insecure: false,
             seed: None,
+            managers: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -126,6 +133,17 @@ impl Settings {
         }
         self.window_max = self.window_max.max(self.concurrency);
         Ok(())
+    }
+
+    /// Refuses a manager that is none of those that may use the worker.
+    pub(super) fn check_manager(&self, identity: Option<&str>) -> Result<(), DisconnectReason> {
+        let Some(managers) = &self.managers else { return Ok(()) };
+        match identity {
+            Some(identity) if managers.iter().any(|one| **one == *identity) => Ok(()),
+            identity => {
+                Err(DisconnectReason::NotAllowed { identity: identity.map(ToOwned::to_owned) })
+            }
+        }
     }
 
     /// Refuses links that leave the machine unprotected, unless the user has said that they may.

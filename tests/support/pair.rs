@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chargehand::core::WorkerId;
-use chargehand::core::io::Dialect;
+use chargehand::core::io::{Dial, Dialect};
 use chargehand::memory::{MemoryConnector, MemoryListener};
 use chargehand::smol::{Smol, SmolListener, SmolUnix, SmolUnixListener};
 pub(crate) use chargehand::testing::conformance::Pair;
@@ -163,11 +163,11 @@ macro_rules! go_pair {
     };
 }
 
-fn tcp_connector<D>(dial: D, at: &SocketAddr) -> tcp::TcpConnector<D> {
+fn tcp_connector<D: Dial>(dial: D, at: &SocketAddr) -> tcp::TcpConnector<D> {
     tcp::TcpConnector::new(dial, &at.to_string()).expect("an address")
 }
 
-fn ws_connector<D>(dial: D, at: &SocketAddr) -> ws::WsConnector<D> {
+fn ws_connector<D: Dial>(dial: D, at: &SocketAddr) -> ws::WsConnector<D> {
     ws::WsConnector::new(dial, &format!("ws://{at}/")).expect("a URL")
 }
 
