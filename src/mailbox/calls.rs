@@ -235,7 +235,6 @@ impl Calls {
         if self.free == NO_PLACE { self.add_place() } else { self.free }
     }
 
-    #[cold]
     fn add_place(&mut self) -> u32 {
         let index = u32::try_from(self.places.len()).expect("fewer calls than 2^32");
         assert!(index != NO_PLACE);
@@ -451,7 +450,6 @@ impl Calls {
 }
 
 /// Returns the callback of a call that ends without an answer, if it has one.
-#[cold]
 fn due(state: CallState, error: TaskError) -> Option<Due> {
     match state {
         CallState::Then(callback) => Some(Due { callback, result: Err(error) }),
