@@ -15,8 +15,10 @@ use event_listener::Event;
 /// The longest body or message that is not counted: as long as what is counted anyway (tasks, links,
 /// outcomes), each of which has one at most.
 pub(crate) const SMALL_BYTES_MAX: usize = 1024;
-/// The longest message that may arrive without the budget being checked first, while there is plenty.
-pub(crate) const PLENTY_BYTES: usize = 64 << 10;
+/// The longest message that may come before there is a look at the budget, while there is plenty: a body of
+/// 64 KiB with all that stands before it. A look costs more than a read: the wire gives its buffer back
+/// before it, since it may have to wait.
+pub(crate) const PLENTY_BYTES: usize = (64 << 10) + SMALL_BYTES_MAX;
 
 /// How many messages of the longest kind are held in reserve, for what has to go on when nothing is left:
 /// a request, the answer that somebody waits for, the message that is arriving, and its answer while that
@@ -415,6 +417,17 @@ mod tests {
         arrivals.queue.forget(2);
         assert_eq!(arrivals.take_news(), [3]);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_body_of_64_kib_is_not_held_back_while_there_is_plenty() {
+        use chargehand_core::message::BODY_HEAD_BYTES_MAX;
+
+        let arrivals = Arrivals::new(&budget(1 << 20, 0));
+        let body = postcard::to_stdvec(&vec![7_u8; 64 << 10]).expect("a list of bytes");
+        assert!(BODY_HEAD_BYTES_MAX + body.len() <= arrivals.allowance());
+        let _most = arrivals.answers.charge((1 << 19) + 1);
+        assert_eq!(arrivals.allowance(), SMALL_BYTES_MAX, "now every one is looked at");
     }
 
     #[test]

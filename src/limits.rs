@@ -17,6 +17,7 @@ pub(crate) const FRAMES_MIN: usize = RESERVE_MESSAGES + 1;
 
 /// The limits of a pool that are not the scheduler's.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_field_names, reason = "as the builder's methods have them")]
 pub(crate) struct Limits {
     pub(crate) name: Arc<str>,
     /// What requests and answers mean, for workers that say so as well.
@@ -35,6 +36,12 @@ pub(crate) struct Limits {
     pub(crate) decode: DecodeLimits,
     pub(crate) progress_rate_min: u32,
     pub(crate) handshakes_max: usize,
+    pub(crate) handshakes_per_identity: usize,
+    /// What was set, if anything was.
+    pub(crate) handshakes_per_host: Option<usize>,
+    pub(crate) links_per_identity: usize,
+    /// What was set, if anything was.
+    pub(crate) links_per_host: Option<usize>,
     /// Whether `workers_max` or `handshakes_max` was set.
     pub(crate) is_set: bool,
     /// The process may not open as many connections as was set.
@@ -62,6 +69,10 @@ impl Limits {
             decode: DecodeLimits::new(),
             progress_rate_min: 1024,
             handshakes_max: 128,
+            handshakes_per_identity: 64,
+            handshakes_per_host: None,
+            links_per_identity: 64,
+            links_per_host: None,
             is_set: false,
             is_lowered: false,
             drain_timeout: Duration::from_secs(30),

@@ -47,6 +47,10 @@ pub struct WorkerInfo {
     /// The address that is dialled, the name of a worker that dials in, or `in-process` with a number.
     #[serde(serialize_with = "as_text")]
     pub peer: Arc<str>,
+    /// Whom its transport had proven it to be when its link was made last: a member's name, as a rule. `None`
+    /// where the transport proves nothing, and before there was a link.
+    #[serde(serialize_with = "as_text_if_any")]
+    pub identity: Option<Arc<str>>,
     /// Its state and counters.
     pub stats: WorkerStats,
     /// Why its latest link was lost, or could not be made.
@@ -56,6 +60,13 @@ pub struct WorkerInfo {
 // The trait's is behind a feature of serde's.
 fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
+}
+
+fn as_text_if_any<S: Serializer>(
+    text: &Option<Arc<str>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 impl fmt::Display for PoolStats {

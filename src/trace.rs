@@ -18,7 +18,7 @@ pub(crate) const IS_ON: bool = cfg!(feature = "tracing");
 #[cfg(not(feature = "tracing"))]
 mod nothing {
     use crate::events::PoolEvent;
-    use crate::worker::WorkerEvent;
+    use crate::worker::events::WorkerEvent;
 
     pub(crate) fn pool_event(_: &str, _: &PoolEvent) {}
     pub(crate) fn worker_event(_: &str, _: &WorkerEvent) {}
@@ -35,7 +35,7 @@ mod events {
 
     use crate::events::PoolEvent;
     use crate::link::reason::DisconnectReason;
-    use crate::worker::WorkerEvent;
+    use crate::worker::events::WorkerEvent;
 
     /// An event of that level, or of `INFO` where the reason is that somebody stops in good order.
     macro_rules! told {
@@ -54,8 +54,9 @@ mod events {
     pub(crate) fn pool_event(manager: &str, event: &PoolEvent) {
         use PoolEvent as E;
         match event {
-            E::Connected { worker, peer, window } => {
-                told!(INFO, manager, worker = worker.slot(), peer = &**peer, window, "connected");
+            E::Connected { worker, peer, identity, window } => {
+                let (worker, identity) = (worker.slot(), identity.as_deref());
+                told!(INFO, manager, worker, peer = &**peer, identity, window, "connected");
             }
             E::Refused { worker, peer, reason } => {
                 let worker = worker.slot();
@@ -69,8 +70,9 @@ mod events {
                 let worker = worker.slot();
                 told!(INFO, reason = %reason, manager, worker, peer = &**peer, "link closed");
             }
-            E::TurnedAway { peer, reason } => {
-                told!(WARN, reason = %reason, manager, peer = &**peer, "connection turned away");
+            E::TurnedAway { peer, identity, reason } => {
+                let (peer, identity) = (&**peer, identity.as_deref());
+                told!(WARN, reason = %reason, manager, peer, identity, "connection turned away");
             }
             E::AcceptFailed { error, pause } => {
                 told!(ERROR, error, pause_ms = millis(*pause), manager, "cannot accept");
@@ -99,8 +101,8 @@ mod events {
     pub(crate) fn worker_event(worker_name: &str, event: &WorkerEvent) {
         use WorkerEvent as E;
         match event {
-            E::Connected { peer, manager } => {
-                told!(INFO, worker_name, peer, manager, "connected");
+            E::Connected { peer, manager, identity } => {
+                told!(INFO, worker_name, peer, manager, identity, "connected");
             }
             E::Disconnected { peer, manager, reason } => {
                 told!(WARN unless reason is in order, worker_name, peer, manager, "link lost");

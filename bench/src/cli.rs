@@ -21,6 +21,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Tasks a second, beside the bare wire.
+    ///
+    /// `process` takes the typed answers of a range of heights. `call` is many callers of
+    /// `Pool::call_raw` with one task each: the handler answers with the body that came, and its
+    /// caller sends that again. So what is counted is the pool's and the worker's own: a program
+    /// that makes a new body for each call, and a handler that makes its answer, come on top, there
+    /// as on the bare wire, which sends one buffer again and again.
     Throughput,
     /// How long a task takes: p50, p99 and p99.9, beside the bare wire.
     Latency,

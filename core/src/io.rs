@@ -155,6 +155,14 @@ pub trait Listen {
     /// says, as a rule.
     fn exposure(&self) -> Exposure;
 
+    /// Names the host of the connection that [`poll_accept`](Listen::poll_accept) took last, as
+    /// [`Wire::host`] will: so its handshake counts for that host before it is over.
+    ///
+    /// The default is `None`: until then nothing tells it from others.
+    fn accepted_host(&self) -> Option<&str> {
+        None
+    }
+
     /// Sets whether there is no room for newcomers. While there is none, a transport that has words
     /// for it (HTTP's status 503) sends them away before their own first message; go on to accept
     /// for that, and the handshakes fail. It holds for those under way as well.

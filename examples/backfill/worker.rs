@@ -222,7 +222,7 @@ fn teller(console: Console, dials: bool) -> impl Fn(&WorkerEvent) + Send + 'stat
 
 fn tell(console: &Console, event: &WorkerEvent) {
     match event {
-        WorkerEvent::Connected { peer, manager } => {
+        WorkerEvent::Connected { peer, manager, .. } => {
             console.say(&format!("{peer}: {manager} connected"));
         }
         WorkerEvent::Disconnected { peer, reason, .. } => {

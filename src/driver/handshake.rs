@@ -14,6 +14,7 @@ use chargehand_core::{Config, Offer};
 
 use crate::limits::Limits;
 use crate::link::erased::AnyWire;
+use crate::link::identity::check_name;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::{EXTENSIONS_ROOM, check_schema, schema_extension};
 use crate::payload::HEIGHT_BYTES_MAX;
@@ -115,6 +116,7 @@ impl Greeting {
                 Some(frame) => hello_of(frame, opening, own_window)?,
                 None => return Poll::Ready(Err(DisconnectReason::ClosedEarly)),
             };
+            check_name(wire.identity(), &greeted.name)?;
             *self = Self::HelloTaken(greeted);
         }
         let Self::HelloTaken(greeted) = self else { unreachable!("the steps above lead here") };

@@ -74,25 +74,41 @@ impl Sink<'_> {
         verdict: Verdict,
         body: &[u8],
     ) -> Result<(), EventError> {
+        if verdict != Verdict::Done {
+            return self.reply_other(task, attempt, verdict, body);
+        }
+        if body.len() > SMALL_BYTES_MAX {
+            return self.reply_long(task, attempt, body);
+        }
+        if let Err(why) = self.check(task, body) {
+            return self.refuse(task, attempt, why);
+        }
+        let event = Event::Replied { link: self.link, task, attempt, verdict: Verdict::Done };
+        self.scheduler.handle_event(self.now, event)?;
+        self.answers.keep_bytes(self.scheduler, task, Verdict::Done, body);
+        if !self.misfits.is_empty() {
+            let _ = self.misfits.take(task);
+        }
+        Ok(())
+    }
+
+    /// As [`reply`](Self::reply), for what is no answer.
+    #[cold]
+    fn reply_other(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+        body: &[u8],
+    ) -> Result<(), EventError> {
         if verdict == Verdict::Failed {
             if let Some(advice) = advice(body) {
                 return self.reply_advised(task, attempt, advice, body);
             }
         }
-        if verdict == Verdict::Done {
-            if body.len() > SMALL_BYTES_MAX {
-                return self.reply_long(task, attempt, body);
-            }
-            if let Err(why) = self.check(task, body) {
-                return self.refuse(task, attempt, why);
-            }
-        }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
-        if verdict == Verdict::Done && !self.misfits.is_empty() {
-            let _ = self.misfits.take(task);
-        }
         Ok(())
     }
 

@@ -78,6 +78,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 }
 
 /// Returns how many bytes of an outcome are held against the budget.
+#[inline]
 pub(super) fn charged_bytes(result: &TaskResult) -> usize {
     result.as_ref().map_or(0, Answer::charged_bytes)
 }

@@ -253,6 +253,10 @@ where
         self.inner.connections_max()
     }
 
+    fn accepted_host(&self) -> Option<&str> {
+        self.inner.accepted_host()
+    }
+
     fn exposure(&self) -> Exposure {
         self.me.exposure(self.inner.exposure())
     }

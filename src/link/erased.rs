@@ -303,6 +303,8 @@ pub trait AnyListener<K: Kind> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Pin<Box<K::Accepting>>, BoxError>>;
+    /// Names the host of the connection that was taken last.
+    fn accepted_host(&self) -> Option<&str>;
     /// Returns who may be at the other end, or in between.
     fn exposure(&self) -> Exposure;
     /// Sets whether there is no room for newcomers.
@@ -355,6 +357,10 @@ where
             }))),
             Err(error) => Err(error.into()),
         })
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.0.accepted_host()
     }
 
     fn exposure(&self) -> Exposure {

@@ -39,7 +39,8 @@ pub struct Item {
 
 impl Item {
     /// Reads the answer, once, or takes the error.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[inline(always)]
     pub(crate) fn read<A: DeserializeOwned + Send + 'static>(
         &mut self,
         limits: &DecodeLimits,

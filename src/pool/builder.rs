@@ -300,10 +300,49 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many incoming connections may be in their handshake at once. A further one takes
-    /// the place of the oldest, so that slow strangers cannot keep good workers out. Default 128.
+    /// the place of the oldest from the host that has most, so that slow strangers cannot keep good workers
+    /// out; of those that have proven an identity only where there are no others. Default 128. While there are
+    /// as many, each that comes costs a look at all.
     pub fn handshakes_max(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_max = count;
         self.setup.limits.is_set = true;
+        self
+    }
+
+    /// Sets how many workers of one identity may be connected at once, where their transport proves one: so
+    /// a member's file that leaks does not take all of [`workers_max`](Builder::workers_max). At least 1;
+    /// default 64. One more is told that there is no room, and which limit says so.
+    pub fn links_per_identity(mut self, count: usize) -> Self {
+        self.setup.limits.links_per_identity = count;
+        self
+    }
+
+    /// Sets how many workers from one host (by IP address) may be connected at once, of those that have
+    /// proven no identity. At least 1; default half of [`workers_max`](Builder::workers_max), and for
+    /// loopback addresses, behind which is any process of this machine, no limit unless one is set.
+    ///
+    /// Workers behind one router or proxy are of one host: raise it for them, or have them prove who they
+    /// are. A pool that is full goes further: a newcomer from a host, or of an identity, that has fewer takes
+    /// the place of a worker that has done nothing on its link, of the host that has most; and one with an
+    /// identity that of any stranger.
+    pub fn links_per_host(mut self, count: usize) -> Self {
+        self.setup.limits.links_per_host = Some(count);
+        self
+    }
+
+    /// Sets how many connections of one identity may be in their handshake at once, once it is proven. A
+    /// further one takes the place of the oldest of them. At least 1; default 64.
+    pub fn handshakes_per_identity(mut self, count: usize) -> Self {
+        self.setup.limits.handshakes_per_identity = count;
+        self
+    }
+
+    /// Sets how many connections from one host (by IP address) may be in their handshake at once, as long as
+    /// they have proven no identity. A further one takes the place of the oldest of them. At least 1;
+    /// default half of [`handshakes_max`](Builder::handshakes_max), and no limit of their own for loopback
+    /// addresses unless one is set.
+    pub fn handshakes_per_host(mut self, count: usize) -> Self {
+        self.setup.limits.handshakes_per_host = Some(count);
         self
     }
 
@@ -358,6 +397,10 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             ("queue_max", limits.queue_max),
             ("ahead_max", limits.ahead_max()),
             ("handshakes_max", limits.handshakes_max),
+            ("handshakes_per_identity", limits.handshakes_per_identity),
+            ("handshakes_per_host", limits.handshakes_per_host.unwrap_or(1)),
+            ("links_per_identity", limits.links_per_identity),
+            ("links_per_host", limits.links_per_host.unwrap_or(1)),
         ] {
             if !in_u32.contains(&count) {
                 return Err(BuildError(format!("{what} is {count}; it must be 1 to 2^28")));

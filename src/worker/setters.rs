@@ -1,6 +1,7 @@
 //! The setters of a worker.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
@@ -76,8 +77,8 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.handshake_timeout = timeout)
     }
 
-    /// Sets how many handshakes may be pending; one more takes the oldest one's place. At least 1;
-    /// default 128.
+    /// Sets how many handshakes may be pending; one more takes the place of the oldest from the host that
+    /// has most. At least 1; default 128.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
         self.set(|settings| {
@@ -148,6 +149,19 @@ impl<T, H> Worker<T, H> {
     #[must_use]
     pub fn idle_min(self, idle: Duration) -> Self {
         self.set(|settings| settings.idle_min = idle)
+    }
+
+    /// Sets which managers may use this worker, by the identities that their transport proves: the
+    /// members' names, as a rule. Any other one, and one that proves nothing, is refused before anything is
+    /// said to it, let alone a request taken ([`DisconnectReason::NotAllowed`]). None at all lets nobody in.
+    /// Default: whoever gets as far as that.
+    ///
+    /// [`DisconnectReason::NotAllowed`]: crate::DisconnectReason::NotAllowed
+    #[must_use]
+    pub fn managers(self, identities: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let identities = identities.into_iter().map(|identity| Arc::from(identity.into()));
+        let managers = identities.collect();
+        self.set(|settings| settings.managers = Some(managers))
     }
 
     /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket from and

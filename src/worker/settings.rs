@@ -1,5 +1,7 @@
 //! What may be set of a worker, and the defaults.
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::error::Error;
@@ -11,11 +13,12 @@ use chargehand_core::io::Exposure;
 use chargehand_core::message::{check_name, check_schema};
 
 use crate::link::exposure::is_taken;
+use crate::link::reason::DisconnectReason;
 use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
-#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
+#[expect(clippy::struct_excessive_bools, reason = "whether this and that was set")]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
     /// Whether the name was set. Otherwise it is made of the seed.
@@ -37,11 +40,11 @@ pub(super) struct Settings {
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
-    pub(super) seed: u64,
+    pub(super) seed: Option<u64>,
     /// Whether links may leave the machine unprotected.
     pub(super) is_insecure: bool,
-    /// Whether there is a seed.
-    is_seeded: bool,
+    /// The identities of managers that may use it, where not any may.
+    pub(super) managers: Option<Box<[Arc<str>]>>,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -69,8 +72,8 @@ impl Settings {
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
             is_insecure: false,
-            seed: 0,
-            is_seeded: false,
+            seed: None,
+            managers: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -82,7 +85,7 @@ impl Settings {
 
     /// Sets the seed, and what is made of it.
     pub(super) fn set_seed(&mut self, seed: u64) {
-        (self.seed, self.is_seeded) = (seed, true);
+        self.seed = Some(seed);
         self.token = mixed(seed);
         if !self.is_named {
             self.name = format!("worker-{:08x}", mixed(self.token) >> 32).into();
@@ -100,7 +103,7 @@ impl Settings {
     }
 
     pub(super) fn check(&mut self) -> Result<(), SettingError> {
-        if !self.is_seeded {
+        if self.seed.is_none() {
             return Err(SettingError(NO_SEED));
         }
         if self.name.is_empty() || check_name(&self.name).is_err() {
@@ -130,6 +133,17 @@ impl Settings {
         }
         self.window_max = self.window_max.max(self.concurrency);
         Ok(())
+    }
+
+    /// Refuses a manager that is none of those that may use the worker.
+    pub(super) fn check_manager(&self, identity: Option<&str>) -> Result<(), DisconnectReason> {
+        let Some(managers) = &self.managers else { return Ok(()) };
+        match identity {
+            Some(identity) if managers.iter().any(|one| **one == *identity) => Ok(()),
+            identity => {
+                Err(DisconnectReason::NotAllowed { identity: identity.map(ToOwned::to_owned) })
+            }
+        }
     }
 
     /// Refuses links that leave the machine unprotected, unless the user has said that they may.
@@ -162,7 +176,7 @@ mod tests {
 
     /// As they are where no seed can be drawn.
     fn unseeded() -> Settings {
-        Settings { is_seeded: false, ..Settings::new() }
+        Settings { seed: None, ..Settings::new() }
     }
 
     #[test]

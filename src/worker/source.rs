@@ -38,6 +38,11 @@ pub(super) trait Source {
         None
     }
 
+    /// Names the host of the latest connection that was taken, where there is one that tells it apart.
+    fn accepted_host(&self) -> Option<&str> {
+        None
+    }
+
     /// Names the other end while there is no wire to ask.
     fn peer(&self) -> &str;
 
@@ -59,7 +64,10 @@ pub(super) struct LinkEnded {
 /// another.
 pub(super) fn is_unwelcome(reason: &DisconnectReason) -> bool {
     let DisconnectReason::Goodbye { code, .. } = reason else { return false };
-    matches!(code, Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon)
+    matches!(
+        code,
+        Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon | Code::NotAllowed
+    )
 }
 
 /// Every manager that comes.
@@ -87,6 +95,10 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.0.connections_max()
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.0.accepted_host()
     }
 
     fn peer(&self) -> &'static str {

@@ -1,16 +1,20 @@
 //! Who gets in where many were before: crowds of invented names, restarts, and workers that are full.
 
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use chargehand::PoolEvent;
-use chargehand::core::Jitter;
 use chargehand::core::message::{Code, Extensions, Message, Role};
+use chargehand::core::{Jitter, WorkerState};
 use chargehand::testing::{Script, World};
 use chargehand::worker::WorkerEvent;
+use chargehand::{PoolEvent, WorkerInfo};
 
 use crate::pair::{Go, Socket, any_port};
-use crate::raw::{Raw, script};
+use crate::raw::{self, Raw, dial_plain_from, script};
 use crate::rig::{Rig, answer_to, eventually, quick, setup, within, works};
 use crate::{counts, millis, secs};
 
@@ -67,6 +71,86 @@ fn a_thousand_invented_names_cost_a_good_worker_no_time() {
     assert_eq!(world.run(pool.call::<u64, u64>(&7)), Ok(7));
     let span = world.elapsed().saturating_sub(begun);
     assert!(span < secs(3), "it took {span:?}");
+}
+
+/// Whoever opens connections as fast as it can from a host of its own, and keeps the latest.
+fn crowd<R: Send + 'static>(
+    count: usize,
+    kept: usize,
+    is_over: &Arc<AtomicBool>,
+    open: impl Fn(usize) -> R + Send + 'static,
+) -> raw::Script<usize> {
+    let is_over = Arc::clone(is_over);
+    script(move || {
+        let mut latest = VecDeque::new();
+        let numbers =
+            (0..).take_while(|&number| number < count || !is_over.load(Ordering::Relaxed));
+        numbers.fold(0, |opened, number| {
+            latest.push_back(open(number));
+            if latest.len() > kept {
+                latest.pop_front();
+            }
+            opened + 1
+        })
+    })
+}
+
+fn is_up(worker: &WorkerInfo) -> bool {
+    matches!(worker.stats.state, WorkerState::Up)
+}
+
+pub(crate) async fn five_thousand_connections_and_two_thousand_names_keep_no_good_worker_out<
+    P: Socket,
+>() {
+    let (door, at) = any_port();
+    let set = setup::<P>().workers_max(200).handshakes_max(64);
+    let rig = Rig::start::<P>(P::accept(set, door));
+    let is_over = Arc::new(AtomicBool::new(false));
+    // These say what a handshake begins with, and no more.
+    let begins: &[u8] = if P::WEBSOCKET { b"GET /" } else { &[9, 0] };
+    let dribble = |host| {
+        let from = Ipv4Addr::new(127, 0, 0, host);
+        crowd(2500, 100, &is_over, move |_| {
+            let mut raw = dial_plain_from(from, at);
+            // It may have been pushed out already.
+            let _ = raw.stream.write_all(begins);
+            raw
+        })
+    };
+    let crowds = [dribble(3), dribble(4)];
+    // And these stay, as workers of names of which each is new.
+    let invented = crowd(2000, 400, &is_over, move |number| {
+        let mut raw = Raw::client_from::<P>(Ipv4Addr::new(127, 0, 0, 2), at);
+        raw.say(&Message::hello(Role::Worker, 1, 1, &format!("invented {number}")));
+        raw
+    });
+    eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == 200).await;
+    let mut good = Vec::new();
+    for number in 0..5 {
+        let name = format!("good {number}");
+        let started = Instant::now();
+        good.push(P::job(P::dial(quick::<P>(&name), &at)));
+        eventually::<P>(&rig.pool, |stats| {
+            stats.workers.iter().any(|worker| *worker.peer == *name && is_up(worker))
+        })
+        .await;
+        let span = started.elapsed();
+        assert!(span < secs(2), "{name} took {span:?}");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let mut dribbled = 0;
+    for crowd in crowds {
+        dribbled += crowd.end().await;
+    }
+    assert!(dribbled >= 5000, "{dribbled}");
+    assert!(invented.end().await >= 2000);
+    // They are all still there.
+    eventually::<P>(&rig.pool, |stats| {
+        let is_good = |worker: &&WorkerInfo| worker.peer.starts_with("good") && is_up(worker);
+        stats.workers.iter().filter(is_good).count() == 5
+    })
+    .await;
+    rig.stop().await;
 }
 
 pub(crate) async fn a_worker_that_restarts_under_new_names_locks_nobody_out<P: Socket>() {
@@ -233,6 +317,7 @@ cases! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol;
     {
         doors:
+            five_thousand_connections_and_two_thousand_names_keep_no_good_worker_out
             a_thousand_invented_names_keep_no_good_worker_out
             a_worker_that_restarts_under_new_names_locks_nobody_out
             who_holds_a_place_is_not_pushed_out

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test that includes it uses a part")]
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -53,14 +53,23 @@ enum Framing {
 impl Raw {
     /// Connects, up to the end of the transport's handshake.
     pub(crate) fn client<P: Socket>(at: SocketAddr) -> Self {
-        let mut raw = Self { stream: dial(at), framing: Framing::Prefix, frame: Vec::new() };
+        dial_plain(at).shake_hands::<P>()
+    }
+
+    /// Connects from this address of our own, as another host would.
+    pub(crate) fn client_from<P: Socket>(from: Ipv4Addr, at: SocketAddr) -> Self {
+        dial_plain_from(from, at).shake_hands::<P>()
+    }
+
+    fn shake_hands<P: Socket>(mut self) -> Self {
+        let raw = &mut self;
         if P::WEBSOCKET {
             raw.framing = Framing::Client;
             raw.write(upgrade(OFFER).as_bytes());
             let answer = raw.read_head();
             assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         }
-        raw
+        self
     }
 
     /// Accepts, up to the end of the transport's handshake.
@@ -360,6 +369,20 @@ pub(crate) fn dial(at: SocketAddr) -> TcpStream {
 /// Connects without any handshake.
 pub(crate) fn dial_plain(at: SocketAddr) -> Raw {
     Raw { stream: dial(at), framing: Framing::Prefix, frame: Vec::new() }
+}
+
+/// Connects from this address of our own, without any handshake.
+pub(crate) fn dial_plain_from(from: Ipv4Addr, at: SocketAddr) -> Raw {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+
+    let from = SocketAddr::from((from, 0));
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &from).expect("all of 127.0.0.0/8 is ours");
+    connect(&socket, &at).expect("somebody listens");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(SILENCE_MAX)).expect("a valid time");
+    stream.set_nodelay(true).expect("a TCP socket");
+    Raw { stream, framing: Framing::Prefix, frame: Vec::new() }
 }
 
 /// Accepts without any handshake.

@@ -3,6 +3,7 @@
 
 #[path = "../support/by_hand.rs"]
 mod by_hand;
+mod identity;
 mod world;
 
 use std::cell::RefCell;
@@ -220,7 +221,7 @@ fn a_handshake_that_came_in_has_the_same_deadline() {
     assert_eq!(world.take_log(), []);
     world.advance(millis(1));
     let log = world.take_log();
-    let [(_, PoolEvent::TurnedAway { peer, reason })] = &log[..] else { panic!("{log:?}") };
+    let [(_, PoolEvent::TurnedAway { peer, reason, .. })] = &log[..] else { panic!("{log:?}") };
     assert_eq!(&**peer, "in this process");
     assert_eq!(*reason, DisconnectReason::HandshakeTimeout(secs(4)));
     assert_eq!(silent.hear(|message| matches!(message, Message::Hello(_))), Some(true));

@@ -13,6 +13,9 @@ use chargehand::{Builder, Pool, PoolEvent, PoolStats, Task, Threaded};
 
 use crate::by_hand::Peer;
 
+/// A pool that is being set up.
+pub(crate) type Setup = Builder<ManualTimer, Threaded>;
+
 /// A pool, and what it said so far.
 pub(crate) struct World {
     inner: testing::World,

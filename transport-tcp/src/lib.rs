@@ -51,6 +51,7 @@ use std::task::{Context, Poll};
 
 use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_core::net::Address;
+use chargehand_core::net::host_of;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use chargehand_core::net::AddressError;
@@ -144,12 +145,14 @@ where
 pub struct TcpListener<A> {
     accept: A,
     limits: Limits,
+    /// The host of the latest stream.
+    host: Option<Box<str>>,
 }
 
 impl<A> TcpListener<A> {
     /// Makes a listener over a runtime's.
     pub fn new(accept: A) -> Self {
-        Self { accept, limits: Limits::new() }
+        Self { accept, limits: Limits::new(), host: None }
     }
 
     /// Sets other limits than the default ones.
@@ -170,7 +173,9 @@ where
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
             Ok((opening, peer)) => {
-                Ok(Accepting::new(opening, &peer.to_string(), self.limits, A::identity))
+                let peer = peer.to_string();
+                self.host = host_of(&peer);
+                Ok(Accepting::new(opening, &peer, self.limits, A::identity))
             }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
@@ -178,6 +183,10 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.host.as_deref()
     }
 
     fn exposure(&self) -> Exposure {

@@ -139,6 +139,8 @@ impl<S> TcpWire<S> {
         self.progress.sent = self.progress.sent.wrapping_add(bytes as u64);
     }
 
+    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[inline(always)]
     fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
         self.make_room_out(HEADER_BYTES + head.len() + body.len());
         self.out.extend_from_slice(&header);
@@ -147,6 +149,7 @@ impl<S> TcpWire<S> {
     }
 
     /// Prepares the write buffer for so many bytes more.
+    #[inline]
     fn make_room_out(&mut self, bytes: usize) {
         // Not before half of it has left, so that no byte moves more than once on average.
         if self.sent > self.out.len() / 2 {
@@ -203,6 +206,7 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
     }
 
     /// Writes `body` after what was taken before it, and takes what the stream has no room for.
+    #[inline(never)]
     fn write_long(&mut self, cx: &mut Context<'_>, mut body: &[u8]) -> Result<(), TcpError> {
         while !body.is_empty() {
             let slices = [IoSlice::new(&self.out[self.sent..]), IoSlice::new(body)];
@@ -280,13 +284,13 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
         }
     }
 
-    /// Reads until a whole message is there (`true`) or the stream ends between two (`false`).
+    /// Reads until a whole message is there, and returns its length, or until the stream ends between two.
     #[expect(clippy::inline_always, reason = "as `poll_recv`")]
     #[inline(always)]
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TcpError>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<usize>, TcpError>> {
         for _ in 0..READS_MAX {
-            match self.decoder.as_ref().map(PrefixDecoder::has_frame) {
-                Some(Ok(true)) => return Poll::Ready(Ok(true)),
+            match self.decoder.as_ref().map(PrefixDecoder::frame_length) {
+                Some(Ok(Some(length))) => return Poll::Ready(Ok(Some(length))),
                 // Without a read: so the peer is held back.
                 Some(Err(too_long)) => {
                     if let Some(error) = self.refusal(too_long) {
@@ -295,7 +299,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                     self.rest();
                     return Poll::Pending;
                 }
-                None | Some(Ok(false)) => {}
+                None | Some(Ok(None)) => {}
             }
             if self.decoder.as_ref().is_none_or(PrefixDecoder::is_filled) {
                 self.make_room();
@@ -305,7 +309,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                 Poll::Ready(Ok(0)) if decoder.is_partial() => {
                     return Poll::Ready(Err(TcpError::Truncated { peer: self.peer.clone() }));
                 }
-                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(bytes)) => {
                     let first = bytes.min(HEADER_BYTES - self.opened);
                     if first > 0 {
@@ -360,12 +364,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, TcpError>> {
         let filled = self.poll_fill(cx);
         self.guess.came_true(filled.is_ready());
-        if !ready!(filled)? {
-            return Poll::Ready(Ok(None));
-        }
-        let frame = self.decoder.as_mut().and_then(|decoder| decoder.next_frame().ok().flatten());
-        assert!(frame.is_some(), "poll_fill found a whole frame");
-        Poll::Ready(Ok(frame))
+        let Some(length) = ready!(filled)? else { return Poll::Ready(Ok(None)) };
+        let decoder = self.decoder.as_mut().expect("poll_fill found a whole frame");
+        Poll::Ready(Ok(Some(decoder.take_frame(length))))
     }
 
     fn expects_next(&mut self) -> bool {
@@ -377,6 +378,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         is_drained && self.guess.is_worth_it()
     }
 
+    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[inline(always)]
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -401,12 +404,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
                 return Poll::Pending;
             }
         }
-        if body.len() < LONG_BYTES {
-            self.append(header, head, body);
+        let (first, rest) = match body.split_at_checked(LONG_HEAD_BYTES) {
+            Some(parts) if body.len() >= LONG_BYTES => parts,
+            _ => (body, &[][..]),
+        };
+        self.append(header, head, first);
+        if rest.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let (first, rest) = body.split_at(LONG_HEAD_BYTES);
-        self.append(header, head, first);
         Poll::Ready(self.write_long(cx, rest))
     }
 

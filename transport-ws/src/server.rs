@@ -42,8 +42,8 @@ struct Reply {
     verdict: Result<Accepted, WsError>,
 }
 
-#[derive(Clone, Copy)]
 struct Accepted {
+    identity: Option<Box<str>>,
     dialect: Dialect,
     /// How long the request was.
     length: usize,
@@ -74,7 +74,8 @@ impl<F, S> Accepting<F, S> {
                 error => Err(error),
             };
         }
-        Ok(answer(self.head.bytes(), &self.door).unwrap_or_else(|denial| refusal(&denial, peer)))
+        Ok(answer(self.head.bytes(), &self.door, self.peer.identity.is_some())
+            .unwrap_or_else(|denial| refusal(&denial, peer)))
     }
 }
 
@@ -115,7 +116,9 @@ where
         let accepted = this.reply.take().expect("it was made above").verdict?;
         sent.map_err(|error| WsError::Io { peer: this.peer.name.clone(), error })?;
         let tail = std::mem::take(&mut this.head).into_tail(accepted.length);
-        let (dialect, limits, peer) = (accepted.dialect, this.door.limits, this.peer.clone());
+        let (dialect, limits, mut peer) = (accepted.dialect, this.door.limits, this.peer.clone());
+        // Where both are proven, the stream's is that of what is in front of the client.
+        peer.identity = accepted.identity.or(peer.identity);
         Poll::Ready(Ok(WsWire::new(stream, &tail, Role::Server, dialect, limits, peer)))
     }
 }
@@ -130,11 +133,11 @@ impl<F, S> fmt::Debug for Accepting<F, S> {
 }
 
 /// Agrees to a request, or says what is wrong with it.
-fn answer(head: &[u8], door: &Door) -> Result<Reply, Denial> {
+fn answer(head: &[u8], door: &Door, is_proven: bool) -> Result<Reply, Denial> {
     let request = Request::try_parse(head).map_err(|error| Denial::Bad(words(&error)))?;
     let (length, request) =
         request.ok_or_else(|| Denial::Bad("the request is not HTTP".to_owned()))?;
-    let Agreement { dialect, proof } = door.judge(request.headers())?;
+    let Agreement { dialect, proof, identity } = door.judge(request.headers(), is_proven)?;
     let agreed = match dialect {
         Dialect::Native => format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"),
         Dialect::Json => String::new(),
@@ -144,7 +147,7 @@ fn answer(head: &[u8], door: &Door) -> Result<Reply, Denial> {
          Sec-WebSocket-Accept: {proof}\r\n{agreed}\r\n"
     );
     let outgoing = Outgoing::new(bytes.into_bytes());
-    Ok(Reply { outgoing, verdict: Ok(Accepted { dialect, length }) })
+    Ok(Reply { outgoing, verdict: Ok(Accepted { identity, dialect, length }) })
 }
 
 fn refusal(denial: &Denial, peer: &str) -> Reply {

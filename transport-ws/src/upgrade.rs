@@ -16,6 +16,7 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Version};
 
+use crate::bearer::{Bearers, TokenError};
 use crate::door::{Agreement, Denial, Door};
 use crate::error::WsError;
 use crate::wire::{Peer, Role, WsWire};
@@ -89,6 +90,23 @@ impl Upgrades {
     /// Says what is wrong with the origin.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, AddressError> {
         self.door.allow_origin(origin)?;
+        Ok(self)
+    }
+
+    /// Sets the bearer tokens that let clients in, as [`WsListener::bearers`](crate::WsListener::bearers) does.
+    /// Without, whoever the server lets in is nobody in particular.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bearers<T, I>(
+        mut self,
+        tokens: impl IntoIterator<Item = (T, I)>,
+    ) -> Result<Self, TokenError>
+    where
+        T: AsRef<str>,
+        I: Into<String>,
+    {
+        self.door.set_bearers(Bearers::new(tokens)?);
         Ok(self)
     }
 
@@ -170,7 +188,7 @@ impl<S> Shared<S> {
             );
             return Err(Denial::Bad(problem));
         }
-        let agreement = self.door.judge(request.headers())?;
+        let agreement = self.door.judge(request.headers(), false)?;
         let mut queue = self.queue();
         if queue.is_closed {
             return Err(Denial::Gone);
@@ -193,7 +211,8 @@ impl<S> Upgrader<S> {
     /// [`Upgrade`] is dropped.
     ///
     /// # Errors
-    /// Returns what to respond: 400 to what is no request for this protocol, 403 to a page of an origin
+    /// Returns what to respond: 400 to what is no request for this protocol, 401 to one without a token that
+    /// counts here, where there are any, 403 to a page of an origin
     /// that is not allowed, 405 to another method than `GET`, 426 to another version of WebSocket, and 503
     /// while there is no room or once the listener is gone.
     pub fn admit<B>(&self, request: &Request<B>) -> Result<Upgrade<S>, Refused> {
@@ -256,9 +275,10 @@ impl<S> Upgrade<S> {
     /// `peer` names the client in errors and events. As `host:port`, it tells the host by which a pool and
     /// a worker bound what one machine may take: behind a proxy, that is what the proxy says of it.
     pub fn enter(self, stream: S, peer: impl Display) {
-        let Self { place, agreement: Agreement { dialect, .. }, read_ahead } = self;
+        let Self { place, agreement: Agreement { dialect, identity, .. }, read_ahead } = self;
         let limits = place.shared.door.limits;
-        let wire = WsWire::new(stream, &read_ahead, Role::Server, dialect, limits, Peer::of(&peer));
+        let peer = Peer { identity, ..Peer::of(&peer) };
+        let wire = WsWire::new(stream, &read_ahead, Role::Server, dialect, limits, peer);
         let mut queue = place.shared.queue();
         if queue.is_closed {
             drop(queue); // Not with the lock held: a stranger's stream is dropped.

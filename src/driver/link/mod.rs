@@ -142,7 +142,11 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(ReadProgress::Nothing);
             };
-            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(DisconnectReason::Closed),
+                Err(error) => return Err(DisconnectReason::reset(error)),
+            };
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
@@ -258,7 +262,11 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(ReadProgress::Drained);
             };
-            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(DisconnectReason::Closed),
+                Err(error) => return Err(DisconnectReason::reset(error)),
+            };
             self.tally.answers += 1;
             if let Speech::Json(json) = &mut self.speech {
                 json.on_frame(frame, sink)?;

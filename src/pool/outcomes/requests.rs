@@ -208,7 +208,7 @@ impl<P: Pull, E> Mapped<P, E> {
             let body = caught(encode).unwrap_or_else(|panic| Err(TaskError::Request(panic)));
             self.open.insert(self.report.taken, request);
             self.report.taken += 1;
-            match body.and_then(|body| within(body, self.request_bytes_max)) {
+            match body.and_then(|body| check_length(&body, self.request_bytes_max).map(|()| body)) {
                 Ok(body) => self.stage(cx, mailbox, body),
                 Err(error) => self.staged.push_back(Err(error)),
             }
@@ -351,11 +351,11 @@ pub(crate) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskErr
     Body::encode(request).map_err(|error| TaskError::Request(error.to_string()))
 }
 
-/// Returns a body if it is not longer than a frame takes.
+/// Returns why a body cannot be sent, if it is longer than a frame takes.
 #[inline]
-pub(crate) fn within(body: Body, bytes_max: usize) -> Result<Body, TaskError> {
+pub(crate) fn check_length(body: &Body, bytes_max: usize) -> Result<(), TaskError> {
     let bytes = body.as_slice().len();
-    if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(body) }
+    if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(()) }
 }
 
 #[cold]

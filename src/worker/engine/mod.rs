@@ -12,7 +12,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Verdict};
 
 use super::clock::{Clock, Now};
-use super::events::Hook;
+use super::hook::Hook;
 use super::link::{Connection, PollProgress};
 use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};
@@ -88,6 +88,8 @@ struct LinkSlot<S: Source> {
     entry: Entry,
     /// Its entry among those whose handshake is not over.
     opening: Option<u32>,
+    /// Where it came from, as far as the transport told that at once.
+    host: Option<Box<str>>,
     up: bool,
     state: SlotState<S>,
 }

@@ -59,7 +59,8 @@ where
     pub(super) fn new(mut wire: W, now: Instant) -> Result<Self, DisconnectReason> {
         let speech = Speech::of(wire.dialect())?;
         wire.limit_incoming(speech.first_bytes_max());
-        let state = ProtocolState::new(speech, now);
+        let mut state = ProtocolState::new(speech, now);
+        state.introduce(wire.identity());
         Ok(Self {
             wire,
             state,
@@ -81,6 +82,11 @@ where
         &self.state.manager
     }
 
+    /// Returns whom the transport has proven the manager to be.
+    pub(super) fn identity(&self) -> Option<&str> {
+        self.wire.identity()
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.state.phase == Phase::Up
     }
@@ -96,6 +102,7 @@ where
         cx: &mut Context<'_>,
         settings: &Settings,
     ) -> Result<(), DisconnectReason> {
+        settings.check_manager(self.wire.identity())?;
         if !self.state.speech.is_native() {
             return Ok(());
         }

@@ -20,6 +20,7 @@ use super::runner::Runner;
 use super::settings::Settings;
 use super::usage::Usage;
 use crate::handler::{Handler, fail};
+use crate::link::identity::may_be_called;
 use crate::link::ready::ReadySet;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::check_schema;
@@ -65,8 +66,10 @@ pub(super) struct ProtocolState {
     pending: VecDeque<RunId>,
     /// Whether the runner knows that some wait.
     queued: bool,
-    /// The name in the manager's Hello.
+    /// The name in the manager's Hello, or the identity that it has proven where that is another.
     pub(super) manager: Arc<str>,
+    /// Whom the transport has proven the manager to be.
+    identity: Option<Arc<str>>,
     /// How long the manager waits for an attempt's answer, if it says so.
     timeout: Option<Duration>,
     pub(super) heartbeat: Duration,
@@ -122,6 +125,7 @@ impl ProtocolState {
             pending: VecDeque::new(),
             queued: false,
             manager: Arc::from(""),
+            identity: None,
             timeout: None,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
@@ -134,6 +138,14 @@ impl ProtocolState {
             held: 0,
             is_paused: false,
             is_stalled: false,
+        }
+    }
+
+    /// Notes whom the transport has proven the manager to be.
+    pub(super) fn introduce(&mut self, identity: Option<&str>) {
+        self.identity = identity.map(Arc::from);
+        if let Some(identity) = &self.identity {
+            self.manager = Arc::clone(identity);
         }
     }
 
@@ -225,7 +237,10 @@ impl ProtocolState {
         }
         let (ours, theirs) = (settings.schema.as_deref(), hello.extensions.schema());
         check_schema(ours, theirs, hello.name)?;
-        self.manager = hello.name.into();
+        // What it calls itself counts as far as it has proven it.
+        if self.identity.as_deref().is_none_or(|identity| may_be_called(identity, hello.name)) {
+            self.manager = hello.name.into();
+        }
         self.limit_answers(
             usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX),
             Limiter::Manager,

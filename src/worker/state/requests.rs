@@ -195,7 +195,8 @@ impl ProtocolState {
         memory: &mut Memory,
     ) -> Option<(TaskId, u16)> {
         let attempt = self.session.complete(slot)?;
-        if let Some(job) = self.jobs.get_mut(slot.index()) {
+        // Mostly it never ran on: its handler ended at once.
+        if let Some(job @ RequestState::Running(..)) = self.jobs.get_mut(slot.index()) {
             if let RequestState::Running(_, bytes) = core::mem::replace(job, RequestState::None) {
                 memory.give(&mut self.held, bytes);
             }

@@ -31,6 +31,7 @@ mod handlers;
 mod handshakes;
 mod json;
 mod links;
+mod managers;
 mod slow;
 mod sources;
 mod stopping;

@@ -15,9 +15,11 @@ use smol::net::TcpStream as Socket;
 
 use crate::{Accepting, Connecting, Limits, WsConnector, WsError, WsListener, WsWire};
 
+mod bearers;
 mod doors;
 
 /// Dials and accepts, without a runtime crate: those know nothing of this one.
+#[derive(Debug)]
 struct Smol;
 struct Bound(Async<TcpListener>);
 
@@ -77,8 +79,11 @@ async fn accepting(
     poll_fn(|cx| listener.poll_accept(cx)).await.unwrap()
 }
 
-async fn accept(listener: &mut WsListener<Bound>) -> Result<WsWire<Socket>, WsError> {
-    accepting(listener).await.await
+async fn accept<L>(listener: &mut L) -> Result<WsWire<Socket>, WsError>
+where
+    L: Listen<Wire = WsWire<Socket>, Error = WsError>,
+{
+    poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().await
 }
 
 async fn recv(wire: &mut WsWire<Socket>) -> Result<Option<Vec<u8>>, WsError> {
