@@ -26,7 +26,7 @@ declare -A CRATES=([chargehand]=. [chargehand-core]=core
   [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
-  [chargehand-transport-ws]=transport-ws)
+  [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
 # The last commit that changed this file has the public API that the stage `semver` compares with.
 SEMVER_BASELINE=.ci/semver-baseline
 
@@ -258,14 +258,15 @@ check_package() {
     fail "$crate does not show all features on docs.rs"
 }
 
-# The libraries, with all features that the system has (Unix domain sockets are for Unix), and the examples
+# The libraries, with all features that the system has (Unix domain sockets are for Unix) and that need no C
+# compiler for it (the crypto provider of `members` does), and the examples
 # that are not made for Unix, on systems that this machine is not. The main job is: its signals, terminal and locks are those of Unix.
 stage_platforms() {
   local t examples=(--example quickstart_tokio --example quickstart_smol --example custom_runtime
     --example worker)
   local check=(--locked -Zbuild-std --target-dir "$target/platforms") features
   for t in "${PLATFORM_TARGETS[@]}"; do
-    features=blocking,json,keyed,serial,smol,std,tcp,testing,tokio,tracing,ws
+    features=blocking,json,keyed,serial,smol,std,tcp,testing,tls,tokio,tracing,ws
     [[ $t == *windows* ]] || features+=,unix
     bare_metal check --target "$t" "${check[@]}" --all-features -p chargehand-core
     bare_metal check --target "$t" "${check[@]}" --features "$features" -p chargehand --lib "${examples[@]}"
@@ -374,11 +375,13 @@ install() {
   fi
 }
 
-# What the tests need beside Rust: Go and its WebSocket library for real peers, and `ip`.
+# What the tests need beside Rust: Go and its WebSocket library, OpenSSL and Python for real peers, and `ip`.
 install_test() {
   local packages=()
   have cc || packages+=(gcc libc6-dev)
   have ip || packages+=(iproute2)
+  have openssl || packages+=(openssl)
+  have python3 || packages+=(python3)
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"

@@ -1,4 +1,4 @@
-//! A worker that serves alone: `cargo run --example worker -- 127.0.0.1:9000`.
+//! A worker that serves alone, on this machine: `cargo run --example worker -- 127.0.0.1:9000`.
 //!
 //! Point any number of managers at it. It stops when its standard input ends (Ctrl-D), after
 //! finishing what it holds.

@@ -4,7 +4,6 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -28,6 +27,8 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
+        /// Whom its transport has proven it to be, if it proves anything.
+        identity: Option<Arc<str>>,
         /// How many attempts it holds at once.
         window: u32,
     },
@@ -62,6 +63,8 @@ pub enum PoolEvent {
     TurnedAway {
         /// Its address, or `an incoming connection` where the transport does not know it yet.
         peer: Arc<str>,
+        /// Whom its transport has proven it to be, if anybody by then.
+        identity: Option<Arc<str>>,
         /// Why.
         reason: DisconnectReason,
     },
@@ -83,8 +86,22 @@ pub enum PoolEvent {
         /// Where it goes this time.
         peer: Arc<str>,
     },
+    /// A worker has taken a task: its request is on the way to it. Told to
+    /// [`Pool::all_events`](crate::Pool::all_events) only.
+    Started {
+        /// The task.
+        task: TaskId,
+        /// Its height, if it is one of a range: a `u64` or an `i64`. That of a map's request is its index.
+        height: Option<i128>,
+        /// The number of this sending, from 1 on.
+        attempt: u16,
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+    },
     /// A worker failed too many tasks in a row and gets none for this long.
-    Rested {
+    Suspended {
         /// The worker.
         worker: WorkerId,
         /// Its address or name.
@@ -98,6 +115,11 @@ pub enum PoolEvent {
         worker: WorkerId,
         /// Its address or name.
         peer: Arc<str>,
+    },
+    /// A callback of [`Pool::submit_then`](crate::Pool::submit_then) panicked. Nothing else comes of that.
+    CallbackPanicked {
+        /// What the panic said.
+        text: String,
     },
     /// The limits on connections that the pool was built with are above what its process may open, and
     /// lower ones hold. Each stream of events begins with it where that is so. Defaults may be lowered
@@ -113,8 +135,11 @@ pub enum PoolEvent {
 impl fmt::Display for PoolEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connected { peer, window, .. } => {
+            Self::Connected { peer, identity: None, window, .. } => {
                 write!(f, "{peer}: connected, takes {window} at once")
+            }
+            Self::Connected { peer, identity: Some(identity), window, .. } => {
+                write!(f, "{peer}: connected, proven to be {identity:?}, takes {window} at once")
             }
             Self::Refused { peer, reason, .. } => {
                 let why = reason.to_string();
@@ -125,8 +150,12 @@ impl fmt::Display for PoolEvent {
             }
             Self::Lost { peer, reason, .. } => write!(f, "{peer}: lost: {reason}"),
             Self::Closed { peer, reason, .. } => write!(f, "{peer}: closed: {reason}"),
-            Self::TurnedAway { peer, reason } => {
-                write!(f, "turned a connection away: {}", named(peer, &reason.to_string()))
+            Self::TurnedAway { peer, identity, reason } => {
+                write!(f, "turned a connection away: {}", named(peer, &reason.to_string()))?;
+                match identity {
+                    Some(identity) => write!(f, " (proven to be {identity:?})"),
+                    None => Ok(()),
+                }
             }
             Self::AcceptFailed { error, pause } => {
                 write!(f, "cannot accept, pauses {pause:?}: {error}")
@@ -137,12 +166,33 @@ impl fmt::Display for PoolEvent {
             Self::Retried { task, attempt, peer, .. } => {
                 write!(f, "{peer}: task {} sent again, attempt {attempt}", task.slot())
             }
-            Self::Rested { peer, span, .. } => write!(f, "{peer}: only fails, rests {span:?}"),
+            Self::Started { height: Some(height), attempt, peer, .. } => {
+                write!(f, "{peer}: takes height {height}, attempt {attempt}")
+            }
+            Self::Started { task, attempt, peer, .. } => {
+                write!(f, "{peer}: takes task {}, attempt {attempt}", task.slot())
+            }
+            Self::Suspended { peer, span, .. } => {
+                write!(f, "{peer}: only fails, suspended for {span:?}")
+            }
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
+            Self::CallbackPanicked { text } => write!(f, "a callback panicked: {text}"),
             Self::Lowered { why } => f.write_str(why),
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }
     }
+}
+
+/// The worker that has taken a task: see [`Task::started`](crate::Task::started).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Started {
+    /// Its id.
+    pub worker: WorkerId,
+    /// Its address or name, as in a [`PoolEvent`].
+    pub peer: Arc<str>,
+    /// The number of this sending, from 1 on.
+    pub attempt: u16,
 }
 
 /// What transports begin with where nobody answers.
@@ -169,9 +219,9 @@ impl Events {
     }
 
     /// Makes a stream that holds at most `capacity` events, and the end that feeds it.
-    pub(crate) fn new(capacity: usize) -> (Sender<PoolEvent>, Self) {
+    pub(crate) fn new(capacity: usize, wants_tasks: bool) -> (Listener, Self) {
         let (sender, receiver) = async_channel::bounded(capacity);
-        (sender, Self(Box::pin(receiver)))
+        (Listener { sender, missed: 0, wants_tasks }, Self(Box::pin(receiver)))
     }
 }
 
@@ -183,50 +233,29 @@ impl Stream for Events {
     }
 }
 
-/// Gives every event to every listener, and never waits for one.
-#[derive(Debug, Default)]
-pub(crate) struct Fanout {
-    listeners: Vec<(Sender<PoolEvent>, u64)>,
-    /// What every listener is told at first.
-    first: Option<PoolEvent>,
+/// The end that feeds a stream of events.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    sender: Sender<PoolEvent>,
+    missed: u64,
+    /// It is told of every task, too.
+    pub(crate) wants_tasks: bool,
 }
 
-impl Fanout {
-    /// Tells of something now, and whoever listens later.
-    pub(crate) fn keep(&mut self, event: PoolEvent) {
-        self.tell(|| event.clone());
-        self.first = Some(event);
-    }
-
-    pub(crate) fn add(&mut self, listener: Sender<PoolEvent>) {
-        if let Some(event) = &self.first {
-            // It is empty, and its reader may be gone.
-            let _ = listener.try_send(event.clone());
+impl Listener {
+    /// Leaves an event if there is room. Returns whether anybody is there to read it.
+    pub(crate) fn tell(&mut self, event: &PoolEvent) -> bool {
+        if self.missed > 0 && self.sender.try_send(PoolEvent::Missed(self.missed)).is_ok() {
+            self.missed = 0;
         }
-        self.listeners.push((listener, 0));
-    }
-
-    /// Tells what `event` makes; nothing is made while nobody listens.
-    pub(crate) fn tell(&mut self, event: impl FnOnce() -> PoolEvent) {
-        if self.listeners.is_empty() && !cfg!(feature = "tracing") {
-            return;
+        match self.sender.try_send(event.clone()) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                self.missed += 1;
+                true
+            }
+            Err(TrySendError::Closed(_)) => false,
         }
-        let event = event();
-        #[cfg(feature = "tracing")]
-        tracing::debug!(target: "chargehand", "{event}");
-        self.listeners.retain_mut(|(listener, missed)| {
-            if *missed > 0 && listener.try_send(PoolEvent::Missed(*missed)).is_ok() {
-                *missed = 0;
-            }
-            match listener.try_send(event.clone()) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => {
-                    *missed += 1;
-                    true
-                }
-                Err(TrySendError::Closed(_)) => false,
-            }
-        });
     }
 }
 

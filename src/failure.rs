@@ -12,7 +12,7 @@ use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::payload::decode;
+use crate::payload::{DecodeLimits, decode};
 
 /// The longest text of a failure, where a manager's limit does not cut it shorter.
 pub(crate) const FAILURE_BYTES_MAX: usize = 16 * 1024;
@@ -29,8 +29,8 @@ const EXPLAINED_HEAD_BYTES: usize = 10;
 /// Why a handler failed, as its worker said it.
 ///
 /// A handler may return any error that is `Display`: its text is the failure's, and the task is tried
-/// again where retries are left. One that returns a `Failure` can say more: that it is of no use to try
-/// again ([`permanent`](Failure::permanent)), or not before some time
+/// again where retries are left. One that returns a `Failure` can say more: that a retry is pointless
+/// ([`permanent`](Failure::permanent)), or has to wait for some time
 /// ([`retry_after`](Failure::retry_after)), and [details](Failure::with_details) of a type of its own.
 /// The caller finds it in [`TaskError::Failed`](crate::TaskError::Failed), once the task has ended with it.
 ///
@@ -73,7 +73,7 @@ impl Failure {
     }
 
     /// Makes one that is not tried again, however many retries are left: the task ends with it. It is the
-    /// task's own failure: a worker that gives many of them is not rested for it.
+    /// task's own failure: a worker that gives many of them is not suspended for it.
     pub fn permanent(text: impl Display) -> Self {
         let mut failure = Self::new(text);
         failure.0.is_permanent = true;
@@ -112,7 +112,7 @@ impl Failure {
         &self.0.text
     }
 
-    /// Returns whether the handler said that it is of no use to try again.
+    /// Returns whether the handler said that a retry is pointless.
     pub fn is_permanent(&self) -> bool {
         self.0.is_permanent
     }
@@ -122,12 +122,24 @@ impl Failure {
         self.0.retry_after
     }
 
-    /// Returns the details as a type, if there are any.
+    /// Returns the details as a type, if there are any. They are bounded as answers are by default:
+    /// see [`DecodeLimits`].
     ///
     /// # Errors
     /// Says why they are not of that type: the handler's side made them of another one.
     pub fn details<E: DeserializeOwned + 'static>(&self) -> Option<Result<E, String>> {
-        self.0.details.as_deref().map(|bytes| decode(bytes))
+        self.details_within(&DecodeLimits::new())
+    }
+
+    /// Returns the [details](Failure::details), bounded in another way.
+    ///
+    /// # Errors
+    /// Says why they are not of that type, or which limit they would pass.
+    pub fn details_within<E: DeserializeOwned + 'static>(
+        &self,
+        limits: &DecodeLimits,
+    ) -> Option<Result<E, String>> {
+        self.0.details.as_deref().map(|bytes| decode(bytes, limits))
     }
 
     /// Puts it into `body` as it travels: the text alone where that is all.
@@ -337,7 +349,7 @@ mod tests {
         }
     }
 
-    /// What a handler's failure is to its caller, by way of a manager with room for so many bytes.
+    /// What a handler's failure looks like to its caller, through a manager with room for `bytes`.
     fn travelled(failure: &Failure, bytes_max: usize) -> Failure {
         let mut body = b"left over".to_vec();
         failure.write(FAILURE_BYTES_MAX, &mut body);

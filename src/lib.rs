@@ -54,17 +54,19 @@
 //! | `std` (default) | the asynchronous pool and worker |
 //! | `alloc` | the same on bare metal with a heap. One of the two is needed: without a heap there is `chargehand-core` alone |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
+//! | `tls` | TLS below TCP and WebSocket on any runtime, by rustls, in `chargehand::tls` |
+//! | `members` | a pool's own authority and a join file for each member: mutual TLS without more to set up, in `chargehand::tls::members` |
 //! | `unix` | Unix domain sockets, in `chargehand::unix`: on Unix only |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
-//! | `tracing` | the pool's events as `tracing` events, too |
+//! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
 //!
-//! With `alloc` instead of `std`, seeds are given ([`Pool::seeded_builder`], [`Worker::seeded`]), a panic
+//! With `alloc` instead of `std`, seeds are given ([`Builder::seed`], [`Worker::seed`]), a panic
 //! ends the program, and the application provides the implementation of the crate
 //! `critical-section`. An interrupt may wake anything of the pool's.
 //!
@@ -102,6 +104,8 @@ pub use chargehand_runtime_tokio as tokio;
 pub use chargehand_transport_serial as serial;
 #[cfg(feature = "tcp")]
 pub use chargehand_transport_tcp as tcp;
+#[cfg(feature = "tls")]
+pub use chargehand_transport_tls as tls;
 #[cfg(feature = "unix")]
 pub use chargehand_transport_unix as unix;
 #[cfg(feature = "ws")]
@@ -117,6 +121,7 @@ mod failure;
 mod handler;
 #[cfg(feature = "keyed")]
 pub mod keyed;
+mod limits;
 mod link;
 mod mailbox;
 mod next;
@@ -127,6 +132,7 @@ mod seed;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 pub mod worker;
 
 #[cfg(feature = "json")]
@@ -134,12 +140,13 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent},
+    events::{Events, PoolEvent, Started},
     failure::Failure,
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::TaskOptions,
+    options::{TaskOptions, WorkerOptions},
+    payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
         Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,

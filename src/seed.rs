@@ -3,11 +3,22 @@
 /// Returns a number that differs from process to process and from call to call: the key that the
 /// standard library draws for its hash maps, hashed.
 #[cfg(feature = "std")]
-pub(crate) fn random() -> u64 {
+#[expect(clippy::unnecessary_wraps, reason = "without std there is none")]
+pub(crate) fn drawn() -> Option<u64> {
     use core::hash::{BuildHasher, Hasher};
 
-    std::hash::RandomState::new().build_hasher().finish()
+    Some(std::hash::RandomState::new().build_hasher().finish())
 }
+
+/// Without the standard library there is nothing to draw a number from.
+#[cfg(not(feature = "std"))]
+pub(crate) const fn drawn() -> Option<u64> {
+    None
+}
+
+/// What whoever gave no seed is told where none can be drawn.
+pub(crate) const NO_SEED: &str = "there is no seed, and without the feature `std` none can be drawn: \
+    give one by `.seed(..)`, another one at every start";
 
 /// Makes another number of a seed; seeds that are close to each other give numbers that are not.
 pub(crate) const fn mixed(seed: u64) -> u64 {

@@ -79,6 +79,7 @@ macro_rules! on_runtime {
                     Stream: futures_io::AsyncRead + futures_io::AsyncWrite + Unpin + Send + 'static,
                     Peer: Send,
                     Error: Into<chargehand::BoxError> + Send,
+                    Opening: Send,
                 > + Send
                 + 'static,
                 SocketAddr,

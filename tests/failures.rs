@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chargehand::core::Config;
 use chargehand::testing::{Act, Script, World};
-use chargehand::{Failure, Pool, TaskError, Worker};
+use chargehand::{Failure, Pool, TaskError, TaskOptions, Worker};
 use futures_util::StreamExt;
 
 const RETRIES: u16 = 3;
@@ -58,8 +58,8 @@ fn call(world: &World, pool: &Pool, height: u64) -> Result<u64, TaskError> {
     world.run(pool.try_submit::<u64, u64>(height).expect("there is room"))
 }
 
-fn rested(world: &World, pool: &Pool) -> u32 {
-    world.run(pool.stats()).expect("the driver lives").tasks.workers_rested
+fn suspended(world: &World, pool: &Pool) -> u32 {
+    world.run(pool.stats()).expect("the driver lives").tasks.workers_suspended
 }
 
 #[test]
@@ -70,15 +70,18 @@ fn a_permanent_failure_is_not_tried_again_and_rests_no_worker() {
             assert_eq!(call(world, pool, 2), Err(TaskError::Failed(failure())));
             assert_eq!(calls.load(Ordering::Relaxed), round, "a retry");
         }
-        assert_eq!(rested(world, pool), 0);
+        assert_eq!(suspended(world, pool), 0);
 
-        let range = pool.process::<u64>(1..=20).retries(RETRIES).collect::<Vec<_>>();
+        let range = pool
+            .with(TaskOptions::new().retries(RETRIES))
+            .process::<u64>(1..=20)
+            .collect::<Vec<_>>();
         for (height, result) in world.run(range) {
             let failed = Err(TaskError::Failed(failure()));
             assert_eq!(result, if height % 2 == 0 { failed } else { Ok(height) });
         }
         assert_eq!(calls.load(Ordering::Relaxed), 26, "each height once");
-        assert_eq!(rested(world, pool), 0);
+        assert_eq!(suspended(world, pool), 0);
         assert!(world.elapsed() < POLICY_DELAY, "{:?}", world.elapsed());
     });
 }
@@ -94,7 +97,8 @@ fn a_failure_is_tried_again_when_it_says_and_as_often_as_any_other() {
         assert!((120..125).contains(&took.as_secs()), "{took:?}");
 
         let begun = world.elapsed();
-        let range = pool.process::<u64>(2..=2).retries(1).collect::<Vec<_>>();
+        let range =
+            pool.with(TaskOptions::new().retries(1)).process::<u64>(2..=2).collect::<Vec<_>>();
         assert_eq!(world.run(range), [(2, Err(TaskError::Failed(failure())))]);
         let took = world.elapsed().saturating_sub(begun);
         assert!((40..45).contains(&took.as_secs()), "{took:?}");

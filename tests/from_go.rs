@@ -40,7 +40,7 @@ fn a_queue_of_one_is_in_front_of_all_that_the_pool_holds() {
 }
 
 #[test]
-fn a_pool_is_idle_before_the_last_outcome_was_handled() {
+fn a_pool_is_idle_before_the_last_outcome_was_taken() {
     let world = World::new(1);
     world.worker(Script::new().takes(Duration::from_millis(10)));
     let pool = world.pool(|builder| builder);

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use chargehand::testing::{Act, Script, World};
-use chargehand::{Pool, TaskError, Worker};
+use chargehand::{DecodeLimits, Failure, Pool, TaskError, Worker};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +78,7 @@ fn answer_of<A: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> String {
     let world = World::new(1);
     world.worker(Script::new().nth(1, Act::Bytes(bytes)));
     let pool = world.pool(|builder| builder);
-    let Err(error) = world.run(pool.call::<u64, A>(&1)) else { panic!("that is no value") };
+    let Err(error) = world.run(pool.call::<A, u64>(&1)) else { panic!("that is no value") };
     assert!(matches!(error, TaskError::Answer(_)), "{error}");
     assert_eq!(world.run(pool.call::<u64, u64>(&2)), Ok(2), "the next one is answered");
     error.to_string()
@@ -160,6 +160,86 @@ fn elements_without_a_byte_are_refused_beyond_the_limit() {
     });
 }
 
+/// A list of so many nodes, which nests twice as deep.
+fn nodes(count: usize) -> Vec<u8> {
+    [[0, 1].repeat(count - 1), vec![0, 0]].concat()
+}
+
+/// So many options without a value.
+fn nones(count: u16) -> Vec<u8> {
+    let mut bytes = vec![count.to_le_bytes()[0] | 0x80, (count >> 7).to_le_bytes()[0]];
+    bytes.resize(2 + usize::from(count), 0);
+    bytes
+}
+
+#[test]
+fn a_pool_takes_answers_as_deep_and_as_large_as_it_is_set_to() {
+    let limits = DecodeLimits::new().depth_max(500).growth_times(300);
+    for (limits, is_taken) in [(DecodeLimits::new(), false), (limits, true)] {
+        let world = World::new(1);
+        let answers = Script::new().nth(1, Act::Bytes(nodes(300))).nth(3, Act::Bytes(nodes(300)));
+        world.worker(answers.always(Act::Bytes(nones(9000))));
+        let pool = world.pool(|builder| builder.decode_limits(limits));
+        assert_eq!(world.run(pool.call::<Node, u64>(&1)).is_ok(), is_taken);
+        assert_eq!(world.run(pool.call::<Sparses, u64>(&1)).is_ok(), is_taken);
+        let task = world.run(pool.submit::<Node, u64>(&3)).unwrap();
+        assert_eq!(world.run(task).is_ok(), is_taken);
+        let report = world.run(pool.for_each::<Sparses>(1..=2, |_, _| ()));
+        assert_eq!(report.is_complete(), is_taken);
+        let report = world.run(pool.map::<Sparses, _>([4_u64, 5]).each(|_, _| ()));
+        assert_eq!(report.is_complete(), is_taken);
+
+        // A handler here whose answer is asked for as another type, and whose request is long.
+        let pool = world.local_pool(|builder| {
+            builder
+                .decode_limits(limits)
+                .in_process(1, |node: Option<Node>| async move { Ok::<_, String>(node) })
+        });
+        let node = [vec![1], nodes(300)].concat();
+        assert_eq!(world.run(pool.call_raw(node)).is_ok(), is_taken);
+    }
+}
+
+#[test]
+fn a_worker_takes_requests_as_deep_and_as_large_as_it_is_set_to() {
+    let limits = DecodeLimits::new().depth_max(500).growth_times(300);
+    for (limits, is_taken) in [(DecodeLimits::new(), false), (limits, true)] {
+        let world = World::new(1);
+        let timer = world.timer();
+        world.host("typed", move || {
+            let handler = |(node, sparses): (Node, Sparses)| async move {
+                drop((node, sparses));
+                Ok::<_, String>(())
+            };
+            Worker::new(timer.clone(), handler).decode_limits(limits)
+        });
+        let pool = world.pool(|builder| builder);
+        let deep = world.run(pool.call_raw([nodes(300), nones(1)].concat()));
+        assert_eq!(deep.is_ok(), is_taken, "{deep:?}");
+        let large = world.run(pool.call_raw([nodes(3), nones(9000)].concat()));
+        assert_eq!(large.is_ok(), is_taken, "{large:?}");
+    }
+}
+
+#[test]
+fn details_of_a_failure_are_bounded_as_their_reader_says() {
+    type Details = Option<Box<Node>>;
+
+    let world = World::new(1);
+    let timer = world.timer();
+    world.host("fails", move || {
+        Worker::new(timer.clone(), |_: u64| async move {
+            let node = (0..100).fold(None, |next, value| Some(Box::new(Node { value, next })));
+            Err::<(), _>(Failure::permanent("no").with_details(&node))
+        })
+    });
+    let pool = world.pool(|builder| builder);
+    let Err(TaskError::Failed(failure)) = world.run(pool.call::<(), u64>(&1)) else { panic!() };
+    assert!(failure.details::<Details>().unwrap().is_ok());
+    let why = failure.details_within::<Details>(&DecodeLimits::new().depth_max(50));
+    assert!(why.unwrap().unwrap_err().contains("deeper than 50 levels"));
+}
+
 #[test]
 fn a_handler_on_threads_of_its_own_is_not_harmed_either() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -175,5 +255,15 @@ fn a_handler_on_threads_of_its_own_is_not_harmed_either() {
         let answer = tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap();
         let Err(TaskError::Failed(text)) = answer else { panic!("{answer:?}") };
         assert!(text.text().contains(DEEP), "{text}");
+
+        let (near, far) = chargehand::memory::pair(8);
+        let worker = Worker::blocking(timer, 1, |_: Node| Ok::<_, String>(())).unwrap();
+        let worker = worker.decode_limits(DecodeLimits::new().depth_max(500));
+        let (pool, driver) = Pool::builder(timer).connect(near).build().unwrap();
+        tokio::spawn(driver);
+        tokio::spawn(worker.serve(far));
+        let answer = pool.call_raw(nodes(300));
+        let answer = tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap();
+        assert_eq!(answer, Ok(Vec::new()));
     });
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use chargehand::core::Verdict;
-use chargehand::core::io::{Connect, Wire};
+use chargehand::core::io::{Connect, Exposure, Wire};
 use chargehand::core::message::{HEAD_BYTES_MAX, Message, Role};
 use chargehand::testing::ManualTimer;
 use chargehand::{Driver, Pool};
@@ -141,6 +141,10 @@ impl Connect for Echoes {
 
     fn peer(&self) -> &'static str {
         "echo"
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -1,5 +1,6 @@
-//! Ranges with random options, in worlds of random faults, taken, dropped and stopped at random:
-//! whatever happens, each keeps its promises and comes to its end. Everything is drawn from a seed,
+//! Ranges and maps with random options, in worlds of random faults, latencies and narrow wires, taken,
+//! dropped and stopped at random: whatever happens, each keeps its promises and comes to its end, and
+//! no call beside them waits for long. Everything is drawn from a seed,
 //! which is printed where a promise is broken:
 //! with `SEED=n` only that world is tried, and with `WORLDS=n` the first n of them.
 
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use chargehand::core::ledger::{Ledger, Span};
 use chargehand::testing::{Act, ManualTimer, Request, Script, World};
-use chargehand::{Outcomes, Pool, TaskError};
+use chargehand::{Heights, MapReport, Outcomes, Pool, Report, Source, TaskError, TaskOptions};
 
 /// How many worlds are tried. Each takes about two milliseconds.
 const WORLDS: u64 = 300;
@@ -58,12 +59,18 @@ fn answer(number: u64, long: usize) -> Answer {
     (number, "x".repeat(if number.is_multiple_of(3) { long } else { 0 }))
 }
 
+/// Fails at every worker in worlds of which that is drawn: where it is to be tried again and again it
+/// must hold nobody up.
+const BAD: u64 = 1;
+
 /// When each number was asked for the first time, at whichever worker.
 type Begun = Rc<RefCell<BTreeMap<u64, Duration>>>;
 
-/// What is asked of a range, and of whoever takes its outcomes.
+/// What is asked of a range or a map, and of whoever takes its outcomes.
 #[derive(Clone, Debug)]
 struct Plan {
+    /// It is a map of requests, which are the same numbers.
+    is_map: bool,
     /// What is to be done, ascending.
     heights: Vec<u64>,
     reorder_max: Option<usize>,
@@ -89,10 +96,11 @@ impl Plan {
             }
         }
         let plan = Self {
+            is_map: random.percent(40),
             heights: ledger.gaps().flatten().collect(),
             reorder_max: random.percent(50).then(|| random.one_of(&[0, 1, 2, 3, 7, 40])),
             stops: random.percent(40),
-            retries: random.percent(50).then(|| random.one_of(&[0, 1, 5])),
+            retries: random.percent(50).then(|| random.one_of(&[0, 1, 5, 300])),
             drop_after: random.percent(20).then(|| random.one_of(&[0, 1, 5, 30])),
             pauses: random.one_of(&[0, 0, 10, 100]),
             pause: random.millis(300),
@@ -101,7 +109,7 @@ impl Plan {
     }
 }
 
-/// What a range did.
+/// What a range or a map did.
 struct Run {
     plan: Plan,
     seen: Vec<(u64, Result<u64, TaskError>)>,
@@ -109,26 +117,81 @@ struct Run {
     failed: Option<(Duration, u64)>,
     /// The stream said that it is over.
     ended: bool,
-    stream: Option<Outcomes<Answer>>,
+    /// What it says of itself then.
+    said: Option<Said>,
 }
 
+/// What a report and a ledger say.
+#[derive(Debug, PartialEq)]
+struct Said {
+    done: u64,
+    failed: u64,
+    first_failure: Option<u64>,
+    /// What is not done, and of that what has failed. Maps have no ledger.
+    ledger: Option<(Vec<u64>, BTreeSet<u64>)>,
+}
+
+fn said_of_range(stream: &Outcomes<Answer>) -> Said {
+    let (Report { done, failed, first_failure, .. }, ledger) = (stream.report(), stream.ledger());
+    let gaps = ledger.gaps().flatten().collect();
+    Said {
+        done: *done,
+        failed: *failed,
+        first_failure: first_failure.as_ref().map(|first| first.0),
+        ledger: Some((gaps, ledger.failed().flatten().collect())),
+    }
+}
+
+fn said_of_map(run: &Run, report: &MapReport) -> Said {
+    let plan = &run.plan;
+    let MapReport { done, failed, first_failure, taken, is_exhausted, .. } = report;
+    let (seen, all) = (run.seen.len() as u64, plan.heights.len() as u64);
+    assert!((seen..=all).contains(taken), "{taken} of {all} were taken, and {seen} returned");
+    assert!(!is_exhausted || *taken == all);
+    let request = |at: u64| plan.heights[usize::try_from(at).expect("it is an index")];
+    let first_failure = first_failure.as_ref().map(|first| request(first.0));
+    Said { done: *done, failed: *failed, first_failure, ledger: None }
+}
+
+/// Takes a range, or the same numbers as a map.
 async fn take(
     plan: Plan,
-    mut stream: Outcomes<Answer>,
+    pool: Pool,
+    ledger: Ledger<Vec<Span>>,
+    timer: ManualTimer,
+    random: Random,
+) -> Run {
+    let mut options = TaskOptions::new();
+    options.retries = plan.retries;
+    let pool = pool.with(options);
+    if !plan.is_map {
+        let stream = pool.process::<Answer>(ledger);
+        drop(pool);
+        let (mut run, stream) = take_all(plan, stream, timer, random).await;
+        run.said = stream.map(|stream: Outcomes<Answer, Heights>| said_of_range(&stream));
+        return run;
+    }
+    let stream = pool.map::<Answer, _>(plan.heights.clone());
+    drop(pool);
+    let (mut run, stream) = take_all(plan, stream, timer, random).await;
+    run.said = stream.map(|stream| said_of_map(&run, stream.report()));
+    run
+}
+
+async fn take_all<S: Source<Answer, Request = u64>>(
+    plan: Plan,
+    mut stream: Outcomes<Answer, S>,
     timer: ManualTimer,
     mut random: Random,
-) -> Run {
+) -> (Run, Option<Outcomes<Answer, S>>) {
     if let Some(reorder_max) = plan.reorder_max {
         stream = stream.in_order(reorder_max);
     }
     if plan.stops {
         stream = stream.stop_at_failure();
     }
-    if let Some(retries) = plan.retries {
-        stream = stream.retries(retries);
-    }
     timer.sleep(random.millis(200)).await;
-    let mut run = Run { plan, seen: Vec::new(), failed: None, ended: false, stream: None };
+    let mut run = Run { plan, seen: Vec::new(), failed: None, ended: false, said: None };
     while run.plan.drop_after.is_none_or(|count| run.seen.len() < count) {
         let Some((height, result)) = stream.next().await else {
             run.ended = true;
@@ -144,8 +207,8 @@ async fn take(
         }
     }
     // Otherwise it is dropped.
-    run.stream = run.ended.then_some(stream);
-    run
+    let stream = run.ended.then_some(stream);
+    (run, stream)
 }
 
 /// Makes single calls, and gives some up. Returns how long one waited at most.
@@ -153,7 +216,7 @@ async fn call(pool: Pool, timer: ManualTimer, mut random: Random) -> Duration {
     let mut longest = Duration::ZERO;
     for number in CALLS..CALLS + random.below(30) {
         let begun = timer.elapsed();
-        let Ok(task) = pool.submit::<u64, Answer>(&number).await else { break };
+        let Ok(task) = pool.submit::<Answer, u64>(&number).await else { break };
         if random.percent(20) {
             timer.sleep(random.millis(50)).await;
             drop(task);
@@ -171,7 +234,28 @@ fn is_failure(result: &Result<u64, TaskError>) -> bool {
     matches!(result, Err(TaskError::Failed(_) | TaskError::Exhausted { .. } | TaskError::Answer(_)))
 }
 
-fn script(random: &mut Random, begun: &Begun, timer: ManualTimer, long: usize) -> Script {
+/// What handlers do with numbers.
+#[derive(Clone, Copy)]
+struct Work {
+    /// How long an answer is, if it is a long one.
+    long: usize,
+    bad: Option<u64>,
+    /// How many tasks the pool holds.
+    tasks_max: u32,
+}
+
+impl Work {
+    fn draw(random: &mut Random) -> Self {
+        let long = random.one_of(&[0, 0, 2000, 4000, FRAME - 100]);
+        let tasks_max = random.one_of(&[1, 2, 5, 30, 1000]);
+        // Where there is one place, whatever rests takes it.
+        let bad = (tasks_max > 1 && random.percent(50)).then_some(BAD);
+        Self { long, bad, tasks_max }
+    }
+}
+
+fn script(random: &mut Random, begun: &Begun, timer: ManualTimer, work: Work) -> Script {
+    let Work { long, bad, .. } = work;
     let begun = Rc::clone(begun);
     let note = move |request: &Request<'_>| {
         let number = request.height().expect("every request is a number");
@@ -184,18 +268,31 @@ fn script(random: &mut Random, begun: &Begun, timer: ManualTimer, long: usize) -
         .takes(Duration::ZERO..=Duration::from_millis(longest))
         .answers(move |number: u64| answer(number, long))
         .when(note, Act::Answer)
+        .when(move |request| bad.is_some() && request.height() == bad, Act::Fail("bad".to_owned()))
 }
 
 /// Adds workers with all sorts of faults, after one that is honest and lives for ever.
 ///
 /// Returns whether requests reach them at once, or never.
-fn add_workers(world: &World, random: &mut Random, begun: &Begun, long: usize) -> bool {
+fn add_workers(
+    world: &World,
+    random: &mut Random,
+    begun: &Begun,
+    work: Work,
+    reached: &mut Reached,
+) -> bool {
     let has_outages = random.percent(30);
     let latency = random.one_of(&[0, 0, 1, 30]);
     world.latency(Duration::from_millis(latency / 10)..=Duration::from_millis(latency));
-    world.worker(script(random, begun, world.timer(), long));
+    reached.late_worlds += u32::from(latency > 0);
+    // Otherwise each wire has a capacity of its own.
+    if random.percent(30) {
+        world.wire_capacity(random.one_of(&[1, 2]));
+        reached.narrow_worlds += 1;
+    }
+    world.worker(script(random, begun, world.timer(), work));
     for _ in 0..random.below(4) {
-        let mut script = script(random, begun, world.timer(), long);
+        let mut script = script(random, begun, world.timer(), work);
         for act in [
             Act::Fail("no".to_owned()),
             Act::Hang,
@@ -237,8 +334,8 @@ fn add_workers(world: &World, random: &mut Random, begun: &Begun, long: usize) -
     !has_outages && latency == 0
 }
 
-fn make_pool(world: &World, random: &mut Random, long: usize) -> Pool {
-    let tasks_max = random.one_of(&[1, 2, 5, 30, 1000]);
+fn make_pool(world: &World, random: &mut Random, work: Work) -> Pool {
+    let Work { long, bad, tasks_max } = work;
     world.pool(|mut builder| {
         if random.percent(40) {
             let (timer, mut chance) = (world.timer(), random.clone());
@@ -252,7 +349,11 @@ fn make_pool(world: &World, random: &mut Random, long: usize) -> Pool {
                     if sleeps {
                         pause.await;
                     }
-                    if fails { Err("local no") } else { Ok(answer(number, long)) }
+                    if fails || bad == Some(number) {
+                        Err("local no")
+                    } else {
+                        Ok(answer(number, long))
+                    }
                 }
             });
         }
@@ -313,13 +414,12 @@ fn check(run: &Run, stopped: bool, begun: Option<&Begun>) {
         let up_to = stopped_at.and(lowest).unwrap_or(u64::MAX);
         assert!(wanted.range(..=up_to).all(|height| returned.contains(height)), "one is missing");
     }
-    check_ledger(run);
+    check_report(run);
 }
 
 /// The ledger and the report say what was returned.
-fn check_ledger(run: &Run) {
-    let Some(stream) = &run.stream else { return };
-    let (report, ledger) = (stream.report(), stream.ledger());
+fn check_report(run: &Run) {
+    let Some(said) = &run.said else { return };
     let done: BTreeSet<u64> =
         run.seen.iter().filter(|(_, result)| result.is_ok()).map(|(height, _)| *height).collect();
     let failed: BTreeSet<u64> = run
@@ -330,10 +430,13 @@ fn check_ledger(run: &Run) {
         .collect();
     let missing: Vec<u64> =
         run.plan.heights.iter().copied().filter(|height| !done.contains(height)).collect();
-    assert_eq!(ledger.gaps().flatten().collect::<Vec<_>>(), missing);
-    assert_eq!(ledger.failed().flatten().collect::<BTreeSet<_>>(), failed);
-    assert_eq!((report.done, report.failed), (done.len() as u64, failed.len() as u64));
-    assert_eq!(report.first_failure.as_ref().map(|first| first.0), run.failed.map(|first| first.1));
+    let returned = Said {
+        done: done.len() as u64,
+        failed: failed.len() as u64,
+        first_failure: run.failed.map(|first| first.1),
+        ledger: (!run.plan.is_map).then_some((missing, failed)),
+    };
+    assert_eq!(*said, returned);
 }
 
 /// What was reached in all worlds together.
@@ -344,22 +447,30 @@ struct Reached {
     stopped_pools: u32,
     stopped_ranges: u32,
     failures: u32,
+    maps: u32,
+    failed_maps: u32,
     resent: u64,
     longest_call: Duration,
+    /// Messages that were garbled and workers that stopped, by the trace.
+    garbled: usize,
+    stops: usize,
+    late_worlds: u32,
+    /// Worlds of which a wire holds one message each way, or two.
+    narrow_worlds: u32,
 }
 
 fn try_one(seed: u64, reached: &mut Reached) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) + 1);
     let world = World::new(seed);
     let begun = Begun::default();
-    let long = random.one_of(&[0, 0, 2000, 4000, FRAME - 100]);
-    let is_prompt = add_workers(&world, &mut random, &begun, long);
-    let pool = make_pool(&world, &mut random, long);
+    let work = Work::draw(&mut random);
+    let is_prompt = add_workers(&world, &mut random, &begun, work, reached);
+    let pool = make_pool(&world, &mut random, work);
     let mut runs = Vec::new();
     for index in 0..=random.below(3) {
         let (plan, ledger) = Plan::draw(&mut random, index);
         let own = Random(random.below(u64::MAX));
-        runs.push(world.spawn(take(plan, pool.process(ledger), world.timer(), own)));
+        runs.push(world.spawn(take(plan, pool.clone(), ledger, world.timer(), own)));
     }
     let calls = Random(random.below(u64::MAX));
     let calls = world.spawn(call(pool.clone(), world.timer(), calls));
@@ -378,6 +489,8 @@ fn try_one(seed: u64, reached: &mut Reached) {
         reached.dropped += u32::from(!run.ended);
         reached.stopped_ranges += u32::from(run.plan.stops && run.failed.is_some());
         reached.failures += u32::from(run.failed.is_some());
+        reached.maps += u32::from(run.plan.is_map);
+        reached.failed_maps += u32::from(run.plan.is_map && run.failed.is_some());
     }
     world.time_limit(Duration::from_secs(100));
     let waited = world.run(calls);
@@ -390,11 +503,15 @@ fn try_one(seed: u64, reached: &mut Reached) {
         world.run(pool.idle()).expect("the driver lives");
         world.run(pool.stop())
     };
-    let stats = stats.expect("the driver lives until then");
+    let stats = stats.expect("the driver lives until then").tasks;
     let finished = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
     assert_eq!(stats.submitted, finished, "{stats:?}");
     assert_eq!((stats.waiting, stats.resting, stats.in_flight, stats.finished), (0, 0, 0, 0));
     reached.resent += stats.resent;
+    let trace = world.trace().lines();
+    let count = |what: &str| trace.iter().filter(|(_, line)| line.contains(what)).count();
+    reached.garbled += count("has a message garbled");
+    reached.stops += count("is asked to stop");
 }
 
 #[test]
@@ -407,21 +524,22 @@ fn ranges_keep_their_promises_whatever_happens() {
         try_one(seed, &mut reached);
     }
     eprintln!("{reached:?}");
-    let Reached {
-        ended,
-        dropped,
-        stopped_pools,
-        stopped_ranges,
-        failures,
-        resent,
-        longest_call: _,
-    } = reached;
-    if first.is_none() {
-        assert!(ended > 100);
-        assert!(dropped > 20);
-        assert!(stopped_pools > 20);
-        assert!(stopped_ranges > 20);
-        assert!(failures > 50);
-        assert!(resent > 500);
+    // Fewer need not have come by everything.
+    if first.is_some() || count < WORLDS {
+        return;
     }
+    let Reached { ended, dropped, stopped_pools, stopped_ranges, failures, .. } = reached;
+    assert!(ended > 100);
+    assert!(dropped > 20);
+    assert!(stopped_pools > 20);
+    assert!(stopped_ranges > 20);
+    assert!(failures > 50);
+    let Reached { maps, failed_maps, resent, longest_call, garbled, stops, .. } = reached;
+    assert!(maps > 50 && failed_maps > 20);
+    assert!(resent > 500);
+    assert!(longest_call > Duration::from_millis(500), "no call had to wait");
+    assert!(garbled > 20);
+    assert!(stops > 20);
+    assert!(reached.late_worlds > 100);
+    assert!(reached.narrow_worlds > 50);
 }

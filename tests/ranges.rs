@@ -13,7 +13,9 @@ use std::time::Duration;
 use chargehand::core::ledger::{Ledger, Snapshot, Span};
 use chargehand::memory::{MemoryConnector, pair};
 use chargehand::testing::{self, Act, ManualTimer, Script};
-use chargehand::{Builder, Outcomes, Pool, TaskError, Threaded, Worker};
+use chargehand::{
+    Builder, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker, WorkerOptions,
+};
 use futures_util::StreamExt;
 
 type Answer = Pin<Box<dyn Future<Output = Result<u64, String>>>>;
@@ -45,8 +47,14 @@ impl World {
         connector
     }
 
+    /// Returns a handle whose ranges try each height once.
+    fn without_retries(&self) -> Pool {
+        self.pool.with(TaskOptions::new().retries(0))
+    }
+
     fn add(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) {
-        self.run(self.pool.add(self.worker(window, work))).expect("there is room");
+        self.run(self.pool.add(self.worker(window, work), WorkerOptions::new()))
+            .expect("there is room");
         self.settle();
     }
 }
@@ -357,7 +365,7 @@ fn by_default_a_range_goes_on_after_a_failure_and_reports_it() {
 fn a_range_that_stops_cancels_what_is_above_the_failure_and_ends_what_is_below() {
     let (world, gate) = (World::new(|builder| builder), Gate::default());
     world.add(4, gate.work());
-    let mut outcomes = world.pool.process(1..=100).retries(0).stop_at_failure();
+    let mut outcomes = world.without_retries().process(1..=100).stop_at_failure();
     assert!(next(&mut outcomes).is_pending());
     world.settle();
     gate.answer(3, Err("no such block".to_owned()));
@@ -385,7 +393,7 @@ fn a_range_that_stops_cancels_what_is_above_the_failure_and_ends_what_is_below()
 fn in_order_the_failure_is_the_last_outcome() {
     let (world, gate) = (World::new(|builder| builder), Gate::default());
     world.add(4, gate.work());
-    let mut outcomes = world.pool.process(1..=100).retries(0).stop_at_failure().in_order(10);
+    let mut outcomes = world.without_retries().process(1..=100).stop_at_failure().in_order(10);
     assert!(next(&mut outcomes).is_pending());
     world.settle();
     gate.answer(4, Ok(4));
@@ -408,7 +416,7 @@ fn in_order_the_failure_is_the_last_outcome() {
 fn an_answer_of_another_type_stops_a_range_too() {
     let world = World::new(|builder| builder);
     world.add(1, echo);
-    let mut outcomes = world.pool.process::<(u64, u64)>(1..=100).retries(0).stop_at_failure();
+    let mut outcomes = world.without_retries().process::<(u64, u64)>(1..=100).stop_at_failure();
     let cx = &mut Context::from_waker(Waker::noop());
     assert!(outcomes.poll_next_unpin(cx).is_pending());
     world.settle();
@@ -440,10 +448,9 @@ fn a_range_has_retries_of_its_own_or_those_of_the_pool() {
             let is_enough = *count.borrow() == 20;
             Box::pin(async move { if is_enough { Ok(height) } else { Err("no".to_owned()) } })
         });
-        let mut outcomes = world.pool.process(1..=1);
-        if let Some(retries_max) = of_the_range {
-            outcomes = outcomes.retries(retries_max);
-        }
+        let mut options = TaskOptions::new();
+        options.retries = of_the_range;
+        let mut outcomes = world.pool.with(options).process(1..=1);
         let mut seen = taken(&mut outcomes);
         for _ in 0..25 {
             world.settle();
@@ -468,7 +475,8 @@ fn heights_that_wait_to_be_tried_again_leave_no_worker_without_work() {
         let fails = is_new && height % 2 == 1;
         Box::pin(async move { if fails { Err("not yet".to_owned()) } else { Ok(height) } })
     });
-    let mut outcomes = world.pool.process::<u64>(1..=100).retries(1);
+    let once_more = world.pool.with(TaskOptions::new().retries(1));
+    let mut outcomes = once_more.process::<u64>(1..=100);
     for _ in 0..50 {
         taken(&mut outcomes);
         world.settle();
@@ -557,7 +565,7 @@ fn options_come_too_late_once_a_range_runs() {
     let world = World::new(|builder| builder);
     let mut outcomes = world.pool.process::<u64>(1..=10);
     assert!(next(&mut outcomes).is_pending());
-    let _ = outcomes.retries(1);
+    let _ = outcomes.ahead(1);
 }
 
 #[test]
@@ -577,7 +585,7 @@ fn a_range_goes_no_further_ahead_than_the_workers_that_are_left_can_take() {
     let many = world.inner.worker(Script::new().concurrency(100).always(Act::Hang));
     let few = world.inner.worker(Script::new().takes(Duration::from_millis(10)));
     for worker in [&many, &few] {
-        world.run(world.pool.add(worker.connector())).expect("there is room");
+        world.run(world.pool.add(worker.connector(), WorkerOptions::new())).expect("there is room");
     }
     let pool = world.pool.clone();
     let range = pool.process::<u64>(0..=100_000);

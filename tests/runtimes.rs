@@ -138,7 +138,8 @@ async fn listener<R: Runtime>(options: SocketOptions) -> (R::Listener, SocketAdd
 }
 
 async fn accept<R: Runtime>(listener: &mut R::Listener) -> io::Result<(Stream<R>, SocketAddr)> {
-    poll_fn(|cx| listener.poll_accept(cx)).await
+    let (opening, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+    Ok((opening.await?, peer))
 }
 
 /// Returns both ends of a connection, and the address of the first.

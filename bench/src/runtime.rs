@@ -21,7 +21,9 @@ pub(crate) trait Runtime:
     + Copy
     + 'static
 {
-    type Listener: Accept<Stream = Self::Stream, Peer: Send, Error: Into<BoxError>> + Send + 'static;
+    type Listener: Accept<Stream = Self::Stream, Peer: Send, Error: Into<BoxError>, Opening: Send>
+        + Send
+        + 'static;
 
     /// The runtime's own stream, for the bare wire: nothing of ours is in it.
     type Bare: AsyncRead + AsyncWrite + Send + Unpin + 'static;

@@ -8,6 +8,7 @@ use core::fmt::Display;
 use core::future::Future;
 use core::task::{Context, Poll};
 
+pub use crate::exposure::Exposure;
 use crate::time::Instant;
 
 /// A runtime's clock and sleep.
@@ -40,6 +41,29 @@ pub trait Dial {
     /// Opens a stream to `address` (`host:port`), resolving a name anew at every call and trying
     /// all addresses that it has (`net::race`): the first may be dead.
     fn dial(&self, address: &str) -> Self::Dialling;
+
+    /// Returns whom an open stream has proven the other end to be: the name that a certificate has, say.
+    /// What the other end merely says of itself is none. A transport hands it on
+    /// ([`Wire::identity`]).
+    ///
+    /// The default is `None`: a plain stream proves nothing.
+    fn identity(stream: &Self::Stream) -> Option<&str> {
+        let _ = stream;
+        None
+    }
+
+    /// Returns whether what goes over its streams is secret, and the other end has proven who it is as far as
+    /// it was asked to. Transports go by it where an address has a scheme: `tls://` and `wss://` are for
+    /// such streams, `tcp://` and `ws://` for the others.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
+
+    /// Declares who may be in between, or at the other end, of a stream to `address`:
+    /// [`Exposure::of_address`] for plain TCP.
+    fn exposure(&self, address: &str) -> Exposure;
 }
 
 /// A runtime's way to take in byte streams that others open. The streams are as [`Dial`] says.
@@ -48,14 +72,39 @@ pub trait Accept {
     type Stream;
     /// Names the other end in errors and events: over IP as `host:port`, which tells its host.
     type Peer: Display;
-    /// Why none could be taken. The caller pauses and tries again.
+    /// Why none could be taken, or why one could not be opened.
     type Error;
+    /// Completes with the open stream: [`Ready`](core::future::Ready) where there is nothing to do for
+    /// it, and the stream's own handshake where there is one (TLS). Dropping it closes the stream. It
+    /// has no deadline of its own: a transport awaits it in [`Listen::Accepting`], and so it has its
+    /// part of the handshake deadline, and of how many may be pending. An error concerns this stream only.
+    type Opening: Future<Output = Result<Self::Stream, Self::Error>>;
 
-    /// Takes the next incoming stream.
+    /// Takes the next incoming stream, which is then still to be opened. Waits for nothing that its other
+    /// end does. An error means that none could be taken now: the caller pauses, and tries again.
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(Self::Stream, Self::Peer), Self::Error>>;
+    ) -> Poll<Result<(Self::Opening, Self::Peer), Self::Error>>;
+
+    /// Returns whom an open stream has proven the other end to be, as [`Dial::identity`] does.
+    ///
+    /// The default is `None`: a plain stream proves nothing.
+    fn identity(stream: &Self::Stream) -> Option<&str> {
+        let _ = stream;
+        None
+    }
+
+    /// Returns whether what goes over its streams is secret, as [`Dial::is_encrypted`] does.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
+
+    /// Declares who may be in between, or at the other end, of the streams that come: [`Exposure::of_ip`]
+    /// of the address that it listens on for plain TCP.
+    fn exposure(&self) -> Exposure;
 
     /// Returns how many connections the process may still open, less what is kept for others, so that
     /// limits can be held against it. It may look through all that is open: ask at the start, not for
@@ -82,6 +131,10 @@ pub trait Connect {
 
     /// Names the other end in errors and events.
     fn peer(&self) -> &str;
+
+    /// Declares who may be in between, or at the other end, of the wires: what its [`Dial`] says, as a
+    /// rule.
+    fn exposure(&self) -> Exposure;
 }
 
 /// A transport's way to take in wires that others open.
@@ -97,6 +150,18 @@ pub trait Listen {
     /// Takes the next incoming connection, whose handshake is then still to be done. An error
     /// means that none could be taken now (file descriptors ran out, say): pause, then try again.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, Self::Error>>;
+
+    /// Declares who may be in between, or at the other end, of the wires that come: what its [`Accept`]
+    /// says, as a rule.
+    fn exposure(&self) -> Exposure;
+
+    /// Names the host of the connection that [`poll_accept`](Listen::poll_accept) took last, as
+    /// [`Wire::host`] will: so its handshake counts for that host before it is over.
+    ///
+    /// The default is `None`: until then nothing tells it from others.
+    fn accepted_host(&self) -> Option<&str> {
+        None
+    }
 
     /// Sets whether there is no room for newcomers. While there is none, a transport that has words
     /// for it (HTTP's status 503) sends them away before their own first message; go on to accept
@@ -226,10 +291,11 @@ pub trait Wire {
         None
     }
 
-    /// Names the peer, as the transport has it proven: the name in its certificate, say. With one, the
-    /// peer's name for itself must be that, or that and an instance (`w1/3`), or it is refused.
+    /// Returns whom the transport has proven the other end to be, before any message: the name in a
+    /// certificate that this end trusts, for one. With one, the peer's name for itself must be that, or that
+    /// and an instance (`w1/3`), or it is refused. It stays the same for the life of the wire.
     ///
-    /// The default is `None`: the transport proves nothing.
+    /// The default is `None`: nothing is proven.
     fn identity(&self) -> Option<&str> {
         None
     }

@@ -62,6 +62,7 @@ pub mod backoff;
 pub mod config;
 pub mod error;
 pub mod event;
+mod exposure;
 pub mod id;
 pub mod io;
 #[cfg(feature = "json")]
@@ -76,6 +77,8 @@ pub mod prefix;
 pub mod scheduler;
 pub mod serial;
 pub mod session;
+#[cfg(feature = "std")]
+pub mod spare;
 pub mod storage;
 pub mod time;
 

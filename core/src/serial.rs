@@ -372,5 +372,4 @@ impl Acceptor {
 }
 
 #[cfg(test)]
-#[path = "serial_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use chargehand::{Outcomes, Pool, PoolStats};
+use chargehand::{Outcomes, Pool, PoolStats, TaskOptions};
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -147,7 +147,7 @@ fn exit_code(verdict: &Verdict) -> u8 {
     u8::from(!verdict.is_good())
 }
 
-/// Strikes the local workers with faults, if it is wanted, and gives them back.
+/// Strikes the child workers with faults, if it is wanted, and gives them back.
 async fn tend(
     crew: Crew,
     with_faults: bool,
@@ -163,9 +163,12 @@ async fn tend(
 }
 
 fn outcomes<A: Answer>(pool: &Pool, job: &Job, args: &ManagerArgs) -> Outcomes<A> {
-    let outcomes = pool.process(job.heights().clone());
-    // All workers ask one node, and each for as long as is wanted in all.
-    if args.rpc.is_some() { outcomes.retries(0) } else { outcomes }
+    let mut options = TaskOptions::new();
+    if args.rpc.is_some() {
+        // All workers ask one node, and each for as long as is wanted in all.
+        options = options.retries(0);
+    }
+    pool.with(options).process(job.heights().clone())
 }
 
 /// Takes every outcome, unless there is a reason to stop before that. What was taken is in the output
@@ -222,7 +225,7 @@ async fn failed(job: &mut Job, failure: Failure) -> Failure {
     failure.and(&format!("; stopped at {count} of {total}{on}"))
 }
 
-/// Returns the local workers, and how striking them went.
+/// Returns the child workers, and how striking them went.
 async fn end_faults(
     crew: Option<JoinHandle<(Crew, io::Result<()>)>>,
 ) -> Result<(Option<Crew>, Result<(), Failure>), Failure> {

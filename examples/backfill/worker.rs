@@ -150,6 +150,9 @@ where
     if let Some(name) = &args.name {
         worker = worker.name(name);
     }
+    if args.insecure {
+        worker = worker.insecure();
+    }
     if !args.supervised {
         worker = worker.on_event(teller(console.clone(), args.door.dial.is_some()));
     }
@@ -219,7 +222,7 @@ fn teller(console: Console, dials: bool) -> impl Fn(&WorkerEvent) + Send + 'stat
 
 fn tell(console: &Console, event: &WorkerEvent) {
     match event {
-        WorkerEvent::Connected { peer, manager } => {
+        WorkerEvent::Connected { peer, manager, .. } => {
             console.say(&format!("{peer}: {manager} connected"));
         }
         WorkerEvent::Disconnected { peer, reason, .. } => {

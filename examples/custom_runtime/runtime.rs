@@ -14,7 +14,7 @@ use std::thread::{self, Thread};
 use std::time;
 
 use chargehand::core::Instant;
-use chargehand::core::io::{Accept, Dial, Timer};
+use chargehand::core::io::{Accept, Dial, Exposure, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
 
 /// How many bytes a stream holds in each direction before it makes its source wait.
@@ -161,6 +161,10 @@ impl Dial for Threads {
     fn dial(&self, address: &str) -> Self::Dialling {
         ready(TcpStream::connect(address).and_then(Stream::new))
     }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        Exposure::of_address(address)
+    }
 }
 
 /// Incoming streams, taken in by a thread.
@@ -200,8 +204,13 @@ impl Accept for Listener {
     type Stream = Stream;
     type Peer = SocketAddr;
     type Error = io::Error;
+    // Nothing has to be done for the stream before it can be read and written.
+    type Opening = Ready<io::Result<Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
         let mut incoming = self.incoming.lock().unwrap();
         let Some(stream) = incoming.streams.pop_front() else {
             incoming.waker = Some(cx.waker().clone());
@@ -209,8 +218,12 @@ impl Accept for Listener {
         };
         Poll::Ready(stream.and_then(|stream| {
             let peer = stream.peer_addr()?;
-            Ok((Stream::new(stream)?, peer))
+            Ok((ready(Ok(Stream::new(stream)?)), peer))
         }))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::of_ip(self.address.ip())
     }
 }
 

@@ -26,7 +26,8 @@
 //! let runtime = Smol::new(); // what a pool and a worker take
 //! let mut listener = Smol::bind("127.0.0.1:0").await?; // what a transport's listener takes
 //! let near = runtime.dial(&listener.local_addr()?.to_string()).await?;
-//! let (far, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let (opening, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let far = opening.await?;
 //! assert_eq!(peer.to_string(), near.get_ref().local_addr()?.to_string());
 //!
 //! let until = runtime.now().saturating_add(Duration::from_millis(10));
@@ -43,15 +44,16 @@ mod stream;
 #[cfg(unix)]
 mod unix;
 
+use std::future::{self, Ready};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chargehand_core::Instant;
-use chargehand_core::io::{Accept, Dial, Timer};
+use chargehand_core::io::{Accept, Dial, Exposure, Timer};
 use chargehand_core::net::{Address, SocketOptions};
-use chargehand_sockets::{explained, prepare};
+use chargehand_sockets::{poll_accepted, prepare};
 use smol::Async;
 
 pub use self::stream::SmolStream;
@@ -141,6 +143,10 @@ impl Dial for Smol {
             dial::connect(&address, resolved, options).await
         })
     }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        Exposure::of_address(address)
+    }
 }
 
 /// A TCP listener of smol, made by [`Smol::bind`] or from one of `std`.
@@ -178,27 +184,41 @@ impl Accept for SmolListener {
     type Stream = SmolStream;
     type Peer = SocketAddr;
     type Error = io::Error;
+    type Opening = Ready<io::Result<SmolStream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(SmolStream, SocketAddr)>> {
-        loop {
-            match self.inner.get_ref().accept() {
-                Ok((stream, peer)) => {
-                    prepare(&stream, &self.options)?;
-                    let stream = Async::new(stream).map(SmolStream::new);
-                    return Poll::Ready(stream.map(|stream| (stream, peer)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.inner.poll_readable(cx))?;
-                }
-                // One peer left the queue: that is no reason to pause for the others.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(explained(error))),
-            }
-        }
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
+        let (stream, peer) = ready!(poll_accept(&self.inner, cx, TcpListener::accept))?;
+        prepare(&stream, &self.options)?;
+        let stream = SmolStream::new(Async::new(stream)?);
+        Poll::Ready(Ok((future::ready(Ok(stream)), peer)))
     }
 
     fn connections_max(&self) -> Option<usize> {
         chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
     }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::of_bound(&self.local_addr())
+    }
+}
+
+/// Takes the next connection from a listener's queue.
+fn poll_accept<L, T>(
+    listener: &Async<L>,
+    cx: &mut Context<'_>,
+    accept: impl Fn(&L) -> io::Result<T>,
+) -> Poll<io::Result<T>> {
+    poll_accepted(|| {
+        loop {
+            match accept(listener.get_ref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(listener.poll_readable(cx))?;
+                }
+                result => return Poll::Ready(result),
+            }
+        }
+    })
 }

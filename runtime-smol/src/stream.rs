@@ -162,7 +162,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let accepting = poll_fn(|cx| listener.poll_accept(cx));
         let (dialled, accepted) = future::zip(Smol::new().dial(&address), accepting).await;
-        (dialled.unwrap(), accepted.unwrap().0)
+        (dialled.unwrap(), accepted.unwrap().0.await.unwrap())
     }
 
     /// Blocks until there is something to read, without the reactor.

@@ -1,24 +1,24 @@
 //! Unix domain sockets.
 
-use std::fmt;
-use std::future::Future;
+use std::future::{self, Ready};
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Accept, Dial};
+use chargehand_core::io::{Accept, Dial, Exposure};
 use chargehand_core::net::SocketOptions;
+use chargehand_sockets::{Dialling, check_reserve, explained};
 use smol::Async;
 
-use chargehand_sockets::{check_reserve, explained};
-
-use crate::SmolStream;
 use crate::stream::Socket;
+use crate::{SmolStream, poll_accept};
 
 /// A Unix domain stream of smol.
 pub type SmolUnixStream = SmolStream<UnixStream>;
+
+/// Completes with the open stream.
+pub type UnixDialling = Dialling<SmolUnixStream>;
 
 /// Smol's dialler of Unix domain sockets, by the path of a socket file. On Unix only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,11 +47,15 @@ impl Dial for SmolUnix {
 
     fn dial(&self, path: &str) -> UnixDialling {
         let (path, options) = (path.to_owned(), self.options);
-        UnixDialling(Box::pin(async move {
+        Dialling::new(async move {
             let stream = Async::<UnixStream>::connect(path).await.map_err(explained)?;
             check_reserve(stream.get_ref(), &options)?;
             Ok(SmolStream::new(stream))
-        }))
+        })
+    }
+
+    fn exposure(&self, _path: &str) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -62,23 +66,6 @@ impl Socket for UnixStream {
 
     fn end(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
-    }
-}
-
-/// Completes with the open stream.
-pub struct UnixDialling(Pin<Box<dyn Future<Output = io::Result<SmolUnixStream>> + Send>>);
-
-impl Future for UnixDialling {
-    type Output = io::Result<SmolUnixStream>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for UnixDialling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnixDialling").finish_non_exhaustive()
     }
 }
 
@@ -111,25 +98,18 @@ impl Accept for SmolUnixListener {
     /// Says which process of which user it is, where the system does. That is nothing to count on.
     type Peer = Box<str>;
     type Error = io::Error;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Box<str>)>> {
-        loop {
-            match self.inner.get_ref().accept() {
-                Ok((stream, _)) => {
-                    check_reserve(&stream, &self.options)?;
-                    let peer = name(&stream);
-                    let stream = Async::new(stream).map(SmolStream::new);
-                    return Poll::Ready(stream.map(|stream| (stream, peer)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.inner.poll_readable(cx))?;
-                }
-                // One peer left the queue: that is no reason to pause for the others.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Poll::Ready(Err(explained(error))),
-            }
-        }
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Opening, Box<str>)>> {
+        let (stream, _) = ready!(poll_accept(&self.inner, cx, UnixListener::accept))?;
+        check_reserve(&stream, &self.options)?;
+        let peer = name(&stream);
+        let stream = SmolStream::new(Async::new(stream)?);
+        Poll::Ready(Ok((future::ready(Ok(stream)), peer)))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -169,7 +149,8 @@ mod tests {
             let dialling = SmolUnix::new().dial(path);
             let (dialled, accepted) = zip(dialling, poll_fn(|cx| listener.poll_accept(cx))).await;
             let mut dialled = dialled.unwrap();
-            let (mut accepted, peer) = accepted.unwrap();
+            let (opening, peer) = accepted.unwrap();
+            let mut accepted = opening.await.unwrap();
             if cfg!(any(target_os = "android", target_os = "linux")) {
                 assert!(peer.contains(&std::process::id().to_string()), "{peer}");
             }

@@ -27,7 +27,8 @@
 //! let runtime = Tokio::new(); // what a pool and a worker take
 //! let mut listener = Tokio::bind("127.0.0.1:0").await?; // what a transport's listener takes
 //! let near = runtime.dial(&listener.local_addr()?.to_string()).await?;
-//! let (far, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let (opening, peer) = poll_fn(|cx| listener.poll_accept(cx)).await?;
+//! let far = opening.await?;
 //! assert_eq!(peer.to_string(), near.get_ref().local_addr()?.to_string());
 //!
 //! let until = runtime.now().saturating_add(Duration::from_millis(10));
@@ -44,15 +45,16 @@ mod stream;
 #[cfg(unix)]
 mod unix;
 
+use std::future::{self, Ready};
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use chargehand_core::Instant;
-use chargehand_core::io::{Accept, Dial, Timer};
+use chargehand_core::io::{Accept, Dial, Exposure, Timer};
 use chargehand_core::net::{Address, SocketOptions};
-use chargehand_sockets::{explained, prepare};
+use chargehand_sockets::{poll_accepted, prepare};
 use tokio::net::TcpListener;
 
 pub use self::stream::TokioStream;
@@ -134,6 +136,10 @@ impl Dial for Tokio {
             dial::connect(&address, resolved, options).await
         })
     }
+
+    fn exposure(&self, address: &str) -> Exposure {
+        Exposure::of_address(address)
+    }
 }
 
 /// A TCP listener of tokio, made by [`Tokio::bind`] or from one of `std`.
@@ -176,24 +182,23 @@ impl Accept for TokioListener {
     type Stream = TokioStream;
     type Peer = SocketAddr;
     type Error = io::Error;
+    type Opening = Ready<io::Result<TokioStream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TokioStream, SocketAddr)>> {
-        loop {
-            match self.inner.poll_accept(cx) {
-                Poll::Ready(Ok((stream, peer))) => {
-                    let prepared = prepare(&stream, &self.options);
-                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
-                }
-                // One peer left the queue: that is no reason to pause for the others.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(explained(error))),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Self::Opening, SocketAddr)>> {
+        let (stream, peer) = ready!(poll_accepted(|| self.inner.poll_accept(cx)))?;
+        prepare(&stream, &self.options)?;
+        Poll::Ready(Ok((future::ready(Ok(TokioStream::new(stream))), peer)))
     }
 
     fn connections_max(&self) -> Option<usize> {
         chargehand_sockets::descriptors().map(|found| found.left(self.options.descriptors_reserved))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::of_bound(&self.local_addr())
     }
 }
 

@@ -1,22 +1,22 @@
 //! Unix domain sockets.
 
-use std::fmt;
-use std::future::Future;
+use std::future::{self, Ready};
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Accept, Dial};
+use chargehand_core::io::{Accept, Dial, Exposure};
 use chargehand_core::net::SocketOptions;
+use chargehand_sockets::{Dialling, check_reserve, explained, poll_accepted};
 use tokio::net::{UnixListener, UnixStream};
-
-use chargehand_sockets::{check_reserve, explained};
 
 use crate::TokioStream;
 
 /// A Unix domain stream of tokio with the `futures_io` traits.
 pub type TokioUnixStream = TokioStream<UnixStream>;
+
+/// Completes with the open stream.
+pub type UnixDialling = Dialling<TokioUnixStream>;
 
 /// Tokio's dialler of Unix domain sockets, by the path of a socket file. On Unix only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,28 +45,15 @@ impl Dial for TokioUnix {
 
     fn dial(&self, path: &str) -> UnixDialling {
         let (path, options) = (path.to_owned(), self.options);
-        UnixDialling(Box::pin(async move {
+        Dialling::new(async move {
             let stream = UnixStream::connect(path).await.map_err(explained)?;
             check_reserve(&stream, &options)?;
             Ok(TokioStream::new(stream))
-        }))
+        })
     }
-}
 
-/// Completes with the open stream.
-pub struct UnixDialling(Pin<Box<dyn Future<Output = io::Result<TokioUnixStream>> + Send>>);
-
-impl Future for UnixDialling {
-    type Output = io::Result<TokioUnixStream>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
-    }
-}
-
-impl fmt::Debug for UnixDialling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UnixDialling").finish_non_exhaustive()
+    fn exposure(&self, _path: &str) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -100,21 +87,17 @@ impl Accept for TokioUnixListener {
     /// Says which process of which user it is, where the system does. That is nothing to count on.
     type Peer = Box<str>;
     type Error = io::Error;
+    type Opening = Ready<io::Result<Self::Stream>>;
 
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Stream, Box<str>)>> {
-        loop {
-            match self.inner.poll_accept(cx) {
-                Poll::Ready(Ok((stream, _))) => {
-                    let prepared = check_reserve(&stream, &self.options);
-                    let peer = name(&stream);
-                    return Poll::Ready(prepared.map(|()| (TokioStream::new(stream), peer)));
-                }
-                // One peer left the queue: that is no reason to pause for the others.
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(explained(error))),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Opening, Box<str>)>> {
+        let (stream, _) = ready!(poll_accepted(|| self.inner.poll_accept(cx)))?;
+        check_reserve(&stream, &self.options)?;
+        let peer = name(&stream);
+        Poll::Ready(Ok((future::ready(Ok(TokioStream::new(stream))), peer)))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -144,8 +127,8 @@ mod tests {
         let dialling = TokioUnix::new().dial(path.to_str().unwrap());
         let (dialled, accepted) = tokio::join!(dialling, poll_fn(|cx| listener.poll_accept(cx)));
         let mut dialled = dialled.unwrap().into_inner();
-        let (accepted, peer) = accepted.unwrap();
-        let mut accepted = accepted.into_inner();
+        let (opening, peer) = accepted.unwrap();
+        let mut accepted = opening.await.unwrap().into_inner();
         if cfg!(any(target_os = "android", target_os = "linux")) {
             assert!(peer.contains(&std::process::id().to_string()), "{peer}");
         }

@@ -1,9 +1,9 @@
-//! What runtimes of chargehand do alike with TCP sockets, whatever type their streams are of.
+//! What the runtimes of chargehand have in common: socket options, limits of descriptors, and errors.
 //!
 //! `chargehand-runtime-tokio` and `chargehand-runtime-smol` are built on it, and so may be a runtime of
 //! your own. It opens no socket itself: a runtime does that in its own way, with
-//! [`race`](chargehand_core::net::race) where a name has several addresses, and hands each open stream
-//! to [`prepare`].
+//! [`race`](chargehand_core::net::race) where a name has several addresses, takes the next one from a
+//! listener with [`poll_accepted`], and hands each open stream to [`prepare`].
 //!
 //! ```
 //! use std::net::{TcpListener, TcpStream};
@@ -21,6 +21,7 @@
 //! On Linux, Android and Apple's systems a process's limit of file descriptors is kept
 //! ([`SocketOptions::descriptors_reserved`]). Elsewhere it is not known here, and no descriptor reserved.
 
+mod accepting;
 mod dialling;
 mod limits;
 
@@ -34,6 +35,7 @@ use std::time::Duration;
 use chargehand_core::net::{Keepalive, SocketOptions};
 use socket2::{SockRef, TcpKeepalive};
 
+pub use self::accepting::poll_accepted;
 pub use self::dialling::Dialling;
 pub use self::limits::{descriptors, explained};
 

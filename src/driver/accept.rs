@@ -14,17 +14,20 @@ use chargehand_core::message::NAME_BYTES_MAX;
 use chargehand_core::{Config, Instant, Link, Route, WorkerId};
 
 use super::Driver;
+use super::crowd::{Counted, Crowd, Party};
 use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
 use super::outgoing::Outgoing;
 use super::workers::LinkState;
 use crate::events::PoolEvent;
+use crate::limits::Limits;
 use crate::link::accept::{ACCEPTS_PER_POLL, AcceptPause, NOT_NAMED};
 use crate::link::erased::{AnyListener, AnyWire, Kind, Reach};
 use crate::link::expiring::Timed;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
+use crate::options::WorkerOptions;
 
 /// How long the older of two links of one name may be silent, after a ping, before it gives way; less
 /// where `heartbeat_timeout` is.
@@ -41,6 +44,7 @@ pub(crate) struct Joining<K: Kind> {
     /// How long an older link of the same name may be silent before it gives way.
     patience: Duration,
     pub(crate) hosts: Hosts,
+    pub(crate) crowd: Crowd,
 }
 
 struct OpenListener<K: Kind> {
@@ -52,6 +56,8 @@ struct OpenListener<K: Kind> {
 struct Newcomer<K: Kind> {
     entry: Entry,
     stage: Stage<K>,
+    /// Whom it counts for, as far as the transport knows it yet.
+    party: Party,
     held: Option<Hold>,
 }
 
@@ -87,7 +93,7 @@ impl<K: Kind> Joining<K> {
     pub(crate) fn new(
         listeners: Vec<Box<K::Listener>>,
         ready: &ReadySet,
-        handshakes_max: usize,
+        limits: &Limits,
         config: &Config,
     ) -> Self {
         let span = config.connect_timeout;
@@ -100,13 +106,62 @@ impl<K: Kind> Joining<K> {
         let listeners = listeners.into_iter().enumerate().map(door).collect();
         Self {
             listeners,
-            newcomers: Timed::new(handshakes_max, span),
+            newcomers: Timed::new(limits.handshakes_max, span),
             span,
             rivals: VecDeque::new(),
             // A worker that crashed and started again must be back before it hands over to others.
             patience: config.heartbeat_timeout.min(RIVAL_SILENCE).min(span / 2),
             hosts: Hosts::new(config.backoff, config.seed),
+            crowd: Crowd::new(limits),
         }
+    }
+
+    fn insert(&mut self, now: Instant, make: impl FnOnce(u32) -> Newcomer<K>) {
+        let index = self.newcomers.insert(now, make);
+        let newcomer = self.newcomers.get_mut(index).expect("it was put in just now");
+        self.crowd.add(Counted::Handshakes, &newcomer.party);
+    }
+
+    fn remove(&mut self, index: u32) -> Option<Newcomer<K>> {
+        let newcomer = self.newcomers.remove(index);
+        newcomer.inspect(|gone| self.crowd.remove(Counted::Handshakes, &gone.party))
+    }
+
+    fn remove_due(&mut self, now: Instant) -> Option<Newcomer<K>> {
+        let newcomer = self.newcomers.remove_due(now);
+        newcomer.inspect(|gone| self.crowd.remove(Counted::Handshakes, &gone.party))
+    }
+
+    /// Returns which newcomer goes so that there is room for one more of a party, if any has to. A good
+    /// worker is done in a round trip or two, so it is the oldest: of the party itself where that has its
+    /// share, and else of the one that has most, before those that have proven who they are.
+    fn in_the_way(&self, party: &Party) -> Option<u32> {
+        let Self { newcomers, crowd, .. } = self;
+        if crowd.has_all(Counted::Handshakes, party) {
+            return newcomers.oldest_where(|newcomer| newcomer.party == *party);
+        }
+        if !newcomers.is_full() {
+            return None;
+        }
+        let of_strangers = crowd.most(Counted::Handshakes, |party| !party.is_proven());
+        let are_proven = of_strangers == 0;
+        let most = crowd.most(Counted::Handshakes, |party| party.is_proven() == are_proven);
+        newcomers.oldest_where(|Newcomer { party, .. }| {
+            party.is_proven() == are_proven && crowd.count(Counted::Handshakes, party) == most
+        })
+    }
+
+    /// Counts a newcomer for whom its transport has it to be by now. Returns which other one goes for that,
+    /// if any has to.
+    fn identify(&mut self, index: u32, party: &Party) -> Option<u32> {
+        let Self { newcomers, crowd, .. } = self;
+        let newcomer = newcomers.get_mut(index)?;
+        let before = core::mem::replace(&mut newcomer.party, party.clone());
+        crowd.remove(Counted::Handshakes, &before);
+        let is_over = crowd.has_all(Counted::Handshakes, party);
+        crowd.add(Counted::Handshakes, party);
+        let oldest = is_over.then(|| newcomers.oldest_where(|newcomer| newcomer.party == *party));
+        oldest.flatten().filter(|oldest| *oldest != index)
     }
 
     /// Returns whether there is nobody to wait for, and nowhere to come in.
@@ -125,7 +180,9 @@ impl<K: Kind> Joining<K> {
     pub(crate) fn stop(&mut self) {
         self.listeners.clear();
         self.rivals.clear();
-        while self.newcomers.remove_oldest().is_some() {}
+        while let Some(gone) = self.newcomers.remove_oldest() {
+            self.crowd.remove(Counted::Handshakes, &gone.party);
+        }
     }
 }
 
@@ -137,24 +194,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return;
         }
         for _ in 0..ACCEPTS_PER_POLL {
+            let Some(door) = self.joining.listeners.get_mut(index as usize) else { return };
             let cx = &mut Context::from_waker(door.entry.waker());
             match door.listener.poll_accept(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(accepting)) => {
                     door.pause.on_success();
-                    if self.joining.newcomers.is_full() {
-                        // A good worker is done in a round trip or two: the oldest is the worst.
-                        let oldest = self.joining.newcomers.remove_oldest();
-                        let peer = oldest.map_or_else(|| NOT_NAMED.into(), |oldest| oldest.peer());
-                        let reason = DisconnectReason::PushedOut;
-                        self.events.tell(|| PoolEvent::TurnedAway { peer, reason });
-                    }
-                    let stage = Stage::Accepting(accepting);
-                    self.joining.newcomers.insert(self.now, |index| {
-                        let entry = self.ready.entry(Token::Newcomer(index).into());
-                        entry.wake();
-                        Newcomer { entry, stage, held: None }
-                    });
+                    let party = Party::at(door.listener.accepted_host());
+                    self.admit_newcomer(Stage::Accepting(accepting), party);
                 }
                 Poll::Ready(Err(error)) => {
                     let pause = door.pause.on_failure(self.now);
@@ -164,7 +211,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             }
         }
-        door.entry.wake();
+        if let Some(door) = self.joining.listeners.get(index as usize) {
+            door.entry.wake();
+        }
+    }
+
+    fn admit_newcomer(&mut self, stage: Stage<K>, party: Party) {
+        if let Some(oldest) = self.joining.in_the_way(&party) {
+            self.push_out(oldest);
+        }
+        self.joining.insert(self.now, |index| {
+            let entry = self.ready.entry(Token::Newcomer(index).into());
+            entry.wake();
+            Newcomer { entry, stage, party, held: None }
+        });
     }
 
     pub(crate) fn on_handshake(&mut self, index: u32) {
@@ -172,20 +232,37 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         newcomer.entry.clear();
         let cx = &mut Context::from_waker(newcomer.entry.waker());
         if let Stage::Accepting(accepting) = &mut newcomer.stage {
-            match accepting.as_mut().poll(cx) {
+            let wire = match accepting.as_mut().poll(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(wire)) if wire.dialect() == Dialect::Native => {
-                    newcomer.stage = Stage::Greeting(wire, Greeting::default());
-                }
-                Poll::Ready(Ok(wire)) => {
-                    newcomer.stage = Stage::Greeting(wire, Greeting::default());
-                    return self.turn_away(index, DisconnectReason::JsonRefused);
-                }
+                Poll::Ready(Ok(wire)) => wire,
                 Poll::Ready(Err(error)) => {
                     return self.turn_away(index, DisconnectReason::unreachable(error));
                 }
+            };
+            let (dialect, party) = (wire.dialect(), Party::of(&*wire));
+            newcomer.stage = Stage::Greeting(wire, Greeting::default());
+            if dialect != Dialect::Native {
+                return self.turn_away(index, DisconnectReason::JsonRefused);
+            }
+            if let Some(oldest) = self.joining.identify(index, &party) {
+                self.push_out(oldest);
             }
         }
+        self.greet(index);
+    }
+
+    /// Drops a newcomer without a word: a crowd of them would have others' last words cut short.
+    fn push_out(&mut self, index: u32) {
+        let Some(gone) = self.joining.remove(index) else { return };
+        let (peer, identity) = (gone.peer(), gone.party.identity());
+        let reason = DisconnectReason::PushedOut;
+        self.events.tell(|| PoolEvent::TurnedAway { peer, identity, reason });
+    }
+
+    /// Goes on with our own handshake.
+    fn greet(&mut self, index: u32) {
+        let Some(newcomer) = self.joining.newcomers.get_mut(index) else { return };
+        let cx = &mut Context::from_waker(newcomer.entry.waker());
         let Stage::Greeting(wire, greeting) = &mut newcomer.stage else { return };
         if newcomer.held.is_some_and(|hold| !hold.is_through) {
             // It has nothing to say before it is taken in, unless that it gives up.
@@ -199,7 +276,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             };
             return self.turn_away(index, error);
         }
-        match greeting.poll(&mut **wire, cx, &self.opening) {
+        match greeting.poll(&mut **wire, cx, &self.opening, None) {
             Poll::Pending => {}
             Poll::Ready(Ok(greeted)) => self.join(index, &greeted),
             Poll::Ready(Err(error)) => self.turn_away(index, error),
@@ -212,22 +289,48 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let why = format!("a worker that dials in needs a name of 1 to {NAME_BYTES_MAX} bytes");
             return self.turn_away(index, DisconnectReason::protocol(why));
         }
-        let known = self.peers.named(&greeted.name);
         let newcomer = self.joining.newcomers.get_mut(index).expect("it greeted just now");
-        if newcomer.held.is_none() {
-            if let Some(link) = known.and_then(|worker| self.rival_of(worker, greeted.token)) {
+        let (party, is_new) = (newcomer.party.clone(), newcomer.held.is_none());
+        if let Err(reason) = self.peers.check_owner(&greeted.name, &party) {
+            return self.turn_away(index, reason);
+        }
+        if is_new {
+            let known = self.peers.named(&greeted.name);
+            let rival = known.and_then(|worker| self.rival_of(worker, greeted.token, &party));
+            if let Some(link) = rival {
                 return self.hold(index, link);
             }
         }
-        let Some(worker) = known.or_else(|| self.make_worker(index, &greeted.name)) else { return };
-        self.welcome(index, worker, greeted);
+        self.settle_in(index, greeted);
     }
 
-    /// Returns the link of a worker that is up under another token: another process.
-    fn rival_of(&mut self, worker: WorkerId, token: u64) -> Option<Link> {
+    /// Makes a newcomer a worker's link that no other worker has a claim against.
+    fn settle_in(&mut self, index: u32, greeted: &Greeted) {
+        let newcomer = self.joining.newcomers.get_mut(index).expect("it greeted");
+        let party = newcomer.party.clone();
+        // Once more: others may have come while this one was held.
+        if let Err(reason) = self.peers.check_owner(&greeted.name, &party) {
+            return self.turn_away(index, reason);
+        }
+        let known = self.peers.named(&greeted.name);
+        let displaced = known.and_then(|worker| self.peers.get_mut(worker).party.as_ref());
+        let crowd = &self.joining.crowd;
+        if displaced != Some(&party) && crowd.has_all(Counted::Links, &party) {
+            return self.turn_away(index, crowd.too_many(&party));
+        }
+        let worker = known.or_else(|| self.make_worker(index, &greeted.name, &party));
+        if let Some(worker) = worker {
+            self.welcome(index, worker, greeted);
+        }
+    }
+
+    /// Returns the link of a worker that is up under another token: another process. Whoever has
+    /// proven that the name is its own has no rival in one that has not.
+    fn rival_of(&mut self, worker: WorkerId, token: u64, party: &Party) -> Option<Link> {
         let peer = self.peers.get_mut(worker);
+        let is_equal = peer.identity.is_some() || !party.is_proven();
         match peer.link {
-            LinkState::Up(link, _) if peer.token != token => Some(link),
+            LinkState::Up(link, _) if peer.token != token && is_equal => Some(link),
             _ => None,
         }
     }
@@ -251,22 +354,53 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    /// Adds a worker, in place of the one that was absent for longest where the pool is full.
-    fn make_worker(&mut self, index: u32, name: &str) -> Option<WorkerId> {
-        let added = self.scheduler.add_worker(self.now, Route::Await).or_else(|full| {
+    /// Adds a worker, where the pool is full in place of the one that was absent for longest, or else of
+    /// one that is of no use and whose party has more than others.
+    fn make_worker(&mut self, index: u32, name: &str, party: &Party) -> Option<WorkerId> {
+        let mut added = self.scheduler.add_worker(self.now, Route::Await).or_else(|full| {
             let gone = self.scheduler.evict_absent(self.now).ok_or(full)?;
             let peer = self.peers.remove(gone);
             self.events.tell(|| PoolEvent::Gone { worker: gone, peer });
             self.scheduler.add_worker(self.now, Route::Await)
         });
+        if added.is_err() {
+            if let Some(link) = self.gives_way_to(party) {
+                self.lose(link, DisconnectReason::GaveWay);
+                // It leaves the pool, by an action.
+                self.turn();
+                added = self.scheduler.add_worker(self.now, Route::Await);
+            }
+        }
         if let Ok(worker) = added {
-            self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
+            let options = WorkerOptions::new();
+            self.peers.insert(worker, name.into(), Reach::Await, options, &self.ready);
             return Some(worker);
         }
         let limit = if self.limits.is_lowered { "ulimit -n" } else { "workers_max" };
         let max = self.limits.workers_max as usize;
         self.turn_away(index, DisconnectReason::Busy { limit, max });
         None
+    }
+
+    /// Returns which link makes room for a worker of a party, if one does: of those that have done
+    /// nothing so far, the one that has been there for longest, of the party that has most. Strangers
+    /// make room for whoever has proven who it is, whatever they have and did; nobody who has proven that
+    /// makes room for a stranger.
+    fn gives_way_to(&self, party: &Party) -> Option<Link> {
+        let crowd = &self.joining.crowd;
+        let of_strangers = crowd.most(Counted::Links, |party| !party.is_proven());
+        let is_before = party.is_proven() && of_strangers > 0;
+        let are_proven = party.is_proven() && !is_before;
+        let most = crowd.most(Counted::Links, |party| party.is_proven() == are_proven);
+        if !is_before && most <= crowd.count(Counted::Links, party) + 1 {
+            return None;
+        }
+        let links = self.peers.dialled_in().filter_map(|(peer, its, link)| {
+            let is_one = its.is_proven() == are_proven && crowd.count(Counted::Links, its) == most;
+            let did = self.did_something(peer);
+            (is_one && (is_before || !did)).then_some((did, peer.up_since, link))
+        });
+        links.min_by_key(|&(did, since, _)| (did, since)).map(|(.., link)| link)
     }
 
     /// Makes a newcomer a worker's link, in place of any older one.
@@ -282,10 +416,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return self.turn_away(index, error),
         }
+        let party = newcomer.party.clone();
         // Who has done something before is not held up for what others did from the same host.
-        let is_known = self.scheduler.worker_stats(worker).is_some_and(|stats| stats.done > 0);
+        let is_known = self.scheduler.worker_stats(worker).is_some_and(|stats| stats.done > 0)
+            && self.peers.get_mut(worker).identity == party.identity();
         let hosts = &self.joining.hosts;
-        let not_before = if is_known { Instant::EPOCH } else { hosts.not_before(wire.host()) };
+        let not_before = if is_known { Instant::EPOCH } else { hosts.not_before(&party) };
         let accepted = self.scheduler.accept(self.now, worker, greeted.offer(), not_before);
         let Ok(accepted) = accepted else {
             return self.turn_away(index, DisconnectReason::Removed);
@@ -294,11 +430,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.end_link(link, &DisconnectReason::Displaced);
             self.tell_lost(worker, DisconnectReason::Displaced);
         }
-        let newcomer = self.joining.newcomers.remove(index).expect("it greeted");
+        let newcomer = self.joining.remove(index).expect("it greeted");
         let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted") };
         let peer = self.peers.get_mut(worker);
         assert!(matches!(peer.link, LinkState::Idle));
         peer.token = greeted.token;
+        self.joining.crowd.add(Counted::Links, &party);
+        assert!(peer.party.replace(party).is_none());
         self.link_up(accepted.link, wire, greeted.offer(), greeted.frame_bytes_max);
     }
 
@@ -326,34 +464,30 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             if signs.is_some_and(|signs| signs != hold.signs) {
                 self.turn_away(index, DisconnectReason::NameTaken { name: greeted.name });
             } else {
-                let worker = self.peers.named(&greeted.name);
-                let worker = worker.or_else(|| self.make_worker(index, &greeted.name));
-                if let Some(worker) = worker {
-                    self.welcome(index, worker, &greeted);
-                }
+                self.settle_in(index, &greeted);
             }
         }
     }
 
     fn turn_away(&mut self, index: u32, reason: DisconnectReason) {
-        if let Some(newcomer) = self.joining.newcomers.remove(index) {
+        if let Some(newcomer) = self.joining.remove(index) {
             self.send_off(newcomer, reason);
         }
     }
 
     fn send_off(&mut self, newcomer: Newcomer<K>, reason: DisconnectReason) {
-        let peer = newcomer.peer();
+        let (peer, identity) = (newcomer.peer(), newcomer.party.identity());
         if let Stage::Greeting(wire, _) = newcomer.stage {
             self.part(wire, None, &reason);
         }
-        self.events.tell(|| PoolEvent::TurnedAway { peer, reason });
+        self.events.tell(|| PoolEvent::TurnedAway { peer, identity, reason });
     }
 
     /// Drops handshakes that took too long, and opens doors whose pause is over.
     #[inline(never)]
     pub(crate) fn drop_late_handshakes(&mut self) {
         self.settle_rivals();
-        while let Some(newcomer) = self.joining.newcomers.remove_due(self.now) {
+        while let Some(newcomer) = self.joining.remove_due(self.now) {
             self.send_off(newcomer, DisconnectReason::HandshakeTimeout(self.joining.span));
         }
         for door in &mut self.joining.listeners {

@@ -4,7 +4,7 @@ use chargehand_core::io::Dialect;
 
 #[cfg(feature = "json")]
 pub(crate) use super::json::JsonLink;
-use crate::driver::limits::Limits;
+use crate::limits::Limits;
 use crate::link::reason::DisconnectReason;
 
 /// A link's dialect, with what it takes to speak it.

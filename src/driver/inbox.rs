@@ -4,15 +4,17 @@ use core::mem;
 use core::time::Duration;
 
 use async_channel::Sender;
+use chargehand_core::TaskOptions;
 use chargehand_core::io::Timer;
-use chargehand_core::{Stats, TaskId, TaskOptions};
 
 use super::Driver;
-use super::task::{TaskEntry, TaskPayload, Whose};
+use super::task::{TaskPayload, Whose};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
+use crate::link::exposure::is_taken;
 use crate::mailbox::Control;
 use crate::mailbox::calls::{CallId, Submit};
+use crate::stats::PoolStats;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Takes what was left since the last ring.
@@ -30,6 +32,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for listener in mail.listeners {
             self.events.add(listener);
         }
+        self.note_asides();
         while let Ok(control) = self.ends.control.try_recv() {
             self.on_control(control);
         }
@@ -42,6 +45,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         for call in mail.cancels {
             self.on_cancel(call);
+        }
+        for watch in mail.watches {
+            self.on_watch(watch);
         }
         self.jobs.look_again();
         if self.ends.post.is_abandoned() && !self.is_stopping() {
@@ -72,6 +78,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             self.submitted = self.ends.post.take_submits(room, &mut batch, |special| {
                 self.specials.insert(special.call.place(), special);
+                self.has_asides = true;
             });
             for submit in batch.drain(..) {
                 any |= self.admit_one(submit);
@@ -90,9 +97,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return false;
         }
         // There is room, so if it is not taken the pool stops.
-        let options =
-            if self.specials.is_empty() { TaskOptions::new() } else { self.options_of(call) };
-        let Ok(task) = self.scheduler.submit_with(self.now, options) else {
+        let submitted = if self.specials.is_empty() {
+            self.scheduler.submit(self.now)
+        } else {
+            let options = self.options_of(call);
+            self.scheduler.submit_with(self.now, options)
+        };
+        let Ok(task) = submitted else {
             self.end_call(call, Err(TaskError::Stopping));
             return false;
         };
@@ -111,10 +122,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     #[cold]
-    fn options_of(&self, call: CallId) -> TaskOptions {
+    fn options_of(&mut self, call: CallId) -> TaskOptions {
         let mut options = TaskOptions::new();
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
+            self.has_own_times = true;
         }
         options
     }
@@ -123,19 +135,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.drop_held_back(call) {
             return;
         }
-        let Some(&slot) = self.accepted.get(call.place()) else { return };
-        let TaskEntry { payload, generation, .. } = &self.tasks[slot as usize];
-        if matches!(payload, TaskPayload::Request { whose: Whose::Call { call: its, .. }, .. } if *its == call)
-        {
-            let _ = self.scheduler.cancel(self.now, TaskId::from_parts(slot, *generation));
+        if let Some(task) = self.task_of(call) {
+            let _ = self.scheduler.cancel(self.now, task);
         }
         // Otherwise it is finished, which is as good. It is never in the queue: see `Calls`.
     }
 
     fn on_control(&mut self, control: Control<K>) {
         match control {
-            Control::Add { reach, reply } => {
-                let added = self.add(reach).map_err(|_| WorkerError::Full);
+            Control::Add { reach, options, reply } => {
+                let added = if is_taken(reach.exposure(), self.limits.is_insecure) {
+                    self.add(reach, options).map_err(|_| WorkerError::Full)
+                } else {
+                    Err(WorkerError::Exposed)
+                };
                 let _ = reply.try_send(added);
             }
             Control::Remove { worker, reply } => {
@@ -145,7 +158,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     let _ = reply.try_send(Err(WorkerError::Unknown));
                 }
             }
-            Control::Idle { reply } => self.idlers.push(reply),
+            Control::Idle { taken, reply } => self.idlers.push((reply, taken)),
             Control::Stop { within, reply } => {
                 self.on_stop(within.unwrap_or(self.limits.drain_timeout), reply);
             }
@@ -155,12 +168,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    fn on_stop(&mut self, within: Duration, reply: Sender<Stats>) {
+    fn on_stop(&mut self, within: Duration, reply: Sender<PoolStats>) {
         self.stoppers.push(reply);
         self.stop(within);
     }
 
     fn stop(&mut self, within: Duration) {
+        if !self.is_stopping() {
+            self.parting = self.stats().workers;
+        }
         // What was queued before has been taken on, as far as there is room.
         self.admit_submitted();
         self.scheduler.drain(self.now, self.now.saturating_add(within));

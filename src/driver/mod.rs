@@ -4,28 +4,31 @@
 //!
 //! 1. read the clock, leave the waker and take the list of what is ready (`ready.rs`), if there is any;
 //! 2. for each ready source: read a bounded number of messages into the
-//!    scheduler, carry out what follows, write once (`workers.rs`, `link.rs`; newcomers in `accept.rs`);
-//! 3. take what handles left (`inbox.rs`), let ranges put heights in (`ranges.rs`);
+//!    scheduler, carry out what follows, write once (`workers.rs`, `link/`; newcomers in `accept.rs`);
+//! 3. take what handles left (`inbox.rs`), let ranges put heights in (`ranges/`);
 //! 4. carry out the rest, hand outcomes over, look for answers that are there already;
 //! 5. go on with the handlers of this process that were woken (`in_process.rs`), and carry out what
 //!    follows;
-//! 6. sleep until the next deadline.
+//! 6. call back those who asked for that;
+//! 7. sleep until the next deadline.
 
 mod accept;
 mod actions;
 mod answers;
+mod crowd;
 mod dialect;
+mod fanout;
 mod handshake;
 mod hosts;
 mod in_process;
 mod inbox;
 #[cfg(feature = "json")]
 mod json;
-pub(crate) mod limits;
 mod link;
 mod liveness;
 mod outgoing;
 mod ranges;
+mod starts;
 mod task;
 mod type_check;
 mod untaken;
@@ -44,20 +47,24 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, Stats, TaskId};
+use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, TaskId};
 
 use self::accept::Joining;
 use self::answers::Answers;
+use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
 use self::link::Quota;
 use self::ranges::{Jobs, within_stream};
+use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
+pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
-use crate::driver::limits::Limits;
-use crate::events::{Fanout, PoolEvent};
+use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
+use crate::handler::running::unwound;
+use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::erased::{AnyListener, Kind, Reach, Threaded};
@@ -65,9 +72,12 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
+use crate::mailbox::callback::Due;
 use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
+use crate::options::WorkerOptions;
+use crate::stats::{PoolStats, WorkerInfo};
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -120,11 +130,20 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     accepted: Vec<u32>,
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
+    watches: Watches,
+    /// There are some of either.
+    has_asides: bool,
+    /// Somebody wants to know when a worker takes a task.
+    tells_starts: bool,
+    /// Some task had times of its own: the scheduler is asked for those of each that is sent.
+    has_own_times: bool,
     /// When the first call that is queued is over.
     queue_due: Instant,
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
     outcomes: Vec<(CallId, TaskResult)>,
     wakers: VecDeque<Waker>,
+    /// Callbacks on their way out. Empty but within a poll.
+    callbacks: VecDeque<Due>,
     /// Submitted tasks on their way into the scheduler. Empty but for the moment.
     batch_in: VecDeque<Submit>,
     /// Calls that nobody has asked the outcome of, while there is no room for that, and how many bytes
@@ -135,8 +154,11 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
-    idlers: Vec<Sender<()>>,
-    stoppers: Vec<Sender<Stats>>,
+    /// Each with whether outcomes are to be taken, too.
+    idlers: Vec<(Sender<()>, bool)>,
+    stoppers: Vec<Sender<PoolStats>>,
+    /// The workers as the pool stopped, by slot.
+    parting: Vec<WorkerInfo>,
     /// Everything that has happened in this poll is carried out.
     settled: bool,
     /// How many more actions this poll may carry out.
@@ -152,7 +174,7 @@ pub(crate) struct Setup<T, K: Kind> {
     pub(crate) config: Config,
     pub(crate) limits: Limits,
     /// Those that are dialled, and those in this process.
-    pub(crate) workers: Vec<Reach<K>>,
+    pub(crate) workers: Vec<(Reach<K>, WorkerOptions)>,
     pub(crate) listeners: Vec<Box<K::Listener>>,
 }
 
@@ -177,7 +199,7 @@ impl Ring {
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
         let Setup { timer, config, mut limits, workers, listeners } = setup;
-        let mut events = Fanout::default();
+        let mut events = Fanout::new(&limits.name);
         let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
         if let Some(why) = limits.lower(room, &workers) {
             events.keep(PoolEvent::Lowered { why });
@@ -201,7 +223,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: Misfits::default(),
             peers: Peers::new(),
             read_on: ReadOn::default(),
-            joining: Joining::new(listeners, &ready, limits.handshakes_max, &config),
+            joining: Joining::new(listeners, &ready, &limits, &config),
             closing: ClosingTable::new(CLOSING_MAX),
             jobs: Jobs::default(),
             counted_max: within_stream(limits.ahead_max()),
@@ -209,9 +231,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             accepted: Vec::new(),
             outcomes: Vec::new(),
             wakers: VecDeque::new(),
+            callbacks: VecDeque::new(),
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
+            watches: Watches::new(),
+            has_asides: false,
+            tells_starts: false,
+            has_own_times: false,
             queue_due: Instant::FAR_FUTURE,
             ranges_first: false,
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
@@ -219,16 +246,30 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             events,
             idlers: Vec::new(),
             stoppers: Vec::new(),
+            parting: Vec::new(),
             settled: false,
             budget: 0,
             ended: Vec::new(),
             finished: false,
             ready,
         };
-        for reach in workers {
-            driver.add(reach).expect("workers_max was checked");
+        for (index, (reach, options)) in workers.into_iter().enumerate() {
+            let worker = driver.add(reach, options).expect("workers_max was checked");
+            assert!(worker == id_at_start(index), "the builder has told its id");
         }
         Ok(driver)
+    }
+
+    /// Returns the scheduler's policies.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn config(&self) -> Config {
+        self.scheduler.config()
+    }
+
+    /// Returns what tells this run of the manager from others.
+    #[cfg(all(test, feature = "testing"))]
+    pub(crate) fn token(&self) -> u64 {
+        self.limits.token
     }
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -252,6 +293,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if self.answers.arrivals.queue.has_news() {
             self.read_on_with_room();
+        }
+        if !self.callbacks.is_empty() {
+            self.call_back();
         }
         if !self.idlers.is_empty() {
             self.tell_waiters();
@@ -319,7 +363,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends what has outlived its time, but for what the scheduler watches itself.
     fn on_due(&mut self) {
         if self.queue_due <= self.now {
-            self.queue_due = self.ends.post.expire(self.now, &mut self.wakers);
+            self.queue_due = self.ends.post.expire(self.now, &mut self.wakers, &mut self.callbacks);
+            self.tidy_asides();
         }
         if !self.joining.is_quiet() {
             self.drop_late_handshakes();
@@ -377,10 +422,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Ends a call, at the end of this turn or once many have ended.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "every call ends here")]
+    #[inline(always)]
     fn end_call(&mut self, call: CallId, result: TaskResult) {
-        if !self.specials.is_empty() {
-            self.specials.remove(&call.place());
+        if self.has_asides {
+            self.end_asides(call);
         }
         self.outcomes.push((call, result));
         if self.outcomes.len() >= OUTCOMES_HELD {
@@ -391,7 +437,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Leaves the outcomes of calls for their callers.
     fn settle_calls(&mut self) {
         if !self.outcomes.is_empty() {
-            self.ends.post.settle(&mut self.outcomes, &mut self.wakers);
+            self.ends.post.settle(&mut self.outcomes, &mut self.wakers, &mut self.callbacks);
+        }
+    }
+
+    /// Runs callbacks: the user's code, once everything else in the poll is done, so that links do not wait
+    /// for it.
+    #[cold]
+    fn call_back(&mut self) {
+        while let Some(due) = self.callbacks.pop_front() {
+            if let Err(text) = unwound(|| due.call()) {
+                self.events.tell(|| PoolEvent::CallbackPanicked { text });
+            }
         }
     }
 
@@ -420,22 +477,32 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     #[cold]
     fn tell_waiters(&mut self) {
+        let post = &self.ends.post;
         let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();
-        if is_idle && self.ends.post.queued() == 0 {
-            for waiter in mem::take(&mut self.idlers) {
-                let _ = waiter.try_send(());
-            }
+        if is_idle && post.queued() == 0 {
+            let awaits = self.idlers.iter().any(|(_, taken)| *taken);
+            post.await_taken(awaits);
+            let are_taken = awaits && post.are_all_taken();
+            self.idlers.retain(|(waiter, taken)| {
+                let is_over = are_taken || !taken;
+                if is_over {
+                    let _ = waiter.try_send(());
+                }
+                !is_over && !waiter.is_closed()
+            });
         }
+        post.await_taken(self.idlers.iter().any(|(_, taken)| *taken));
     }
 
     /// Answers whoever waits for the end, and leaves nobody waiting for anything else.
     fn finish(&mut self) {
         self.finished = true;
-        let stats = self.scheduler.stats();
-        for stopper in mem::take(&mut self.stoppers) {
-            let _ = stopper.try_send(stats);
-        }
+        let workers = mem::take(&mut self.parting);
+        let stats = PoolStats { workers, ..self.stats() };
         self.let_go();
+        for stopper in mem::take(&mut self.stoppers) {
+            let _ = stopper.try_send(stats.clone());
+        }
     }
 
     /// Answers what is still to be answered with "closed".
@@ -445,8 +512,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         // Left if a waker panicked.
         wake_all(&mut self.wakers);
         self.settle_calls();
-        let (mail, submits) = self.ends.post.close(&mut self.wakers);
+        let (mail, submits) = self.ends.post.close(&mut self.wakers, &mut self.callbacks);
         drop(submits);
+        self.call_back();
         self.held_back.clear();
         for mut job in mail.jobs {
             job.giver.end();
@@ -457,6 +525,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         self.answers.clear();
         self.idlers.clear();
+        self.watches.clear();
     }
 }
 

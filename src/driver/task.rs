@@ -35,6 +35,14 @@ pub(crate) enum Whose {
 }
 
 impl TaskPayload {
+    /// Returns which call it is of.
+    pub(crate) fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Request { whose: Whose::Call { call, .. }, .. } => Some(*call),
+            _ => None,
+        }
+    }
+
     /// Returns the range or map that it is of.
     pub(crate) fn job(&self) -> Option<u32> {
         match self {

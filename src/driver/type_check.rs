@@ -1,9 +1,9 @@
-//! Answers that the caller cannot use: held against its type before they count, and tried elsewhere
-//! before anybody is blamed.
+//! Answers that the caller cannot use: they are checked against its type before they count, and the task
+//! is tried elsewhere before anybody is blamed.
 //!
-//! A worker whose answers do not decode is rested like one whose handlers fail. Where another worker's
-//! answer to the same task is of no use either, manager and workers disagree on the type: that is the
-//! task's error, and the first worker is excused.
+//! A worker whose answers do not decode is suspended like one whose handlers fail. If another worker's answer
+//! to the same task does not decode either, manager and workers disagree on the type: the task ends with
+//! that error, and the first worker is excused.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::SMALL_BYTES_MAX;
 use crate::failure::advice;
-use crate::payload::Answer;
+use crate::payload::{Answer, DecodeLimits};
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
 #[derive(Debug, Default)]
@@ -62,6 +62,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) misfits: &'a mut Misfits,
     pub(crate) tasks: &'a [TaskEntry],
     pub(crate) jobs: &'a Jobs,
+    pub(crate) decode_limits: &'a DecodeLimits,
 }
 
 impl Sink<'_> {
@@ -74,25 +75,41 @@ impl Sink<'_> {
         verdict: Verdict,
         body: &[u8],
     ) -> Result<(), EventError> {
+        if verdict != Verdict::Done {
+            return self.reply_other(task, attempt, verdict, body);
+        }
+        if body.len() > SMALL_BYTES_MAX {
+            return self.reply_long(task, attempt, body);
+        }
+        if let Err(why) = self.check(task, body) {
+            return self.refuse(task, attempt, why);
+        }
+        let event = Event::Replied { link: self.link, task, attempt, verdict: Verdict::Done };
+        self.scheduler.handle_event(self.now, event)?;
+        self.answers.keep_bytes(self.scheduler, task, Verdict::Done, body);
+        if !self.misfits.is_empty() {
+            let _ = self.misfits.take(task);
+        }
+        Ok(())
+    }
+
+    /// As [`reply`](Self::reply), for what is no answer.
+    #[cold]
+    fn reply_other(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+        body: &[u8],
+    ) -> Result<(), EventError> {
         if verdict == Verdict::Failed {
             if let Some(advice) = advice(body) {
                 return self.reply_advised(task, attempt, advice, body);
             }
         }
-        if verdict == Verdict::Done {
-            if body.len() > SMALL_BYTES_MAX {
-                return self.reply_long(task, attempt, body);
-            }
-            if let Err(why) = self.check(task, body) {
-                return self.refuse(task, attempt, why);
-            }
-        }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
-        if verdict == Verdict::Done && !self.misfits.is_empty() {
-            let _ = self.misfits.take(task);
-        }
         Ok(())
     }
 
@@ -100,7 +117,10 @@ impl Sink<'_> {
     /// makes of it may be kept, it takes the place of the bytes.
     #[inline(never)]
     fn reply_long(&mut self, task: TaskId, attempt: u16, body: &[u8]) -> Result<(), EventError> {
-        let value = match self.check_of(task).map_or(Ok(None), |check| check.value(body)) {
+        let value = match self
+            .check_of(task)
+            .map_or(Ok(None), |check| check.value(body, self.decode_limits))
+        {
             Ok(value) => value,
             Err(why) => return self.refuse(task, attempt, why),
         };
@@ -130,7 +150,7 @@ impl Sink<'_> {
     ) -> Result<(), EventError> {
         if let (Verdict::Done, Answer::Value(value)) = (verdict, &answer) {
             let fits = match self.check_of(task) {
-                Some(check) => value.fits(check),
+                Some(check) => value.fits(check, self.decode_limits),
                 None => Ok(()),
             };
             if let Err(why) = fits {
@@ -172,7 +192,7 @@ impl Sink<'_> {
 
     #[inline]
     fn check(&self, task: TaskId, body: &[u8]) -> Result<(), String> {
-        self.check_of(task).map_or(Ok(()), |check| check.bytes(body))
+        self.check_of(task).map_or(Ok(()), |check| check.bytes(body, self.decode_limits))
     }
 
     /// Returns what a task's answer is held against. What is over has nothing.
@@ -197,7 +217,7 @@ impl Sink<'_> {
     fn refuse(&mut self, task: TaskId, attempt: u16, why: String) -> Result<(), EventError> {
         let link = self.link;
         let stats = self.scheduler.stats();
-        let others = stats.workers_up - stats.workers_rested > 1;
+        let others = stats.workers_up - stats.workers_suspended > 1;
         let known = self.misfits.get(task);
         // Once it is known that they disagree, it stays so when the task is tried again.
         let is_new = |at: usize| {

@@ -12,6 +12,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
 use super::Driver;
+use super::crowd::{Counted, Party};
 use super::dialect::Speech;
 use super::handshake::Greeting;
 use super::link::{Conn, Quota, ReadProgress};
@@ -23,6 +24,7 @@ use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
+use crate::options::WorkerOptions;
 use crate::stats::{PoolStats, WorkerInfo};
 
 /// All workers, by slot.
@@ -46,13 +48,18 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) label: Arc<str>,
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
+    pub(crate) options: WorkerOptions,
     pub(crate) link: LinkState<K>,
     pub(crate) last_error: Option<DisconnectReason>,
+    /// Whom its transport has proven it to be, when its link was made last.
+    pub(crate) identity: Option<Arc<str>>,
+    /// Whom its link counts for, while it is up and the worker had dialled in.
+    pub(crate) party: Option<Party>,
     /// Whose link it is: differs from one start of a worker that dials in to the next.
     pub(crate) token: u64,
     /// Tasks that it had done when its link came up.
     done_before: u64,
-    up_since: Instant,
+    pub(crate) up_since: Instant,
     window: u32,
     /// How many tasks it runs at once.
     runs: u32,
@@ -111,6 +118,13 @@ impl<K: Kind> Peers<K> {
         peer
     }
 
+    fn get(&self, worker: WorkerId) -> &Peer<K> {
+        let peer = self.slots[worker.slot() as usize].as_ref();
+        let peer = peer.expect("a worker is in the table until the scheduler says it is gone");
+        assert!(peer.id == worker);
+        peer
+    }
+
     /// Whether a worker is still in the table.
     pub(crate) fn is_worker(&self, worker: WorkerId) -> bool {
         let slot = self.slots.get(worker.slot() as usize);
@@ -119,6 +133,29 @@ impl<K: Kind> Peers<K> {
 
     pub(crate) fn named(&self, name: &str) -> Option<WorkerId> {
         self.names.get(name).copied()
+    }
+
+    /// Refuses a name that a worker has who has proven that it is its own, where this party has not.
+    pub(crate) fn check_owner(&self, name: &str, party: &Party) -> Result<(), DisconnectReason> {
+        let Some(worker) = self.names.get(name) else { return Ok(()) };
+        let peer = self.slots[worker.slot() as usize].as_ref();
+        let Some(owner) = peer.and_then(|peer| peer.identity.as_ref()) else { return Ok(()) };
+        match party.identity() {
+            Some(identity) if identity == *owner => Ok(()),
+            identity => Err(DisconnectReason::NotTheirs {
+                name: name.into(),
+                owner: (**owner).into(),
+                identity: identity.map(|identity| (*identity).into()),
+            }),
+        }
+    }
+
+    /// Returns the workers that have dialled in and are up, whom each counts for, and its link.
+    pub(crate) fn dialled_in(&self) -> impl Iterator<Item = (&Peer<K>, &Party, Link)> {
+        self.slots.iter().flatten().filter_map(|peer| match (&peer.party, &peer.link) {
+            (Some(party), LinkState::Up(link, _)) => Some((peer, party, *link)),
+            _ => None,
+        })
     }
 
     pub(crate) fn window_total(&self) -> usize {
@@ -159,6 +196,7 @@ impl<K: Kind> Peers<K> {
         id: WorkerId,
         label: Arc<str>,
         reach: Reach<K>,
+        options: WorkerOptions,
         ready: &ReadySet,
     ) {
         let slot = id.slot() as usize;
@@ -174,8 +212,11 @@ impl<K: Kind> Peers<K> {
             label,
             entry,
             reach,
+            options,
             link: LinkState::Idle,
             last_error: None,
+            identity: None,
+            party: None,
             token: 0,
             done_before: 0,
             up_since: Instant::EPOCH,
@@ -201,16 +242,25 @@ impl<K: Kind> Peers<K> {
     }
 }
 
+/// Returns the id of a worker that there is at the start, by how many were added before it.
+pub(crate) fn id_at_start(index: usize) -> WorkerId {
+    WorkerId::from_parts(u32::try_from(index).expect("fewer workers than 2^32"), 0)
+}
+
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Adds a worker that the scheduler decides when to dial, or to start.
-    pub(crate) fn add(&mut self, reach: Reach<K>) -> Result<WorkerId, WorkersFull> {
+    pub(crate) fn add(
+        &mut self,
+        reach: Reach<K>,
+        options: WorkerOptions,
+    ) -> Result<WorkerId, WorkersFull> {
         let worker = self.scheduler.add_worker(self.now, Route::Dial)?;
         let label = match &reach {
             Reach::Dial(connector) => connector.peer().into(),
             Reach::InProcess(_) => self.peers.next_in_process(),
             Reach::Await => unreachable!("such a worker adds itself"),
         };
-        self.peers.insert(worker, label, reach, &self.ready);
+        self.peers.insert(worker, label, reach, options, &self.ready);
         Ok(worker)
     }
 
@@ -255,7 +305,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
         }
         let greeted = greeting
-            .poll(&mut **wire, cx, &self.opening)
+            .poll(&mut **wire, cx, &self.opening, peer.options.window)
             .map_ok(|greeted| (greeted.offer(), greeted.frame_bytes_max));
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {
@@ -297,6 +347,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         offer: Offer,
         frame_bytes_max: u32,
     ) {
+        self.peers.get_mut(link.worker()).identity = wire.identity().map(Arc::from);
         let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
         self.set_up(link, LinkState::Up(link, conn), offer.window);
         let peer = self.peers.get_mut(link.worker());
@@ -315,8 +366,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         peer.link = state;
         peer.done_before = done;
         peer.up_since = self.now;
-        let label = peer.label();
-        self.events.tell(|| PoolEvent::Connected { worker, peer: label, window });
+        let (label, identity) = (peer.label(), peer.identity.clone());
+        self.events.tell(|| PoolEvent::Connected { worker, peer: label, identity, window });
     }
 
     fn refused(&mut self, link: Link, reason: DisconnectReason) {
@@ -380,8 +431,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
+            decode_limits: &self.limits.decode,
         };
         match conn.read(cx, quota, &mut sink) {
+            Ok(ReadProgress::Nothing) if conn.is_arriving() => {
+                let link = *link;
+                self.ping_meanwhile(link);
+                ReadProgress::Nothing
+            }
             Ok(progress) => {
                 if progress == ReadProgress::More {
                     peer.entry.wake();
@@ -441,13 +498,19 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Notes of what use a link was that a worker had dialled in with, for whoever comes from there.
     pub(crate) fn note_use(&mut self, worker: WorkerId) {
-        let stats = self.scheduler.worker_stats(worker);
         let peer = self.peers.get_mut(worker);
-        let (Reach::Await, LinkState::Up(_, conn)) = (&peer.reach, &peer.link) else { return };
-        let Some(host) = conn.wire.host() else { return };
+        let Some(party) = peer.party.take() else { return };
         let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
-        let did = stats.is_some_and(|stats| stats.done > peer.done_before);
-        self.joining.hosts.on_end(host, did || self.now >= stable, self.now);
+        let peer = self.peers.get(worker);
+        let was_useful = self.did_something(peer) || self.now >= stable;
+        self.joining.crowd.remove(Counted::Links, &party);
+        self.joining.hosts.on_end(&party, was_useful, self.now);
+    }
+
+    /// Returns whether a worker has done a task on the link that it has.
+    pub(crate) fn did_something(&self, peer: &Peer<K>) -> bool {
+        let stats = self.scheduler.worker_stats(peer.id);
+        stats.is_some_and(|stats| stats.done > peer.done_before)
     }
 
     /// Writes what is to be sent on a link. Returns whether there was anything.
@@ -506,14 +569,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
-        let workers = self.peers.slots.iter().flatten().filter_map(|peer| {
-            Some(WorkerInfo {
-                id: peer.id,
-                peer: peer.label(),
-                stats: self.scheduler.worker_stats(peer.id)?,
-                last_error: peer.last_error.clone(),
-            })
-        });
-        PoolStats { tasks: self.scheduler.stats(), workers: workers.collect() }
+        let workers = self.peers.slots.iter().flatten().filter_map(|peer| self.info_of(peer));
+        let (tasks, streams) = (self.scheduler.stats(), self.jobs.under_way());
+        PoolStats { tasks, streams, workers: workers.collect() }
+    }
+
+    fn info_of(&self, peer: &Peer<K>) -> Option<WorkerInfo> {
+        Some(WorkerInfo {
+            id: peer.id,
+            peer: peer.label(),
+            identity: peer.identity.clone(),
+            stats: self.scheduler.worker_stats(peer.id)?,
+            last_error: peer.last_error.clone(),
+        })
+    }
+
+    /// Keeps how a worker stands at the end of its link while the pool stops: soon it is gone.
+    pub(crate) fn note_parting(&mut self, worker: WorkerId) {
+        // By slot, as they were put there.
+        let place = self.parting.binary_search_by_key(&worker.slot(), |info| info.id.slot());
+        let peer = self.peers.slots[worker.slot() as usize].as_ref();
+        let (Ok(place), Some(peer)) = (place, peer) else { return };
+        if let Some(info) = self.info_of(peer).filter(|info| info.id == self.parting[place].id) {
+            self.parting[place] = info;
+        }
     }
 }

@@ -16,14 +16,15 @@ use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
 use super::{BlockingFn, Context, Handler, Origin, encode, fail, sealed};
 use crate::handler::running::caught;
-use crate::payload::decode_request;
+use crate::payload::{DecodeLimits, decode_request};
 
 type Answer = (Verdict, Vec<u8>);
+type Work = dyn Fn(&[u8], &DecodeLimits, Option<Context>) -> Answer + Send + Sync;
 
 /// A handler that runs on a pool of threads.
 pub struct Threads {
     pool: ThreadPool,
-    function: Arc<dyn Fn(&[u8], Option<Context>) -> Answer + Send + Sync>,
+    function: Arc<Work>,
     takes_context: bool,
 }
 
@@ -41,9 +42,9 @@ impl Threads {
             .thread_name(|index| format!("chargehand-{index}"))
             .build()
             .map_err(io::Error::other)?;
-        let function = Arc::new(move |request: &[u8], context: Option<Context>| {
+        let function = Arc::new(move |request: &[u8], limits: &DecodeLimits, context| {
             let mut body = Vec::new();
-            let verdict = match decode_request(request) {
+            let verdict = match decode_request(request, limits) {
                 Ok(request) => encode(function.call(request, context), &mut body),
                 Err(text) => fail(&text, &mut body),
             };
@@ -68,13 +69,19 @@ impl Handler for Threads {
     // could fill the pool's queue without end.
     const ENDS_WHEN_DROPPED: bool = false;
 
-    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<OnThread, String> {
+    fn start(
+        &self,
+        body: &[u8],
+        limits: &DecodeLimits,
+        origin: &mut Origin<'_>,
+    ) -> Result<OnThread, String> {
         let context = self.takes_context.then(|| origin.context());
+        let limits = *limits;
         let shared = Arc::new(Shared::default());
         let (function, body, result) =
             (Arc::clone(&self.function), body.to_vec(), Arc::clone(&shared));
         self.pool.spawn(move || {
-            let answer = caught(|| function(&body, context))
+            let answer = caught(|| function(&body, &limits, context))
                 .unwrap_or_else(|text| (Verdict::Failed, text.into()));
             *result.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
             result.waker.wake();

@@ -3,19 +3,27 @@
 use core::fmt::Display;
 use core::future::Future;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Origin};
+
+/// A request that owns all that is in it, and is read from bytes of any lifetime: every [`Deserialize`] that
+/// does not borrow from those is one, of every `'de`. Take a `String` for a `&str`, a `Vec<u8>` for a
+/// `&[u8]`: the bytes are gone before the handler is.
+///
+/// A trait of its own, since errors of lifetimes alone say no more of one than its name.
+pub trait OwnedRequest<'de>: Deserialize<'de> {}
+
+impl<'de, T: Deserialize<'de>> OwnedRequest<'de> for T {}
 
 /// An asynchronous function that does tasks: `Fn(Q)`, or `Fn(Context, Q)`, to a future of
 /// `Result<R, E>`.
 ///
-/// `Q` is the request, of any `DeserializeOwned` type; `R` the answer, `Serialize`; `E` the error, of
+/// `Q` is the request, of any type that is [`Deserialize`] and an [`OwnedRequest`]; `R` the answer, `Serialize`; `E` the error, of
 /// any `Display` type or a [`Failure`](crate::Failure), which can say more. Nothing else implements
 /// this but what [`with_state`](crate::with_state) makes. `Args` tells the shapes apart; leave it to be
 /// inferred, and give the closure's arguments their types. A request that borrows (`&str`) is refused by
-/// the compiler with "implementation of `Deserialize` is not general enough": take what owns (`String`).
+/// the compiler with "implementation of `OwnedRequest` is not general enough": take what owns (`String`).
 #[diagnostic::on_unimplemented(
     message = "this is no handler: it is an async function of `(request)` or `(Context, request)` to a `Result`; the request is owned (`String`, not `&str`) and `serde::Deserialize`, the answer `serde::Serialize`, the error `Display`",
     label = "not a handler",
@@ -24,7 +32,7 @@ use super::context::{Context, Origin};
 )]
 pub trait HandlerFn<Args> {
     /// What is asked.
-    type Request: DeserializeOwned + 'static;
+    type Request: for<'de> OwnedRequest<'de> + 'static;
     /// What is answered.
     type Answer: Serialize;
     /// Why there is no answer.
@@ -34,43 +42,6 @@ pub trait HandlerFn<Args> {
 
     #[doc(hidden)]
     fn call(&self, request: Self::Request, origin: &mut Origin<'_>) -> Self::Future;
-}
-
-impl<F, Q, A, R, E> HandlerFn<(Q,)> for F
-where
-    F: Fn(Q) -> A,
-    A: Future<Output = Result<R, E>>,
-    Q: DeserializeOwned + 'static,
-    R: Serialize,
-    E: Display + 'static,
-{
-    type Request = Q;
-    type Answer = R;
-    type Error = E;
-    type Future = A;
-
-    #[inline]
-    fn call(&self, request: Q, _: &mut Origin<'_>) -> A {
-        self(request)
-    }
-}
-
-impl<F, Q, A, R, E> HandlerFn<(Context, Q)> for F
-where
-    F: Fn(Context, Q) -> A,
-    A: Future<Output = Result<R, E>>,
-    Q: DeserializeOwned + 'static,
-    R: Serialize,
-    E: Display + 'static,
-{
-    type Request = Q;
-    type Answer = R;
-    type Error = E;
-    type Future = A;
-
-    fn call(&self, request: Q, origin: &mut Origin<'_>) -> A {
-        self(origin.context(), request)
-    }
 }
 
 /// A function that does tasks and blocks meanwhile, or computes: `Fn(Q) -> Result<R, E>`, or
@@ -83,7 +54,7 @@ where
 )]
 pub trait BlockingFn<Args> {
     /// What is asked.
-    type Request: DeserializeOwned + 'static;
+    type Request: for<'de> OwnedRequest<'de> + 'static;
     /// What is answered.
     type Answer: Serialize;
     /// Why there is no answer.
@@ -100,44 +71,6 @@ pub trait BlockingFn<Args> {
     ) -> Result<Self::Answer, Self::Error>;
 }
 
-#[cfg(feature = "blocking")]
-impl<F, Q, R, E> BlockingFn<(Q,)> for F
-where
-    F: Fn(Q) -> Result<R, E>,
-    Q: DeserializeOwned + 'static,
-    R: Serialize,
-    E: Display + 'static,
-{
-    type Request = Q;
-    type Answer = R;
-    type Error = E;
-
-    const TAKES_CONTEXT: bool = false;
-
-    fn call(&self, request: Q, _: Option<Context>) -> Result<R, E> {
-        self(request)
-    }
-}
-
-#[cfg(feature = "blocking")]
-impl<F, Q, R, E> BlockingFn<(Context, Q)> for F
-where
-    F: Fn(Context, Q) -> Result<R, E>,
-    Q: DeserializeOwned + 'static,
-    R: Serialize,
-    E: Display + 'static,
-{
-    type Request = Q;
-    type Answer = R;
-    type Error = E;
-
-    const TAKES_CONTEXT: bool = true;
-
-    fn call(&self, request: Q, context: Option<Context>) -> Result<R, E> {
-        self(context.expect("it was made before"), request)
-    }
-}
-
 /// A handler and what it shares with all of its runs: see [`with_state`].
 #[derive(Clone, Debug)]
 pub struct WithState<F, S> {
@@ -148,7 +81,7 @@ pub struct WithState<F, S> {
 /// Makes a handler of a function that takes a [`Context`] with a clone of `state` in it.
 ///
 /// For connections, caches, settings: what every run of the handler uses. `state` is cloned for each
-/// task, so put what is dear to clone into an `Arc`. Good wherever a handler is: `Worker::new`, `raw`,
+/// task, so put what is expensive to clone into an `Arc`. Good wherever a handler is: `Worker::new`, `raw`,
 /// `blocking`, `Builder::in_process`.
 ///
 /// ```
@@ -170,43 +103,75 @@ pub const fn with_state<F, S: Clone>(state: S, function: F) -> WithState<F, S> {
     WithState { function, state }
 }
 
-// Does not overlap with the functions: `WithState` is none, and traits of functions are fundamental.
-impl<F, S, Q, A, R, E> HandlerFn<(Context<S>, Q)> for WithState<F, S>
-where
-    F: Fn(Context<S>, Q) -> A,
-    S: Clone,
-    A: Future<Output = Result<R, E>>,
-    Q: DeserializeOwned + 'static,
-    R: Serialize,
-    E: Display + 'static,
-{
-    type Request = Q;
-    type Answer = R;
-    type Error = E;
-    type Future = A;
+/// Makes handlers of what calls a function with these arguments, `Q` among them. In brackets are the types
+/// that this takes beside those of the function.
+macro_rules! impl_handler_fn {
+    ([$($state:ident)?] $target:ty: Fn($($args:ty),+), $call:expr) => {
+        impl<F, $($state: Clone,)? Q, A, R, E> HandlerFn<($($args,)+)> for $target
+        where
+            F: Fn($($args),+) -> A,
+            A: Future<Output = Result<R, E>>,
+            Q: for<'de> OwnedRequest<'de> + 'static,
+            R: Serialize,
+            E: Display + 'static,
+        {
+            type Request = Q;
+            type Answer = R;
+            type Error = E;
+            type Future = A;
 
-    fn call(&self, request: Q, origin: &mut Origin<'_>) -> A {
-        (self.function)(origin.context().with(self.state.clone()), request)
-    }
+            #[inline]
+            fn call(&self, request: Q, origin: &mut Origin<'_>) -> A {
+                let call: fn(&Self, Q, &mut Origin<'_>) -> A = $call;
+                call(self, request, origin)
+            }
+        }
+    };
+}
+
+impl_handler_fn!([] F: Fn(Q), |function, request, _| function(request));
+impl_handler_fn!([] F: Fn(Context, Q), |function, request, origin| {
+    function(origin.context(), request)
+});
+// Does not overlap with the functions: `WithState` is none, and traits of functions are fundamental.
+impl_handler_fn!([S] WithState<F, S>: Fn(Context<S>, Q), |this, request, origin| {
+    (this.function)(origin.context().with(this.state.clone()), request)
+});
+
+/// The same without the future. `takes_context` is whether the call has one.
+#[cfg(feature = "blocking")]
+macro_rules! impl_blocking_fn {
+    ([$($state:ident)?] $target:ty: Fn($($args:ty),+), takes_context: $takes:literal, $call:expr) => {
+        impl<F, $($state: Clone,)? Q, R, E> BlockingFn<($($args,)+)> for $target
+        where
+            F: Fn($($args),+) -> Result<R, E>,
+            Q: for<'de> OwnedRequest<'de> + 'static,
+            R: Serialize,
+            E: Display + 'static,
+        {
+            type Request = Q;
+            type Answer = R;
+            type Error = E;
+
+            const TAKES_CONTEXT: bool = $takes;
+
+            fn call(&self, request: Q, context: Option<Context>) -> Result<R, E> {
+                let call: fn(&Self, Q, Option<Context>) -> Result<R, E> = $call;
+                call(self, request, context)
+            }
+        }
+    };
 }
 
 #[cfg(feature = "blocking")]
-impl<F, S, Q, R, E> BlockingFn<(Context<S>, Q)> for WithState<F, S>
-where
-    F: Fn(Context<S>, Q) -> Result<R, E>,
-    S: Clone,
-    Q: DeserializeOwned + 'static,
-    R: Serialize,
-    E: Display + 'static,
-{
-    type Request = Q;
-    type Answer = R;
-    type Error = E;
-
-    const TAKES_CONTEXT: bool = true;
-
-    fn call(&self, request: Q, context: Option<Context>) -> Result<R, E> {
-        let context = context.expect("it was made before").with(self.state.clone());
-        (self.function)(context, request)
-    }
-}
+const MADE: &str = "a context is made for what takes one";
+#[cfg(feature = "blocking")]
+impl_blocking_fn!([] F: Fn(Q), takes_context: false, |function, request, _| function(request));
+#[cfg(feature = "blocking")]
+impl_blocking_fn!([] F: Fn(Context, Q), takes_context: true, |function, request, context| {
+    function(context.expect(MADE), request)
+});
+#[cfg(feature = "blocking")]
+impl_blocking_fn!([S] WithState<F, S>: Fn(Context<S>, Q), takes_context: true, |this, request, context| {
+    (this.function)(context.expect(MADE).with(this.state.clone()), request)
+});

@@ -11,8 +11,8 @@ use chargehand_core::Verdict;
 use serde::Serialize;
 
 use crate::failure::{FAILURE_BYTES_MAX, Failure};
-use crate::payload::decode_request;
 use crate::payload::encode::{self, Onto};
+use crate::payload::{DecodeLimits, decode_request};
 
 #[cfg(feature = "blocking")]
 mod blocking;
@@ -27,7 +27,7 @@ pub use self::context::Context;
 pub(crate) use self::context::{Guard, Origin};
 #[cfg(feature = "blocking")]
 pub use self::function::BlockingFn;
-pub use self::function::{HandlerFn, WithState, with_state};
+pub use self::function::{HandlerFn, OwnedRequest, WithState, with_state};
 
 /// How a worker carries out a request: made by `Worker::new`, `raw` or `blocking`.
 ///
@@ -44,7 +44,12 @@ pub trait Handler: sealed::Sealed {
 
     /// Starts to carry a request out; the error is the text of a failure.
     #[doc(hidden)]
-    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<Self::Future, String>;
+    fn start(
+        &self,
+        body: &[u8],
+        limits: &DecodeLimits,
+        origin: &mut Origin<'_>,
+    ) -> Result<Self::Future, String>;
 
     /// Puts the answer's body, or the failure's text, into `body`, which is empty.
     #[doc(hidden)]
@@ -80,8 +85,13 @@ impl<F: HandlerFn<Args>, Args> Handler for Typed<F, Args> {
     type Future = F::Future;
 
     #[inline]
-    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<F::Future, String> {
-        match decode_request(body) {
+    fn start(
+        &self,
+        body: &[u8],
+        limits: &DecodeLimits,
+        origin: &mut Origin<'_>,
+    ) -> Result<F::Future, String> {
+        match decode_request(body, limits) {
             Ok(request) => Ok(self.function.call(request, origin)),
             Err(text) => Err(text),
         }
@@ -118,7 +128,12 @@ where
 {
     type Future = F::Future;
 
-    fn start(&self, body: &[u8], origin: &mut Origin<'_>) -> Result<F::Future, String> {
+    fn start(
+        &self,
+        body: &[u8],
+        _: &DecodeLimits,
+        origin: &mut Origin<'_>,
+    ) -> Result<F::Future, String> {
         Ok(self.function.call(body.to_vec(), origin))
     }
 

@@ -5,11 +5,14 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::Future;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::token::Token;
+#[cfg(feature = "std")]
+use crate::trace;
 
 /// Runs of futures `F`, each of which belongs to an `O`.
 pub(crate) struct Runs<F, O> {
@@ -73,6 +76,7 @@ impl<F, O> Runs<F, O> {
     }
 
     /// Ends a run, and gives its room away.
+    #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         self.rooms[index as usize].clear();
         self.free.push(index);
@@ -127,10 +131,17 @@ impl<F: Future, O> Runs<F, O> {
 }
 
 impl<F, O> Room<F, O> {
+    #[inline]
     fn clear(&mut self) {
         // A destructor of the user's may panic as well, and nobody is left to be told.
-        let _ = caught(|| self.owner = None);
-        let _ = caught(|| self.future.set(None));
+        if mem::needs_drop::<O>() && self.owner.is_some() {
+            let _ = caught(|| self.owner = None);
+        }
+        self.owner = None;
+        if mem::needs_drop::<F>() {
+            let _ = caught(|| self.future.set(None));
+        }
+        self.future.set(None);
     }
 }
 
@@ -143,8 +154,15 @@ impl<F, O> Drop for Runs<F, O> {
 /// Calls what may panic, and makes the text of a failure of that.
 #[cfg(feature = "std")]
 pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
+    unwound(call).map_err(|text| format!("the handler panicked: {text}"))
+}
+
+/// Calls what may panic, and returns what a panic said.
+#[cfg(feature = "std")]
+pub(crate) fn unwound<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     std::panic::catch_unwind(core::panic::AssertUnwindSafe(call))
-        .map_err(|panic| format!("the handler panicked: {}", panic_text(&*panic)))
+        .map_err(|panic| panic_text(&*panic).into())
+        .inspect_err(|text: &String| trace::panicked(text))
 }
 
 /// Calls what may panic. Without std nothing unwinds: a panic ends the program.
@@ -153,6 +171,9 @@ pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
 pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     Ok(call())
 }
+
+#[cfg(not(feature = "std"))]
+pub(crate) use self::caught as unwound;
 
 /// Returns what a panic said.
 #[cfg(feature = "std")]

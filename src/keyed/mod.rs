@@ -23,7 +23,7 @@
 //! let connector = KeyedConnector::worker(connector, "w1", key)?;
 //! let worker = Worker::new(timer, |n: u64| async move { Ok::<_, String>(n + 1) }).name("w1");
 //! # let ask = async {
-//! #     assert_eq!(pool.call::<_, u64>(&1_u64).await?, 2);
+//! #     assert_eq!(pool.call::<u64, _>(&1_u64).await?, 2);
 //! #     pool.stop().await?;
 //! #     Ok(())
 //! # };
@@ -62,7 +62,7 @@ use alloc::sync::Arc;
 use core::fmt;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Connect, Listen, Wire};
+use chargehand_core::io::{Connect, Exposure, Listen, Wire};
 use chargehand_core::keyed::{ExchangeError, Member, NONCE_BYTES};
 use chargehand_core::message::Role;
 
@@ -116,6 +116,14 @@ impl Me {
     fn member(&self) -> Member<'_> {
         let member = Member::new(self.role, &self.name).expect("it was checked");
         if self.seals { member.sealed() } else { member }
+    }
+
+    /// Who has the key is known, and nobody else reads along or puts words in, if it is sealed.
+    fn exposure(&self, inner: Exposure) -> Exposure {
+        match inner {
+            Exposure::Open | Exposure::Waived if self.seals => Exposure::Protected,
+            inner => inner,
+        }
     }
 
     fn start(&self, side: Side) -> Start {
@@ -176,7 +184,8 @@ macro_rules! wrapper {
             }
 
             /// Proves names and keys and encrypts nothing: for a peer that cannot. Both sides must be set
-            /// up alike. Default: everything is encrypted.
+            /// up alike. Whoever sits in between can read, and change, what is sent, so this alone is no
+            /// protection for links that leave the machine. Default: everything is encrypted.
             #[must_use]
             pub fn unsealed(mut self) -> Self {
                 self.me.seals = false;
@@ -212,6 +221,10 @@ where
     fn peer(&self) -> &str {
         self.inner.peer()
     }
+
+    fn exposure(&self) -> Exposure {
+        self.me.exposure(self.inner.exposure())
+    }
 }
 
 impl<L> Listen for KeyedListener<L>
@@ -238,5 +251,13 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.inner.connections_max()
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.inner.accepted_host()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.me.exposure(self.inner.exposure())
     }
 }

@@ -11,7 +11,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Connect, Dialect, Listen, Progress, Wire};
+use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Progress, Wire};
 
 use crate::handler::HandlerFn;
 use crate::handler::in_process::{AnyHands, Hands};
@@ -103,7 +103,7 @@ holds!(dyn Future<Output = Result<Box<<Local as Kind>::Wire>, BoxError>>,
 /// [`Pool::local_builder`](crate::Pool::local_builder), which takes any.
 pub trait InProcessFn<K: Kind, Args>: HandlerFn<Args> {
     #[doc(hidden)]
-    fn boxed(self, window: u16) -> Box<K::Hands>;
+    fn boxed(self) -> Box<K::Hands>;
 }
 
 impl<F, Args> InProcessFn<Threaded, Args> for F
@@ -112,8 +112,8 @@ where
     F: Send + 'static,
     Args: 'static,
 {
-    fn boxed(self, window: u16) -> Box<<Threaded as Kind>::Hands> {
-        Box::new(Hands::new(window, self))
+    fn boxed(self) -> Box<<Threaded as Kind>::Hands> {
+        Box::new(Hands::new(self))
     }
 }
 
@@ -122,8 +122,8 @@ where
     F: HandlerFn<Args, Answer: Send + 'static, Future: 'static> + 'static,
     Args: 'static,
 {
-    fn boxed(self, window: u16) -> Box<<Local as Kind>::Hands> {
-        Box::new(Hands::new(window, self))
+    fn boxed(self) -> Box<<Local as Kind>::Hands> {
+        Box::new(Hands::new(self))
     }
 }
 
@@ -135,6 +135,16 @@ pub(crate) enum Reach<K: Kind> {
     Await,
     /// It is in this process.
     InProcess(Box<K::Hands>),
+}
+
+impl<K: Kind> Reach<K> {
+    /// Returns who may be at the other end, or in between.
+    pub(crate) fn exposure(&self) -> Exposure {
+        match self {
+            Self::Dial(connector) => connector.exposure(),
+            Self::Await | Self::InProcess(_) => Exposure::Local,
+        }
+    }
 }
 
 /// A [`Wire`] whose error type is hidden.
@@ -159,6 +169,7 @@ pub trait AnyWire {
     fn incoming(&self) -> usize;
     fn message_bytes_max(&self) -> usize;
     fn host(&self) -> Option<&str>;
+    fn identity(&self) -> Option<&str>;
 }
 
 impl<W: Wire> AnyWire for W
@@ -225,6 +236,10 @@ where
     fn host(&self) -> Option<&str> {
         Wire::host(self)
     }
+
+    fn identity(&self) -> Option<&str> {
+        Wire::identity(self)
+    }
 }
 
 /// A [`Connect`] together with the attempt that is under way.
@@ -232,6 +247,8 @@ where
 pub trait AnyConnector<W: ?Sized> {
     /// Names the other end.
     fn peer(&self) -> &str;
+    /// Returns who may be at the other end, or in between.
+    fn exposure(&self) -> Exposure;
     /// Continues the attempt under way, or starts one.
     fn poll_connect(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<W>, BoxError>>;
     /// Gives up the attempt under way, if any.
@@ -262,6 +279,10 @@ where
         self.connect.peer()
     }
 
+    fn exposure(&self) -> Exposure {
+        self.connect.exposure()
+    }
+
     fn poll_connect(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<W>, BoxError>> {
         let Self { connect, connecting } = self;
         let attempt = connecting.get_or_insert_with(|| Box::pin(connect.connect()));
@@ -282,6 +303,10 @@ pub trait AnyListener<K: Kind> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Pin<Box<K::Accepting>>, BoxError>>;
+    /// Names the host of the connection that was taken last.
+    fn accepted_host(&self) -> Option<&str>;
+    /// Returns who may be at the other end, or in between.
+    fn exposure(&self) -> Exposure;
     /// Sets whether there is no room for newcomers.
     fn set_full(&mut self, is_full: bool);
     /// Returns how many connections there may be.
@@ -332,6 +357,14 @@ where
             }))),
             Err(error) => Err(error.into()),
         })
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.0.accepted_host()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.0.exposure()
     }
 
     fn set_full(&mut self, is_full: bool) {

@@ -76,6 +76,15 @@ impl<T> Timed<T> {
         self.remove(index)
     }
 
+    /// Returns the index of the oldest of which something holds. O(all).
+    pub(crate) fn oldest_where(&self, holds: impl Fn(&T) -> bool) -> Option<u32> {
+        self.order.iter().find_map(|&(index, serial)| {
+            let slot = &self.slots[index as usize];
+            let is_it = slot.serial == serial && slot.value.as_ref().is_some_and(&holds);
+            is_it.then_some(index)
+        })
+    }
+
     /// Removes the oldest if its time is over.
     pub(crate) fn remove_due(&mut self, now: Instant) -> Option<T> {
         if self.next_due()? <= now { self.remove_oldest() } else { None }
@@ -128,6 +137,8 @@ mod tests {
         assert_eq!(table.remove_due(at(10)), None);
         assert_eq!(table.remove_due(at(11)), Some('b'));
         assert_eq!(table.get_mut(b), None);
+        assert_eq!(table.oldest_where(|value| *value == 'a' || *value == 'd'), Some(again));
+        assert_eq!(table.oldest_where(|value| *value == 'b'), None);
         assert_eq!(table.remove_oldest(), Some('c'));
         assert_eq!(table.remove_oldest(), Some('d'));
         assert_eq!(table.remove_oldest(), None);

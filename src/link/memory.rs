@@ -19,7 +19,7 @@ use core::fmt;
 use core::future::{self, Ready};
 use core::task::{Context, Poll, Waker, ready};
 
-use chargehand_core::io::{Connect, Dialect, Listen, Wire};
+use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Wire};
 
 use crate::link::lock::Lock;
 
@@ -37,8 +37,9 @@ pub fn pair(capacity_messages: usize) -> (MemoryConnector, MemoryListener) {
 /// Like [`pair`], with any dialect.
 pub(crate) fn pair_of(dialect: Dialect, capacity: usize) -> (MemoryConnector, MemoryListener) {
     let door = Arc::new(Lock::new(MemoryDoor::default()));
-    let connector = MemoryConnector { door: Arc::clone(&door), capacity: capacity.max(1), dialect };
-    (connector, MemoryListener { door })
+    let (capacity, known) = (capacity.max(1), Known::default());
+    let connector = MemoryConnector { door: Arc::clone(&door), capacity, dialect, known };
+    (connector, MemoryListener { door, host: None })
 }
 
 /// The end of a memory address that opens wires. Its clones lead to the same listener.
@@ -47,12 +48,50 @@ pub struct MemoryConnector {
     door: Arc<Lock<MemoryDoor>>,
     capacity: usize,
     dialect: Dialect,
+    known: Known,
+}
+
+/// What a wire tells of its other end, as tests would have it.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    identity: Option<Arc<str>>,
+    host: Option<Arc<str>>,
+}
+
+/// Peers as transports know them that prove identities and tell hosts apart, for tests.
+#[cfg(any(test, feature = "testing"))]
+impl MemoryConnector {
+    /// Has the listener's wires say that this end has proven to be `identity`.
+    #[must_use]
+    pub fn proven(mut self, identity: &str) -> Self {
+        self.known.identity = Some(identity.into());
+        self
+    }
+
+    /// Has the listener's wires say that this end is on `host`.
+    #[must_use]
+    pub fn on_host(mut self, host: &str) -> Self {
+        self.known.host = Some(host.into());
+        self
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl MemoryListener {
+    /// Has the connectors' wires say that this end has proven to be `identity`.
+    #[must_use]
+    pub fn proven(self, identity: &str) -> Self {
+        self.door.with(|door| door.known.identity = Some(identity.into()));
+        self
+    }
 }
 
 /// The end of a memory address that takes wires in.
 #[derive(Debug)]
 pub struct MemoryListener {
     door: Arc<Lock<MemoryDoor>>,
+    /// The host of the latest wire.
+    host: Option<Arc<str>>,
 }
 
 /// The wires on their way from connectors to the listener.
@@ -61,6 +100,8 @@ struct MemoryDoor {
     arrived: VecDeque<MemoryWire>,
     listener: Option<Waker>,
     closed: bool,
+    /// What connectors' wires say of the listener.
+    known: Known,
 }
 
 /// The other end of a wire or address in memory is gone.
@@ -73,8 +114,8 @@ pub enum MemoryError {
     Backlog,
     /// The other end of the wire was closed or dropped.
     Closed,
-    /// The other end sent a longer message than this one takes: before its Hello is taken that is
-    /// little, and afterwards the `frame_bytes_max` of whoever reads.
+    /// The other end sent a longer message than this end takes: little until its Hello is accepted, and
+    /// the reader's `frame_bytes_max` from then on.
     TooLong {
         /// How long it was, in bytes.
         length: usize,
@@ -116,7 +157,9 @@ impl Connect for MemoryConnector {
             if door.arrived.len() >= BACKLOG {
                 return Err(MemoryError::Backlog);
             }
-            let (near, far) = wires(self.dialect, self.capacity);
+            let (mut near, mut far) = wires(self.dialect, self.capacity);
+            near.known = door.known.clone();
+            far.known = self.known.clone();
             door.arrived.push_back(far);
             Ok((near, door.listener.take()))
         });
@@ -128,6 +171,10 @@ impl Connect for MemoryConnector {
 
     fn peer(&self) -> &str {
         PEER
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -144,7 +191,17 @@ impl Listen for MemoryListener {
             }
             wire
         });
-        wire.map_or(Poll::Pending, |wire| Poll::Ready(Ok(future::ready(Ok(wire)))))
+        let Some(wire) = wire else { return Poll::Pending };
+        self.host.clone_from(&wire.known.host);
+        Poll::Ready(Ok(future::ready(Ok(wire))))
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 
@@ -170,6 +227,7 @@ pub struct MemoryWire {
     /// The longest message that is taken.
     incoming_bytes_max: usize,
     dialect: Dialect,
+    known: Known,
 }
 
 /// One direction.
@@ -201,6 +259,7 @@ fn wires(dialect: Dialect, capacity: usize) -> (MemoryWire, MemoryWire) {
         current: Vec::new(),
         incoming_bytes_max: usize::MAX,
         dialect,
+        known: Known::default(),
     };
     (end(&back, &there), end(&there, &back))
 }
@@ -284,6 +343,14 @@ impl Wire for MemoryWire {
 
     fn limit_incoming(&mut self, bytes_max: usize) {
         self.incoming_bytes_max = bytes_max;
+    }
+
+    fn host(&self) -> Option<&str> {
+        self.known.host.as_deref()
+    }
+
+    fn identity(&self) -> Option<&str> {
+        self.known.identity.as_deref()
     }
 }
 

@@ -5,6 +5,8 @@ pub(crate) mod alarm;
 pub(crate) mod closing;
 pub(crate) mod erased;
 pub(crate) mod expiring;
+pub(crate) mod exposure;
+pub(crate) mod identity;
 pub(crate) mod lock;
 pub mod memory;
 pub(crate) mod quota;

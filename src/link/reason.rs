@@ -8,8 +8,10 @@ use core::time::Duration;
 use chargehand_core::message::{Code, MessageError};
 use chargehand_core::session::SessionError;
 use chargehand_core::{Config, Loss, Reason};
+use serde::{Serialize, Serializer};
 
 use crate::link::erased::BoxError;
+use crate::link::identity::proven;
 
 /// Why a link ended, or why a connection never became one.
 ///
@@ -83,6 +85,38 @@ pub enum DisconnectReason {
         /// The name.
         name: String,
     },
+    /// The peer calls itself what it has not proven to be.
+    WrongName {
+        /// What it calls itself.
+        name: String,
+        /// Whom it has proven to be.
+        identity: String,
+    },
+    /// The name is that of a worker that has proven who it is, and the newcomer has not proven to be that.
+    NotTheirs {
+        /// The name.
+        name: String,
+        /// Whom the worker of that name has proven to be.
+        owner: String,
+        /// Whom the newcomer has proven to be, if anybody.
+        identity: Option<String>,
+    },
+    /// The manager is none of those that may use this worker.
+    NotAllowed {
+        /// Whom it has proven to be, if anybody.
+        identity: Option<String>,
+    },
+    /// The identity or host has as much as one may have.
+    ShareTaken {
+        /// Which one.
+        peer: String,
+        /// The setting that says so.
+        limit: &'static str,
+        /// Its value.
+        max: usize,
+    },
+    /// It had done nothing on this link, and there was no room for a worker of a peer that has less.
+    GaveWay,
     /// A newer link of the same worker took its place.
     Displaced,
     /// The worker was removed, or asked to drain, and holds nothing any more.
@@ -155,8 +189,13 @@ impl DisconnectReason {
             | Self::HandshakeTimeout(_)
             | Self::Strikes(_)
             | Self::Stuck => Some(Code::Timeout),
-            Self::Busy { .. } | Self::MadeRoom => Some(Code::Busy),
+            Self::Busy { .. } | Self::MadeRoom | Self::ShareTaken { .. } | Self::GaveWay => {
+                Some(Code::Busy)
+            }
             Self::NameTaken { .. } => Some(Code::NameTaken),
+            Self::WrongName { .. } | Self::NotTheirs { .. } | Self::NotAllowed { .. } => {
+                Some(Code::NotAllowed)
+            }
             Self::Displaced => Some(Code::Displaced),
             Self::Drained | Self::Removed | Self::Stopped | Self::DrainTimeout(_) => {
                 Some(Code::Stopped)
@@ -167,7 +206,10 @@ impl DisconnectReason {
     /// Returns how the scheduler is to take the loss.
     pub(crate) fn loss(&self) -> Loss {
         match self {
-            Self::Goodbye { code: Code::Stopped | Code::Displaced, .. } => Loss::Stopped,
+            // Of the latter nobody is to blame but whoever sent it away.
+            Self::Goodbye { code: Code::Stopped | Code::Displaced, .. } | Self::GaveWay => {
+                Loss::Stopped
+            }
             _ => Loss::Broken,
         }
     }
@@ -230,6 +272,32 @@ impl Display for DisconnectReason {
                 f,
                 "{name}: another worker of this name is connected and alive: give each its own name"
             ),
+            Self::WrongName { name, identity } => write!(
+                f,
+                "the peer calls itself {name:?} and has proven to be {identity:?}: give it that name, \
+                 or that with an instance, as in {:?}",
+                format!("{identity}/1")
+            ),
+            Self::NotTheirs { name, owner, identity } => write!(
+                f,
+                "{name}: that name is of a worker that has proven to be {owner:?}, and the newcomer {}: \
+                 give it another name",
+                proven(identity.as_deref())
+            ),
+            Self::NotAllowed { identity } => write!(
+                f,
+                "the manager {}, and is none of those that may use this worker: add it to `managers`",
+                proven(identity.as_deref())
+            ),
+            Self::ShareTaken { peer, limit, max } => write!(
+                f,
+                "{peer} has as many links as one peer may have: raise {limit}, which is {max}, or try \
+                 later"
+            ),
+            Self::GaveWay => f.write_str(
+                "it had done nothing, and made room for a worker of a peer with fewer: raise \
+                 workers_max, or try later",
+            ),
             Self::Displaced => {
                 f.write_str("a newer link of the same worker took this one's place")
             }
@@ -240,6 +308,13 @@ impl Display for DisconnectReason {
                 write!(f, "it stops before everything is done, after drain_timeout, {span:?}")
             }
         }
+    }
+}
+
+/// As the text that it displays.
+impl Serialize for DisconnectReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -17,14 +17,14 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::link::lock::Lock;
 use crate::mailbox::result::TaskResult;
-use crate::payload::Body;
+use crate::payload::{Body, DecodeLimits};
 
-/// A batch of such a length keeps its memory while shorter ones follow.
+/// A batch up to this length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;
 
-/// Returns how many outcomes a stream takes at once, at most, of a range that may have so many heights
-/// under way or not taken. The first is returned at once, the others lie in the stream meanwhile:
-/// they are not counted any more, so the driver has to leave room for them.
+/// Returns how many outcomes a stream takes at once at most, where `ahead_max` heights may be under way
+/// or untaken. The first is returned right away; the others are buffered in the stream, where they no
+/// longer count, so the driver has to leave room for them.
 pub(crate) const fn at_once(ahead_max: usize) -> usize {
     if ahead_max < 32 { 1 } else { ahead_max / 8 }
 }
@@ -39,10 +39,14 @@ pub struct Item {
 
 impl Item {
     /// Reads the answer, once, or takes the error.
-    #[inline]
-    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
+    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[inline(always)]
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(
+        &mut self,
+        limits: &DecodeLimits,
+    ) -> Result<A, TaskError> {
         match &mut self.result {
-            Ok(answer) => answer.read(),
+            Ok(answer) => answer.read(limits),
             Err(error) => Err(mem::replace(error, TaskError::Closed)),
         }
     }
@@ -110,12 +114,23 @@ struct Inner {
 pub(crate) struct Intake {
     /// Each encoded, or why it cannot be sent.
     pub(crate) requests: VecDeque<Result<Body, TaskError>>,
-    /// No more will come.
-    pub(crate) ended: bool,
+    pub(crate) supply: Supply,
     /// No more are wanted.
     pub(crate) closed: bool,
     /// The driver is to be told of the next ones.
     pub(crate) is_hungry: bool,
+}
+
+/// What a map's source has left to give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// There may be more now.
+    #[default]
+    Flows,
+    /// None now, and it will say when there is.
+    Waits,
+    /// None any more.
+    Ended,
 }
 
 /// What a stream learns when it leaves requests.
@@ -315,18 +330,18 @@ impl Taker {
         self.shared.inner.with(|inner| inner.release(count))
     }
 
-    /// Leaves more requests of a map, of which there may be none, and says whether they were the last.
-    /// If no more are wanted, they stay where they are.
+    /// Leaves more requests of a map, of which there may be none, and says what comes after them. If no
+    /// more are wanted, they stay where they are.
     pub(crate) fn leave_requests(
         &self,
         requests: &mut VecDeque<Result<Body, TaskError>>,
-        ended: bool,
+        supply: Supply,
     ) -> Left {
         self.shared.inner.with(|inner| {
             let Inner { intake, ended: is_over, .. } = inner;
-            intake.ended = ended;
+            intake.supply = supply;
             let closed = intake.closed || *is_over;
-            let mut rings = ended && !closed;
+            let mut rings = supply == Supply::Ended && !closed;
             if !closed && !requests.is_empty() {
                 intake.requests.append(requests);
                 rings |= mem::take(&mut intake.is_hungry);

@@ -14,6 +14,7 @@ use core::task::{Context, Poll, Waker};
 use chargehand_core::Instant;
 
 use crate::error::TaskError;
+use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::result::TaskResult;
 use crate::options::TaskOptions;
 use crate::payload::Body;
@@ -48,6 +49,8 @@ pub(crate) struct Calls {
     free: u32,
     /// Of those in the queue, in its order, the ones that are not done as the pool says.
     specials: VecDeque<Special>,
+    /// Where `are_all_taken` found a call the last time.
+    seen: usize,
 }
 
 /// A call that is not done as the pool says.
@@ -73,6 +76,8 @@ pub(crate) enum CallState {
     Free(u32),
     /// For the driver. Whom to wake, once somebody has asked.
     Waiting(Option<Waker>),
+    /// For the driver, which calls this with the outcome.
+    Then(Callback),
     /// For the driver, and nobody wants to know.
     Abandoned,
     /// For the caller.
@@ -99,7 +104,7 @@ const KEPT_CALLS: usize = 1024;
 /// No place, and the place of a task that was cancelled in the queue.
 const NO_PLACE: u32 = u32::MAX;
 
-// As many of them lie about as there are calls.
+// There is one for each outstanding call, so their size matters.
 const _: () = assert!(size_of::<Submit>() <= 40);
 const _: () = assert!(size_of::<CallSlot>() <= 40);
 
@@ -135,7 +140,21 @@ impl Calls {
             places: Vec::new(),
             free: NO_PLACE,
             specials: VecDeque::new(),
+            seen: 0,
         }
+    }
+
+    /// Returns whether every call has ended and its caller has the outcome or has let it go. Goes on where
+    /// it found one the last time, so that to ask after each end costs no more than one look at all.
+    pub(crate) fn are_all_taken(&mut self) -> bool {
+        for _ in 0..self.places.len() {
+            match self.places.get(self.seen).map(|place| &place.state) {
+                Some(CallState::Free(_)) => self.seen += 1,
+                Some(_) => return false,
+                None => self.seen = 0,
+            }
+        }
+        self.places.get(self.seen).is_none_or(|place| matches!(place.state, CallState::Free(_)))
     }
 
     pub(crate) fn queued(&self) -> usize {
@@ -166,6 +185,11 @@ impl Calls {
             self.specials.push_back(Special { call, options: Arc::clone(options), since: None });
         }
         call
+    }
+
+    /// Has the driver call this with the outcome of a call that was queued just now.
+    pub(crate) fn call_back(&mut self, call: CallId, callback: Callback) {
+        self.place(call).state = CallState::Then(callback);
     }
 
     #[inline]
@@ -212,7 +236,12 @@ impl Calls {
     }
 
     /// Ends those in the queue that are over, and returns their bodies, to be dropped without the lock.
-    pub(crate) fn expire(&mut self, now: Instant, wakers: &mut VecDeque<Waker>) -> Vec<Body> {
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
+    ) -> Vec<Body> {
         let is_over = |special: &&Special| {
             special.since.is_some_and(|since| special.options.due(since) <= now)
         };
@@ -226,20 +255,20 @@ impl Calls {
                 place.state = CallState::Ended(Err(TaskError::TimedOut));
             } else {
                 // Nobody waits: it was let run on.
-                self.release(call);
+                callbacks.extend(due(self.release(call), TaskError::TimedOut));
             }
         }
         bodies
     }
 
     /// Leaves the outcome of a task that was taken, and returns whom to wake. Gives it back if nobody
-    /// wants it, to be dropped without the lock.
+    /// waits for it.
     #[inline]
     pub(crate) fn settle(
         &mut self,
         call: CallId,
         result: TaskResult,
-    ) -> Result<Option<Waker>, TaskResult> {
+    ) -> Result<Option<Waker>, Unawaited> {
         let place = self.place(call);
         match &mut place.state {
             CallState::Waiting(waker) => {
@@ -247,10 +276,10 @@ impl Calls {
                 place.state = CallState::Ended(result);
                 Ok(waker)
             }
-            CallState::Abandoned => {
-                self.release(call);
-                Err(result)
-            }
+            CallState::Abandoned | CallState::Then(_) => Err(match self.release(call) {
+                CallState::Then(callback) => Unawaited::CallBack(Due::new(callback, result)),
+                _ => Unawaited::Unwanted(result),
+            }),
             CallState::Free(_) | CallState::Ended(_) => unreachable!("a task has one outcome"),
         }
     }
@@ -274,7 +303,9 @@ impl Calls {
             }
             CallState::Waiting(Some(known)) if known.will_wake(cx.waker()) => {}
             CallState::Waiting(waker) => *other = waker.replace(cx.waker().clone()),
-            CallState::Free(_) | CallState::Abandoned => unreachable!("its caller is still there"),
+            CallState::Free(_) | CallState::Then(_) | CallState::Abandoned => {
+                unreachable!("its caller is still there")
+            }
         }
         Poll::Pending
     }
@@ -282,6 +313,13 @@ impl Calls {
     /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
     pub(crate) fn is_awaited(&mut self, call: CallId) -> bool {
         !matches!(self.place(call).state, CallState::Waiting(None))
+    }
+
+    /// Returns whether a call has ended, whoever has its outcome now.
+    pub(crate) fn has_ended(&self, call: CallId) -> bool {
+        let place = &self.places[call.place()];
+        let is_over = matches!(place.state, CallState::Free(_) | CallState::Ended(_));
+        is_over || place.serial != call.serial
     }
 
     /// Cancels a call whose caller waits for its end. One that is still queued has ended with that.
@@ -335,12 +373,23 @@ impl Calls {
     }
 
     /// Ends every call that has no outcome yet as [`TaskError::Closed`], and puts those to wake into
-    /// `wakers`. Returns what was queued.
-    pub(crate) fn close(&mut self, wakers: &mut VecDeque<Waker>) -> VecDeque<Submit> {
+    /// `wakers`, and those to call into `callbacks`. Returns what was queued.
+    pub(crate) fn close(
+        &mut self,
+        wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
+    ) -> VecDeque<Submit> {
         for place in &mut self.places {
-            if let CallState::Waiting(waker) = &mut place.state {
-                wakers.extend(waker.take());
-                place.state = CallState::Ended(Err(TaskError::Closed));
+            match &mut place.state {
+                CallState::Waiting(waker) => {
+                    wakers.extend(waker.take());
+                    place.state = CallState::Ended(Err(TaskError::Closed));
+                }
+                CallState::Then(_) => {
+                    let state = mem::replace(&mut place.state, CallState::Abandoned);
+                    callbacks.extend(due(state, TaskError::Closed));
+                }
+                CallState::Free(_) | CallState::Abandoned | CallState::Ended(_) => {}
             }
         }
         let mut queued = VecDeque::new();
@@ -360,6 +409,15 @@ impl Calls {
     fn release(&mut self, call: CallId) -> CallState {
         let next = mem::replace(&mut self.free, call.index);
         mem::replace(&mut self.place(call).state, CallState::Free(next))
+    }
+}
+
+/// Returns the callback of a call that ends without an answer, if it has one.
+#[cold]
+fn due(state: CallState, error: TaskError) -> Option<Due> {
+    match state {
+        CallState::Then(callback) => Some(Due::new(callback, Err(error))),
+        _ => None,
     }
 }
 
@@ -503,7 +561,7 @@ mod tests {
         assert!(calls.settle(pushed[0], Ok(answer(9))).is_ok());
         assert!(calls.leave(pushed[1], true).tell);
         let mut wakers = VecDeque::new();
-        assert_eq!(calls.close(&mut wakers).len(), 1);
+        assert_eq!(calls.close(&mut wakers, &mut VecDeque::new()).len(), 1);
         assert_eq!(wakers.len(), 2);
         assert!(is_answer(poll(&mut calls, pushed[0], Waker::noop()), 9));
         for call in [pushed[2], pushed[3]] {

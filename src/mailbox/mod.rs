@@ -9,23 +9,25 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chargehand_core::{Instant, Stats, WorkerId};
+use chargehand_core::{Instant, WorkerId};
 use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
-use crate::driver::limits::Limits;
 use crate::error::WorkerError;
-use crate::events::PoolEvent;
+use crate::events::{Listener, Started};
+use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
+use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
-use crate::payload::Check;
+use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
 
 pub(crate) mod batches;
+pub(crate) mod callback;
 pub(crate) mod calls;
 pub(crate) mod range;
 pub(crate) mod result;
@@ -37,11 +39,27 @@ const OUTCOMES_AT_ONCE: usize = 16;
 
 /// Anything else on its way to the driver.
 pub(crate) enum Control<K: Kind> {
-    Add { reach: Reach<K>, reply: Sender<Result<WorkerId, WorkerError>> },
-    Remove { worker: WorkerId, reply: Sender<Result<(), WorkerError>> },
-    Idle { reply: Sender<()> },
-    Stop { within: Option<Duration>, reply: Sender<Stats> },
-    Stats { reply: Sender<PoolStats> },
+    Add {
+        reach: Reach<K>,
+        options: WorkerOptions,
+        reply: Sender<Result<WorkerId, WorkerError>>,
+    },
+    Remove {
+        worker: WorkerId,
+        reply: Sender<Result<(), WorkerError>>,
+    },
+    /// Says when nothing is under way, and no outcome `untaken` if that is asked for.
+    Idle {
+        taken: bool,
+        reply: Sender<()>,
+    },
+    Stop {
+        within: Option<Duration>,
+        reply: Sender<PoolStats>,
+    },
+    Stats {
+        reply: Sender<PoolStats>,
+    },
 }
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.
@@ -58,12 +76,15 @@ pub(crate) struct Post {
     queue_max: usize,
     /// How many heights of a range may be under way or not taken.
     ahead_max: usize,
+    decode_limits: DecodeLimits,
     /// What the pool holds, whose event tells callers that wait of room in the queue, too.
     pub(crate) budget: Arc<Budget>,
     /// Requests, from when they are queued to the end of their tasks.
     requests: Arc<Account>,
     /// The driver holds tasks back until somebody asks for their outcome.
     holds_back: AtomicBool,
+    /// Somebody waits until callers have taken all outcomes.
+    awaits_taken: AtomicBool,
     /// Something but tasks was left.
     rung: AtomicBool,
     /// Every handle is dropped.
@@ -84,7 +105,16 @@ struct Inbox {
 pub(crate) struct Mail {
     pub(crate) cancels: Vec<CallId>,
     pub(crate) jobs: Vec<NewJob>,
-    pub(crate) listeners: Vec<Sender<PoolEvent>>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) watches: Vec<Watch>,
+}
+
+/// A caller that waits until a worker takes its task.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pub(crate) call: CallId,
+    /// Dropped where the call ends first.
+    pub(crate) reply: Sender<Started>,
 }
 
 /// Why a task was not queued.
@@ -103,12 +133,19 @@ impl Mailbox {
         self.post.doorbell.wake_by_ref();
     }
 
+    /// Returns what answers may become as they are decoded.
+    #[inline]
+    pub(crate) fn decode_limits(&self) -> &DecodeLimits {
+        &self.post.decode_limits
+    }
+
     /// Returns how many heights of a range may be under way or not taken.
     pub(crate) fn ahead_max(&self) -> usize {
         self.post.ahead_max
     }
 
     /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
+    #[inline]
     pub(crate) fn submit(
         &self,
         task: &mut Option<Body>,
@@ -117,6 +154,34 @@ impl Mailbox {
         options: Option<&Arc<TaskOptions>>,
     ) -> Result<CallId, NotQueued> {
         let mut waker = waker.cloned();
+        self.queue(task, options.is_some(), |calls, body| {
+            calls.push(body, check, waker.take(), options)
+        })
+    }
+
+    /// Queues a task as [`submit`](Self::submit) does, whose outcome the driver is to call `callback` with.
+    pub(crate) fn submit_then(
+        &self,
+        task: &mut Option<Body>,
+        check: Check,
+        callback: &mut Option<Callback>,
+        options: Option<&Arc<TaskOptions>>,
+    ) -> Result<(), NotQueued> {
+        let queued = self.queue(task, options.is_some(), |calls, body| {
+            let call = calls.push(body, check, None, options);
+            calls.call_back(call, callback.take().expect("it is submitted once"));
+            call
+        });
+        queued.map(drop)
+    }
+
+    #[inline]
+    fn queue(
+        &self,
+        task: &mut Option<Body>,
+        is_special: bool,
+        push: impl FnOnce(&mut Calls, Body) -> CallId,
+    ) -> Result<CallId, NotQueued> {
         let (call, is_first) = self.post.inbox.with(|inbox| {
             if inbox.closed {
                 return Err(NotQueued::Closed);
@@ -129,9 +194,9 @@ impl Mailbox {
                 return Err(NotQueued::Full);
             }
             let body = task.take().expect("it was looked at just now");
-            Ok((inbox.calls.push(body, check, waker.take(), options), inbox.calls.queued() == 1))
+            Ok((push(&mut inbox.calls, body), inbox.calls.queued() == 1))
         })?;
-        if options.is_some() {
+        if is_special {
             // Its time counts from now on.
             self.ring();
         } else if is_first {
@@ -146,7 +211,10 @@ impl Mailbox {
         // the lock.
         let mut other = None;
         let polled = self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other));
-        if polled.is_pending() && self.post.holds_back.load(Ordering::Relaxed) {
+        // Both are set before the lock is held for what is looked at then.
+        let is_told =
+            if polled.is_pending() { &self.post.holds_back } else { &self.post.awaits_taken };
+        if is_told.load(Ordering::Relaxed) {
             self.post.doorbell.wake_by_ref();
         }
         polled
@@ -171,7 +239,7 @@ impl Mailbox {
             rest
         });
         drop(rest.left);
-        if rest.tell {
+        if rest.tell || self.post.awaits_taken.load(Ordering::Relaxed) {
             self.ring();
         }
         if let Some(waker) = rest.wake {
@@ -206,8 +274,13 @@ impl Mailbox {
         }
     }
 
-    pub(crate) fn listen(&self, listener: Sender<PoolEvent>) {
+    pub(crate) fn listen(&self, listener: Listener) {
         self.put(|mail| mail.listeners.push(listener));
+    }
+
+    /// Has the driver say when a worker takes a task. If there is no driver, `watch` is dropped.
+    pub(crate) fn watch(&self, watch: Watch) {
+        self.put(|mail| mail.watches.push(watch));
     }
 
     fn put(&self, put: impl FnOnce(&mut Mail)) {
@@ -289,9 +362,15 @@ impl Post {
 
     /// Ends the queued calls that are over. Returns when the next one is.
     #[cold]
-    pub(crate) fn expire(&self, now: Instant, wakers: &mut VecDeque<Waker>) -> Instant {
-        let (bodies, due) =
-            self.inbox.with(|inbox| (inbox.calls.expire(now, wakers), inbox.calls.stamp(now)));
+    pub(crate) fn expire(
+        &self,
+        now: Instant,
+        wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
+    ) -> Instant {
+        let (bodies, due) = self
+            .inbox
+            .with(|inbox| (inbox.calls.expire(now, wakers, callbacks), inbox.calls.stamp(now)));
         drop(bodies);
         wake_all(wakers);
         due
@@ -302,16 +381,33 @@ impl Post {
         self.holds_back.store(holds, Ordering::Relaxed);
     }
 
+    /// Sets whether the doorbell is to ring where an outcome is taken. Then look whether all are.
+    pub(crate) fn await_taken(&self, awaits: bool) {
+        self.awaits_taken.store(awaits, Ordering::Relaxed);
+    }
+
+    /// Returns whether every call has ended and its caller has the outcome or has let it go.
+    pub(crate) fn are_all_taken(&self) -> bool {
+        self.inbox.with(|inbox| inbox.calls.are_all_taken())
+    }
+
+    /// Returns whether a call has ended, whoever has its outcome now.
+    pub(crate) fn has_ended(&self, call: CallId) -> bool {
+        self.inbox.with(|inbox| inbox.calls.has_ended(call))
+    }
+
     /// Returns whether somebody has asked for the outcome of a call that was taken, or nobody will.
     pub(crate) fn is_awaited(&self, call: CallId) -> bool {
         self.inbox.with(|inbox| inbox.calls.is_awaited(call))
     }
 
-    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`.
+    /// Leaves outcomes for their callers, and wakes those that wait, through `wakers`. Whom to call with
+    /// one is left in `callbacks`.
     pub(crate) fn settle(
         &self,
         outcomes: &mut Vec<(CallId, TaskResult)>,
         wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
     ) {
         let mut unwanted = Vec::new();
         let mut outcomes = outcomes.drain(..);
@@ -321,7 +417,8 @@ impl Post {
                     match inbox.calls.settle(call, result) {
                         Ok(Some(waker)) => wakers.push_back(waker),
                         Ok(None) => {}
-                        Err(result) => unwanted.push(result),
+                        Err(Unawaited::Unwanted(result)) => unwanted.push(result),
+                        Err(Unawaited::CallBack(due)) => callbacks.push_back(due),
                     }
                 }
             });
@@ -331,10 +428,14 @@ impl Post {
     }
 
     /// Takes all that was left, for the last time. Whoever waits learns that there is no driver.
-    pub(crate) fn close(&self, wakers: &mut VecDeque<Waker>) -> (Mail, VecDeque<Submit>) {
+    pub(crate) fn close(
+        &self,
+        wakers: &mut VecDeque<Waker>,
+        callbacks: &mut VecDeque<Due>,
+    ) -> (Mail, VecDeque<Submit>) {
         let left = self.inbox.with(|inbox| {
             inbox.closed = true;
-            (mem::take(&mut inbox.mail), inbox.calls.close(wakers))
+            (mem::take(&mut inbox.mail), inbox.calls.close(wakers, callbacks))
         });
         wake_all(wakers);
         self.budget.room.notify(usize::MAX);
@@ -377,8 +478,10 @@ pub(crate) fn mailbox<K: Kind>(
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max: limits.queue_max,
         ahead_max: limits.ahead_max(),
+        decode_limits: limits.decode,
         requests: Account::new(&budget),
         holds_back: AtomicBool::new(false),
+        awaits_taken: AtomicBool::new(false),
         budget,
         rung: AtomicBool::new(true),
         abandoned: AtomicBool::new(false),
@@ -407,7 +510,7 @@ mod tests {
 
     #[test]
     fn a_waker_that_panics_leaves_nobody_else_waiting_for_ever() {
-        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new(0));
+        let (_, mailbox, ends) = mailbox::<Threaded>(Waker::noop().clone(), &Limits::new());
         let count = Arc::new(Count::default());
         let waker = |at| match at {
             0 => Waker::from(Arc::new(Panics)),
@@ -422,9 +525,9 @@ mod tests {
             known.iter().map(|call| (*call, Ok(Answer::Bytes(Body::EMPTY)))).collect();
 
         let mut wakers = VecDeque::new();
-        let settle = || ends.post.settle(&mut outcomes, &mut wakers);
+        let settle = || ends.post.settle(&mut outcomes, &mut wakers, &mut VecDeque::new());
         assert!(catch_unwind(AssertUnwindSafe(settle)).is_err());
-        ends.post.close(&mut wakers);
+        ends.post.close(&mut wakers, &mut VecDeque::new());
         assert_eq!(count.woken(), calls.len() - 1, "all but that one");
         for call in calls {
             assert!(mailbox.poll(call, &mut Context::from_waker(Waker::noop())).is_ready());

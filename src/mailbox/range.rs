@@ -24,8 +24,6 @@ pub(crate) struct Options {
     pub(crate) ahead_max: Option<usize>,
     /// The stream returns them in order.
     pub(crate) is_ordered: bool,
-    /// Retries of a failed height, where not as many as the pool says.
-    pub(crate) retries_max: Option<u16>,
     /// Nothing is begun after a height that failed.
     pub(crate) stops: bool,
     /// Handlers have the heights as `i64`.

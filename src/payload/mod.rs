@@ -24,6 +24,7 @@ pub(crate) mod encode;
 pub(crate) mod json_heights;
 
 pub(crate) use self::bytes::Body;
+pub use self::decode::DecodeLimits;
 use self::decode::plain::same;
 pub(crate) use self::decode::{Check, decode};
 #[cfg(feature = "json")]
@@ -77,15 +78,41 @@ impl TryFrom<RangeHeight> for i64 {
     }
 }
 
-/// Encodes a height as handlers see it: a postcard `u64` or `i64`.
+/// Encodes a height as handlers see it: a postcard `u64` or `i64`. Every height that is sent comes through
+/// here, so what is below 2^56 is put together in one go and not a byte at a time.
+#[inline]
 pub(crate) fn encode_height(height: RangeHeight, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
-    let mut rest = match height {
+    let rest = match height {
         RangeHeight::Unsigned(height) => height,
         // Postcard's numbers with a sign: those next to zero are the short ones.
         RangeHeight::Signed(height) => {
             u64::from_ne_bytes(((height << 1) ^ (height >> 63)).to_ne_bytes())
         }
     };
+    let bits = u64::BITS - (rest | 1).leading_zeros();
+    if bits > SPREAD_BITS {
+        return encode_long(rest, buffer);
+    }
+    let len = bits.div_ceil(7) as usize;
+    let more = 0x0080_8080_8080_8080 >> (8 * (8 - len));
+    let place = buffer.first_chunk_mut::<8>().expect("there is room for ten");
+    *place = (spread(rest) | more).to_le_bytes();
+    &buffer[..len]
+}
+
+/// How many bits go into eight bytes.
+const SPREAD_BITS: u32 = 56;
+
+/// Puts seven bits into each byte, the lowest first.
+#[inline]
+const fn spread(number: u64) -> u64 {
+    let word = number & 0x0fff_ffff | (number & 0x00ff_ffff_f000_0000) << 4;
+    let word = word & 0x0000_3fff_0000_3fff | (word & 0x0fff_c000_0fff_c000) << 2;
+    word & 0x007f_007f_007f_007f | (word & 0x3f80_3f80_3f80_3f80) << 1
+}
+
+#[cold]
+fn encode_long(mut rest: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
     let mut len = 0;
     for byte in buffer.iter_mut() {
         len += 1;
@@ -111,9 +138,12 @@ pub enum Asked<'a> {
 impl Asked<'_> {
     /// Makes the handler's own type of it. A height that is of that type already is not encoded.
     #[inline]
-    pub(crate) fn read<Q: DeserializeOwned + 'static>(self) -> Result<Q, String> {
+    pub(crate) fn read<Q: DeserializeOwned + 'static>(
+        self,
+        limits: &DecodeLimits,
+    ) -> Result<Q, String> {
         let height = match self {
-            Self::Body(body) => return decode_request(body),
+            Self::Body(body) => return decode_request(body, limits),
             Self::Height(height) => height,
         };
         let request = match height {
@@ -123,14 +153,17 @@ impl Asked<'_> {
         if let Some(request) = request {
             return Ok(request);
         }
-        decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]))
+        decode_request(encode_height(height, &mut [0; HEIGHT_BYTES_MAX]), limits)
     }
 }
 
 /// Decodes a request, all of it.
 #[inline]
-pub(crate) fn decode_request<Q: DeserializeOwned + 'static>(body: &[u8]) -> Result<Q, String> {
-    decode(body).map_err(|reason| {
+pub(crate) fn decode_request<Q: DeserializeOwned + 'static>(
+    body: &[u8],
+    limits: &DecodeLimits,
+) -> Result<Q, String> {
+    decode(body, limits).map_err(|reason| {
         format!("the request is not of the type that this worker takes: {reason}")
     })
 }
@@ -236,10 +269,13 @@ impl Answer {
     /// handler returned that type.
     #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
     #[inline(always)]
-    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
+    pub(crate) fn read<A: DeserializeOwned + Send + 'static>(
+        &mut self,
+        limits: &DecodeLimits,
+    ) -> Result<A, TaskError> {
         match self {
-            Self::Bytes(body) => decode(body.as_slice()).map_err(TaskError::Answer),
-            Self::Value(value) => value.read(),
+            Self::Bytes(body) => decode(body.as_slice(), limits).map_err(TaskError::Answer),
+            Self::Value(value) => value.read(limits),
         }
     }
 
@@ -276,7 +312,10 @@ impl Value {
     }
 
     #[inline(never)]
-    fn read<A: DeserializeOwned + Send + 'static>(&mut self) -> Result<A, TaskError> {
+    fn read<A: DeserializeOwned + Send + 'static>(
+        &mut self,
+        limits: &DecodeLimits,
+    ) -> Result<A, TaskError> {
         let value = self.0.take().expect("it is there until it is read");
         if value.as_any().is::<A>() {
             return Ok(*value.into_any().downcast().expect("it was looked at just now"));
@@ -286,19 +325,19 @@ impl Value {
             return Ok(decoded.expect("it was looked at just now").value);
         }
         self.0 = Some(value);
-        decode(self.encode()?.as_slice()).map_err(TaskError::Answer)
+        decode(self.encode()?.as_slice(), limits).map_err(TaskError::Answer)
     }
 
     /// Returns why it cannot be had as the type of a check, if it cannot.
     #[inline(never)]
-    pub(crate) fn fits(&self, check: Check) -> Result<(), String> {
+    pub(crate) fn fits(&self, check: Check, limits: &DecodeLimits) -> Result<(), String> {
         let value = self.0.as_ref().expect("it is there until it is read");
         if check.is(value.as_any()) {
             return Ok(());
         }
         // An encoder is the user's code.
         let body = caught(|| self.encode())?.map_err(|error| format!("{error}"))?;
-        check.bytes(body.as_slice())
+        check.bytes(body.as_slice(), limits)
     }
 
     fn encode(&self) -> Result<Body, TaskError> {
@@ -339,6 +378,8 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: DecodeLimits = DecodeLimits::new();
+
     #[derive(Debug, PartialEq, Deserialize)]
     struct Sealed(u64);
 
@@ -360,8 +401,8 @@ mod tests {
 
     #[test]
     fn an_answer_of_the_type_asked_for_is_not_encoded() {
-        assert_eq!(Answer::value(Sealed(3)).read(), Ok(Sealed(3)));
-        let Err(TaskError::Answer(text)) = Answer::value(Sealed(3)).read::<u64>() else {
+        assert_eq!(Answer::value(Sealed(3)).read(&LIMITS), Ok(Sealed(3)));
+        let Err(TaskError::Answer(text)) = Answer::value(Sealed(3)).read::<u64>(&LIMITS) else {
             panic!("it cannot be encoded")
         };
         assert!(text.contains("another type"), "{text}");
@@ -369,10 +410,13 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_type_is_encoded_for_it() {
-        assert_eq!(Answer::value("stone".to_owned()).read(), Ok(b"stone".to_vec()));
-        assert_eq!(Answer::value(7_u64).read(), Ok(7_u32));
+        assert_eq!(Answer::value("stone".to_owned()).read(&LIMITS), Ok(b"stone".to_vec()));
+        assert_eq!(Answer::value(7_u64).read(&LIMITS), Ok(7_u32));
         assert_eq!(Answer::value(300_u64).into_bytes(Vec::new()), Ok(vec![0xac, 0x02]));
-        assert!(matches!(Answer::value(1_u64 << 40).read::<u32>(), Err(TaskError::Answer(_))));
+        assert!(matches!(
+            Answer::value(1_u64 << 40).read::<u32>(&LIMITS),
+            Err(TaskError::Answer(_))
+        ));
     }
 
     #[test]
@@ -393,8 +437,8 @@ mod tests {
             {
                 let signed = RangeHeight::Signed(height);
                 assert_eq!(encode_height(signed, buffer), postcard::to_stdvec(&height).unwrap());
-                assert_eq!(Asked::Height(signed).read(), Ok(height));
-                assert_eq!(Asked::Height(signed).read(), Ok((height,)));
+                assert_eq!(Asked::Height(signed).read(&LIMITS), Ok(height));
+                assert_eq!(Asked::Height(signed).read(&LIMITS), Ok((height,)));
                 assert_eq!(RangeHeight::from_index(signed.to_index(), true), signed);
             }
         }
@@ -402,12 +446,12 @@ mod tests {
 
     #[test]
     fn a_height_is_what_the_handler_takes_or_a_failure_says_so() {
-        assert_eq!(Asked::Height(RangeHeight::Unsigned(u64::MAX)).read(), Ok(u64::MAX));
-        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(), Ok(5_u32));
-        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(), Ok((5_u8,)));
-        let text = Asked::Height(RangeHeight::Unsigned(1 << 40)).read::<u32>().unwrap_err();
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(u64::MAX)).read(&LIMITS), Ok(u64::MAX));
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(&LIMITS), Ok(5_u32));
+        assert_eq!(Asked::Height(RangeHeight::Unsigned(5)).read(&LIMITS), Ok((5_u8,)));
+        let text = Asked::Height(RangeHeight::Unsigned(1 << 40)).read::<u32>(&LIMITS).unwrap_err();
         assert!(text.contains("not of the type that this worker takes"), "{text}");
-        assert_eq!(Asked::Body(&[7]).read(), Ok(7_u64));
-        assert!(Asked::Body(&[7, 7]).read::<u64>().is_err());
+        assert_eq!(Asked::Body(&[7]).read(&LIMITS), Ok(7_u64));
+        assert!(Asked::Body(&[7, 7]).read::<u64>(&LIMITS).is_err());
     }
 }

@@ -10,37 +10,70 @@ use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
 use chargehand_core::message::{check_name, check_schema};
-use chargehand_core::{Config, ConfigError};
+use chargehand_core::{Config, ConfigError, WorkerId};
 
 use super::Pool;
-use crate::driver::limits::{FRAMES_MIN, Limits};
-use crate::driver::{Driver, Ring, Setup};
+use crate::driver::{Driver, Ring, Setup, id_at_start};
+use crate::error::NO_WINDOW;
 use crate::handler::HandlerFn;
-use crate::handler::in_process::AnyHands;
-use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach};
+use crate::limits::{FRAMES_MIN, Limits};
+use crate::link::erased::{
+    AnyConnector, AnyListener, BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach,
+};
+use crate::link::exposure;
+use crate::options::WorkerOptions;
+use crate::seed::{NO_SEED, drawn, mixed};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
 #[must_use = "a builder does nothing until `build`"]
 pub struct Builder<T: Timer, K: Kind> {
     setup: Setup<T, K>,
+    is_seeded: bool,
 }
 
 impl<T: Timer, K: Kind> Builder<T, K> {
-    pub(crate) fn new(timer: T, seed: u64) -> Self {
-        let limits = Limits::new(seed);
-        let config = Config::new(seed);
-        Self { setup: Setup { timer, config, limits, workers: Vec::new(), listeners: Vec::new() } }
+    pub(crate) fn new(timer: T) -> Self {
+        let seed = drawn();
+        let config = Config::new(seed.unwrap_or(0));
+        let (limits, workers, listeners) = (Limits::new(), Vec::new(), Vec::new());
+        let setup = Setup { timer, config, limits, workers, listeners };
+        Self { setup, is_seeded: seed.is_some() }
     }
 
     /// Adds a worker that the manager dials. The pool starts whether it can be reached or not.
+    /// [`add`](Builder::add) does it with options, and returns the worker's id.
     pub fn connect<C>(mut self, connect: C) -> Self
     where
         C: Connect,
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        self.setup.workers.push(Reach::Dial(K::Connector::boxed(Connector::new(connect))));
+        self.add(connect, WorkerOptions::new());
         self
+    }
+
+    /// Adds a worker that the manager dials, as [`connect`](Builder::connect) does, which is used as
+    /// `options` say. Returns its id in the pool, for [`Pool::remove`] and to know it by in events.
+    ///
+    /// ```
+    /// use chargehand::{Pool, WorkerOptions};
+    /// # fn f<T: chargehand::core::io::Timer>(
+    /// #     timer: T, large: chargehand::memory::MemoryConnector)
+    /// #     -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Pool::builder(timer);
+    /// let worker = builder.add(large, WorkerOptions::new().window(64));
+    /// let (pool, driver) = builder.build()?;
+    /// let removing = async { pool.remove(worker).await };
+    /// # drop((driver, removing));
+    /// # Ok(()) }
+    /// ```
+    pub fn add<C>(&mut self, connect: C, options: WorkerOptions) -> WorkerId
+    where
+        C: Connect,
+        C::Error: Into<BoxError>,
+        K::Connector: Holds<Connector<C>>,
+    {
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect))), options)
     }
 
     /// Adds a worker inside this process: `handler` runs within the driver's own future, for up to
@@ -87,8 +120,23 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
         F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
-        self.setup.workers.push(Reach::InProcess(handler.boxed(window)));
+        self.add_in_process(handler, WorkerOptions::new().window(window));
         self
+    }
+
+    /// Adds a worker inside this process, as [`in_process`](Builder::in_process) does, which is used as
+    /// `options` say. Returns its id in the pool, for [`Pool::remove`] and to know it by in events.
+    pub fn add_in_process<F, Args>(&mut self, handler: F, options: WorkerOptions) -> WorkerId
+    where
+        F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
+        F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
+    {
+        self.add_by(Reach::InProcess(handler.boxed()), options)
+    }
+
+    fn add_by(&mut self, reach: Reach<K>, options: WorkerOptions) -> WorkerId {
+        self.setup.workers.push((reach, options));
+        id_at_start(self.setup.workers.len() - 1)
     }
 
     /// Adds a listener for workers that dial in. A worker is known by its name: a newer link of the
@@ -118,7 +166,22 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// # }
     /// ```
     pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
-        change(&mut self.setup.config);
+        let config = &mut self.setup.config;
+        let drawn = config.seed;
+        change(config);
+        self.is_seeded |= config.seed != drawn;
+        self
+    }
+
+    /// Sets the seed of the backoff's jitter, which is [`Config::seed`]; the token that tells workers one
+    /// run of this manager from the next is made of it. Default: drawn at random where there is the
+    /// feature `std`; without it [`build`](Builder::build) fails if none is given.
+    ///
+    /// So give another one at every start, from a source of random numbers or a count of the starts; the
+    /// same one again in a test that is to run the same way again.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.setup.config.seed = seed;
+        self.is_seeded = true;
         self
     }
 
@@ -178,7 +241,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
 
     /// Sets how many attempts each worker holds at once, instead of what it says itself (its
     /// concurrency). More than that waits at the worker: throughput for short tasks on long links,
-    /// at the price of an even load.
+    /// at the price of an even load. [`WorkerOptions::window`] goes before it, for one worker.
     pub fn in_flight(mut self, count: u16) -> Self {
         self.setup.limits.in_flight = Some(count);
         self
@@ -217,6 +280,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         self
     }
 
+    /// Sets how deep and how large answers may become as they are decoded, and requests of
+    /// [in-process](Builder::in_process) workers. An answer that would pass a limit is
+    /// [`TaskError::Answer`](crate::TaskError::Answer), which names it. Default
+    /// [`DecodeLimits::new`](crate::DecodeLimits::new).
+    pub fn decode_limits(mut self, limits: crate::DecodeLimits) -> Self {
+        self.setup.limits.decode = limits;
+        self
+    }
+
     /// Sets how many bytes of a long message must come or leave in each second so that its link is only
     /// slow, neither silent nor late with its answers; one that was faster may stand still for ten
     /// seconds. Transports that do not tell their progress are judged by whole messages. 0 takes any
@@ -228,10 +300,58 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Sets how many incoming connections may be in their handshake at once. A further one takes
-    /// the place of the oldest, so that slow strangers cannot keep good workers out. Default 128.
+    /// the place of the oldest from the host that has most, so that slow strangers cannot keep good workers
+    /// out; of those that have proven an identity only where there are no others. Default 128. While there are
+    /// as many, each that comes costs a look at all.
     pub fn handshakes_max(mut self, count: usize) -> Self {
         self.setup.limits.handshakes_max = count;
         self.setup.limits.is_set = true;
+        self
+    }
+
+    /// Sets how many workers of one identity may be connected at once, where their transport proves one: so
+    /// a member's file that leaks does not take all of [`workers_max`](Builder::workers_max). At least 1;
+    /// default 64. One more is told that there is no room, and which limit says so.
+    pub fn links_per_identity(mut self, count: usize) -> Self {
+        self.setup.limits.links_per_identity = count;
+        self
+    }
+
+    /// Sets how many workers from one host (by IP address) may be connected at once, of those that have
+    /// proven no identity. At least 1; default half of [`workers_max`](Builder::workers_max), and for
+    /// loopback addresses, behind which is any process of this machine, no limit unless one is set.
+    ///
+    /// Workers behind one router or proxy are of one host: raise it for them, or have them prove who they
+    /// are. A pool that is full goes further: a newcomer from a host, or of an identity, that has fewer takes
+    /// the place of a worker that has done nothing on its link, of the host that has most; and one with an
+    /// identity that of any stranger.
+    pub fn links_per_host(mut self, count: usize) -> Self {
+        self.setup.limits.links_per_host = Some(count);
+        self
+    }
+
+    /// Sets how many connections of one identity may be in their handshake at once, once it is proven. A
+    /// further one takes the place of the oldest of them. At least 1; default 64.
+    pub fn handshakes_per_identity(mut self, count: usize) -> Self {
+        self.setup.limits.handshakes_per_identity = count;
+        self
+    }
+
+    /// Sets how many connections from one host (by IP address) may be in their handshake at once, as long as
+    /// they have proven no identity. A further one takes the place of the oldest of them. At least 1;
+    /// default half of [`handshakes_max`](Builder::handshakes_max), and no limit of their own for loopback
+    /// addresses unless one is set.
+    pub fn handshakes_per_host(mut self, count: usize) -> Self {
+        self.setup.limits.handshakes_per_host = Some(count);
+        self
+    }
+
+    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket to and from
+    /// other hosts, where whoever reaches a listener is a worker, and whoever is in between reads and
+    /// writes what they like. For networks that are trusted themselves. Default: [`build`](Builder::build)
+    /// and [`Pool::add`] fail instead, as [`Exposure`](crate::core::io::Exposure) has it.
+    pub fn insecure(mut self) -> Self {
+        self.setup.limits.is_insecure = true;
         self
     }
 
@@ -262,8 +382,13 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// [`Driver`] is polled: spawn it, select on it or block on it.
     ///
     /// # Errors
-    /// Returns [`BuildError`], which names the limit that is out of its range.
-    pub fn build(self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
+    /// Returns [`BuildError`], which names the limit that is out of its range, says that a seed is to be
+    /// given, or names what leaves the machine with nothing to protect it, and what to do about it.
+    pub fn build(mut self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
+        if !self.is_seeded {
+            return Err(BuildError(NO_SEED.to_owned()));
+        }
+        self.setup.limits.token = mixed(self.setup.config.seed);
         let limits = &self.setup.limits;
         let in_u32 = 1..=1 << 28;
         for (what, count) in [
@@ -272,6 +397,10 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             ("queue_max", limits.queue_max),
             ("ahead_max", limits.ahead_max()),
             ("handshakes_max", limits.handshakes_max),
+            ("handshakes_per_identity", limits.handshakes_per_identity),
+            ("handshakes_per_host", limits.handshakes_per_host.unwrap_or(1)),
+            ("links_per_identity", limits.links_per_identity),
+            ("links_per_host", limits.links_per_host.unwrap_or(1)),
         ] {
             if !in_u32.contains(&count) {
                 return Err(BuildError(format!("{what} is {count}; it must be 1 to 2^28")));
@@ -301,12 +430,10 @@ impl<T: Timer, K: Kind> Builder<T, K> {
                 limits.workers_max
             )));
         }
-        let is_idle =
-            |reach: &Reach<K>| matches!(reach, Reach::InProcess(hands) if hands.window() == 0);
-        if self.setup.workers.iter().any(is_idle) {
-            let text = "an in-process worker with a window of 0 gets no task: give it 1 or more";
-            return Err(BuildError(text.to_owned()));
+        if self.setup.workers.iter().any(|(_, options)| options.is_idle()) {
+            return Err(BuildError(NO_WINDOW.to_owned()));
         }
+        check_exposure(&self.setup)?;
         let ring = Ring::new();
         let (pool, ends) = super::handle(ring.waker(), limits);
         Ok((pool, Driver::new(self.setup, ring, ends)?))
@@ -324,7 +451,24 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
     }
 }
 
-/// A limit or policy out of its range. The text names it and the range.
+/// Refuses what leaves the machine unprotected, unless the user has said that it may.
+fn check_exposure<T: Timer, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
+    let is_taken = |exposure| exposure::is_taken(exposure, setup.limits.is_insecure);
+    for (reach, _) in &setup.workers {
+        match reach {
+            Reach::Dial(connector) if !is_taken(reach.exposure()) => {
+                return Err(BuildError(exposure::dialled(connector.peer())));
+            }
+            _ => {}
+        }
+    }
+    if !setup.listeners.iter().all(|listener| is_taken(listener.exposure())) {
+        return Err(BuildError(exposure::LISTENED.to_owned()));
+    }
+    Ok(())
+}
+
+/// A limit or policy out of its range, or a link that nothing protects. The text names it and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError(String);
 
@@ -341,3 +485,32 @@ impl Display for BuildError {
 }
 
 impl Error for BuildError {}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::ManualTimer;
+
+    /// As one is where no seed can be drawn.
+    fn unseeded() -> Builder<ManualTimer, crate::Threaded> {
+        Builder { is_seeded: false, ..Builder::new(ManualTimer::new()) }
+    }
+
+    #[test]
+    fn a_pool_that_has_no_seed_is_not_built_and_says_how_to_give_one() {
+        let error = unseeded().build().unwrap_err().to_string();
+        assert!(error.contains(".seed(..)"), "{error}");
+        assert!(unseeded().seed(7).build().is_ok());
+        assert!(unseeded().configure(|config| config.seed += 1).build().is_ok());
+    }
+
+    #[test]
+    fn the_seed_is_that_of_the_jitter_and_the_token_is_made_of_it() {
+        let (_, driver) = unseeded().seed(7).build().expect("in range");
+        let (_, same) = unseeded().configure(|config| config.seed = 7).build().expect("in range");
+        let (_, other) = unseeded().seed(8).build().expect("in range");
+        assert_eq!(driver.config().seed, 7);
+        assert_eq!(driver.token(), same.token());
+        assert_ne!(driver.token(), other.token());
+    }
+}

@@ -8,27 +8,27 @@ use core::task::Waker;
 use core::time::Duration;
 
 use async_channel::Sender;
+use chargehand_core::WorkerId;
 use chargehand_core::io::{Connect, Timer};
 use chargehand_core::ledger::Height;
 use chargehand_core::message::BODY_HEAD_BYTES_MAX;
-use chargehand_core::{Stats, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::outcomes::requests::{Mapped, encode, within};
+use self::outcomes::requests::{Mapped, check_length, encode};
 use self::task::{Calling, Queueing};
-use crate::driver::limits::Limits;
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
+use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
+use crate::mailbox::callback::Callback;
 use crate::mailbox::range::LedgerOf;
+use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::Check;
-#[cfg(feature = "std")]
-use crate::seed::random;
 use crate::stats::PoolStats;
 
 pub(crate) mod builder;
@@ -61,30 +61,13 @@ pub struct Pool<K: Kind = Threaded> {
 
 impl Pool<Threaded> {
     /// Starts a pool on a runtime's clock. Its driver is `Send` if the timer is.
-    #[cfg(feature = "std")]
     pub fn builder<T: Timer>(timer: T) -> Builder<T, Threaded> {
-        Self::seeded_builder(timer, random())
+        Builder::new(timer)
     }
 
     /// Starts a pool whose transports need not be `Send`; nor is its driver.
-    #[cfg(feature = "std")]
     pub fn local_builder<T: Timer>(timer: T) -> Builder<T, Local> {
-        Self::seeded_local_builder(timer, random())
-    }
-
-    /// Starts a pool as [`builder`](Pool::builder) does, without asking the system for a seed.
-    ///
-    /// The seed is that of the backoff's jitter, and the token that tells workers one run of this
-    /// manager from the next is made of it. So give another one at every start, from a source of
-    /// random numbers or a count of the starts.
-    pub fn seeded_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Threaded> {
-        Builder::new(timer, seed)
-    }
-
-    /// Starts a pool as [`local_builder`](Pool::local_builder) does, with the seed of
-    /// [`seeded_builder`](Pool::seeded_builder).
-    pub fn seeded_local_builder<T: Timer>(timer: T, seed: u64) -> Builder<T, Local> {
-        Builder::new(timer, seed)
+        Builder::new(timer)
     }
 }
 
@@ -107,6 +90,17 @@ impl<K: Kind> Pool<K> {
     /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
     /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
     ///
+    /// Where the types are given, the answer's comes first, here and in [`submit`](Pool::submit),
+    /// [`try_submit`](Pool::try_submit) and [`map`](Pool::map), and the request's may be left out:
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let block = pool.call::<String, _>(&17_u64).await?;
+    /// let same = pool.submit::<String, u64>(&17).await?;
+    /// assert_eq!(same.await?, block);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Types
     ///
     /// What a peer sends cannot take more of this process than its bytes warrant, whatever the type.
@@ -120,8 +114,9 @@ impl<K: Kind> Pool<K> {
     ///   `None`, is good for a thousand elements and not for millions. A `Vec<()>` counts one byte for
     ///   each.
     ///
-    /// Then choose a flatter type, smaller elements (a `Box` in an option, pairs in place of it), or
-    /// take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
+    /// These are the defaults: [`Builder::decode_limits`] sets others, and
+    /// [`Worker::decode_limits`](crate::Worker::decode_limits) for requests. Or choose a flatter type, smaller
+    /// elements (a `Box` in an option, pairs in place of it), or take bytes, [`call_raw`](Pool::call_raw) or a `Vec<u8>` for an answer, and decode them as you
     /// see fit. Not counted is what no type shows: the spare room of collections (up to twice their
     /// elements, and up to eleven entries for each `BTreeSet` or `BTreeMap`), what an allocator adds to
     /// small boxes, and what a `Deserialize` written by hand takes by itself.
@@ -133,17 +128,18 @@ impl<K: Kind> Pool<K> {
     ///
     /// The driver holds each answer against `A` before it counts, in its own time, so a `Deserialize`
     /// of yours should not block. One that is of another type is tried on another worker, whose
-    /// answer shows whether the first is broken, and then rested, or whether manager and workers
+    /// answer shows whether the first is broken, and then suspended, or whether manager and workers
     /// disagree on the type: [`TaskError::Answer`].
     ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
-    pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
+    pub async fn call<A, Q>(&self, request: &Q) -> Result<A, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
-        self.calling(encode(request)?, Check::of::<A>())?.await?.read()
+        let mut answer = self.calling(self.encode(request)?, Check::of::<A>()).await?;
+        answer.read(self.mailbox.decode_limits())
     }
 
     /// Returns a worker's answer to `request`, both as they are.
@@ -153,7 +149,8 @@ impl<K: Kind> Pool<K> {
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         // The answer may have the request's memory, if both are short.
         let (body, spare) = Body::reusing(request);
-        self.calling(body, Check::RAW)?.await?.into_bytes(spare)
+        check_length(&body, self.request_bytes_max)?;
+        self.calling(body, Check::RAW).await?.into_bytes(spare)
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -163,13 +160,13 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// Returns [`TaskError::Request`] if the request cannot be encoded or is too long, and
     /// [`TaskError::Closed`] if the driver is gone.
-    pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
+    pub async fn submit<A, Q>(&self, request: &Q) -> Result<Task<A>, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
         let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
         Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
@@ -178,10 +175,10 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// Returns [`TrySubmitError::Full`], with the request, if there is no room.
-    pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
+    pub fn try_submit<A, Q>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
     where
-        Q: Serialize,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize,
     {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
         match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
@@ -191,12 +188,61 @@ impl<K: Kind> Pool<K> {
         }
     }
 
+    /// Queues `request`, waiting for room, and has `then` called with the outcome, whatever it is.
+    ///
+    /// The callback runs within the [`Driver`](crate::Driver), at the end of the poll in which the
+    /// outcome came, when all links have been served. Until it returns its task is not over:
+    /// [`idle`](Pool::idle) and [`stop`](Pool::stop) wait for it, so after them every outcome was
+    /// *handled*. No two run at the same time, and the driver does nothing else meanwhile: let it count,
+    /// keep, send to a channel or spawn, and where it has to compute or block, [`submit`](Pool::submit)
+    /// and await the task in one of your own instead. With `std`, a panic in it ends nothing else, and is
+    /// told as [`PoolEvent::CallbackPanicked`](crate::PoolEvent::CallbackPanicked).
+    ///
+    /// Where the driver is dropped, its drop calls with [`TaskError::Closed`]. Dropping this future before
+    /// it completes queues nothing, and calls nothing.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    ///
+    /// static FAILED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// for height in 1..=1000_u64 {
+    ///     pool.submit_then(&height, move |block: Result<Vec<u8>, _>| match block {
+    ///         Ok(block) => println!("{height}: {} bytes", block.len()),
+    ///         Err(_) => drop(FAILED.fetch_add(1, Relaxed)),
+    ///     })
+    ///     .await?;
+    /// }
+    /// pool.idle().await?;
+    /// println!("all handled, {} failed", FAILED.load(Relaxed));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`submit`](Pool::submit). Nothing was queued then, and nothing is called.
+    pub async fn submit_then<A, Q>(
+        &self,
+        request: &Q,
+        then: impl FnOnce(Result<A, TaskError>) + Send + 'static,
+    ) -> Result<(), TaskError>
+    where
+        A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
+    {
+        let body = self.encode(request)?;
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
+        let limits = *self.mailbox.decode_limits();
+        let read = move |result: TaskResult| result.and_then(|mut answer| answer.read(&limits));
+        let mut callback = Some(Callback::new(move |result| then(read(result))));
+        poll_fn(|cx| queueing.poll_then(&self.mailbox, cx, &mut callback)).await
+    }
+
     /// Returns a stream of every height of a range with its outcome. The request is the height as a
-    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure, retries.
+    /// postcard `u64`. [`Outcomes`] has the options: in order, stop at a failure.
     ///
     /// A height whose handler failed is tried once more, elsewhere if another worker serves:
-    /// [`retries`](Outcomes::retries) changes that. Answers are bounded as those of
-    /// [`call`](Pool::call).
+    /// [`TaskOptions::retries`] changes that. Answers are bounded as those of [`call`](Pool::call).
     ///
     /// Takes a range such as `1..=20_000_000`, or a ledger of which some is done already: what is
     /// not done is, what failed the last time included. The range starts when the stream is first
@@ -260,8 +306,8 @@ impl<K: Kind> Pool<K> {
     /// ```
     pub fn map<A, R>(&self, requests: R) -> Outcomes<A, Requests<R::Pull>>
     where
-        R: IntoRequests<Request: Serialize>,
         A: DeserializeOwned + Send + 'static,
+        R: IntoRequests<Request: Serialize>,
     {
         self.mapped(requests, encode, Check::of::<A>())
     }
@@ -323,41 +369,46 @@ impl<K: Kind> Pool<K> {
         self.process(heights).each(on_outcome).await
     }
 
-    /// Adds a worker that the manager dials, at once, and returns its id.
+    /// Adds a worker that the manager dials, at once, and returns its id. It is used as `options` say, of
+    /// which [`WorkerOptions::new`] says nothing.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers.
-    pub async fn add<C>(&self, connect: C) -> Result<WorkerId, WorkerError>
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
+    /// [`WorkerError::NoWindow`] if it is given a window of 0.
+    pub async fn add<C>(&self, connect: C, options: WorkerOptions) -> Result<WorkerId, WorkerError>
     where
         C: Connect,
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect)))).await
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect))), options).await
     }
 
     /// Adds a worker inside this process, as [`Builder::in_process`] does, and returns its id.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
-    /// [`WorkerError::NoWindow`] if `window` is 0.
+    /// As [`add`](Pool::add).
     pub async fn add_in_process<F, Args>(
         &self,
-        window: u16,
         handler: F,
+        options: WorkerOptions,
     ) -> Result<WorkerId, WorkerError>
     where
         F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
         F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
-        if window == 0 {
-            return Err(WorkerError::NoWindow);
-        }
-        self.add_by(Reach::InProcess(handler.boxed(window))).await
+        self.add_by(Reach::InProcess(handler.boxed()), options).await
     }
 
-    async fn add_by(&self, reach: Reach<K>) -> Result<WorkerId, WorkerError> {
-        let answer = self.ask(|reply| Control::Add { reach, reply }).await;
+    async fn add_by(
+        &self,
+        reach: Reach<K>,
+        options: WorkerOptions,
+    ) -> Result<WorkerId, WorkerError> {
+        if options.is_idle() {
+            return Err(WorkerError::NoWindow);
+        }
+        let answer = self.ask(|reply| Control::Add { reach, options, reply }).await;
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 
@@ -371,26 +422,58 @@ impl<K: Kind> Pool<K> {
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 
-    /// Completes once no task is queued or under way.
+    /// Completes once no task is queued or under way, and every callback of
+    /// [`submit_then`](Pool::submit_then) has returned.
     ///
-    /// Whoever awaits an outcome may not have run by then. To know that all were handled, join what
-    /// handles them.
+    /// A range is under way until its last outcome, and so is a map of an iterator: one without an end
+    /// never lets its pool be idle, and neither does one whose stream nobody polls any more. A map of a
+    /// stream ([`from_stream`]) is not under way while that has nothing for it and every request had its
+    /// outcome, so this completes beside one that waits for ever.
+    ///
+    /// Whoever awaits an outcome may not have run by then. [`all_taken`](Pool::all_taken) waits for
+    /// that, and callbacks are over.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver ends first.
     pub async fn idle(&self) -> Result<(), Closed> {
-        self.ask(|reply| Control::Idle { reply }).await
+        self.ask(|reply| Control::Idle { taken: false, reply }).await
+    }
+
+    /// Completes once the pool is [idle](Pool::idle) and the outcome of every call and [`Task`] was
+    /// taken: its future has returned it, or was dropped or detached.
+    ///
+    /// So it waits for ever for a task that is kept and never awaited: do not await this where one is held
+    /// that is awaited later. What was taken may not be handled yet; where that matters use
+    /// [`submit_then`](Pool::submit_then). Of a range or a map the end of its stream tells the same.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool, requests: Vec<String>) -> Result<(), chargehand::Closed> {
+    /// # fn spawn(future: impl Future) {}
+    /// for request in requests {
+    ///     let pool = pool.clone();
+    ///     spawn(async move { pool.call::<u64, _>(&request).await });
+    /// }
+    /// // ...
+    /// pool.all_taken().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver ends first.
+    pub async fn all_taken(&self) -> Result<(), Closed> {
+        self.ask(|reply| Control::Idle { taken: true, reply }).await
     }
 
     /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
-    /// rest as [`TaskError::Aborted`], closes all links, and returns the final counts. Tasks that
+    /// rest as [`TaskError::Aborted`], closes all links, and returns the final figures, with the
+    /// workers that were in the pool when it was stopped. Tasks that
     /// still wait to get into the pool, because it holds `tasks_max` already, end as
     /// [`TaskError::Stopping`]; where they were detached, nobody hears of that. To have them all
     /// done, await [`idle`](Pool::idle) first.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is dropped first, or had ended before.
-    pub async fn stop(&self) -> Result<Stats, Closed> {
+    pub async fn stop(&self) -> Result<PoolStats, Closed> {
         self.ask(|reply| Control::Stop { within: None, reply }).await
     }
 
@@ -398,7 +481,7 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// As [`stop`](Pool::stop).
-    pub async fn stop_within(&self, within: Duration) -> Result<Stats, Closed> {
+    pub async fn stop_within(&self, within: Duration) -> Result<PoolStats, Closed> {
         self.ask(|reply| Control::Stop { within: Some(within), reply }).await
     }
 
@@ -413,20 +496,32 @@ impl<K: Kind> Pool<K> {
     /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
     /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`](crate::PoolEvent::Missed).
     pub fn events(&self) -> Events {
-        let (sender, events) = Events::new(EVENTS_MAX);
-        self.mailbox.listen(sender);
+        self.listen(false)
+    }
+
+    /// Returns a stream as [`events`](Pool::events) does, which also has
+    /// [`PoolEvent::Started`](crate::PoolEvent::Started) for each task that a worker takes from now on. So it
+    /// has to be read as fast as tasks are sent. Costs an event for each task as long as it is there.
+    pub fn all_events(&self) -> Events {
+        self.listen(true)
+    }
+
+    fn listen(&self, wants_tasks: bool) -> Events {
+        let (listener, events) = Events::new(EVENTS_MAX, wants_tasks);
+        self.mailbox.listen(listener);
         events
     }
 
     #[inline]
-    fn calling(&self, body: Body, check: Check) -> Result<Calling<'_>, TaskError> {
-        let body = within(body, self.request_bytes_max)?;
-        Ok(Calling::new(Queueing::new(body, check, self.options.clone()), &self.mailbox))
+    fn calling(&self, body: Body, check: Check) -> Calling<'_> {
+        Calling::new(Queueing::new(body, check, self.options.as_ref()), &self.mailbox)
     }
 
     #[inline]
     fn encode<Q: Serialize + ?Sized>(&self, request: &Q) -> Result<Body, TaskError> {
-        within(encode(request)?, self.request_bytes_max)
+        let body = encode(request)?;
+        check_length(&body, self.request_bytes_max)?;
+        Ok(body)
     }
 
     async fn ask<R>(&self, question: impl FnOnce(Sender<R>) -> Control<K>) -> Result<R, Closed> {

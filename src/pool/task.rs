@@ -12,9 +12,11 @@ use event_listener::EventListener;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
+use crate::events::Started;
+use crate::mailbox::callback::Callback;
 use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
-use crate::mailbox::{Mailbox, NotQueued};
+use crate::mailbox::{Mailbox, NotQueued, Watch};
 use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
@@ -33,11 +35,11 @@ pub struct Task<A> {
 
 /// A task that waits for room in the queue.
 #[derive(Debug)]
-pub(crate) struct Queueing {
+pub(crate) struct Queueing<'a> {
     /// `None` once it is queued.
     body: Option<Body>,
     check: Check,
-    options: Option<Arc<TaskOptions>>,
+    options: Option<&'a Arc<TaskOptions>>,
     room: Room,
 }
 
@@ -51,8 +53,9 @@ enum Room {
     None(EventListener),
 }
 
-impl Queueing {
-    pub(crate) fn new(body: Body, check: Check, options: Option<Arc<TaskOptions>>) -> Self {
+impl<'a> Queueing<'a> {
+    #[inline]
+    pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
         Self { body: Some(body), check, options, room: Room::Unknown }
     }
 
@@ -65,14 +68,37 @@ impl Queueing {
         cx: &mut Context<'_>,
         waits: bool,
     ) -> Poll<Result<CallId, TaskError>> {
+        self.poll_with(mailbox, cx, |Self { body, check, options, .. }, cx| {
+            mailbox.submit(body, *check, waits.then_some(cx.waker()), *options)
+        })
+    }
+
+    /// Queues the task once there is room. The driver is to call `callback` with its outcome.
+    pub(crate) fn poll_then(
+        &mut self,
+        mailbox: &Mailbox,
+        cx: &mut Context<'_>,
+        callback: &mut Option<Callback>,
+    ) -> Poll<Result<(), TaskError>> {
+        self.poll_with(mailbox, cx, |Self { body, check, options, .. }, _| {
+            mailbox.submit_then(body, *check, callback, *options)
+        })
+    }
+
+    #[inline]
+    fn poll_with<R>(
+        &mut self,
+        mailbox: &Mailbox,
+        cx: &mut Context<'_>,
+        mut submit: impl FnMut(&mut Self, &Context<'_>) -> Result<R, NotQueued>,
+    ) -> Poll<Result<R, TaskError>> {
         loop {
             if let Room::None(listener) = &mut self.room {
                 ready!(Pin::new(listener).poll(cx));
                 self.room = Room::Unknown;
             }
-            let (waker, options) = (waits.then_some(cx.waker()), self.options.as_ref());
-            match mailbox.submit(&mut self.body, self.check, waker, options) {
-                Ok(call) => return Poll::Ready(Ok(call)),
+            match submit(self, cx) {
+                Ok(queued) => return Poll::Ready(Ok(queued)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
                 Err(NotQueued::Full) => self.room.found_none(mailbox),
             }
@@ -94,13 +120,14 @@ impl Room {
 /// the task.
 pub(crate) struct Calling<'a> {
     mailbox: &'a Mailbox,
-    queueing: Queueing,
+    queueing: Queueing<'a>,
     /// Once it is queued, until the outcome was taken.
     call: Option<CallId>,
 }
 
 impl<'a> Calling<'a> {
-    pub(crate) fn new(queueing: Queueing, mailbox: &'a Mailbox) -> Self {
+    #[inline]
+    pub(crate) fn new(queueing: Queueing<'a>, mailbox: &'a Mailbox) -> Self {
         Self { mailbox, queueing, call: None }
     }
 }
@@ -140,6 +167,29 @@ impl<A> Task<A> {
         Self { call: Some(call), mailbox, answer: PhantomData }
     }
 
+    /// Waits until a worker takes the task, and says which one. `None` where it ends first: it was
+    /// cancelled, its deadline came, the pool or its driver stopped, or its outcome is there already.
+    ///
+    /// A worker has taken it when the request is on its way to that worker, where it may wait for others
+    /// that came before. If that link is lost, the task goes to another worker: ask again, and the answer is
+    /// who has it now, or the next one that takes it, with a higher
+    /// [`attempt`](Started::attempt). Dropping the future changes nothing.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let mut task = pool.submit::<Vec<u8>, _>(&17_u64).await?;
+    /// if let Some(started) = task.started().await {
+    ///     println!("{} has it", started.peer);
+    /// }
+    /// let block = task.await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn started(&mut self) -> Option<Started> {
+        let (reply, answer) = async_channel::bounded(1);
+        self.mailbox.watch(Watch { call: self.call?, reply });
+        answer.recv().await.ok()
+    }
+
     /// Asks the driver to cancel the task. Await it afterwards to learn which came first: the
     /// answer, or [`TaskError::Cancelled`].
     pub fn cancel(&self) {
@@ -167,7 +217,7 @@ impl<A: DeserializeOwned + Send + 'static> Future for Task<A> {
         let call = self.call.expect("polled after completion");
         let result = ready!(self.mailbox.poll(call, cx));
         self.call = None;
-        Poll::Ready(result.and_then(|mut answer| answer.read()))
+        Poll::Ready(result.and_then(|mut answer| answer.read(self.mailbox.decode_limits())))
     }
 }
 

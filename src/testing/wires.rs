@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::vec::Vec;
 
-use chargehand_core::io::{Connect, Dialect, Listen, Timer, Wire};
+use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Timer, Wire};
 
 use super::clock::ManualSleep;
 use super::site::{End, Received, Site, keep};
@@ -127,6 +127,10 @@ impl Connect for WorldConnector {
     fn peer(&self) -> &str {
         &self.0.site.name
     }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
+    }
 }
 
 /// A wire in the making. While the worker's network is away, it waits.
@@ -158,6 +162,10 @@ impl Listen for WorldListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WorldError>> {
         self.0.poll(cx).map(|wire| Ok(ready(Ok(wire))))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

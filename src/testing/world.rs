@@ -297,7 +297,7 @@ impl World {
         self.trace.clone()
     }
 
-    /// Returns how often a future of the world was polled so far: the cost of a run, the same on
+    /// Returns how many times futures of the world have been polled so far: the cost of a run, the same on
     /// every machine.
     pub fn polls(&self) -> u64 {
         self.executor.polls()
@@ -340,7 +340,7 @@ impl World {
         K::Listener: Holds<Listener<WorldListener>>,
     {
         let seed = self.draw();
-        let mut builder = builder.configure(|config| config.seed = seed);
+        let mut builder = builder.seed(seed);
         for (home, route) in &*self.homes.borrow() {
             if *route == Route::Dialled {
                 builder = builder.connect(WorldConnector(home.clone()));
@@ -426,7 +426,8 @@ async fn live<H: Handler>(home: Home, mut make: impl FnMut() -> Worker<ManualTim
             _ => Poll::Pending,
         })
         .await;
-        let worker = make().name(&*site.name).seed(seed);
+        // Another life is another process.
+        let worker = make().name(&*site.name).seed(seed.wrapping_add(life));
         // Used once: it wakes the worker, and with it whoever looks here again.
         let mut stopper = Some(worker.stopper());
         let death = pin!(poll_fn(|cx| match site.register(cx) {

@@ -1,13 +1,11 @@
 //! What a worker tells of itself.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Display};
 use core::time::Duration;
 
 use chargehand_core::message::Code;
 
-use crate::handler::running::caught;
 use crate::link::reason::DisconnectReason;
 
 /// Something that happened to a worker: see [`Worker::on_event`](super::Worker::on_event).
@@ -18,8 +16,11 @@ pub enum WorkerEvent {
     Connected {
         /// The other end, as the transport names it.
         peer: String,
-        /// The manager's name for itself; empty in the JSON dialect.
+        /// The manager's name for itself; empty in the JSON dialect. Where the transport has proven
+        /// another identity, that one.
         manager: String,
+        /// Whom the transport has proven the manager to be, if it proves anything.
+        identity: Option<String>,
     },
     /// A link that was up is gone. What it ran was stopped.
     Disconnected {
@@ -69,7 +70,12 @@ pub enum WorkerEvent {
 impl Display for WorkerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Connected { peer, manager } => write!(f, "{peer}: connected to {manager:?}"),
+            Self::Connected { peer, manager, identity: None } => {
+                write!(f, "{peer}: connected to {manager:?}")
+            }
+            Self::Connected { peer, manager, identity: Some(identity) } => {
+                write!(f, "{peer}: connected to {manager:?}, proven to be {identity:?}")
+            }
             Self::Disconnected { peer, reason, .. } => write!(f, "{peer}: gone: {reason}"),
             Self::Refused { peer, reason } => write!(f, "{peer}: cannot connect: {reason}"),
             Self::SentAway { peer, reason, .. } => {
@@ -96,18 +102,9 @@ fn remedy(reason: &DisconnectReason) -> &'static str {
         DisconnectReason::Goodbye { code: Code::TooSoon, .. } => {
             "it came back too soon after links on which it did nothing"
         }
-        _ => "the manager has no room for it now",
-    }
-}
-
-pub(super) struct Hook(pub(super) Option<Box<dyn Fn(&WorkerEvent) + Send>>);
-
-impl Hook {
-    pub(super) fn call(&self, event: impl FnOnce() -> WorkerEvent) {
-        if let Some(hook) = &self.0 {
-            let event = event();
-            // The user's own affair: it must not take the links down.
-            let _ = caught(|| hook(&event));
+        DisconnectReason::Goodbye { code: Code::NotAllowed, .. } => {
+            "give it the name that it has proven, or let it in there"
         }
+        _ => "the manager has no room for it now",
     }
 }

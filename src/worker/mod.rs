@@ -27,19 +27,18 @@ use core::task::Waker;
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
 
 use self::engine::{Engine, Parts};
-use self::events::Hook;
+use self::hook::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::link::erased::BoxError;
 use crate::link::ready::ReadySet;
 use crate::link::token::Token;
-#[cfg(feature = "std")]
-use crate::seed::random;
 
 mod clock;
 mod dialect;
 mod engine;
-mod events;
+pub(crate) mod events;
+mod hook;
 #[cfg(feature = "json")]
 mod json;
 mod link;
@@ -57,7 +56,7 @@ pub use self::events::WorkerEvent;
 pub use self::settings::SettingError;
 #[cfg(feature = "blocking")]
 pub use crate::handler::{BlockingFn, Threads};
-pub use crate::handler::{Handler, HandlerFn, Raw, Typed, WithState};
+pub use crate::handler::{Handler, HandlerFn, OwnedRequest, Raw, Typed, WithState};
 
 /// A worker: a handler, and the limits under which it serves managers.
 ///
@@ -81,44 +80,21 @@ impl<T, F, Args> Worker<T, Typed<F, Args>> {
     ///
     /// A manager of the Go package asks for a `u64` height (or an `i64` one: feature `json`,
     /// `json_heights`), and gets no more than success or the error's text.
-    #[cfg(feature = "std")]
     pub fn new(timer: T, handler: F) -> Self
     where
         F: HandlerFn<Args>,
     {
-        Self::seeded(timer, random(), handler)
-    }
-
-    /// Makes a worker as [`new`](Worker::new) does, without asking the system for a seed.
-    ///
-    /// The seed is that of the backoff's jitter. The worker's default name, and the token that tells
-    /// managers one run of it from the next, are made of it. So give every worker another one, and
-    /// another one at every start: from a source of random numbers, or from a serial number and a
-    /// count of the starts.
-    pub fn seeded(timer: T, seed: u64, handler: F) -> Self
-    where
-        F: HandlerFn<Args>,
-    {
-        Self::from_parts(timer, seed, Typed::new(handler))
+        Self::from_parts(timer, Typed::new(handler))
     }
 }
 
 impl<T, F, Args> Worker<T, Raw<F, Args>> {
     /// Makes a worker of a function from a request's bytes to a future of the answer's.
-    #[cfg(feature = "std")]
     pub fn raw(timer: T, handler: F) -> Self
     where
         F: HandlerFn<Args, Request = Vec<u8>, Answer = Vec<u8>>,
     {
-        Self::seeded_raw(timer, random(), handler)
-    }
-
-    /// Makes a worker as [`raw`](Worker::raw) does, with the seed of [`seeded`](Worker::seeded).
-    pub fn seeded_raw(timer: T, seed: u64, handler: F) -> Self
-    where
-        F: HandlerFn<Args, Request = Vec<u8>, Answer = Vec<u8>>,
-    {
-        Self::from_parts(timer, seed, Raw::new(handler))
+        Self::from_parts(timer, Raw::new(handler))
     }
 }
 
@@ -138,18 +114,26 @@ impl<T> Worker<T, Threads> {
         F: BlockingFn<Args> + Send + Sync + 'static,
     {
         let handler = Threads::new(threads, handler)?;
-        Ok(Self::from_parts(timer, random(), handler).concurrency(threads))
+        Ok(Self::from_parts(timer, handler).concurrency(threads))
     }
 }
 
 impl<T, H> Worker<T, H> {
-    fn from_parts(timer: T, seed: u64, handler: H) -> Self {
+    fn from_parts(timer: T, handler: H) -> Self {
         let ready = ReadySet::new();
-        let settings = Settings::new(seed);
+        let settings = Settings::new();
         let control = ready.entry(Token::Doorbell.into());
         let stopped = Arc::new(AtomicBool::new(false));
         Self {
-            parts: Parts { timer, handler, settings, hook: Hook(None), ready, control, stopped },
+            parts: Parts {
+                timer,
+                handler,
+                settings,
+                hook: Hook::default(),
+                ready,
+                control,
+                stopped,
+            },
         }
     }
 
@@ -157,7 +141,7 @@ impl<T, H> Worker<T, H> {
     /// be quick; if it panics, the worker goes on.
     #[must_use]
     pub fn on_event(mut self, hook: impl Fn(&WorkerEvent) + Send + 'static) -> Self {
-        self.parts.hook = Hook(Some(Box::new(hook)));
+        self.parts.hook.function = Some(Box::new(hook));
         self
     }
 
@@ -174,7 +158,8 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     /// Where no connection can be taken (out of file descriptors, say), it pauses and tries again.
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range.
+    /// Returns [`SettingError`] at once where a setting is out of its range, a seed is to be given, or links
+    /// would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
     pub async fn serve<L>(self, listener: L) -> Result<(), SettingError>
     where
         L: Listen,
@@ -188,14 +173,18 @@ impl<T: Timer, H: Handler> Worker<T, H> {
     /// until the worker is [stopped](Stopper).
     ///
     /// # Errors
-    /// Returns [`SettingError`] at once where a setting is out of its range.
+    /// Returns [`SettingError`] at once where a setting is out of its range, a seed is to be given, or links
+    /// would leave the machine with nothing to protect them: see [`insecure`](Worker::insecure).
     pub async fn dial<C>(self, connect: C) -> Result<(), SettingError>
     where
         C: Connect,
         C::Error: Into<BoxError>,
         <C::Wire as Wire>::Error: Into<BoxError>,
     {
-        self.run(|settings| Dials::new(connect, settings.backoff, settings.seed)).await
+        self.run(|settings| {
+            Dials::new(connect, settings.backoff, settings.seed.expect("it was checked"))
+        })
+        .await
     }
 
     async fn run<S>(mut self, source: impl FnOnce(&Settings) -> S) -> Result<(), SettingError>
@@ -205,7 +194,9 @@ impl<T: Timer, H: Handler> Worker<T, H> {
         <S::Wire as Wire>::Error: Into<BoxError>,
     {
         self.parts.settings.check()?;
+        self.parts.hook.name = Arc::clone(&self.parts.settings.name);
         let source = source(&self.parts.settings);
+        self.parts.settings.check_exposure(source.exposure())?;
         if let Some(reason) = self.parts.settings.lower(source.connections_max()) {
             self.parts.hook.call(|| WorkerEvent::Lowered { reason });
         }

@@ -11,6 +11,7 @@ use super::memory::Memory;
 use crate::handler::running::Runs;
 use crate::handler::{Guard, Handler, Origin, fail};
 use crate::link::ready::ReadySet;
+use crate::payload::DecodeLimits;
 
 /// Whom a run's answer goes to.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,7 @@ pub(super) struct Runner<H: Handler> {
     handler: H,
     runs: Runs<H::Future, Run>,
     concurrency: usize,
+    decode_limits: DecodeLimits,
     /// The answer of the run that ended last.
     pub(super) body: Vec<u8>,
     /// The links with requests that wait for room, each once: they take turns.
@@ -46,9 +48,15 @@ pub(super) struct Runner<H: Handler> {
 }
 
 impl<H: Handler> Runner<H> {
-    pub(super) fn new(handler: H, concurrency: u16, memory: Memory) -> Self {
+    pub(super) fn new(
+        handler: H,
+        concurrency: u16,
+        decode_limits: DecodeLimits,
+        memory: Memory,
+    ) -> Self {
         Self {
             handler,
+            decode_limits,
             runs: Runs::new(),
             concurrency: usize::from(concurrency),
             body: Vec::new(),
@@ -72,9 +80,9 @@ impl<H: Handler> Runner<H> {
     ) -> Started {
         assert!(self.has_room());
         let index = self.runs.insert(ready, Run { owner, guard: None }, None);
-        let Self { handler, runs, body: answer, .. } = self;
+        let Self { handler, runs, decode_limits, body: answer, .. } = self;
         let begin = |handler: &H, run: &mut Run| {
-            let future = handler.start(body, &mut origin)?;
+            let future = handler.start(body, decode_limits, &mut origin)?;
             run.guard = origin.into_guard();
             Ok(Some(future))
         };

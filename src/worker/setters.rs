@@ -1,6 +1,7 @@
 //! The setters of a worker.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
@@ -26,14 +27,14 @@ impl<T, H> Worker<T, H> {
     ///
     /// Set one, and another one for each worker: managers remember workers by their names, those that
     /// are gone as well, and have room for so many. A worker that starts again under its name is the
-    /// same one to them. With the name goes a token, which is drawn at random for each [`Worker`] that
-    /// is made and tells two of one name apart: a link with the name and token of another displaces
+    /// same one to them. With the name goes a token, which is made of the [`seed`](Worker::seed) of
+    /// each [`Worker`] and tells two of one name apart: a link with the name and token of another displaces
     /// it, since its worker has connected anew; one with the name but another token is let in once
     /// the other link is dead, and refused while that lives.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
-        self.set(|settings| settings.name = name.into())
+        self.set(|settings| (settings.name, settings.is_named) = (name.into(), true))
     }
 
     /// Sets what requests and answers mean: a name and a version such as `blocks/3`, or a hash of their
@@ -76,8 +77,8 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.handshake_timeout = timeout)
     }
 
-    /// Sets how many handshakes may be pending; one more takes the oldest one's place. At least 1;
-    /// default 128.
+    /// Sets how many handshakes may be pending; one more takes the place of the oldest from the host that
+    /// has most. At least 1; default 128.
     #[must_use]
     pub fn pending_handshakes_max(self, pending: usize) -> Self {
         self.set(|settings| {
@@ -123,6 +124,14 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.heartbeat_max = heartbeat)
     }
 
+    /// Sets how deep and how large requests may become as they are decoded. One that would pass a limit
+    /// fails with a text that names it, and the handler does not see it. Default
+    /// [`DecodeLimits::new`](crate::DecodeLimits::new).
+    #[must_use]
+    pub fn decode_limits(self, limits: crate::DecodeLimits) -> Self {
+        self.set(|settings| settings.decode_limits = limits)
+    }
+
     /// Sets how many bytes of a long message must come or leave in each second, on average since the
     /// last sign of life, so that its link is not silent. Below that it ends as a silent one does:
     /// after twice the manager's heartbeat. Transports that do not tell their progress are judged by
@@ -142,23 +151,50 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.idle_min = idle)
     }
 
+    /// Sets which managers may use this worker, by the identities that their transport proves: the
+    /// members' names, as a rule. Any other one, and one that proves nothing, is refused before anything is
+    /// said to it, let alone a request taken ([`DisconnectReason::NotAllowed`]). None at all lets nobody in.
+    /// Default: whoever gets as far as that.
+    ///
+    /// [`DisconnectReason::NotAllowed`]: crate::DisconnectReason::NotAllowed
+    #[must_use]
+    pub fn managers(self, identities: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let identities = identities.into_iter().map(|identity| Arc::from(identity.into()));
+        let managers = identities.collect();
+        self.set(|settings| settings.managers = Some(managers))
+    }
+
+    /// Takes links that leave the machine with nothing to protect them: plain TCP or WebSocket from and
+    /// to other hosts, where whoever reaches the worker is its manager, and whoever is in between reads
+    /// and writes what they like. For networks that are trusted themselves. Default:
+    /// [`serve`](Worker::serve) and [`dial`](Worker::dial) fail instead, as
+    /// [`Exposure`](crate::core::io::Exposure) has it.
+    #[must_use]
+    pub fn insecure(self) -> Self {
+        self.set(|settings| settings.is_insecure = true)
+    }
+
     /// Sets how long what runs may go on after [`Stopper::stop`](super::Stopper::stop). Default 30 s.
     #[must_use]
     pub fn drain_timeout(self, timeout: Duration) -> Self {
         self.set(|settings| settings.drain_timeout = timeout)
     }
 
-    /// Sets the delay between connects of [`dial`](Worker::dial).
+    /// Sets the delay between connects of [`dial`](Worker::dial). Its base and cap are at least 1 ms.
     #[must_use]
     pub fn backoff(self, policy: BackoffPolicy) -> Self {
         self.set(|settings| settings.backoff = policy)
     }
 
-    /// Sets the seed of the backoff's jitter alone. Default: random, or that of
-    /// [`seeded`](Worker::seeded).
+    /// Sets the seed of the backoff's jitter. The token that tells managers one run of this worker from the
+    /// next is made of it, and so is the default [`name`](Worker::name). Default: drawn at random where
+    /// there is the feature `std`; without it the worker cannot serve if none is given.
+    ///
+    /// So give every worker another one, and another one at every start: from a source of random
+    /// numbers, or from a serial number and a count of the starts.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
-        self.set(|settings| settings.seed = seed)
+        self.set(|settings| settings.set_seed(seed))
     }
 
     /// Sets what the handler gets for a height that a manager of the Go `worker` package asks for.

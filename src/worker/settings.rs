@@ -1,5 +1,7 @@
 //! What may be set of a worker, and the defaults.
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::error::Error;
@@ -7,13 +9,20 @@ use core::fmt::{self, Display};
 use core::time::Duration;
 
 use chargehand_core::BackoffPolicy;
+use chargehand_core::io::Exposure;
 use chargehand_core::message::{check_name, check_schema};
 
+use crate::link::exposure::is_taken;
+use crate::link::reason::DisconnectReason;
 use crate::link::room::lowered;
-use crate::seed::mixed;
+use crate::payload::DecodeLimits;
+use crate::seed::{NO_SEED, drawn, mixed};
 
+#[expect(clippy::struct_excessive_bools, reason = "whether this and that was set")]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
+    /// Whether the name was set. Otherwise it is made of the seed.
+    pub(super) is_named: bool,
     pub(super) schema: Option<Arc<str>>,
     pub(super) token: u64,
     pub(super) concurrency: u16,
@@ -26,23 +35,28 @@ pub(super) struct Settings {
     pub(super) frame_bytes_max: usize,
     pub(super) memory_max: usize,
     pub(super) heartbeat_max: Duration,
+    pub(super) decode_limits: DecodeLimits,
     pub(super) progress_rate_min: u32,
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
-    pub(super) seed: u64,
+    pub(super) seed: Option<u64>,
+    /// Whether links may leave the machine unprotected.
+    pub(super) is_insecure: bool,
+    /// The identities of managers that may use it, where not any may.
+    pub(super) managers: Option<Box<[Arc<str>]>>,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
 
 impl Settings {
     /// Returns the defaults.
-    pub(super) fn new(seed: u64) -> Self {
-        let token = mixed(seed);
-        Self {
-            name: format!("worker-{:08x}", mixed(token) >> 32).into(),
+    pub(super) fn new() -> Self {
+        let mut settings = Self {
+            name: "".into(),
+            is_named: false,
             schema: None,
-            token,
+            token: 0,
             concurrency: 1,
             window_max: 1024,
             links_max: 64,
@@ -52,13 +66,29 @@ impl Settings {
             frame_bytes_max: 16 << 20,
             memory_max: 256 << 20,
             heartbeat_max: Duration::from_secs(300),
+            decode_limits: DecodeLimits::new(),
             progress_rate_min: 1024,
             idle_min: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
-            seed,
+            is_insecure: false,
+            seed: None,
+            managers: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
+        };
+        if let Some(seed) = drawn() {
+            settings.set_seed(seed);
+        }
+        settings
+    }
+
+    /// Sets the seed, and what is made of it.
+    pub(super) fn set_seed(&mut self, seed: u64) {
+        self.seed = Some(seed);
+        self.token = mixed(seed);
+        if !self.is_named {
+            self.name = format!("worker-{:08x}", mixed(self.token) >> 32).into();
         }
     }
 
@@ -73,6 +103,9 @@ impl Settings {
     }
 
     pub(super) fn check(&mut self) -> Result<(), SettingError> {
+        if self.seed.is_none() {
+            return Err(SettingError(NO_SEED));
+        }
         if self.name.is_empty() || check_name(&self.name).is_err() {
             return Err(SettingError("name must have 1 to 64 bytes and no control character"));
         }
@@ -91,15 +124,39 @@ impl Settings {
         if self.heartbeat_max < Duration::from_millis(1) {
             return Err(SettingError("heartbeat_max must be at least 1 ms"));
         }
+        // Without a delay, a manager that refuses would be dialled without a pause.
+        if self.backoff.delay(1, u64::MAX) < Duration::from_millis(1) {
+            return Err(SettingError("the backoff's base and cap must be at least 1 ms"));
+        }
         if self.pending_handshakes_max == 0 {
             return Err(SettingError("pending_handshakes_max must be at least 1"));
         }
         self.window_max = self.window_max.max(self.concurrency);
         Ok(())
     }
+
+    /// Refuses a manager that is none of those that may use the worker.
+    pub(super) fn check_manager(&self, identity: Option<&str>) -> Result<(), DisconnectReason> {
+        let Some(managers) = &self.managers else { return Ok(()) };
+        match identity {
+            Some(identity) if managers.iter().any(|one| **one == *identity) => Ok(()),
+            identity => {
+                Err(DisconnectReason::NotAllowed { identity: identity.map(ToOwned::to_owned) })
+            }
+        }
+    }
+
+    /// Refuses links that leave the machine unprotected, unless the user has said that they may.
+    pub(super) fn check_exposure(
+        &self,
+        (exposure, remedy): (Exposure, &'static str),
+    ) -> Result<(), SettingError> {
+        if is_taken(exposure, self.is_insecure) { Ok(()) } else { Err(SettingError(remedy)) }
+    }
 }
 
-/// A worker's setting that is out of its range; the text names it and the range.
+/// A worker's setting that is out of its range or missing, or links that nothing protects; the text names
+/// it and the range, or the remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingError(&'static str);
 
@@ -110,3 +167,38 @@ impl Display for SettingError {
 }
 
 impl Error for SettingError {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    /// As they are where no seed can be drawn.
+    fn unseeded() -> Settings {
+        Settings { seed: None, ..Settings::new() }
+    }
+
+    #[test]
+    fn a_worker_that_has_no_seed_does_not_serve_and_says_how_to_give_one() {
+        let mut settings = unseeded();
+        let error = settings.check().unwrap_err().to_string();
+        assert!(error.contains(".seed(..)"), "{error}");
+        settings.set_seed(7);
+        assert_eq!(settings.check(), Ok(()));
+    }
+
+    #[test]
+    fn token_and_default_name_are_made_of_the_seed_and_a_name_that_was_set_stays() {
+        let [mut one, mut same, mut other] = [Settings::new(), Settings::new(), Settings::new()];
+        (other.name, other.is_named) = ("mine".into(), true);
+        one.set_seed(7);
+        same.set_seed(7);
+        other.set_seed(8);
+        assert_eq!((one.token, &one.name), (same.token, &same.name));
+        assert_ne!(one.token, other.token);
+        assert_eq!(&*other.name, "mine");
+        let drawn = [Settings::new(), Settings::new()].map(|settings| settings.token);
+        assert_ne!(drawn[0], drawn[1], "where none is given");
+    }
+}

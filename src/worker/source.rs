@@ -4,12 +4,13 @@ use core::future::Future;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::io::{Connect, Listen, Wire};
+use chargehand_core::io::{Connect, Exposure, Listen, Wire};
 use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
 use crate::link::accept::NOT_NAMED;
 use crate::link::erased::BoxError;
+use crate::link::exposure;
 use crate::link::reason::DisconnectReason;
 
 /// How long a link must have been up to reset the backoff where no request came on it.
@@ -37,8 +38,16 @@ pub(super) trait Source {
         None
     }
 
+    /// Names the host of the latest connection that was taken, where there is one that tells it apart.
+    fn accepted_host(&self) -> Option<&str> {
+        None
+    }
+
     /// Names the other end while there is no wire to ask.
     fn peer(&self) -> &str;
+
+    /// Returns who may be at the other end, or in between, and what to do where that is anybody.
+    fn exposure(&self) -> (Exposure, &'static str);
 }
 
 /// What there is to say of a link that is gone.
@@ -55,7 +64,10 @@ pub(super) struct LinkEnded {
 /// another.
 pub(super) fn is_unwelcome(reason: &DisconnectReason) -> bool {
     let DisconnectReason::Goodbye { code, .. } = reason else { return false };
-    matches!(code, Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon)
+    matches!(
+        code,
+        Code::Busy | Code::Displaced | Code::NameTaken | Code::TooSoon | Code::NotAllowed
+    )
 }
 
 /// Every manager that comes.
@@ -85,8 +97,16 @@ where
         self.0.connections_max()
     }
 
+    fn accepted_host(&self) -> Option<&str> {
+        self.0.accepted_host()
+    }
+
     fn peer(&self) -> &'static str {
         NOT_NAMED
+    }
+
+    fn exposure(&self) -> (Exposure, &'static str) {
+        (self.0.exposure(), exposure::LISTENED)
     }
 }
 
@@ -134,5 +154,9 @@ where
 
     fn peer(&self) -> &str {
         self.connect.peer()
+    }
+
+    fn exposure(&self) -> (Exposure, &'static str) {
+        (self.connect.exposure(), exposure::DIALLED)
     }
 }

@@ -5,8 +5,7 @@ mod go;
 mod kills;
 mod node;
 mod outputs;
-#[path = "../interop/peer.rs"]
-#[expect(dead_code, reason = "tests/interop needs all of it")]
+#[path = "../support/go_peer.rs"]
 mod peer;
 mod state;
 mod support;
@@ -23,6 +22,17 @@ use self::fake_node::{Node, Reply};
 use self::support::{
     Ended, PATIENCE, Running, Scratch, backfill, each_height_once, run, send, start_worker, wait,
 };
+
+#[test]
+fn help_fits_into_80_columns() {
+    for arguments in [&["-h"][..], &["--help"], &["worker", "-h"], &["worker", "--help"]] {
+        let ended = run(backfill().args(arguments));
+        assert!(ended.out.contains("Usage: "), "{arguments:?}");
+        for line in ended.out.lines() {
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+        }
+    }
+}
 
 #[test]
 fn wrong_input_gets_one_clear_line_and_exit_code_2() {

@@ -1,36 +1,33 @@
 //! One suite for every pair of a transport and a runtime: bad input, faults and load, over real
 //! sockets, and with processes where the fault is one of a process.
 
-mod answers;
+#[path = "../support/cases.rs"]
+#[macro_use]
+mod cases;
+#[path = "../support/children.rs"]
 mod children;
+#[path = "../support/pair.rs"]
+mod plain;
+#[path = "../support/raw.rs"]
+mod raw;
+
+mod answers;
+mod failures;
 mod go;
 mod handshakes;
 mod here;
-mod pair;
 mod processes;
-mod raw;
 mod refusals;
 mod silence;
+mod tls;
 mod workers;
 
-use chargehand::testing::conformance::rig;
+use chargehand::testing::conformance::rig::{self, bounded};
 
-/// Makes each case a test of each pair, as `pair::module::case`.
-macro_rules! suite {
-    ($($pair:ident = $kind:ty),+ ; $cases:tt) => {
-        $( suite! { @pair $pair, $kind, $cases } )+
-    };
-    (@pair $pair:ident, $kind:ty, { $($module:ident: $($case:ident)+;)+ }) => {
-        mod $pair {
-            $(mod $module {
-                $(#[test]
-                fn $case() {
-                    use crate::pair::{$kind as Kind, Pair};
-                    crate::rig::bounded(|| Kind::run(crate::$module::$case::<Kind>()));
-                })+
-            })+
-        }
-    };
+/// Every pair, by its name.
+mod pair {
+    pub(crate) use crate::plain::*;
+    pub(crate) use crate::tls::{TlsSmol, TlsTokio, WssSmol, WssTokio};
 }
 
 /// Makes the suite that is there for everybody a module of tests for each pair.
@@ -46,23 +43,23 @@ macro_rules! conforms {
 
 conforms! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol,
-    unix_tokio = UnixTokio, unix_smol = UnixSmol, local_tokio = MemoryTokio, local_smol = MemorySmol
+    unix_tokio = UnixTokio, unix_smol = UnixSmol, memory_tokio = MemoryTokio, memory_smol = MemorySmol
 }
 
 // What needs more of this package, or of its runtimes, than that suite may.
-suite! {
+cases! {
     tcp_tokio_here = TcpTokio, tcp_smol_here = TcpSmol, ws_tokio_here = WsTokio,
     ws_smol_here = WsSmol, unix_tokio_here = UnixTokio, unix_smol_here = UnixSmol,
-    local_tokio_here = MemoryTokio, local_smol_here = MemorySmol;
+    memory_tokio_here = MemoryTokio, memory_smol_here = MemorySmol;
     {
         here:
-            busy_local_handlers_keep_no_link_from_being_served
+            busy_in_process_handlers_keep_no_link_from_being_served
             a_blocking_handler_does_not_silence_the_heartbeat;
     }
 }
 
 // The other end is played by hand, byte by byte, over real sockets.
-suite! {
+cases! {
     tcp_tokio_by_hand = TcpTokio, tcp_smol_by_hand = TcpSmol, ws_tokio_by_hand = WsTokio,
     ws_smol_by_hand = WsSmol;
     {
@@ -98,6 +95,7 @@ suite! {
             a_manager_that_dials_a_manager_is_told_so
             a_worker_that_dials_a_worker_is_told_so
             a_length_past_the_limit_is_refused_from_its_header
+            a_first_message_longer_than_a_hello_is_refused_from_its_header
             a_hello_that_is_cut_short_is_no_hello
             a_reset_in_the_middle_of_a_hello_is_an_end
             http_on_the_port_is_refused_by_name
@@ -107,6 +105,10 @@ suite! {
             a_dialled_peer_that_is_no_worker_is_told_apart
             a_worker_without_a_name_cannot_dial_in
             a_full_pool_and_a_full_worker_say_that_they_are_busy;
+        failures:
+            a_failure_in_no_form_ends_its_link_and_its_task_goes_elsewhere
+            a_failure_longer_than_a_frame_is_refused_from_its_header
+            an_odd_failure_is_its_own_tasks_and_is_cut_where_it_comes_in;
         silence:
             a_peer_that_accepts_and_says_nothing_is_given_up_and_tried_again
             a_link_that_swallows_everything_is_lost_and_its_tasks_go_elsewhere
@@ -126,8 +128,33 @@ suite! {
     }
 }
 
+conforms! {
+    tls_tokio = TlsTokio, tls_smol = TlsSmol, wss_tokio = WssTokio, wss_smol = WssSmol
+}
+
+// Strangers at a door that speaks TLS.
+cases! {
+    tls_tokio_by_hand = TlsTokio, tls_smol_by_hand = TlsSmol, wss_tokio_by_hand = WssTokio,
+    wss_smol_by_hand = WssSmol;
+    {
+        tls:
+            plain_bytes_on_a_tls_port_are_refused_by_name
+            http_on_a_tls_port_is_refused_by_name
+            a_certificate_of_another_authority_is_refused_by_name
+            an_expired_or_early_certificate_is_refused_with_the_day
+            a_certificate_of_another_name_is_refused_by_name
+            a_member_that_is_revoked_is_refused_from_the_next_handshake_on
+            no_certificate_is_refused_by_name
+            a_plain_port_is_told_from_a_tls_one_at_both_ends;
+        handshakes:
+            a_dribbled_handshake_ends_at_its_deadline
+            a_crowd_of_dribblers_keeps_no_good_worker_out
+            a_crowd_of_dribblers_keeps_no_good_manager_out;
+    }
+}
+
 // The other end is a process.
-suite! {
+cases! {
     tcp_tokio_with = TcpTokio, tcp_smol_with = TcpSmol, ws_tokio_with = WsTokio,
     ws_smol_with = WsSmol;
     {
@@ -143,7 +170,7 @@ suite! {
 }
 
 // The rules of WebSocket, and peers that speak as the Go package does over it.
-suite! {
+cases! {
     ws_tokio_go = WsTokio, ws_smol_go = WsSmol;
     {
         go:

@@ -32,21 +32,21 @@ impl Notes {
         self.0.lock().expect("no panic with it").iter().any(|note| note.contains(text))
     }
 
-    fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         format!("{:?}", self.0.lock().expect("no panic with it"))
     }
 }
 
 /// Who is attacked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Victim {
+pub(crate) enum Victim {
     Worker,
     Manager,
 }
 
 /// Attacks a worker, then a manager, both of which listen, checks that each says why it refuses
 /// that, and that each still does its work.
-async fn both_refuse<P: Socket>(
+pub(crate) async fn both_refuse<P: Socket>(
     why_contains: &'static str,
     attack: impl Fn(SocketAddr, Victim) + Send + Sync + 'static,
 ) {
@@ -158,6 +158,29 @@ pub(crate) async fn a_length_past_the_limit_is_refused_from_its_header<P: Socket
         raw.rest();
     })
     .await;
+}
+
+pub(crate) async fn a_first_message_longer_than_a_hello_is_refused_from_its_header<P: Socket>() {
+    both_refuse::<P>("1025 bytes", |at, _| {
+        let mut raw = Raw::client::<P>(at);
+        let header = raw.header(1025);
+        raw.write(&header);
+        raw.rest();
+    })
+    .await;
+    // And of who is dialled.
+    let (door, at) = any_port();
+    let dialled = script(move || {
+        let mut raw = Raw::server::<P>(&door);
+        let header = raw.header(16 << 20);
+        raw.write(&header);
+        raw.rest();
+    });
+    let mut rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
+    let why = rig.watch.refused::<P>().await;
+    assert!(why.contains("16777216 bytes"), "{why}");
+    dialled.end().await;
+    rig.stop().await;
 }
 
 pub(crate) async fn a_hello_that_is_cut_short_is_no_hello<P: Socket>() {

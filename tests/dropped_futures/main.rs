@@ -5,10 +5,15 @@ mod cut;
 mod stage;
 
 use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use chargehand::testing::{ManualTimer, Script, World};
 use chargehand::worker::Stopper;
-use chargehand::{Driver, Outcomes, Pool, TaskError, Threaded, Worker, memory};
+use chargehand::{
+    Driver, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker, WorkerOptions, memory,
+};
 use futures_util::future::{join, join_all};
 
 use self::cut::{Dropped, at_every_poll};
@@ -78,6 +83,16 @@ fn a_task_can_be_dropped_at_every_poll() {
         |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
     );
     of_a_task(
+        "a task whose start is awaited",
+        MAY_BE_DONE,
+        |pool, _| async move {
+            let mut task = pool.submit::<u64, u64>(&(VICTIMS + 1)).await?;
+            assert_eq!(task.started().await.map(|started| started.attempt), Some(1));
+            task.await
+        },
+        |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
+    );
+    of_a_task(
         "a task that is cancelled",
         !MAY_BE_DONE,
         |pool, timer| async move {
@@ -118,23 +133,46 @@ fn a_task_that_is_detached_runs_to_its_end() {
     });
 }
 
-type Options = fn(Outcomes<u64>) -> Outcomes<u64>;
+#[test]
+fn a_callback_is_called_where_its_task_was_queued_and_never_otherwise() {
+    at_every_poll("submit_then", 10, |cut| {
+        let stage = Stage::crowded(Staff::Remote);
+        let (pool, called) = (stage.pool.clone(), Arc::new(AtomicU64::new(0)));
+        let then = Arc::clone(&called);
+        let submit = async move {
+            let then = move |outcome: Result<u64, _>| {
+                then.fetch_add(outcome.expect("it is done"), Relaxed);
+            };
+            pool.submit_then(&(VICTIMS + 1), then).await
+        };
+        let completes = stage.cut(submit, cut).is_some();
+        stage.world.run(stage.pool.idle()).expect("the driver lives");
+        assert_eq!(called.load(Relaxed), if completes { VICTIMS + 1 } else { 0 });
+        assert_eq!(Arc::strong_count(&called), 1, "it is dropped with that");
+        stage.clean_up();
+        completes
+    });
+}
 
-const OPTIONS: [(&str, Options); 4] = [
-    ("a range", |range| range),
-    ("a range in order", |range| range.in_order(2)),
-    ("a range that stops at a failure", Outcomes::stop_at_failure),
-    ("a range with retries", |range| range.retries(2)),
+type Begin = fn(&Pool) -> Outcomes<u64>;
+
+const RANGES: [(&str, Begin); 4] = [
+    ("a range", |pool| pool.process(HEIGHTS)),
+    ("a range in order", |pool| pool.process(HEIGHTS).in_order(2)),
+    ("a range that stops at a failure", |pool| pool.process(HEIGHTS).stop_at_failure()),
+    ("a range with retries", |pool| pool.with(TaskOptions::new().retries(2)).process(HEIGHTS)),
 ];
+
+const HEIGHTS: RangeInclusive<u64> = VICTIMS + 1..=VICTIMS + 7;
 
 #[test]
 fn a_range_can_be_dropped_at_every_poll() {
-    for (name, options) in OPTIONS {
+    for (name, begin) in RANGES {
         of_a_task(
             name,
             MAY_BE_DONE,
             |pool, _| async move {
-                let mut range = options(pool.process(VICTIMS + 1..=VICTIMS + 7));
+                let mut range = begin(&pool);
                 let mut seen = Vec::new();
                 while let Some((height, outcome)) = range.next().await {
                     assert_eq!(outcome, Ok(height));
@@ -155,10 +193,10 @@ fn a_range_can_be_dropped_at_every_poll() {
 
 #[test]
 fn a_ranges_next_loses_no_outcome_at_whichever_poll_it_is_dropped() {
-    for ((name, options), staff) in OPTIONS.into_iter().zip([STAFF, STAFF].concat()) {
+    for ((name, begin), staff) in RANGES.into_iter().zip([STAFF, STAFF].concat()) {
         at_every_poll(&format!("next of {name}, {staff:?}"), 20, |cut| {
             let stage = Stage::crowded(staff);
-            let mut range = options(stage.pool.process::<u64>(VICTIMS + 1..=VICTIMS + 7));
+            let mut range = begin(&stage.pool);
             let mut seen = Vec::new();
             let mut completes = false;
             // The first one, and one in its midst.
@@ -217,6 +255,14 @@ fn what_asks_a_pool_can_be_dropped_at_every_poll() {
         },
     );
     of_control(
+        "all_taken",
+        40,
+        |pool| async move { pool.all_taken().await },
+        |idle| {
+            idle.expect("the driver lives");
+        },
+    );
+    of_control(
         "stats",
         2,
         |pool| async move { pool.stats().await },
@@ -246,7 +292,7 @@ fn a_worker_is_added_wholly_or_not_at_all_at_whichever_poll_that_is_dropped() {
     at_every_poll("add", 2, |cut| {
         let stage = Stage::set(Staff::Remote);
         let late = host(&stage.world, "late", &stage.running, 2);
-        let added = stage.cut(stage.pool.add(late.connector()), cut);
+        let added = stage.cut(stage.pool.add(late.connector(), WorkerOptions::new()), cut);
         stays_or_goes(&stage, added.map(|id| id.expect("there is room")).is_some())
             .then(|| stage.clean_up())
             .is_some()
@@ -254,7 +300,8 @@ fn a_worker_is_added_wholly_or_not_at_all_at_whichever_poll_that_is_dropped() {
     at_every_poll("add_in_process", 2, |cut| {
         let stage = Stage::set(Staff::Remote);
         let handler = stage.running.handler(stage.world.timer());
-        let added = stage.cut(stage.pool.add_in_process(2, handler), cut);
+        let added =
+            stage.cut(stage.pool.add_in_process(handler, WorkerOptions::new().window(2)), cut);
         let completes = added.map(|id| id.expect("there is room")).is_some();
         stays_or_goes(&stage, completes).then(|| stage.clean_up()).is_some()
     });
@@ -278,7 +325,10 @@ fn a_removal_goes_on_without_its_future() {
     at_every_poll("remove", 10, |cut| {
         let stage = Stage::set(Staff::Remote);
         let late = host(&stage.world, "late", &stage.running, 2);
-        let id = stage.world.run(stage.pool.add(late.connector())).expect("there is room");
+        let id = stage
+            .world
+            .run(stage.pool.add(late.connector(), WorkerOptions::new()))
+            .expect("there is room");
         stage.world.advance(millis(10));
         let range =
             stage.world.spawn({
@@ -366,7 +416,8 @@ fn a_driver_that_is_dropped_answers_everybody_and_stops_what_runs() {
         world.latency(LATENCY);
         let running = Running::default();
         let remote = host(&world, "remote", &running, 2);
-        let builder = Pool::seeded_builder(world.timer(), 3)
+        let builder = Pool::builder(world.timer())
+            .seed(3)
             .connect(remote.connector())
             .in_process(1, running.handler(world.timer()))
             .tasks_max(TASKS)
@@ -422,7 +473,7 @@ where
         let completes = world.run(over).is_some();
         assert_eq!(running.heights(), [0_u64; 0], "its handlers are dropped with it");
         assert!(world.run(range).is_complete(), "the other one did the rest");
-        let stats = world.run(pool.stop()).expect("the driver lives");
+        let stats = world.run(pool.stop()).expect("the driver lives").tasks;
         assert_eq!((stats.done, stats.submitted), (20, 20), "{stats:?}");
         assert!(!completes || stats.lost == 0, "it has stopped in good order: {stats:?}");
         completes
@@ -434,7 +485,7 @@ fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
     of_a_worker("serve", |world, running| {
         let (connector, listener) = memory::pair(16);
         let worker =
-            Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
+            Worker::new(world.timer(), running.handler(world.timer())).seed(5).concurrency(2);
         let stopper = worker.stopper();
         let pool = world.pool(|builder| builder.connect(connector));
         let life = async move { worker.serve(listener).await.expect("the settings are in range") };
@@ -443,7 +494,7 @@ fn a_worker_that_is_dropped_at_any_poll_loses_no_task() {
     of_a_worker("dial", |world, running| {
         let (connector, listener) = memory::pair(16);
         let worker =
-            Worker::seeded(world.timer(), 5, running.handler(world.timer())).concurrency(2);
+            Worker::new(world.timer(), running.handler(world.timer())).seed(5).concurrency(2);
         let stopper = worker.stopper();
         let pool = world.pool(|builder| builder.accept(listener));
         let life = async move { worker.dial(connector).await.expect("the settings are in range") };

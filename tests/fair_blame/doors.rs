@@ -1,15 +1,22 @@
 //! Who gets in where many were before: crowds of invented names, restarts, and workers that are full.
 
+use std::collections::VecDeque;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use chargehand::PoolEvent;
-use chargehand::core::Jitter;
 use chargehand::core::message::{Code, Extensions, Message, Role};
+use chargehand::core::{Jitter, WorkerState};
+use chargehand::testing::{Script, World};
+use chargehand::worker::WorkerEvent;
+use chargehand::{PoolEvent, WorkerInfo};
 
 use crate::pair::{Go, Socket, any_port};
-use crate::raw::{Raw, script};
+use crate::raw::{self, Raw, dial_plain_from, script};
 use crate::rig::{Rig, answer_to, eventually, quick, setup, within, works};
-use crate::{millis, secs};
+use crate::{counts, millis, secs};
 
 /// Joins under a name. The wire ends without a word when it is dropped.
 fn join<P: Socket>(at: std::net::SocketAddr, name: &str) -> Raw {
@@ -31,14 +38,118 @@ pub(crate) async fn a_thousand_invented_names_keep_no_good_worker_out<P: Socket>
     eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == 0).await;
     let stats = rig.pool.stats().await.expect("the driver lives");
     assert_eq!(stats.workers.len(), 1024, "it is full");
-    let started = Instant::now();
-    let _good = P::job(P::dial(quick::<P>("good"), &at));
+    // On its first connection: one that is sent away tries again a second later at the soonest.
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let ear = Arc::clone(&told);
+    let good = quick::<P>("good").on_event(move |event| ear.lock().unwrap().push(event.clone()));
+    let _good = P::job(P::dial(good, &at));
     let is_good =
         |event: &PoolEvent| matches!(event, PoolEvent::Connected { peer, .. } if &**peer == "good");
     rig.watch.until::<P>("the good worker", is_good).await;
     works(&rig.pool).await;
-    let span = started.elapsed();
+    let told = told.lock().unwrap().clone();
+    assert!(matches!(&told[..], [WorkerEvent::Connected { .. }]), "{told:?}");
+    rig.stop().await;
+}
+
+/// How long that takes, where no machine is busy with other things.
+#[test]
+fn a_thousand_invented_names_cost_a_good_worker_no_time() {
+    let world = World::new(11);
+    let crowd: Vec<_> = (0..1100).map(|_| world.worker(Script::new().dials_in())).collect();
+    let pool = world.pool(|builder| builder);
+    world.advance(secs(1));
+    assert!(counts(&world, &pool).workers_up >= 1000, "most are in");
+    for worker in &crowd {
+        worker.dies().now();
+    }
+    world.advance(secs(1));
+    let stats = world.run(pool.stats()).expect("the driver lives");
+    assert_eq!((stats.tasks.workers_up, stats.workers.len()), (0, 1024), "it is full");
+    let begun = world.elapsed();
+    world.worker(Script::new().name("good").dials_in());
+    assert_eq!(world.run(pool.call::<u64, u64>(&7)), Ok(7));
+    let span = world.elapsed().saturating_sub(begun);
     assert!(span < secs(3), "it took {span:?}");
+}
+
+/// Whoever opens connections as fast as it can from a host of its own, and keeps the latest.
+fn crowd<R: Send + 'static>(
+    count: usize,
+    kept: usize,
+    is_over: &Arc<AtomicBool>,
+    open: impl Fn(usize) -> R + Send + 'static,
+) -> raw::Script<usize> {
+    let is_over = Arc::clone(is_over);
+    script(move || {
+        let mut latest = VecDeque::new();
+        let numbers =
+            (0..).take_while(|&number| number < count || !is_over.load(Ordering::Relaxed));
+        numbers.fold(0, |opened, number| {
+            latest.push_back(open(number));
+            if latest.len() > kept {
+                latest.pop_front();
+            }
+            opened + 1
+        })
+    })
+}
+
+fn is_up(worker: &WorkerInfo) -> bool {
+    matches!(worker.stats.state, WorkerState::Up)
+}
+
+pub(crate) async fn five_thousand_connections_and_two_thousand_names_keep_no_good_worker_out<
+    P: Socket,
+>() {
+    let (door, at) = any_port();
+    let set = setup::<P>().workers_max(200).handshakes_max(64);
+    let rig = Rig::start::<P>(P::accept(set, door));
+    let is_over = Arc::new(AtomicBool::new(false));
+    // These say what a handshake begins with, and no more.
+    let begins: &[u8] = if P::WEBSOCKET { b"GET /" } else { &[9, 0] };
+    let dribble = |host| {
+        let from = Ipv4Addr::new(127, 0, 0, host);
+        crowd(2500, 100, &is_over, move |_| {
+            let mut raw = dial_plain_from(from, at);
+            // It may have been pushed out already.
+            let _ = raw.stream.write_all(begins);
+            raw
+        })
+    };
+    let crowds = [dribble(3), dribble(4)];
+    // And these stay, as workers of names of which each is new.
+    let invented = crowd(2000, 400, &is_over, move |number| {
+        let mut raw = Raw::client_from::<P>(Ipv4Addr::new(127, 0, 0, 2), at);
+        raw.say(&Message::hello(Role::Worker, 1, 1, &format!("invented {number}")));
+        raw
+    });
+    eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == 200).await;
+    let mut good = Vec::new();
+    for number in 0..5 {
+        let name = format!("good {number}");
+        let started = Instant::now();
+        good.push(P::job(P::dial(quick::<P>(&name), &at)));
+        eventually::<P>(&rig.pool, |stats| {
+            stats.workers.iter().any(|worker| *worker.peer == *name && is_up(worker))
+        })
+        .await;
+        let span = started.elapsed();
+        assert!(span < secs(2), "{name} took {span:?}");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let mut dribbled = 0;
+    for crowd in crowds {
+        dribbled += crowd.end().await;
+    }
+    assert!(dribbled >= 5000, "{dribbled}");
+    assert!(invented.end().await >= 2000);
+    // They are all still there.
+    eventually::<P>(&rig.pool, |stats| {
+        let is_good = |worker: &&WorkerInfo| worker.peer.starts_with("good") && is_up(worker);
+        stats.workers.iter().filter(is_good).count() == 5
+    })
+    .await;
     rig.stop().await;
 }
 
@@ -156,7 +267,7 @@ pub(crate) async fn a_worker_of_the_go_dialect_that_is_full_costs_no_attempt<P: 
     let first = first.end().await;
     let setup = P::connect_json(setup::<P>().configure(|config| config.attempts_max = 1), at);
     let mut rig = Rig::start::<P>(setup);
-    let task = rig.pool.submit::<u64, ()>(&5).await.expect("it is queued");
+    let task = rig.pool.submit::<(), u64>(&5).await.expect("it is queued");
     for _ in 0..8 {
         let why = rig.watch.refused::<P>().await;
         assert!(why.contains("503"), "{why}");
@@ -206,6 +317,7 @@ cases! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol;
     {
         doors:
+            five_thousand_connections_and_two_thousand_names_keep_no_good_worker_out
             a_thousand_invented_names_keep_no_good_worker_out
             a_worker_that_restarts_under_new_names_locks_nobody_out
             who_holds_a_place_is_not_pushed_out

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chargehand::testing::{Act, Script, World};
-use chargehand::{PoolEvent, TaskError};
+use chargehand::{PoolEvent, TaskError, TaskOptions};
 
 use crate::pair::{Socket, any_port};
 use crate::rig::{Rig, Tally, setup, steady, stuck};
@@ -60,7 +60,8 @@ fn what_one_worker_fails_is_tried_by_another_first() {
                 config.failures_max = u16::MAX;
             })
         });
-        let report = world.run(pool.process::<u64>(1..=400).retries(1).each(|_, _| ()));
+        let once_more = pool.with(TaskOptions::new().retries(1));
+        let report = world.run(once_more.process::<u64>(1..=400).each(|_, _| ()));
         assert_eq!((report.done, report.failed), (400, 0), "seed {seed}");
         assert!(bad.asked() > 10);
         assert_eq!(good.asked(), 400);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chargehand::testing::{Act, Script, WorkerHandle, World};
-use chargehand::{Pool, TaskError};
+use chargehand::{Pool, TaskError, TaskOptions};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 
@@ -42,7 +42,7 @@ fn heights_that_are_tried_for_ever_delay_a_call_by_one_turn() {
             .takes(millis(1))
             .when(move |request| fails(request.height()), Act::Fail("never".to_owned()));
         let (world, worker, pool) = one(script);
-        let range = pool.process::<u64>(1..=bad).retries(1000);
+        let range = pool.with(TaskOptions::new().retries(1000)).process::<u64>(1..=bad);
         let failed = world.spawn(range.count());
         world.advance(millis(50));
         for _ in 0..20 {
@@ -67,7 +67,7 @@ fn tasks_that_are_tried_again_take_turns_in_order() {
         Act::Fail("never".to_owned()),
     );
     let (world, _, pool) = one(script);
-    world.run(pool.process::<u64>(1..=8).retries(20).count());
+    world.run(pool.with(TaskOptions::new().retries(20)).process::<u64>(1..=8).count());
     let asked = asked.take();
     assert_eq!(asked.len(), 8 * 21);
     // New ones and old ones alternate, so that none waits for all tries of another.

@@ -12,7 +12,9 @@ use std::time::Duration;
 use chargehand::core::io::Timer;
 use chargehand::core::{Config, Stats};
 use chargehand::testing::ManualTimer;
-use chargehand::{Builder, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError};
+use chargehand::{
+    Builder, Events, Local, Pool, PoolEvent, PoolStats, Task, TaskError, TaskOptions,
+};
 use serde::Deserialize;
 use smol::LocalExecutor;
 
@@ -102,7 +104,7 @@ impl World {
     where
         A: for<'a> Deserialize<'a> + Debug + Send + 'static,
     {
-        let mut outcomes = self.pool.process::<A>(first..=last).retries(0);
+        let mut outcomes = self.pool.with(TaskOptions::new().retries(0)).process::<A>(first..=last);
         let mut seen = BTreeMap::new();
         loop {
             match poll(&mut Box::pin(outcomes.next())) {
@@ -132,7 +134,8 @@ impl World {
 
     /// Stops the pool. Every task must have had its outcome then.
     pub(crate) fn stop(mut self) -> Stats {
-        let stats = self.get(|pool| async move { pool.stop().await.expect("the driver lives") });
+        let stats =
+            self.get(|pool| async move { pool.stop().await.expect("the driver lives").tasks });
         assert_settled(&stats);
         let driver = self.driver.take().expect("nobody took it");
         assert!(driver.is_finished());

@@ -1,6 +1,7 @@
 //! Managers and workers against real peers of the Go package `worker`: its wire format, spoken by
 //! Go's own libraries. What both sides say they did must agree.
 
+#[path = "../support/go_peer.rs"]
 mod peer;
 mod side;
 
@@ -8,7 +9,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use chargehand::core::io::Dialect;
-use chargehand::{Events, JsonHeights, Pool, PoolEvent, TaskError};
+use chargehand::{Events, JsonHeights, Pool, PoolEvent, TaskError, TaskOptions};
 use futures_util::StreamExt;
 use futures_util::future::{join, ready};
 
@@ -61,7 +62,7 @@ fn start<R: Runtime>(setup: Setup<R>) -> (Pool, Events) {
 /// Has all heights done by single calls. Each must have the outcome that is its own.
 async fn call_all(pool: &Pool, heights: &[i64]) {
     let calls = heights.iter().map(|height| async move {
-        assert_eq!(pool.call::<i64, ()>(height).await, outcome(*height), "height {height}");
+        assert_eq!(pool.call::<(), i64>(height).await, outcome(*height), "height {height}");
     });
     let count = futures_util::stream::iter(calls).buffer_unordered(200).count().await;
     assert_eq!(count, heights.len());
@@ -71,7 +72,7 @@ async fn call_all(pool: &Pool, heights: &[i64]) {
 async fn process_all(pool: &Pool, heights: &[i64]) {
     let last = *heights.last().expect("a range");
     let last = u64::try_from(last).expect("above zero");
-    let mut outcomes = pool.process::<()>(1..=last).retries(0);
+    let mut outcomes = pool.with(TaskOptions::new().retries(0)).process::<()>(1..=last);
     let mut seen = vec![false; heights.len()];
     while let Some((height, result)) = outcomes.next().await {
         let height = i64::try_from(height).expect("in the range");
@@ -276,14 +277,14 @@ async fn what_does_not_fit_is_said_clearly<R: Runtime>() {
     // One that was, but calls with what is no height to it.
     let (pool, _) = start::<R>(R::connect(setup::<R>(), &at, Dialect::Json));
     for failed in [
-        pool.call::<u64, ()>(&u64::MAX).await,
-        pool.call::<str, ()>("a text").await,
+        pool.call::<(), u64>(&u64::MAX).await,
+        pool.call::<(), str>("a text").await,
         pool.process::<()>(u64::MAX..=u64::MAX).next().await.expect("one height").1,
     ] {
         let Err(TaskError::Failed(why)) = failed else { panic!("{failed:?}") };
         assert!(why.text().contains("heights") && why.text().contains("2^63 - 1"), "{why}");
     }
-    assert_eq!(pool.call::<u64, ()>(&1).await, Ok(()));
+    assert_eq!(pool.call::<(), u64>(&1).await, Ok(()));
     stop(&pool).await;
     assert_eq!(worker.end().await, ["did 1"]);
     // A worker whose handler has heights from zero on, and one that serves native managers only.

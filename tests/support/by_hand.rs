@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use chargehand::core::io::{Connect, Listen, Progress, Wire};
-use chargehand::core::message::{Code, HEAD_BYTES_MAX, Hello, Message, Role};
+use chargehand::core::io::{Connect, Exposure, Listen, Progress, Wire};
+use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 
@@ -99,6 +99,10 @@ impl Connect for Probing {
     fn peer(&self) -> &str {
         "by hand"
     }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
+    }
 }
 
 #[derive(Debug)]
@@ -187,8 +191,8 @@ impl Peer {
     }
 
     pub(crate) fn say(&mut self, message: &Message<'_>, body: &[u8]) {
-        let head = &mut [0; HEAD_BYTES_MAX];
-        self.send(message.encode(head), body);
+        let head = &mut [0; EXTENDED_HEAD_BYTES_MAX];
+        self.send(message.encode_extended(head).expect("it fits"), body);
     }
 
     pub(crate) fn hello(&mut self, name: &str, window: u16, frame_bytes_max: u32) {

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use chargehand::core::io::Dial;
+use chargehand::core::io::{Dial, Exposure};
 use chargehand::smol::{Smol, SmolListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::worker::Raw;
@@ -71,6 +71,11 @@ impl<D: Dial> Dial for ByName<D> {
         let mut known = self.known.0.lock().expect("no panic with it");
         known.1 += 1;
         self.dial.dial(&known.0.to_string())
+    }
+
+    fn exposure(&self, _name: &str) -> Exposure {
+        let known = self.known.0.lock().expect("no panic with it");
+        self.dial.exposure(&known.0.to_string())
     }
 }
 

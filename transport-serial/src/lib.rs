@@ -21,8 +21,8 @@
 //! let address = socket.local_addr()?.to_string();
 //! let mut connector = SerialConnector::new(Smol::new(), &address);
 //! let mut near = connector.connect().await?;
-//! let (stream, peer) = poll_fn(|cx| socket.poll_accept(cx)).await?;
-//! let mut line = SerialLine::new(stream, &peer.to_string(), Limits::new());
+//! let (opening, peer) = poll_fn(|cx| socket.poll_accept(cx)).await?;
+//! let mut line = SerialLine::new(opening.await?, &peer.to_string(), Limits::new());
 //!
 //! // The first frame opens the link, so it is sent before the other end is there.
 //! poll_fn(|cx| near.poll_send(cx, b"head, ", b"body")).await?;
@@ -74,7 +74,7 @@ use std::task::{Context, Poll};
 
 #[cfg(doc)]
 use chargehand_core::io::Listen;
-use chargehand_core::io::{Connect, Dial};
+use chargehand_core::io::{Connect, Dial, Exposure};
 use chargehand_core::serial::ANY_LINK;
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -167,6 +167,11 @@ where
 
     fn peer(&self) -> &str {
         &self.address
+    }
+
+    /// As the [`Dial`] says: a serial server is somewhere on a network.
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.address)
     }
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use chargehand_core::io::{Connect, Listen};
+use chargehand_core::io::{Connect, Exposure, Listen};
 use chargehand_core::serial::{Acceptor, FrameHeader, FrameKind, FrameMeaning};
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -114,6 +114,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connect for SerialLine<S> {
     fn peer(&self) -> &str {
         &self.name
     }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
+    }
 }
 
 /// Completes with a wire once no other link uses the line.
@@ -182,6 +186,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Listen for SerialLine<S> {
                 Poll::Pending
             }
         }
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -26,6 +26,13 @@ pub enum TcpError {
         /// What the runtime says.
         error: BoxError,
     },
+    /// A stream was taken in, but its own handshake failed: that of TLS, say.
+    Open {
+        /// The other end.
+        peer: Box<str>,
+        /// What the runtime says.
+        error: BoxError,
+    },
     /// Reading or writing failed.
     Io {
         /// The other end.
@@ -77,6 +84,9 @@ impl fmt::Display for TcpError {
         match self {
             Self::Dial { peer, error } => write!(f, "cannot connect to {peer}: {error}"),
             Self::Accept { error } => write!(f, "cannot accept a connection: {error}"),
+            Self::Open { peer, error } => {
+                write!(f, "cannot open the connection from {peer}: {error}")
+            }
             Self::Io { peer, error } => write!(f, "connection with {peer}: {error}"),
             Self::Truncated { peer } => {
                 write!(f, "{peer} closed the connection in the middle of a message")
@@ -89,6 +99,11 @@ impl fmt::Display for TcpError {
                  chargehand, and of a version that fits?"
             ),
             Self::Sending { peer, too_long } => write!(f, "to {peer}: {too_long}"),
+            Self::Foreign { peer, protocol: protocol @ "TLS" } => write!(
+                f,
+                "{peer} speaks {protocol}, not chargehand's messages: is the address right? Either both ends \
+                 speak TLS (tls:// to dial, TlsAccept to listen), or neither"
+            ),
             Self::Foreign { peer, protocol } => {
                 write!(
                     f,
@@ -102,7 +117,9 @@ impl fmt::Display for TcpError {
 impl Error for TcpError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Dial { error, .. } | Self::Accept { error } => Some(&**error),
+            Self::Dial { error, .. } | Self::Open { error, .. } | Self::Accept { error } => {
+                Some(&**error)
+            }
             Self::Io { error, .. } => Some(error),
             Self::Received { too_long, .. }
             | Self::Early { too_long, .. }
@@ -119,7 +136,8 @@ pub(crate) fn foreign_protocol(first: [u8; HEADER_BYTES]) -> Option<&'static str
         b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"PRI " | b"CONN" | b"HTTP" => {
             Some("HTTP")
         }
-        [0x16, 0x03, 0x01..=0x04, _] => Some("TLS"),
+        // A handshake, or an alert.
+        [0x16 | 0x15, 0x03, 0x01..=0x04, _] => Some("TLS"),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@
 //! `Dial` that speaks TLS composes below as well as plain TCP does. The stream should send without
 //! delay (`TCP_NODELAY`), which whoever opens it has to set: this crate batches messages itself.
 //!
-//! There is no handshake and no deadline here: whoever drives a wire has both, and is helped by
+//! There is no deadline here, nor any handshake but the stream's own, where it has one: whoever drives a wire has both, and is helped by
 //! `progress`, which counts bytes within a message as well, and `limit_incoming`, which holds a peer to the length
 //! of a greeting until it has sent one. `host` is what [`host_of`] makes of the peer's address.
 //!
@@ -44,21 +44,20 @@
 
 mod error;
 mod guess;
-mod spare;
+mod opening;
 mod wire;
 
-use std::fmt;
-use std::future::{Future, Ready, ready};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
 use chargehand_core::net::Address;
+use chargehand_core::net::host_of;
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use chargehand_core::net::AddressError;
 
 pub use crate::error::{BoxError, TcpError};
+pub use crate::opening::{Accepting, Connecting};
 pub use crate::wire::TcpWire;
 
 /// How much one connection may make this end hold.
@@ -96,13 +95,21 @@ pub struct TcpConnector<D> {
 
 impl<D> TcpConnector<D> {
     /// Makes a connector to `address`: `host:port`, or the same after `tcp://`, as [`Address`] has
-    /// it for both ends. The name is not resolved here but at every connect.
+    /// it for both ends. Over a `dial` that speaks TLS it is `tls://`: neither takes the other, so that
+    /// nothing goes in plain that should not. The name is not resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the address.
-    pub fn new(dial: D, address: &str) -> Result<Self, AddressError> {
-        let address = Address::to_dial(address)?.to_string().into();
-        Ok(Self { dial, address, limits: Limits::new() })
+    pub fn new(dial: D, address: &str) -> Result<Self, AddressError>
+    where
+        D: Dial,
+    {
+        let address = if dial.is_encrypted() {
+            Address::to_dial_over_tls(address)?
+        } else {
+            Address::to_dial(address)?
+        };
+        Ok(Self { dial, address: address.to_string().into(), limits: Limits::new() })
     }
 
     /// Sets other limits than the default ones.
@@ -118,46 +125,18 @@ where
 {
     type Wire = TcpWire<D::Stream>;
     type Error = TcpError;
-    type Connecting = Connecting<D::Dialling>;
+    type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting {
-            dialling: Box::pin(self.dial.dial(&self.address)),
-            peer: self.address.clone(),
-            limits: self.limits,
-        }
+        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits, D::identity)
     }
 
     fn peer(&self) -> &str {
         &self.address
     }
-}
 
-/// Completes with the open wire.
-pub struct Connecting<F> {
-    dialling: Pin<Box<F>>,
-    peer: Box<str>,
-    limits: Limits,
-}
-
-impl<F, S, E> Future for Connecting<F>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<TcpWire<S>, TcpError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(TcpWire::new(stream, &self.peer, self.limits)),
-            Err(error) => Err(TcpError::Dial { peer: self.peer.clone(), error: error.into() }),
-        })
-    }
-}
-
-impl<F> fmt::Debug for Connecting<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.address)
     }
 }
 
@@ -166,12 +145,14 @@ impl<F> fmt::Debug for Connecting<F> {
 pub struct TcpListener<A> {
     accept: A,
     limits: Limits,
+    /// The host of the latest stream.
+    host: Option<Box<str>>,
 }
 
 impl<A> TcpListener<A> {
     /// Makes a listener over a runtime's.
     pub fn new(accept: A) -> Self {
-        Self { accept, limits: Limits::new() }
+        Self { accept, limits: Limits::new(), host: None }
     }
 
     /// Sets other limits than the default ones.
@@ -187,13 +168,14 @@ where
 {
     type Wire = TcpWire<A::Stream>;
     type Error = TcpError;
-    // There is no handshake.
-    type Accepting = Ready<Result<Self::Wire, TcpError>>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, TcpError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => {
-                Ok(ready(Ok(TcpWire::new(stream, &peer.to_string(), self.limits))))
+            Ok((opening, peer)) => {
+                let peer = peer.to_string();
+                self.host = host_of(&peer);
+                Ok(Accepting::new(opening, &peer, self.limits, A::identity))
             }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })
@@ -201,5 +183,13 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure()
     }
 }

@@ -54,10 +54,10 @@ mod transport;
 pub use self::{
     address::{AddressError, PATH_BYTES_MAX},
     file::UnixSocket,
-    transport::{Connecting, UnixConnector, UnixError, UnixListener, UnixWire},
+    transport::{UnixConnector, UnixError, UnixListener, UnixWire},
 };
 #[cfg(unix)]
-pub use chargehand_transport_tcp::{BoxError, Limits};
+pub use chargehand_transport_tcp::{Accepting, BoxError, Connecting, Limits};
 
 #[cfg(all(doc, unix))]
 use chargehand_core::io::{Accept, Dial};

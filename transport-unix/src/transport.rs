@@ -3,14 +3,13 @@
 //! A stream is a stream, so the wire is that of TCP. What is left to do is what a transport is there for:
 //! what an address means, whom to name in errors, and what to do about these.
 
-use std::fmt;
-use std::future::{Future, Ready, ready};
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Listen};
-use chargehand_transport_tcp::{BoxError, Limits, TcpError, TcpWire};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
+use chargehand_transport_tcp::{
+    Accepting, BoxError, Connecting, Limits, TcpError, TcpListener, TcpWire,
+};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::address::{AddressError, path_of};
@@ -61,48 +60,19 @@ where
 {
     type Wire = UnixWire<D::Stream>;
     type Error = UnixError;
-    type Connecting = Connecting<D::Dialling>;
+    type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting {
-            dialling: Box::pin(self.dial.dial(&self.path)),
-            peer: self.peer.clone(),
-            limits: self.limits,
-        }
+        Connecting::new(self.dial.dial(&self.path), &self.peer, self.limits, D::identity)
+            .explained(explained)
     }
 
     fn peer(&self) -> &str {
         &self.peer
     }
-}
 
-/// Completes with the open wire.
-pub struct Connecting<F> {
-    dialling: Pin<Box<F>>,
-    peer: Box<str>,
-    limits: Limits,
-}
-
-impl<F, S, E> Future for Connecting<F>
-where
-    F: Future<Output = Result<S, E>>,
-    E: Into<BoxError>,
-{
-    type Output = Result<UnixWire<S>, UnixError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.dialling.as_mut().poll(cx).map(|result| match result {
-            Ok(stream) => Ok(TcpWire::new(stream, &self.peer, self.limits)),
-            Err(error) => {
-                Err(UnixError::Dial { peer: self.peer.clone(), error: explained(error.into()) })
-            }
-        })
-    }
-}
-
-impl<F> fmt::Debug for Connecting<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connecting").field("peer", &self.peer).finish_non_exhaustive()
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.path)
     }
 }
 
@@ -129,22 +99,21 @@ fn explained(error: BoxError) -> BoxError {
 /// Dropping it removes the socket file.
 #[derive(Debug)]
 pub struct UnixListener<A> {
-    /// Before `accept`, and so dropped before it: while the socket is open no other file can have
+    /// Before `inner`, and so dropped before it: while the socket is open no other file can have
     /// come by its inode's number.
     file: SocketFile,
-    accept: A,
-    limits: Limits,
+    inner: TcpListener<A>,
 }
 
 impl<A> UnixListener<A> {
     pub(crate) fn new(accept: A, file: SocketFile) -> Self {
-        Self { file, accept, limits: Limits::new() }
+        Self { file, inner: TcpListener::new(accept) }
     }
 
     /// Sets other limits than the default ones.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
-        Self { limits, ..self }
+        Self { inner: self.inner.limits(limits), ..self }
     }
 
     /// Returns the path that it listens on, as it was given.
@@ -159,15 +128,17 @@ where
 {
     type Wire = UnixWire<A::Stream>;
     type Error = UnixError;
-    // There is no handshake.
-    type Accepting = Ready<Result<Self::Wire, UnixError>>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, UnixError>> {
-        self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => {
-                Ok(ready(Ok(TcpWire::new(stream, &peer.to_string(), self.limits))))
-            }
-            Err(error) => Err(UnixError::Accept { error: error.into() }),
-        })
+        self.inner.poll_accept(cx)
+    }
+
+    fn connections_max(&self) -> Option<usize> {
+        self.inner.connections_max()
+    }
+
+    fn exposure(&self) -> Exposure {
+        self.inner.exposure()
     }
 }

@@ -16,10 +16,11 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::handshake::machine::TryParse;
 
 use crate::address::Target;
+use crate::bearer::Token;
 use crate::error::{BoxError, WsError, quoted, words};
 use crate::head::{Head, Outgoing};
 use crate::headers::{list, lists, single};
-use crate::wire::{Role, WsWire};
+use crate::wire::{Peer, Role, WsWire};
 use crate::{Limits, SUBPROTOCOL};
 
 const EXPECTED: &str = "an HTTP answer";
@@ -28,8 +29,10 @@ const POLLED_AGAIN: &str = "a future was polled after it had completed";
 /// Completes with the open wire: dials, then asks for the upgrade to WebSocket.
 pub struct Connecting<F, S> {
     step: Step<F, S>,
+    identity: fn(&S) -> Option<&str>,
     target: Target,
     dialect: Dialect,
+    token: Option<Token>,
     limits: Limits,
 }
 
@@ -48,8 +51,15 @@ struct Asking<S> {
 }
 
 impl<F, S> Connecting<F, S> {
-    pub(crate) fn new(dialling: F, target: Target, dialect: Dialect, limits: Limits) -> Self {
-        Self { step: Step::Dialling(Box::pin(dialling)), target, dialect, limits }
+    pub(crate) fn new(
+        dialling: F,
+        identity: fn(&S) -> Option<&str>,
+        target: Target,
+        dialect: Dialect,
+        token: Option<Token>,
+        limits: Limits,
+    ) -> Self {
+        Self { step: Step::Dialling(Box::pin(dialling)), identity, target, dialect, token, limits }
     }
 
     /// Completes with how long the server's consent is.
@@ -85,7 +95,8 @@ where
                 error: error.into(),
             })?;
             let key = generate_key();
-            let request = Outgoing::new(request(&this.target, &key, this.dialect));
+            let request =
+                Outgoing::new(request(&this.target, &key, this.dialect, this.token.as_ref()));
             let proof = derive_accept_key(key.as_bytes());
             this.step = Step::Asking(Asking { stream, proof, request, head: Head::default() });
         }
@@ -96,7 +107,9 @@ where
             panic!("{POLLED_AGAIN}")
         };
         let tail = head.into_tail(answer?);
-        let (dialect, limits, peer) = (this.dialect, this.limits, this.target.peer());
+        let identity = (this.identity)(&stream).map(Into::into);
+        let (dialect, limits) = (this.dialect, this.limits);
+        let peer = Peer { identity, ..this.target.peer() };
         Poll::Ready(Ok(WsWire::new(stream, &tail, Role::Client, dialect, limits, peer)))
     }
 }
@@ -111,15 +124,16 @@ impl<F, S> fmt::Debug for Connecting<F, S> {
 }
 
 /// Returns the request. The Go package's server insists on an `Origin`.
-fn request(target: &Target, key: &str, dialect: Dialect) -> Vec<u8> {
+fn request(target: &Target, key: &str, dialect: Dialect, token: Option<&Token>) -> Vec<u8> {
     let Target { host, path, .. } = target;
+    let token = token.map(Token::line).unwrap_or_default();
     let last = match dialect {
         Dialect::Native => format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}"),
         Dialect::Json => "Origin: http://localhost".to_owned(),
     };
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{last}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{token}{last}\r\n\r\n"
     )
     .into_bytes()
 }

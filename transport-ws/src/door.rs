@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::address::AddressError;
+use crate::bearer::Bearers;
 use crate::error::quoted;
 use crate::headers::{list, lists, single};
 use crate::origin::Origin;
@@ -23,6 +24,8 @@ use crate::{Limits, SUBPROTOCOL};
 pub(crate) struct Door {
     pub(crate) json: bool,
     origins: Arc<Vec<Origin>>,
+    /// Whom tokens stand for, where there are any.
+    bearers: Option<Bearers>,
     /// Whether there is no room. Handshakes that are under way see it change.
     is_full: Arc<AtomicBool>,
     pub(crate) limits: Limits,
@@ -34,12 +37,14 @@ pub(crate) struct Agreement {
     pub(crate) dialect: Dialect,
     /// That the request was understood (RFC 6455 section 1.3).
     pub(crate) proof: String,
+    /// Whom its token stands for, if it has one.
+    pub(crate) identity: Option<Box<str>>,
 }
 
 impl Door {
     pub(crate) fn new() -> Self {
         let is_full = Arc::new(AtomicBool::new(false));
-        Self { json: false, origins: Arc::default(), is_full, limits: Limits::new() }
+        Self { json: false, origins: Arc::default(), bearers: None, is_full, limits: Limits::new() }
     }
 
     pub(crate) fn allow_origin(&mut self, origin: &str) -> Result<(), AddressError> {
@@ -48,21 +53,32 @@ impl Door {
         Ok(())
     }
 
+    pub(crate) fn set_bearers(&mut self, bearers: Bearers) {
+        self.bearers = Some(bearers);
+    }
+
     pub(crate) fn set_full(&self, is_full: bool) {
         self.is_full.store(is_full, Ordering::Relaxed);
     }
 
-    /// Agrees to a request, or says why not.
-    pub(crate) fn judge(&self, headers: &HeaderMap) -> Result<Agreement, Denial> {
+    /// Agrees to a request, or says why not. Who has proven who it is already needs no token.
+    pub(crate) fn judge(&self, headers: &HeaderMap, is_proven: bool) -> Result<Agreement, Denial> {
         let key = upgrade(headers)?;
         // Before the origin: a manager of the Go package should hear of its dialect.
         let dialect = dialect(headers, self.json).map_err(Denial::Bad)?;
         let_in(headers, self)?;
+        let identity = match &self.bearers {
+            Some(bearers) => bearers.identity(headers)?,
+            None => None,
+        };
+        if self.bearers.is_some() && identity.is_none() && !is_proven {
+            return Err(Denial::NoToken);
+        }
         // Last: who would not be let in anyway is told the reason that stays.
         if self.is_full.load(Ordering::Relaxed) {
             return Err(Denial::Full);
         }
-        Ok(Agreement { dialect, proof: derive_accept_key(key) })
+        Ok(Agreement { dialect, proof: derive_accept_key(key), identity })
     }
 }
 
@@ -75,6 +91,10 @@ pub(crate) enum Denial {
     Version,
     /// A browser's page of elsewhere.
     Origin(String),
+    /// It has no token, and needs one.
+    NoToken,
+    /// Its token stands for nobody.
+    Token,
     /// There is no room.
     Full,
     /// Nobody takes connections any more.
@@ -89,6 +109,7 @@ impl Denial {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::NoToken | Self::Token => StatusCode::UNAUTHORIZED,
             Self::Full | Self::Gone => StatusCode::SERVICE_UNAVAILABLE,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -98,6 +119,8 @@ impl Denial {
     pub(crate) const fn headers(&self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Version => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            Self::NoToken => &[("WWW-Authenticate", "Bearer")],
+            Self::Token => &[("WWW-Authenticate", "Bearer error=\"invalid_token\"")],
             Self::Full => &[("Retry-After", "1")],
             Self::Method(_) => &[("Allow", "GET")],
             Self::Bad(_) | Self::Origin(_) | Self::Gone => &[],
@@ -114,6 +137,14 @@ impl fmt::Display for Denial {
                 f,
                 "pages of the origin {origin} are not allowed here: the endpoint's allow_origin \
                  allows one (and its json that of the Go package, http://localhost)"
+            ),
+            Self::NoToken => f.write_str(
+                "the request has no bearer token in an \"Authorization\" header: give the connector its \
+                 `bearer`",
+            ),
+            Self::Token => f.write_str(
+                "the request's \"Authorization\" is no bearer token that stands for somebody here: give the \
+                 connector one of the endpoint's `bearers`",
             ),
             Self::Full => {
                 f.write_str("there is no room for another connection now: try again later")

@@ -24,6 +24,13 @@ pub enum WsError {
         /// What the runtime says.
         error: BoxError,
     },
+    /// A stream was taken in, but its own handshake failed: that of TLS, say.
+    Open {
+        /// The other end.
+        peer: Box<str>,
+        /// What the runtime says.
+        error: BoxError,
+    },
     /// Reading or writing failed.
     Io {
         /// The other end.
@@ -108,6 +115,9 @@ impl fmt::Display for WsError {
         match self {
             Self::Dial { peer, error } => write!(f, "cannot connect to {peer}: {error}"),
             Self::Accept { error } => write!(f, "cannot accept a connection: {error}"),
+            Self::Open { peer, error } => {
+                write!(f, "cannot open the connection from {peer}: {error}")
+            }
             Self::Io { peer, error } => write!(f, "connection with {peer}: {error}"),
             Self::Handshake { peer, problem } => {
                 write!(f, "WebSocket handshake with {peer}: {problem}")
@@ -152,7 +162,9 @@ impl fmt::Display for WsError {
 impl Error for WsError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Dial { error, .. } | Self::Accept { error } => Some(&**error),
+            Self::Dial { error, .. } | Self::Open { error, .. } | Self::Accept { error } => {
+                Some(&**error)
+            }
             Self::Io { error, .. } => Some(error),
             _ => None,
         }

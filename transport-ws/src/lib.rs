@@ -2,7 +2,7 @@
 //!
 //! [`WsConnector`] dials, [`WsListener`] accepts, and both give a [`WsWire`]. The byte streams come
 //! from a runtime crate through [`Dial`] and [`Accept`], and need the `futures_io` traits. For
-//! `wss://`, give a `Dial` that speaks TLS and a `ws://` URL.
+//! `wss://`, give a `Dial` that speaks TLS (`TlsDial` of `chargehand-transport-tls`).
 //!
 //! The native dialect is the subprotocol `chargehand.2` in binary messages. The JSON dialect of the
 //! Go `worker` package is no subprotocol at all and text messages. A connector is told which one to
@@ -60,6 +60,7 @@
 #![cfg(not(all(target_family = "wasm", target_os = "unknown")))]
 
 mod address;
+mod bearer;
 mod client;
 mod door;
 mod error;
@@ -70,21 +71,22 @@ mod idle;
 mod origin;
 mod reader;
 mod server;
-mod spare;
 mod upgrade;
 mod wire;
 mod writer;
 
 #[cfg(test)]
-mod handshake_tests;
+mod tests;
 
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Dialect, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
 use crate::address::Target;
+pub use crate::bearer::TokenError;
+use crate::bearer::{Bearers, Token};
 pub use crate::client::Connecting;
 use crate::door::Door;
 pub use crate::error::{BoxError, WsError};
@@ -153,18 +155,25 @@ pub struct WsConnector<D> {
     dial: D,
     target: Target,
     dialect: Dialect,
+    token: Option<Token>,
     limits: Limits,
 }
 
 impl<D> WsConnector<D> {
     /// Makes a connector to `url`, which is `[ws://]host[:port][/path][?query]`; without a port, to
-    /// port 80, and without a path, to `/`. The name is not resolved here but at every connect.
+    /// port 80, and without a path, to `/`. Over a `dial` that speaks TLS it is `wss://`, and the usual
+    /// port 443: neither takes the other, so that nothing goes in plain that should not. The name is not
+    /// resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the URL.
-    pub fn new(dial: D, url: &str) -> Result<Self, AddressError> {
-        let target = Target::parse(url)?;
-        Ok(Self { dial, target, dialect: Dialect::Native, limits: Limits::new() })
+    pub fn new(dial: D, url: &str) -> Result<Self, AddressError>
+    where
+        D: Dial,
+    {
+        let target = Target::parse(url, dial.is_encrypted())?;
+        let dialect = Dialect::Native;
+        Ok(Self { dial, target, dialect, token: None, limits: Limits::new() })
     }
 
     /// Sets the dialect that the worker at the other end speaks: [`Dialect::Json`] for one of the
@@ -172,6 +181,17 @@ impl<D> WsConnector<D> {
     #[must_use]
     pub fn dialect(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }
+    }
+
+    /// Sets the token that shows the other end who this is ([`WsListener::bearers`] there), in the header
+    /// `Authorization: Bearer`, and never in the URL. For what is behind an ingress that ends TLS; with none
+    /// in between, a member's certificate or key proves more, to both ends. Whoever reads the request has
+    /// the token, so send it over TLS only.
+    ///
+    /// # Errors
+    /// Returns [`TokenError`] for what is no token of RFC 6750 with 22 to 4096 bytes.
+    pub fn bearer(self, token: &str) -> Result<Self, TokenError> {
+        Ok(Self { token: Some(Token::new(token)?), ..self })
     }
 
     /// Sets other limits than the default ones.
@@ -191,11 +211,17 @@ where
 
     fn connect(&mut self) -> Self::Connecting {
         let dialling = self.dial.dial(&self.target.address);
-        Connecting::new(dialling, self.target.clone(), self.dialect, self.limits)
+        let (target, token) = (self.target.clone(), self.token.clone());
+        Connecting::new(dialling, D::identity, target, self.dialect, token, self.limits)
     }
 
     fn peer(&self) -> &str {
         &self.target.url
+    }
+
+    /// As the [`Dial`] says; what is open is waived for workers of the Go package, which know no protection.
+    fn exposure(&self) -> Exposure {
+        self.dial.exposure(&self.target.address).waived_if(self.dialect == Dialect::Json)
     }
 }
 
@@ -204,12 +230,14 @@ where
 pub struct WsListener<A> {
     accept: A,
     door: Door,
+    /// The host of the latest stream.
+    host: Option<Box<str>>,
 }
 
 impl<A> WsListener<A> {
     /// Makes a listener over a runtime's. Whatever path a client asks for, it is accepted.
     pub fn new(accept: A) -> Self {
-        Self { accept, door: Door::new() }
+        Self { accept, door: Door::new(), host: None }
     }
 
     /// Sets whether a client that offers no subprotocol is taken for one of the Go `worker` package
@@ -238,6 +266,29 @@ impl<A> WsListener<A> {
         Ok(self)
     }
 
+    /// Sets the bearer tokens that let clients in, each with the identity that it stands for, which becomes
+    /// that of the wire ([`Wire::identity`](chargehand_core::io::Wire::identity)). A client without one gets
+    /// status 401, unless its stream has proven who it is (a certificate, say), and so does one whose token
+    /// stands for nobody; tokens are compared in a time that does not tell how much of one is right. They
+    /// count in the header `Authorization` only, never in a URL.
+    ///
+    /// Other headers say nothing of a client: `Forwarded`, `X-Forwarded-For` and the like, which anybody can
+    /// write, are not read, and behind a proxy all clients are of its host.
+    ///
+    /// # Errors
+    /// Returns [`TokenError`] for what is no token of RFC 6750 with 22 to 4096 bytes, and for an empty identity.
+    pub fn bearers<T, I>(
+        mut self,
+        tokens: impl IntoIterator<Item = (T, I)>,
+    ) -> Result<Self, TokenError>
+    where
+        T: AsRef<str>,
+        I: Into<String>,
+    {
+        self.door.set_bearers(Bearers::new(tokens)?);
+        Ok(self)
+    }
+
     /// Sets other limits than the default ones.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -252,11 +303,15 @@ where
 {
     type Wire = WsWire<A::Stream>;
     type Error = WsError;
-    type Accepting = Accepting<A::Stream>;
+    type Accepting = Accepting<A::Opening, A::Stream>;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, WsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
-            Ok((stream, peer)) => Ok(Accepting::new(stream, Peer::of(&peer), self.door.clone())),
+            Ok((opening, peer)) => {
+                let peer = Peer::of(&peer);
+                self.host.clone_from(&peer.host);
+                Ok(Accepting::new(opening, A::identity, peer, self.door.clone()))
+            }
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })
     }
@@ -267,5 +322,14 @@ where
 
     fn connections_max(&self) -> Option<usize> {
         self.accept.connections_max()
+    }
+
+    fn accepted_host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// As the [`Accept`] says; what is open is waived where the JSON dialect is on.
+    fn exposure(&self) -> Exposure {
+        self.accept.exposure().waived_if(self.door.json)
     }
 }

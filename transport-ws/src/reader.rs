@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::{io, mem};
 
+use chargehand_core::spare::{self, SPARE_BYTES};
 use futures_io::AsyncRead;
 
 use crate::frame::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, Header, Kind, mask};
-use crate::spare::{self, SPARE_BYTES};
 
 /// How much memory is set aside at most for a message before its bytes are there. Otherwise it is as
 /// much as came already, or one read buffer.

@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use chargehand_core::io::{Dialect, Listen};
+use chargehand_core::io::{Dialect, Exposure, Listen};
 use futures_io::{AsyncRead, AsyncWrite};
 use http::header::{
     CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT,
@@ -16,6 +16,7 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Version};
 
+use crate::bearer::{Bearers, TokenError};
 use crate::door::{Agreement, Denial, Door};
 use crate::error::WsError;
 use crate::wire::{Peer, Role, WsWire};
@@ -66,12 +67,13 @@ use crate::{AddressError, Limits, SUBPROTOCOL};
 pub struct Upgrades {
     door: Door,
     waiting_max: usize,
+    exposure: Exposure,
 }
 
 impl Upgrades {
     /// Makes an endpoint that speaks the native dialect only, to clients that are no browsers.
     pub fn new() -> Self {
-        Self { door: Door::new(), waiting_max: 128 }
+        Self { door: Door::new(), waiting_max: 128, exposure: Exposure::Open }
     }
 
     /// Sets whether the JSON dialect of the Go package is served, as
@@ -91,6 +93,23 @@ impl Upgrades {
         Ok(self)
     }
 
+    /// Sets the bearer tokens that let clients in, as [`WsListener::bearers`](crate::WsListener::bearers) does.
+    /// Without, whoever the server lets in is nobody in particular.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn bearers<T, I>(
+        mut self,
+        tokens: impl IntoIterator<Item = (T, I)>,
+    ) -> Result<Self, TokenError>
+    where
+        T: AsRef<str>,
+        I: Into<String>,
+    {
+        self.door.set_bearers(Bearers::new(tokens)?);
+        Ok(self)
+    }
+
     /// Sets other limits than the default ones. That of the handshake's length is the server's to keep.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.door.limits = limits;
@@ -104,6 +123,15 @@ impl Upgrades {
         self
     }
 
+    /// Declares how the server is reached, which is the server's to know: [`Exposure::Protected`] where
+    /// it speaks TLS, or what is in front of it does, and checks who comes; [`Exposure::Local`] where it
+    /// listens on a loopback address. Default [`Exposure::Open`], which is waived where
+    /// [`json`](Upgrades::json) is on.
+    pub fn exposure(mut self, exposure: Exposure) -> Self {
+        self.exposure = exposure;
+        self
+    }
+
     /// Makes the two ends. `S` is the stream of an upgraded connection, with the traits of
     /// `futures_io`.
     pub fn pair<S>(self) -> (Upgrader<S>, UpgradeListener<S>) {
@@ -113,7 +141,9 @@ impl Upgrades {
             listener: None,
             is_closed: false,
         });
-        let shared = Arc::new(Shared { door: self.door, waiting_max: self.waiting_max, queue });
+        let Self { door, waiting_max, exposure } = self;
+        let exposure = exposure.waived_if(door.json);
+        let shared = Arc::new(Shared { door, waiting_max, exposure, queue });
         (Upgrader { shared: Arc::clone(&shared) }, UpgradeListener { shared })
     }
 }
@@ -127,6 +157,7 @@ impl Default for Upgrades {
 struct Shared<S> {
     door: Door,
     waiting_max: usize,
+    exposure: Exposure,
     queue: Mutex<Queue<S>>,
 }
 
@@ -157,7 +188,7 @@ impl<S> Shared<S> {
             );
             return Err(Denial::Bad(problem));
         }
-        let agreement = self.door.judge(request.headers())?;
+        let agreement = self.door.judge(request.headers(), false)?;
         let mut queue = self.queue();
         if queue.is_closed {
             return Err(Denial::Gone);
@@ -180,7 +211,8 @@ impl<S> Upgrader<S> {
     /// [`Upgrade`] is dropped.
     ///
     /// # Errors
-    /// Returns what to respond: 400 to what is no request for this protocol, 403 to a page of an origin
+    /// Returns what to respond: 400 to what is no request for this protocol, 401 to one without a token that
+    /// counts here, where there are any, 403 to a page of an origin
     /// that is not allowed, 405 to another method than `GET`, 426 to another version of WebSocket, and 503
     /// while there is no room or once the listener is gone.
     pub fn admit<B>(&self, request: &Request<B>) -> Result<Upgrade<S>, Refused> {
@@ -243,9 +275,10 @@ impl<S> Upgrade<S> {
     /// `peer` names the client in errors and events. As `host:port`, it tells the host by which a pool and
     /// a worker bound what one machine may take: behind a proxy, that is what the proxy says of it.
     pub fn enter(self, stream: S, peer: impl Display) {
-        let Self { place, agreement: Agreement { dialect, .. }, read_ahead } = self;
+        let Self { place, agreement: Agreement { dialect, identity, .. }, read_ahead } = self;
         let limits = place.shared.door.limits;
-        let wire = WsWire::new(stream, &read_ahead, Role::Server, dialect, limits, Peer::of(&peer));
+        let peer = Peer { identity, ..Peer::of(&peer) };
+        let wire = WsWire::new(stream, &read_ahead, Role::Server, dialect, limits, peer);
         let mut queue = place.shared.queue();
         if queue.is_closed {
             drop(queue); // Not with the lock held: a stranger's stream is dropped.
@@ -323,6 +356,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Listen for UpgradeListener<S> {
     fn set_full(&mut self, is_full: bool) {
         self.shared.door.set_full(is_full);
     }
+
+    fn exposure(&self) -> Exposure {
+        self.shared.exposure
+    }
 }
 
 impl<S> Drop for UpgradeListener<S> {
@@ -362,5 +399,4 @@ impl<S> fmt::Debug for Upgrade<S> {
 }
 
 #[cfg(test)]
-#[path = "upgrade_tests.rs"]
 mod tests;

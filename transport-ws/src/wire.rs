@@ -50,13 +50,15 @@ pub(crate) struct Peer {
     pub(crate) name: Box<str>,
     /// Its host alone, where that is known.
     pub(crate) host: Option<Box<str>>,
+    /// Whom the stream has proven it to be.
+    pub(crate) identity: Option<Box<str>>,
 }
 
 impl Peer {
     /// Takes what a server knows of who opened a connection.
     pub(crate) fn of(peer: &impl fmt::Display) -> Self {
         let name = peer.to_string();
-        Self { host: host_of(&name), name: name.into() }
+        Self { host: host_of(&name), name: name.into(), identity: None }
     }
 }
 
@@ -454,6 +456,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
     fn host(&self) -> Option<&str> {
         self.peer.host.as_deref()
     }
+
+    fn identity(&self) -> Option<&str> {
+        self.peer.identity.as_deref()
+    }
 }
 
 /// Whether the two together are UTF-8.
@@ -470,6 +476,7 @@ impl<S> fmt::Debug for WsWire<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsWire")
             .field("peer", &self.peer.name)
+            .field("identity", &self.peer.identity)
             .field("dialect", &self.dialect)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
@@ -477,5 +484,4 @@ impl<S> fmt::Debug for WsWire<S> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

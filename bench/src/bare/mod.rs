@@ -33,8 +33,8 @@ struct Traffic {
 pub(crate) async fn echo<R: Runtime>(mut listener: R::Listener, spec: Spec) {
     loop {
         let accepted = poll_fn(|cx| listener.poll_accept(cx)).await;
-        let (stream, _) = accepted.map_err(Into::into).expect("a connection");
-        let stream = R::bare(stream);
+        let (opening, _) = accepted.map_err(Into::into).expect("a connection");
+        let stream = R::bare(opening.await.map_err(Into::into).expect("a stream"));
         let traffic = Traffic {
             owed: 0,
             in_bytes: spec.request_bytes,

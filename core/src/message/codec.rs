@@ -23,7 +23,8 @@ const MORE: u8 = 0x80;
 /// Decodes a frame: requests and answers here, inlined into the caller, and the rest in [`rare`].
 // Inlined, so that a message is matched on where it is built: written to memory in small pieces and read
 // back in large ones, it stalls the processor (decision 0010).
-#[inline]
+#[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
+#[inline(always)]
 pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
     let mut head = FieldReader { rest };
@@ -195,9 +196,18 @@ impl<'a> FieldReader<'a> {
         Ok((TaskId::from_parts(slot, generation), attempt))
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `decode`")]
+    #[inline(always)]
     fn verdict(&mut self) -> Result<Verdict, MessageError> {
-        match self.number(32)? {
+        // Mostly one byte. Of more bytes only zeros would still be a verdict's.
+        let number = match self.rest {
+            [byte, rest @ ..] if byte & MORE == 0 => {
+                self.rest = rest;
+                (*byte).into()
+            }
+            _ => self.called(32)?,
+        };
+        match number {
             0 => Ok(Verdict::Done),
             1 => Ok(Verdict::Failed),
             2 => Ok(Verdict::Returned),
@@ -351,7 +361,8 @@ impl<'h> FieldWriter<'h> {
     }
 
     /// Writes what names an attempt, which flows all the time. Returns whether the message does.
-    #[inline]
+    #[cfg_attr(feature = "alloc", inline(always))]
+    #[cfg_attr(not(feature = "alloc"), inline)]
     fn frequent(&mut self, message: &Message<'_>) -> bool {
         let (kind, task, attempt) = match *message {
             Message::Request { task, attempt, extensions, .. } => {

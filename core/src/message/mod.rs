@@ -103,6 +103,9 @@ pub enum Code {
     /// The other side did not prove a key that this one knows, or this one has none and is asked for it. Give
     /// both the same key.
     Unproven,
+    /// The other side is not whom it says, or none of those that may come here. Give it the name that it
+    /// proves, or let it in.
+    NotAllowed,
     /// A reason of a later version: this byte. On the wire a number that has a variant of its own is
     /// that variant.
     Other(u8),
@@ -123,6 +126,7 @@ impl Code {
             8 => Self::TooSoon,
             9 => Self::WrongSchema,
             10 => Self::Unproven,
+            11 => Self::NotAllowed,
             other => Self::Other(other),
         }
     }
@@ -141,6 +145,7 @@ impl Code {
             Self::TooSoon => 8,
             Self::WrongSchema => 9,
             Self::Unproven => 10,
+            Self::NotAllowed => 11,
             Self::Other(byte) => byte,
         }
     }
@@ -262,7 +267,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// Returns [`MessageError`] for every frame that this version would not have written. Close the
     /// link, with a Goodbye that carries [`MessageError::code`] and the error's text.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
+    #[inline(always)]
     pub fn decode(frame: &'a [u8]) -> Result<Self, MessageError> {
         codec::decode(frame)
     }
@@ -430,7 +436,5 @@ impl fmt::Display for MessageError {
 
 impl core::error::Error for MessageError {}
 
-#[cfg(test)]
-mod mirror_tests;
 #[cfg(test)]
 mod tests;

@@ -272,6 +272,15 @@ impl<S: Storage> Scheduler<S> {
         })
     }
 
+    /// Returns which worker holds a task, and the number of that attempt, or `None` while none does. O(1).
+    pub fn holder(&self, task: TaskId) -> Option<(WorkerId, u16)> {
+        let (tasks, workers) = self.storage.slots();
+        let slot = tasks.get(task.slot() as usize)?;
+        let is_held = slot.generation == task.generation() && slot.state == TaskState::InFlight;
+        let worker = is_held.then(|| index::wide(slot.worker))?;
+        Some((WorkerId::from_parts(worker, workers[worker as usize].generation), slot.attempts))
+    }
+
     /// Returns whether a drain is complete: no task and no worker is left, and none can come.
     pub fn is_drained(&self) -> bool {
         self.state.is_draining && self.is_idle() && self.state.stats.workers == 0
@@ -320,6 +329,13 @@ impl<S: Storage> Scheduler<S> {
         } else {
             timeout
         }
+    }
+
+    /// Returns when a task ends as [`Outcome::TimedOut`](crate::Outcome::TimedOut), whatever it is doing;
+    /// [`Instant::FAR_FUTURE`] if it has no deadline. O(1).
+    pub fn deadline(&mut self, task: TaskId) -> Instant {
+        let is_slot = (task.slot() as usize) < self.storage.slots().0.len();
+        if is_slot { self.lend().deadline(task.slot()) } else { Instant::FAR_FUTURE }
     }
 
     /// Checks every invariant of the state by counting anew. For tests and fuzzers. O(slots).

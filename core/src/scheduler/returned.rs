@@ -81,6 +81,7 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes the task whose turn it is, where new ones of the second lane wait, or of both.
+    #[cfg_attr(feature = "alloc", inline(always))]
     fn take_fresh_bulk(&mut self) -> Option<u32> {
         let [single, bulk] = &mut self.state.waiting;
         if self.state.turn == 1 || single.is_empty() {

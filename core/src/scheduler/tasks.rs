@@ -44,7 +44,7 @@ pub(super) struct SchedulerState {
     pub(super) finished: Fifo<Queue>,
     pub(super) unused_workers: Free<Unused>,
     pub(super) todo: Roll,
-    pub(super) rested: Roll,
+    pub(super) suspended: Roll,
     /// Workers that should dial in and are not there, the longest absent first.
     pub(super) absent: Roll,
     pub(super) members: Roll,
@@ -81,8 +81,8 @@ impl SchedulerState {
             finished: Fifo::new(),
             unused_workers: Free::new(),
             todo: Roll::new(RollKind::Todo),
-            rested: Roll::new(RollKind::Rested),
-            absent: Roll::new(RollKind::Rested),
+            suspended: Roll::new(RollKind::Suspended),
+            absent: Roll::new(RollKind::Suspended),
             members: Roll::new(RollKind::Member),
             balance: Balance::new(),
             timers: Timers::new(),
@@ -235,6 +235,9 @@ impl SchedulerMut<'_> {
         Ok(id)
     }
 
+    // Mostly the options are what every task has, and the compiler then sees that.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
     pub(super) fn submit_with(
         &mut self,
         now: Instant,

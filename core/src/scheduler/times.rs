@@ -123,11 +123,16 @@ pub(super) fn first_in_order(tasks: &[TaskSlot], worker: &WorkerSlot) -> Option<
 
 impl SchedulerMut<'_> {
     /// Takes in the times of a task that was just accepted, if it has any of its own.
+    #[inline]
     pub(super) fn take_times(&mut self, task: u32, options: TaskOptions) {
         let has_deadline = options.deadline != Instant::FAR_FUTURE;
-        if !has_deadline && options.attempt_timeout.is_none() && options.retry_delay.is_none() {
-            return;
+        if has_deadline || options.attempt_timeout.is_some() || options.retry_delay.is_some() {
+            self.lend().take_own_times(task, options);
         }
+    }
+
+    #[cold]
+    fn take_own_times(&mut self, task: u32, options: TaskOptions) {
         let times = self.give_times(task);
         times.deadline = options.deadline;
         if let Some(timeout) = options.attempt_timeout {
@@ -202,6 +207,15 @@ impl SchedulerMut<'_> {
             self.state.own.table[task as usize].attempt_timeout
         } else {
             self.state.policy.attempt_timeout
+        }
+    }
+
+    /// Returns when a task is over, whatever it is doing.
+    pub(super) fn deadline(&self, task: u32) -> Instant {
+        if self.tasks[task as usize].is_timed {
+            self.state.own.table[task as usize].deadline
+        } else {
+            Instant::FAR_FUTURE
         }
     }
 
@@ -322,7 +336,7 @@ impl SchedulerMut<'_> {
 
 impl SchedulerMut<'_> {
     /// Ends an attempt that is late by its task's own time, which is shorter than the others'. It is no
-    /// strike, but counts against the worker as a failure does: after some in a row, it rests.
+    /// strike, but counts against the worker as a failure does: after some in a row, it is suspended.
     fn end_early(&mut self, worker: u32, task: u32) -> Action {
         let had_begun = self.may_have_begun(worker, task);
         let withdraw = self.end(worker, task);

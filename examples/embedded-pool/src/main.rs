@@ -10,6 +10,7 @@ mod clock;
 mod executor;
 
 use alloc::boxed::Box;
+use alloc::string::ToString;
 use core::panic::PanicInfo;
 use core::time::Duration;
 
@@ -49,9 +50,23 @@ fn main() -> ! {
     leave(debug::EXIT_SUCCESS)
 }
 
+/// Without a seed neither a pool nor a worker begins, and both say what to call.
+async fn check_seedless(clock: Ticks) {
+    let refused = Pool::builder(clock).build().expect_err("there is no seed to draw").to_string();
+    assert!(refused.contains(".seed(..)"), "{refused}");
+    let refused = Worker::new(clock, handle)
+        .serve(pair(1).1)
+        .await
+        .expect_err("there is no seed to draw")
+        .to_string();
+    assert!(refused.contains(".seed(..)"), "{refused}");
+}
+
 async fn run(clock: Ticks) -> Result<(), BoxError> {
+    check_seedless(clock).await;
     let (connector, listener) = pair(4);
-    let (pool, driver) = Pool::seeded_builder(clock, SEED)
+    let (pool, driver) = Pool::builder(clock)
+        .seed(SEED)
         .in_process(2, |height: u64| async move { answer(height) })
         .in_process(2, move |height: u64| async move {
             clock.sleep_until(clock.now().saturating_add(Duration::from_millis(1))).await;
@@ -63,10 +78,8 @@ async fn run(clock: Ticks) -> Result<(), BoxError> {
         .queue_max(8)
         .ahead_max(16)
         .build()?;
-    let worker = Worker::seeded(clock, SEED, |height: u64| async move { answer(height) })
-        .concurrency(2)
-        .links_max(1)
-        .pending_handshakes_max(1);
+    let worker =
+        Worker::new(clock, handle).seed(SEED).concurrency(2).links_max(1).pending_handshakes_max(1);
     let stopper = worker.stopper();
     let check = async {
         let checked = check(&pool).await;
@@ -78,6 +91,11 @@ async fn run(clock: Ticks) -> Result<(), BoxError> {
         join3(Box::pin(worker.serve(listener)), Box::pin(driver), Box::pin(check)).await;
     served?;
     checked
+}
+
+/// The handler of a worker.
+async fn handle(height: u64) -> Result<u64, &'static str> {
+    answer(height)
 }
 
 /// What every worker answers.
@@ -104,7 +122,7 @@ async fn check(pool: &Pool) -> Result<(), BoxError> {
         .await;
     let workers = pool.stats().await?.workers;
     let idle = workers.iter().filter(|worker| worker.stats.done == 0).count();
-    let stats = pool.stop().await?;
+    let stats = pool.stop().await?.tasks;
     hprintln!("{} done, {} failed, {} workers", report.done, report.failed, workers.len());
     hprintln!("{} of {} bytes of the heap in use", HEAP.used(), HEAP_BYTES);
     let expected = (HEIGHTS - HEIGHTS / BAD, HEIGHTS / BAD);

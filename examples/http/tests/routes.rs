@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use chargehand::core::io::Exposure;
 use chargehand::core::message::{Extensions, HEAD_BYTES_MAX, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::tokio::Tokio;
@@ -22,13 +23,17 @@ async fn double(height: u64) -> Result<u64, String> {
     Ok(2 * height)
 }
 
-/// A worker of one link behind a route of axum's.
+/// A worker behind a route of axum's, of one link.
 async fn worker_at_axum(json: bool) -> (SocketAddr, Stopper, JoinHandle<()>) {
+    worker_with_links(json, 1).await
+}
+
+async fn worker_with_links(json: bool, links_max: usize) -> (SocketAddr, Stopper, JoinHandle<()>) {
     let (upgrader, upgraded) = Upgrades::new().json(json).pair();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = port.local_addr().unwrap();
     tokio::spawn(axum_route::serve(port, axum_route::router(upgrader)));
-    let worker = Worker::new(Tokio::new(), double).concurrency(8).links_max(1);
+    let worker = Worker::new(Tokio::new(), double).concurrency(8).links_max(links_max);
     let stopper = worker.stopper();
     let job = tokio::spawn(async move { worker.serve(upgraded).await.unwrap() });
     (address, stopper, job)
@@ -54,7 +59,7 @@ async fn a_worker_behind_a_route_of_axum_serves_a_pool() {
     let (pool, driver) = builder.build().unwrap();
     tokio::spawn(driver);
     assert_eq!(work(&pool).await, 300);
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
     stopper.stop();
     timeout(PATIENCE, job).await.unwrap().unwrap();
     // The server goes on, and says that there is no worker any more.
@@ -65,7 +70,7 @@ async fn a_worker_behind_a_route_of_axum_serves_a_pool() {
 
 #[tokio::test]
 async fn workers_dial_in_through_a_route_of_hyper() {
-    let (upgrader, upgraded) = Upgrades::new().pair();
+    let (upgrader, upgraded) = Upgrades::new().exposure(Exposure::Local).pair();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = port.local_addr().unwrap();
     tokio::spawn(hyper_route::serve(port, upgrader));
@@ -89,7 +94,7 @@ async fn workers_dial_in_through_a_route_of_hyper() {
     assert_eq!(work(&pool).await, 300);
     let stats = pool.stats().await.unwrap();
     assert!(stats.workers.iter().all(|worker| worker.stats.done > 0), "{stats:?}");
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
     let answer = ask(address, &upgrade("/elsewhere", OFFER)).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
@@ -255,4 +260,103 @@ async fn a_manager_of_the_go_package_is_served_where_it_is_wanted() {
         assert_eq!(hand.frame(), b"{\"Height\":21,\"Success\":true,\"Error\":\"\"}");
     };
     timeout(PATIENCE, spawn_blocking(play)).await.unwrap().unwrap();
+}
+
+/// The payload of a message without a body.
+fn encoded(message: &Message<'_>) -> Vec<u8> {
+    message.encode(&mut [0; HEAD_BYTES_MAX]).to_vec()
+}
+
+/// What opens a link as a manager.
+fn greeting() -> Vec<u8> {
+    let extensions = Extensions::NONE;
+    let hello = Message::hello(Role::Manager, 0, 1, "by hand");
+    let welcome = Message::Welcome { heartbeat_millis: 10_000, window: 1, extensions };
+    [hello, welcome].map(|message| frame(2, &encoded(&message))).concat()
+}
+
+/// Reads until the end of a connection, and returns the code that its WebSocket was closed with.
+fn close_code(hand: &mut Hand) -> Option<u16> {
+    let mut rest = Vec::new();
+    // A reset, where the flood was still coming.
+    let _ = hand.0.read_to_end(&mut rest);
+    let at = rest.windows(2).rposition(|head| head[0] == 0x88 && head[1] >= 2)?;
+    Some(u16::from_be_bytes(rest.get(at + 2..at + 4)?.try_into().unwrap()))
+}
+
+#[tokio::test]
+async fn floods_over_an_upgraded_connection_end_it_and_others_are_served() {
+    let (address, _stopper, _job) = worker_with_links(false, 64).await;
+    let builder = Pool::builder(Tokio::new()).connect(connector(address, "/work"));
+    let (pool, driver) = builder.build().unwrap();
+    tokio::spawn(driver);
+    assert_eq!(work(&pool).await, 300);
+    let empty_fragments = [0x02, 0x80, 0, 0, 0, 0].to_vec();
+    for (what, first, flood) in [
+        ("pings of the protocol", vec![], frame(9, b"")),
+        ("pongs of the protocol", vec![], frame(10, b"")),
+        ("empty messages", vec![], frame(2, b"")),
+        ("empty fragments", empty_fragments, vec![0, 0x80, 0, 0, 0, 0]),
+        ("our pings", greeting(), frame(2, &encoded(&Message::Ping))),
+        ("our pongs", greeting(), frame(2, &encoded(&Message::Pong))),
+    ] {
+        // Part of it comes with the request, so the server has read that.
+        let play = move || {
+            let mut hand = Hand::at(address);
+            let begin = [upgrade("/work", OFFER).into_bytes(), first, flood.repeat(100)].concat();
+            hand.0.write_all(&begin).unwrap();
+            let answer = hand.response();
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{what}: {answer}");
+            let flood = flood.repeat(1000);
+            // Up to a GiB, which nobody reads.
+            let ended = (0..200_000).any(|_| hand.0.write_all(&flood).is_err());
+            assert!(ended, "{what}: taken for ever");
+        };
+        timeout(PATIENCE, spawn_blocking(play)).await.expect(what).unwrap();
+    }
+    assert_eq!(work(&pool).await, 600);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
+}
+
+#[tokio::test]
+async fn until_an_upgraded_link_is_up_no_message_is_longer_than_a_hello() {
+    let (address, _stopper, _job) = worker_at_axum(false).await;
+    for length in [1025_u64, 16 << 20, u64::MAX >> 1] {
+        let play = move || {
+            let mut hand = Hand::at(address);
+            let mut bytes = upgrade("/work", OFFER).into_bytes();
+            bytes.extend([0x82, 0xff]);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend([0; 4]);
+            hand.0.write_all(&bytes).unwrap();
+            let answer = hand.response();
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+            assert_eq!(close_code(&mut hand), Some(1009), "{length} bytes");
+        };
+        timeout(PATIENCE, spawn_blocking(play)).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_is_upgraded_and_says_nothing_keeps_no_good_manager_out() {
+    let (address, _stopper, _job) = worker_at_axum(false).await;
+    let crowd = move || {
+        // More than may be in their handshake at once, and in time nobody waits for the worker's word.
+        let mut crowd = Vec::new();
+        for number in 0..300 {
+            let mut hand = Hand::at(address);
+            hand.0.write_all(upgrade("/work", OFFER).as_bytes()).unwrap();
+            let answer = hand.response();
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{number}: {answer}");
+            crowd.push(hand);
+        }
+        crowd
+    };
+    let crowd = timeout(PATIENCE, spawn_blocking(crowd)).await.unwrap().unwrap();
+    let builder = Pool::builder(Tokio::new()).connect(connector(address, "/work"));
+    let (pool, driver) = builder.build().unwrap();
+    tokio::spawn(driver);
+    assert_eq!(work(&pool).await, 300);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
+    drop(crowd);
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::error::TaskError;
-use crate::mailbox::batches::Intake;
+use crate::mailbox::batches::{Intake, Supply};
 use crate::payload::Body;
 
 /// What a map has left to do. Its stream bounds how much that is.
@@ -23,6 +23,8 @@ pub(super) struct Requests {
     pub(super) count: u64,
     /// No more will come.
     pub(super) is_ended: bool,
+    /// The source has none now.
+    pub(super) waits: bool,
     /// No more are wanted.
     pub(super) is_closed: bool,
 }
@@ -75,7 +77,8 @@ impl Requests {
         is_hungry: impl FnOnce(usize) -> bool,
     ) -> bool {
         mem::swap(&mut self.arriving, &mut intake.requests);
-        self.is_ended |= intake.ended;
+        self.is_ended |= intake.supply == Supply::Ended;
+        self.waits = intake.supply == Supply::Waits;
         intake.closed |= self.is_closed;
         intake.is_hungry = is_hungry(self.queue.len() + self.arriving.len());
         !self.arriving.is_empty()

@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::{decode, decode_measured, plain};
+use super::{DecodeLimits, decode, decode_measured, plain};
 use crate::handler::running::caught;
 use crate::payload::Value;
 
@@ -22,8 +22,8 @@ pub(crate) struct Check(&'static Table);
 struct Table {
     /// Whether it is plain to see that bytes are of the type. If not, `bytes` finds out.
     are_plain: fn(&[u8]) -> bool,
-    bytes: fn(&[u8]) -> Result<(), String>,
-    value: fn(&[u8]) -> Result<Option<Value>, String>,
+    bytes: fn(&[u8], &DecodeLimits) -> Result<(), String>,
+    value: fn(&[u8], &DecodeLimits) -> Result<Option<Value>, String>,
     is: fn(&dyn Any) -> bool,
 }
 
@@ -33,16 +33,20 @@ struct Of<A>(PhantomData<A>);
 impl<A: DeserializeOwned + Send + 'static> Of<A> {
     const TABLE: Table = Table {
         are_plain: plain::is_read::<A>,
-        bytes: |bytes| caught(|| decode::<A>(bytes).map(drop))?,
-        value: |bytes| caught(|| compact::<A>(bytes))?,
+        bytes: |bytes, limits| caught(|| decode::<A>(bytes, limits).map(drop))?,
+        value: |bytes, limits| caught(|| compact::<A>(bytes, limits))?,
         is: |value| value.is::<A>(),
     };
 }
 
 impl Check {
     /// Takes any bytes.
-    pub(crate) const RAW: Self =
-        Self(&Table { are_plain: |_| true, bytes: |_| Ok(()), value: |_| Ok(None), is: |_| false });
+    pub(crate) const RAW: Self = Self(&Table {
+        are_plain: |_| true,
+        bytes: |_, _| Ok(()),
+        value: |_, _| Ok(None),
+        is: |_| false,
+    });
 
     pub(crate) const fn of<A: DeserializeOwned + Send + 'static>() -> Self {
         Self(&Of::<A>::TABLE)
@@ -51,14 +55,18 @@ impl Check {
     /// Returns why bytes are not of the type, if they are not. A panic of the type's own code is such a
     /// reason.
     #[inline]
-    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), String> {
-        if (self.0.are_plain)(bytes) { Ok(()) } else { (self.0.bytes)(bytes) }
+    pub(crate) fn bytes(self, bytes: &[u8], limits: &DecodeLimits) -> Result<(), String> {
+        if (self.0.are_plain)(bytes) { Ok(()) } else { (self.0.bytes)(bytes, limits) }
     }
 
     /// As [`bytes`](Self::bytes), and returns the value where that is best kept in place of the bytes: it
     /// takes no more memory than they do, and need not be decoded again.
-    pub(crate) fn value(self, bytes: &[u8]) -> Result<Option<Value>, String> {
-        (self.0.value)(bytes)
+    pub(crate) fn value(
+        self,
+        bytes: &[u8],
+        limits: &DecodeLimits,
+    ) -> Result<Option<Value>, String> {
+        (self.0.value)(bytes, limits)
     }
 
     /// Whether a value is of the type as it is.
@@ -74,8 +82,11 @@ impl fmt::Debug for Check {
 }
 
 /// Decodes a value, and returns it if it takes no more memory than its bytes.
-fn compact<A: DeserializeOwned + Send + 'static>(bytes: &[u8]) -> Result<Option<Value>, String> {
-    let (value, beside) = decode_measured::<A>(bytes)?;
+fn compact<A: DeserializeOwned + Send + 'static>(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+) -> Result<Option<Value>, String> {
+    let (value, beside) = decode_measured::<A>(bytes, limits)?;
     if beside > bytes.len() / BESIDE_SHARE {
         return Ok(None);
     }
@@ -90,6 +101,8 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: DecodeLimits = DecodeLimits::new();
+
     #[test]
     fn a_check_says_what_decoding_says() {
         for bytes in
@@ -97,21 +110,21 @@ mod tests {
         {
             let text = |result: Result<(), String>| result.err();
             assert_eq!(
-                text(Check::of::<Vec<u8>>().bytes(bytes)),
-                text(decode::<Vec<u8>>(bytes).map(drop)),
+                text(Check::of::<Vec<u8>>().bytes(bytes, &LIMITS)),
+                text(decode::<Vec<u8>>(bytes, &LIMITS).map(drop)),
                 "{bytes:?}"
             );
             assert_eq!(
-                text(Check::of::<u64>().bytes(bytes)),
-                text(decode::<u64>(bytes).map(drop)),
+                text(Check::of::<u64>().bytes(bytes, &LIMITS)),
+                text(decode::<u64>(bytes, &LIMITS).map(drop)),
                 "{bytes:?}"
             );
             assert_eq!(
-                text(Check::of::<u16>().bytes(bytes)),
-                text(decode::<u16>(bytes).map(drop)),
+                text(Check::of::<u16>().bytes(bytes, &LIMITS)),
+                text(decode::<u16>(bytes, &LIMITS).map(drop)),
                 "{bytes:?}"
             );
-            assert_eq!(text(Check::RAW.bytes(bytes)), None);
+            assert_eq!(text(Check::RAW.bytes(bytes, &LIMITS)), None);
         }
         assert!(Check::of::<u64>().is(&3_u64));
         assert!(!Check::of::<u64>().is(&3_u32));
@@ -127,7 +140,7 @@ mod tests {
                 panic!("on purpose")
             }
         }
-        let why = Check::of::<Bomb>().bytes(&[1]).unwrap_err();
+        let why = Check::of::<Bomb>().bytes(&[1], &LIMITS).unwrap_err();
         assert!(why.contains("on purpose"), "{why}");
     }
 }

@@ -13,12 +13,12 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::{FIRST_ENTRY_TIMES, HINT_MAX, Limits};
+use super::limits::{Count, FIRST_ENTRY_TIMES, HINT_MAX};
 
 /// What is read, and what it may still take.
 pub(super) struct Reader<'de> {
     pub(super) postcard: Postcard<'de, Slice<'de>>,
-    pub(super) limits: Limits,
+    pub(super) count: Count,
 }
 
 /// A deserializer of one value.
@@ -37,11 +37,11 @@ impl<'de> Guarded<'_, 'de> {
         if size <= self.place {
             return read(self.reader);
         }
-        let room = self.reader.limits.room;
-        self.reader.limits.grow(size - self.place)?;
-        self.reader.limits.nest(size)?;
+        let room = self.reader.count.room;
+        self.reader.count.grow(size - self.place)?;
+        self.reader.count.nest(size)?;
         let value = read(self.reader);
-        self.reader.limits.room = room;
+        self.reader.count.room = room;
         value
     }
 
@@ -49,10 +49,10 @@ impl<'de> Guarded<'_, 'de> {
     #[inline]
     fn level<T>(self, read: impl FnOnce(&mut Reader<'de>) -> Result<T>) -> Result<T> {
         self.fixed(|reader| {
-            let room = reader.limits.room;
-            reader.limits.nest_level()?;
+            let room = reader.count.room;
+            reader.count.nest_level()?;
             let value = read(reader);
-            reader.limits.room = room;
+            reader.count.room = room;
             value
         })
     }
@@ -112,7 +112,7 @@ impl<'de> Deserializer<'de> for Guarded<'_, 'de> {
         self.level(|reader| {
             let left = usize::deserialize(&mut reader.postcard)?;
             // One byte each. That is all there is to it where they are no larger, or nothing at all.
-            reader.limits.grow(left)?;
+            reader.count.grow(left)?;
             visitor.visit_seq(Elements { reader, left, counts: true })
         })
     }
@@ -136,7 +136,7 @@ impl<'de> Deserializer<'de> for Guarded<'_, 'de> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.level(|reader| {
             let left = usize::deserialize(&mut reader.postcard)?;
-            reader.limits.grow(left)?;
+            reader.count.grow(left)?;
             visitor.visit_map(Entries { reader, left, times: FIRST_ENTRY_TIMES })
         })
     }
@@ -227,8 +227,8 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
         let place = size_of::<S::Value>();
         if place > 1 && self.counts {
             self.counts = false;
-            self.reader.limits.grow(self.left.saturating_mul(place - 1))?;
-            self.reader.limits.nest(place)?;
+            self.reader.count.grow(self.left.saturating_mul(place - 1))?;
+            self.reader.count.nest(place)?;
         }
         self.left -= 1;
         seed.deserialize(Guarded { reader: self.reader, place }).map(Some)
@@ -252,11 +252,11 @@ impl<'de> Entries<'_, 'de> {
     #[inline]
     fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value> {
         let place = size_of::<S::Value>();
-        let room = self.reader.limits.room;
-        self.reader.limits.grow(place * self.times)?;
-        self.reader.limits.nest(place)?;
+        let room = self.reader.count.room;
+        self.reader.count.grow(place * self.times)?;
+        self.reader.count.nest(place)?;
         let value = seed.deserialize(Guarded { reader: self.reader, place });
-        self.reader.limits.room = room;
+        self.reader.count.room = room;
         value
     }
 }

@@ -21,7 +21,10 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{HINT_MAX, LEVEL_BYTES};
 use super::*;
+
+const LIMITS: DecodeLimits = DecodeLimits::new();
 
 /// What an answer may be at most, unless a pool says otherwise.
 const FRAME_BYTES_MAX: usize = 16 << 20;
@@ -80,7 +83,7 @@ struct Everything {
 /// Decodes on a stack as small as that of a thread for tasks may be: one in a debug build, too.
 fn on_a_small_stack<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> Result<T, String> {
     let thread = thread::Builder::new().stack_size(512 * 1024);
-    let decoding = thread.spawn(move || decode::<T>(&bytes)).expect("a thread");
+    let decoding = thread.spawn(move || decode::<T>(&bytes, &LIMITS)).expect("a thread");
     decoding.join().expect("no panic")
 }
 
@@ -91,7 +94,7 @@ fn too_deep<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) {
 
 #[track_caller]
 fn too_large<T: DeserializeOwned + 'static>(bytes: &[u8]) {
-    let text = decode::<T>(bytes).err().expect("it is too large");
+    let text = decode::<T>(bytes, &LIMITS).err().expect("it is too large");
     assert!(text.contains("in memory") && text.contains("take the raw bytes"), "{text}");
 }
 
@@ -112,6 +115,23 @@ fn a_type_that_holds_itself_is_refused_before_the_stack_ends() {
     too_deep::<Tree>([3].repeat(200_000));
     too_deep::<Tree>([4, 1, 7].repeat(70_000));
     too_deep::<Tree>([5, 1].repeat(100_000));
+}
+
+#[test]
+fn deeper_limits_hold_on_stacks_with_four_kib_a_level() {
+    fn too_deep<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) {
+        let thread = thread::Builder::new().stack_size(1000 * 4096);
+        let decoding = thread.spawn(move || decode::<T>(&bytes, &LIMITS.depth_max(1000)).err());
+        let text = decoding.expect("a thread").join().expect("no panic").expect("it is too deep");
+        assert!(text.contains("nests deeper than 1000 levels"), "{text}");
+    }
+    too_deep::<Node>([0, 1].repeat(100_000));
+    too_deep::<Tree>([1, 1].repeat(100_000));
+    too_deep::<Tree>([2].repeat(200_000));
+    too_deep::<Tree>([3].repeat(200_000));
+    too_deep::<Tree>([4, 1, 7].repeat(70_000));
+    too_deep::<Tree>([5, 1].repeat(100_000));
+    too_deep::<FatNode>([&[0; 512][..], &[1]].concat().repeat(4000));
 }
 
 #[test]
@@ -136,7 +156,7 @@ fn what_nests_as_deep_as_may_be_is_taken() {
         bytes
     };
     // Each node has a pointer of 8 bytes to a value of 16 bytes, which counts twice.
-    let nodes_max = NESTED_BYTES_MAX / (LEVEL_BYTES + 2 * size_of::<Node>());
+    let nodes_max = LIMITS.nested_bytes_max() / (LEVEL_BYTES + 2 * size_of::<Node>());
     let (mut node, mut length) = (on_a_small_stack::<Node>(list(nodes_max)).unwrap(), 1);
     while let Some(next) = node.next {
         (node, length) = (*next, length + 1);
@@ -146,10 +166,36 @@ fn what_nests_as_deep_as_may_be_is_taken() {
     assert!(nodes_max > 100);
 }
 
+#[test]
+fn limits_that_are_set_are_those_that_hold() {
+    let list = |nodes: usize| {
+        let mut bytes = [0, 1].repeat(nodes - 1);
+        bytes.extend([0, 0]);
+        bytes
+    };
+    let node = |nodes, levels| decode::<Node>(&list(nodes), &LIMITS.depth_max(levels)).err();
+    assert_eq!(node(300, 400), None);
+    let why = node(300, 200).expect("it is too deep");
+    assert!(why.contains("deeper than 200 levels") && why.contains("raise depth_max"), "{why}");
+    assert_eq!(node(1, 1), None);
+    assert!(node(2, 1).is_some());
+    assert_eq!(decode::<u64>(&[7], &LIMITS.depth_max(0)), Ok(7));
+    assert!(decode::<Option<u64>>(&[0], &LIMITS.depth_max(0)).is_err());
+
+    let nones = encoded(&vec![None::<[u64; 32]>; 10_000]);
+    let sparse = |limits: DecodeLimits| decode::<Vec<Option<[u64; 32]>>>(&nones, &limits).err();
+    let why = sparse(LIMITS.growth_times(100)).expect("it is too large");
+    assert!(why.contains("100 for each of them") && why.contains("raise growth_times"), "{why}");
+    assert_eq!(sparse(LIMITS.growth_times(264)), None);
+    assert_eq!(sparse(LIMITS.growth_times(0).growth_bytes(10_000 * 264)), None);
+    assert!(sparse(LIMITS.growth_times(0).growth_bytes(10_000 * 260)).is_some());
+    assert_eq!(sparse(LIMITS.growth_times(usize::MAX)), None);
+}
+
 /// Panics where a value is not the same again, without showing it: it is long.
 #[track_caller]
 fn is_taken<T: Serialize + DeserializeOwned + PartialEq + 'static>(value: &T) {
-    match decode::<T>(&encoded(value)) {
+    match decode::<T>(&encoded(value), &LIMITS) {
         Ok(decoded) => assert!(decoded == *value),
         Err(text) => panic!("{text}"),
     }
@@ -172,7 +218,7 @@ fn siblings_do_not_nest() {
 fn one_large_value_is_taken_wherever_it_lies() {
     type Large = [[[u64; 32]; 32]; 16];
     let large: Box<Large> = Box::new([[[1; 32]; 32]; 16]);
-    assert!(size_of::<Large>() > NESTED_BYTES_MAX);
+    assert!(size_of::<Large>() > LIMITS.nested_bytes_max());
     let large = thread::Builder::new().stack_size(16 << 20).spawn(move || {
         is_taken(&large);
         is_taken(&vec![*large]);
@@ -197,7 +243,7 @@ fn elements_that_take_no_byte_are_not_counted_for_ever() {
     // Each list for itself is short enough.
     let lists: Vec<u8> = [forged(400), forged(100_000).repeat(400)].concat();
     too_large::<Vec<Vec<()>>>(&lists);
-    assert_eq!(decode::<Vec<()>>(&forged(5000)), Ok(vec![(); 5000]));
+    assert_eq!(decode::<Vec<()>>(&forged(5000), &LIMITS), Ok(vec![(); 5000]));
 }
 
 #[test]
@@ -236,12 +282,12 @@ fn honest_values_are_taken() {
 fn a_forged_length_is_an_error() {
     for len in [3, 1 << 20, u64::MAX / 2, u64::MAX] {
         let bytes = [forged(len), vec![b'x'; 2]].concat();
-        assert!(decode::<String>(&bytes).is_err());
-        assert!(decode::<Vec<u8>>(&bytes).is_err());
-        assert!(decode::<Vec<u64>>(&bytes).is_err());
-        assert!(decode::<Vec<String>>(&bytes).is_err());
-        assert!(decode::<BTreeMap<u128, u8>>(&bytes).is_err());
-        assert!(decode::<Box<[u64]>>(&bytes).is_err());
+        assert!(decode::<String>(&bytes, &LIMITS).is_err());
+        assert!(decode::<Vec<u8>>(&bytes, &LIMITS).is_err());
+        assert!(decode::<Vec<u64>>(&bytes, &LIMITS).is_err());
+        assert!(decode::<Vec<String>>(&bytes, &LIMITS).is_err());
+        assert!(decode::<BTreeMap<u128, u8>>(&bytes, &LIMITS).is_err());
+        assert!(decode::<Box<[u64]>>(&bytes, &LIMITS).is_err());
     }
 }
 
@@ -263,16 +309,19 @@ fn a_collection_is_not_told_to_make_room_for_more_than_it_may_get() {
             deserializer.deserialize_map(Visitor)
         }
     }
-    assert_eq!(decode::<Hint>(&forged(7)).map(|hint| hint.0), Ok(7));
-    assert_eq!(decode::<Hint>(&forged(200_000)).map(|hint| hint.0), Ok(HINT_MAX));
-    assert!(decode::<Hint>(&forged(u64::MAX)).is_err());
+    assert_eq!(decode::<Hint>(&forged(7), &LIMITS).map(|hint| hint.0), Ok(7));
+    assert_eq!(decode::<Hint>(&forged(200_000), &LIMITS).map(|hint| hint.0), Ok(HINT_MAX));
+    assert!(decode::<Hint>(&forged(u64::MAX), &LIMITS).is_err());
 }
 
 #[test]
 fn what_is_left_over_is_an_error() {
-    assert_eq!(decode::<u8>(&[7, 1, 2]), Err("2 of its 3 bytes are left over".to_owned()));
-    assert_eq!(decode::<()>(&[0]), Err("1 of its 1 bytes are left over".to_owned()));
-    assert_eq!(decode::<Option<u8>>(&[0, 0]), Err("1 of its 2 bytes are left over".to_owned()));
+    assert_eq!(decode::<u8>(&[7, 1, 2], &LIMITS), Err("2 of its 3 bytes are left over".to_owned()));
+    assert_eq!(decode::<()>(&[0], &LIMITS), Err("1 of its 1 bytes are left over".to_owned()));
+    assert_eq!(
+        decode::<Option<u8>>(&[0, 0], &LIMITS),
+        Err("1 of its 2 bytes are left over".to_owned())
+    );
 }
 
 /// Xorshift.
@@ -339,7 +388,7 @@ fn plainly<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Option<T> {
 }
 
 fn same<T: DeserializeOwned + PartialEq + Debug + 'static>(bytes: &[u8]) -> bool {
-    let decoded = decode::<T>(bytes).ok();
+    let decoded = decode::<T>(bytes, &LIMITS).ok();
     assert_eq!(decoded, plainly::<T>(bytes), "of {bytes:?}");
     decoded.is_some()
 }
@@ -364,7 +413,7 @@ fn what_is_decoded_is_what_postcard_makes_of_it() {
     for _ in 0..500 {
         let value = dice.everything();
         let bytes = encoded(&value);
-        assert_eq!(decode(&bytes), Ok(value), "with the seed {seed:#x}");
+        assert_eq!(decode(&bytes, &LIMITS), Ok(value), "with the seed {seed:#x}");
         same::<Everything>(&bytes[..bytes.len() - 1]);
     }
 }

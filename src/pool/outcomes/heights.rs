@@ -13,6 +13,7 @@ use crate::error::TaskError;
 use crate::mailbox::Mailbox;
 use crate::mailbox::batches::{Item, Taker};
 use crate::mailbox::range::{LedgerOf, Work};
+use crate::payload::DecodeLimits;
 
 /// The heights of a range, as what a stream of [`Outcomes`](super::Outcomes) is of.
 #[derive(Debug)]
@@ -71,8 +72,9 @@ impl<H: Height> Track for Heights<H> {
 }
 
 impl<A: DeserializeOwned + Send + 'static, H: Height> Source<A> for Heights<H> {
-    #[inline]
-    fn read(item: &mut Item) -> Result<A, TaskError> {
-        item.read()
+    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[inline(always)]
+    fn read(item: &mut Item, limits: &DecodeLimits) -> Result<A, TaskError> {
+        item.read(limits)
     }
 }

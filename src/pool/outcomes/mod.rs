@@ -47,8 +47,8 @@ pub use crate::mailbox::range::{Ledger, SignedLedger};
 /// | [`Pool::map_raw`](crate::Pool::map_raw) | [`RawRequests`] |
 ///
 /// Outcomes come as they arrive, or [in order](Outcomes::in_order). After a height that failed the
-/// range goes on, or [stops](Outcomes::stop_at_failure), or tries it [again](Outcomes::retries)
-/// before that. What is said here of heights holds for the requests of a map, too.
+/// range goes on, or [stops](Outcomes::stop_at_failure). How often it is tried again before that, and all
+/// else that single tasks have as well, is said by the handle: [`Pool::with`](crate::Pool::with). What is said here of heights holds for the requests of a map, too.
 ///
 /// Memory is O(heights in flight): the driver takes new heights only as outcomes are taken out
 /// here. The stream ends after the last height, or early if the pool stops or its driver is
@@ -59,7 +59,8 @@ pub use crate::mailbox::range::{Ledger, SignedLedger};
 /// ```
 /// # async fn save(height: u64, block: Vec<u8>) {}
 /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
-/// let mut blocks = pool.process::<Vec<u8>>(1..=20_000_000).in_order(4096).retries(3);
+/// let pool = pool.with(chargehand::TaskOptions::new().retries(3));
+/// let mut blocks = pool.process::<Vec<u8>>(1..=20_000_000).in_order(4096);
 /// while let Some((height, block)) = blocks.next().await {
 ///     match block {
 ///         Ok(block) => save(height, block).await,
@@ -192,16 +193,6 @@ impl<A, S: Track> Outcomes<A, S> {
         self.set(|options| options.stops = true)
     }
 
-    /// Tries a height again up to `retries_max` times after its handler failed, each time
-    /// `retry_delay` later. Without this it is what [`Config`](crate::core::Config) says:
-    /// `retries_max` where that is more than 0, or else once. 0 is not at all.
-    ///
-    /// # Panics
-    /// If the stream was polled before.
-    pub fn retries(self, retries_max: u16) -> Self {
-        self.set(|options| options.retries_max = Some(retries_max))
-    }
-
     fn set(mut self, change: impl FnOnce(&mut Options)) -> Self {
         assert!(self.stage == Stage::New, "a range's options are set before it is polled");
         change(&mut self.options);
@@ -301,11 +292,12 @@ impl<A, S: Source<A>> Outcomes<A, S> {
     fn next_ready(&mut self) -> Option<(S::Request, Result<A, TaskError>)> {
         if self.reorder.is_some() {
             let mut item = self.item_in_order()?;
-            return Some(self.noted(item.height, S::read(&mut item)));
+            let result = S::read(&mut item, self.mailbox.decode_limits());
+            return Some(self.noted(item.height, result));
         }
         // It is read where it lies: to move it first costs more than to read it.
         let item = self.batch.last_mut()?;
-        let (height, result) = (item.height, S::read(item));
+        let (height, result) = (item.height, S::read(item, self.mailbox.decode_limits()));
         self.batch.truncate(self.batch.len() - 1);
         Some(self.noted(height, result))
     }

@@ -21,15 +21,15 @@ use super::source::{Source, Track};
 use crate::error::TaskError;
 use crate::handler::running::caught;
 use crate::mailbox::Mailbox;
-use crate::mailbox::batches::{Item, Taker};
+use crate::mailbox::batches::{Item, Supply, Taker};
 use crate::mailbox::range::Work;
-use crate::payload::Body;
+use crate::payload::{Body, DecodeLimits};
 
 /// More requests are taken out of the source once there is room for this share of those that may be
 /// under way, so that many are left for the driver at once.
 const ROOM_SHARE: usize = 8;
 
-/// Requests for [`Pool::map`](crate::Pool::map): anything that can be iterated over, or a stream by way of
+/// Requests for [`Pool::map`](crate::Pool::map): anything that can be iterated over, or a stream through
 /// [`from_stream`].
 pub trait IntoRequests: sealed::IntoSealed {
     /// What one request is.
@@ -154,17 +154,12 @@ pub struct Mapped<P: Pull, E> {
     /// The latest one, where there is no room for it in memory. It comes behind those that are staged.
     waiting: Option<(Body, EventListener)>,
     ahead_max: usize,
-    /// The driver knows that there is a map, and whether its source has ended.
-    told: Told,
+    /// The source had none when it was asked last, and will say when it has.
+    source_waits: bool,
+    /// What the driver was told of the source, if anything yet.
+    told: Option<Supply>,
     report: MapReport,
     encoding: PhantomData<fn() -> E>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    Begun,
-    Ended,
 }
 
 impl<P: Pull, E> Mapped<P, E> {
@@ -182,8 +177,9 @@ impl<P: Pull, E> Mapped<P, E> {
             open: BTreeMap::new(),
             staged: VecDeque::new(),
             waiting: None,
+            source_waits: false,
             ahead_max,
-            told: Told::Nothing,
+            told: None,
             report: MapReport::default(),
             encoding: PhantomData,
         }
@@ -199,6 +195,7 @@ impl<P: Pull, E> Mapped<P, E> {
             // A source that panics is not asked again: what was taken out of it goes on.
             let Some(mut pull) = self.pull.take() else { return };
             let pulled = pull.poll_pull(cx);
+            self.source_waits = pulled.is_pending();
             if !matches!(pulled, Poll::Ready(None)) {
                 self.pull = Some(pull);
             }
@@ -211,7 +208,7 @@ impl<P: Pull, E> Mapped<P, E> {
             let body = caught(encode).unwrap_or_else(|panic| Err(TaskError::Request(panic)));
             self.open.insert(self.report.taken, request);
             self.report.taken += 1;
-            match body.and_then(|body| within(body, self.request_bytes_max)) {
+            match body.and_then(|body| check_length(&body, self.request_bytes_max).map(|()| body)) {
                 Ok(body) => self.stage(cx, mailbox, body),
                 Err(error) => self.staged.push_back(Err(error)),
             }
@@ -248,16 +245,21 @@ impl<P: Pull, E> Mapped<P, E> {
     /// Leaves what is staged for the driver, and tells it of the source's end.
     fn hand_over(&mut self, taker: &Taker, mailbox: &Mailbox) {
         let is_ended = self.pull.is_none() && self.waiting.is_none();
-        let told = if is_ended { Told::Ended } else { Told::Begun };
-        if self.staged.is_empty() && self.told == told {
+        let supply = match is_ended {
+            true => Supply::Ended,
+            false if self.source_waits && self.waiting.is_none() => Supply::Waits,
+            false => Supply::Flows,
+        };
+        let is_known = self.told.replace(supply) == Some(supply);
+        if self.staged.is_empty() && is_known {
             return;
         }
-        self.told = told;
-        let left = taker.leave_requests(&mut self.staged, is_ended);
+        let left = taker.leave_requests(&mut self.staged, supply);
         if left.closed {
             self.leave();
         }
-        if left.rings {
+        // Whoever waits until the pool is idle may wait for that.
+        if left.rings || (supply == Supply::Waits && !is_known) {
             mailbox.ring();
         }
     }
@@ -278,7 +280,7 @@ impl<P: Pull, E> Track for Mapped<P, E> {
         ahead_max: Option<usize>,
         untaken: usize,
     ) {
-        if self.told == Told::Ended {
+        if self.told == Some(Supply::Ended) {
             return;
         }
         if let Some(ahead_max) = ahead_max {
@@ -319,18 +321,18 @@ impl<P: Pull, E> Track for Mapped<P, E> {
         self.pull = None;
         self.staged = VecDeque::new();
         self.waiting = None;
-        self.told = Told::Ended;
+        self.told = Some(Supply::Ended);
     }
 }
 
 impl<A: DeserializeOwned + Send + 'static, P: Pull> Source<A> for Mapped<P, Encoded> {
-    fn read(item: &mut Item) -> Result<A, TaskError> {
-        item.read()
+    fn read(item: &mut Item, limits: &DecodeLimits) -> Result<A, TaskError> {
+        item.read(limits)
     }
 }
 
 impl<P: Pull> Source<Vec<u8>> for Mapped<P, Raw> {
-    fn read(item: &mut Item) -> Result<Vec<u8>, TaskError> {
+    fn read(item: &mut Item, _: &DecodeLimits) -> Result<Vec<u8>, TaskError> {
         item.take()?.into_bytes(Vec::new())
     }
 }
@@ -349,11 +351,11 @@ pub(crate) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskErr
     Body::encode(request).map_err(|error| TaskError::Request(error.to_string()))
 }
 
-/// Returns a body if it is not longer than a frame takes.
+/// Returns why a body cannot be sent, if it is longer than a frame takes.
 #[inline]
-pub(crate) fn within(body: Body, bytes_max: usize) -> Result<Body, TaskError> {
+pub(crate) fn check_length(body: &Body, bytes_max: usize) -> Result<(), TaskError> {
     let bytes = body.as_slice().len();
-    if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(body) }
+    if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(()) }
 }
 
 #[cold]

@@ -6,6 +6,7 @@ use crate::error::TaskError;
 use crate::mailbox::Mailbox;
 use crate::mailbox::batches::{Item, Taker};
 use crate::mailbox::range::Work;
+use crate::payload::DecodeLimits;
 
 /// What a stream of [`Outcomes`](super::Outcomes) is of, which is asked for with answers of type `A`:
 /// [`Heights`](super::Heights), [`Requests`](super::Requests) or [`RawRequests`](super::RawRequests).
@@ -14,7 +15,7 @@ use crate::mailbox::range::Work;
 pub trait Source<A>: Track {
     /// Reads an answer, once, or takes the error.
     #[doc(hidden)]
-    fn read(item: &mut Item) -> Result<A, TaskError>;
+    fn read(item: &mut Item, limits: &DecodeLimits) -> Result<A, TaskError>;
 }
 
 /// Keeps what each outcome is of, and what became of them all.

@@ -20,7 +20,8 @@ use crate::core::io::Timer;
 use crate::core::{BackoffPolicy, Stats, WorkerId};
 use crate::worker::Typed;
 use crate::{
-    Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, Threaded, Worker, WorkerError,
+    Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, TaskOptions, Threaded,
+    Worker, WorkerError, WorkerOptions,
 };
 
 /// How long a case may take. Far more than it needs, for machines with other things to do.
@@ -102,7 +103,7 @@ pub trait Ends: Pair {
         at: &Self::Connector,
     ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
         let (pool, at) = (pool.clone(), at.clone());
-        async move { pool.add(at).await }
+        async move { pool.add(at, WorkerOptions::new()).await }
     }
 
     fn serve(hand: Hand<Self>, door: Self::Listener) -> impl Future<Output = ()> + Send + 'static {
@@ -127,7 +128,7 @@ pub struct Rig {
 impl Rig {
     pub fn start<P: Pair>(setup: Setup<P>) -> Self {
         let (pool, driver) = setup.build().expect("the limits are in range");
-        let watch = Watch { events: pool.events(), seen: Vec::new() };
+        let watch = Watch::of::<P>(pool.events());
         Self { pool, watch, driver: P::job(driver) }
     }
 
@@ -138,7 +139,7 @@ impl Rig {
 
     /// Stops the pool and checks that every task had exactly one outcome.
     pub async fn stop(self) -> Stats {
-        let stats = self.pool.stop().await.expect("the driver lives");
+        let stats = self.pool.stop().await.expect("the driver lives").tasks;
         self.driver.done().await;
         assert_settled(&stats);
         stats
@@ -147,7 +148,7 @@ impl Rig {
 
 /// A pool that reconnects on a test's time scale.
 pub fn setup<P: Pair>() -> Setup<P> {
-    Pool::builder(P::timer()).configure(|config| {
+    Pool::builder(P::timer()).insecure().configure(|config| {
         config.connect_timeout = Duration::from_secs(5);
         config.backoff = brief();
     })
@@ -175,7 +176,7 @@ pub fn answer_to(height: u64) -> u64 {
 /// A worker that works by a function.
 pub fn hand<P: Pair>(name: &str, work: impl Fn(u64) -> Answer + Send + 'static) -> Hand<P> {
     let work: Box<dyn Fn(u64) -> Answer + Send> = Box::new(work);
-    Worker::new(P::timer(), work).name(name).backoff(brief())
+    Worker::new(P::timer(), work).insecure().name(name).backoff(brief())
 }
 
 /// A worker that takes that long for each task.
@@ -267,11 +268,23 @@ pub fn assert_settled(stats: &Stats) {
 
 /// The events of a pool.
 pub struct Watch {
-    events: Events,
+    events: async_channel::Receiver<PoolEvent>,
     seen: Vec<PoolEvent>,
+    _job: Job,
 }
 
 impl Watch {
+    /// Takes the events as they come: a pool drops those that nobody takes in time, and crowds make many.
+    fn of<P: Pair>(mut events: Events) -> Self {
+        let (sender, taken) = async_channel::unbounded();
+        let job = P::job(async move {
+            while let Some(event) = events.next().await {
+                let _ = sender.try_send(event);
+            }
+        });
+        Self { events: taken, seen: Vec::new(), _job: job }
+    }
+
     /// Waits for an event, and returns it.
     pub async fn until<P: Pair>(
         &mut self,
@@ -279,10 +292,10 @@ impl Watch {
         mut wanted: impl FnMut(&PoolEvent) -> bool,
     ) -> PoolEvent {
         loop {
-            let next = within::<P, _>(SOON, self.events.next()).await;
+            let next = within::<P, _>(SOON, self.events.recv()).await;
             let seen = &self.seen;
             let event = next.unwrap_or_else(|| panic!("no {what}, but {seen:#?}"));
-            let event = event.unwrap_or_else(|| panic!("no {what} before the end, but {seen:#?}"));
+            let event = event.unwrap_or_else(|_| panic!("no {what} before the end, but {seen:#?}"));
             if wanted(&event) {
                 return event;
             }
@@ -292,7 +305,7 @@ impl Watch {
 
     /// Waits for the end of the stream.
     pub async fn ends<P: Pair>(&mut self) {
-        let end = async { while self.events.next().await.is_some() {} };
+        let end = async { while self.events.recv().await.is_ok() {} };
         within::<P, _>(SOON, end).await.expect("the events end with the driver");
     }
 
@@ -343,7 +356,8 @@ impl Tally {
 
     /// Starts a range whose heights are tried once, whoever fails them.
     pub fn once(pool: &Pool, range: RangeInclusive<u64>) -> Self {
-        let outcomes = Box::pin(pool.process(range.clone()).retries(0));
+        let once = pool.with(TaskOptions::new().retries(0));
+        let outcomes = Box::pin(once.process(range.clone()));
         Self { outcomes, range, results: BTreeMap::new() }
     }
 

@@ -2,6 +2,7 @@
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use core::future::Future;
 use core::task::{Context, Poll};
@@ -54,25 +55,39 @@ where
 
     pub(super) fn admit(&mut self, opening: S::Opening) {
         if self.opening.is_full() {
-            // The oldest: a peer that means it is through in a moment.
-            if let Some(oldest) = self.opening.remove_oldest() {
+            if let Some(oldest) = self.in_the_way().and_then(|entry| self.opening.remove(entry)) {
                 self.places[oldest as usize].opening = None;
                 self.on_end(oldest, DisconnectReason::PushedOut);
             }
         }
+        let host = self.source.as_ref().and_then(|source| source.accepted_host().map(Into::into));
         let index = self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.places.len()).expect("fewer places than 2^31");
             let entry = self.ready.entry(index);
             let state = SlotState::Free;
-            self.places.push(LinkSlot { entry, opening: None, up: false, state });
+            self.places.push(LinkSlot { entry, opening: None, host: None, up: false, state });
             index
         });
         let watched = self.opening.insert(self.clock.now(), |_| index);
         self.be_back_in(self.settings.handshake_timeout);
         let place = &mut self.places[index as usize];
         place.opening = Some(watched);
+        place.host = host;
         place.state = SlotState::Opening(Box::pin(opening));
         place.entry.wake();
+    }
+
+    /// Returns whose handshake goes so that there is room for one more: a peer that means it is through in
+    /// a moment, so it is the oldest, of the host that has most.
+    fn in_the_way(&self) -> Option<u32> {
+        let mut counts = BTreeMap::new();
+        for place in self.places.iter().filter(|place| place.opening.is_some()) {
+            *counts.entry(&place.host).or_insert(0_usize) += 1;
+        }
+        let most = counts.values().max()?;
+        self.opening.oldest_where(|&place| {
+            counts.get(&self.places[place as usize].host).is_some_and(|count| count == most)
+        })
     }
 
     #[cold]
@@ -130,6 +145,7 @@ where
         self.hook.call(|| WorkerEvent::Connected {
             peer: link.peer().to_owned(),
             manager: link.manager().to_owned(),
+            identity: link.identity().map(ToOwned::to_owned),
         });
         self.tell_room();
     }

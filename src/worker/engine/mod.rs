@@ -12,7 +12,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Verdict};
 
 use super::clock::{Clock, Now};
-use super::events::Hook;
+use super::hook::Hook;
 use super::link::{Connection, PollProgress};
 use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};
@@ -88,6 +88,8 @@ struct LinkSlot<S: Source> {
     entry: Entry,
     /// Its entry among those whose handshake is not over.
     opening: Option<u32>,
+    /// Where it came from, as far as the transport told that at once.
+    host: Option<Box<str>>,
     up: bool,
     state: SlotState<S>,
 }
@@ -119,7 +121,7 @@ where
             pause: AcceptPause::default(),
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
-            runner: Runner::new(handler, settings.concurrency, memory),
+            runner: Runner::new(handler, settings.concurrency, settings.decode_limits, memory),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: ClosingTable::new(closing_max),
             settings,

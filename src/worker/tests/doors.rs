@@ -5,7 +5,7 @@ use core::sync::atomic::AtomicUsize;
 
 use chargehand_core::message::{ExtensionsWriter, SCHEMA_EXTENSION};
 
-use super::links::accept;
+use super::sources::accept;
 use super::told::told;
 use super::*;
 

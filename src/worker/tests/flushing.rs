@@ -3,7 +3,7 @@
 use core::future::{Ready, poll_fn, ready};
 use core::task::{Context, Poll, Waker, ready as ready_or_return};
 
-use chargehand_core::io::Listen;
+use chargehand_core::io::{Exposure, Listen};
 
 use super::*;
 
@@ -75,6 +75,10 @@ impl Listen for NotingListener {
         self.accepted += 1;
         let log = Arc::clone(&self.log);
         Poll::Ready(Ok(ready(Ok(Noting { inner, link, has_sent: false, log }))))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -28,8 +28,12 @@ mod bounds;
 mod doors;
 mod flushing;
 mod handlers;
+mod handshakes;
+mod json;
 mod links;
+mod managers;
 mod slow;
+mod sources;
 mod stopping;
 mod told;
 

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::future::{Ready, ready};
 use core::task::{Context, Poll, ready as ready_or_return};
 
-use chargehand_core::io::Listen;
+use chargehand_core::io::{Exposure, Listen};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
@@ -257,6 +257,10 @@ impl Listen for OneByOneListener {
         let accepting = ready_or_return!(self.0.poll_accept(cx))?;
         let inner = accepting.into_inner()?;
         Poll::Ready(Ok(ready(Ok(OneByOne { inner, is_full: false }))))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }
 

@@ -3,7 +3,7 @@
 use core::future::{Ready, ready};
 use core::task::{Context, Poll, ready as ready_or_return};
 
-use chargehand_core::io::{Listen, Progress};
+use chargehand_core::io::{Exposure, Listen, Progress};
 
 use super::*;
 
@@ -104,5 +104,9 @@ impl Listen for ToldListener {
         let accepting = ready_or_return!(self.inner.poll_accept(cx))?;
         let (inner, talk) = (accepting.into_inner()?, Arc::clone(&self.talk));
         Poll::Ready(Ok(ready(Ok(Told { inner, talk }))))
+    }
+
+    fn exposure(&self) -> Exposure {
+        Exposure::Local
     }
 }

@@ -51,7 +51,8 @@ pub type Part = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// future of the pool.
 pub fn pool() -> Result<(Pool, MemoryListener, Part), BoxError> {
     let (connector, listener) = pair(8);
-    let (pool, driver) = Pool::seeded_builder(Stopped, 7)
+    let (pool, driver) = Pool::builder(Stopped)
+        .seed(7)
         .in_process(2, |height: u64| ready(Ok::<_, String>(height)))
         .connect(connector)
         .tasks_max(16)
@@ -62,7 +63,7 @@ pub fn pool() -> Result<(Pool, MemoryListener, Part), BoxError> {
 
 /// Makes the future of a worker.
 pub fn worker(listener: MemoryListener) -> Part {
-    let worker = Worker::seeded(Stopped, 8, |height: u64| ready(Ok::<_, String>(height)));
+    let worker = Worker::new(Stopped, |height: u64| ready(Ok::<_, String>(height))).seed(8);
     Box::pin(async {
         let _ = worker.serve(listener).await;
     })

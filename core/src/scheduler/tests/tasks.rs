@@ -220,3 +220,15 @@ fn any_answer_clears_the_strikes() {
     }
     assert_eq!(pool.state(link.worker()), WorkerState::Up);
 }
+
+#[test]
+fn a_task_says_who_holds_it_only_while_somebody_does() {
+    let mut pool = Pool::new();
+    let task = pool.submit();
+    assert_eq!(pool.scheduler.holder(task), None);
+    let link = pool.up(1);
+    let sent = pool.sent();
+    assert_eq!(pool.scheduler.holder(task), Some((link.worker(), 1)));
+    pool.done(sent);
+    assert_eq!(pool.scheduler.holder(task), None);
+}

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use chargehand::core::io::Exposure;
 use chargehand::tokio::Tokio;
 use chargehand::ws::{Upgrades, WsConnector};
 use chargehand::{Pool, Worker};
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (upgrader, upgraded) = Upgrades::new().pair();
+    let (upgrader, upgraded) = Upgrades::new().exposure(Exposure::Local).pair();
     let port = TcpListener::bind("127.0.0.1:0").await?;
     let address = port.local_addr()?;
     let server = tokio::spawn(serve(port, upgrader));
@@ -34,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for worker in pool.stats().await?.workers {
         println!("{} did {}", worker.peer, worker.stats.done);
     }
-    println!("{} heights by way of http://{address}/join", pool.stop().await?.done);
+    println!("{} heights by way of http://{address}/join", pool.stop().await?.tasks.done);
 
     for (stopper, worker) in workers {
         stopper.stop();

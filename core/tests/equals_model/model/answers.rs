@@ -1,0 +1,176 @@
+//! What a worker's answer does for its task, and for the worker.
+
+use std::time::Duration;
+
+use chargehand_core::{EventError, Outcome, TaskId, Useless, Verdict};
+
+use super::returned::Blame;
+use super::types::Lk;
+use super::{Model, TaskState};
+
+impl Model {
+    pub(super) fn on_replied(
+        &mut self,
+        link: Lk,
+        id: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+    ) -> Result<(), EventError> {
+        let worker = self.hear(link)?;
+        let slot = id.slot() as usize;
+        self.check_answer(worker, id, attempt)?;
+        self.put_down(worker, slot);
+        self.workers[worker].strikes = 0;
+        match verdict {
+            Verdict::Done => self.on_done(worker, slot),
+            Verdict::Failed => self.on_failed(worker, slot),
+            Verdict::Returned => {
+                self.note("a task was given back before it began");
+                self.counters.returned += 1;
+                self.give_back(slot, worker, Blame::Nobody);
+                self.count_failure(worker);
+            }
+        }
+        self.close_if_drained(worker);
+        Ok(())
+    }
+
+    /// Says whether an answer is for a live attempt of this worker.
+    fn check_answer(&mut self, worker: usize, id: TaskId, attempt: u16) -> Result<(), EventError> {
+        let Some(task) = self.tasks.get(id.slot() as usize).cloned() else {
+            self.note("answer for a slot past the end");
+            return Err(EventError::Foreign);
+        };
+        let ahead = id.generation().wrapping_sub(task.generation);
+        let behind = ahead > u32::MAX / 2;
+        if (ahead > 0 && !behind) || (ahead == 0 && task.state == TaskState::Free) {
+            self.note("answer for a future task");
+            return Err(EventError::Foreign);
+        }
+        if behind {
+            if id.generation() > task.generation {
+                self.note("answer with a wrapped generation");
+            }
+            self.note("answer for an older task");
+            return Err(EventError::Stale);
+        }
+        if attempt == 0 || attempt > task.attempts {
+            self.note("answer for an attempt never made");
+            return Err(EventError::Foreign);
+        }
+        if attempt < task.attempts {
+            self.note("answer for an older attempt");
+            return Err(EventError::Stale);
+        }
+        match task.state {
+            TaskState::InFlight { worker: holder, .. } if holder == worker => Ok(()),
+            TaskState::InFlight { .. } => {
+                self.note("answer for another worker's task");
+                Err(EventError::Foreign)
+            }
+            TaskState::Waiting | TaskState::Returned { .. } | TaskState::Resting { .. } => {
+                self.note("answer for a task given back");
+                Err(EventError::Stale)
+            }
+            _ => {
+                self.note("answer twice or after cancel");
+                Err(EventError::Stale)
+            }
+        }
+    }
+
+    fn on_done(&mut self, worker: usize, slot: usize) {
+        let worker = &mut self.workers[worker];
+        worker.done += 1;
+        worker.useful = true;
+        worker.backoff_attempts = 0;
+        worker.streak = 0;
+        worker.suspensions = 0;
+        worker.allowance = worker.window.min(worker.allowance.saturating_add(1));
+        if worker.suspended_until.is_some() {
+            self.note("a suspended worker got something done");
+        }
+        self.finish(slot, Outcome::Done);
+    }
+
+    pub(super) fn on_useless(
+        &mut self,
+        link: Lk,
+        id: TaskId,
+        attempt: u16,
+        why: Useless,
+    ) -> Result<(), EventError> {
+        let worker = self.hear(link)?;
+        self.check_answer(worker, id, attempt)?;
+        let slot = id.slot() as usize;
+        self.put_down(worker, slot);
+        self.workers[worker].strikes = 0;
+        self.workers[worker].failed += 1;
+        match why {
+            Useless::Unusable => {
+                self.note("an answer of no use is tried elsewhere");
+                self.give_back(slot, worker, Blame::Late);
+                self.count_failure(worker);
+            }
+            Useless::Final => {
+                self.note("an answer of no use ended its task");
+                self.fail_task(worker, slot, None);
+            }
+            Useless::Permanent => {
+                if self.tasks[slot].failures < self.tasks[slot].retries_max {
+                    self.note("a permanent failure ended a task with retries left");
+                }
+                self.finish(slot, Outcome::Failed);
+            }
+            Useless::RetryAfter(delay) => {
+                self.fail_task(worker, slot, Some(delay));
+                self.count_failure(worker);
+            }
+        }
+        self.close_if_drained(worker);
+        Ok(())
+    }
+
+    pub(super) fn on_excused(&mut self, link: Lk) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.note("a worker was excused");
+        self.workers[worker].streak = self.workers[worker].streak.saturating_sub(1);
+        Ok(())
+    }
+
+    fn on_failed(&mut self, worker: usize, slot: usize) {
+        self.workers[worker].failed += 1;
+        self.fail_task(worker, slot, None);
+        self.count_failure(worker);
+    }
+
+    /// A task's handler failed: it rests until it is tried again, as long as it says if it does, or ends.
+    fn fail_task(&mut self, worker: usize, slot: usize, advised: Option<Duration>) {
+        let task = &mut self.tasks[slot];
+        task.failures += 1;
+        task.suspect = false;
+        let (failures, usual) = (task.failures, self.config.retries_max);
+        if failures > task.retries_max {
+            if failures <= usual {
+                self.note("task tried again less often than the pool's tasks are");
+            }
+            self.finish(slot, Outcome::Failed);
+        } else {
+            self.note("task retried after a failure");
+            if failures > usual {
+                self.note("task tried again more often than the pool's tasks are");
+            }
+            let due = match advised {
+                Some(delay) => self.put_off(slot, delay),
+                None => self.retry_at(slot),
+            };
+            let task = &mut self.tasks[slot];
+            task.state = TaskState::Resting { worker, due };
+            if task.times.is_some() {
+                self.resting_own.push(slot);
+            } else {
+                self.resting.push_back(slot);
+            }
+        }
+    }
+}

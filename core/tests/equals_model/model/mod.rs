@@ -1,0 +1,511 @@
+//! A scheduler that is obviously right and slow: vectors, linear scans, counts made by counting.
+//!
+//! It shares nothing with the engine but the public input types. The same calls must give the same
+//! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
+
+mod answers;
+mod poll;
+mod returned;
+mod times;
+pub(crate) mod types;
+mod workers;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chargehand_core::{
+    Config, Event, EventError, Instant, Lane, Loss, Offer, Outcome, Reason, Route, Stale,
+    SubmitError, TaskId, TaskOptions, WorkersFull,
+};
+
+use times::OwnTimes;
+use types::{Counters, Gauges, Lk, Wid};
+
+/// Where a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TaskState {
+    Free,
+    Waiting,
+    /// Came back from that worker.
+    Returned {
+        worker: usize,
+        due: Instant,
+    },
+    InFlight {
+        worker: usize,
+        sent: Instant,
+        deadline: Instant,
+        order: u64,
+    },
+    Withdrawing,
+    Resting {
+        worker: usize,
+        due: Instant,
+    },
+    Finished(Outcome),
+}
+
+/// One task slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub(crate) generation: u32,
+    pub(crate) attempts: u16,
+    pub(crate) failures: u16,
+    pub(crate) losses: u16,
+    pub(crate) retries_max: u16,
+    pub(crate) suspect: bool,
+    times: Option<OwnTimes>,
+    pub(crate) state: TaskState,
+}
+
+/// Where a worker's link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkPhase {
+    Free,
+    Absent { until: Instant },
+    BackingOff { until: Instant },
+    WantConnect,
+    Connecting { until: Instant },
+    Up,
+    Closing(Reason),
+    Leaving,
+}
+
+/// One worker slot.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself, unlike the engine's")]
+pub(crate) struct Worker {
+    pub(crate) generation: u32,
+    pub(crate) epoch: u32,
+    pub(crate) route: Route,
+    pub(crate) phase: LinkPhase,
+    pub(crate) window: u32,
+    pub(crate) allowance: u32,
+    runs: u32,
+    /// What it holds beyond what it runs is to be taken back.
+    recall: bool,
+    /// Gets no task until then.
+    delayed_until: Option<Instant>,
+    not_before: Instant,
+    struck_at: Instant,
+    /// No attempt ends by its deadline before that.
+    hold_until: Instant,
+    /// The deadline for which the caller was asked to look.
+    looked: Option<Instant>,
+    /// When it went absent.
+    absent_order: u64,
+    /// Task slots in the order of sending.
+    pub(crate) held: Vec<usize>,
+    /// Cancelled on the link that is up, and it was not told so yet.
+    withdrawn: VecDeque<usize>,
+    pub(crate) draining: bool,
+    busy: bool,
+    removing: bool,
+    suspended_until: Option<Instant>,
+    notice: Option<Instant>,
+    strikes: u16,
+    streak: u16,
+    suspensions: u32,
+    backoff_attempts: u32,
+    heard: Instant,
+    pinged: Option<Instant>,
+    up_since: Instant,
+    useful: bool,
+    /// When it came to its load level: the lowest goes first among equals.
+    level_order: u64,
+    /// When it was added.
+    age: u64,
+    done: u64,
+    failed: u64,
+    lost: u64,
+    links_made: u32,
+}
+
+/// The naive scheduler.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    config: Config,
+    clock: Instant,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) workers: Vec<Worker>,
+    free_tasks: Vec<usize>,
+    free_workers: Vec<usize>,
+    waiting: [VecDeque<usize>; 2],
+    /// What came back, by class (suspects second) and the worker that it came back from.
+    wards: [BTreeMap<usize, VecDeque<usize>>; 2],
+    /// Whose ward is next, by class.
+    holders: [VecDeque<usize>; 2],
+    turn: usize,
+    resting: VecDeque<usize>,
+    /// Those with times of their own.
+    resting_own: Vec<usize>,
+    finished: VecDeque<usize>,
+    todo: VecDeque<usize>,
+    suspended: VecDeque<usize>,
+    drain: Option<Instant>,
+    order: u64,
+    counters: Counters,
+    /// The end of every rest and backoff that the engine drew at random, by worker slot; used for
+    /// jittered policies only, and checked against the policy.
+    drawn: BTreeMap<usize, Instant>,
+    /// How often each rare rule was met.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+}
+
+impl Model {
+    pub(crate) fn new(tasks: usize, workers: usize, config: Config) -> Self {
+        let task = Task {
+            generation: 0,
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            retries_max: 0,
+            suspect: false,
+            times: None,
+            state: TaskState::Free,
+        };
+        Self {
+            config,
+            clock: Instant::EPOCH,
+            tasks: vec![task; tasks],
+            workers: vec![Worker::unused(0); workers],
+            free_tasks: (0..tasks).rev().collect(),
+            free_workers: (0..workers).rev().collect(),
+            waiting: [VecDeque::new(), VecDeque::new()],
+            wards: [BTreeMap::new(), BTreeMap::new()],
+            holders: [VecDeque::new(), VecDeque::new()],
+            turn: 0,
+            resting: VecDeque::new(),
+            resting_own: Vec::new(),
+            finished: VecDeque::new(),
+            todo: VecDeque::new(),
+            suspended: VecDeque::new(),
+            drain: None,
+            order: 0,
+            counters: Counters::default(),
+            drawn: BTreeMap::new(),
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Tells what the engine drew at random in the call that the model is about to repeat.
+    pub(crate) fn set_drawn(&mut self, drawn: BTreeMap<usize, Instant>) {
+        self.drawn = drawn;
+    }
+
+    pub(crate) fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        self.submit_with(now, TaskOptions::new())
+    }
+
+    pub(crate) fn submit_with(
+        &mut self,
+        now: Instant,
+        options: TaskOptions,
+    ) -> Result<TaskId, SubmitError> {
+        self.advance(now);
+        if self.drain.is_some() {
+            self.note("submit while draining");
+            return Err(SubmitError::Draining);
+        }
+        let Some(slot) = self.free_tasks.pop() else {
+            self.note("submit when full");
+            return Err(SubmitError::Full);
+        };
+        let times = self.own_times(options);
+        let task = &mut self.tasks[slot];
+        let most = u16::MAX - self.config.attempts_max - self.config.resends_max;
+        *task = Task {
+            generation: task.generation,
+            attempts: 0,
+            failures: 0,
+            losses: 0,
+            retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
+            suspect: false,
+            times,
+            state: TaskState::Waiting,
+        };
+        self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
+        self.counters.submitted += 1;
+        Ok(self.id(slot))
+    }
+
+    pub(crate) fn cancel(&mut self, now: Instant, id: TaskId) -> Result<(), Stale> {
+        self.advance(now);
+        let slot = id.slot() as usize;
+        if slot >= self.tasks.len() || self.id(slot) != id {
+            self.note("cancel of an id that is over or never was");
+            return Err(Stale);
+        }
+        match self.tasks[slot].state {
+            TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => {
+                self.note("cancel of a finished task");
+                return Err(Stale);
+            }
+            TaskState::Waiting | TaskState::Resting { .. } | TaskState::Returned { .. } => {
+                self.note("cancel while queued");
+                self.finish(slot, Outcome::Cancelled);
+            }
+            TaskState::InFlight { worker, .. } => {
+                self.note("cancel in flight");
+                self.put_down(worker, slot);
+                self.tasks[slot].state = TaskState::Withdrawing;
+                self.workers[worker].withdrawn.push_back(slot);
+                self.put_on_list(worker);
+                self.counters.cancelled += 1;
+                self.close_if_drained(worker);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_worker(&mut self, now: Instant, route: Route) -> Result<Wid, WorkersFull> {
+        self.advance(now);
+        let Some(slot) = self.free_workers.pop() else {
+            self.note("add a worker when full");
+            return Err(WorkersFull);
+        };
+        let age = self.next_order();
+        let generation = self.workers[slot].generation;
+        let until = self.clock.saturating_add(self.config.absent_max);
+        self.workers[slot] = Worker { route, age, ..Worker::unused(generation) };
+        if self.drain.is_some() {
+            self.note("add a worker while draining");
+            self.leave(slot);
+        } else if route == Route::Dial {
+            self.want_connect(slot);
+        } else {
+            self.be_absent(slot, until);
+        }
+        Ok(self.link(slot).worker)
+    }
+
+    pub(crate) fn remove_worker(&mut self, now: Instant, id: Wid) -> Result<(), Stale> {
+        self.advance(now);
+        let slot = self.worker_slot(id).ok_or(Stale)?;
+        if self.workers[slot].removing || self.workers[slot].phase == LinkPhase::Leaving {
+            return Err(Stale);
+        }
+        self.workers[slot].removing = true;
+        match self.workers[slot].phase {
+            LinkPhase::Absent { .. } | LinkPhase::BackingOff { .. } | LinkPhase::WantConnect => {
+                self.note("remove a worker without a link");
+                self.leave(slot);
+            }
+            LinkPhase::Connecting { .. } => {
+                self.note("remove a connecting worker");
+                self.close(slot, Reason::Drained);
+            }
+            LinkPhase::Up => {
+                if !self.workers[slot].held.is_empty() {
+                    self.note("remove a busy worker");
+                }
+                self.stop_feeding(slot);
+            }
+            LinkPhase::Closing(_) => self.note("remove a closing worker"),
+            LinkPhase::Free | LinkPhase::Leaving => panic!("worker {slot} is no member"),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        id: Wid,
+        offer: Offer,
+        not_before: Instant,
+    ) -> Result<(Lk, Option<Lk>), Stale> {
+        self.advance(now);
+        let slot = self.worker_slot(id).ok_or(Stale)?;
+        let worker = &self.workers[slot];
+        let refused = worker.route == Route::Dial
+            || worker.removing
+            || worker.phase == LinkPhase::Leaving
+            || self.drain.is_some();
+        if refused {
+            self.note("accept refused");
+            return Err(Stale);
+        }
+        let old = self.link(slot);
+        let displaced = match self.workers[slot].phase {
+            LinkPhase::Up => {
+                if !self.workers[slot].held.is_empty() {
+                    self.note("displaced a link that held tasks");
+                }
+                // Not as `lose` does: it is up again at once, so nobody needs to step in.
+                self.give_back_all(slot, Loss::Stopped);
+                self.withdraw_nothing(slot);
+                self.end_rest(slot);
+                Some(old)
+            }
+            LinkPhase::Closing(_) => {
+                self.note("displaced a closing link");
+                Some(old)
+            }
+            _ => None,
+        };
+        let was_useful = displaced.is_some() && self.workers[slot].useful;
+        if was_useful {
+            self.note("displaced a link of use");
+        }
+        if displaced.is_none() {
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].backoff_attempts = attempts.saturating_add(1);
+        }
+        self.workers[slot].epoch += 1;
+        let begin = std::mem::replace(&mut self.workers[slot].not_before, Instant::EPOCH);
+        self.come_up(slot, offer, begin.max(not_before));
+        self.workers[slot].useful = was_useful;
+        // Delayed, it is as good as away to the others.
+        self.never_the_last();
+        Ok((self.link(slot), displaced))
+    }
+
+    /// Forgets the worker that has been absent for longest.
+    pub(crate) fn evict_absent(&mut self, now: Instant) -> Option<Wid> {
+        self.advance(now);
+        let absent = |&slot: &usize| matches!(self.workers[slot].phase, LinkPhase::Absent { .. });
+        let all = (0..self.workers.len()).filter(absent);
+        let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
+        self.note("an absent worker made room");
+        let id = self.link(slot).worker;
+        self.workers[slot] = Worker::unused(id.generation + 1);
+        self.free_workers.push(slot);
+        Some(id)
+    }
+
+    pub(crate) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        self.advance(now);
+        let result = match event {
+            Event::Connected { link, offer } => self.on_connected(link.into(), offer),
+            Event::Refused { link } => self.on_refused(link.into()),
+            Event::Lost { link, how } => self.on_lost(link.into(), how),
+            Event::Heard { link } => self.hear(link.into()).map(|_| ()),
+            Event::Moving { link, until } => self.on_moving(link.into(), until),
+            Event::Draining { link } => self.on_draining(link.into()),
+            Event::Busy { link } => self.on_busy(link.into()),
+            Event::Ready { link } => self.on_ready(link.into()),
+            Event::Useless { link, task, attempt, why } => {
+                self.on_useless(link.into(), task, attempt, why)
+            }
+            Event::Excused { link } => self.on_excused(link.into()),
+            Event::Replied { link, task, attempt, verdict } => {
+                self.on_replied(link.into(), task, attempt, verdict)
+            }
+        };
+        match result {
+            Err(EventError::Stale) => self.counters.stale += 1,
+            Err(EventError::Foreign) => self.counters.foreign += 1,
+            Ok(()) => {}
+        }
+        result
+    }
+
+    pub(crate) fn drain(&mut self, now: Instant, deadline: Instant) {
+        self.advance(now);
+        self.drain = Some(self.drain.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
+
+    /// Takes the clock on; one that steps back stays.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        if now < self.clock {
+            self.note("clock stepped back");
+        }
+        self.clock = self.clock.max(now);
+        self.tidy();
+    }
+
+    pub(crate) fn clock(&self) -> Instant {
+        self.clock
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.tasks.iter().all(|task| task.state == TaskState::Free)
+    }
+
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drain.is_some()
+            && self.is_idle()
+            && self.workers.iter().all(|worker| worker.phase == LinkPhase::Free)
+    }
+
+    pub(crate) fn stats(&self) -> (Gauges, Counters) {
+        let tasks = |test: fn(TaskState) -> bool| {
+            self.tasks.iter().filter(|task| test(task.state)).count().try_into().unwrap()
+        };
+        let workers = |test: fn(&Worker) -> bool| {
+            self.workers
+                .iter()
+                .filter(|&worker| worker.phase != LinkPhase::Free && test(worker))
+                .count()
+                .try_into()
+                .unwrap()
+        };
+        let gauges = Gauges {
+            waiting: tasks(|state| {
+                matches!(state, TaskState::Waiting | TaskState::Returned { .. })
+            }),
+            resting: tasks(|state| matches!(state, TaskState::Resting { .. })),
+            in_flight: tasks(|state| matches!(state, TaskState::InFlight { .. })),
+            finished: tasks(|state| {
+                matches!(state, TaskState::Finished(_) | TaskState::Withdrawing)
+            }),
+            workers: workers(|_| true),
+            workers_up: workers(|worker| worker.phase == LinkPhase::Up),
+            workers_suspended: workers(|worker| worker.suspended_until.is_some()),
+        };
+        (gauges, self.counters)
+    }
+
+    /// Ends a task wherever it is, in flight excepted.
+    fn finish(&mut self, slot: usize, outcome: Outcome) {
+        for queue in &mut self.waiting {
+            queue.retain(|&other| other != slot);
+        }
+        self.leave_ward(slot);
+        self.resting.retain(|&other| other != slot);
+        self.resting_own.retain(|&other| other != slot);
+        self.tasks[slot].state = TaskState::Finished(outcome);
+        self.finished.push_back(slot);
+        match outcome {
+            Outcome::Done => self.counters.done += 1,
+            Outcome::Failed => self.counters.failed += 1,
+            Outcome::Exhausted => self.counters.exhausted += 1,
+            Outcome::Bounced => self.counters.bounced += 1,
+            Outcome::Cancelled => self.counters.cancelled += 1,
+            Outcome::Aborted => self.counters.aborted += 1,
+            Outcome::TimedOut => self.counters.expired += 1,
+        }
+    }
+
+    /// Takes a task out of a worker's hands.
+    fn put_down(&mut self, worker: usize, slot: usize) {
+        let order = self.next_order();
+        self.workers[worker].held.retain(|&other| other != slot);
+        self.workers[worker].level_order = order;
+    }
+
+    fn past_drain_deadline(&self) -> bool {
+        self.drain.is_some_and(|deadline| self.is_due(deadline))
+    }
+
+    fn is_due(&self, at: Instant) -> bool {
+        at != Instant::FAR_FUTURE && at <= self.clock
+    }
+
+    fn id(&self, slot: usize) -> TaskId {
+        TaskId::from_parts(narrow(slot), self.tasks[slot].generation)
+    }
+
+    fn next_order(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+
+    fn note(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+}
+
+/// An index or a count as the library's types have it.
+fn narrow(number: usize) -> u32 {
+    number.try_into().expect("small")
+}

@@ -1,0 +1,415 @@
+//! The rules of workers and their links.
+
+use chargehand_core::{EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState};
+
+use std::collections::VecDeque;
+
+use super::types::{Lk, OfWorker, Wid};
+use super::{LinkPhase, Model, Worker, narrow};
+
+impl Worker {
+    pub(super) fn unused(generation: u32) -> Self {
+        Self {
+            generation,
+            epoch: 0,
+            route: Route::Await,
+            phase: LinkPhase::Free,
+            window: 1,
+            allowance: 1,
+            runs: 1,
+            recall: false,
+            delayed_until: None,
+            not_before: Instant::EPOCH,
+            struck_at: Instant::EPOCH,
+            hold_until: Instant::EPOCH,
+            looked: None,
+            absent_order: 0,
+            held: Vec::new(),
+            withdrawn: VecDeque::new(),
+            draining: false,
+            busy: false,
+            removing: false,
+            suspended_until: None,
+            notice: None,
+            strikes: 0,
+            streak: 0,
+            suspensions: 0,
+            backoff_attempts: 0,
+            heard: Instant::EPOCH,
+            pinged: None,
+            up_since: Instant::EPOCH,
+            useful: false,
+            level_order: 0,
+            age: 0,
+            done: 0,
+            failed: 0,
+            lost: 0,
+            links_made: 0,
+        }
+    }
+
+    /// May get tasks, if it has room.
+    pub(super) fn is_available(&self) -> bool {
+        let stops = self.draining || self.removing;
+        let pauses = self.suspended_until.is_some() || self.delayed_until.is_some() || self.busy;
+        self.phase == LinkPhase::Up && !pauses && !stops
+    }
+
+    fn has_line_action(&self) -> bool {
+        matches!(self.phase, LinkPhase::WantConnect | LinkPhase::Closing(_) | LinkPhase::Leaving)
+    }
+
+    pub(super) fn is_eligible(&self) -> bool {
+        self.is_available() && (self.held.len() as u64) < u64::from(self.allowance)
+    }
+}
+
+impl Model {
+    pub(crate) fn worker_stats(&self, id: Wid) -> Option<OfWorker> {
+        let worker = &self.workers[self.worker_slot(id)?];
+        let state = match (worker.phase, worker.suspended_until) {
+            (LinkPhase::Absent { .. }, _) => WorkerState::Absent { not_before: worker.not_before },
+            (LinkPhase::BackingOff { until }, _) => WorkerState::BackingOff { until },
+            (LinkPhase::WantConnect | LinkPhase::Connecting { .. }, _) => WorkerState::Connecting,
+            (LinkPhase::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
+            (LinkPhase::Up, Some(until)) => WorkerState::Suspended { until },
+            (LinkPhase::Up, None) if worker.delayed_until.is_some() => {
+                WorkerState::Delayed { until: worker.delayed_until.expect("just seen") }
+            }
+            (LinkPhase::Up, None) if worker.busy => WorkerState::Busy,
+            (LinkPhase::Up, None) => WorkerState::Up,
+            (LinkPhase::Closing(_) | LinkPhase::Leaving | LinkPhase::Free, _) => {
+                WorkerState::Draining
+            }
+        };
+        Some(OfWorker {
+            state,
+            in_flight: narrow(worker.held.len()),
+            allowance: worker.allowance,
+            window: worker.window,
+            done: worker.done,
+            failed: worker.failed,
+            lost: worker.lost,
+            links: worker.links_made,
+            backoff_attempts: worker.backoff_attempts,
+        })
+    }
+
+    pub(super) fn worker_slot(&self, id: Wid) -> Option<usize> {
+        let worker = self.workers.get(id.slot as usize)?;
+        (worker.phase != LinkPhase::Free && worker.generation == id.generation)
+            .then_some(id.slot as usize)
+    }
+
+    pub(crate) fn link(&self, slot: usize) -> Lk {
+        let worker = &self.workers[slot];
+        let id = Wid { slot: narrow(slot), generation: worker.generation };
+        Lk { worker: id, epoch: worker.epoch }
+    }
+
+    /// The worker whose newest link this is.
+    fn newest(&self, link: Lk) -> Option<usize> {
+        self.worker_slot(link.worker).filter(|&slot| self.workers[slot].epoch == link.epoch)
+    }
+
+    pub(super) fn on_connected(&mut self, link: Lk, offer: Offer) -> Result<(), EventError> {
+        let slot = self.connecting(link)?;
+        self.come_up(slot, offer, Instant::EPOCH);
+        Ok(())
+    }
+
+    pub(super) fn on_refused(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.connecting(link)?;
+        self.back_off(slot);
+        Ok(())
+    }
+
+    pub(super) fn on_lost(&mut self, link: Lk, how: Loss) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        let worker = &self.workers[slot];
+        let stops = worker.draining || worker.removing;
+        let leaves = how == Loss::Stopped && worker.route == Route::Await;
+        self.lose(slot, if stops { Loss::Stopped } else { how });
+        if leaves {
+            self.note("a worker took its leave");
+            self.leave(slot);
+        } else {
+            self.after_link(slot);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_moving(&mut self, link: Lk, until: Instant) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        if !self.workers[slot].held.is_empty() {
+            self.note("attempts were put off");
+        }
+        self.workers[slot].hold_until = self.workers[slot].hold_until.max(until);
+        Ok(())
+    }
+
+    pub(super) fn on_draining(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.hear(link)?;
+        if !self.workers[slot].held.is_empty() {
+            self.note("a busy worker asked to drain");
+        }
+        self.workers[slot].draining = true;
+        // Its notice is void, and if it has to close at once that is a new thing to tell.
+        self.end_rest(slot);
+        self.tidy();
+        self.stop_feeding(slot);
+        Ok(())
+    }
+
+    pub(super) fn on_busy(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        if self.workers[slot].draining || self.workers[slot].removing {
+            self.note("a draining worker is busy");
+            return Ok(());
+        }
+        if self.workers[slot].delayed_until.is_some() {
+            self.note("a delayed worker is busy");
+            return Ok(());
+        }
+        self.note(match self.workers[slot].suspended_until {
+            Some(_) => "a suspended worker is busy",
+            None => "a worker is busy",
+        });
+        self.workers[slot].busy = true;
+        self.end_rest(slot);
+        self.tidy();
+        self.never_the_last();
+        Ok(())
+    }
+
+    pub(super) fn on_ready(&mut self, link: Lk) -> Result<(), EventError> {
+        let slot = self.up(link)?;
+        if self.workers[slot].busy {
+            self.note("a busy worker is ready again");
+            self.workers[slot].busy = false;
+            self.workers[slot].level_order = self.next_order();
+        }
+        Ok(())
+    }
+
+    /// A sign of life on a link.
+    pub(super) fn hear(&mut self, link: Lk) -> Result<usize, EventError> {
+        let slot = self.up(link)?;
+        if self.workers[slot].pinged.take().is_some() {
+            self.note("a ping was answered");
+        }
+        self.workers[slot].heard = self.clock;
+        Ok(slot)
+    }
+
+    fn connecting(&mut self, link: Lk) -> Result<usize, EventError> {
+        match self.newest(link) {
+            Some(slot) if matches!(self.workers[slot].phase, LinkPhase::Connecting { .. }) => {
+                Ok(slot)
+            }
+            _ => Err(EventError::Stale),
+        }
+    }
+
+    pub(super) fn up(&mut self, link: Lk) -> Result<usize, EventError> {
+        match self.newest(link) {
+            Some(slot) if self.workers[slot].phase == LinkPhase::Up => Ok(slot),
+            _ => {
+                self.note("event of a link that is over");
+                Err(EventError::Stale)
+            }
+        }
+    }
+
+    pub(super) fn come_up(&mut self, slot: usize, offer: Offer, begin: Instant) {
+        let (now, order) = (self.clock, self.next_order());
+        let worker = &mut self.workers[slot];
+        worker.phase = LinkPhase::Up;
+        worker.runs = offer.runs.max(1);
+        worker.window = offer.window.clamp(1, self.config.window_max);
+        let trust = worker.runs.min(self.config.trust_initial);
+        worker.allowance = if offer.is_trusted { worker.window } else { worker.window.min(trust) };
+        worker.recall = false;
+        worker.delayed_until = (begin > now).then_some(begin);
+        worker.strikes = 0;
+        worker.hold_until = Instant::EPOCH;
+        worker.looked = None;
+        worker.heard = now;
+        worker.pinged = None;
+        worker.up_since = now;
+        worker.useful = false;
+        worker.draining = false;
+        worker.busy = false;
+        worker.links_made += 1;
+        worker.level_order = order;
+        if worker.delayed_until.is_some() {
+            self.note("a worker dialled in too soon");
+        }
+    }
+
+    /// Takes a link down: everything that it held is given back.
+    pub(super) fn lose(&mut self, slot: usize, how: Loss) {
+        self.give_back_all(slot, how);
+        self.withdraw_nothing(slot);
+        // Not up from here on; whoever calls says what it is instead.
+        self.workers[slot].phase = LinkPhase::Leaving;
+        self.end_rest(slot);
+        self.never_the_last();
+    }
+
+    /// What comes after a link of the worker is over.
+    pub(super) fn after_link(&mut self, slot: usize) {
+        self.workers[slot].delayed_until = None;
+        let stable = self.clock.saturating_since(self.workers[slot].up_since);
+        if self.workers[slot].removing {
+            self.leave(slot);
+            return;
+        }
+        let good = self.workers[slot].useful || stable >= self.config.stable_after;
+        if good {
+            self.note("backoff reset by a good link");
+            self.workers[slot].backoff_attempts = 0;
+        } else {
+            self.note("backoff grows past a link that did nothing");
+        }
+        if self.workers[slot].route == Route::Await {
+            let until = self.clock.saturating_add(self.config.absent_max);
+            let attempts = self.workers[slot].backoff_attempts;
+            self.workers[slot].not_before =
+                if good { self.clock } else { self.end_of_delay(slot, attempts) };
+            self.be_absent(slot, until);
+        } else {
+            self.back_off(slot);
+        }
+    }
+
+    pub(super) fn be_absent(&mut self, slot: usize, until: Instant) {
+        self.workers[slot].absent_order = self.next_order();
+        self.workers[slot].phase = LinkPhase::Absent { until };
+    }
+
+    pub(super) fn back_off(&mut self, slot: usize) {
+        let until = self.next_delay(slot);
+        self.workers[slot].phase = LinkPhase::BackingOff { until };
+    }
+
+    /// Counts one more attempt at a good link, and says when the next may begin.
+    fn next_delay(&mut self, slot: usize) -> Instant {
+        self.workers[slot].backoff_attempts = self.workers[slot].backoff_attempts.saturating_add(1);
+        self.end_of_delay(slot, self.workers[slot].backoff_attempts)
+    }
+
+    /// When a delay that starts now ends, after that many attempts.
+    fn end_of_delay(&self, slot: usize, attempts: u32) -> Instant {
+        let policy = self.config.backoff;
+        let shortest = self.clock.saturating_add(policy.delay(attempts, 0));
+        let longest = self.clock.saturating_add(policy.delay(attempts, u64::MAX));
+        if policy == policy.jitter(Jitter::None) {
+            return longest;
+        }
+        // One that nobody could see any more was over at once.
+        let until = self.drawn.get(&slot).copied().unwrap_or(self.clock);
+        assert!(until >= shortest, "worker {slot}: a delay of {attempts} attempts is too short");
+        assert!(until <= longest, "worker {slot}: a delay of {attempts} attempts is too long");
+        until
+    }
+
+    pub(super) fn want_connect(&mut self, slot: usize) {
+        self.workers[slot].epoch += 1;
+        self.workers[slot].phase = LinkPhase::WantConnect;
+        self.put_on_list(slot);
+    }
+
+    pub(super) fn leave(&mut self, slot: usize) {
+        self.workers[slot].removing = true;
+        self.workers[slot].phase = LinkPhase::Leaving;
+        self.put_on_list(slot);
+    }
+
+    pub(super) fn close(&mut self, slot: usize, reason: Reason) {
+        self.withdraw_nothing(slot);
+        self.workers[slot].phase = LinkPhase::Closing(reason);
+        self.put_on_list(slot);
+        self.end_rest(slot);
+        self.never_the_last();
+    }
+
+    /// A worker that drains or is removed gets nothing more.
+    pub(super) fn stop_feeding(&mut self, slot: usize) {
+        self.end_rest(slot);
+        self.never_the_last();
+        self.close_if_drained(slot);
+    }
+
+    pub(super) fn close_if_drained(&mut self, slot: usize) {
+        let worker = &self.workers[slot];
+        let over = worker.draining || worker.removing;
+        if worker.phase == LinkPhase::Up && over && worker.held.is_empty() {
+            self.close(slot, Reason::Drained);
+        }
+    }
+
+    /// Counts a handler's failure against a worker, and suspends it if it only fails.
+    pub(super) fn count_failure(&mut self, slot: usize) {
+        self.workers[slot].streak = self.workers[slot].streak.saturating_add(1);
+        if self.workers[slot].streak < self.config.failures_max
+            || !self.workers[slot].is_available()
+        {
+            return;
+        }
+        let others = self.workers.iter().filter(|worker| worker.is_available()).count() - 1;
+        if others == 0 {
+            self.note("the last worker is not suspended");
+            return;
+        }
+        self.note("suspended");
+        self.workers[slot].suspensions = self.workers[slot].suspensions.saturating_add(1);
+        let until = self.end_of_delay(slot, self.workers[slot].suspensions);
+        self.workers[slot].suspended_until = Some(until);
+        self.workers[slot].notice = Some(until);
+        self.suspended.push_back(slot);
+        self.put_on_list(slot);
+        self.recall(slot);
+    }
+
+    /// Where no worker is available, the one that suspended longest comes back at once.
+    pub(super) fn never_the_last(&mut self) {
+        if self.workers.iter().any(Worker::is_available) {
+            return;
+        }
+        if let Some(&slot) = self.suspended.front() {
+            self.note("suspended and released as the last one");
+            self.release(slot);
+        }
+    }
+
+    /// Ends a rest: the worker gets tasks again.
+    pub(super) fn release(&mut self, slot: usize) {
+        self.end_rest(slot);
+        self.workers[slot].recall = false;
+        self.workers[slot].streak = self.config.failures_max - 1;
+        self.workers[slot].level_order = self.next_order();
+    }
+
+    pub(super) fn end_rest(&mut self, slot: usize) {
+        self.suspended.retain(|&other| other != slot);
+        self.workers[slot].suspended_until = None;
+        self.workers[slot].notice = None;
+    }
+
+    /// Forgets about workers that had something to say and have it no more.
+    pub(super) fn tidy(&mut self) {
+        let workers = &self.workers;
+        self.todo.retain(|&slot| {
+            let worker = &workers[slot];
+            let told = worker.notice.is_some() || !worker.withdrawn.is_empty();
+            told || worker.recall || worker.has_line_action()
+        });
+    }
+
+    pub(super) fn put_on_list(&mut self, slot: usize) {
+        if !self.todo.contains(&slot) {
+            self.todo.push_back(slot);
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! What must hold for a scheduler, tracked from the outside: from calls, results and actions only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chargehand_core::{
+    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, Scheduler, TaskId, TaskOptions,
+    Useless, Verdict, WorkerId, WorkerState,
+};
+
+/// An accepted task whose outcome is still to come.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
+struct Life {
+    attempts: u16,
+    failures: u16,
+    /// How many attempts were lost, and how many of them may count.
+    lost: u16,
+    blamed: u16,
+    /// It was among those that had begun for certain when a link broke, or may have been.
+    suspect: bool,
+    maybe_suspect: bool,
+    live: Option<Link>,
+    /// Where it was last, and from when on it waits for certain.
+    last: Option<WorkerId>,
+    waits_since: Instant,
+    done: bool,
+    cancelled: bool,
+    /// Its handler said that no retry is of use.
+    permanent: bool,
+    /// What it was submitted with, and when its latest attempt was sent.
+    options: TaskOptions,
+    sent_at: Instant,
+}
+
+impl Life {
+    /// The attempt is over.
+    fn end(&mut self, now: Instant) {
+        self.live = None;
+        self.waits_since = now;
+    }
+}
+
+/// A link that is up.
+#[derive(Debug)]
+struct Up {
+    offer: Offer,
+    since: Instant,
+    draining: bool,
+    /// How many attempts were taken from it since its last answer.
+    taken: u32,
+}
+
+/// Keeps the books beside the scheduler, and panics where they disagree.
+#[derive(Debug)]
+pub(crate) struct Audit {
+    config: Config,
+    capacity: (usize, usize),
+    tasks: BTreeMap<TaskId, Life>,
+    /// Links that are up.
+    up: BTreeMap<Link, Up>,
+    /// In which order attempts that are live were sent.
+    sent: Vec<TaskId>,
+    /// The backoff of each worker at the last check.
+    backoff: BTreeMap<WorkerId, u32>,
+    /// Workers that earned a reset of their backoff since the last check.
+    earned: BTreeSet<WorkerId>,
+    epochs: BTreeMap<WorkerId, u32>,
+    /// The newest generation of each task slot.
+    generations: BTreeMap<u32, u32>,
+    drain: Option<Instant>,
+    submitted: u64,
+    outcomes: u64,
+    /// Everything was polled since the last call.
+    settled: bool,
+}
+
+impl Audit {
+    pub(crate) fn new(config: Config, tasks: usize, workers: usize) -> Self {
+        Self {
+            config,
+            capacity: (tasks, workers),
+            tasks: BTreeMap::new(),
+            up: BTreeMap::new(),
+            sent: Vec::new(),
+            backoff: BTreeMap::new(),
+            earned: BTreeSet::new(),
+            epochs: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            drain: None,
+            submitted: 0,
+            outcomes: 0,
+            settled: true,
+        }
+    }
+
+    pub(crate) fn open_tasks(&self) -> impl Iterator<Item = TaskId> {
+        self.tasks.keys().copied()
+    }
+
+    pub(crate) fn is_up(&self, link: Link) -> bool {
+        self.up.contains_key(&link)
+    }
+
+    pub(crate) fn submitted(&self) -> u64 {
+        self.submitted
+    }
+
+    /// Whether everything was polled since the last call, so that nothing is only decided and not
+    /// told yet.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
+    /// Whether an answer is for what that link really holds, as far as can be seen.
+    pub(crate) fn is_live(&self, link: Link, task: TaskId, attempt: u16) -> bool {
+        self.tasks
+            .get(&task)
+            .is_some_and(|life| life.live == Some(link) && life.attempts == attempt)
+    }
+
+    pub(crate) fn unsettle(&mut self) {
+        self.settled = false;
+    }
+
+    pub(crate) fn on_submit(&mut self, task: TaskId, options: TaskOptions) {
+        let newest = self.generations.insert(task.slot(), task.generation());
+        assert!(newest.is_none_or(|old| old < task.generation()), "{task:?}: an id given twice");
+        assert!(self.drain.is_none(), "accepted while draining");
+        let life = Life { options, ..Life::default() };
+        assert!(self.tasks.insert(task, life).is_none(), "{task:?} twice");
+        self.submitted += 1;
+    }
+
+    pub(crate) fn on_cancel(&mut self, task: TaskId, accepted: bool) {
+        let settled = self.settled;
+        let Some(life) = self.tasks.get_mut(&task) else {
+            assert!(!accepted, "{task:?}: cancelled after its outcome");
+            return;
+        };
+        let over = life.cancelled || life.done;
+        assert!(!(over && accepted), "{task:?}: cancelled after it was over");
+        assert!(accepted || over || !settled, "{task:?}: open, and not cancelled");
+        if accepted {
+            life.cancelled = true;
+            life.live = None;
+        }
+    }
+
+    pub(crate) fn on_drain(&mut self, deadline: Instant) {
+        self.drain = Some(self.drain.map_or(deadline, |earlier| earlier.min(deadline)));
+    }
+
+    pub(crate) fn on_connect(&mut self, link: Link) {
+        let epoch = self.epochs.entry(link.worker()).or_default();
+        assert!(*epoch < link.epoch(), "{link:?}: epochs grow");
+        *epoch = link.epoch();
+        assert!(self.up.keys().all(|up| up.worker() != link.worker()), "{link:?}: a second link");
+    }
+
+    pub(crate) fn on_up(&mut self, link: Link, offer: Offer, since: Instant) {
+        assert!(self.epochs.get(&link.worker()) == Some(&link.epoch()), "{link:?}: not newest");
+        self.up.insert(link, Up { offer, since, draining: false, taken: 0 });
+    }
+
+    pub(crate) fn on_draining(&mut self, link: Link) {
+        self.up.get_mut(&link).expect("a link that is up").draining = true;
+    }
+
+    pub(crate) fn on_remove(&mut self, worker: WorkerId) {
+        let links = self.up.iter_mut().filter(|(link, _)| link.worker() == worker);
+        links.for_each(|(_, up)| up.draining = true);
+    }
+
+    /// A link is over: whatever it held is the pool's again, all at once.
+    pub(crate) fn on_down(&mut self, link: Link, how: Loss, now: Instant) -> usize {
+        let Some(up) = self.up.remove(&link) else { return 0 };
+        if now.saturating_since(up.since) >= self.config.stable_after {
+            self.earned.insert(link.worker());
+        }
+        // What it runs at once had begun, but for the places of those that outlived their deadline.
+        let most = if how == Loss::Broken { up.offer.runs.max(1) } else { 0 };
+        let least = if up.draining { 0 } else { most.saturating_sub(up.taken) };
+        let mut held = 0;
+        for task in &self.sent {
+            let Some(life) = self.tasks.get_mut(task) else { continue };
+            if life.live != Some(link) {
+                continue;
+            }
+            life.end(now);
+            life.lost += 1;
+            if held < most {
+                life.blamed += 1;
+                life.maybe_suspect = true;
+            }
+            life.suspect |= held < least;
+            held += 1;
+        }
+        held as usize
+    }
+
+    pub(crate) fn on_send(
+        &mut self,
+        link: Link,
+        task: TaskId,
+        attempt: u16,
+        scheduler: &Scheduler<Heap>,
+        now: Instant,
+    ) {
+        let held = self.tasks.values().filter(|life| life.live == Some(link)).count() as u64;
+        let other = self.tasks.values().find(|life| life.live == Some(link) && life.suspect);
+        let up = self.up.get(&link).unwrap_or_else(|| panic!("{link:?}: sent while not up"));
+        let window = up.offer.window.max(1).min(self.config.window_max);
+        assert!(held < u64::from(window), "{link:?}: more than its window");
+        let life = &self.tasks.get(&task).unwrap_or_else(|| panic!("{task:?}: sent when over"));
+        assert!(!life.suspect || other.is_none(), "{link:?}: two suspects, {life:?}, {other:?}");
+        let elsewhere = self.epochs.keys().any(|&worker| {
+            let stats = scheduler.worker_stats(worker);
+            worker != link.worker() && stats.is_some_and(|stats| stats.state == WorkerState::Up)
+        });
+        let waited = now.saturating_since(life.waits_since) >= self.config.elsewhere_wait;
+        let goes_back = life.last == Some(link.worker());
+        assert!(!(goes_back && elsewhere) || waited, "{task:?}: back at once, {life:?}");
+        let life = self.tasks.get_mut(&task).expect("just seen");
+        assert!(life.live.is_none(), "{task:?}: two live attempts");
+        assert!(!life.cancelled && !life.done, "{task:?}: sent after its outcome was decided");
+        assert_eq!(attempt, life.attempts + 1, "{task:?}: attempts are counted one by one");
+        let Config { attempts_max, retries_max, resends_max, .. } = self.config;
+        let most = attempts_max + retries_max + resends_max;
+        assert!(attempt <= most, "{task:?}: sent more often than allowed");
+        assert!(life.options.deadline > now, "{task:?}: sent past its deadline");
+        life.attempts = attempt;
+        life.sent_at = now;
+        life.live = Some(link);
+        life.last = Some(link.worker());
+        self.sent.retain(|&other| other != task);
+        self.sent.push(task);
+    }
+
+    pub(crate) fn on_withdraw(&mut self, link: Link, task: TaskId, attempt: u16, now: Instant) {
+        assert!(self.is_up(link), "{link:?}: withdrawn from while not up");
+        let life = self.tasks.get(&task).unwrap_or_else(|| panic!("{task:?}: withdrawn late"));
+        assert_eq!(attempt, life.attempts, "{task:?}: an older attempt withdrawn");
+        if !life.cancelled {
+            self.check_withdrawal(&self.tasks[&task], now);
+        }
+        let up = self.up.get_mut(&link).expect("just seen");
+        let life = self.tasks.get_mut(&task).expect("just seen");
+        if !life.cancelled {
+            assert_eq!(life.live, Some(link), "{task:?}: withdrawn from who did not hold it");
+            life.end(now);
+            life.lost += 1;
+            life.blamed += 1;
+            up.taken += 1;
+        }
+    }
+
+    /// An attempt ends early by a drain, by its task's deadline, by its own time, which is the task's
+    /// where it has one, or because it cannot have begun.
+    fn check_withdrawal(&self, life: &Life, now: Instant) {
+        let Some(timeout) = life.options.attempt_timeout else { return };
+        let is_late = now.saturating_since(life.sent_at) >= timeout;
+        let is_over = life.options.deadline <= now;
+        let drained = self.drain.is_some_and(|by| by <= now);
+        let link = life.live.expect("an attempt that is withdrawn is live");
+        let older = |other: &&Life| other.live == Some(link) && other.sent_at <= life.sent_at;
+        let held = self.tasks.values().filter(older).count() as u64;
+        let waits = held > u64::from(self.up[&link].offer.runs.max(1));
+        assert!(is_late || is_over || drained || waits, "withdrawn too soon: {life:?}");
+    }
+
+    pub(crate) fn on_reply(
+        &mut self,
+        link: Link,
+        task: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+        result: Result<(), EventError>,
+        now: Instant,
+    ) {
+        let live = self.is_live(link, task, attempt);
+        if result.is_err() {
+            assert!(!live || !self.settled, "{task:?}: a live answer refused");
+            return;
+        }
+        assert!(live, "{task:?}: an answer of no live attempt accepted");
+        assert!(self.is_up(link), "{link:?}: an answer of a link that is over accepted");
+        let life = self.tasks.get_mut(&task).expect("a live task");
+        life.end(now);
+        life.done = verdict == Verdict::Done;
+        if life.done {
+            self.earned.insert(link.worker());
+        }
+        if verdict == Verdict::Failed {
+            life.failures += 1;
+            let own = life.options.retry_delay;
+            let own = own.map(|policy| policy.delay(life.failures.into(), 0));
+            life.waits_since = now.saturating_add(own.unwrap_or(self.config.retry_delay));
+            (life.suspect, life.maybe_suspect) = (false, false);
+        }
+        life.lost += u16::from(verdict == Verdict::Returned);
+        self.up.get_mut(&link).expect("just seen").taken = 0;
+    }
+
+    pub(crate) fn on_useless(
+        &mut self,
+        link: Link,
+        task: TaskId,
+        attempt: u16,
+        why: Useless,
+        result: Result<(), EventError>,
+        now: Instant,
+    ) {
+        self.on_reply(link, task, attempt, Verdict::Failed, result, now);
+        let Some(life) = self.tasks.get_mut(&task).filter(|_| result.is_ok()) else { return };
+        match why {
+            Useless::Permanent => life.permanent = true,
+            Useless::RetryAfter(delay) => life.waits_since = now.saturating_add(delay),
+            _ => unreachable!("the world's workers say no other"),
+        }
+    }
+
+    pub(crate) fn on_gone(&mut self, worker: WorkerId) {
+        assert!(self.up.keys().all(|link| link.worker() != worker), "{worker:?}: gone while up");
+    }
+
+    pub(crate) fn on_finish(
+        &mut self,
+        task: TaskId,
+        outcome: Outcome,
+        attempts: u16,
+        now: Instant,
+    ) {
+        let life = self.tasks.remove(&task).unwrap_or_else(|| panic!("{task:?}: a second outcome"));
+        self.outcomes += 1;
+        assert_eq!(attempts, life.attempts, "{task:?}: attempts reported");
+        assert_eq!(life.done, outcome == Outcome::Done, "{task:?} done, but {outcome:?}");
+        assert!(!life.permanent || outcome == Outcome::Failed, "{task:?}: {outcome:?}");
+        assert_eq!(life.cancelled, outcome == Outcome::Cancelled, "{task:?}: {outcome:?}");
+        // Finished before the end of its link was polled: that attempt is lost as well, and was one of
+        // those that had begun.
+        let more = u16::from(life.live.is_some());
+        if let Some(up) = life.live.and_then(|link| self.up.get_mut(&link)) {
+            up.taken += 1;
+        }
+        let Config { attempts_max, resends_max, .. } = self.config;
+        match outcome {
+            Outcome::Failed => {
+                assert!(life.permanent || life.failures > self.config.retries_max, "{life:?}");
+            }
+            Outcome::Exhausted => assert!(life.blamed + more >= attempts_max, "{life:?}"),
+            Outcome::Bounced => {
+                assert!(life.lost + more >= resends_max, "{life:?}");
+                assert!(life.lost + more < resends_max + attempts_max, "{life:?}");
+            }
+            Outcome::Aborted => assert!(self.drain.is_some_and(|by| by <= now), "{life:?}"),
+            Outcome::TimedOut => assert!(life.options.deadline <= now, "{life:?}"),
+            Outcome::Done | Outcome::Cancelled => assert!(life.live.is_none(), "{life:?}"),
+        }
+    }
+
+    /// Compares the books with what the scheduler says of itself. `settled` says that it was just
+    /// polled until it had nothing more.
+    pub(crate) fn check(&mut self, scheduler: &Scheduler<Heap>, now: Instant, settled: bool) {
+        scheduler.check();
+        self.settled = settled;
+        let stats = scheduler.stats();
+        let inside = u64::from(stats.waiting + stats.resting + stats.in_flight + stats.finished);
+        assert_eq!(stats.submitted, self.submitted, "submitted");
+        assert_eq!(stats.submitted, inside + self.outcomes, "conservation");
+        assert_eq!(inside, self.tasks.len() as u64, "open tasks");
+        assert!(inside <= self.capacity.0 as u64, "more tasks than slots");
+        assert!(stats.workers as usize <= self.capacity.1, "more workers than slots");
+        let given_up = stats.exhausted + stats.bounced + stats.cancelled + stats.aborted;
+        let given_up = given_up + stats.expired;
+        let ends = stats.done + stats.failed + given_up;
+        assert!(ends >= self.outcomes, "outcomes counted");
+        self.check_workers(scheduler, now, settled);
+        self.check_backoff(scheduler);
+        if settled {
+            self.check_settled(scheduler, now);
+        }
+    }
+
+    fn check_workers(&self, scheduler: &Scheduler<Heap>, now: Instant, settled: bool) {
+        let longest = now.saturating_add(self.config.backoff.delay(u32::MAX, u64::MAX));
+        let starving = self.drain.is_none_or(|by| by > now);
+        assert!(!settled || scheduler.is_work_conserving(), "something could be sent");
+        let (mut serving, mut suspended) = (false, false);
+        for &worker in self.epochs.keys() {
+            let Some(stats) = scheduler.worker_stats(worker) else { continue };
+            serving |= stats.state == WorkerState::Up;
+            suspended |= matches!(stats.state, WorkerState::Suspended { .. });
+            assert!(stats.in_flight <= stats.window, "{worker:?}: {stats:?}");
+            match stats.state {
+                WorkerState::BackingOff { until }
+                | WorkerState::Suspended { until }
+                | WorkerState::Delayed { until } => {
+                    assert!(until <= longest, "{worker:?}: a delay above the cap");
+                    assert!(!settled || until > now, "{worker:?}: rests past its time");
+                }
+                WorkerState::Up if settled && starving && stats.in_flight < stats.allowance => {
+                    let idle = self.tasks.values().find(|life| self.may_go(life, worker, now));
+                    assert!(idle.is_none(), "{worker:?}: idle beside {idle:?}");
+                }
+                _ => {}
+            }
+        }
+        assert!(serving || !suspended, "the last worker rests");
+    }
+
+    /// Whether a task waits for certain, and may go to a worker with room for certain.
+    fn may_go(&self, life: &Life, worker: WorkerId, now: Instant) -> bool {
+        if life.live.is_some() || life.done || life.cancelled || life.waits_since > now {
+            return false;
+        }
+        let waited = now.saturating_since(life.waits_since);
+        // Whoever has the slot of its last worker counts as that one: its list is the slot's.
+        let is_last = life.last.is_some_and(|last| last.slot() == worker.slot());
+        life.attempts == 0
+            || !life.maybe_suspect && (!is_last || waited >= self.config.elsewhere_wait)
+    }
+
+    /// Connecting alone proves nothing: only a done task or a stable link resets a backoff.
+    fn check_backoff(&mut self, scheduler: &Scheduler<Heap>) {
+        for &worker in self.epochs.keys() {
+            let Some(stats) = scheduler.worker_stats(worker) else { continue };
+            let before = self.backoff.insert(worker, stats.backoff_attempts).unwrap_or(0);
+            let fell = stats.backoff_attempts < before;
+            assert!(
+                !fell || self.earned.contains(&worker),
+                "{worker:?}: backoff reset for nothing"
+            );
+        }
+        self.earned.clear();
+    }
+
+    fn check_settled(&self, scheduler: &Scheduler<Heap>, now: Instant) {
+        let stats = scheduler.stats();
+        let live = self.tasks.values().filter(|life| life.live.is_some()).count();
+        assert_eq!(stats.in_flight as usize, live, "in flight");
+        assert_eq!(stats.finished, 0, "finished tasks are polled");
+        assert_eq!(stats.workers_up as usize, self.up.len(), "links that are up");
+        for life in self.tasks.values() {
+            assert!(life.options.deadline > now, "{life:?}: open past its deadline");
+            assert!(life.live.is_none_or(|link| self.is_up(link)), "{life:?}: held by no link");
+        }
+        let wake = scheduler.poll_timeout();
+        assert!(wake.is_none_or(|at| at > now), "due at {wake:?}, and not done at {now:?}");
+    }
+}

@@ -1,0 +1,290 @@
+//! What leaves on a link, and what waits for the wire to have room.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use core::mem;
+use core::num::NonZeroU32;
+use core::task::{Context, Poll};
+
+use chargehand_core::TaskId;
+use chargehand_core::message::{
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Extensions, ExtensionsWriter, HEAD_BYTES_MAX,
+    Message,
+};
+
+use super::Conn;
+use crate::driver::dialect::Speech;
+use crate::driver::outgoing::Outgoing;
+use crate::driver::task::{TaskEntry, TaskPayload};
+use crate::link::erased::{AnyWire, Kind};
+use crate::link::reason::DisconnectReason;
+use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
+
+/// How much longer a request is that says how long its attempt may take: an id, a length, a number.
+const TIMEOUT_BYTES: usize = 6;
+
+/// How many parked messages the queue keeps its memory for.
+const PARKED_KEPT: usize = 64;
+
+/// Why something was not sent.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// The link is over.
+    Over(DisconnectReason),
+    /// The request cannot be sent here, and the link is none the worse for it.
+    Unfit { task: TaskId, why: String },
+}
+
+impl From<DisconnectReason> for SendError {
+    fn from(reason: DisconnectReason) -> Self {
+        Self::Over(reason)
+    }
+}
+
+impl<K: Kind> Conn<K> {
+    /// Sends a message, or parks it until the wire has room.
+    #[expect(clippy::inline_always, reason = "it is called in one place, for every task")]
+    #[inline(always)]
+    pub(crate) fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<(), SendError> {
+        if let Outgoing::Cancel { task, attempt } = message {
+            if self.forget(task, attempt) {
+                return Ok(());
+            }
+        }
+        if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
+            self.park(message);
+        }
+        Ok(())
+    }
+
+    /// Keeps a message until the wire has room. The link stays dirty until then, even if everything that the
+    /// wire took has left, so that each wake tries again and each try registers the waker with the wire.
+    #[cold]
+    fn park(&mut self, message: Outgoing) {
+        self.dirty = true;
+        match message {
+            // Ahead of requests, which may take long to leave, because pings keep the link alive. Several
+            // waiting pings say no more than one.
+            Outgoing::Ping if self.parked.front() == Some(&message) => {}
+            Outgoing::Ping => self.parked.push_front(message),
+            _ => self.parked.push_back(message),
+        }
+    }
+
+    /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
+    #[cold]
+    fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
+        let index = self.parked.iter().position(|parked| parked.asks((task, attempt)));
+        index.is_some_and(|index| self.parked.remove(index).is_some())
+    }
+
+    /// Takes out the requests that have not left, with their attempts: the wire never got them.
+    pub(crate) fn take_unsent(&mut self) -> impl Iterator<Item = (TaskId, u16)> + use<K> {
+        mem::take(&mut self.parked).into_iter().filter_map(|message| match message {
+            Outgoing::Request { task, attempt, .. } => Some((task, attempt)),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
+    }
+
+    /// Sends what was parked, then flushes. Where that cannot be sent here, call it again.
+    pub(crate) fn flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        tasks: &[TaskEntry],
+    ) -> Result<(), SendError> {
+        while let Some(&message) = self.parked.front() {
+            let sent = self.try_send(cx, message, tasks);
+            if matches!(sent, Ok(Poll::Pending)) {
+                break;
+            }
+            self.parked.pop_front();
+            let _ = sent?;
+        }
+        if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
+            self.parked = VecDeque::new();
+        }
+        if self.dirty {
+            let flushed = self.wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
+            self.dirty = flushed.is_pending() || !self.parked.is_empty();
+            self.is_backed_up = self.dirty;
+        }
+        Ok(())
+    }
+
+    /// Returns the oldest request that has not left, if there is one.
+    pub(crate) fn first_unsent(&self) -> Option<TaskId> {
+        self.parked.iter().find_map(|message| match *message {
+            Outgoing::Request { task, .. } => Some(task),
+            Outgoing::Cancel { .. } | Outgoing::Ping => None,
+        })
+    }
+
+    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[inline(always)]
+    fn try_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, SendError> {
+        let sent = match &mut self.speech {
+            Speech::Native => match message {
+                Outgoing::Request { task, attempt, millis: Some(millis) } => {
+                    self.try_send_timed(cx, (task, attempt), millis, tasks)?
+                }
+                _ => self.try_send_native(cx, message, tasks)?,
+            },
+            Speech::Json(json) => json.try_send(&mut *self.wire, cx, message, tasks)?,
+        };
+        if sent.is_ready() {
+            match message {
+                Outgoing::Request { .. } => self.tally.requests += 1,
+                Outgoing::Ping => self.tally.pings += 1,
+                Outgoing::Cancel { .. } => {}
+            }
+            self.dirty = true;
+        }
+        Ok(sent)
+    }
+
+    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[inline(always)]
+    fn try_send_native(
+        &mut self,
+        cx: &mut Context<'_>,
+        message: Outgoing,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, SendError> {
+        let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
+        let (len, body) = match message {
+            Outgoing::Request { task, attempt, .. } => {
+                let extensions = Extensions::NONE;
+                let head = Message::Request { task, attempt, extensions, body: &[] };
+                let len = write_head(&head, &mut buffer);
+                let (height_len, body) = match &tasks[task.slot() as usize].payload {
+                    TaskPayload::Height { height, .. } => {
+                        // With the head: to copy both at once costs less than to copy each.
+                        let place =
+                            buffer[len..].first_chunk_mut().expect("there is room for both");
+                        (encode_height(*height, place).len(), &[][..])
+                    }
+                    TaskPayload::Request { body, .. } => (0, body.as_slice()),
+                    TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
+                };
+                if height_len + body.len() > self.body_bytes_max {
+                    return Err(self.too_long(task, height_len + body.len()));
+                }
+                (len + height_len, body)
+            }
+            Outgoing::Cancel { task, attempt } => {
+                (write_head(&Message::Cancel { task, attempt }, &mut buffer), &[][..])
+            }
+            Outgoing::Ping => (write_head(&Message::Ping, &mut buffer), &[][..]),
+        };
+        match self.wire.poll_send(cx, &buffer[..len], body) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
+        }
+    }
+
+    /// Sends a request that says how long its attempt may take.
+    #[cold]
+    fn try_send_timed(
+        &mut self,
+        cx: &mut Context<'_>,
+        (task, attempt): (TaskId, u16),
+        millis: NonZeroU32,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, SendError> {
+        let mut place = [0; HEIGHT_BYTES_MAX];
+        let body = match &tasks[task.slot() as usize].payload {
+            TaskPayload::Height { height, .. } => encode_height(*height, &mut place),
+            TaskPayload::Request { body, .. } => body.as_slice(),
+            TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
+        };
+        if body.len() > self.body_bytes_max {
+            return Err(self.too_long(task, body.len()));
+        }
+        let mut extensions = [0; TIMEOUT_BYTES];
+        let mut extensions = ExtensionsWriter::new(&mut extensions);
+        // A request that has room only without goes without: its handler knows too long a time then.
+        if body.len() + TIMEOUT_BYTES <= self.body_bytes_max {
+            let value = millis.get().to_le_bytes();
+            extensions.add(ATTEMPT_TIMEOUT_EXTENSION, &value).expect("there is room");
+        }
+        let extensions = extensions.finish();
+        let mut head = [0; HEAD_BYTES_MAX + 1 + TIMEOUT_BYTES];
+        let head = Message::Request { task, attempt, extensions, body }
+            .encode_extended(&mut head)
+            .expect("there is room for both");
+        match self.wire.poll_send(cx, head, body) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
+        }
+    }
+
+    /// Says which limit a request is above, and where it is to be raised.
+    #[cold]
+    fn too_long(&self, task: TaskId, body_bytes: usize) -> SendError {
+        let peer = self.wire.peer();
+        let of_worker = self.frame_bytes_max;
+        let of_wire = self.wire.message_bytes_max();
+        let room = of_worker.min(of_wire).saturating_sub(BODY_HEAD_BYTES_MAX);
+        let limit = if of_worker <= of_wire {
+            format!(
+                "the worker at {peer} takes frames of {of_worker} bytes: raise frame_bytes_max there"
+            )
+        } else {
+            format!(
+                "the transport to {peer} sends frames of {of_wire} bytes: raise the limit of its \
+                 connector or listener at both ends"
+            )
+        };
+        let why =
+            format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
+        SendError::Unfit { task, why }
+    }
+}
+
+/// Writes the head of one of a manager's later messages, and returns its length.
+#[expect(clippy::inline_always, reason = "as `send`")]
+#[inline(always)]
+fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
+    let place = buffer.first_chunk_mut().expect("it is longer");
+    message.encode_short(place).expect("a manager's later messages are short").len()
+}
+
+/// Refuses an answer to a request that has not left: it must not end the task before that.
+#[cold]
+pub(super) fn check_sent(
+    parked: &VecDeque<Outgoing>,
+    task: TaskId,
+    attempt: u16,
+) -> Result<(), DisconnectReason> {
+    if !parked.iter().any(|parked| parked.asks((task, attempt))) {
+        return Ok(());
+    }
+    Err(DisconnectReason::protocol("answered a request that was not sent yet"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_a_request_that_has_not_left_ends_its_link_and_not_the_task() {
+        let [task, other] = [7, 8].map(|slot| TaskId::from_parts(slot, 3));
+        let request = Outgoing::Request { task, attempt: 2, millis: NonZeroU32::new(7) };
+        let parked = VecDeque::from([Outgoing::Ping, request]);
+        assert!(check_sent(&parked, task, 2).is_err());
+        assert!(check_sent(&parked, task, 1).is_ok());
+        assert!(check_sent(&parked, other, 2).is_ok());
+    }
+}

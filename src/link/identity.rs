@@ -1,0 +1,61 @@
+//! Whom a transport has proven a peer to be, and what the peer may call itself then.
+
+use alloc::borrow::ToOwned;
+use alloc::string::String;
+
+use crate::link::reason::DisconnectReason;
+
+/// Stands between an identity and the instance of it that a peer is.
+const INSTANCE_MARK: char = '/';
+
+/// Returns whether a peer that has proven this identity may go by this name: the identity itself, or that
+/// and an instance, as in `w1/3`.
+pub(crate) fn may_be_called(identity: &str, name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(identity) else { return false };
+    let is_instance = rest.strip_prefix(INSTANCE_MARK).is_some_and(|instance| !instance.is_empty());
+    !identity.is_empty() && (rest.is_empty() || is_instance)
+}
+
+/// Refuses a name that is not that of the proven identity, if there is one.
+pub(crate) fn check_name(identity: Option<&str>, name: &str) -> Result<(), DisconnectReason> {
+    match identity {
+        Some(identity) if !may_be_called(identity, name) => Err(DisconnectReason::WrongName {
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Says whom somebody has proven to be, for people.
+pub(crate) fn proven(identity: Option<&str>) -> String {
+    match identity {
+        Some(identity) => format!("has proven to be {identity:?}"),
+        None => "has proven nothing".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_goes_by_its_identity_or_by_an_instance_of_it() {
+        for name in ["w1", "w1/3", "w1/a/b"] {
+            assert!(may_be_called("w1", name), "{name}");
+        }
+        for name in ["", "w", "w1/", "w10", "w1-3", "W1", "w1 ", "w2", "/w1", "w2/w1"] {
+            assert!(!may_be_called("w1", name), "{name}");
+        }
+        // Nobody is nobody, whatever a transport makes of it.
+        for name in ["", "/", "/3", "w1"] {
+            assert!(!may_be_called("", name), "{name}");
+        }
+        assert!(may_be_called("a/b", "a/b/c"));
+        assert!(!may_be_called("a/b", "a"));
+        assert_eq!(check_name(None, "anything"), Ok(()));
+        let text = check_name(Some("w2"), "w1").unwrap_err();
+        let text = alloc::string::ToString::to_string(&text);
+        assert!(text.contains("\"w1\"") && text.contains("\"w2\""), "{text}");
+    }
+}

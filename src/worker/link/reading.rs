@@ -1,0 +1,197 @@
+//! What is read from a link, and when it is not: its wire is full, or memory is short.
+
+use core::task::{Context, Poll};
+
+use chargehand_core::io::Wire;
+
+use super::Connection;
+use crate::handler::Handler;
+use crate::link::erased::BoxError;
+use crate::link::read_on::stops_after;
+use crate::link::reason::DisconnectReason;
+use crate::worker::memory::Memory;
+use crate::worker::runner::Runner;
+use crate::worker::settings::Settings;
+use crate::worker::state::{Around, Limiter, Phase, Step};
+
+/// What the budget has for the message that comes next.
+pub(super) struct Arrival {
+    /// How long one may be that the wire does not ask for.
+    pub(super) allowance: usize,
+    /// How much was taken for one that is arriving.
+    pub(super) arriving: usize,
+    /// Whether there is one for which there is too little.
+    pub(super) is_missing: bool,
+}
+
+/// What came of polling a link.
+#[derive(Debug, Default)]
+pub(in crate::worker) struct PollProgress {
+    /// The handshake is over.
+    pub(in crate::worker) up: bool,
+    /// There may be more to read: poll again.
+    pub(in crate::worker) more: bool,
+}
+
+impl<W: Wire> Connection<W>
+where
+    W::Error: Into<BoxError>,
+{
+    /// Reads, handles and answers until nothing is left to do now, or `budget` messages are read, or
+    /// it is to be flushed and polled again. The progress counts whether the link then ends or not.
+    pub(in crate::worker) fn poll<H: Handler>(
+        &mut self,
+        cx: &mut Context<'_>,
+        around: &mut Around<'_, H>,
+        budget: usize,
+        progress: &mut PollProgress,
+    ) -> Result<(), DisconnectReason> {
+        self.reads_on = false;
+        if self.is_stuck {
+            self.send_out(cx, &mut around.runner.memory)?;
+        }
+        if self.state.is_stalled {
+            self.state.start_again(around);
+        }
+        let allowance = around.runner.memory.allowance();
+        if self.room.allowance != allowance && self.room.arriving == 0 {
+            self.set_allowance(allowance);
+        }
+        for count in 0..budget {
+            if stops_after(count, around.reads_on, &mut self.wire) {
+                self.reads_on = true;
+                return Ok(());
+            }
+            let is_short = self.is_short(&around.runner.memory);
+            if (self.is_stuck || is_short) && !self.may_read(is_short, around) {
+                return Ok(());
+            }
+            let step = if let Some(height) = self.state.take_next() {
+                self.state.on_height(height, around)
+            } else if self.state.speech.has_next() {
+                return Ok(());
+            } else {
+                match self.wire.poll_recv(cx) {
+                    Poll::Pending => {
+                        let waits = self.room.is_missing || self.wire.incoming() > 0;
+                        if waits && self.find_room(around) {
+                            continue;
+                        }
+                        self.state.take_again();
+                        return Ok(());
+                    }
+                    Poll::Ready(Ok(Some(frame))) => {
+                        let step = self.state.on_frame(frame, around);
+                        if self.room.arriving > 0 || self.room.is_missing {
+                            self.has_come(around);
+                        }
+                        step
+                    }
+                    Poll::Ready(Ok(None)) => return Err(DisconnectReason::Closed),
+                    Poll::Ready(Err(error)) => return Err(DisconnectReason::reset(error)),
+                }
+            };
+            match step {
+                Ok(Step::None) => {}
+                Ok(Step::Answer(slot, verdict)) => {
+                    let Runner { body, memory, .. } = &mut *around.runner;
+                    self.answer(cx, around.clock, slot, verdict, body, memory)?;
+                }
+                Ok(other) => self.on_step(cx, &other, around.settings, progress)?,
+                Err(end) => return Err(end),
+            }
+        }
+        progress.more = true;
+        Ok(())
+    }
+
+    /// Does what is not hot.
+    #[cold]
+    fn on_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        step: &Step,
+        settings: &Settings,
+        progress: &mut PollProgress,
+    ) -> Result<(), DisconnectReason> {
+        match *step {
+            Step::None | Step::Answer(..) => {}
+            Step::Pong => self.pong(cx)?,
+            Step::Return(task, attempt) => self.give_back(cx, task, attempt)?,
+            Step::Up => {
+                self.state.limit_answers(settings.frame_bytes_max, Limiter::Setting);
+                self.state.limit_answers(self.wire.message_bytes_max(), Limiter::Transport);
+                self.wire.limit_incoming(settings.frame_bytes_max);
+                progress.up = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether to read on though the wire is full, or memory is short.
+    #[cold]
+    fn may_read<H: Handler>(&mut self, is_short: bool, around: &mut Around<'_, H>) -> bool {
+        if self.is_stuck && self.state.usage.asked {
+            // What is no work is still read, a Ping above all. But a peer that does not read should
+            // not be served on.
+            return false;
+        }
+        if !is_short || self.state.phase != Phase::Up {
+            return true;
+        }
+        if core::mem::take(&mut self.room.is_missing) {
+            // It does not read on in its turn, so that is another's.
+            around.runner.memory.end_all(around.place);
+        }
+        self.state.pause(around);
+        false
+    }
+
+    /// Returns whether the link holds as much as there is left. Not where a message is arriving that has
+    /// what it takes already.
+    #[inline]
+    pub(super) fn is_short(&self, memory: &Memory) -> bool {
+        memory.is_short(self.state.held) && self.room.arriving == 0
+    }
+
+    /// Admits messages up to this length without asking.
+    #[cold]
+    fn set_allowance(&mut self, bytes: usize) {
+        self.room.allowance = bytes;
+        self.wire.admit(bytes);
+    }
+
+    /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, the
+    /// link is polled once there is room, if there is a message at all.
+    #[cold]
+    fn find_room<H: Handler>(&mut self, around: &mut Around<'_, H>) -> bool {
+        let bytes = self.wire.incoming();
+        if bytes == 0 {
+            // What waited is short enough to be admitted without asking by now.
+            self.room.is_missing = false;
+            around.runner.memory.end_all(around.place);
+            return false;
+        }
+        let found = around.runner.memory.admit(around.place, &mut self.room.arriving, bytes);
+        self.room.is_missing = !found;
+        if found {
+            self.wire.admit(bytes);
+        }
+        found
+    }
+
+    /// Notes that the message has come which there was room for.
+    #[cold]
+    fn has_come<H: Handler>(&mut self, around: &mut Around<'_, H>) {
+        self.room.is_missing = false;
+        let memory = &mut around.runner.memory;
+        memory.end(around.place, &mut self.room.arriving);
+        let allowance = memory.allowance();
+        self.set_allowance(allowance);
+    }
+
+    /// Reads on after a pause for lack of memory.
+    pub(in crate::worker) fn let_go(&mut self) {
+        self.state.is_paused = false;
+    }
+}
