@@ -44,7 +44,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     }
     println!("all heights are there: {}, summing up to {sum}", outcomes.ledger().is_complete());
 
-    let stats = pool.stop().await?;
+    let stats = pool.stop().await?.tasks;
     driver.await;
     println!("done {}, lost {}", stats.done, stats.submitted - stats.done);
     Ok(())

@@ -95,6 +95,9 @@ impl<T> fmt::Display for TrySubmitError<T> {
 
 impl<T: fmt::Debug> Error for TrySubmitError<T> {}
 
+/// What whoever adds a worker with a window of 0 is told.
+pub(crate) const NO_WINDOW: &str = "a worker with a window of 0 gets no task: give it 1 or more";
+
 /// Why a worker could not be added or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -103,7 +106,7 @@ pub enum WorkerError {
     Full,
     /// There is no such worker (any more).
     Unknown,
-    /// An in-process worker with a window of 0 would get no task. Give it 1 or more.
+    /// A worker with a window of 0 would get no task. Give it 1 or more.
     NoWindow,
     /// The worker is not on this machine, and nothing protects the link to it. Use TLS or a key, or call
     /// [`Builder::insecure`](crate::Builder::insecure) where the network itself is trusted.
@@ -117,9 +120,7 @@ impl fmt::Display for WorkerError {
         f.write_str(match self {
             Self::Full => "the pool is full: remove a worker, or raise workers_max",
             Self::Unknown => "no such worker in this pool (any more)",
-            Self::NoWindow => {
-                "an in-process worker with a window of 0 gets no task: give it 1 or more"
-            }
+            Self::NoWindow => NO_WINDOW,
             Self::Exposed => exposure::DIALLED,
             Self::Closed => "the pool's driver is gone: is its future still polled?",
         })

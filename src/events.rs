@@ -16,6 +16,7 @@ use futures_core::Stream;
 
 use crate::link::reason::DisconnectReason;
 use crate::next::Next;
+use crate::trace;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
 /// that dialled in, or `in-process` with a number.
@@ -102,7 +103,7 @@ pub enum PoolEvent {
         peer: Arc<str>,
     },
     /// A worker failed too many tasks in a row and gets none for this long.
-    Rested {
+    Suspended {
         /// The worker.
         worker: WorkerId,
         /// Its address or name.
@@ -173,7 +174,9 @@ impl fmt::Display for PoolEvent {
             Self::Started { task, attempt, peer, .. } => {
                 write!(f, "{peer}: takes task {}, attempt {attempt}", task.slot())
             }
-            Self::Rested { peer, span, .. } => write!(f, "{peer}: only fails, rests {span:?}"),
+            Self::Suspended { peer, span, .. } => {
+                write!(f, "{peer}: only fails, suspended for {span:?}")
+            }
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
             Self::CallbackPanicked { text } => write!(f, "a callback panicked: {text}"),
             Self::Lowered { why } => f.write_str(why),
@@ -259,14 +262,20 @@ impl Listener {
 }
 
 /// Gives every event to every listener, and never waits for one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fanout {
+    /// Whose events they are.
+    manager: Arc<str>,
     listeners: Vec<Listener>,
     /// What every listener is told at first.
     first: Option<PoolEvent>,
 }
 
 impl Fanout {
+    pub(crate) fn new(manager: &Arc<str>) -> Self {
+        Self { manager: Arc::clone(manager), listeners: Vec::new(), first: None }
+    }
+
     /// Tells of something now, and whoever listens later.
     pub(crate) fn keep(&mut self, event: PoolEvent) {
         self.tell(|| event.clone());
@@ -290,18 +299,18 @@ impl Fanout {
     pub(crate) fn tell_of_task(&mut self, event: impl FnOnce() -> PoolEvent) {
         if self.wants_tasks() {
             let event = event();
+            trace::pool_event(&self.manager, &event);
             self.listeners.retain_mut(|listener| !listener.wants_tasks || listener.tell(&event));
         }
     }
 
     /// Tells what `event` makes; nothing is made while nobody listens.
     pub(crate) fn tell(&mut self, event: impl FnOnce() -> PoolEvent) {
-        if self.listeners.is_empty() && !cfg!(feature = "tracing") {
+        if self.listeners.is_empty() && !trace::IS_ON {
             return;
         }
         let event = event();
-        #[cfg(feature = "tracing")]
-        tracing::debug!(target: "chargehand", "{event}");
+        trace::pool_event(&self.manager, &event);
         self.listeners.retain_mut(|listener| listener.tell(&event));
     }
 }

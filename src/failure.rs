@@ -73,7 +73,7 @@ impl Failure {
     }
 
     /// Makes one that is not tried again, however many retries are left: the task ends with it. It is the
-    /// task's own failure: a worker that gives many of them is not rested for it.
+    /// task's own failure: a worker that gives many of them is not suspended for it.
     pub fn permanent(text: impl Display) -> Self {
         let mut failure = Self::new(text);
         failure.0.is_permanent = true;

@@ -59,7 +59,7 @@
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
-//! | `tracing` | the pool's events as `tracing` events, too |
+//! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
@@ -102,6 +102,8 @@ pub use chargehand_runtime_tokio as tokio;
 pub use chargehand_transport_serial as serial;
 #[cfg(feature = "tcp")]
 pub use chargehand_transport_tcp as tcp;
+#[cfg(feature = "tls")]
+pub use chargehand_transport_tls as tls;
 #[cfg(feature = "unix")]
 pub use chargehand_transport_unix as unix;
 #[cfg(feature = "ws")]
@@ -128,6 +130,7 @@ mod seed;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 pub mod worker;
 
 #[cfg(feature = "json")]
@@ -140,7 +143,7 @@ pub use self::{
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::TaskOptions,
+    options::{TaskOptions, WorkerOptions},
     payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,

@@ -7,6 +7,7 @@ use core::time::Duration;
 use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
+use crate::options::WorkerOptions;
 use crate::payload::DecodeLimits;
 
 /// How many bytes a pool holds by default.
@@ -31,7 +32,7 @@ pub(crate) struct Limits {
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
     pub(crate) memory_max: Option<usize>,
-    pub(crate) decode_limits: DecodeLimits,
+    pub(crate) decode: DecodeLimits,
     pub(crate) progress_rate_min: u32,
     pub(crate) handshakes_max: usize,
     pub(crate) handshakes_per_identity: usize,
@@ -64,7 +65,7 @@ impl Limits {
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
             memory_max: None,
-            decode_limits: DecodeLimits::new(),
+            decode: DecodeLimits::new(),
             progress_rate_min: 1024,
             handshakes_max: 128,
             handshakes_per_identity: 64,
@@ -100,10 +101,10 @@ impl Limits {
     pub(crate) fn lower<K: Kind>(
         &mut self,
         room: Option<usize>,
-        workers: &[Reach<K>],
+        workers: &[(Reach<K>, WorkerOptions)],
     ) -> Option<String> {
-        let in_process = |reach: &&Reach<K>| matches!(reach, Reach::InProcess(_));
-        let without = workers.iter().filter(in_process).count();
+        let in_process = workers.iter().filter(|(reach, _)| matches!(reach, Reach::InProcess(_)));
+        let without = in_process.count();
         let links = (self.workers_max as usize).saturating_sub(without);
         let handshakes = ("handshakes_max", self.handshakes_max);
         let lowered = lowered(room, ("workers_max", links), handshakes)?;

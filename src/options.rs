@@ -1,4 +1,4 @@
-//! How tasks are done, where not as the pool says.
+//! How tasks are done and workers are used, where not as the pool says.
 
 use core::time::Duration;
 
@@ -89,5 +89,47 @@ impl TaskOptions {
         if let Some(timeout) = self.attempt_timeout {
             *to = to.attempt_timeout(timeout);
         }
+    }
+}
+
+/// How a worker is used, where not as the pool says: given to [`Builder::add`](crate::Builder::add),
+/// [`Pool::add`](crate::Pool::add) and their twins for workers in the pool's own process.
+///
+/// ```
+/// use chargehand::{Pool, WorkerOptions};
+/// use chargehand::memory::MemoryConnector;
+///
+/// # async fn f(pool: Pool, large: MemoryConnector) -> Result<(), chargehand::WorkerError> {
+/// let worker = pool.add(large, WorkerOptions::new().window(64)).await?;
+/// pool.remove(worker).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerOptions {
+    /// How many attempts it holds at once; those beyond its concurrency wait there. At least 1.
+    ///
+    /// `None`, the default, for [`Builder::in_flight`](crate::Builder::in_flight); where that is not set
+    /// either, what the worker says (its [`concurrency`](crate::Worker::concurrency)), and 1 in the pool's
+    /// own process. A worker of the Go package has one at a time, whatever this says.
+    pub window: Option<u16>,
+}
+
+impl WorkerOptions {
+    /// Makes options that change nothing.
+    pub const fn new() -> Self {
+        Self { window: None }
+    }
+
+    /// Sets how many attempts it holds at once.
+    #[must_use]
+    pub const fn window(mut self, count: u16) -> Self {
+        self.window = Some(count);
+        self
+    }
+
+    /// Returns whether it would never get a task.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.window == Some(0)
     }
 }

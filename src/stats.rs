@@ -2,34 +2,88 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use chargehand_core::{Stats, WorkerId, WorkerStats};
+use serde::{Serialize, Serializer};
 
 use crate::link::reason::DisconnectReason;
 
-/// A pool at one moment.
-#[derive(Clone, Debug)]
+/// A pool at one moment, or as it stopped: what [`Pool::stats`](crate::Pool::stats) and
+/// [`Pool::stop`](crate::Pool::stop) return.
+///
+/// Displays as the one line of its [`tasks`](Self::tasks), for a log; each worker has a line of its own.
+///
+/// ```
+/// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+/// let stats = pool.stats().await?;
+/// println!("{stats}"); // 985 of 1000 tasks done, 2 failed; 3 waiting, 10 in flight; 7 of 8 workers up
+/// for worker in &stats.workers {
+///     println!("{worker}"); // 10.0.0.7:9000: up, 3 of 16 in flight, 120 done, 1 link
+/// }
+/// println!("{}", serde_json::to_string(&stats)?);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct PoolStats {
     /// The tasks, counted by state and by outcome.
     pub tasks: Stats,
-    /// Every worker in the pool.
+    /// How many ranges and maps are under way, as [`Pool::idle`](crate::Pool::idle) means it: it waits for
+    /// each of them, and not for a map that waits for its source.
+    pub streams: usize,
+    /// Every worker in the pool, or that was in it when it was stopped, as of its last link.
     pub workers: Vec<WorkerInfo>,
 }
 
 /// A worker at one moment.
-#[derive(Clone, Debug)]
+///
+/// Displays as one line, and serializes the reason as its text.
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct WorkerInfo {
     /// Its id.
     pub id: WorkerId,
-    /// The address that is dialled, the name of a worker that dials in, or `local` with a number.
+    /// The address that is dialled, the name of a worker that dials in, or `in-process` with a number.
+    #[serde(serialize_with = "as_text")]
     pub peer: Arc<str>,
     /// Whom its transport had proven it to be when its link was made last: a member's name, as a rule. `None`
     /// where the transport proves nothing, and before there was a link.
+    #[serde(serialize_with = "as_text_if_any")]
     pub identity: Option<Arc<str>>,
     /// Its state and counters.
     pub stats: WorkerStats,
     /// Why its latest link was lost, or could not be made.
     pub last_error: Option<DisconnectReason>,
+}
+
+// The trait's is behind a feature of serde's.
+fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn as_text_if_any<S: Serializer>(
+    text: &Option<Arc<str>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
+}
+
+impl fmt::Display for PoolStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tasks.fmt(f)
+    }
+}
+
+impl fmt::Display for WorkerInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.identity {
+            Some(identity) => write!(f, "{} ({identity:?}): {}", self.peer, self.stats)?,
+            None => write!(f, "{}: {}", self.peer, self.stats)?,
+        }
+        match &self.last_error {
+            Some(reason) => write!(f, "; last: {reason}"),
+            None => Ok(()),
+        }
+    }
 }

@@ -10,10 +10,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use by_hand::{Peer, Probe, poll, probed};
-use chargehand::core::message::{Code, HELLO_BYTES_MAX, Message};
+use chargehand::core::message::{BODY_HEAD_BYTES_MAX, Code, HELLO_BYTES_MAX, Message};
 use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::World;
-use chargehand::{Pool, PoolEvent, Task, TaskError};
+use chargehand::{Pool, PoolEvent, Task, TaskError, TaskOptions};
 
 const UNLIMITED: usize = usize::MAX;
 
@@ -57,7 +57,7 @@ impl Rig {
     }
 
     fn submit(&self, body: &[u8]) -> Task<u64> {
-        let task = self.pool.try_submit::<Vec<u8>, u64>(body.to_vec()).expect("there is room");
+        let task = self.pool.try_submit::<u64, Vec<u8>>(body.to_vec()).expect("there is room");
         self.settle();
         task
     }
@@ -71,6 +71,36 @@ impl Rig {
             _ => None,
         })
     }
+}
+
+#[test]
+fn a_request_says_how_long_it_has_only_where_that_differs_and_there_is_room_for_it() {
+    let (rig, mut peer) = Rig::up(UNLIMITED, 2000);
+    let own = TaskOptions::new().attempt_timeout(Duration::from_secs(2));
+    let hasty = rig.pool.with(own);
+    let same = rig.pool.with(TaskOptions::new().attempt_timeout(Duration::from_secs(60)));
+    let two_seconds = [1, 4, 0xd0, 7, 0, 0];
+    // The longest body is 1985 bytes, two of which are its length.
+    for (pool, bytes, said) in [
+        (&rig.pool, 10, &[][..]),
+        (&hasty, 10, &two_seconds),
+        (&same, 10, &[]),
+        (&hasty, 1977, &two_seconds),
+        (&hasty, 1978, &[]),
+        (&hasty, 1983, &[]),
+    ] {
+        pool.try_submit::<u64, Vec<u8>>(vec![0; bytes]).expect("there is room").detach();
+        rig.settle();
+        let heard = peer.hear(|message| match message {
+            Message::Request { extensions, body, .. } => {
+                assert!(BODY_HEAD_BYTES_MAX + extensions.as_bytes().len() + body.len() <= 2000);
+                extensions.as_bytes().to_vec()
+            }
+            other => panic!("no request but {other:?}"),
+        });
+        assert_eq!(heard.expect("a request"), said, "{bytes} bytes");
+    }
+    assert_eq!(rig.why(), None);
 }
 
 #[test]
@@ -127,7 +157,7 @@ fn a_request_that_is_too_long_fails_alone_also_where_it_waited_for_room() {
     world.advance(Duration::ZERO);
     assert_eq!(peer.hear(|message| message.kind()), Some("Welcome"));
     let mut tasks: Vec<_> = [10, 3000, 3000, 10, 3000]
-        .map(|length| pool.try_submit::<Vec<u8>, u64>(vec![0; length]).expect("there is room"))
+        .map(|length| pool.try_submit::<u64, Vec<u8>>(vec![0; length]).expect("there is room"))
         .into_iter()
         .map(Box::pin)
         .collect();

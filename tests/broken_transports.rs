@@ -337,9 +337,24 @@ impl<B: Broken> Wire for BadWire<B> {
     }
 }
 
-fn case<P: Pair>(name: &str) -> Case {
-    let case = cases::<P>().into_iter().find(|case| case.name() == name);
+/// Makes a pair with that flaw.
+macro_rules! with {
+    ($flaw:ident) => {{
+        struct It;
+        impl Broken for It {
+            const FLAW: Flaw = Flaw::$flaw;
+        }
+        With(PhantomData::<It>)
+    }};
+}
+
+fn case<P: Pair>(pair: P, name: &str) -> Case {
+    let case = cases_of(pair).into_iter().find(|case| case.name() == name);
     case.unwrap_or_else(|| panic!("no case {name}"))
+}
+
+fn cases_of<P: Pair>(_: P) -> Vec<Case> {
+    cases::<P>()
 }
 
 /// Makes a test of each flaw: that the suite finds it by this case, and says so in these words.
@@ -347,11 +362,7 @@ macro_rules! flaws {
     ($($test:ident: $flaw:ident is found by $case:literal, $words:literal;)+) => {
         $(#[test]
         fn $test() {
-            struct It;
-            impl Broken for It {
-                const FLAW: Flaw = Flaw::$flaw;
-            }
-            let failed = case::<With<It>>($case).check(SHORT_PATIENCE);
+            let failed = case(with!($flaw), $case).check(SHORT_PATIENCE);
             let text = failed.expect_err("the suite finds nothing wrong with it");
             assert!(text.starts_with($case), "{text}");
             assert!(text.contains($words), "{text}");
@@ -403,11 +414,7 @@ flaws! {
 /// And that it is the flaws which are found: without one, the same code passes.
 #[test]
 fn a_pair_without_a_flaw_passes() {
-    struct It;
-    impl Broken for It {
-        const FLAW: Flaw = Flaw::None;
-    }
-    let all = cases::<With<It>>();
+    let all = cases_of(with!(None));
     assert!(all.len() > 40, "{}", all.len());
     for case in all {
         let is_of_the_pair_alone =
@@ -421,11 +428,6 @@ fn a_pair_without_a_flaw_passes() {
 /// What breaks the transport breaks pools on it, too.
 #[test]
 fn a_pool_on_a_transport_that_forgets_who_waits_gets_nothing_done() {
-    struct It;
-    impl Broken for It {
-        const FLAW: Flaw = Flaw::Forgets;
-    }
-    let failed =
-        case::<With<It>>("load::every_height_of_a_range_has_its_answer").check(SHORT_PATIENCE);
-    assert!(failed.unwrap_err().contains("not over"));
+    let case = case(with!(Forgets), "load::every_height_of_a_range_has_its_answer");
+    assert!(case.check(SHORT_PATIENCE).unwrap_err().contains("not over"));
 }

@@ -31,7 +31,7 @@ where
     A: Serialize + DeserializeOwned + Send + PartialEq + Debug + 'static,
 {
     both::<A>(|world, pool| {
-        let came = world.run(pool.call::<Q, A>(request)).expect("nothing fails");
+        let came = world.run(pool.call::<A, Q>(request)).expect("nothing fails");
         assert!(came == *answer);
         // On the wire it is as postcard has it.
         let encoded = postcard::to_stdvec(request).expect("bytes");
@@ -73,7 +73,7 @@ fn a_long_answer_is_decoded_once_where_it_takes_no_more_memory_than_its_bytes() 
     let long = |_: u64| ready(Ok::<_, Infallible>("x".repeat(70_000)));
     world.host("long", move || Worker::new(timer.clone(), long));
     let pool = world.pool(|builder| builder);
-    let answer = world.run(pool.call::<u64, Counted>(&1)).expect("nothing fails");
+    let answer = world.run(pool.call::<Counted, u64>(&1)).expect("nothing fails");
     assert!(answer.0 == vec![b'x'; 70_000]);
     assert_eq!(DECODED.load(Ordering::Relaxed), 1);
     let report = world.run(pool.for_each::<Counted>(1..=9, |_, outcome| {
@@ -81,6 +81,6 @@ fn a_long_answer_is_decoded_once_where_it_takes_no_more_memory_than_its_bytes() 
     }));
     assert_eq!((report.done, DECODED.load(Ordering::Relaxed)), (9, 10));
     // And one of another type is still the task's error.
-    let error = world.run(pool.call::<u64, Vec<String>>(&1)).unwrap_err();
+    let error = world.run(pool.call::<Vec<String>, u64>(&1)).unwrap_err();
     assert!(matches!(error, TaskError::Answer(_)), "{error}");
 }

@@ -9,7 +9,7 @@ use chargehand::memory::{self, MemoryWire};
 use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::ws::{WsConnector, WsListener};
-use chargehand::{Pool, Worker, WorkerError};
+use chargehand::{Pool, Worker, WorkerError, WorkerOptions};
 use futures_util::FutureExt;
 
 /// A transport that declares this, and gets nowhere.
@@ -100,16 +100,21 @@ fn a_worker_that_is_added_later_is_under_the_same_rule() {
     smol::block_on(async {
         let (pool, driver) = Pool::builder(Smol::new()).build().unwrap();
         let driver = smol::spawn(driver);
-        let refused = pool.add(Declares(Exposure::Open)).await.expect_err("it is open");
+        let refused =
+            pool.add(Declares(Exposure::Open), WorkerOptions::new()).await.expect_err("it is open");
         assert_eq!(refused, WorkerError::Exposed);
         assert_shows_three_ways(&refused.to_string());
-        pool.add(Declares(Exposure::Protected)).await.expect("it is protected");
+        pool.add(Declares(Exposure::Protected), WorkerOptions::new())
+            .await
+            .expect("it is protected");
         pool.stop().await.unwrap();
         driver.await;
 
         let (pool, driver) = Pool::builder(Smol::new()).insecure().build().unwrap();
         let driver = smol::spawn(driver);
-        pool.add(Declares(Exposure::Open)).await.expect("the user has said so");
+        pool.add(Declares(Exposure::Open), WorkerOptions::new())
+            .await
+            .expect("the user has said so");
         pool.stop().await.unwrap();
         driver.await;
     });

@@ -58,8 +58,8 @@ fn call(world: &World, pool: &Pool, height: u64) -> Result<u64, TaskError> {
     world.run(pool.try_submit::<u64, u64>(height).expect("there is room"))
 }
 
-fn rested(world: &World, pool: &Pool) -> u32 {
-    world.run(pool.stats()).expect("the driver lives").tasks.workers_rested
+fn suspended(world: &World, pool: &Pool) -> u32 {
+    world.run(pool.stats()).expect("the driver lives").tasks.workers_suspended
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_permanent_failure_is_not_tried_again_and_rests_no_worker() {
             assert_eq!(call(world, pool, 2), Err(TaskError::Failed(failure())));
             assert_eq!(calls.load(Ordering::Relaxed), round, "a retry");
         }
-        assert_eq!(rested(world, pool), 0);
+        assert_eq!(suspended(world, pool), 0);
 
         let range = pool
             .with(TaskOptions::new().retries(RETRIES))
@@ -81,7 +81,7 @@ fn a_permanent_failure_is_not_tried_again_and_rests_no_worker() {
             assert_eq!(result, if height % 2 == 0 { failed } else { Ok(height) });
         }
         assert_eq!(calls.load(Ordering::Relaxed), 26, "each height once");
-        assert_eq!(rested(world, pool), 0);
+        assert_eq!(suspended(world, pool), 0);
         assert!(world.elapsed() < POLICY_DELAY, "{:?}", world.elapsed());
     });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chargehand::core::json::Response;
 use chargehand::testing::wires::WorldError;
 use chargehand::testing::{Act, Script, World};
-use chargehand::{JsonHeights, Pool, Report, Worker};
+use chargehand::{JsonHeights, Pool, Report, TaskError, Worker};
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -51,6 +51,20 @@ fn whatever_becomes_of_an_answer_its_height_is_done_at_last() {
         assert_eq!(bad.asked() + good.asked(), 21, "{act:?}\n{}", world.trace());
         world.advance(secs(1));
         assert_eq!(bad.is_alive(), act != Act::Die);
+    }
+}
+
+#[test]
+fn a_height_that_ends_each_link_after_it_has_left_is_exhausted_and_no_other() {
+    for act in [Act::Close, Act::Restart(millis(100))] {
+        let world = World::new(2);
+        let script = Script::new().height(7, act.clone()).takes(millis(1));
+        let workers = [(); 2].map(|()| world.go_worker(script.clone()));
+        let report = heights(&world, &pool(&world));
+        assert_eq!((report.done, report.failed), (19, 1), "{act:?}: {}", world.trace());
+        let (height, error) = report.first_failure.unwrap();
+        assert_eq!((height, error), (7, TaskError::Exhausted { attempts: 5 }));
+        assert_eq!(workers.map(|worker| worker.asked()).iter().sum::<u64>(), 19 + 5);
     }
 }
 

@@ -78,7 +78,7 @@ fn answer_of<A: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> String {
     let world = World::new(1);
     world.worker(Script::new().nth(1, Act::Bytes(bytes)));
     let pool = world.pool(|builder| builder);
-    let Err(error) = world.run(pool.call::<u64, A>(&1)) else { panic!("that is no value") };
+    let Err(error) = world.run(pool.call::<A, u64>(&1)) else { panic!("that is no value") };
     assert!(matches!(error, TaskError::Answer(_)), "{error}");
     assert_eq!(world.run(pool.call::<u64, u64>(&2)), Ok(2), "the next one is answered");
     error.to_string()
@@ -180,9 +180,9 @@ fn a_pool_takes_answers_as_deep_and_as_large_as_it_is_set_to() {
         let answers = Script::new().nth(1, Act::Bytes(nodes(300))).nth(3, Act::Bytes(nodes(300)));
         world.worker(answers.always(Act::Bytes(nones(9000))));
         let pool = world.pool(|builder| builder.decode_limits(limits));
-        assert_eq!(world.run(pool.call::<u64, Node>(&1)).is_ok(), is_taken);
-        assert_eq!(world.run(pool.call::<u64, Sparses>(&1)).is_ok(), is_taken);
-        let task = world.run(pool.submit::<u64, Node>(&3)).unwrap();
+        assert_eq!(world.run(pool.call::<Node, u64>(&1)).is_ok(), is_taken);
+        assert_eq!(world.run(pool.call::<Sparses, u64>(&1)).is_ok(), is_taken);
+        let task = world.run(pool.submit::<Node, u64>(&3)).unwrap();
         assert_eq!(world.run(task).is_ok(), is_taken);
         let report = world.run(pool.for_each::<Sparses>(1..=2, |_, _| ()));
         assert_eq!(report.is_complete(), is_taken);
@@ -232,7 +232,7 @@ fn details_of_a_failure_are_bounded_as_their_reader_says() {
         })
     });
     let pool = world.pool(|builder| builder);
-    let Err(TaskError::Failed(failure)) = world.run(pool.call::<u64, ()>(&1)) else { panic!() };
+    let Err(TaskError::Failed(failure)) = world.run(pool.call::<(), u64>(&1)) else { panic!() };
     type Details = Option<Box<Node>>;
     assert!(failure.details::<Details>().unwrap().is_ok());
     let why = failure.details_within::<Details>(&DecodeLimits::new().depth_max(50));

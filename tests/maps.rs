@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use chargehand::testing::{Act, ManualTimer, Script, World};
-use chargehand::{Pool, TaskError, Worker, from_stream};
+use chargehand::{Pool, TaskError, Worker, WorkerOptions, from_stream};
 use futures_util::future::{join, join3};
 use futures_util::{Stream, StreamExt, stream};
 use serde::{Deserialize, Serialize, Serializer, ser};
@@ -398,7 +398,7 @@ fn a_map_in_this_process_and_one_of_a_world_without_workers() {
     let (connector, listener) = chargehand::memory::pair(4);
     let handler = |fetch: Fetch| async move { Ok::<_, String>(fetch.url.len()) };
     world.spawn(Worker::new(world.timer(), handler).concurrency(8).serve(listener));
-    world.run(lonely.add(connector)).expect("there is room");
+    world.run(lonely.add(connector, WorkerOptions::new())).expect("there is room");
     assert_eq!(world.run(map.each(|_, _| ())).done, 3000);
 }
 

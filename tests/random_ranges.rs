@@ -216,7 +216,7 @@ async fn call(pool: Pool, timer: ManualTimer, mut random: Random) -> Duration {
     let mut longest = Duration::ZERO;
     for number in CALLS..CALLS + random.below(30) {
         let begun = timer.elapsed();
-        let Ok(task) = pool.submit::<u64, Answer>(&number).await else { break };
+        let Ok(task) = pool.submit::<Answer, u64>(&number).await else { break };
         if random.percent(20) {
             timer.sleep(random.millis(50)).await;
             drop(task);
@@ -503,7 +503,7 @@ fn try_one(seed: u64, reached: &mut Reached) {
         world.run(pool.idle()).expect("the driver lives");
         world.run(pool.stop())
     };
-    let stats = stats.expect("the driver lives until then");
+    let stats = stats.expect("the driver lives until then").tasks;
     let finished = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
     assert_eq!(stats.submitted, finished, "{stats:?}");
     assert_eq!((stats.waiting, stats.resting, stats.in_flight, stats.finished), (0, 0, 0, 0));

@@ -13,7 +13,9 @@ use std::time::Duration;
 use chargehand::core::ledger::{Ledger, Snapshot, Span};
 use chargehand::memory::{MemoryConnector, pair};
 use chargehand::testing::{self, Act, ManualTimer, Script};
-use chargehand::{Builder, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker};
+use chargehand::{
+    Builder, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker, WorkerOptions,
+};
 use futures_util::StreamExt;
 
 type Answer = Pin<Box<dyn Future<Output = Result<u64, String>>>>;
@@ -51,7 +53,8 @@ impl World {
     }
 
     fn add(&self, window: u16, work: impl Fn(u64) -> Answer + 'static) {
-        self.run(self.pool.add(self.worker(window, work))).expect("there is room");
+        self.run(self.pool.add(self.worker(window, work), WorkerOptions::new()))
+            .expect("there is room");
         self.settle();
     }
 }
@@ -582,7 +585,7 @@ fn a_range_goes_no_further_ahead_than_the_workers_that_are_left_can_take() {
     let many = world.inner.worker(Script::new().concurrency(100).always(Act::Hang));
     let few = world.inner.worker(Script::new().takes(Duration::from_millis(10)));
     for worker in [&many, &few] {
-        world.run(world.pool.add(worker.connector())).expect("there is room");
+        world.run(world.pool.add(worker.connector(), WorkerOptions::new())).expect("there is room");
     }
     let pool = world.pool.clone();
     let range = pool.process::<u64>(0..=100_000);

@@ -153,7 +153,7 @@ async fn run(seed: u64, one_in: u64) -> Run {
         assert!(seen.insert(height), "height {height} came twice");
     }
     assert_eq!(seen.len(), 1000, "none is lost");
-    let stats = pool.stop().await.expect("the pool stops");
+    let stats = pool.stop().await.expect("the pool stops").tasks;
     driver.await.expect("the driver ends");
     worker.abort();
     Run { stats, handled: handled.get(), damaged: damaged.get() }

@@ -1,5 +1,5 @@
-//! Long messages on a slow line, over real sockets: their bytes are signs of life, those as well that the
-//! systems in between hold.
+//! Long messages on a slow line, over real sockets, of calls and of maps: their bytes are signs of life,
+//! those as well that the systems in between hold.
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
@@ -62,8 +62,13 @@ fn forward(mut from: TcpStream, mut to: TcpStream, step: Duration) {
     let _ = from.shutdown(std::net::Shutdown::Both);
 }
 
-/// Sends a long request, or asks for a long answer, by a pool that is impatient with silence and with attempts.
-fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>, slow: Slow) {
+/// Sends long requests, or asks for long answers, by a pool that is impatient with silence and with attempts.
+fn ask(
+    serve: impl Future<Output = ()>,
+    builder: Builder<Smol, Threaded>,
+    slow: Slow,
+    count: usize,
+) {
     let (pool, driver) = builder
         .configure(|config| {
             config.heartbeat_interval = Duration::from_millis(250);
@@ -81,16 +86,29 @@ fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>, slow: 
             Slow::Down => (1, LONG_BYTES),
         };
         let mut late = pin!(smol::Timer::after(Duration::from_secs(20)));
-        let mut call = pin!(pool.call_raw(vec![7; asked]));
-        let answer = poll_fn(|cx| {
+        let mut work = pin!(async {
+            if count == 1 {
+                return vec![pool.call_raw(vec![7; asked]).await];
+            }
+            let mut outcomes = pool.map_raw(vec![vec![7; asked]; count]);
+            let mut answers = Vec::new();
+            while let Some((_, answer)) = outcomes.next().await {
+                answers.push(answer);
+            }
+            answers
+        });
+        let answers = poll_fn(|cx| {
             let _ = serve.as_mut().poll(cx);
             let _ = driver.as_mut().poll(cx);
             // Where the link ends there is no other one.
             assert!(late.as_mut().poll(cx).is_pending(), "the link is lost");
-            call.as_mut().poll(cx)
+            work.as_mut().poll(cx)
         })
         .await;
-        assert!(answer == Ok(vec![7; answered]), "{:?}", answer.map(|answer| answer.len()));
+        assert_eq!(answers.len(), count);
+        for answer in answers {
+            assert!(answer == Ok(vec![7; answered]), "{:?}", answer.map(|answer| answer.len()));
+        }
         assert!(begun.elapsed() > Duration::from_secs(1), "the line is slow");
         let mut stats = pin!(pool.stats());
         let stats = poll_fn(|cx| {
@@ -98,7 +116,7 @@ fn ask(serve: impl Future<Output = ()>, builder: Builder<Smol, Threaded>, slow: 
             stats.as_mut().poll(cx)
         });
         let stats = stats.await.expect("the driver lives").tasks;
-        assert_eq!((stats.sent, stats.lost, stats.timed_out), (1, 0, 0), "in one go");
+        assert_eq!((stats.sent, stats.lost, stats.timed_out), (count as u64, 0, 0), "in one go");
     });
 }
 
@@ -106,42 +124,55 @@ fn worker() -> Worker<Smol, impl chargehand::worker::Handler> {
     Worker::raw(Smol::new(), |request: Vec<u8>| async move {
         Ok::<_, String>(vec![7; if request.len() == 1 { LONG_BYTES } else { 1 }])
     })
+    .concurrency(3)
 }
 
-fn over_tcp(slow: Slow) {
+fn over_tcp(slow: Slow, count: usize) {
     let (door, at) = any_port();
     let listener = tcp::TcpListener::new(SmolListener::from_std(door).expect("a listener"));
     let line = slow_line(at, slow).to_string();
     let connector = tcp::TcpConnector::new(Smol::new(), &line).expect("an address");
     let serve = async { worker().serve(listener).await.expect("it serves") };
-    ask(serve, Pool::builder(Smol::new()).connect(connector), slow);
+    ask(serve, Pool::builder(Smol::new()).connect(connector), slow, count);
 }
 
-fn over_websocket(slow: Slow) {
+fn over_websocket(slow: Slow, count: usize) {
     let (door, at) = any_port();
     let listener = ws::WsListener::new(SmolListener::from_std(door).expect("a listener"));
     let line = format!("ws://{}", slow_line(at, slow));
     let connector = ws::WsConnector::new(Smol::new(), &line).expect("an address");
     let serve = async { worker().serve(listener).await.expect("it serves") };
-    ask(serve, Pool::builder(Smol::new()).connect(connector), slow);
+    ask(serve, Pool::builder(Smol::new()).connect(connector), slow, count);
 }
 
 #[test]
 fn a_long_answer_over_tcp_is_no_silence() {
-    over_tcp(Slow::Down);
+    over_tcp(Slow::Down, 1);
 }
 
 #[test]
 fn a_long_answer_over_websocket_is_no_silence() {
-    over_websocket(Slow::Down);
+    over_websocket(Slow::Down, 1);
 }
 
 #[test]
 fn a_long_request_over_tcp_is_no_silence() {
-    over_tcp(Slow::Up);
+    over_tcp(Slow::Up, 1);
 }
 
 #[test]
 fn a_long_request_over_websocket_is_no_silence() {
-    over_websocket(Slow::Up);
+    over_websocket(Slow::Up, 1);
+}
+
+#[test]
+fn a_map_with_long_answers_loses_none_to_a_slow_line() {
+    over_tcp(Slow::Down, 3);
+    over_websocket(Slow::Down, 3);
+}
+
+#[test]
+fn a_map_of_long_requests_loses_none_to_a_slow_line() {
+    over_tcp(Slow::Up, 3);
+    over_websocket(Slow::Up, 3);
 }

@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use chargehand::testing::{Act, ManualTimer, Script, World};
-use chargehand::{Pool, PoolEvent, Started, TaskError, TaskOptions};
+use chargehand::{Pool, PoolEvent, Started, TaskError, TaskOptions, WorkerOptions};
 use futures_util::future::{join, poll_immediate};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ fn after_a_loss_a_task_says_who_has_it_next() {
         let second = async {
             world.sleep(SECOND).await;
             let answer = |height: u64| async move { Ok::<_, String>(height) };
-            pool.add_in_process(1, answer).await.unwrap()
+            pool.add_in_process(answer, WorkerOptions::new().window(1)).await.unwrap()
         };
         let (started, second) = join(task.started(), second).await;
         let started = started.expect("it is sent again");

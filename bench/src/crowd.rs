@@ -9,7 +9,7 @@ use chargehand::core::message::{HEAD_BYTES_MAX, Message, Role};
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::Tokio;
 use chargehand::ws::WsListener;
-use chargehand::{BoxError, Pool, Task};
+use chargehand::{BoxError, Pool, Task, WorkerOptions};
 
 use crate::manager::{process, sleep, until_up, ws};
 use crate::measure::{
@@ -113,7 +113,7 @@ async fn manage_all(crowded: &Crowded, allocated: Option<fn() -> usize>) {
     let held = hold(runtime, &pool, links).await;
     for _ in 0..crowded.busy_links {
         let connector = TcpConnector::new(runtime, busy).expect("an address");
-        pool.add(connector).await.expect("there is room");
+        pool.add(connector, WorkerOptions::new()).await.expect("there is room");
     }
     until_up(runtime, &pool, links + crowded.busy_links).await;
     say(&load(runtime, &pool, *process, crowded.seconds).await);

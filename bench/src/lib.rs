@@ -14,6 +14,7 @@ mod go;
 mod manager;
 pub mod measure;
 mod memory;
+mod one_thread;
 pub mod pieces;
 mod plots;
 mod processes;

@@ -27,7 +27,7 @@ pub(crate) fn queue(tasks: u32, allocated: Option<fn() -> usize>) {
         let (pool, driver) = builder.build().expect("limits in range");
         Tokio::spawn(driver);
         for _ in 0..tasks {
-            let task = pool.submit::<_, ()>(&[b'!'; 16]).await;
+            let task = pool.submit::<(), _>(&[b'!'; 16]).await;
             handles.push(task.expect("the pool runs"));
         }
         while pool.stats().await.expect("the pool runs").tasks.waiting < tasks {

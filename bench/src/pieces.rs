@@ -13,6 +13,8 @@ use chargehand::core::{
     TaskId, Verdict, json,
 };
 
+use crate::one_thread;
+
 /// Does its thing so many times.
 pub type Cycles = Box<dyn FnMut(u32)>;
 
@@ -43,6 +45,9 @@ pub const PIECES: &[Piece] = &[
     Piece { name: "json/response", make: json_response },
     Piece { name: "framing", make: framing },
     Piece { name: "backoff", make: backoff },
+    Piece { name: "pool/range", make: one_thread::range },
+    Piece { name: "pool/call", make: one_thread::call },
+    Piece { name: "pool/call of a list", make: one_thread::call_list },
 ];
 
 /// Runs a piece so many times after it has warmed up.

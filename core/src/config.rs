@@ -52,8 +52,8 @@ pub struct Config {
     /// After how many attempts in a row that outlived `attempt_timeout` a link is closed. At least
     /// 1; default 3.
     pub strikes_max: u16,
-    /// After how many failed tasks in a row (none done between) a worker is rested, for a time by
-    /// `backoff`. The last worker is never rested. At least 1; default 16.
+    /// After how many failed tasks in a row (none done between) a worker is suspended, for a time by
+    /// `backoff`. The last worker is never suspended. At least 1; default 16.
     pub failures_max: u16,
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.

@@ -200,7 +200,7 @@ pub enum Action {
     },
     /// A worker failed too many tasks in a row and gets none until a later time. For information:
     /// there is nothing to do.
-    Rest {
+    Suspend {
         /// The worker.
         worker: WorkerId,
         /// When it gets tasks again, at the latest.

@@ -31,13 +31,16 @@ impl TaskId {
 /// One worker of the pool: a storage slot and how many workers have had that slot before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct WorkerId {
     slot: u32,
     generation: u32,
 }
 
 impl WorkerId {
-    pub(crate) const fn from_parts(slot: u32, generation: u32) -> Self {
+    /// Makes an id of a slot and of how many workers had it before. That it is a worker's is not
+    /// checked; the n-th worker of a new pool is slot n of generation 0, counted from 0.
+    pub const fn from_parts(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 

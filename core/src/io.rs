@@ -52,6 +52,15 @@ pub trait Dial {
         None
     }
 
+    /// Returns whether what goes over its streams is secret, and the other end has proven who it is as far as
+    /// it was asked to. Transports go by it where an address has a scheme: `tls://` and `wss://` are for
+    /// such streams, `tcp://` and `ws://` for the others.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
+    }
+
     /// Declares who may be in between, or at the other end, of a stream to `address`:
     /// [`Exposure::of_address`] for plain TCP.
     fn exposure(&self, address: &str) -> Exposure;
@@ -84,6 +93,13 @@ pub trait Accept {
     fn identity(stream: &Self::Stream) -> Option<&str> {
         let _ = stream;
         None
+    }
+
+    /// Returns whether what goes over its streams is secret, as [`Dial::is_encrypted`] does.
+    ///
+    /// The default is `false`.
+    fn is_encrypted(&self) -> bool {
+        false
     }
 
     /// Declares who may be in between, or at the other end, of the streams that come: [`Exposure::of_ip`]

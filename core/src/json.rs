@@ -274,5 +274,4 @@ fn put_escaped(out: &mut Vec<u8>, text: &str) {
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;

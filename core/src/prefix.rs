@@ -292,5 +292,4 @@ impl fmt::Display for TooLong {
 impl core::error::Error for TooLong {}
 
 #[cfg(test)]
-#[path = "prefix_tests.rs"]
 mod tests;

@@ -366,5 +366,4 @@ impl Acceptor {
 }
 
 #[cfg(test)]
-#[path = "serial_tests.rs"]
 mod tests;

@@ -280,5 +280,4 @@ impl SessionMut<'_> {
 }
 
 #[cfg(test)]
-#[path = "session_tests.rs"]
 mod tests;

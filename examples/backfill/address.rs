@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use chargehand::tcp::TcpConnector;
+use chargehand::tokio::Tokio;
 use chargehand::ws::WsConnector;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,9 +41,11 @@ impl FromStr for DialAddress {
         let text = text.strip_prefix("go+").unwrap_or(text);
         // The transports know best what they can dial.
         match transport {
-            Transport::Tcp => TcpConnector::new((), text).err().map(|error| error.to_string()),
+            Transport::Tcp => {
+                TcpConnector::new(Tokio::new(), text).err().map(|error| error.to_string())
+            }
             Transport::Ws | Transport::Go => {
-                WsConnector::new((), text).err().map(|error| error.to_string())
+                WsConnector::new(Tokio::new(), text).err().map(|error| error.to_string())
             }
         }
         .map_or_else(|| Ok(Self { transport, text: text.to_owned() }), Err)

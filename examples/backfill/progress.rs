@@ -155,13 +155,13 @@ fn named(state: WorkerState) -> &'static str {
         WorkerState::Connecting => "connecting",
         WorkerState::Up => "up",
         WorkerState::Busy => "busy",
-        WorkerState::Rested { .. } => "rests",
+        WorkerState::Suspended { .. } => "suspended",
         WorkerState::Draining => "draining",
         _ => "?",
     }
 }
 
 fn is_up(state: WorkerState) -> bool {
-    use WorkerState::{Busy, Draining, Rested, Up};
-    matches!(state, Up | Busy | Rested { .. } | Draining)
+    use WorkerState::{Busy, Draining, Suspended, Up};
+    matches!(state, Up | Busy | Suspended { .. } | Draining)
 }

@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         for worker in pool.stats().await?.workers {
             println!("{} did {}", worker.peer, worker.stats.done);
         }
-        let stats = pool.stop().await?;
+        let stats = pool.stop().await?.tasks;
         println!("{} of {} tasks done", stats.done, stats.submitted);
         Ok::<_, Box<dyn Error>>(())
     })?;

@@ -71,7 +71,7 @@ async fn steady_workers_keep_their_links(firmware: &[PathBuf]) -> Result<(), Fai
     cancelled_blocks_make_room(&rig.pool, machines).await?;
 
     let workers = rig.pool.stats().await?.workers;
-    let stats = rig.pool.stop().await?;
+    let stats = rig.pool.stop().await?.tasks;
     while let Some(event) = rig.events.next().await {
         match event {
             PoolEvent::Lost { .. } | PoolEvent::Retried { .. } | PoolEvent::Missed(_) => {
@@ -141,7 +141,7 @@ async fn check(
     let mut calls = futures_util::stream::iter(heights)
         .map(|height| async move {
             let block = Block::new(height, millis);
-            let answer = pool.call::<_, [u8; 32]>(&block).await;
+            let answer = pool.call::<[u8; 32], _>(&block).await;
             (block, answer)
         })
         .buffer_unordered(8);

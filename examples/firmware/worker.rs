@@ -91,7 +91,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
             let pool = &pool;
             async move {
                 let block = Block::new(height, 0);
-                let answer = pool.call::<_, [u8; 32]>(&block).await;
+                let answer = pool.call::<[u8; 32], _>(&block).await;
                 (height, block, answer)
             }
         })
@@ -110,7 +110,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let done = done_by(&pool, firmware).await?;
     let done_at_reset = done_at_reset.ok_or("the machine was not reset")?;
-    let stats = pool.stop().await?;
+    let stats = pool.stop().await?.tasks;
     driver.await?;
     machine.kill().await?;
     while let Some(event) = events.next().await {

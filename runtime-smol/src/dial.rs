@@ -27,5 +27,4 @@ pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-#[path = "dial_tests.rs"]
 mod tests;

@@ -27,6 +27,7 @@ use crate::link::expiring::Timed;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
+use crate::options::WorkerOptions;
 
 /// How long the older of two links of one name may be silent, after a ping, before it gives way; less
 /// where `heartbeat_timeout` is.
@@ -275,7 +276,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             };
             return self.turn_away(index, error);
         }
-        match greeting.poll(&mut **wire, cx, &self.opening) {
+        match greeting.poll(&mut **wire, cx, &self.opening, None) {
             Poll::Pending => {}
             Poll::Ready(Ok(greeted)) => self.join(index, &greeted),
             Poll::Ready(Err(error)) => self.turn_away(index, error),
@@ -371,7 +372,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
         }
         if let Ok(worker) = added {
-            self.peers.insert(worker, name.into(), Reach::Await, &self.ready);
+            let options = WorkerOptions::new();
+            self.peers.insert(worker, name.into(), Reach::Await, options, &self.ready);
             return Some(worker);
         }
         let limit = if self.limits.is_lowered { "ulimit -n" } else { "workers_max" };

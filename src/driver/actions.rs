@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::mem;
+use core::num::NonZeroU32;
 use core::task::Context;
 use core::time::Duration;
 
@@ -11,6 +12,7 @@ use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::Driver;
 use super::dialect::Speech;
+use super::handshake::whole_millis;
 use super::link::{Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
 use super::outgoing::Outgoing;
@@ -44,7 +46,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 if attempt > 1 {
                     self.tell_retried(link, task, attempt);
                 }
-                self.send(link, Outgoing::Request { task, attempt });
+                let millis = if self.has_own_times { self.own_millis(task) } else { None };
+                self.send(link, Outgoing::Request { task, attempt, millis });
                 if self.tells_starts {
                     self.tell_started(link, task, attempt);
                 }
@@ -54,6 +57,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
+    /// Returns how many milliseconds an attempt that begins now has, where not as many as workers were told
+    /// in their Welcome.
+    #[inline(never)]
+    fn own_millis(&mut self, task: TaskId) -> Option<NonZeroU32> {
+        let left = self.scheduler.deadline(task).saturating_since(self.now);
+        let span = self.scheduler.attempt_timeout(task).min(left);
+        if span == self.scheduler.config().attempt_timeout {
+            return None;
+        }
+        NonZeroU32::new(whole_millis(span).max(1))
+    }
+
     /// Carries out what is not hot.
     #[cold]
     fn carry_out_other(&mut self, action: Action) {
@@ -61,8 +76,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
             Action::Connect { link } => {
                 let peer = self.peers.get_mut(link.worker());
-                if let Reach::InProcess(hands) = &peer.reach {
-                    let window = hands.window();
+                if let Reach::InProcess(_) = &peer.reach {
+                    // Without either, one at a time, as with a worker elsewhere.
+                    let window = peer.options.window.or(self.limits.in_flight).unwrap_or(1);
                     return self.in_process_up(link, window);
                 }
                 peer.link = LinkState::Dialling(link);
@@ -72,10 +88,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Action::Withdraw { link, task, attempt } => self.withdraw(link, task, attempt),
             Action::Look { link, overdue } => self.look(link, overdue),
             Action::Ping { link } => self.on_ping(link),
-            Action::Rest { worker, until } => {
+            Action::Suspend { worker, until } => {
                 let span = until.saturating_since(self.now);
                 let peer = self.peers.get_mut(worker).label();
-                self.events.tell(|| PoolEvent::Rested { worker, peer, span });
+                self.events.tell(|| PoolEvent::Suspended { worker, peer, span });
             }
             Action::Gone { worker } => {
                 let peer = self.peers.remove(worker);
@@ -224,17 +240,36 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_ping(&mut self, link: Link) {
+        let lately = self.scheduler.config().heartbeat_interval / 2;
         match &mut self.peers.get_mut(link.worker()).link {
             LinkState::Up(_, conn) if !conn.speech.is_native() => {}
             LinkState::Up(_, conn) => {
+                // One that has left in the middle of a message says as much.
+                let since = if conn.is_arriving() { lately } else { Duration::ZERO };
+                let is_new = conn.life.take_due_ping(self.now, since);
                 conn.note_ping();
-                return self.send(link, Outgoing::Ping);
+                if is_new {
+                    self.send(link, Outgoing::Ping);
+                }
+                return;
             }
             _ => return self.send(link, Outgoing::Ping),
         }
         // That dialect has no ping. Its attempts' deadline is what finds a dead peer.
         let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
         self.check_overdue(link);
+    }
+
+    /// Lets a worker hear of us while a message of its arrives in parts. The scheduler hears of those
+    /// parts, and pings only now and then; but a worker whose message has left as far as it can see has
+    /// nothing else that tells it that we live.
+    #[cold]
+    pub(super) fn ping_meanwhile(&mut self, link: Link) {
+        let interval = self.scheduler.config().heartbeat_interval;
+        let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
+        if conn.speech.is_native() && conn.life.take_due_ping(self.now, interval) {
+            self.send(link, Outgoing::Ping);
+        }
     }
 
     fn check_overdue(&mut self, link: Link) {
@@ -263,6 +298,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn end_link(&mut self, link: Link, reason: &DisconnectReason) -> Option<Arc<str>> {
         let worker = link.worker();
         self.note_use(worker);
+        self.note_parting(worker);
         let peer = self.peers.get_mut(worker);
         let wire = match mem::take(&mut peer.link) {
             LinkState::Idle => return None,

@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, ExtensionsWriter, HELLO_BYTES_MAX, Hello,
@@ -66,22 +67,21 @@ pub(crate) enum Greeting {
 
 impl ManagerTerms {
     pub(crate) fn new(limits: &Limits, config: &Config) -> Self {
-        let millis = config.heartbeat_interval.as_millis();
         Self {
             name: Arc::clone(&limits.name),
             schema: limits.schema.clone(),
-            attempt_timeout_millis: u32::try_from(config.attempt_timeout.as_millis())
-                .unwrap_or(u32::MAX),
+            attempt_timeout_millis: whole_millis(config.attempt_timeout),
             token: limits.token,
-            heartbeat_millis: u32::try_from(millis).unwrap_or(u32::MAX),
+            heartbeat_millis: whole_millis(config.heartbeat_interval),
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,
             window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
         }
     }
 
-    fn window(&self, offered: u16) -> u16 {
-        self.in_flight.unwrap_or(offered).clamp(1, self.window_max)
+    /// Returns how many attempts a worker gets at once, which has a window of its `own` here or not.
+    fn window(&self, own: Option<u16>, offered: u16) -> u16 {
+        own.or(self.in_flight).unwrap_or(offered).clamp(1, self.window_max)
     }
 }
 
@@ -93,6 +93,7 @@ impl Greeting {
         wire: &mut W,
         cx: &mut Context<'_>,
         opening: &ManagerTerms,
+        own_window: Option<u16>,
     ) -> Poll<Result<Greeted, DisconnectReason>> {
         let mut head = [0; HELLO_BYTES_MAX];
         if let Self::Begun = self {
@@ -112,7 +113,7 @@ impl Greeting {
             // The other side's Hello does not wait for ours to have left.
             let _ = wire.poll_flush(cx).map_err(DisconnectReason::reset)?;
             let greeted = match ready!(wire.poll_recv(cx)).map_err(DisconnectReason::reset)? {
-                Some(frame) => hello_of(frame, opening)?,
+                Some(frame) => hello_of(frame, opening, own_window)?,
                 None => return Poll::Ready(Err(DisconnectReason::ClosedEarly)),
             };
             check_name(wire.identity(), &greeted.name)?;
@@ -145,7 +146,16 @@ impl Greeting {
     }
 }
 
-fn hello_of(frame: &[u8], opening: &ManagerTerms) -> Result<Greeted, DisconnectReason> {
+/// Returns a span as messages have it. What is longer than 49 days is as good as for ever.
+pub(crate) fn whole_millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}
+
+fn hello_of(
+    frame: &[u8],
+    opening: &ManagerTerms,
+    own_window: Option<u16>,
+) -> Result<Greeted, DisconnectReason> {
     match Message::decode(frame) {
         Ok(Message::Hello(Hello {
             role: Role::Worker,
@@ -165,7 +175,7 @@ fn hello_of(frame: &[u8], opening: &ManagerTerms) -> Result<Greeted, DisconnectR
             }
             Ok(Greeted {
                 name: name.to_owned(),
-                window: opening.window(window),
+                window: opening.window(own_window, window),
                 concurrency: window,
                 frame_bytes_max,
                 token,
@@ -212,7 +222,8 @@ mod tests {
             Message::hello(Role::Manager, 0, 1, "evil\nmanager"),
             Message::hello(Role::Worker, 1, 1, "\u{1b}[31mworker"),
         ] {
-            let error = hello_of(message.encode(&mut [0; HEAD_BYTES_MAX]), &opening).unwrap_err();
+            let error =
+                hello_of(message.encode(&mut [0; HEAD_BYTES_MAX]), &opening, None).unwrap_err();
             assert!(!error.to_string().chars().any(char::is_control), "{error}");
         }
     }

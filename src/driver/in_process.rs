@@ -1,6 +1,7 @@
 //! Workers in this process: their handlers run here, within the driver's own future.
 
 use core::mem;
+use core::time::Duration;
 
 use chargehand_core::io::Timer;
 use chargehand_core::{Event, EventError, Link, Offer};
@@ -31,15 +32,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             unreachable!("its line is in this process")
         };
         match message {
-            Outgoing::Request { task, attempt } => {
+            Outgoing::Request { task, attempt, millis } => {
                 let entry = &mut self.tasks[task.slot() as usize];
                 let asked = match &entry.payload {
                     TaskPayload::Height { height, .. } => Asked::Height(*height),
                     TaskPayload::Request { body, .. } => Asked::Body(body.as_slice()),
                     TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
-                entry.run =
-                    hands.take(Attempt { task, attempt }, asked, &self.limits.decode_limits);
+                let timeout = millis.map(|millis| Duration::from_millis(millis.get().into()));
+                let limits = &self.limits.decode;
+                entry.run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
                 self.peers.put_to_work(link.worker().slot());
             }
             Outgoing::Cancel { task, attempt } => {
@@ -104,7 +106,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
-            decode_limits: &self.limits.decode_limits,
+            decode_limits: &self.limits.decode,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

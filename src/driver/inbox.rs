@@ -4,8 +4,8 @@ use core::mem;
 use core::time::Duration;
 
 use async_channel::Sender;
+use chargehand_core::TaskOptions;
 use chargehand_core::io::Timer;
-use chargehand_core::{Stats, TaskOptions};
 
 use super::Driver;
 use super::task::{TaskPayload, Whose};
@@ -14,6 +14,7 @@ use crate::link::erased::Kind;
 use crate::link::exposure::is_taken;
 use crate::mailbox::Control;
 use crate::mailbox::calls::{CallId, Submit};
+use crate::stats::PoolStats;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Takes what was left since the last ring.
@@ -117,10 +118,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     #[cold]
-    fn options_of(&self, call: CallId) -> TaskOptions {
+    fn options_of(&mut self, call: CallId) -> TaskOptions {
         let mut options = TaskOptions::new();
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
+            self.has_own_times = true;
         }
         options
     }
@@ -137,9 +139,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_control(&mut self, control: Control<K>) {
         match control {
-            Control::Add { reach, reply } => {
+            Control::Add { reach, options, reply } => {
                 let added = if is_taken(reach.exposure(), self.limits.is_insecure) {
-                    self.add(reach).map_err(|_| WorkerError::Full)
+                    self.add(reach, options).map_err(|_| WorkerError::Full)
                 } else {
                     Err(WorkerError::Exposed)
                 };
@@ -162,12 +164,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    fn on_stop(&mut self, within: Duration, reply: Sender<Stats>) {
+    fn on_stop(&mut self, within: Duration, reply: Sender<PoolStats>) {
         self.stoppers.push(reply);
         self.stop(within);
     }
 
     fn stop(&mut self, within: Duration) {
+        if !self.is_stopping() {
+            self.parting = self.stats().workers;
+        }
         // What was queued before has been taken on, as far as there is room.
         self.admit_submitted();
         self.scheduler.drain(self.now, self.now.saturating_add(within));

@@ -63,7 +63,7 @@ impl JsonLink {
         message: Outgoing,
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, DisconnectReason> {
-        let Outgoing::Request { task, attempt } = message else { return Ok(Poll::Ready(())) };
+        let Outgoing::Request { task, attempt, .. } = message else { return Ok(Poll::Ready(())) };
         if self.current.is_some() || self.unfit.is_some() {
             return Ok(Poll::Pending);
         }

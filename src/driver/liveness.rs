@@ -29,6 +29,8 @@ pub(crate) struct Life {
     hold: Delay,
     /// How many messages had come when a ping was sent.
     pinged: Option<u64>,
+    /// When the latest one was, or the link began.
+    pinged_at: Instant,
     /// When the worker said last that a message arrives there, and until when that puts verdicts off.
     told_at: Option<Instant>,
     told_until: Option<Instant>,
@@ -55,8 +57,12 @@ enum Delay {
     There {
         answers: u64,
     },
-    /// For the time that an attempt has, once more: its request has only just left.
-    Begun,
+    /// For the time that an attempt has, once more: its request has only just left, or seems to have
+    /// arrived. Where something arrives at the worker all the same, that is waited for again, until as
+    /// many answers have come as before.
+    Begun {
+        again: Option<u64>,
+    },
 }
 
 /// A link as it is at a look.
@@ -97,6 +103,7 @@ impl Life {
             arriving: None,
             hold: Delay::Nothing,
             pinged: None,
+            pinged_at: now,
             told_at: None,
             told_until: None,
             begun: None,
@@ -122,6 +129,21 @@ impl Life {
         self.pinged = Some(messages);
     }
 
+    /// Returns whether parts of a message have come after so many whole ones.
+    #[inline]
+    pub(crate) fn is_arriving(&self, messages: u64) -> bool {
+        self.arriving == Some(messages)
+    }
+
+    /// Returns whether the worker has been sent no ping for so long, and takes one for sent then.
+    pub(crate) fn take_due_ping(&mut self, now: Instant, interval: Duration) -> bool {
+        let is_due = now.saturating_since(self.pinged_at) >= interval;
+        if is_due {
+            self.pinged_at = now;
+        }
+        is_due
+    }
+
     /// Forgets the ping for which something is to stand in as an answer. Returns whether one was sent
     /// and nothing whole has come since.
     pub(crate) fn take_ping(&mut self, messages: u64) -> bool {
@@ -133,17 +155,10 @@ impl Life {
         self.told_at = Some(now);
     }
 
-    /// Returns until when a message that has left here, and arrives at the worker, puts verdicts off.
-    fn arriving_there(&mut self, link: &Looked, interval: Duration) -> Option<Instant> {
+    /// Returns until when a message arrives at the worker, as it says, that has left here.
+    fn arriving_there(&self, link: &Looked, interval: Duration) -> Option<Instant> {
         let told = self.told_at.map(|at| at.saturating_add(interval));
-        let Some(until) = told.filter(|until| *until > link.now) else {
-            self.told_until = None;
-            return None;
-        };
-        let bytes = link.progress.sent.min(SYSTEM_BYTES_MAX);
-        let most = link.now.saturating_add(paid(bytes, link.rate_min));
-        let most = *self.told_until.get_or_insert(most);
-        (most > link.now).then_some(until)
+        told.filter(|until| *until > link.now)
     }
 
     /// Returns whether a ping was sent and nothing whole has come since.
@@ -168,7 +183,7 @@ impl Life {
         let from = core::mem::replace(&mut self.looked_at, link.now);
         let rate = Rate { min: link.rate_min, from, ahead_max, counts_sent: counts };
         let paid_until = self.moved.look(link.now, link.progress, rate);
-        let is_moving = counts || self.arriving == Some(link.messages);
+        let is_moving = counts || self.is_arriving(link.messages);
         is_moving && paid_until > link.now
     }
 
@@ -187,18 +202,26 @@ impl Life {
         let is_arriving = self.arriving.is_some_and(|before| messages - before <= 1);
         let there = self.arriving_there(link, overdue.heartbeat_interval);
         let before = core::mem::replace(&mut self.hold, Delay::Nothing);
+        let waited = match before {
+            Delay::There { answers } | Delay::Begun { again: Some(answers) } => Some(answers),
+            _ => None,
+        };
+        if there.is_none() && waited.is_none() {
+            self.told_until = None;
+        }
         match (before, there) {
-            (Delay::There { answers: most }, _) if link.answers >= most => None,
-            (Delay::There { .. }, Some(until)) => {
-                self.hold = before;
+            _ if waited.is_some_and(|most| link.answers >= most) => None,
+            (_, Some(until)) => {
+                let bytes = link.progress.sent.min(SYSTEM_BYTES_MAX);
+                let most = now.saturating_add(paid(bytes, link.rate_min));
+                if *self.told_until.get_or_insert(most) <= now {
+                    return None;
+                }
+                self.hold = Delay::There { answers: waited.unwrap_or(link.answers + held) };
                 Some(until)
             }
-            (Delay::Nothing | Delay::Moving { .. }, Some(until)) => {
-                self.hold = Delay::There { answers: link.answers + held };
-                Some(until)
-            }
-            (Delay::There { .. }, None) if self.told_until.is_none() => {
-                self.hold = Delay::Begun;
+            (Delay::There { answers }, None) => {
+                self.hold = Delay::Begun { again: Some(answers) };
                 Some(now.saturating_add(overdue.attempt_timeout))
             }
             (Delay::Nothing, None) if is_alive && (is_backed_up || is_arriving) => {
@@ -212,7 +235,7 @@ impl Life {
             (Delay::Moving { leaving: true, requests: most, .. }, None)
                 if is_alive && (!is_backed_up || requests >= most) =>
             {
-                self.hold = Delay::Begun;
+                self.hold = Delay::Begun { again: None };
                 Some(now.saturating_add(overdue.attempt_timeout))
             }
             (Delay::Moving { messages: most, .. }, None) if is_alive && messages < most => {
@@ -243,260 +266,4 @@ impl Life {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn overdue(task: u32, runs: Option<u32>) -> Overdue {
-        let task = TaskId::from_parts(task, 0);
-        let (attempt_timeout, heartbeat_interval) = (60 * SECOND, 10 * SECOND);
-        Overdue { task, held: 4, runs, attempt_timeout, heartbeat_interval }
-    }
-
-    /// A link by hand.
-    struct Link {
-        life: Life,
-        at: Looked,
-        overdue: Overdue,
-    }
-
-    impl Link {
-        fn new() -> Self {
-            let at = Looked {
-                now: Instant::from_millis(50_000),
-                progress: Progress::default(),
-                messages: 0,
-                requests: 0,
-                is_backed_up: false,
-                answers: 1,
-                heartbeat_timeout: 60 * SECOND,
-                rate_min: 1000,
-            };
-            Self { life: Life::new(at.now, at.progress), at, overdue: overdue(0, None) }
-        }
-
-        fn waits(&mut self, span: Duration) {
-            self.at.now = self.at.now.saturating_add(span);
-        }
-
-        /// Parts of one message come.
-        fn receives(&mut self, bytes: u64) {
-            for part in [bytes / 2, bytes - bytes / 2] {
-                self.at.progress.received += part;
-                self.life.on_quiet(self.at.progress.received, self.at.messages);
-            }
-        }
-
-        fn look(&mut self) -> bool {
-            self.life.look(&self.at)
-        }
-
-        fn put_off(&mut self) -> Option<Duration> {
-            self.life.look(&self.at);
-            let until = self.life.put_off(&self.at, self.overdue)?;
-            Some(until.saturating_since(self.at.now))
-        }
-    }
-
-    #[test]
-    fn bytes_are_life_above_the_least_rate_however_often_somebody_looks() {
-        for (rate, is_life) in [(1100, true), (900, false)] {
-            for span in [100, 500, 3000, 10_000].map(Duration::from_millis) {
-                let mut link = Link::new();
-                for _ in 0..40 {
-                    link.waits(span);
-                    link.receives(u64::try_from(rate * span.as_millis() / 1000).unwrap());
-                    assert_eq!(link.look(), is_life, "{rate} bytes a second, each {span:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_link_that_was_fast_may_stand_still_for_ten_seconds_and_no_longer() {
-        let mut link = Link::new();
-        link.waits(SECOND);
-        link.receives(1 << 40);
-        assert!(link.look());
-        link.waits(9 * SECOND);
-        assert!(link.look());
-        link.waits(SECOND);
-        assert!(!link.look());
-    }
-
-    #[test]
-    fn a_short_heartbeat_finds_a_worker_that_stopped_in_the_middle_of_an_answer() {
-        let mut link = Link::new();
-        link.at.heartbeat_timeout = SECOND / 2;
-        link.waits(SECOND);
-        link.receives(1 << 20);
-        assert!(link.look());
-        link.waits(SECOND / 2);
-        assert!(!link.look());
-    }
-
-    #[test]
-    fn whole_messages_pay_for_no_silence_after_them() {
-        let mut link = Link::new();
-        for whole in [1000, 1] {
-            link.waits(SECOND);
-            link.receives(1 << 30);
-            link.at.messages += whole;
-            assert!(!link.look());
-        }
-        assert!(!link.look());
-    }
-
-    #[test]
-    fn what_leaves_counts_while_there_is_more_to_leave() {
-        let mut link = Link::new();
-        link.waits(SECOND);
-        link.at.progress.sent += 5000;
-        assert!(!link.look());
-        link.at.is_backed_up = true;
-        link.waits(SECOND);
-        link.at.progress.sent += 5000;
-        assert!(link.look());
-    }
-
-    #[test]
-    fn an_attempt_waits_for_a_message_that_arrives_in_parts_and_for_no_other() {
-        let mut link = Link::new();
-        link.waits(SECOND);
-        // Whole ones.
-        link.at.progress.received += 50_000;
-        link.at.messages += 100;
-        link.life.on_quiet(link.at.progress.received, link.at.messages);
-        assert_eq!(link.put_off(), None);
-        link.waits(SECOND);
-        link.receives(5000);
-        assert!(link.put_off().is_some());
-    }
-
-    #[test]
-    fn a_hung_attempt_waits_for_as_many_messages_as_there_may_be_before_its_own() {
-        let mut link = Link::new();
-        let mut put_off = 0;
-        for _ in 0..12 {
-            link.waits(SECOND);
-            link.receives(5000);
-            put_off += u32::from(link.put_off().is_some());
-            link.at.messages += 1;
-        }
-        // Each fifth look is a verdict.
-        assert_eq!(put_off, 10);
-    }
-
-    #[test]
-    fn a_request_that_took_long_to_leave_has_its_time_from_then_on_once() {
-        let mut link = Link::new();
-        link.at.is_backed_up = true;
-        for _ in 0..10 {
-            link.waits(SECOND);
-            link.at.progress.sent += 5000;
-            assert!(link.put_off().is_some_and(|span| span <= AHEAD_MAX));
-        }
-        // What has left since the last look has left by then.
-        link.at.is_backed_up = false;
-        link.waits(10 * SECOND);
-        link.at.progress.sent += 50_000;
-        assert_eq!(link.put_off(), Some(60 * SECOND));
-        link.waits(60 * SECOND);
-        assert_eq!(link.put_off(), None);
-        // On a link that never gets it all out, too.
-        link.at.is_backed_up = true;
-        let mut given = 0;
-        for _ in 0..24 {
-            link.waits(SECOND);
-            link.at.progress.sent += 5000;
-            link.at.requests += 1;
-            given += u32::from(link.put_off() == Some(60 * SECOND));
-        }
-        assert_eq!(given, 4);
-    }
-
-    #[test]
-    fn a_request_that_stands_still_is_not_waited_for() {
-        let mut link = Link::new();
-        link.at.is_backed_up = true;
-        link.waits(SECOND);
-        link.at.progress.sent += 5000;
-        assert!(link.put_off().is_some());
-        link.waits(10 * SECOND);
-        assert_eq!(link.put_off(), None);
-    }
-
-    #[test]
-    fn each_attempt_that_may_have_waited_has_its_time_once_it_is_the_oldest() {
-        let mut link = Link::new();
-        for task in 0..5 {
-            link.overdue = overdue(task, Some(1));
-            assert_eq!(link.put_off(), Some(60 * SECOND));
-            link.waits(60 * SECOND);
-            link.at.answers += 1;
-        }
-        // This one hangs.
-        link.overdue = overdue(5, Some(1));
-        assert_eq!(link.put_off(), Some(60 * SECOND));
-        link.waits(60 * SECOND);
-        assert_eq!(link.put_off(), None);
-        // What waits behind it does not begin.
-        link.overdue = overdue(6, Some(1));
-        assert_eq!(link.put_off(), None);
-        assert_eq!(link.life.verdicts(), 2);
-        link.at.answers += 1;
-        assert_eq!(link.put_off(), Some(60 * SECOND));
-    }
-
-    #[test]
-    fn where_nothing_waits_at_the_worker_an_attempt_has_its_time_from_when_it_was_sent() {
-        let mut link = Link::new();
-        assert_eq!(link.put_off(), None);
-    }
-
-    #[test]
-    fn an_attempt_waits_while_the_worker_says_that_something_arrives_and_then_has_its_time_once() {
-        let mut link = Link::new();
-        link.at.progress.sent = 500_000;
-        for _ in 0..20 {
-            link.life.on_told(link.at.now);
-            link.waits(5 * SECOND);
-            assert_eq!(link.put_off(), Some(5 * SECOND));
-        }
-        link.waits(5 * SECOND);
-        assert_eq!(link.put_off(), Some(60 * SECOND), "it is there");
-        link.waits(60 * SECOND);
-        assert_eq!(link.put_off(), None);
-    }
-
-    #[test]
-    fn what_a_worker_says_of_arrivals_is_believed_for_as_long_as_the_bytes_pay() {
-        // 5 s each, at 1000 bytes in a second.
-        for (sent, rounds) in [(100_000, 20), (1 << 40, 839)] {
-            let mut link = Link::new();
-            link.at.progress.sent = sent;
-            let put_off = (0..).take_while(|_| {
-                link.life.on_told(link.at.now);
-                link.waits(5 * SECOND);
-                link.put_off().is_some()
-            });
-            let count = put_off.count();
-            assert_eq!(count, rounds, "{sent}");
-        }
-    }
-
-    #[test]
-    fn a_hung_attempt_does_not_wait_for_all_that_arrives_after_it() {
-        let mut link = Link::new();
-        link.at.progress.sent = 1 << 40;
-        let mut put_off = 0;
-        for _ in 0..10 {
-            link.life.on_told(link.at.now);
-            link.waits(5 * SECOND);
-            put_off += u32::from(link.put_off().is_some());
-            link.at.answers += 1;
-        }
-        assert_eq!(put_off, 8, "each fifth is a verdict");
-    }
-}
+mod tests;

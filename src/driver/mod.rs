@@ -46,7 +46,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, Stats, TaskId};
+use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, TaskId};
 
 use self::accept::Joining;
 use self::answers::Answers;
@@ -57,6 +57,7 @@ use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
 use self::workers::Peers;
+pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::{Fanout, PoolEvent};
 use crate::handler::in_process::Ended;
@@ -72,6 +73,8 @@ use crate::link::token::Token;
 use crate::mailbox::calls::{CallId, Due, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
+use crate::options::WorkerOptions;
+use crate::stats::{PoolStats, WorkerInfo};
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -129,6 +132,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
     tells_starts: bool,
+    /// Some task had times of its own: the scheduler is asked for those of each that is sent.
+    has_own_times: bool,
     /// When the first call that is queued is over.
     queue_due: Instant,
     /// Outcomes of calls on their way out, and whom to wake for them. Empty but for the moment.
@@ -148,7 +153,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     events: Fanout,
     /// Each with whether outcomes are to be taken, too.
     idlers: Vec<(Sender<()>, bool)>,
-    stoppers: Vec<Sender<Stats>>,
+    stoppers: Vec<Sender<PoolStats>>,
+    /// The workers as the pool stopped, by slot.
+    parting: Vec<WorkerInfo>,
     /// Everything that has happened in this poll is carried out.
     settled: bool,
     /// How many more actions this poll may carry out.
@@ -164,7 +171,7 @@ pub(crate) struct Setup<T, K: Kind> {
     pub(crate) config: Config,
     pub(crate) limits: Limits,
     /// Those that are dialled, and those in this process.
-    pub(crate) workers: Vec<Reach<K>>,
+    pub(crate) workers: Vec<(Reach<K>, WorkerOptions)>,
     pub(crate) listeners: Vec<Box<K::Listener>>,
 }
 
@@ -189,7 +196,7 @@ impl Ring {
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
         let Setup { timer, config, mut limits, workers, listeners } = setup;
-        let mut events = Fanout::default();
+        let mut events = Fanout::new(&limits.name);
         let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
         if let Some(why) = limits.lower(room, &workers) {
             events.keep(PoolEvent::Lowered { why });
@@ -228,6 +235,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             watches: Watches::new(),
             has_asides: false,
             tells_starts: false,
+            has_own_times: false,
             queue_due: Instant::FAR_FUTURE,
             ranges_first: false,
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
@@ -235,14 +243,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             events,
             idlers: Vec::new(),
             stoppers: Vec::new(),
+            parting: Vec::new(),
             settled: false,
             budget: 0,
             ended: Vec::new(),
             finished: false,
             ready,
         };
-        for reach in workers {
-            driver.add(reach).expect("workers_max was checked");
+        for (index, (reach, options)) in workers.into_iter().enumerate() {
+            let worker = driver.add(reach, options).expect("workers_max was checked");
+            assert!(worker == id_at_start(index), "the builder has told its id");
         }
         Ok(driver)
     }
@@ -483,10 +493,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers whoever waits for the end, and leaves nobody waiting for anything else.
     fn finish(&mut self) {
         self.finished = true;
-        let stats = self.scheduler.stats();
+        let workers = mem::take(&mut self.parting);
+        let stats = PoolStats { workers, ..self.stats() };
         self.let_go();
         for stopper in mem::take(&mut self.stoppers) {
-            let _ = stopper.try_send(stats);
+            let _ = stopper.try_send(stats.clone());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Answers that the caller cannot use: held against its type before they count, and tried elsewhere
 //! before anybody is blamed.
 //!
-//! A worker whose answers do not decode is rested like one whose handlers fail. Where another worker's
+//! A worker whose answers do not decode is suspended like one whose handlers fail. Where another worker's
 //! answer to the same task is of no use either, manager and workers disagree on the type: that is the
 //! task's error, and the first worker is excused.
 
@@ -201,7 +201,7 @@ impl Sink<'_> {
     fn refuse(&mut self, task: TaskId, attempt: u16, why: String) -> Result<(), EventError> {
         let link = self.link;
         let stats = self.scheduler.stats();
-        let others = stats.workers_up - stats.workers_rested > 1;
+        let others = stats.workers_up - stats.workers_suspended > 1;
         let known = self.misfits.get(task);
         // Once it is known that they disagree, it stays so when the task is tried again.
         let is_new = |at: usize| {

@@ -24,6 +24,7 @@ use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
+use crate::options::WorkerOptions;
 use crate::stats::{PoolStats, WorkerInfo};
 
 /// All workers, by slot.
@@ -47,6 +48,7 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) label: Arc<str>,
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
+    pub(crate) options: WorkerOptions,
     pub(crate) link: LinkState<K>,
     pub(crate) last_error: Option<DisconnectReason>,
     /// Whom its transport has proven it to be, when its link was made last.
@@ -194,6 +196,7 @@ impl<K: Kind> Peers<K> {
         id: WorkerId,
         label: Arc<str>,
         reach: Reach<K>,
+        options: WorkerOptions,
         ready: &ReadySet,
     ) {
         let slot = id.slot() as usize;
@@ -209,6 +212,7 @@ impl<K: Kind> Peers<K> {
             label,
             entry,
             reach,
+            options,
             link: LinkState::Idle,
             last_error: None,
             identity: None,
@@ -238,16 +242,25 @@ impl<K: Kind> Peers<K> {
     }
 }
 
+/// Returns the id of a worker that there is at the start, by how many were added before it.
+pub(crate) fn id_at_start(index: usize) -> WorkerId {
+    WorkerId::from_parts(u32::try_from(index).expect("fewer workers than 2^32"), 0)
+}
+
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Adds a worker that the scheduler decides when to dial, or to start.
-    pub(crate) fn add(&mut self, reach: Reach<K>) -> Result<WorkerId, WorkersFull> {
+    pub(crate) fn add(
+        &mut self,
+        reach: Reach<K>,
+        options: WorkerOptions,
+    ) -> Result<WorkerId, WorkersFull> {
         let worker = self.scheduler.add_worker(self.now, Route::Dial)?;
         let label = match &reach {
             Reach::Dial(connector) => connector.peer().into(),
             Reach::InProcess(_) => self.peers.next_in_process(),
             Reach::Await => unreachable!("such a worker adds itself"),
         };
-        self.peers.insert(worker, label, reach, &self.ready);
+        self.peers.insert(worker, label, reach, options, &self.ready);
         Ok(worker)
     }
 
@@ -292,7 +305,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
         }
         let greeted = greeting
-            .poll(&mut **wire, cx, &self.opening)
+            .poll(&mut **wire, cx, &self.opening, peer.options.window)
             .map_ok(|greeted| (greeted.offer(), greeted.frame_bytes_max));
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {
@@ -418,9 +431,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             misfits: &mut self.misfits,
             tasks: &self.tasks,
             jobs: &self.jobs,
-            decode_limits: &self.limits.decode_limits,
+            decode_limits: &self.limits.decode,
         };
         match conn.read(cx, quota, &mut sink) {
+            Ok(ReadProgress::Nothing) if conn.is_arriving() => {
+                let link = *link;
+                self.ping_meanwhile(link);
+                ReadProgress::Nothing
+            }
             Ok(progress) => {
                 if progress == ReadProgress::More {
                     peer.entry.wake();
@@ -551,15 +569,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
-        let workers = self.peers.slots.iter().flatten().filter_map(|peer| {
-            Some(WorkerInfo {
-                id: peer.id,
-                peer: peer.label(),
-                identity: peer.identity.clone(),
-                stats: self.scheduler.worker_stats(peer.id)?,
-                last_error: peer.last_error.clone(),
-            })
-        });
-        PoolStats { tasks: self.scheduler.stats(), workers: workers.collect() }
+        let workers = self.peers.slots.iter().flatten().filter_map(|peer| self.info_of(peer));
+        let (tasks, streams) = (self.scheduler.stats(), self.jobs.under_way());
+        PoolStats { tasks, streams, workers: workers.collect() }
+    }
+
+    fn info_of(&self, peer: &Peer<K>) -> Option<WorkerInfo> {
+        Some(WorkerInfo {
+            id: peer.id,
+            peer: peer.label(),
+            identity: peer.identity.clone(),
+            stats: self.scheduler.worker_stats(peer.id)?,
+            last_error: peer.last_error.clone(),
+        })
+    }
+
+    /// Keeps how a worker stands at the end of its link while the pool stops: soon it is gone.
+    pub(crate) fn note_parting(&mut self, worker: WorkerId) {
+        // By slot, as they were put there.
+        let place = self.parting.binary_search_by_key(&worker.slot(), |info| info.id.slot());
+        let peer = self.peers.slots[worker.slot() as usize].as_ref();
+        let (Ok(place), Some(peer)) = (place, peer) else { return };
+        if let Some(info) = self.info_of(peer).filter(|info| info.id == self.parting[place].id) {
+            self.parting[place] = info;
+        }
     }
 }

@@ -54,8 +54,9 @@ impl<S> Context<S> {
         self.shared.attempt
     }
 
-    /// Returns how long the manager waited for the answer when the handler began: its attempt timeout,
-    /// less what the request waited here. A later answer is discarded. `None` where the manager does
+    /// Returns how long the manager waited for the answer when the handler began: its attempt timeout, that
+    /// of the task's own [options](crate::TaskOptions) or what was left until its deadline where that is
+    /// less, without what the request waited here. A later answer is discarded. `None` where the manager does
     /// not say, as in the Go package's dialect.
     ///
     /// It counts from when the request arrived here, so the manager's own time is up sooner by as long

@@ -3,19 +3,27 @@
 use core::fmt::Display;
 use core::future::Future;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::context::{Context, Origin};
+
+/// A request that owns all that is in it, and is read from bytes of any lifetime: every [`Deserialize`] that
+/// does not borrow from those is one, of every `'de`. Take a `String` for a `&str`, a `Vec<u8>` for a
+/// `&[u8]`: the bytes are gone before the handler is.
+///
+/// A trait of its own, since errors of lifetimes alone say no more of one than its name.
+pub trait OwnedRequest<'de>: Deserialize<'de> {}
+
+impl<'de, T: Deserialize<'de>> OwnedRequest<'de> for T {}
 
 /// An asynchronous function that does tasks: `Fn(Q)`, or `Fn(Context, Q)`, to a future of
 /// `Result<R, E>`.
 ///
-/// `Q` is the request, of any `DeserializeOwned` type; `R` the answer, `Serialize`; `E` the error, of
+/// `Q` is the request, of any type that is [`Deserialize`] and an [`OwnedRequest`]; `R` the answer, `Serialize`; `E` the error, of
 /// any `Display` type or a [`Failure`](crate::Failure), which can say more. Nothing else implements
 /// this but what [`with_state`](crate::with_state) makes. `Args` tells the shapes apart; leave it to be
 /// inferred, and give the closure's arguments their types. A request that borrows (`&str`) is refused by
-/// the compiler with "implementation of `Deserialize` is not general enough": take what owns (`String`).
+/// the compiler with "implementation of `OwnedRequest` is not general enough": take what owns (`String`).
 #[diagnostic::on_unimplemented(
     message = "this is no handler: it is an async function of `(request)` or `(Context, request)` to a `Result`; the request is owned (`String`, not `&str`) and `serde::Deserialize`, the answer `serde::Serialize`, the error `Display`",
     label = "not a handler",
@@ -24,7 +32,7 @@ use super::context::{Context, Origin};
 )]
 pub trait HandlerFn<Args> {
     /// What is asked.
-    type Request: DeserializeOwned + 'static;
+    type Request: for<'de> OwnedRequest<'de> + 'static;
     /// What is answered.
     type Answer: Serialize;
     /// Why there is no answer.
@@ -46,7 +54,7 @@ pub trait HandlerFn<Args> {
 )]
 pub trait BlockingFn<Args> {
     /// What is asked.
-    type Request: DeserializeOwned + 'static;
+    type Request: for<'de> OwnedRequest<'de> + 'static;
     /// What is answered.
     type Answer: Serialize;
     /// Why there is no answer.
@@ -103,7 +111,7 @@ macro_rules! impl_handler_fn {
         where
             F: Fn($($args),+) -> A,
             A: Future<Output = Result<R, E>>,
-            Q: DeserializeOwned + 'static,
+            Q: for<'de> OwnedRequest<'de> + 'static,
             R: Serialize,
             E: Display + 'static,
         {
@@ -137,7 +145,7 @@ macro_rules! impl_blocking_fn {
         impl<F, $($state: Clone,)? Q, R, E> BlockingFn<($($args,)+)> for $target
         where
             F: Fn($($args),+) -> Result<R, E>,
-            Q: DeserializeOwned + 'static,
+            Q: for<'de> OwnedRequest<'de> + 'static,
             R: Serialize,
             E: Display + 'static,
         {

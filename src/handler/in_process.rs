@@ -31,6 +31,7 @@ pub struct Attempt {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
+    /// How long an attempt may take that was not told otherwise.
     pub(crate) timeout: Option<Duration>,
     pub(crate) manager: &'a Arc<str>,
     pub(crate) worker: &'a Arc<str>,
@@ -48,10 +49,15 @@ pub struct Ended {
 /// A worker in this process whose types are hidden.
 #[doc(hidden)]
 pub trait AnyHands {
-    /// Returns how many attempts it holds at once.
-    fn window(&self) -> u16;
-    /// Takes an attempt on, and returns a number for it. Let it [`work`](Self::work) then.
-    fn take(&mut self, attempt: Attempt, asked: Asked<'_>, limits: &DecodeLimits) -> u32;
+    /// Takes an attempt on, with how long it may take where not as long as any other, and returns a number
+    /// for it. Let it [`work`](Self::work) then.
+    fn take(
+        &mut self,
+        attempt: Attempt,
+        timeout: Option<Duration>,
+        asked: Asked<'_>,
+        limits: &DecodeLimits,
+    ) -> u32;
     /// Ends an attempt at once, if it is still the one of this number.
     fn withdraw(&mut self, number: u32, attempt: Attempt);
     /// Ends all attempts at once.
@@ -70,7 +76,6 @@ pub trait AnyHands {
 /// The handler `F`, whose shape `Args` tells.
 #[allow(missing_debug_implementations)] // Futures of the user's are in it.
 pub(crate) struct Hands<F: HandlerFn<Args>, Args> {
-    window: u16,
     handler: F,
     ready: ReadySet,
     runs: Runs<F::Future, Call<F::Request>>,
@@ -81,6 +86,7 @@ pub(crate) struct Hands<F: HandlerFn<Args>, Args> {
 
 struct Call<Q> {
     attempt: Attempt,
+    timeout: Option<Duration>,
     /// Until the handler is called with it. The error is the text of a failure.
     request: Option<Result<Q, String>>,
     /// Tells the handler's context when this is dropped.
@@ -88,9 +94,8 @@ struct Call<Q> {
 }
 
 impl<F: HandlerFn<Args>, Args> Hands<F, Args> {
-    pub(crate) fn new(window: u16, handler: F) -> Self {
+    pub(crate) fn new(handler: F) -> Self {
         Self {
-            window,
             handler,
             ready: ReadySet::new(),
             runs: Runs::new(),
@@ -104,14 +109,16 @@ impl<F, Args> AnyHands for Hands<F, Args>
 where
     F: HandlerFn<Args, Answer: Send + 'static>,
 {
-    fn window(&self) -> u16 {
-        self.window
-    }
-
-    fn take(&mut self, attempt: Attempt, asked: Asked<'_>, limits: &DecodeLimits) -> u32 {
+    fn take(
+        &mut self,
+        attempt: Attempt,
+        timeout: Option<Duration>,
+        asked: Asked<'_>,
+        limits: &DecodeLimits,
+    ) -> u32 {
         // The handler is called later, in its turn among the others: it may take its time.
         let request = caught(|| asked.read(limits)).and_then(|request| request);
-        let call = Call { attempt, request: Some(request), guard: None };
+        let call = Call { attempt, timeout, request: Some(request), guard: None };
         let run = self.runs.insert(&self.ready, call, None);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
         if self.runs.mark(run) {
@@ -147,7 +154,8 @@ where
         for run in woken.drain(..polls.min(woken.len())) {
             let begin = |call: &mut Call<F::Request>| {
                 let Some(request) = call.request.take() else { return Ok(None) };
-                let About { timeout, manager, worker } = about;
+                let About { manager, worker, .. } = about;
+                let timeout = call.timeout.or(about.timeout);
                 let mut origin = Origin::new(call.attempt.attempt, timeout, manager, worker);
                 let future = handler.call(request?, &mut origin);
                 call.guard = origin.into_guard();
@@ -210,10 +218,11 @@ mod tests {
 
     #[test]
     fn as_many_are_polled_as_may_be_and_the_others_in_turn_later() {
-        let mut hands = Hands::new(8, |number: u64| async move { Ok::<_, String>(number) });
+        let mut hands = Hands::new(|number: u64| async move { Ok::<_, String>(number) });
         for slot in 0..5 {
             hands.take(
                 attempt(slot, 1),
+                None,
                 Asked::Height(RangeHeight::Unsigned(slot.into())),
                 &LIMITS,
             );
@@ -232,7 +241,7 @@ mod tests {
         let hold = Arc::new(());
         let held = Arc::clone(&hold);
         let (waker, kept) = async_channel::unbounded();
-        let mut hands = Hands::new(1, move |number: u64| {
+        let mut hands = Hands::new(move |number: u64| {
             let (held, waker) = (Arc::clone(&held), waker.clone());
             poll_fn(move |cx| {
                 let _ = waker.try_send(cx.waker().clone());
@@ -240,7 +249,7 @@ mod tests {
                 if number == 0 { Poll::Pending } else { Poll::Ready(Ok::<_, String>(number)) }
             })
         });
-        let run = hands.take(attempt(3, 1), Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
+        let run = hands.take(attempt(3, 1), None, Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
         assert!(work(&mut hands, 9).0.is_empty());
         assert_eq!(Arc::strong_count(&hold), 3);
         hands.withdraw(run, attempt(3, 2));
@@ -252,13 +261,17 @@ mod tests {
         hands.withdraw(run, attempt(3, 1)); // It has no effect any more.
         assert!(work(&mut hands, 9).0.is_empty(), "woken, and nobody is there");
         for number in 1..100 {
-            let run =
-                hands.take(attempt(3, number), Asked::Height(RangeHeight::Unsigned(7)), &LIMITS);
+            let run = hands.take(
+                attempt(3, number),
+                None,
+                Asked::Height(RangeHeight::Unsigned(7)),
+                &LIMITS,
+            );
             hands.withdraw(run, attempt(3, number));
         }
         assert_eq!(hands.woken.len(), 1, "however many are withdrawn before they are begun");
         assert_eq!(
-            hands.take(attempt(4, 1), Asked::Height(RangeHeight::Unsigned(7)), &LIMITS),
+            hands.take(attempt(4, 1), None, Asked::Height(RangeHeight::Unsigned(7)), &LIMITS),
             run,
             "the room is used again"
         );
@@ -269,13 +282,13 @@ mod tests {
 
     #[test]
     fn one_that_wakes_itself_for_ever_is_polled_once_each_time() {
-        let mut hands = Hands::new(1, |_: u64| {
+        let mut hands = Hands::new(|_: u64| {
             poll_fn(|cx| {
                 cx.waker().wake_by_ref();
                 Poll::<Result<(), String>>::Pending
             })
         });
-        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
+        hands.take(attempt(1, 1), None, Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
         for _ in 0..3 {
             let (ended, more) = work(&mut hands, 9);
             assert!(ended.is_empty());
@@ -287,9 +300,8 @@ mod tests {
     #[test]
     fn a_long_failure_is_cut() {
         let text = "x".repeat(100_000);
-        let mut hands =
-            Hands::new(1, move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
-        hands.take(attempt(1, 1), Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
+        let mut hands = Hands::new(move |_: u64| core::future::ready(Err::<(), _>(text.clone())));
+        hands.take(attempt(1, 1), None, Asked::Height(RangeHeight::Unsigned(0)), &LIMITS);
         let (mut ended, _) = work(&mut hands, 9);
         let end = ended.pop().expect("it ends at once");
         assert_eq!(end.verdict, Verdict::Failed);

@@ -27,7 +27,7 @@ pub use self::context::Context;
 pub(crate) use self::context::{Guard, Origin};
 #[cfg(feature = "blocking")]
 pub use self::function::BlockingFn;
-pub use self::function::{HandlerFn, WithState, with_state};
+pub use self::function::{HandlerFn, OwnedRequest, WithState, with_state};
 
 /// How a worker carries out a request: made by `Worker::new`, `raw` or `blocking`.
 ///

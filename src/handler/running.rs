@@ -10,6 +10,8 @@ use core::task::{Context, Poll};
 
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::token::Token;
+#[cfg(feature = "std")]
+use crate::trace;
 
 /// Runs of futures `F`, each of which belongs to an `O`.
 pub(crate) struct Runs<F, O> {
@@ -151,6 +153,7 @@ pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
 pub(crate) fn unwound<R>(call: impl FnOnce() -> R) -> Result<R, String> {
     std::panic::catch_unwind(core::panic::AssertUnwindSafe(call))
         .map_err(|panic| panic_text(&*panic).into())
+        .inspect_err(|text: &String| trace::panicked(text))
 }
 
 /// Calls what may panic. Without std nothing unwinds: a panic ends the program.

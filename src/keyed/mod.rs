@@ -23,7 +23,7 @@
 //! let connector = KeyedConnector::worker(connector, "w1", key)?;
 //! let worker = Worker::new(timer, |n: u64| async move { Ok::<_, String>(n + 1) }).name("w1");
 //! # let ask = async {
-//! #     assert_eq!(pool.call::<_, u64>(&1_u64).await?, 2);
+//! #     assert_eq!(pool.call::<u64, _>(&1_u64).await?, 2);
 //! #     pool.stop().await?;
 //! #     Ok(())
 //! # };

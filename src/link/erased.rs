@@ -103,7 +103,7 @@ holds!(dyn Future<Output = Result<Box<<Local as Kind>::Wire>, BoxError>>,
 /// [`Pool::local_builder`](crate::Pool::local_builder), which takes any.
 pub trait InProcessFn<K: Kind, Args>: HandlerFn<Args> {
     #[doc(hidden)]
-    fn boxed(self, window: u16) -> Box<K::Hands>;
+    fn boxed(self) -> Box<K::Hands>;
 }
 
 impl<F, Args> InProcessFn<Threaded, Args> for F
@@ -112,8 +112,8 @@ where
     F: Send + 'static,
     Args: 'static,
 {
-    fn boxed(self, window: u16) -> Box<<Threaded as Kind>::Hands> {
-        Box::new(Hands::new(window, self))
+    fn boxed(self) -> Box<<Threaded as Kind>::Hands> {
+        Box::new(Hands::new(self))
     }
 }
 
@@ -122,8 +122,8 @@ where
     F: HandlerFn<Args, Answer: Send + 'static, Future: 'static> + 'static,
     Args: 'static,
 {
-    fn boxed(self, window: u16) -> Box<<Local as Kind>::Hands> {
-        Box::new(Hands::new(window, self))
+    fn boxed(self) -> Box<<Local as Kind>::Hands> {
+        Box::new(Hands::new(self))
     }
 }
 

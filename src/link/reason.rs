@@ -8,6 +8,7 @@ use core::time::Duration;
 use chargehand_core::message::{Code, MessageError};
 use chargehand_core::session::SessionError;
 use chargehand_core::{Config, Loss, Reason};
+use serde::{Serialize, Serializer};
 
 use crate::link::erased::BoxError;
 use crate::link::identity::proven;
@@ -307,6 +308,13 @@ impl Display for DisconnectReason {
                 write!(f, "it stops before everything is done, after drain_timeout, {span:?}")
             }
         }
+    }
+}
+
+/// As the text that it displays.
+impl Serialize for DisconnectReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -9,7 +9,7 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chargehand_core::{Instant, Stats, WorkerId};
+use chargehand_core::{Instant, WorkerId};
 use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
@@ -20,7 +20,7 @@ use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
 use crate::mailbox::calls::{CallId, Callback, Calls, Due, Rest, Special, Submit, Unawaited};
 use crate::mailbox::result::TaskResult;
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
@@ -39,6 +39,7 @@ const OUTCOMES_AT_ONCE: usize = 16;
 pub(crate) enum Control<K: Kind> {
     Add {
         reach: Reach<K>,
+        options: WorkerOptions,
         reply: Sender<Result<WorkerId, WorkerError>>,
     },
     Remove {
@@ -52,7 +53,7 @@ pub(crate) enum Control<K: Kind> {
     },
     Stop {
         within: Option<Duration>,
-        reply: Sender<Stats>,
+        reply: Sender<PoolStats>,
     },
     Stats {
         reply: Sender<PoolStats>,
@@ -475,7 +476,7 @@ pub(crate) fn mailbox<K: Kind>(
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max: limits.queue_max,
         ahead_max: limits.ahead_max(),
-        decode_limits: limits.decode_limits,
+        decode_limits: limits.decode,
         requests: Account::new(&budget),
         holds_back: AtomicBool::new(false),
         awaits_taken: AtomicBool::new(false),

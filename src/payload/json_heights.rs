@@ -19,7 +19,7 @@ use crate::payload::HEIGHT_BYTES_MAX;
 ///
 /// let go_worker = WsConnector::new(Tokio::new(), "ws://10.0.0.7:9000")?.dialect(Dialect::Json);
 /// let (pool, driver) = Pool::builder(Tokio::new())
-///     .json_heights(JsonHeights::Signed) // pool.call::<i64, ()>(&-1)
+///     .json_heights(JsonHeights::Signed) // pool.call::<(), i64>(&-1)
 ///     .connect(go_worker)
 ///     .build()?;
 /// # drop((pool, driver));

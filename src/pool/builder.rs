@@ -10,17 +10,18 @@ use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
 use chargehand_core::message::{check_name, check_schema};
-use chargehand_core::{Config, ConfigError};
+use chargehand_core::{Config, ConfigError, WorkerId};
 
 use super::Pool;
-use crate::driver::{Driver, Ring, Setup};
+use crate::driver::{Driver, Ring, Setup, id_at_start};
+use crate::error::NO_WINDOW;
 use crate::handler::HandlerFn;
-use crate::handler::in_process::AnyHands;
 use crate::limits::{FRAMES_MIN, Limits};
 use crate::link::erased::{
     AnyConnector, AnyListener, BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach,
 };
 use crate::link::exposure;
+use crate::options::WorkerOptions;
 use crate::seed::{NO_SEED, drawn, mixed};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
@@ -40,14 +41,39 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     }
 
     /// Adds a worker that the manager dials. The pool starts whether it can be reached or not.
+    /// [`add`](Builder::add) does it with options, and returns the worker's id.
     pub fn connect<C>(mut self, connect: C) -> Self
     where
         C: Connect,
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        self.setup.workers.push(Reach::Dial(K::Connector::boxed(Connector::new(connect))));
+        self.add(connect, WorkerOptions::new());
         self
+    }
+
+    /// Adds a worker that the manager dials, as [`connect`](Builder::connect) does, which is used as
+    /// `options` say. Returns its id in the pool, for [`Pool::remove`] and to know it by in events.
+    ///
+    /// ```
+    /// use chargehand::{Pool, WorkerOptions};
+    /// # fn f<T: chargehand::core::io::Timer>(
+    /// #     timer: T, large: chargehand::memory::MemoryConnector)
+    /// #     -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut builder = Pool::builder(timer);
+    /// let worker = builder.add(large, WorkerOptions::new().window(64));
+    /// let (pool, driver) = builder.build()?;
+    /// let removing = async { pool.remove(worker).await };
+    /// # drop((driver, removing));
+    /// # Ok(()) }
+    /// ```
+    pub fn add<C>(&mut self, connect: C, options: WorkerOptions) -> WorkerId
+    where
+        C: Connect,
+        C::Error: Into<BoxError>,
+        K::Connector: Holds<Connector<C>>,
+    {
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect))), options)
     }
 
     /// Adds a worker inside this process: `handler` runs within the driver's own future, for up to
@@ -94,8 +120,23 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
         F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
-        self.setup.workers.push(Reach::InProcess(handler.boxed(window)));
+        self.add_in_process(handler, WorkerOptions::new().window(window));
         self
+    }
+
+    /// Adds a worker inside this process, as [`in_process`](Builder::in_process) does, which is used as
+    /// `options` say. Returns its id in the pool, for [`Pool::remove`] and to know it by in events.
+    pub fn add_in_process<F, Args>(&mut self, handler: F, options: WorkerOptions) -> WorkerId
+    where
+        F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
+        F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
+    {
+        self.add_by(Reach::InProcess(handler.boxed()), options)
+    }
+
+    fn add_by(&mut self, reach: Reach<K>, options: WorkerOptions) -> WorkerId {
+        self.setup.workers.push((reach, options));
+        id_at_start(self.setup.workers.len() - 1)
     }
 
     /// Adds a listener for workers that dial in. A worker is known by its name: a newer link of the
@@ -200,7 +241,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
 
     /// Sets how many attempts each worker holds at once, instead of what it says itself (its
     /// concurrency). More than that waits at the worker: throughput for short tasks on long links,
-    /// at the price of an even load.
+    /// at the price of an even load. [`WorkerOptions::window`] goes before it, for one worker.
     pub fn in_flight(mut self, count: u16) -> Self {
         self.setup.limits.in_flight = Some(count);
         self
@@ -244,7 +285,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// [`TaskError::Answer`](crate::TaskError::Answer), which names it. Default
     /// [`DecodeLimits::new`](crate::DecodeLimits::new).
     pub fn decode_limits(mut self, limits: crate::DecodeLimits) -> Self {
-        self.setup.limits.decode_limits = limits;
+        self.setup.limits.decode = limits;
         self
     }
 
@@ -389,11 +430,8 @@ impl<T: Timer, K: Kind> Builder<T, K> {
                 limits.workers_max
             )));
         }
-        let is_idle =
-            |reach: &Reach<K>| matches!(reach, Reach::InProcess(hands) if hands.window() == 0);
-        if self.setup.workers.iter().any(is_idle) {
-            let text = "an in-process worker with a window of 0 gets no task: give it 1 or more";
-            return Err(BuildError(text.to_owned()));
+        if self.setup.workers.iter().any(|(_, options)| options.is_idle()) {
+            return Err(BuildError(NO_WINDOW.to_owned()));
         }
         check_exposure(&self.setup)?;
         let ring = Ring::new();
@@ -416,7 +454,7 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
 /// Refuses what leaves the machine unprotected, unless the user has said that it may.
 fn check_exposure<T: Timer, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
     let is_taken = |exposure| exposure::is_taken(exposure, setup.limits.is_insecure);
-    for reach in &setup.workers {
+    for (reach, _) in &setup.workers {
         match reach {
             Reach::Dial(connector) if !is_taken(reach.exposure()) => {
                 return Err(BuildError(exposure::dialled(connector.peer())));

@@ -8,10 +8,10 @@ use core::task::Waker;
 use core::time::Duration;
 
 use async_channel::Sender;
+use chargehand_core::WorkerId;
 use chargehand_core::io::{Connect, Timer};
 use chargehand_core::ledger::Height;
 use chargehand_core::message::BODY_HEAD_BYTES_MAX;
-use chargehand_core::{Stats, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -26,7 +26,7 @@ use crate::mailbox::calls::Callback;
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
-use crate::options::TaskOptions;
+use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::Check;
 use crate::stats::PoolStats;
@@ -90,6 +90,17 @@ impl<K: Kind> Pool<K> {
     /// `call(&300_u64)`. A bare `call(&300)` sends an `i32`, which a handler of `u64` reads as 600. Where
     /// the bytes are not of the handler's type at all, its worker says so: [`TaskError::Failed`].
     ///
+    /// Where the types are given, the answer's comes first, here and in [`submit`](Pool::submit),
+    /// [`try_submit`](Pool::try_submit) and [`map`](Pool::map), and the request's may be left out:
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let block = pool.call::<String, _>(&17_u64).await?;
+    /// let same = pool.submit::<String, u64>(&17).await?;
+    /// assert_eq!(same.await?, block);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Types
     ///
     /// What a peer sends cannot take more of this process than its bytes warrant, whatever the type.
@@ -117,15 +128,15 @@ impl<K: Kind> Pool<K> {
     ///
     /// The driver holds each answer against `A` before it counts, in its own time, so a `Deserialize`
     /// of yours should not block. One that is of another type is tried on another worker, whose
-    /// answer shows whether the first is broken, and then rested, or whether manager and workers
+    /// answer shows whether the first is broken, and then suspended, or whether manager and workers
     /// disagree on the type: [`TaskError::Answer`].
     ///
     /// # Errors
     /// Returns the [`TaskError`] that says why there is no answer.
-    pub async fn call<Q, A>(&self, request: &Q) -> Result<A, TaskError>
+    pub async fn call<A, Q>(&self, request: &Q) -> Result<A, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let mut answer = self.calling(encode(request)?, Check::of::<A>())?.await?;
         answer.read(self.mailbox.decode_limits())
@@ -148,10 +159,10 @@ impl<K: Kind> Pool<K> {
     /// # Errors
     /// Returns [`TaskError::Request`] if the request cannot be encoded or is too long, and
     /// [`TaskError::Closed`] if the driver is gone.
-    pub async fn submit<Q, A>(&self, request: &Q) -> Result<Task<A>, TaskError>
+    pub async fn submit<A, Q>(&self, request: &Q) -> Result<Task<A>, TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
         let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
@@ -163,10 +174,10 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// Returns [`TrySubmitError::Full`], with the request, if there is no room.
-    pub fn try_submit<Q, A>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
+    pub fn try_submit<A, Q>(&self, request: Q) -> Result<Task<A>, TrySubmitError<Q>>
     where
-        Q: Serialize,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize,
     {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
         match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
@@ -294,8 +305,8 @@ impl<K: Kind> Pool<K> {
     /// ```
     pub fn map<A, R>(&self, requests: R) -> Outcomes<A, Requests<R::Pull>>
     where
-        R: IntoRequests<Request: Serialize>,
         A: DeserializeOwned + Send + 'static,
+        R: IntoRequests<Request: Serialize>,
     {
         self.mapped(requests, encode, Check::of::<A>())
     }
@@ -357,41 +368,46 @@ impl<K: Kind> Pool<K> {
         self.process(heights).each(on_outcome).await
     }
 
-    /// Adds a worker that the manager dials, at once, and returns its id.
+    /// Adds a worker that the manager dials, at once, and returns its id. It is used as `options` say, of
+    /// which [`WorkerOptions::new`] says nothing.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers.
-    pub async fn add<C>(&self, connect: C) -> Result<WorkerId, WorkerError>
+    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
+    /// [`WorkerError::NoWindow`] if it is given a window of 0.
+    pub async fn add<C>(&self, connect: C, options: WorkerOptions) -> Result<WorkerId, WorkerError>
     where
         C: Connect,
         C::Error: Into<BoxError>,
         K::Connector: Holds<Connector<C>>,
     {
-        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect)))).await
+        self.add_by(Reach::Dial(K::Connector::boxed(Connector::new(connect))), options).await
     }
 
     /// Adds a worker inside this process, as [`Builder::in_process`] does, and returns its id.
     ///
     /// # Errors
-    /// Returns [`WorkerError::Full`] if the pool has `workers_max` workers, and
-    /// [`WorkerError::NoWindow`] if `window` is 0.
+    /// As [`add`](Pool::add).
     pub async fn add_in_process<F, Args>(
         &self,
-        window: u16,
         handler: F,
+        options: WorkerOptions,
     ) -> Result<WorkerId, WorkerError>
     where
         F: HandlerFn<Args>, // Said for its own errors; the next line is shown in the others.
         F: InProcessFn<K, Args>, // `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
     {
-        if window == 0 {
-            return Err(WorkerError::NoWindow);
-        }
-        self.add_by(Reach::InProcess(handler.boxed(window))).await
+        self.add_by(Reach::InProcess(handler.boxed()), options).await
     }
 
-    async fn add_by(&self, reach: Reach<K>) -> Result<WorkerId, WorkerError> {
-        let answer = self.ask(|reply| Control::Add { reach, reply }).await;
+    async fn add_by(
+        &self,
+        reach: Reach<K>,
+        options: WorkerOptions,
+    ) -> Result<WorkerId, WorkerError> {
+        if options.is_idle() {
+            return Err(WorkerError::NoWindow);
+        }
+        let answer = self.ask(|reply| Control::Add { reach, options, reply }).await;
         answer.unwrap_or(Err(WorkerError::Closed))
     }
 
@@ -448,14 +464,15 @@ impl<K: Kind> Pool<K> {
     }
 
     /// Stops the pool: takes no new task, waits for those it has up to `drain_timeout`, ends the
-    /// rest as [`TaskError::Aborted`], closes all links, and returns the final counts. Tasks that
+    /// rest as [`TaskError::Aborted`], closes all links, and returns the final figures, with the
+    /// workers that were in the pool when it was stopped. Tasks that
     /// still wait to get into the pool, because it holds `tasks_max` already, end as
     /// [`TaskError::Stopping`]; where they were detached, nobody hears of that. To have them all
     /// done, await [`idle`](Pool::idle) first.
     ///
     /// # Errors
     /// Returns [`Closed`] if the driver is dropped first, or had ended before.
-    pub async fn stop(&self) -> Result<Stats, Closed> {
+    pub async fn stop(&self) -> Result<PoolStats, Closed> {
         self.ask(|reply| Control::Stop { within: None, reply }).await
     }
 
@@ -463,7 +480,7 @@ impl<K: Kind> Pool<K> {
     ///
     /// # Errors
     /// As [`stop`](Pool::stop).
-    pub async fn stop_within(&self, within: Duration) -> Result<Stats, Closed> {
+    pub async fn stop_within(&self, within: Duration) -> Result<PoolStats, Closed> {
         self.ask(|reply| Control::Stop { within: Some(within), reply }).await
     }
 

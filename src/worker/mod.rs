@@ -55,7 +55,7 @@ pub use self::events::WorkerEvent;
 pub use self::settings::SettingError;
 #[cfg(feature = "blocking")]
 pub use crate::handler::{BlockingFn, Threads};
-pub use crate::handler::{Handler, HandlerFn, Raw, Typed, WithState};
+pub use crate::handler::{Handler, HandlerFn, OwnedRequest, Raw, Typed, WithState};
 
 /// A worker: a handler, and the limits under which it serves managers.
 ///
@@ -124,7 +124,15 @@ impl<T, H> Worker<T, H> {
         let control = ready.entry(Token::Doorbell.into());
         let stopped = Arc::new(AtomicBool::new(false));
         Self {
-            parts: Parts { timer, handler, settings, hook: Hook(None), ready, control, stopped },
+            parts: Parts {
+                timer,
+                handler,
+                settings,
+                hook: Hook::default(),
+                ready,
+                control,
+                stopped,
+            },
         }
     }
 
@@ -132,7 +140,7 @@ impl<T, H> Worker<T, H> {
     /// be quick; if it panics, the worker goes on.
     #[must_use]
     pub fn on_event(mut self, hook: impl Fn(&WorkerEvent) + Send + 'static) -> Self {
-        self.parts.hook = Hook(Some(Box::new(hook)));
+        self.parts.hook.function = Some(Box::new(hook));
         self
     }
 
@@ -182,6 +190,7 @@ impl<T: Timer, H: Handler> Worker<T, H> {
         <S::Wire as Wire>::Error: Into<BoxError>,
     {
         self.parts.settings.check()?;
+        self.parts.hook.name = Arc::clone(&self.parts.settings.name);
         let source = source(&self.parts.settings);
         self.parts.settings.check_exposure(source.exposure())?;
         if let Some(reason) = self.parts.settings.lower(source.connections_max()) {

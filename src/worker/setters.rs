@@ -180,7 +180,7 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.drain_timeout = timeout)
     }
 
-    /// Sets the delay between connects of [`dial`](Worker::dial).
+    /// Sets the delay between connects of [`dial`](Worker::dial). Its base and cap are at least 1 ms.
     #[must_use]
     pub fn backoff(self, policy: BackoffPolicy) -> Self {
         self.set(|settings| settings.backoff = policy)

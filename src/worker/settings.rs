@@ -126,6 +126,10 @@ impl Settings {
         if self.heartbeat_max < Duration::from_millis(1) {
             return Err(SettingError("heartbeat_max must be at least 1 ms"));
         }
+        // Without a delay, a manager that refuses would be dialled without a pause.
+        if self.backoff.delay(1, u64::MAX) < Duration::from_millis(1) {
+            return Err(SettingError("the backoff's base and cap must be at least 1 ms"));
+        }
         if self.pending_handshakes_max == 0 {
             return Err(SettingError("pending_handshakes_max must be at least 1"));
         }

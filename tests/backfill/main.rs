@@ -5,8 +5,7 @@ mod go;
 mod kills;
 mod node;
 mod outputs;
-#[path = "../interop/peer.rs"]
-#[expect(dead_code, reason = "tests/interop needs all of it")]
+#[path = "../support/go_peer.rs"]
 mod peer;
 mod state;
 mod support;

@@ -7,7 +7,7 @@ async fn case(pool: chargehand::Pool) {
         std::future::ready(()).await;
         Ok::<_, String>(*shared)
     };
-    let _ = pool.add_in_process(1, handler).await;
+    let _ = pool.add_in_process(handler, chargehand::WorkerOptions::new()).await;
 }
 
 fn main() {}

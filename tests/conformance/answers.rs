@@ -319,7 +319,7 @@ pub(crate) async fn a_worker_that_stops_reading_is_lost_and_holds_up_nobody<P: S
     let mut tasks = Vec::new();
     for _ in 0..64 {
         let request = (1_u64, vec![7_u8; 256 << 10]);
-        tasks.push(rig.pool.submit::<_, u64>(&request).await.expect("it is queued"));
+        tasks.push(rig.pool.submit::<u64, _>(&request).await.expect("it is queued"));
     }
     let why = rig.watch.lost::<P>().await;
     assert!(why.contains("silent"), "{why}");

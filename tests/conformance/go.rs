@@ -52,9 +52,9 @@ pub(crate) async fn a_worker_of_the_go_package_does_a_range<P: Go>() {
     }
     assert!(seen[1..].iter().all(|count| *count == 1));
     // What is no height cannot be asked there.
-    let text = rig.pool.call::<str, ()>("a text").await;
+    let text = rig.pool.call::<(), str>("a text").await;
     assert!(matches!(text, Err(TaskError::Failed(_))), "{text:?}");
-    assert_eq!(rig.pool.call::<u64, ()>(&5).await, Ok(()));
+    assert_eq!(rig.pool.call::<(), u64>(&5).await, Ok(()));
     rig.stop().await;
     // What failed was tried once more.
     assert_eq!(worker.end().await, 202);
@@ -97,7 +97,7 @@ pub(crate) async fn a_go_worker_that_answers_for_another_height_is_lost<P: Go>()
         go_worker(Raw::go_server(&door), None)
     });
     let mut rig = Rig::start::<P>(P::connect_json(setup::<P>(), at));
-    let task = rig.pool.submit::<u64, ()>(&1).await.expect("it is queued");
+    let task = rig.pool.submit::<(), u64>(&1).await.expect("it is queued");
     for answer in answers {
         let why = rig.watch.lost::<P>().await;
         assert!(!why.is_empty(), "{answer}");
@@ -126,11 +126,11 @@ pub(crate) async fn a_go_worker_that_hangs_is_lost_at_its_first_overdue_height<P
     });
     let setup = setup::<P>().configure(|config| config.attempt_timeout = millis(300));
     let mut rig = Rig::start::<P>(P::connect_json(setup, at));
-    let task = rig.pool.submit::<u64, ()>(&1).await.expect("it is queued");
+    let task = rig.pool.submit::<(), u64>(&1).await.expect("it is queued");
     let why = rig.watch.lost::<P>().await;
     assert!(why.contains("height 1 within attempt_timeout"), "{why}");
     assert_eq!(task.await, Ok(()));
-    assert_eq!(rig.pool.call::<u64, ()>(&2).await, Ok(()));
+    assert_eq!(rig.pool.call::<(), u64>(&2).await, Ok(()));
     assert_eq!(worker.end().await, ((1, 2), None), "one deadline, one link, nothing more there");
     assert_eq!(rig.stop().await.timed_out, 1);
 }
@@ -151,7 +151,7 @@ pub(crate) async fn a_go_worker_gets_nothing_while_it_is_at_what_was_cancelled<P
         answer_next(&mut raw)
     });
     let rig = Rig::start::<P>(P::connect_json(setup::<P>(), at));
-    let task = rig.pool.submit::<u64, ()>(&1).await.expect("it is queued");
+    let task = rig.pool.submit::<(), u64>(&1).await.expect("it is queued");
     was_asked.recv().await.expect("the worker got it");
     task.cancel();
     assert_eq!(task.await, Err(TaskError::Cancelled));
@@ -164,13 +164,13 @@ pub(crate) async fn a_go_worker_gets_nothing_while_it_is_at_what_was_cancelled<P
     ));
     let native = P::add(&rig.pool, &native_at).await.expect("there is room");
     for height in 50..60 {
-        let outcome = rig.pool.call::<u64, ()>(&height).await;
+        let outcome = rig.pool.call::<(), u64>(&height).await;
         assert_eq!(outcome, Err(TaskError::Failed(format!("native {height}").into())));
     }
     go_on.send(()).await.expect("the worker waits for it");
     eventually::<P>(&rig.pool, |stats| stats.workers[0].stats.state == WorkerState::Up).await;
     rig.pool.remove(native).await.expect("it is there");
-    assert_eq!(rig.pool.call::<u64, ()>(&100).await, Ok(()));
+    assert_eq!(rig.pool.call::<(), u64>(&100).await, Ok(()));
     assert_eq!(worker.end().await, 100);
     let stats = rig.stop().await;
     assert_eq!((stats.lost, stats.cancelled, stats.failed, stats.done), (0, 1, 10, 1));
@@ -189,11 +189,11 @@ pub(crate) async fn a_go_worker_that_hangs_at_what_was_cancelled_is_lost<P: Go>(
     let setup = impatient::<P>(setup::<P>());
     let setup = setup.configure(|config| config.attempt_timeout = millis(400));
     let mut rig = Rig::start::<P>(P::connect_json(setup, at));
-    let task = rig.pool.submit::<u64, ()>(&1).await.expect("it is queued");
+    let task = rig.pool.submit::<(), u64>(&1).await.expect("it is queued");
     was_asked.recv().await.expect("the worker got it");
     task.cancel();
     assert_eq!(task.await, Err(TaskError::Cancelled));
-    let next = rig.pool.submit::<u64, ()>(&2).await.expect("it is queued");
+    let next = rig.pool.submit::<(), u64>(&2).await.expect("it is queued");
     let why = rig.watch.lost::<P>().await;
     assert!(why.contains("height 1 within attempt_timeout"), "{why}");
     assert_eq!(next.await, Ok(()));

@@ -10,7 +10,7 @@ use crate::pair::Pair;
 use crate::rig::{Rig, Tally, answer_to, eventually, millis, quick, setup, until, works};
 
 /// On a runtime that allows a task so much in each poll, that must not go to the handlers alone.
-pub(crate) async fn busy_local_handlers_keep_no_link_from_being_served<P: Pair>() {
+pub(crate) async fn busy_in_process_handlers_keep_no_link_from_being_served<P: Pair>() {
     const BUSY: u16 = 256;
     let begun = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&begun);
@@ -27,7 +27,7 @@ pub(crate) async fn busy_local_handlers_keep_no_link_from_being_served<P: Pair>(
     }));
     let mut busy = Vec::new();
     for height in 0..u64::from(BUSY) {
-        busy.push(rig.pool.submit::<_, u64>(&height).await.expect("there is room"));
+        busy.push(rig.pool.submit::<u64, _>(&height).await.expect("there is room"));
     }
     until::<P>("all of them to begin", || begun.load(Ordering::SeqCst) == usize::from(BUSY)).await;
     let (door, at) = P::place();

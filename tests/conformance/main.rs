@@ -1,38 +1,27 @@
 //! One suite for every pair of a transport and a runtime: bad input, faults and load, over real
 //! sockets, and with processes where the fault is one of a process.
 
-mod answers;
+#[path = "../support/cases.rs"]
+#[macro_use]
+mod cases;
+#[path = "../support/children.rs"]
 mod children;
+#[path = "../support/pair.rs"]
+mod pair;
+#[path = "../support/raw.rs"]
+mod raw;
+
+mod answers;
 mod failures;
 mod go;
 mod handshakes;
 mod here;
-mod pair;
 mod processes;
-mod raw;
 mod refusals;
 mod silence;
 mod workers;
 
-use chargehand::testing::conformance::rig;
-
-/// Makes each case a test of each pair, as `pair::module::case`.
-macro_rules! suite {
-    ($($pair:ident = $kind:ty),+ ; $cases:tt) => {
-        $( suite! { @pair $pair, $kind, $cases } )+
-    };
-    (@pair $pair:ident, $kind:ty, { $($module:ident: $($case:ident)+;)+ }) => {
-        mod $pair {
-            $(mod $module {
-                $(#[test]
-                fn $case() {
-                    use crate::pair::{$kind as Kind, Pair};
-                    crate::rig::bounded(|| Kind::run(crate::$module::$case::<Kind>()));
-                })+
-            })+
-        }
-    };
-}
+use chargehand::testing::conformance::rig::{self, bounded};
 
 /// Makes the suite that is there for everybody a module of tests for each pair.
 macro_rules! conforms {
@@ -47,23 +36,23 @@ macro_rules! conforms {
 
 conforms! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol,
-    unix_tokio = UnixTokio, unix_smol = UnixSmol, local_tokio = MemoryTokio, local_smol = MemorySmol
+    unix_tokio = UnixTokio, unix_smol = UnixSmol, memory_tokio = MemoryTokio, memory_smol = MemorySmol
 }
 
 // What needs more of this package, or of its runtimes, than that suite may.
-suite! {
+cases! {
     tcp_tokio_here = TcpTokio, tcp_smol_here = TcpSmol, ws_tokio_here = WsTokio,
     ws_smol_here = WsSmol, unix_tokio_here = UnixTokio, unix_smol_here = UnixSmol,
-    local_tokio_here = MemoryTokio, local_smol_here = MemorySmol;
+    memory_tokio_here = MemoryTokio, memory_smol_here = MemorySmol;
     {
         here:
-            busy_local_handlers_keep_no_link_from_being_served
+            busy_in_process_handlers_keep_no_link_from_being_served
             a_blocking_handler_does_not_silence_the_heartbeat;
     }
 }
 
 // The other end is played by hand, byte by byte, over real sockets.
-suite! {
+cases! {
     tcp_tokio_by_hand = TcpTokio, tcp_smol_by_hand = TcpSmol, ws_tokio_by_hand = WsTokio,
     ws_smol_by_hand = WsSmol;
     {
@@ -99,6 +88,7 @@ suite! {
             a_manager_that_dials_a_manager_is_told_so
             a_worker_that_dials_a_worker_is_told_so
             a_length_past_the_limit_is_refused_from_its_header
+            a_first_message_longer_than_a_hello_is_refused_from_its_header
             a_hello_that_is_cut_short_is_no_hello
             a_reset_in_the_middle_of_a_hello_is_an_end
             http_on_the_port_is_refused_by_name
@@ -132,7 +122,7 @@ suite! {
 }
 
 // The other end is a process.
-suite! {
+cases! {
     tcp_tokio_with = TcpTokio, tcp_smol_with = TcpSmol, ws_tokio_with = WsTokio,
     ws_smol_with = WsSmol;
     {
@@ -148,7 +138,7 @@ suite! {
 }
 
 // The rules of WebSocket, and peers that speak as the Go package does over it.
-suite! {
+cases! {
     ws_tokio_go = WsTokio, ws_smol_go = WsSmol;
     {
         go:

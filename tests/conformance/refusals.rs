@@ -160,6 +160,29 @@ pub(crate) async fn a_length_past_the_limit_is_refused_from_its_header<P: Socket
     .await;
 }
 
+pub(crate) async fn a_first_message_longer_than_a_hello_is_refused_from_its_header<P: Socket>() {
+    both_refuse::<P>("1025 bytes", |at, _| {
+        let mut raw = Raw::client::<P>(at);
+        let header = raw.header(1025);
+        raw.write(&header);
+        raw.rest();
+    })
+    .await;
+    // And of who is dialled.
+    let (door, at) = any_port();
+    let dialled = script(move || {
+        let mut raw = Raw::server::<P>(&door);
+        let header = raw.header(16 << 20);
+        raw.write(&header);
+        raw.rest();
+    });
+    let mut rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
+    let why = rig.watch.refused::<P>().await;
+    assert!(why.contains("16777216 bytes"), "{why}");
+    dialled.end().await;
+    rig.stop().await;
+}
+
 pub(crate) async fn a_hello_that_is_cut_short_is_no_hello<P: Socket>() {
     let why = if P::WEBSOCKET { "without a close frame" } else { "in the middle" };
     both_refuse::<P>(why, |at, _| {

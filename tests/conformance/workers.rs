@@ -79,7 +79,7 @@ pub(crate) async fn a_long_first_message_is_refused_before_it_is_there<P: Socket
     }
     // Afterwards it may be long.
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
-    let text = rig.pool.call::<Vec<u8>, u64>(&vec![7; 1 << 20]).await.expect_err("no height");
+    let text = rig.pool.call::<u64, Vec<u8>>(&vec![7; 1 << 20]).await.expect_err("no height");
     assert!(text.to_string().contains("type"), "{text}");
     works(&rig.pool).await;
     rig.stop().await;

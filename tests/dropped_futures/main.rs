@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use chargehand::testing::{ManualTimer, Script, World};
 use chargehand::worker::Stopper;
-use chargehand::{Driver, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker, memory};
+use chargehand::{
+    Driver, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker, WorkerOptions, memory,
+};
 use futures_util::future::{join, join_all};
 
 use self::cut::{Dropped, at_every_poll};
@@ -290,7 +292,7 @@ fn a_worker_is_added_wholly_or_not_at_all_at_whichever_poll_that_is_dropped() {
     at_every_poll("add", 2, |cut| {
         let stage = Stage::set(Staff::Remote);
         let late = host(&stage.world, "late", &stage.running, 2);
-        let added = stage.cut(stage.pool.add(late.connector()), cut);
+        let added = stage.cut(stage.pool.add(late.connector(), WorkerOptions::new()), cut);
         stays_or_goes(&stage, added.map(|id| id.expect("there is room")).is_some())
             .then(|| stage.clean_up())
             .is_some()
@@ -298,7 +300,8 @@ fn a_worker_is_added_wholly_or_not_at_all_at_whichever_poll_that_is_dropped() {
     at_every_poll("add_in_process", 2, |cut| {
         let stage = Stage::set(Staff::Remote);
         let handler = stage.running.handler(stage.world.timer());
-        let added = stage.cut(stage.pool.add_in_process(2, handler), cut);
+        let added =
+            stage.cut(stage.pool.add_in_process(handler, WorkerOptions::new().window(2)), cut);
         let completes = added.map(|id| id.expect("there is room")).is_some();
         stays_or_goes(&stage, completes).then(|| stage.clean_up()).is_some()
     });
@@ -322,7 +325,10 @@ fn a_removal_goes_on_without_its_future() {
     at_every_poll("remove", 10, |cut| {
         let stage = Stage::set(Staff::Remote);
         let late = host(&stage.world, "late", &stage.running, 2);
-        let id = stage.world.run(stage.pool.add(late.connector())).expect("there is room");
+        let id = stage
+            .world
+            .run(stage.pool.add(late.connector(), WorkerOptions::new()))
+            .expect("there is room");
         stage.world.advance(millis(10));
         let range =
             stage.world.spawn({
@@ -467,7 +473,7 @@ where
         let completes = world.run(over).is_some();
         assert_eq!(running.heights(), [0_u64; 0], "its handlers are dropped with it");
         assert!(world.run(range).is_complete(), "the other one did the rest");
-        let stats = world.run(pool.stop()).expect("the driver lives");
+        let stats = world.run(pool.stop()).expect("the driver lives").tasks;
         assert_eq!((stats.done, stats.submitted), (20, 20), "{stats:?}");
         assert!(!completes || stats.lost == 0, "it has stopped in good order: {stats:?}");
         completes

@@ -130,7 +130,7 @@ impl Stage {
         assert_eq!((tasks.waiting, tasks.resting, tasks.in_flight, tasks.finished), (0, 0, 0, 0));
         assert!(stats.workers.iter().all(|worker| worker.stats.in_flight == 0), "{stats:#?}");
         self.has_room();
-        let stats = self.world.run(self.pool.stop()).expect("the driver lives");
+        let stats = self.world.run(self.pool.stop()).expect("the driver lives").tasks;
         let ended = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;
         assert_eq!(stats.submitted, ended, "{stats:?}");
         assert_eq!((stats.lost, stats.foreign, stats.exhausted), (0, 0, 0), "{stats:?}");

@@ -267,7 +267,7 @@ pub(crate) async fn a_worker_of_the_go_dialect_that_is_full_costs_no_attempt<P: 
     let first = first.end().await;
     let setup = P::connect_json(setup::<P>().configure(|config| config.attempts_max = 1), at);
     let mut rig = Rig::start::<P>(setup);
-    let task = rig.pool.submit::<u64, ()>(&5).await.expect("it is queued");
+    let task = rig.pool.submit::<(), u64>(&5).await.expect("it is queued");
     for _ in 0..8 {
         let why = rig.watch.refused::<P>().await;
         assert!(why.contains("503"), "{why}");

@@ -2,36 +2,15 @@
 //! once, and whose turn it is. In worlds of virtual time, and over real sockets and processes where the
 //! wire matters.
 
-// What the conformance suite has of pairs, pools and processes. It uses all of that.
-#[path = "../conformance/children.rs"]
-#[allow(dead_code)]
+#[path = "../support/cases.rs"]
+#[macro_use]
+mod cases;
+#[path = "../support/children.rs"]
 mod children;
-#[path = "../conformance/pair.rs"]
-#[allow(dead_code)]
+#[path = "../support/pair.rs"]
 mod pair;
-#[path = "../conformance/raw.rs"]
-#[allow(dead_code)]
+#[path = "../support/raw.rs"]
 mod raw;
-
-use chargehand::testing::conformance::rig;
-
-/// Makes each case a test of each pair, as `pair::module::case`.
-macro_rules! cases {
-    ($($pair:ident = $kind:ident),+ ; $cases:tt) => {
-        $( cases! { @pair $pair, $kind, $cases } )+
-    };
-    (@pair $pair:ident, $kind:ident, { $($module:ident: $($case:ident)+;)+ }) => {
-        mod $pair {
-            $(mod $module {
-                $(#[test]
-                fn $case() {
-                    use crate::pair::{$kind as Kind, Pair};
-                    crate::rig::bounded(|| Kind::run(crate::$module::$case::<Kind>()));
-                })+
-            })+
-        }
-    };
-}
 
 mod doors;
 mod elsewhere;
@@ -48,6 +27,7 @@ use std::time::Duration;
 use chargehand::Pool;
 use chargehand::core::Stats;
 use chargehand::testing::World;
+use chargehand::testing::conformance::rig::{self, bounded};
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)

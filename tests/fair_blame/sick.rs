@@ -53,7 +53,7 @@ fn what_a_resting_worker_has_not_begun_is_taken_back() {
     assert_eq!((report.done, report.failed), (3000, 0));
     let counts = counts(&world, &pool);
     assert!(counts.returned >= 40, "{counts:?}");
-    // Of what waited there when it fell ill and came until it was rested, no more than that failed.
+    // Of what waited there when it fell ill and came until it was suspended, no more than that failed.
     let trace = world.trace();
     let failed = trace.lines().iter().filter(|(_, line)| line.contains("fails task")).count();
     assert!((16..=17).contains(&failed), "{failed} failed; {} asked", falls_ill.asked());
@@ -79,7 +79,7 @@ fn a_range_tries_what_failed_once_more_elsewhere_unless_told_otherwise() {
 }
 
 #[test]
-fn a_worker_whose_answers_do_not_decode_is_rested_and_costs_no_height() {
+fn a_worker_whose_answers_do_not_decode_is_suspended_and_costs_no_height() {
     // Longer than any number is.
     for bytes in [vec![], vec![0xff; 11], vec![1, 2, 3]] {
         for concurrency in [1, 8] {
@@ -96,7 +96,7 @@ fn a_worker_whose_answers_do_not_decode_is_rested_and_costs_no_height() {
             assert_eq!((report.done, report.failed), (6000, 0), "{bytes:?}");
             let share = broken.asked() * 100 / 6000;
             assert!(share <= 5, "{bytes:?}, concurrency {concurrency}: it drew {share} %");
-            assert!(world.trace().to_string().contains("broken: only fails, rests"));
+            assert!(world.trace().to_string().contains("broken: only fails, suspended"));
         }
     }
 }
@@ -126,7 +126,7 @@ pub(crate) async fn answers_that_do_not_decode_cost_no_height_here<P: Socket>() 
     let (good_door, good) = any_port();
     let broken = script(move || {
         let mut count = 0_u64;
-        // It is rested, and never sent away for that.
+        // It is suspended, and never sent away for that.
         let mut raw = Raw::server::<P>(&bad_door);
         raw.greet_as_worker("broken", 8);
         while let Some((task, attempt, _)) = raw.request() {

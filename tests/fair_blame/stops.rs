@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chargehand::core::io::Timer;
 use chargehand::testing::{ManualTimer, WorkerHandle, World};
 use chargehand::worker::Handler;
-use chargehand::{TaskError, Worker};
+use chargehand::{TaskError, Worker, WorkerOptions};
 use futures_util::future::join_all;
 
 use crate::pair::{Socket, any_port};
@@ -127,7 +127,7 @@ fn what_waits_at_a_worker_that_stops_is_with_an_idle_one_at_once() {
     world.advance(Duration::ZERO);
     assert_eq!(stops.asked(), 8 + 7, "six wait there, behind the one that runs");
     let idle = patient("idle", 8);
-    world.run(pool.add(idle.connector())).expect("there is room");
+    world.run(pool.add(idle.connector(), WorkerOptions::new())).expect("there is room");
     world.advance(millis(100));
     assert_eq!(idle.asked(), 0);
     let begun = world.elapsed();

@@ -84,7 +84,7 @@ fn sides_of_one_schema_and_sides_that_say_none_go_together() {
             None => builder,
         });
         assert_eq!(
-            world.run(pool.call::<u64, String>(&1)),
+            world.run(pool.call::<String, u64>(&1)),
             Ok("w".into()),
             "{pools:?} {workers:?}"
         );
@@ -103,7 +103,7 @@ fn unlike_schemas_are_refused_with_both_named_and_other_workers_go_on() {
     let pool = world.pool(|builder| builder.name("mary").schema("blocks 2"));
     let mut events = pool.events();
     for height in 0..50 {
-        assert_eq!(world.run(pool.call::<u64, String>(&height)), Ok("new".into()));
+        assert_eq!(world.run(pool.call::<String, u64>(&height)), Ok("new".into()));
     }
     world.advance(secs(30));
     let refused = world.run(refusal(&mut events));
@@ -151,7 +151,7 @@ async fn unlike_schemas_are_refused_over_tcp_and_other_workers_go_on() {
         let refused = refusal(&mut events).await;
         assert!(names_both(&refused, "blocks 2", "blocks 1"), "{refused}");
         for height in 0..20 {
-            assert_eq!(pool.call::<u64, String>(&height).await, Ok("new".into()));
+            assert_eq!(pool.call::<String, u64>(&height).await, Ok("new".into()));
         }
         while told.refusals().is_empty() {
             tokio::task::yield_now().await;

@@ -9,7 +9,7 @@ use chargehand::core::Config;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::worker::Handler;
-use chargehand::{Context, Pool, TaskError, Worker, with_state};
+use chargehand::{Context, Pool, TaskError, TaskOptions, Worker, WorkerOptions, with_state};
 use tokio::task::JoinHandle;
 
 use super::{Given, millis, names, secs};
@@ -81,7 +81,7 @@ type SecondTime = std::pin::Pin<Box<dyn Future<Output = Result<u64, String>> + S
 #[tokio::test]
 async fn a_handler_over_tcp_is_told_all_there_is() {
     let given = Given::default();
-    let worker = || Worker::new(Tokio::new(), second_time(&given)).name("wanda");
+    let worker = || Worker::new(Tokio::new(), second_time(&given)).name("wanda").concurrency(2);
     let (first, at) = serve(worker()).await;
     let (pool, driver) = dial(&[at]);
     let task = within(pool.submit::<u64, u64>(&5)).await.expect("there is room");
@@ -89,6 +89,12 @@ async fn a_handler_over_tcp_is_told_all_there_is() {
     let cx = given.last();
     assert_eq!((cx.attempt(), cx.timeout(), cx.is_cancelled()), (1, Some(secs(20)), false));
     assert_eq!(names(&cx), ("mary", "wanda"));
+    let hasty = pool.with(TaskOptions::new().attempt_timeout(secs(15)));
+    let own = within(hasty.submit::<u64, u64>(&6)).await.expect("there is room");
+    until(|| given.all().len() == 2).await;
+    assert_eq!(given.last().timeout(), Some(secs(15)));
+    own.cancel();
+    assert_eq!(within(own).await, Err(TaskError::Cancelled));
 
     // Its process ends, and with it the link. Another one takes its place.
     let told = tokio::spawn({
@@ -99,9 +105,9 @@ async fn a_handler_over_tcp_is_told_all_there_is() {
     within(told).await.expect("no panic");
     assert!(cx.is_cancelled());
     let (second, at) = serve(worker()).await;
-    within(pool.add(dialled(at))).await.expect("there is room");
+    within(pool.add(dialled(at), WorkerOptions::new())).await.expect("there is room");
     assert_eq!(within(task).await, Ok(5));
-    assert_eq!(given.attempts(), [1, 2]);
+    assert_eq!(given.attempts(), [1, 1, 2]);
     assert!(!given.last().is_cancelled());
     stop(pool, driver).await;
     second.abort();

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use chargehand::testing::{ManualTimer, WorkerHandle, World};
 use chargehand::worker::Stopper;
-use chargehand::{Context, Pool, TaskError, Worker, with_state};
+use chargehand::{Context, Pool, TaskError, TaskOptions, Worker, with_state};
 use futures_util::future::join;
 
 use super::{Given, millis, names, secs};
@@ -77,6 +78,69 @@ fn the_timeout_is_the_managers_less_what_the_request_waited_at_the_worker() {
     let both = join(pool.call::<u64, u64>(&700), pool.call::<u64, u64>(&701));
     assert_eq!(world.run(both), (Ok(700), Ok(701)));
     assert_eq!(given.timeouts()[1..], [Some(secs(10)), Some(millis(9300))]);
+}
+
+/// What handlers are told of tasks whose times differ from the pool's, in all ways to ask for one.
+fn told_of_own_times(world: &World, pool: &Pool, given: &Given) -> Vec<Option<Duration>> {
+    let soon = pool.with(TaskOptions::new().attempt_timeout(secs(4)));
+    let late = pool.with(TaskOptions::new().attempt_timeout(secs(90)));
+    let over = late.with(TaskOptions::new().deadline(secs(3)));
+    let same = pool.with(TaskOptions::new().retries(1).attempt_timeout(secs(10)));
+    let before = given.timeouts().len();
+    world.run(async {
+        for pool in [&soon, &late, &over, &same, pool] {
+            assert_eq!(pool.call::<u64, u64>(&1).await, Ok(1));
+        }
+        assert_eq!(soon.process::<u64>(1..=1).next().await, Some((1, Ok(1))));
+        assert_eq!(late.map::<u64, _>([2_u64]).next().await, Some((2, Ok(2))));
+    });
+    given.timeouts().split_off(before)
+}
+
+const OWN_TIMES: [Option<Duration>; 7] = [
+    Some(secs(4)),
+    Some(secs(90)),
+    Some(secs(3)),
+    Some(secs(10)),
+    Some(secs(10)),
+    Some(secs(4)),
+    Some(secs(90)),
+];
+
+#[test]
+fn a_task_with_times_of_its_own_tells_its_handler_those() {
+    let Stage { world, given, pool, .. } = stage();
+    assert_eq!(told_of_own_times(&world, &pool, &given), OWN_TIMES);
+    // The second one waits at the worker until the first is answered.
+    let hasty = pool.with(TaskOptions::new().attempt_timeout(secs(5)));
+    let both = join(pool.call::<u64, u64>(&700), hasty.call::<u64, u64>(&701));
+    assert_eq!(world.run(both), (Ok(700), Ok(701)));
+    assert_eq!(given.timeouts()[7..], [Some(secs(10)), Some(millis(4300))]);
+}
+
+#[test]
+fn a_retry_tells_what_is_left_until_the_deadline_by_then() {
+    let Stage { world, worker, given, pool, .. } = stage();
+    let hasty = pool.with(TaskOptions::new().deadline(secs(6)));
+    world.at(secs(2), worker.loses_link());
+    let task = world.run(hasty.submit::<u64, u64>(&60_000)).expect("there is room");
+    assert_eq!(world.run(task), Err(TaskError::TimedOut));
+    assert_eq!(world.elapsed(), secs(6));
+    let [first, second] = given.timeouts()[..] else { panic!("{given:?}") };
+    assert_eq!(first, Some(secs(6)));
+    let second = second.expect("the manager says it");
+    assert!(second > secs(2) && second <= secs(4), "{second:?}");
+}
+
+#[test]
+fn a_handler_in_the_pools_process_is_told_its_tasks_own_times() {
+    let world = World::new(7);
+    let (given, timer) = (Given::default(), world.timer());
+    let pool = world.pool(|builder| {
+        let patient = |config: &mut chargehand::core::Config| config.attempt_timeout = secs(10);
+        builder.configure(patient).in_process(2, nap(&timer, &given))
+    });
+    assert_eq!(told_of_own_times(&world, &pool, &given), OWN_TIMES);
 }
 
 /// Whether the context of the handler that runs says that it is over, by its flag and by its future.

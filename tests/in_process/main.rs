@@ -14,7 +14,7 @@ use chargehand::core::io::Timer;
 use chargehand::memory::pair;
 use chargehand::testing::ManualTimer;
 use chargehand::{
-    DisconnectReason, Driver, Local, Pool, PoolEvent, TaskError, Worker, WorkerError,
+    DisconnectReason, Driver, Local, Pool, PoolEvent, TaskError, Worker, WorkerError, WorkerOptions,
 };
 use serde::{Deserialize, Serialize, Serializer, ser};
 use smol::future::yield_now;
@@ -55,7 +55,7 @@ fn nothing_is_encoded_where_the_types_are_the_same() {
     let results = world.range::<Sealed>(1, 100);
     assert!(results.into_iter().all(|(height, result)| result == Ok(Sealed(height))));
     assert_eq!(world.get(|pool| async move { pool.call(&5_u64).await }), Ok(Sealed(5)));
-    let task = world.get(|pool| async move { pool.submit::<u64, Sealed>(&6).await });
+    let task = world.get(|pool| async move { pool.submit::<Sealed, u64>(&6).await });
     assert_eq!(world.get(|_| task.expect("there is room")), Ok(Sealed(6)));
 
     let other = world.get(|pool| async move { pool.call::<u64, u64>(&5).await });
@@ -70,11 +70,11 @@ fn another_type_is_made_of_an_answer_where_the_encoding_allows() {
         |builder| builder.in_process(2, |name: String| async move { Ok::<_, String>(name) }),
         |_| {},
     );
-    let ask = |pool: Pool<Local>| async move { pool.call::<str, Vec<u8>>("stone").await };
+    let ask = |pool: Pool<Local>| async move { pool.call::<Vec<u8>, str>("stone").await };
     assert_eq!(world.get(ask), Ok(b"stone".to_vec()));
     let raw = |pool: Pool<Local>| async move { pool.call_raw(b"\x02ab".to_vec()).await };
     assert_eq!(world.get(raw), Ok(b"\x02ab".to_vec()));
-    let wrong = |pool: Pool<Local>| async move { pool.call::<str, (u64, u64)>("xyz").await };
+    let wrong = |pool: Pool<Local>| async move { pool.call::<(u64, u64), str>("xyz").await };
     assert!(matches!(world.get(wrong), Err(TaskError::Answer(_))));
     let stats = world.stop();
     assert_eq!((stats.done, stats.failed), (2, 1));
@@ -310,8 +310,8 @@ fn a_stop_waits_for_what_runs() {
     }
     world.settle();
     let Poll::Ready(Ok(stats)) = poll(&mut stop) else { panic!("the pool does not end") };
-    assert_settled(&stats);
-    assert_eq!(stats.done, 3);
+    assert_settled(&stats.tasks);
+    assert_eq!(stats.tasks.done, 3);
     for (height, task) in (1..).zip(&mut tasks) {
         assert_eq!(poll(task), Poll::Ready(Ok(height)));
     }
@@ -334,8 +334,8 @@ fn at_the_deadline_of_a_stop_what_runs_is_dropped_and_ends_aborted() {
         assert_eq!(poll(task), Poll::Ready(Err(TaskError::Aborted)));
     }
     let Poll::Ready(Ok(stats)) = poll(&mut stop) else { panic!("the pool does not end") };
-    assert_settled(&stats);
-    assert_eq!(stats.aborted, 3);
+    assert_settled(&stats.tasks);
+    assert_eq!(stats.tasks.aborted, 3);
 }
 
 #[test]
@@ -389,18 +389,26 @@ fn local_and_remote_workers_share_a_pool() {
 #[test]
 fn workers_come_and_go_while_the_pool_runs() {
     let mut world = World::new(|builder| builder.workers_max(2), |_| {});
-    let none = world.get(|pool| async move { pool.add_in_process(0, echo).await });
+    let none = world
+        .get(|pool| async move { pool.add_in_process(echo, WorkerOptions::new().window(0)).await });
     assert_eq!(none, Err(WorkerError::NoWindow));
     let mut task = world.submit(1);
     assert!(poll(&mut task).is_pending());
     let running = Running::default();
     let handler = hang(&running);
     let first =
-        world.get(|pool| async move { pool.add_in_process(1, handler).await }).expect("room");
+        world
+            .get(|pool| async move {
+                pool.add_in_process(handler, WorkerOptions::new().window(1)).await
+            })
+            .expect("room");
     world.settle();
     assert_eq!(running.now(), 1);
-    world.get(|pool| async move { pool.add_in_process(9, echo).await }).expect("room");
-    let full = world.get(|pool| async move { pool.add_in_process(1, echo).await });
+    world
+        .get(|pool| async move { pool.add_in_process(echo, WorkerOptions::new().window(9)).await })
+        .expect("room");
+    let full = world
+        .get(|pool| async move { pool.add_in_process(echo, WorkerOptions::new().window(1)).await });
     assert_eq!(full, Err(WorkerError::Full));
 
     let pool = world.pool.clone();
@@ -479,7 +487,9 @@ fn a_handler_that_is_always_ready_holds_up_nobody() {
         Ok::<u64, String>(0)
     };
     let world = World::new(|builder| builder, |config| config.attempt_timeout = secs(5));
-    world.get(|pool| async move { pool.add_in_process(1, spin).await }).expect("room");
+    world
+        .get(|pool| async move { pool.add_in_process(spin, WorkerOptions::new().window(1)).await })
+        .expect("room");
     let ticks = |count| {
         for _ in 0..count {
             world.executor.try_tick();
@@ -488,7 +498,9 @@ fn a_handler_that_is_always_ready_holds_up_nobody() {
     let mut spinning = Box::pin(world.pool.try_submit::<u64, u64>(1).expect("there is room"));
     ticks(10);
     let pool = world.pool.clone();
-    let adding = world.executor.spawn(async move { pool.add_in_process(1, echo).await });
+    let adding = world
+        .executor
+        .spawn(async move { pool.add_in_process(echo, WorkerOptions::new().window(1)).await });
     ticks(10);
     assert!(adding.is_finished());
     let mut task = Box::pin(world.pool.try_submit::<u64, u64>(2).expect("there is room"));
@@ -533,7 +545,7 @@ fn links_are_served_before_handlers_although_those_were_woken_first() {
             Poll::<Result<u64, String>>::Pending
         })
     };
-    let mut adding = Box::pin(pool.add_in_process(1, handler));
+    let mut adding = Box::pin(pool.add_in_process(handler, WorkerOptions::new().window(1)));
     assert!(poll(&mut adding).is_pending());
     let _held = pool.try_submit::<u64, u64>(8).expect("there is room");
     settle(&mut driver);

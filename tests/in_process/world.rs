@@ -134,7 +134,8 @@ impl World {
 
     /// Stops the pool. Every task must have had its outcome then.
     pub(crate) fn stop(mut self) -> Stats {
-        let stats = self.get(|pool| async move { pool.stop().await.expect("the driver lives") });
+        let stats =
+            self.get(|pool| async move { pool.stop().await.expect("the driver lives").tasks });
         assert_settled(&stats);
         let driver = self.driver.take().expect("nobody took it");
         assert!(driver.is_finished());

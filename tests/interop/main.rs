@@ -1,6 +1,7 @@
 //! Managers and workers against real peers of the Go package `worker`: its wire format, spoken by
 //! Go's own libraries. What both sides say they did must agree.
 
+#[path = "../support/go_peer.rs"]
 mod peer;
 mod side;
 
@@ -61,7 +62,7 @@ fn start<R: Runtime>(setup: Setup<R>) -> (Pool, Events) {
 /// Has all heights done by single calls. Each must have the outcome that is its own.
 async fn call_all(pool: &Pool, heights: &[i64]) {
     let calls = heights.iter().map(|height| async move {
-        assert_eq!(pool.call::<i64, ()>(height).await, outcome(*height), "height {height}");
+        assert_eq!(pool.call::<(), i64>(height).await, outcome(*height), "height {height}");
     });
     let count = futures_util::stream::iter(calls).buffer_unordered(200).count().await;
     assert_eq!(count, heights.len());
@@ -276,14 +277,14 @@ async fn what_does_not_fit_is_said_clearly<R: Runtime>() {
     // One that was, but calls with what is no height to it.
     let (pool, _) = start::<R>(R::connect(setup::<R>(), &at, Dialect::Json));
     for failed in [
-        pool.call::<u64, ()>(&u64::MAX).await,
-        pool.call::<str, ()>("a text").await,
+        pool.call::<(), u64>(&u64::MAX).await,
+        pool.call::<(), str>("a text").await,
         pool.process::<()>(u64::MAX..=u64::MAX).next().await.expect("one height").1,
     ] {
         let Err(TaskError::Failed(why)) = failed else { panic!("{failed:?}") };
         assert!(why.text().contains("heights") && why.text().contains("2^63 - 1"), "{why}");
     }
-    assert_eq!(pool.call::<u64, ()>(&1).await, Ok(()));
+    assert_eq!(pool.call::<(), u64>(&1).await, Ok(()));
     stop(&pool).await;
     assert_eq!(worker.end().await, ["did 1"]);
     // A worker whose handler has heights from zero on, and one that serves native managers only.

@@ -124,7 +124,7 @@ pub(crate) fn setup<R: Runtime>() -> Setup<R> {
 
 /// Ends a pool. Every task must have had exactly one outcome then.
 pub(crate) async fn stop(pool: &Pool) -> Stats {
-    let stats = pool.stop().await.expect("the driver lives");
+    let stats = pool.stop().await.expect("the driver lives").tasks;
     assert_eq!((stats.waiting, stats.resting), (0, 0), "{stats:?}");
     assert_eq!((stats.in_flight, stats.finished), (0, 0), "{stats:?}");
     let ended = stats.done + stats.failed + stats.exhausted + stats.cancelled + stats.aborted;

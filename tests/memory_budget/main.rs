@@ -72,8 +72,7 @@ macro_rules! here {
 
 mod managers;
 mod ranges;
-#[allow(dead_code, reason = "it is shared with the conformance tests, which use all of it")]
-#[path = "../conformance/raw.rs"]
+#[path = "../support/raw.rs"]
 mod raw;
 mod workers;
 
@@ -261,7 +260,7 @@ async fn calls(pool: &Pool, count: u64) -> Duration {
     let mut longest = Duration::ZERO;
     for number in SHORT..SHORT + count {
         let begun = Instant::now();
-        assert_eq!(in_time(pool.call::<u64, Bytes>(&number)).await, Ok(answer(number)));
+        assert_eq!(in_time(pool.call::<Bytes, u64>(&number)).await, Ok(answer(number)));
         longest = longest.max(begun.elapsed());
     }
     longest

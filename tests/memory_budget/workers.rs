@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::Context;
 
-use chargehand::{Task, TaskError};
+use chargehand::{Task, TaskError, WorkerOptions};
 use futures_util::future::join_all;
 
 use super::pair::Socket;
@@ -52,7 +52,12 @@ fn half_sent_answers<P: Socket>(count: usize, longest: usize, memory_max: usize)
         };
         in_time(all_sent).await;
         let good = serve::<Tcp>(4).to_string();
-        pool.add(tcp::TcpConnector::new(Smol::new(), &good).expect("an address")).await.unwrap();
+        pool.add(
+            tcp::TcpConnector::new(Smol::new(), &good).expect("an address"),
+            WorkerOptions::new(),
+        )
+        .await
+        .unwrap();
         let longest = calls(&pool, 100).await;
         assert!(longest < Duration::from_secs(5), "good workers go on: {longest:?}");
         smol::Timer::after(Duration::from_millis(500)).await;
@@ -211,18 +216,18 @@ fn callers_wait_with_long_requests_and_all_are_answered() {
         let watch = Watch::start();
         smol::block_on(async {
             let mut queued = Vec::new();
-            while let Ok(task) = pool.try_submit::<_, u64>(&request) {
+            while let Ok(task) = pool.try_submit::<u64, _>(&request) {
                 queued.push(task);
                 assert!(queued.len() < 100, "no bound");
             }
-            let calls = (0..64).map(|_| pool.call::<_, u64>(&request));
+            let calls = (0..64).map(|_| pool.call::<u64, _>(&request));
             for answer in in_time(join_all(calls.chain(None))).await {
                 assert_eq!(answer, Ok(MIB as u64));
             }
             for task in queued {
                 assert_eq!(in_time(task).await, Ok(MIB as u64));
             }
-            assert!(pool.try_submit::<_, u64>(&request).is_ok(), "there is room again");
+            assert!(pool.try_submit::<u64, _>(&request).is_ok(), "there is room again");
             in_time(pool.stop()).await.expect("it runs");
         });
         // Those that wait have their own.
@@ -243,7 +248,7 @@ fn after_a_burst_of_long_answers_the_memory_goes_back() {
             for _ in 0..3 {
                 let burst = join_all((10..74_u64).map(|number| {
                     let pool = pool.clone();
-                    async move { (number, pool.call::<u64, Bytes>(&number).await) }
+                    async move { (number, pool.call::<Bytes, u64>(&number).await) }
                 }));
                 for (number, outcome) in in_time(burst).await {
                     assert_eq!(outcome, Ok(answer(number)));

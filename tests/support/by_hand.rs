@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use chargehand::core::io::{Connect, Exposure, Listen, Progress, Wire};
-use chargehand::core::message::{Code, HEAD_BYTES_MAX, Hello, Message, Role};
+use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Hello, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 
@@ -191,8 +191,8 @@ impl Peer {
     }
 
     pub(crate) fn say(&mut self, message: &Message<'_>, body: &[u8]) {
-        let head = &mut [0; HEAD_BYTES_MAX];
-        self.send(message.encode(head), body);
+        let head = &mut [0; EXTENDED_HEAD_BYTES_MAX];
+        self.send(message.encode_extended(head).expect("it fits"), body);
     }
 
     pub(crate) fn hello(&mut self, name: &str, window: u16, frame_bytes_max: u32) {

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chargehand::testing::{Act, Script, Trace, World};
-use chargehand::{Kind, Pool, TaskError, TaskOptions, Worker};
+use chargehand::{Kind, Pool, TaskError, TaskOptions, Worker, WorkerOptions};
 use futures_util::StreamExt;
 
 use super::{call, impatient, lines, millis, one, panic_of, secs};
@@ -83,7 +83,7 @@ fn both_kinds_of_pool_work_several_at_once_and_so_do_workers_added_later() {
     let local = world.local_pool(|builder| builder.name("local"));
     let late = world.worker(Script::new().takes(millis(1)));
     world.run(async {
-        threaded.add(late.connector()).await.expect("there is room");
+        threaded.add(late.connector(), WorkerOptions::new()).await.expect("there is room");
         let sums = futures_util::future::join(sum(&threaded, 1..=100), sum(&local, 1..=10)).await;
         assert_eq!(sums, (5050, 55));
     });
@@ -103,13 +103,14 @@ fn a_worker_that_is_alone_then_one_of_two_and_alone_again_is_used_throughout() {
         for _ in 0..3 {
             assert_eq!(sum(&pool, 1..=100).await, 5050, "alone");
             let before = second.asked();
-            let id = pool.add(second.connector()).await.expect("there is room");
+            let id =
+                pool.add(second.connector(), WorkerOptions::new()).await.expect("there is room");
             assert_eq!(sum(&pool, 1..=100).await, 5050, "one of two");
             assert!(second.asked() > before + 10);
             pool.remove(id).await.expect("it is there");
         }
         // The other one is the only one from now on, in a slot of its own.
-        let id = pool.add(second.connector()).await.expect("there is room");
+        let id = pool.add(second.connector(), WorkerOptions::new()).await.expect("there is room");
         let stats = pool.stats().await.expect("the driver lives");
         let other = stats.workers.iter().find(|worker| worker.id != id).expect("there are two");
         pool.remove(other.id).await.expect("it is there");
@@ -298,7 +299,7 @@ fn troubled(seed: u64) -> (Trace, u64) {
         }
     });
     assert_eq!(done.len(), 10_000);
-    let stats = world.run(pool.stop()).expect("the driver lives");
+    let stats = world.run(pool.stop()).expect("the driver lives").tasks;
     for (what, count) in [
         ("stale", stats.stale),
         ("lost", stats.lost),

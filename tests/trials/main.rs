@@ -4,18 +4,15 @@
 //!
 //! `CHAOS_SECONDS` sets how long `chaos` rages, and `CHAOS_SEED` repeats what it drew.
 
-// What the conformance suite has of pairs, pools and processes. It uses all of that.
-#[path = "../conformance/children.rs"]
-#[allow(dead_code)]
+#[path = "../support/cases.rs"]
+#[macro_use]
+mod cases;
+#[path = "../support/children.rs"]
 mod children;
-#[path = "../conformance/pair.rs"]
-#[allow(dead_code)]
+#[path = "../support/pair.rs"]
 mod pair;
-#[path = "../conformance/raw.rs"]
-#[allow(dead_code)]
+#[path = "../support/raw.rs"]
 mod raw;
-
-use chargehand::testing::conformance::rig;
 
 mod chaos;
 mod crowds;
@@ -29,26 +26,14 @@ mod roles;
 mod slow;
 mod storms;
 
-/// Makes each case a test of each pair, as `pair::module::case`.
-macro_rules! trials {
-    ($($pair:ident = $kind:ident),+ ; $cases:tt) => {
-        $( trials! { @pair $pair, $kind, $cases } )+
-    };
-    (@pair $pair:ident, $kind:ident, { $($module:ident: $($case:ident)+;)+ }) => {
-        mod $pair {
-            $(mod $module {
-                $(#[test]
-                fn $case() {
-                    use crate::pair::{$kind as Kind, Pair};
-                    let patience = crate::rig::PATIENCE + crate::chaos::span();
-                    crate::rig::bounded_by(patience, || Kind::run(crate::$module::$case::<Kind>()));
-                })+
-            })+
-        }
-    };
+use chargehand::testing::conformance::rig;
+
+/// Ends a trial that takes too long, chaos included.
+fn bounded(trial: impl FnOnce() + Send + 'static) {
+    rig::bounded_by(rig::PATIENCE + chaos::span(), trial);
 }
 
-trials! {
+cases! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol;
     {
         chaos:

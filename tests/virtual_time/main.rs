@@ -1,6 +1,8 @@
 //! A whole pool in one thread on a clock that is moved by hand: what takes hours takes no time, and
 //! every deadline is exact.
 
+#[path = "../support/by_hand.rs"]
+mod by_hand;
 mod identity;
 mod world;
 
@@ -17,7 +19,8 @@ use chargehand::core::{BackoffPolicy, Instant, Jitter, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 use chargehand::{DisconnectReason, PoolEvent, TaskError, Worker};
 
-use world::{Peer, World, poll, with_peer};
+use by_hand::{Peer, poll};
+use world::{World, greet, with_peer};
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -143,7 +146,7 @@ fn a_useful_answer_resets_the_backoff_and_a_mere_connect_does_not() {
     // Up for a moment, and gone, five times.
     for delay in [2, 4, 8, 16, 32] {
         let mut peer = Peer::accept(&mut listener).expect("it is dialled");
-        peer.greet(&world, "flapping", 1);
+        greet(&mut peer, &world, "flapping", 1);
         drop(peer);
         world.settle();
         world.advance(just_before(secs(delay)));
@@ -151,7 +154,7 @@ fn a_useful_answer_resets_the_backoff_and_a_mere_connect_does_not() {
         world.advance(millis(1));
     }
     let mut peer = Peer::accept(&mut listener).expect("it is dialled");
-    peer.greet(&world, "useful", 1);
+    greet(&mut peer, &world, "useful", 1);
     let mut task = Box::pin(world.submit(3));
     let request = peer.request();
     peer.answer(request, 7);
@@ -185,7 +188,7 @@ fn an_idle_link_is_pinged_after_the_interval_and_lost_after_the_timeout() {
     world.advance(just_before(secs(3)));
     assert_eq!(world.take_log(), []);
     world.advance(millis(1));
-    assert_eq!(peer.goodbye(), Code::Timeout);
+    assert_eq!(peer.goodbye().0, Code::Timeout);
     let log = world.take_log();
     assert!(matches!(&log[..], [(_, PoolEvent::Lost { .. })]), "{log:?}");
 }
@@ -222,7 +225,7 @@ fn a_handshake_that_came_in_has_the_same_deadline() {
     assert_eq!(&**peer, "in this process");
     assert_eq!(*reason, DisconnectReason::HandshakeTimeout(secs(4)));
     assert_eq!(silent.hear(|message| matches!(message, Message::Hello(_))), Some(true));
-    assert_eq!(silent.goodbye(), Code::Timeout);
+    assert_eq!(silent.goodbye().0, Code::Timeout);
 }
 
 /// A listener that cannot take anybody for as long as it is told.
@@ -334,7 +337,7 @@ fn a_drain_ends_at_its_deadline_to_the_millisecond() {
     // The Goodbye may take its time, but not for ever.
     world.advance(secs(5));
     let Poll::Ready(stats) = poll(stop.as_mut()) else { panic!("the pool does not end") };
-    assert_eq!(stats.expect("the driver lived").aborted, 2);
+    assert_eq!(stats.expect("the driver lived").tasks.aborted, 2);
     assert!(world.over.get(), "the driver has ended");
 }
 
@@ -350,7 +353,7 @@ fn a_drain_that_is_done_early_does_not_wait() {
     peer.answer(request, 3);
     world.settle();
     assert_eq!(poll(held.as_mut()), Poll::Ready(Ok(3)));
-    assert_eq!(peer.goodbye(), Code::Stopped);
+    assert_eq!(peer.goodbye().0, Code::Stopped);
     drop(peer);
     world.settle();
     assert!(poll(stop.as_mut()).is_ready());
@@ -365,7 +368,7 @@ fn a_worker_that_dials_in_is_forgotten_after_its_absence_and_not_before() {
     let come = |world: &World, connector: &mut MemoryConnector| {
         let mut peer = Peer::dial(connector);
         world.settle();
-        peer.greet(world, "rover", 1);
+        greet(&mut peer, world, "rover", 1);
         peer
     };
     drop(come(&world, &mut connector));
@@ -453,7 +456,7 @@ fn many_workers_that_fall_together_come_back_spread_out() {
     let mut peers: Vec<Peer> = Vec::new();
     for listener in &mut listeners {
         let mut peer = Peer::accept(listener).expect("it is dialled at once");
-        peer.greet(&world, "one of many", 1);
+        greet(&mut peer, &world, "one of many", 1);
         peers.push(peer);
     }
     peers.clear();

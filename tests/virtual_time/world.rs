@@ -1,27 +1,20 @@
-//! A pool on a clock that is moved by hand, and a peer of it that says what the test says.
+//! A pool on a clock that is moved by hand, and what it said.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::ops::Deref;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use chargehand::core::io::{Connect, Listen, Timer, Wire};
-use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Message, Role};
-use chargehand::core::{Config, Instant, TaskId, Verdict};
-use chargehand::memory::{MemoryConnector, MemoryListener, MemoryWire, pair};
+use chargehand::core::io::Timer;
+use chargehand::core::{Config, Instant};
+use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::{self, ManualTimer};
 use chargehand::{Builder, Pool, PoolEvent, PoolStats, Task, Threaded};
 
+use crate::by_hand::Peer;
+
 /// A pool that is being set up.
 pub(crate) type Setup = Builder<ManualTimer, Threaded>;
-
-/// Polls once, with nobody to wake.
-pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
 
 /// A pool, and what it said so far.
 pub(crate) struct World {
@@ -94,73 +87,11 @@ impl Deref for World {
     }
 }
 
-/// A peer of the pool, by hand.
-pub(crate) struct Peer(MemoryWire);
-
-impl Peer {
-    /// Takes the link that the pool has dialled.
-    pub(crate) fn accept(listener: &mut MemoryListener) -> Option<Self> {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let Poll::Ready(Ok(mut accepting)) = listener.poll_accept(cx) else { return None };
-        let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut accepting)) else { return None };
-        Some(Self(wire))
-    }
-
-    pub(crate) fn dial(connector: &mut MemoryConnector) -> Self {
-        let Poll::Ready(Ok(wire)) = poll(Pin::new(&mut connector.connect())) else {
-            panic!("the pool listens")
-        };
-        Self(wire)
-    }
-
-    pub(crate) fn say(&mut self, message: &Message<'_>, body: &[u8]) {
-        let cx = &mut Context::from_waker(Waker::noop());
-        let head = &mut [0; EXTENDED_HEAD_BYTES_MAX];
-        let head = message.encode_extended(head).expect("it fits");
-        let sent = self.0.poll_send(cx, head, body);
-        assert!(matches!(sent, Poll::Ready(Ok(()))));
-    }
-
-    /// Takes the next message and makes something of it.
-    pub(crate) fn hear<R>(&mut self, make: impl FnOnce(Message<'_>) -> R) -> Option<R> {
-        let cx = &mut Context::from_waker(Waker::noop());
-        match self.0.poll_recv(cx) {
-            Poll::Ready(Ok(Some(frame))) => {
-                Some(make(Message::decode(frame).expect("only messages are sent")))
-            }
-            _ => None,
-        }
-    }
-
-    pub(crate) fn greet(&mut self, world: &World, name: &str, window: u16) {
-        self.say(&Message::hello(Role::Worker, window, 1, name), &[]);
-        world.settle();
-        let hello = self.hear(|message| matches!(message, Message::Hello(_)));
-        let welcome = self.hear(|message| matches!(message, Message::Welcome { .. }));
-        assert_eq!((hello, welcome), (Some(true), Some(true)));
-    }
-
-    pub(crate) fn request(&mut self) -> (TaskId, u16) {
-        let request = self.hear(|message| match message {
-            Message::Request { task, attempt, .. } => (task, attempt),
-            other => panic!("no request but {other:?}"),
-        });
-        request.expect("a request")
-    }
-
-    pub(crate) fn answer(&mut self, (task, attempt): (TaskId, u16), value: u64) {
-        let body = postcard::to_stdvec(&value).expect("a number");
-        let verdict = Verdict::Done;
-        self.say(&Message::Response { task, attempt, verdict, body: &[] }, &body);
-    }
-
-    pub(crate) fn goodbye(&mut self) -> Code {
-        let code = self.hear(|message| match message {
-            Message::Goodbye { code, .. } => code,
-            other => panic!("no Goodbye but {other:?}"),
-        });
-        code.expect("a Goodbye")
-    }
+/// Shakes hands with a pool, in which this is the worker of that name.
+pub(crate) fn greet(peer: &mut Peer, world: &World, name: &str, window: u16) {
+    peer.hello(name, window, u32::MAX);
+    world.settle();
+    assert_eq!(peer.hear_all(), ["Hello", "Welcome"]);
 }
 
 /// A pool that dials one peer by hand, which is up.
@@ -171,7 +102,7 @@ pub(crate) fn with_peer(
     let (connector, mut listener) = pair(64);
     let world = World::new(|builder| builder.connect(connector), change);
     let mut peer = Peer::accept(&mut listener).expect("it is dialled at once");
-    peer.greet(&world, "by hand", window);
+    greet(&mut peer, &world, "by hand", window);
     world.take_log();
     (world, peer, listener)
 }

@@ -290,5 +290,4 @@ impl<S> fmt::Debug for SerialWire<S> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

@@ -99,6 +99,11 @@ impl fmt::Display for TcpError {
                  chargehand, and of a version that fits?"
             ),
             Self::Sending { peer, too_long } => write!(f, "to {peer}: {too_long}"),
+            Self::Foreign { peer, protocol: protocol @ "TLS" } => write!(
+                f,
+                "{peer} speaks {protocol}, not chargehand's messages: is the address right? Either both ends \
+                 speak TLS (tls:// to dial, TlsAccept to listen), or neither"
+            ),
             Self::Foreign { peer, protocol } => {
                 write!(
                     f,
@@ -131,7 +136,8 @@ pub(crate) fn foreign_protocol(first: [u8; HEADER_BYTES]) -> Option<&'static str
         b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" | b"PRI " | b"CONN" | b"HTTP" => {
             Some("HTTP")
         }
-        [0x16, 0x03, 0x01..=0x04, _] => Some("TLS"),
+        // A handshake, or an alert.
+        [0x16 | 0x15, 0x03, 0x01..=0x04, _] => Some("TLS"),
         _ => None,
     }
 }

@@ -95,13 +95,21 @@ pub struct TcpConnector<D> {
 
 impl<D> TcpConnector<D> {
     /// Makes a connector to `address`: `host:port`, or the same after `tcp://`, as [`Address`] has
-    /// it for both ends. The name is not resolved here but at every connect.
+    /// it for both ends. Over a `dial` that speaks TLS it is `tls://`: neither takes the other, so that
+    /// nothing goes in plain that should not. The name is not resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the address.
-    pub fn new(dial: D, address: &str) -> Result<Self, AddressError> {
-        let address = Address::to_dial(address)?.to_string().into();
-        Ok(Self { dial, address, limits: Limits::new() })
+    pub fn new(dial: D, address: &str) -> Result<Self, AddressError>
+    where
+        D: Dial,
+    {
+        let address = if dial.is_encrypted() {
+            Address::to_dial_over_tls(address)?
+        } else {
+            Address::to_dial(address)?
+        };
+        Ok(Self { dial, address: address.to_string().into(), limits: Limits::new() })
     }
 
     /// Sets other limits than the default ones.

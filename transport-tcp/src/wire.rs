@@ -470,5 +470,4 @@ impl<S> fmt::Debug for TcpWire<S> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

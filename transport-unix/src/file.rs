@@ -216,5 +216,4 @@ fn lock_directory(path: &str, wait: Duration) -> io::Result<Option<OwnedFd>> {
 }
 
 #[cfg(test)]
-#[path = "file_tests.rs"]
 mod tests;

@@ -54,12 +54,13 @@ impl Target {
 }
 
 impl Target {
-    pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
-        Self::of(url).map_err(|problem| AddressError::new(url, problem))
+    pub(crate) fn parse(url: &str, is_encrypted: bool) -> Result<Self, AddressError> {
+        Self::of(url, is_encrypted).map_err(|problem| AddressError::new(url, problem))
     }
 
-    fn of(given: &str) -> Result<Self, &'static str> {
-        let url = with_scheme(given);
+    fn of(given: &str, is_encrypted: bool) -> Result<Self, &'static str> {
+        let (expected, usual_port) = if is_encrypted { ("wss", 443) } else { ("ws", 80) };
+        let url = with_scheme(given, expected);
         if has_zone(&url) {
             return Err(
                 "an IPv6 zone (what follows the %) cannot be in a URL: give an address that \
@@ -68,11 +69,15 @@ impl Target {
         }
         let uri: Uri = url.parse().map_err(|_| "not a URL; expected [ws://]host[:port][/path]")?;
         let scheme = uri.scheme_str().unwrap_or_default();
-        if scheme.eq_ignore_ascii_case("wss") {
-            return Err("TLS is not spoken here: give a Dial that speaks TLS and a ws:// URL");
-        }
-        if !scheme.eq_ignore_ascii_case("ws") {
-            return Err("only ws:// is dialled by this transport");
+        if !scheme.eq_ignore_ascii_case(expected) {
+            return Err(match expected {
+                "wss" => "only wss:// is dialled by this transport, where TLS is spoken",
+                _ if scheme.eq_ignore_ascii_case("wss") => {
+                    "for wss:// give a Dial that speaks TLS (TlsDial of chargehand-transport-tls, feature \
+                     `tls`): here it would be plain"
+                }
+                _ => "only ws:// is dialled by this transport",
+            });
         }
         let authority = uri.authority().ok_or("it needs a host")?;
         if authority.as_str().contains('@') {
@@ -80,9 +85,9 @@ impl Target {
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         if authority.as_str().ends_with(':') && path.starts_with("//") {
-            return Err("it has two schemes: give one, ws://");
+            return Err("it has two schemes: give one");
         }
-        let port = port(authority)?;
+        let port = port(authority, usual_port)?;
         // "ws://host?query" has an empty path, which HTTP does not allow.
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self {
@@ -94,11 +99,11 @@ impl Target {
     }
 }
 
-/// Returns the URL with `ws://` in front where it has no scheme, as the Go package does.
-fn with_scheme(url: &str) -> Cow<'_, str> {
+/// Returns the URL with a scheme in front where it has none, as the Go package does.
+fn with_scheme<'a>(url: &'a str, scheme: &str) -> Cow<'a, str> {
     let authority = url.split(['/', '?']).next().unwrap_or_default();
     let has_scheme = url[authority.len()..].starts_with("//") && authority.ends_with(':');
-    if has_scheme || url.is_empty() { url.into() } else { format!("ws://{url}").into() }
+    if has_scheme || url.is_empty() { url.into() } else { format!("{scheme}://{url}").into() }
 }
 
 /// Whether the host is an IPv6 address with a zone.
@@ -124,12 +129,12 @@ pub(crate) fn host_of(address: &str) -> Option<Box<str>> {
     Some(host.to_canonical().to_string().into())
 }
 
-fn port(authority: &Authority) -> Result<u16, &'static str> {
+fn port(authority: &Authority, usual: u16) -> Result<u16, &'static str> {
     if authority.host().is_empty() {
         return Err("it needs a host");
     }
     match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => Ok(80),
+        Some("") => Ok(usual),
         _ => match authority.port_u16() {
             Some(port @ 1..) => Ok(port),
             _ => Err("the port is not in 1..=65535"),
@@ -160,11 +165,35 @@ mod tests {
             ("example.org", "example.org:80", "example.org", "/"),
             ("[::1]:7000/x", "[::1]:7000", "[::1]:7000", "/x"),
         ] {
-            let target = Target::parse(url).unwrap();
+            let target = Target::parse(url, false).unwrap();
             assert_eq!(&*target.url, url);
             assert_eq!(&*target.address, address, "{url}");
             assert_eq!(&*target.host, host, "{url}");
             assert_eq!(&*target.path, path, "{url}");
+        }
+    }
+
+    #[test]
+    fn over_tls_the_scheme_is_wss_and_host_path_and_query_stay() {
+        for (url, address, host, path) in [
+            ("wss://example.org", "example.org:443", "example.org", "/"),
+            (
+                "WSS://Example.org:8443/a/b?c=d&e",
+                "Example.org:8443",
+                "Example.org:8443",
+                "/a/b?c=d&e",
+            ),
+            ("example.org/x", "example.org:443", "example.org", "/x"),
+        ] {
+            let target = Target::parse(url, true).unwrap();
+            assert_eq!(&*target.url, url);
+            assert_eq!(&*target.address, address, "{url}");
+            assert_eq!(&*target.host, host, "{url}");
+            assert_eq!(&*target.path, path, "{url}");
+        }
+        for url in ["ws://host", "tls://host:1", "http://host"] {
+            let text = Target::parse(url, true).unwrap_err().to_string();
+            assert!(text.contains("only wss://"), "{text}");
         }
     }
 
@@ -192,7 +221,11 @@ mod tests {
             ("ws://[::FFFF:10.0.0.7]:9000", "10.0.0.7"),
             ("ws://[::1]", "::1"),
         ] {
-            assert_eq!(Target::parse(url).unwrap().peer().host.as_deref(), Some(host), "{url}");
+            assert_eq!(
+                Target::parse(url, false).unwrap().peer().host.as_deref(),
+                Some(host),
+                "{url}"
+            );
         }
     }
 
@@ -215,8 +248,8 @@ mod tests {
             ("[fe80::1%3]:9000", "IPv6 zone"),
             ("http://host", "only ws://"),
             ("tcp://host:1", "only ws://"),
-            ("wss://host", "a Dial that speaks TLS"),
-            ("WSS://host:443/path", "a Dial that speaks TLS"),
+            ("wss://host", "give a Dial that speaks TLS"),
+            ("WSS://host:443/path", "give a Dial that speaks TLS"),
             // What a prefix put in front of it by hand would make.
             ("ws://wss://host", "two schemes"),
             ("ws://ws://host:9000", "two schemes"),
@@ -226,7 +259,7 @@ mod tests {
             ("ws://host:", "1..=65535"),
             ("ws://:9000", "needs a host"),
         ] {
-            let text = Target::parse(url).unwrap_err().to_string();
+            let text = Target::parse(url, false).unwrap_err().to_string();
             assert!(text.contains(problem), "{text}");
         }
     }

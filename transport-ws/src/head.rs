@@ -20,6 +20,11 @@ impl Head {
         &self.bytes
     }
 
+    /// Whether what came is a handshake or an alert of TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        matches!(self.bytes[..], [0x15 | 0x16, 0x03, ..])
+    }
+
     /// Returns what came after the first `length` bytes.
     pub(crate) fn into_tail(mut self, length: usize) -> Vec<u8> {
         self.bytes.split_off(length)
@@ -74,9 +79,10 @@ impl Head {
             Flaw::TooLong => {
                 format!("the peer's part is longer than handshake_bytes_max, which is {bytes_max}")
             }
-            Flaw::Foreign if self.bytes.starts_with(&[0x16]) => {
-                format!("the peer speaks TLS instead of {expected}: is the port right?")
-            }
+            Flaw::Foreign if self.speaks_tls() => format!(
+                "the peer speaks TLS instead of {expected}: have both ends speak it (wss:// to dial, TlsAccept \
+                 to listen), or neither"
+            ),
             Flaw::Foreign => {
                 format!("the peer speaks something else than {expected}: is the port right?")
             }

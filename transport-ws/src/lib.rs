@@ -2,7 +2,7 @@
 //!
 //! [`WsConnector`] dials, [`WsListener`] accepts, and both give a [`WsWire`]. The byte streams come
 //! from a runtime crate through [`Dial`] and [`Accept`], and need the `futures_io` traits. For
-//! `wss://`, give a `Dial` that speaks TLS and a `ws://` URL.
+//! `wss://`, give a `Dial` that speaks TLS (`TlsDial` of `chargehand-transport-tls`).
 //!
 //! The native dialect is the subprotocol `chargehand.2` in binary messages. The JSON dialect of the
 //! Go `worker` package is no subprotocol at all and text messages. A connector is told which one to
@@ -76,7 +76,7 @@ mod wire;
 mod writer;
 
 #[cfg(test)]
-mod handshake_tests;
+mod tests;
 
 use std::task::{Context, Poll};
 
@@ -161,12 +161,17 @@ pub struct WsConnector<D> {
 
 impl<D> WsConnector<D> {
     /// Makes a connector to `url`, which is `[ws://]host[:port][/path][?query]`; without a port, to
-    /// port 80, and without a path, to `/`. The name is not resolved here but at every connect.
+    /// port 80, and without a path, to `/`. Over a `dial` that speaks TLS it is `wss://`, and the usual
+    /// port 443: neither takes the other, so that nothing goes in plain that should not. The name is not
+    /// resolved here but at every connect.
     ///
     /// # Errors
     /// Says what is wrong with the URL.
-    pub fn new(dial: D, url: &str) -> Result<Self, AddressError> {
-        let target = Target::parse(url)?;
+    pub fn new(dial: D, url: &str) -> Result<Self, AddressError>
+    where
+        D: Dial,
+    {
+        let target = Target::parse(url, dial.is_encrypted())?;
         let dialect = Dialect::Native;
         Ok(Self { dial, target, dialect, token: None, limits: Limits::new() })
     }

@@ -64,8 +64,8 @@ impl<F, S> Accepting<F, S> {
     fn reply(&self, head: Result<(), Flaw>) -> Result<Reply, WsError> {
         let peer = &self.peer.name;
         if let Err(flaw) = head {
-            let speaks_tls = self.head.bytes().starts_with(&[0x16]);
-            let answerable = matches!(flaw, Flaw::Foreign | Flaw::TooLong) && !speaks_tls;
+            let answerable =
+                matches!(flaw, Flaw::Foreign | Flaw::TooLong) && !self.head.speaks_tls();
             let bytes_max = self.door.limits.handshake_bytes_max;
             return match self.head.error(flaw, peer, EXPECTED, bytes_max) {
                 WsError::Handshake { problem, .. } if answerable => {

@@ -399,5 +399,4 @@ impl<S> fmt::Debug for Upgrade<S> {
 }
 
 #[cfg(test)]
-#[path = "upgrade_tests.rs"]
 mod tests;

@@ -484,5 +484,4 @@ impl<S> fmt::Debug for WsWire<S> {
 }
 
 #[cfg(test)]
-#[path = "wire_tests.rs"]
 mod tests;

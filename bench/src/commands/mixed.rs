@@ -139,7 +139,7 @@ async fn waiting(runtime: Smol, pool: &Pool, rate: f64, seconds: u32) -> Figures
         let (pool, meter) = (pool.clone(), Arc::clone(&meter));
         Smol::spawn(async move {
             let start = Instant::now();
-            pool.call::<_, u64>(&height).await.expect("nothing fails");
+            pool.call::<u64, _>(&height).await.expect("nothing fails");
             if duration(height) == SHORT {
                 meter.record(start.elapsed().saturating_sub(SHORT));
             }

@@ -439,6 +439,4 @@ impl fmt::Display for MessageError {
 impl core::error::Error for MessageError {}
 
 #[cfg(test)]
-mod mirror_tests;
-#[cfg(test)]
 mod tests;

@@ -40,12 +40,24 @@ impl Address {
         }
     }
 
+    /// Reads the address of somebody else who is dialled over TLS: `tls://` may stand before it, where
+    /// [`to_dial`](Self::to_dial) takes `tcp://`, and neither takes the other.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn to_dial_over_tls(text: &str) -> Result<Self, AddressError> {
+        match Self::of(text, "tls") {
+            Ok(Self { port: 0, .. }) => Err(AddressError::new(text, PORT_RANGE)),
+            result => result.map_err(|problem| AddressError::new(text, problem)),
+        }
+    }
+
     /// Reads the address of this end, where port 0 means any free one.
     ///
     /// # Errors
     /// Says what is wrong with it.
     pub fn to_listen(text: &str) -> Result<Self, AddressError> {
-        Self::of(text).map_err(|problem| AddressError::new(text, problem))
+        Self::of(text, "tcp").map_err(|problem| AddressError::new(text, problem))
     }
 
     /// Returns the host: a name, or an IP address without brackets.
@@ -79,10 +91,14 @@ impl Address {
         std::io::Error::new(error.kind(), what)
     }
 
-    fn of(text: &str) -> Result<Self, &'static str> {
+    fn of(text: &str, expected: &str) -> Result<Self, &'static str> {
         let (is_url, rest) = match text.split_once("://") {
             None => (false, text),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tcp") => (true, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case(expected) => (true, rest),
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("tls") => return Err(NOT_PLAIN),
+            Some(_) if expected == "tls" => {
+                return Err("only tls:// or a bare host:port is meant here, where TLS is spoken");
+            }
             Some(_) => return Err("only tcp:// or a bare host:port is meant here"),
         };
         let authority = match rest.split_once(['/', '?', '#']) {
@@ -103,6 +119,8 @@ impl Address {
     }
 }
 
+const NOT_PLAIN: &str = "for tls:// the connection has to be over TLS (TlsDial of chargehand-transport-tls, \
+                         feature `tls`): here it would be plain";
 const BRACKETS: &str = "in brackets stands an IPv6 address and after them a port: [::1]:9000";
 const PORT_RANGE: &str = "the port is not in 1..=65535";
 
@@ -243,6 +261,7 @@ mod tests {
             ("[fe80::1%]:80", "a zone is"),
             ("[fe80::1%a%b]:80", "a zone is"),
             ("ws://host:80", "only tcp://"),
+            ("tls://host:80", "over TLS (TlsDial"),
         ] {
             for result in [Address::to_dial(given), Address::to_listen(given)] {
                 let text = result.unwrap_err().to_string();
@@ -251,6 +270,23 @@ mod tests {
             }
         }
         assert!(Address::to_dial("host:0").unwrap_err().to_string().contains(PORT_RANGE));
+    }
+
+    #[test]
+    fn over_tls_the_scheme_is_tls_and_no_other() {
+        for given in ["tls://host:9000", "TLS://host:9000/", "host:9000"] {
+            let address = Address::to_dial_over_tls(given).unwrap();
+            assert_eq!(address.to_string(), "host:9000", "{given}");
+        }
+        for (given, problem) in [
+            ("tcp://host:9000", "only tls://"),
+            ("wss://host:9000", "only tls://"),
+            ("tls://host:0", PORT_RANGE),
+            ("tls://host", "needs a port"),
+        ] {
+            let text = Address::to_dial_over_tls(given).unwrap_err().to_string();
+            assert!(text.contains(problem), "{text}");
+        }
     }
 
     #[test]

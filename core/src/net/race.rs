@@ -144,5 +144,4 @@ impl From<Unreachable<std::io::Error>> for std::io::Error {
 }
 
 #[cfg(test)]
-#[path = "race_tests.rs"]
 mod tests;

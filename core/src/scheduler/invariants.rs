@@ -133,12 +133,15 @@ fn check_worker_lists(state: &SchedulerState, workers: &[WorkerSlot]) {
     let todo = count(WorkerSlot::wants_action);
     assert!(state.todo.len() as usize == todo, "a worker with something to do is not listed");
 
-    state.rested.check(workers, |worker| {
-        assert!(slot(worker).phase == LinkPhase::Up(Duty::Rested), "a worker is listed as rested");
+    state.suspended.check(workers, |worker| {
+        assert!(
+            slot(worker).phase == LinkPhase::Up(Duty::Suspended),
+            "a worker is listed as suspended"
+        );
     });
-    let rested = count(|slot| slot.phase == LinkPhase::Up(Duty::Rested));
-    assert!(state.rested.len() as usize == rested, "a rested worker is not listed");
-    assert!(rested == 0 || state.serving > 0, "the last worker rests");
+    let suspended = count(|slot| slot.phase == LinkPhase::Up(Duty::Suspended));
+    assert!(state.suspended.len() as usize == suspended, "a suspended worker is not listed");
+    assert!(suspended == 0 || state.serving > 0, "the last worker rests");
     state.absent.check(workers, |worker| {
         assert!(slot(worker).phase == LinkPhase::Absent, "a worker is listed as absent");
     });
@@ -166,7 +169,10 @@ fn check_worker_lists(state: &SchedulerState, workers: &[WorkerSlot]) {
     assert!(state.stats.workers_up as usize == up, "workers that are up are miscounted");
 
     for slot in workers {
-        assert!(!slot.notice || slot.phase == LinkPhase::Up(Duty::Rested), "no rest to announce");
+        assert!(
+            !slot.notice || slot.phase == LinkPhase::Up(Duty::Suspended),
+            "no suspension to announce"
+        );
         let idle = slot.phase == LinkPhase::Up(Duty::Draining) && slot.held.is_empty();
         assert!(!idle, "a worker that drained is still up");
         let removed = slot.removing && slot.phase.is_serving();

@@ -331,6 +331,13 @@ impl<S: Storage> Scheduler<S> {
         }
     }
 
+    /// Returns when a task ends as [`Outcome::TimedOut`](crate::Outcome::TimedOut), whatever it is doing;
+    /// [`Instant::FAR_FUTURE`] if it has no deadline. O(1).
+    pub fn deadline(&mut self, task: TaskId) -> Instant {
+        let is_slot = (task.slot() as usize) < self.storage.slots().0.len();
+        if is_slot { self.lend().deadline(task.slot()) } else { Instant::FAR_FUTURE }
+    }
+
     /// Checks every invariant of the state by counting anew. For tests and fuzzers. O(slots).
     ///
     /// # Panics

@@ -101,7 +101,7 @@ impl SchedulerMut<'_> {
         if core::mem::take(&mut slot.notice) {
             let until = slot.due;
             self.list_todo(worker);
-            return Some(Action::Rest { worker: id, until });
+            return Some(Action::Suspend { worker: id, until });
         }
         if let Some(task) = self.withdraw_first(worker) {
             self.list_todo(worker);
@@ -178,7 +178,7 @@ impl SchedulerMut<'_> {
                 self.back_off(worker);
                 return Some(Action::Disconnect { link, reason: Reason::ConnectTimeout });
             }
-            LinkPhase::Up(Duty::Rested) => self.release(worker),
+            LinkPhase::Up(Duty::Suspended) => self.release(worker),
             LinkPhase::Up(Duty::Delayed) => self.set_phase(worker, LinkPhase::Up(Duty::Serving)),
             _ => unreachable!("a timer without a reason"),
         }

@@ -13,8 +13,8 @@ use super::slot::WorkerSlot;
 pub(super) enum RollKind {
     /// Workers with something to tell the caller; also the unused slots.
     Todo,
-    /// Workers that rest with their link up, or that are absent, the first to do so first.
-    Rested,
+    /// Workers that are suspended with their link up, or that are absent, the first to do so first.
+    Suspended,
     /// Workers that are neither being removed nor leaving, in the order in which they were added.
     Member,
     /// Workers with returned tasks that are not suspects.

@@ -121,7 +121,7 @@ pub struct WorkerSlot {
     pub(super) route: Route,
     /// Removed by the caller or by the drain: when its link is gone, so is it.
     pub(super) removing: bool,
-    /// A rest is still to be announced.
+    /// A suspension is still to be announced.
     pub(super) notice: bool,
     /// A ping is not answered yet.
     pub(super) pinged: bool,
@@ -168,7 +168,7 @@ pub struct WorkerSlot {
     /// Failed tasks in a row.
     pub(super) streak: u16,
     /// Rests in a row.
-    pub(super) rests: u32,
+    pub(super) suspensions: u32,
     /// Connects since the backoff was reset.
     pub(super) attempts: u32,
     /// The jitter's state.
@@ -219,7 +219,7 @@ pub(super) enum Duty {
     /// Gets tasks.
     Serving,
     /// Gets none until `due`, since it only failed.
-    Rested,
+    Suspended,
     /// Gets none until `due`: it dialled in again too soon after links that did nothing.
     Delayed,
     /// Gets none until the caller says so.
@@ -231,7 +231,7 @@ pub(super) enum Duty {
 impl Duty {
     /// Whether it ends by itself, at the slot's `due`.
     pub(super) fn is_for_a_time(self) -> bool {
-        matches!(self, Self::Rested | Self::Delayed)
+        matches!(self, Self::Suspended | Self::Delayed)
     }
 }
 
@@ -284,7 +284,7 @@ impl WorkerSlot {
             looked: Instant::EPOCH,
             strikes: 0,
             streak: 0,
-            rests: 0,
+            suspensions: 0,
             attempts: 0,
             random: 0,
             failed: 0,

@@ -1,5 +1,7 @@
 //! Figures about the pool and its workers.
 
+use core::fmt;
+
 use super::slot::{Duty, LinkPhase, WorkerSlot};
 use super::tasks::SchedulerState;
 use crate::event::Outcome;
@@ -10,9 +12,14 @@ use crate::time::Instant;
 ///
 /// `submitted` is at all times the sum of `waiting`, `resting`, `in_flight`, `finished` and of the
 /// tasks whose [`Action::Finish`](crate::Action::Finish) was polled. The outcome counters (`done`
-/// to `expired`) count a task when its outcome is settled.
+/// to `expired`) count a task when its outcome is settled. All are counts, of tasks, workers, attempts or
+/// events; none is a time or a size.
+///
+/// Displays as one line, which leaves out what is zero: `985 of 1000 tasks done, 2 failed; 3 waiting, 10 in
+/// flight; 7 of 8 workers up, 1 suspended; 4 attempts lost`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
     /// Tasks that wait for a worker with room.
@@ -28,7 +35,7 @@ pub struct Stats {
     /// Workers whose link is up.
     pub workers_up: u32,
     /// Workers whose link is up and that get no task for a while, since they only failed.
-    pub workers_rested: u32,
+    pub workers_suspended: u32,
     /// Tasks accepted.
     pub submitted: u64,
     /// Tasks done.
@@ -96,9 +103,12 @@ impl Counters {
     }
 }
 
-/// How one worker stands.
+/// How one worker stands. All but its state are counts.
+///
+/// Displays as one line, which leaves out what is zero: `up, 3 of 16 in flight, 1200 done, 2 failed, 2 links`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WorkerStats {
     /// What it is doing.
@@ -121,7 +131,7 @@ pub struct WorkerStats {
     pub backoff_attempts: u32,
 }
 
-/// What a worker is doing.
+/// What a worker is doing. Displays, and serializes, as its [name](Self::name).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -144,7 +154,7 @@ pub enum WorkerState {
     /// Its link is up, but it gets no task until it is [`Ready`](crate::Event::Ready).
     Busy,
     /// Its link is up, but it gets no task for a while, since it only failed.
-    Rested {
+    Suspended {
         /// When it gets tasks again, at the latest.
         until: Instant,
     },
@@ -158,6 +168,89 @@ pub enum WorkerState {
     Draining,
 }
 
+impl WorkerState {
+    /// Returns what it is called in a log, without its time: `absent`, `backing off`, `connecting`, `up`,
+    /// `busy`, `suspended`, `delayed` or `draining`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Absent { .. } => "absent",
+            Self::BackingOff { .. } => "backing off",
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Busy => "busy",
+            Self::Suspended { .. } => "suspended",
+            Self::Delayed { .. } => "delayed",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for WorkerState {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl fmt::Display for WorkerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for WorkerStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} of {} in flight", self.state, self.in_flight, self.window)?;
+        let links = (self.links.into(), if self.links == 1 { "link" } else { "links" });
+        write_some(
+            f,
+            ", ",
+            &[(self.done, "done"), (self.failed, "failed"), (self.lost, "lost"), links],
+        )
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} tasks done", self.done, self.submitted)?;
+        let ended = [
+            (self.failed, "failed"),
+            (self.exhausted, "exhausted"),
+            (self.bounced, "bounced"),
+            (self.cancelled, "cancelled"),
+            (self.aborted, "aborted"),
+            (self.expired, "expired"),
+        ];
+        write_some(f, ", ", &ended)?;
+        let open = [
+            (self.waiting.into(), "waiting"),
+            (self.resting.into(), "resting"),
+            (self.in_flight.into(), "in flight"),
+        ];
+        write_some(f, "; ", &open)?;
+        write!(f, "; {} of {} workers up", self.workers_up, self.workers)?;
+        write_some(f, ", ", &[(self.workers_suspended.into(), "suspended")])?;
+        let attempts = [
+            (self.lost, "attempts lost"),
+            (self.timed_out, "timed out"),
+            (self.returned, "returned"),
+            (self.stale, "stale"),
+            (self.foreign, "foreign"),
+        ];
+        write_some(f, "; ", &attempts)
+    }
+}
+
+/// Writes the figures that are not zero, the first after `begin` and the others after commas.
+fn write_some(f: &mut fmt::Formatter<'_>, begin: &str, figures: &[(u64, &str)]) -> fmt::Result {
+    let mut before = begin;
+    for (count, of) in figures.iter().filter(|(count, _)| *count > 0) {
+        write!(f, "{before}{count} {of}")?;
+        before = ", ";
+    }
+    Ok(())
+}
+
 impl SchedulerState {
     #[inline]
     pub(super) fn stats(&self) -> Stats {
@@ -169,7 +262,7 @@ impl SchedulerState {
             finished: self.settled(),
             workers: self.stats.workers,
             workers_up: self.stats.workers_up,
-            workers_rested: self.rested.len(),
+            workers_suspended: self.suspended.len(),
             submitted: self.stats.submitted,
             done: of(Outcome::Done),
             failed: of(Outcome::Failed),
@@ -201,7 +294,7 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
         LinkPhase::WantConnect | LinkPhase::Connecting => WorkerState::Connecting,
         LinkPhase::Up(Duty::Serving) => WorkerState::Up,
         LinkPhase::Up(Duty::Busy) => WorkerState::Busy,
-        LinkPhase::Up(Duty::Rested) => WorkerState::Rested { until: slot.due },
+        LinkPhase::Up(Duty::Suspended) => WorkerState::Suspended { until: slot.due },
         LinkPhase::Up(Duty::Delayed) => WorkerState::Delayed { until: slot.due },
         LinkPhase::Up(Duty::Draining) | LinkPhase::Closing(_) | LinkPhase::Leaving => {
             WorkerState::Draining

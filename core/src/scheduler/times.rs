@@ -205,6 +205,15 @@ impl SchedulerMut<'_> {
         }
     }
 
+    /// Returns when a task is over, whatever it is doing.
+    pub(super) fn deadline(&self, task: u32) -> Instant {
+        if self.tasks[task as usize].is_timed {
+            self.state.own.table[task as usize].deadline
+        } else {
+            Instant::FAR_FUTURE
+        }
+    }
+
     /// Has a task with times of its own rest after a failure. Returns false for any other.
     pub(super) fn rest_timed(&mut self, task: u32) -> bool {
         let slot = &mut self.tasks[task as usize];
@@ -322,7 +331,7 @@ impl SchedulerMut<'_> {
 
 impl SchedulerMut<'_> {
     /// Ends an attempt that is late by its task's own time, which is shorter than the others'. It is no
-    /// strike, but counts against the worker as a failure does: after some in a row, it rests.
+    /// strike, but counts against the worker as a failure does: after some in a row, it is suspended.
     fn end_early(&mut self, worker: u32, task: u32) -> Action {
         let had_begun = self.may_have_begun(worker, task);
         let withdraw = self.end(worker, task);

@@ -183,10 +183,10 @@ impl SchedulerMut<'_> {
     }
 
     fn on_busy(&mut self, worker: u32) {
-        if let LinkPhase::Up(Duty::Serving | Duty::Rested | Duty::Busy) =
+        if let LinkPhase::Up(Duty::Serving | Duty::Suspended | Duty::Busy) =
             self.workers[worker as usize].phase
         {
-            // A rest ends by that, too: being busy may well take longer.
+            // A suspension ends by that, too: being busy may well take longer.
             self.set_phase(worker, LinkPhase::Up(Duty::Busy));
         }
     }
@@ -214,7 +214,7 @@ impl SchedulerMut<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.done += 1;
         slot.attempts = 0;
-        slot.rests = 0;
+        slot.suspensions = 0;
         slot.streak = 0;
         slot.strikes = 0;
         if slot.allowance < slot.window {
@@ -250,7 +250,7 @@ impl SchedulerMut<'_> {
         slot.streak = slot.streak.saturating_sub(1);
     }
 
-    /// Counts an answer that did nothing against a worker, and rests it after too many in a row.
+    /// Counts an answer that did nothing against a worker, and suspends it after too many in a row.
     pub(super) fn count_failure(&mut self, worker: u32) {
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
@@ -259,13 +259,13 @@ impl SchedulerMut<'_> {
         if slot.streak < policy.failures_max || !slot.phase.is_serving() || is_last {
             return;
         }
-        slot.rests = slot.rests.saturating_add(1);
-        let rests = slot.rests;
-        let until = self.delayed(worker, rests);
+        slot.suspensions = slot.suspensions.saturating_add(1);
+        let suspensions = slot.suspensions;
+        let until = self.delayed(worker, suspensions);
         let slot = &mut self.workers[worker as usize];
         slot.due = until;
         slot.notice = true;
-        self.set_phase(worker, LinkPhase::Up(Duty::Rested));
+        self.set_phase(worker, LinkPhase::Up(Duty::Suspended));
         self.recall(worker);
     }
 }
@@ -377,9 +377,9 @@ impl SchedulerMut<'_> {
         }
     }
 
-    /// Ends a rest.
+    /// Ends a suspension.
     pub(super) fn release(&mut self, worker: u32) {
-        // One more failure in a row, and it rests again.
+        // One more failure in a row, and it is suspended again.
         let slot = &mut self.workers[worker as usize];
         slot.streak = self.state.policy.failures_max - 1;
         slot.recall = false;
@@ -399,7 +399,7 @@ impl SchedulerMut<'_> {
     pub(super) fn set_phase(&mut self, worker: u32, phase: LinkPhase) {
         let slot = &mut self.workers[worker as usize];
         let old = core::mem::replace(&mut slot.phase, phase);
-        if phase != LinkPhase::Up(Duty::Rested) {
+        if phase != LinkPhase::Up(Duty::Suspended) {
             slot.notice = false;
         }
         match (old.is_up(), phase.is_up()) {
@@ -414,13 +414,13 @@ impl SchedulerMut<'_> {
         }
         match old {
             LinkPhase::Up(Duty::Serving) => self.state.serving -= 1,
-            LinkPhase::Up(Duty::Rested) => self.state.rested.remove(self.workers, worker),
+            LinkPhase::Up(Duty::Suspended) => self.state.suspended.remove(self.workers, worker),
             LinkPhase::Absent => self.state.absent.remove(self.workers, worker),
             _ => {}
         }
         match phase {
             LinkPhase::Up(Duty::Serving) => self.state.serving += 1,
-            LinkPhase::Up(Duty::Rested) => self.state.rested.push_back(self.workers, worker),
+            LinkPhase::Up(Duty::Suspended) => self.state.suspended.push_back(self.workers, worker),
             LinkPhase::Absent => self.state.absent.push_back(self.workers, worker),
             LinkPhase::Leaving if self.state.members.contains(self.workers, worker) => {
                 self.state.members.remove(self.workers, worker);
@@ -432,8 +432,8 @@ impl SchedulerMut<'_> {
         self.arm(worker);
         if old.is_serving() && self.state.serving == 0 {
             // A worker that only failed is better than none.
-            if let Some(rested) = self.state.rested.head() {
-                self.release(rested);
+            if let Some(suspended) = self.state.suspended.head() {
+                self.release(suspended);
             }
         }
     }
@@ -479,7 +479,7 @@ impl super::tasks::SchedulerState {
             LinkPhase::Up(duty) => {
                 let oldest = due(tasks, first_in_order(tasks, slot)).max(slot.hold_until);
                 let next = match duty {
-                    Duty::Rested | Duty::Delayed => slot.due,
+                    Duty::Suspended | Duty::Delayed => slot.due,
                     Duty::Serving => self.may_return_at(tasks, slot),
                     Duty::Busy | Duty::Draining => Instant::FAR_FUTURE,
                 };

@@ -57,8 +57,8 @@ const RARE: &[&str] = &[
     "a busy worker is ready again",
     "a draining worker is busy",
     "a ping was answered",
-    "a rested worker got something done",
-    "a rested worker is busy",
+    "a suspended worker got something done",
+    "a suspended worker is busy",
     "a silent link was closed",
     "a worker is busy",
     "accept refused",
@@ -105,14 +105,14 @@ const RARE: &[&str] = &[
     "remove a connecting worker",
     "remove a worker without a link",
     "rest ended by itself",
-    "rested",
-    "rested and released as the last one",
+    "suspended",
+    "suspended and released as the last one",
     "submit when full",
     "submit while draining",
     "task retried after a failure",
     "task tried again more often than the pool's tasks are",
     "task tried again less often than the pool's tasks are",
-    "the last worker is not rested",
+    "the last worker is not suspended",
     "task rests as long as it says itself",
     "timed out with an attempt under way",
     "timed out without an attempt under way",
@@ -417,7 +417,7 @@ impl<S: Storage> Pair<S> {
     fn tell_drawn(&mut self) {
         let until = |id: &WorkerId| match self.engine.worker_stats(*id)?.state {
             WorkerState::BackingOff { until }
-            | WorkerState::Rested { until }
+            | WorkerState::Suspended { until }
             | WorkerState::Absent { not_before: until } => Some((id.slot() as usize, until)),
             _ => None,
         };

@@ -31,7 +31,7 @@ const RARE: &[&str] = &[
     "a worker announced that it stops",
     "a worker removed",
     "a task was given back",
-    "a worker rested",
+    "a worker suspended",
     "a failure said when to retry",
     "a failure was permanent",
     "a worker took its leave",

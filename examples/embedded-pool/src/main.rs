@@ -122,7 +122,7 @@ async fn check(pool: &Pool) -> Result<(), BoxError> {
         .await;
     let workers = pool.stats().await?.workers;
     let idle = workers.iter().filter(|worker| worker.stats.done == 0).count();
-    let stats = pool.stop().await?;
+    let stats = pool.stop().await?.tasks;
     hprintln!("{} done, {} failed, {} workers", report.done, report.failed, workers.len());
     hprintln!("{} of {} bytes of the heap in use", HEAP.used(), HEAP_BYTES);
     let expected = (HEIGHTS - HEIGHTS / BAD, HEIGHTS / BAD);

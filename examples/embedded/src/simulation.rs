@@ -157,7 +157,7 @@ impl World<'_> {
                     let slot = link.worker().slot();
                     self.note(&[4, slot, link.epoch(), task.slot(), attempt.into()]);
                 }
-                Action::Rest { worker, .. } => self.note(&[5, worker.slot()]),
+                Action::Suspend { worker, .. } => self.note(&[5, worker.slot()]),
                 Action::Gone { worker } => self.note(&[6, worker.slot()]),
                 Action::Finish { task, outcome, attempts } => {
                     self.on_finish(task, outcome, attempts);

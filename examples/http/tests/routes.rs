@@ -59,7 +59,7 @@ async fn a_worker_behind_a_route_of_axum_serves_a_pool() {
     let (pool, driver) = builder.build().unwrap();
     tokio::spawn(driver);
     assert_eq!(work(&pool).await, 300);
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
     stopper.stop();
     timeout(PATIENCE, job).await.unwrap().unwrap();
     // The server goes on, and says that there is no worker any more.
@@ -94,7 +94,7 @@ async fn workers_dial_in_through_a_route_of_hyper() {
     assert_eq!(work(&pool).await, 300);
     let stats = pool.stats().await.unwrap();
     assert!(stats.workers.iter().all(|worker| worker.stats.done > 0), "{stats:?}");
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
     let answer = ask(address, &upgrade("/elsewhere", OFFER)).await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
@@ -315,7 +315,7 @@ async fn floods_over_an_upgraded_connection_end_it_and_others_are_served() {
         timeout(PATIENCE, spawn_blocking(play)).await.expect(what).unwrap();
     }
     assert_eq!(work(&pool).await, 600);
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
 }
 
 #[tokio::test]
@@ -357,6 +357,6 @@ async fn a_crowd_that_is_upgraded_and_says_nothing_keeps_no_good_manager_out() {
     let (pool, driver) = builder.build().unwrap();
     tokio::spawn(driver);
     assert_eq!(work(&pool).await, 300);
-    assert_eq!(pool.stop().await.unwrap().lost, 0);
+    assert_eq!(pool.stop().await.unwrap().tasks.lost, 0);
     drop(crowd);
 }

@@ -282,6 +282,12 @@ impl<K: Kind> Conn<K> {
         self.life.on_ping(self.tally.messages());
     }
 
+    /// Returns whether parts of a message have come, and it is not whole yet.
+    #[inline]
+    pub(crate) fn is_arriving(&self) -> bool {
+        self.life.is_arriving(self.tally.messages())
+    }
+
     /// Returns whether there is a ping to be taken for answered, though nothing whole has come.
     pub(crate) fn take_ping(&mut self) -> bool {
         self.life.take_ping(self.tally.messages())

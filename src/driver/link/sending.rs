@@ -3,10 +3,14 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use core::mem;
+use core::num::NonZeroU32;
 use core::task::{Context, Poll};
 
 use chargehand_core::TaskId;
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Extensions, Message};
+use chargehand_core::message::{
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Extensions, ExtensionsWriter, HEAD_BYTES_MAX,
+    Message,
+};
 
 use super::Conn;
 use crate::driver::dialect::Speech;
@@ -15,6 +19,9 @@ use crate::driver::task::{TaskEntry, TaskPayload};
 use crate::link::erased::{AnyWire, Kind};
 use crate::link::reason::DisconnectReason;
 use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
+
+/// How much longer a request is that says how long its attempt may take: an id, a length, a number.
+const TIMEOUT_BYTES: usize = 6;
 
 /// Room for so many parked messages is kept.
 const PARKED_KEPT: usize = 64;
@@ -72,15 +79,14 @@ impl<K: Kind> Conn<K> {
     /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
     #[cold]
     fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
-        let request = Outgoing::Request { task, attempt };
-        let index = self.parked.iter().position(|parked| *parked == request);
+        let index = self.parked.iter().position(|parked| parked.asks((task, attempt)));
         index.is_some_and(|index| self.parked.remove(index).is_some())
     }
 
     /// Takes out the requests that have not left, with their attempts: the wire never got them.
     pub(crate) fn take_unsent(&mut self) -> impl Iterator<Item = (TaskId, u16)> + use<K> {
         mem::take(&mut self.parked).into_iter().filter_map(|message| match message {
-            Outgoing::Request { task, attempt } => Some((task, attempt)),
+            Outgoing::Request { task, attempt, .. } => Some((task, attempt)),
             Outgoing::Cancel { .. } | Outgoing::Ping => None,
         })
     }
@@ -126,7 +132,12 @@ impl<K: Kind> Conn<K> {
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
         let sent = match &mut self.speech {
-            Speech::Native => self.try_send_native(cx, message, tasks)?,
+            Speech::Native => match message {
+                Outgoing::Request { task, attempt, millis: Some(millis) } => {
+                    self.try_send_timed(cx, (task, attempt), millis, tasks)?
+                }
+                _ => self.try_send_native(cx, message, tasks)?,
+            },
             Speech::Json(json) => json.try_send(&mut *self.wire, cx, message, tasks)?,
         };
         if sent.is_ready() {
@@ -150,7 +161,7 @@ impl<K: Kind> Conn<K> {
         let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
         let mut height_of = None;
         let (message, body) = match message {
-            Outgoing::Request { task, attempt } => {
+            Outgoing::Request { task, attempt, .. } => {
                 let body = match &tasks[task.slot() as usize].payload {
                     TaskPayload::Height { height, .. } => {
                         height_of = Some((task, *height));
@@ -180,6 +191,43 @@ impl<K: Kind> Conn<K> {
             len += height_len;
         }
         match self.wire.poll_send(cx, &buffer[..len], body) {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
+        }
+    }
+
+    /// Sends a request that says how long its attempt may take.
+    #[cold]
+    fn try_send_timed(
+        &mut self,
+        cx: &mut Context<'_>,
+        (task, attempt): (TaskId, u16),
+        millis: NonZeroU32,
+        tasks: &[TaskEntry],
+    ) -> Result<Poll<()>, SendError> {
+        let mut place = [0; HEIGHT_BYTES_MAX];
+        let body = match &tasks[task.slot() as usize].payload {
+            TaskPayload::Height { height, .. } => encode_height(*height, &mut place),
+            TaskPayload::Request { body, .. } => body.as_slice(),
+            TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
+        };
+        if body.len() > self.body_bytes_max {
+            return Err(self.too_long(task, body.len()));
+        }
+        let mut extensions = [0; TIMEOUT_BYTES];
+        let mut extensions = ExtensionsWriter::new(&mut extensions);
+        // A request that has room only without goes without: its handler knows too long a time then.
+        if body.len() + TIMEOUT_BYTES <= self.body_bytes_max {
+            let value = millis.get().to_le_bytes();
+            extensions.add(ATTEMPT_TIMEOUT_EXTENSION, &value).expect("there is room");
+        }
+        let extensions = extensions.finish();
+        let mut head = [0; HEAD_BYTES_MAX + 1 + TIMEOUT_BYTES];
+        let head = Message::Request { task, attempt, extensions, body }
+            .encode_extended(&mut head)
+            .expect("there is room for both");
+        match self.wire.poll_send(cx, head, body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
             Poll::Ready(Err(error)) => Err(DisconnectReason::reset(error).into()),
@@ -216,7 +264,7 @@ pub(super) fn check_sent(
     task: TaskId,
     attempt: u16,
 ) -> Result<(), DisconnectReason> {
-    if !parked.contains(&Outgoing::Request { task, attempt }) {
+    if !parked.iter().any(|parked| parked.asks((task, attempt))) {
         return Ok(());
     }
     Err(DisconnectReason::protocol("answered a request that was not sent yet"))
@@ -229,7 +277,8 @@ mod tests {
     #[test]
     fn an_answer_to_a_request_that_has_not_left_ends_its_link_and_not_the_task() {
         let [task, other] = [7, 8].map(|slot| TaskId::from_parts(slot, 3));
-        let parked = VecDeque::from([Outgoing::Ping, Outgoing::Request { task, attempt: 2 }]);
+        let request = Outgoing::Request { task, attempt: 2, millis: NonZeroU32::new(7) };
+        let parked = VecDeque::from([Outgoing::Ping, request]);
         assert!(check_sent(&parked, task, 2).is_err());
         assert!(check_sent(&parked, task, 1).is_ok());
         assert!(check_sent(&parked, other, 2).is_ok());

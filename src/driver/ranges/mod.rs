@@ -308,7 +308,12 @@ impl Jobs {
 
     /// Returns whether no range has anything to do. A map that waits for its source has not: it may for ever.
     pub(crate) fn is_idle(&self) -> bool {
-        self.count == 0 || self.slots.iter().flatten().all(Job::waits_for_source)
+        self.count == 0 || self.under_way() == 0
+    }
+
+    /// Returns how many have something to do.
+    pub(crate) fn under_way(&self) -> usize {
+        self.slots.iter().flatten().filter(|job| !job.waits_for_source()).count()
     }
 
     /// Takes the range whose turn it is out of those that have a next height: it has none, or may not
@@ -511,7 +516,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let ahead = self.ahead();
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
         let mut room = self.room_for_heights();
-        let Self { jobs, scheduler, tasks, now, ranges_first, .. } = self;
+        let Self { jobs, scheduler, tasks, now, ranges_first, has_own_times, .. } = self;
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
@@ -529,6 +534,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 options.retries_max = Some(retries_max);
                 if let Some(own) = &job.own {
                     own.apply(&mut options, *now);
+                    *has_own_times = true;
                 }
                 let Ok(task) = scheduler.submit_with(*now, options) else { return any };
                 any = true;

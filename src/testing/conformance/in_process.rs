@@ -22,7 +22,7 @@ fn local<P: Pair>(setup: Setup<P>, window: u16, span: Duration) -> Setup<P> {
     })
 }
 
-pub(super) async fn local_and_remote_workers_share_a_range<P: Pair>() {
+pub(super) async fn in_process_and_remote_workers_share_a_range<P: Pair>() {
     let (door, at) = P::place();
     let remote = P::job(P::serve(steady::<P>("remote", millis(2)).concurrency(4), door));
     let rig = Rig::start::<P>(local::<P>(P::connect(setup::<P>(), &at), 4, millis(2)));
@@ -38,7 +38,9 @@ pub(super) async fn local_and_remote_workers_share_a_range<P: Pair>() {
     drop(remote);
 }
 
-pub(super) async fn what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere<P: Pair>() {
+pub(super) async fn what_an_in_process_worker_fails_or_hangs_at_is_told_or_done_elsewhere<
+    P: Pair,
+>() {
     let work = |height: u64| -> Answer {
         Box::pin(async move {
             pause::<P>(millis(1)).await;
@@ -103,7 +105,7 @@ pub(super) async fn what_is_cancelled_or_let_go_of_stops_in_this_process<P: Pair
     }));
     let mut tasks = Vec::new();
     for height in 0..4_u64 {
-        tasks.push(rig.pool.submit::<_, u64>(&height).await.expect("there is room"));
+        tasks.push(rig.pool.submit::<u64, _>(&height).await.expect("there is room"));
     }
     until::<P>("all of them to run", || running.load(Ordering::SeqCst) == 4).await;
     tasks[0].cancel();

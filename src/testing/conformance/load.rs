@@ -473,7 +473,7 @@ pub(super) async fn a_worker_that_hangs_but_lives_loses_its_task_to_another<P: P
     assert!(stats.timed_out >= 2, "{stats:?}");
 }
 
-pub(super) async fn a_worker_that_only_fails_is_rested_but_never_the_last_one<P: Pair>() {
+pub(super) async fn a_worker_that_only_fails_is_suspended_but_never_the_last_one<P: Pair>() {
     let work = |name: &'static str| hand::<P>(name, |_| Box::pin(async { Err("no".to_owned()) }));
     let (bad, _bad) = employ::<P>(work("bad"));
     let setup = P::connect(setup::<P>(), &bad).configure(|config| {
@@ -489,7 +489,7 @@ pub(super) async fn a_worker_that_only_fails_is_rested_but_never_the_last_one<P:
     P::add(&rig.pool, &good).await.expect("there is room");
     rig.up::<P>(2).await;
     Tally::start(&rig.pool, 1..=100).finish().await;
-    rig.watch.until::<P>("Rested", |event| matches!(event, PoolEvent::Rested { .. })).await;
+    rig.watch.until::<P>("Suspended", |event| matches!(event, PoolEvent::Suspended { .. })).await;
     rig.stop().await;
 }
 

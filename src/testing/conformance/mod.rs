@@ -173,13 +173,16 @@ macro_rules! suite {
         #[macro_export]
         macro_rules! conformance_tests {
             ($d pair:ty) => {
-                $(mod $module {
-                    #[allow(unused_imports)]
-                    use super::*;
+                // Here, where the pair has its name.
+                #[cfg(test)]
+                fn run_conformance_case(name: &str) {
+                    $crate::testing::conformance::run_case::<$d pair>(name);
+                }
 
+                $(mod $module {
                     $(#[test]
                     fn $case() {
-                        $crate::testing::conformance::run_case::<$d pair>(
+                        super::run_conformance_case(
                             concat!(stringify!($module), "::", stringify!($case)),
                         );
                     })+
@@ -231,11 +234,11 @@ suite! {
         a_worker_that_stops_cleanly_under_load_loses_nothing
         of_two_live_workers_of_one_name_the_older_one_stays
         a_worker_that_hangs_but_lives_loses_its_task_to_another
-        a_worker_that_only_fails_is_rested_but_never_the_last_one
+        a_worker_that_only_fails_is_suspended_but_never_the_last_one
         a_worker_is_never_sent_more_than_its_window;
     in_process:
-        local_and_remote_workers_share_a_range
-        what_a_local_worker_fails_or_hangs_at_is_told_or_done_elsewhere
+        in_process_and_remote_workers_share_a_range
+        what_an_in_process_worker_fails_or_hangs_at_is_told_or_done_elsewhere
         what_is_cancelled_or_let_go_of_stops_in_this_process;
     futures:
         futures_of_tasks_leak_nothing_wherever_they_are_dropped

@@ -21,7 +21,7 @@ use crate::core::{BackoffPolicy, Stats, WorkerId};
 use crate::worker::Typed;
 use crate::{
     Builder, Events, Outcomes, Pool, PoolEvent, PoolStats, TaskError, TaskOptions, Threaded,
-    Worker, WorkerError,
+    Worker, WorkerError, WorkerOptions,
 };
 
 /// How long a case may take. Far more than it needs, for machines with other things to do.
@@ -103,7 +103,7 @@ pub trait Ends: Pair {
         at: &Self::Connector,
     ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
         let (pool, at) = (pool.clone(), at.clone());
-        async move { pool.add(at).await }
+        async move { pool.add(at, WorkerOptions::new()).await }
     }
 
     fn serve(hand: Hand<Self>, door: Self::Listener) -> impl Future<Output = ()> + Send + 'static {
@@ -139,7 +139,7 @@ impl Rig {
 
     /// Stops the pool and checks that every task had exactly one outcome.
     pub async fn stop(self) -> Stats {
-        let stats = self.pool.stop().await.expect("the driver lives");
+        let stats = self.pool.stop().await.expect("the driver lives").tasks;
         self.driver.done().await;
         assert_settled(&stats);
         stats

@@ -209,6 +209,23 @@ fn settings_out_of_range_are_named() {
     assert!(text(|worker| worker.pending_handshakes_max(0)).contains("pending_handshakes_max"));
     assert!(text(|worker| worker.name("n".repeat(65))).contains("64 bytes"));
     assert!(text(|worker| worker.name("")).contains("1 to 64 bytes"));
+    assert!(text(|worker| worker.memory_max(0)).contains("memory_max"));
+    const SHORT: Duration = Duration::from_micros(999);
+    assert!(text(|worker| worker.heartbeat_max(SHORT)).contains("heartbeat_max"));
+    for backoff in [
+        BackoffPolicy::new().base(Duration::ZERO),
+        BackoffPolicy::new().cap(Duration::ZERO),
+        BackoffPolicy::new().base(SHORT),
+    ] {
+        let (worker, _timer, connector, _listener) = doubler();
+        let error = bounded(worker.backoff(backoff).dial(connector)).unwrap_err();
+        assert!(error.to_string().contains("backoff"), "{error}");
+    }
+    let least = BackoffPolicy::new().base(Duration::from_millis(1));
+    let (worker, _timer, _connector, listener) = doubler();
+    let stopper = worker.stopper();
+    stopper.stop();
+    assert_eq!(bounded(worker.backoff(least).serve(listener)), Ok(()));
 }
 
 #[test]

@@ -32,14 +32,14 @@ fn what_a_busy_worker_cannot_take_goes_to_another_one() {
 #[test]
 fn the_last_worker_that_rests_comes_back_when_the_other_one_is_busy() {
     let mut pool = Pool::with(|config| config.failures_max = 1);
-    let (rested, busy) = (pool.up(1), pool.up(1));
+    let (suspended, busy) = (pool.up(1), pool.up(1));
     pool.submit();
     let sent = pool.sent();
-    assert_eq!(sent.link, rested);
+    assert_eq!(sent.link, suspended);
     pool.failed(sent);
-    assert!(matches!(pool.state(rested.worker()), WorkerState::Rested { .. }));
+    assert!(matches!(pool.state(suspended.worker()), WorkerState::Suspended { .. }));
     pool.event(Event::Busy { link: busy }).unwrap();
-    assert_eq!(pool.state(rested.worker()), WorkerState::Up);
+    assert_eq!(pool.state(suspended.worker()), WorkerState::Up);
 }
 
 #[test]

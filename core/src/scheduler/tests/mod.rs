@@ -9,9 +9,9 @@ mod links;
 mod looks;
 mod removal;
 mod replies;
-mod rest;
 mod returned;
 mod storage;
+mod suspend;
 mod tasks;
 mod time;
 #[cfg(feature = "task-times")]

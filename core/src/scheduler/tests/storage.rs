@@ -71,6 +71,28 @@ fn a_wrong_configuration_is_refused_by_name() {
 }
 
 #[test]
+fn a_heartbeat_or_backoff_of_less_than_a_millisecond_is_refused_by_name() {
+    let short = Duration::from_micros(999);
+    let changes: [(&str, fn(&mut Config, Duration)); 4] = [
+        ("heartbeat_interval", |config, span| config.heartbeat_interval = span),
+        ("heartbeat_timeout", |config, span| config.heartbeat_timeout = span),
+        ("backoff", |config, span| config.backoff = config.backoff.base(span)),
+        ("backoff", |config, span| config.backoff = config.backoff.cap(span)),
+    ];
+    for (name, change) in changes {
+        for (span, is_refused) in
+            [(Duration::ZERO, true), (short, true), (Duration::from_millis(1), false)]
+        {
+            let mut config = Config::new(1);
+            change(&mut config, span);
+            let error = Scheduler::new(Inline::<1, 1>::new(), config).err();
+            let names = error.map(|error| std::format!("{error}").contains(name));
+            assert_eq!(names, is_refused.then_some(true), "{name}: {span:?}");
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "attempts_max must be at least 1")]
 fn a_wrong_configuration_of_a_static_pool_is_named_by_the_panic() {
     let mut config = Config::new(1);

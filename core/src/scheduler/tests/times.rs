@@ -29,6 +29,17 @@ fn a_task_tells_how_long_its_attempts_may_take_and_any_other_as_the_configuratio
 }
 
 #[test]
+fn a_task_tells_its_deadline_and_any_other_that_it_has_none() {
+    let mut pool = Pool::new();
+    let (usual, own) = (pool.submit(), pool.submit_with(attempts_of(3)));
+    let hasty = pool.submit_with(pool.by(3));
+    let unknown = TaskId::from_parts(u32::MAX, 0);
+    let deadlines = [usual, own, hasty, unknown].map(|task| pool.scheduler.deadline(task));
+    let never = Instant::FAR_FUTURE;
+    assert_eq!(deadlines, [never, never, pool.seconds(3), never]);
+}
+
+#[test]
 fn a_task_that_waits_past_its_deadline_times_out_unsent() {
     let mut pool = Pool::new();
     let (other, task) = (pool.submit(), pool.submit_with(pool.by(3)));
@@ -119,7 +130,7 @@ fn a_worker_that_keeps_no_shorter_time_rests_as_one_that_fails() {
     pool.done(sends[1]);
     pool.wait(SECOND);
     let actions = pool.polls();
-    let rest = Action::Rest { worker: slow.worker(), until: pool.seconds(1) };
+    let rest = Action::Suspend { worker: slow.worker(), until: pool.seconds(1) };
     assert!(actions.contains(&rest), "{actions:?}");
 }
 
@@ -231,5 +242,5 @@ fn a_delay_does_not_add_a_retry_and_counts_against_the_worker_like_any_failure()
     let sent = pool.sent();
     pool.useless(sent, Useless::RetryAfter(SECOND)).unwrap();
     assert_eq!(pool.finish(), (sent.task, Outcome::Failed, 1));
-    assert!(matches!(pool.state(busy.worker()), WorkerState::Rested { .. }));
+    assert!(matches!(pool.state(busy.worker()), WorkerState::Suspended { .. }));
 }

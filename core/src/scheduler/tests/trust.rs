@@ -159,7 +159,7 @@ fn a_delayed_worker_does_not_count_as_one_that_serves() {
     let sent = pool.sent();
     assert_eq!(sent.link, bad);
     pool.failed(sent);
-    pool.expect(Action::Rest { worker: bad.worker(), until: pool.seconds(1) });
+    pool.expect(Action::Suspend { worker: bad.worker(), until: pool.seconds(1) });
     // The only one that serves comes again, and is delayed: better one that only failed than none.
     let until = pool.seconds(9);
     pool.scheduler.accept(pool.now, good.worker(), Offer::new(1), until).unwrap();

@@ -85,10 +85,10 @@ impl Model {
         worker.useful = true;
         worker.backoff_attempts = 0;
         worker.streak = 0;
-        worker.rests = 0;
+        worker.suspensions = 0;
         worker.allowance = worker.window.min(worker.allowance.saturating_add(1));
-        if worker.rested_until.is_some() {
-            self.note("a rested worker got something done");
+        if worker.suspended_until.is_some() {
+            self.note("a suspended worker got something done");
         }
         self.finish(slot, Outcome::Done);
     }

@@ -62,7 +62,7 @@ pub(crate) struct Task {
 pub(crate) enum LinkPhase {
     Free,
     Absent { until: Instant },
-    Resting { until: Instant },
+    BackingOff { until: Instant },
     WantConnect,
     Connecting { until: Instant },
     Up,
@@ -100,11 +100,11 @@ pub(crate) struct Worker {
     pub(crate) draining: bool,
     busy: bool,
     removing: bool,
-    rested_until: Option<Instant>,
+    suspended_until: Option<Instant>,
     notice: Option<Instant>,
     strikes: u16,
     streak: u16,
-    rests: u32,
+    suspensions: u32,
     backoff_attempts: u32,
     heard: Instant,
     pinged: Option<Instant>,
@@ -140,7 +140,7 @@ pub(crate) struct Model {
     resting_own: Vec<usize>,
     finished: VecDeque<usize>,
     todo: VecDeque<usize>,
-    rested: VecDeque<usize>,
+    suspended: VecDeque<usize>,
     drain: Option<Instant>,
     order: u64,
     counters: Counters,
@@ -178,7 +178,7 @@ impl Model {
             resting_own: Vec::new(),
             finished: VecDeque::new(),
             todo: VecDeque::new(),
-            rested: VecDeque::new(),
+            suspended: VecDeque::new(),
             drain: None,
             order: 0,
             counters: Counters::default(),
@@ -286,7 +286,7 @@ impl Model {
         }
         self.workers[slot].removing = true;
         match self.workers[slot].phase {
-            LinkPhase::Absent { .. } | LinkPhase::Resting { .. } | LinkPhase::WantConnect => {
+            LinkPhase::Absent { .. } | LinkPhase::BackingOff { .. } | LinkPhase::WantConnect => {
                 self.note("remove a worker without a link");
                 self.leave(slot);
             }
@@ -450,7 +450,7 @@ impl Model {
             }),
             workers: workers(|_| true),
             workers_up: workers(|worker| worker.phase == LinkPhase::Up),
-            workers_rested: workers(|worker| worker.rested_until.is_some()),
+            workers_suspended: workers(|worker| worker.suspended_until.is_some()),
         };
         (gauges, self.counters)
     }

@@ -62,7 +62,7 @@ impl Model {
         let Some(&slot) = self.todo.front() else { return ModelStep::Nothing };
         let link = self.link(slot);
         let act = if let Some(until) = self.workers[slot].notice.take() {
-            Act::Rest(link.worker, until)
+            Act::Suspend(link.worker, until)
         } else if let Some(task) = self.withdraw_first(slot) {
             Act::Withdraw(link, self.id(task), self.tasks[task].attempts)
         } else if self.workers[slot].recall {
@@ -177,7 +177,7 @@ impl Model {
                 self.leave(slot);
                 ModelStep::Again
             }
-            LinkPhase::Resting { .. } => {
+            LinkPhase::BackingOff { .. } => {
                 self.want_connect(slot);
                 ModelStep::Again
             }
@@ -197,7 +197,7 @@ impl Model {
         let late = self
             .oldest_attempt(slot, false)
             .filter(|&(_, deadline)| at == Some(deadline.max(self.workers[slot].hold_until)));
-        if late.is_none() && self.workers[slot].rested_until == at {
+        if late.is_none() && self.workers[slot].suspended_until == at {
             self.note("rest ended by itself");
             self.release(slot);
             return ModelStep::Again;
@@ -325,7 +325,7 @@ impl Model {
         let worker = &self.workers[slot];
         let at = match worker.phase {
             LinkPhase::Absent { until }
-            | LinkPhase::Resting { until }
+            | LinkPhase::BackingOff { until }
             | LinkPhase::Connecting { until } => until,
             LinkPhase::Up => {
                 let life = match worker.pinged {
@@ -335,7 +335,7 @@ impl Model {
                 let attempt = self.oldest_attempt(slot, false);
                 let attempt = attempt.map(|(_, deadline)| deadline.max(worker.hold_until));
                 let own = self.may_return_at(slot).filter(|_| worker.is_available());
-                let all = [worker.rested_until, worker.delayed_until, attempt, own];
+                let all = [worker.suspended_until, worker.delayed_until, attempt, own];
                 all.into_iter().flatten().fold(life, Instant::min)
             }
             LinkPhase::Free

@@ -40,7 +40,7 @@ pub(crate) enum Act {
     Withdraw(Lk, TaskId, u16),
     Look(Lk, Option<TaskId>),
     Ping(Lk),
-    Rest(Wid, Instant),
+    Suspend(Wid, Instant),
     Gone(Wid),
     Finish(TaskId, Outcome, u16),
 }
@@ -54,7 +54,7 @@ impl From<Action> for Act {
             Action::Withdraw { link, task, attempt } => Self::Withdraw(link.into(), task, attempt),
             Action::Look { link, overdue } => Self::Look(link.into(), overdue),
             Action::Ping { link } => Self::Ping(link.into()),
-            Action::Rest { worker, until } => Self::Rest(worker.into(), until),
+            Action::Suspend { worker, until } => Self::Suspend(worker.into(), until),
             Action::Gone { worker } => Self::Gone(worker.into()),
             Action::Finish { task, outcome, attempts } => Self::Finish(task, outcome, attempts),
         }
@@ -90,7 +90,7 @@ pub(crate) struct Gauges {
     pub(crate) finished: u32,
     pub(crate) workers: u32,
     pub(crate) workers_up: u32,
-    pub(crate) workers_rested: u32,
+    pub(crate) workers_suspended: u32,
 }
 
 /// Takes the engine's statistics apart.
@@ -102,7 +102,7 @@ pub(crate) fn parts_of(stats: &Stats) -> (Gauges, Counters) {
         finished: stats.finished,
         workers: stats.workers,
         workers_up: stats.workers_up,
-        workers_rested: stats.workers_rested,
+        workers_suspended: stats.workers_suspended,
     };
     let counters = Counters {
         submitted: stats.submitted,

@@ -29,11 +29,11 @@ impl Worker {
             draining: false,
             busy: false,
             removing: false,
-            rested_until: None,
+            suspended_until: None,
             notice: None,
             strikes: 0,
             streak: 0,
-            rests: 0,
+            suspensions: 0,
             backoff_attempts: 0,
             heard: Instant::EPOCH,
             pinged: None,
@@ -51,7 +51,7 @@ impl Worker {
     /// May get tasks, if it has room.
     pub(super) fn is_available(&self) -> bool {
         let stops = self.draining || self.removing;
-        let pauses = self.rested_until.is_some() || self.delayed_until.is_some() || self.busy;
+        let pauses = self.suspended_until.is_some() || self.delayed_until.is_some() || self.busy;
         self.phase == LinkPhase::Up && !pauses && !stops
     }
 
@@ -67,12 +67,12 @@ impl Worker {
 impl Model {
     pub(crate) fn worker_stats(&self, id: Wid) -> Option<OfWorker> {
         let worker = &self.workers[self.worker_slot(id)?];
-        let state = match (worker.phase, worker.rested_until) {
+        let state = match (worker.phase, worker.suspended_until) {
             (LinkPhase::Absent { .. }, _) => WorkerState::Absent { not_before: worker.not_before },
-            (LinkPhase::Resting { until }, _) => WorkerState::BackingOff { until },
+            (LinkPhase::BackingOff { until }, _) => WorkerState::BackingOff { until },
             (LinkPhase::WantConnect | LinkPhase::Connecting { .. }, _) => WorkerState::Connecting,
             (LinkPhase::Up, _) if worker.draining || worker.removing => WorkerState::Draining,
-            (LinkPhase::Up, Some(until)) => WorkerState::Rested { until },
+            (LinkPhase::Up, Some(until)) => WorkerState::Suspended { until },
             (LinkPhase::Up, None) if worker.delayed_until.is_some() => {
                 WorkerState::Delayed { until: worker.delayed_until.expect("just seen") }
             }
@@ -171,8 +171,8 @@ impl Model {
             self.note("a delayed worker is busy");
             return Ok(());
         }
-        self.note(match self.workers[slot].rested_until {
-            Some(_) => "a rested worker is busy",
+        self.note(match self.workers[slot].suspended_until {
+            Some(_) => "a suspended worker is busy",
             None => "a worker is busy",
         });
         self.workers[slot].busy = true;
@@ -290,7 +290,7 @@ impl Model {
 
     pub(super) fn back_off(&mut self, slot: usize) {
         let until = self.next_delay(slot);
-        self.workers[slot].phase = LinkPhase::Resting { until };
+        self.workers[slot].phase = LinkPhase::BackingOff { until };
     }
 
     /// Counts one more attempt at a good link, and says when the next may begin.
@@ -349,7 +349,7 @@ impl Model {
         }
     }
 
-    /// Counts a handler's failure against a worker, and rests it if it only fails.
+    /// Counts a handler's failure against a worker, and suspends it if it only fails.
     pub(super) fn count_failure(&mut self, slot: usize) {
         self.workers[slot].streak = self.workers[slot].streak.saturating_add(1);
         if self.workers[slot].streak < self.config.failures_max
@@ -359,26 +359,26 @@ impl Model {
         }
         let others = self.workers.iter().filter(|worker| worker.is_available()).count() - 1;
         if others == 0 {
-            self.note("the last worker is not rested");
+            self.note("the last worker is not suspended");
             return;
         }
-        self.note("rested");
-        self.workers[slot].rests = self.workers[slot].rests.saturating_add(1);
-        let until = self.end_of_delay(slot, self.workers[slot].rests);
-        self.workers[slot].rested_until = Some(until);
+        self.note("suspended");
+        self.workers[slot].suspensions = self.workers[slot].suspensions.saturating_add(1);
+        let until = self.end_of_delay(slot, self.workers[slot].suspensions);
+        self.workers[slot].suspended_until = Some(until);
         self.workers[slot].notice = Some(until);
-        self.rested.push_back(slot);
+        self.suspended.push_back(slot);
         self.put_on_list(slot);
         self.recall(slot);
     }
 
-    /// Where no worker is available, the one that rested longest comes back at once.
+    /// Where no worker is available, the one that suspended longest comes back at once.
     pub(super) fn never_the_last(&mut self) {
         if self.workers.iter().any(Worker::is_available) {
             return;
         }
-        if let Some(&slot) = self.rested.front() {
-            self.note("rested and released as the last one");
+        if let Some(&slot) = self.suspended.front() {
+            self.note("suspended and released as the last one");
             self.release(slot);
         }
     }
@@ -392,8 +392,8 @@ impl Model {
     }
 
     pub(super) fn end_rest(&mut self, slot: usize) {
-        self.rested.retain(|&other| other != slot);
-        self.workers[slot].rested_until = None;
+        self.suspended.retain(|&other| other != slot);
+        self.workers[slot].suspended_until = None;
         self.workers[slot].notice = None;
     }
 

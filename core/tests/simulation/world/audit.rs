@@ -385,15 +385,15 @@ impl Audit {
         let longest = now.saturating_add(self.config.backoff.delay(u32::MAX, u64::MAX));
         let starving = self.drain.is_none_or(|by| by > now);
         assert!(!settled || scheduler.is_work_conserving(), "something could be sent");
-        let (mut serving, mut rested) = (false, false);
+        let (mut serving, mut suspended) = (false, false);
         for &worker in self.epochs.keys() {
             let Some(stats) = scheduler.worker_stats(worker) else { continue };
             serving |= stats.state == WorkerState::Up;
-            rested |= matches!(stats.state, WorkerState::Rested { .. });
+            suspended |= matches!(stats.state, WorkerState::Suspended { .. });
             assert!(stats.in_flight <= stats.window, "{worker:?}: {stats:?}");
             match stats.state {
                 WorkerState::BackingOff { until }
-                | WorkerState::Rested { until }
+                | WorkerState::Suspended { until }
                 | WorkerState::Delayed { until } => {
                     assert!(until <= longest, "{worker:?}: a delay above the cap");
                     assert!(!settled || until > now, "{worker:?}: rests past its time");
@@ -405,7 +405,7 @@ impl Audit {
                 _ => {}
             }
         }
-        assert!(serving || !rested, "the last worker rests");
+        assert!(serving || !suspended, "the last worker rests");
     }
 
     /// Whether a task waits for certain, and may go to a worker with room for certain.

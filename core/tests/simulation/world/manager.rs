@@ -200,7 +200,7 @@ impl World {
             }
             Action::Look { .. } => {}
             Action::Ping { link } => self.after(LATENCY_MILLIS, Happening::Ping(link)),
-            Action::Rest { .. } => self.note("a worker rested"),
+            Action::Suspend { .. } => self.note("a worker suspended"),
             Action::Gone { worker } => {
                 self.audit.on_gone(worker);
                 let node = self.owners[&worker];

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some((height, outcome)) = outcomes.next().await {
         assert_eq!(outcome?, 2 * height);
     }
-    println!("{} heights by way of http://{address}/work", pool.stop().await?.done);
+    println!("{} heights by way of http://{address}/work", pool.stop().await?.tasks.done);
 
     stopper.stop();
     worker.await??;

@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for worker in pool.stats().await?.workers {
         println!("{} did {}", worker.peer, worker.stats.done);
     }
-    println!("{} heights by way of http://{address}/join", pool.stop().await?.done);
+    println!("{} heights by way of http://{address}/join", pool.stop().await?.tasks.done);
 
     for (stopper, worker) in workers {
         stopper.stop();

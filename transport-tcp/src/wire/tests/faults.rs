@@ -222,7 +222,7 @@ fn a_connector_takes_a_slash_and_a_zone_and_refuses_a_path_as_listeners_do() {
     {
         assert_eq!(TcpConnector::new(Scripted(None), given).unwrap().peer(), peer);
     }
-    let error = TcpConnector::new((), "tcp://host:9000/path").unwrap_err();
+    let error = TcpConnector::new(Scripted(None), "tcp://host:9000/path").err().unwrap();
     assert!(error.to_string().contains("nothing comes after the port"), "{error}");
 }
 

@@ -1,5 +1,7 @@
 //! The other end by hand: blocking sockets on threads, which can send any bytes at any pace.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;

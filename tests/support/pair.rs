@@ -1,18 +1,20 @@
 //! Each pair of a transport and a runtime that there is, and what cases over real sockets need of one.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chargehand::core::WorkerId;
-use chargehand::core::io::Dialect;
+use chargehand::core::io::{Dial, Dialect};
 use chargehand::memory::{MemoryConnector, MemoryListener};
 use chargehand::smol::{Smol, SmolListener, SmolUnix, SmolUnixListener};
 pub(crate) use chargehand::testing::conformance::Pair;
 use chargehand::testing::conformance::rig::Ends;
 pub(crate) use chargehand::testing::conformance::rig::{Hand, Job, Setup};
 use chargehand::tokio::{Tokio, TokioListener, TokioUnix, TokioUnixListener};
-use chargehand::{Pool, WorkerError, tcp, unix, ws};
+use chargehand::{Pool, WorkerError, WorkerOptions, tcp, unix, ws};
 
 /// A pair over sockets that have a port. What it has of [`Ends`] is here by port and address, so that
 /// the other end can be played by hand, and from another process.
@@ -41,7 +43,7 @@ pub(crate) trait Socket: Pair {
         at: &SocketAddr,
     ) -> impl Future<Output = Result<WorkerId, WorkerError>> + Send {
         let (pool, connector) = (pool.clone(), Self::connector(at));
-        async move { pool.add(connector).await }
+        async move { pool.add(connector, WorkerOptions::new()).await }
     }
 
     fn serve(hand: Hand<Self>, door: TcpListener) -> impl Future<Output = ()> + Send + 'static {
@@ -161,11 +163,11 @@ macro_rules! go_pair {
     };
 }
 
-fn tcp_connector<D>(dial: D, at: &SocketAddr) -> tcp::TcpConnector<D> {
+fn tcp_connector<D: Dial>(dial: D, at: &SocketAddr) -> tcp::TcpConnector<D> {
     tcp::TcpConnector::new(dial, &at.to_string()).expect("an address")
 }
 
-fn ws_connector<D>(dial: D, at: &SocketAddr) -> ws::WsConnector<D> {
+fn ws_connector<D: Dial>(dial: D, at: &SocketAddr) -> ws::WsConnector<D> {
     ws::WsConnector::new(dial, &format!("ws://{at}/")).expect("a URL")
 }
 

@@ -134,7 +134,7 @@ fn what_a_proxy_or_anybody_says_of_the_client_is_not_believed() {
 
 #[test]
 fn tokens_are_in_no_debug_output_and_what_is_none_is_not_repeated() {
-    let connector = WsConnector::new((), "host:1").unwrap().bearer(TOKEN).unwrap();
+    let connector = WsConnector::new(Smol, "host:1").unwrap().bearer(TOKEN).unwrap();
     let listener = guarded(bind().0);
     let (upgrader, upgraded) =
         crate::Upgrades::new().bearers([(TOKEN, "w1")]).unwrap().pair::<Socket>();
@@ -150,12 +150,12 @@ fn tokens_are_in_no_debug_output_and_what_is_none_is_not_repeated() {
         "=dG9rZW4tb2YtdzEtLS0tLS0tLS0tLS0",
         &"x".repeat(4097),
     ] {
-        let error = WsConnector::new((), "host:1").unwrap().bearer(bad).unwrap_err();
+        let error = WsConnector::new(Smol, "host:1").unwrap().bearer(bad).unwrap_err();
         assert!(bad.is_empty() || bad == "=" || !error.to_string().contains(bad), "{error}");
         assert!(WsListener::new(bind().0).bearers([(bad, "w1")]).is_err(), "{bad}");
     }
     assert!(WsListener::new(bind().0).bearers([(TOKEN, "")]).is_err(), "nobody has no name");
-    assert!(WsConnector::new((), "host:1").unwrap().bearer(&"x".repeat(4096)).is_ok());
+    assert!(WsConnector::new(Smol, "host:1").unwrap().bearer(&"x".repeat(4096)).is_ok());
 }
 
 #[test]

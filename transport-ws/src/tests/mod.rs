@@ -15,12 +15,11 @@ use smol::net::TcpStream as Socket;
 
 use crate::{Accepting, Connecting, Limits, WsConnector, WsError, WsListener, WsWire};
 
-#[path = "bearer_tests.rs"]
 mod bearers;
-#[path = "door_tests.rs"]
 mod doors;
 
 /// Dials and accepts, without a runtime crate: those know nothing of this one.
+#[derive(Debug)]
 struct Smol;
 struct Bound(Async<TcpListener>);
 

@@ -328,6 +328,8 @@ fn http_and_tls_on_the_port_are_named() {
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "TLS"),
         // A short one, whose first bytes are no length above the limit.
         (b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03", "TLS"),
+        // What a TLS port answers to plain bytes.
+        (b"\x15\x03\x03\x00\x02\x02\x0a", "TLS"),
     ] {
         let (messages, end) = received(&mut wire([Read::Bytes(bytes.to_vec())]));
         assert!(messages.is_empty());
@@ -559,5 +561,4 @@ fn a_streams_own_handshake_is_awaited_beside_the_next_accept_and_its_error_names
     assert_eq!(error.to_string(), "cannot open the connection from 17: no handshake");
 }
 
-#[path = "wire_fault_tests.rs"]
 mod faults;

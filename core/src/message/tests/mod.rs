@@ -5,6 +5,8 @@ use std::vec::Vec;
 
 use super::*;
 
+mod mirror;
+
 const TASK: TaskId = TaskId::from_parts(7, 300);
 /// One for private use, with the value `blue`.
 const BLUE: Extensions<'_> = Extensions { bytes: b"\x80\x80\x01\x04blue" };

@@ -1,5 +1,7 @@
 //! Workers and managers in processes of their own: this very program, started again with a role.
 
+#![allow(dead_code, reason = "each test that includes it uses a part")]
+
 use std::env;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};

@@ -380,5 +380,4 @@ fn link_numbers_differ_and_are_never_the_one_that_no_link_has() {
     assert_eq!(crate::next_link(u16::MAX), 1);
 }
 
-#[path = "wire_fault_tests.rs"]
 mod faults;

@@ -152,9 +152,7 @@ fn received(wire: &mut WsWire<Script>) -> (Vec<Vec<u8>>, Poll<Result<(), WsError
     }
 }
 
-#[path = "adversity_tests.rs"]
 mod adversity;
-#[path = "tungstenite_tests.rs"]
 mod tungstenite;
 
 #[test]

@@ -1,4 +1,6 @@
-//! The Go program next door, built and started.
+//! The Go program of tests/interop, built and started.
+
+#![allow(dead_code, reason = "each test that includes it uses a part")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 use super::*;
 
-/// Two workers, of which the first is rested after `failures_max` = 2 failures in a row.
+/// Two workers, of which the first is suspended after `failures_max` = 2 failures in a row.
 fn pool() -> (Pool, Link, Link) {
     let mut pool = Pool::with(|config| config.failures_max = 2);
     let (bad, good) = (pool.up(1), pool.up(1));
@@ -20,19 +20,19 @@ fn round(pool: &mut Pool, bad: Link) {
     pool.finish();
 }
 
-fn is_rested(pool: &Pool, link: Link) -> bool {
-    matches!(pool.state(link.worker()), WorkerState::Rested { .. })
+fn is_suspended(pool: &Pool, link: Link) -> bool {
+    matches!(pool.state(link.worker()), WorkerState::Suspended { .. })
 }
 
 #[test]
-fn a_worker_that_only_fails_is_rested_for_growing_times() {
+fn a_worker_that_only_fails_is_suspended_for_growing_times() {
     let (mut pool, bad, good) = pool();
     round(&mut pool, bad);
     round(&mut pool, bad);
     let until = pool.seconds(1);
-    assert_eq!(pool.polls(), [Action::Rest { worker: bad.worker(), until }]);
-    assert_eq!(pool.state(bad.worker()), WorkerState::Rested { until });
-    assert_eq!(pool.scheduler.stats().workers_rested, 1);
+    assert_eq!(pool.polls(), [Action::Suspend { worker: bad.worker(), until }]);
+    assert_eq!(pool.state(bad.worker()), WorkerState::Suspended { until });
+    assert_eq!(pool.scheduler.stats().workers_suspended, 1);
     assert_eq!(pool.scheduler.poll_timeout(), Some(until));
     pool.submit();
     pool.submit();
@@ -46,7 +46,7 @@ fn a_worker_that_only_fails_is_rested_for_growing_times() {
     // One failure more is enough, and the rest is twice as long.
     pool.failed(again);
     let until = pool.seconds(2);
-    assert_eq!(pool.polls(), [Action::Rest { worker: bad.worker(), until }]);
+    assert_eq!(pool.polls(), [Action::Suspend { worker: bad.worker(), until }]);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_done_task_between_failures_prevents_a_rest() {
 }
 
 #[test]
-fn the_last_worker_is_never_rested() {
+fn the_last_worker_is_never_suspended() {
     let mut pool = Pool::with(|config| config.failures_max = 2);
     let link = pool.up(1);
     for _ in 0..10 {
@@ -88,21 +88,21 @@ fn of_two_workers_that_only_fail_one_goes_on() {
     for sent in pool.sends() {
         pool.reply(sent, Verdict::Failed).unwrap();
     }
-    assert!(is_rested(&pool, links[0]));
-    assert!(!is_rested(&pool, links[1]));
+    assert!(is_suspended(&pool, links[0]));
+    assert!(!is_suspended(&pool, links[1]));
 }
 
 #[test]
-fn a_rested_worker_is_released_when_the_last_other_is_lost() {
+fn a_suspended_worker_is_released_when_the_last_other_is_lost() {
     let (mut pool, bad, good) = pool();
     round(&mut pool, bad);
     round(&mut pool, bad);
-    assert!(is_rested(&pool, bad));
+    assert!(is_suspended(&pool, bad));
     pool.submit();
-    assert!(matches!(pool.poll(), Some(Action::Rest { .. })));
+    assert!(matches!(pool.poll(), Some(Action::Suspend { .. })));
     let sent = pool.sent();
     pool.lose(good);
-    assert!(!is_rested(&pool, bad));
+    assert!(!is_suspended(&pool, bad));
     assert_eq!(pool.sent(), Sent { link: bad, task: sent.task, attempt: 2 });
 }
 
@@ -117,28 +117,28 @@ fn a_rest_that_ended_is_not_announced() {
 }
 
 #[test]
-fn a_rested_worker_is_released_when_the_last_other_drains_or_is_removed() {
+fn a_suspended_worker_is_released_when_the_last_other_drains_or_is_removed() {
     for by_caller in [true, false] {
         let (mut pool, bad, good) = pool();
         round(&mut pool, bad);
         round(&mut pool, bad);
-        assert!(is_rested(&pool, bad));
+        assert!(is_suspended(&pool, bad));
         if by_caller {
             pool.remove(good.worker()).unwrap();
         } else {
             pool.event(Event::Draining { link: good }).unwrap();
         }
-        assert!(!is_rested(&pool, bad));
+        assert!(!is_suspended(&pool, bad));
     }
 }
 
 #[test]
-fn a_rested_worker_that_is_lost_comes_back_as_any_other() {
+fn a_suspended_worker_that_is_lost_comes_back_as_any_other() {
     let (mut pool, bad, _) = pool();
     round(&mut pool, bad);
     round(&mut pool, bad);
     pool.lose(bad);
-    assert_eq!(pool.scheduler.stats().workers_rested, 0);
+    assert_eq!(pool.scheduler.stats().workers_suspended, 0);
     pool.nothing();
     pool.wait(SECOND);
     pool.accept(bad.worker(), 1).unwrap();
@@ -149,7 +149,7 @@ fn a_rested_worker_that_is_lost_comes_back_as_any_other() {
 }
 
 #[test]
-fn a_rested_worker_still_answers_and_is_pinged() {
+fn a_suspended_worker_still_answers_and_is_pinged() {
     let mut pool = Pool::with(|config| {
         config.failures_max = 1;
         config.heartbeat_interval = 10 * SECOND;
@@ -161,14 +161,14 @@ fn a_rested_worker_still_answers_and_is_pinged() {
     }
     let sends: Vec<_> = pool.sends().into_iter().filter(|sent| sent.link == bad).collect();
     pool.failed(sends[0]);
-    assert!(is_rested(&pool, bad));
+    assert!(is_suspended(&pool, bad));
     pool.reply(sends[1], Verdict::Done).unwrap();
     assert_eq!(pool.finish().1, Outcome::Done);
-    assert!(is_rested(&pool, bad));
+    assert!(is_suspended(&pool, bad));
     pool.wait(10 * SECOND);
     let until = pool.seconds(50);
     let expected = [
-        Action::Rest { worker: bad.worker(), until },
+        Action::Suspend { worker: bad.worker(), until },
         Action::Ping { link: bad },
         Action::Ping { link: good },
     ];
@@ -188,7 +188,7 @@ fn a_permanent_failure_ends_its_task_at_once_and_rests_nobody() {
             assert_eq!(pool.useless(sent, Useless::Permanent), Err(EventError::Stale));
         }
     }
-    assert!(!is_rested(&pool, link));
+    assert!(!is_suspended(&pool, link));
     assert_eq!(pool.scheduler.worker_stats(link.worker()).unwrap().failed, 4);
     assert_eq!(pool.scheduler.stats().failed, 8);
 }

@@ -1,0 +1,109 @@
+//! The files of authorities and members: PEM, with some lines before it.
+
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Why a file of an authority or a member cannot be made or used. The text names the file, and says what to
+/// do.
+#[derive(Debug)]
+pub struct MembersError {
+    path: PathBuf,
+    problem: Box<str>,
+    source: Option<io::Error>,
+}
+
+impl MembersError {
+    pub(super) fn new(path: &Path, problem: impl Into<Box<str>>) -> Self {
+        Self { path: path.to_owned(), problem: problem.into(), source: None }
+    }
+
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+        let problem = match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                "there is such a file already, and it stays as it is: remove it, or choose another name".into()
+            }
+            _ => error.to_string().into(),
+        };
+        Self { path: path.to_owned(), problem, source: Some(error) }
+    }
+
+    /// Returns which file it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl fmt::Display for MembersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.problem)
+    }
+}
+
+impl Error for MembersError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|error| error as _)
+    }
+}
+
+/// Writes a new file that only its owner can read.
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), MembersError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|error| MembersError::io(path, error))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+        // Half a key is of no use, and would be in the way of a whole one.
+        let _ = fs::remove_file(path);
+        MembersError::io(path, error)
+    })
+}
+
+pub(super) fn read(path: &Path) -> Result<String, MembersError> {
+    fs::read_to_string(path).map_err(|error| MembersError::io(path, error))
+}
+
+/// Returns what stands after `name: ` on a line before the first PEM block.
+pub(super) fn header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let lines = text.lines().take_while(|line| !line.starts_with("-----BEGIN"));
+    let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    values.next().map(str::trim)
+}
+
+/// What a member's file has.
+pub(super) struct JoinFile {
+    pub(super) key: PrivateKeyDer<'static>,
+    pub(super) certificate: CertificateDer<'static>,
+    /// One, or two while one takes the other's place.
+    pub(super) authorities: Vec<CertificateDer<'static>>,
+    pub(super) manager: Option<Box<str>>,
+}
+
+impl JoinFile {
+    pub(super) fn read(path: &Path) -> Result<Self, MembersError> {
+        let text = read(path)?;
+        let wrong =
+            |what: &str| MembersError::new(path, format!("it has no {what}: is it a join file?"));
+        let damaged = |error| match error {
+            pem::Error::NoItemsFound => wrong("key"),
+            _ => MembersError::new(path, "it is damaged: what is in it cannot be read"),
+        };
+        let bytes = text.as_bytes();
+        let key = PrivateKeyDer::from_pem_slice(bytes).map_err(damaged)?;
+        let mut certificates = CertificateDer::pem_slice_iter(bytes);
+        let certificate =
+            certificates.next().ok_or_else(|| wrong("certificate"))?.map_err(damaged)?;
+        let authorities: Vec<_> = certificates.collect::<Result<_, _>>().map_err(damaged)?;
+        if authorities.is_empty() {
+            return Err(wrong("certificate of an authority"));
+        }
+        let manager = header(&text, "Manager").map(Into::into);
+        Ok(Self { key, certificate, authorities, manager })
+    }
+}

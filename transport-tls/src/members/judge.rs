@@ -1,0 +1,249 @@
+//! Whether the other end belongs to the pool, by its certificate.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, HandshakeKind,
+    OtherError, RootCertStore, SignatureScheme,
+};
+use webpki::EndEntityCert;
+
+use super::Role;
+use super::revoked::Revoked;
+use crate::{BoxError, TlsError};
+
+/// How many bytes a name has at most: less than a Hello's, which may have an instance after it.
+const NAME_BYTES_MAX: usize = 60;
+const SCHEME: &str = "chargehand://";
+/// The last second of the year 9999, after which no certificate is good.
+const LATE: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(253_402_300_799));
+
+/// Whether a member may have this name.
+pub(super) fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// Writes a member as its certificate does.
+pub(super) fn uri(role: Role, name: &str) -> String {
+    format!("{SCHEME}{role}/{name}")
+}
+
+/// Reads what [`uri`] writes.
+fn member(uri: &str) -> Option<(Role, &str)> {
+    let (role, name) = uri.strip_prefix(SCHEME)?.split_once('/')?;
+    let role = [Role::Pool, Role::Worker].into_iter().find(|it| it.to_string() == role)?;
+    is_name(name).then_some((role, name))
+}
+
+/// Judges certificates for one end.
+pub(super) struct Judge {
+    roots: RootCertStore,
+    /// Who may be at the other end.
+    role: Role,
+    revoked: RwLock<Arc<Revoked>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl Judge {
+    pub(super) fn new(
+        authorities: &[CertificateDer<'_>],
+        role: Role,
+        revoked: Revoked,
+    ) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            roots.add(authority.clone().into_owned())?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        Ok(Self { roots, role, revoked: RwLock::new(Arc::new(revoked)), provider })
+    }
+
+    pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
+    }
+
+    pub(super) fn revoked(&self) -> Arc<Revoked> {
+        Arc::clone(&self.revoked.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_revoked(&self, revoked: Revoked) {
+        *self.revoked.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(revoked);
+    }
+
+    /// Returns who this end itself is, if the authorities say so now.
+    pub(super) fn own(&self, own: &CertificateDer<'_>) -> Result<(Role, Box<str>), TlsError> {
+        self.verify(own, &[], UnixTime::now()).map_err(TlsError::of)
+    }
+
+    /// Returns when a certificate expires.
+    pub(super) fn not_after(&self, certificate: &CertificateDer<'_>) -> UnixTime {
+        match self.verify(certificate, &[], LATE) {
+            Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+                not_after,
+                ..
+            })) => not_after,
+            _ => LATE,
+        }
+    }
+
+    /// Returns whom a session has proven. Certificates of one that is resumed are judged anew.
+    pub(super) fn identify(&self, session: &CommonState) -> Result<Box<str>, BoxError> {
+        let certificates = session.peer_certificates().unwrap_or_default();
+        let (own, others) = certificates.split_first().ok_or("it has shown no certificate")?;
+        if session.handshake_kind() == Some(HandshakeKind::Resumed) {
+            return Ok(self.judge(own, others, UnixTime::now()).map_err(TlsError::of)?);
+        }
+        let (_, name) = named(own)?;
+        Ok(name)
+    }
+
+    /// Returns the name of whoever may be at the other end.
+    fn judge(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<Box<str>, rustls::Error> {
+        let (role, name) = self.verify(certificate, others, now)?;
+        if role != self.role {
+            let error =
+                Other(format!("it is a {role}, \"{name}\", where a {} is to be", self.role));
+            return Err(CertificateError::Other(OtherError(Arc::new(error))).into());
+        }
+        let serial = EndEntityCert::try_from(certificate).map(|it| it.serial().to_vec()).ok();
+        if self.revoked().has(&name, serial.as_deref()) {
+            return Err(CertificateError::Revoked.into());
+        }
+        Ok(name)
+    }
+
+    /// Returns who the authorities say that a certificate is, and until when.
+    fn verify(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(Role, Box<str>), rustls::Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        // For a client as well: the certificates of members are for both.
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, others, now, algorithms)?;
+        named(certificate)
+            .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())
+    }
+}
+
+/// Returns the one member that a certificate names.
+fn named(certificate: &CertificateDer<'_>) -> Result<(Role, Box<str>), Other> {
+    let none = || Other("it does not say which member it is: is it of a join file?".to_owned());
+    let certificate = EndEntityCert::try_from(certificate).map_err(|_| none())?;
+    let mut members = certificate.valid_uri_names().filter_map(member);
+    match (members.next(), members.next()) {
+        (Some((role, name)), None) => Ok((role, name.into())),
+        _ => Err(none()),
+    }
+}
+
+#[derive(Debug)]
+struct Other(String);
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Other {}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        // Its name is a member's, wherever it was dialled.
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.judge(certificate, others, now).map(|_| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for Judge {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // A member has one certificate to show, and strangers need not know whose pool this is.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.judge(certificate, others, now).map(|_| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls12_signature(self, message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        ServerCertVerifier::verify_tls13_signature(self, message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        ServerCertVerifier::supported_verify_schemes(self)
+    }
+}
+
+impl fmt::Debug for Judge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge").field("role", &self.role).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! The list of members who are not let in any more.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::file::{MembersError, read};
+use super::judge::is_name;
+
+/// A file that has changed so shortly ago may change again without looking so, for the system's clock has ticks.
+const YOUNG: Duration = Duration::from_secs(2);
+
+/// The list, as its file has it now.
+#[derive(Default)]
+pub(super) struct Revoked {
+    /// `None` where there is none.
+    path: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    list: List,
+    /// What the file was when it was read.
+    stamp: Option<Stamp>,
+}
+
+#[derive(Default)]
+struct List {
+    names: HashSet<Box<str>>,
+    serials: HashSet<Box<[u8]>>,
+}
+
+/// What tells a file that has changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    length: u64,
+    #[cfg(unix)]
+    file: (u64, u64, i64, i64),
+}
+
+impl Stamp {
+    fn of(file: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            modified: file.modified().ok(),
+            length: file.len(),
+            #[cfg(unix)]
+            file: (file.dev(), file.ino(), file.ctime(), file.ctime_nsec()),
+        }
+    }
+
+    fn is_young(self) -> bool {
+        let age = self.modified.and_then(|modified| modified.elapsed().ok());
+        age.is_none_or(|age| age < YOUNG)
+    }
+}
+
+impl Revoked {
+    pub(super) fn read(path: &Path) -> Result<Self, MembersError> {
+        // Before the text: if it changes in between, it is read again.
+        let stamp = fs::metadata(path).map_err(|error| MembersError::io(path, error))?;
+        let (list, problem) = List::of(&read(path)?);
+        if let Some(problem) = problem {
+            return Err(MembersError::new(path, problem));
+        }
+        let stamp = Some(Stamp::of(&stamp));
+        Ok(Self { path: Some(path.to_owned()), state: Mutex::new(State { list, stamp }) })
+    }
+
+    /// Returns whether a member is on the list, which is read again if it has changed.
+    pub(super) fn has(&self, name: &str, serial: Option<&[u8]>) -> bool {
+        let Some(path) = &self.path else { return false };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refresh(path);
+        let list = &state.list;
+        list.names.contains(name)
+            || serial.is_some_and(|serial| list.serials.contains(without_zeros(serial)))
+    }
+}
+
+impl State {
+    /// Reads the file again where it has changed. A list that cannot be read, or not whole, lets nobody in who
+    /// was refused before.
+    fn refresh(&mut self, path: &Path) {
+        let Ok(file) = fs::metadata(path) else { return };
+        let stamp = Stamp::of(&file);
+        if self.stamp == Some(stamp) && !stamp.is_young() {
+            return;
+        }
+        let Ok(text) = fs::read_to_string(path) else { return };
+        let (list, problem) = List::of(&text);
+        if problem.is_some() {
+            self.list.names.extend(list.names);
+            self.list.serials.extend(list.serials);
+        } else {
+            self.list = list;
+        }
+        self.stamp = Some(stamp);
+    }
+}
+
+impl List {
+    /// Reads a list, and says what is wrong with the first line that is none of it.
+    fn of(text: &str) -> (Self, Option<String>) {
+        let (mut list, mut problem) = (Self::default(), None);
+        for (number, line) in text.lines().enumerate() {
+            let entry = line.split('#').next().unwrap_or_default().trim();
+            if entry.is_empty() {
+                continue;
+            }
+            let serial =
+                entry.strip_prefix("serial").filter(|rest| rest.starts_with([' ', '\t', ':']));
+            match serial.map(|digits| bytes_of(digits.trim_start_matches([' ', '\t', ':']))) {
+                Some(Some(serial)) => {
+                    list.serials.insert(without_zeros(&serial).into());
+                }
+                None if is_name(entry) => {
+                    list.names.insert(entry.into());
+                }
+                _ => {
+                    problem.get_or_insert_with(|| {
+                        format!(
+                            "line {}, \"{entry}\", is neither a member's name nor `serial` and hexadecimal \
+                             digits",
+                            number + 1
+                        )
+                    });
+                }
+            }
+        }
+        (list, problem)
+    }
+}
+
+/// Reads hexadecimal digits, with colons between them or none.
+fn bytes_of(digits: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = digits
+        .chars()
+        .filter(|digit| *digit != ':')
+        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    let is_even = !digits.is_empty() && digits.len() % 2 == 0;
+    is_even.then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// One number has one form.
+fn without_zeros(serial: &[u8]) -> &[u8] {
+    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
+    &serial[zeros..]
+}

@@ -1,0 +1,480 @@
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chargehand_core::io::Dial;
+use futures_util::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::testing::{DAY, Issuer, Memory, NAME, Once, client, day, provider, run, shake};
+
+/// A directory of a test's own, which goes with it.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("chargehand-join-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn authority(&self) -> Authority {
+        Authority::create(self.path("authority.pem")).unwrap()
+    }
+
+    fn pool(&self, join: Join<'_>) -> Result<Members, MembersError> {
+        self.load(join, Members::pool)
+    }
+
+    fn worker(&self, join: Join<'_>) -> Result<Members, MembersError> {
+        self.load(join, Members::worker)
+    }
+
+    fn load<T>(&self, join: Join<'_>, load: impl FnOnce(PathBuf) -> T) -> T {
+        let path = self.path("a.join");
+        join.write(&path).unwrap();
+        let members = load(path.clone());
+        fs::remove_file(path).unwrap();
+        members
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Returns whom each end knows the other as, or why there is no connection. `near` dials.
+async fn met(near: &Members, far: &Members) -> (Result<String, String>, Result<String, String>) {
+    let (near, far) = shake(Memory::pair(), &near.dial(()), &far.accept(())).await;
+    let far = match far {
+        Ok(mut far) => {
+            far.close().await.unwrap();
+            Ok(far.identity().unwrap().to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    // That of a refused client is over before it hears of it.
+    let near = match near {
+        Ok(mut near) => match near.read(&mut [0]).await {
+            Ok(_) => Ok(near.identity().unwrap().to_owned()),
+            Err(error) => Err(error.to_string()),
+        },
+        Err(error) => Err(error.to_string()),
+    };
+    (near, far)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is what `met` returns")]
+fn known(name: &str) -> Result<String, String> {
+    Ok(name.to_owned())
+}
+
+#[test]
+fn members_of_one_authority_know_each_other_by_name_whichever_dials() {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap();
+        let worker = authority.join(Role::Worker, "w_1.a").manager("tls://m1:9000");
+        let worker = dir.worker(worker).unwrap();
+        assert_eq!(met(&pool, &worker).await, (known("w_1.a"), known("m1")));
+        assert_eq!(met(&worker, &pool).await, (known("m1"), known("w_1.a")));
+        assert_eq!((pool.name(), pool.manager()), ("m1", None));
+        assert_eq!((worker.name(), worker.manager()), ("w_1.a", Some("tls://m1:9000")));
+    });
+}
+
+#[test]
+fn a_certificate_is_good_for_its_role_only() {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap();
+        let [one, other] =
+            ["w1", "w2"].map(|name| dir.worker(authority.join(Role::Worker, name)).unwrap());
+        for (near, far) in [(&one, &other), (&pool, &pool)] {
+            let (near, far) = met(near, far).await;
+            for text in [near.unwrap_err(), far.unwrap_err()] {
+                let says = text.contains("where a pool is to be")
+                    || text.contains("where a worker is to be");
+                assert!(says || text.contains("refuses the certificate of this end"), "{text}");
+            }
+        }
+        let text = dir.pool(authority.join(Role::Worker, "w1")).unwrap_err().to_string();
+        assert!(text.contains("join file of a worker, \"w1\""), "{text}");
+        let text = dir.worker(authority.join(Role::Pool, "m1")).unwrap_err().to_string();
+        assert!(text.contains("join file of a pool, \"m1\""), "{text}");
+    });
+}
+
+#[test]
+fn strangers_are_refused_whoever_vouches_for_them() {
+    run(async {
+        let (dir, elsewhere) = (Dir::new(), Dir::new());
+        let (authority, another) = (dir.authority(), elsewhere.authority());
+        let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap();
+        let worker = dir.worker(another.join(Role::Worker, "w1")).unwrap();
+        let (near, far) = met(&worker, &pool).await;
+        for text in [near.unwrap_err(), far.unwrap_err()] {
+            assert!(
+                text.contains("not of an authority that this end trusts")
+                    || text.contains("does not trust"),
+                "{text}"
+            );
+        }
+        // One that trusts any server of this authority, and has no certificate or a foreign one.
+        let server = pool.accept(());
+        for own in [None, Some(Issuer::new("one").issue("w1", -1..9))] {
+            let has_one = own.is_some();
+            let mut config = client(&Issuer::new("one"), own);
+            config.dangerous().set_certificate_verifier(worker_trusting(&dir, &authority));
+            let stranger = TlsDial::new((), Arc::new(config));
+            let (_, far) = shake(Memory::pair(), &stranger, &server).await;
+            let text = far.unwrap_err().to_string();
+            let why = if has_one { "not of an authority" } else { "has shown no certificate" };
+            assert!(text.contains(why), "{text}");
+        }
+    });
+}
+
+fn worker_trusting(dir: &Dir, authority: &Authority) -> Arc<Judge> {
+    dir.worker(authority.join(Role::Worker, "w0")).unwrap().judge
+}
+
+#[test]
+fn a_certificate_of_the_authority_that_names_no_member_or_two_is_none_of_a_member() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let judge = worker_trusting(&dir, &authority);
+    for (uris, is_good) in [
+        (&["chargehand://pool/m1"][..], true),
+        (&["https://example.org/", "chargehand://pool/m1"], true),
+        (&[], false),
+        (&["https://example.org/pool/m1"], false),
+        (&["chargehand://pool/m1", "chargehand://pool/m2"], false),
+        (&["chargehand://pool/m1", "chargehand://worker/m1"], false),
+        (&["chargehand://pool/m1/3"], false),
+        (&["chargehand://pool/"], false),
+        (&["chargehand://admin/m1"], false),
+    ] {
+        let certificate = authority.certify(uris);
+        let result = judge.own(&certificate);
+        assert_eq!(result.is_ok(), is_good, "{uris:?}: {result:?}");
+    }
+}
+
+#[test]
+fn expired_and_early_certificates_are_told_to_the_day_at_the_end_that_has_them_too() {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let expired = authority.join(Role::Worker, "w1").made_at(day(-38)).days(30);
+        let text = dir.worker(expired).unwrap_err().to_string();
+        assert!(text.contains("expired on 20") && text.contains("8 days ago"), "{text}");
+        let early = authority.join(Role::Worker, "w1").made_at(day(9));
+        let text = dir.worker(early).unwrap_err().to_string();
+        assert!(text.contains("is not valid before 20"), "{text}");
+
+        // It expires while the process runs.
+        let mut worker = dir.worker(authority.join(Role::Worker, "w1")).unwrap();
+        let past = day(-3).duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        worker.not_after = UnixTime::since_unix_epoch(past);
+        let dial = worker.dial(Once::new(Memory::pair().0));
+        let text = dial.dial("m1:9000").await.unwrap_err().to_string();
+        assert!(text.contains("this end's own certificate expired on"), "{text}");
+        assert!(text.contains("3 days ago"), "{text}");
+    });
+}
+
+#[test]
+fn a_certificate_says_a_week_before_that_it_expires() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let members = dir.worker(authority.join(Role::Worker, "w1").days(30)).unwrap();
+    let left = members.expires().duration_since(SystemTime::now()).unwrap();
+    assert!(left > DAY * 29 && left <= DAY * 30, "{left:?}");
+    let warning = |before: u32| members.warning(members.expires() - DAY * before);
+    assert_eq!(members.warning(SystemTime::now()), None);
+    assert_eq!(warning(8), None);
+    let text = warning(7).unwrap();
+    assert!(text.contains("of \"w1\" expires on 20") && text.contains("in 7 days"), "{text}");
+    assert!(warning(1).unwrap().contains("in 1 day:"));
+    assert!(warning(0).unwrap().contains("today"));
+    let text = members.warning(members.expires() + DAY * 2).unwrap();
+    assert!(text.contains("\"w1\": its certificate expired on"), "{text}");
+    assert!(text.contains("2 days ago"), "{text}");
+}
+
+#[test]
+fn who_is_put_on_the_list_is_refused_from_the_next_handshake_on_with_a_session_to_resume_or_without()
+ {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let list = dir.path("revoked");
+        fs::write(&list, "# Nobody yet.\n").unwrap();
+        let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap().revoked(&list).unwrap();
+        let [one, other] =
+            ["w1", "w2"].map(|name| dir.worker(authority.join(Role::Worker, name)).unwrap());
+        for _ in 0..2 {
+            assert_eq!(met(&one, &pool).await, (known("m1"), known("w1")));
+        }
+        assert!(!pool.is_revoked("w1"));
+
+        fs::write(&list, "w1 # It was stolen.\n").unwrap();
+        assert!(pool.is_revoked("w1") && pool.is_revoked("w1/3") && !pool.is_revoked("w11"));
+        let mut told = Vec::new();
+        for _ in 0..9 {
+            let (near, far) = met(&one, &pool).await;
+            let text = far.unwrap_err();
+            assert!(text.contains("has been revoked"), "{text}");
+            told.push(near.unwrap_err());
+        }
+        assert!(told[0].contains("cut off"), "it was resumed: {}", told[0]);
+        assert!(told[8].contains("which has been revoked"), "{}", told[8]);
+        let (near, far) = met(&pool, &one).await;
+        assert!(near.unwrap_err().contains("has been revoked"));
+        assert!(far.unwrap_err().contains("which has been revoked"));
+        assert_eq!(met(&other, &pool).await, (known("m1"), known("w2")));
+
+        // A list that is gone, or half of one, lets nobody in again.
+        fs::remove_file(&list).unwrap();
+        assert!(pool.is_revoked("w1"));
+        fs::write(&list, "w2\n!!\n").unwrap();
+        assert!(pool.is_revoked("w1") && pool.is_revoked("w2"));
+        fs::write(&list, "\n").unwrap();
+        assert_eq!(met(&one, &pool).await, (known("m1"), known("w1")));
+    });
+}
+
+#[test]
+fn one_certificate_of_a_name_is_revoked_by_its_serial_number() {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap();
+        let path = dir.path("w1.join");
+        authority.join(Role::Worker, "w1").write(&path).unwrap();
+        let old = Members::worker(&path).unwrap();
+        let renewed = dir.worker(authority.join(Role::Worker, "w1")).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let serial = file::header(&text, "Serial").unwrap();
+        for serial in [format!("serial {serial}"), format!("serial: 00:{}", serial.to_uppercase())]
+        {
+            let list = dir.path("revoked");
+            fs::write(&list, serial).unwrap();
+            let pool = pool.clone().revoked(&list).unwrap();
+            assert!(met(&pool, &old).await.0.unwrap_err().contains("has been revoked"));
+            assert_eq!(met(&pool, &renewed).await, (known("w1"), known("m1")));
+            assert!(!pool.is_revoked("w1"));
+        }
+    });
+}
+
+#[test]
+fn a_list_that_cannot_be_meant_is_refused_at_the_start() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap();
+    let list = dir.path("revoked");
+    let text = pool.clone().revoked(&list).unwrap_err().to_string();
+    assert!(text.contains("revoked: "), "{text}");
+    for (lines, problem) in [
+        ("w1\nw 2\n", "line 2, \"w 2\", is neither"),
+        ("serial 0g", "line 1"),
+        ("serial", ""),
+        ("serial 123", "line 1"),
+        ("serial: ", "line 1"),
+    ] {
+        fs::write(&list, lines).unwrap();
+        let result = pool.clone().revoked(&list);
+        // A member may be called so.
+        assert_eq!(result.is_ok(), lines == "serial");
+        let text = result.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(text.contains(problem), "{text}");
+    }
+}
+
+#[test]
+fn an_authority_takes_the_others_place_while_links_come_and_go() {
+    run(async {
+        let (dir, elsewhere) = (Dir::new(), Dir::new());
+        let (old, new) = (dir.authority(), elsewhere.authority());
+        let (pool, worker) = (Role::Pool, Role::Worker);
+        let both = |a: &Authority, b: &Authority| {
+            let (a, b) = (a, b.certificate());
+            (
+                dir.pool(a.join(pool, "m1").also_trust(b)).unwrap(),
+                dir.worker(a.join(worker, "w1").also_trust(b)).unwrap(),
+            )
+        };
+        let alone = |a: &Authority| {
+            (dir.pool(a.join(pool, "m1")).unwrap(), dir.worker(a.join(worker, "w1")).unwrap())
+        };
+        let stages = [alone(&old), both(&old, &new), both(&new, &old), alone(&new)];
+        for (number, next) in stages.iter().enumerate().skip(1) {
+            let before = &stages[number - 1];
+            for (m, w) in [(&before.0, &next.1), (&next.0, &before.1), (&next.0, &next.1)] {
+                assert_eq!(met(m, w).await, (known("w1"), known("m1")), "stage {number}");
+                assert_eq!(met(w, m).await, (known("m1"), known("w1")), "stage {number}");
+            }
+        }
+        assert!(met(&stages[0].0, &stages[3].1).await.0.is_err());
+    });
+}
+
+#[test]
+fn files_are_for_their_owner_only_and_never_written_over_another() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let path = dir.path("w1.join");
+    authority.join(Role::Worker, "w1").write(&path).unwrap();
+    let before = fs::read_to_string(&path).unwrap();
+    let text = authority.join(Role::Worker, "w2").write(&path).unwrap_err().to_string();
+    assert!(text.contains("w1.join: there is such a file already"), "{text}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    assert!(Authority::create(dir.path("authority.pem")).is_err());
+    #[cfg(unix)]
+    for name in ["authority.pem", "w1.join"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(dir.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn an_authority_that_is_opened_again_goes_on_as_the_same() {
+    run(async {
+        let dir = Dir::new();
+        let before = dir.authority();
+        let pool = dir.pool(before.join(Role::Pool, "m1")).unwrap();
+        let again = Authority::open(dir.path("authority.pem")).unwrap();
+        assert_eq!(again.certificate().trim(), before.certificate().trim());
+        let worker = dir.worker(again.join(Role::Worker, "w1")).unwrap();
+        assert_eq!(met(&pool, &worker).await, (known("w1"), known("m1")));
+
+        let path = dir.path("w1.join");
+        again.join(Role::Worker, "w1").write(&path).unwrap();
+        let text = Authority::open(&path).unwrap_err().to_string();
+        assert!(text.contains("is it the file of an authority?"), "{text}");
+        let mixed = fs::read_to_string(dir.path("authority.pem")).unwrap();
+        let mixed = mixed.replace("Authority: chargehand", "Authority: somebody");
+        fs::write(dir.path("mixed"), mixed).unwrap();
+        let text = Authority::open(dir.path("mixed")).unwrap_err().to_string();
+        assert!(text.contains("do not belong together"), "{text}");
+    });
+}
+
+#[test]
+fn what_is_no_join_file_is_named_with_what_it_lacks() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let path = dir.path("w1.join");
+    authority.join(Role::Worker, "w1").write(&path).unwrap();
+    let whole = fs::read_to_string(&path).unwrap();
+    let blocks: Vec<&str> = whole.split_inclusive("-----END CERTIFICATE-----\n").collect();
+    let [own, authoritys, key] = blocks[..] else { panic!("{} blocks", blocks.len()) };
+    let bad = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
+    for (text, problem) in [
+        (String::new(), "no key"),
+        (format!("{own}{authoritys}"), "no key"),
+        (key.to_owned(), "no certificate"),
+        (format!("{own}{key}"), "no certificate of an authority"),
+        (format!("{authoritys}{own}{key}"), "is refused: CaUsedAsEndEntity"),
+        (format!("{own}{bad}{key}"), "it is damaged"),
+        (format!("{bad}{authoritys}{key}"), "it is damaged"),
+    ] {
+        fs::write(&path, &text).unwrap();
+        let error = Members::worker(&path).unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}, and not {problem}");
+        assert_eq!(error.path(), path);
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(Members::worker(&path).unwrap_err().to_string().contains("w1.join"));
+    // Whoever cuts a file off anywhere gets an error, and no panic.
+    for length in (0..whole.len()).step_by(7) {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(Members::worker(&path).is_err(), "{length}");
+    }
+}
+
+#[test]
+fn names_hosts_and_authorities_that_cannot_be_meant_are_refused_and_nothing_is_written() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let path = dir.path("x.join");
+    let long = "x".repeat(61);
+    for name in ["", "w/1", "-w", "w 1", "w\n1", "wö", &*long] {
+        let text = authority.join(Role::Worker, name).write(&path).unwrap_err().to_string();
+        assert!(text.contains("cannot be a member's name"), "{text}");
+    }
+    let join = || authority.join(Role::Worker, "w1");
+    assert!(join().manager("tls://a\nName: m1").write(&path).is_err());
+    assert!(join().host("wö").write(&path).is_err());
+    assert!(join().also_trust("nobody").write(&path).is_err());
+    assert!(!path.exists());
+}
+
+#[test]
+fn others_than_ours_find_the_host_that_they_dial_in_a_members_certificate() {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let pool = dir.pool(authority.join(Role::Pool, "m1").host(NAME)).unwrap();
+        let path = dir.path("w1.join");
+        authority.join(Role::Worker, "w1").write(&path).unwrap();
+        let join = JoinFile::read(&path).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(join.authorities[0].clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![join.certificate], join.key)
+            .unwrap();
+        let dial = TlsDial::new((), Arc::new(config));
+        let (near, far) = shake(Memory::pair(), &dial, &pool.accept(())).await;
+        assert!(near.is_ok());
+        assert_eq!(far.unwrap().identity(), Some("w1"));
+    });
+}
+
+#[test]
+fn no_key_is_in_what_debug_shows() {
+    let dir = Dir::new();
+    let authority = dir.authority();
+    let path = dir.path("w1.join");
+    authority.join(Role::Worker, "w1").write(&path).unwrap();
+    let members = Members::worker(&path).unwrap();
+    let shown = format!(
+        "{authority:?} {:?} {members:?} {:?} {:?} {:?}",
+        authority.join(Role::Worker, "w1"),
+        members.dial(()),
+        members.accept(()),
+        members.judge,
+    );
+    assert!(shown.contains("Members { name: \"w1\""), "{shown}");
+    assert!(!shown.contains("PRIVATE KEY"), "{shown}");
+    for name in ["authority.pem", "w1.join"] {
+        let text = fs::read_to_string(dir.path(name)).unwrap();
+        let key = text.split("PRIVATE KEY-----").nth(1).unwrap();
+        for line in key.lines().filter(|line| line.len() > 20) {
+            assert!(!shown.contains(line), "{shown}");
+        }
+        let key = rustls::pki_types::pem::PemObject::from_pem_slice(text.as_bytes()).unwrap();
+        let key: rustls::pki_types::PrivateKeyDer<'_> = key;
+        let bytes = format!("{:?}", &key.secret_der()[40..48]);
+        assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+    }
+}
