@@ -17,6 +17,7 @@ pub(crate) const FRAMES_MIN: usize = RESERVE_MESSAGES + 1;
 
 /// The limits of a pool that are not the scheduler's.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_field_names, reason = "the user's name for them")]
 pub(crate) struct Limits {
     pub(crate) name: Arc<str>,
     /// What requests and answers mean, for workers that say so as well.

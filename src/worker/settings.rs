@@ -18,6 +18,7 @@ use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
     /// Whether the name was set. Otherwise it is made of the seed.

@@ -7,7 +7,8 @@ use chargehand::core::{Instant, WorkerId};
 use chargehand::memory::{MemoryConnector, pair};
 use chargehand::{DisconnectReason, PoolEvent, WorkerInfo};
 
-use crate::world::{Peer, World};
+use crate::by_hand::Peer;
+use crate::world::World;
 use crate::{millis, secs};
 
 /// A pool that workers dial in to, and how they do.
@@ -116,7 +117,9 @@ fn a_worker_that_is_dialled_goes_by_its_proven_name_as_well() {
         Peer::accept(&mut listener)
     });
     let mut honest = again.expect("it is dialled again");
-    honest.greet(&world, "w2/a", 1);
+    honest.say(&Message::hello(Role::Worker, 1, 1, "w2/a"), &[]);
+    world.settle();
+    assert_eq!(told(&mut honest), Told::Welcome);
     let worker = world.stats().workers.remove(0);
     assert_eq!(worker.identity.as_deref(), Some("w2"));
 }
@@ -184,7 +187,7 @@ fn who_proves_a_name_takes_it_from_a_stranger_at_once() {
     let mut stranger = join(&world, &connector, "w1", 1);
     let before = id(&world, "w1");
     let _w1 = join(&world, &connector.clone().proven("w1"), "w1", 2);
-    assert_eq!(stranger.goodbye(), Code::Displaced);
+    assert_eq!(stranger.goodbye().0, Code::Displaced);
     let after = worker(&world, "w1").expect("it is there");
     assert_eq!((after.id, after.identity.as_deref()), (before, Some("w1")));
     assert_no_time_passed(&world);
@@ -200,7 +203,7 @@ fn two_processes_of_one_identity_and_name_are_rivals_as_ever() {
     assert_eq!(first.hear(|message| matches!(message, Message::Ping)), Some(true));
     first.say(&Message::Pong, &[]);
     world.advance(secs(2));
-    assert_eq!(second.goodbye(), Code::NameTaken);
+    assert_eq!(second.goodbye().0, Code::NameTaken);
 }
 
 #[test]
