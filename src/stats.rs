@@ -62,6 +62,7 @@ fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(text)
 }
 
+#[allow(clippy::ref_option, reason = "it is the derive that calls it")]
 fn as_text_if_any<S: Serializer>(
     text: &Option<Arc<str>>,
     serializer: S,
