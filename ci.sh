@@ -26,7 +26,7 @@ declare -A CRATES=([chargehand]=. [chargehand-core]=core
   [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
-  [chargehand-transport-ws]=transport-ws)
+  [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
 # The last commit that changed this file has the public API that the stage `semver` compares with.
 SEMVER_BASELINE=.ci/semver-baseline
 
@@ -48,6 +48,7 @@ stage_readme() {
   local tool=(--locked --manifest-path tools/doc-paths/Cargo.toml --target-dir "$target/doc-paths")
   cargo test --quiet "${tool[@]}"
   cargo run --quiet "${tool[@]}" || fail "a page names what is not there"
+  python3 tools/keyed_vectors.py docs/PROTOCOL.md || fail "test vectors of links with a key are wrong"
 }
 
 stage_fmt() {
@@ -85,6 +86,7 @@ stage_no-std() {
     local tool=(--locked --manifest-path "tools/$name/Cargo.toml" --target-dir "$target/$name")
     cargo clippy --release "${tool[@]}" -- -D warnings
     cargo build --release "${tool[@]}"
+    [[ $name != no-std-check ]] || cargo build --release "${tool[@]}" --features sealed
     local log="$target/$name/with-std.log"
     if cargo check --release --features std "${tool[@]}" >"$log" 2>&1; then
       fail "$name passes with std linked, so it checks nothing"
@@ -102,10 +104,11 @@ stage_bare-metal() {
     --manifest-path tools/no-std-check/Cargo.toml)
   for t in "${BARE_METAL_TARGETS[@]}"; do
     bare_metal build --target "$t" "${check[@]}"
+    bare_metal build --target "$t" "${check[@]}" --features sealed
     bare_metal build --release --locked --target "$t" -Zbuild-std=core,alloc \
       -p chargehand-core --features alloc --target-dir "$dir/alloc"
     [[ $t == thumbv6m-* ]] || bare_metal build --release --locked --target "$t" \
-      -Zbuild-std=core,alloc -p chargehand --no-default-features --features alloc,json \
+      -Zbuild-std=core,alloc -p chargehand --no-default-features --features alloc,json,keyed \
       --target-dir "$dir/alloc"
   done
   if bare_metal build --target "$t" "${check[@]}" --features alloc >"$log" 2>&1; then
@@ -134,7 +137,7 @@ stage_docs() {
   RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='--cfg docsrs -D warnings' cargo doc --workspace \
     --exclude chargehand-bench --no-deps --all-features --target-dir "$target/docsrs"
   local feature
-  for feature in blocking json testing; do
+  for feature in blocking json keyed testing; do
     grep -rqE "crate feature[^.]*<code>$feature</code>" "$target/docsrs/doc/chargehand" ||
       fail "no item says that it needs the feature $feature"
   done
@@ -255,14 +258,15 @@ check_package() {
     fail "$crate does not show all features on docs.rs"
 }
 
-# The libraries, with all features that the system has (Unix domain sockets are for Unix), and the examples
+# The libraries, with all features that the system has (Unix domain sockets are for Unix) and that need no C
+# compiler for it (the crypto provider of `members` does), and the examples
 # that are not made for Unix, on systems that this machine is not. The main job is: its signals, terminal and locks are those of Unix.
 stage_platforms() {
   local t examples=(--example quickstart_tokio --example quickstart_smol --example custom_runtime
     --example worker)
   local check=(--locked -Zbuild-std --target-dir "$target/platforms") features
   for t in "${PLATFORM_TARGETS[@]}"; do
-    features=blocking,json,serial,smol,std,tcp,testing,tokio,tracing,ws
+    features=blocking,json,keyed,serial,smol,std,tcp,testing,tls,tokio,tracing,ws
     [[ $t == *windows* ]] || features+=,unix
     bare_metal check --target "$t" "${check[@]}" --all-features -p chargehand-core
     bare_metal check --target "$t" "${check[@]}" --features "$features" -p chargehand --lib "${examples[@]}"
@@ -305,16 +309,17 @@ stage_examples() {
 # a pool with its workers in one firmware, in QEMU.
 stage_firmware() {
   local dir=$target/firmware elf=$target/firmware/thumbv7m-none-eabi/release
-  (cd examples/embedded && bare_metal_clippy --target-dir "$dir" --features paint-stack)
+  (cd examples/embedded && bare_metal_clippy --target-dir "$dir" --features paint-stack,sealed)
   (cd examples/embedded-pool && bare_metal_clippy --target-dir "$target/firmware-pool")
   CARGO_TARGET_DIR=$target examples/embedded/sizes.sh check
   # In its folder, where its configuration is.
-  (cd examples/embedded && bare_metal build --release --locked --target-dir "$dir")
+  (cd examples/embedded && bare_metal build --release --locked --target-dir "$dir" --features sealed)
   cargo run --example firmware_traces >"$dir/host.txt"
   in_qemu "$elf/manager" >"$dir/firmware.txt"
   diff "$dir/host.txt" "$dir/firmware.txt" || fail "a manager on a Cortex-M3 decides otherwise"
   [[ $(wc -l <"$dir/firmware.txt") == 100 ]] || fail "the firmware did not run 100 worlds"
   cargo run --example firmware_worker -- "$elf/worker"
+  cargo run --example firmware_worker -- --keyed "$elf/keyed-worker"
   cargo run --example firmware_heartbeat -- --watchful "$elf/embassy" \
     "$elf/worker" "$elf/interrupts" "$elf/embassy"
   # Likewise in its folder; it checks itself.
@@ -352,6 +357,7 @@ install() {
   install_msrv
   local packages=()
   have npm || packages+=(nodejs npm)
+  have python3 || packages+=(python3)
   [[ -x /usr/bin/rustc && -x /usr/bin/cargo && -d /usr/lib/rustlib/src ]] ||
     packages+=(rustc-web cargo-web rust-web-src)
   [[ -x /usr/bin/cargo-clippy ]] || packages+=(rust-web-clippy)
@@ -369,11 +375,13 @@ install() {
   fi
 }
 
-# What the tests need beside Rust: Go and its WebSocket library for real peers, and `ip`.
+# What the tests need beside Rust: Go and its WebSocket library, OpenSSL and Python for real peers, and `ip`.
 install_test() {
   local packages=()
   have cc || packages+=(gcc libc6-dev)
   have ip || packages+=(iproute2)
+  have openssl || packages+=(openssl)
+  have python3 || packages+=(python3)
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"

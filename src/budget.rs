@@ -1,8 +1,8 @@
 //! The budgets in bytes of a pool and of a worker: what each holds of what its peers and callers send.
 //!
-//! Whoever may take more is held against what is left, not against a share of its own: it goes on while
-//! it has less than that. So one that takes much leaves as much again to the others, and two of them
-//! leave a third, and what is short always finds room beside what is long.
+//! There are no fixed shares: a holder may take more as long as it holds less than what is left. So a
+//! single large holder leaves half of the budget to the others, two leave a third, and short messages
+//! always find room beside long ones.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -15,12 +15,14 @@ use event_listener::Event;
 /// The longest body or message that is not counted: as long as what is counted anyway (tasks, links,
 /// outcomes), each of which has one at most.
 pub(crate) const SMALL_BYTES_MAX: usize = 1024;
-/// The longest message that may come before there is a look at the budget, while there is plenty.
-pub(crate) const PLENTY_BYTES: usize = 64 << 10;
+/// The longest message that may come before there is a look at the budget, while there is plenty: a body of
+/// 64 KiB with all that stands before it. A look costs more than a read: the wire gives its buffer back
+/// before it, since it may have to wait.
+pub(crate) const PLENTY_BYTES: usize = (64 << 10) + SMALL_BYTES_MAX;
 
-/// How many of the longest messages are set aside, for what goes on though there is nothing left: a
-/// request, the answer that somebody waits for, the message that arrives, and, as long as that is read,
-/// its answer.
+/// How many messages of the longest kind are held in reserve, for what has to go on when nothing is left:
+/// a request, the answer that somebody waits for, the message that is arriving, and its answer while that
+/// is read.
 pub(crate) const RESERVE_MESSAGES: usize = 4;
 /// How many of those may be in use before the one that arrives.
 const USED_BEFORE_LAST: isize = 2;
@@ -115,14 +117,14 @@ impl Account {
         self.used.load(Ordering::SeqCst)
     }
 
-    /// Returns whether it leaves as much to others as it has, so many bytes more included.
+    /// Returns whether it would still leave to others as much as it holds, with `bytes` more.
     pub(crate) fn has_room_for(&self, bytes: usize) -> bool {
         let used = self.used().saturating_add(bytes);
         signed(used) <= self.budget.left().saturating_sub_unsigned(bytes)
     }
 
-    /// Returns whether it may take so many bytes by way of the reserve: it has nothing, and only those
-    /// who are about to give back have more than there is.
+    /// Returns whether it may take `bytes` from the reserve: it holds nothing, and the budget is not
+    /// overdrawn.
     pub(crate) fn may_begin_with(&self, bytes: usize) -> bool {
         self.used() == 0 && bytes <= self.budget.message_max && self.budget.left() >= 0
     }
@@ -132,7 +134,7 @@ impl Account {
         self.used() > 0 && !self.has_room_for(0)
     }
 
-    /// Takes so many bytes, whether they are left or not.
+    /// Takes `bytes`, whether they are left or not.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Charge {
         self.budget.used.fetch_add(bytes, Ordering::SeqCst);
         self.used.fetch_add(bytes, Ordering::SeqCst);
@@ -162,8 +164,8 @@ impl Drop for Charge {
 
 /// Links whose next message waits for room, in order.
 ///
-/// A message is taken where as much as it needs is left over. Where there is less, one at a time has
-/// the reserve, whoever waits longest: so messages of every length come in the end.
+/// A message is admitted when what it needs is left. When less is left, the one that has waited longest
+/// gets the reserve, one at a time, so messages of any length get through eventually.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// Each with how many bytes it needs.
@@ -175,8 +177,8 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Returns whether a link may take so many bytes more, with so much left, and a reserve of twice
-    /// `message_max` beside that. If not, it waits.
+    /// Returns whether a link may take `bytes` more, with `left` left and a reserve of twice `message_max`
+    /// beside that. If not, it waits.
     pub(crate) fn admit(
         &mut self,
         link: u32,
@@ -285,7 +287,7 @@ impl Arrivals {
         if self.budget().is_tight() { SMALL_BYTES_MAX } else { PLENTY_BYTES }
     }
 
-    /// Charges a link that has `charge` for a message of so many bytes, or has it wait.
+    /// Charges a link that holds `charge` for a message of `bytes`, or makes it wait.
     #[cold]
     pub(crate) fn admit(&mut self, link: u32, charge: &mut Option<Charge>, bytes: usize) -> bool {
         let budget = Arc::clone(self.budget());
@@ -415,6 +417,17 @@ mod tests {
         arrivals.queue.forget(2);
         assert_eq!(arrivals.take_news(), [3]);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_body_of_64_kib_is_not_held_back_while_there_is_plenty() {
+        use chargehand_core::message::BODY_HEAD_BYTES_MAX;
+
+        let arrivals = Arrivals::new(&budget(1 << 20, 0));
+        let body = postcard::to_stdvec(&vec![7_u8; 64 << 10]).expect("a list of bytes");
+        assert!(BODY_HEAD_BYTES_MAX + body.len() <= arrivals.allowance());
+        let _most = arrivals.answers.charge((1 << 19) + 1);
+        assert_eq!(arrivals.allowance(), SMALL_BYTES_MAX, "now every one is looked at");
     }
 
     #[test]

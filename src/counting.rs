@@ -5,7 +5,7 @@ use alloc::task::Wake;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Waker;
 
-/// How often its wakers were woken.
+/// How many times its wakers were woken.
 #[derive(Default)]
 pub(crate) struct Count(AtomicUsize);
 

@@ -4,7 +4,6 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -16,7 +15,6 @@ use futures_core::Stream;
 
 use crate::link::reason::DisconnectReason;
 use crate::next::Next;
-use crate::trace;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
 /// that dialled in, or `in-process` with a number.
@@ -241,12 +239,12 @@ pub(crate) struct Listener {
     sender: Sender<PoolEvent>,
     missed: u64,
     /// It is told of every task, too.
-    wants_tasks: bool,
+    pub(crate) wants_tasks: bool,
 }
 
 impl Listener {
     /// Leaves an event if there is room. Returns whether anybody is there to read it.
-    fn tell(&mut self, event: &PoolEvent) -> bool {
+    pub(crate) fn tell(&mut self, event: &PoolEvent) -> bool {
         if self.missed > 0 && self.sender.try_send(PoolEvent::Missed(self.missed)).is_ok() {
             self.missed = 0;
         }
@@ -258,60 +256,6 @@ impl Listener {
             }
             Err(TrySendError::Closed(_)) => false,
         }
-    }
-}
-
-/// Gives every event to every listener, and never waits for one.
-#[derive(Debug)]
-pub(crate) struct Fanout {
-    /// Whose events they are.
-    manager: Arc<str>,
-    listeners: Vec<Listener>,
-    /// What every listener is told at first.
-    first: Option<PoolEvent>,
-}
-
-impl Fanout {
-    pub(crate) fn new(manager: &Arc<str>) -> Self {
-        Self { manager: Arc::clone(manager), listeners: Vec::new(), first: None }
-    }
-
-    /// Tells of something now, and whoever listens later.
-    pub(crate) fn keep(&mut self, event: PoolEvent) {
-        self.tell(|| event.clone());
-        self.first = Some(event);
-    }
-
-    pub(crate) fn add(&mut self, mut listener: Listener) {
-        if let Some(event) = &self.first {
-            // It is empty. Its reader may be gone, which the next event tells.
-            listener.tell(event);
-        }
-        self.listeners.push(listener);
-    }
-
-    /// Returns whether anybody wants to know of every task.
-    pub(crate) fn wants_tasks(&self) -> bool {
-        self.listeners.iter().any(|listener| listener.wants_tasks)
-    }
-
-    /// Tells what `event` makes of one task to those who want to know of every one.
-    pub(crate) fn tell_of_task(&mut self, event: impl FnOnce() -> PoolEvent) {
-        if self.wants_tasks() {
-            let event = event();
-            trace::pool_event(&self.manager, &event);
-            self.listeners.retain_mut(|listener| !listener.wants_tasks || listener.tell(&event));
-        }
-    }
-
-    /// Tells what `event` makes; nothing is made while nobody listens.
-    pub(crate) fn tell(&mut self, event: impl FnOnce() -> PoolEvent) {
-        if self.listeners.is_empty() && !trace::IS_ON {
-            return;
-        }
-        let event = event();
-        trace::pool_event(&self.manager, &event);
-        self.listeners.retain_mut(|listener| listener.tell(&event));
     }
 }
 

@@ -29,8 +29,8 @@ const EXPLAINED_HEAD_BYTES: usize = 10;
 /// Why a handler failed, as its worker said it.
 ///
 /// A handler may return any error that is `Display`: its text is the failure's, and the task is tried
-/// again where retries are left. One that returns a `Failure` can say more: that it is of no use to try
-/// again ([`permanent`](Failure::permanent)), or not before some time
+/// again where retries are left. One that returns a `Failure` can say more: that a retry is pointless
+/// ([`permanent`](Failure::permanent)), or has to wait for some time
 /// ([`retry_after`](Failure::retry_after)), and [details](Failure::with_details) of a type of its own.
 /// The caller finds it in [`TaskError::Failed`](crate::TaskError::Failed), once the task has ended with it.
 ///
@@ -112,7 +112,7 @@ impl Failure {
         &self.0.text
     }
 
-    /// Returns whether the handler said that it is of no use to try again.
+    /// Returns whether the handler said that a retry is pointless.
     pub fn is_permanent(&self) -> bool {
         self.0.is_permanent
     }
@@ -349,7 +349,7 @@ mod tests {
         }
     }
 
-    /// What a handler's failure is to its caller, by way of a manager with room for so many bytes.
+    /// What a handler's failure looks like to its caller, through a manager with room for `bytes`.
     fn travelled(failure: &Failure, bytes_max: usize) -> Failure {
         let mut body = b"left over".to_vec();
         failure.write(FAILURE_BYTES_MAX, &mut body);

@@ -54,6 +54,8 @@
 //! | `std` (default) | the asynchronous pool and worker |
 //! | `alloc` | the same on bare metal with a heap. One of the two is needed: without a heap there is `chargehand-core` alone |
 //! | `tcp`, `ws`, `serial` | the transports in `chargehand::tcp`, `chargehand::ws` and `chargehand::serial` |
+//! | `tls` | TLS below TCP and WebSocket on any runtime, by rustls, in `chargehand::tls` |
+//! | `members` | a pool's own authority and a join file for each member: mutual TLS without more to set up, in `chargehand::tls::members` |
 //! | `unix` | Unix domain sockets, in `chargehand::unix`: on Unix only |
 //! | `tokio`, `smol` | the runtimes `chargehand::tokio` and `chargehand::smol` |
 //! | `blocking` | `Worker::blocking`: handlers on a thread pool |

@@ -17,7 +17,7 @@ pub(crate) const FRAMES_MIN: usize = RESERVE_MESSAGES + 1;
 
 /// The limits of a pool that are not the scheduler's.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_field_names, reason = "the user's name for them")]
+#[allow(clippy::struct_field_names, reason = "as the builder's methods have them")]
 pub(crate) struct Limits {
     pub(crate) name: Arc<str>,
     /// What requests and answers mean, for workers that say so as well.

@@ -62,7 +62,6 @@ fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(text)
 }
 
-#[allow(clippy::ref_option, reason = "it is the derive that calls it")]
 fn as_text_if_any<S: Serializer>(
     text: &Option<Arc<str>>,
     serializer: S,
@@ -78,10 +77,7 @@ impl fmt::Display for PoolStats {
 
 impl fmt::Display for WorkerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.identity {
-            Some(identity) => write!(f, "{} ({identity:?}): {}", self.peer, self.stats)?,
-            None => write!(f, "{}: {}", self.peer, self.stats)?,
-        }
+        write!(f, "{}: {}", self.peer, self.stats)?;
         match &self.last_error {
             Some(reason) => write!(f, "; last: {reason}"),
             None => Ok(()),

@@ -18,7 +18,7 @@ pub(crate) const IS_ON: bool = cfg!(feature = "tracing");
 #[cfg(not(feature = "tracing"))]
 mod nothing {
     use crate::events::PoolEvent;
-    use crate::worker::WorkerEvent;
+    use crate::worker::events::WorkerEvent;
 
     pub(crate) fn pool_event(_: &str, _: &PoolEvent) {}
     pub(crate) fn worker_event(_: &str, _: &WorkerEvent) {}
@@ -35,7 +35,7 @@ mod events {
 
     use crate::events::PoolEvent;
     use crate::link::reason::DisconnectReason;
-    use crate::worker::WorkerEvent;
+    use crate::worker::events::WorkerEvent;
 
     /// An event of that level, or of `INFO` where the reason is that somebody stops in good order.
     macro_rules! told {
@@ -102,7 +102,6 @@ mod events {
         use WorkerEvent as E;
         match event {
             E::Connected { peer, manager, identity } => {
-                let identity = identity.as_deref();
                 told!(INFO, worker_name, peer, manager, identity, "connected");
             }
             E::Disconnected { peer, manager, reason } => {

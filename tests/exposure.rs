@@ -62,11 +62,11 @@ fn assert_shows_three_ways(text: &str) {
 #[test]
 fn a_pool_of_open_links_is_not_built_and_its_user_is_shown_the_three_ways() {
     let dialled = Pool::builder(Smol::new()).connect(Declares(Exposure::Open)).build();
-    let text = dialled.err().expect("it is open").to_string();
+    let text = dialled.expect_err("it is open").to_string();
     assert_shows_three_ways(&text);
     assert!(text.starts_with("somewhere: "), "{text}");
     let listened = Pool::builder(Smol::new()).accept(Declares(Exposure::Open)).build();
-    assert_shows_three_ways(&listened.err().expect("it is open").to_string());
+    assert_shows_three_ways(&listened.expect_err("it is open").to_string());
 
     for declared in [Exposure::Local, Exposure::Protected, Exposure::Waived] {
         let pool = Pool::builder(Smol::new());

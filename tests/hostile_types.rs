@@ -223,6 +223,8 @@ fn a_worker_takes_requests_as_deep_and_as_large_as_it_is_set_to() {
 
 #[test]
 fn details_of_a_failure_are_bounded_as_their_reader_says() {
+    type Details = Option<Box<Node>>;
+
     let world = World::new(1);
     let timer = world.timer();
     world.host("fails", move || {
@@ -233,7 +235,6 @@ fn details_of_a_failure_are_bounded_as_their_reader_says() {
     });
     let pool = world.pool(|builder| builder);
     let Err(TaskError::Failed(failure)) = world.run(pool.call::<(), u64>(&1)) else { panic!() };
-    type Details = Option<Box<Node>>;
     assert!(failure.details::<Details>().unwrap().is_ok());
     let why = failure.details_within::<Details>(&DecodeLimits::new().depth_max(50));
     assert!(why.unwrap().unwrap_err().contains("deeper than 50 levels"));

@@ -1,6 +1,9 @@
 //! docs/PROTOCOL.md is right about the bytes.
 
-use chargehand::core::message::{EXTENDED_HEAD_BYTES_MAX, Message};
+use std::collections::BTreeMap;
+
+use chargehand::core::keyed::{Channel, EXCHANGE_BYTES_MAX, Initiator, Key, Member, Responder};
+use chargehand::core::message::{EXTENDED_HEAD_BYTES_MAX, Message, Role};
 
 #[test]
 fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
@@ -28,4 +31,66 @@ fn every_row_of_bytes_decodes_to_the_message_it_names_and_back() {
         kinds[usize::from(bytes[0])] = true;
     }
     assert_eq!(kinds, [true; 9], "a row for every kind of message");
+}
+
+/// The rows of the table of links with a key, by what they are.
+fn vectors(page: &str) -> BTreeMap<&str, Vec<u8>> {
+    let rows = page.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, what, bytes, _] = cells[..] else { return None };
+        let bytes = bytes.strip_prefix('`')?.strip_suffix('`')?;
+        let pair = |at: usize| u8::from_str_radix(bytes.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..bytes.len()).step_by(2).map(pair).collect();
+        Some((what, bytes?))
+    });
+    rows.collect()
+}
+
+/// What a channel makes of a message.
+fn protected(channel: &mut Channel, message: u8) -> Vec<u8> {
+    let mut buffer = vec![0; 1 + channel.added_bytes()];
+    buffer[0] = message;
+    channel.protect(&mut buffer, 1).expect("there is room");
+    buffer
+}
+
+#[test]
+fn every_row_of_a_link_with_a_key_is_what_both_sides_say() {
+    const NUMBER: usize = 65_537;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/PROTOCOL.md");
+    let page = std::fs::read_to_string(path).expect("the page is part of the repository");
+    let mut rows = vectors(&page);
+    let mut row = |what: &str| rows.remove(what).unwrap_or_else(|| panic!("no row {what}"));
+    let key = Key::new(row("key").try_into().expect("32 bytes"));
+    let member = |role, name, seals| {
+        let member = Member::new(role, name).expect("a good name");
+        if seals { member.sealed() } else { member }
+    };
+    for (kind, seals) in [("unsealed", false), ("sealed", true)] {
+        let (mut ours, mut theirs) = ([0; EXCHANGE_BYTES_MAX], [0; EXCHANGE_BYTES_MAX]);
+        let manager = member(Role::Manager, "pool", seals);
+        let (initiator, open) = Initiator::new(manager, &key, [0x11; 32], &mut ours);
+        assert_eq!(open, row(&format!("{kind} Open")));
+        let find = |name: &str, id| (name == "pool" && id == key.id()).then(|| key.clone());
+        let worker = member(Role::Worker, "w1", seals);
+        let (responder, challenge) =
+            Responder::new(worker, [0x22; 32], open, find, &mut theirs).expect("it has the key");
+        assert_eq!(challenge, row(&format!("{kind} Challenge")));
+        let (mut near, proof) =
+            initiator.handle_challenge(challenge, &mut ours).expect("it has the key");
+        assert_eq!(proof, row(&format!("{kind} Proof")));
+        let mut far = responder.handle_proof(proof).expect("it has the key");
+        let (ping, pong) = (protected(&mut near, 5), protected(&mut far, 6));
+        if seals {
+            assert_eq!(ping, row("sealed Ping, number 0 of the side that opened"));
+            assert_eq!(pong, row("sealed Pong, number 0 of the other side"));
+            let last = (1..=NUMBER).map(|_| protected(&mut near, 5)).last();
+            assert_eq!(last, Some(row(&format!("sealed Ping, number {NUMBER}"))));
+        } else {
+            assert_eq!(ping, row("unsealed Ping, as the first message of the side that opened"));
+            assert_eq!(pong, row("unsealed Pong, as the first message of the other side"));
+        }
+    }
+    let left: Vec<_> = rows.keys().filter(|what| what.contains("sealed")).collect();
+    assert!(left.is_empty(), "rows that nothing checks: {left:?}");
 }

@@ -68,7 +68,7 @@ fn a_height_has_its_whole_deadline_and_all_attempts_again_in_the_manager_that_go
         heights.ledger().snapshot().into_owned()
     });
     // Six of its ten seconds are over.
-    world.advance(6 * SECOND - world.elapsed());
+    world.advance((6 * SECOND).saturating_sub(world.elapsed()));
     kill.abort();
     assert_eq!(world.run(heights.next()), None);
     let before = asked.borrow().len();

@@ -5,9 +5,12 @@ use clap::{Args, Parser, Subcommand};
 use crate::processes::Launcher;
 use crate::spec::Placement;
 
-/// Measures chargehand beside the bare machine and beside other job systems: managers and workers
-/// in processes of their own on loopback, in turn, medians with the least and the most.
+/// Measures chargehand beside the bare machine and beside other job systems.
+///
+/// Managers and workers run in processes of their own on loopback. What is compared takes turns, and
+/// figures are medians with minimum and maximum.
 #[derive(Debug, Parser)]
+#[command(max_term_width = 80)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -18,6 +21,12 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Tasks a second, beside the bare wire.
+    ///
+    /// `process` takes the typed answers of a range of heights. `call` is many callers of
+    /// `Pool::call_raw` with one task each: the handler answers with the body that came, and its
+    /// caller sends that again. So what is counted is the pool's and the worker's own: a program
+    /// that makes a new body for each call, and a handler that makes its answer, come on top, there
+    /// as on the bare wire, which sends one buffer again and again.
     Throughput,
     /// How long a task takes: p50, p99 and p99.9, beside the bare wire.
     Latency,
@@ -59,7 +68,7 @@ pub(crate) struct Options {
     /// Only what contains this, such as `tcp/tokio` or `4x64`.
     #[arg(long, global = true, default_value = "")]
     pub(crate) only: String,
-    /// How often each row is measured, in turn with the others of its group.
+    /// How many times each row is measured, in turn with the others of its group.
     #[arg(long, global = true, default_value_t = 7)]
     pub(crate) rounds: usize,
     /// How long one measurement takes.
@@ -68,11 +77,11 @@ pub(crate) struct Options {
     /// All windows, numbers of links and payloads: takes an hour.
     #[arg(long, global = true)]
     pub(crate) full: bool,
-    /// Where the processes run. One task in flight is on the same core, all else free, unless this
-    /// says otherwise.
+    /// Where the processes run. By default those with one task in flight share a core, and all others
+    /// run anywhere.
     #[arg(long, global = true)]
     pub(crate) place: Option<Placement>,
-    /// Run under `SCHED_RR`, which keeps other programs off (needs `chrt` and the right to).
+    /// Run under `SCHED_RR`, which keeps other programs off (needs `chrt` and permission).
     #[arg(long, global = true)]
     pub(crate) rr: bool,
 }
@@ -84,5 +93,26 @@ impl Options {
 
     pub(crate) fn wants(&self, name: &str) -> bool {
         name.contains(&self.only)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn help_fits_into_80_columns() {
+        let mut program = Cli::command();
+        program.build();
+        let commands = program.get_subcommands().cloned().collect::<Vec<_>>();
+        for mut command in commands.into_iter().chain([program]) {
+            for help in [command.render_help(), command.render_long_help()] {
+                for line in help.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                }
+            }
+        }
     }
 }

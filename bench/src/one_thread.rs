@@ -17,15 +17,13 @@ use serde::de::DeserializeOwned;
 use smol::LocalExecutor;
 use tokio::io::{DuplexStream, duplex};
 
-use crate::pieces::Cycles;
-
 /// How much a pipe holds: more than is ever on its way.
 const PIPE_BYTES: usize = 1 << 20;
 
 /// A range over four workers, each with 64 heights at once. A cycle is a height.
-pub(crate) fn range() -> Cycles {
+pub(crate) fn range() -> impl FnMut(u32) {
     let bench = Bench::new(4, 64, |height: u64| height);
-    Box::new(move |cycles| {
+    move |cycles| {
         let mut outcomes = bench.pool.process::<u64>(1..=u64::from(cycles));
         bench.run(async move {
             let mut count = 0;
@@ -35,25 +33,25 @@ pub(crate) fn range() -> Cycles {
             }
             assert_eq!(count, cycles);
         });
-    })
+    }
 }
 
 /// One call after the other, of a number by one worker.
-pub(crate) fn call() -> Cycles {
+pub(crate) fn call() -> impl FnMut(u32) {
     calls(|number| number)
 }
 
 /// The same of a list of a hundred numbers.
-pub(crate) fn call_list() -> Cycles {
+pub(crate) fn call_list() -> impl FnMut(u32) {
     calls(|number| vec![u64::from(number); 100])
 }
 
-fn calls<Q>(request: impl Fn(u32) -> Q + Copy + 'static) -> Cycles
+fn calls<Q>(request: impl Fn(u32) -> Q + Copy + 'static) -> impl FnMut(u32)
 where
     Q: Serialize + DeserializeOwned + PartialEq + Debug + Send + Sync + 'static,
 {
     let bench = Bench::new(1, 1, |request: Q| request);
-    Box::new(move |cycles| {
+    move |cycles| {
         let pool = bench.pool.clone();
         bench.run(async move {
             for number in 0..cycles {
@@ -62,7 +60,7 @@ where
                 assert_eq!(answer, asked);
             }
         });
-    })
+    }
 }
 
 struct Bench {

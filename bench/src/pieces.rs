@@ -45,9 +45,9 @@ pub const PIECES: &[Piece] = &[
     Piece { name: "json/response", make: json_response },
     Piece { name: "framing", make: framing },
     Piece { name: "backoff", make: backoff },
-    Piece { name: "pool/range", make: one_thread::range },
-    Piece { name: "pool/call", make: one_thread::call },
-    Piece { name: "pool/call of a list", make: one_thread::call_list },
+    Piece { name: "pool/range", make: || Box::new(one_thread::range()) },
+    Piece { name: "pool/call", make: || Box::new(one_thread::call()) },
+    Piece { name: "pool/call of a list", make: || Box::new(one_thread::call_list()) },
 ];
 
 /// Runs a piece so many times after it has warmed up.

@@ -119,8 +119,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> PrefixDecoder<B> {
     /// # Errors
     /// As `next_frame`.
     pub fn has_frame(&self) -> Result<bool, TooLong> {
-        let waiting = self.end - self.start;
-        Ok(self.front()?.is_some_and(|length| waiting >= HEADER_BYTES + length))
+        Ok(self.frame_length()?.is_some())
     }
 
     /// Returns the next whole frame, or `None` until more bytes are taken in.
@@ -129,13 +128,33 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> PrefixDecoder<B> {
     /// Returns [`TooLong`] as soon as the header of such a frame is in, and again at every later
     /// call. Close the connection: the stream cannot be read any further.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, TooLong> {
-        let Some(length) = self.front()? else { return Ok(None) };
+        let length = self.frame_length()?;
+        Ok(length.map(|length| self.take_frame(length)))
+    }
+
+    /// Returns the length of the next frame once all of it is there, for
+    /// [`take_frame`](Self::take_frame).
+    ///
+    /// # Errors
+    /// As [`next_frame`](Self::next_frame).
+    #[inline]
+    pub fn frame_length(&self) -> Result<Option<usize>, TooLong> {
+        let waiting = self.end - self.start;
+        Ok(self.front()?.filter(|length| waiting >= HEADER_BYTES + length))
+    }
+
+    /// Returns the next frame, of the length that [`frame_length`](Self::frame_length) gave: so its
+    /// header is read once by whoever looks first and takes it afterwards.
+    ///
+    /// # Panics
+    /// Where there are not so many bytes.
+    #[inline]
+    pub fn take_frame(&mut self, length: usize) -> &[u8] {
         let frame = self.start + HEADER_BYTES;
-        if self.end - frame < length {
-            return Ok(None);
-        }
+        let is_there = self.end.checked_sub(frame).is_some_and(|there| length <= there);
+        assert!(is_there, "a frame is taken that is not there");
         self.start = frame + length;
-        Ok(Some(&self.buffer.as_ref()[frame..self.start]))
+        &self.buffer.as_ref()[frame..self.start]
     }
 
     /// Returns whether bytes are held that were not given out. Once
@@ -156,6 +175,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> PrefixDecoder<B> {
     }
 
     /// Returns the length of the first frame once its header is in.
+    #[inline]
     fn front(&self) -> Result<Option<usize>, TooLong> {
         let waiting = &self.buffer.as_ref()[self.start..self.end];
         let Some(header) = waiting.first_chunk::<HEADER_BYTES>() else { return Ok(None) };

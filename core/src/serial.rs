@@ -218,11 +218,17 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> FrameDecoder<B> {
 
     /// Returns the next whole frame, or `None` until more bytes are taken in.
     pub fn next_frame(&mut self) -> Option<(FrameHeader, &[u8])> {
+        self.next_frame_mut().map(|(header, message)| (header, &*message))
+    }
+
+    /// Returns the next whole frame as [`next_frame`](Self::next_frame) does, to be changed in place: to be
+    /// decrypted, say.
+    pub fn next_frame_mut(&mut self) -> Option<(FrameHeader, &mut [u8])> {
         loop {
             let encoded = self.next_encoded()?;
             if let Some((header, length)) = check(&mut self.buffer.as_mut()[encoded.0..encoded.1]) {
                 let message = encoded.0 + HEADER_BYTES;
-                return Some((header, &self.buffer.as_ref()[message..][..length]));
+                return Some((header, &mut self.buffer.as_mut()[message..][..length]));
             }
             self.damaged = self.damaged.saturating_add(1);
         }

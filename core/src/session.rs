@@ -117,12 +117,14 @@ impl<S: AsRef<[RunSlot]> + AsMut<[RunSlot]>> Session<S> {
     /// # Errors
     /// Returns [`SessionError`] where a correct manager would not have sent it: close the link.
     /// Nothing was changed.
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn request(&mut self, task: TaskId, attempt: u16) -> Result<RunId, SessionError> {
         self.lend().request(task, attempt)
     }
 
     /// Ends an attempt whose handler ended, and returns what to answer; `None` where it was
     /// cancelled or completed before.
+    #[cfg_attr(feature = "alloc", inline)]
     pub fn complete(&mut self, slot: RunId) -> Option<(TaskId, u16)> {
         self.lend().complete(slot)
     }
@@ -257,6 +259,7 @@ impl SessionMut<'_> {
         None
     }
 
+    #[cfg_attr(feature = "alloc", inline)]
     fn release(&mut self, index: u32) {
         let RunSlot { task, attempt, next, .. } = self.entries[index as usize];
         let bucket = self.bucket_of(task, attempt);

@@ -11,7 +11,7 @@ use crate::rpc::{CALL_TIMEOUT, NodeUrl};
 
 /// How long a block is asked for where nothing else is said.
 const RETRY_FOR: Duration = Duration::from_secs(60);
-/// How long an attempt may take a local worker of the demo chain, which needs milliseconds.
+/// How long an attempt may take a child worker of the demo chain, which needs milliseconds.
 const DEMO_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it may take others: we do not know what they do.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -20,7 +20,7 @@ const SECONDS_MAX: f64 = 1e9;
 
 /// Backfills a range of blocks with workers that are processes of their own.
 ///
-/// Without an option it makes a demo chain of hash-linked blocks, starts four local workers, kills
+/// Without an option it makes a demo chain of hash-linked blocks, starts four child workers, kills
 /// one and stops another in the middle, and checks that nothing was lost.
 ///
 /// The exit code is 0 if every height came out exactly once and the blocks are linked from first to
@@ -54,14 +54,14 @@ pub(crate) struct ManagerArgs {
     #[arg(long, value_name = "A..=B", value_parser = parse_range)]
     pub(crate) range: Option<RangeInclusive<u64>>,
     /// A worker that runs already, as tcp://HOST:PORT or ws://HOST:PORT, or go+ws://HOST:PORT for
-    /// one of the Go package `worker`. May be given several times; no local workers are started
+    /// one of the Go package `worker`. May be given several times; it starts no workers of its own
     /// then. A Go worker does one height at a time for each time that it is given. It answers
     /// success or an error, and no block: a height that it did is done, its line of --out is
     /// {"done":true,"height":N}, and no link to or from its block is checked.
     #[arg(long, value_name = "ADDR")]
     pub(crate) worker: Vec<DialAddress>,
     /// Where to listen for workers that dial in, as tcp://HOST:PORT or ws://HOST:PORT. May be given
-    /// several times; no local workers are started then.
+    /// several times; no child workers are started then.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
     /// Lets links to other machines go unprotected, where the network itself is trusted. Without it
@@ -72,7 +72,7 @@ pub(crate) struct ManagerArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) in_flight: Option<u16>,
     /// How long a worker may take for a block, in seconds; then the block is asked of another one
-    /// [default: 2 for the demo chain's local workers, 30 more than --retry-for with --rpc, and 120
+    /// [default: 2 for the demo chain's child workers, 30 more than --retry-for with --rpc, and 120
     /// for workers that run already].
     #[arg(long, value_name = "SECS", value_parser = parse_timeout)]
     pub(crate) attempt_timeout: Option<Duration>,
@@ -97,18 +97,18 @@ pub(crate) struct ManagerArgs {
     /// seconds [default: 60]. Then the height fails with the node's reason.
     #[arg(long, value_name = "SECS", requires = "rpc", value_parser = parse_seconds)]
     pub(crate) retry_for: Option<Duration>,
-    /// With --rpc: kills one local worker and stops another in the middle, as the demo does.
+    /// With --rpc: kills one child worker and stops another in the middle, as the demo does.
     #[arg(long, requires = "rpc", conflicts_with_all = ["worker", "listen"])]
     pub(crate) faults: bool,
 }
 
 impl ManagerArgs {
     /// Returns whether the manager starts workers of its own.
-    pub(crate) fn is_local(&self) -> bool {
+    pub(crate) fn starts_workers(&self) -> bool {
         self.worker.is_empty() && self.listen.is_empty()
     }
 
-    /// Returns whether some local workers are to fail in the middle.
+    /// Returns whether some child workers are to fail in the middle.
     pub(crate) fn strikes(&self) -> bool {
         self.rpc.is_none() || self.faults
     }
@@ -126,7 +126,7 @@ impl ManagerArgs {
         self.attempt_timeout.unwrap_or_else(|| match &self.rpc {
             // A last call that begins just before the end, and some time on the way.
             Some(_) => self.retry_for() + CALL_TIMEOUT * 3,
-            None if self.is_local() => DEMO_ATTEMPT_TIMEOUT,
+            None if self.starts_workers() => DEMO_ATTEMPT_TIMEOUT,
             None => ATTEMPT_TIMEOUT,
         })
     }

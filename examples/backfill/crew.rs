@@ -19,18 +19,18 @@ use crate::worker::ANNOUNCEMENT;
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What local workers read.
+/// What child workers read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Blocks<'a> {
     Chain(&'a Path, Duration),
     Node(&'a NodeUrl, Duration),
 }
 
-/// The local workers.
+/// The child workers.
 #[derive(Debug)]
 pub(crate) struct Crew(Vec<Member>);
 
-/// One local worker. It is killed when this is dropped.
+/// One child worker. It is killed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Member {
     /// What it is: its transport and runtime.
@@ -179,7 +179,7 @@ async fn spawn(arguments: &[String]) -> io::Result<(Child, Option<String>)> {
     if !arguments.iter().any(|argument| argument == "--listen") {
         return Ok((child, None));
     }
-    let failed = |text: &str| io::Error::other(format!("a local worker {text}"));
+    let failed = |text: &str| io::Error::other(format!("a child worker {text}"));
     let stdout = child.stdout.take().ok_or_else(|| failed("has no output"))?;
     let mut lines = BufReader::new(stdout).lines();
     let line = timeout(START_TIMEOUT, lines.next_line())

@@ -178,7 +178,7 @@ impl Job {
 fn source(args: &ManagerArgs) -> String {
     match &args.rpc {
         Some(url) => format!("node {url}"),
-        None if args.is_local() => "the demo chain".to_owned(),
+        None if args.starts_workers() => "the demo chain".to_owned(),
         None => "what the workers read".to_owned(),
     }
 }
@@ -190,7 +190,7 @@ async fn range(
 ) -> Result<RangeInclusive<u64>, Failure> {
     let Some(url) = args.rpc.clone() else {
         let range = asked.unwrap_or(1..=BLOCKS);
-        if args.is_local() && (*range.start() == 0 || *range.end() > BLOCKS_MAX) {
+        if args.starts_workers() && (*range.start() == 0 || *range.end() > BLOCKS_MAX) {
             return Err(Failure::input(format!(
                 "the demo chain has blocks 1..={BLOCKS_MAX} at most; \
                  --rpc or --worker backfills other ones"

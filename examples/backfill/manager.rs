@@ -147,7 +147,7 @@ fn exit_code(verdict: &Verdict) -> u8 {
     u8::from(!verdict.is_good())
 }
 
-/// Strikes the local workers with faults, if it is wanted, and gives them back.
+/// Strikes the child workers with faults, if it is wanted, and gives them back.
 async fn tend(
     crew: Crew,
     with_faults: bool,
@@ -225,7 +225,7 @@ async fn failed(job: &mut Job, failure: Failure) -> Failure {
     failure.and(&format!("; stopped at {count} of {total}{on}"))
 }
 
-/// Returns the local workers, and how striking them went.
+/// Returns the child workers, and how striking them went.
 async fn end_faults(
     crew: Option<JoinHandle<(Crew, io::Result<()>)>>,
 ) -> Result<(Option<Crew>, Result<(), Failure>), Failure> {

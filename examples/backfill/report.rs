@@ -30,7 +30,7 @@ impl Resent {
 pub(crate) struct Report<'a> {
     pub(crate) verdict: &'a Verdict,
     pub(crate) stats: &'a PoolStats,
-    /// What local workers are, by what the pool calls them.
+    /// What child workers are, by what the pool calls them.
     pub(crate) labels: &'a HashMap<String, &'static str>,
     pub(crate) resent: &'a Resent,
     pub(crate) elapsed: Duration,

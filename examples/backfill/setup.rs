@@ -18,14 +18,14 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::worker::cannot_listen;
 
-/// How many blocks a local worker fetches at once.
+/// How many blocks a child worker fetches at once.
 const DEMO_CONCURRENCY: u16 = 32;
 /// How long each block of the demo chain takes a worker, as if it came from afar.
 const DEMO_DELAY: Duration = Duration::from_millis(5);
-/// With a node: threads of each local worker.
+/// With a node: threads of each child worker.
 const NODE_CONCURRENCY: u16 = 4;
 
-/// A pool to be, and the local workers, if there are any.
+/// A pool to be, and the child workers, if there are any.
 pub(crate) struct Setup {
     pub(crate) builder: Builder<Tokio, Threaded>,
     pub(crate) crew: Option<Crew>,
@@ -40,7 +40,7 @@ pub(crate) async fn set_up(
     progress: &Progress,
 ) -> Result<Setup, Failure> {
     let builder = configured(args);
-    if args.is_local() {
+    if args.starts_workers() {
         start_crew(builder, args, range, progress).await
     } else {
         let builder = meet(builder, args, progress).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn set_up(
     }
 }
 
-/// Starts the local workers, and a demo chain for them if there is no node, and makes them known to
+/// Starts the child workers, and a demo chain for them if there is no node, and makes them known to
 /// the pool.
 async fn start_crew(
     builder: Builder<Tokio, Threaded>,
@@ -100,7 +100,7 @@ fn demo_chain(range: &RangeInclusive<u64>, progress: &Progress) -> Result<Tempor
 fn configured(args: &ManagerArgs) -> Builder<Tokio, Threaded> {
     let builder = Pool::builder(Tokio::new()).name("backfill").configure(|config| {
         config.attempts_max = 20;
-        if args.is_local() && args.strikes() {
+        if args.starts_workers() && args.strikes() {
             config.heartbeat_interval = Duration::from_millis(300);
             config.heartbeat_timeout = Duration::from_millis(300);
             config.connect_timeout = Duration::from_secs(2);

@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chargehand::core::{BackoffPolicy, WorkerId};
+use chargehand::keyed::{Key, KeyedConnector};
 use chargehand::serial::{Limits, SerialLine};
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::{Tokio, TokioStream};
@@ -28,6 +29,9 @@ use tokio::io::AsyncWriteExt;
 
 use crate::machine::{Block, MESSAGE_BYTES_MAX, splitmix64, start};
 
+/// The one in `examples/embedded/src/bin/keyed_worker.rs`.
+const KEY: [u8; 32] = *b"the key of an example, known all";
+
 #[derive(Parser)]
 struct Args {
     /// The firmware's program file.
@@ -38,6 +42,9 @@ struct Args {
     /// Of so many bytes one is damaged on the line, each way.
     #[arg(long, default_value_t = 1000)]
     damage_one_in: u64,
+    /// The firmware is `keyed-worker`: both sides prove its key, and all on the line is encrypted.
+    #[arg(long)]
+    keyed: bool,
     /// What the noise is drawn from.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -56,18 +63,22 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let noisy = Noisy { inner: stream, random: args.seed, one_in, damaged: Arc::clone(&damaged) };
     let mut limits = Limits::new();
     limits.frame_bytes_max = MESSAGE_BYTES_MAX;
-    let mut builder = Pool::builder(timer)
-        .connect(SerialLine::new(noisy, "firmware", limits))
-        .configure(|config| {
-            config.attempts_max = 50;
-            config.attempt_timeout = Duration::from_millis(200);
-            config.connect_timeout = Duration::from_millis(500);
-            config.heartbeat_interval = Duration::from_secs(1);
-            config.heartbeat_timeout = Duration::from_millis(500);
-            config.backoff = BackoffPolicy::new()
-                .base(Duration::from_millis(20))
-                .cap(Duration::from_millis(200));
-        });
+    let line = SerialLine::new(noisy, "firmware", limits);
+    let builder = Pool::builder(timer);
+    let builder = if args.keyed {
+        builder.connect(KeyedConnector::manager(line, "firmware's manager", Key::new(KEY))?)
+    } else {
+        builder.connect(line)
+    };
+    let mut builder = builder.configure(|config| {
+        config.attempts_max = 50;
+        config.attempt_timeout = Duration::from_millis(200);
+        config.connect_timeout = Duration::from_millis(500);
+        config.heartbeat_interval = Duration::from_secs(1);
+        config.heartbeat_timeout = Duration::from_millis(500);
+        config.backoff =
+            BackoffPolicy::new().base(Duration::from_millis(20)).cap(Duration::from_millis(200));
+    });
     for _ in 0..2 {
         let listener = Tokio::bind("127.0.0.1:0").await?;
         builder = builder.connect(TcpConnector::new(timer, &listener.local_addr()?.to_string())?);

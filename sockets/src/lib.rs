@@ -1,4 +1,4 @@
-//! What runtimes of chargehand do alike with TCP sockets, whatever type their streams are of.
+//! What the runtimes of chargehand have in common: socket options, limits of descriptors, and errors.
 //!
 //! `chargehand-runtime-tokio` and `chargehand-runtime-smol` are built on it, and so may be a runtime of
 //! your own. It opens no socket itself: a runtime does that in its own way, with

@@ -15,8 +15,8 @@ const PLACES_KEPT: usize = 2048;
 /// The answers of tasks whose outcome is to come. The scheduler hands outcomes out in the order of
 /// the replies that they come from, and so do we: a queue is all that it takes.
 ///
-/// Its places stay, and answers are put together in them: to be written in small pieces and then moved
-/// is dear, since the processor waits for each piece.
+/// Its slots are reused, and answers are built in place: writing one in small pieces and then moving it
+/// stalls the processor on store forwarding (decision 0010).
 #[derive(Debug)]
 pub(crate) struct Answers {
     /// What comes on the links, these included as long as they are here.
@@ -100,8 +100,8 @@ impl Answers {
         mem::replace(&mut place.answer, Answer::Bytes(Body::EMPTY))
     }
 
-    /// Gives the memory of a burst back, if there was one. Not as the last of it is taken: an answer that
-    /// is held meanwhile goes by way of memory once more.
+    /// Frees the memory of a burst. Not done when the last answer is taken: the answer in hand would then
+    /// be moved through memory once more.
     #[inline]
     pub(crate) fn tidy(&mut self) {
         if self.end == 0 && self.places.len() > PLACES_KEPT {

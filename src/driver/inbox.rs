@@ -97,9 +97,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return false;
         }
         // There is room, so if it is not taken the pool stops.
-        let options =
-            if self.specials.is_empty() { TaskOptions::new() } else { self.options_of(call) };
-        let Ok(task) = self.scheduler.submit_with(self.now, options) else {
+        let submitted = if self.specials.is_empty() {
+            self.scheduler.submit(self.now)
+        } else {
+            let options = self.options_of(call);
+            self.scheduler.submit_with(self.now, options)
+        };
+        let Ok(task) = submitted else {
             self.end_call(call, Err(TaskError::Stopping));
             return false;
         };

@@ -46,20 +46,20 @@ pub(crate) struct Life {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delay {
     Nothing,
-    /// For what is on its way: at most so many messages or, if `leaving`, requests. What was before an
-    /// attempt's own is through by then.
+    /// Until what was in transit has arrived: at most this many messages or, if `leaving`, requests. By
+    /// then everything ahead of the attempt's own has got through.
     Moving {
         messages: u64,
         requests: u64,
         leaving: bool,
     },
-    /// For what has left and arrives at the worker, until so many answers have come.
+    /// Until the worker has received what has left, which this many answers show.
     There {
         answers: u64,
     },
-    /// For the time that an attempt has, once more: its request has only just left, or seems to have
-    /// arrived. Where something arrives at the worker all the same, that is waited for again, until as
-    /// many answers have come as before.
+    /// For another whole attempt timeout: the request has only just left, or seems to have arrived. If
+    /// something still arrives at the worker, that is waited for again, until as many answers have come as
+    /// before.
     Begun {
         again: Option<u64>,
     },

@@ -17,6 +17,7 @@ mod actions;
 mod answers;
 mod crowd;
 mod dialect;
+mod fanout;
 mod handshake;
 mod hosts;
 mod in_process;
@@ -50,6 +51,7 @@ use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, TaskId};
 
 use self::accept::Joining;
 use self::answers::Answers;
+use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
 use self::link::Quota;
 use self::ranges::{Jobs, within_stream};
@@ -59,7 +61,7 @@ use self::type_check::Misfits;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
-use crate::events::{Fanout, PoolEvent};
+use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
 use crate::handler::running::unwound;
 use crate::limits::Limits;
@@ -70,7 +72,8 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
-use crate::mailbox::calls::{CallId, Due, Special, Submit};
+use crate::mailbox::callback::Due;
+use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 use crate::options::WorkerOptions;
@@ -419,7 +422,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Ends a call, at the end of this turn or once many have ended.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "every call ends here")]
+    #[inline(always)]
     fn end_call(&mut self, call: CallId, result: TaskResult) {
         if self.has_asides {
             self.end_asides(call);

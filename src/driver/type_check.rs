@@ -1,9 +1,9 @@
-//! Answers that the caller cannot use: held against its type before they count, and tried elsewhere
-//! before anybody is blamed.
+//! Answers that the caller cannot use: they are checked against its type before they count, and the task
+//! is tried elsewhere before anybody is blamed.
 //!
-//! A worker whose answers do not decode is suspended like one whose handlers fail. Where another worker's
-//! answer to the same task is of no use either, manager and workers disagree on the type: that is the
-//! task's error, and the first worker is excused.
+//! A worker whose answers do not decode is suspended like one whose handlers fail. If another worker's answer
+//! to the same task does not decode either, manager and workers disagree on the type: the task ends with
+//! that error, and the first worker is excused.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -75,25 +75,41 @@ impl Sink<'_> {
         verdict: Verdict,
         body: &[u8],
     ) -> Result<(), EventError> {
+        if verdict != Verdict::Done {
+            return self.reply_other(task, attempt, verdict, body);
+        }
+        if body.len() > SMALL_BYTES_MAX {
+            return self.reply_long(task, attempt, body);
+        }
+        if let Err(why) = self.check(task, body) {
+            return self.refuse(task, attempt, why);
+        }
+        let event = Event::Replied { link: self.link, task, attempt, verdict: Verdict::Done };
+        self.scheduler.handle_event(self.now, event)?;
+        self.answers.keep_bytes(self.scheduler, task, Verdict::Done, body);
+        if !self.misfits.is_empty() {
+            let _ = self.misfits.take(task);
+        }
+        Ok(())
+    }
+
+    /// As [`reply`](Self::reply), for what is no answer.
+    #[cold]
+    fn reply_other(
+        &mut self,
+        task: TaskId,
+        attempt: u16,
+        verdict: Verdict,
+        body: &[u8],
+    ) -> Result<(), EventError> {
         if verdict == Verdict::Failed {
             if let Some(advice) = advice(body) {
                 return self.reply_advised(task, attempt, advice, body);
             }
         }
-        if verdict == Verdict::Done {
-            if body.len() > SMALL_BYTES_MAX {
-                return self.reply_long(task, attempt, body);
-            }
-            if let Err(why) = self.check(task, body) {
-                return self.refuse(task, attempt, why);
-            }
-        }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
-        if verdict == Verdict::Done && !self.misfits.is_empty() {
-            let _ = self.misfits.take(task);
-        }
         Ok(())
     }
 

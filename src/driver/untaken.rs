@@ -1,9 +1,9 @@
 //! Calls whose outcome nobody has asked for yet, where there is no room to keep it.
 //!
-//! A caller may submit many tasks and then take one outcome after the other, in any order. If those that
-//! it takes last fill the budget, that one must still come which it waits for. So while the outcomes of
-//! calls that nobody has taken are more than they leave to others, a call is sent only once somebody
-//! asks for its outcome; and an answer that nobody has asked for is dropped, and its call sent again.
+//! A caller may submit many tasks and then take their outcomes in any order. Even when outcomes that it
+//! takes last fill the budget, the one it waits for must still arrive. So while untaken outcomes use more
+//! than their share, a call is sent only once somebody asks for its outcome; an answer that nobody has
+//! asked for is dropped, and its call is sent again.
 
 use alloc::sync::Arc;
 use core::mem;
@@ -18,8 +18,8 @@ use crate::mailbox::result::TaskResult;
 use crate::payload::Answer;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
-    /// Returns whether a call has to wait for room, since nobody has asked for its outcome, of which so
-    /// many bytes are there.
+    /// Returns whether a call has to wait for room because nobody has asked for its outcome, `bytes` of
+    /// which are here already.
     #[cold]
     pub(super) fn is_to_wait(&self, call: CallId, bytes: usize) -> bool {
         let answers = &self.answers.arrivals.answers;
@@ -34,7 +34,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         is_full() && !self.ends.post.is_awaited(call)
     }
 
-    /// Keeps a call until it may be sent. Its answer had so many bytes.
+    /// Keeps a call until it may be sent. `bytes` is the length of its answer.
     #[cold]
     pub(super) fn hold_back(&mut self, submit: Submit, bytes: usize) {
         self.held_back.push_back((submit, bytes));
@@ -49,9 +49,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut has_room = !answers.is_full();
         for (submit, bytes) in mem::take(&mut self.held_back) {
             let Some(call) = submit.call() else { continue };
-            // Those that it is told of may all be sent: it says that the pool stops.
+            // Once the pool stops all are admitted, to be told so.
             let is_free = self.is_stopping() || self.scheduler.room() > 0;
-            // One at a time: how long its answer is nobody knows.
+            // One at a time, since the length of its answer is unknown.
             let fits = has_room && (answers.used() == 0 || answers.has_room_for(bytes));
             let is_next = self.ends.post.is_awaited(call) || fits && mem::take(&mut has_room);
             if is_free && is_next {
@@ -81,6 +81,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 }
 
 /// Returns how many bytes of an outcome are held against the budget.
+#[inline]
 pub(super) fn charged_bytes(result: &TaskResult) -> usize {
     result.as_ref().map_or(0, Answer::charged_bytes)
 }

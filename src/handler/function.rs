@@ -81,7 +81,7 @@ pub struct WithState<F, S> {
 /// Makes a handler of a function that takes a [`Context`] with a clone of `state` in it.
 ///
 /// For connections, caches, settings: what every run of the handler uses. `state` is cloned for each
-/// task, so put what is dear to clone into an `Arc`. Good wherever a handler is: `Worker::new`, `raw`,
+/// task, so put what is expensive to clone into an `Arc`. Good wherever a handler is: `Worker::new`, `raw`,
 /// `blocking`, `Builder::in_process`.
 ///
 /// ```

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::Future;
+use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -75,6 +76,7 @@ impl<F, O> Runs<F, O> {
     }
 
     /// Ends a run, and gives its room away.
+    #[inline]
     pub(crate) fn release(&mut self, index: u32) {
         self.rooms[index as usize].clear();
         self.free.push(index);
@@ -129,10 +131,17 @@ impl<F: Future, O> Runs<F, O> {
 }
 
 impl<F, O> Room<F, O> {
+    #[inline]
     fn clear(&mut self) {
         // A destructor of the user's may panic as well, and nobody is left to be told.
-        let _ = caught(|| self.owner = None);
-        let _ = caught(|| self.future.set(None));
+        if mem::needs_drop::<O>() && self.owner.is_some() {
+            let _ = caught(|| self.owner = None);
+        }
+        self.owner = None;
+        if mem::needs_drop::<F>() {
+            let _ = caught(|| self.future.set(None));
+        }
+        self.future.set(None);
     }
 }
 

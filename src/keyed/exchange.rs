@@ -151,8 +151,17 @@ where
                 }
             }
             match mem::replace(&mut self.state, State::Over) {
-                // Its proof leaves together with the Hello, or with whatever comes next.
-                State::Proven(channel) => return Poll::Ready(Ok(channel)),
+                State::Proven(channel) => {
+                    // Nobody may have anything to say yet, and the other side waits for the proof.
+                    return match self.wire.poll_flush(cx) {
+                        Poll::Pending => {
+                            self.state = State::Proven(channel);
+                            Poll::Pending
+                        }
+                        Poll::Ready(Ok(())) => Poll::Ready(Ok(channel)),
+                        Poll::Ready(Err(error)) => Poll::Ready(Err(self.broken(error))),
+                    };
+                }
                 State::Parting(error) => {
                     if self.wire.poll_close(cx).is_pending() {
                         self.state = State::Parting(error);

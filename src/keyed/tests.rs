@@ -144,7 +144,6 @@ fn a_door_that_asks_for_no_key_is_left_by_whoever_has_one() {
             send(&mut plain, Message::hello(Role::Manager, 0, 1, "pool").encode(&mut head)).await;
             let open = receive(&mut plain).await.unwrap().unwrap();
             let error = Message::decode(&open).unwrap_err();
-            assert_eq!(error, chargehand_core::message::MessageError::Keyed);
             assert!(error.to_string().contains("take the key from the peer"), "{error}");
             refusal(receive(&mut plain).await.unwrap())
         };

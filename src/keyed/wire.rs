@@ -148,7 +148,8 @@ where
     }
 
     fn message_bytes_max(&self) -> usize {
-        let added = if self.channel.is_sealed() { SEAL_BYTES } else { 0 };
+        // Without encryption only the first message is longer; the limit is one for all.
+        let added = if self.channel.is_sealed() { SEAL_BYTES } else { PROOF_BYTES };
         self.inner.message_bytes_max().saturating_sub(added)
     }
 

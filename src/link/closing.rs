@@ -35,7 +35,7 @@ struct Closing<W: ?Sized, C> {
 }
 
 impl<W: AnyWire + ?Sized, C> ClosingTable<W, C> {
-    /// Makes room for so many at once. A further one cuts the oldest short.
+    /// Makes room for `count_max` at once. One more cuts the oldest short.
     pub(crate) fn new(count_max: usize) -> Self {
         Self(Timed::new(count_max, CLOSE_SPAN))
     }

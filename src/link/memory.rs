@@ -114,8 +114,8 @@ pub enum MemoryError {
     Backlog,
     /// The other end of the wire was closed or dropped.
     Closed,
-    /// The other end sent a longer message than this one takes: before its Hello is taken that is
-    /// little, and afterwards the `frame_bytes_max` of whoever reads.
+    /// The other end sent a longer message than this end takes: little until its Hello is accepted, and
+    /// the reader's `frame_bytes_max` from then on.
     TooLong {
         /// How long it was, in bytes.
         length: usize,

@@ -10,12 +10,12 @@ use core::mem;
 
 use super::erased::AnyWire;
 
-/// With more sources ready than this nobody reads on: it takes some operations more of each, of which a
-/// runtime that meters its tasks allows so many, and while one is served others get ready.
+/// No link reads on when more sources than this are ready: it costs a few more operations for each, of
+/// which a runtime that meters its tasks allows a limited number, and others get ready meanwhile.
 const SOURCES_MAX: usize = 8;
-/// How often one poll of a driver looks again on a link. Callers wait for the end of the poll.
+/// How many times one poll of a driver looks at a link again. Callers wait for the end of the poll.
 pub(crate) const DRIVER_ROUNDS: u32 = 2;
-/// How often one poll of a worker looks again. Nobody waits for its end but other links.
+/// How many times one poll of a worker looks again. Nobody waits for its end but other links.
 pub(crate) const WORKER_ROUNDS: u32 = 4;
 
 /// Whether this poll reads on, and the links that it is to do so with.
@@ -26,7 +26,7 @@ pub(crate) struct ReadOn {
 }
 
 impl ReadOn {
-    /// Begins a poll in which so many sources are ready. Returns whether it may read on at all.
+    /// Begins a poll in which this many sources are ready. Returns whether it may read on at all.
     pub(crate) fn begin(&mut self, sources: usize) -> bool {
         self.is_allowed = sources <= SOURCES_MAX;
         self.is_allowed

@@ -10,8 +10,8 @@ use core::task::Waker;
 
 use crate::link::lock::Lock;
 
-/// How many ready sources one poll of a task should serve. Tokio lets a task do 128 operations in one
-/// poll and pretends from then on that nothing is ready; a link takes two or three.
+/// How many ready sources one poll of a task should serve. Tokio's cooperative budget allows a task 128
+/// operations in one poll, after which nothing appears ready; a link takes two or three.
 pub(crate) const SOURCES_PER_POLL: usize = 48;
 
 /// The list of ready sources, and the waker of the task that works it off.

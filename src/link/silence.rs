@@ -8,11 +8,11 @@ use core::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Progress;
 
-/// How far ahead bytes may pay: so long may a link that was fast stand still in the middle of a message.
+/// How far ahead bytes may pay: the longest that a fast link may stall in the middle of a message.
 pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(10);
 
-/// How many bytes of a message are to come before the manager is told that it arrives. It takes one Pong
-/// for each so many bytes that it has sent.
+/// How many bytes of a message must have come before the manager is told that it is arriving. A manager
+/// accepts one such Pong for each of these many bytes that it has sent.
 const PART_BYTES_MIN: u64 = 64;
 
 /// What has moved on a link, and until when that pays.
@@ -61,7 +61,7 @@ impl Moved {
     }
 }
 
-/// Since when a link is silent, as a worker sees it: it is told of messages, and looks for bytes.
+/// Since when a link has been silent, as a worker sees it: messages are noted here, bytes are polled for.
 #[derive(Debug)]
 pub(crate) struct Silence {
     /// Whether a message came or an answer left since somebody looked.
@@ -79,11 +79,11 @@ impl Silence {
         Self { is_broken: false, since: now, moved, is_arriving: false }
     }
 
-    /// Returns when there was the last sign of life: a message, an answer, or so many bytes in each
-    /// second since the one before. Bytes that leave count as those that come, because a manager that
-    /// gets an answer has no reason to ping.
+    /// Returns the time of the last sign of life: a message, an answer, or `rate_min` bytes a second since
+    /// the one before. Bytes sent count like bytes received, because a manager that is receiving an
+    /// answer has no reason to ping.
     pub(crate) fn look(&mut self, now: Instant, progress: Progress, rate_min: u32) -> Instant {
-        // Nothing ahead: whoever is silent has two heartbeats from the last sign on.
+        // Nothing is paid ahead: a silent peer has two heartbeats from its last sign of life.
         let (from, ahead_max) = (self.since, Duration::ZERO);
         let rate = Rate { min: rate_min, from, ahead_max, counts_sent: true };
         let received = progress.received.wrapping_sub(self.moved.seen.received);
@@ -102,7 +102,7 @@ impl Silence {
     }
 }
 
-/// Returns for how long so many bytes pay.
+/// Returns how much time these bytes pay for.
 pub(crate) fn paid(bytes: u64, rate_min: u32) -> Duration {
     match (bytes, u64::from(rate_min)) {
         (0, _) => Duration::ZERO,

@@ -19,12 +19,12 @@ use crate::link::lock::Lock;
 use crate::mailbox::result::TaskResult;
 use crate::payload::{Body, DecodeLimits};
 
-/// A batch of such a length keeps its memory while shorter ones follow.
+/// A batch up to this length keeps its memory while shorter ones follow.
 const KEPT_ITEMS: usize = 1024;
 
-/// Returns how many outcomes a stream takes at once, at most, of a range that may have so many heights
-/// under way or not taken. The first is returned at once, the others lie in the stream meanwhile:
-/// they are not counted any more, so the driver has to leave room for them.
+/// Returns how many outcomes a stream takes at once at most, where `ahead_max` heights may be under way
+/// or untaken. The first is returned right away; the others are buffered in the stream, where they no
+/// longer count, so the driver has to leave room for them.
 pub(crate) const fn at_once(ahead_max: usize) -> usize {
     if ahead_max < 32 { 1 } else { ahead_max / 8 }
 }
@@ -39,7 +39,8 @@ pub struct Item {
 
 impl Item {
     /// Reads the answer, once, or takes the error.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[inline(always)]
     pub(crate) fn read<A: DeserializeOwned + Send + 'static>(
         &mut self,
         limits: &DecodeLimits,

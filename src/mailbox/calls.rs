@@ -5,17 +5,16 @@
 //! table has as many places as there ever were calls at once; `queue_max`, the pool's `tasks_max` and
 //! what callers leave untaken bound it.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 use core::mem;
 use core::task::{Context, Poll, Waker};
 
 use chargehand_core::Instant;
 
 use crate::error::TaskError;
+use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::result::TaskResult;
 use crate::options::TaskOptions;
 use crate::payload::Body;
@@ -85,24 +84,6 @@ pub(crate) enum CallState {
     Ended(TaskResult),
 }
 
-/// What a caller wants done with an outcome.
-pub(crate) struct Callback(Box<dyn FnOnce(TaskResult) + Send>);
-
-/// A callback that is due, and what it is called with.
-#[derive(Debug)]
-pub(crate) struct Due {
-    callback: Callback,
-    result: TaskResult,
-}
-
-/// An outcome that nobody waits for.
-#[derive(Debug)]
-pub(crate) enum Unawaited {
-    /// Nobody wants it. It is to be dropped without the lock.
-    Unwanted(TaskResult),
-    CallBack(Due),
-}
-
 /// What is left to do for a call that its caller cancels or lets go, without the lock.
 #[derive(Debug)]
 pub(crate) struct Rest {
@@ -123,28 +104,9 @@ const KEPT_CALLS: usize = 1024;
 /// No place, and the place of a task that was cancelled in the queue.
 const NO_PLACE: u32 = u32::MAX;
 
-// As many of them lie about as there are calls.
+// There is one for each outstanding call, so their size matters.
 const _: () = assert!(size_of::<Submit>() <= 40);
 const _: () = assert!(size_of::<CallSlot>() <= 40);
-
-impl Callback {
-    pub(crate) fn new(callback: impl FnOnce(TaskResult) + Send + 'static) -> Self {
-        Self(Box::new(callback))
-    }
-}
-
-impl fmt::Debug for Callback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Callback")
-    }
-}
-
-impl Due {
-    /// Runs the user's code.
-    pub(crate) fn call(self) {
-        (self.callback.0)(self.result);
-    }
-}
 
 impl CallId {
     pub(crate) fn place(self) -> usize {
@@ -315,7 +277,7 @@ impl Calls {
                 Ok(waker)
             }
             CallState::Abandoned | CallState::Then(_) => Err(match self.release(call) {
-                CallState::Then(callback) => Unawaited::CallBack(Due { callback, result }),
+                CallState::Then(callback) => Unawaited::CallBack(Due::new(callback, result)),
                 _ => Unawaited::Unwanted(result),
             }),
             CallState::Free(_) | CallState::Ended(_) => unreachable!("a task has one outcome"),
@@ -454,7 +416,7 @@ impl Calls {
 #[cold]
 fn due(state: CallState, error: TaskError) -> Option<Due> {
     match state {
-        CallState::Then(callback) => Some(Due { callback, result: Err(error) }),
+        CallState::Then(callback) => Some(Due::new(callback, Err(error))),
         _ => None,
     }
 }

@@ -18,7 +18,8 @@ use crate::events::{Listener, Started};
 use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
-use crate::mailbox::calls::{CallId, Callback, Calls, Due, Rest, Special, Submit, Unawaited};
+use crate::mailbox::callback::{Callback, Due, Unawaited};
+use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
@@ -26,6 +27,7 @@ use crate::payload::{Check, DecodeLimits};
 use crate::stats::PoolStats;
 
 pub(crate) mod batches;
+pub(crate) mod callback;
 pub(crate) mod calls;
 pub(crate) mod range;
 pub(crate) mod result;

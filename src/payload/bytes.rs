@@ -25,7 +25,7 @@ pub(crate) enum Body {
         bytes: [u8; SHORT_BYTES_MAX],
     },
     Long(Box<[u8]>),
-    /// So long that it is held against a budget.
+    /// Long enough to be charged to a budget.
     Charged(Box<Charged>),
 }
 

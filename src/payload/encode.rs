@@ -1,9 +1,9 @@
 //! Encodes values by postcard, and lists of bytes as a whole.
 //!
-//! Serde has a `Vec<u8>` encoded like any list, an element at a time: for 64 KiB that takes 20 times as
-//! long as to copy them. But a serializer gets a list as one iterator first (`collect_seq`), and
-//! whether an element is a byte it learns from the element. So lists of bytes need neither a type of
-//! their own nor one that is known for good, which what is borrowed is not.
+//! Serde encodes a `Vec<u8>` like any list, one element at a time: for 64 KiB that takes 20 times as long
+//! as copying them. But a serializer is first given the list as one iterator (`collect_seq`), and learns
+//! from an element whether it is a byte. So lists of bytes need neither a type of their own nor a
+//! `'static` one to compare by `TypeId`.
 
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
@@ -12,6 +12,8 @@ use postcard::ser_flavors::Flavor;
 use postcard::{Error, Result, Serializer as Postcard};
 use serde::Serialize;
 use serde::ser::{self, Impossible, Serializer};
+
+use super::{HEIGHT_BYTES_MAX, RangeHeight, encode_height};
 
 /// The shortest list that is worth a look at its elements.
 const LIST_MIN: usize = 32;
@@ -93,7 +95,6 @@ impl<'a, S: Sink> Serializer for Whole<'a, S> {
         serialize_u8(value: u8) -> Ok;
         serialize_u16(value: u16) -> Ok;
         serialize_u32(value: u32) -> Ok;
-        serialize_u64(value: u64) -> Ok;
         serialize_u128(value: u128) -> Ok;
         serialize_f32(value: f32) -> Ok;
         serialize_f64(value: f64) -> Ok;
@@ -113,6 +114,13 @@ impl<'a, S: Sink> Serializer for Whole<'a, S> {
         serialize_struct(name: &'static str, len: usize) -> SerializeStruct;
         serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
             -> SerializeStructVariant;
+    }
+
+    /// As heights are, in one go.
+    #[inline]
+    fn serialize_u64(self, value: u64) -> Result<()> {
+        let mut buffer = [0; HEIGHT_BYTES_MAX];
+        self.0.output.try_extend(encode_height(RangeHeight::Unsigned(value), &mut buffer))
     }
 
     #[inline]
@@ -403,6 +411,17 @@ mod tests {
     impl Sink for Counting {
         fn bytes(&mut self) -> &mut Vec<u8> {
             &mut self.bytes
+        }
+    }
+
+    #[test]
+    fn numbers_are_encoded_as_postcard_does_it() {
+        for power in 0..64 {
+            for number in [(1_u64 << power) - 1, 1 << power, u64::MAX >> power] {
+                alike(&number);
+                alike(&Some(number));
+                alike(&(number,));
+            }
         }
     }
 

@@ -15,14 +15,14 @@ use chargehand_core::message::BODY_HEAD_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::outcomes::requests::{Mapped, encode, within};
+use self::outcomes::requests::{Mapped, check_length, encode};
 use self::task::{Calling, Queueing};
 use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::limits::Limits;
 use crate::link::erased::{BoxError, Connector, Holds, InProcessFn, Kind, Local, Reach, Threaded};
-use crate::mailbox::calls::Callback;
+use crate::mailbox::callback::Callback;
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
@@ -138,7 +138,7 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
         Q: Serialize + ?Sized,
     {
-        let mut answer = self.calling(encode(request)?, Check::of::<A>())?.await?;
+        let mut answer = self.calling(self.encode(request)?, Check::of::<A>()).await?;
         answer.read(self.mailbox.decode_limits())
     }
 
@@ -149,7 +149,8 @@ impl<K: Kind> Pool<K> {
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         // The answer may have the request's memory, if both are short.
         let (body, spare) = Body::reusing(request);
-        self.calling(body, Check::RAW)?.await?.into_bytes(spare)
+        check_length(&body, self.request_bytes_max)?;
+        self.calling(body, Check::RAW).await?.into_bytes(spare)
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -165,7 +166,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
         let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
         Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
@@ -226,11 +227,11 @@ impl<K: Kind> Pool<K> {
         then: impl FnOnce(Result<A, TaskError>) + Send + 'static,
     ) -> Result<(), TaskError>
     where
-        Q: Serialize + ?Sized,
         A: DeserializeOwned + Send + 'static,
+        Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.clone());
+        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
         let limits = *self.mailbox.decode_limits();
         let read = move |result: TaskResult| result.and_then(|mut answer| answer.read(&limits));
         let mut callback = Some(Callback::new(move |result| then(read(result))));
@@ -450,7 +451,7 @@ impl<K: Kind> Pool<K> {
     /// # fn spawn(future: impl Future) {}
     /// for request in requests {
     ///     let pool = pool.clone();
-    ///     spawn(async move { pool.call::<String, u64>(&request).await });
+    ///     spawn(async move { pool.call::<u64, _>(&request).await });
     /// }
     /// // ...
     /// pool.all_taken().await?;
@@ -512,14 +513,15 @@ impl<K: Kind> Pool<K> {
     }
 
     #[inline]
-    fn calling(&self, body: Body, check: Check) -> Result<Calling<'_>, TaskError> {
-        let body = within(body, self.request_bytes_max)?;
-        Ok(Calling::new(Queueing::new(body, check, self.options.clone()), &self.mailbox))
+    fn calling(&self, body: Body, check: Check) -> Calling<'_> {
+        Calling::new(Queueing::new(body, check, self.options.as_ref()), &self.mailbox)
     }
 
     #[inline]
     fn encode<Q: Serialize + ?Sized>(&self, request: &Q) -> Result<Body, TaskError> {
-        within(encode(request)?, self.request_bytes_max)
+        let body = encode(request)?;
+        check_length(&body, self.request_bytes_max)?;
+        Ok(body)
     }
 
     async fn ask<R>(&self, question: impl FnOnce(Sender<R>) -> Control<K>) -> Result<R, Closed> {

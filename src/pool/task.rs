@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
 use crate::events::Started;
-use crate::mailbox::calls::{CallId, Callback};
+use crate::mailbox::callback::Callback;
+use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Mailbox, NotQueued, Watch};
 use crate::options::TaskOptions;
@@ -34,11 +35,11 @@ pub struct Task<A> {
 
 /// A task that waits for room in the queue.
 #[derive(Debug)]
-pub(crate) struct Queueing {
+pub(crate) struct Queueing<'a> {
     /// `None` once it is queued.
     body: Option<Body>,
     check: Check,
-    options: Option<Arc<TaskOptions>>,
+    options: Option<&'a Arc<TaskOptions>>,
     room: Room,
 }
 
@@ -52,8 +53,9 @@ enum Room {
     None(EventListener),
 }
 
-impl Queueing {
-    pub(crate) fn new(body: Body, check: Check, options: Option<Arc<TaskOptions>>) -> Self {
+impl<'a> Queueing<'a> {
+    #[inline]
+    pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
         Self { body: Some(body), check, options, room: Room::Unknown }
     }
 
@@ -67,7 +69,7 @@ impl Queueing {
         waits: bool,
     ) -> Poll<Result<CallId, TaskError>> {
         self.poll_with(mailbox, cx, |Self { body, check, options, .. }, cx| {
-            mailbox.submit(body, *check, waits.then_some(cx.waker()), options.as_ref())
+            mailbox.submit(body, *check, waits.then_some(cx.waker()), *options)
         })
     }
 
@@ -79,7 +81,7 @@ impl Queueing {
         callback: &mut Option<Callback>,
     ) -> Poll<Result<(), TaskError>> {
         self.poll_with(mailbox, cx, |Self { body, check, options, .. }, _| {
-            mailbox.submit_then(body, *check, callback, options.as_ref())
+            mailbox.submit_then(body, *check, callback, *options)
         })
     }
 
@@ -118,13 +120,14 @@ impl Room {
 /// the task.
 pub(crate) struct Calling<'a> {
     mailbox: &'a Mailbox,
-    queueing: Queueing,
+    queueing: Queueing<'a>,
     /// Once it is queued, until the outcome was taken.
     call: Option<CallId>,
 }
 
 impl<'a> Calling<'a> {
-    pub(crate) fn new(queueing: Queueing, mailbox: &'a Mailbox) -> Self {
+    #[inline]
+    pub(crate) fn new(queueing: Queueing<'a>, mailbox: &'a Mailbox) -> Self {
         Self { mailbox, queueing, call: None }
     }
 }
@@ -174,7 +177,7 @@ impl<A> Task<A> {
     ///
     /// ```
     /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
-    /// let mut task = pool.submit::<u64, Vec<u8>>(&17).await?;
+    /// let mut task = pool.submit::<Vec<u8>, _>(&17_u64).await?;
     /// if let Some(started) = task.started().await {
     ///     println!("{} has it", started.peer);
     /// }

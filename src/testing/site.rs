@@ -18,8 +18,8 @@ use super::go;
 use super::trace::Trace;
 use super::wires::WorldError;
 
-/// How many messages a wire holds each way, where it is drawn. Mostly few: whoever sends has to
-/// wait for room then, as on a transport with little credit.
+/// How many messages a wire holds each way, where the number is drawn. Mostly few, so that senders have to
+/// wait for room, as on a transport with little credit.
 pub(super) const CAPACITIES: [usize; 4] = [1, 2, 8, 1024];
 
 /// An end of a wire: whose it is.

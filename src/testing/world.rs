@@ -297,7 +297,7 @@ impl World {
         self.trace.clone()
     }
 
-    /// Returns how often a future of the world was polled so far: the cost of a run, the same on
+    /// Returns how many times futures of the world have been polled so far: the cost of a run, the same on
     /// every machine.
     pub fn polls(&self) -> u64 {
         self.executor.polls()

@@ -1,16 +1,12 @@
 //! What a worker tells of itself.
 
-use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::sync::Arc;
 use core::fmt::{self, Display};
 use core::time::Duration;
 
 use chargehand_core::message::Code;
 
-use crate::handler::running::caught;
 use crate::link::reason::DisconnectReason;
-use crate::trace;
 
 /// Something that happened to a worker: see [`Worker::on_event`](super::Worker::on_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,27 +106,5 @@ fn remedy(reason: &DisconnectReason) -> &'static str {
             "give it the name that it has proven, or let it in there"
         }
         _ => "the manager has no room for it now",
-    }
-}
-
-/// Tells of events: the user's function, and whoever traces.
-#[derive(Default)]
-pub(super) struct Hook {
-    /// The worker's name.
-    pub(super) name: Arc<str>,
-    pub(super) function: Option<Box<dyn Fn(&WorkerEvent) + Send>>,
-}
-
-impl Hook {
-    pub(super) fn call(&self, event: impl FnOnce() -> WorkerEvent) {
-        if self.function.is_none() && !trace::IS_ON {
-            return;
-        }
-        let event = event();
-        trace::worker_event(&self.name, &event);
-        if let Some(function) = &self.function {
-            // The user's own affair: it must not take the links down.
-            let _ = caught(|| function(&event));
-        }
     }
 }

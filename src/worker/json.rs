@@ -56,7 +56,7 @@ impl JsonLink {
         settings.json_heights.write(height, buffer)
     }
 
-    /// Returns an answer of at most so many bytes, if only the failure's text makes it longer.
+    /// Returns an answer of at most `bytes_max` bytes, shortening a failure's text where necessary.
     pub(super) fn answer(&self, verdict: Verdict, body: &[u8], bytes_max: usize) -> Vec<u8> {
         let mut text = Cow::Borrowed(text_of(body));
         let mut text_max = FAILURE_BYTES_MAX;

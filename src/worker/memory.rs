@@ -105,20 +105,20 @@ impl Memory {
         self.give(&mut bytes, all);
     }
 
-    /// Notes that a link, which holds `held`, holds an answer of so many bytes.
+    /// Notes that a link, which holds `held`, holds an answer of `bytes` now.
     pub(super) fn take_answer(&mut self, held: &mut usize, bytes: usize) {
         self.answers += bytes;
         self.take(held, bytes);
     }
 
-    /// Notes that a link, which holds `held`, holds so many bytes of answers less.
+    /// Notes that a link, which holds `held`, holds `bytes` less of answers.
     pub(super) fn give_answer(&mut self, held: &mut usize, bytes: usize) {
         self.answers -= bytes;
         self.give(held, bytes);
     }
 
-    /// Returns whether a link that has so many bytes of answers is to start nothing that would make
-    /// more. There are some then, so more memory comes once they leave, or their link ends.
+    /// Returns whether a link with this many bytes of answers must not start work that would make more.
+    /// It has some in that case, so memory is freed once they have left or their link ends.
     #[inline]
     pub(super) fn is_to_wait(&self, answers: usize) -> bool {
         self.answers > 0 && self.is_short(answers)

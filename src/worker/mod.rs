@@ -27,7 +27,7 @@ use core::task::Waker;
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
 
 use self::engine::{Engine, Parts};
-use self::events::Hook;
+use self::hook::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
 use crate::link::erased::BoxError;
@@ -37,7 +37,8 @@ use crate::link::token::Token;
 mod clock;
 mod dialect;
 mod engine;
-mod events;
+pub(crate) mod events;
+mod hook;
 #[cfg(feature = "json")]
 mod json;
 mod link;
@@ -180,7 +181,10 @@ impl<T: Timer, H: Handler> Worker<T, H> {
         C::Error: Into<BoxError>,
         <C::Wire as Wire>::Error: Into<BoxError>,
     {
-        self.run(|settings| Dials::new(connect, settings.backoff, settings.seed)).await
+        self.run(|settings| {
+            Dials::new(connect, settings.backoff, settings.seed.expect("it was checked"))
+        })
+        .await
     }
 
     async fn run<S>(mut self, source: impl FnOnce(&Settings) -> S) -> Result<(), SettingError>

@@ -18,7 +18,7 @@ use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
-#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
+#[expect(clippy::struct_excessive_bools, reason = "whether this and that was set")]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
     /// Whether the name was set. Otherwise it is made of the seed.
@@ -40,11 +40,9 @@ pub(super) struct Settings {
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
-    pub(super) seed: u64,
+    pub(super) seed: Option<u64>,
     /// Whether links may leave the machine unprotected.
     pub(super) is_insecure: bool,
-    /// Whether there is a seed.
-    is_seeded: bool,
     /// The identities of managers that may use it, where not any may.
     pub(super) managers: Option<Box<[Arc<str>]>>,
     #[cfg(feature = "json")]
@@ -74,8 +72,7 @@ impl Settings {
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
             is_insecure: false,
-            seed: 0,
-            is_seeded: false,
+            seed: None,
             managers: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
@@ -88,7 +85,7 @@ impl Settings {
 
     /// Sets the seed, and what is made of it.
     pub(super) fn set_seed(&mut self, seed: u64) {
-        (self.seed, self.is_seeded) = (seed, true);
+        self.seed = Some(seed);
         self.token = mixed(seed);
         if !self.is_named {
             self.name = format!("worker-{:08x}", mixed(self.token) >> 32).into();
@@ -106,7 +103,7 @@ impl Settings {
     }
 
     pub(super) fn check(&mut self) -> Result<(), SettingError> {
-        if !self.is_seeded {
+        if self.seed.is_none() {
             return Err(SettingError(NO_SEED));
         }
         if self.name.is_empty() || check_name(&self.name).is_err() {
@@ -179,7 +176,7 @@ mod tests {
 
     /// As they are where no seed can be drawn.
     fn unseeded() -> Settings {
-        Settings { is_seeded: false, ..Settings::new() }
+        Settings { seed: None, ..Settings::new() }
     }
 
     #[test]

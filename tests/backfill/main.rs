@@ -24,6 +24,17 @@ use self::support::{
 };
 
 #[test]
+fn help_fits_into_80_columns() {
+    for arguments in [&["-h"][..], &["--help"], &["worker", "-h"], &["worker", "--help"]] {
+        let ended = run(backfill().args(arguments));
+        assert!(ended.out.contains("Usage: "), "{arguments:?}");
+        for line in ended.out.lines() {
+            assert!(line.chars().count() <= 80, "{arguments:?}: {line}");
+        }
+    }
+}
+
+#[test]
 fn wrong_input_gets_one_clear_line_and_exit_code_2() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = format!("tcp://{}", taken.local_addr().expect("bound"));

@@ -43,7 +43,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("a text longer than can be", explained(1, u32::MAX, b"no", b"")),
         ("a text that is none", explained(1, 2, b"\xc3\x28", b"")),
         ("details of an unknown kind", explained(1, 2, b"no", b"\x02abc")),
-        ("a long text", explained(2, 16_385, &[b'x'; LONGEST + 1], b"")),
+        ("a long text", explained(2, 16_385, &vec![b'x'; LONGEST + 1], b"")),
         ("long details", explained(0, 2, b"no", &long_details(LONGEST + 1))),
         ("a frame of details", explained(0, 0, b"", &long_details(BODY_BYTES_MAX - 16))),
     ]
@@ -119,7 +119,7 @@ fn odd_worker<P: Socket>(door: &TcpListener) {
             2 => vec![],
             3 => explained(1, 2, b"no", b"\x01"),
             4 => explained(1, 2, b"no", b"\x01\xff\xff\xff"),
-            5 => explained(1, 16_384, &[b'x'; LONGEST], &long_details(LONGEST)),
+            5 => explained(1, 16_384, &vec![b'x'; LONGEST], &long_details(LONGEST)),
             // All flags, of which most are of another version.
             6 => explained(0xff, 2, b"no", b""),
             7 => vec![0; BODY_BYTES_MAX],

@@ -15,7 +15,9 @@ use crate::rig::{Rig, Tally, millis, quick, setup, until, within};
 
 /// The first bytes of a good peer, from the first one on.
 fn opening<P: Socket>(raw: &Raw) -> Vec<u8> {
-    if P::WEBSOCKET {
+    if crate::tls::is_spoken_by::<P>() {
+        crate::tls::client_hello()
+    } else if P::WEBSOCKET {
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\
           Sec-WebSocket-Protocol: chargehand.2\r\n\r\n"

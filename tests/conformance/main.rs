@@ -7,7 +7,7 @@ mod cases;
 #[path = "../support/children.rs"]
 mod children;
 #[path = "../support/pair.rs"]
-mod pair;
+mod plain;
 #[path = "../support/raw.rs"]
 mod raw;
 
@@ -19,9 +19,16 @@ mod here;
 mod processes;
 mod refusals;
 mod silence;
+mod tls;
 mod workers;
 
 use chargehand::testing::conformance::rig::{self, bounded};
+
+/// Every pair, by its name.
+mod pair {
+    pub(crate) use crate::plain::*;
+    pub(crate) use crate::tls::{TlsSmol, TlsTokio, WssSmol, WssTokio};
+}
 
 /// Makes the suite that is there for everybody a module of tests for each pair.
 macro_rules! conforms {
@@ -118,6 +125,31 @@ cases! {
             a_flood_of_what_is_no_work_ends_and_harms_nobody
             silent_managers_make_room_for_one_with_work
             what_waits_at_a_worker_that_stops_is_given_back_at_once;
+    }
+}
+
+conforms! {
+    tls_tokio = TlsTokio, tls_smol = TlsSmol, wss_tokio = WssTokio, wss_smol = WssSmol
+}
+
+// Strangers at a door that speaks TLS.
+cases! {
+    tls_tokio_by_hand = TlsTokio, tls_smol_by_hand = TlsSmol, wss_tokio_by_hand = WssTokio,
+    wss_smol_by_hand = WssSmol;
+    {
+        tls:
+            plain_bytes_on_a_tls_port_are_refused_by_name
+            http_on_a_tls_port_is_refused_by_name
+            a_certificate_of_another_authority_is_refused_by_name
+            an_expired_or_early_certificate_is_refused_with_the_day
+            a_certificate_of_another_name_is_refused_by_name
+            a_member_that_is_revoked_is_refused_from_the_next_handshake_on
+            no_certificate_is_refused_by_name
+            a_plain_port_is_told_from_a_tls_one_at_both_ends;
+        handshakes:
+            a_dribbled_handshake_ends_at_its_deadline
+            a_crowd_of_dribblers_keeps_no_good_worker_out
+            a_crowd_of_dribblers_keeps_no_good_manager_out;
     }
 }
 

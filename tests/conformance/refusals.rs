@@ -32,21 +32,21 @@ impl Notes {
         self.0.lock().expect("no panic with it").iter().any(|note| note.contains(text))
     }
 
-    fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         format!("{:?}", self.0.lock().expect("no panic with it"))
     }
 }
 
 /// Who is attacked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Victim {
+pub(crate) enum Victim {
     Worker,
     Manager,
 }
 
 /// Attacks a worker, then a manager, both of which listen, checks that each says why it refuses
 /// that, and that each still does its work.
-async fn both_refuse<P: Socket>(
+pub(crate) async fn both_refuse<P: Socket>(
     why_contains: &'static str,
     attack: impl Fn(SocketAddr, Victim) + Send + Sync + 'static,
 ) {

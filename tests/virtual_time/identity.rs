@@ -8,7 +8,7 @@ use chargehand::memory::{MemoryConnector, pair};
 use chargehand::{DisconnectReason, PoolEvent, WorkerInfo};
 
 use crate::by_hand::Peer;
-use crate::world::World;
+use crate::world::{World, greet};
 use crate::{millis, secs};
 
 /// A pool that workers dial in to, and how they do.
@@ -117,9 +117,7 @@ fn a_worker_that_is_dialled_goes_by_its_proven_name_as_well() {
         Peer::accept(&mut listener)
     });
     let mut honest = again.expect("it is dialled again");
-    honest.say(&Message::hello(Role::Worker, 1, 1, "w2/a"), &[]);
-    world.settle();
-    assert_eq!(told(&mut honest), Told::Welcome);
+    greet(&mut honest, &world, "w2/a", 1);
     let worker = world.stats().workers.remove(0);
     assert_eq!(worker.identity.as_deref(), Some("w2"));
 }

@@ -1,14 +1,14 @@
-//! Whether the peer will have written more by the time that something has left.
+//! Predicts whether a reply is already readable after a flush.
 //!
-//! Where both ends share a CPU it often has, for the system lets it run within the write. Then to read
-//! at once saves the way through the runtime's poller. Elsewhere such a read finds nothing.
+//! Where both ends share a CPU it often is, because the system lets the peer run within the write. Reading
+//! at once then saves the way through the runtime's poller. Elsewhere such a read finds nothing.
 
-/// After so many vain reads in a row there are fewer of them.
+/// After this many reads in a row that found nothing, the prediction is tried less often.
 const MISSES_MAX: u8 = 16;
-/// How many chances are then passed over before each.
+/// How many opportunities are then skipped before each try.
 const PAUSE: u8 = 63;
 
-/// How often the guess that there is more came true lately.
+/// How the prediction has fared lately.
 #[derive(Debug, Default)]
 pub(crate) struct Guess {
     misses: u8,

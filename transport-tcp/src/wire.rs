@@ -21,20 +21,20 @@ const KEPT_READ_BYTES: usize = 512;
 const KEPT_BYTES: usize = 1 << 10;
 /// How much write buffer is allocated at once for what an earlier flush had.
 const BURST_BYTES_MAX: usize = 16 << 10;
-/// A body of this length is written from where it lies, as far as the stream takes it at once. To
-/// copy a shorter one costs less than a write of its own.
+/// A body of this length or more is written without a copy, as far as the stream takes it at once. Copying
+/// a shorter one costs less than a write of its own.
 const LONG_BYTES: usize = 32 << 10;
-/// How much of such a body goes with what is before it: a stream that writes one buffer at a time
-/// should not send that alone.
+/// How much of such a body is copied behind what precedes it, so that a stream that writes one buffer at a
+/// time does not send that alone.
 const LONG_HEAD_BYTES: usize = 2 << 10;
-/// How often one `poll_recv` reads before it lets others run.
+/// How many times one `poll_recv` reads before it lets others run.
 const READS_MAX: usize = 64;
 
 /// A connection that carries messages over a byte stream.
 ///
-/// Between messages it holds at most 512 bytes of read buffer and 1 KiB of write buffer. While one
-/// comes it holds at most twice what has come of it, and while some leave at most three times what
-/// has not left yet, or 64 KiB.
+/// Between messages it holds at most 512 bytes of read buffer and 1 KiB of write buffer. While a message
+/// arrives it holds at most twice what has come of it; while messages leave, at most three times what is
+/// still unsent, or 64 KiB.
 pub struct TcpWire<S> {
     stream: S,
     peer: Box<str>,
@@ -50,7 +50,7 @@ pub struct TcpWire<S> {
     decoder: Option<PrefixDecoder<Vec<u8>>>,
     /// How many bytes have come since the stream was last empty.
     gathered: usize,
-    /// So much came the last time that the thread's large buffer is the one to read to.
+    /// The last read brought so much that the thread's large buffer is used for the next.
     is_busy: bool,
     /// The first bytes of all: they tell a foreign protocol, whatever length they would mean.
     opening: [u8; HEADER_BYTES],
@@ -140,6 +140,8 @@ impl<S> TcpWire<S> {
         self.progress.sent = self.progress.sent.wrapping_add(bytes as u64);
     }
 
+    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[inline(always)]
     fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
         self.make_room_out(HEADER_BYTES + head.len() + body.len());
         self.out.extend_from_slice(&header);
@@ -148,6 +150,7 @@ impl<S> TcpWire<S> {
     }
 
     /// Prepares the write buffer for so many bytes more.
+    #[inline]
     fn make_room_out(&mut self, bytes: usize) {
         // Not before half of it has left, so that no byte moves more than once on average.
         if self.sent > self.out.len() / 2 {
@@ -204,6 +207,7 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
     }
 
     /// Writes `body` after what was taken before it, and takes what the stream has no room for.
+    #[inline(never)]
     fn write_long(&mut self, cx: &mut Context<'_>, mut body: &[u8]) -> Result<(), TcpError> {
         while !body.is_empty() {
             let slices = [IoSlice::new(&self.out[self.sent..]), IoSlice::new(body)];
@@ -283,13 +287,13 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
         }
     }
 
-    /// Reads until a whole message is there (`true`) or the stream ends between two (`false`).
+    /// Reads until a whole message is there, and returns its length, or until the stream ends between two.
     #[expect(clippy::inline_always, reason = "as `poll_recv`")]
     #[inline(always)]
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, TcpError>> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<usize>, TcpError>> {
         for _ in 0..READS_MAX {
-            match self.decoder.as_ref().map(PrefixDecoder::has_frame) {
-                Some(Ok(true)) => return Poll::Ready(Ok(true)),
+            match self.decoder.as_ref().map(PrefixDecoder::frame_length) {
+                Some(Ok(Some(length))) => return Poll::Ready(Ok(Some(length))),
                 // Without a read: so the peer is held back.
                 Some(Err(too_long)) => {
                     if let Some(error) = self.refusal(too_long) {
@@ -298,7 +302,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                     self.rest();
                     return Poll::Pending;
                 }
-                None | Some(Ok(false)) => {}
+                None | Some(Ok(None)) => {}
             }
             if self.decoder.as_ref().is_none_or(PrefixDecoder::is_filled) {
                 self.make_room();
@@ -308,7 +312,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
                 Poll::Ready(Ok(0)) if decoder.is_partial() => {
                     return Poll::Ready(Err(TcpError::Truncated { peer: self.peer.clone() }));
                 }
-                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Ok(bytes)) => {
                     let first = bytes.min(HEADER_BYTES - self.opened);
                     if first > 0 {
@@ -363,12 +367,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, TcpError>> {
         let filled = self.poll_fill(cx);
         self.guess.came_true(filled.is_ready());
-        if !ready!(filled)? {
-            return Poll::Ready(Ok(None));
-        }
-        let frame = self.decoder.as_mut().and_then(|decoder| decoder.next_frame().ok().flatten());
-        assert!(frame.is_some(), "poll_fill found a whole frame");
-        Poll::Ready(Ok(frame))
+        let Some(length) = ready!(filled)? else { return Poll::Ready(Ok(None)) };
+        let decoder = self.decoder.as_mut().expect("poll_fill found a whole frame");
+        Poll::Ready(Ok(Some(decoder.take_frame(length))))
     }
 
     fn expects_next(&mut self) -> bool {
@@ -380,6 +381,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         is_drained && self.guess.is_worth_it()
     }
 
+    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[inline(always)]
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -404,12 +407,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
                 return Poll::Pending;
             }
         }
-        if body.len() < LONG_BYTES {
-            self.append(header, head, body);
+        let (first, rest) = match body.split_at_checked(LONG_HEAD_BYTES) {
+            Some(parts) if body.len() >= LONG_BYTES => parts,
+            _ => (body, &[][..]),
+        };
+        self.append(header, head, first);
+        if rest.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let (first, rest) = body.split_at(LONG_HEAD_BYTES);
-        self.append(header, head, first);
         Poll::Ready(self.write_long(cx, rest))
     }
 

@@ -48,7 +48,7 @@
 //! # What holds afterwards
 //!
 //! The end of a connection is told from its truncation ([`TlsError::Truncated`]). Data sent before the
-//! handshake is done (0-RTT) is never sent, and TLS 1.3 knows no renegotiation.
+//! handshake is done (0-RTT) is never sent nor read, and TLS 1.3 knows no renegotiation.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;

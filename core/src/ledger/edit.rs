@@ -5,6 +5,7 @@ use super::{Height, Ledger, LedgerError, Mark, Span, Totals, length};
 impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Ledger<B, H> {
     /// Notes a height as done that lies just above a done span and alone, which is the usual case
     /// where heights are done about in their order. Returns false, and changes nothing, otherwise.
+    #[inline]
     pub(super) fn extend_done(&mut self, height: H) -> bool {
         let Some(next) = height.next() else { return false };
         let at = self.spans().partition_point(|held| held.last < height);

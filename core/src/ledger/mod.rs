@@ -161,6 +161,7 @@ impl<H: Height, B: AsRef<[Span<H>]> + AsMut<[Span<H>]>> Ledger<B, H> {
     ///
     /// # Errors
     /// As [`complete_range`](Self::complete_range). Never for a height in flight.
+    #[inline]
     pub fn complete(&mut self, height: H) -> Result<bool, LedgerError> {
         if self.extend_done(height) {
             return Ok(true);

@@ -1,9 +1,8 @@
 //! The bytes of a message's head: what postcard would write for it, and take, written by hand.
 
 use super::{
-    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, KEYED_KIND,
-    MAGIC, Message, MessageError, NAME_BYTES_MAX, NoRoom, Role, TEXT_BYTES_MAX, VERSION,
-    check_name, clip,
+    BODY_HEAD_BYTES_MAX, Code, Extensions, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Hello, MAGIC, Message,
+    MessageError, NAME_BYTES_MAX, NoRoom, Role, TEXT_BYTES_MAX, VERSION, check_name, clip,
 };
 use crate::event::Verdict;
 use crate::id::TaskId;
@@ -24,7 +23,8 @@ const MORE: u8 = 0x80;
 /// Decodes a frame: requests and answers here, inlined into the caller, and the rest in [`rare`].
 // Inlined, so that a message is matched on where it is built: written to memory in small pieces and read
 // back in large ones, it stalls the processor (decision 0010).
-#[inline]
+#[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
+#[inline(always)]
 pub(super) fn decode(frame: &[u8]) -> Result<Message<'_>, MessageError> {
     let (&kind, rest) = frame.split_first().ok_or(MessageError::Empty)?;
     let mut head = FieldReader { rest };
@@ -79,7 +79,6 @@ fn rare(kind: u8, mut head: FieldReader<'_>) -> Result<Message<'_>, MessageError
         PONG => Message::Pong,
         DRAIN => Message::Drain,
         GOODBYE => Message::Goodbye { code: Code::from_byte(head.byte()?), text: head.text()? },
-        KEYED_KIND => return Err(MessageError::Keyed),
         _ => return Err(MessageError::UnknownKind(kind)),
     };
     if !head.rest.is_empty() {
@@ -197,9 +196,18 @@ impl<'a> FieldReader<'a> {
         Ok((TaskId::from_parts(slot, generation), attempt))
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `decode`")]
+    #[inline(always)]
     fn verdict(&mut self) -> Result<Verdict, MessageError> {
-        match self.number(32)? {
+        // Mostly one byte. Of more bytes only zeros would still be a verdict's.
+        let number = match self.rest {
+            [byte, rest @ ..] if byte & MORE == 0 => {
+                self.rest = rest;
+                (*byte).into()
+            }
+            _ => self.called(32)?,
+        };
+        match number {
             0 => Ok(Verdict::Done),
             1 => Ok(Verdict::Failed),
             2 => Ok(Verdict::Returned),
@@ -283,7 +291,9 @@ pub(super) fn encode_extended<'h>(
 }
 
 /// Writes a message without its body, if its head is short.
-#[inline]
+#[allow(clippy::inline_always, reason = "where flash is not short")]
+#[cfg_attr(feature = "alloc", inline(always))]
+#[cfg_attr(not(feature = "alloc"), inline)]
 pub(super) fn encode_short<'h>(
     message: &Message<'_>,
     head: &'h mut [u8; BODY_HEAD_BYTES_MAX],
@@ -353,7 +363,9 @@ impl<'h> FieldWriter<'h> {
     }
 
     /// Writes what names an attempt, which flows all the time. Returns whether the message does.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "where flash is not short")]
+    #[cfg_attr(feature = "alloc", inline(always))]
+    #[cfg_attr(not(feature = "alloc"), inline)]
     fn frequent(&mut self, message: &Message<'_>) -> bool {
         let (kind, task, attempt) = match *message {
             Message::Request { task, attempt, extensions, .. } => {

@@ -79,6 +79,7 @@ impl<'a> Extensions<'a> {
     }
 
     /// Returns the first one with this id as a number of milliseconds, if it is one.
+    #[inline]
     pub fn millis(self, id: u16) -> Option<u32> {
         if self.bytes.is_empty() {
             return None; // The common case.

@@ -267,7 +267,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// Returns [`MessageError`] for every frame that this version would not have written. Close the
     /// link, with a Goodbye that carries [`MessageError::code`] and the error's text.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "passing a message through memory stalls")]
+    #[inline(always)]
     pub fn decode(frame: &'a [u8]) -> Result<Self, MessageError> {
         codec::decode(frame)
     }
@@ -353,8 +354,6 @@ pub enum MessageError {
     Empty,
     /// The frame's first byte names no message.
     UnknownKind(u8),
-    /// The peer has a key and asks for proof of it (the module `keyed`, by feature).
-    Keyed,
     /// A Hello that does not carry [`MAGIC`].
     WrongMagic,
     /// A Hello of another version: this one.
@@ -386,7 +385,6 @@ impl MessageError {
     pub const fn code(self) -> Code {
         match self {
             Self::WrongVersion(_) | Self::WrongMagic => Code::WrongVersion,
-            Self::Keyed => Code::Unproven,
             _ => Code::BadMessage,
         }
     }
@@ -396,16 +394,16 @@ impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => "an empty frame: each frame must hold one message",
+            Self::UnknownKind(KEYED_KIND) => {
+                "the peer wants both sides to prove a key, and this one has none here: wrap its \
+                 connector or listener with the peer's key, or take the key from the peer"
+            }
             Self::UnknownKind(kind) => {
                 return write!(
                     f,
                     "the frame begins with {kind:#04x}, which names no message of version \
                      {VERSION}: is the peer a chargehand?"
                 );
-            }
-            Self::Keyed => {
-                "the peer wants both sides to prove a key, and this one has none here: wrap its \
-                 connector or listener with the peer's key, or take the key from the peer"
             }
             Self::WrongMagic => "the Hello lacks the magic \"chgd\": is the peer a chargehand?",
             Self::WrongVersion(theirs) => {

@@ -253,3 +253,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_frame_whose_length_was_looked_at_is_taken_with_that() {
+    let mut decoder = PrefixDecoder::growing(64, MAX);
+    let stream = encoded(&[b"one".to_vec(), vec![], b"three".to_vec()]);
+    let whole = stream.len() - 1;
+    decoder.spare()[..whole].copy_from_slice(&stream[..whole]);
+    decoder.advance(whole);
+    assert_eq!(decoder.frame_length(), Ok(Some(3)));
+    assert_eq!(decoder.take_frame(3), b"one");
+    assert_eq!(decoder.frame_length(), Ok(Some(0)));
+    assert_eq!(decoder.take_frame(0), b"");
+    assert_eq!(decoder.frame_length(), Ok(None), "its last byte is still to come");
+    assert!(decoder.is_partial());
+}
+
+#[test]
+#[should_panic(expected = "a frame is taken that is not there")]
+fn a_frame_that_is_not_there_cannot_be_taken() {
+    let mut decoder = PrefixDecoder::growing(64, MAX);
+    decoder.spare()[..6].copy_from_slice(&[5, 0, 0, 0, b'h', b'e']);
+    decoder.advance(6);
+    decoder.take_frame(5);
+}

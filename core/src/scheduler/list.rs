@@ -164,7 +164,7 @@ impl<C: Linkage> List<C> {
 
     /// As [`pop_front`](Self::pop_front), for cold paths.
     // Without: above the flash aim by 168 bytes.
-    #[inline(never)]
+    #[cfg_attr(not(feature = "alloc"), inline(never))]
     pub(super) fn take_first(&mut self, slots: &mut [C::Slot]) -> Option<u32> {
         self.pop_front(slots)
     }

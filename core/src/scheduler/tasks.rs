@@ -235,6 +235,9 @@ impl SchedulerMut<'_> {
         Ok(id)
     }
 
+    // Mostly the options are what every task has, and the compiler then sees that.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
     pub(super) fn submit_with(
         &mut self,
         now: Instant,

@@ -123,11 +123,16 @@ pub(super) fn first_in_order(tasks: &[TaskSlot], worker: &WorkerSlot) -> Option<
 
 impl SchedulerMut<'_> {
     /// Takes in the times of a task that was just accepted, if it has any of its own.
+    #[inline]
     pub(super) fn take_times(&mut self, task: u32, options: TaskOptions) {
         let has_deadline = options.deadline != Instant::FAR_FUTURE;
-        if !has_deadline && options.attempt_timeout.is_none() && options.retry_delay.is_none() {
-            return;
+        if has_deadline || options.attempt_timeout.is_some() || options.retry_delay.is_some() {
+            self.lend().take_own_times(task, options);
         }
+    }
+
+    #[cold]
+    fn take_own_times(&mut self, task: u32, options: TaskOptions) {
         let times = self.give_times(task);
         times.deadline = options.deadline;
         if let Some(timeout) = options.attempt_timeout {

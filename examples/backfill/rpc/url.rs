@@ -27,7 +27,7 @@ impl NodeUrl {
         &self.whole
     }
 
-    /// Returns the argument that tells a local worker of the node.
+    /// Returns the argument that tells a child worker of the node.
     pub(crate) fn argument(&self) -> String {
         self.whole.clone()
     }

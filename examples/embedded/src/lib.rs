@@ -4,8 +4,11 @@
 
 pub mod block;
 pub mod clock;
+pub mod guard;
 pub mod line;
 pub mod probe;
+#[cfg(feature = "paint-stack")]
+pub mod script;
 pub mod simulation;
 pub mod uart;
 pub mod waiting;

@@ -16,6 +16,7 @@ use chargehand_core::serial::{
 };
 use chargehand_core::session::{RunId, RunSlot, Session};
 
+use crate::guard::{Guard, Heard, Unguarded};
 use crate::uart::Uart;
 
 /// The longest message on the line, either way. The manager's limit must not be above it.
@@ -88,16 +89,17 @@ impl Default for Buffers {
     }
 }
 
-/// A worker, whoever its manager is.
+/// A worker, whoever its manager is, or with a [`Guard`] whoever has the key.
 #[derive(Debug)]
-pub struct Worker<'b, U, H = Handler> {
+pub struct Worker<'b, U, H = Handler, G = Unguarded> {
     decoder: FrameDecoder<&'b mut [u8]>,
-    state: State<'b, U, H>,
+    state: State<'b, U, H, G>,
 }
 
 #[derive(Debug)]
-struct State<'b, U, H> {
+struct State<'b, U, H, G> {
     uart: U,
+    guard: G,
     name: &'static str,
     handler: H,
     output: &'b mut [u8],
@@ -121,9 +123,24 @@ enum Phase {
 impl<'b, U: Uart, H: Handle> Worker<'b, U, H> {
     /// Makes a worker, and tells the manager that it starts afresh.
     pub fn new(uart: U, name: &'static str, handler: H, buffers: &'b mut Buffers) -> Self {
+        Self::guarded(uart, name, handler, buffers, Unguarded)
+    }
+}
+
+impl<'b, U: Uart, H: Handle, G: Guard> Worker<'b, U, H, G> {
+    /// Makes a worker whose messages go through a guard, and tells the manager that it starts afresh.
+    pub fn guarded(
+        uart: U,
+        name: &'static str,
+        handler: H,
+        buffers: &'b mut Buffers,
+        guard: G,
+    ) -> Self {
         let Buffers { input, output, answer } = buffers;
+        let answer = &mut answer[..ANSWER_BYTES_MAX - G::ADDED_BYTES];
         let mut state = State {
             uart,
+            guard,
             name,
             handler,
             output,
@@ -149,7 +166,7 @@ impl<'b, U: Uart, H: Handle> Worker<'b, U, H> {
                 *place = byte;
                 self.decoder.advance(1);
             }
-            while let Some((header, message)) = self.decoder.next_frame() {
+            while let Some((header, message)) = self.decoder.next_frame_mut() {
                 self.state.on_frame(header, message);
                 heard = true;
             }
@@ -197,16 +214,33 @@ impl<'b, U: Uart, H: Handle> Worker<'b, U, H> {
     }
 }
 
-impl<U: Uart, H: Handle> State<'_, U, H> {
-    fn on_frame(&mut self, header: FrameHeader, message: &[u8]) {
+impl<U: Uart, H: Handle, G: Guard> State<'_, U, H, G> {
+    fn on_frame(&mut self, header: FrameHeader, message: &mut [u8]) {
         match self.acceptor.hear(header) {
             FrameMeaning::Opened => {
-                self.begin();
-                self.on_bytes(message);
+                if self.guard.begin() {
+                    self.begin();
+                }
             }
-            FrameMeaning::Message => self.on_bytes(message),
-            FrameMeaning::Refuse(header) => self.send_frame(header, &[], &[]),
-            FrameMeaning::Closed | FrameMeaning::Nothing => {}
+            FrameMeaning::Message => {}
+            FrameMeaning::Refuse(header) => return self.send_frame(header, &[], &[]),
+            FrameMeaning::Closed | FrameMeaning::Nothing => return,
+        }
+        self.on_guarded(message);
+    }
+
+    /// Takes in what came over the present link.
+    fn on_guarded(&mut self, message: &mut [u8]) {
+        match self.guard.hear(message) {
+            Heard::Message(bytes) => self.on_bytes(bytes),
+            Heard::Answer(bytes) => {
+                if let Some(link) = self.acceptor.link() {
+                    let header = FrameHeader { kind: FrameKind::Data, link };
+                    send_frame(&mut self.uart, self.output, header, bytes, &[]);
+                }
+            }
+            Heard::Proven => self.begin(),
+            Heard::Refused(code) => self.leave(code),
         }
     }
 
@@ -217,12 +251,13 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
         self.phase = Phase::Hello;
         self.session = Session::new([RunSlot::EMPTY; WINDOW as usize]);
         let hello = Hello {
-            frame_bytes_max: MESSAGE_BYTES_MAX as u32,
+            frame_bytes_max: (MESSAGE_BYTES_MAX - G::ADDED_BYTES) as u32,
             ..Hello::new(Role::Worker, WINDOW, 0, self.name)
         };
         self.send(&Message::Hello(hello), 0);
     }
 
+    #[inline(never)]
     fn on_bytes(&mut self, bytes: &[u8]) {
         let code = match Message::decode(bytes) {
             Ok(message) => self.on_message(message),
@@ -288,7 +323,9 @@ impl<U: Uart, H: Handle> State<'_, U, H> {
         let head = message.encode(&mut head);
         let body = &self.answer[..answer_bytes];
         let header = FrameHeader { kind: FrameKind::Data, link };
-        send_frame(&mut self.uart, self.output, header, head, body);
+        if let Some((head, body)) = self.guard.protect(head, body) {
+            send_frame(&mut self.uart, self.output, header, head, body);
+        }
     }
 
     fn send_frame(&mut self, header: FrameHeader, head: &[u8], body: &[u8]) {

@@ -26,7 +26,7 @@ use crate::link::reason::DisconnectReason;
 mod sending;
 mod tally;
 
-/// For how many bytes that were sent a worker may say one Pong more: that they arrive.
+/// A worker may send one unasked Pong for each of these many bytes sent to it, to say that they arrive.
 const PART_BYTES: u64 = 64;
 
 /// An established link.
@@ -142,7 +142,11 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(ReadProgress::Nothing);
             };
-            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(DisconnectReason::Closed),
+                Err(error) => return Err(DisconnectReason::reset(error)),
+            };
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
@@ -176,8 +180,8 @@ impl<K: Kind> Conn<K> {
         Ok(ReadProgress::More)
     }
 
-    /// Takes more Pongs than Pings as said of a long message, that parts of it arrive; many more than it
-    /// has parts end the link.
+    /// Takes Pongs beyond the Pings for signs that parts of a long message arrive. Many more than the
+    /// message has parts end the link.
     #[cold]
     fn after_pong(&mut self, now: Instant) -> Result<(), DisconnectReason> {
         let Tally { pongs, pings, .. } = self.tally;
@@ -192,7 +196,7 @@ impl<K: Kind> Conn<K> {
         Err(DisconnectReason::protocol(format!("sent {pongs} Pongs to {pings} Pings")))
     }
 
-    /// Lets messages of such a length come without being asked.
+    /// Admits messages up to this length without asking.
     #[cold]
     fn set_allowance(&mut self, bytes: usize) {
         self.allowance = bytes;
@@ -205,14 +209,14 @@ impl<K: Kind> Conn<K> {
         self.is_paused || self.wire.incoming() > 0
     }
 
-    /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, it
-    /// is polled once there is room, if there is a message at all.
+    /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not and
+    /// there is a message, it is polled once there is room.
     #[cold]
     fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
         let slot = link.worker().slot();
         let bytes = self.wire.incoming();
         if bytes == 0 {
-            // What waited is so short that it may come without being asked by now.
+            // What waited is short enough to be admitted without asking by now.
             self.is_paused = false;
             answers.arrivals.queue.forget(slot);
             return false;
@@ -263,7 +267,11 @@ impl<K: Kind> Conn<K> {
                 self.note_quiet();
                 return Ok(ReadProgress::Drained);
             };
-            let frame = frame.map_err(DisconnectReason::reset)?.ok_or(DisconnectReason::Closed)?;
+            let frame = match frame {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Err(DisconnectReason::Closed),
+                Err(error) => return Err(DisconnectReason::reset(error)),
+            };
             self.tally.answers += 1;
             if let Speech::Json(json) = &mut self.speech {
                 json.on_frame(frame, sink)?;

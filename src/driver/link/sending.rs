@@ -23,7 +23,7 @@ use crate::payload::{HEIGHT_BYTES_MAX, encode_height};
 /// How much longer a request is that says how long its attempt may take: an id, a length, a number.
 const TIMEOUT_BYTES: usize = 6;
 
-/// Room for so many parked messages is kept.
+/// How many parked messages the queue keeps its memory for.
 const PARKED_KEPT: usize = 64;
 
 /// Why something was not sent.
@@ -43,8 +43,8 @@ impl From<DisconnectReason> for SendError {
 
 impl<K: Kind> Conn<K> {
     /// Sends a message, or parks it until the wire has room.
-    // Inlined all the way: every task goes through here.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "it is called in one place, for every task")]
+    #[inline(always)]
     pub(crate) fn send(
         &mut self,
         cx: &mut Context<'_>,
@@ -62,14 +62,14 @@ impl<K: Kind> Conn<K> {
         Ok(())
     }
 
-    /// Keeps a message until the wire has room. The link is dirty until then, even where all that the
-    /// wire took has left: so each wake tries again, and a try leaves the waker with the wire.
+    /// Keeps a message until the wire has room. The link stays dirty until then, even if everything that the
+    /// wire took has left, so that each wake tries again and each try registers the waker with the wire.
     #[cold]
     fn park(&mut self, message: Outgoing) {
         self.dirty = true;
         match message {
-            // Ahead of requests, which may take long to leave: it is what keeps the link. Those that
-            // wait say no more than one.
+            // Ahead of requests, which may take long to leave, because pings keep the link alive. Several
+            // waiting pings say no more than one.
             Outgoing::Ping if self.parked.front() == Some(&message) => {}
             Outgoing::Ping => self.parked.push_front(message),
             _ => self.parked.push_back(message),
@@ -124,7 +124,8 @@ impl<K: Kind> Conn<K> {
         })
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[inline(always)]
     fn try_send(
         &mut self,
         cx: &mut Context<'_>,
@@ -151,7 +152,8 @@ impl<K: Kind> Conn<K> {
         Ok(sent)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[inline(always)]
     fn try_send_native(
         &mut self,
         cx: &mut Context<'_>,
@@ -159,37 +161,31 @@ impl<K: Kind> Conn<K> {
         tasks: &[TaskEntry],
     ) -> Result<Poll<()>, SendError> {
         let mut buffer = [0; BODY_HEAD_BYTES_MAX + HEIGHT_BYTES_MAX];
-        let mut height_of = None;
-        let (message, body) = match message {
+        let (len, body) = match message {
             Outgoing::Request { task, attempt, .. } => {
-                let body = match &tasks[task.slot() as usize].payload {
+                let extensions = Extensions::NONE;
+                let head = Message::Request { task, attempt, extensions, body: &[] };
+                let len = write_head(&head, &mut buffer);
+                let (height_len, body) = match &tasks[task.slot() as usize].payload {
                     TaskPayload::Height { height, .. } => {
-                        height_of = Some((task, *height));
-                        &[][..]
+                        // With the head: to copy both at once costs less than to copy each.
+                        let place =
+                            buffer[len..].first_chunk_mut().expect("there is room for both");
+                        (encode_height(*height, place).len(), &[][..])
                     }
-                    TaskPayload::Request { body, .. } => body.as_slice(),
+                    TaskPayload::Request { body, .. } => (0, body.as_slice()),
                     TaskPayload::None => unreachable!("the scheduler sends live tasks only"),
                 };
-                if body.len() > self.body_bytes_max {
-                    return Err(self.too_long(task, body.len()));
+                if height_len + body.len() > self.body_bytes_max {
+                    return Err(self.too_long(task, height_len + body.len()));
                 }
-                (Message::Request { task, attempt, extensions: Extensions::NONE, body }, body)
+                (len + height_len, body)
             }
-            Outgoing::Cancel { task, attempt } => (Message::Cancel { task, attempt }, &[][..]),
-            Outgoing::Ping => (Message::Ping, &[][..]),
+            Outgoing::Cancel { task, attempt } => {
+                (write_head(&Message::Cancel { task, attempt }, &mut buffer), &[][..])
+            }
+            Outgoing::Ping => (write_head(&Message::Ping, &mut buffer), &[][..]),
         };
-        let head = buffer.first_chunk_mut().expect("it is longer");
-        let head = message.encode_short(head).expect("a manager's later messages are short");
-        let mut len = head.len();
-        if let Some((task, height)) = height_of {
-            // A height goes with the head: to copy both at once costs less than to copy each.
-            let place = buffer[len..].first_chunk_mut().expect("there is room for both");
-            let height_len = encode_height(height, place).len();
-            if height_len > self.body_bytes_max {
-                return Err(self.too_long(task, height_len));
-            }
-            len += height_len;
-        }
         match self.wire.poll_send(cx, &buffer[..len], body) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
@@ -255,6 +251,14 @@ impl<K: Kind> Conn<K> {
             format!("it has {body_bytes} bytes, and at most {room} can be sent, since {limit}");
         SendError::Unfit { task, why }
     }
+}
+
+/// Writes the head of one of a manager's later messages, and returns its length.
+#[expect(clippy::inline_always, reason = "as `send`")]
+#[inline(always)]
+fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
+    let place = buffer.first_chunk_mut().expect("it is longer");
+    message.encode_short(place).expect("a manager's later messages are short").len()
 }
 
 /// Refuses an answer to a request that has not left: it must not end the task before that.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Lane, TaskId, TaskOptions};
+use chargehand_core::{Heap, Instant, Lane, Scheduler, SubmitError, TaskId, TaskOptions};
 
 use self::intake::Requests;
 pub(super) use self::pace::within_stream;
@@ -28,14 +28,14 @@ use crate::payload::{Answer, Body, Check, RangeHeight};
 mod intake;
 mod pace;
 
-/// A range puts heights in once there is room for this share of those that may be under way, so that it
-/// puts in many at once: unless workers would run dry meanwhile.
+/// A range is refilled in batches of at least this share (1/8) of its allowance, unless workers would
+/// idle meanwhile.
 const ROOM_SHARE: usize = 8;
-/// Heights that wait in the scheduler for a worker: at most this share of what all workers hold, so that
-/// ranges take turns where tasks are sent and not only where they are put in.
+/// At most this share (1/4) of what all workers hold waits in the scheduler for a worker, so that ranges
+/// take turns when tasks are sent and not only when they are submitted.
 const WAITING_SHARE: usize = 4;
 const WAITING_MIN: usize = 2;
-/// How often a height is tried again that failed, where nobody said.
+/// How many times a failed height is tried again, unless the caller says otherwise.
 const RETRIES_MIN: u16 = 1;
 
 /// All ranges of a pool. An index names a range as long as it has a task.
@@ -107,11 +107,12 @@ struct Cut {
 
 impl Job {
     /// Returns its next height, which is a task now.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
+    #[inline(always)]
     fn advance(&mut self, height: u64, job: u32) -> TaskPayload {
         self.pace.in_flight += 1;
         self.pace.outstanding += 1;
-        let is_again = self.pace.again.pop().is_some();
+        let is_again = !self.pace.again.is_empty() && self.pace.again.pop().is_some();
         match &mut self.source {
             Source::Heights(heights) => {
                 if !is_again {
@@ -247,6 +248,16 @@ fn is_lowest(
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
 }
 
+/// Submits a height with times of its own.
+#[cold]
+fn submit_timed(
+    scheduler: &mut Scheduler<Heap>,
+    now: Instant,
+    options: &TaskOptions,
+) -> Result<TaskId, SubmitError> {
+    scheduler.submit_with(now, *options)
+}
+
 #[inline]
 fn is_charged(item: Option<&Item>) -> bool {
     matches!(item, Some(Item { result: Ok(answer), .. }) if answer.charged_bytes() > 0)
@@ -344,9 +355,7 @@ impl Jobs {
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
         job.pace.in_flight -= 1;
         let height = height.to_index();
-        // Made once there is room, and so in its place: a push would move it there.
-        let item = || Item { height, result: Ok(answers.take(task)) };
-        job.batch.extend(core::iter::once_with(item));
+        job.batch.push(Item { height, result: Ok(answers.take(task)) });
         if job.pace.answer_bytes > 0 || is_charged(job.batch.last()) {
             job.weigh(index, tasks);
         }
@@ -521,6 +530,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
             let is_alone = jobs.feeding.len() == 1;
+            let mut plain = TaskOptions::new().lane(Lane::Bulk);
+            plain.retries_max = Some(retries_max);
+            let own = job.own.as_ref().map(|own| {
+                let mut options = plain;
+                own.apply(&mut options, *now);
+                options
+            });
+            *has_own_times |= own.is_some();
             loop {
                 let Some(height) = job.pace.next_within(ahead) else {
                     jobs.rest(ahead);
@@ -530,13 +547,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     return any;
                 }
                 room -= 1;
-                let mut options = TaskOptions::new().lane(Lane::Bulk);
-                options.retries_max = Some(retries_max);
-                if let Some(own) = &job.own {
-                    own.apply(&mut options, *now);
-                    *has_own_times = true;
-                }
-                let Ok(task) = scheduler.submit_with(*now, options) else { return any };
+                // Apart, so that the compiler sees what most of them do not have.
+                let submitted = match &own {
+                    None => scheduler.submit_with(*now, plain),
+                    Some(own) => submit_timed(scheduler, *now, own),
+                };
+                let Ok(task) = submitted else { return any };
                 any = true;
                 *ranges_first = false;
                 let entry = &mut tasks[task.slot() as usize];

@@ -100,7 +100,7 @@ impl Pace {
         }
     }
 
-    /// Reckons with an answer of so many bytes.
+    /// Takes an answer of `bytes` into the average.
     pub(super) fn expect(&mut self, bytes: usize) {
         let average = &mut self.answer_bytes;
         // By an eighth of the difference, and down to nothing where only short ones come.
@@ -108,8 +108,8 @@ impl Pace {
     }
 }
 
-/// Returns how many heights may be under way or untaken of those that a range may be ahead. The rest is
-/// what its stream may have that it has not returned.
+/// Returns how many heights of a range's allowance may be under way or untaken. The rest is for what its
+/// stream has buffered and not returned yet.
 pub(in crate::driver) const fn within_stream(ahead_max: usize) -> usize {
     ahead_max - (at_once(ahead_max) - 1)
 }

@@ -73,6 +73,10 @@ fn is_number<T: 'static>(body: &[u8]) -> bool {
     } else {
         return false;
     };
+    if let Some(word) = word(body) {
+        let unused = 64 - 8 * body.len();
+        return body.len() <= len_max && word & (MORE >> unused) == MORE >> unused >> 8;
+    }
     let Some((last, first)) = body.split_last() else { return false };
     *last < 0x80 && first.len() < len_max && first.iter().all(|byte| *byte >= 0x80)
 }
@@ -80,8 +84,35 @@ fn is_number<T: 'static>(body: &[u8]) -> bool {
 /// Returns the number that a body [is](is_number): seven bits a byte, the lowest first.
 #[inline]
 fn number<T: 'static>(body: &[u8]) -> Option<u64> {
-    is_number::<T>(body)
-        .then(|| body.iter().rev().fold(0, |number, byte| number << 7 | u64::from(*byte & 0x7f)))
+    is_number::<T>(body).then(|| match word(body) {
+        Some(word) => joined(word),
+        None => body.iter().rev().fold(0, |number, byte| number << 7 | u64::from(*byte & 0x7f)),
+    })
+}
+
+/// The bit that says of each of eight bytes that another one follows.
+const MORE: u64 = 0x8080_8080_8080_8080;
+
+/// Returns a body of four to eight bytes as one number, the first byte lowest: all of it is looked at in
+/// one go then. A height of a chain is that long, and a loop over its bytes was a tenth of what a task
+/// takes here.
+#[inline]
+fn word(body: &[u8]) -> Option<u64> {
+    if body.len() > 8 {
+        return None;
+    }
+    let (first, last) = (body.first_chunk::<4>()?, body.last_chunk::<4>()?);
+    let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
+    // Bytes in the middle are in both.
+    Some(u64::from(first) | u64::from(last) << (8 * (body.len() - 4)))
+}
+
+/// Returns the lower seven bits of each byte, side by side.
+#[inline]
+const fn joined(word: u64) -> u64 {
+    let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+    word & 0x0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4
 }
 
 #[cfg(test)]

@@ -72,7 +72,8 @@ impl<H: Height> Track for Heights<H> {
 }
 
 impl<A: DeserializeOwned + Send + 'static, H: Height> Source<A> for Heights<H> {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[inline(always)]
     fn read(item: &mut Item, limits: &DecodeLimits) -> Result<A, TaskError> {
         item.read(limits)
     }

@@ -29,7 +29,7 @@ use crate::payload::{Body, DecodeLimits};
 /// under way, so that many are left for the driver at once.
 const ROOM_SHARE: usize = 8;
 
-/// Requests for [`Pool::map`](crate::Pool::map): anything that can be iterated over, or a stream by way of
+/// Requests for [`Pool::map`](crate::Pool::map): anything that can be iterated over, or a stream through
 /// [`from_stream`].
 pub trait IntoRequests: sealed::IntoSealed {
     /// What one request is.
@@ -208,7 +208,7 @@ impl<P: Pull, E> Mapped<P, E> {
             let body = caught(encode).unwrap_or_else(|panic| Err(TaskError::Request(panic)));
             self.open.insert(self.report.taken, request);
             self.report.taken += 1;
-            match body.and_then(|body| within(body, self.request_bytes_max)) {
+            match body.and_then(|body| check_length(&body, self.request_bytes_max).map(|()| body)) {
                 Ok(body) => self.stage(cx, mailbox, body),
                 Err(error) => self.staged.push_back(Err(error)),
             }
@@ -351,11 +351,11 @@ pub(crate) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskErr
     Body::encode(request).map_err(|error| TaskError::Request(error.to_string()))
 }
 
-/// Returns a body if it is not longer than a frame takes.
+/// Returns why a body cannot be sent, if it is longer than a frame takes.
 #[inline]
-pub(crate) fn within(body: Body, bytes_max: usize) -> Result<Body, TaskError> {
+pub(crate) fn check_length(body: &Body, bytes_max: usize) -> Result<(), TaskError> {
     let bytes = body.as_slice().len();
-    if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(body) }
+    if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(()) }
 }
 
 #[cold]

@@ -12,7 +12,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Verdict};
 
 use super::clock::{Clock, Now};
-use super::events::Hook;
+use super::hook::Hook;
 use super::link::{Connection, PollProgress};
 use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};

@@ -58,8 +58,8 @@ where
         for index in 0..index_u32(self.places.len()) {
             let mut judged = self.judge(index);
             if let Some(Err(DisconnectReason::Silent(_))) = judged {
-                // What has come by now may lie in the wire: a poll serves so many links only, and this
-                // worker may be late itself.
+                // There may be unread bytes in the wire: a poll serves a limited number of links, and
+                // this worker itself may be late.
                 self.poll_place(index, MESSAGES_ALONE);
                 judged = self.judge(index);
             }

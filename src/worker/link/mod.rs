@@ -43,7 +43,7 @@ pub(super) struct Connection<W> {
     pub(super) reads_on: bool,
 }
 
-/// How a link fares that is not read for lack of memory.
+/// The state of a link that is not read for lack of memory.
 #[derive(Default)]
 struct ReadPause {
     since: Option<Instant>,

@@ -154,7 +154,7 @@ where
         memory.is_short(self.state.held) && self.room.arriving == 0
     }
 
-    /// Lets messages of such a length come without being asked.
+    /// Admits messages up to this length without asking.
     #[cold]
     fn set_allowance(&mut self, bytes: usize) {
         self.room.allowance = bytes;
@@ -167,7 +167,7 @@ where
     fn find_room<H: Handler>(&mut self, around: &mut Around<'_, H>) -> bool {
         let bytes = self.wire.incoming();
         if bytes == 0 {
-            // What waited is so short that it may come without being asked by now.
+            // What waited is short enough to be admitted without asking by now.
             self.room.is_missing = false;
             around.runner.memory.end_all(around.place);
             return false;

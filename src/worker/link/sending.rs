@@ -32,7 +32,7 @@ pub(super) struct Unsent {
     pub(super) urgent: usize,
 }
 
-/// Answers that the manager has not taken yet, in bytes: what is short is left out once the wire has it.
+/// Answers that the manager has not taken yet, in bytes. Short ones no longer count once the wire has them.
 #[derive(Default)]
 pub(super) struct Leaving {
     /// What the wire had no room for, and what it has.
@@ -273,7 +273,7 @@ where
         }
     }
 
-    /// Goes on after a flush on a wire that was full: it may have room now, and nobody is told.
+    /// Goes on after a flush on a wire that was full: it may have room now, and nothing wakes the caller.
     #[cold]
     fn flush_on(
         &mut self,

@@ -13,16 +13,16 @@ use crate::worker::memory::Memory;
 use crate::worker::settings::Settings;
 use crate::worker::state::{Phase, ProtocolState};
 
-/// How often in a heartbeat a link is looked at for silence: so much later than after two heartbeats
-/// it may be told.
+/// Silence checks per heartbeat. Silence is reported after two heartbeats, at most one check late.
 const LOOKS_PER_HEARTBEAT: u32 = 4;
-/// How often in a second a link is looked at that is to be left once everything has left.
+/// The time between two checks of a link that ends once everything has been sent.
 const LOOK_WHILE_SENDING: Duration = Duration::from_millis(100);
-/// A link that is paused for so many heartbeats gives back what came meanwhile.
+/// A link that has been paused for this many heartbeats gives back the requests that came meanwhile.
 const PAUSE_HEARTBEATS: u32 = 4;
 /// How many Pongs may have left for Pings that were not read yet. A manager takes 64.
 const PONGS_AHEAD_MAX: u32 = 32;
-/// How much longer than one that was of no use a link that was may be idle where others need room.
+/// How many times longer a link that has carried requests may be idle than one that has not, before it
+/// makes room for others.
 const USED_IDLE_FACTOR: u32 = 30;
 
 /// How long a link has been idle. The least of several makes room first.

@@ -29,10 +29,10 @@ use crate::payload::HEIGHT_BYTES_MAX;
 
 mod requests;
 
-/// How many messages that make no work are no flood yet, in one heartbeat interval and beside those
-/// that a window's worth of cancels explains.
+/// How many messages without work a peer may send in one heartbeat interval before they count as a flood,
+/// besides those that a window's worth of cancels explains.
 const IDLE_MESSAGES_MAX: usize = 256;
-/// The interval in which they are counted is no shorter than this, however short the heartbeat.
+/// The shortest interval in which they are counted, however short the heartbeat.
 const IDLE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 /// What a link needs of its surroundings while it is polled.

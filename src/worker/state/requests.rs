@@ -14,7 +14,7 @@ use crate::worker::clock::Now;
 use crate::worker::memory::Memory;
 use crate::worker::runner::{Owner, Runner, Started};
 
-/// Each request makes up for so many of them: it may be cancelled, and followed by a ping.
+/// Each request makes up for this many of them: it may be cancelled, and followed by a ping.
 const IDLE_MESSAGES_PER_REQUEST: usize = 2;
 pub(super) enum RequestState {
     None,
@@ -187,7 +187,8 @@ impl ProtocolState {
     }
 
     /// Ends an attempt whose handler ended, and returns it unless it was cancelled before.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "every answer comes through here")]
+    #[inline(always)]
     pub(in crate::worker) fn on_answered(
         &mut self,
         slot: RunId,
@@ -195,7 +196,8 @@ impl ProtocolState {
         memory: &mut Memory,
     ) -> Option<(TaskId, u16)> {
         let attempt = self.session.complete(slot)?;
-        if let Some(job) = self.jobs.get_mut(slot.index()) {
+        // Mostly it never ran on: its handler ended at once.
+        if let Some(job @ RequestState::Running(..)) = self.jobs.get_mut(slot.index()) {
             if let RequestState::Running(_, bytes) = core::mem::replace(job, RequestState::None) {
                 memory.give(&mut self.held, bytes);
             }

@@ -200,6 +200,7 @@ fn a_hook_that_panics_changes_nothing() {
 
 #[test]
 fn settings_out_of_range_are_named() {
+    const SHORT: Duration = Duration::from_micros(999);
     let text = |change: fn(Doubler) -> Doubler| {
         let (worker, _timer, _connector, listener) = doubler();
         bounded(change(worker).serve(listener)).unwrap_err().to_string()
@@ -210,7 +211,6 @@ fn settings_out_of_range_are_named() {
     assert!(text(|worker| worker.name("n".repeat(65))).contains("64 bytes"));
     assert!(text(|worker| worker.name("")).contains("1 to 64 bytes"));
     assert!(text(|worker| worker.memory_max(0)).contains("memory_max"));
-    const SHORT: Duration = Duration::from_micros(999);
     assert!(text(|worker| worker.heartbeat_max(SHORT)).contains("heartbeat_max"));
     for backoff in [
         BackoffPolicy::new().base(Duration::ZERO),

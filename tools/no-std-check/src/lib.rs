@@ -6,7 +6,13 @@
 use core::panic::PanicInfo;
 use core::time::Duration;
 
+#[cfg(feature = "sealed")]
+use chargehand_core::keyed::{
+    Channel, ChannelError, EXCHANGE_BYTES_MAX, ExchangeError, Key, Member, NONCE_BYTES, Responder,
+};
 use chargehand_core::ledger::{Ledger, LedgerError, Span};
+#[cfg(feature = "sealed")]
+use chargehand_core::message::Role;
 use chargehand_core::message::{Extensions, HEAD_BYTES_MAX, Message, MessageError};
 use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
 use chargehand_core::{
@@ -78,6 +84,24 @@ pub fn kind(decoder: &mut PrefixDecoder<&mut [u8]>) -> Result<Option<&'static st
     let Some(frame) = decoder.next_frame()? else { return Ok(None) };
     let decoded: Result<Message<'_>, MessageError> = Message::decode(frame);
     Ok(decoded.ok().map(|message| message.kind()))
+}
+
+/// Answers whoever opens a link, with a nonce of the board's own.
+#[cfg(feature = "sealed")]
+pub fn answer<'o>(
+    key: &Key,
+    nonce: [u8; NONCE_BYTES],
+    open: &[u8],
+    out: &'o mut [u8; EXCHANGE_BYTES_MAX],
+) -> Result<(Responder, &'o [u8]), ExchangeError> {
+    let me = Member::new(Role::Worker, "board")?.sealed();
+    Responder::new(me, nonce, open, |_, id| (key.id() == id).then(|| key.clone()), out)
+}
+
+/// Decrypts a message in place, once the link is proven.
+#[cfg(feature = "sealed")]
+pub fn open<'m>(channel: &mut Channel, message: &'m mut [u8]) -> Result<&'m [u8], ChannelError> {
+    channel.open(message)
 }
 
 /// Notes a height and returns up to where all is done.

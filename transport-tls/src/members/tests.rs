@@ -96,6 +96,28 @@ fn members_of_one_authority_know_each_other_by_name_whichever_dials() {
 }
 
 #[test]
+fn members_speak_tls_13_alone_and_send_and_take_nothing_before_its_handshake_is_done() {
+    let dir = Dir::new();
+    let members = dir.pool(dir.authority().join(Role::Pool, "m1")).unwrap();
+    assert!(!members.client_config().enable_early_data);
+    assert_eq!(members.server_config().max_early_data_size, 0);
+    // One that speaks 1.2 only.
+    let hello = b"\x16\x03\x01\x00\x2f\x01\x00\x00\x2b\x03\x03";
+    let hello = [&hello[..], &[7; 32], b"\x00\x00\x04\xc0\x2b\xc0\x2f\x01\x00"].concat();
+    run(async {
+        let (mut old, end) = Memory::pair();
+        old.write_all(&hello).await.unwrap();
+        let mut accept = members.accept(Once::new(end));
+        let opening = {
+            use chargehand_core::io::Accept;
+            std::future::poll_fn(|cx| accept.poll_accept(cx)).await.unwrap().0
+        };
+        let text = opening.await.unwrap_err().to_string();
+        assert!(text.contains("bring both up to TLS 1.3"), "{text}");
+    });
+}
+
+#[test]
 fn a_certificate_is_good_for_its_role_only() {
     run(async {
         let dir = Dir::new();

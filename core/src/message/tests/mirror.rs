@@ -146,7 +146,6 @@ fn decode_by_postcard(frame: &[u8]) -> Result<(Mirror<'_>, &[u8]), MessageError>
         }
         [1, ..] if frame.len() > HELLO_BYTES_MAX => return Err(MessageError::HelloTooLong),
         [1..=8, ..] => {}
-        [KEYED_KIND, ..] => return Err(MessageError::Keyed),
         [kind, ..] => return Err(MessageError::UnknownKind(*kind)),
     }
     let (message, rest) = postcard::take_from_bytes::<Mirror<'_>>(frame).map_err(error_of)?;

@@ -1,0 +1,83 @@
+//! Pools and workers on links with a key.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chargehand::core::BackoffPolicy;
+use chargehand::keyed::{Key, KeyedConnector, KeyedListener};
+use chargehand::testing::conformance::Pair;
+use chargehand::{Pool, PoolEvent, Worker};
+
+use super::{KEY, key, keys};
+
+/// Nothing prints a byte of the key, as text of any kind.
+fn free_of_keys(printed: &str) {
+    let hex = format!("{:02x}", KEY[0]).repeat(2);
+    let list = format!("{}, {}", KEY[0], KEY[0]);
+    for trace in [&*hex, &*hex.to_uppercase(), &*list] {
+        assert!(!printed.contains(trace), "{trace} in {printed}");
+    }
+}
+
+/// One worker with the right key, one with another, and one without, all at one door.
+pub(super) fn known_by_their_keys<P: Pair>() {
+    P::run(async {
+        let (listener, connector) = P::place();
+        let listener = KeyedListener::manager(listener, "pool", keys()).unwrap();
+        let mut printed = format!("{:?}", keys());
+        let (pool, driver) = Pool::builder(P::timer())
+            .name("pool")
+            .accept(listener)
+            .configure(|config| {
+                config.backoff = BackoffPolicy::new().base(Duration::from_millis(20));
+            })
+            .build()
+            .unwrap();
+        let mut events = pool.events();
+        P::spawn(async move { drop(driver.await) });
+
+        let told = Arc::new(Mutex::new(String::new()));
+        let worker = |name: &str| {
+            let told = Arc::clone(&told);
+            Worker::new(P::timer(), |height: u64| async move { Ok::<_, String>(height * 2) })
+                .name(name)
+                .on_event(move |event| {
+                    told.lock().unwrap().push_str(&format!("{event:?} {event}\n"))
+                })
+        };
+        let plain = worker("plain").dial(connector.clone());
+        P::spawn(async move { drop(plain.await) });
+        let other = Key::new([0xd8; 32]);
+        let other = KeyedConnector::worker(connector.clone(), "w1", other).unwrap();
+        let other = worker("w1").dial(other);
+        P::spawn(async move { drop(other.await) });
+        let (mut without, mut another) = (false, false);
+        while !(without && another) {
+            let event = events.next().await.expect("the pool lives");
+            printed += &format!("{event:?} {event}\n");
+            if let PoolEvent::TurnedAway { reason, .. } = event {
+                let reason = reason.to_string();
+                without |= reason.contains("has no key");
+                another |= reason.contains("says that it is \"w1\", and no such key");
+            }
+        }
+        let good = KeyedConnector::worker(connector, "w1", key()).unwrap();
+        let good = worker("w1").dial(good);
+        P::spawn(async move { drop(good.await) });
+
+        let mut outcomes = pool.process::<u64>(1..=200);
+        while let Some((height, outcome)) = outcomes.next().await {
+            assert_eq!(outcome.unwrap(), height * 2);
+        }
+        let stats = pool.stats().await.unwrap();
+        let names: Vec<_> = stats.workers.iter().map(|worker| worker.peer.to_string()).collect();
+        assert_eq!(stats.workers.len(), 1, "{names:?}");
+        pool.stop().await.unwrap();
+        while let Some(event) = events.next().await {
+            printed += &format!("{event:?} {event}\n");
+        }
+        printed += &told.lock().unwrap();
+        assert!(printed.contains("Unproven"), "those that were refused were told why: {printed}");
+        free_of_keys(&printed);
+    });
+}
