@@ -34,7 +34,9 @@ pub(super) fn known_by_their_keys<P: Pair>() {
             .build()
             .unwrap();
         let mut events = pool.events();
-        P::spawn(async move { drop(driver.await) });
+        P::spawn(async move {
+            let _ = driver.await;
+        });
 
         let told = Arc::new(Mutex::new(String::new()));
         let worker = |name: &str| {
@@ -46,11 +48,15 @@ pub(super) fn known_by_their_keys<P: Pair>() {
                 })
         };
         let plain = worker("plain").dial(connector.clone());
-        P::spawn(async move { drop(plain.await) });
+        P::spawn(async move {
+            let _ = plain.await;
+        });
         let other = Key::new([0xd8; 32]);
         let other = KeyedConnector::worker(connector.clone(), "w1", other).unwrap();
         let other = worker("w1").dial(other);
-        P::spawn(async move { drop(other.await) });
+        P::spawn(async move {
+            let _ = other.await;
+        });
         let (mut without, mut another) = (false, false);
         while !(without && another) {
             let event = events.next().await.expect("the pool lives");
@@ -63,7 +69,9 @@ pub(super) fn known_by_their_keys<P: Pair>() {
         }
         let good = KeyedConnector::worker(connector, "w1", key()).unwrap();
         let good = worker("w1").dial(good);
-        P::spawn(async move { drop(good.await) });
+        P::spawn(async move {
+            let _ = good.await;
+        });
 
         let mut outcomes = pool.process::<u64>(1..=200);
         while let Some((height, outcome)) = outcomes.next().await {
