@@ -299,6 +299,7 @@ stage_examples() {
   for example in quickstart_tokio quickstart_smol custom_runtime worker; do
     timeout 120 cargo run --example "$example"
   done
+  timeout 120 cargo run --example members --features members
   # Their dependencies are no business of the library's, so they are a package of their own.
   for example in axum_route hyper_route; do
     timeout 120 cargo run -p chargehand-http-examples --bin "$example"

@@ -309,7 +309,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Serves what is in the ready list.
-    #[inline(never)]
     fn serve_listed(&mut self, cx: &mut Context<'_>, quota: &mut Quota) {
         let mut batch = mem::take(&mut self.batch);
         let more = self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch);
@@ -348,7 +347,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Goes on with what is not hot.
-    #[cold]
     fn on_other(&mut self, token: Token) {
         match token {
             Token::Doorbell | Token::Link(_) => unreachable!("`on_ready` has served it"),
@@ -453,7 +451,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Has the links polled that waited for room, as far as there is some now.
-    #[cold]
     fn read_on_with_room(&mut self) {
         for slot in self.answers.arrivals.take_news() {
             if let Some(peer) = self.peers.at(slot) {
@@ -475,7 +472,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.alarm.set(&self.timer, next);
     }
 
-    #[cold]
     fn tell_waiters(&mut self) {
         let post = &self.ends.post;
         let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();

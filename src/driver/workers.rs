@@ -276,7 +276,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    #[cold]
     fn open(&mut self, slot: u32) {
         let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
         let cx = &mut Context::from_waker(peer.entry.waker());
@@ -454,7 +453,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Looks for answers to what [`flush_all`](Self::flush_all) has just sent.
-    #[inline(never)]
     pub(crate) fn look_for_answers(&mut self, quota: &mut Quota) {
         let slots = self.read_on.take();
         let mut came = false;
@@ -470,7 +468,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Tells the scheduler that a link is over, and ends it.
-    #[cold]
     pub(crate) fn lose(&mut self, link: Link, reason: DisconnectReason) {
         self.take_unsent(link);
         let how = reason.loss();
@@ -548,7 +545,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    #[inline(never)]
     fn flush_dirty(&mut self) {
         let mut dirty = mem::take(&mut self.peers.dirty);
         for slot in dirty.drain(..) {

@@ -104,7 +104,6 @@ impl<S> TcpWire<S> {
     }
 
     /// Judges a message that the decoder does not take: `None` if it only waits to be admitted.
-    #[cold]
     fn refusal(&self, too_long: TooLong) -> Option<TcpError> {
         let frame_bytes_max = self.limit();
         if too_long.length <= frame_bytes_max {
@@ -234,7 +233,6 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     /// Chooses the read buffer for the next time, with nothing more to read now. Ten thousand idle
     /// links should not hold ten thousand large ones, and a link with little to say should not take
     /// another one for every message.
-    #[inline(never)]
     fn rest(&mut self) {
         let Some(decoder) = &self.decoder else { return };
         let held = decoder.held();
@@ -269,7 +267,6 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     }
 
     /// Sees to it that there is room to read to, where there is no buffer or a read has filled it.
-    #[inline(never)]
     fn make_room(&mut self) {
         let frame_bytes_max = self.frame_bytes_max();
         // Whoever takes only short messages for now should not hold what may follow them.

@@ -291,7 +291,9 @@ pub(super) fn encode_extended<'h>(
 }
 
 /// Writes a message without its body, if its head is short.
-#[inline]
+#[allow(clippy::inline_always, reason = "where flash is not short")]
+#[cfg_attr(feature = "alloc", inline(always))]
+#[cfg_attr(not(feature = "alloc"), inline)]
 pub(super) fn encode_short<'h>(
     message: &Message<'_>,
     head: &'h mut [u8; BODY_HEAD_BYTES_MAX],
@@ -361,6 +363,7 @@ impl<'h> FieldWriter<'h> {
     }
 
     /// Writes what names an attempt, which flows all the time. Returns whether the message does.
+    #[allow(clippy::inline_always, reason = "where flash is not short")]
     #[cfg_attr(feature = "alloc", inline(always))]
     #[cfg_attr(not(feature = "alloc"), inline)]
     fn frequent(&mut self, message: &Message<'_>) -> bool {

@@ -70,7 +70,9 @@ impl SchedulerState {
 
 impl SchedulerMut<'_> {
     /// Takes the task whose turn it is, where only new ones wait.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "where flash is not short")]
+    #[cfg_attr(feature = "alloc", inline(always))]
+    #[cfg_attr(not(feature = "alloc"), inline)]
     pub(super) fn take_fresh(&mut self) -> Option<u32> {
         if !self.state.waiting[1].is_empty() {
             return self.lend().take_fresh_bulk();
@@ -81,6 +83,7 @@ impl SchedulerMut<'_> {
     }
 
     /// Takes the task whose turn it is, where new ones of the second lane wait, or of both.
+    #[allow(clippy::inline_always, reason = "where flash is not short")]
     #[cfg_attr(feature = "alloc", inline(always))]
     fn take_fresh_bulk(&mut self) -> Option<u32> {
         let [single, bulk] = &mut self.state.waiting;

@@ -174,7 +174,6 @@ impl Job {
     }
 
     /// Takes in what the stream of a map has left. What cannot be sent has its outcome with that.
-    #[cold]
     fn take_requests_in(&mut self) {
         let Source::Requests(requests) = &mut self.source else { return };
         for request in core::mem::take(&mut requests.arriving) {
@@ -199,7 +198,6 @@ impl Job {
     /// Holds the answer that came last against what the range may have. Where it is too much it is
     /// dropped, and its height asked for again: so answers that nobody takes keep no other from coming.
     /// Returns whether it was.
-    #[cold]
     fn weigh(&mut self, index: u32, tasks: &[TaskEntry]) -> bool {
         let Self { source, pace, batch, giver, options, .. } = self;
         let charge = match batch.last_mut() {
@@ -519,7 +517,6 @@ impl Jobs {
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Puts heights into the scheduler while it has room. Returns whether it got any.
-    #[inline(never)]
     pub(crate) fn admit_heights(&mut self) -> bool {
         let mut any = false;
         let ahead = self.ahead();

@@ -187,7 +187,8 @@ impl ProtocolState {
     }
 
     /// Ends an attempt whose handler ended, and returns it unless it was cancelled before.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "every answer comes through here")]
+    #[inline(always)]
     pub(in crate::worker) fn on_answered(
         &mut self,
         slot: RunId,
