@@ -79,6 +79,4 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 use chargehand_core::io::{Accept, Dial};
 
 #[cfg(test)]
-mod handshake_tests;
-#[cfg(test)]
 mod testing;
