@@ -55,6 +55,7 @@
 mod channel;
 mod exchange;
 mod key;
+mod name;
 #[cfg(test)]
 mod tests;
 
