@@ -21,7 +21,7 @@ use super::wire::KeyedWire;
 use crate::link::reason::BoxError;
 
 /// Completes with a wire whose peer has proven its key. Dropping it closes the connection. Like what it
-/// wraps it has no deadline of its own: whoever polls it has.
+/// wraps it has no deadline of its own: the caller who polls it sets one.
 pub struct Exchanging<F, W> {
     stage: Stage<F, W>,
 }

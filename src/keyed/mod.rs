@@ -14,12 +14,12 @@
 //! let key = Key::from_hex("8f0d5a1be0b1c2a06bd9b5d0f47c2d6a35f9c1e7408d2b3c6a5e4f7081920a3b")?;
 //! # let (connector, listener) = chargehand::memory::pair(8);
 //!
-//! // The manager lets in whoever has a key of its list, and so knows it by that name.
+//! // The manager admits whoever has a key on its list, and knows it by that key's name.
 //! let keys = Keys::new().with("w1", key.clone())?;
 //! let listener = KeyedListener::manager(listener, "blocks", keys)?;
 //! let (pool, driver) = Pool::local_builder(timer.clone()).name("blocks").accept(listener).build()?;
 //!
-//! // The worker dials nobody else but who has its own.
+//! // The worker talks only to a manager that has its key.
 //! let connector = KeyedConnector::worker(connector, "w1", key)?;
 //! let worker = Worker::new(timer, |n: u64| async move { Ok::<_, String>(n + 1) }).name("w1");
 //! # let ask = async {
@@ -48,7 +48,7 @@
 //! how long messages are and when they leave, can be seen on the way.
 //!
 //! Without encryption ([`unsealed`](KeyedConnector::unsealed)) the proof covers names, roles, and both
-//! Hellos with all that is in them. After that whoever can write to the line can say anything.
+//! Hellos with all that is in them. After that, anybody who can write to the line can inject messages.
 
 mod error;
 mod exchange;
