@@ -63,7 +63,6 @@ pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
-use crate::handler::running::unwound;
 use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
@@ -78,6 +77,7 @@ use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 use crate::options::WorkerOptions;
 use crate::stats::{PoolStats, WorkerInfo};
+use crate::unwind::unwound;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;

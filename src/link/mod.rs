@@ -18,5 +18,5 @@ pub(crate) mod schema;
 pub(crate) mod silence;
 pub(crate) mod token;
 
-pub use self::erased::{BoxError, InProcessFn, Kind, Local, Threaded};
-pub use self::reason::DisconnectReason;
+pub use self::erased::{InProcessFn, Kind, Local, Threaded};
+pub use self::reason::{BoxError, DisconnectReason};

@@ -1,4 +1,4 @@
-//! The list of members who are not let in any more.
+//! The list of revoked members.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -105,7 +105,7 @@ impl State {
 }
 
 impl List {
-    /// Reads a list, and says what is wrong with the first line that is none of it.
+    /// Reads a list, and says what is wrong with its first malformed line.
     fn of(text: &str) -> (Self, Option<String>) {
         let (mut list, mut problem) = (Self::default(), None);
         for (number, line) in text.lines().enumerate() {
