@@ -147,4 +147,3 @@ fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize)) -> BTreeMap<&'st
     pair.shut_down();
     pair.seen()
 }
-
