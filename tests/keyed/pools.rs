@@ -1,5 +1,6 @@
 //! Pools and workers on links with a key.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub(super) fn known_by_their_keys<P: Pair>() {
             .unwrap();
         let mut events = pool.events();
         P::spawn(async move {
-            let _ = driver.await;
+            driver.await;
         });
 
         let told = Arc::new(Mutex::new(String::new()));
@@ -44,7 +45,7 @@ pub(super) fn known_by_their_keys<P: Pair>() {
             Worker::new(P::timer(), |height: u64| async move { Ok::<_, String>(height * 2) })
                 .name(name)
                 .on_event(move |event| {
-                    told.lock().unwrap().push_str(&format!("{event:?} {event}\n"))
+                    writeln!(told.lock().unwrap(), "{event:?} {event}").unwrap();
                 })
         };
         let plain = worker("plain").dial(connector.clone());
@@ -60,7 +61,7 @@ pub(super) fn known_by_their_keys<P: Pair>() {
         let (mut without, mut another) = (false, false);
         while !(without && another) {
             let event = events.next().await.expect("the pool lives");
-            printed += &format!("{event:?} {event}\n");
+            writeln!(printed, "{event:?} {event}").unwrap();
             if let PoolEvent::TurnedAway { reason, .. } = event {
                 let reason = reason.to_string();
                 without |= reason.contains("has no key");
@@ -82,7 +83,7 @@ pub(super) fn known_by_their_keys<P: Pair>() {
         assert_eq!(stats.workers.len(), 1, "{names:?}");
         pool.stop().await.unwrap();
         while let Some(event) = events.next().await {
-            printed += &format!("{event:?} {event}\n");
+            writeln!(printed, "{event:?} {event}").unwrap();
         }
         printed += &told.lock().unwrap();
         assert!(printed.contains("Unproven"), "those that were refused were told why: {printed}");

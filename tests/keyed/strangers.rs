@@ -180,7 +180,7 @@ pub(super) fn cut_off<P: Pair>() {
             receive(&mut wire).await;
             let _ = poll_fn(|cx| wire.poll_close(cx)).await;
         };
-        let (_, ended) = join(stranger, accept::<P>(&mut door)).await;
+        let ((), ended) = join(stranger, accept::<P>(&mut door)).await;
         refused(ended, "");
     }));
 }
