@@ -18,6 +18,7 @@ use crate::id::{Link, TaskId};
 use crate::time::Instant;
 
 /// All of a scheduler that is not in a slot.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct SchedulerState {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.

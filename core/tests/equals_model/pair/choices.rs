@@ -8,9 +8,9 @@ use chargehand_core::{
     Storage, TaskId, TaskOptions, Useless, Verdict, WorkerId,
 };
 
-use crate::Pair;
-use crate::model::LinkPhase;
-use crate::rng::Rng;
+use super::super::model::LinkPhase;
+use super::super::rng::Rng;
+use super::Pair;
 
 impl<S: Storage> Pair<S> {
     /// Gives a task times of its own, or not.
