@@ -32,6 +32,7 @@ mod starts;
 mod task;
 mod type_check;
 mod untaken;
+mod watch;
 mod workers;
 
 use alloc::boxed::Box;
@@ -71,6 +72,7 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
+use crate::link::watch::Watch;
 use crate::mailbox::callback::Due;
 use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
@@ -122,6 +124,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     read_on: ReadOn,
     joining: Joining<K>,
     closing: ClosingTable<K::Wire, Option<Charge>>,
+    watch: Watch,
     jobs: Jobs,
     /// How far ahead of its stream a range goes, where it does not say so itself.
     counted_max: usize,
@@ -225,6 +228,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             read_on: ReadOn::default(),
             joining: Joining::new(listeners, &ready, &limits, &config),
             closing: ClosingTable::new(CLOSING_MAX),
+            watch: Watch::new(),
             jobs: Jobs::default(),
             counted_max: within_stream(limits.ahead_max()),
             ends,
@@ -370,6 +374,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.closing.is_empty() {
             self.closing.drop_due(self.now, &mut drop);
         }
+        if self.watch.due() <= self.now {
+            self.look_at_trusts();
+        }
     }
 
     /// Carries out the rest, writes, and hands outcomes over.
@@ -464,7 +471,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
-        next = next.min(self.queue_due);
+        next = next.min(self.queue_due).min(self.watch.due());
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }

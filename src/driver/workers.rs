@@ -177,6 +177,11 @@ impl<K: Kind> Peers<K> {
     }
 
     /// Returns the worker of a slot, if there is one.
+    /// Returns how many places for workers there are, those that are free included.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Peer<K>> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
@@ -353,6 +358,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         peer.runs = offer.runs.max(1);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         peer.entry.wake();
+        if peer.identity.is_some() {
+            self.watch(link);
+        }
     }
 
     pub(super) fn set_up(&mut self, link: Link, state: LinkState<K>, window: u32) {
