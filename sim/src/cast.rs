@@ -200,12 +200,16 @@ fn handle_request(
     }
 }
 
-/// Has those live again that a request took down.
-pub(crate) async fn revive_fallen(stage: Shared) {
+/// Has those live again that a request took down and, once the faults are over, whoever is gone: one that
+/// was asked to stop may end only then.
+pub(crate) async fn revive(stage: Shared, cast: Vec<WorkerHandle>) {
     loop {
         stage.timer.sleep(DOWN).await;
         for fallen in stage.fallen.take() {
             fallen.revives().now();
+        }
+        if !stage.is_faulty() {
+            cast.iter().filter(|worker| !worker.is_alive()).for_each(|worker| worker.revives().now());
         }
     }
 }

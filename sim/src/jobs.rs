@@ -1,5 +1,6 @@
 //! The callers of a run.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use chargehand::core::ledger::Ledger as Spans;
@@ -47,13 +48,16 @@ pub(crate) async fn run(
         job.stage.poison.borrow_mut().insert(job.first);
         job.stage.count("request that takes workers down");
     }
-    match job.plan.kind {
+    let (stage, kind) = (Rc::clone(&job.stage), job.plan.kind);
+    stage.under_way.borrow_mut().insert(number, kind);
+    match kind {
         JobKind::Calls => job.calls().await,
         JobKind::Submits => job.submits().await,
         JobKind::Callbacks => job.callbacks().await,
         JobKind::Map => job.map().await,
         JobKind::Range => job.range().await,
     }
+    stage.under_way.borrow_mut().remove(&number);
 }
 
 struct Job {
@@ -142,59 +146,43 @@ impl Job {
         }
     }
 
+    /// Whoever submits all before taking any may wait for ever, where memory is short: so each is taken
+    /// beside the others.
     async fn submits(mut self) {
-        let mut tasks = Vec::new();
-        for id in self.ids() {
-            let pool = self.pool().await;
-            let submitted = pool.submit::<Reply, _>(&self.ask(id)).await;
-            if self.is_taken(id, &submitted) {
-                tasks.push((id, submitted.expect("it is taken")));
+        let drops: Vec<bool> = self.ids().map(|_| self.dice.percent(self.plan.drops)).collect();
+        let job = &self;
+        let calls = self.ids().zip(drops).map(|(id, is_dropped)| async move {
+            let pool = job.pool().await;
+            let submitted = pool.submit::<Reply, _>(&job.ask(id)).await;
+            if !job.is_taken(id, &submitted) {
+                return;
             }
-        }
-        // One with a deadline is asked for at once, so that what is measured is not its caller.
-        if self.plan.deadline.is_none() {
-            self.be_stuck().await;
-        }
-        if self.plan.deadline.is_some() {
-            let outcomes = tasks.into_iter().map(|(id, task)| {
-                let job = &self;
-                async move { job.ended(id, &task.await) }
-            });
-            futures_util::future::join_all(outcomes).await;
-            return;
-        }
-        for (id, task) in tasks {
-            if self.dice.percent(self.plan.drops) {
-                self.stage.oracle().on_dropped(id);
-                continue;
+            // What is measured of one with a deadline is not its caller.
+            if job.plan.deadline.is_none() {
+                job.be_stuck().await;
             }
-            self.ended(id, &task.await);
-            self.pause().await;
-        }
+            if is_dropped {
+                return job.stage.oracle().on_dropped(id);
+            }
+            job.ended(id, &submitted.expect("it is taken").await);
+        });
+        futures_util::future::join_all(calls).await;
     }
 
     async fn callbacks(self) {
         for id in self.ids() {
             let pool = self.pool().await;
             let (oracle, timer) = (std::sync::Arc::clone(&self.stage.oracle), self.stage.timer.clone());
-            // Before it is queued, since it may be called before this goes on.
-            self.accepted(id);
             let then = move |outcome: Result<Reply, TaskError>| {
                 locked(&oracle).on_outcome(id, timer.elapsed(), &outcome);
             };
             let queued = pool.submit_then(&self.ask(id), then).await;
-            if let Err(error) = queued {
-                let mut oracle = self.stage.oracle();
-                if !oracle.is_ending {
-                    oracle.found(|| format!("request {id} was not taken: {error}"));
-                }
-                oracle.on_dropped(id);
-            }
+            self.is_taken(id, &queued);
             self.pause().await;
         }
         // Its outcomes come while it does nothing.
         while !self.stage.oracle().is_ending
-            && self.ids().any(|id| !self.stage.oracle().has_ended(id))
+            && self.ids().any(|id| self.stage.oracle().is_open(id))
         {
             self.stage.timer.sleep(Duration::from_millis(20)).await;
         }

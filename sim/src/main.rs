@@ -21,6 +21,7 @@ fn main() {
     let mut kinds = std::collections::BTreeMap::new();
     for seed in from..to {
         let plan = plan::Plan::draw(seed, &[]);
+        if to == from + 1 { println!("{plan:#?}"); }
         let report = run::run(&plan, to == from + 1);
         events += report.counts.passings + report.checks;
         for (kind, count) in report.counts.kinds {
@@ -30,7 +31,7 @@ fn main() {
             println!("{trace}");
         }
         if let Some(failure) = report.failure {
-            println!("{seed}: {}", failure.chars().take(300).collect::<String>());
+            println!("{seed}: {}", failure.chars().take(if to == from + 1 { 9000 } else { 300 }).collect::<String>());
         }
     }
     println!("{kinds:#?} {events} events in {:?}", begun.elapsed());

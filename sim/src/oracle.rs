@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chargehand::core::message::Message;
+use chargehand::core::message::{Code, Message};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 use chargehand::{Failure, TaskError};
@@ -36,6 +36,9 @@ pub(crate) struct Rules {
     pub(crate) resends_max: u16,
     pub(crate) retries_max: u16,
     pub(crate) attempt_timeout: Duration,
+    /// There is a worker in the pool's own process, which is held up whenever that is: again and again,
+    /// and it has no time to do anything.
+    pub(crate) is_held_up_beside: bool,
     /// How late an outcome with a deadline may be: as long as nobody polled the manager.
     pub(crate) lateness: Duration,
 }
@@ -157,7 +160,11 @@ impl Oracle {
             (Step::ManagerGot, Ok(Message::Response { task, attempt, verdict, body })) => {
                 self.on_answer(name, (task, attempt), verdict, body);
             }
-            (Step::ManagerGot, Ok(Message::Drain | Message::Goodbye { .. })) => {
+            (Step::ManagerGot, Ok(Message::Drain))
+            | (
+                Step::ManagerGot,
+                Ok(Message::Goodbye { code: Code::Stopped | Code::Displaced, .. }),
+            ) => {
                 self.link(name).is_polite = true;
             }
             (Step::ManagerGot, Err(_)) => self.count("garbage read"),
@@ -324,6 +331,11 @@ impl Oracle {
         self.requests.get(&id).is_some_and(|request| request.outcomes > 0)
     }
 
+    /// Returns whether it was accepted and has no outcome yet.
+    pub(crate) fn is_open(&self, id: u64) -> bool {
+        self.requests.get(&id).is_some_and(|request| request.is_accepted && request.outcomes == 0)
+    }
+
     /// A caller has the outcome of a request.
     pub(crate) fn on_outcome(&mut self, id: u64, at: Duration, outcome: &Result<Reply, TaskError>) {
         let is_ending = self.is_ending;
@@ -392,11 +404,13 @@ impl Oracle {
             TaskError::Failed(failure) => request.failures > 0 && (tried > retries || is_last(failure)),
             TaskError::Answer(_) => request.unusable > 0,
             TaskError::Exhausted { .. } => {
-                let lost = self.losses(request);
-                let is_fair = lost >= usize::from(self.rules.attempts_max);
+                let lost = self.losses(request, at);
+                let is_unseen = request.sendings.is_empty() && self.rules.is_held_up_beside;
+                let is_fair = lost >= usize::from(self.rules.attempts_max) || is_unseen;
                 if !is_fair {
                     self.counts.wrongly_exhausted += 1;
-                    return Some(format!("exhausted, and {lost} attempts were lost"));
+                    let sendings = &self.requests[&id].sendings;
+                    return Some(format!("exhausted at {at:?}, and {lost} attempts were lost: {sendings:?}"));
                 }
                 true
             }
@@ -423,25 +437,27 @@ impl Oracle {
 
     /// Returns how many attempts of a request may have begun and had no answer that was of use, of the
     /// task that has most.
-    fn losses(&self, request: &Request) -> usize {
+    fn losses(&self, request: &Request, at: Duration) -> usize {
         let Some(latest) = request.sendings.last() else { return 0 };
         let of_it = request.sendings.iter().filter(|sending| {
             (sending.epoch, sending.task) == (latest.epoch, latest.task)
         });
-        of_it.filter(|sending| self.may_count(sending)).count()
+        of_it.filter(|sending| self.may_count(sending, at)).count()
     }
 
-    fn may_count(&self, sending: &Sending) -> bool {
+    fn may_count(&self, sending: &Sending, at: Duration) -> bool {
         if !sending.may_have_begun {
             return false;
         }
         match (sending.answered, sending.cancelled) {
             (Some(Answered::Unusable), _) => true,
             (Some(_), _) => false,
-            (None, Some(at)) => at >= sending.sent + self.rules.attempt_timeout,
+            // Its time counts from before it was on the wire, which may have had no room for it.
+            (None, Some(_)) => true,
             (None, None) => {
                 let link = self.links.get(&(sending.worker.clone(), sending.link));
-                !link.is_some_and(|link| link.is_polite)
+                let is_polite = link.is_some_and(|link| link.is_polite);
+                !is_polite || at >= sending.sent + self.rules.attempt_timeout
             }
         }
     }

@@ -45,6 +45,8 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
         resends_max: plan.pool.resends_max,
         retries_max: plan.pool.retries_max,
         attempt_timeout: plan.pool.attempt_timeout,
+        is_held_up_beside: plan.pool.in_process.is_some()
+            && plan.faults().filter(|fault| is_late(fault.kind)).count() > 1,
         lateness: lateness(plan),
     };
     let oracle = Arc::new(Mutex::new(Oracle::new(rules)));
@@ -52,7 +54,10 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
     let world = World::new(plan.seed);
     let stage = stage(plan, &world, Arc::clone(&oracle));
     let lived = catch_unwind(AssertUnwindSafe(|| live(&world, plan, &stage, &checks)));
-    let panic = lived.err().map(|panic| crate::panics::text_of(&*panic));
+    let panic = lived.err().map(|panic| {
+        let (text, left) = (crate::panics::text_of(&*panic), stage.under_way.borrow());
+        if left.is_empty() { text } else { format!("{text}\njobs under way: {left:?}") }
+    });
     let (mut oracle, virtual_time) = (locked(&oracle), world.elapsed());
     let lost = if panic.is_none() { oracle.lost() } else { Vec::new() };
     let loss = (!lost.is_empty()).then(|| format!("no outcome: {lost:?}"));
@@ -66,9 +71,12 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
     Report { counts, checks: checks.get(), virtual_time, lost, failure, trace }
 }
 
+const fn is_late(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::LateManager | FaultKind::ClockJumps)
+}
+
 /// How much later than its deadline an outcome may be: as long as the manager was kept from its work.
 fn lateness(plan: &Plan) -> Duration {
-    let is_late = |kind| matches!(kind, FaultKind::LateManager | FaultKind::ClockJumps);
     let late = plan.faults().filter(|fault| is_late(fault.kind)).map(|fault| fault.span);
     late.sum::<Duration>() + Duration::from_millis(5)
 }
@@ -86,6 +94,7 @@ fn stage(plan: &Plan, world: &World, oracle: Arc<Mutex<Oracle>>) -> Shared {
         fallen: RefCell::default(),
         long: plan.lines.long,
         retries: plan.pool.retries_max.max(1),
+        under_way: RefCell::default(),
         restarts: Cell::new(matches!(plan.ending, Ending::Restart { .. })),
     })
 }
@@ -107,7 +116,7 @@ fn live(world: &World, plan: &Plan, stage: &Shared, checks: &Rc<Cell<u64>>) {
         }
     }
     maker.begin(world.listener(), |driver| drop(world.spawn(driver)));
-    world.spawn(cast::revive_fallen(Rc::clone(stage)));
+    world.spawn(cast::revive(Rc::clone(stage), cast.values().cloned().collect()));
     world.spawn(sample(Rc::clone(stage)));
     come_and_go(world, plan, &cast, stage);
     break_things(world, plan, &cast, stage, &maker);
@@ -128,8 +137,10 @@ fn live(world: &World, plan: &Plan, stage: &Shared, checks: &Rc<Cell<u64>>) {
     for (_, job) in jobs {
         world.run(job);
     }
-    if matches!(plan.ending, Ending::Drain { .. }) {
-        world.run(stopping);
+    match plan.ending {
+        Ending::Idle => {}
+        Ending::Drain { .. } => world.run(stopping),
+        Ending::Restart { .. } => drop(world.run(stage.pool_after(2))),
     }
     let pool = stage.pool.borrow().clone();
     if let Some(pool) = pool {

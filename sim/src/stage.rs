@@ -12,7 +12,7 @@ use chargehand::{Pool, Threaded};
 
 use crate::dice::mixed;
 use crate::oracle::{Oracle, Reply};
-use crate::plan::{ActKind, FAULTY};
+use crate::plan::{ActKind, FAULTY, JobKind};
 
 pub(crate) type SharedOracle = Arc<Mutex<Oracle>>;
 
@@ -36,6 +36,8 @@ pub(crate) struct Stage {
     pub(crate) long: usize,
     /// How many times what fails is tried again in ranges and maps.
     pub(crate) retries: u16,
+    /// Jobs that have begun and not ended, by the number of their part.
+    pub(crate) under_way: RefCell<BTreeMap<usize, JobKind>>,
     /// The manager's process is to die, and another one to go on.
     pub(crate) restarts: Cell<bool>,
 }

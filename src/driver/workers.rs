@@ -64,6 +64,8 @@ pub(crate) struct Peer<K: Kind> {
     /// How many tasks it runs at once.
     runs: u32,
     pub(crate) is_at_work: bool,
+    /// It is in this process, and the latest look at it was one of a manager that was itself away.
+    pub(crate) is_pardoned: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
 }
 
@@ -235,6 +237,7 @@ impl<K: Kind> Peers<K> {
             window: 0,
             runs: 1,
             is_at_work: false,
+            is_pardoned: false,
             remover: None,
         };
         assert!(self.slots[slot].replace(peer).is_none());

@@ -70,8 +70,8 @@ struct SiteState {
     life: u64,
     /// It was asked to stop.
     stopping: bool,
-    /// How many more messages of the worker turn into garbage on their way.
-    garbled: u32,
+    /// The next message of the worker turns into garbage on its way.
+    garbles: bool,
     asked: u64,
     latency: Delay,
     /// How many messages a wire holds each way.
@@ -151,7 +151,7 @@ impl Site {
             online: true,
             life: 0,
             stopping: false,
-            garbled: 0,
+            garbles: false,
             asked: 0,
             latency: Delay::default(),
             capacity,
@@ -265,7 +265,7 @@ impl Site {
     }
 
     pub(super) fn garble(&self) {
-        self.lock().garbled += 1;
+        self.lock().garbles = true;
     }
 
     /// Opens a wire of that dialect: `None` while the network is away, and then wakes when it is back.
@@ -315,8 +315,7 @@ impl Site {
             return Poll::Pending;
         }
         let mut frame = [head, body].concat();
-        if end == End::Worker && state.garbled > 0 {
-            state.garbled -= 1;
+        if end == End::Worker && std::mem::take(&mut state.garbles) {
             frame = state.dice.garbage();
             self.trace.note(format!("{} has a message garbled on its way", self.name));
         }
