@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release -p chargehand-sim -- --help` says how to use it, and docs/RELIABILITY.md what it shows.
 
+mod args;
+mod campaign;
 mod cast;
 mod dice;
 mod jobs;
@@ -10,29 +12,30 @@ mod oracle;
 mod panics;
 mod plan;
 mod run;
+mod shrink;
 mod stage;
+mod tally;
 
-fn main() {
+use std::process::ExitCode;
+
+use args::{Args, HELP};
+
+/// Its exit codes are in [`HELP`].
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args().skip(1)) {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(why) => {
+            eprintln!("{why}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
     panics::keep_quiet();
-    let mut events = 0;
-    let begun = std::time::Instant::now();
-    let from: u64 = std::env::args().nth(1).unwrap().parse().unwrap();
-    let to: u64 = std::env::args().nth(2).unwrap().parse().unwrap();
-    let mut kinds = std::collections::BTreeMap::new();
-    for seed in from..to {
-        let plan = plan::Plan::draw(seed, &[]);
-        if to == from + 1 { println!("{plan:#?}"); }
-        let report = run::run(&plan, to == from + 1);
-        events += report.counts.passings + report.checks;
-        for (kind, count) in report.counts.kinds {
-            *kinds.entry(kind).or_insert(0) += count;
-        }
-        if let Some(trace) = report.trace {
-            println!("{trace}");
-        }
-        if let Some(failure) = report.failure {
-            println!("{seed}: {}", failure.chars().take(if to == from + 1 { 9000 } else { 300 }).collect::<String>());
-        }
+    match args.seed {
+        Some(seed) => campaign::run_one(seed, &args),
+        None => campaign::run_all(&args),
     }
-    println!("{kinds:#?} {events} events in {:?}", begun.elapsed());
 }
