@@ -102,9 +102,15 @@ impl Budget {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many bytes may be held in all, the reserve included.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.max.saturating_add(self.message_max.saturating_mul(RESERVE_MESSAGES))
     }
 }
 

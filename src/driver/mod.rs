@@ -15,6 +15,8 @@
 mod accept;
 mod actions;
 mod answers;
+#[cfg(feature = "testing")]
+mod check;
 mod crowd;
 mod dialect;
 mod fanout;
