@@ -209,7 +209,9 @@ pub(crate) async fn revive(stage: Shared, cast: Vec<WorkerHandle>) {
             fallen.revives().now();
         }
         if !stage.is_faulty() {
-            cast.iter().filter(|worker| !worker.is_alive()).for_each(|worker| worker.revives().now());
+            cast.iter()
+                .filter(|worker| !worker.is_alive())
+                .for_each(|worker| worker.revives().now());
         }
     }
 }

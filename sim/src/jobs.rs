@@ -172,7 +172,8 @@ impl Job {
     async fn callbacks(self) {
         for id in self.ids() {
             let pool = self.pool().await;
-            let (oracle, timer) = (std::sync::Arc::clone(&self.stage.oracle), self.stage.timer.clone());
+            let (oracle, timer) =
+                (std::sync::Arc::clone(&self.stage.oracle), self.stage.timer.clone());
             let then = move |outcome: Result<Reply, TaskError>| {
                 locked(&oracle).on_outcome(id, timer.elapsed(), &outcome);
             };
@@ -181,8 +182,7 @@ impl Job {
             self.pause().await;
         }
         // Its outcomes come while it does nothing.
-        while !self.stage.oracle().is_ending
-            && self.ids().any(|id| self.stage.oracle().is_open(id))
+        while !self.stage.oracle().is_ending && self.ids().any(|id| self.stage.oracle().is_open(id))
         {
             self.stage.timer.sleep(Duration::from_millis(20)).await;
         }

@@ -194,7 +194,8 @@ impl Oracle {
         let is_same = |sending: &&Sending| sending.epoch == epoch && sending.task == task;
         let latest = request.sendings.iter().filter(is_same).map(|sending| sending.attempt).max();
         let retries = request.retries.unwrap_or(rules.retries_max).max(1);
-        let most = u32::from(rules.attempts_max) + u32::from(rules.resends_max) + u32::from(retries);
+        let most =
+            u32::from(rules.attempts_max) + u32::from(rules.resends_max) + u32::from(retries);
         if latest.is_some_and(|latest| latest >= attempt) {
             self.found(|| format!("request {id}: attempt {attempt} after {latest:?}"));
         } else if u32::from(attempt) > most {
@@ -203,6 +204,7 @@ impl Oracle {
         if latest.is_some() {
             self.count("sent again");
         }
+        self.check_withdrawn(&name, (epoch, task));
         let request = self.requests.entry(id).or_default();
         request.sendings.push(Sending {
             epoch,
@@ -219,6 +221,26 @@ impl Oracle {
         let held = Held { id, at: request.sendings.len() - 1 };
         self.link(name.clone()).held.push(held);
         self.mark_begun(&name);
+    }
+
+    /// What a link still holds whose task is tried again elsewhere was given up, and its worker is told so
+    /// before it gets anything else: messages do not overtake each other.
+    fn check_withdrawn(&mut self, name: &(String, u64), of: (u32, TaskId)) {
+        let Some(link) = self.links.get(name).filter(|link| !link.is_over) else { return };
+        let given_up = link.held.iter().find(|held| {
+            let request = &self.requests[&held.id];
+            let here = &request.sendings[held.at];
+            let is_later = |other: &Sending| {
+                (other.epoch, other.task) == (here.epoch, here.task) && other.attempt > here.attempt
+            };
+            (here.epoch, here.task) != of && request.sendings.iter().any(is_later)
+        });
+        if let Some(&Held { id, at }) = given_up {
+            let attempt = self.requests[&id].sendings[at].attempt;
+            self.found(|| {
+                format!("request {id}: {} was not told to drop attempt {attempt}", name.0)
+            });
+        }
     }
 
     /// Notes that what has become one of the oldest may have begun.
@@ -318,7 +340,8 @@ impl Oracle {
     /// A range goes on with what is not done: what failed has another outcome.
     pub(crate) fn on_resumed(&mut self, ids: impl Iterator<Item = u64>) {
         for id in ids {
-            let Some(request) = self.requests.get_mut(&id).filter(|request| !request.is_done) else {
+            let Some(request) = self.requests.get_mut(&id).filter(|request| !request.is_done)
+            else {
                 continue;
             };
             self.counts.ended -= u64::from(request.outcomes);
@@ -401,7 +424,9 @@ impl Oracle {
         let retries = u32::from(request.retries.unwrap_or(self.rules.retries_max));
         let tried = request.failures + request.unusable;
         let is_fair = match error {
-            TaskError::Failed(failure) => request.failures > 0 && (tried > retries || is_last(failure)),
+            TaskError::Failed(failure) => {
+                request.failures > 0 && (tried > retries || is_last(failure))
+            }
             TaskError::Answer(_) => request.unusable > 0,
             TaskError::Exhausted { .. } => {
                 let lost = self.losses(request, at);
@@ -410,7 +435,9 @@ impl Oracle {
                 if !is_fair {
                     self.counts.wrongly_exhausted += 1;
                     let sendings = &self.requests[&id].sendings;
-                    return Some(format!("exhausted at {at:?}, and {lost} attempts were lost: {sendings:?}"));
+                    return Some(format!(
+                        "exhausted at {at:?}, and {lost} attempts were lost: {sendings:?}"
+                    ));
                 }
                 true
             }
@@ -439,9 +466,10 @@ impl Oracle {
     /// task that has most.
     fn losses(&self, request: &Request, at: Duration) -> usize {
         let Some(latest) = request.sendings.last() else { return 0 };
-        let of_it = request.sendings.iter().filter(|sending| {
-            (sending.epoch, sending.task) == (latest.epoch, latest.task)
-        });
+        let of_it = request
+            .sendings
+            .iter()
+            .filter(|sending| (sending.epoch, sending.task) == (latest.epoch, latest.task));
         of_it.filter(|sending| self.may_count(sending, at)).count()
     }
 

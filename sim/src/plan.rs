@@ -264,7 +264,8 @@ impl Plan {
         let retries = u32::from(self.pool.retries_max.max(1)) + 1;
         let rests = retries * (self.pool.retry_delay + self.pool.elsewhere_wait + backoff_cap);
         let line = |bytes: usize| {
-            let nanos = (bytes as u64 * 1_000_000_000).checked_div(self.lines.bytes_per_second.into());
+            let nanos =
+                (bytes as u64 * 1_000_000_000).checked_div(self.lines.bytes_per_second.into());
             Duration::from_nanos(nanos.unwrap_or(0))
         };
         let each = LONGEST_TAKES + 2 * self.lines.latency + 2 * line(self.lines.long + 300);
@@ -349,12 +350,7 @@ impl Ending {
 }
 
 impl WorkerPlan {
-    fn draw(
-        dice: &mut Dice,
-        acts: &[(ActKind, u64)],
-        index: u64,
-        is_all_proven: bool,
-    ) -> Self {
+    fn draw(dice: &mut Dice, acts: &[(ActKind, u64)], index: u64, is_all_proven: bool) -> Self {
         use WorkerKind::{Boasts, Clashes, DialsIn, Real, Scripted};
         let first = index == 0;
         let kind = if first {

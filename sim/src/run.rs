@@ -368,12 +368,7 @@ impl Gate {
 }
 
 /// Has workers join and leave the pool when it is time.
-fn come_and_go(
-    world: &World,
-    plan: &Plan,
-    cast: &BTreeMap<usize, WorkerHandle>,
-    stage: &Shared,
-) {
+fn come_and_go(world: &World, plan: &Plan, cast: &BTreeMap<usize, WorkerHandle>, stage: &Shared) {
     for (number, worker) in plan.workers() {
         let (handle, stage, worker) = (cast[&number].clone(), Rc::clone(stage), worker.clone());
         if !is_dialled(worker.kind) {
@@ -395,7 +390,11 @@ fn come_and_go(
                 let member = stage.members.borrow_mut().remove(&number);
                 if let Some((_, Some(id))) = member {
                     let removed = pool.remove(id).await;
-                    stage.count(if removed.is_ok() { "worker removed" } else { "worker not removed" });
+                    stage.count(if removed.is_ok() {
+                        "worker removed"
+                    } else {
+                        "worker not removed"
+                    });
                 }
             }
         });
@@ -461,7 +460,8 @@ fn end_early(
     stage: &Shared,
     maker: &Rc<Maker>,
 ) -> impl Future<Output = ()> + use<> {
-    let (stage, maker, ending, late) = (Rc::clone(stage), Rc::clone(maker), plan.ending, lateness(plan));
+    let (stage, maker, ending, late) =
+        (Rc::clone(stage), Rc::clone(maker), plan.ending, lateness(plan));
     let listener = world.listener();
     world.spawn(async move {
         match ending {

@@ -280,7 +280,8 @@ impl Player {
             }
             Act::Steal => {
                 let other = self.home.site.watcher.asked_elsewhere(&self.home.site.name);
-                let asked = other.map_or(job.asked, |(task, attempt)| Asked::Task { task, attempt });
+                let asked =
+                    other.map_or(job.asked, |(task, attempt)| Asked::Task { task, attempt });
                 let body = answer(self);
                 let theft = PlayedTask { asked, body: Vec::new(), act: Act::Steal, ..job };
                 self.respond(cx, &theft, Verdict::Done, &body);
