@@ -13,6 +13,7 @@ Simulates whole pools under faults, and counts for itself what becomes of each t
                  [--without 1,4]        without these parts of its plan
   --jobs N        so many threads; 1 unless it is said
   --state PATH    keeps in a file how far it is and what it has counted, and goes on from there
+  --first         stops at the first seed that fails, and takes no time to look for the least of it
   --any           does not ask that every rare state was reached
 
 It ends with 0 where all was well, with 1 where a seed failed (it then prints the command that runs as
@@ -31,6 +32,7 @@ pub(crate) struct Args {
     pub(crate) jobs: usize,
     pub(crate) state: Option<PathBuf>,
     pub(crate) is_any: bool,
+    pub(crate) stops_at_first: bool,
 }
 
 impl Args {
@@ -47,6 +49,7 @@ impl Args {
                 "--help" | "-h" => return Ok(None),
                 "--trace" => args.wants_trace = true,
                 "--any" => args.is_any = true,
+                "--first" => args.stops_at_first = true,
                 "--seeds" => args.count = number(&value()?)?,
                 "--from" => args.from = number(&value()?)?,
                 "--seed" => args.seed = Some(number(&value()?)?),

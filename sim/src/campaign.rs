@@ -127,8 +127,13 @@ fn work(source: &Source, all: &Mutex<(Tally, Instant)>, args: &Args) {
         let count = all.0.failed.len();
         drop(all);
         if let Some(failure) = failure {
-            show(seed, failure, count);
-            if args.state.is_none() && count >= SHOWN {
+            if args.stops_at_first {
+                println!("seed {seed} fails: {}", first_lines(&failure));
+            } else {
+                show(seed, failure, count);
+            }
+            let is_enough = args.state.is_none() && count >= SHOWN;
+            if is_enough || args.stops_at_first {
                 source.is_over.store(true, Ordering::Relaxed);
             }
         }

@@ -20,7 +20,8 @@ use std::process::ExitCode;
 
 use args::{Args, HELP};
 
-/// Its exit codes are in [`HELP`].
+/// Its exit codes are in [`HELP`]. Built with `--cfg chargehand_planted`, it makes the mistake that
+/// `CHARGEHAND_PLANTED` names.
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args().skip(1)) {
         Ok(Some(args)) => args,
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    #[cfg(chargehand_planted)]
+    if let Ok(name) = std::env::var("CHARGEHAND_PLANTED") {
+        chargehand::core::planted::plant(&name);
+    }
     panics::keep_quiet();
     match args.seed {
         Some(seed) => campaign::run_one(seed, &args),

@@ -204,6 +204,7 @@ impl Oracle {
         if latest.is_some() {
             self.count("sent again");
         }
+        self.check_withdrawn(&name, (epoch, task));
         let request = self.requests.entry(id).or_default();
         request.sendings.push(Sending {
             epoch,
@@ -220,6 +221,26 @@ impl Oracle {
         let held = Held { id, at: request.sendings.len() - 1 };
         self.link(name.clone()).held.push(held);
         self.mark_begun(&name);
+    }
+
+    /// What a link still holds whose task is tried again elsewhere was given up, and its worker is told so
+    /// before it gets anything else: messages do not overtake each other.
+    fn check_withdrawn(&mut self, name: &(String, u64), of: (u32, TaskId)) {
+        let Some(link) = self.links.get(name).filter(|link| !link.is_over) else { return };
+        let given_up = link.held.iter().find(|held| {
+            let request = &self.requests[&held.id];
+            let here = &request.sendings[held.at];
+            let is_later = |other: &Sending| {
+                (other.epoch, other.task) == (here.epoch, here.task) && other.attempt > here.attempt
+            };
+            (here.epoch, here.task) != of && request.sendings.iter().any(is_later)
+        });
+        if let Some(&Held { id, at }) = given_up {
+            let attempt = self.requests[&id].sendings[at].attempt;
+            self.found(|| {
+                format!("request {id}: {} was not told to drop attempt {attempt}", name.0)
+            });
+        }
     }
 
     /// Notes that what has become one of the oldest may have begun.

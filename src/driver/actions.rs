@@ -28,6 +28,7 @@ use crate::link::erased::{AnyConnector, Kind, Reach};
 use crate::link::reason::DisconnectReason;
 use crate::mailbox::calls::Submit;
 use crate::mailbox::result::TaskResult;
+use crate::planted::planted;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -141,7 +142,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return; // The worker never got it.
         }
-        self.send(link, Outgoing::Cancel { task, attempt });
+        if !planted("a worker is not told to drop a task") {
+            self.send(link, Outgoing::Cancel { task, attempt });
+        }
         let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
         let Speech::Json(json) = &mut conn.speech else { return };
         if json.withdraw(task, attempt) {
@@ -331,7 +334,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         self.answers.arrivals.queue.forget(worker.slot());
         let label = peer.label();
-        self.peers.set_window(worker, 0);
+        if !planted("a window stays after its link") {
+            self.peers.set_window(worker, 0);
+        }
         if let Some((wire, charge)) = wire {
             self.part(wire, charge, reason);
         }

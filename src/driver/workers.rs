@@ -25,6 +25,7 @@ use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
 use crate::options::WorkerOptions;
+use crate::planted::planted;
 use crate::stats::{PoolStats, WorkerInfo};
 
 /// All workers, by slot.
@@ -492,7 +493,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Tells the scheduler that a link is over, and ends it.
     pub(crate) fn lose(&mut self, link: Link, reason: DisconnectReason) {
-        self.take_unsent(link);
+        if !planted("what never left is blamed") {
+            self.take_unsent(link);
+        }
         let how = reason.loss();
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {
