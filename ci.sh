@@ -383,6 +383,7 @@ install_test() {
   have ip || packages+=(iproute2)
   have openssl || packages+=(openssl)
   have python3 || packages+=(python3)
+  have stunnel || packages+=(stunnel4)
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"

@@ -150,7 +150,8 @@ cases! {
         members:
             a_worker_that_is_revoked_while_connected_loses_its_link
             a_manager_that_is_revoked_while_connected_loses_its_link
-            certificates_that_expire_within_a_week_are_told_of_by_pool_and_worker;
+            certificates_that_expire_within_a_week_are_told_of_by_pool_and_worker
+            five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out;
         handshakes:
             a_dribbled_handshake_ends_at_its_deadline
             a_crowd_of_dribblers_keeps_no_good_worker_out

@@ -1,16 +1,21 @@
 //! Members of a pool whose links are up when something happens to their certificates.
 
 use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use chargehand::PoolEvent;
 use chargehand::tls::members::{Authority, Members, Role};
 use chargehand::worker::WorkerEvent;
 
 use crate::pair::any_port;
-use crate::rig::{Rig, quick, setup, until, works};
-use crate::tls::Tls;
+use crate::raw::{Script, dial_plain_from, script};
+use crate::rig::{Rig, eventually, quick, setup, until, works};
+use crate::tls::{Tls, client_hello};
 
 /// A pool `m1` and a worker `w1` of one authority, which let nobody in who is on a list.
 struct Pool {
@@ -131,5 +136,57 @@ pub(crate) async fn certificates_that_expire_within_a_week_are_told_of_by_pool_a
         until::<P>(&begin, || told.contains(&begin)).await;
     }
     works(&rig.pool).await;
+    rig.stop().await;
+}
+
+/// Opens connections from a host of its own as fast as it can, 2500 at least, and keeps the latest. Each says
+/// half of what a handshake begins with, and every 16th all of it, which costs the other end as much as any
+/// handshake does.
+fn dribblers(at: SocketAddr, host: u8, is_over: &Arc<AtomicBool>) -> Script<usize> {
+    let hello = client_hello();
+    let is_over = Arc::clone(is_over);
+    script(move || {
+        let mut kept = std::collections::VecDeque::new();
+        let from = Ipv4Addr::new(127, 0, 0, host);
+        let mut count = 0;
+        while count < 2500 || !is_over.load(Ordering::Relaxed) {
+            let mut raw = dial_plain_from(from, at);
+            // It may have been pushed out already.
+            let said = if count % 16 == 0 { hello.len() } else { hello.len() / 2 };
+            let _ = raw.stream.write_all(&hello[..said]);
+            kept.push_back(raw);
+            if kept.len() > 100 {
+                kept.pop_front();
+            }
+            count += 1;
+        }
+        count
+    })
+}
+
+pub(crate) async fn five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out<P: Tls>() {
+    let members = Pool::new::<P>("dribbled", 30);
+    let (door, at) = any_port();
+    let set = setup::<P>().handshakes_max(64);
+    let rig = Rig::start::<P>(set.accept(P::door(&members.pool, door)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let crowds = [dribblers(at, 3, &is_over), dribblers(at, 4, &is_over)];
+    let mut good = Vec::new();
+    for number in 0..5 {
+        let name = format!("w1/{number}");
+        let started = Instant::now();
+        let (hand, connector) = (quick::<P>(&name), P::caller(&members.worker, &at));
+        good.push(P::job(async move { hand.dial(connector).await.expect("its settings") }));
+        eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == number + 1).await;
+        let span = started.elapsed();
+        assert!(span < Duration::from_secs(2), "{name} took {span:?}");
+    }
+    works(&rig.pool).await;
+    is_over.store(true, Ordering::Relaxed);
+    for crowd in crowds {
+        assert!(crowd.end().await >= 2500);
+    }
+    let stats = rig.pool.stats().await.expect("the driver lives");
+    assert_eq!(stats.tasks.workers_up, 5, "they are all still there");
     rig.stop().await;
 }

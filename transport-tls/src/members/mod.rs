@@ -70,8 +70,8 @@ use crate::{BoxError, TlsAccept, TlsDial};
 
 /// How many days before its end a certificate is said to expire.
 pub const WARNING_DAYS: u64 = 7;
-/// How many sessions a dialling end keeps to resume.
-const SESSIONS_MAX: usize = 4096;
+/// How many hosts a dialler keeps sessions of, to resume them: a connector has one.
+const SESSIONS_MAX: usize = 8;
 
 /// What a certificate lets its member be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,7 +102,6 @@ impl fmt::Display for Role {
 
 /// A member's end of all its links: who it is, and who may be at the others.
 ///
-/// Clones share the sessions that are kept to resume, so make one for the process.
 #[derive(Clone)]
 pub struct Members {
     name: Box<str>,
@@ -169,9 +168,13 @@ impl Members {
         Ok(self)
     }
 
-    /// Makes a dialler over another: for the connectors of any transport, and `tls://` or `wss://`.
+    /// Makes a dialler over another: for the connectors of any transport, and `tls://` or `wss://`. Make one for
+    /// each: it keeps the sessions that its connector resumes, while those of others, on the same host perhaps,
+    /// are of no use to it.
     pub fn dial<D>(&self, dial: D) -> TlsDial<D> {
-        TlsDial::new(dial, self.client_config()).ruled(self.rules(), self.not_after)
+        let mut client = ClientConfig::clone(&self.client);
+        client.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        TlsDial::new(dial, Arc::new(client)).ruled(self.rules(), self.not_after)
     }
 
     /// Makes a listener over another: for those of any transport.
