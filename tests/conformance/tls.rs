@@ -183,6 +183,17 @@ macro_rules! tls_pair {
                 let address = format!("{}{at}", $scheme);
                 $transport::$connector::new(dial, &address).expect("an address")
             }
+
+            fn door(members: &Members, door: TcpListener) -> Self::Listener {
+                let socket = $socket::from_std(door).expect("a socket that listens");
+                $transport::$listener::new(members.accept(socket))
+            }
+
+            fn caller(members: &Members, at: &SocketAddr) -> Self::Connector {
+                let address = format!("{}{at}", $scheme);
+                let dial = members.dial($clock::new());
+                $transport::$connector::new(dial, &address).expect("an address")
+            }
         }
     };
 }
@@ -202,6 +213,12 @@ pub(crate) trait Tls: Socket {
 
     /// Dials with a configuration of somebody else.
     fn stranger(config: ClientConfig, at: &SocketAddr) -> Self::Connector;
+
+    /// Listens as a member.
+    fn door(members: &Members, door: TcpListener) -> Self::Listener;
+
+    /// Dials as a member.
+    fn caller(members: &Members, at: &SocketAddr) -> Self::Connector;
 }
 
 pub(crate) fn is_spoken_by<P: Socket>() -> bool {

@@ -2,7 +2,7 @@
 //! forgotten, a wake-up above all, shows as a range that stops.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::Pin;
@@ -17,6 +17,10 @@ use chargehand::{
     Builder, Outcomes, Pool, TaskError, TaskOptions, Threaded, Worker, WorkerOptions,
 };
 use futures_util::StreamExt;
+
+use self::gate::Gate;
+
+mod gate;
 
 type Answer = Pin<Box<dyn Future<Output = Result<u64, String>>>>;
 
@@ -201,71 +205,6 @@ fn calls_that_fill_the_pool_let_a_range_have_its_turn() {
     world.time_limit(Duration::from_secs(10));
     let report = world.run(world.pool.for_each::<u64>(1..=20, |_, _| {}));
     assert!(report.is_complete());
-}
-
-/// A worker whose answers are given by hand. Clones share it.
-#[derive(Clone, Default)]
-struct Gate(Rc<RefCell<Held>>);
-
-#[derive(Default)]
-struct Held {
-    /// The requests that were begun, each time.
-    begun: Vec<u64>,
-    waiting: BTreeMap<u64, Option<Waker>>,
-    answers: BTreeMap<u64, Result<u64, String>>,
-}
-
-impl Gate {
-    fn work(&self) -> impl Fn(u64) -> Answer + 'static {
-        let gate = self.clone();
-        move |height| {
-            let mut held = gate.0.borrow_mut();
-            held.begun.push(height);
-            held.waiting.insert(height, None);
-            Box::pin(Request { gate: gate.clone(), height })
-        }
-    }
-
-    fn answer(&self, height: u64, answer: Result<u64, String>) {
-        let mut held = self.0.borrow_mut();
-        assert!(held.waiting.contains_key(&height), "{height} is not asked for");
-        held.answers.insert(height, answer);
-        if let Some(Some(waker)) = held.waiting.get(&height) {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn waiting(&self) -> Vec<u64> {
-        self.0.borrow().waiting.keys().copied().collect()
-    }
-
-    fn begun(&self) -> Vec<u64> {
-        self.0.borrow().begun.clone()
-    }
-}
-
-struct Request {
-    gate: Gate,
-    height: u64,
-}
-
-impl Future for Request {
-    type Output = Result<u64, String>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut held = self.gate.0.borrow_mut();
-        if let Some(answer) = held.answers.remove(&self.height) {
-            return Poll::Ready(answer);
-        }
-        held.waiting.insert(self.height, Some(cx.waker().clone()));
-        Poll::Pending
-    }
-}
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        self.gate.0.borrow_mut().waiting.remove(&self.height);
-    }
 }
 
 /// Takes all outcomes that are there, in the order in which they come.

@@ -7,9 +7,9 @@ use core::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::{DecodeLimits, decode, decode_measured, plain};
-use crate::handler::running::caught;
-use crate::payload::Value;
+use super::answer::Value;
+use super::decode::{DecodeLimits, decode, decode_measured, plain};
+use crate::unwind::caught;
 
 /// What a value may take of memory beside its text and bytes, as a share of its encoding: so that to
 /// charge the encoding's length for it is right.
@@ -69,8 +69,19 @@ impl Check {
         (self.0.value)(bytes, limits)
     }
 
+    /// Returns why a value cannot be had as the type, if it cannot.
+    #[inline(never)]
+    pub(crate) fn value_fits(self, value: &Value, limits: &DecodeLimits) -> Result<(), String> {
+        if self.is(value.as_any()) {
+            return Ok(());
+        }
+        // An encoder is the user's code.
+        let body = caught(|| value.encode())?.map_err(|error| format!("{error}"))?;
+        self.bytes(body.as_slice(), limits)
+    }
+
     /// Whether a value is of the type as it is.
-    pub(crate) fn is(self, value: &dyn Any) -> bool {
+    fn is(self, value: &dyn Any) -> bool {
         (self.0.is)(value)
     }
 }
