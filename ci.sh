@@ -59,6 +59,8 @@ stage_fmt() {
   cargo fmt --check --manifest-path examples/embedded/Cargo.toml
   cargo fmt --check --manifest-path examples/embedded-pool/Cargo.toml
   cargo fmt --check --manifest-path bench/peers/Cargo.toml
+  cargo fmt --check --manifest-path fuzz/Cargo.toml
+  cargo fmt --check --manifest-path tools/loom/Cargo.toml
 }
 
 # Builds what is published with the oldest Rust that it is said to need. What only the repository

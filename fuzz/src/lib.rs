@@ -1,7 +1,7 @@
 //! What must hold whatever the bytes are.
 //!
-//! Each function takes any bytes and panics where a promise is broken. `tests/corpora.rs` runs them on the
-//! bytes in `corpus/`, and `fuzz_targets/` has libFuzzer look for more: see the stage `fuzz` of `ci.sh`.
+//! Each function takes any bytes and panics where a promise is broken. `fuzz/tests/corpora.rs` runs them on the
+//! bytes in `fuzz/corpus/`, and `fuzz/fuzz_targets/` has libFuzzer look for more: see the stage `fuzz` of `ci.sh`.
 #![forbid(unsafe_code)]
 
 mod chunks;
