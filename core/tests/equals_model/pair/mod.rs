@@ -19,7 +19,7 @@ use super::rng::Rng;
 pub(crate) struct Pair<S: Storage> {
     /// What runs this again, for whom it fails.
     again: String,
-    rng: Rng,
+    pub(crate) rng: Rng,
     engine: Scheduler<S>,
     model: Model,
     now: Instant,
