@@ -101,8 +101,8 @@ struct Sending {
     /// Its work was seen to begin.
     has_begun: bool,
     cancelled: Option<Duration>,
-    /// An answer was read, and what it was.
-    answered: Option<Answered>,
+    /// An answer was read, what it was, and when.
+    answered: Option<(Answered, Duration)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Oracle {
                 self.link(name).runs = usize::from(hello.window.max(1));
             }
             (Step::ManagerGot, Ok(Message::Response { task, attempt, verdict, body })) => {
-                self.on_answer(name, (task, attempt), verdict, body);
+                self.on_answer(name, passing.at, (task, attempt), (verdict, body));
             }
             (Step::ManagerGot, Ok(Message::Drain))
             | (
@@ -267,9 +267,9 @@ impl Oracle {
     fn on_answer(
         &mut self,
         name: (String, u64),
+        at: Duration,
         what: (TaskId, u16),
-        verdict: Verdict,
-        body: &[u8],
+        (verdict, body): (Verdict, &[u8]),
     ) {
         if self.link(name.clone()).is_over {
             return self.count("answer read after the link was given up");
@@ -291,7 +291,7 @@ impl Oracle {
             }
             Verdict::Returned => Answered::Returned,
         };
-        request.sendings[held.at].answered = Some(answered);
+        request.sendings[held.at].answered = Some((answered, at));
     }
 
     /// A worker begins a request. Returns which of its sendings that is.
@@ -395,7 +395,7 @@ impl Oracle {
             return (*of != id || *serial != UNSEEN).then(|| format!("got the answer to {of}"));
         };
         // Its own worker may say what it likes.
-        if sending.answered == Some(Answered::Unusable) {
+        if matches!(sending.answered, Some((Answered::Unusable, _))) {
             return None;
         }
         if *of != id {
@@ -474,12 +474,13 @@ impl Oracle {
     }
 
     fn may_count(&self, sending: &Sending, at: Duration) -> bool {
-        if !sending.may_have_begun {
+        if !sending.may_have_begun && !sending.has_begun {
             return false;
         }
         match (sending.answered, sending.cancelled) {
-            (Some(Answered::Unusable), _) => true,
-            (Some(_), _) => false,
+            (Some((Answered::Unusable, _)), _) => true,
+            // One that came when its time was over may be read as the link is closed.
+            (Some((_, at)), _) => at >= sending.sent + self.rules.attempt_timeout,
             // Its time counts from before it was on the wire, which may have had no room for it.
             (None, Some(_)) => true,
             (None, None) => {

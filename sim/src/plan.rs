@@ -343,7 +343,7 @@ impl Ending {
                 let within = dice.one_of(&[0, 1, 200, 2000]);
                 Self::Drain { at, within: Duration::from_millis(within) }
             }
-            2 | 3 => Self::Restart { at, away: dice.millis(800) },
+            2 | 3 => Self::Restart { at, away: Duration::from_millis(1) + dice.millis(800) },
             _ => Self::Idle,
         }
     }

@@ -67,7 +67,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let is_idle = self.scheduler.is_idle() && self.jobs.is_over() && self.held_back.is_empty();
         if is_idle && self.ends.post.queued() == 0 && self.ends.post.are_all_taken() {
             assert!(self.answers.arrivals.answers.used() == 0, "bytes of answers are leaked");
-            assert!(self.ends.post.requests_used() == 0, "bytes of requests are leaked");
+            // Once the pool stops, a map's stream may still have what was not taken in.
+            let requests = self.ends.post.requests_used();
+            assert!(requests == 0 || self.is_stopping(), "bytes of requests are leaked");
         }
     }
 
