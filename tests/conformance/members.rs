@@ -49,7 +49,7 @@ impl Joined {
     }
 }
 
-impl Drop for Pool {
+impl Drop for Joined {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
