@@ -134,6 +134,7 @@ mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+mod unwind;
 pub mod worker;
 
 #[cfg(feature = "json")]

@@ -62,6 +62,7 @@ fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Er
     serializer.serialize_str(text)
 }
 
+#[expect(clippy::ref_option, reason = "that is how a field is handed over")]
 fn as_text_if_any<S: Serializer>(
     text: &Option<Arc<str>>,
     serializer: S,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chargehand::core::{BackoffPolicy, Stats};
+use chargehand::keyed::{Key, KeyedConnector, KeyedListener, Keys};
 use chargehand::serial::{Limits, SerialLine};
 use chargehand::tokio::Tokio;
 use chargehand::{Builder, Local, Pool, Worker};
@@ -131,7 +132,7 @@ struct Run {
     damaged: u64,
 }
 
-async fn run(seed: u64, one_in: u64) -> Run {
+async fn run(seed: u64, one_in: u64, keyed: bool) -> Run {
     let timer = Tokio::new();
     let (ours, theirs, damaged) = line(seed, one_in);
     let handled = Rc::new(Cell::new(0));
@@ -141,8 +142,21 @@ async fn run(seed: u64, one_in: u64) -> Run {
         work(height)
     };
     let worker = Worker::new(timer, handler).concurrency(4);
-    let worker = tokio::task::spawn_local(worker.serve(theirs));
-    let (pool, driver) = setup(timer).connect(ours).build().expect("the limits are in range");
+    let key = Key::new([7; 32]);
+    let worker = if keyed {
+        let keys = Keys::shared(key.clone());
+        let listener = KeyedListener::worker(theirs, "w1", keys).expect("a good name");
+        tokio::task::spawn_local(worker.name("w1").serve(listener))
+    } else {
+        tokio::task::spawn_local(worker.serve(theirs))
+    };
+    let setup = setup(timer);
+    let setup = if keyed {
+        setup.connect(KeyedConnector::manager(ours, "pool", key).expect("a good name"))
+    } else {
+        setup.connect(ours)
+    };
+    let (pool, driver) = setup.build().expect("the limits are in range");
     let driver = tokio::task::spawn_local(driver);
 
     let mut seen = BTreeSet::new();
@@ -160,16 +174,16 @@ async fn run(seed: u64, one_in: u64) -> Run {
 }
 
 /// In at most two hours of the line's own time, which is no time at all.
-async fn bounded(seed: u64, one_in: u64) -> Run {
+async fn bounded(seed: u64, one_in: u64, keyed: bool) -> Run {
     let local = tokio::task::LocalSet::new();
     let hours = Duration::from_secs(2 * 3600);
-    let run = local.run_until(tokio::time::timeout(hours, run(seed, one_in)));
+    let run = local.run_until(tokio::time::timeout(hours, run(seed, one_in, keyed)));
     run.await.unwrap_or_else(|_| panic!("seed {seed}: it takes too long"))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clean_line_carries_a_range_and_sends_nothing_twice() {
-    let run = bounded(1, u64::MAX).await;
+    let run = bounded(1, u64::MAX, false).await;
     assert_eq!(run.damaged, 0);
     assert_eq!((run.stats.done, run.handled), (1000, 1000));
 }
@@ -177,11 +191,28 @@ async fn a_clean_line_carries_a_range_and_sends_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn on_a_noisy_line_every_height_has_its_one_right_answer() {
     for seed in 0..5 {
-        let Run { stats, handled, damaged } = bounded(seed, 2_000).await;
-        println!("seed {seed}: {damaged} bytes damaged, {handled} requests handled");
+        let Run { stats, handled, damaged } = bounded(seed, 2_000, false).await;
+        println!(
+            "seed {seed}: {damaged} bytes damaged, {handled} requests handled, {} lost",
+            stats.lost
+        );
         assert!(damaged > 50, "seed {seed}: there was noise: {damaged}");
         assert_eq!(stats.done, 1000, "seed {seed}");
         assert!(handled > 1000, "seed {seed}: answers were lost, and given again: {handled}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn encrypted_every_height_has_its_one_right_answer_and_a_lost_frame_ends_no_link() {
+    let run = bounded(1, u64::MAX, true).await;
+    assert_eq!((run.stats.done, run.handled), (1000, 1000));
+    for seed in 0..3 {
+        let Run { stats, handled, damaged } = bounded(seed, 2_000, true).await;
+        println!("seed {seed}: {damaged} bytes damaged, {handled} handled, {} lost", stats.lost);
+        assert!(damaged > 50, "seed {seed}: there was noise: {damaged}");
+        assert_eq!(stats.done, 1000, "seed {seed}");
+        // Where each lost frame ended its link, there would be about as many of these.
+        assert!(stats.lost < damaged / 2, "seed {seed}: {} links lost", stats.lost);
     }
 }
 

@@ -86,6 +86,7 @@ pub mod session;
 pub mod spare;
 pub mod storage;
 pub mod time;
+mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
 pub use config::{Config, ConfigError};

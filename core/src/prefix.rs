@@ -128,8 +128,13 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> PrefixDecoder<B> {
     /// Returns [`TooLong`] as soon as the header of such a frame is in, and again at every later
     /// call. Close the connection: the stream cannot be read any further.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, TooLong> {
-        let length = self.frame_length()?;
-        Ok(length.map(|length| self.take_frame(length)))
+        let Some(length) = self.front()? else { return Ok(None) };
+        let frame = self.start + HEADER_BYTES;
+        if self.end - frame < length {
+            return Ok(None);
+        }
+        self.start = frame + length;
+        Ok(Some(&self.buffer.as_ref()[frame..self.start]))
     }
 
     /// Returns the length of the next frame once all of it is there, for

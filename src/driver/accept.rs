@@ -169,7 +169,6 @@ impl<K: Kind> Joining<K> {
         self.listeners.is_empty() && self.newcomers.is_empty()
     }
 
-    #[inline(never)]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let paused = self.listeners.iter().filter_map(|door| door.pause.until()).min();
         let rival = self.rivals.front().map(|&(due, ..)| due);
@@ -484,7 +483,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Drops handshakes that took too long, and opens doors whose pause is over.
-    #[inline(never)]
     pub(crate) fn drop_late_handshakes(&mut self) {
         self.settle_rivals();
         while let Some(newcomer) = self.joining.remove_due(self.now) {

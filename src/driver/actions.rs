@@ -71,7 +71,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Carries out what is not hot.
-    #[cold]
     fn carry_out_other(&mut self, action: Action) {
         match action {
             Action::Send { .. } | Action::Finish { .. } => unreachable!("`carry_out` has done it"),
@@ -126,7 +125,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Ends what could not be sent: the link, or that one task.
-    #[cold]
     pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
         match error {
             SendError::Over(reason) => self.lose(link, reason),
@@ -221,7 +219,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Speaks for a link that we do not read for lack of memory: what its worker says is behind that.
     /// The worker hears from us meanwhile, whose answers do not leave.
-    #[cold]
     fn look_at_paused(&mut self, link: Link) {
         let until = self.now.saturating_add(self.scheduler.config().heartbeat_interval);
         let heard = self.scheduler.handle_event(self.now, Event::Heard { link });
@@ -357,7 +354,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.closing.close(leaving, reason, self.now, &self.ready, &mut drop);
     }
 
-    #[cold]
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = self.height_of(task);
         let peer = self.peers.get_mut(link.worker()).label();
@@ -376,7 +372,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    #[inline(never)]
     fn on_other_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let result: TaskResult = match outcome {
             Outcome::Done => Ok(self.answers.take(task)),
@@ -405,7 +400,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Returns why a task has no answer.
-    #[cold]
     fn no_answer(&mut self, task: TaskId, outcome: Outcome, attempts: u16) -> TaskError {
         if outcome != Outcome::Failed && !self.misfits.is_empty() {
             if let Some(why) = self.misfits.take(task) {

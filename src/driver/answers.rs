@@ -82,7 +82,6 @@ impl Answers {
         &mut place.answer
     }
 
-    #[cold]
     fn add_place(&mut self, task: TaskId) {
         self.places.push(AnswerSlot { task, answer: Answer::Bytes(Body::EMPTY) });
     }
@@ -109,7 +108,6 @@ impl Answers {
         }
     }
 
-    #[cold]
     fn shrink(&mut self) {
         self.places.truncate(PLACES_KEPT);
         self.places.shrink_to_fit();

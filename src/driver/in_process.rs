@@ -63,7 +63,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         !self.peers.at_work.is_empty() && self.work()
     }
 
-    #[inline(never)]
     fn work(&mut self) -> bool {
         let mut at_work = mem::take(&mut self.peers.at_work);
         let mut ended = mem::take(&mut self.ended);

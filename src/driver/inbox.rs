@@ -24,7 +24,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    #[inline(never)]
     fn take_mail(&mut self) {
         self.settled = false;
         let mail = self.ends.post.take();
@@ -64,7 +63,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         before | submitted | after
     }
 
-    #[inline(never)]
     fn admit_submitted(&mut self) -> bool {
         let mut any = false;
         if !self.held_back.is_empty() {
@@ -121,7 +119,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         true
     }
 
-    #[cold]
     fn options_of(&mut self, call: CallId) -> TaskOptions {
         let mut options = TaskOptions::new();
         if let Some(special) = self.specials.get(&call.place()) {

@@ -34,6 +34,7 @@ mod starts;
 mod task;
 mod type_check;
 mod untaken;
+mod watch;
 mod workers;
 
 use alloc::boxed::Box;
@@ -65,7 +66,6 @@ pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
-use crate::handler::running::unwound;
 use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
@@ -74,6 +74,7 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
+use crate::link::watch::Watch;
 use crate::mailbox::callback::Due;
 use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
@@ -81,6 +82,7 @@ use crate::mailbox::{Ends, wake_all};
 use crate::options::WorkerOptions;
 use crate::planted::planted;
 use crate::stats::{PoolStats, WorkerInfo};
+use crate::unwind::unwound;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -125,6 +127,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     read_on: ReadOn,
     joining: Joining<K>,
     closing: ClosingTable<K::Wire, Option<Charge>>,
+    watch: Watch,
     jobs: Jobs,
     /// How far ahead of its stream a range goes, where it does not say so itself.
     counted_max: usize,
@@ -228,6 +231,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             read_on: ReadOn::default(),
             joining: Joining::new(listeners, &ready, &limits, &config),
             closing: ClosingTable::new(CLOSING_MAX),
+            watch: Watch::new(),
             jobs: Jobs::default(),
             counted_max: within_stream(limits.ahead_max()),
             ends,
@@ -312,7 +316,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Serves what is in the ready list.
-    #[inline(never)]
     fn serve_listed(&mut self, cx: &mut Context<'_>, quota: &mut Quota) {
         let mut batch = mem::take(&mut self.batch);
         let more = self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch);
@@ -351,7 +354,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Goes on with what is not hot.
-    #[cold]
     fn on_other(&mut self, token: Token) {
         match token {
             Token::Doorbell | Token::Link(_) => unreachable!("`on_ready` has served it"),
@@ -374,6 +376,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if !self.closing.is_empty() {
             self.closing.drop_due(self.now, &mut drop);
+        }
+        if self.watch.due() <= self.now {
+            self.look_at_trusts();
         }
     }
 
@@ -456,7 +461,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Has the links polled that waited for room, as far as there is some now.
-    #[cold]
     fn read_on_with_room(&mut self) {
         for slot in self.answers.arrivals.take_news() {
             if let Some(peer) = self.peers.at(slot) {
@@ -470,7 +474,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
-        next = next.min(self.queue_due);
+        next = next.min(self.queue_due).min(self.watch.due());
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
@@ -480,7 +484,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    #[cold]
     fn tell_waiters(&mut self) {
         let post = &self.ends.post;
         let is_idle = self.scheduler.is_idle() && self.jobs.is_idle() && self.held_back.is_empty();

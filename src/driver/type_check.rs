@@ -45,7 +45,6 @@ impl Misfits {
 
     /// Forgets a task that has its outcome. Returns why its answers were of no use, if that is what the
     /// outcome came from.
-    #[cold]
     pub(crate) fn take(&mut self, task: TaskId) -> Option<String> {
         let misfit = self.0.swap_remove(self.get(task)?);
         let end = if misfit.is_final { "" } else { ", and no other answer came" };
@@ -115,7 +114,6 @@ impl Sink<'_> {
 
     /// As [`reply`](Self::reply), for an answer that is worth decoding once only: if what the check
     /// makes of it may be kept, it takes the place of the bytes.
-    #[inline(never)]
     fn reply_long(&mut self, task: TaskId, attempt: u16, body: &[u8]) -> Result<(), EventError> {
         let value = match self
             .check_of(task)
@@ -150,7 +148,7 @@ impl Sink<'_> {
     ) -> Result<(), EventError> {
         if let (Verdict::Done, Answer::Value(value)) = (verdict, &answer) {
             let fits = match self.check_of(task) {
-                Some(check) => value.fits(check, self.decode_limits),
+                Some(check) => check.value_fits(value, self.decode_limits),
                 None => Ok(()),
             };
             if let Err(why) = fits {
@@ -172,7 +170,6 @@ impl Sink<'_> {
     }
 
     /// As [`reply`](Self::reply), for a failure that says whether to try again, or when.
-    #[cold]
     fn reply_advised(
         &mut self,
         task: TaskId,
@@ -213,7 +210,6 @@ impl Sink<'_> {
     }
 
     /// Takes in an answer of no use.
-    #[cold]
     fn refuse(&mut self, task: TaskId, attempt: u16, why: String) -> Result<(), EventError> {
         let link = self.link;
         let stats = self.scheduler.stats();

@@ -21,7 +21,6 @@ use crate::planted::planted;
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns whether a call has to wait for room because nobody has asked for its outcome, `bytes` of
     /// which are here already.
-    #[cold]
     pub(super) fn is_to_wait(&self, call: CallId, bytes: usize) -> bool {
         let answers = &self.answers.arrivals.answers;
         // One is kept in any case.
@@ -36,7 +35,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Keeps a call until it may be sent. `bytes` is the length of its answer.
-    #[cold]
     pub(super) fn hold_back(&mut self, submit: Submit, bytes: usize) {
         if !planted("a call that is held back is forgotten") {
             self.held_back.push_back((submit, bytes));
@@ -45,7 +43,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Sends those that were held back and somebody asks for, and one more if there is room. Returns
     /// whether there was any.
-    #[cold]
     pub(super) fn admit_held_back(&mut self) -> bool {
         let mut any = false;
         let answers = Arc::clone(&self.answers.arrivals.answers);

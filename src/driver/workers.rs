@@ -192,6 +192,11 @@ impl<K: Kind> Peers<K> {
     }
 
     /// Returns the worker of a slot, if there is one.
+    /// Returns how many places for workers there are, those that are free included.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Peer<K>> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
@@ -292,7 +297,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    #[cold]
     fn open(&mut self, slot: u32) {
         let peer = self.peers.slots[slot as usize].as_mut().expect("the caller looked it up");
         let cx = &mut Context::from_waker(peer.entry.waker());
@@ -370,6 +374,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         peer.runs = offer.runs.max(1);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         peer.entry.wake();
+        if peer.identity.is_some() {
+            self.watch(link);
+        }
     }
 
     pub(super) fn set_up(&mut self, link: Link, state: LinkState<K>, window: u32) {
@@ -470,7 +477,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Looks for answers to what [`flush_all`](Self::flush_all) has just sent.
-    #[inline(never)]
     pub(crate) fn look_for_answers(&mut self, quota: &mut Quota) {
         let slots = self.read_on.take();
         let mut came = false;
@@ -486,7 +492,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Tells the scheduler that a link is over, and ends it.
-    #[cold]
     pub(crate) fn lose(&mut self, link: Link, reason: DisconnectReason) {
         if !planted("what never left is blamed") {
             self.take_unsent(link);
@@ -566,7 +571,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    #[inline(never)]
     fn flush_dirty(&mut self) {
         let mut dirty = mem::take(&mut self.peers.dirty);
         for slot in dirty.drain(..) {

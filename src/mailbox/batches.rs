@@ -316,7 +316,6 @@ impl Taker {
     }
 
     /// Leaves another waker for the giver.
-    #[cold]
     fn change_waker(&mut self, waker: &Waker) {
         self.waker.clone_from(waker);
         let mut another = Some(waker.clone());

@@ -197,7 +197,6 @@ impl Calls {
         if self.free == NO_PLACE { self.add_place() } else { self.free }
     }
 
-    #[cold]
     fn add_place(&mut self) -> u32 {
         let index = u32::try_from(self.places.len()).expect("fewer calls than 2^32");
         assert!(index != NO_PLACE);
@@ -413,7 +412,6 @@ impl Calls {
 }
 
 /// Returns the callback of a call that ends without an answer, if it has one.
-#[cold]
 fn due(state: CallState, error: TaskError) -> Option<Due> {
     match state {
         CallState::Then(callback) => Some(Due::new(callback, Err(error))),

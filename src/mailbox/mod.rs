@@ -306,7 +306,6 @@ impl Drop for Mailbox {
 impl Post {
     /// Holds a long request against the budget, if that has room for it. Otherwise whoever listens for
     /// room is told once something comes back.
-    #[cold]
     fn charge(&self, body: &mut Body) -> bool {
         let bytes = body.as_slice().len();
         let has_room = || self.requests.has_room_for(bytes) || self.requests.may_begin_with(bytes);
@@ -361,7 +360,6 @@ impl Post {
     }
 
     /// Ends the queued calls that are over. Returns when the next one is.
-    #[cold]
     pub(crate) fn expire(
         &self,
         now: Instant,

@@ -18,7 +18,6 @@ use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
-#[expect(clippy::struct_excessive_bools, reason = "whether this and that was set")]
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
     /// Whether the name was set. Otherwise it is made of the seed.

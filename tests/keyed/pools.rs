@@ -1,5 +1,6 @@
 //! Pools and workers on links with a key.
 
+use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,7 +35,9 @@ pub(super) fn known_by_their_keys<P: Pair>() {
             .build()
             .unwrap();
         let mut events = pool.events();
-        P::spawn(async move { drop(driver.await) });
+        P::spawn(async move {
+            driver.await;
+        });
 
         let told = Arc::new(Mutex::new(String::new()));
         let worker = |name: &str| {
@@ -42,19 +45,23 @@ pub(super) fn known_by_their_keys<P: Pair>() {
             Worker::new(P::timer(), |height: u64| async move { Ok::<_, String>(height * 2) })
                 .name(name)
                 .on_event(move |event| {
-                    told.lock().unwrap().push_str(&format!("{event:?} {event}\n"))
+                    writeln!(told.lock().unwrap(), "{event:?} {event}").unwrap();
                 })
         };
         let plain = worker("plain").dial(connector.clone());
-        P::spawn(async move { drop(plain.await) });
+        P::spawn(async move {
+            let _ = plain.await;
+        });
         let other = Key::new([0xd8; 32]);
         let other = KeyedConnector::worker(connector.clone(), "w1", other).unwrap();
         let other = worker("w1").dial(other);
-        P::spawn(async move { drop(other.await) });
+        P::spawn(async move {
+            let _ = other.await;
+        });
         let (mut without, mut another) = (false, false);
         while !(without && another) {
             let event = events.next().await.expect("the pool lives");
-            printed += &format!("{event:?} {event}\n");
+            writeln!(printed, "{event:?} {event}").unwrap();
             if let PoolEvent::TurnedAway { reason, .. } = event {
                 let reason = reason.to_string();
                 without |= reason.contains("has no key");
@@ -63,7 +70,9 @@ pub(super) fn known_by_their_keys<P: Pair>() {
         }
         let good = KeyedConnector::worker(connector, "w1", key()).unwrap();
         let good = worker("w1").dial(good);
-        P::spawn(async move { drop(good.await) });
+        P::spawn(async move {
+            let _ = good.await;
+        });
 
         let mut outcomes = pool.process::<u64>(1..=200);
         while let Some((height, outcome)) = outcomes.next().await {
@@ -74,7 +83,7 @@ pub(super) fn known_by_their_keys<P: Pair>() {
         assert_eq!(stats.workers.len(), 1, "{names:?}");
         pool.stop().await.unwrap();
         while let Some(event) = events.next().await {
-            printed += &format!("{event:?} {event}\n");
+            writeln!(printed, "{event:?} {event}").unwrap();
         }
         printed += &told.lock().unwrap();
         assert!(printed.contains("Unproven"), "those that were refused were told why: {printed}");

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Progress, Wire};
+use chargehand_core::io::{Progress, Proof, Trust, Wire};
 use chargehand_core::net::host_of;
 use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
 use chargehand_core::spare::{self, SPARE_BYTES, SPARE_BYTES_MAX};
@@ -40,6 +40,7 @@ pub struct TcpWire<S> {
     peer: Box<str>,
     host: Option<Box<str>>,
     identity: Option<Box<str>>,
+    trust: fn(&mut S) -> Trust<'_>,
     limits: Limits,
     /// What the caller takes at most for now.
     incoming_bytes_max: usize,
@@ -73,6 +74,7 @@ impl<S> TcpWire<S> {
             peer: peer.into(),
             host: host_of(peer),
             identity: None,
+            trust: |_| Trust::Holds,
             limits,
             incoming_bytes_max: usize::MAX,
             admitted: usize::MAX,
@@ -89,10 +91,11 @@ impl<S> TcpWire<S> {
         }
     }
 
-    /// Sets whom the stream has proven the other end to be, which [`Wire::identity`] returns then.
+    /// Sets how to ask the stream what its other end has proven: for [`Wire::identity`] and [`Wire::trust`].
     #[must_use]
-    pub fn identified(self, identity: Option<Box<str>>) -> Self {
-        Self { identity, ..self }
+    pub fn proven(self, proof: Proof<S>) -> Self {
+        let identity = (proof.identity)(&self.stream).map(Into::into);
+        Self { identity, trust: proof.trust, ..self }
     }
 
     fn unsent(&self) -> usize {
@@ -104,7 +107,6 @@ impl<S> TcpWire<S> {
     }
 
     /// Judges a message that the decoder does not take: `None` if it only waits to be admitted.
-    #[cold]
     fn refusal(&self, too_long: TooLong) -> Option<TcpError> {
         let frame_bytes_max = self.limit();
         if too_long.length <= frame_bytes_max {
@@ -234,7 +236,6 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     /// Chooses the read buffer for the next time, with nothing more to read now. Ten thousand idle
     /// links should not hold ten thousand large ones, and a link with little to say should not take
     /// another one for every message.
-    #[inline(never)]
     fn rest(&mut self) {
         let Some(decoder) = &self.decoder else { return };
         let held = decoder.held();
@@ -269,7 +270,6 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     }
 
     /// Sees to it that there is room to read to, where there is no buffer or a read has filled it.
-    #[inline(never)]
     fn make_room(&mut self) {
         let frame_bytes_max = self.frame_bytes_max();
         // Whoever takes only short messages for now should not hold what may follow them.
@@ -459,6 +459,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
 
     fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    fn trust(&mut self) -> Trust<'_> {
+        (self.trust)(&mut self.stream)
     }
 }
 

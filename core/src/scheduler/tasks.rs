@@ -19,6 +19,7 @@ use crate::planted::planted;
 use crate::time::Instant;
 
 /// All of a scheduler that is not in a slot.
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct SchedulerState {
     pub(super) policy: Policy,
     /// The latest time that was told; it never goes back.

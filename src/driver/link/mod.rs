@@ -182,7 +182,6 @@ impl<K: Kind> Conn<K> {
 
     /// Takes Pongs beyond the Pings for signs that parts of a long message arrive. Many more than the
     /// message has parts end the link.
-    #[cold]
     fn after_pong(&mut self, now: Instant) -> Result<(), DisconnectReason> {
         let Tally { pongs, pings, .. } = self.tally;
         if pongs > pings.max(self.tally.told) {
@@ -197,7 +196,6 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Admits messages up to this length without asking.
-    #[cold]
     fn set_allowance(&mut self, bytes: usize) {
         self.allowance = bytes;
         self.wire.admit(bytes);
@@ -211,7 +209,6 @@ impl<K: Kind> Conn<K> {
 
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not and
     /// there is a message, it is polled once there is room.
-    #[cold]
     fn find_room(&mut self, link: Link, answers: &mut Answers) -> bool {
         let slot = link.worker().slot();
         let bytes = self.wire.incoming();
@@ -231,7 +228,6 @@ impl<K: Kind> Conn<K> {
 
     /// Notes that the message has come which there was room for: what is kept of it has a charge of
     /// its own.
-    #[cold]
     fn has_come(&mut self, link: Link, answers: &mut Answers) {
         self.is_paused = false;
         answers.arrivals.end(link.worker().slot(), &mut self.charge);
@@ -248,7 +244,6 @@ impl<K: Kind> Conn<K> {
         (self.wire, self.charge)
     }
 
-    #[inline(never)]
     fn read_json(
         &mut self,
         cx: &mut Context<'_>,
@@ -342,7 +337,6 @@ impl<K: Kind> Conn<K> {
 }
 
 /// Returns a failure, cut before anything is made of it.
-#[cold]
 fn failure_of(body: &[u8]) -> Result<&[u8], DisconnectReason> {
     failure::received(body).ok_or_else(|| {
         let text = "sent a failure whose text is not UTF-8, or which is longer than any";

@@ -81,7 +81,6 @@ impl<K: Kind> Conn<K> {
 
     /// Keeps a message until the wire has room. The link stays dirty until then, even if everything that the
     /// wire took has left, so that each wake tries again and each try registers the waker with the wire.
-    #[cold]
     fn park(&mut self, message: Outgoing) {
         self.dirty = true;
         match message {
@@ -94,7 +93,6 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
-    #[cold]
     fn forget(&mut self, task: TaskId, attempt: u16) -> bool {
         let index = self.parked.iter().position(|parked| parked.asks((task, attempt)));
         index.is_some_and(|index| self.parked.remove(index).is_some())
@@ -250,7 +248,6 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Says which limit a request is above, and where it is to be raised.
-    #[cold]
     fn too_long(&self, task: TaskId, body_bytes: usize) -> SendError {
         let peer = self.wire.peer();
         let of_worker = self.frame_bytes_max;
@@ -281,7 +278,6 @@ fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
 }
 
 /// Refuses an answer to a request that has not left: it must not end the task before that.
-#[cold]
 pub(super) fn check_sent(
     parked: &VecDeque<Outgoing>,
     task: TaskId,

@@ -29,7 +29,6 @@ impl Tally {
     }
 
     /// Judges an answer that the scheduler did not take.
-    #[cold]
     pub(super) fn check_answer(&self, error: EventError) -> Result<(), DisconnectReason> {
         let Self { answers, requests, .. } = self;
         let why = match error {
@@ -43,7 +42,6 @@ impl Tally {
     }
 
     /// Returns what a message other than an answer means to the scheduler.
-    #[cold]
     pub(super) fn event(
         &mut self,
         link: Link,

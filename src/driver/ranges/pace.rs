@@ -86,7 +86,6 @@ impl Pace {
         self.answer_bytes > 0 && self.is_short_of_memory()
     }
 
-    #[cold]
     pub(super) fn is_short_of_memory(&self) -> bool {
         // Of a range whose stream has nothing left one height is always under way.
         if self.in_flight == 0 && self.is_awaited {
