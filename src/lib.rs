@@ -127,6 +127,7 @@ mod mailbox;
 mod next;
 mod options;
 mod payload;
+mod planted;
 mod pool;
 mod seed;
 mod stats;

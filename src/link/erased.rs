@@ -10,7 +10,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Progress, Wire};
+use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Progress, Trust, Wire};
 
 use crate::handler::HandlerFn;
 use crate::handler::in_process::{AnyHands, Hands};
@@ -167,6 +167,7 @@ pub trait AnyWire {
     fn message_bytes_max(&self) -> usize;
     fn host(&self) -> Option<&str>;
     fn identity(&self) -> Option<&str>;
+    fn trust(&mut self) -> Trust<'_>;
 }
 
 impl<W: Wire> AnyWire for W
@@ -236,6 +237,10 @@ where
 
     fn identity(&self) -> Option<&str> {
         Wire::identity(self)
+    }
+
+    fn trust(&mut self) -> Trust<'_> {
+        Wire::trust(self)
     }
 }
 

@@ -108,6 +108,11 @@ pub enum DisconnectReason {
         /// Whom it has proven to be, if anybody.
         identity: Option<String>,
     },
+    /// What the transport had proven of the peer holds no longer: its certificate has expired, or was revoked.
+    NoLongerProven {
+        /// What the transport says.
+        why: String,
+    },
     /// The identity or host has as much as one may have.
     ShareTaken {
         /// Which one.
@@ -190,9 +195,10 @@ impl DisconnectReason {
                 Some(Code::Busy)
             }
             Self::NameTaken { .. } => Some(Code::NameTaken),
-            Self::WrongName { .. } | Self::NotTheirs { .. } | Self::NotAllowed { .. } => {
-                Some(Code::NotAllowed)
-            }
+            Self::WrongName { .. }
+            | Self::NotTheirs { .. }
+            | Self::NotAllowed { .. }
+            | Self::NoLongerProven { .. } => Some(Code::NotAllowed),
             Self::Displaced => Some(Code::Displaced),
             Self::Drained | Self::Removed | Self::Stopped | Self::DrainTimeout(_) => {
                 Some(Code::Stopped)
@@ -284,6 +290,7 @@ impl Display for DisconnectReason {
                 "the manager {}, and is none of those that may use this worker: add it to `managers`",
                 proven(identity.as_deref())
             ),
+            Self::NoLongerProven { why } => write!(f, "no longer trusted: {why}"),
             Self::ShareTaken { peer, limit, max } => write!(
                 f,
                 "{peer} has as many links as one peer may have: raise {limit}, which is {max}, or try \

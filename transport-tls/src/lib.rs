@@ -58,6 +58,7 @@ mod error;
 mod handshake;
 mod names;
 mod opening;
+mod rules;
 mod stream;
 
 #[cfg(feature = "members")]

@@ -103,6 +103,12 @@ impl Jobs {
         self.count == 0 || self.under_way() == 0
     }
 
+    /// Returns whether there is no range.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_over(&self) -> bool {
+        self.count == 0
+    }
+
     /// Returns how many have something to do.
     pub(crate) fn under_way(&self) -> usize {
         self.slots.iter().flatten().filter(|job| !job.waits_for_source()).count()

@@ -145,6 +145,11 @@ where
             manager: link.manager().to_owned(),
             identity: link.identity().map(ToOwned::to_owned),
         });
+        if link.identity().is_some() {
+            self.watch.begin(self.clock.now());
+            self.due = self.due.min(self.watch.due());
+            self.look_at_trust(index);
+        }
         self.tell_room();
     }
 

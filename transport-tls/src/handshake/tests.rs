@@ -342,7 +342,7 @@ fn what_leaves_the_machine_is_protected_once_it_is_known_who_comes() {
     use chargehand_core::io::{Accept, Dial, Exposure};
     let (client, server) = mutual(&Issuer::new("one"));
     let client = client.over(Once::new(Memory::pair().0));
-    assert_eq!(client.exposure("localhost:1"), Exposure::Local);
+    assert_eq!(client.exposure("localhost:1"), Exposure::Protected);
     assert_eq!(client.exposure("example.org:1"), Exposure::Protected);
     let exposure = |server: TlsAccept<()>| server.over(Once::new(Memory::pair().1)).exposure();
     assert_eq!(exposure(server.clone()), Exposure::Open);
