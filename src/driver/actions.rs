@@ -278,7 +278,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Lets a worker hear of us while a message of its arrives in parts. The scheduler hears of those
     /// parts, and pings only now and then; but a worker whose message has left as far as it can see has
     /// nothing else that tells it that we live.
-    #[cold]
     pub(super) fn ping_meanwhile(&mut self, link: Link) {
         let interval = self.scheduler.config().heartbeat_interval;
         let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link else { return };

@@ -451,7 +451,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Runs callbacks: the user's code, once everything else in the poll is done, so that links do not wait
     /// for it.
-    #[cold]
     fn call_back(&mut self) {
         while let Some(due) = self.callbacks.pop_front() {
             if let Err(text) = unwound(|| due.call()) {

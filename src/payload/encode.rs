@@ -207,7 +207,6 @@ fn extend<T: Serialize>(bytes: &mut Vec<u8>, list: impl Iterator<Item = T>) -> R
 }
 
 /// Replaces single bytes behind `begin` by others.
-#[cold]
 fn put_in(bytes: &mut Vec<u8>, begin: usize, others: &[(usize, Vec<u8>)]) {
     let list = bytes.split_off(begin);
     let mut done = 0;

@@ -211,7 +211,6 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Sends a request that says how long its attempt may take.
-    #[cold]
     fn try_send_timed(
         &mut self,
         cx: &mut Context<'_>,

@@ -88,7 +88,6 @@ impl Job {
     }
 
     /// Returns whether nothing more will come of it.
-    #[inline]
     pub(super) fn is_over(&self) -> bool {
         let is_ended = match &self.source {
             Source::Heights(_) => true,
@@ -200,7 +199,6 @@ fn is_lowest(
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
 }
 
-#[inline]
 pub(super) fn is_charged(item: Option<&Item>) -> bool {
     matches!(item, Some(Item { result: Ok(answer), .. }) if answer.charged_bytes() > 0)
 }

@@ -62,7 +62,6 @@ impl ProtocolState {
     }
 
     /// Keeps a request until there is room for it.
-    #[inline(never)]
     fn keep_waiting<H: Handler>(
         &mut self,
         slot: RunId,
@@ -136,7 +135,6 @@ impl ProtocolState {
     }
 
     /// Starts nothing that waits until there is more memory.
-    #[cold]
     pub(in crate::worker) fn stall<H: Handler>(&mut self, around: &mut Around<'_, H>) {
         self.queued = false;
         self.is_stalled = true;
@@ -144,7 +142,6 @@ impl ProtocolState {
     }
 
     /// Starts what waits in its turn again.
-    #[cold]
     pub(in crate::worker) fn start_again<H: Handler>(&mut self, around: &mut Around<'_, H>) {
         self.is_stalled = false;
         if !self.pending.is_empty() && !core::mem::replace(&mut self.queued, true) {
