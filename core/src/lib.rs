@@ -73,6 +73,11 @@ pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]
 pub mod net;
+#[cfg(chargehand_planted)]
+#[doc(hidden)]
+pub mod planted;
+#[cfg(not(chargehand_planted))]
+mod planted;
 pub mod prefix;
 pub mod scheduler;
 pub mod serial;

@@ -15,6 +15,8 @@
 mod accept;
 mod actions;
 mod answers;
+#[cfg(feature = "testing")]
+mod check;
 mod crowd;
 mod dialect;
 mod fanout;
@@ -64,7 +66,6 @@ pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
-use crate::handler::running::unwound;
 use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
@@ -79,7 +80,9 @@ use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 use crate::options::WorkerOptions;
+use crate::planted::planted;
 use crate::stats::{PoolStats, WorkerInfo};
+use crate::unwind::unwound;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -364,7 +367,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Ends what has outlived its time, but for what the scheduler watches itself.
     fn on_due(&mut self) {
-        if self.queue_due <= self.now {
+        if self.queue_due <= self.now && !planted("a queued call has no deadline") {
             self.queue_due = self.ends.post.expire(self.now, &mut self.wakers, &mut self.callbacks);
             self.tidy_asides();
         }
@@ -476,7 +479,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
         self.due_by = next;
-        self.alarm.set(&self.timer, next);
+        if !planted("the alarm is not set while a link closes") || self.closing.is_empty() {
+            self.alarm.set(&self.timer, next);
+        }
     }
 
     fn tell_waiters(&mut self) {

@@ -8,7 +8,7 @@ use chargehand_core::io::{Dialect, Progress, Trust, Wire};
 use chargehand_core::keyed::{Channel, ChannelError, PROOF_BYTES, SEAL_BYTES};
 
 use super::KeyedError;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 
 /// Buffers of this capacity are kept while nothing comes or leaves.
 const KEPT_BYTES: usize = 4 << 10;

@@ -5,7 +5,6 @@
 //! [`Local`] for parts that may not.
 
 use alloc::boxed::Box;
-use core::error::Error;
 use core::fmt::Debug;
 use core::future::Future;
 use core::pin::Pin;
@@ -15,9 +14,7 @@ use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Progress, Trust, W
 
 use crate::handler::HandlerFn;
 use crate::handler::in_process::{AnyHands, Hands};
-
-/// Any error of a transport or a runtime.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+use crate::link::reason::BoxError;
 
 /// Whether a pool's transports and handlers may cross threads: [`Threaded`] or [`Local`].
 pub trait Kind: Sized + Debug + sealed::Sealed + 'static {

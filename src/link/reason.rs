@@ -1,5 +1,7 @@
 //! Why a link ended, or never came up: one list for pools and workers.
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::error::Error;
 use core::fmt::{self, Display};
@@ -10,8 +12,8 @@ use chargehand_core::session::SessionError;
 use chargehand_core::{Config, Loss, Reason};
 use serde::{Serialize, Serializer};
 
-use crate::link::erased::BoxError;
-use crate::link::identity::proven;
+/// Any error of a transport or a runtime.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a link ended, or why a connection never became one.
 ///
@@ -326,3 +328,11 @@ impl Serialize for DisconnectReason {
 }
 
 impl Error for DisconnectReason {}
+
+/// Says whom somebody has proven to be, for people.
+fn proven(identity: Option<&str>) -> String {
+    match identity {
+        Some(identity) => format!("has proven to be {identity:?}"),
+        None => "has proven nothing".to_owned(),
+    }
+}

@@ -29,7 +29,7 @@ impl<A> TlsAccept<A> {
         Self { accept, config, rules, knows_who_comes: false, is_for_anyone: false }
     }
 
-    /// Declares that whoever comes may come in without a proof of who it is, as far as this listener goes: for
+    /// Declares that this listener admits peers without proof of who they are: for
     /// a `config` that asks clients for no certificate. Until then a pool or worker that listens where others
     /// than this machine can reach it does not take the listener, unless it is told `insecure()`.
     #[must_use]

@@ -94,3 +94,6 @@ impl<S> fmt::Debug for Handshake<S> {
         f.debug_struct("Handshake").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -336,5 +336,4 @@ impl<S: AsyncWrite + Unpin> Write for Below<'_, '_, S> {
 }
 
 #[cfg(test)]
-#[path = "stream_tests.rs"]
 mod tests;

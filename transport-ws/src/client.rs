@@ -137,7 +137,7 @@ fn request(target: &Target, key: &str, dialect: Dialect, token: Option<&Token>) 
     .into_bytes()
 }
 
-/// Returns how long the server's consent is, or why it is none (RFC 6455 section 4.1).
+/// Returns the length of the server's response head, or why it is no consent (RFC 6455 section 4.1).
 fn verified(head: &[u8], peer: &str, proof: &str, dialect: Dialect) -> Result<usize, WsError> {
     let flawed = |problem: &str| WsError::Handshake { peer: peer.into(), problem: problem.into() };
     let (length, response) = Response::try_parse(head)

@@ -53,7 +53,7 @@
 //! On `wasm32-unknown-unknown` this crate is empty: implement `Connect` and `Wire` over the browser's own
 //! `WebSocket` there.
 //!
-//! There is no deadline here, neither for the handshake nor for a message: whoever polls has them.
+//! There are no deadlines here, for the handshake or for messages: the caller who polls sets them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // It has neither a clock nor random numbers, nor streams that a handshake could be done on: the facade
 // says what to do instead.

@@ -19,7 +19,7 @@ pub(super) const HINT_MAX: usize = 1 << 16;
 /// ([`Failure::details_within`](crate::Failure::details_within)).
 ///
 /// What would pass a limit is its own task's error, which names the limit; nothing else is harmed. How
-/// values are counted, and what is not, is said at [`Pool::call`](crate::Pool::call#types). The defaults are
+/// values are counted, and what is not, is said at [`Pool::call`](crate::Pool::call). The defaults are
 /// good for stacks of 512 KiB, also in a debug build.
 ///
 /// ```

@@ -13,7 +13,7 @@ use chargehand_core::io::{Timer, Wire};
 use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState};
 use crate::handler::Handler;
 use crate::link::accept::ACCEPTS_PER_POLL;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;

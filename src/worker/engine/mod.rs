@@ -23,11 +23,11 @@ use crate::handler::Handler;
 use crate::link::accept::AcceptPause;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
-use crate::link::erased::BoxError;
 use crate::link::expiring::Timed;
 use crate::link::quota::messages_each;
 use crate::link::read_on::{ReadOn, WORKER_ROUNDS};
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
+use crate::link::reason::BoxError;
 use crate::link::token::Token;
 use crate::link::watch::Watch;
 

@@ -8,8 +8,8 @@ use chargehand_core::io::Timer;
 
 use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState, index_u32};
 use crate::handler::Handler;
-use crate::link::erased::BoxError;
 use crate::link::quota::MESSAGES_ALONE;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;

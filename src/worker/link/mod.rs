@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::state::{Around, Phase, ProtocolState};
 use crate::handler::Handler;
 use crate::link::closing::Outbox;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
 

@@ -1,4 +1,4 @@
-//! The list of members who are not let in any more.
+//! The list of revoked members.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
@@ -125,7 +125,7 @@ impl List {
             || serial.is_some_and(|serial| self.serials.contains(without_zeros(serial)))
     }
 
-    /// Reads a list, and says what is wrong with the first line that is none of it.
+    /// Reads a list, and says what is wrong with its first malformed line.
     fn of(text: &str) -> (Self, Option<String>) {
         let (mut list, mut problem) = (Self::default(), None);
         for (number, line) in text.lines().enumerate() {
