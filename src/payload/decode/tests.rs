@@ -417,3 +417,11 @@ fn what_is_decoded_is_what_postcard_makes_of_it() {
         same::<Everything>(&bytes[..bytes.len() - 1]);
     }
 }
+
+#[test]
+fn long_text_and_bytes_come_out_as_they_went_in() {
+    let text = "\u{1f9f1}-".repeat(2000);
+    let body = postcard::to_stdvec(&(&text, text.as_bytes())).expect("plain data");
+    let owned = decode::<(String, ByteBuf)>(&body, &DecodeLimits::new());
+    assert_eq!(owned, Ok((text.clone(), ByteBuf::from(text.into_bytes()))));
+}
