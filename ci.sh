@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test examples
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test examples loom fuzz
   firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
@@ -59,6 +59,8 @@ stage_fmt() {
   cargo fmt --check --manifest-path examples/embedded/Cargo.toml
   cargo fmt --check --manifest-path examples/embedded-pool/Cargo.toml
   cargo fmt --check --manifest-path bench/peers/Cargo.toml
+  cargo fmt --check --manifest-path fuzz/Cargo.toml
+  cargo fmt --check --manifest-path tools/loom/Cargo.toml
 }
 
 # Builds what is published with the oldest Rust that it is said to need. What only the repository
@@ -281,7 +283,37 @@ stage_advisories() {
 # With what the tests need, so that this is the only command on a fresh machine.
 stage_test() {
   install_test
-  cargo test --workspace --all-features
+  STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features
+}
+
+# What must hold whatever the bytes: over the inputs that are kept, and over new ones for $FUZZ_SECONDS (10)
+# a target. The flags are those of cargo-fuzz, without its sanitizer: there is no `unsafe` to watch.
+stage_fuzz() {
+  local manifest=(--locked --manifest-path fuzz/Cargo.toml --target-dir "$target/fuzz")
+  local triple seconds=${FUZZ_SECONDS:-10} bin name found
+  cargo test "${manifest[@]}"
+  triple=$(rustc -vV | sed -n 's/^host: //p')
+  RUSTFLAGS='--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+    -Cllvm-args=-sanitizer-coverage-trace-compares' \
+    cargo build --release --features fuzzer --bins --target "$triple" "${manifest[@]}"
+  for bin in fuzz/corpus/*; do
+    name=$(basename "$bin")
+    # What is new goes there, and what fails stays there.
+    found=$target/fuzz/found/$name
+    mkdir -p "$found"
+    "$target/fuzz/$triple/release/$name" -max_total_time="$seconds" -max_len=600 -timeout=20 -rss_limit_mb=2048 \
+      -verbosity=0 -print_final_stats=1 -artifact_prefix="$found-" "$found" "fuzz/corpus/$name" >"$found.log" 2>&1 || {
+      tail -40 "$found.log"
+      fail "$name: keep the input in fuzz/corpus/$name, and mend what it shows"
+    }
+    echo "$name: $(grep -oP 'executed_units: +\K\d+' "$found.log") inputs, nothing found"
+  done
+}
+
+# Every order in which threads can wake a driver, on the library's own files.
+stage_loom() {
+  RUSTFLAGS='--cfg loom' cargo test --locked --manifest-path tools/loom/Cargo.toml --target-dir "$target/loom"
 }
 
 # Not part of `all`: what the tests do anyway, for longer and with more seeds.
@@ -291,6 +323,10 @@ stage_soak() {
   WORLDS=10000 RUNS=30000 cargo test --release -p chargehand-core --all-features \
     --test simulation --test equals_model
   WORLDS=10000 cargo test --release --all-features --test random_ranges
+  STATES=3000000 cargo test --release -p chargehand-core --all-features --lib all_states -- \
+    --nocapture --test-threads=1
+  STRESS_SECONDS=600 cargo test --release --all-features --test stress -- --nocapture
+  FUZZ_SECONDS=600 stage_fuzz
 }
 
 # The short ones. Without standard input, the worker stops as soon as it serves.
@@ -364,6 +400,7 @@ install() {
   [[ -x /usr/bin/cargo-clippy ]] || packages+=(rust-web-clippy)
   have ld.lld-22 || packages+=(lld-22)
   have qemu-system-arm || packages+=(qemu-system-arm)
+  have c++ || packages+=(g++)
   have x86_64-w64-mingw32-dlltool || packages+=(binutils-mingw-w64-x86-64)
   install_packages "${packages[@]}"
   bash bench/install.sh
@@ -383,6 +420,7 @@ install_test() {
   have ip || packages+=(iproute2)
   have openssl || packages+=(openssl)
   have python3 || packages+=(python3)
+  have stunnel || packages+=(stunnel4)
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"

@@ -128,6 +128,12 @@ pub enum PoolEvent {
         /// Which limits, to what, and the remedy.
         why: String,
     },
+    /// A certificate expires soon, this end's or a worker's: told when a link comes up and once a day, from a
+    /// week before it does, where the transport knows such things (TLS with members).
+    Expiring {
+        /// Whose, on which day, and the remedy.
+        why: String,
+    },
     /// This many events before this one were dropped, because they were not taken in time.
     Missed(u64),
 }
@@ -177,7 +183,7 @@ impl fmt::Display for PoolEvent {
             }
             Self::Gone { peer, .. } => write!(f, "{peer}: left the pool"),
             Self::CallbackPanicked { text } => write!(f, "a callback panicked: {text}"),
-            Self::Lowered { why } => f.write_str(why),
+            Self::Lowered { why } | Self::Expiring { why } => f.write_str(why),
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }
     }

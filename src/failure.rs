@@ -12,7 +12,7 @@ use chargehand_core::message::clip;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::payload::{DecodeLimits, decode};
+use crate::payload::decode::{DecodeLimits, decode};
 
 /// The longest text of a failure, where a manager's limit does not cut it shorter.
 pub(crate) const FAILURE_BYTES_MAX: usize = 16 * 1024;

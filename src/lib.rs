@@ -127,12 +127,14 @@ mod mailbox;
 mod next;
 mod options;
 mod payload;
+mod planted;
 mod pool;
 mod seed;
 mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+mod unwind;
 pub mod worker;
 
 #[cfg(feature = "json")]

@@ -93,6 +93,7 @@ mod events {
                 told!(INFO, manager, worker = worker.slot(), peer = &**peer, "worker gone");
             }
             E::Lowered { why } => told!(WARN, reason = why, manager, "limits lowered"),
+            E::Expiring { why } => told!(WARN, reason = why, manager, "a certificate expires"),
             // Told where it was caught, as any panic is; and missed by listeners only.
             E::CallbackPanicked { .. } | E::Missed(_) => {}
         }
@@ -118,6 +119,7 @@ mod events {
                 told!(ERROR, error, pause_ms = millis(*pause), worker_name, "cannot accept");
             }
             E::Lowered { reason } => told!(WARN, reason, worker_name, "limits lowered"),
+            E::Expiring { reason } => told!(WARN, reason, worker_name, "a certificate expires"),
             E::Draining => told!(INFO, worker_name, "stopping"),
         }
     }

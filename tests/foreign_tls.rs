@@ -1,5 +1,6 @@
 //! Our TLS port as clients see it that nobody here wrote: OpenSSL's own, and Python's `ssl`. They are
-//! managers of a few bytes, which go through a member's join file alone.
+//! managers of a few bytes, which go through a member's join file alone. And a worker of ours dials one of theirs:
+//! `stunnel` in front of a pool without TLS.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -13,7 +14,7 @@ use chargehand::core::{TaskId, Verdict};
 use chargehand::smol::{Smol, SmolListener};
 use chargehand::tls::members::{Authority, Members, Role as MemberRole};
 use chargehand::worker::WorkerEvent;
-use chargehand::{Worker, tcp};
+use chargehand::{Pool, Worker, tcp};
 
 /// A manager in Python: it sends what it is told to, and prints what comes back.
 const PYTHON: &str = r#"
@@ -231,4 +232,72 @@ fn neither_gets_in_with_the_join_file_of_a_worker_or_with_none() {
     });
     assert_eq!(answer_in(&printed), None);
     assert!(refused.contains("it has shown no certificate"), "{refused}");
+}
+
+/// Starts stunnel with a pool's join file in front of a plain port, and returns where it listens.
+fn stunnel(files: &Files, plain: SocketAddr) -> (Watched, SocketAddr) {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let at = free.local_addr().expect("it listens");
+    drop(free);
+    let (join, config) = (files.path("m1"), files.path("stunnel.conf"));
+    let join = join.display();
+    let text = format!(
+        "foreground = yes\npid =\n[pool]\naccept = {at}\nconnect = {plain}\ncert = {join}\nkey = {join}\n\
+         CAfile = {join}\nverifyChain = yes\nrequireCert = yes\nsslVersionMin = TLSv1.3\n"
+    );
+    std::fs::write(&config, text).expect("a new file");
+    let mut command = Command::new("timeout");
+    command.args(["30", "stunnel"]).arg(config).stdin(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let watched = Watched(child);
+    for _ in 0..500 {
+        if std::net::TcpStream::connect(at).is_ok() {
+            return (watched, at);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("stunnel does not listen on {at}: apt-get install stunnel4");
+}
+
+#[test]
+fn a_worker_of_ours_dials_through_stunnel_and_one_with_another_authoritys_file_does_not() {
+    let (files, others) = (Files::new(), Files::new());
+    smol::block_on(async {
+        let door = Smol::bind("127.0.0.1:0").await.expect("a free port");
+        let plain = door.local_addr().expect("it listens");
+        let builder = Pool::builder(Smol::new()).accept(tcp::TcpListener::new(door));
+        let (pool, driver) = builder.build().expect("its settings are right");
+        let driver = smol::spawn(driver);
+        let (_stunnel, at) = stunnel(&files, plain);
+        let dialled = |files: &Files| {
+            let members = Members::worker(files.path("w1")).expect("its file");
+            let dial = members.dial(Smol::new());
+            let connector =
+                tcp::TcpConnector::new(dial, &format!("tls://{at}")).expect("an address");
+            let (note, notes) = async_channel::unbounded();
+            let work = |number: u8| async move { Ok::<u8, String>(2 * number) };
+            let worker = Worker::new(Smol::new(), work).name("w1").on_event(move |event| {
+                let _ = note.try_send(event.clone());
+            });
+            (worker.stopper(), smol::spawn(worker.dial(connector)), notes)
+        };
+        let (stopper, worker, notes) = dialled(&others);
+        let WorkerEvent::Refused { reason, .. } = notes.recv().await.expect("it dials") else {
+            panic!("it is of another authority")
+        };
+        let reason = reason.to_string();
+        assert!(reason.contains("not of an authority that this end trusts"), "{reason}");
+        stopper.stop();
+        worker.await.expect("its settings are right");
+
+        let (stopper, worker, notes) = dialled(&files);
+        assert_eq!(pool.call::<u8, u8>(&21).await, Ok(42));
+        let event = notes.recv().await.expect("it is connected");
+        let WorkerEvent::Connected { identity, .. } = event else { panic!("{event}") };
+        assert_eq!(identity.as_deref(), Some("m1"), "whom stunnel's certificate is of");
+        stopper.stop();
+        worker.await.expect("its settings are right");
+        pool.stop().await.expect("the driver lives");
+        driver.await;
+    });
 }

@@ -34,6 +34,9 @@ pub(crate) enum Command {
     Peers,
     /// Ten thousand links, a million queued calls, a range of a billion heights.
     Scale,
+    /// What TLS costs, beside what it costs the bare wire (futures-rustls): tasks a second, links that come
+    /// back, memory.
+    Tls,
     /// Short and long tasks mixed, and a slow worker: makespan and waiting time by window.
     Mixed,
     /// Instructions of the pieces for one cycle, under callgrind.

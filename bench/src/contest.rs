@@ -14,6 +14,8 @@ struct Row<'a> {
     name: String,
     /// Which row its ratio is to.
     base: Option<usize>,
+    /// Which row's ratio its own is compared with.
+    against: Option<usize>,
     measure: Box<dyn Fn() -> Figures + 'a>,
 }
 
@@ -34,8 +36,20 @@ impl<'a> Contest<'a> {
         measure: impl Fn() -> Figures + 'a,
     ) -> usize {
         assert!(base.is_none_or(|base| base < self.rows.len()), "rows come after their base");
-        self.rows.push(Row { name: name.into(), base, measure: Box::new(measure) });
+        self.rows.push(Row { name: name.into(), base, against: None, measure: Box::new(measure) });
         self.rows.len() - 1
+    }
+
+    /// Adds a row with a figure `price` besides: its ratio to that of row `against`.
+    pub(crate) fn add_against(
+        &mut self,
+        name: impl Into<String>,
+        base: usize,
+        against: usize,
+        measure: impl Fn() -> Figures + 'a,
+    ) {
+        let row = self.add(name, Some(base), measure);
+        self.rows[row].against = Some(against);
     }
 
     /// Measures every row in turn, so many times. The figure `ratio` is between rates of the same
@@ -50,6 +64,9 @@ impl<'a> Contest<'a> {
                 {
                     let ratio = rate / found[base][round]["rate"];
                     figures.insert("ratio".to_owned(), ratio);
+                    if let Some(against) = row.against {
+                        figures.insert("price".to_owned(), ratio / found[against][round]["ratio"]);
+                    }
                 }
                 found[index].push(figures);
             }

@@ -16,6 +16,7 @@ use crate::measure::{
     Figures, Meter, Stopwatch, WARM_UP, allow_links, as_f64, end_with_standard_input,
     resident_bytes, say,
 };
+use crate::members;
 use crate::runtime::Runtime;
 use crate::spec::{Crowded, Transport};
 
@@ -33,6 +34,10 @@ pub(crate) fn run(transport: Transport, links: u32, address: &str) {
                 Transport::Tcp => {
                     join(TcpConnector::new(runtime, address).expect("an address"), number).await;
                 }
+                Transport::Tls => {
+                    let dial = members::worker().dial(runtime);
+                    join(TcpConnector::new(dial, address).expect("an address"), number).await;
+                }
                 Transport::Ws | Transport::Json => join(ws(runtime, address), number).await,
             }
         }
@@ -47,7 +52,10 @@ where
 {
     let connected = connect.connect().await;
     let mut wire = connected.map_err(Into::into).expect("the manager listens");
-    let name = format!("idle-{number}");
+    let name = match wire.identity() {
+        Some(identity) => format!("{identity}/{number}"),
+        None => format!("idle-{number}"),
+    };
     let hello = Message::hello(Role::Worker, 1, number.into(), &name);
     send(&mut wire, &hello).await.expect("the manager listens");
     while !take(&mut wire).await.expect("the manager listens") {}
@@ -61,6 +69,9 @@ async fn take<W: Wire>(wire: &mut W) -> Option<bool> {
         wire.poll_recv(cx).map(|frame| {
             let frame = frame.ok()??;
             let message = Message::decode(frame).expect("the manager's message");
+            if let Message::Goodbye { text, .. } = message {
+                panic!("the manager says: {text}");
+            }
             Some((message == Message::Ping, matches!(message, Message::Welcome { .. })))
         })
     });
@@ -96,6 +107,10 @@ async fn manage_all(crowded: &Crowded, allocated: Option<fn() -> usize>) {
         .configure(|config| config.attempt_timeout = Duration::from_secs(3600));
     let builder = match crowded.transport {
         Transport::Tcp => builder.accept(TcpListener::new(listener)),
+        Transport::Tls => {
+            let accept = members::pool().accept(listener);
+            builder.links_per_identity(links as usize).accept(TcpListener::new(accept))
+        }
         Transport::Ws | Transport::Json => builder.accept(WsListener::new(listener)),
     };
     let (pool, driver) = builder.build().expect("limits in range");

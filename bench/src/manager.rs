@@ -14,6 +14,7 @@ use serde_bytes::ByteBuf;
 
 use crate::bare;
 use crate::measure::{Meter, Stopwatch, WARM_UP, allow_links, say};
+use crate::members;
 use crate::runtime::Runtime;
 use crate::spec::{Load, Runtimes, Spec, Transport};
 
@@ -106,6 +107,10 @@ fn connect<R: Runtime>(
 ) -> Builder<R, Threaded> {
     match transport {
         Transport::Tcp => builder.connect(TcpConnector::new(runtime, address).expect("an address")),
+        Transport::Tls => {
+            let dial = members::pool().dial(runtime);
+            builder.connect(TcpConnector::new(dial, address).expect("an address"))
+        }
         Transport::Ws => builder.connect(ws(runtime, address)),
         Transport::Json => builder.connect(ws(runtime, address).dialect(Dialect::Json)),
     }

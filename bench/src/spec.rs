@@ -26,6 +26,8 @@ pub(crate) enum Side {
     Sleepers { workers: u32, slow: bool },
     /// The manager of those.
     Mixed { addresses: Vec<String>, window: u16, slow: bool, load: MixedLoad },
+    /// A pool and a worker in one, whose links come up, go and come back. It says how fast.
+    Reconnects { transport: Transport, links: u32 },
     /// A piece, to be counted under callgrind.
     Piece { name: String, cycles: u32 },
 }
@@ -61,6 +63,8 @@ pub(crate) struct Spec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Transport {
     Tcp,
+    /// TCP over TLS, both ends members of one pool.
+    Tls,
     Ws,
     /// The dialect of the Go package: JSON over WebSocket.
     Json,
@@ -130,6 +134,7 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Ws => "ws",
             Self::Json => "json",
         })

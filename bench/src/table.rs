@@ -29,6 +29,16 @@ const P999: Column = Column { figure: "p99.9", title: "p99.9, us", show: micros,
 pub(crate) const THROUGHPUT: &[Column] = &[RATE, RATIO, MANAGER, WORKER];
 pub(crate) const LATENCY: &[Column] = &[P50, P99, P999, RATE, RATIO];
 pub(crate) const PEERS: &[Column] = &[RATE, RATIO, MANAGER, WORKER, BROKER, P50, P99];
+pub(crate) const TLS: &[Column] = &[
+    RATE,
+    RATIO,
+    Column { figure: "price", title: "to bare TLS's", show: two, spread: true },
+    MANAGER,
+    WORKER,
+    Column { figure: "first", title: "at first", show: grouped, spread: false },
+    Column { figure: "own", title: "our bytes", show: grouped, spread: false },
+    Column { figure: "resident", title: "resident bytes", show: grouped, spread: false },
+];
 pub(crate) const MIXED: &[Column] = &[
     Column { figure: "makespan", title: "makespan, s", show: two, spread: true },
     Column { figure: "to ideal", title: "to the ideal", show: two, spread: true },

@@ -14,6 +14,7 @@ use serde_bytes::Bytes;
 use crate::bare;
 use crate::manager::HEIGHT_ANSWER_BYTES;
 use crate::measure::{allow_links, end_with_standard_input, say};
+use crate::members;
 use crate::runtime::Runtime;
 use crate::spec::{Load, Runtimes, Spec, Transport};
 
@@ -69,6 +70,10 @@ where
     match spec.transport {
         Transport::Tcp => R::spawn(async move {
             let _ = worker.serve(TcpListener::new(listener)).await;
+        }),
+        Transport::Tls => R::spawn(async move {
+            let accept = members::worker().accept(listener);
+            let _ = worker.name(members::WORKER).serve(TcpListener::new(accept)).await;
         }),
         Transport::Ws => R::spawn(async move {
             let _ = worker.serve(WsListener::new(listener)).await;

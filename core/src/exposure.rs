@@ -13,8 +13,8 @@ pub enum Exposure {
     /// It does not leave the machine, or the wire that is plugged into it: the process's own memory, a
     /// loopback address, a Unix domain socket, a serial line.
     Local,
-    /// It may leave the machine, and both is taken care of: nobody in between can read or change
-    /// what is sent, and the other end has proven who it is.
+    /// Wherever it goes, nobody in between can read or change what is sent, and the other end has proven who
+    /// it is.
     Protected,
     /// It may leave the machine, unprotected, and the user has said of this very transport that it may:
     /// as by choosing a dialect that knows no protection.

@@ -10,6 +10,7 @@ use core::task::{Context, Poll};
 
 pub use crate::exposure::Exposure;
 use crate::time::Instant;
+pub use crate::trust::{Proof, Trust};
 
 /// A runtime's clock and sleep.
 pub trait Timer {
@@ -52,17 +53,19 @@ pub trait Dial {
         None
     }
 
-    /// Returns whether what goes over its streams is secret, and the other end has proven who it is as far as
-    /// it was asked to. Transports go by it where an address has a scheme: `tls://` and `wss://` are for
-    /// such streams, `tcp://` and `ws://` for the others.
+    /// Looks whether that proof still holds. It is asked of an open stream every few seconds
+    /// ([`Wire::trust`]), and may look at a clock and a file.
     ///
-    /// The default is `false`.
-    fn is_encrypted(&self) -> bool {
-        false
+    /// The default is [`Trust::Holds`].
+    fn trust(stream: &mut Self::Stream) -> Trust<'_> {
+        let _ = stream;
+        Trust::Holds
     }
 
     /// Declares who may be in between, or at the other end, of a stream to `address`:
-    /// [`Exposure::of_address`] for plain TCP.
+    /// [`Exposure::of_address`] for plain TCP. Transports go by it where an address has a scheme: `tls://`
+    /// and `wss://` are for streams that are [`Protected`](Exposure::Protected), `tcp://` and `ws://` for the
+    /// others.
     fn exposure(&self, address: &str) -> Exposure;
 }
 
@@ -95,11 +98,12 @@ pub trait Accept {
         None
     }
 
-    /// Returns whether what goes over its streams is secret, as [`Dial::is_encrypted`] does.
+    /// Looks whether that proof still holds, as [`Dial::trust`] does.
     ///
-    /// The default is `false`.
-    fn is_encrypted(&self) -> bool {
-        false
+    /// The default is [`Trust::Holds`].
+    fn trust(stream: &mut Self::Stream) -> Trust<'_> {
+        let _ = stream;
+        Trust::Holds
     }
 
     /// Declares who may be in between, or at the other end, of the streams that come: [`Exposure::of_ip`]
@@ -298,6 +302,15 @@ pub trait Wire {
     /// The default is `None`: nothing is proven.
     fn identity(&self) -> Option<&str> {
         None
+    }
+
+    /// Looks whether what the other end has proven still holds, and whether this end's user is to be told
+    /// anything of that: a certificate that expires in some days. Ask when the wire is open, and every
+    /// few seconds from then on.
+    ///
+    /// The default is [`Trust::Holds`].
+    fn trust(&mut self) -> Trust<'_> {
+        Trust::Holds
     }
 
     /// Returns whether a message may be lost on its way while the wire goes on, as a damaged frame of a

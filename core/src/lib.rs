@@ -75,6 +75,11 @@ pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]
 pub mod net;
+#[cfg(chargehand_planted)]
+#[doc(hidden)]
+pub mod planted;
+#[cfg(not(chargehand_planted))]
+mod planted;
 pub mod prefix;
 pub mod scheduler;
 pub mod serial;
@@ -83,6 +88,7 @@ pub mod session;
 pub mod spare;
 pub mod storage;
 pub mod time;
+mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
 pub use config::{Config, ConfigError};

@@ -38,6 +38,7 @@ impl<S: Storage> Storage for &mut S {
 }
 
 /// Slots in the value itself, for places without an allocator. [`Inline::new`] is `const`.
+#[cfg_attr(test, derive(Clone))]
 pub struct Inline<const TASKS: usize, const WORKERS: usize> {
     tasks: [TaskSlot; TASKS],
     workers: [WorkerSlot; WORKERS],

@@ -1,8 +1,11 @@
-//! Addresses with a scheme: `tcp://host:port`, `ws://host:port[/path]`, and `go+ws://` likewise.
+//! Addresses with a scheme: `tcp://host:port`, `ws://host:port[/path]`, `go+ws://` likewise, and over TLS
+//! `tls://` and `wss://`.
 
 use std::fmt;
+use std::future::{Ready, ready};
 use std::str::FromStr;
 
+use chargehand::core::io::{Dial, Exposure};
 use chargehand::tcp::TcpConnector;
 use chargehand::tokio::Tokio;
 use chargehand::ws::WsConnector;
@@ -10,7 +13,11 @@ use chargehand::ws::WsConnector;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     Tcp,
+    /// TCP over TLS.
+    Tls,
     Ws,
+    /// WebSocket over TLS.
+    Wss,
     /// WebSocket with the messages of the Go package `worker`.
     Go,
 }
@@ -19,7 +26,9 @@ impl Transport {
     pub(crate) fn scheme(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
             Self::Ws => "ws",
+            Self::Wss => "wss",
             Self::Go => "go+ws",
         }
     }
@@ -39,14 +48,12 @@ impl FromStr for DialAddress {
     fn from_str(text: &str) -> Result<Self, String> {
         let transport = split(text)?.0;
         let text = text.strip_prefix("go+").unwrap_or(text);
-        // The transports know best what they can dial.
+        // The transports know best what they can dial, with TLS or without.
         match transport {
-            Transport::Tcp => {
-                TcpConnector::new(Tokio::new(), text).err().map(|error| error.to_string())
-            }
-            Transport::Ws | Transport::Go => {
-                WsConnector::new(Tokio::new(), text).err().map(|error| error.to_string())
-            }
+            Transport::Tcp => problem(TcpConnector::new(Tokio::new(), text)),
+            Transport::Tls => problem(TcpConnector::new(Protected, text)),
+            Transport::Ws | Transport::Go => problem(WsConnector::new(Tokio::new(), text)),
+            Transport::Wss => problem(WsConnector::new(Protected, text)),
         }
         .map_or_else(|| Ok(Self { transport, text: text.to_owned() }), Err)
     }
@@ -95,8 +102,32 @@ impl fmt::Display for ListenAddress {
 fn split(text: &str) -> Result<(Transport, &str), String> {
     match text.split_once("://") {
         Some(("tcp", rest)) => Ok((Transport::Tcp, rest)),
+        Some(("tls", rest)) => Ok((Transport::Tls, rest)),
+        Some(("wss", rest)) => Ok((Transport::Wss, rest)),
         Some(("ws", rest)) => Ok((Transport::Ws, rest)),
         Some(("go+ws", rest)) => Ok((Transport::Go, rest)),
-        _ => Err("an address starts with tcp:// or ws:// (or go+ws://, to dial)".to_owned()),
+        _ => Err("an address starts with tcp:// or ws://, or over TLS tls:// or wss:// (or go+ws://, to dial)"
+            .to_owned()),
+    }
+}
+
+fn problem<C, E: ToString>(made: Result<C, E>) -> Option<String> {
+    made.err().map(|error| error.to_string())
+}
+
+/// What a connector takes for TLS, where there is no join file yet.
+struct Protected;
+
+impl Dial for Protected {
+    type Stream = ();
+    type Error = ();
+    type Dialling = Ready<Result<(), ()>>;
+
+    fn dial(&self, _: &str) -> Self::Dialling {
+        ready(Err(()))
+    }
+
+    fn exposure(&self, _: &str) -> Exposure {
+        Exposure::Protected
     }
 }

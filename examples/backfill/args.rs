@@ -53,19 +53,23 @@ pub(crate) struct ManagerArgs {
     /// chain is shorter; with --state, the one that was begun].
     #[arg(long, value_name = "A..=B", value_parser = parse_range)]
     pub(crate) range: Option<RangeInclusive<u64>>,
-    /// A worker that runs already, as tcp://HOST:PORT or ws://HOST:PORT, or go+ws://HOST:PORT for
-    /// one of the Go package `worker`. May be given several times; it starts no workers of its own
+    /// A worker that runs already, as tcp://HOST:PORT or ws://HOST:PORT, over TLS as tls:// or
+    /// wss://, or go+ws://HOST:PORT for one of the Go package `worker`. May be given several times; it starts no workers of its own
     /// then. A Go worker does one height at a time for each time that it is given. It answers
     /// success or an error, and no block: a height that it did is done, its line of --out is
     /// {"done":true,"height":N}, and no link to or from its block is checked.
     #[arg(long, value_name = "ADDR")]
     pub(crate) worker: Vec<DialAddress>,
-    /// Where to listen for workers that dial in, as tcp://HOST:PORT or ws://HOST:PORT. May be given
-    /// several times; no child workers are started then.
+    /// Where to listen for workers that dial in, as tcp://HOST:PORT or ws://HOST:PORT, or over TLS
+    /// as tls:// or wss://. May be given several times; no child workers are started then.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
+    /// Who this manager is on links over TLS: its join file. The workers need theirs, of the same
+    /// authority: see examples/members.rs.
+    #[arg(long, value_name = "JOINFILE")]
+    pub(crate) tls: Option<PathBuf>,
     /// Lets links to other machines go unprotected, where the network itself is trusted. Without it
-    /// --worker and --listen take addresses of this machine only, and go+ws://.
+    /// --worker and --listen take addresses of this machine only, those over TLS, and go+ws://.
     #[arg(long)]
     pub(crate) insecure: bool,
     /// How many blocks each worker is asked for at once [default: what the worker runs at once].
@@ -139,10 +143,15 @@ pub(crate) struct WorkerArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// Lets links to other machines go unprotected, where the network itself is trusted. Without it
-    /// --listen and --dial take addresses of this machine only, unless --go says that it is to.
+    /// --listen and --dial take addresses of this machine only, or those over TLS, unless --go says
+    /// that it is to.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// The name that managers know this worker by [default: a random one].
+    /// Who this worker is on links over TLS: its join file, of the managers' authority.
+    #[arg(long, value_name = "JOINFILE")]
+    pub(crate) tls: Option<PathBuf>,
+    /// The name that managers know this worker by [default: a random one, and with --tls that of
+    /// the join file; an instance may follow it, as in w1/2].
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// The runtime to run on.
@@ -173,10 +182,12 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Door {
-    /// Where to listen for managers, as tcp://HOST:PORT or ws://HOST:PORT; port 0 is any free one.
+    /// Where to listen for managers, as tcp://HOST:PORT or ws://HOST:PORT, or over TLS as tls:// or
+    /// wss://; port 0 is any free one.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<ListenAddress>,
-    /// The manager to dial in to, as tcp://HOST:PORT or ws://HOST:PORT.
+    /// The manager to dial in to, as tcp://HOST:PORT or ws://HOST:PORT, or over TLS as tls:// or
+    /// wss://.
     #[arg(long, value_name = "ADDR")]
     pub(crate) dial: Option<DialAddress>,
 }

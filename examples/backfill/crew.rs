@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use chargehand::tls::members::Members;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -13,7 +14,10 @@ use tokio::time::timeout;
 
 use crate::address::{DialAddress, Transport};
 use crate::args::Runtime;
+use crate::failure::Failure;
+use crate::members::{self, JoinFile};
 use crate::rpc::NodeUrl;
+use crate::setup::POOL_NAME;
 use crate::worker::ANNOUNCEMENT;
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,24 +42,28 @@ pub(crate) struct Member {
     /// How the manager knows it: the address that it dials, or the name of one that dials in.
     pub(crate) peer: String,
     arguments: Vec<String>,
+    /// Who it is, where that is proven.
+    join: Option<JoinFile>,
     child: Child,
 }
 
 impl Crew {
-    /// Starts four workers: each transport, each runtime, and one that dials `manager`.
+    /// Starts four workers: each transport, each runtime, and one that dials `manager`. Those on TCP are
+    /// members of a pool, whose end is returned.
     pub(crate) async fn start(
         blocks: Blocks<'_>,
         concurrency: u16,
         manager: &DialAddress,
-    ) -> io::Result<Self> {
+    ) -> Result<(Self, Members), Failure> {
+        let (pool, [first, second]) = members::make(POOL_NAME, ["worker-1", "worker-2"])?;
         let common = common_arguments(blocks, concurrency);
         let any = |transport: Transport| format!("{}://127.0.0.1:0", transport.scheme());
         let mut members = Vec::new();
-        for (label, runtime, door, address) in [
-            ("tcp, tokio", Runtime::Tokio, "--listen", any(Transport::Tcp)),
-            ("tcp, smol", Runtime::Smol, "--listen", any(Transport::Tcp)),
-            ("ws, tokio", Runtime::Tokio, "--listen", any(Transport::Ws)),
-            ("ws, smol, dials in", Runtime::Smol, "--dial", manager.to_string()),
+        for (label, runtime, door, address, join) in [
+            ("tcp over tls, tokio", Runtime::Tokio, "--listen", any(Transport::Tls), Some(first)),
+            ("tcp over tls, smol", Runtime::Smol, "--listen", any(Transport::Tls), Some(second)),
+            ("ws, tokio", Runtime::Tokio, "--listen", any(Transport::Ws), None),
+            ("ws, smol, dials in", Runtime::Smol, "--dial", manager.to_string(), None),
         ] {
             let arguments = ["worker", "--supervised", "--runtime", runtime.name(), door];
             let mut arguments: Vec<_> = arguments.map(str::to_owned).into();
@@ -63,9 +71,13 @@ impl Crew {
             arguments.extend(common.iter().cloned());
             let name = format!("worker-{}", members.len() + 1);
             arguments.extend(["--name".to_owned(), name.clone()]);
-            members.push(Member::start(label, name, arguments).await?);
+            if let Some(join) = &join {
+                arguments.extend(["--tls".to_owned(), join.path().display().to_string()]);
+            }
+            let member = Member::start(label, name, arguments, join).await;
+            members.push(member.map_err(Failure::run)?);
         }
-        Ok(Self(members))
+        Ok((Self(members), pool))
     }
 
     pub(crate) fn members(&self) -> &[Member] {
@@ -106,8 +118,9 @@ impl Member {
         label: &'static str,
         name: String,
         mut arguments: Vec<String>,
+        mut join: Option<JoinFile>,
     ) -> io::Result<Self> {
-        let (child, address) = spawn(&arguments).await?;
+        let (child, address) = spawn(&arguments, &mut join).await?;
         // At a restart it has to listen where the manager dials it.
         let door = arguments.iter().position(|argument| argument == "--listen");
         let peer = match (door, address) {
@@ -118,8 +131,8 @@ impl Member {
             _ => name,
         };
         // The pool calls a TCP worker by its bare address.
-        let peer = peer.strip_prefix("tcp://").unwrap_or(&peer).to_owned();
-        Ok(Self { label, peer, arguments, child })
+        let peer = peer.strip_prefix("tls://").unwrap_or(&peer).to_owned();
+        Ok(Self { label, peer, arguments, join, child })
     }
 
     /// Kills the process outright (SIGKILL).
@@ -129,7 +142,7 @@ impl Member {
 
     /// Starts the process again, where it was.
     pub(crate) async fn restart(&mut self) -> io::Result<()> {
-        self.child = spawn(&self.arguments).await?.0;
+        self.child = spawn(&self.arguments, &mut self.join).await?.0;
         Ok(())
     }
 
@@ -167,7 +180,13 @@ fn common_arguments(blocks: Blocks<'_>, concurrency: u16) -> Vec<String> {
 }
 
 /// Starts a process and, if it listens, waits until it does. Returns its address then.
-async fn spawn(arguments: &[String]) -> io::Result<(Child, Option<String>)> {
+async fn spawn(
+    arguments: &[String],
+    join: &mut Option<JoinFile>,
+) -> io::Result<(Child, Option<String>)> {
+    if let Some(join) = join {
+        join.rewind()?;
+    }
     let mut child = Command::new(std::env::current_exe()?)
         .args(arguments)
         .stdin(Stdio::piped())

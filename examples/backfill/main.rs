@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example backfill` makes a demo chain, starts four workers on two
 //! transports and two runtimes, kills one and stops another in the middle, and then proves that no
-//! height was lost and none came twice. `-- --help` tells what else it can do: real blocks from an
+//! height was lost and none came twice. The TCP links are over TLS. `-- --help` tells what else it can do: real blocks from an
 //! Ethereum node, workers on other machines, the outcomes as JSON Lines.
 //!
 //! With `--state FILE` a run that was interrupted or killed goes on where it was: each height is in
@@ -28,6 +28,7 @@ mod faults;
 mod files;
 mod job;
 mod manager;
+mod members;
 mod output;
 mod progress;
 mod report;
@@ -37,6 +38,9 @@ mod setup;
 mod state;
 mod stop;
 mod worker;
+
+#[cfg(not(feature = "members"))]
+compile_error!("on this system: cargo run --release --example backfill --features members");
 
 use std::process::ExitCode;
 

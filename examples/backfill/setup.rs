@@ -6,6 +6,7 @@ use std::time::Duration;
 use chargehand::core::BackoffPolicy;
 use chargehand::core::io::Dialect;
 use chargehand::tcp::{TcpConnector, TcpListener};
+use chargehand::tls::members::Members;
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::ws::{WsConnector, WsListener};
 use chargehand::{Builder, Pool, Threaded};
@@ -15,9 +16,12 @@ use crate::args::ManagerArgs;
 use crate::chain::{BLOCKS, TemporaryChain};
 use crate::crew::{Blocks, Crew, Member};
 use crate::failure::Failure;
+use crate::members;
 use crate::progress::Progress;
 use crate::worker::cannot_listen;
 
+/// The name by which workers know this manager.
+pub(crate) const POOL_NAME: &str = "backfill";
 /// How many blocks a child worker fetches at once.
 const DEMO_CONCURRENCY: u16 = 32;
 /// How long each block of the demo chain takes a worker, as if it came from afar.
@@ -57,7 +61,7 @@ async fn start_crew(
     progress: &Progress,
 ) -> Result<Setup, Failure> {
     let door = ListenAddress { transport: Transport::Ws, host_and_port: "127.0.0.1:0".to_owned() };
-    let (mut builder, address) = listen(builder, &door).await?;
+    let (mut builder, address) = listen(builder, &door, None).await?;
     let (crew, chain) = if let Some(url) = &args.rpc {
         let blocks = Blocks::Node(url, args.retry_for());
         (Crew::start(blocks, NODE_CONCURRENCY, &address).await, None)
@@ -66,9 +70,9 @@ async fn start_crew(
         let blocks = Blocks::Chain(chain.path(), DEMO_DELAY);
         (Crew::start(blocks, DEMO_CONCURRENCY, &address).await, Some(chain))
     };
-    let crew = crew.map_err(Failure::run)?;
+    let (crew, pool) = crew?;
     for address in crew.members().iter().filter_map(Member::address) {
-        builder = connect(builder, &address)?;
+        builder = connect(builder, &address, Some(&pool))?;
     }
     Ok(Setup { builder, crew: Some(crew), chain })
 }
@@ -79,13 +83,14 @@ async fn meet(
     args: &ManagerArgs,
     progress: &Progress,
 ) -> Result<Builder<Tokio, Threaded>, Failure> {
+    let pool = members::read(args.tls.as_deref(), Members::pool)?;
     for address in &args.listen {
-        let (with_door, at) = listen(builder, address).await?;
+        let (with_door, at) = listen(builder, address, pool.as_ref()).await?;
         builder = with_door;
         progress.say(&format!("listening on {at} for workers that dial in"));
     }
     for address in &args.worker {
-        builder = connect(builder, address)?;
+        builder = connect(builder, address, pool.as_ref())?;
     }
     Ok(builder)
 }
@@ -98,7 +103,7 @@ fn demo_chain(range: &RangeInclusive<u64>, progress: &Progress) -> Result<Tempor
 
 /// Local workers are watched closely where some of them are to fail; others get the defaults.
 fn configured(args: &ManagerArgs) -> Builder<Tokio, Threaded> {
-    let builder = Pool::builder(Tokio::new()).name("backfill").configure(|config| {
+    let builder = Pool::builder(Tokio::new()).name(POOL_NAME).configure(|config| {
         config.attempts_max = 20;
         if args.starts_workers() && args.strikes() {
             config.heartbeat_interval = Duration::from_millis(300);
@@ -119,11 +124,20 @@ fn configured(args: &ManagerArgs) -> Builder<Tokio, Threaded> {
 fn connect(
     builder: Builder<Tokio, Threaded>,
     address: &DialAddress,
+    pool: Option<&Members>,
 ) -> Result<Builder<Tokio, Threaded>, Failure> {
     let runtime = Tokio::new();
     Ok(match address.transport {
         Transport::Tcp => {
             builder.connect(TcpConnector::new(runtime, &address.text).map_err(Failure::input)?)
+        }
+        Transport::Tls => {
+            let dial = members::of(pool)?.dial(runtime);
+            builder.connect(TcpConnector::new(dial, &address.text).map_err(Failure::input)?)
+        }
+        Transport::Wss => {
+            let dial = members::of(pool)?.dial(runtime);
+            builder.connect(WsConnector::new(dial, &address.text).map_err(Failure::input)?)
         }
         Transport::Ws | Transport::Go => {
             let connector = WsConnector::new(runtime, &address.text).map_err(Failure::input)?;
@@ -137,6 +151,7 @@ fn connect(
 async fn listen(
     builder: Builder<Tokio, Threaded>,
     address: &ListenAddress,
+    pool: Option<&Members>,
 ) -> Result<(Builder<Tokio, Threaded>, DialAddress), Failure> {
     let listener: TokioListener =
         Tokio::bind(&address.host_and_port).await.map_err(|error| cannot_listen(address, error))?;
@@ -145,6 +160,8 @@ async fn listen(
     let at = DialAddress { transport, text: format!("{}://{at}", transport.scheme()) };
     let builder = match transport {
         Transport::Tcp => builder.accept(TcpListener::new(listener)),
+        Transport::Tls => builder.accept(TcpListener::new(members::of(pool)?.accept(listener))),
+        Transport::Wss => builder.accept(WsListener::new(members::of(pool)?.accept(listener))),
         Transport::Ws | Transport::Go => builder.accept(WsListener::new(listener)),
     };
     Ok((builder, at))

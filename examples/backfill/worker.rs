@@ -14,6 +14,7 @@ use chargehand::core::BackoffPolicy;
 use chargehand::core::io::{Accept, Dial, Timer};
 use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
+use chargehand::tls::members::Members;
 use chargehand::tokio::Tokio;
 use chargehand::worker::{Handler, Stopper, WorkerEvent};
 use chargehand::ws::{WsConnector, WsListener};
@@ -27,6 +28,7 @@ use crate::chain::{BLOCKS, Chain};
 use crate::console::Console;
 use crate::events::refused;
 use crate::failure::Failure;
+use crate::members;
 use crate::rpc::Node;
 
 /// How long what runs may go on once the worker is asked to stop.
@@ -147,7 +149,9 @@ where
     A: Accept<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
     H: Handler,
 {
-    if let Some(name) = &args.name {
+    let own = members::read(args.tls.as_deref(), Members::worker)?;
+    let own = own.as_ref();
+    if let Some(name) = args.name.as_deref().or(own.map(Members::name)) {
         worker = worker.name(name);
     }
     if args.insecure {
@@ -160,13 +164,19 @@ where
     stop_when_told(&worker.stopper(), args.supervised).map_err(Failure::run)?;
     if let Some(address) = &args.door.listen {
         if args.go && address.transport != Transport::Ws {
-            return Err(Failure::input("managers of the Go package come by ws://, not by tcp://"));
+            return Err(Failure::input("managers of the Go package come by ws:// alone"));
         }
         let (listener, at) =
             bind(&address.host_and_port).await.map_err(|error| cannot_listen(address, error))?;
         announce(address.transport, at);
         return match address.transport {
             Transport::Tcp => worker.serve(TcpListener::new(listener)).await,
+            Transport::Tls => {
+                worker.serve(TcpListener::new(members::of(own)?.accept(listener))).await
+            }
+            Transport::Wss => {
+                worker.serve(WsListener::new(members::of(own)?.accept(listener))).await
+            }
             Transport::Ws | Transport::Go => {
                 worker.serve(WsListener::new(listener).json(args.go)).await
             }
@@ -174,19 +184,44 @@ where
         .map_err(Failure::input);
     }
     match &args.door.dial {
-        Some(DialAddress { transport: Transport::Tcp, text }) => {
-            let connector = TcpConnector::new(runtime, text).map_err(Failure::input)?;
-            worker.dial(connector).await.map_err(Failure::input)
-        }
-        Some(address @ DialAddress { transport: Transport::Go, .. }) => {
-            Err(Failure::input(format!("{address}: no manager of the Go package listens")))
-        }
-        Some(DialAddress { transport: Transport::Ws, text }) => {
-            let connector = WsConnector::new(runtime, text).map_err(Failure::input)?;
-            worker.dial(connector).await.map_err(Failure::input)
-        }
+        Some(address) => dial(worker, runtime, own, address).await,
         None => Err(Failure::input("a worker needs --listen or --dial")),
     }
+}
+
+/// Dials a manager, again and again.
+async fn dial<R, H>(
+    worker: Worker<R, H>,
+    runtime: R,
+    own: Option<&Members>,
+    address: &DialAddress,
+) -> Result<(), Failure>
+where
+    R: Timer + Dial<Stream: AsyncRead + AsyncWrite + Unpin, Error: Into<BoxError>>,
+    H: Handler,
+{
+    let text = &address.text;
+    match address.transport {
+        Transport::Tcp => worker.dial(connector(TcpConnector::new(runtime, text))?).await,
+        Transport::Tls => {
+            let dial = members::of(own)?.dial(runtime);
+            worker.dial(connector(TcpConnector::new(dial, text))?).await
+        }
+        Transport::Ws => worker.dial(connector(WsConnector::new(runtime, text))?).await,
+        Transport::Wss => {
+            let dial = members::of(own)?.dial(runtime);
+            worker.dial(connector(WsConnector::new(dial, text))?).await
+        }
+        Transport::Go => {
+            let why = format!("{address}: no manager of the Go package listens");
+            return Err(Failure::input(why));
+        }
+    }
+    .map_err(Failure::input)
+}
+
+fn connector<C, E: Display>(made: Result<C, E>) -> Result<C, Failure> {
+    made.map_err(Failure::input)
 }
 
 pub(crate) fn cannot_listen(address: &ListenAddress, error: impl Display) -> Failure {
@@ -229,7 +264,9 @@ fn tell(console: &Console, event: &WorkerEvent) {
             console.say(&format!("{peer}: gone: {reason}"));
         }
         WorkerEvent::Refused { peer, reason } => console.say(&format!("{peer}: {reason}")),
-        WorkerEvent::AcceptFailed { error: text, .. } | WorkerEvent::Lowered { reason: text } => {
+        WorkerEvent::AcceptFailed { error: text, .. }
+        | WorkerEvent::Lowered { reason: text }
+        | WorkerEvent::Expiring { reason: text } => {
             console.say(text);
         }
         WorkerEvent::Draining => console.say("stopping"),

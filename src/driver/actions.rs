@@ -28,6 +28,7 @@ use crate::link::erased::{AnyConnector, Kind, Reach};
 use crate::link::reason::DisconnectReason;
 use crate::mailbox::calls::Submit;
 use crate::mailbox::result::TaskResult;
+use crate::planted::planted;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
 const LOOK_MESSAGES: usize = 4096;
@@ -141,7 +142,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return; // The worker never got it.
         }
-        self.send(link, Outgoing::Cancel { task, attempt });
+        if !planted("a worker is not told to drop a task") {
+            self.send(link, Outgoing::Cancel { task, attempt });
+        }
         let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
         let Speech::Json(json) = &mut conn.speech else { return };
         if json.withdraw(task, attempt) {
@@ -155,15 +158,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// their way speak for it.
     fn look(&mut self, link: Link, overdue: Option<TaskId>) {
         let slot = link.worker().slot();
+        let is_late = self.now.saturating_since(self.due_by) > LATE;
         if matches!(self.peers.get_mut(link.worker()).link, LinkState::InProcess(_)) {
-            return;
+            return self.look_in_process(link, is_late);
         }
         let answers = |driver: &mut Self| match &driver.peers.get_mut(link.worker()).link {
             LinkState::Up(up, conn) if *up == link => Some(conn.answers()),
             _ => None,
         };
         let answers_before = answers(self);
-        let is_late = self.now.saturating_since(self.due_by) > LATE;
         let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
         // After an answer another attempt may be the oldest: that one is looked at anew.
         let has_more = self.read(slot, quota) == ReadProgress::More
@@ -195,6 +198,21 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let _ = self.scheduler.handle_event(self.now, Event::Heard { link });
         }
         if let Some(until) = put_off {
+            let _ = self.scheduler.handle_event(self.now, Event::Moving { link, until });
+        }
+    }
+
+    /// As [`look`](Self::look), for a worker in this process: its handlers run when this future does, so
+    /// what kept that kept them.
+    #[cold]
+    fn look_in_process(&mut self, link: Link, is_late: bool) {
+        self.peers.put_to_work(link.worker().slot());
+        self.work_in_process();
+        let peer = self.peers.get_mut(link.worker());
+        let was_pardoned = mem::replace(&mut peer.is_pardoned, is_late);
+        if is_late && !was_pardoned {
+            let until = self.now.saturating_add(ONE_TURN);
+            // Stale: it is about to leave the pool.
             let _ = self.scheduler.handle_event(self.now, Event::Moving { link, until });
         }
     }
@@ -316,7 +334,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         self.answers.arrivals.queue.forget(worker.slot());
         let label = peer.label();
-        self.peers.set_window(worker, 0);
+        if !planted("a window stays after its link") {
+            self.peers.set_window(worker, 0);
+        }
         if let Some((wire, charge)) = wire {
             self.part(wire, charge, reason);
         }

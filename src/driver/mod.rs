@@ -15,6 +15,8 @@
 mod accept;
 mod actions;
 mod answers;
+#[cfg(feature = "testing")]
+mod check;
 mod crowd;
 mod dialect;
 mod fanout;
@@ -32,6 +34,7 @@ mod starts;
 mod task;
 mod type_check;
 mod untaken;
+mod watch;
 mod workers;
 
 use alloc::boxed::Box;
@@ -63,7 +66,6 @@ pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
-use crate::handler::running::unwound;
 use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
@@ -72,12 +74,15 @@ use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
 use crate::link::token::Token;
+use crate::link::watch::Watch;
 use crate::mailbox::callback::Due;
 use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 use crate::options::WorkerOptions;
+use crate::planted::planted;
 use crate::stats::{PoolStats, WorkerInfo};
+use crate::unwind::unwound;
 
 /// How many scheduler actions one poll carries out before it yields.
 const ACTIONS_PER_POLL: usize = 16_384;
@@ -122,6 +127,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     read_on: ReadOn,
     joining: Joining<K>,
     closing: ClosingTable<K::Wire, Option<Charge>>,
+    watch: Watch,
     jobs: Jobs,
     /// How far ahead of its stream a range goes, where it does not say so itself.
     counted_max: usize,
@@ -225,6 +231,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             read_on: ReadOn::default(),
             joining: Joining::new(listeners, &ready, &limits, &config),
             closing: ClosingTable::new(CLOSING_MAX),
+            watch: Watch::new(),
             jobs: Jobs::default(),
             counted_max: within_stream(limits.ahead_max()),
             ends,
@@ -360,7 +367,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Ends what has outlived its time, but for what the scheduler watches itself.
     fn on_due(&mut self) {
-        if self.queue_due <= self.now {
+        if self.queue_due <= self.now && !planted("a queued call has no deadline") {
             self.queue_due = self.ends.post.expire(self.now, &mut self.wakers, &mut self.callbacks);
             self.tidy_asides();
         }
@@ -369,6 +376,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if !self.closing.is_empty() {
             self.closing.drop_due(self.now, &mut drop);
+        }
+        if self.watch.due() <= self.now {
+            self.look_at_trusts();
         }
     }
 
@@ -464,12 +474,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
-        next = next.min(self.queue_due);
+        next = next.min(self.queue_due).min(self.watch.due());
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
         self.due_by = next;
-        self.alarm.set(&self.timer, next);
+        if !planted("the alarm is not set while a link closes") || self.closing.is_empty() {
+            self.alarm.set(&self.timer, next);
+        }
     }
 
     fn tell_waiters(&mut self) {

@@ -148,7 +148,7 @@ impl Sink<'_> {
     ) -> Result<(), EventError> {
         if let (Verdict::Done, Answer::Value(value)) = (verdict, &answer) {
             let fits = match self.check_of(task) {
-                Some(check) => value.fits(check, self.decode_limits),
+                Some(check) => check.value_fits(value, self.decode_limits),
                 None => Ok(()),
             };
             if let Err(why) = fits {

@@ -25,6 +25,7 @@ use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
 use crate::options::WorkerOptions;
+use crate::planted::planted;
 use crate::stats::{PoolStats, WorkerInfo};
 
 /// All workers, by slot.
@@ -64,6 +65,8 @@ pub(crate) struct Peer<K: Kind> {
     /// How many tasks it runs at once.
     runs: u32,
     pub(crate) is_at_work: bool,
+    /// It is in this process, and the latest look at it was one of a manager that was itself away.
+    pub(crate) is_pardoned: bool,
     remover: Option<Sender<Result<(), WorkerError>>>,
 }
 
@@ -91,6 +94,12 @@ impl<K: Kind> Peer<K> {
         (self.window > self.runs).then_some(self.runs)
     }
 
+    /// Returns its id and its link's window, which is 0 while that is not up.
+    #[cfg(feature = "testing")]
+    pub(crate) fn place(&self) -> (WorkerId, u32) {
+        (self.id, self.window)
+    }
+
     /// Notes why the link is not up. Returns the label.
     fn failed(&mut self, reason: &DisconnectReason) -> Arc<str> {
         self.last_error = Some(reason.clone());
@@ -116,6 +125,12 @@ impl<K: Kind> Peers<K> {
         let peer = peer.expect("a worker is in the table until the scheduler says it is gone");
         assert!(peer.id == worker);
         peer
+    }
+
+    /// Returns all of them.
+    #[cfg(feature = "testing")]
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Peer<K>> {
+        self.slots.iter().flatten()
     }
 
     fn get(&self, worker: WorkerId) -> &Peer<K> {
@@ -177,6 +192,11 @@ impl<K: Kind> Peers<K> {
     }
 
     /// Returns the worker of a slot, if there is one.
+    /// Returns how many places for workers there are, those that are free included.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Peer<K>> {
         self.slots.get_mut(slot as usize)?.as_mut()
     }
@@ -223,6 +243,7 @@ impl<K: Kind> Peers<K> {
             window: 0,
             runs: 1,
             is_at_work: false,
+            is_pardoned: false,
             remover: None,
         };
         assert!(self.slots[slot].replace(peer).is_none());
@@ -353,6 +374,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         peer.runs = offer.runs.max(1);
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         peer.entry.wake();
+        if peer.identity.is_some() {
+            self.watch(link);
+        }
     }
 
     pub(super) fn set_up(&mut self, link: Link, state: LinkState<K>, window: u32) {
@@ -469,7 +493,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Tells the scheduler that a link is over, and ends it.
     pub(crate) fn lose(&mut self, link: Link, reason: DisconnectReason) {
-        self.take_unsent(link);
+        if !planted("what never left is blamed") {
+            self.take_unsent(link);
+        }
         let how = reason.loss();
         // Stale: the scheduler gave it up by itself, and the action that says so is to come.
         if self.scheduler.handle_event(self.now, Event::Lost { link, how }).is_ok() {

@@ -16,8 +16,8 @@ use futures_util::task::AtomicWaker;
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
 use super::{BlockingFn, Context, Handler, Origin, encode, fail, sealed};
-use crate::handler::running::caught;
 use crate::payload::{DecodeLimits, decode_request};
+use crate::unwind::caught;
 
 type Answer = (Verdict, Vec<u8>);
 type Work = dyn Fn(&[u8], &DecodeLimits, Option<Context>) -> Answer + Send + Sync;

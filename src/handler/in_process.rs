@@ -14,10 +14,11 @@ use serde::Serialize;
 
 use super::{Guard, HandlerFn, Origin, fail_by};
 use crate::failure::{FAILURE_BYTES_MAX, within};
-use crate::handler::running::{Runs, caught};
+use crate::handler::running::Runs;
 use crate::link::ready::ReadySet;
 use crate::link::token::Token;
 use crate::payload::{Answer, Asked, DecodeLimits};
+use crate::unwind::caught;
 
 /// One sending of a task.
 #[doc(hidden)]

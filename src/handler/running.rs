@@ -11,8 +11,7 @@ use core::task::{Context, Poll};
 
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::token::Token;
-#[cfg(feature = "std")]
-use crate::trace;
+use crate::unwind::caught;
 
 /// Runs of futures `F`, each of which belongs to an `O`.
 pub(crate) struct Runs<F, O> {
@@ -148,41 +147,5 @@ impl<F, O> Room<F, O> {
 impl<F, O> Drop for Runs<F, O> {
     fn drop(&mut self) {
         self.rooms.iter_mut().for_each(Room::clear);
-    }
-}
-
-/// Calls what may panic, and makes the text of a failure of that.
-#[cfg(feature = "std")]
-pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    unwound(call).map_err(|text| format!("the handler panicked: {text}"))
-}
-
-/// Calls what may panic, and returns what a panic said.
-#[cfg(feature = "std")]
-pub(crate) fn unwound<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    std::panic::catch_unwind(core::panic::AssertUnwindSafe(call))
-        .map_err(|panic| panic_text(&*panic).into())
-        .inspect_err(|text: &String| trace::panicked(text))
-}
-
-/// Calls what may panic. Without std nothing unwinds: a panic ends the program.
-#[cfg(not(feature = "std"))]
-#[allow(clippy::unnecessary_wraps, reason = "with std it may fail")]
-pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    Ok(call())
-}
-
-#[cfg(not(feature = "std"))]
-pub(crate) use self::caught as unwound;
-
-/// Returns what a panic said.
-#[cfg(feature = "std")]
-fn panic_text(panic: &(dyn core::any::Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "no text"
     }
 }

@@ -7,7 +7,7 @@ use core::fmt;
 use chargehand_core::keyed::{ChannelError, ExchangeError};
 use chargehand_core::message::Code;
 
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 
 /// Why a link with a key did not come up, or broke. Its text names the peer and says what to do, and holds
 /// nothing of a key.

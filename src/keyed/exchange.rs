@@ -14,11 +14,14 @@ use chargehand_core::keyed::{
 };
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message};
 
-use super::{KeyedError, KeyedWire, Keys, Me};
-use crate::link::erased::BoxError;
+use super::error::KeyedError;
+use super::keys::Keys;
+use super::me::Me;
+use super::wire::KeyedWire;
+use crate::link::reason::BoxError;
 
 /// Completes with a wire whose peer has proven its key. Dropping it closes the connection. Like what it
-/// wraps it has no deadline of its own: whoever polls it has.
+/// wraps it has no deadline of its own: the caller who polls it sets one.
 pub struct Exchanging<F, W> {
     stage: Stage<F, W>,
 }
@@ -32,9 +35,15 @@ enum Stage<F, W> {
 
 /// What a side begins with.
 pub(super) struct Start {
-    pub(super) me: Me,
-    pub(super) nonce: Result<[u8; NONCE_BYTES], BoxError>,
-    pub(super) side: Side,
+    me: Me,
+    nonce: Result<[u8; NONCE_BYTES], BoxError>,
+    side: Side,
+}
+
+impl Start {
+    pub(super) fn new(me: &Me, side: Side) -> Self {
+        Self { me: me.clone(), nonce: (me.nonces)(), side }
+    }
 }
 
 /// Who opened the wire, and what it knows.

@@ -34,7 +34,7 @@ impl Keys {
         Self::default()
     }
 
-    /// Makes a list with one key that proves any name: whoever has it can say that it is anybody. For a
+    /// Makes a list with one key that proves any name: whoever has it can claim any name. For a
     /// worker with a single manager, or for a few members that trust each other.
     pub fn shared(key: Key) -> Self {
         let keys = Self::new();
@@ -83,7 +83,7 @@ impl Keys {
         })
     }
 
-    /// Removes a member with all its keys: it does not come in any more. Returns whether it was there. Links
+    /// Removes a member with all its keys: it is refused from then on. Returns whether it was there. Links
     /// that are up stay up.
     pub fn remove_member(&self, name: &str) -> bool {
         self.0.with(|list| list.named.remove(name)).is_some()

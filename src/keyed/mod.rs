@@ -14,12 +14,12 @@
 //! let key = Key::from_hex("8f0d5a1be0b1c2a06bd9b5d0f47c2d6a35f9c1e7408d2b3c6a5e4f7081920a3b")?;
 //! # let (connector, listener) = chargehand::memory::pair(8);
 //!
-//! // The manager lets in whoever has a key of its list, and so knows it by that name.
+//! // The manager admits whoever has a key on its list, and knows it by that key's name.
 //! let keys = Keys::new().with("w1", key.clone())?;
 //! let listener = KeyedListener::manager(listener, "blocks", keys)?;
 //! let (pool, driver) = Pool::local_builder(timer.clone()).name("blocks").accept(listener).build()?;
 //!
-//! // The worker dials nobody else but who has its own.
+//! // The worker talks only to a manager that has its key.
 //! let connector = KeyedConnector::worker(connector, "w1", key)?;
 //! let worker = Worker::new(timer, |n: u64| async move { Ok::<_, String>(n + 1) }).name("w1");
 //! # let ask = async {
@@ -48,26 +48,26 @@
 //! how long messages are and when they leave, can be seen on the way.
 //!
 //! Without encryption ([`unsealed`](KeyedConnector::unsealed)) the proof covers names, roles, and both
-//! Hellos with all that is in them. After that whoever can write to the line can say anything.
+//! Hellos with all that is in them. After that, anybody who can write to the line can inject messages.
 
 mod error;
 mod exchange;
 mod keys;
+mod me;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-use alloc::sync::Arc;
-use core::fmt;
 use core::task::{Context, Poll};
 
 use chargehand_core::io::{Connect, Exposure, Listen, Wire};
-use chargehand_core::keyed::{ExchangeError, Member, NONCE_BYTES};
+use chargehand_core::keyed::{ExchangeError, NONCE_BYTES};
 use chargehand_core::message::Role;
 
 use self::exchange::{Side, Start};
-use crate::link::erased::BoxError;
+use self::me::Me;
+use crate::link::reason::BoxError;
 
 pub use self::error::KeyedError;
 pub use self::exchange::Exchanging;
@@ -92,53 +92,6 @@ pub struct KeyedListener<L> {
     inner: L,
     me: Me,
     keys: Keys,
-}
-
-/// What this side says of itself, and its source of nonces.
-#[derive(Clone)]
-struct Me {
-    role: Role,
-    name: Arc<str>,
-    seals: bool,
-    nonces: Arc<dyn Fn() -> Result<[u8; NONCE_BYTES], BoxError> + Send + Sync>,
-}
-
-impl Me {
-    fn new(
-        role: Role,
-        name: &str,
-        nonces: impl Fn() -> Result<[u8; NONCE_BYTES], BoxError> + Send + Sync + 'static,
-    ) -> Result<Self, ExchangeError> {
-        Member::new(role, name)?;
-        Ok(Self { role, name: name.into(), seals: true, nonces: Arc::new(nonces) })
-    }
-
-    fn member(&self) -> Member<'_> {
-        let member = Member::new(self.role, &self.name).expect("it was checked");
-        if self.seals { member.sealed() } else { member }
-    }
-
-    /// Who has the key is known, and nobody else reads along or puts words in, if it is sealed.
-    fn exposure(&self, inner: Exposure) -> Exposure {
-        match inner {
-            Exposure::Open | Exposure::Waived if self.seals => Exposure::Protected,
-            inner => inner,
-        }
-    }
-
-    fn start(&self, side: Side) -> Start {
-        Start { me: self.clone(), nonce: (self.nonces)(), side }
-    }
-}
-
-impl fmt::Debug for Me {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Me")
-            .field("role", &self.role)
-            .field("name", &self.name)
-            .field("seals", &self.seals)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Makes the constructors and setters of both wrappers, which differ in what they know of keys.
@@ -215,7 +168,7 @@ where
     type Connecting = Exchanging<C::Connecting, C::Wire>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Exchanging::new(self.inner.connect(), self.me.start(Side::Opens(self.key.clone())))
+        Exchanging::new(self.inner.connect(), Start::new(&self.me, Side::Opens(self.key.clone())))
     }
 
     fn peer(&self) -> &str {
@@ -238,7 +191,7 @@ where
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, KeyedError>> {
         self.inner.poll_accept(cx).map(|accepted| match accepted {
             Ok(accepting) => {
-                let start = self.me.start(Side::Answers(self.keys.clone()));
+                let start = Start::new(&self.me, Side::Answers(self.keys.clone()));
                 Ok(Exchanging::new(accepting, start))
             }
             Err(error) => Err(KeyedError::Transport(error.into())),

@@ -1,5 +1,6 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::fmt;
 use core::future::poll_fn;
 
 use chargehand_core::message::Message;

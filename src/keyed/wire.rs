@@ -4,11 +4,11 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Dialect, Progress, Wire};
+use chargehand_core::io::{Dialect, Progress, Trust, Wire};
 use chargehand_core::keyed::{Channel, ChannelError, PROOF_BYTES, SEAL_BYTES};
 
 use super::KeyedError;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 
 /// Buffers of this capacity are kept while nothing comes or leaves.
 const KEPT_BYTES: usize = 4 << 10;
@@ -160,6 +160,10 @@ where
     /// The name that the peer has proven, with a key of that name.
     fn identity(&self) -> Option<&str> {
         Some(self.channel.peer())
+    }
+
+    fn trust(&mut self) -> Trust<'_> {
+        self.inner.trust()
     }
 
     fn may_lose(&self) -> bool {

@@ -5,19 +5,16 @@
 //! [`Local`] for parts that may not.
 
 use alloc::boxed::Box;
-use core::error::Error;
 use core::fmt::Debug;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Progress, Wire};
+use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Progress, Trust, Wire};
 
 use crate::handler::HandlerFn;
 use crate::handler::in_process::{AnyHands, Hands};
-
-/// Any error of a transport or a runtime.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+use crate::link::reason::BoxError;
 
 /// Whether a pool's transports and handlers may cross threads: [`Threaded`] or [`Local`].
 pub trait Kind: Sized + Debug + sealed::Sealed + 'static {
@@ -170,6 +167,7 @@ pub trait AnyWire {
     fn message_bytes_max(&self) -> usize;
     fn host(&self) -> Option<&str>;
     fn identity(&self) -> Option<&str>;
+    fn trust(&mut self) -> Trust<'_>;
 }
 
 impl<W: Wire> AnyWire for W
@@ -239,6 +237,10 @@ where
 
     fn identity(&self) -> Option<&str> {
         Wire::identity(self)
+    }
+
+    fn trust(&mut self) -> Trust<'_> {
+        Wire::trust(self)
     }
 }
 

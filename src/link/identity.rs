@@ -1,7 +1,6 @@
 //! Whom a transport has proven a peer to be, and what the peer may call itself then.
 
 use alloc::borrow::ToOwned;
-use alloc::string::String;
 
 use crate::link::reason::DisconnectReason;
 
@@ -24,14 +23,6 @@ pub(crate) fn check_name(identity: Option<&str>, name: &str) -> Result<(), Disco
             identity: identity.to_owned(),
         }),
         _ => Ok(()),
-    }
-}
-
-/// Says whom somebody has proven to be, for people.
-pub(crate) fn proven(identity: Option<&str>) -> String {
-    match identity {
-        Some(identity) => format!("has proven to be {identity:?}"),
-        None => "has proven nothing".to_owned(),
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod room;
 pub(crate) mod schema;
 pub(crate) mod silence;
 pub(crate) mod token;
+pub(crate) mod watch;
 
-pub use self::erased::{BoxError, InProcessFn, Kind, Local, Threaded};
-pub use self::reason::DisconnectReason;
+pub use self::erased::{InProcessFn, Kind, Local, Threaded};
+pub use self::reason::{BoxError, DisconnectReason};

@@ -5,10 +5,9 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
-use crate::link::lock::Lock;
+use crate::link::lock::{AtomicBool, Lock, Ordering};
 
 /// How many ready sources one poll of a task should serve. Tokio's cooperative budget allows a task 128
 /// operations in one poll, after which nothing appears ready; a link takes two or three.

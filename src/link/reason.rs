@@ -1,5 +1,7 @@
 //! Why a link ended, or never came up: one list for pools and workers.
 
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::error::Error;
 use core::fmt::{self, Display};
@@ -10,8 +12,8 @@ use chargehand_core::session::SessionError;
 use chargehand_core::{Config, Loss, Reason};
 use serde::{Serialize, Serializer};
 
-use crate::link::erased::BoxError;
-use crate::link::identity::proven;
+/// Any error of a transport or a runtime.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a link ended, or why a connection never became one.
 ///
@@ -106,6 +108,11 @@ pub enum DisconnectReason {
         /// Whom it has proven to be, if anybody.
         identity: Option<String>,
     },
+    /// What the transport had proven of the peer holds no longer: its certificate has expired, or was revoked.
+    NoLongerProven {
+        /// What the transport says.
+        why: String,
+    },
     /// The identity or host has as much as one may have.
     ShareTaken {
         /// Which one.
@@ -193,9 +200,10 @@ impl DisconnectReason {
                 Some(Code::Busy)
             }
             Self::NameTaken { .. } => Some(Code::NameTaken),
-            Self::WrongName { .. } | Self::NotTheirs { .. } | Self::NotAllowed { .. } => {
-                Some(Code::NotAllowed)
-            }
+            Self::WrongName { .. }
+            | Self::NotTheirs { .. }
+            | Self::NotAllowed { .. }
+            | Self::NoLongerProven { .. } => Some(Code::NotAllowed),
             Self::Displaced => Some(Code::Displaced),
             Self::Drained | Self::Removed | Self::Stopped | Self::DrainTimeout(_) => {
                 Some(Code::Stopped)
@@ -289,6 +297,7 @@ impl Display for DisconnectReason {
                 "the manager {}, and is none of those that may use this worker: add it to `managers`",
                 proven(identity.as_deref())
             ),
+            Self::NoLongerProven { why } => write!(f, "no longer trusted: {why}"),
             Self::ShareTaken { peer, limit, max } => write!(
                 f,
                 "{peer} has as many links as one peer may have: raise {limit}, which is {max}, or try \
@@ -319,3 +328,11 @@ impl Serialize for DisconnectReason {
 }
 
 impl Error for DisconnectReason {}
+
+/// Says whom somebody has proven to be, for people.
+fn proven(identity: Option<&str>) -> String {
+    match identity {
+        Some(identity) => format!("has proven to be {identity:?}"),
+        None => "has proven nothing".to_owned(),
+    }
+}

@@ -444,6 +444,12 @@ impl Post {
         self.inbox.with(|inbox| inbox.calls.queued())
     }
 
+    /// Returns how many bytes of requests are held.
+    #[cfg(feature = "testing")]
+    pub(crate) fn requests_used(&self) -> usize {
+        self.requests.used()
+    }
+
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
     }

@@ -14,7 +14,7 @@ use postcard::{Error, Result, Serializer as Postcard};
 use serde::Serialize;
 use serde::ser::{self, Impossible, Serializer};
 
-use super::{HEIGHT_BYTES_MAX, RangeHeight, encode_height};
+use super::height::{HEIGHT_BYTES_MAX, RangeHeight, encode_height};
 
 /// The shortest list that is worth a look at its elements.
 const LIST_MIN: usize = 32;

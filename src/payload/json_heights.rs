@@ -1,6 +1,6 @@
 //! How the heights of the JSON dialect look to calls and handlers.
 
-use crate::payload::HEIGHT_BYTES_MAX;
+use super::height::HEIGHT_BYTES_MAX;
 
 /// Says whether calls to workers of the Go `worker` package, and handlers that serve its managers,
 /// have heights as `u64` or as `i64`.

@@ -18,9 +18,10 @@ use crate::error::NO_WINDOW;
 use crate::handler::HandlerFn;
 use crate::limits::{FRAMES_MIN, Limits};
 use crate::link::erased::{
-    AnyConnector, AnyListener, BoxError, Connector, Holds, InProcessFn, Kind, Listener, Reach,
+    AnyConnector, AnyListener, Connector, Holds, InProcessFn, Kind, Listener, Reach,
 };
 use crate::link::exposure;
+use crate::link::reason::BoxError;
 use crate::options::WorkerOptions;
 use crate::seed::{NO_SEED, drawn, mixed};
 

@@ -44,6 +44,7 @@ mod player;
 mod script;
 mod site;
 mod trace;
+mod watch;
 pub mod wires;
 mod world;
 
@@ -55,5 +56,6 @@ pub use self::{
     handle::{Change, WorkerHandle},
     script::{Act, Request, Script},
     trace::Trace,
+    watch::{Passing, Step},
     world::World,
 };

@@ -164,7 +164,10 @@ impl Player {
             return true;
         }
         let name = Arc::clone(&self.home.site.name);
-        let hello = Message::hello(Role::Worker, self.script.concurrency, self.life, &name);
+        let said = self.script.calls_itself.clone();
+        let said = said.as_deref().unwrap_or(&name);
+        let offered = self.script.offers.unwrap_or(self.script.concurrency);
+        let hello = Message::hello(Role::Worker, offered, self.life, said);
         self.say(free, cx, &hello, &[]);
         true
     }
@@ -205,12 +208,7 @@ impl Player {
         self.requests += 1;
         let number = self.requests;
         let at = self.home.site.timer.elapsed();
-        let (attempt, go_height) = match asked {
-            Asked::Task { attempt, .. } => (attempt, None),
-            // It is not told which sending it is.
-            Asked::Height(height) => (1, Some(height)),
-        };
-        let request = Request { number, attempt, at, body: &body, go_height };
+        let request = asked.request(number, at, &body);
         let act = self.script.act(&request, &mut self.dice);
         self.waiting.push_back(PlayedTask { link, number, asked, body, act, withdrawn: false });
     }
@@ -242,6 +240,8 @@ impl Player {
         }
         for _ in 0..places {
             let Some(job) = self.waiting.pop_front() else { return };
+            let at = self.home.site.timer.elapsed();
+            self.script.begin(&job.asked.request(job.number, at, &job.body));
             let start = now.max(self.free_at);
             self.free_at = start.saturating_add(self.script.one_per);
             let due = start.saturating_add(self.script.takes.draw(&mut self.dice));
@@ -260,7 +260,9 @@ impl Player {
             return false;
         };
         let job = first.remove();
-        let answer = |player: &Self| player.script.answer(&job.body);
+        let at = self.home.site.timer.elapsed();
+        let request = job.asked.request(job.number, at, &job.body);
+        let answer = |player: &Self| player.script.answer(&request);
         match &job.act {
             Act::Answer | Act::Late(_) => self.respond(cx, &job, Verdict::Done, &answer(self)),
             Act::Fail(text) => self.respond(cx, &job, Verdict::Failed, text.as_bytes()),
@@ -275,6 +277,14 @@ impl Player {
                 let lie =
                     PlayedTask { asked: job.asked.above(), body: Vec::new(), act: Act::Lie, ..job };
                 self.respond(cx, &lie, Verdict::Done, &[]);
+            }
+            Act::Steal => {
+                let other = self.home.site.watcher.asked_elsewhere(&self.home.site.name);
+                let asked =
+                    other.map_or(job.asked, |(task, attempt)| Asked::Task { task, attempt });
+                let body = answer(self);
+                let theft = PlayedTask { asked, body: Vec::new(), act: Act::Steal, ..job };
+                self.respond(cx, &theft, Verdict::Done, &body);
             }
             Act::Close => {
                 self.on_end(job.link, now);
@@ -391,6 +401,16 @@ impl Future for Player {
 }
 
 impl Asked {
+    /// Returns the request as rules see it.
+    fn request(self, number: u64, at: Duration, body: &[u8]) -> Request<'_> {
+        let (task, attempt, go_height) = match self {
+            Self::Task { task, attempt } => (Some(task), attempt, None),
+            // It is not told which sending it is.
+            Self::Height(height) => (None, 1, Some(height)),
+        };
+        Request { number, attempt, task, at, body, go_height }
+    }
+
     /// Returns what it was not asked: the next task of that slot, which was not submitted yet, or the
     /// next height.
     fn above(self) -> Self {

@@ -10,6 +10,8 @@ use std::vec::Vec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use chargehand_core::TaskId;
+
 use super::dice::{Delay, Dice};
 use super::site::number;
 
@@ -34,6 +36,9 @@ pub enum Act {
     /// Answers a task that it was never asked, which no honest worker does. A Go worker answers the
     /// height above.
     Lie,
+    /// Answers the task that another worker of its world was asked last, which is not its own. A Go
+    /// worker, which is told no task, answers its own.
+    Steal,
     /// Sends a frame that is no message.
     Garbage,
     /// Closes the link instead of an answer. Its process lives, and may be dialled again.
@@ -53,6 +58,9 @@ pub struct Request<'a> {
     pub number: u64,
     /// The number of this sending among all of the task's, from 1 on.
     pub attempt: u16,
+    /// Which task it is: what a manager and its workers call it. `None` where a Go worker is asked,
+    /// which is not told.
+    pub task: Option<TaskId>,
     /// The time since the world began.
     pub at: Duration,
     /// What is asked: of a Go worker, the JSON message.
@@ -102,7 +110,10 @@ pub struct Script {
     pub(super) takes: Delay,
     pub(super) one_per: Duration,
     pub(super) dials_in: bool,
-    answer: Option<Rc<dyn Fn(&[u8]) -> Vec<u8>>>,
+    pub(super) calls_itself: Option<String>,
+    pub(super) offers: Option<u16>,
+    answer: Option<Rc<dyn Fn(&Request<'_>) -> Vec<u8>>>,
+    began: Option<Rc<dyn Fn(&Request<'_>)>>,
     rules: Vec<(When, Act)>,
 }
 
@@ -127,7 +138,10 @@ impl Script {
             takes: Delay::default(),
             one_per: Duration::ZERO,
             dials_in: false,
+            calls_itself: None,
+            offers: None,
             answer: None,
+            began: None,
             rules: Vec::new(),
         }
     }
@@ -178,13 +192,43 @@ impl Script {
         Q: DeserializeOwned,
         A: Serialize,
     {
-        self.answer = Some(Rc::new(move |body| {
+        self.answer = Some(Rc::new(move |request| {
+            let body = request.body;
             let Ok((request, [])) = postcard::take_from_bytes(body) else {
                 let takes = type_name::<Q>();
                 panic!("a scripted worker answers {takes}, and this request is not one: {body:?}");
             };
             postcard::to_stdvec(&answer(request)).expect("the answer can be encoded")
         }));
+        self
+    }
+
+    /// Sets what it answers, as [`answers`](Self::answers) does, from the request as rules see it: its
+    /// task and attempt, say, so that a test can tell whose answer it got.
+    pub fn replies<A: Serialize>(mut self, reply: impl Fn(&Request<'_>) -> A + 'static) -> Self {
+        self.answer = Some(Rc::new(move |request| {
+            postcard::to_stdvec(&reply(request)).expect("the answer can be encoded")
+        }));
+        self
+    }
+
+    /// Calls `began` with each request as its work begins: when it gets one of the places that
+    /// [`concurrency`](Self::concurrency) says there are.
+    pub fn on_begin(mut self, began: impl Fn(&Request<'_>) + 'static) -> Self {
+        self.began = Some(Rc::new(began));
+        self
+    }
+
+    /// Sets what it calls itself in its Hello, where that is not its name: the name of another worker,
+    /// say.
+    pub fn calls_itself(mut self, name: impl Into<String>) -> Self {
+        self.calls_itself = Some(name.into());
+        self
+    }
+
+    /// Sets how many requests it says in its Hello that it works on at once, whatever it does.
+    pub fn offers(mut self, concurrency: u16) -> Self {
+        self.offers = Some(concurrency);
         self
     }
 
@@ -239,10 +283,16 @@ impl Script {
         chosen.unwrap_or(Act::Answer)
     }
 
-    pub(super) fn answer(&self, body: &[u8]) -> Vec<u8> {
+    pub(super) fn answer(&self, request: &Request<'_>) -> Vec<u8> {
         match &self.answer {
-            Some(answer) => answer(body),
-            None => body.to_vec(),
+            Some(answer) => answer(request),
+            None => request.body.to_vec(),
+        }
+    }
+
+    pub(super) fn begin(&self, request: &Request<'_>) {
+        if let Some(began) = &self.began {
+            began(request);
         }
     }
 }

@@ -6,6 +6,7 @@ use std::string::String;
 use std::string::ToString;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use std::vec::Vec;
 
 use chargehand_core::io::{Dialect, Timer};
@@ -16,6 +17,7 @@ use super::clock::ManualTimer;
 use super::dice::{Delay, Dice};
 use super::go;
 use super::trace::Trace;
+use super::watch::{Passing, Step, Watcher};
 use super::wires::WorldError;
 
 /// How many messages a wire holds each way, where the number is drawn. Mostly few, so that senders have to
@@ -54,6 +56,9 @@ pub(super) struct Site {
     pub(super) name: Arc<str>,
     pub(super) timer: ManualTimer,
     pub(super) trace: Trace,
+    /// Whom its transport proves it to be.
+    pub(super) identity: Option<Arc<str>>,
+    pub(super) watcher: Watcher,
     state: Mutex<SiteState>,
 }
 
@@ -65,12 +70,14 @@ struct SiteState {
     life: u64,
     /// It was asked to stop.
     stopping: bool,
-    /// How many more messages of the worker turn into garbage on their way.
-    garbled: u32,
+    /// The next message of the worker turns into garbage on its way.
+    garbles: bool,
     asked: u64,
     latency: Delay,
     /// How many messages a wire holds each way.
     capacity: usize,
+    /// How many bytes go each way in a second; 0 for no limit.
+    rate: u32,
     dice: Dice,
     channels: BTreeMap<u64, Channel>,
     opened: u64,
@@ -93,6 +100,8 @@ struct Channel {
 struct Side {
     /// Each with the time at which it has come the way. What is behind it waits for it.
     sent: VecDeque<(Instant, Vec<u8>)>,
+    /// When the line has taken all of that.
+    busy_until: Instant,
     /// It sends nothing more.
     ended: bool,
     /// Nobody is there any more.
@@ -128,7 +137,13 @@ impl Channel {
 }
 
 impl Site {
-    pub(super) fn new(name: Arc<str>, trace: Trace, timer: ManualTimer, mut dice: Dice) -> Self {
+    pub(super) fn new(
+        name: Arc<str>,
+        identity: Option<Arc<str>>,
+        trace: Trace,
+        timer: ManualTimer,
+        mut dice: Dice,
+    ) -> Self {
         let drawn = dice.below(CAPACITIES.len() as u64);
         let capacity = CAPACITIES[usize::try_from(drawn).expect("it is an index")];
         let state = SiteState {
@@ -136,21 +151,39 @@ impl Site {
             online: true,
             life: 0,
             stopping: false,
-            garbled: 0,
+            garbles: false,
             asked: 0,
             latency: Delay::default(),
             capacity,
+            rate: 0,
             dice,
             channels: BTreeMap::new(),
             opened: 0,
             dialling: Vec::new(),
             worker: None,
         };
-        Self { name, timer, trace, state: Mutex::new(state) }
+        let watcher = Watcher::default();
+        Self { name, timer, trace, identity, watcher, state: Mutex::new(state) }
+    }
+
+    /// Has those told of what goes over its wires who watch its world.
+    pub(super) fn watched_by(mut self, watcher: Watcher) -> Self {
+        self.watcher = watcher;
+        self
+    }
+
+    /// Tells who watches of a message, or of an end.
+    pub(super) fn tell(&self, link: u64, step: Step, frame: &[u8]) {
+        let at = self.timer.elapsed();
+        self.watcher.tell(&Passing { at, worker: &self.name, link, step, frame });
     }
 
     pub(super) fn set_latency(&self, latency: Delay) {
         self.lock().latency = latency;
+    }
+
+    pub(super) fn set_rate(&self, bytes_per_second: u32) {
+        self.lock().rate = bytes_per_second;
     }
 
     pub(super) fn set_capacity(&self, capacity: usize) {
@@ -232,7 +265,7 @@ impl Site {
     }
 
     pub(super) fn garble(&self) {
-        self.lock().garbled += 1;
+        self.lock().garbles = true;
     }
 
     /// Opens a wire of that dialect: `None` while the network is away, and then wakes when it is back.
@@ -262,7 +295,7 @@ impl Site {
         let now = self.timer.now();
         let mut guard = self.lock();
         let state = &mut *guard;
-        let (online, capacity) = (state.online, state.capacity);
+        let (online, capacity, rate) = (state.online, state.capacity, state.rate);
         let (near, far, dialect, broken) = match state.channels.get_mut(&number) {
             None => return Poll::Ready(Err(WorldError::Closed)),
             Some(channel) => {
@@ -282,17 +315,20 @@ impl Site {
             return Poll::Pending;
         }
         let mut frame = [head, body].concat();
-        if end == End::Worker && state.garbled > 0 {
-            state.garbled -= 1;
+        if end == End::Worker && std::mem::take(&mut state.garbles) {
             frame = state.dice.garbage();
             self.trace.note(format!("{} has a message garbled on its way", self.name));
         }
-        let arrives = now.saturating_add(state.latency.draw(&mut state.dice));
+        near.busy_until = near.busy_until.max(now).saturating_add(on_the_line(frame.len(), rate));
+        let arrives = near.busy_until.saturating_add(state.latency.draw(&mut state.dice));
         let reader = far.reader.take();
         let (is_request, text) = match dialect {
             Dialect::Native => {
                 let message = Message::decode(&frame).ok();
                 let is_request = matches!(message, Some(Message::Request { .. }));
+                if let Some(Message::Request { task, attempt, .. }) = message {
+                    self.watcher.note_asked(&self.name, task, attempt);
+                }
                 (is_request, describe(end, message, frame.len()))
             }
             Dialect::Json => (end == End::Manager, Some(go::describe(end, &frame))),
@@ -301,6 +337,8 @@ impl Site {
         if let Some(text) = text {
             self.trace.note(format!("{} {text}", self.name));
         }
+        let step = if end == End::Manager { Step::ManagerSent } else { Step::WorkerSent };
+        self.tell(number, step, &frame);
         near.sent.push_back((arrives, frame));
         drop(guard);
         reader.into_iter().for_each(Waker::wake);
@@ -346,6 +384,8 @@ impl Site {
 
     /// One end of a wire is dropped.
     pub(super) fn leave(&self, number: u64, end: End) {
+        let step = if end == End::Manager { Step::ManagerLeft } else { Step::WorkerLeft };
+        self.tell(number, step, &[]);
         self.change_channel(number, |channel| channel.leave(end));
     }
 
@@ -377,6 +417,12 @@ impl Site {
         // Nothing panics while it holds the lock, and the state is valid at every point.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns how long so many bytes take at that rate, of which 0 is no limit.
+fn on_the_line(bytes: usize, rate: u32) -> Duration {
+    let nanos = (bytes as u64).saturating_mul(1_000_000_000).checked_div(rate.into());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 pub(super) fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {

@@ -17,6 +17,7 @@ use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Timer, Wire};
 
 use super::clock::ManualSleep;
 use super::site::{End, Received, Site, keep};
+use super::watch::Step;
 
 /// Why a wire of a world broke, or could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +222,10 @@ impl Wire for WorldWire {
         }
     }
 
+    fn identity(&self) -> Option<&str> {
+        self.site.identity.as_deref().filter(|_| self.end == End::Manager)
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, WorldError>> {
         self.sleep = None;
         let frame = loop {
@@ -244,6 +249,8 @@ impl Wire for WorldWire {
             self.held = Some(frame);
             return Poll::Pending;
         }
+        let step = if self.end == End::Manager { Step::ManagerGot } else { Step::WorkerGot };
+        self.site.tell(self.number, step, &frame);
         self.current = frame;
         Poll::Ready(Ok(Some(&self.current)))
     }
@@ -312,7 +319,7 @@ mod tests {
 
     fn home() -> Home {
         let timer = ManualTimer::new();
-        let site = Site::new("w".into(), Trace::new(timer.clone()), timer, Dice::new(1));
+        let site = Site::new("w".into(), None, Trace::new(timer.clone()), timer, Dice::new(1));
         Home { site: Arc::new(site), door: Arc::default(), dialect: Dialect::Native }
     }
 

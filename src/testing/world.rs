@@ -24,6 +24,7 @@ use super::player::Player;
 use super::script::Script;
 use super::site::{Pulse, Site};
 use super::trace::Trace;
+use super::watch::{Passing, Watcher};
 use super::wires::{Door, Home, WorldConnector, WorldListener};
 use crate::link::erased::{Connector, Holds, Kind, Listener, Local, Threaded};
 use crate::link::ready::Entry;
@@ -61,6 +62,10 @@ pub struct World {
     latency: Cell<Delay>,
     /// `None` where each worker's is drawn.
     capacity: Cell<Option<usize>>,
+    /// How many bytes go each way in a second.
+    rate: Cell<u32>,
+    proven: Cell<bool>,
+    watcher: Watcher,
     time_limit: Cell<Duration>,
     running: Cell<bool>,
     /// Polls when the clock was moved last.
@@ -91,6 +96,9 @@ impl World {
             front,
             latency: Cell::default(),
             capacity: Cell::default(),
+            rate: Cell::default(),
+            proven: Cell::default(),
+            watcher: Watcher::default(),
             time_limit: Cell::new(TIME_LIMIT),
             running: Cell::new(false),
             polls_before: Cell::new(0),
@@ -167,6 +175,33 @@ impl World {
     /// wires have 1, 2, 8 or 1024, drawn by the world's seed.
     pub fn wire_capacity(&self, messages: usize) {
         self.capacity.set(Some(messages.max(1)));
+    }
+
+    /// Sets how many bytes a second go each way on each wire, of the workers that are added from now on:
+    /// a message arrives once the line has taken all of it, and what was sent before. Default 0, which
+    /// is no limit.
+    pub fn throttle(&self, bytes_per_second: u32) {
+        self.rate.set(bytes_per_second);
+    }
+
+    /// Sets whether the transport proves to managers that the workers which are added from now on have
+    /// their names, as TLS does with a certificate. Default no.
+    pub fn proven(&self, proven: bool) {
+        self.proven.set(proven);
+    }
+
+    /// Calls `watching` with each message that is put on a wire of this world or read from it, and with
+    /// each end of a wire, in the order in which they happen: what a test needs that counts for
+    /// itself what the pool does. It takes the place of an earlier one. It must not use the world, or
+    /// what is in it.
+    pub fn watch(&self, watching: impl FnMut(&Passing<'_>) + Send + 'static) {
+        self.watcher.set(watching);
+    }
+
+    /// Returns where workers that dial in come to, for pools that the world does not make. The world's
+    /// own first pool has one. Where several wait for them at once, the latest gets them.
+    pub fn listener(&self) -> WorldListener {
+        WorldListener(Arc::clone(&self.front))
     }
 
     /// Makes a pool that dials all workers that the world has so far. `set` may change its limits
@@ -320,7 +355,11 @@ impl World {
         let taken = homes.iter().any(|(home, _)| *home.site.name == *name);
         assert!(!taken, "two workers are named {name:?}");
         let dice = Dice::new(self.draw());
-        let site = Site::new(name.into(), self.trace(), self.timer(), dice);
+        let name: Arc<str> = name.into();
+        let identity = self.proven.get().then(|| Arc::clone(&name));
+        let site = Site::new(name, identity, self.trace(), self.timer(), dice);
+        let site = site.watched_by(self.watcher.clone());
+        site.set_rate(self.rate.get());
         site.set_latency(self.latency.get());
         if let Some(capacity) = self.capacity.get() {
             site.set_capacity(capacity);

@@ -63,6 +63,12 @@ pub enum WorkerEvent {
         /// Which limits, to what, and the remedy.
         reason: String,
     },
+    /// A certificate expires soon, this end's or a manager's: told when a link comes up and once a day, from a
+    /// week before it does, where the transport knows such things (TLS with members).
+    Expiring {
+        /// Whose, on which day, and the remedy.
+        reason: String,
+    },
     /// The worker was asked to stop.
     Draining,
 }
@@ -84,7 +90,7 @@ impl Display for WorkerEvent {
             Self::AcceptFailed { error, pause } => {
                 write!(f, "cannot accept, pauses {pause:?}: {error}")
             }
-            Self::Lowered { reason } => f.write_str(reason),
+            Self::Lowered { reason } | Self::Expiring { reason } => f.write_str(reason),
             Self::Draining => f.write_str("stopping"),
         }
     }

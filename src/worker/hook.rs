@@ -4,8 +4,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use super::events::WorkerEvent;
-use crate::handler::running::caught;
 use crate::trace;
+use crate::unwind::caught;
 
 /// Tells of events: the user's function, and whoever traces.
 #[derive(Default)]

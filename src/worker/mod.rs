@@ -30,8 +30,8 @@ use self::engine::{Engine, Parts};
 use self::hook::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, Source};
-use crate::link::erased::BoxError;
 use crate::link::ready::ReadySet;
+use crate::link::reason::BoxError;
 use crate::link::token::Token;
 
 mod clock;

@@ -9,8 +9,8 @@ use chargehand_core::message::Code;
 use chargehand_core::{Backoff, BackoffPolicy};
 
 use crate::link::accept::NOT_NAMED;
-use crate::link::erased::BoxError;
 use crate::link::exposure;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 
 /// How long a link must have been up to reset the backoff where no request came on it.

@@ -12,10 +12,12 @@ mod support;
 mod terminal;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chargehand::tls::members::{Authority, Role};
 use rustix::process::Signal;
 
 use self::fake_node::{Node, Reply};
@@ -50,6 +52,11 @@ fn wrong_input_gets_one_clear_line_and_exit_code_2() {
         (&["--range", "0..=5"], "the demo chain has blocks 1..="),
         (&["--worker", "127.0.0.1:9000"], "starts with tcp:// or ws://"),
         (&["--worker", "tcp://127.0.0.1"], "it needs a port"),
+        (&["--worker", "tls://127.0.0.1"], "it needs a port"),
+        (&["--worker", "tls://127.0.0.1:9"], "need --tls JOINFILE"),
+        (&["--listen", "wss://127.0.0.1:0"], "need --tls JOINFILE"),
+        (&["--worker", "tls://127.0.0.1:9", "--tls", "/nowhere"], "/nowhere: "),
+        (&["--worker", "tls://127.0.0.1:9", "--tls", "/dev/null"], "is it a join file?"),
         (&["--listen", "ws://127.0.0.1:70000"], "the port is not in 0..=65535"),
         (&["--listen", &taken], "cannot listen on"),
         (&["--rpc", "https://127.0.0.1"], "no TLS"),
@@ -137,6 +144,73 @@ fn workers_that_run_already_serve_a_range_and_each_height_is_a_line_of_the_outpu
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     for line in each_height_once(&out.0, 1001..=3000).values() {
         assert!(line["hash"].as_str().is_some_and(|hash| hash.len() == 66), "{line}");
+    }
+}
+
+/// Join files in a folder of this test's own: `m1`, `w1` and `w2` of one authority, and `x1` of another.
+struct JoinFiles(PathBuf);
+
+impl JoinFiles {
+    fn new(name: &str) -> Self {
+        let name = format!("chargehand-test-{}-{name}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir(&folder.0).expect("a folder of its own");
+        let authority = |name: &str| Authority::create(folder.0.join(name)).expect("a new file");
+        let (ours, another) = (authority("ours"), authority("another"));
+        for (authority, role, name) in [
+            (&ours, Role::Pool, "m1"),
+            (&ours, Role::Worker, "w1"),
+            (&ours, Role::Worker, "w2"),
+            (&another, Role::Worker, "x1"),
+        ] {
+            authority.join(role, name).write(folder.0.join(name)).expect("a new file");
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for JoinFiles {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn members_with_join_files_meet_over_tls_and_others_do_not_get_in() {
+    let (chain, out) = (Scratch::new("tls.chain"), Scratch::new("tls.jsonl"));
+    let files = JoinFiles::new("members");
+    let start = |scheme, name, runtime| {
+        let join = files.path(name);
+        let options = ["--chain", chain.path(), "--runtime", runtime, "--tls", &join];
+        start_worker(scheme, &options)
+    };
+    let (_tls, tls) = start("tls", "w1", "tokio");
+    let (_wss, wss) = start("wss", "w2", "smol");
+    let (_foreign, foreign) = start("tls", "x1", "smol");
+    let mut manager = backfill();
+    manager.args(["--worker", &tls, "--worker", &wss, "--worker", &foreign]);
+    manager.args(["--tls", &files.path("m1"), "--range", "1..=2000", "--out", out.path()]);
+    let ended = run(&mut manager);
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(each_height_once(&out.0, 1..=2000).len(), 2000);
+    assert!(ended.err.contains("proven to be \"w1\""), "{}", ended.err);
+    assert!(ended.err.contains("proven to be \"w2\""), "{}", ended.err);
+    assert!(ended.err.contains("not of an authority that this end trusts"), "{}", ended.err);
+    // The wrong file, on each side.
+    for (role, file) in [("manager", "w1"), ("worker", "m1"), ("worker", "ours")] {
+        let file = files.path(file);
+        let mut command = backfill();
+        match role {
+            "manager" => command.args(["--worker", &tls, "--tls", &file]),
+            _ => command.args(["worker", "--dial", &tls, "--chain", chain.path(), "--tls", &file]),
+        };
+        let Ended { code, err, .. } = run(&mut command);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains(&file) && err.contains("join file"), "{err}");
     }
 }
 

@@ -16,6 +16,7 @@ mod failures;
 mod go;
 mod handshakes;
 mod here;
+mod members;
 mod processes;
 mod refusals;
 mod silence;
@@ -146,6 +147,11 @@ cases! {
             a_member_that_is_revoked_is_refused_from_the_next_handshake_on
             no_certificate_is_refused_by_name
             a_plain_port_is_told_from_a_tls_one_at_both_ends;
+        members:
+            a_worker_that_is_revoked_while_connected_loses_its_link
+            a_manager_that_is_revoked_while_connected_loses_its_link
+            certificates_that_expire_within_a_week_are_told_of_by_pool_and_worker
+            five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out;
         handshakes:
             a_dribbled_handshake_ends_at_its_deadline
             a_crowd_of_dribblers_keeps_no_good_worker_out

@@ -15,7 +15,7 @@ use chargehand::tls::rustls::server::WebPkiClientVerifier;
 use chargehand::tls::rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, crypto, version,
 };
-use chargehand::tls::{TlsAccept, TlsDial, certificate_name};
+use chargehand::tls::{TlsAccept, TlsDial};
 use chargehand::tokio::{Tokio, TokioListener};
 use chargehand::{tcp, ws};
 use rcgen::{
@@ -116,12 +116,14 @@ fn server_config((chain, key): Issued) -> Arc<ServerConfig> {
     Arc::new(config.expect("its key"))
 }
 
+// Neither end is identified: the suite names its workers as it likes, and a proven name binds.
+
 fn dial<D>(dial: D) -> TlsDial<D> {
-    TlsDial::new(dial, Arc::clone(&Trust::ours().client)).identify(certificate_name)
+    TlsDial::new(dial, Arc::clone(&Trust::ours().client))
 }
 
 fn accept<A>(accept: A) -> TlsAccept<A> {
-    TlsAccept::new(accept, Arc::clone(&Trust::ours().server)).identify(certificate_name)
+    TlsAccept::new(accept, Arc::clone(&Trust::ours().server))
 }
 
 /// Says what a pair is, and how its plain sibling reaches the same port.
@@ -181,6 +183,17 @@ macro_rules! tls_pair {
                 let address = format!("{}{at}", $scheme);
                 $transport::$connector::new(dial, &address).expect("an address")
             }
+
+            fn door(members: &Members, door: TcpListener) -> Self::Listener {
+                let socket = $socket::from_std(door).expect("a socket that listens");
+                $transport::$listener::new(members.accept(socket))
+            }
+
+            fn caller(members: &Members, at: &SocketAddr) -> Self::Connector {
+                let address = format!("{}{at}", $scheme);
+                let dial = members.dial($clock::new());
+                $transport::$connector::new(dial, &address).expect("an address")
+            }
         }
     };
 }
@@ -200,6 +213,12 @@ pub(crate) trait Tls: Socket {
 
     /// Dials with a configuration of somebody else.
     fn stranger(config: ClientConfig, at: &SocketAddr) -> Self::Connector;
+
+    /// Listens as a member.
+    fn door(members: &Members, door: TcpListener) -> Self::Listener;
+
+    /// Dials as a member.
+    fn caller(members: &Members, at: &SocketAddr) -> Self::Connector;
 }
 
 pub(crate) fn is_spoken_by<P: Socket>() -> bool {

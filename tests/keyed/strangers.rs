@@ -101,6 +101,37 @@ async fn say<P: Pair>(
     join(stranger, accept::<P>(door)).await
 }
 
+/// Says one message to the door, and returns the answer with how it ended there.
+async fn say_only<P: Pair>(
+    door: &mut KeyedListener<P::Listener>,
+    at: &P::Connector,
+    message: &[u8],
+) -> (Vec<u8>, Result<Accepted<P>, KeyedError>) {
+    let stranger = async {
+        let mut wire = dial::<P>(at).await;
+        send(&mut wire, message).await;
+        receive(&mut wire).await
+    };
+    join(stranger, accept::<P>(door)).await
+}
+
+/// Lets a worker dial somebody in the manager's place, who answers its Open with what `reply` makes of that,
+/// and returns the worker's last word with how it ended there.
+async fn in_the_managers_place<P: Pair>(
+    reply: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> (Vec<u8>, Result<KeyedWire<Raw<P>>, KeyedError>) {
+    let (mut place, at) = P::place();
+    let mut worker = KeyedConnector::worker(at, "w1", key()).unwrap();
+    let stranger = async {
+        let accepting = poll_fn(|cx| place.poll_accept(cx)).await.map_err(Into::into).unwrap();
+        let mut wire = accepting.await.map_err(Into::into).unwrap();
+        let open = receive(&mut wire).await;
+        send(&mut wire, &reply(open)).await;
+        receive(&mut wire).await
+    };
+    join(stranger, worker.connect()).await
+}
+
 pub(super) fn played_again<P: Pair>() {
     P::run(soon::<P, _>(async {
         let (mut door, at) = door::<P>();
@@ -110,16 +141,7 @@ pub(super) fn played_again<P: Pair>() {
         assert_eq!(told(&answer), Code::Unproven);
 
         // To a worker that dials, by somebody in the manager's place.
-        let (mut place, at) = P::place();
-        let mut worker = KeyedConnector::worker(at, "w1", key()).unwrap();
-        let stranger = async {
-            let accepting = poll_fn(|cx| place.poll_accept(cx)).await.map_err(Into::into).unwrap();
-            let mut wire = accepting.await.map_err(Into::into).unwrap();
-            receive(&mut wire).await;
-            send(&mut wire, &challenge).await;
-            receive(&mut wire).await
-        };
-        let (answer, connected) = join(stranger, worker.connect()).await;
+        let (answer, connected) = in_the_managers_place::<P>(|_| challenge).await;
         refused(connected, "proof is wrong");
         assert_eq!(told(&answer), Code::Unproven);
     }));
@@ -137,16 +159,7 @@ pub(super) fn mirrored<P: Pair>() {
         assert_eq!(told(&answer), Code::Unproven);
 
         // All that a worker says, back to it.
-        let (mut place, at) = P::place();
-        let mut worker = KeyedConnector::worker(at, "w1", key()).unwrap();
-        let stranger = async {
-            let accepting = poll_fn(|cx| place.poll_accept(cx)).await.map_err(Into::into).unwrap();
-            let mut wire = accepting.await.map_err(Into::into).unwrap();
-            let open = receive(&mut wire).await;
-            send(&mut wire, &open).await;
-            receive(&mut wire).await
-        };
-        let (answer, connected) = join(stranger, worker.connect()).await;
+        let (answer, connected) = in_the_managers_place::<P>(|open| open).await;
         refused(connected, "out of turn");
         assert_eq!(told(&answer), Code::BadMessage);
     }));
@@ -158,12 +171,7 @@ pub(super) fn cut_off<P: Pair>() {
         let [open, _, proof] = recorded::<P>(&mut door, &at).await;
         // An empty message is none on some transports.
         for length in 1..open.len() {
-            let stranger = async {
-                let mut wire = dial::<P>(&at).await;
-                send(&mut wire, &open[..length]).await;
-                receive(&mut wire).await
-            };
-            let (answer, ended) = join(stranger, accept::<P>(&mut door)).await;
+            let (answer, ended) = say_only::<P>(&mut door, &at, &open[..length]).await;
             refused(ended, "no message of a key exchange");
             assert_eq!(told(&answer), Code::BadMessage, "{length} bytes");
         }
@@ -190,12 +198,7 @@ pub(super) fn one_has_no_key<P: Pair>() {
         let (mut door, at) = door::<P>();
         let mut head = [0; HEAD_BYTES_MAX];
         let hello = Message::hello(Role::Worker, 1, 1, "w1").encode(&mut head).to_vec();
-        let stranger = async {
-            let mut wire = dial::<P>(&at).await;
-            send(&mut wire, &hello).await;
-            receive(&mut wire).await
-        };
-        let (answer, ended) = join(stranger, accept::<P>(&mut door)).await;
+        let (answer, ended) = say_only::<P>(&mut door, &at, &hello).await;
         refused(ended, "has no key");
         assert_eq!(told(&answer), Code::Unproven);
 

@@ -26,11 +26,11 @@ mod roles;
 mod slow;
 mod storms;
 
-use chargehand::testing::conformance::rig;
+use chargehand::testing::conformance::{PATIENCE, rig};
 
 /// Ends a trial that takes too long, chaos included.
 fn bounded(trial: impl FnOnce() + Send + 'static) {
-    rig::bounded_by(rig::PATIENCE + chaos::span(), trial);
+    rig::bounded_by(PATIENCE + chaos::span(), trial);
 }
 
 cases! {

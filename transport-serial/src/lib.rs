@@ -94,7 +94,7 @@ pub struct Limits {
     /// How many bytes may wait to leave. Past it a sender waits; one message always fits, however
     /// long. Default 16 KiB.
     pub write_buffer_bytes_max: usize,
-    /// How many bytes of a long message pass in each second on a line in good order, at least: below that
+    /// The least number of bytes of a long message per second on a working line: below that
     /// its link is taken for silent. Where a pool or worker asks for less (`progress_rate_min`), that
     /// holds. Default 240, a quarter of what 9600 baud carry; [`baud`](Limits::baud) sets it for others.
     pub least_rate: u32,
@@ -107,7 +107,7 @@ impl Limits {
             .baud(9600)
     }
 
-    /// Sets the least rate for a line of so many bits a second: to a quarter of what it carries, at ten
+    /// Sets the least rate for a line of that many bits per second: to a quarter of what it carries, at ten
     /// bits for each byte, for the other direction, escapes and noise take their share. At least 1.
     #[must_use]
     pub const fn baud(self, bits_per_second: u32) -> Self {

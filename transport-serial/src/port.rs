@@ -146,7 +146,7 @@ impl<S: AsyncWrite + Unpin> Port<S> {
 
 impl<S: AsyncRead + Unpin> Port<S> {
     /// Reads until a whole frame is there, and copies its message. Each read is taken from
-    /// `reads_left`, and when there is none left this is pending with a wake.
+    /// `reads_left`, and once none is left this returns pending and wakes itself.
     pub(crate) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,

@@ -49,7 +49,7 @@ mod wire;
 
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen, Proof};
 use chargehand_core::net::Address;
 use chargehand_core::net::host_of;
 use futures_io::{AsyncRead, AsyncWrite};
@@ -104,7 +104,7 @@ impl<D> TcpConnector<D> {
     where
         D: Dial,
     {
-        let address = if dial.is_encrypted() {
+        let address = if dial.exposure(address) == Exposure::Protected {
             Address::to_dial_over_tls(address)?
         } else {
             Address::to_dial(address)?
@@ -128,7 +128,12 @@ where
     type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting::new(self.dial.dial(&self.address), &self.address, self.limits, D::identity)
+        Connecting::new(
+            self.dial.dial(&self.address),
+            &self.address,
+            self.limits,
+            Proof::of_dial::<D>(),
+        )
     }
 
     fn peer(&self) -> &str {
@@ -175,7 +180,7 @@ where
             Ok((opening, peer)) => {
                 let peer = peer.to_string();
                 self.host = host_of(&peer);
-                Ok(Accepting::new(opening, &peer, self.limits, A::identity))
+                Ok(Accepting::new(opening, &peer, self.limits, Proof::of_accept::<A>()))
             }
             Err(error) => Err(TcpError::Accept { error: error.into() }),
         })

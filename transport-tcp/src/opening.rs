@@ -5,22 +5,20 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::{BoxError, Limits, TcpError, TcpWire};
+use chargehand_core::io::Proof;
 
-/// Whom a stream has proven its other end to be, if anybody.
-type Identity<S> = fn(&S) -> Option<&str>;
+use crate::{BoxError, Limits, TcpError, TcpWire};
 
 /// What a wire is made of, beside its stream.
 struct Made<S> {
     peer: Box<str>,
     limits: Limits,
-    identity: Identity<S>,
+    proof: Proof<S>,
 }
 
 impl<S> Made<S> {
     fn wire(&self, stream: S) -> TcpWire<S> {
-        let identity = (self.identity)(&stream).map(Into::into);
-        TcpWire::new(stream, &self.peer, self.limits).identified(identity)
+        TcpWire::new(stream, &self.peer, self.limits).proven(self.proof)
     }
 }
 
@@ -33,9 +31,9 @@ pub struct Connecting<F, S> {
 
 impl<F, S> Connecting<F, S> {
     /// Makes one of the future that opens the stream, for a connector of your own. Errors name `peer`;
-    /// `identity` is what [`Dial::identity`](chargehand_core::io::Dial::identity) says.
-    pub fn new(dialling: F, peer: &str, limits: Limits, identity: Identity<S>) -> Self {
-        let made = Made { peer: peer.into(), limits, identity };
+    /// `proof` is [`Proof::of_dial`] as a rule.
+    pub fn new(dialling: F, peer: &str, limits: Limits, proof: Proof<S>) -> Self {
+        let made = Made { peer: peer.into(), limits, proof };
         Self { dialling: Box::pin(dialling), made, explain: |error| error }
     }
 
@@ -78,8 +76,8 @@ pub struct Accepting<F, S> {
 }
 
 impl<F, S> Accepting<F, S> {
-    pub(crate) fn new(opening: F, peer: &str, limits: Limits, identity: Identity<S>) -> Self {
-        Self { opening: Box::pin(opening), made: Made { peer: peer.into(), limits, identity } }
+    pub(crate) fn new(opening: F, peer: &str, limits: Limits, proof: Proof<S>) -> Self {
+        Self { opening: Box::pin(opening), made: Made { peer: peer.into(), limits, proof } }
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chargehand_core::copy;
-use chargehand_core::io::{Progress, Wire};
+use chargehand_core::io::{Progress, Proof, Trust, Wire};
 use chargehand_core::net::host_of;
 use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
 use chargehand_core::spare::{self, SPARE_BYTES, SPARE_BYTES_MAX};
@@ -41,6 +41,7 @@ pub struct TcpWire<S> {
     peer: Box<str>,
     host: Option<Box<str>>,
     identity: Option<Box<str>>,
+    trust: fn(&mut S) -> Trust<'_>,
     limits: Limits,
     /// What the caller takes at most for now.
     incoming_bytes_max: usize,
@@ -74,6 +75,7 @@ impl<S> TcpWire<S> {
             peer: peer.into(),
             host: host_of(peer),
             identity: None,
+            trust: |_| Trust::Holds,
             limits,
             incoming_bytes_max: usize::MAX,
             admitted: usize::MAX,
@@ -90,10 +92,11 @@ impl<S> TcpWire<S> {
         }
     }
 
-    /// Sets whom the stream has proven the other end to be, which [`Wire::identity`] returns then.
+    /// Sets how to ask the stream what its other end has proven: for [`Wire::identity`] and [`Wire::trust`].
     #[must_use]
-    pub fn identified(self, identity: Option<Box<str>>) -> Self {
-        Self { identity, ..self }
+    pub fn proven(self, proof: Proof<S>) -> Self {
+        let identity = (proof.identity)(&self.stream).map(Into::into);
+        Self { identity, trust: proof.trust, ..self }
     }
 
     fn unsent(&self) -> usize {
@@ -457,6 +460,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
 
     fn identity(&self) -> Option<&str> {
         self.identity.as_deref()
+    }
+
+    fn trust(&mut self) -> Trust<'_> {
+        (self.trust)(&mut self.stream)
     }
 }
 

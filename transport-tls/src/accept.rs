@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Exposure};
+use chargehand_core::io::{Accept, Exposure, Trust};
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls::{CommonState, ServerConfig};
 
-use crate::handshake::Identify;
 use crate::opening::{Opening, Start};
+use crate::rules::Rules;
 use crate::{BoxError, TlsError, TlsStream};
 
 /// Takes in streams over TLS: an [`Accept`] over any other.
@@ -17,7 +17,7 @@ use crate::{BoxError, TlsError, TlsStream};
 pub struct TlsAccept<A> {
     accept: A,
     config: Arc<ServerConfig>,
-    identify: Identify,
+    rules: Rules,
     knows_who_comes: bool,
     is_for_anyone: bool,
 }
@@ -25,11 +25,11 @@ pub struct TlsAccept<A> {
 impl<A> TlsAccept<A> {
     /// Makes a listener over another.
     pub fn new(accept: A, config: Arc<ServerConfig>) -> Self {
-        let identify: Identify = Arc::new(|_| Ok(None));
-        Self { accept, config, identify, knows_who_comes: false, is_for_anyone: false }
+        let rules = Rules::default();
+        Self { accept, config, rules, knows_who_comes: false, is_for_anyone: false }
     }
 
-    /// Declares that whoever comes may come in without a proof of who it is, as far as this listener goes: for
+    /// Declares that this listener admits peers without proof of who they are: for
     /// a `config` that asks clients for no certificate. Until then a pool or worker that listens where others
     /// than this machine can reach it does not take the listener, unless it is told `insecure()`.
     #[must_use]
@@ -38,7 +38,8 @@ impl<A> TlsAccept<A> {
     }
 
     /// Sets what to make of the client's certificate once the handshake is done, of a resumed session's
-    /// too: whom it proves ([`Wire::identity`]), or why the connection is refused all the same.
+    /// too: whom it proves ([`Wire::identity`]), or why the connection is refused all the same. It is asked
+    /// again every few seconds as long as the connection is up, and an error ends that.
     ///
     /// Default nobody. Where `config` asks clients for certificates and each has its own name in it, take
     /// [`certificate_name`](crate::certificate_name).
@@ -49,17 +50,22 @@ impl<A> TlsAccept<A> {
     where
         F: Fn(&CommonState) -> Result<Option<Box<str>>, BoxError> + Send + Sync + 'static,
     {
-        Self { identify: Arc::new(identify), knows_who_comes: true, ..self }
+        Self { rules: Rules::new(identify), knows_who_comes: true, ..self }
+    }
+
+    #[cfg(feature = "members")]
+    pub(crate) fn ruled(self, rules: Rules) -> Self {
+        Self { rules, knows_who_comes: true, ..self }
     }
 
     /// Makes the same over another.
     #[cfg(test)]
     pub(crate) fn over<O>(&self, accept: O) -> TlsAccept<O> {
-        let Self { config, identify, knows_who_comes, is_for_anyone, .. } = self;
+        let Self { config, rules, knows_who_comes, is_for_anyone, .. } = self;
         TlsAccept {
             accept,
             config: Arc::clone(config),
-            identify: Arc::clone(identify),
+            rules: rules.clone(),
             knows_who_comes: *knows_who_comes,
             is_for_anyone: *is_for_anyone,
         }
@@ -82,7 +88,7 @@ where
         self.accept.poll_accept(cx).map(|result| match result {
             Ok((opening, peer)) => {
                 let start = Start::Server(Arc::clone(&self.config));
-                Ok((Opening::new(opening, start, Arc::clone(&self.identify)), peer))
+                Ok((Opening::new(opening, start, self.rules.clone()), peer))
             }
             Err(error) => Err(TlsError::Stream { error: error.into() }),
         })
@@ -92,13 +98,12 @@ where
         stream.identity()
     }
 
-    fn is_encrypted(&self) -> bool {
-        true
+    fn trust(stream: &mut Self::Stream) -> Trust<'_> {
+        stream.trust()
     }
 
     fn exposure(&self) -> Exposure {
         match self.accept.exposure() {
-            Exposure::Local => Exposure::Local,
             _ if self.knows_who_comes => Exposure::Protected,
             other => other.waived_if(self.is_for_anyone),
         }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use chargehand_core::io::{Dial, Exposure};
+use chargehand_core::io::{Dial, Exposure, Trust};
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{ClientConfig, CommonState};
 
-use crate::handshake::Identify;
 use crate::opening::{Opening, Start};
+use crate::rules::Rules;
 use crate::{BoxError, TlsError, TlsStream};
 
 /// Opens streams over TLS: a [`Dial`] over any other.
@@ -19,7 +19,7 @@ pub struct TlsDial<D> {
     dial: D,
     config: Arc<ClientConfig>,
     server_name: Option<ServerName<'static>>,
-    identify: Identify,
+    rules: Rules,
     /// Until when this end's own certificate is good, where that is known.
     not_after: Option<UnixTime>,
 }
@@ -28,7 +28,7 @@ impl<D> TlsDial<D> {
     /// Makes a dialler over another. Share one `config` among all: it keeps the tickets that make
     /// reconnects cheap.
     pub fn new(dial: D, config: Arc<ClientConfig>) -> Self {
-        Self { dial, config, server_name: None, identify: Arc::new(|_| Ok(None)), not_after: None }
+        Self { dial, config, server_name: None, rules: Rules::default(), not_after: None }
     }
 
     /// Sets the name that the server's certificate has to have, whatever host is dialled. Default the host
@@ -39,7 +39,8 @@ impl<D> TlsDial<D> {
     }
 
     /// Sets what to make of the server's certificate once the handshake is done, of a resumed session's
-    /// too: whom it proves ([`Wire::identity`]), or why the connection is refused all the same.
+    /// too: whom it proves ([`Wire::identity`]), or why the connection is refused all the same. It is asked
+    /// again every few seconds as long as the connection is up, and an error ends that.
     ///
     /// Default nobody: the certificate was checked for the name that was dialled, which is no member's
     /// name. [`certificate_name`](crate::certificate_name) is one to take.
@@ -50,12 +51,12 @@ impl<D> TlsDial<D> {
     where
         F: Fn(&CommonState) -> Result<Option<Box<str>>, BoxError> + Send + Sync + 'static,
     {
-        Self { identify: Arc::new(identify), ..self }
+        Self { rules: Rules::new(identify), ..self }
     }
 
     #[cfg(feature = "members")]
-    pub(crate) fn until(self, not_after: UnixTime) -> Self {
-        Self { not_after: Some(not_after), ..self }
+    pub(crate) fn ruled(self, rules: Rules, not_after: UnixTime) -> Self {
+        Self { rules, not_after: Some(not_after), ..self }
     }
 
     /// Makes the same over another.
@@ -65,7 +66,7 @@ impl<D> TlsDial<D> {
             dial,
             config: Arc::clone(&self.config),
             server_name: self.server_name.clone(),
-            identify: Arc::clone(&self.identify),
+            rules: self.rules.clone(),
             not_after: self.not_after,
         }
     }
@@ -96,22 +97,19 @@ where
             return Opening::failed(TlsError::Expired { not_after, now });
         }
         let start = Start::Client(Arc::clone(&self.config), name);
-        Opening::new(self.dial.dial(address), start, Arc::clone(&self.identify))
+        Opening::new(self.dial.dial(address), start, self.rules.clone())
     }
 
     fn identity(stream: &Self::Stream) -> Option<&str> {
         stream.identity()
     }
 
-    fn is_encrypted(&self) -> bool {
-        true
+    fn trust(stream: &mut Self::Stream) -> Trust<'_> {
+        stream.trust()
     }
 
-    fn exposure(&self, address: &str) -> Exposure {
-        match self.dial.exposure(address) {
-            Exposure::Local => Exposure::Local,
-            _ => Exposure::Protected,
-        }
+    fn exposure(&self, _: &str) -> Exposure {
+        Exposure::Protected
     }
 }
 

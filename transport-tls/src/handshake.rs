@@ -1,14 +1,13 @@
 //! The handshake, of either end.
 
 use std::fmt;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::{CommonState, Connection};
+use rustls::Connection;
 
-use crate::BoxError;
 use crate::error::TlsError;
+use crate::rules::Rules;
 use crate::stream::{First, TlsStream};
 
 /// How often one poll reads before it lets others run.
@@ -16,25 +15,20 @@ pub(crate) const READS_MAX: u32 = 16;
 
 const POLLED_AGAIN: &str = "a future was polled after it had completed";
 
-/// Says whom a session has proven the other end to be, or why it is refused.
-pub(crate) type Identify =
-    Arc<dyn Fn(&CommonState) -> Result<Option<Box<str>>, BoxError> + Send + Sync>;
-
 /// Makes an open stream of one below.
 pub(crate) struct Handshake<S> {
     /// `None` once it has completed.
     stream: Option<TlsStream<S>>,
     first: First,
-    /// `None` once it was asked.
-    identify: Option<Identify>,
+    is_judged: bool,
     /// Why it failed. What rustls has to say of that to the other end is still to leave.
     failure: Option<TlsError>,
 }
 
 impl<S> Handshake<S> {
-    pub(crate) fn new(io: S, session: Connection, identify: Identify) -> Self {
-        let stream = Some(TlsStream::new(io, session));
-        Self { stream, first: First::default(), identify: Some(identify), failure: None }
+    pub(crate) fn new(io: S, session: Connection, rules: Rules) -> Self {
+        let stream = Some(TlsStream::new(io, session, rules));
+        Self { stream, first: First::default(), is_judged: false, failure: None }
     }
 
     fn stream(&mut self) -> &mut TlsStream<S> {
@@ -71,9 +65,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Handshake<S> {
             let is_agreed = !stream.session().is_handshaking();
             if is_agreed {
                 // Before the tickets leave: who is refused here should not come back by one.
-                if let Some(identify) = self.identify.take() {
-                    let identity = identify(stream.session());
-                    stream.identify(identity.map_err(|error| TlsError::Refused { error })?);
+                if !std::mem::replace(&mut self.is_judged, true) {
+                    stream.identify()?;
                 }
             }
             match stream.poll_flush_below(cx) {
@@ -101,3 +94,6 @@ impl<S> fmt::Debug for Handshake<S> {
         f.debug_struct("Handshake").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,7 +38,7 @@
 //!
 //! # What holds in the handshake
 //!
-//! - It has no deadline here: whoever polls it has, and drops it. A transport awaits it beside others.
+//! - It has no deadline of its own: the caller who polls it does, and drops it. A transport awaits it beside others.
 //! - The name that was dialled is the one that a certificate is checked for, and that goes to the server
 //!   (SNI), unless [`TlsDial::server_name`] sets another.
 //! - Sessions are resumed as the configurations say, which by default they are. Keep one configuration for
@@ -58,6 +58,7 @@ mod error;
 mod handshake;
 mod names;
 mod opening;
+mod rules;
 mod stream;
 
 #[cfg(feature = "members")]
@@ -78,7 +79,5 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[cfg(doc)]
 use chargehand_core::io::{Accept, Dial};
 
-#[cfg(test)]
-mod handshake_tests;
 #[cfg(test)]
 mod testing;

@@ -10,7 +10,8 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
 
-use crate::handshake::{Handshake, Identify};
+use crate::handshake::Handshake;
+use crate::rules::Rules;
 use crate::{BoxError, TlsError, TlsStream};
 
 /// Completes with the open stream: that below is opened, then the handshake is done.
@@ -20,7 +21,7 @@ pub struct Opening<F, S> {
 
 enum Step<F, S> {
     Failed(TlsError),
-    Below { opening: Pin<Box<F>>, start: Start, identify: Identify },
+    Below { opening: Pin<Box<F>>, start: Start, rules: Rules },
     Handshake(Box<Handshake<S>>),
     Done,
 }
@@ -42,8 +43,8 @@ impl Start {
 }
 
 impl<F, S> Opening<F, S> {
-    pub(crate) fn new(opening: F, start: Start, identify: Identify) -> Self {
-        Self { step: Step::Below { opening: Box::pin(opening), start, identify } }
+    pub(crate) fn new(opening: F, start: Start, rules: Rules) -> Self {
+        Self { step: Step::Below { opening: Box::pin(opening), start, rules } }
     }
 
     pub(crate) const fn failed(error: TlsError) -> Self {
@@ -64,9 +65,9 @@ where
             let stream = ready!(opening.as_mut().poll(cx))
                 .map_err(|error| TlsError::Stream { error: error.into() })?;
             let below = std::mem::replace(&mut self.step, Step::Done);
-            if let Step::Below { start, identify, .. } = below {
+            if let Step::Below { start, rules, .. } = below {
                 // Not before: a session is large, and many may wait for their stream.
-                let handshake = Handshake::new(stream, start.session()?, identify);
+                let handshake = Handshake::new(stream, start.session()?, rules);
                 self.step = Step::Handshake(Box::new(handshake));
             }
         }

@@ -5,11 +5,13 @@ use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use chargehand_core::io::Trust;
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls::{CommonState, Connection};
 
 use crate::error::TlsError;
 use crate::handshake::READS_MAX;
+use crate::rules::Rules;
 
 /// A byte stream over TLS, past its handshake.
 ///
@@ -22,6 +24,9 @@ pub struct TlsStream<S> {
     io: S,
     session: Connection,
     identity: Option<Box<str>>,
+    rules: Rules,
+    /// What was said of the other end's proof at the latest look.
+    said: Box<str>,
     /// Whether this end has said that it closes.
     is_closed: bool,
     /// Why reading has failed, where something that came before that is still to be read.
@@ -29,8 +34,9 @@ pub struct TlsStream<S> {
 }
 
 impl<S> TlsStream<S> {
-    pub(crate) const fn new(io: S, session: Connection) -> Self {
-        Self { io, session, identity: None, is_closed: false, broken: None }
+    pub(crate) fn new(io: S, session: Connection, rules: Rules) -> Self {
+        let said = Box::default();
+        Self { io, session, identity: None, rules, said, is_closed: false, broken: None }
     }
 
     /// Returns the stream below.
@@ -54,8 +60,26 @@ impl<S> TlsStream<S> {
         matches!(self.session, Connection::Client(_))
     }
 
-    pub(crate) fn identify(&mut self, identity: Option<Box<str>>) {
-        self.identity = identity;
+    /// Looks whom the other end has proven to be.
+    pub(crate) fn identify(&mut self) -> Result<(), TlsError> {
+        let identity = self.rules.identify(&self.session);
+        self.identity = identity.map_err(|error| TlsError::Refused { error })?;
+        Ok(())
+    }
+
+    /// Looks whether what it has proven still holds.
+    pub(crate) fn trust(&mut self) -> Trust<'_> {
+        match self.rules.watch(&self.session, self.identity.as_deref()) {
+            Ok(None) => Trust::Holds,
+            Ok(Some(text)) => {
+                self.said = text;
+                Trust::Ends(&self.said)
+            }
+            Err(error) => {
+                self.said = error.to_string().into();
+                Trust::Ended(&self.said)
+            }
+        }
     }
 }
 
@@ -312,5 +336,4 @@ impl<S: AsyncWrite + Unpin> Write for Below<'_, '_, S> {
 }
 
 #[cfg(test)]
-#[path = "stream_tests.rs"]
 mod tests;

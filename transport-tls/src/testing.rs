@@ -63,7 +63,7 @@ impl Memory {
         (end(&one, &other), end(&other, &one))
     }
 
-    /// Cuts the connection once so many bytes have left this end.
+    /// Cuts the connection once that many bytes have left this end.
     pub(crate) fn cut_after(&self, bytes: usize) {
         self.output.lock().unwrap().left = Some(bytes);
     }
@@ -264,7 +264,7 @@ impl Issuer {
     }
 }
 
-/// Returns a time so many days from now.
+/// Returns the time that many days from now.
 pub(crate) fn day(days: i32) -> SystemTime {
     let span = DAY * days.unsigned_abs();
     if days < 0 { SystemTime::now() - span } else { SystemTime::now() + span }

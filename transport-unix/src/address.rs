@@ -11,7 +11,7 @@ const EXPECTED: &str = "expected unix:///run/app.sock, or a path with a slash as
 
 /// Returns the path in `unix:///path`, or in a bare path, which may be a relative one.
 ///
-/// One rule for whoever dials and whoever listens. The path is taken as it is: nothing in it is escaped.
+/// The same rule for dialling and listening. The path is taken literally: nothing in it is unescaped.
 pub(crate) fn path_of(address: &str) -> Result<&str, AddressError> {
     let wrong = |problem: String| AddressError { address: address.into(), problem };
     let path = match address.split_once("://") {

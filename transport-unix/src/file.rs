@@ -17,7 +17,7 @@ use rustix::net::{
 use crate::address::path_of;
 use crate::transport::{UnixListener, name};
 
-/// How many connections the system holds for a listener that does not take them, if it allows so many.
+/// The backlog: how many connections the system queues until they are accepted, if it allows that many.
 const BACKLOG: i32 = 1024;
 /// How long to wait for another process that is about to listen in the same directory.
 const LOCK_WAIT: Duration = Duration::from_secs(2);

@@ -6,7 +6,7 @@
 use std::io;
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Exposure, Listen, Proof};
 use chargehand_transport_tcp::{
     Accepting, BoxError, Connecting, Limits, TcpError, TcpListener, TcpWire,
 };
@@ -63,7 +63,7 @@ where
     type Connecting = Connecting<D::Dialling, D::Stream>;
 
     fn connect(&mut self) -> Self::Connecting {
-        Connecting::new(self.dial.dial(&self.path), &self.peer, self.limits, D::identity)
+        Connecting::new(self.dial.dial(&self.path), &self.peer, self.limits, Proof::of_dial::<D>())
             .explained(explained)
     }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::Dialect;
+use chargehand_core::io::{Dialect, Proof};
 use futures_io::{AsyncRead, AsyncWrite};
 use http::StatusCode;
 use http::header::{
@@ -20,7 +20,7 @@ use crate::bearer::Token;
 use crate::error::{BoxError, WsError, quoted, words};
 use crate::head::{Head, Outgoing};
 use crate::headers::{list, lists, single};
-use crate::wire::{Peer, Role, WsWire};
+use crate::wire::{Role, WsWire};
 use crate::{Limits, SUBPROTOCOL};
 
 const EXPECTED: &str = "an HTTP answer";
@@ -29,7 +29,7 @@ const POLLED_AGAIN: &str = "a future was polled after it had completed";
 /// Completes with the open wire: dials, then asks for the upgrade to WebSocket.
 pub struct Connecting<F, S> {
     step: Step<F, S>,
-    identity: fn(&S) -> Option<&str>,
+    proof: Proof<S>,
     target: Target,
     dialect: Dialect,
     token: Option<Token>,
@@ -53,13 +53,13 @@ struct Asking<S> {
 impl<F, S> Connecting<F, S> {
     pub(crate) fn new(
         dialling: F,
-        identity: fn(&S) -> Option<&str>,
+        proof: Proof<S>,
         target: Target,
         dialect: Dialect,
         token: Option<Token>,
         limits: Limits,
     ) -> Self {
-        Self { step: Step::Dialling(Box::pin(dialling)), identity, target, dialect, token, limits }
+        Self { step: Step::Dialling(Box::pin(dialling)), proof, target, dialect, token, limits }
     }
 
     /// Completes with how long the server's consent is.
@@ -107,10 +107,9 @@ where
             panic!("{POLLED_AGAIN}")
         };
         let tail = head.into_tail(answer?);
-        let identity = (this.identity)(&stream).map(Into::into);
         let (dialect, limits) = (this.dialect, this.limits);
-        let peer = Peer { identity, ..this.target.peer() };
-        Poll::Ready(Ok(WsWire::new(stream, &tail, Role::Client, dialect, limits, peer)))
+        let wire = WsWire::new(stream, &tail, Role::Client, dialect, limits, this.target.peer());
+        Poll::Ready(Ok(wire.proven(this.proof)))
     }
 }
 
@@ -138,7 +137,7 @@ fn request(target: &Target, key: &str, dialect: Dialect, token: Option<&Token>) 
     .into_bytes()
 }
 
-/// Returns how long the server's consent is, or why it is none (RFC 6455 section 4.1).
+/// Returns the length of the server's response head, or why it is no consent (RFC 6455 section 4.1).
 fn verified(head: &[u8], peer: &str, proof: &str, dialect: Dialect) -> Result<usize, WsError> {
     let flawed = |problem: &str| WsError::Handshake { peer: peer.into(), problem: problem.into() };
     let (length, response) = Response::try_parse(head)

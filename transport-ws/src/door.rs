@@ -1,4 +1,4 @@
-//! Who gets in, judged by the headers of a request, whoever reads them.
+//! Decides by the headers of a request who gets in, for our own listener and for other HTTP servers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Door {
 /// Why a client is not let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// Its request is none, or not one that can be agreed to.
+    /// Its request is malformed, or not one that can be accepted.
     Bad(String),
     /// It speaks another version of WebSocket.
     Version,

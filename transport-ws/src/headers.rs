@@ -18,7 +18,7 @@ pub(crate) fn lists(headers: &HeaderMap, name: HeaderName, element: &str) -> boo
     list(headers, name).any(|other| other.eq_ignore_ascii_case(element.as_bytes()))
 }
 
-/// Returns the value of a field that is no list, or `None` where there is none.
+/// Returns the value of a field that is not a list, or `None` where it is missing.
 ///
 /// # Errors
 /// Says that there are several lines of that name, so that nobody knows which one is meant.

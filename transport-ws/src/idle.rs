@@ -5,7 +5,7 @@ use std::time::Instant;
 /// How many such frames a whole message makes up for.
 const EARNED: u32 = 4;
 
-/// A token bucket: so many at once, and so many a second.
+/// A token bucket: a burst, and a rate per second.
 ///
 /// The clock is read only once the bucket is empty, so that a peer which sends messages costs no
 /// reading of it.

@@ -53,7 +53,7 @@
 //! On `wasm32-unknown-unknown` this crate is empty: implement `Connect` and `Wire` over the browser's own
 //! `WebSocket` there.
 //!
-//! There is no deadline here, neither for the handshake nor for a message: whoever polls has them.
+//! There are no deadlines here, for the handshake or for messages: the caller who polls sets them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // It has neither a clock nor random numbers, nor streams that a handshake could be done on: the facade
 // says what to do instead.
@@ -80,7 +80,7 @@ mod tests;
 
 use std::task::{Context, Poll};
 
-use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen};
+use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen, Proof};
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
@@ -171,7 +171,7 @@ impl<D> WsConnector<D> {
     where
         D: Dial,
     {
-        let target = Target::parse(url, dial.is_encrypted())?;
+        let target = Target::parse(url, dial.exposure(url) == Exposure::Protected)?;
         let dialect = Dialect::Native;
         Ok(Self { dial, target, dialect, token: None, limits: Limits::new() })
     }
@@ -212,7 +212,7 @@ where
     fn connect(&mut self) -> Self::Connecting {
         let dialling = self.dial.dial(&self.target.address);
         let (target, token) = (self.target.clone(), self.token.clone());
-        Connecting::new(dialling, D::identity, target, self.dialect, token, self.limits)
+        Connecting::new(dialling, Proof::of_dial::<D>(), target, self.dialect, token, self.limits)
     }
 
     fn peer(&self) -> &str {
@@ -310,7 +310,7 @@ where
             Ok((opening, peer)) => {
                 let peer = Peer::of(&peer);
                 self.host.clone_from(&peer.host);
-                Ok(Accepting::new(opening, A::identity, peer, self.door.clone()))
+                Ok(Accepting::new(opening, Proof::of_accept::<A>(), peer, self.door.clone()))
             }
             Err(error) => Err(WsError::Accept { error: error.into() }),
         })

@@ -381,7 +381,7 @@ fn ahead(left: u64, filled: usize, buffer_bytes: usize) -> usize {
     usize::try_from(left).map_or(most, |left| left.min(most))
 }
 
-/// Makes room for so many more bytes: twice as much as before where that helps, but no more than a
+/// Makes room for that many more bytes: twice as much as before where that helps, but no more than a
 /// message may have.
 fn reserve(message: &mut Vec<u8>, more: usize, message_bytes_max: usize) {
     let needed = message.len().saturating_add(more);

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::Dialect;
+use chargehand_core::io::{Dialect, Proof};
 use futures_io::{AsyncRead, AsyncWrite};
 use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::Request;
@@ -23,7 +23,7 @@ const POLLED_AGAIN: &str = "a future was polled after it had completed";
 /// was answered.
 pub struct Accepting<F, S> {
     step: Step<F, S>,
-    identity: fn(&S) -> Option<&str>,
+    proof: Proof<S>,
     peer: Peer,
     door: Door,
     head: Head,
@@ -50,14 +50,9 @@ struct Accepted {
 }
 
 impl<F, S> Accepting<F, S> {
-    pub(crate) fn new(
-        opening: F,
-        identity: fn(&S) -> Option<&str>,
-        peer: Peer,
-        door: Door,
-    ) -> Self {
+    pub(crate) fn new(opening: F, proof: Proof<S>, peer: Peer, door: Door) -> Self {
         let step = Step::Opening(Box::pin(opening));
-        Self { step, identity, peer, door, head: Head::default(), reply: None }
+        Self { step, proof, peer, door, head: Head::default(), reply: None }
     }
 
     /// Answers what came.
@@ -94,7 +89,7 @@ where
                 peer: this.peer.name.clone(),
                 error: error.into(),
             })?;
-            this.peer.identity = (this.identity)(&stream).map(Into::into);
+            this.peer.identity = (this.proof.identity)(&stream).map(Into::into);
             this.step = Step::Answering(stream);
         }
         let Step::Answering(stream) = &mut this.step else { panic!("{POLLED_AGAIN}") };
@@ -119,7 +114,8 @@ where
         let (dialect, limits, mut peer) = (accepted.dialect, this.door.limits, this.peer.clone());
         // Where both are proven, the stream's is that of what is in front of the client.
         peer.identity = accepted.identity.or(peer.identity);
-        Poll::Ready(Ok(WsWire::new(stream, &tail, Role::Server, dialect, limits, peer)))
+        let wire = WsWire::new(stream, &tail, Role::Server, dialect, limits, peer);
+        Poll::Ready(Ok(wire.proven(this.proof)))
     }
 }
 

@@ -94,7 +94,7 @@ impl Upgrades {
     }
 
     /// Sets the bearer tokens that let clients in, as [`WsListener::bearers`](crate::WsListener::bearers) does.
-    /// Without, whoever the server lets in is nobody in particular.
+    /// Without it, clients that the server lets in have no identity.
     ///
     /// # Errors
     /// As there.

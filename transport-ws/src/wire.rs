@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use chargehand_core::io::{Dialect, Progress, Wire};
+use chargehand_core::io::{Dialect, Progress, Proof, Trust, Wire};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
@@ -76,6 +76,7 @@ pub struct WsWire<S> {
     reader: Reader,
     writer: Writer,
     peer: Peer,
+    trust: fn(&mut S) -> Trust<'_>,
     dialect: Dialect,
     limits: Limits,
     /// How long a received message may be now, which is no more than the limits say.
@@ -119,6 +120,7 @@ impl<S> WsWire<S> {
             reader: Reader::new(rules, tail, read_bytes),
             writer: Writer::new(role == Role::Client, kept),
             peer,
+            trust: |_| Trust::Holds,
             dialect,
             limits,
             incoming_bytes_max: limits.message_bytes_max,
@@ -128,6 +130,15 @@ impl<S> WsWire<S> {
             closing: false,
             ended: false,
         }
+    }
+
+    /// Sets how to ask the stream what its other end has proven. Where a token has proven whom it is, that
+    /// holds: the stream's is that of what is in front of the client.
+    pub(crate) fn proven(mut self, proof: Proof<S>) -> Self {
+        if self.peer.identity.is_none() {
+            self.peer.identity = (proof.identity)(&self.stream).map(Into::into);
+        }
+        Self { trust: proof.trust, ..self }
     }
 
     fn io_error(&self, error: io::Error) -> WsError {
@@ -459,6 +470,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
 
     fn identity(&self) -> Option<&str> {
         self.peer.identity.as_deref()
+    }
+
+    fn trust(&mut self) -> Trust<'_> {
+        (self.trust)(&mut self.stream)
     }
 }
 

@@ -13,8 +13,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use chargehand::core::io::Accept;
+use chargehand::tls::rustls::pki_types::ServerName;
+use futures_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::measure::Meter;
+use crate::members;
 use crate::runtime::Runtime;
 use crate::spec::{Spec, Transport};
 
@@ -45,6 +48,11 @@ pub(crate) async fn echo<R: Runtime>(mut listener: R::Listener, spec: Spec) {
         R::spawn(async move {
             match spec.transport {
                 Transport::Tcp => tcp::run(stream, traffic, buffer_bytes(spec)).await,
+                Transport::Tls => {
+                    let acceptor = TlsAcceptor::from(members::worker().server_config());
+                    let stream = acceptor.accept(stream).await.expect("a handshake");
+                    tcp::run(stream, traffic, buffer_bytes(spec)).await;
+                }
                 Transport::Ws | Transport::Json => {
                     let ws = async_tungstenite::accept_async(stream).await.expect("a handshake");
                     ws::run(ws, traffic).await;
@@ -71,6 +79,15 @@ pub(crate) async fn load<R: Runtime>(runtime: R, spec: Spec, address: &str, mete
                 traffic.owe(spec.window.into());
                 tcp::run(stream, traffic, buffer_bytes(spec)).await;
             }),
+            Transport::Tls => {
+                let connector = TlsConnector::from(members::pool().client_config());
+                let name = ServerName::try_from("w").expect("a name");
+                let stream = connector.connect(name, stream).await.expect("a handshake");
+                R::spawn(async move {
+                    traffic.owe(spec.window.into());
+                    tcp::run(stream, traffic, buffer_bytes(spec)).await;
+                });
+            }
             Transport::Ws | Transport::Json => {
                 let url = format!("ws://{address}/");
                 let opened = async_tungstenite::client_async(url, stream).await;

@@ -69,6 +69,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
                 Poll::Pending => break,
             }
         }
+        // TLS may hold what the socket had no room for.
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod peers;
 mod report;
 mod scale;
 mod throughput;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -18,7 +19,7 @@ use crate::contest::Contest;
 use crate::figures::Record;
 use crate::spec::Side;
 use crate::table::{self, Column};
-use crate::{crowd, manager, memory, pieces, worker};
+use crate::{crowd, manager, memory, pieces, reconnects, worker};
 
 pub(crate) fn run(allocated: Option<fn() -> usize>) -> ExitCode {
     let Cli { command, options } = Cli::parse();
@@ -27,6 +28,7 @@ pub(crate) fn run(allocated: Option<fn() -> usize>) -> ExitCode {
         Command::Latency => drop(latency::run(&options)),
         Command::Peers => drop(peers::run(&options)),
         Command::Scale => drop(scale::run(&options)),
+        Command::Tls => drop(tls::run(&options)),
         Command::Mixed => drop(mixed::run(&options)),
         Command::Instructions { check, record } => return instructions::run(check, record),
         Command::Goals { check } => return goals::run(&options, check),
@@ -53,6 +55,7 @@ fn be(side: Side, allocated: Option<fn() -> usize>) {
         Side::Mixed { addresses, window, slow, load } => {
             mixed::manage(&addresses, window, slow, load);
         }
+        Side::Reconnects { transport, links } => reconnects::run(transport, links),
         Side::Piece { name, cycles } => pieces::count(&name, cycles),
     }
 }

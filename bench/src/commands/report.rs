@@ -5,19 +5,21 @@ use std::fmt::Write;
 use std::fs;
 use std::process::ExitCode;
 
-use super::{goals, latency, mixed, peers, scale, throughput};
+use super::{goals, latency, mixed, peers, scale, throughput, tls};
 use crate::cli::Options;
 use crate::figures::{self, Record};
 use crate::pieces::PIECES;
 use crate::plots::{self, Plot};
 use crate::processes::{machine, root};
-use crate::table::{self, Column, LATENCY, MIXED, PEERS, SCALE, THROUGHPUT, grouped, micros, two};
+use crate::table::{
+    self, Column, LATENCY, MIXED, PEERS, SCALE, THROUGHPUT, TLS, grouped, micros, two,
+};
 
 const PAGE: &str = "docs/PERFORMANCE.md";
 const PLOTS: &str = "docs/performance";
 
 /// Each section, its columns, and what is drawn of it.
-const SECTIONS: [(&str, &[Column], Option<Plot>); 5] = [
+const SECTIONS: [(&str, &[Column], Option<Plot>); 6] = [
     (
         throughput::SECTION,
         THROUGHPUT,
@@ -30,6 +32,7 @@ const SECTIONS: [(&str, &[Column], Option<Plot>); 5] = [
     ),
     (peers::SECTION, PEERS, Some(Plot { title: "Jobs a second", figure: "rate", show: grouped })),
     (scale::SECTION, SCALE, None),
+    (tls::SECTION, TLS, None),
     (
         mixed::SECTION,
         MIXED,
@@ -38,11 +41,12 @@ const SECTIONS: [(&str, &[Column], Option<Plot>); 5] = [
 ];
 
 /// What measures each section. The option `only` chooses among them, and `goals`.
-const MEASURES: [(&str, fn(&Options) -> Vec<Record>); 5] = [
+const MEASURES: [(&str, fn(&Options) -> Vec<Record>); 6] = [
     (throughput::SECTION, throughput::run),
     (latency::SECTION, latency::run),
     (peers::SECTION, peers::run),
     (scale::SECTION, scale::run),
+    (tls::SECTION, tls::run),
     (mixed::SECTION, mixed::run),
 ];
 

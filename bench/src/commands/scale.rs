@@ -110,7 +110,7 @@ fn busy(launcher: &Launcher, links: u32, seconds: f64) -> Figures {
     crowd(launcher, Transport::Tcp, links, Some((address, worker.id())), seconds)
 }
 
-fn crowd(
+pub(super) fn crowd(
     launcher: &Launcher,
     transport: Transport,
     links: u32,

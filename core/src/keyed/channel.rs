@@ -4,8 +4,8 @@ use core::fmt;
 
 use zeroize::Zeroize;
 
-use super::exchange::Name;
 use super::key::{is_right, mac};
+use super::name::Name;
 use super::{PROOF_BYTES, SEAL_BYTES};
 
 /// A proven link: what all messages after the exchange go through, in order.

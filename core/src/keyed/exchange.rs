@@ -7,10 +7,9 @@ use zeroize::Zeroize;
 
 use super::channel::Channel;
 use super::key::{HmacSha256, Key, KeyId, finish, is_right, mac};
+use super::name::Name;
 use super::{EXCHANGE_BYTES_MAX, ExchangeError, KEYED_VERSION, Member, NONCE_BYTES, PROOF_BYTES};
-use crate::message::{
-    GOODBYE_KIND, HELLO_KIND, KEYED_KIND, NAME_BYTES_MAX, Role, VERSION, check_name,
-};
+use crate::message::{GOODBYE_KIND, HELLO_KIND, KEYED_KIND, Role, VERSION, check_name};
 
 const OPEN: u8 = 0;
 const CHALLENGE: u8 = 1;
@@ -149,26 +148,6 @@ impl Secret {
 impl Drop for Secret {
     fn drop(&mut self) {
         self.0.zeroize();
-    }
-}
-
-/// The other side's name, kept without a heap.
-#[derive(Clone)]
-pub(super) struct Name {
-    bytes: [u8; NAME_BYTES_MAX],
-    length: u8,
-}
-
-impl Name {
-    fn new(name: &str) -> Self {
-        let mut bytes = [0; NAME_BYTES_MAX];
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
-        Self { bytes, length: u8::try_from(name.len()).expect("at most 64, it was checked") }
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        let bytes = &self.bytes[..usize::from(self.length)];
-        core::str::from_utf8(bytes).expect("it was made of a text")
     }
 }
 

@@ -49,12 +49,13 @@
 //! hard to guess. Take it from a source of randomness, or count starts in memory that outlives
 //! a reset and links since then. Where a board has neither, and uses one again, the keys of a link are still
 //! new, since the other side's nonce is in them. But then somebody who recorded a link can play the other
-//! side's part of it to that board once more, word for word, until its answers differ: nobody can read or
+//! side's part of it to that board again, verbatim, until its answers differ: nobody can read or
 //! forge anything by that, and what the board was asked then it is asked again.
 
 mod channel;
 mod exchange;
 mod key;
+mod name;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@ use super::list::List;
 use super::slot::TaskState;
 use super::tasks::{SchedulerMut, later};
 use crate::event::{Action, Loss, Outcome};
+use crate::planted::planted;
 
 /// Why an attempt has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ impl SchedulerMut<'_> {
     /// Queues a task again whose attempt has no answer, unless it was the last that it may have.
     pub(super) fn give_back(&mut self, task: u32, blame: Blame) {
         let slot = &mut self.tasks[task as usize];
-        slot.losses += u16::from(blame != Blame::Nobody);
+        slot.losses += u16::from(blame != Blame::Nobody && !planted("a loss is not counted"));
         slot.is_suspect |= blame == Blame::Suspect;
         let policy = &self.state.policy;
         let outcome = if slot.losses >= policy.attempts_max {
@@ -49,7 +50,9 @@ impl SchedulerMut<'_> {
         slot.recall = false;
         // Attempts that were struck may still run there, each in the place of another.
         let begun = slot.runs.saturating_sub(u32::from(slot.strikes));
-        let mut suspects = if how == Loss::Broken { begun } else { 0 };
+        let begun = if planted("what waited is blamed") { u32::MAX } else { begun };
+        let is_blamed = how == Loss::Broken || planted("a polite stop is blamed");
+        let mut suspects = if is_blamed { begun } else { 0 };
         self.state.stats.lost += u64::from(held.len());
         self.clear_suspect(worker);
         while let Some(task) = held.take_first(self.tasks) {

@@ -76,6 +76,7 @@ pub use stats::{Stats, WorkerState, WorkerStats};
 /// assert_eq!(pool.poll_action(), Some(finish));
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
+#[cfg_attr(test, derive(Clone))]
 pub struct Scheduler<S> {
     state: SchedulerState,
     storage: S,

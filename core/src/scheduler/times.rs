@@ -59,6 +59,7 @@ impl TaskTimes {
 
 /// What the scheduler keeps about all tasks with times of their own.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct OwnTimes {
     /// By task slot. As long as the highest slot of such a task needs, and never shorter again.
     table: Vec<TaskTimes>,
@@ -77,6 +78,17 @@ impl OwnTimes {
             first: Instant::FAR_FUTURE,
             resting: List::new(),
         }
+    }
+}
+
+#[cfg(test)]
+impl OwnTimes {
+    /// Returns a task's deadline and timer, its time for an attempt in nanoseconds, and whether it has a
+    /// delay of its own and was looked at.
+    pub(super) fn of(&self, task: usize) -> (Instant, Instant, u64, [bool; 2]) {
+        let times = &self.table[task];
+        let flags = [times.retry_delay.is_some(), times.looked];
+        (times.deadline, times.timer, times.attempt_timeout, flags)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Workers and managers behind a route of somebody else's HTTP server.
+//! Workers and managers behind a route of another HTTP server.
 //!
 //! `axum_route` has a worker's route in axum, `hyper_route` a manager's in hyper alone; the programs of
 //! the same names run them, do some work and end.

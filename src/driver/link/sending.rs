@@ -56,10 +56,27 @@ impl<K: Kind> Conn<K> {
                 return Ok(());
             }
         }
-        if !self.parked.is_empty() || self.try_send(cx, message, tasks)?.is_pending() {
+        if !self.parked.is_empty() {
             self.park(message);
+            return Ok(());
         }
-        Ok(())
+        match self.try_send(cx, message, tasks) {
+            Ok(Poll::Ready(())) => Ok(()),
+            Ok(Poll::Pending) => {
+                self.park(message);
+                Ok(())
+            }
+            Err(error) => Err(self.not_taken(message, error)),
+        }
+    }
+
+    /// Keeps what the wire did not take because the link is over, for [`take_unsent`](Self::take_unsent).
+    #[cold]
+    fn not_taken(&mut self, message: Outgoing, error: SendError) -> SendError {
+        if matches!(error, SendError::Over(_)) {
+            self.parked.push_front(message);
+        }
+        error
     }
 
     /// Keeps a message until the wire has room. The link stays dirty until then, even if everything that the
@@ -101,7 +118,9 @@ impl<K: Kind> Conn<K> {
                 break;
             }
             self.parked.pop_front();
-            let _ = sent?;
+            if let Err(error) = sent {
+                return Err(self.not_taken(message, error));
+            }
         }
         if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
             self.parked = VecDeque::new();

@@ -6,17 +6,15 @@
 //! goes, and the type of each value is known there: so both depth and growth are counted here, on the
 //! way from serde to postcard and back.
 
-pub(crate) use self::check::Check;
 pub use self::limits::DecodeLimits;
 use alloc::string::String;
 use alloc::string::ToString;
 use postcard::Error;
 use serde::de::DeserializeOwned;
 
-mod check;
 mod guard;
 mod limits;
-pub(super) mod plain;
+pub(in crate::payload) mod plain;
 #[cfg(test)]
 mod tests;
 

@@ -34,7 +34,7 @@ pub(super) fn read<T: 'static>(body: &[u8]) -> Option<T> {
 
 /// Returns whether [`read`] gives a value.
 #[inline]
-pub(super) fn is_read<T: 'static>(body: &[u8]) -> bool {
+pub(in crate::payload) fn is_read<T: 'static>(body: &[u8]) -> bool {
     if is::<T, Vec<u8>>() || is::<T, Box<[u8]>>() {
         bytes(body).is_some()
     } else {

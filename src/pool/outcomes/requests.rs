@@ -19,11 +19,11 @@ use serde::de::DeserializeOwned;
 use super::MapReport;
 use super::source::{Source, Track};
 use crate::error::TaskError;
-use crate::handler::running::caught;
 use crate::mailbox::Mailbox;
 use crate::mailbox::batches::{Item, Supply, Taker};
 use crate::mailbox::range::Work;
 use crate::payload::{Body, DecodeLimits};
+use crate::unwind::caught;
 
 /// More requests are taken out of the source once there is room for this share of those that may be
 /// under way, so that many are left for the driver at once.

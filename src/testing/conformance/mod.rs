@@ -78,7 +78,8 @@ use std::vec::Vec;
 use crate::BoxError;
 use crate::core::io::{Connect, Listen, Timer, Wire};
 
-pub use self::rig::PATIENCE;
+/// How long a case may take. Far more than it needs, for machines with other things to do.
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A transport on a runtime, as the cases need it. It is a type to name the pair by: nothing is made of it.
 pub trait Pair: Sized + 'static {

@@ -15,7 +15,7 @@ use std::vec::Vec;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, abortable};
 
-use super::Pair;
+use super::{PATIENCE, Pair};
 use crate::core::io::Timer;
 use crate::core::{BackoffPolicy, Stats, WorkerId};
 use crate::worker::Typed;
@@ -24,8 +24,6 @@ use crate::{
     Worker, WorkerError, WorkerOptions,
 };
 
-/// How long a case may take. Far more than it needs, for machines with other things to do.
-pub const PATIENCE: Duration = Duration::from_secs(40);
 /// How long one condition may take to come true.
 pub const SOON: Duration = Duration::from_secs(20);
 

@@ -13,7 +13,7 @@ use chargehand_core::io::{Timer, Wire};
 use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState};
 use crate::handler::Handler;
 use crate::link::accept::ACCEPTS_PER_POLL;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;
@@ -147,6 +147,11 @@ where
             manager: link.manager().to_owned(),
             identity: link.identity().map(ToOwned::to_owned),
         });
+        if link.identity().is_some() {
+            self.watch.begin(self.clock.now());
+            self.due = self.due.min(self.watch.due());
+            self.look_at_trust(index);
+        }
         self.tell_room();
     }
 

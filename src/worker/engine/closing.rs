@@ -9,7 +9,7 @@ use chargehand_core::io::Timer;
 use super::{Engine, LinkSlot, SlotState, index_u32};
 use crate::handler::Handler;
 use crate::link::accept::AcceptPause;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;

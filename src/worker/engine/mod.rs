@@ -23,12 +23,13 @@ use crate::handler::Handler;
 use crate::link::accept::AcceptPause;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
-use crate::link::erased::BoxError;
 use crate::link::expiring::Timed;
 use crate::link::quota::messages_each;
 use crate::link::read_on::{ReadOn, WORKER_ROUNDS};
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
+use crate::link::reason::BoxError;
 use crate::link::token::Token;
+use crate::link::watch::Watch;
 
 mod accept;
 mod closing;
@@ -71,6 +72,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
     opening: Timed<u32>,
     /// The wires that are being closed, and what each still holds of the budget.
     closing: ClosingTable<S::Wire, Held>,
+    watch: Watch,
     links_up: usize,
     /// Whether the source knows that all places are taken, and nobody makes room before this time.
     is_full: bool,
@@ -124,6 +126,7 @@ where
             runner: Runner::new(handler, settings.concurrency, settings.decode_limits, memory),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: ClosingTable::new(closing_max),
+            watch: Watch::new(),
             settings,
             hook,
             ready,

@@ -8,10 +8,11 @@ use chargehand_core::io::Timer;
 
 use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState, index_u32};
 use crate::handler::Handler;
-use crate::link::erased::BoxError;
 use crate::link::quota::MESSAGES_ALONE;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
+use crate::worker::events::WorkerEvent;
 use crate::worker::source::Source;
 
 impl<S, T, H> Engine<S, T, H>
@@ -40,6 +41,11 @@ where
         }
         if self.scan_at <= self.clock.now() {
             self.scan();
+        }
+        if self.watch.due() <= self.clock.now() {
+            for index in self.watch.take_turn(self.clock.now(), self.places.len()) {
+                self.look_at_trust(index_u32(index));
+            }
         }
         if self.drain_deadline.is_some_and(|deadline| deadline <= self.clock.now()) {
             self.drain_deadline = Some(Instant::FAR_FUTURE);
@@ -87,6 +93,20 @@ where
         Some(link.on_time(&mut cx, self.clock.now(), &self.settings, &self.runner.memory))
     }
 
+    /// Looks whether what a manager has proven still holds, on a link that is up.
+    pub(super) fn look_at_trust(&mut self, index: u32) {
+        let place = &mut self.places[index as usize];
+        let LinkSlot { state: SlotState::Link(link), up: true, .. } = place else { return };
+        match self.watch.judge(link.trust()) {
+            Ok(news) => {
+                for reason in news {
+                    self.hook.call(|| WorkerEvent::Expiring { reason });
+                }
+            }
+            Err(why) => self.on_end(index, DisconnectReason::NoLongerProven { why }),
+        }
+    }
+
     #[inline]
     pub(super) fn scan_soon_if_draining(&mut self) {
         if self.drain_deadline.is_some() {
@@ -114,6 +134,7 @@ where
             self.room_at,
             self.drain_deadline,
             Some(self.scan_at),
+            Some(self.watch.due()),
         ];
         deadlines.into_iter().flatten().min().unwrap_or(Instant::FAR_FUTURE)
     }

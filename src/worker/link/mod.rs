@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::task::Context;
 
-use chargehand_core::io::Wire;
+use chargehand_core::io::{Trust, Wire};
 use chargehand_core::message::{Hello, Message, Role};
 use chargehand_core::session::RunId;
 use chargehand_core::{Instant, Verdict};
@@ -20,7 +20,7 @@ use super::settings::Settings;
 use super::state::{Around, Phase, ProtocolState};
 use crate::handler::Handler;
 use crate::link::closing::Outbox;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
 
@@ -85,6 +85,11 @@ where
     /// Returns whom the transport has proven the manager to be.
     pub(super) fn identity(&self) -> Option<&str> {
         self.wire.identity()
+    }
+
+    /// Looks whether that still holds.
+    pub(super) fn trust(&mut self) -> Trust<'_> {
+        self.wire.trust()
     }
 
     pub(super) fn is_up(&self) -> bool {

@@ -6,8 +6,8 @@ use chargehand_core::io::Wire;
 
 use super::Connection;
 use crate::handler::Handler;
-use crate::link::erased::BoxError;
 use crate::link::read_on::stops_after;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::memory::Memory;
 use crate::worker::runner::Runner;

@@ -16,7 +16,7 @@ use super::Connection;
 use crate::budget::SMALL_BYTES_MAX;
 use crate::failure;
 use crate::link::closing::Outbox;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::dialect::Speech;

@@ -7,7 +7,7 @@ use chargehand_core::Instant;
 use chargehand_core::io::Wire;
 
 use super::Connection;
-use crate::link::erased::BoxError;
+use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::memory::Memory;
 use crate::worker::settings::Settings;

@@ -1,92 +1,55 @@
 //! When answers leave.
 
-use core::future::{Ready, poll_fn, ready};
-use core::task::{Context, Poll, Waker, ready as ready_or_return};
+use core::future::{poll_fn, ready};
+use core::task::{Poll, Waker};
 
-use chargehand_core::io::{Exposure, Listen};
-
+use super::meddled::{Meddle, MeddledListener};
 use super::*;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Handled(u64),
-    /// Something left on the link that was accepted so many others later.
+    /// Something left on the link that was accepted after that many others.
     Flushed(usize),
 }
 
 type Log = Arc<Mutex<Vec<Step>>>;
 
-/// A wire that notes its flushes, and that knows nothing of what comes next.
+/// Notes the flushes of a wire.
 struct Noting {
-    inner: MemoryWire,
     link: usize,
     has_sent: bool,
     log: Log,
 }
 
-impl Wire for Noting {
-    type Error = MemoryError;
-
-    fn peer(&self) -> &str {
-        self.inner.peer()
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
-        self.inner.poll_recv(cx)
-    }
-
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &[u8],
-        body: &[u8],
-    ) -> Poll<Result<(), MemoryError>> {
+impl Meddle for Noting {
+    fn poll_take(&mut self, _: usize) -> Poll<Result<(), MemoryError>> {
         self.has_sent = true;
-        self.inner.poll_send(cx, head, body)
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
+    fn flush(&mut self) {
         if core::mem::take(&mut self.has_sent) {
             self.log.lock().unwrap().push(Step::Flushed(self.link));
         }
-        self.inner.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
-        self.inner.poll_close(cx)
     }
 }
 
-struct NotingListener {
-    inner: MemoryListener,
-    accepted: usize,
-    log: Log,
-}
-
-impl Listen for NotingListener {
-    type Wire = Noting;
-    type Error = MemoryError;
-    type Accepting = Ready<Result<Noting, MemoryError>>;
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
-        let accepting = ready_or_return!(self.inner.poll_accept(cx))?;
-        let inner = accepting.into_inner()?;
-        let link = self.accepted;
-        self.accepted += 1;
-        let log = Arc::clone(&self.log);
-        Poll::Ready(Ok(ready(Ok(Noting { inner, link, has_sent: false, log }))))
-    }
-
-    fn exposure(&self) -> Exposure {
-        Exposure::Local
-    }
+/// Makes a listener whose wires note their flushes.
+fn noting(inner: MemoryListener, log: &Log) -> MeddledListener<impl FnMut() -> Noting> {
+    let (log, mut links) = (Arc::clone(log), 0..);
+    let make = move || {
+        let link = links.next().expect("they do not end");
+        Noting { link, has_sent: false, log: Arc::clone(&log) }
+    };
+    MeddledListener::new(inner, make)
 }
 
 #[test]
 fn the_answers_of_a_link_leave_together_and_before_the_next_link_is_polled() {
     let log = Log::default();
     let (connector, inner) = pair(64);
-    let listener = NotingListener { inner, accepted: 0, log: Arc::clone(&log) };
+    let listener = noting(inner, &log);
     let handled = Arc::clone(&log);
     let worker = Worker::new(ManualTimer::new(), move |number: u64| {
         handled.lock().unwrap().push(Step::Handled(number));
@@ -144,7 +107,7 @@ fn let_go(go: &Go, below: u64) {
 fn answers_leave_before_what_waited_for_their_room_begins() {
     let log = Log::default();
     let (connector, inner) = pair(64);
-    let listener = NotingListener { inner, accepted: 0, log: Arc::clone(&log) };
+    let listener = noting(inner, &log);
     let (worker, go) = held(&log, 2);
     beside(worker.serve(listener), async {
         let (mut manager, _) = Manager::knock(&connector).await;
@@ -165,7 +128,7 @@ fn answers_leave_before_what_waited_for_their_room_begins() {
 fn answers_leave_before_what_has_just_come_begins() {
     let log = Log::default();
     let (connector, inner) = pair(64);
-    let listener = NotingListener { inner, accepted: 0, log: Arc::clone(&log) };
+    let listener = noting(inner, &log);
     let (worker, go) = held(&log, 2);
     beside(worker.serve(listener), async {
         let mut managers = [Manager::meet(&connector).await, Manager::meet(&connector).await];
@@ -186,7 +149,7 @@ fn answers_leave_before_what_has_just_come_begins() {
 fn an_answer_given_at_once_leaves_before_the_next_that_waited_begins() {
     let log = Log::default();
     let (connector, inner) = pair(64);
-    let listener = NotingListener { inner, accepted: 0, log: Arc::clone(&log) };
+    let listener = noting(inner, &log);
     let (worker, go) = held(&log, 1);
     beside(worker.serve(listener), async {
         let (mut manager, _) = Manager::knock(&connector).await;

@@ -32,6 +32,7 @@ mod handshakes;
 mod json;
 mod links;
 mod managers;
+mod meddled;
 mod slow;
 mod sources;
 mod stopping;

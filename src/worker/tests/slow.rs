@@ -1,17 +1,16 @@
 //! Slow but honest: long messages, full wires, answers that are too long.
 
 use alloc::string::String;
-use core::future::{Ready, ready};
-use core::task::{Context, Poll, ready as ready_or_return};
+use core::task::Poll;
 
-use chargehand_core::io::{Exposure, Listen};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
+use super::meddled::{Meddle, MeddledListener};
 use super::told::told;
 use super::*;
 
-/// Lets so many seconds pass, in which so many bytes move each way.
+/// Lets that many seconds pass, in each of which that many bytes move each way.
 async fn pass(timer: &ManualTimer, talk: &told::Shared, seconds: u64, [received, sent]: [u64; 2]) {
     for _ in 0..seconds {
         timer.advance(Duration::from_secs(1));
@@ -208,59 +207,22 @@ fn with_the_smallest_wires_nothing_that_waits_for_room_is_left_behind() {
 }
 
 /// Has room for one message until it is flushed, and wakes nobody for what a flush makes room for.
+#[derive(Default)]
 struct OneByOne {
-    inner: MemoryWire,
     is_full: bool,
 }
 
-impl Wire for OneByOne {
-    type Error = MemoryError;
-
-    fn peer(&self) -> &str {
-        self.inner.peer()
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
-        self.inner.poll_recv(cx)
-    }
-
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &[u8],
-        body: &[u8],
-    ) -> Poll<Result<(), MemoryError>> {
+impl Meddle for OneByOne {
+    fn poll_take(&mut self, _: usize) -> Poll<Result<(), MemoryError>> {
         if core::mem::replace(&mut self.is_full, true) {
-            return Poll::Pending;
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
         }
-        self.inner.poll_send(cx, head, body)
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
+    fn flush(&mut self) {
         self.is_full = false;
-        self.inner.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
-        self.inner.poll_close(cx)
-    }
-}
-
-struct OneByOneListener(MemoryListener);
-
-impl Listen for OneByOneListener {
-    type Wire = OneByOne;
-    type Error = MemoryError;
-    type Accepting = Ready<Result<OneByOne, MemoryError>>;
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
-        let accepting = ready_or_return!(self.0.poll_accept(cx))?;
-        let inner = accepting.into_inner()?;
-        Poll::Ready(Ok(ready(Ok(OneByOne { inner, is_full: false }))))
-    }
-
-    fn exposure(&self) -> Exposure {
-        Exposure::Local
     }
 }
 
@@ -269,7 +231,7 @@ fn what_a_full_wire_did_not_take_leaves_once_it_is_flushed() {
     let (connector, listener) = pair(64);
     let worker = Worker::new(ManualTimer::new(), double).concurrency(8);
     // Polled only when it is woken.
-    let worker = [worker.serve(OneByOneListener(listener))];
+    let worker = [worker.serve(MeddledListener::new(listener, OneByOne::default))];
     let mut worker = worker.into_iter().collect::<FuturesUnordered<_>>();
     beside(worker.select_next_some(), async {
         let mut manager = Manager::meet(&connector).await;

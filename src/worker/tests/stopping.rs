@@ -163,15 +163,22 @@ fn stopping_before_the_first_poll_works() {
     assert_eq!(bounded(worker.serve(listener)), Ok(()));
 }
 
+/// A worker that gives a height back each time that the gate is told to.
 #[cfg(feature = "json")]
-#[test]
-fn a_json_link_gets_the_answer_it_waits_for_and_then_the_end() {
-    let (gate, opened) = async_channel::bounded::<()>(1);
-    let (connector, listener) = pair_of(Dialect::Json, 4);
+fn gated() -> (Worker<ManualTimer, impl Handler>, async_channel::Sender<()>) {
+    let (gate, opened) = async_channel::bounded::<()>(2);
     let worker = Worker::new(ManualTimer::new(), move |height: u64| {
         let opened = opened.clone();
         async move { opened.recv().await.map(|()| height) }
     });
+    (worker, gate)
+}
+
+#[cfg(feature = "json")]
+#[test]
+fn a_json_link_gets_the_answer_it_waits_for_and_then_the_end() {
+    let (worker, gate) = gated();
+    let (connector, listener) = pair_of(Dialect::Json, 4);
     let stopper = worker.stopper();
     let (ended, ()) = bounded(zip(worker.serve(listener), async {
         let mut manager = Manager::connect(&connector).await;
@@ -191,12 +198,8 @@ fn a_json_link_gets_the_answer_it_waits_for_and_then_the_end() {
 #[cfg(feature = "json")]
 #[test]
 fn a_json_request_that_waits_for_room_is_answered_for_the_dialect_cannot_give_it_back() {
-    let (gate, opened) = async_channel::bounded::<()>(2);
+    let (worker, gate) = gated();
     let (connector, listener) = pair_of(Dialect::Json, 4);
-    let worker = Worker::new(ManualTimer::new(), move |height: u64| {
-        let opened = opened.clone();
-        async move { opened.recv().await.map(|()| height) }
-    });
     let stopper = worker.stopper();
     let (ended, ()) = bounded(zip(worker.serve(listener), async {
         let mut managers = Vec::new();

@@ -1,9 +1,10 @@
 //! A wire that is told what to say of itself, and tells what it was told.
 
-use core::future::{Ready, ready};
-use core::task::{Context, Poll, ready as ready_or_return};
+use core::task::Poll;
 
-use chargehand_core::io::{Exposure, Listen, Progress};
+use chargehand_core::io::Progress;
+
+use super::meddled::{Meddle, MeddledListener};
 
 use super::*;
 
@@ -20,18 +21,11 @@ pub(super) struct Talk {
 
 pub(super) type Shared = Arc<Mutex<Talk>>;
 
-pub(super) struct Told {
-    inner: MemoryWire,
-    talk: Shared,
-}
-
-pub(super) struct ToldListener {
-    inner: MemoryListener,
-    talk: Shared,
-}
-
 /// Makes a listener of told wires, in any dialect.
-pub(super) fn told(dialect: Dialect, capacity: usize) -> (MemoryConnector, ToldListener, Shared) {
+pub(super) fn told(
+    dialect: Dialect,
+    capacity: usize,
+) -> (MemoryConnector, MeddledListener<impl FnMut() -> Shared>, Shared) {
     let (connector, inner) = pair_of(dialect, capacity);
     let talk = Talk {
         progress: Progress::default(),
@@ -40,73 +34,27 @@ pub(super) fn told(dialect: Dialect, capacity: usize) -> (MemoryConnector, ToldL
         is_full: Vec::new(),
     };
     let talk = Arc::new(Mutex::new(talk));
-    (connector, ToldListener { inner, talk: Arc::clone(&talk) }, talk)
+    let (wires, heard) = (Arc::clone(&talk), Arc::clone(&talk));
+    let listener = MeddledListener::new(inner, move || Arc::clone(&wires))
+        .on_full(move |is_full| heard.lock().unwrap().is_full.push(is_full));
+    (connector, listener, talk)
 }
 
-impl Wire for Told {
-    type Error = MemoryError;
-
-    fn dialect(&self) -> Dialect {
-        self.inner.dialect()
-    }
-
-    fn peer(&self) -> &str {
-        self.inner.peer()
-    }
-
-    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
-        self.inner.poll_recv(cx)
-    }
-
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        head: &[u8],
-        body: &[u8],
-    ) -> Poll<Result<(), MemoryError>> {
-        if head.len() + body.len() > self.message_bytes_max() {
-            return Poll::Ready(Err(MemoryError::Closed)); // As good as any.
-        }
-        self.inner.poll_send(cx, head, body)
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
-        self.inner.poll_flush(cx)
-    }
-
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
-        self.inner.poll_close(cx)
+impl Meddle for Shared {
+    fn poll_take(&mut self, bytes: usize) -> Poll<Result<(), MemoryError>> {
+        let is_short = bytes <= self.message_bytes_max();
+        Poll::Ready(is_short.then_some(()).ok_or(MemoryError::Closed)) // As good as any.
     }
 
     fn progress(&self) -> Progress {
-        self.talk.lock().unwrap().progress
+        self.lock().unwrap().progress
     }
 
     fn limit_incoming(&mut self, bytes_max: usize) {
-        self.talk.lock().unwrap().limits.push(bytes_max);
+        self.lock().unwrap().limits.push(bytes_max);
     }
 
     fn message_bytes_max(&self) -> usize {
-        self.talk.lock().unwrap().message_bytes_max
-    }
-}
-
-impl Listen for ToldListener {
-    type Wire = Told;
-    type Error = MemoryError;
-    type Accepting = Ready<Result<Told, MemoryError>>;
-
-    fn set_full(&mut self, is_full: bool) {
-        self.talk.lock().unwrap().is_full.push(is_full);
-    }
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, MemoryError>> {
-        let accepting = ready_or_return!(self.inner.poll_accept(cx))?;
-        let (inner, talk) = (accepting.into_inner()?, Arc::clone(&self.talk));
-        Poll::Ready(Ok(ready(Ok(Told { inner, talk }))))
-    }
-
-    fn exposure(&self) -> Exposure {
-        Exposure::Local
+        self.lock().unwrap().message_bytes_max
     }
 }

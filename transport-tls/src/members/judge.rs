@@ -19,6 +19,7 @@ use webpki::EndEntityCert;
 
 use super::Role;
 use super::revoked::Revoked;
+use crate::error::expired;
 use crate::{BoxError, TlsError};
 
 /// How many bytes a name has at most: less than a Hello's, which may have an instance after it.
@@ -106,6 +107,27 @@ impl Judge {
         }
         let (_, name) = named(own)?;
         Ok(name)
+    }
+
+    /// Returns who is at the other end of a session that is up and until when its certificate is good, or
+    /// why it goes on no longer. Nothing is verified anew but what may have changed.
+    pub(super) fn look(
+        &self,
+        session: &CommonState,
+        now: UnixTime,
+    ) -> Result<(Box<str>, UnixTime), BoxError> {
+        let certificates = session.peer_certificates().unwrap_or_default();
+        let certificate = certificates.first().ok_or("it has shown no certificate")?;
+        let not_after = self.not_after(certificate);
+        if not_after < now {
+            return Err(expired("its", not_after, now).into());
+        }
+        let (_, name) = named(certificate)?;
+        let serial = EndEntityCert::try_from(certificate)?.serial().to_vec();
+        if self.revoked().has_lately(&name, &serial) {
+            return Err(TlsError::of(CertificateError::Revoked.into()).into());
+        }
+        Ok((name, not_after))
     }
 
     /// Returns the name of whoever may be at the other end.

@@ -31,7 +31,12 @@
 //! - Whom it proves is the member's name, which the transport hands on (`Wire::identity`). The address that
 //!   was dialled is not checked: members move, and their names do not.
 //! - Names and serial numbers on the list of [`Members::revoked`] are refused from the next handshake on,
-//!   and [`Members::is_revoked`] tells it of a link that is up.
+//!   and within some five seconds on links that are up.
+//!
+//! # What expires
+//!
+//! A certificate that does ends its links as well. From [`WARNING_DAYS`] before that on, pools and workers tell
+//! so in an event when a link comes up, and once a day: of their own and of the others'.
 //!
 //! # Another authority without downtime
 //!
@@ -60,12 +65,13 @@ pub use self::file::MembersError;
 use self::judge::Judge;
 use self::revoked::Revoked;
 use crate::day::{DAY_SECONDS, Day, days};
+use crate::rules::Rules;
 use crate::{BoxError, TlsAccept, TlsDial};
 
 /// How many days before its end a certificate is said to expire.
 pub const WARNING_DAYS: u64 = 7;
-/// How many sessions a dialling end keeps to resume.
-const SESSIONS_MAX: usize = 4096;
+/// How many hosts a dialler keeps sessions of, to resume them: a connector has one.
+const SESSIONS_MAX: usize = 8;
 
 /// What a certificate lets its member be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,7 +102,6 @@ impl fmt::Display for Role {
 
 /// A member's end of all its links: who it is, and who may be at the others.
 ///
-/// Clones share the sessions that are kept to resume, so make one for the process.
 #[derive(Clone)]
 pub struct Members {
     name: Box<str>,
@@ -163,19 +168,24 @@ impl Members {
         Ok(self)
     }
 
-    /// Makes a dialler over another: for the connectors of any transport, and `tls://` or `wss://`.
+    /// Makes a dialler over another: for the connectors of any transport, and `tls://` or `wss://`. Make one for
+    /// each: it keeps the sessions that its connector resumes, while those of others, on the same host perhaps,
+    /// are of no use to it.
     pub fn dial<D>(&self, dial: D) -> TlsDial<D> {
-        let members = self.clone();
-        TlsDial::new(dial, self.client_config())
-            .until(self.not_after)
-            .identify(move |session| members.identify(session))
+        let mut client = ClientConfig::clone(&self.client);
+        client.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+        TlsDial::new(dial, Arc::new(client)).ruled(self.rules(), self.not_after)
     }
 
     /// Makes a listener over another: for those of any transport.
     pub fn accept<A>(&self, accept: A) -> TlsAccept<A> {
-        let members = self.clone();
-        TlsAccept::new(accept, self.server_config())
-            .identify(move |session| members.identify(session))
+        TlsAccept::new(accept, self.server_config()).ruled(self.rules())
+    }
+
+    fn rules(&self) -> Rules {
+        let (at_first, later) = (self.clone(), self.clone());
+        Rules::new(move |session| at_first.identify(session))
+            .watched(move |session| later.watch(session))
     }
 
     /// Returns the configuration that [`dial`](Self::dial) takes. Have each session judged by
@@ -200,6 +210,19 @@ impl Members {
         self.judge.identify(session).map(Some)
     }
 
+    /// Returns what to tell of a session that is up: what expires soon, a line each.
+    ///
+    /// # Errors
+    /// The other end's certificate has expired, or its member was revoked.
+    pub fn watch(&self, session: &CommonState) -> Result<Option<Box<str>>, BoxError> {
+        let now = UnixTime::now();
+        let (name, not_after) = self.judge.look(session, now)?;
+        let own = expiring(&self.name, self.not_after, now);
+        let others = expiring(&name, not_after, now);
+        let lines: Vec<String> = own.into_iter().chain(others).collect();
+        Ok((!lines.is_empty()).then(|| lines.join("\n").into()))
+    }
+
     /// Returns the name that the certificate has, by which the others know this end.
     pub fn name(&self) -> &str {
         &self.name
@@ -218,22 +241,7 @@ impl Members {
     /// Returns what to tell of the certificate at the time `now`, from [`WARNING_DAYS`] before its end on.
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = UnixTime::since_unix_epoch(now);
-        let name = &self.name;
-        if now > self.not_after {
-            return Some(crate::error::expired(&format!("\"{name}\": its"), self.not_after, now));
-        }
-        let left = self.not_after.as_secs() - now.as_secs();
-        (left <= WARNING_DAYS * DAY_SECONDS).then(|| {
-            let day = Day::of(self.not_after);
-            format!(
-                "the certificate of \"{name}\" expires on {day}, {}: make a new join file",
-                match day.since(Day::of(now)) {
-                    0 => "today".to_owned(),
-                    number => format!("in {}", days(number)),
-                }
-            )
-        })
+        expiring(&self.name, self.not_after, UnixTime::since_unix_epoch(now))
     }
 
     /// Returns whether the name of a link's other end (`Wire::identity`, with an instance or without) is on
@@ -242,6 +250,24 @@ impl Members {
         let name = identity.split('/').next().unwrap_or(identity);
         self.judge.revoked().has(name, None)
     }
+}
+
+/// Returns what to tell of a member's certificate, if it expires soon or has expired.
+fn expiring(name: &str, not_after: UnixTime, now: UnixTime) -> Option<String> {
+    if now > not_after {
+        return Some(crate::error::expired(&format!("\"{name}\": its"), not_after, now));
+    }
+    let left = not_after.as_secs() - now.as_secs();
+    (left <= WARNING_DAYS * DAY_SECONDS).then(|| {
+        let day = Day::of(not_after);
+        format!(
+            "the certificate of \"{name}\" expires on {day}, {}: make a new join file",
+            match day.since(Day::of(now)) {
+                0 => "today".to_owned(),
+                number => format!("in {}", days(number)),
+            }
+        )
+    })
 }
 
 fn configure(

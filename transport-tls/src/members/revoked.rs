@@ -1,16 +1,17 @@
-//! The list of members who are not let in any more.
+//! The list of revoked members.
 
 use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::file::{MembersError, read};
 use super::judge::is_name;
 
 /// A file that has changed so shortly ago may change again without looking so, for the system's clock has ticks.
 const YOUNG: Duration = Duration::from_secs(2);
+const LATELY: Duration = Duration::from_secs(1);
 
 /// The list, as its file has it now.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub(super) struct Revoked {
 #[derive(Default)]
 struct State {
     list: List,
+    /// When the file was looked at last.
+    looked_at: Option<Instant>,
     /// What the file was when it was read.
     stamp: Option<Stamp>,
 }
@@ -69,7 +72,10 @@ impl Revoked {
             return Err(MembersError::new(path, problem));
         }
         let stamp = Some(Stamp::of(&stamp));
-        Ok(Self { path: Some(path.to_owned()), state: Mutex::new(State { list, stamp }) })
+        Ok(Self {
+            path: Some(path.to_owned()),
+            state: Mutex::new(State { list, stamp, looked_at: None }),
+        })
     }
 
     /// Returns whether a member is on the list, which is read again if it has changed.
@@ -77,9 +83,17 @@ impl Revoked {
         let Some(path) = &self.path else { return false };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refresh(path);
-        let list = &state.list;
-        list.names.contains(name)
-            || serial.is_some_and(|serial| list.serials.contains(without_zeros(serial)))
+        state.list.has(name, serial)
+    }
+
+    /// Returns the same of the list as it was within the last second: for looks at many links at once.
+    pub(super) fn has_lately(&self, name: &str, serial: &[u8]) -> bool {
+        let Some(path) = &self.path else { return false };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.looked_at.is_none_or(|at| at.elapsed() >= LATELY) {
+            state.refresh(path);
+        }
+        state.list.has(name, Some(serial))
     }
 }
 
@@ -87,6 +101,7 @@ impl State {
     /// Reads the file again where it has changed. A list that cannot be read, or not whole, lets nobody in who
     /// was refused before.
     fn refresh(&mut self, path: &Path) {
+        self.looked_at = Some(Instant::now());
         let Ok(file) = fs::metadata(path) else { return };
         let stamp = Stamp::of(&file);
         if self.stamp == Some(stamp) && !stamp.is_young() {
@@ -105,7 +120,12 @@ impl State {
 }
 
 impl List {
-    /// Reads a list, and says what is wrong with the first line that is none of it.
+    fn has(&self, name: &str, serial: Option<&[u8]>) -> bool {
+        self.names.contains(name)
+            || serial.is_some_and(|serial| self.serials.contains(without_zeros(serial)))
+    }
+
+    /// Reads a list, and says what is wrong with its first malformed line.
     fn of(text: &str) -> (Self, Option<String>) {
         let (mut list, mut problem) = (Self::default(), None);
         for (number, line) in text.lines().enumerate() {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chargehand_core::io::Dial;
+use chargehand_core::io::{Dial, Trust};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -236,6 +236,42 @@ fn a_certificate_says_a_week_before_that_it_expires() {
     let text = members.warning(members.expires() + DAY * 2).unwrap();
     assert!(text.contains("\"w1\": its certificate expired on"), "{text}");
     assert!(text.contains("2 days ago"), "{text}");
+}
+
+#[test]
+fn a_certificate_that_expires_and_a_member_that_is_revoked_end_the_trust_in_a_stream_that_is_up() {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let list = dir.path("revoked");
+        fs::write(&list, "").unwrap();
+        let pool = dir.pool(authority.join(Role::Pool, "m1").days(30)).unwrap();
+        let pool = pool.revoked(&list).unwrap();
+        let brief = authority.join(Role::Worker, "w1").made_at(SystemTime::now() + DAY / 43_200);
+        let brief = dir.worker(brief.days(0)).unwrap();
+        let lasting = dir.worker(authority.join(Role::Worker, "w2").days(30)).unwrap();
+
+        let (near, far) = shake(Memory::pair(), &brief.dial(()), &pool.accept(())).await;
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        let Trust::Ends(text) = far.trust() else { panic!("it is good for two seconds") };
+        assert!(text.starts_with("the certificate of \"w1\" expires on 20"), "{text}");
+        assert!(text.ends_with(", today: make a new join file"), "{text}");
+        assert_eq!(near.trust(), Trust::Ends(&text.to_owned()));
+        smol::Timer::after(Duration::from_millis(3_100)).await;
+        let Trust::Ended(text) = far.trust() else { panic!("it has expired") };
+        assert!(text.starts_with("its certificate expired on 20"), "{text}");
+        // Its own end says so, and leaves it to the other to go.
+        assert!(matches!(near.trust(), Trust::Ends(text) if text.contains("\"w1\": its")));
+
+        let (near, far) = shake(Memory::pair(), &lasting.dial(()), &pool.accept(())).await;
+        let (mut near, mut far) = (near.unwrap(), far.unwrap());
+        assert_eq!((near.trust(), far.trust()), (Trust::Holds, Trust::Holds));
+        fs::write(&list, "w2\n").unwrap();
+        smol::Timer::after(Duration::from_millis(1_100)).await;
+        assert_eq!(near.trust(), Trust::Holds);
+        let Trust::Ended(text) = far.trust() else { panic!("it is on the list") };
+        assert!(text.starts_with("its certificate has been revoked"), "{text}");
+    });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Stories about the scheduler, one behaviour each. Every step ends with the invariant check.
 
+#[cfg(feature = "task-times")]
+mod all_states;
 mod balance;
 mod blame;
 mod busy;

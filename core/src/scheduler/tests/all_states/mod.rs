@@ -1,0 +1,232 @@
+//! Every state that a small pool can come to, one after the other, instead of a choice at random.
+//!
+//! Each model has two workers and up to three tasks at once, the engine's real code, spans of a few
+//! ticks, and some kinds of faults; from each state all that may happen next is tried. After each call all
+//! invariants are counted anew; in each state answers that are late, doubled or foreign are refused and
+//! change nothing, no task waits beside a worker with room, and where faults stop, all tasks end within
+//! a bound. Numbers of tasks and links do not count (see `canon`), so a model is as large as its states,
+//! however many tasks follow one another.
+//!
+//! `STATES` (100,000) is how many states of each model are looked at; those with fewer are complete.
+//! `cargo test --release -p chargehand-core all_states -- --nocapture` prints how many there are.
+
+mod canon;
+mod search;
+
+use std::time::Duration;
+
+use crate::backoff::{BackoffPolicy, Jitter};
+use crate::{Config, Instant, Lane, Offer, Route, TaskOptions, Useless, Verdict};
+use search::{Model, Other, TICK};
+
+const STATES: usize = 100_000;
+
+const ONE: Offer = Offer::new(1);
+/// Runs one, and holds another one ahead.
+const AHEAD: Offer = Offer::new(1).window(2).trusted();
+const PLAIN: TaskOptions = TaskOptions::new();
+const BULK: TaskOptions = PLAIN.lane(Lane::Bulk);
+
+/// Heartbeats are off, and so is what waits for long.
+fn config() -> Config {
+    let mut config = Config::new(1);
+    config.attempts_max = 2;
+    config.resends_max = 2;
+    config.retries_max = 1;
+    config.strikes_max = 2;
+    config.failures_max = 2;
+    config.elsewhere_wait = TICK;
+    config.retry_delay = TICK;
+    config.attempt_timeout = TICK * 2;
+    config.connect_timeout = TICK;
+    config.heartbeat_interval = Duration::MAX;
+    config.absent_max = Duration::MAX;
+    config.stable_after = Duration::MAX;
+    config.backoff = BackoffPolicy::new().base(TICK).factor(2).cap(TICK * 2).jitter(Jitter::None);
+    config
+}
+
+fn model(name: &'static str) -> Model {
+    Model {
+        name,
+        config: config(),
+        routes: [Route::Dial, Route::Dial],
+        offers: &[ONE],
+        tasks: &[PLAIN],
+        tasks_max: 3,
+        verdicts: &[Verdict::Done],
+        useless: &[],
+        others: &[],
+        polls_all: true,
+    }
+}
+
+/// Searches a model, which must come by all of `wanted`.
+fn search(model: &Model, wanted: &[&str]) {
+    let states = std::env::var("STATES").map_or(STATES, |text| text.parse().expect("a number"));
+    let found = model.search(states);
+    let missing: std::vec::Vec<_> = wanted.iter().filter(|&it| !found.seen.contains(it)).collect();
+    assert!(missing.is_empty(), "{}: never came by {missing:?}", model.name);
+}
+
+#[test]
+fn links_that_break_lose_no_task() {
+    let mut model = model("links that break");
+    model.others = &[Other::Break, Other::Refuse];
+    model.config.attempt_timeout = Duration::MAX;
+    search(&model, &["done", "exhausted", "sent again", "never connected"]);
+}
+
+#[test]
+fn attempts_that_are_late_end_and_are_tried_elsewhere() {
+    let mut model = model("late attempts");
+    model.offers = &[AHEAD];
+    model.tasks_max = 2;
+    search(&model, &["done", "exhausted", "struck out", "looked at", "withdrawn"]);
+}
+
+#[test]
+fn tasks_that_fail_rest_and_are_tried_again() {
+    let mut model = model("failures");
+    model.config.attempt_timeout = Duration::MAX;
+    model.verdicts = &[Verdict::Done, Verdict::Failed, Verdict::Returned];
+    model.tasks_max = 2;
+    search(&model, &["done", "failed", "bounced", "suspended"]);
+}
+
+#[test]
+fn answers_of_no_use_end_or_go_elsewhere() {
+    let mut model = model("answers of no use");
+    model.config.attempt_timeout = Duration::MAX;
+    model.useless =
+        &[Useless::Unusable, Useless::Final, Useless::Permanent, Useless::RetryAfter(TICK)];
+    model.tasks_max = 2;
+    search(&model, &["done", "failed", "exhausted", "suspended"]);
+}
+
+#[test]
+fn tasks_are_cancelled_wherever_they_are() {
+    let mut model = model("cancelling");
+    model.offers = &[AHEAD];
+    model.others = &[Other::Cancel, Other::Break];
+    model.config.attempt_timeout = Duration::MAX;
+    search(&model, &["done", "cancelled", "withdrawn"]);
+}
+
+#[test]
+fn names_that_clash_and_workers_that_stop_cost_no_attempt() {
+    let mut model = model("names and stops");
+    model.routes = [Route::Await, Route::Await];
+    model.others = &[Other::Stop, Other::Drain, Other::Add];
+    model.config.attempt_timeout = Duration::MAX;
+    model.tasks_max = 2;
+    search(&model, &["done", "bounced", "closed as drained", "gone"]);
+}
+
+#[test]
+fn workers_that_dial_in_again_too_soon_are_delayed() {
+    let mut model = model("dialling in too soon");
+    model.routes = [Route::Await, Route::Dial];
+    model.others = &[Other::Break, Other::Stop];
+    model.config.attempt_timeout = Duration::MAX;
+    model.config.stable_after = TICK * 2;
+    model.tasks_max = 1;
+    search(&model, &["done", "exhausted", "sent again"]);
+}
+
+#[test]
+fn workers_come_and_go() {
+    let mut model = model("adding and removing");
+    model.others = &[Other::Add, Other::Remove, Other::Break];
+    model.config.attempt_timeout = Duration::MAX;
+    model.tasks_max = 2;
+    search(&model, &["done", "exhausted", "closed as drained", "gone"]);
+}
+
+#[test]
+fn a_pool_that_shuts_ends_every_task() {
+    let mut model = model("shutting");
+    model.others = &[Other::Shut, Other::Break, Other::Drain];
+    search(&model, &["done", "aborted", "exhausted", "closed at the end", "gone"]);
+}
+
+#[test]
+fn silent_links_are_asked_and_then_closed() {
+    let mut model = model("silence");
+    model.config.attempt_timeout = Duration::MAX;
+    model.config.heartbeat_interval = TICK * 2;
+    model.config.heartbeat_timeout = TICK;
+    model.others = &[Other::Hear];
+    model.tasks_max = 2;
+    search(&model, &["done", "pinged", "silent", "exhausted"]);
+}
+
+#[test]
+fn links_that_only_move_are_left_alone() {
+    let mut model = model("moving");
+    model.others = &[Other::Move];
+    model.tasks_max = 2;
+    search(&model, &["done", "looked at", "struck out"]);
+}
+
+#[test]
+fn busy_workers_get_nothing() {
+    let mut model = model("busy workers");
+    model.config.attempt_timeout = Duration::MAX;
+    model.others = &[Other::Busy, Other::Break, Other::Cancel];
+    model.tasks_max = 2;
+    search(&model, &["done", "cancelled", "exhausted"]);
+}
+
+#[test]
+fn tasks_with_times_of_their_own_end_in_time() {
+    const OWN: TaskOptions = PLAIN
+        .deadline(Instant::from_millis(2))
+        .attempt_timeout(TICK)
+        .retry_delay(BackoffPolicy::new().base(TICK).cap(TICK).jitter(Jitter::None));
+    let mut model = model("times of their own");
+    model.tasks = &[PLAIN, OWN];
+    model.tasks_max = 2;
+    model.verdicts = &[Verdict::Done, Verdict::Failed];
+    search(&model, &["done", "failed", "timed out"]);
+}
+
+#[test]
+fn lanes_take_turns() {
+    let mut model = model("lanes");
+    model.tasks = &[PLAIN, BULK];
+    model.offers = &[ONE, AHEAD];
+    model.others = &[Other::Break];
+    model.config.attempt_timeout = Duration::MAX;
+    search(&model, &["done", "exhausted"]);
+}
+
+#[test]
+fn a_caller_may_be_slow_to_poll() {
+    let mut model = model("a slow caller");
+    model.polls_all = false;
+    model.others = &[Other::Break, Other::Cancel];
+    model.tasks_max = 2;
+    search(&model, &["done", "exhausted", "cancelled", "withdrawn", "struck out"]);
+}
+
+#[test]
+fn all_faults_together() {
+    let mut model = model("all faults");
+    model.routes = [Route::Dial, Route::Await];
+    model.offers = &[ONE, AHEAD];
+    model.verdicts = &[Verdict::Done, Verdict::Failed, Verdict::Returned];
+    model.useless = &[Useless::Unusable, Useless::Permanent];
+    model.others = &[
+        Other::Cancel,
+        Other::Refuse,
+        Other::Break,
+        Other::Stop,
+        Other::Drain,
+        Other::Busy,
+        Other::Remove,
+        Other::Add,
+        Other::Shut,
+    ];
+    search(&model, &["done", "failed", "cancelled", "sent again", "withdrawn", "gone"]);
+}

@@ -1,0 +1,322 @@
+//! The engine and the model side by side: the same calls to both, and all that can be seen compared.
+
+mod choices;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use chargehand_core::{
+    Event, Instant, Lane, Link, Route, Scheduler, Storage, TaskId, TaskOptions, WorkerId,
+    WorkerState,
+};
+
+use self::choices::{forged_links, random_config};
+use super::model::Model;
+use super::model::types::{Act, Lk, OfWorker, Wid, parts_of};
+use super::rng::Rng;
+
+/// Both schedulers, and what a caller of theirs has come to know.
+pub(crate) struct Pair<S: Storage> {
+    /// What runs this again, for whom it fails.
+    again: String,
+    pub(crate) rng: Rng,
+    engine: Scheduler<S>,
+    model: Model,
+    now: Instant,
+    tasks: Vec<TaskId>,
+    workers: Vec<WorkerId>,
+    links: BTreeMap<Lk, Link>,
+    recent: Vec<Link>,
+    forged: Vec<Link>,
+    habits: Habits,
+    finished: u64,
+    log: VecDeque<String>,
+}
+
+/// What differs from run to run.
+struct Habits {
+    polls_fully: u64,
+    fails: u64,
+    moves_on: u64,
+    drains: u64,
+}
+
+impl<S: Storage> Pair<S> {
+    pub(crate) fn new(
+        again: String,
+        mut rng: Rng,
+        storage: S,
+        (tasks, workers): (usize, usize),
+    ) -> Self {
+        let config = random_config(&mut rng);
+        let habits = Habits {
+            polls_fully: rng.pick(&[3, 40, 95]),
+            fails: rng.pick(&[5, 50, 95]),
+            moves_on: rng.pick(&[10, 30, 60]),
+            drains: rng.pick(&[0, 0, 10]),
+        };
+        let mut pair = Self {
+            again,
+            rng,
+            engine: Scheduler::new(storage, config).unwrap(),
+            model: Model::new(tasks, workers, config),
+            now: Instant::EPOCH,
+            tasks: Vec::new(),
+            workers: Vec::new(),
+            links: BTreeMap::new(),
+            recent: Vec::new(),
+            forged: forged_links(),
+            habits,
+            finished: 0,
+            log: VecDeque::new(),
+        };
+        pair.note(format!("{tasks} tasks, {workers} workers, {config:?}"));
+        pair
+    }
+
+    pub(crate) fn step(&mut self) {
+        if self.rng.percent(self.habits.moves_on) {
+            let millis = self.rng.pick(&[1, 1, 2, 3, 5, 8, 13, 40, 200]);
+            self.now = self.now.saturating_add(Duration::from_millis(millis));
+        }
+        match self.rng.below(100) {
+            0..20 => self.submit(),
+            20..25 => self.cancel(),
+            25..30 => self.add_worker(),
+            30 if self.rng.percent(40) => self.evict(),
+            30..32 => self.remove_worker(),
+            32..38 => self.accept(),
+            38..73 => {
+                let event = self.any_event();
+                self.event(event);
+            }
+            73..76 => self.timeout(),
+            76 if self.rng.percent(self.habits.drains) => self.drain(),
+            _ if self.rng.percent(self.habits.polls_fully) => while self.poll() {},
+            _ => {
+                self.poll();
+            }
+        }
+    }
+
+    /// Returns what came by of what must, and how often.
+    pub(crate) fn seen(&mut self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut self.model.seen)
+    }
+
+    /// Drains, and sees to it that everything ends by the deadline.
+    pub(crate) fn shut_down(&mut self) {
+        let deadline = self.now.saturating_add(Duration::from_millis(10));
+        self.call(
+            |engine, now| engine.drain(now, deadline),
+            |model, now| model.drain(now, deadline),
+            "shut down",
+        );
+        while self.poll() {}
+        // Past it by more than what the clock may step back.
+        self.now = deadline.saturating_add(Duration::from_millis(60));
+        self.timeout();
+        while self.poll() {}
+        assert!(self.engine.is_drained(), "drained by the deadline");
+        assert_eq!(self.engine.stats().submitted, self.finished, "one outcome each");
+    }
+
+    fn submit(&mut self) {
+        let result = if self.rng.percent(70) {
+            self.call(Scheduler::submit, Model::submit, "submit")
+        } else {
+            let options = TaskOptions::new()
+                .retries_max(self.rng.pick(&[0, 1, 2, u16::MAX]))
+                .lane(self.rng.pick(&[Lane::Single, Lane::Bulk, Lane::Bulk]));
+            let options = self.any_times(options);
+            self.call(
+                |engine, now| engine.submit_with(now, options),
+                |model, now| model.submit_with(now, options),
+                &format!("submit with {options:?}"),
+            )
+        };
+        self.tasks.extend(result);
+    }
+
+    fn cancel(&mut self) {
+        let task = self.any_task();
+        let text = format!("cancel {task:?}");
+        let _ = self.call(
+            |engine, now| engine.cancel(now, task),
+            |model, now| model.cancel(now, task),
+            &text,
+        );
+    }
+
+    fn add_worker(&mut self) {
+        let route = self.rng.pick(&[Route::Dial, Route::Dial, Route::Await]);
+        let mut added = None;
+        let _ = self.call(
+            |engine, now| {
+                let result = engine.add_worker(now, route);
+                added = result.ok();
+                result.map(Wid::from)
+            },
+            |model, now| model.add_worker(now, route),
+            &format!("add {route:?}"),
+        );
+        self.workers.extend(added);
+        self.compare_workers();
+    }
+
+    fn remove_worker(&mut self) {
+        let worker = self.any_worker();
+        let text = format!("remove {worker:?}");
+        let _ = self.call(
+            |engine, now| engine.remove_worker(now, worker),
+            |model, now| model.remove_worker(now, worker.into()),
+            &text,
+        );
+    }
+
+    fn accept(&mut self) {
+        let worker = self.any_worker();
+        let offer = self.any_offer();
+        let late = Duration::from_millis(self.rng.pick(&[0, 0, 0, 5, 30]));
+        let not_before = self.now.saturating_add(late);
+        let mut made = None;
+        let _ = self.call(
+            |engine, now| {
+                let result = engine.accept(now, worker, offer, not_before);
+                made = result.ok();
+                result.map(|accepted| (accepted.link.into(), accepted.displaced.map(Lk::from)))
+            },
+            |model, now| model.accept(now, worker.into(), offer, not_before),
+            &format!("accept {worker:?} {offer:?} not before {not_before:?}"),
+        );
+        if let Some(accepted) = made {
+            self.know(accepted.link);
+        }
+    }
+
+    fn evict(&mut self) {
+        let _ = self.call(
+            |engine, now| engine.evict_absent(now).map(Wid::from),
+            Model::evict_absent,
+            "evict an absent worker",
+        );
+    }
+
+    fn event(&mut self, event: Event) {
+        let text = format!("{event:?}");
+        let _ = self.call(
+            |engine, now| engine.handle_event(now, event),
+            |model, now| model.handle_event(now, event),
+            &text,
+        );
+    }
+
+    fn timeout(&mut self) {
+        self.call(Scheduler::handle_timeout, Model::advance, "timeout");
+    }
+
+    fn drain(&mut self) {
+        let millis = self.rng.pick(&[0, 1, 10, 50, 100_000]);
+        let deadline = self.now.saturating_add(Duration::from_millis(millis));
+        self.call(
+            |engine, now| engine.drain(now, deadline),
+            |model, now| model.drain(now, deadline),
+            &format!("drain by {deadline:?}"),
+        );
+    }
+
+    /// Polls both once; true where there may be more.
+    fn poll(&mut self) -> bool {
+        let action = self.engine.poll_action();
+        self.tell_drawn();
+        let expected = self.model.poll_action();
+        let got = action.map(Act::from);
+        self.note(format!("    {got:?}"));
+        assert_eq!(got, expected, "the engine's action and the model's");
+        match action {
+            Some(chargehand_core::Action::Connect { link }) => self.know(link),
+            Some(chargehand_core::Action::Finish { .. }) => self.finished += 1,
+            _ => {}
+        }
+        self.compare();
+        if action.is_none() {
+            let wake = self.engine.poll_timeout();
+            let later = wake.is_none_or(|at| at > self.model.clock());
+            assert!(later, "nothing to do, and yet due at once: {wake:?}");
+        }
+        action.is_some()
+    }
+
+    /// Makes the same call to both and compares the results and all that can be seen after it.
+    fn call<T: PartialEq + std::fmt::Debug>(
+        &mut self,
+        engine: impl FnOnce(&mut Scheduler<S>, Instant) -> T,
+        model: impl FnOnce(&mut Model, Instant) -> T,
+        text: &str,
+    ) -> T {
+        let back = self.rng.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 1, 50]) * 1_000_000;
+        let now = Instant::from_nanos(self.now.as_nanos().saturating_sub(back));
+        self.note(format!("{}: {text}", now.as_nanos()));
+        let got = engine(&mut self.engine, now);
+        self.tell_drawn();
+        let expected = model(&mut self.model, now);
+        assert_eq!(got, expected, "the engine's result and the model's of {text}");
+        self.compare();
+        got
+    }
+
+    fn compare(&mut self) {
+        self.engine.check();
+        assert_eq!(parts_of(&self.engine.stats()), self.model.stats(), "engine, model");
+        assert_eq!(self.engine.is_idle(), self.model.is_idle(), "idle: engine, model");
+        assert_eq!(self.engine.is_drained(), self.model.is_drained(), "drained: engine, model");
+        self.compare_workers();
+        let (wake, exact) = (self.engine.poll_timeout(), self.model.poll_timeout());
+        // What is due already is due now.
+        let latest = exact.map(|exact| exact.max(self.model.clock()));
+        let early_enough = latest.is_none_or(|latest| wake.is_some_and(|at| at <= latest));
+        assert!(early_enough, "the engine wakes at {wake:?}, due is {exact:?}");
+    }
+
+    fn compare_workers(&self) {
+        for &id in self.workers.iter().rev().take(8) {
+            let got = self.engine.worker_stats(id).map(OfWorker::from);
+            assert_eq!(got, self.model.worker_stats(id.into()), "{id:?}: engine, model");
+        }
+    }
+
+    /// Tells the model what came out of the engine's random numbers.
+    fn tell_drawn(&mut self) {
+        let until = |id: &WorkerId| match self.engine.worker_stats(*id)?.state {
+            WorkerState::BackingOff { until }
+            | WorkerState::Suspended { until }
+            | WorkerState::Absent { not_before: until } => Some((id.slot() as usize, until)),
+            _ => None,
+        };
+        let drawn = self.workers.iter().filter_map(until).collect();
+        self.model.set_drawn(drawn);
+    }
+
+    fn know(&mut self, link: Link) {
+        self.links.insert(link.into(), link);
+        self.recent.push(link);
+    }
+
+    fn note(&mut self, line: String) {
+        if self.log.len() == 60 {
+            self.log.pop_front();
+        }
+        self.log.push_back(line);
+    }
+}
+
+impl<S: Storage> Drop for Pair<S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for line in &self.log {
+                eprintln!("{line}");
+            }
+            eprintln!("to run only this again: {}", self.again);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Many runs, or one that is looked at.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::args::Args;
+use crate::plan::Plan;
+use crate::run;
+use crate::shrink::shrink;
+use crate::tally::Tally;
+
+/// How often the state is written.
+const SAVED_EVERY: Duration = Duration::from_secs(5);
+/// How many seeds are shown with all that failed in them.
+const SHOWN: usize = 3;
+const FAILED: u8 = 1;
+const NOT_REACHED: u8 = 3;
+
+/// Runs one seed, or as much of it as is asked for, and says what happened.
+pub(crate) fn run_one(seed: u64, args: &Args) -> ExitCode {
+    let plan = Plan::draw(seed, &args.without);
+    println!("{plan:#?}");
+    let report = run::run(&plan, args.wants_trace);
+    if let Some(trace) = &report.trace {
+        println!("{trace}");
+    }
+    let failure = report.failure.clone();
+    let mut tally = Tally::default();
+    tally.add(seed, report);
+    println!("{}", tally.show(0, Duration::from_secs(1)));
+    match failure {
+        Some(failure) => {
+            println!("seed {seed} fails: {failure}");
+            ExitCode::from(FAILED)
+        }
+        None => ExitCode::SUCCESS,
+    }
+}
+
+/// Where the seeds come from, and when that is over.
+struct Source {
+    of_file: Vec<u64>,
+    next: AtomicU64,
+    from: u64,
+    until: Option<Instant>,
+    end: u64,
+    is_over: AtomicBool,
+}
+
+impl Source {
+    fn next(&self) -> Option<u64> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let of_file = self.of_file.len() as u64;
+        if number < of_file {
+            return usize::try_from(number).ok().map(|at| self.of_file[at]);
+        }
+        let seed = self.from + (number - of_file);
+        let is_late = self.until.is_some_and(|until| Instant::now() >= until);
+        let has_more = self.until.is_some() || seed < self.end;
+        (has_more && !is_late).then_some(seed)
+    }
+}
+
+/// Runs many seeds, and says what they came to.
+pub(crate) fn run_all(args: &Args) -> ExitCode {
+    let of_file = args.file.as_deref().map(seeds_of).unwrap_or_default();
+    let before = args.state.as_deref().map(state_of).unwrap_or_default();
+    let begun = Instant::now();
+    let done = if args.state.is_some() { before.seeds } else { 0 };
+    let from = match args.seconds {
+        // Nobody has run these before.
+        Some(_) => fresh() + done,
+        None => args.from + done,
+    };
+    let source = Source {
+        of_file,
+        next: AtomicU64::new(0),
+        from,
+        until: args.seconds.map(|span| begun + span),
+        end: args.from + args.count,
+        is_over: AtomicBool::new(false),
+    };
+    if args.seconds.is_some() {
+        println!("fresh seeds from {from} on");
+    }
+    let events_before = before.events();
+    let tally = Mutex::new((before, begun));
+    thread::scope(|scope| {
+        for _ in 0..args.jobs {
+            scope.spawn(|| work(&source, &tally, args));
+        }
+    });
+    let (tally, _) = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    save(&tally, args);
+    println!("{}", tally.show(events_before, begun.elapsed()));
+    if !tally.failed.is_empty() {
+        println!("failed: {:?}", tally.failed);
+        return ExitCode::from(FAILED);
+    }
+    let missing = tally.missing();
+    if !missing.is_empty() && !args.is_any {
+        println!("never reached: {missing:?}");
+        return ExitCode::from(NOT_REACHED);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Runs one seed after the other, until there is none left.
+fn work(source: &Source, all: &Mutex<(Tally, Instant)>, args: &Args) {
+    // A seed of a file may be there again in what follows, and nothing of it is lost if so.
+    while let Some(seed) = source.next() {
+        let report = run::run(&Plan::draw(seed, &[]), false);
+        let failure = report.failure.clone();
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.0.add(seed, report);
+        if args.state.is_some() && all.1.elapsed() > SAVED_EVERY {
+            all.1 = Instant::now();
+            save(&all.0, args);
+        }
+        let count = all.0.failed.len();
+        drop(all);
+        if let Some(failure) = failure {
+            if args.stops_at_first {
+                println!("seed {seed} fails: {}", first_lines(&failure));
+            } else {
+                show(seed, failure, count);
+            }
+            let is_enough = args.state.is_none() && count >= SHOWN;
+            if is_enough || args.stops_at_first {
+                source.is_over.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Says how a seed fails, and how to run as little of it as still does.
+fn show(seed: u64, failure: String, count: usize) {
+    println!("seed {seed} fails: {}", first_lines(&failure));
+    if count > SHOWN {
+        return;
+    }
+    let (without, failure) = shrink(seed, &[], failure);
+    println!("the least of it that fails: {}", first_lines(&failure));
+    let without: Vec<String> = without.iter().map(ToString::to_string).collect();
+    println!(
+        "  cargo run --release -p chargehand-sim -- --seed {seed} --without {} --trace",
+        if without.is_empty() { "999".to_owned() } else { without.join(",") }
+    );
+}
+
+fn first_lines(text: &str) -> String {
+    text.lines().take(4).collect::<Vec<_>>().join("\n  ").chars().take(700).collect()
+}
+
+/// Reads seeds, one a line.
+///
+/// # Panics
+/// Where there is no such file, or a line of it is no seed.
+fn seeds_of(path: &Path) -> Vec<u64> {
+    let text = std::fs::read_to_string(path)
+        .unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()));
+    let lines = text.lines().filter_map(|line| line.split('#').next().map(str::trim));
+    let seeds = lines.filter(|line| !line.is_empty());
+    seeds.map(|line| line.parse().unwrap_or_else(|_| panic!("{line} is no seed"))).collect()
+}
+
+fn state_of(path: &Path) -> Tally {
+    std::fs::read_to_string(path).map(|text| Tally::of_lines(&text)).unwrap_or_default()
+}
+
+/// # Panics
+/// Where the file cannot be written.
+fn save(tally: &Tally, args: &Args) {
+    let Some(path) = &args.state else { return };
+    let part = path.with_extension("part");
+    std::fs::write(&part, tally.to_lines())
+        .and_then(|()| std::fs::rename(&part, path))
+        .unwrap_or_else(|error| panic!("{} cannot be written: {error}", path.display()));
+}
+
+/// Returns a seed that differs from moment to moment, far above those that are counted up.
+fn fresh() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(0) * 1_000_000
+}

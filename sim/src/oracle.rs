@@ -1,0 +1,510 @@
+//! What became of each task, as somebody sees it who knows the wires, the workers and the callers, and
+//! nothing of the pool's inside.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chargehand::core::message::{Code, Message};
+use chargehand::core::{TaskId, Verdict};
+use chargehand::testing::{Passing, Step};
+use chargehand::{Failure, TaskError};
+
+/// What a worker answers: which request it is to, which of its sendings, and something that has a length.
+pub(crate) type Reply = (u64, u64, String);
+
+/// The number of a sending that was not seen: one in the pool's own process.
+pub(crate) const UNSEEN: u64 = u64::MAX;
+
+#[derive(Debug, Default)]
+pub(crate) struct Oracle {
+    links: BTreeMap<(String, u64), Link>,
+    requests: BTreeMap<u64, Request>,
+    /// Which of the manager's lives it is.
+    epoch: u32,
+    /// The pool was told to stop, or its process died.
+    pub(crate) is_ending: bool,
+    rules: Rules,
+    /// What must never be, as it was found.
+    wrong: Option<String>,
+    pub(crate) counts: Counts,
+}
+
+/// What the pool was told, as far as outcomes depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    pub(crate) attempts_max: u16,
+    pub(crate) resends_max: u16,
+    pub(crate) retries_max: u16,
+    pub(crate) attempt_timeout: Duration,
+    /// There is a worker in the pool's own process, which is held up whenever that is: again and again,
+    /// and it has no time to do anything.
+    pub(crate) is_held_up_beside: bool,
+    /// How late an outcome with a deadline may be: as long as nobody polled the manager.
+    pub(crate) lateness: Duration,
+}
+
+/// What was seen in a run, added up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    /// Messages put on wires and read from them, and ends of wires.
+    pub(crate) passings: u64,
+    pub(crate) accepted: u64,
+    pub(crate) ended: u64,
+    pub(crate) doubled: u64,
+    pub(crate) wrongly_exhausted: u64,
+    pub(crate) kinds: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    /// How many the worker said that it runs at once.
+    runs: usize,
+    /// What the manager has sent and has no answer to, in order.
+    held: Vec<Held>,
+    /// The worker said that it goes, or the manager that the link is over.
+    is_polite: bool,
+    is_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    id: u64,
+    at: usize,
+}
+
+#[derive(Debug, Default)]
+struct Request {
+    sendings: Vec<Sending>,
+    is_accepted: bool,
+    /// Its caller let it go.
+    pub(crate) is_dropped: bool,
+    outcomes: u32,
+    /// The one that was an answer.
+    is_done: bool,
+    failures: u32,
+    unusable: u32,
+    retries: Option<u16>,
+    deadline: Option<Duration>,
+    accepted_at: Duration,
+}
+
+#[derive(Debug)]
+struct Sending {
+    epoch: u32,
+    worker: String,
+    link: u64,
+    task: TaskId,
+    attempt: u16,
+    sent: Duration,
+    /// It was among as many of the oldest there as the worker runs at once.
+    may_have_begun: bool,
+    /// Its work was seen to begin.
+    has_begun: bool,
+    cancelled: Option<Duration>,
+    /// An answer was read, what it was, and when.
+    answered: Option<(Answered, Duration)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    Useful,
+    Returned,
+    /// Of another type, or to another request: its own worker lies.
+    Unusable,
+}
+
+/// Returns the number that a request begins with.
+pub(crate) fn id_of(body: &[u8]) -> Option<u64> {
+    postcard::take_from_bytes(body).ok().map(|(id, _)| id)
+}
+
+impl Oracle {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.kinds.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn found(&mut self, wrong: impl FnOnce() -> String) {
+        self.wrong.get_or_insert_with(wrong);
+    }
+
+    pub(crate) fn wrong(&self) -> Option<&str> {
+        self.wrong.as_deref()
+    }
+
+    /// Another manager goes on from now on.
+    pub(crate) fn begin_epoch(&mut self) {
+        self.epoch += 1;
+    }
+
+    pub(crate) fn on_passing(&mut self, passing: &Passing<'_>) {
+        self.counts.passings += 1;
+        let name = (passing.worker.to_owned(), passing.link);
+        match (passing.step, Message::decode(passing.frame)) {
+            (Step::ManagerSent, Ok(Message::Request { task, attempt, body, .. })) => {
+                let id = id_of(body).unwrap_or(u64::MAX);
+                self.on_sent(name, passing.at, (task, attempt), id);
+            }
+            (Step::ManagerSent, Ok(Message::Cancel { task, attempt })) => {
+                if let Some(held) = self.take_held(&name, (task, attempt)) {
+                    self.sending(held).cancelled = Some(passing.at);
+                }
+            }
+            (Step::ManagerSent, Ok(Message::Goodbye { .. })) => self.link(name).is_over = true,
+            (Step::ManagerGot, Ok(Message::Hello(hello))) => {
+                self.link(name).runs = usize::from(hello.window.max(1));
+            }
+            (Step::ManagerGot, Ok(Message::Response { task, attempt, verdict, body })) => {
+                self.on_answer(name, passing.at, (task, attempt), (verdict, body));
+            }
+            (Step::ManagerGot, Ok(Message::Drain))
+            | (
+                Step::ManagerGot,
+                Ok(Message::Goodbye { code: Code::Stopped | Code::Displaced, .. }),
+            ) => {
+                self.link(name).is_polite = true;
+            }
+            (Step::ManagerGot, Err(_)) => self.count("garbage read"),
+            (Step::ManagerLeft, _) => {
+                let link = self.link(name);
+                if !link.held.is_empty() {
+                    link.held.clear();
+                    self.count("link ended that held tasks");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn link(&mut self, name: (String, u64)) -> &mut Link {
+        self.links.entry(name).or_default()
+    }
+
+    fn sending(&mut self, held: Held) -> &mut Sending {
+        let request = self.requests.get_mut(&held.id).expect("it was sent");
+        &mut request.sendings[held.at]
+    }
+
+    fn on_sent(&mut self, name: (String, u64), at: Duration, what: (TaskId, u16), id: u64) {
+        let (epoch, (task, attempt), rules) = (self.epoch, what, self.rules);
+        let request = self.requests.entry(id).or_default();
+        let is_same = |sending: &&Sending| sending.epoch == epoch && sending.task == task;
+        let latest = request.sendings.iter().filter(is_same).map(|sending| sending.attempt).max();
+        let retries = request.retries.unwrap_or(rules.retries_max).max(1);
+        let most =
+            u32::from(rules.attempts_max) + u32::from(rules.resends_max) + u32::from(retries);
+        if latest.is_some_and(|latest| latest >= attempt) {
+            self.found(|| format!("request {id}: attempt {attempt} after {latest:?}"));
+        } else if u32::from(attempt) > most {
+            self.found(|| format!("request {id}: attempt {attempt}, above {most} in all"));
+        }
+        if latest.is_some() {
+            self.count("sent again");
+        }
+        self.check_withdrawn(&name, (epoch, task));
+        let request = self.requests.entry(id).or_default();
+        request.sendings.push(Sending {
+            epoch,
+            worker: name.0.clone(),
+            link: name.1,
+            task,
+            attempt,
+            sent: at,
+            may_have_begun: false,
+            has_begun: false,
+            cancelled: None,
+            answered: None,
+        });
+        let held = Held { id, at: request.sendings.len() - 1 };
+        self.link(name.clone()).held.push(held);
+        self.mark_begun(&name);
+    }
+
+    /// What a link still holds whose task is tried again elsewhere was given up, and its worker is told so
+    /// before it gets anything else: messages do not overtake each other.
+    fn check_withdrawn(&mut self, name: &(String, u64), of: (u32, TaskId)) {
+        let Some(link) = self.links.get(name).filter(|link| !link.is_over) else { return };
+        let given_up = link.held.iter().find(|held| {
+            let request = &self.requests[&held.id];
+            let here = &request.sendings[held.at];
+            let is_later = |other: &Sending| {
+                (other.epoch, other.task) == (here.epoch, here.task) && other.attempt > here.attempt
+            };
+            (here.epoch, here.task) != of && request.sendings.iter().any(is_later)
+        });
+        if let Some(&Held { id, at }) = given_up {
+            let attempt = self.requests[&id].sendings[at].attempt;
+            self.found(|| {
+                format!("request {id}: {} was not told to drop attempt {attempt}", name.0)
+            });
+        }
+    }
+
+    /// Notes that what has become one of the oldest may have begun.
+    fn mark_begun(&mut self, name: &(String, u64)) {
+        let Some(link) = self.links.get(name) else { return };
+        let oldest: Vec<Held> = link.held.iter().take(link.runs.max(1)).copied().collect();
+        for held in oldest {
+            self.sending(held).may_have_begun = true;
+        }
+    }
+
+    fn take_held(&mut self, name: &(String, u64), what: (TaskId, u16)) -> Option<Held> {
+        let link = self.links.get(name)?;
+        let is_it = |held: &Held| {
+            let sending = &self.requests[&held.id].sendings[held.at];
+            (sending.task, sending.attempt) == what
+        };
+        let at = link.held.iter().position(is_it)?;
+        let held = self.link(name.clone()).held.remove(at);
+        self.mark_begun(name);
+        Some(held)
+    }
+
+    fn on_answer(
+        &mut self,
+        name: (String, u64),
+        at: Duration,
+        what: (TaskId, u16),
+        (verdict, body): (Verdict, &[u8]),
+    ) {
+        if self.link(name.clone()).is_over {
+            return self.count("answer read after the link was given up");
+        }
+        let Some(held) = self.take_held(&name, what) else {
+            return self.count("answer to what was not asked, or is over");
+        };
+        let is_own = postcard::from_bytes::<Reply>(body).is_ok_and(|reply| reply.0 == held.id);
+        let request = self.requests.get_mut(&held.id).expect("it was sent");
+        let answered = match verdict {
+            Verdict::Done if is_own => Answered::Useful,
+            Verdict::Done => {
+                request.unusable += 1;
+                Answered::Unusable
+            }
+            Verdict::Failed => {
+                request.failures += 1;
+                Answered::Useful
+            }
+            Verdict::Returned => Answered::Returned,
+        };
+        request.sendings[held.at].answered = Some((answered, at));
+    }
+
+    /// A worker begins a request. Returns which of its sendings that is.
+    pub(crate) fn on_begin(&mut self, worker: &str, id: u64, what: (Option<TaskId>, u16)) -> u64 {
+        let Some(at) = self.place_of(worker, id, what) else { return UNSEEN };
+        let request = self.requests.get_mut(&id).expect("it has a place");
+        request.sendings[at].has_begun = true;
+        at as u64
+    }
+
+    /// Returns which of a request's sendings a worker means.
+    pub(crate) fn place_of(
+        &self,
+        worker: &str,
+        id: u64,
+        (task, attempt): (Option<TaskId>, u16),
+    ) -> Option<usize> {
+        self.requests.get(&id)?.sendings.iter().rposition(|sending| {
+            sending.worker == worker
+                && sending.attempt == attempt
+                && task.is_none_or(|task| task == sending.task)
+        })
+    }
+
+    /// A request was accepted, or is to be one of a range or map.
+    pub(crate) fn on_accepted(
+        &mut self,
+        id: u64,
+        at: Duration,
+        retries: Option<u16>,
+        deadline: Option<Duration>,
+    ) {
+        let request = self.requests.entry(id).or_default();
+        request.is_accepted = true;
+        request.accepted_at = at;
+        (request.retries, request.deadline) = (retries, deadline);
+        self.counts.accepted += 1;
+    }
+
+    /// Its caller is gone, so nobody has the outcome.
+    pub(crate) fn on_dropped(&mut self, id: u64) {
+        self.requests.entry(id).or_default().is_dropped = true;
+        self.count("dropped by its caller");
+    }
+
+    /// A range goes on with what is not done: what failed has another outcome.
+    pub(crate) fn on_resumed(&mut self, ids: impl Iterator<Item = u64>) {
+        for id in ids {
+            let Some(request) = self.requests.get_mut(&id).filter(|request| !request.is_done)
+            else {
+                continue;
+            };
+            self.counts.ended -= u64::from(request.outcomes);
+            (request.outcomes, request.failures, request.unusable) = (0, 0, 0);
+        }
+    }
+
+    /// Returns whether it has an outcome.
+    pub(crate) fn has_ended(&self, id: u64) -> bool {
+        self.requests.get(&id).is_some_and(|request| request.outcomes > 0)
+    }
+
+    /// Returns whether it was accepted and has no outcome yet.
+    pub(crate) fn is_open(&self, id: u64) -> bool {
+        self.requests.get(&id).is_some_and(|request| request.is_accepted && request.outcomes == 0)
+    }
+
+    /// A caller has the outcome of a request.
+    pub(crate) fn on_outcome(&mut self, id: u64, at: Duration, outcome: &Result<Reply, TaskError>) {
+        let is_ending = self.is_ending;
+        let Some(request) = self.requests.get_mut(&id).filter(|request| request.is_accepted) else {
+            return self.found(|| format!("an outcome of {id}, which nobody asked for"));
+        };
+        request.outcomes += 1;
+        if request.outcomes > 1 {
+            self.counts.doubled += 1;
+            return self.found(|| format!("request {id}: a second outcome, {outcome:?}"));
+        }
+        self.counts.ended += 1;
+        let late = request.deadline.map(|span| request.accepted_at + span + self.rules.lateness);
+        if late.is_some_and(|late| at > late) {
+            self.found(|| format!("request {id}: an outcome at {at:?}, due {late:?}: {outcome:?}"));
+        }
+        let wrong = match outcome {
+            Ok(reply) => self.wrong_answer(id, reply),
+            Err(error) => self.wrong_error(id, at, error, is_ending),
+        };
+        if let Some(wrong) = wrong {
+            self.found(|| format!("request {id}: {wrong}"));
+        }
+    }
+
+    /// Says what is wrong with an answer, if anything is.
+    fn wrong_answer(&mut self, id: u64, (of, serial, _): &Reply) -> Option<String> {
+        self.count("done");
+        let request = self.requests.get_mut(&id).expect("it was accepted");
+        request.is_done = true;
+        let Some(sending) = usize::try_from(*serial).ok().and_then(|at| request.sendings.get(at))
+        else {
+            // Of the pool's own process.
+            return (*of != id || *serial != UNSEEN).then(|| format!("got the answer to {of}"));
+        };
+        // Its own worker may say what it likes.
+        if matches!(sending.answered, Some((Answered::Unusable, _))) {
+            return None;
+        }
+        if *of != id {
+            return Some(format!("got the answer to {of}"));
+        }
+        if sending.cancelled.is_some() {
+            return Some(format!("the answer of attempt {}, given up", sending.attempt));
+        }
+        let is_later = |other: &&Sending| {
+            (other.epoch, other.task) == (sending.epoch, sending.task)
+                && other.attempt > sending.attempt
+        };
+        let later = request.sendings.iter().find(is_later)?;
+        Some(format!("the answer of attempt {}, after {}", sending.attempt, later.attempt))
+    }
+
+    /// Says what is wrong with an outcome that is none, if anything is.
+    fn wrong_error(
+        &mut self,
+        id: u64,
+        at: Duration,
+        error: &TaskError,
+        is_ending: bool,
+    ) -> Option<String> {
+        let request = &self.requests[&id];
+        let retries = u32::from(request.retries.unwrap_or(self.rules.retries_max));
+        let tried = request.failures + request.unusable;
+        let is_fair = match error {
+            TaskError::Failed(failure) => {
+                request.failures > 0 && (tried > retries || is_last(failure))
+            }
+            TaskError::Answer(_) => request.unusable > 0,
+            TaskError::Exhausted { .. } => {
+                let lost = self.losses(request, at);
+                let is_unseen = request.sendings.is_empty() && self.rules.is_held_up_beside;
+                let is_fair = lost >= usize::from(self.rules.attempts_max) || is_unseen;
+                if !is_fair {
+                    self.counts.wrongly_exhausted += 1;
+                    let sendings = &self.requests[&id].sendings;
+                    return Some(format!(
+                        "exhausted at {at:?}, and {lost} attempts were lost: {sendings:?}"
+                    ));
+                }
+                true
+            }
+            TaskError::Bounced { sends } => *sends >= self.rules.resends_max.into(),
+            TaskError::TimedOut => {
+                request.deadline.is_some_and(|span| at >= request.accepted_at + span)
+            }
+            TaskError::Aborted | TaskError::Stopping | TaskError::Closed => is_ending,
+            _ => false,
+        };
+        self.count(match error {
+            TaskError::Failed(_) => "failed",
+            TaskError::Answer(_) => "no usable answer",
+            TaskError::Exhausted { .. } => "exhausted",
+            TaskError::Bounced { .. } => "bounced",
+            TaskError::TimedOut => "timed out",
+            TaskError::Aborted => "aborted",
+            TaskError::Stopping => "refused by a pool that stops",
+            TaskError::Closed => "the manager died",
+            _ => "another error",
+        });
+        (!is_fair).then(|| format!("{error}, after {tried} answers"))
+    }
+
+    /// Returns how many attempts of a request may have begun and had no answer that was of use, of the
+    /// task that has most.
+    fn losses(&self, request: &Request, at: Duration) -> usize {
+        let Some(latest) = request.sendings.last() else { return 0 };
+        let of_it = request
+            .sendings
+            .iter()
+            .filter(|sending| (sending.epoch, sending.task) == (latest.epoch, latest.task));
+        of_it.filter(|sending| self.may_count(sending, at)).count()
+    }
+
+    fn may_count(&self, sending: &Sending, at: Duration) -> bool {
+        if !sending.may_have_begun && !sending.has_begun {
+            return false;
+        }
+        match (sending.answered, sending.cancelled) {
+            (Some((Answered::Unusable, _)), _) => true,
+            // One that came when its time was over may be read as the link is closed.
+            (Some((_, at)), _) => at >= sending.sent + self.rules.attempt_timeout,
+            // Its time counts from before it was on the wire, which may have had no room for it.
+            (None, Some(_)) => true,
+            (None, None) => {
+                let link = self.links.get(&(sending.worker.clone(), sending.link));
+                let is_polite = link.is_some_and(|link| link.is_polite);
+                !is_polite || at >= sending.sent + self.rules.attempt_timeout
+            }
+        }
+    }
+
+    /// What is left once nothing is under way: whoever has no outcome is lost.
+    pub(crate) fn lost(&self) -> Vec<u64> {
+        let is_lost =
+            |request: &Request| request.is_accepted && !request.is_dropped && request.outcomes == 0;
+        self.requests.iter().filter(|(_, request)| is_lost(request)).map(|(id, _)| *id).collect()
+    }
+
+    /// Returns how many requests were answered, as their callers know.
+    pub(crate) fn done(&self) -> u64 {
+        self.requests.values().filter(|request| request.is_done).count() as u64
+    }
+}
+
+/// Whether a failure says that it is of no use to try again.
+fn is_last(failure: &Failure) -> bool {
+    failure.is_permanent()
+}

@@ -1,0 +1,396 @@
+//! What happens in a run: drawn from its seed, in parts that can be left out one by one.
+//!
+//! Each kind of fault has a rate of its own in each run, mostly none and at times very much of one kind
+//! (swarm testing: Groce and others, ISSTA 2012): so that what one fault hides is seen where it is absent.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+
+/// How long faults go on.
+pub(crate) const FAULTY: Duration = Duration::from_secs(4);
+
+/// A whole run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) pool: PoolPlan,
+    pub(crate) lines: LinePlan,
+    pub(crate) ending: Ending,
+    /// Each with its number, by which it can be left out.
+    pub(crate) parts: Vec<(usize, Part)>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    Worker(WorkerPlan),
+    Job(JobPlan),
+    Fault(FaultPlan),
+}
+
+/// Limits and policies of the pool.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolPlan {
+    pub(crate) attempts_max: u16,
+    pub(crate) resends_max: u16,
+    pub(crate) retries_max: u16,
+    pub(crate) failures_max: u16,
+    pub(crate) strikes_max: u16,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) retry_delay: Duration,
+    pub(crate) elsewhere_wait: Duration,
+    pub(crate) heartbeat_interval: Duration,
+    pub(crate) heartbeat_timeout: Duration,
+    pub(crate) backoff_cap: Duration,
+    pub(crate) trust_initial: u32,
+    pub(crate) in_flight: Option<u16>,
+    pub(crate) tasks_max: u32,
+    pub(crate) queue_max: usize,
+    pub(crate) workers_max: u32,
+    /// How many frames of the longest kind fit its memory, where that is short.
+    pub(crate) frames: Option<usize>,
+    /// The window of a worker in the pool's own process, if there is one.
+    pub(crate) in_process: Option<u16>,
+}
+
+/// How wires are.
+#[derive(Clone, Debug)]
+pub(crate) struct LinePlan {
+    pub(crate) latency: Duration,
+    pub(crate) bytes_per_second: u32,
+    pub(crate) capacity: Option<usize>,
+    /// How long every third answer is.
+    pub(crate) long: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Everything is done, then the pool stops.
+    Idle,
+    /// The pool is stopped in the middle.
+    Drain { at: Duration, within: Duration },
+    /// The manager's process dies in the middle, and another goes on with what the ledgers say.
+    Restart { at: Duration, away: Duration },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerPlan {
+    pub(crate) kind: WorkerKind,
+    pub(crate) concurrency: u16,
+    pub(crate) takes: Duration,
+    pub(crate) is_proven: bool,
+    /// Joins then, if not at the start.
+    pub(crate) joins: Option<Duration>,
+    /// Is removed then.
+    pub(crate) leaves: Option<Duration>,
+    /// Of a thousand requests, how many are answered so.
+    pub(crate) acts: Vec<(ActKind, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WorkerKind {
+    /// Plays a script, and is dialled.
+    Scripted,
+    /// Plays a script, and dials in.
+    DialsIn,
+    /// As that, with the name of another one, if one dials in.
+    Clashes,
+    /// Says that it takes very many at once, and runs as many as it does.
+    Boasts,
+    /// Is this library's own.
+    Real,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ActKind {
+    Fail,
+    Hang,
+    Late,
+    Twice,
+    Unusable,
+    Lie,
+    Steal,
+    Garbage,
+    Close,
+    Crash,
+}
+
+pub(crate) const ACTS: [ActKind; 10] = [
+    ActKind::Fail,
+    ActKind::Hang,
+    ActKind::Late,
+    ActKind::Twice,
+    ActKind::Unusable,
+    ActKind::Lie,
+    ActKind::Steal,
+    ActKind::Garbage,
+    ActKind::Close,
+    ActKind::Crash,
+];
+
+#[derive(Clone, Debug)]
+pub(crate) struct FaultPlan {
+    pub(crate) at: Duration,
+    pub(crate) kind: FaultKind,
+    /// The number of the worker's part.
+    pub(crate) worker: usize,
+    /// How long it lasts.
+    pub(crate) span: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FaultKind {
+    LosesLink,
+    /// Its process dies, and is back after a while.
+    Dies,
+    /// Its network is away: half-open links, as where a process is stopped and continued.
+    HalfOpen,
+    Garbles,
+    /// Its process is asked to stop, and is back after a while.
+    Stops,
+    /// The manager's driver is not polled for a while.
+    LateManager,
+    /// Nobody is: the clock jumps.
+    ClockJumps,
+}
+
+const FAULTS: [FaultKind; 7] = [
+    FaultKind::LosesLink,
+    FaultKind::Dies,
+    FaultKind::HalfOpen,
+    FaultKind::Garbles,
+    FaultKind::Stops,
+    FaultKind::LateManager,
+    FaultKind::ClockJumps,
+];
+
+#[derive(Clone, Debug)]
+pub(crate) struct JobPlan {
+    pub(crate) kind: JobKind,
+    pub(crate) begins: Duration,
+    pub(crate) count: u64,
+    /// Between two of its requests, or of its outcomes.
+    pub(crate) pause: Duration,
+    /// Of a hundred calls, how many are dropped after a while.
+    pub(crate) drops: u64,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) reorder_max: Option<usize>,
+    /// Takes nothing before the faults are over.
+    pub(crate) is_stuck: bool,
+    /// Its first request takes every worker down that runs it.
+    pub(crate) is_poison: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JobKind {
+    /// One call after the other.
+    Calls,
+    /// All at once, then their outcomes.
+    Submits,
+    /// With callbacks.
+    Callbacks,
+    Map,
+    Range,
+}
+
+impl Plan {
+    /// Draws the run of a seed, without some of its parts.
+    pub(crate) fn draw(seed: u64, without: &[usize]) -> Self {
+        let mut dice = Dice::new(seed ^ 0x6368_6172_6765);
+        let (mut swarm, mut pool, mut lines) = (dice.own(), dice.own(), dice.own());
+        let pool = PoolPlan::draw(&mut pool);
+        let lines = LinePlan::draw(&mut lines, pool.frames.is_some());
+        let ending = Ending::draw(&mut dice.own());
+        let mut parts = Vec::new();
+        let is_all_proven = dice.percent(20);
+        let workers = 1 + dice.below(5);
+        let acts = ACTS.map(|kind| (kind, swarm.one_of(&[0, 0, 0, 0, 0, 10, 50, 300])));
+        for index in 0..workers {
+            let worker = WorkerPlan::draw(&mut dice.own(), &acts, index, is_all_proven);
+            parts.push(Part::Worker(worker));
+        }
+        for _ in 0..1 + dice.below(4) {
+            parts.push(Part::Job(JobPlan::draw(&mut dice.own())));
+        }
+        let rates = FAULTS.map(|_| rate(&mut swarm));
+        for (kind, rate) in FAULTS.into_iter().zip(rates) {
+            let count = if rate > 0 { dice.below(rate) } else { 0 };
+            for _ in 0..count {
+                let mut own = dice.own();
+                let worker = usize::try_from(own.below(workers)).expect("a few");
+                let at = own.millis(millis_of(FAULTY));
+                let span = own.one_of(&[5, 60, 300, 1500]);
+                let span = own.millis(span) + Duration::from_millis(1);
+                parts.push(Part::Fault(FaultPlan { at, kind, worker, span }));
+            }
+        }
+        let kept = |(number, _): &(usize, Part)| !without.contains(number);
+        let parts = parts.into_iter().enumerate().filter(kept).collect();
+        Self { seed, pool, lines, ending, parts }
+    }
+
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, &WorkerPlan)> {
+        self.parts.iter().filter_map(|(number, part)| match part {
+            Part::Worker(worker) => Some((*number, worker)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = (usize, &JobPlan)> {
+        self.parts.iter().filter_map(|(number, part)| match part {
+            Part::Job(job) => Some((*number, job)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn faults(&self) -> impl Iterator<Item = &FaultPlan> {
+        self.parts.iter().filter_map(|(_, part)| match part {
+            Part::Fault(fault) => Some(fault),
+            _ => None,
+        })
+    }
+
+    /// Returns within what time everything must be done once the faults are over, whatever they left
+    /// behind: workers join again, attempts under way outlive their deadlines, and then the rest is done
+    /// by the one worker that is sure to be there.
+    pub(crate) fn finish_bound(&self) -> Duration {
+        let PoolPlan { backoff_cap, heartbeat_interval, heartbeat_timeout, .. } = self.pool;
+        let silence = heartbeat_interval + heartbeat_timeout;
+        let rejoin = 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL;
+        // One that waits behind others is given its time again, and another one that hangs takes its
+        // place meanwhile: three times for each loss.
+        let losses = u32::from(self.pool.attempts_max) + 1;
+        let tries = losses * (3 * self.pool.attempt_timeout + silence + backoff_cap);
+        let retries = u32::from(self.pool.retries_max.max(1)) + 1;
+        let rests = retries * (self.pool.retry_delay + self.pool.elsewhere_wait + backoff_cap);
+        let line = |bytes: usize| {
+            let nanos =
+                (bytes as u64 * 1_000_000_000).checked_div(self.lines.bytes_per_second.into());
+            Duration::from_nanos(nanos.unwrap_or(0))
+        };
+        let each = LONGEST_TAKES + 2 * self.lines.latency + 2 * line(self.lines.long + 300);
+        let tasks: u64 = self.jobs().map(|(_, job)| job.count).sum();
+        let tasks = u32::try_from(tasks).expect("a few hundred");
+        let pauses: Duration = self
+            .jobs()
+            .map(|(_, job)| job.pause * u32::try_from(job.count).expect("a few hundred"))
+            .sum();
+        rejoin + tries + rests + tasks * each * 2 + pauses + Duration::from_secs(5)
+    }
+}
+
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
+/// Scripted workers dial in again after a second.
+const REDIAL: Duration = Duration::from_secs(2);
+const LONGEST_TAKES: Duration = Duration::from_millis(60);
+/// The longest frame, where memory is short.
+pub(crate) const FRAME: usize = 8192;
+
+/// How much of one kind of fault there is in a run: half of the time none.
+fn rate(swarm: &mut Dice) -> u64 {
+    swarm.one_of(&[0, 0, 0, 0, 3, 3, 6, 40])
+}
+
+fn millis_of(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).expect("a few seconds")
+}
+
+impl PoolPlan {
+    fn draw(dice: &mut Dice) -> Self {
+        let millis = Duration::from_millis;
+        Self {
+            attempts_max: dice.one_of(&[1, 2, 3, 5]),
+            resends_max: dice.one_of(&[2, 8, 64]),
+            retries_max: dice.one_of(&[0, 0, 1, 3]),
+            failures_max: dice.one_of(&[1, 3, 16]),
+            strikes_max: dice.one_of(&[1, 3]),
+            attempt_timeout: dice.one_of(&[150, 200, 400].map(millis)),
+            retry_delay: dice.one_of(&[0, 10, 300].map(millis)),
+            elsewhere_wait: dice.one_of(&[0, 50, 500].map(millis)),
+            heartbeat_interval: dice.one_of(&[100, 500, 5000].map(millis)),
+            heartbeat_timeout: dice.one_of(&[100, 500].map(millis)),
+            backoff_cap: dice.one_of(&[100, 500, 2000].map(millis)),
+            trust_initial: dice.one_of(&[1, 4, 16]),
+            in_flight: dice.percent(30).then(|| dice.one_of(&[1, 4, 16])),
+            tasks_max: dice.one_of(&[1, 2, 8, 32]),
+            queue_max: dice.one_of(&[1, 4, 64]),
+            // Rarely fewer than there are.
+            workers_max: dice.one_of(&[3, 8, 8, 8]),
+            frames: dice.percent(50).then(|| dice.one_of(&[5, 6, 9])),
+            in_process: dice.percent(15).then(|| dice.one_of(&[1, 3])),
+        }
+    }
+}
+
+impl LinePlan {
+    fn draw(dice: &mut Dice, is_short: bool) -> Self {
+        let latency = dice.one_of(&[0, 0, 1, 10, 30]);
+        let long = if is_short { dice.one_of(&[0, 2000, 4000, FRAME - 200]) } else { 0 };
+        Self {
+            latency: Duration::from_millis(latency),
+            bytes_per_second: dice.one_of(&[0, 0, 0, 200_000, 1_000_000]),
+            capacity: dice.percent(30).then(|| dice.one_of(&[1, 2])),
+            long,
+        }
+    }
+}
+
+impl Ending {
+    fn draw(dice: &mut Dice) -> Self {
+        let at = Duration::from_millis(300) + dice.millis(millis_of(FAULTY));
+        match dice.below(10) {
+            0 | 1 => {
+                let within = dice.one_of(&[0, 1, 200, 2000]);
+                Self::Drain { at, within: Duration::from_millis(within) }
+            }
+            2 | 3 => Self::Restart { at, away: Duration::from_millis(1) + dice.millis(800) },
+            _ => Self::Idle,
+        }
+    }
+}
+
+impl WorkerPlan {
+    fn draw(dice: &mut Dice, acts: &[(ActKind, u64)], index: u64, is_all_proven: bool) -> Self {
+        use WorkerKind::{Boasts, Clashes, DialsIn, Real, Scripted};
+        let first = index == 0;
+        let kind = if first {
+            dice.one_of(&[Scripted, Real])
+        } else {
+            dice.one_of(&[Scripted, Scripted, Real, Real, DialsIn, DialsIn, Clashes, Boasts])
+        };
+        let late = FAULTY / 2;
+        let is_dialled = matches!(kind, Scripted | Real | Boasts) && !first;
+        let mut worker = Self {
+            kind,
+            concurrency: dice.one_of(&[1, 1, 2, 5]),
+            takes: Duration::from_millis(dice.one_of(&[0, 2, 20, 60])),
+            is_proven: is_all_proven || dice.percent(20),
+            joins: (is_dialled && dice.percent(20)).then(|| dice.millis(millis_of(late))),
+            leaves: (is_dialled && dice.percent(20)).then(|| late + dice.millis(millis_of(late))),
+            acts: Vec::new(),
+        };
+        // The first one is honest, so that somebody is. This library's own cannot lie.
+        let can = |kind| worker.kind != Real || matches!(kind, ActKind::Fail | ActKind::Hang);
+        let mut acts = acts.to_vec();
+        acts.retain(|&(kind, chance)| !first && chance > 0 && can(kind) && dice.percent(70));
+        worker.acts = acts;
+        worker
+    }
+}
+
+impl JobPlan {
+    fn draw(dice: &mut Dice) -> Self {
+        use JobKind::{Callbacks, Calls, Map, Range, Submits};
+        Self {
+            kind: dice.one_of(&[Calls, Submits, Callbacks, Map, Range, Range]),
+            begins: dice.millis(millis_of(FAULTY) / 2),
+            count: 1 + dice.one_of(&[3, 30, 80]).min(dice.below(80)),
+            pause: dice.one_of(&[0, 0, 3, 20].map(Duration::from_millis)),
+            drops: dice.one_of(&[0, 0, 10, 50]),
+            deadline: dice.percent(25).then(|| Duration::from_millis(20) + dice.millis(1500)),
+            reorder_max: dice.percent(40).then(|| dice.one_of(&[0, 1, 7, 40])),
+            is_stuck: dice.percent(20),
+            is_poison: dice.percent(15),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One range or map under way: what comes next in it, what it stops at, and how much it may hold.
+
+use alloc::collections::BinaryHeap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use super::intake::Requests;
+use super::pace::Pace;
+use crate::driver::task::{TaskEntry, TaskPayload, Whose};
+use crate::mailbox::batches::{Giver, Item};
+use crate::mailbox::range::{Ledger, Options};
+use crate::payload::{Check, RangeHeight};
+use crate::planted::planted;
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) source: Source,
+    pub(super) giver: Giver,
+    pub(super) options: Options,
+    /// How its tasks are done, where not as the pool says.
+    pub(super) own: Option<Arc<crate::options::TaskOptions>>,
+    pub(super) check: Check,
+    pub(super) pace: Pace,
+    pub(super) batch: Vec<Item>,
+    pub(super) is_delivering: bool,
+    pub(super) is_feeding: bool,
+    pub(super) dropped: bool,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// By index: their order is that of the heights, whatever their type.
+    Heights(Ledger),
+    Requests(Requests),
+}
+
+impl Source {
+    /// Returns the index of a task that is of this.
+    pub(super) fn index_of(&self, payload: &TaskPayload) -> u64 {
+        match (self, payload) {
+            (_, TaskPayload::Height { height, .. }) => height.to_index(),
+            (
+                Self::Requests(requests),
+                TaskPayload::Request { whose: Whose::Item { place, .. }, .. },
+            ) => requests.places.get(*place),
+            _ => unreachable!("it is of this range or map"),
+        }
+    }
+
+    pub(super) fn requests(&mut self) -> &mut Requests {
+        match self {
+            Self::Requests(requests) => requests,
+            Self::Heights(_) => unreachable!("it is a map"),
+        }
+    }
+}
+
+impl Job {
+    /// Returns its next height, which is a task now.
+    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
+    #[inline(always)]
+    pub(super) fn advance(&mut self, height: u64, job: u32) -> TaskPayload {
+        self.pace.in_flight += 1;
+        self.pace.outstanding += 1;
+        let is_again = !self.pace.again.is_empty() && self.pace.again.pop().is_some();
+        match &mut self.source {
+            Source::Heights(heights) => {
+                if !is_again {
+                    self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
+                }
+                let height = RangeHeight::from_index(height, self.options.is_signed);
+                TaskPayload::Height { height, job }
+            }
+            Source::Requests(requests) if is_again => {
+                let body = requests.again.remove(&height).expect("its request was kept");
+                let place = requests.places.take(height);
+                TaskPayload::Request { body, whose: Whose::Item { place, job } }
+            }
+            Source::Requests(requests) => {
+                let (index, body) = requests.queue.pop_front().expect("it was looked at");
+                self.pace.next = requests.next();
+                let place = requests.places.take(index);
+                TaskPayload::Request { body, whose: Whose::Item { place, job } }
+            }
+        }
+    }
+
+    /// Returns whether nothing more will come of it.
+    #[inline]
+    pub(super) fn is_over(&self) -> bool {
+        let is_ended = match &self.source {
+            Source::Heights(_) => true,
+            Source::Requests(requests) => requests.is_ended,
+        };
+        self.pace.next().is_none() && self.pace.in_flight == 0 && is_ended
+    }
+
+    /// Returns whether it is a map that waits for its source, and has nothing under way.
+    pub(super) fn waits_for_source(&self) -> bool {
+        let Source::Requests(requests) = &self.source else { return false };
+        let has_none = requests.waits && self.pace.next().is_none();
+        has_none && self.pace.in_flight == 0 && self.batch.is_empty()
+    }
+
+    /// Puts nothing more in.
+    pub(super) fn stop(&mut self) {
+        self.pace.next = None;
+        self.pace.again = BinaryHeap::new();
+        self.pace.is_stopped = true;
+        if let Source::Requests(requests) = &mut self.source {
+            requests.again.clear();
+            requests.close();
+        }
+    }
+
+    /// Puts nothing more in above a height that failed.
+    pub(super) fn stop_above(&mut self, height: u64) {
+        self.pace.next = None;
+        self.pace.again.retain(|Reverse(again)| *again < height);
+        if let Source::Requests(requests) = &mut self.source {
+            requests.again.retain(|again, _| *again < height);
+            requests.close();
+        }
+    }
+
+    /// Takes in what the stream of a map has left. What cannot be sent has its outcome with that.
+    pub(super) fn take_requests_in(&mut self) {
+        let Source::Requests(requests) = &mut self.source else { return };
+        for request in core::mem::take(&mut requests.arriving) {
+            let index = requests.count;
+            requests.count += 1;
+            match request {
+                Ok(_) | Err(_) if requests.is_closed => {}
+                Ok(body) => requests.queue.push_back((index, body)),
+                Err(error) => {
+                    self.pace.outstanding += 1;
+                    self.batch.push(Item { height: index, result: Err(error) });
+                    if self.options.stops {
+                        requests.is_closed = true;
+                        requests.is_ended = true;
+                    }
+                }
+            }
+        }
+        self.pace.next = requests.next();
+    }
+
+    /// Holds the answer that came last against what the range may have. Where it is too much it is
+    /// dropped, and its height asked for again: so answers that nobody takes keep no other from coming.
+    /// Returns whether it was.
+    pub(super) fn weigh(&mut self, index: u32, tasks: &[TaskEntry]) -> bool {
+        let Self { source, pace, batch, giver, options, .. } = self;
+        let charge = match batch.last_mut() {
+            Some(Item { height, result: Ok(answer) }) => answer.charge().zip(Some(*height)),
+            _ => None,
+        };
+        let Some((charge, height)) = charge else {
+            pace.expect(0);
+            return false;
+        };
+        let bytes = charge.bytes();
+        pace.expect(bytes);
+        charge.move_to(&pace.untaken);
+        if pace.is_stopped || !pace.untaken.is_full() {
+            return false;
+        }
+        let is_alone = batch.len() == 1;
+        // A stream in order may have no room before it has this one.
+        let is_next =
+            || !options.is_ordered || is_lowest(pace.next(), index, source, height, tasks);
+        // One goes on for a stream that waits, which takes it.
+        let is_dropped = !is_alone || !giver.is_awaited() || !is_next();
+        if is_dropped {
+            batch.pop();
+            // Not before there is room for as much.
+            pace.answer_bytes = pace.answer_bytes.max(bytes);
+            pace.outstanding -= 1;
+            if !planted("a dropped answer is not asked for again") {
+                pace.again.push(Reverse(height));
+            }
+        }
+        is_dropped
+    }
+}
+
+/// Returns whether no height of a range below this one is still to come, of those from `next` on and
+/// those under way. Costs a scan of the task table.
+fn is_lowest(
+    next: Option<u64>,
+    index: u32,
+    source: &Source,
+    height: u64,
+    tasks: &[TaskEntry],
+) -> bool {
+    let is_below = |entry: &TaskEntry| {
+        entry.payload.job() == Some(index) && source.index_of(&entry.payload) < height
+    };
+    next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
+}
+
+#[inline]
+pub(super) fn is_charged(item: Option<&Item>) -> bool {
+    matches!(item, Some(Item { result: Ok(answer), .. }) if answer.charged_bytes() > 0)
+}

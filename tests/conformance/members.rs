@@ -1,0 +1,192 @@
+//! Members of a pool whose links are up when something happens to their certificates.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use chargehand::PoolEvent;
+use chargehand::tls::members::{Authority, Members, Role};
+use chargehand::worker::WorkerEvent;
+
+use crate::pair::any_port;
+use crate::raw::{Script, dial_plain_from, script};
+use crate::rig::{Rig, eventually, quick, setup, until, works};
+use crate::tls::{Tls, client_hello};
+
+/// A pool `m1` and a worker `w1` of one authority, which let nobody in who is on a list.
+struct Pool {
+    dir: PathBuf,
+    pool: Members,
+    worker: Members,
+}
+
+impl Pool {
+    fn new<P: Tls>(test: &str, days: u32) -> Self {
+        let name = format!("chargehand-{test}-{}-{}", P::NAME, std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir(&dir).expect("a directory of its own");
+        let file = |name: &str| dir.join(name);
+        let authority = Authority::create(file("authority.pem")).expect("a new file");
+        let join = |role, name| authority.join(role, name).days(days);
+        join(Role::Pool, "m1").write(file("m1.join")).expect("a new file");
+        join(Role::Worker, "w1").write(file("w1.join")).expect("a new file");
+        for list in ["workers", "managers"] {
+            fs::write(file(list), "# nobody\n").expect("a new file");
+        }
+        let pool = Members::pool(file("m1.join")).expect("its file");
+        let pool = pool.revoked(file("workers")).expect("a list");
+        let worker = Members::worker(file("w1.join")).expect("its file");
+        let worker = worker.revoked(file("managers")).expect("a list");
+        Self { dir, pool, worker }
+    }
+
+    fn revoke(&self, list: &str, name: &str) {
+        fs::write(self.dir.join(list), format!("{name} # lost\n")).expect("it is there");
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What a worker tells.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn hear(&self, event: &WorkerEvent) {
+        self.0.lock().expect("no panic with it").push(event.to_string());
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.0.lock().expect("no panic with it").iter().any(|told| told.contains(text))
+    }
+}
+
+const REVOKED: &str = "no longer trusted: its certificate has been revoked";
+
+pub(crate) async fn a_worker_that_is_revoked_while_connected_loses_its_link<P: Tls>() {
+    let members = Pool::new::<P>("revoked-worker", 30);
+    let (door, at) = any_port();
+    let mut rig = Rig::start::<P>(setup::<P>().accept(P::door(&members.pool, door)));
+    let told = Told::default();
+    let hand = quick::<P>("w1").on_event({
+        let told = told.clone();
+        move |event| told.hear(event)
+    });
+    let connector = P::caller(&members.worker, &at);
+    let _job = P::job(async move { hand.dial(connector).await.expect("its settings") });
+    rig.watch.connected::<P>().await;
+    works(&rig.pool).await;
+    members.revoke("workers", "w1");
+    let why = rig.watch.lost::<P>().await;
+    assert!(why.contains(REVOKED), "{why}");
+    until::<P>("a word to the worker", || told.contains("NotAllowed")).await;
+    // Nor does it come back.
+    let why = rig.watch.refused::<P>().await;
+    assert!(why.contains("revoked"), "{why}");
+    rig.stop().await;
+}
+
+pub(crate) async fn a_manager_that_is_revoked_while_connected_loses_its_link<P: Tls>() {
+    let members = Pool::new::<P>("revoked-manager", 30);
+    let (door, at) = any_port();
+    let told = Told::default();
+    let hand = quick::<P>("w1").on_event({
+        let told = told.clone();
+        move |event| told.hear(event)
+    });
+    let listener = P::door(&members.worker, door);
+    let _job = P::job(async move { hand.serve(listener).await.expect("its settings") });
+    let mut rig = Rig::start::<P>(setup::<P>().connect(P::caller(&members.pool, &at)));
+    rig.watch.connected::<P>().await;
+    works(&rig.pool).await;
+    members.revoke("managers", "m1");
+    let why = rig.watch.lost::<P>().await;
+    assert!(why.contains("NotAllowed") && why.contains(REVOKED), "{why}");
+    assert!(told.contains(REVOKED));
+    rig.stop().await;
+}
+
+pub(crate) async fn certificates_that_expire_within_a_week_are_told_of_by_pool_and_worker<
+    P: Tls,
+>() {
+    let members = Pool::new::<P>("expiring", 5);
+    let (door, at) = any_port();
+    let mut rig = Rig::start::<P>(setup::<P>().accept(P::door(&members.pool, door)));
+    let told = Told::default();
+    let hand = quick::<P>("w1").on_event({
+        let told = told.clone();
+        move |event| told.hear(event)
+    });
+    let connector = P::caller(&members.worker, &at);
+    let _job = P::job(async move { hand.dial(connector).await.expect("its settings") });
+    for name in ["m1", "w1"] {
+        let begin = format!("the certificate of \"{name}\" expires on 20");
+        let event =
+            rig.watch.until::<P>(&begin, |event| matches!(event, PoolEvent::Expiring { .. })).await;
+        let text = event.to_string();
+        assert!(text.starts_with(&begin) && text.contains(", in 5 days: make a new"), "{text}");
+        until::<P>(&begin, || told.contains(&begin)).await;
+    }
+    works(&rig.pool).await;
+    rig.stop().await;
+}
+
+/// Opens connections from a host of its own as fast as it can, 2500 at least, and keeps the latest. Each says
+/// half of what a handshake begins with, and every 16th all of it, which costs the other end as much as any
+/// handshake does.
+fn dribblers(at: SocketAddr, host: u8, is_over: &Arc<AtomicBool>) -> Script<usize> {
+    let hello = client_hello();
+    let is_over = Arc::clone(is_over);
+    script(move || {
+        let mut kept = std::collections::VecDeque::new();
+        let from = Ipv4Addr::new(127, 0, 0, host);
+        let mut count = 0;
+        while count < 2500 || !is_over.load(Ordering::Relaxed) {
+            let mut raw = dial_plain_from(from, at);
+            // It may have been pushed out already.
+            let said = if count % 16 == 0 { hello.len() } else { hello.len() / 2 };
+            let _ = raw.stream.write_all(&hello[..said]);
+            kept.push_back(raw);
+            if kept.len() > 100 {
+                kept.pop_front();
+            }
+            count += 1;
+        }
+        count
+    })
+}
+
+pub(crate) async fn five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out<P: Tls>() {
+    let members = Pool::new::<P>("dribbled", 30);
+    let (door, at) = any_port();
+    let set = setup::<P>().handshakes_max(64);
+    let rig = Rig::start::<P>(set.accept(P::door(&members.pool, door)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let crowds = [dribblers(at, 3, &is_over), dribblers(at, 4, &is_over)];
+    let mut good = Vec::new();
+    for number in 0..5 {
+        let name = format!("w1/{number}");
+        let started = Instant::now();
+        let (hand, connector) = (quick::<P>(&name), P::caller(&members.worker, &at));
+        good.push(P::job(async move { hand.dial(connector).await.expect("its settings") }));
+        eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == number + 1).await;
+        let span = started.elapsed();
+        assert!(span < Duration::from_secs(2), "{name} took {span:?}");
+    }
+    works(&rig.pool).await;
+    is_over.store(true, Ordering::Relaxed);
+    for crowd in crowds {
+        assert!(crowd.end().await >= 2500);
+    }
+    let stats = rig.pool.stats().await.expect("the driver lives");
+    assert_eq!(stats.tasks.workers_up, 5, "they are all still there");
+    rig.stop().await;
+}
