@@ -153,7 +153,12 @@ impl Oracle {
                     self.sending(held).cancelled = Some(passing.at);
                 }
             }
-            (Step::ManagerSent, Ok(Message::Goodbye { .. })) => self.link(name).is_over = true,
+            (Step::ManagerSent, Ok(Message::Goodbye { code, .. })) => {
+                let link = self.link(name);
+                link.is_over = true;
+                // A link that the manager gives up counts, whatever its worker had said.
+                link.is_polite &= code != Code::Timeout;
+            }
             (Step::ManagerGot, Ok(Message::Hello(hello))) => {
                 self.link(name).runs = usize::from(hello.window.max(1));
             }

@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 
+use chargehand_core::copy;
 use postcard::ser_flavors::Flavor;
 use postcard::{Error, Result, Serializer as Postcard};
 use serde::Serialize;
@@ -46,7 +47,7 @@ impl Flavor for Onto<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.extend_from_slice(bytes);
+        copy::append(self.0, bytes);
         Ok(())
     }
 

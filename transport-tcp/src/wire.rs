@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use chargehand_core::copy;
 use chargehand_core::io::{Progress, Proof, Trust, Wire};
 use chargehand_core::net::host_of;
 use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
@@ -148,7 +149,7 @@ impl<S> TcpWire<S> {
         self.make_room_out(HEADER_BYTES + head.len() + body.len());
         self.out.extend_from_slice(&header);
         self.out.extend_from_slice(head);
-        self.out.extend_from_slice(body);
+        copy::append(&mut self.out, body);
     }
 
     /// Prepares the write buffer for so many bytes more.
@@ -227,7 +228,7 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
             }
         }
         self.make_room_out(body.len());
-        self.out.extend_from_slice(body);
+        copy::append(&mut self.out, body);
         Ok(())
     }
 }

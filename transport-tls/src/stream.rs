@@ -202,24 +202,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
         if buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        // As many records as there is room for: whoever reads long messages has much to do for each read.
+        let mut filled = 0;
         for _ in 0..READS_MAX {
-            match this.session.reader().read(buffer) {
+            match this.session.reader().read(&mut buffer[filled..]) {
                 // Nothing is the end, after the words for it.
-                Ok(count) => return Poll::Ready(Ok(count)),
+                Ok(0) => return Poll::Ready(Ok(filled)),
+                Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // It says so again.
+                Err(_) if filled > 0 => return Poll::Ready(Ok(filled)),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Poll::Ready(Err(TlsError::Truncated.into()));
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            if filled == buffer.len() || (filled > 0 && this.broken.is_some()) {
+                return Poll::Ready(Ok(filled));
+            }
             if let Some(error) = this.broken.take() {
                 return Poll::Ready(Err(error.into()));
             }
-            if let Err(error) = ready!(this.poll_take(cx, None)) {
-                // So that the other end hears why. The error counts, whether that leaves or not.
-                let _ = this.poll_give(cx);
-                this.broken = Some(error);
+            match this.poll_take(cx, None) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => {
+                    // So that the other end hears why. The error counts, whether that leaves or not.
+                    let _ = this.poll_give(cx);
+                    this.broken = Some(error);
+                }
+                Poll::Pending if filled > 0 => return Poll::Ready(Ok(filled)),
+                Poll::Pending => return Poll::Pending,
             }
+        }
+        if filled > 0 {
+            return Poll::Ready(Ok(filled));
         }
         // Much has come and nothing of it is to be read: that may go on.
         cx.waker().wake_by_ref();

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
+use chargehand_core::copy::copied;
 use chargehand_core::io::Wire;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message, clip,
@@ -199,7 +200,7 @@ where
     /// for no more than one request is read meanwhile.
     fn keep(&mut self, head: &[u8], body: &[u8], memory: &mut Memory) {
         self.take_answer(body.len(), memory);
-        self.out.messages.push_back((head.to_vec(), body.to_vec()));
+        self.out.messages.push_back((head.to_vec(), copied(body)));
         self.get_stuck();
     }
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use chargehand_core::copy::copied;
 use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
@@ -56,7 +57,7 @@ impl ProtocolState {
             });
         }
         let (timeout, since) = (timeout.or(self.timeout), around.clock.now());
-        let waiting = Waiting { body: body.to_vec(), attempt, timeout, since };
+        let waiting = Waiting { body: copied(body), attempt, timeout, since };
         self.keep_waiting(slot, waiting, around);
         Ok(Step::None)
     }

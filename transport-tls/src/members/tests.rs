@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chargehand_core::io::{Dial, Trust};
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 
+use rustls::HandshakeKind;
+
 use super::*;
 use crate::testing::{DAY, Issuer, Memory, NAME, Once, client, day, provider, run, shake};
 
@@ -56,7 +58,15 @@ impl Drop for Dir {
 
 /// Returns whom each end knows the other as, or why there is no connection. `near` dials.
 async fn met(near: &Members, far: &Members) -> (Result<String, String>, Result<String, String>) {
-    let (near, far) = shake(Memory::pair(), &near.dial(()), &far.accept(())).await;
+    met_by(&near.dial(()), far).await
+}
+
+/// The same of a dialler that was made before.
+async fn met_by(
+    near: &TlsDial<()>,
+    far: &Members,
+) -> (Result<String, String>, Result<String, String>) {
+    let (near, far) = shake(Memory::pair(), near, &far.accept(())).await;
     let far = match far {
         Ok(mut far) => {
             far.close().await.unwrap();
@@ -256,7 +266,7 @@ fn a_certificate_that_expires_and_a_member_that_is_revoked_end_the_trust_in_a_st
         let Trust::Ends(text) = far.trust() else { panic!("it is good for two seconds") };
         assert!(text.starts_with("the certificate of \"w1\" expires on 20"), "{text}");
         assert!(text.ends_with(", today: make a new join file"), "{text}");
-        assert_eq!(near.trust(), Trust::Ends(&text.to_owned()));
+        assert_eq!(near.trust(), Trust::Ends(text));
         smol::Timer::after(Duration::from_millis(3_100)).await;
         let Trust::Ended(text) = far.trust() else { panic!("it has expired") };
         assert!(text.starts_with("its certificate expired on 20"), "{text}");
@@ -285,8 +295,9 @@ fn who_is_put_on_the_list_is_refused_from_the_next_handshake_on_with_a_session_t
         let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap().revoked(&list).unwrap();
         let [one, other] =
             ["w1", "w2"].map(|name| dir.worker(authority.join(Role::Worker, name)).unwrap());
+        let dial = one.dial(());
         for _ in 0..2 {
-            assert_eq!(met(&one, &pool).await, (known("m1"), known("w1")));
+            assert_eq!(met_by(&dial, &pool).await, (known("m1"), known("w1")));
         }
         assert!(!pool.is_revoked("w1"));
 
@@ -294,7 +305,7 @@ fn who_is_put_on_the_list_is_refused_from_the_next_handshake_on_with_a_session_t
         assert!(pool.is_revoked("w1") && pool.is_revoked("w1/3") && !pool.is_revoked("w11"));
         let mut told = Vec::new();
         for _ in 0..9 {
-            let (near, far) = met(&one, &pool).await;
+            let (near, far) = met_by(&dial, &pool).await;
             let text = far.unwrap_err();
             assert!(text.contains("has been revoked"), "{text}");
             told.push(near.unwrap_err());
@@ -313,6 +324,29 @@ fn who_is_put_on_the_list_is_refused_from_the_next_handshake_on_with_a_session_t
         assert!(pool.is_revoked("w1") && pool.is_revoked("w2"));
         fs::write(&list, "\n").unwrap();
         assert_eq!(met(&one, &pool).await, (known("m1"), known("w1")));
+    });
+}
+
+#[test]
+fn many_diallers_to_one_host_leave_each_other_their_sessions() {
+    run(async {
+        let dir = Dir::new();
+        let authority = dir.authority();
+        let pool = dir.pool(authority.join(Role::Pool, "m1")).unwrap();
+        let worker = dir.worker(authority.join(Role::Worker, "w1")).unwrap();
+        // More than rustls keeps sessions of one host.
+        let diallers: Vec<_> = (0..20).map(|_| pool.dial(())).collect();
+        for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed] {
+            for dial in &diallers {
+                let (near, far) = shake(Memory::pair(), dial, &worker.accept(())).await;
+                let (mut near, mut far) = (near.unwrap(), far.unwrap());
+                assert_eq!(near.session().handshake_kind(), Some(kind));
+                // The tickets come with the first bytes.
+                far.write_all(b"x").await.unwrap();
+                far.flush().await.unwrap();
+                near.read_exact(&mut [0]).await.unwrap();
+            }
+        }
     });
 }
 
