@@ -60,7 +60,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns how many milliseconds an attempt that begins now has, where not as many as workers were told
     /// in their Welcome.
-    #[inline(never)]
     fn own_millis(&mut self, task: TaskId) -> Option<NonZeroU32> {
         let left = self.scheduler.deadline(task).saturating_since(self.now);
         let span = self.scheduler.attempt_timeout(task).min(left);

@@ -39,7 +39,10 @@ pub struct Item {
 
 impl Item {
     /// Reads the answer, once, or takes the error.
-    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[expect(
+        clippy::inline_always,
+        reason = "an answer passed through memory stalls: decision 0010"
+    )]
     #[inline(always)]
     pub(crate) fn read<A: DeserializeOwned + Send + 'static>(
         &mut self,

@@ -59,8 +59,6 @@ impl Source {
 
 impl Job {
     /// Returns its next height, which is a task now.
-    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
-    #[inline(always)]
     pub(super) fn advance(&mut self, height: u64, job: u32) -> TaskPayload {
         self.pace.in_flight += 1;
         self.pace.outstanding += 1;

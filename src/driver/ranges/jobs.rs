@@ -128,8 +128,6 @@ impl Jobs {
     }
 
     /// Takes a height's answer out of `answers`.
-    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
-    #[inline(always)]
     pub(crate) fn done(
         &mut self,
         index: u32,

@@ -231,7 +231,6 @@ impl<A, S: Track> Outcomes<A, S> {
     }
 
     /// Returns the next outcome in order, if it is there.
-    #[inline(never)]
     fn item_in_order(&mut self) -> Option<Item> {
         let reorder = self.reorder.as_mut()?;
         let item = loop {

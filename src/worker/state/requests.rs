@@ -185,8 +185,7 @@ impl ProtocolState {
     }
 
     /// Ends an attempt whose handler ended, and returns it unless it was cancelled before.
-    #[expect(clippy::inline_always, reason = "every answer comes through here")]
-    #[inline(always)]
+    #[inline]
     pub(in crate::worker) fn on_answered(
         &mut self,
         slot: RunId,
