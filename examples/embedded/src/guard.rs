@@ -56,7 +56,8 @@ impl Guard for Unguarded {
 #[cfg(feature = "keyed")]
 mod keyed {
     use chargehand_core::keyed::{
-        Channel, EXCHANGE_BYTES_MAX, Key, Member, NONCE_BYTES, PROOF_BYTES, Responder, SEAL_BYTES,
+        Channel, EXCHANGE_BYTES_MAX, ExchangeError, Key, Member, NONCE_BYTES, PROOF_BYTES,
+        Responder, SEAL_BYTES,
     };
     use chargehand_core::message::Code;
 
@@ -100,24 +101,21 @@ mod keyed {
         fn exchange(&mut self, message: &[u8]) -> Result<usize, Code> {
             let room: &mut [u8; EXCHANGE_BYTES_MAX] =
                 self.buffer.first_chunk_mut().expect("a message is longer");
-            match core::mem::replace(&mut self.phase, Phase::Waiting) {
-                Phase::Challenged(responder) => {
-                    let channel = responder.handle_proof(message).map_err(|error| error.code())?;
-                    self.phase = Phase::Proven(channel.losing());
-                    Ok(0)
-                }
-                _ => {
-                    let key = &self.key;
-                    // Whatever the manager is called: it has the key.
-                    let find = |_: &str, id| (key.id() == id).then(|| key.clone());
-                    let (responder, answer) =
-                        Responder::new(self.me, (self.nonces)(), message, find, room)
-                            .map_err(|error| error.code())?;
-                    let length = answer.len();
-                    self.phase = Phase::Challenged(responder);
-                    Ok(length)
-                }
+            if let Phase::Challenged(responder) =
+                core::mem::replace(&mut self.phase, Phase::Waiting)
+            {
+                let channel = responder.handle_proof(message).map_err(ExchangeError::code)?;
+                self.phase = Phase::Proven(channel.losing());
+                return Ok(0);
             }
+            let key = &self.key;
+            // Whatever the manager is called: it has the key.
+            let find = |_: &str, id| (key.id() == id).then(|| key.clone());
+            let (responder, answer) = Responder::new(self.me, (self.nonces)(), message, find, room)
+                .map_err(ExchangeError::code)?;
+            let length = answer.len();
+            self.phase = Phase::Challenged(responder);
+            Ok(length)
         }
     }
 
