@@ -1,7 +1,7 @@
 //! Keys in what is logged and shown, which there are none: with tracing on at every level, over TLS and with
 //! keys alone, where all goes well and where it does not.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +29,7 @@ struct Log(Arc<Mutex<String>>);
 impl Log {
     fn note(&self, text: &dyn fmt::Debug) {
         let mut log = self.0.lock().unwrap();
-        log.push_str(&format!("{text:?}\n{text:#?}\n"));
+        writeln!(log, "{text:?}\n{text:#?}").expect("a string takes all");
     }
 }
 
@@ -197,7 +197,8 @@ fn no_part_of_a_key_is_in_what_is_traced_told_or_shown() {
     });
     keys.extend([KEY.to_vec(), OTHER_KEY.to_vec()]);
     let log = log.0.lock().unwrap().clone();
-    for said in ["connected", "cannot connect", "expires on 20", "not of an authority", "Unproven"] {
+    for said in ["connected", "cannot connect", "expires on 20", "not of an authority", "Unproven"]
+    {
         assert!(log.contains(said), "it hears what is said: {said}\n{log}");
     }
     for key in &keys {

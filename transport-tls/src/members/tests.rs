@@ -266,7 +266,7 @@ fn a_certificate_that_expires_and_a_member_that_is_revoked_end_the_trust_in_a_st
         let Trust::Ends(text) = far.trust() else { panic!("it is good for two seconds") };
         assert!(text.starts_with("the certificate of \"w1\" expires on 20"), "{text}");
         assert!(text.ends_with(", today: make a new join file"), "{text}");
-        assert_eq!(near.trust(), Trust::Ends(&text.to_owned()));
+        assert_eq!(near.trust(), Trust::Ends(text));
         smol::Timer::after(Duration::from_millis(3_100)).await;
         let Trust::Ended(text) = far.trust() else { panic!("it has expired") };
         assert!(text.starts_with("its certificate expired on 20"), "{text}");
