@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test examples loom fuzz
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples loom fuzz
   firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
@@ -137,7 +137,7 @@ stage_wasm() {
 stage_docs() {
   RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
   RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='--cfg docsrs -D warnings' cargo doc --workspace \
-    --exclude chargehand-bench --no-deps --all-features --target-dir "$target/docsrs"
+    --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/docsrs"
   local feature
   for feature in blocking json keyed testing; do
     grep -rqE "crate feature[^.]*<code>$feature</code>" "$target/docsrs/doc/chargehand" ||
@@ -175,7 +175,7 @@ api_of() {
   local flags='-Zunstable-options --output-format=json --document-hidden-items --cap-lints=allow'
   rm -rf "$2" "$target/semver/target/doc"
   (cd "$1" && RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS=$flags cargo doc --lib --workspace \
-    --exclude chargehand-bench --no-deps --all-features --target-dir "$target/semver/target")
+    --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
   mkdir -p "$2"
   mv "$target"/semver/target/doc/*.json "$2"
 }
@@ -209,7 +209,7 @@ stage_deny() {
 stage_package() {
   # Without cargo's own check, which is a weaker one than what follows, and takes a package of an earlier
   # run for that of today, since the version is the same.
-  cargo package --workspace --exclude chargehand-bench --exclude chargehand-http-examples --allow-dirty --no-verify
+  cargo package --workspace --exclude chargehand-bench --exclude chargehand-sim --exclude chargehand-http-examples --allow-dirty --no-verify
   local out crate file unpacked
   out=$(mktemp -d)
   # shellcheck disable=SC2064
@@ -327,6 +327,32 @@ stage_soak() {
     --nocapture --test-threads=1
   STRESS_SECONDS=600 cargo test --release --all-features --test stress -- --nocapture
   FUZZ_SECONDS=600 stage_fuzz
+  # As many again each time, and the figures add up.
+  local state=$target/sim-soak
+  cargo run --release -p chargehand-sim -- --seeds 1000000000 --seconds 300 --state "$state"
+}
+
+# Whole pools under faults: every seed that ever failed and was mended, then 20,000 others. Fresh ones, of which
+# docs/RELIABILITY.md says how many still fail, are in `soak`.
+stage_sim() {
+  cargo test --release -p chargehand-sim
+  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
+}
+
+# Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
+# simulator fail within a minute: most within a second. Not part of `all`: it builds everything once more.
+stage_planted() {
+  local sim=$target/planted/release/chargehand-sim name names count=0 code
+  RUSTFLAGS='--cfg chargehand_planted' cargo build --release -p chargehand-sim --target-dir "$target/planted"
+  "$sim" --seeds 2000 --any >/dev/null || fail "the simulator fails where nothing is planted"
+  names=$(grep -rhoE 'planted\("[^"]*"\)' core/src src | sed -E 's/.*"(.*)".*/\1/' | sort -u)
+  while read -r name; do
+    code=0
+    CHARGEHAND_PLANTED=$name timeout 60 "$sim" --seeds 20000 --any --first || code=$?
+    ((code == 1)) || fail "not found: $name (exit code $code)"
+    count=$((count + 1))
+  done <<<"$names"
+  ((count >= 12)) || fail "only $count mistakes are planted"
 }
 
 # The short ones. Without standard input, the worker stops as soon as it serves.
@@ -503,9 +529,9 @@ fail() {
   exit 1
 }
 
-(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak"
+(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted"
 for stage in "$@"; do
-  case " install all semver-baseline advisories soak ${STAGES[*]} " in
+  case " install all semver-baseline advisories soak planted ${STAGES[*]} " in
     *" $stage "*) ;;
     *) fail "no such stage: $stage" ;;
   esac

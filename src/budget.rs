@@ -78,7 +78,6 @@ impl Budget {
     }
 
     /// Returns whether every message above [`SMALL_BYTES_MAX`] is to be held against the budget.
-    #[inline]
     pub(crate) fn is_tight(&self) -> bool {
         self.used.load(Ordering::Relaxed) > self.max / 2
     }
@@ -96,7 +95,6 @@ impl Budget {
         }
     }
 
-    #[cold]
     fn tell(&self) {
         if self.is_awaited.swap(false, Ordering::SeqCst) {
             self.room.notify(usize::MAX);
@@ -235,7 +233,6 @@ impl Queue {
         self.has_news = !self.waiting.is_empty();
     }
 
-    #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.has_news
     }
@@ -292,13 +289,11 @@ impl Arrivals {
     }
 
     /// Returns how long a message may be that nobody asks for.
-    #[inline]
     pub(crate) fn allowance(&self) -> usize {
         if self.budget().is_tight() { SMALL_BYTES_MAX } else { PLENTY_BYTES }
     }
 
     /// Charges a link that holds `charge` for a message of `bytes`, or makes it wait.
-    #[cold]
     pub(crate) fn admit(&mut self, link: u32, charge: &mut Option<Charge>, bytes: usize) -> bool {
         let budget = Arc::clone(self.budget());
         let more = bytes.saturating_sub(charge.as_ref().map_or(0, Charge::bytes));
@@ -315,7 +310,6 @@ impl Arrivals {
     }
 
     /// Notes that a link's message has come, and what it came in is used again.
-    #[cold]
     pub(crate) fn end(&mut self, link: u32, charge: &mut Option<Charge>) {
         *charge = None;
         // It may have been let in by an allowance that was raised while it waited.
@@ -323,7 +317,6 @@ impl Arrivals {
     }
 
     /// Returns the links to be polled again, since there is room for their messages.
-    #[cold]
     pub(crate) fn take_news(&mut self) -> Vec<u32> {
         let budget = Arc::clone(self.budget());
         // Whatever comes back from now on is news again.

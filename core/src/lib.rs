@@ -60,6 +60,8 @@ extern crate std;
 
 pub mod backoff;
 pub mod config;
+#[cfg(feature = "alloc")]
+pub mod copy;
 pub mod error;
 pub mod event;
 mod exposure;

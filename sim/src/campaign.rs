@@ -63,8 +63,7 @@ impl Source {
         }
         let seed = self.from + (number - of_file);
         let is_late = self.until.is_some_and(|until| Instant::now() >= until);
-        let has_more = self.until.is_some() || seed < self.end;
-        (has_more && !is_late).then_some(seed)
+        (seed < self.end && !is_late).then_some(seed)
     }
 }
 
@@ -76,18 +75,21 @@ pub(crate) fn run_all(args: &Args) -> ExitCode {
     let done = if args.state.is_some() { before.seeds } else { 0 };
     let from = match args.seconds {
         // Nobody has run these before.
-        Some(_) => fresh() + done,
-        None => args.from + done,
+        Some(_) if args.count == 0 => fresh() + done,
+        _ => args.from + done,
     };
     let source = Source {
         of_file,
         next: AtomicU64::new(0),
         from,
         until: args.seconds.map(|span| begun + span),
-        end: args.from + args.count,
+        end: match args.count {
+            0 if args.seconds.is_some() => u64::MAX,
+            count => args.from + count,
+        },
         is_over: AtomicBool::new(false),
     };
-    if args.seconds.is_some() {
+    if args.seconds.is_some() && args.count == 0 {
         println!("fresh seeds from {from} on");
     }
     let events_before = before.events();

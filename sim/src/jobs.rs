@@ -194,7 +194,9 @@ impl Job {
         let mut oracle = self.stage.oracle();
         if oracle.is_ending {
             let gone: Vec<u64> = self.ids().filter(|&id| !oracle.has_ended(id)).collect();
-            gone.into_iter().for_each(|id| oracle.on_dropped(id));
+            for id in gone {
+                oracle.on_dropped(id);
+            }
         }
     }
 

@@ -7,6 +7,8 @@ mod args;
 mod campaign;
 mod cast;
 mod dice;
+#[cfg(test)]
+mod found;
 mod jobs;
 mod oracle;
 mod panics;

@@ -153,17 +153,21 @@ impl Oracle {
                     self.sending(held).cancelled = Some(passing.at);
                 }
             }
-            (Step::ManagerSent, Ok(Message::Goodbye { .. })) => self.link(name).is_over = true,
+            (Step::ManagerSent, Ok(Message::Goodbye { code, .. })) => {
+                let link = self.link(name);
+                link.is_over = true;
+                // A link that the manager gives up counts, whatever its worker had said.
+                link.is_polite &= code != Code::Timeout;
+            }
             (Step::ManagerGot, Ok(Message::Hello(hello))) => {
                 self.link(name).runs = usize::from(hello.window.max(1));
             }
             (Step::ManagerGot, Ok(Message::Response { task, attempt, verdict, body })) => {
                 self.on_answer(name, passing.at, (task, attempt), (verdict, body));
             }
-            (Step::ManagerGot, Ok(Message::Drain))
-            | (
+            (
                 Step::ManagerGot,
-                Ok(Message::Goodbye { code: Code::Stopped | Code::Displaced, .. }),
+                Ok(Message::Drain | Message::Goodbye { code: Code::Stopped | Code::Displaced, .. }),
             ) => {
                 self.link(name).is_polite = true;
             }
@@ -188,6 +192,7 @@ impl Oracle {
         &mut request.sendings[held.at]
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for this")]
     fn on_sent(&mut self, name: (String, u64), at: Duration, what: (TaskId, u16), id: u64) {
         let (epoch, (task, attempt), rules) = (self.epoch, what, self.rules);
         let request = self.requests.entry(id).or_default();
@@ -264,6 +269,7 @@ impl Oracle {
         Some(held)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "it is made for this")]
     fn on_answer(
         &mut self,
         name: (String, u64),
@@ -478,11 +484,11 @@ impl Oracle {
             return false;
         }
         match (sending.answered, sending.cancelled) {
-            (Some((Answered::Unusable, _)), _) => true,
+            // The time of one without an answer counts from before it was on the wire, which may have had no
+            // room for it.
+            (Some((Answered::Unusable, _)), _) | (None, Some(_)) => true,
             // One that came when its time was over may be read as the link is closed.
             (Some((_, at)), _) => at >= sending.sent + self.rules.attempt_timeout,
-            // Its time counts from before it was on the wire, which may have had no room for it.
-            (None, Some(_)) => true,
             (None, None) => {
                 let link = self.links.get(&(sending.worker.clone(), sending.link));
                 let is_polite = link.is_some_and(|link| link.is_polite);

@@ -209,7 +209,7 @@ impl Plan {
             let worker = WorkerPlan::draw(&mut dice.own(), &acts, index, is_all_proven);
             parts.push(Part::Worker(worker));
         }
-        for _ in 0..1 + dice.below(4) {
+        for _ in 0..=dice.below(4) {
             parts.push(Part::Job(JobPlan::draw(&mut dice.own())));
         }
         let rates = FAULTS.map(|_| rate(&mut swarm));

@@ -473,7 +473,7 @@ fn end_early(
                 let (pool, begun) = (stage.pool_after(0).await, stage.now());
                 let stats = pool.stop_within(within).await.expect("the driver lives until then");
                 check_stats(&stage, &stats);
-                let took = stage.now() - begun;
+                let took = stage.now().checked_sub(begun).unwrap();
                 if took > within + CLOSING + late {
                     stage.oracle().found(|| format!("it took {took:?} to stop within {within:?}"));
                 }

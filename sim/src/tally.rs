@@ -10,7 +10,6 @@ use crate::run::Report;
 const RARE: &[&str] = &[
     "aborted",
     "answer of another type",
-    "answer read after the link was given up",
     "answer to a task never asked",
     "answer to another worker's task",
     "answer to what was not asked, or is over",

@@ -60,7 +60,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns how many milliseconds an attempt that begins now has, where not as many as workers were told
     /// in their Welcome.
-    #[inline(never)]
     fn own_millis(&mut self, task: TaskId) -> Option<NonZeroU32> {
         let left = self.scheduler.deadline(task).saturating_since(self.now);
         let span = self.scheduler.attempt_timeout(task).min(left);
@@ -278,7 +277,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Lets a worker hear of us while a message of its arrives in parts. The scheduler hears of those
     /// parts, and pings only now and then; but a worker whose message has left as far as it can see has
     /// nothing else that tells it that we live.
-    #[cold]
     pub(super) fn ping_meanwhile(&mut self, link: Link) {
         let interval = self.scheduler.config().heartbeat_interval;
         let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link else { return };

@@ -18,7 +18,6 @@ pub(super) type Watches = BTreeMap<usize, Watch>;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers at once if a worker has the task, or once one takes it.
-    #[cold]
     pub(super) fn on_watch(&mut self, watch: Watch) {
         // What has ended may not have got there yet.
         self.settle_calls();
@@ -43,7 +42,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Tells those who wait that a worker has got a task: if it has, since the link may have broken.
-    #[cold]
     pub(super) fn tell_started(&mut self, link: Link, task: TaskId, attempt: u16) {
         let (worker, peer) = (link.worker(), self.peers.get_mut(link.worker()));
         let is_up = match &peer.link {
@@ -76,7 +74,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Lets go of what is kept aside for a call that has ended.
-    #[cold]
     pub(super) fn end_asides(&mut self, call: CallId) {
         self.specials.remove(&call.place());
         self.watches.remove(&call.place());
@@ -84,7 +81,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Lets go of what is kept aside for calls that have ended in the queue.
-    #[cold]
     pub(super) fn tidy_asides(&mut self) {
         let post = &self.ends.post;
         self.watches.retain(|_, watch| !post.has_ended(watch.call));

@@ -93,7 +93,6 @@ impl Sink<'_> {
     }
 
     /// As [`reply`](Self::reply), for what is no answer.
-    #[cold]
     fn reply_other(
         &mut self,
         task: TaskId,

@@ -11,6 +11,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use chargehand_core::Verdict;
+use chargehand_core::copy::copied;
 use futures_util::task::AtomicWaker;
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
@@ -79,7 +80,7 @@ impl Handler for Threads {
         let limits = *limits;
         let shared = Arc::new(Shared::default());
         let (function, body, result) =
-            (Arc::clone(&self.function), body.to_vec(), Arc::clone(&shared));
+            (Arc::clone(&self.function), copied(body), Arc::clone(&shared));
         self.pool.spawn(move || {
             let answer = caught(|| function(&body, &limits, context))
                 .unwrap_or_else(|text| (Verdict::Failed, text.into()));

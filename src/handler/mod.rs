@@ -8,6 +8,7 @@ use core::future::Future;
 use core::marker::PhantomData;
 
 use chargehand_core::Verdict;
+use chargehand_core::copy::copied;
 use serde::Serialize;
 
 use crate::failure::{FAILURE_BYTES_MAX, Failure};
@@ -134,7 +135,7 @@ where
         _: &DecodeLimits,
         origin: &mut Origin<'_>,
     ) -> Result<F::Future, String> {
-        Ok(self.function.call(body.to_vec(), origin))
+        Ok(self.function.call(copied(body), origin))
     }
 
     fn finish(&self, output: Result<Vec<u8>, F::Error>, body: &mut Vec<u8>) -> Verdict {

@@ -250,7 +250,6 @@ where
     }
 
     /// Tells the other side why it is refused.
-    #[cold]
     fn part(&mut self, error: ExchangeError, claimed: Option<Box<str>>) -> (State, usize) {
         let mut head = [0; HEAD_BYTES_MAX];
         let code: Code = error.code();
@@ -266,7 +265,6 @@ where
     }
 
     /// Returns why the exchange ends with the wire: the first of the two reasons.
-    #[cold]
     fn broken(&mut self, error: W::Error) -> KeyedError {
         match mem::replace(&mut self.state, State::Over) {
             State::Parting(error) => error,

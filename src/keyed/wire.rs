@@ -180,12 +180,10 @@ impl<W: fmt::Debug> fmt::Debug for KeyedWire<W> {
     }
 }
 
-#[cold]
 fn transport(error: impl Into<BoxError>) -> KeyedError {
     KeyedError::Transport(error.into())
 }
 
-#[cold]
 fn message(inner: &impl Wire, error: ChannelError) -> KeyedError {
     KeyedError::Message { peer: inner.peer().into(), error }
 }

@@ -33,7 +33,6 @@ impl AcceptPause {
     }
 
     /// Begins the pause after a failure, and returns how long it is.
-    #[cold]
     pub(crate) fn on_failure(&mut self, now: Instant) -> Duration {
         let span = PAUSE.saturating_mul(1 << self.failures.min(16)).min(PAUSE_MAX);
         self.failures = self.failures.saturating_add(1);

@@ -44,14 +44,12 @@ impl<W: AnyWire + ?Sized, C> ClosingTable<W, C> {
         self.0.is_empty()
     }
 
-    #[cold]
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.0.next_due()
     }
 
     /// Closes a wire in good order, after what is in its outbox and a Goodbye with the reason, where there
     /// is one to say and a word for it. What is over by then gives its charge to `release`.
-    #[cold]
     pub(crate) fn close(
         &mut self,
         leaving: (Box<W>, Outbox, C),
@@ -87,7 +85,6 @@ impl<W: AnyWire + ?Sized, C> ClosingTable<W, C> {
     }
 
     /// Drops those that took too long.
-    #[cold]
     pub(crate) fn drop_due(&mut self, now: Instant, release: &mut dyn FnMut(C)) {
         while let Some(closing) = self.0.remove_due(now) {
             release(closing.charge);

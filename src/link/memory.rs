@@ -19,6 +19,7 @@ use core::fmt;
 use core::future::{self, Ready};
 use core::task::{Context, Poll, Waker, ready};
 
+use chargehand_core::copy;
 use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Wire};
 
 use crate::link::lock::Lock;
@@ -324,7 +325,7 @@ impl Wire for MemoryWire {
             }
             let mut message = pipe.spare.pop().unwrap_or_default();
             message.extend_from_slice(head);
-            message.extend_from_slice(body);
+            copy::append(&mut message, body);
             pipe.messages.push_back(message);
             Poll::Ready(Ok(pipe.reader.take()))
         }))?;

@@ -138,31 +138,26 @@ pub enum DisconnectReason {
 
 impl DisconnectReason {
     /// For a connection that could not be made.
-    #[cold]
     pub(crate) fn unreachable(error: impl Into<BoxError>) -> Self {
         Self::Unreachable(error.into().to_string())
     }
 
     /// For a wire that broke.
-    #[cold]
     pub(crate) fn reset(error: impl Into<BoxError>) -> Self {
         Self::Reset(error.into().to_string())
     }
 
     /// For a message that is not allowed.
-    #[cold]
     pub(crate) fn protocol(text: impl Into<String>) -> Self {
         Self::Protocol { code: Code::BadMessage, text: text.into() }
     }
 
     /// For a Goodbye of the peer's.
-    #[cold]
     pub(crate) fn goodbye(code: Code, text: &str) -> Self {
         Self::Goodbye { code, text: text.into() }
     }
 
     /// For what the scheduler decided.
-    #[cold]
     pub(crate) fn of(reason: Reason, config: &Config) -> Self {
         match reason {
             Reason::ConnectTimeout => Self::ConnectTimeout(config.connect_timeout),
@@ -224,14 +219,12 @@ impl DisconnectReason {
 }
 
 impl From<MessageError> for DisconnectReason {
-    #[cold]
     fn from(error: MessageError) -> Self {
         Self::Protocol { code: error.code(), text: format!("sent what is no message: {error}") }
     }
 }
 
 impl From<SessionError> for DisconnectReason {
-    #[cold]
     fn from(error: SessionError) -> Self {
         Self::protocol(error.to_string())
     }

@@ -39,7 +39,10 @@ pub struct Item {
 
 impl Item {
     /// Reads the answer, once, or takes the error.
-    #[expect(clippy::inline_always, reason = "an answer by way of memory is dear")]
+    #[expect(
+        clippy::inline_always,
+        reason = "an answer passed through memory stalls: decision 0010"
+    )]
     #[inline(always)]
     pub(crate) fn read<A: DeserializeOwned + Send + 'static>(
         &mut self,
@@ -175,7 +178,6 @@ impl Giver {
     /// Hands over `batch`, which is left empty, and learns what the stream did. `need` sees that, and what
     /// the stream has left of a map, and is asked whether the driver can do no more until the stream
     /// takes some: then that rings.
-    #[inline]
     pub(crate) fn give(
         &mut self,
         batch: &mut Vec<Item>,
@@ -233,7 +235,6 @@ impl Giver {
     }
 
     /// Takes over another waker, and wakes.
-    #[inline]
     fn wake(&mut self, another: Option<Waker>, wakes: bool) {
         if let Some(waker) = another {
             self.waker = waker;
@@ -268,7 +269,6 @@ impl Taker {
     /// Takes what lies ready into `batch`, which must be empty. `Ready(None)` if there is nothing
     /// and never will be. If the stream does not hold what it takes, but `releases` it at once, the
     /// answer is that of [`release`](Self::release).
-    #[inline]
     pub(crate) fn take(
         &mut self,
         cx: &mut Context<'_>,
@@ -310,7 +310,6 @@ impl Taker {
     }
 
     /// Returns whether the driver is to be told that this end waits, once.
-    #[inline]
     pub(crate) fn must_ring(&mut self) -> bool {
         mem::take(&mut self.must_ring)
     }

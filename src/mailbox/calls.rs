@@ -162,7 +162,6 @@ impl Calls {
     }
 
     /// Queues a task.
-    #[inline]
     pub(crate) fn push(
         &mut self,
         body: Body,
@@ -192,7 +191,6 @@ impl Calls {
         self.place(call).state = CallState::Then(callback);
     }
 
-    #[inline]
     fn free_place(&mut self) -> u32 {
         if self.free == NO_PLACE { self.add_place() } else { self.free }
     }
@@ -262,7 +260,6 @@ impl Calls {
 
     /// Leaves the outcome of a task that was taken, and returns whom to wake. Gives it back if nobody
     /// waits for it.
-    #[inline]
     pub(crate) fn settle(
         &mut self,
         call: CallId,
@@ -285,7 +282,6 @@ impl Calls {
 
     /// Takes the outcome, if it is there. Otherwise whoever waits is woken for it; who was to be woken
     /// so far goes to `other`, and is to be dropped without the lock.
-    #[inline]
     pub(crate) fn poll(
         &mut self,
         call: CallId,
@@ -396,7 +392,6 @@ impl Calls {
         queued
     }
 
-    #[inline]
     fn place(&mut self, call: CallId) -> &mut CallSlot {
         let place = &mut self.places[call.index as usize];
         debug_assert!(place.serial == call.serial);
@@ -404,7 +399,6 @@ impl Calls {
     }
 
     /// Frees a place, and returns what was in it.
-    #[inline]
     fn release(&mut self, call: CallId) -> CallState {
         let next = mem::replace(&mut self.free, call.index);
         mem::replace(&mut self.place(call).state, CallState::Free(next))

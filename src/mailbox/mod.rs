@@ -134,7 +134,6 @@ impl Mailbox {
     }
 
     /// Returns what answers may become as they are decoded.
-    #[inline]
     pub(crate) fn decode_limits(&self) -> &DecodeLimits {
         &self.post.decode_limits
     }
@@ -145,7 +144,6 @@ impl Mailbox {
     }
 
     /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
-    #[inline]
     pub(crate) fn submit(
         &self,
         task: &mut Option<Body>,
@@ -175,7 +173,6 @@ impl Mailbox {
         queued.map(drop)
     }
 
-    #[inline]
     fn queue(
         &self,
         task: &mut Option<Body>,
@@ -249,7 +246,6 @@ impl Mailbox {
 
     /// Holds a body against the budget if it is long. Returns whether there was room; if not, whoever
     /// listens for room is told once something comes back.
-    #[inline]
     pub(crate) fn charge(&self, body: &mut Body) -> bool {
         !body.is_uncharged() || self.post.charge(body)
     }

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::{fmt, mem};
 
+use chargehand_core::copy::{self, copied};
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
@@ -65,7 +66,7 @@ impl Body {
                 return;
             }
         }
-        *self = Self::Long(content.into());
+        *self = Self::Long(copied(content).into_boxed_slice());
         self.charge(account);
     }
 
@@ -137,7 +138,7 @@ impl Default for Body {
 impl From<&[u8]> for Body {
     #[inline]
     fn from(bytes: &[u8]) -> Self {
-        Self::short(bytes).unwrap_or_else(|| Self::Long(bytes.into()))
+        Self::short(bytes).unwrap_or_else(|| Self::Long(copied(bytes).into_boxed_slice()))
     }
 }
 
@@ -181,7 +182,7 @@ impl Flavor for Writer {
             }
             self.long.extend_from_slice(&self.bytes[..self.len]);
         }
-        self.long.extend_from_slice(more);
+        copy::append(&mut self.long, more);
         Ok(())
     }
 

@@ -70,7 +70,6 @@ impl Check {
     }
 
     /// Returns why a value cannot be had as the type, if it cannot.
-    #[inline(never)]
     pub(crate) fn value_fits(self, value: &Value, limits: &DecodeLimits) -> Result<(), String> {
         if self.is(value.as_any()) {
             return Ok(());

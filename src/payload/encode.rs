@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::fmt::{self, Display};
 
+use chargehand_core::copy;
 use postcard::ser_flavors::Flavor;
 use postcard::{Error, Result, Serializer as Postcard};
 use serde::Serialize;
@@ -46,7 +47,7 @@ impl Flavor for Onto<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.extend_from_slice(bytes);
+        copy::append(self.0, bytes);
         Ok(())
     }
 
@@ -207,7 +208,6 @@ fn extend<T: Serialize>(bytes: &mut Vec<u8>, list: impl Iterator<Item = T>) -> R
 }
 
 /// Replaces single bytes behind `begin` by others.
-#[cold]
 fn put_in(bytes: &mut Vec<u8>, begin: usize, others: &[(usize, Vec<u8>)]) {
     let list = bytes.split_off(begin);
     let mut done = 0;

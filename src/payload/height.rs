@@ -85,7 +85,6 @@ const fn spread(number: u64) -> u64 {
     word & 0x007f_007f_007f_007f | (word & 0x3f80_3f80_3f80_3f80) << 1
 }
 
-#[cold]
 fn encode_long(mut rest: u64, buffer: &mut [u8; HEIGHT_BYTES_MAX]) -> &[u8] {
     let mut len = 0;
     for byte in buffer.iter_mut() {

@@ -513,12 +513,10 @@ impl<K: Kind> Pool<K> {
         events
     }
 
-    #[inline]
     fn calling(&self, body: Body, check: Check) -> Calling<'_> {
         Calling::new(Queueing::new(body, check, self.options.as_ref()), &self.mailbox)
     }
 
-    #[inline]
     fn encode<Q: Serialize + ?Sized>(&self, request: &Q) -> Result<Body, TaskError> {
         let body = encode(request)?;
         check_length(&body, self.request_bytes_max)?;

@@ -54,14 +54,12 @@ enum Room {
 }
 
 impl<'a> Queueing<'a> {
-    #[inline]
     pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
         Self { body: Some(body), check, options, room: Room::Unknown }
     }
 
     /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
     /// for that.
-    #[inline]
     pub(crate) fn poll(
         &mut self,
         mailbox: &Mailbox,
@@ -85,7 +83,6 @@ impl<'a> Queueing<'a> {
         })
     }
 
-    #[inline]
     fn poll_with<R>(
         &mut self,
         mailbox: &Mailbox,
@@ -107,7 +104,6 @@ impl<'a> Queueing<'a> {
 }
 
 impl Room {
-    #[cold]
     fn found_none(&mut self, mailbox: &Mailbox) {
         *self = match mem::replace(self, Self::Unknown) {
             Self::Listening(listener) => Self::None(listener),
@@ -126,7 +122,6 @@ pub(crate) struct Calling<'a> {
 }
 
 impl<'a> Calling<'a> {
-    #[inline]
     pub(crate) fn new(queueing: Queueing<'a>, mailbox: &'a Mailbox) -> Self {
         Self { mailbox, queueing, call: None }
     }
@@ -135,7 +130,6 @@ impl<'a> Calling<'a> {
 impl Future for Calling<'_> {
     type Output = TaskResult;
 
-    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TaskResult> {
         let Self { mailbox, queueing, call } = &mut *self;
         if let Some(queued) = *call {

@@ -63,6 +63,7 @@ pub(super) struct Site {
 }
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 struct SiteState {
     alive: bool,
     online: bool,

@@ -57,7 +57,6 @@ impl Memory {
 
     /// Takes so much for a message that is to arrive on a link, whose other messages have `arriving`, or
     /// has it wait.
-    #[cold]
     pub(super) fn admit(&mut self, place: u32, arriving: &mut usize, bytes: usize) -> bool {
         let more = bytes.saturating_sub(*arriving);
         let is_admitted = self.queue.admit(place, more, self.left - self.reserve, 0);
@@ -68,7 +67,6 @@ impl Memory {
     }
 
     /// Notes that the message has come.
-    #[cold]
     pub(super) fn end(&mut self, place: u32, arriving: &mut usize) {
         let bytes = *arriving;
         self.give(arriving, bytes);

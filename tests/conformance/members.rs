@@ -18,13 +18,13 @@ use crate::rig::{Rig, eventually, quick, setup, until, works};
 use crate::tls::{Tls, client_hello};
 
 /// A pool `m1` and a worker `w1` of one authority, which let nobody in who is on a list.
-struct Party {
+struct Joined {
     dir: PathBuf,
     pool: Members,
     worker: Members,
 }
 
-impl Party {
+impl Joined {
     fn new<P: Tls>(test: &str, days: u32) -> Self {
         let name = format!("chargehand-{test}-{}-{}", P::NAME, std::process::id());
         let dir = std::env::temp_dir().join(name);
@@ -49,7 +49,7 @@ impl Party {
     }
 }
 
-impl Drop for Party {
+impl Drop for Joined {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -72,7 +72,7 @@ impl Told {
 const REVOKED: &str = "no longer trusted: its certificate has been revoked";
 
 pub(crate) async fn a_worker_that_is_revoked_while_connected_loses_its_link<P: Tls>() {
-    let members = Party::new::<P>("revoked-worker", 30);
+    let members = Joined::new::<P>("revoked-worker", 30);
     let (door, at) = any_port();
     let mut rig = Rig::start::<P>(setup::<P>().accept(P::door(&members.pool, door)));
     let told = Told::default();
@@ -95,7 +95,7 @@ pub(crate) async fn a_worker_that_is_revoked_while_connected_loses_its_link<P: T
 }
 
 pub(crate) async fn a_manager_that_is_revoked_while_connected_loses_its_link<P: Tls>() {
-    let members = Party::new::<P>("revoked-manager", 30);
+    let members = Joined::new::<P>("revoked-manager", 30);
     let (door, at) = any_port();
     let told = Told::default();
     let hand = quick::<P>("w1").on_event({
@@ -117,7 +117,7 @@ pub(crate) async fn a_manager_that_is_revoked_while_connected_loses_its_link<P: 
 pub(crate) async fn certificates_that_expire_within_a_week_are_told_of_by_pool_and_worker<
     P: Tls,
 >() {
-    let members = Party::new::<P>("expiring", 5);
+    let members = Joined::new::<P>("expiring", 5);
     let (door, at) = any_port();
     let mut rig = Rig::start::<P>(setup::<P>().accept(P::door(&members.pool, door)));
     let told = Told::default();
@@ -165,7 +165,7 @@ fn dribblers(at: SocketAddr, host: u8, is_over: &Arc<AtomicBool>) -> Script<usiz
 }
 
 pub(crate) async fn five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out<P: Tls>() {
-    let members = Party::new::<P>("dribbled", 30);
+    let members = Joined::new::<P>("dribbled", 30);
     let (door, at) = any_port();
     let set = setup::<P>().handshakes_max(64);
     let rig = Rig::start::<P>(set.accept(P::door(&members.pool, door)));

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use chargehand_core::copy;
 use chargehand_core::io::{Progress, Proof, Trust, Wire};
 use chargehand_core::net::host_of;
 use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
@@ -142,13 +143,13 @@ impl<S> TcpWire<S> {
         self.progress.sent = self.progress.sent.wrapping_add(bytes as u64);
     }
 
-    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
     #[inline(always)]
     fn append(&mut self, header: [u8; HEADER_BYTES], head: &[u8], body: &[u8]) {
         self.make_room_out(HEADER_BYTES + head.len() + body.len());
         self.out.extend_from_slice(&header);
         self.out.extend_from_slice(head);
-        self.out.extend_from_slice(body);
+        copy::append(&mut self.out, body);
     }
 
     /// Prepares the write buffer for so many bytes more.
@@ -227,7 +228,7 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
             }
         }
         self.make_room_out(body.len());
-        self.out.extend_from_slice(body);
+        copy::append(&mut self.out, body);
         Ok(())
     }
 }
@@ -288,7 +289,7 @@ impl<S: AsyncRead + Unpin> TcpWire<S> {
     }
 
     /// Reads until a whole message is there, and returns its length, or until the stream ends between two.
-    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
     #[inline(always)]
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<usize>, TcpError>> {
         for _ in 0..READS_MAX {
@@ -362,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
     }
 
     // Inlined, since a frame by way of memory is dear.
-    #[expect(clippy::inline_always, reason = "it is called in one place of a manager or worker")]
+    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
     #[inline(always)]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, TcpError>> {
         let filled = self.poll_fill(cx);
@@ -381,7 +382,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         is_drained && self.guess.is_worth_it()
     }
 
-    #[expect(clippy::inline_always, reason = "as `poll_recv`")]
+    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
     #[inline(always)]
     fn poll_send(
         &mut self,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::{io, mem};
 
+use chargehand_core::copy;
 use chargehand_core::spare::{self, SPARE_BYTES};
 use futures_io::AsyncRead;
 
@@ -296,12 +297,12 @@ impl Reader {
         }
         let taken = &self.buffer[self.start..self.start + count];
         if let Some(room) = self.message.get_mut(self.filled..self.filled + count) {
-            room.copy_from_slice(taken);
+            copy::copy(room, taken);
         } else {
             self.message.truncate(self.filled);
             let ahead = ahead(frame.left, self.filled + count, self.buffer.len());
             reserve(&mut self.message, count.max(ahead), self.rules.message_bytes_max);
-            self.message.extend_from_slice(taken);
+            copy::append(&mut self.message, taken);
         }
         self.filled += count;
         self.start += count;

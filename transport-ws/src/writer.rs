@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use chargehand_core::copy;
 use futures_io::AsyncWrite;
 
 use crate::frame::{HEADER_BYTES_MAX, Header, Kind, mask};
@@ -55,7 +56,7 @@ impl Writer {
         Header { is_final: true, kind, mask: mask_key, length }.write(&mut self.bytes);
         let at = self.bytes.len();
         self.bytes.extend_from_slice(head);
-        self.bytes.extend_from_slice(body);
+        copy::append(&mut self.bytes, body);
         if let Some(mut key) = mask_key {
             mask(&mut self.bytes[at..], &mut key);
         }
@@ -94,7 +95,7 @@ impl Writer {
             }
         }
         self.make_room();
-        self.bytes.extend_from_slice(body);
+        copy::append(&mut self.bytes, body);
         Ok(())
     }
 

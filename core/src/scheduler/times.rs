@@ -314,6 +314,23 @@ impl SchedulerMut<'_> {
         Some(ControlFlow::Continue(None))
     }
 
+    /// Returns which attempt of a worker is judged first of those that are due at the same time as this
+    /// one. Those that were put off together are, and only the oldest of them may have begun.
+    fn oldest_due(&self, worker: u32, task: u32, at: Instant) -> u32 {
+        let table = &self.state.own.table;
+        let is_over = |task: u32| self.state.is_due(table[task as usize].deadline);
+        let mut next = self.workers[worker as usize].held.head().filter(|_| !is_over(task));
+        while let Some(older) = next.filter(|&older| older != task) {
+            let is_timed = self.tasks[older as usize].is_timed;
+            let due = || due_by_itself(self.tasks, self.workers, table, older);
+            if is_timed && due() == at && !is_over(older) {
+                return older;
+            }
+            next = after(self.tasks, older);
+        }
+        task
+    }
+
     /// Ends an attempt that is late by its task's own times, after the caller was asked to look.
     fn judge_own(&mut self, task: u32, at: Instant) -> Option<Action> {
         let due = due_by_itself(self.tasks, self.workers, &self.state.own.table, task);
@@ -325,6 +342,8 @@ impl SchedulerMut<'_> {
             return None;
         }
         let worker = wide(self.tasks[task as usize].worker);
+        let task = self.oldest_due(worker, task, at);
+        let times = &mut self.state.own.table[task as usize];
         if !times.looked {
             times.looked = true;
             let link = self.workers[worker as usize].link(worker);

@@ -39,6 +39,7 @@ const RARE: &[&str] = &[
     "task rests as long as its handler says",
     "task with times of its own rests as long as its handler says",
     "an answer of no use is tried elsewhere",
+    "an older attempt was judged first",
     "bounced",
     "lost with a link that nobody is blamed for",
     "lost with its link before it could begin",

@@ -43,7 +43,7 @@ impl From<DisconnectReason> for SendError {
 
 impl<K: Kind> Conn<K> {
     /// Sends a message, or parks it until the wire has room.
-    #[expect(clippy::inline_always, reason = "it is called in one place, for every task")]
+    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
     #[inline(always)]
     pub(crate) fn send(
         &mut self,
@@ -141,7 +141,7 @@ impl<K: Kind> Conn<K> {
         })
     }
 
-    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
     #[inline(always)]
     fn try_send(
         &mut self,
@@ -169,7 +169,7 @@ impl<K: Kind> Conn<K> {
         Ok(sent)
     }
 
-    #[expect(clippy::inline_always, reason = "as `send`")]
+    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
     #[inline(always)]
     fn try_send_native(
         &mut self,
@@ -211,7 +211,6 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Sends a request that says how long its attempt may take.
-    #[cold]
     fn try_send_timed(
         &mut self,
         cx: &mut Context<'_>,
@@ -270,7 +269,7 @@ impl<K: Kind> Conn<K> {
 }
 
 /// Writes the head of one of a manager's later messages, and returns its length.
-#[expect(clippy::inline_always, reason = "as `send`")]
+#[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
 #[inline(always)]
 fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
     let place = buffer.first_chunk_mut().expect("it is longer");

@@ -59,8 +59,6 @@ impl Source {
 
 impl Job {
     /// Returns its next height, which is a task now.
-    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
-    #[inline(always)]
     pub(super) fn advance(&mut self, height: u64, job: u32) -> TaskPayload {
         self.pace.in_flight += 1;
         self.pace.outstanding += 1;
@@ -88,7 +86,6 @@ impl Job {
     }
 
     /// Returns whether nothing more will come of it.
-    #[inline]
     pub(super) fn is_over(&self) -> bool {
         let is_ended = match &self.source {
             Source::Heights(_) => true,
@@ -200,7 +197,6 @@ fn is_lowest(
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
 }
 
-#[inline]
 pub(super) fn is_charged(item: Option<&Item>) -> bool {
     matches!(item, Some(Item { result: Ok(answer), .. }) if answer.charged_bytes() > 0)
 }

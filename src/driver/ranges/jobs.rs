@@ -88,14 +88,12 @@ impl Jobs {
     }
 
     /// Returns what the answers of a range are held against.
-    #[inline]
     pub(crate) fn check_of(&self, job: u32) -> Check {
         let job = self.slots[job as usize].as_ref();
         job.expect("a range is there as long as it has a task").check
     }
 
     /// Returns whether a range may have a height to put in.
-    #[inline]
     pub(crate) fn is_feeding(&self) -> bool {
         !self.feeding.is_empty()
     }
@@ -118,7 +116,6 @@ impl Jobs {
 
     /// Takes the range whose turn it is out of those that have a next height: it has none, or may not
     /// put it in now.
-    #[inline]
     pub(super) fn rest(&mut self, ahead: Ahead) {
         let Some(index) = self.feeding.pop_front() else { return };
         let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
@@ -131,8 +128,6 @@ impl Jobs {
     }
 
     /// Takes a height's answer out of `answers`.
-    #[expect(clippy::inline_always, reason = "it is called in one place, for every height")]
-    #[inline(always)]
     pub(crate) fn done(
         &mut self,
         index: u32,
@@ -216,7 +211,6 @@ impl Jobs {
     }
 
     /// Returns whether some may go on since there may be more memory: then look at them again.
-    #[inline]
     pub(crate) fn are_short(&mut self) -> bool {
         core::mem::take(&mut self.is_short)
     }
@@ -248,7 +242,6 @@ impl Jobs {
 
     /// Hands all batches over, and notes what is to be cancelled. Returns whether a range should put
     /// more in at once.
-    #[inline]
     pub(super) fn deliver(&mut self, ahead: Ahead) -> bool {
         let mut hungry = false;
         while let Some(index) = self.delivering.pop() {

@@ -27,7 +27,6 @@ const WAITING_MIN: usize = 2;
 const RETRIES_MIN: u16 = 1;
 
 /// Submits a height with times of its own.
-#[cold]
 fn submit_timed(
     scheduler: &mut Scheduler<Heap>,
     now: Instant,

@@ -4,6 +4,7 @@
 //! Little of it is left once it is compiled: sizes are constants, and a value is counted with the
 //! place that it lies in. A type without options, enums and collections costs nothing.
 
+use chargehand_core::copy::{PIECE_BYTES_MAX, copied, copied_text};
 use postcard::de_flavors::Slice;
 use postcard::{Deserializer as Postcard, Error, Result};
 use serde::Deserialize;
@@ -74,8 +75,28 @@ impl<'de> Deserializer<'de> for Guarded<'_, 'de> {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
         deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
         deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
-        deserialize_str deserialize_string deserialize_bytes deserialize_byte_buf deserialize_unit
-        deserialize_identifier deserialize_ignored_any
+        deserialize_str deserialize_bytes deserialize_unit deserialize_identifier
+        deserialize_ignored_any
+    }
+
+    /// As postcard does it, but for long text, which is copied here.
+    #[inline]
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let text = <&str>::deserialize(&mut self.reader.postcard)?;
+        if text.len() <= PIECE_BYTES_MAX {
+            return visitor.visit_borrowed_str(text);
+        }
+        visitor.visit_string(copied_text(text))
+    }
+
+    /// As postcard does it, but for many bytes, which are copied here.
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let bytes = <&[u8]>::deserialize(&mut self.reader.postcard)?;
+        if bytes.len() <= PIECE_BYTES_MAX {
+            return visitor.visit_borrowed_bytes(bytes);
+        }
+        visitor.visit_byte_buf(copied(bytes))
     }
 
     #[inline]

@@ -167,7 +167,6 @@ impl Count {
         Ok(())
     }
 
-    #[cold]
     fn refuse(&mut self, refusal: Refusal) -> Error {
         self.refusal = Some(refusal);
         Error::SerdeDeCustom

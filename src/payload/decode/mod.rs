@@ -51,12 +51,10 @@ fn by_serde<T: DeserializeOwned>(body: &[u8], limits: &DecodeLimits) -> Result<(
     }
 }
 
-#[cold]
 fn left_over(rest: usize, len: usize) -> String {
     format!("{rest} of its {len} bytes are left over")
 }
 
-#[cold]
 fn misfit(error: &Error, refusal: Option<Refusal>, limits: &DecodeLimits, len: usize) -> String {
     refusal.map_or_else(|| error.to_string(), |refusal| limits.refusal(refusal, len))
 }

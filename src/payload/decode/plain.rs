@@ -7,13 +7,15 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::any::{Any, TypeId};
 
+use chargehand_core::copy::copied;
+
 /// Reads a value. `None` is for the deserializer to read, or to say why it cannot be read.
 #[inline]
 pub(super) fn read<T: 'static>(body: &[u8]) -> Option<T> {
     if is::<T, Vec<u8>>() {
-        same(bytes(body)?.to_vec())
+        same(copied(bytes(body)?))
     } else if is::<T, Box<[u8]>>() {
-        same(Box::<[u8]>::from(bytes(body)?))
+        same(copied(bytes(body)?).into_boxed_slice())
     } else {
         let number = number::<T>(body)?;
         if is::<T, u64>() {

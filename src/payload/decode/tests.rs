@@ -17,6 +17,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::fmt::Debug;
 use std::collections::{HashMap, HashSet};
+use std::ffi::CString;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
@@ -416,4 +417,13 @@ fn what_is_decoded_is_what_postcard_makes_of_it() {
         assert_eq!(decode(&bytes, &LIMITS), Ok(value), "with the seed {seed:#x}");
         same::<Everything>(&bytes[..bytes.len() - 1]);
     }
+}
+
+#[test]
+fn long_text_and_bytes_come_out_as_they_went_in() {
+    let text = "\u{1f9f1}-".repeat(2000);
+    let body = postcard::to_stdvec(&(&text, CString::new(text.clone()).expect("no zeros")))
+        .expect("plain data");
+    let owned = decode::<(String, CString)>(&body, &DecodeLimits::new());
+    assert_eq!(owned, Ok((text.clone(), CString::new(text).expect("no zeros"))));
 }

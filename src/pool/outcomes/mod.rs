@@ -215,7 +215,6 @@ impl<A, S: Track> Outcomes<A, S> {
     }
 
     /// Takes what lies ready into the batch; `Ready(false)` when nothing more will come.
-    #[inline]
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // Without an order they are the caller's at once.
         let releases = self.reorder.is_none();
@@ -232,7 +231,6 @@ impl<A, S: Track> Outcomes<A, S> {
     }
 
     /// Returns the next outcome in order, if it is there.
-    #[inline(never)]
     fn item_in_order(&mut self) -> Option<Item> {
         let reorder = self.reorder.as_mut()?;
         let item = loop {
@@ -288,7 +286,6 @@ impl<A, S: Source<A>> Outcomes<A, S> {
     }
 
     /// Returns the next height with its outcome, as far as the batch goes.
-    #[inline]
     fn next_ready(&mut self) -> Option<(S::Request, Result<A, TaskError>)> {
         if self.reorder.is_some() {
             let mut item = self.item_in_order()?;
@@ -302,7 +299,6 @@ impl<A, S: Source<A>> Outcomes<A, S> {
         Some(self.noted(height, result))
     }
 
-    #[inline]
     fn noted(
         &mut self,
         index: u64,
@@ -315,7 +311,6 @@ impl<A, S: Source<A>> Outcomes<A, S> {
     }
 
     /// Notes a failure, and ends the stream if this was the last outcome.
-    #[cold]
     fn note_failed(&mut self, index: u64, error: &TaskError) -> S::Request {
         let request = self.source.note_failed(index, error);
         // Only here is an answer known to be of another type.

@@ -352,13 +352,11 @@ pub(crate) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskErr
 }
 
 /// Returns why a body cannot be sent, if it is longer than a frame takes.
-#[inline]
 pub(crate) fn check_length(body: &Body, bytes_max: usize) -> Result<(), TaskError> {
     let bytes = body.as_slice().len();
     if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(()) }
 }
 
-#[cold]
 fn too_long(bytes: usize, bytes_max: usize) -> TaskError {
     TaskError::Request(format!(
         "it has {bytes} bytes and at most {bytes_max} fit a frame: raise frame_bytes_max on both sides"

@@ -90,7 +90,6 @@ where
         })
     }
 
-    #[cold]
     pub(super) fn poll_opening(&mut self, index: u32) {
         let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
         let SlotState::Opening(opening) = state else { return };
@@ -126,7 +125,6 @@ where
         }
     }
 
-    #[cold]
     pub(super) fn on_up(&mut self, index: u32) {
         if self.links_up >= self.settings.links_max {
             let Some(idlest) = self.spare() else {

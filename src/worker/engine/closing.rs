@@ -49,7 +49,6 @@ where
     }
 
     /// Ends what is in a place, with a Goodbye where there is somebody to say it to.
-    #[cold]
     pub(super) fn on_end(&mut self, index: u32, reason: DisconnectReason) {
         let was_up = self.stop_link(index);
         let (peer, manager) = match &self.places[index as usize].state {

@@ -180,7 +180,6 @@ where
     }
 
     /// Serves what is in the ready list. Returns how many messages each link may take.
-    #[inline(never)]
     fn serve_listed(&mut self, cx: &mut Context<'_>) -> usize {
         let mut batch = core::mem::take(&mut self.batch);
         if self.ready.take(cx.waker(), SOURCES_PER_POLL, &mut batch) {
@@ -218,7 +217,6 @@ where
     }
 
     /// Goes on with what is not hot.
-    #[cold]
     fn on_other(&mut self, token: Token) {
         match token {
             Token::Doorbell => {
@@ -358,7 +356,6 @@ where
     }
 
     /// Reads on with the links that waited for memory.
-    #[cold]
     fn let_go(&mut self) {
         for index in self.runner.memory.let_go() {
             let LinkSlot { entry, state, .. } = &mut self.places[index as usize];

@@ -24,7 +24,6 @@ where
     H: Handler,
 {
     /// Does what is due.
-    #[cold]
     pub(super) fn on_time(&mut self) {
         while let Some(index) = self.opening.remove_due(self.clock.now()) {
             self.places[index as usize].opening = None;

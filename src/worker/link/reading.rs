@@ -106,7 +106,6 @@ where
     }
 
     /// Does what is not hot.
-    #[cold]
     fn on_step(
         &mut self,
         cx: &mut Context<'_>,
@@ -129,7 +128,6 @@ where
     }
 
     /// Returns whether to read on though the wire is full, or memory is short.
-    #[cold]
     fn may_read<H: Handler>(&mut self, is_short: bool, around: &mut Around<'_, H>) -> bool {
         if self.is_stuck && self.state.usage.asked {
             // What is no work is still read, a Ping above all. But a peer that does not read should
@@ -155,7 +153,6 @@ where
     }
 
     /// Admits messages up to this length without asking.
-    #[cold]
     fn set_allowance(&mut self, bytes: usize) {
         self.room.allowance = bytes;
         self.wire.admit(bytes);
@@ -163,7 +160,6 @@ where
 
     /// Finds room for the message that the wire holds back. Returns whether to poll it again; if not, the
     /// link is polled once there is room, if there is a message at all.
-    #[cold]
     fn find_room<H: Handler>(&mut self, around: &mut Around<'_, H>) -> bool {
         let bytes = self.wire.incoming();
         if bytes == 0 {
@@ -181,7 +177,6 @@ where
     }
 
     /// Notes that the message has come which there was room for.
-    #[cold]
     fn has_come<H: Handler>(&mut self, around: &mut Around<'_, H>) {
         self.room.is_missing = false;
         let memory = &mut around.runner.memory;

@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::task::{Context, Poll};
 
+use chargehand_core::copy::copied;
 use chargehand_core::io::Wire;
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message, clip,
@@ -115,7 +116,6 @@ where
         Ok(())
     }
 
-    #[inline(never)]
     fn answer_json(
         &mut self,
         cx: &mut Context<'_>,
@@ -129,7 +129,6 @@ where
     }
 
     /// Notes that the wire has an answer.
-    #[cold]
     fn has_taken(&mut self, bytes: usize, memory: &mut Memory) {
         let before = core::mem::replace(&mut self.leaving.in_wire, bytes);
         if before > 0 {
@@ -139,13 +138,11 @@ where
     }
 
     /// Notes that all that the wire had has left.
-    #[cold]
     fn has_left(&mut self, memory: &mut Memory) {
         self.has_taken(0, memory);
     }
 
     /// Sends a message that goes before all answers that wait.
-    #[cold]
     pub(super) fn send_urgent(
         &mut self,
         cx: &mut Context<'_>,
@@ -201,28 +198,24 @@ where
 
     /// Keeps what the wire has no room for. Bounded: at most a window of answers and a few others,
     /// for no more than one request is read meanwhile.
-    #[cold]
     fn keep(&mut self, head: &[u8], body: &[u8], memory: &mut Memory) {
         self.take_answer(body.len(), memory);
-        self.out.messages.push_back((head.to_vec(), body.to_vec()));
+        self.out.messages.push_back((head.to_vec(), copied(body)));
         self.get_stuck();
     }
 
-    #[cold]
     fn take_answer(&mut self, bytes: usize, memory: &mut Memory) {
         memory.take_answer(&mut self.state.held, bytes);
         self.leaving.bytes += bytes;
     }
 
     /// Notes that something waits in `out`.
-    #[cold]
     fn get_stuck(&mut self) {
         if !core::mem::replace(&mut self.is_stuck, true) {
             self.state.usage.forget_asked();
         }
     }
 
-    #[cold]
     pub(super) fn send_out(
         &mut self,
         cx: &mut Context<'_>,
@@ -274,7 +267,6 @@ where
     }
 
     /// Goes on after a flush on a wire that was full: it may have room now, and nothing wakes the caller.
-    #[cold]
     fn flush_on(
         &mut self,
         cx: &mut Context<'_>,
@@ -296,7 +288,6 @@ where
 }
 
 /// Returns what to say in place of an answer that is too long.
-#[cold]
 fn refusal_of(length: usize, bytes_max: usize, limiter: Limiter) -> String {
     let (who, remedy) = match limiter {
         Limiter::Manager => ("its manager takes", "the pool's frame_bytes_max"),

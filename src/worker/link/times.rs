@@ -84,7 +84,6 @@ where
 
     /// Shows the manager that this side lives while a long message of its arrives: what it has sent since
     /// may lie behind that for long, a Ping as well, and as far as it can see all of it has left.
-    #[cold]
     fn tell_arriving(
         &mut self,
         cx: &mut Context<'_>,
@@ -100,7 +99,6 @@ where
 
     /// Shows the manager that this side lives, though it does not read for lack of memory; and gives
     /// back what comes where that takes long.
-    #[cold]
     fn on_pause(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<(), DisconnectReason> {
         let heartbeat = self.state.heartbeat;
         let since = *self.pause.since.get_or_insert(now);

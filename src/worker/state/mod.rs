@@ -171,7 +171,6 @@ impl ProtocolState {
         }
     }
 
-    #[inline(never)]
     fn on_json<H: Handler>(
         &mut self,
         frame: &[u8],
@@ -188,7 +187,6 @@ impl ProtocolState {
     }
 
     /// Judges what is not hot.
-    #[cold]
     fn on_other<H: Handler>(
         &mut self,
         message: Result<Message<'_>, MessageError>,

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use chargehand_core::copy::copied;
 use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
@@ -56,13 +57,12 @@ impl ProtocolState {
             });
         }
         let (timeout, since) = (timeout.or(self.timeout), around.clock.now());
-        let waiting = Waiting { body: body.to_vec(), attempt, timeout, since };
+        let waiting = Waiting { body: copied(body), attempt, timeout, since };
         self.keep_waiting(slot, waiting, around);
         Ok(Step::None)
     }
 
     /// Keeps a request until there is room for it.
-    #[inline(never)]
     fn keep_waiting<H: Handler>(
         &mut self,
         slot: RunId,
@@ -136,7 +136,6 @@ impl ProtocolState {
     }
 
     /// Starts nothing that waits until there is more memory.
-    #[cold]
     pub(in crate::worker) fn stall<H: Handler>(&mut self, around: &mut Around<'_, H>) {
         self.queued = false;
         self.is_stalled = true;
@@ -144,7 +143,6 @@ impl ProtocolState {
     }
 
     /// Starts what waits in its turn again.
-    #[cold]
     pub(in crate::worker) fn start_again<H: Handler>(&mut self, around: &mut Around<'_, H>) {
         self.is_stalled = false;
         if !self.pending.is_empty() && !core::mem::replace(&mut self.queued, true) {
@@ -187,8 +185,7 @@ impl ProtocolState {
     }
 
     /// Ends an attempt whose handler ended, and returns it unless it was cancelled before.
-    #[expect(clippy::inline_always, reason = "every answer comes through here")]
-    #[inline(always)]
+    #[inline]
     pub(in crate::worker) fn on_answered(
         &mut self,
         slot: RunId,

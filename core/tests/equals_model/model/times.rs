@@ -85,12 +85,33 @@ impl Model {
         Some(next.min(deadline))
     }
 
+    /// Of the attempts of a worker that are due at the same time, the oldest is judged first.
+    fn oldest_due(&mut self, at: Instant, slot: usize) -> usize {
+        let is_over =
+            |slot: usize| self.tasks[slot].times.is_some_and(|times| self.is_due(times.deadline));
+        let TaskState::InFlight { worker, .. } = self.tasks[slot].state else { return slot };
+        if is_over(slot) {
+            return slot;
+        }
+        let mut held = self.workers[worker].held.iter().copied();
+        let oldest = held
+            .find(|&older| {
+                older == slot || self.due_by_itself(older) == Some(at) && !is_over(older)
+            })
+            .expect("it is held itself");
+        if oldest != slot {
+            self.note("an older attempt was judged first");
+        }
+        oldest
+    }
+
     /// Does what the task is due for whose own times come first.
     pub(super) fn due_own(&mut self) -> ModelStep {
         let dues = (0..self.tasks.len()).filter_map(|slot| Some((self.due_by_itself(slot)?, slot)));
         let Some((at, slot)) = dues.min().filter(|&(at, _)| self.is_due(at)) else {
             return ModelStep::Nothing;
         };
+        let slot = self.oldest_due(at, slot);
         let mut times = self.tasks[slot].times.expect("times of its own");
         let is_over = self.is_due(times.deadline);
         let TaskState::InFlight { worker, .. } = self.tasks[slot].state else {

@@ -1,0 +1,52 @@
+//! What the simulator found, as small as can be.
+
+use std::time::Duration;
+
+use chargehand::testing::{Script, World};
+
+/// Its worker is gone, which the manager learns as it sends: nobody has that request, so nobody tried it.
+#[test]
+fn a_request_that_the_wire_refused_is_blamed_for_nothing() {
+    let world = World::new(5);
+    world.latency(Duration::from_millis(10));
+    let worker = world.worker(Script::new());
+    let pool = world.pool(|builder| {
+        builder.configure(|config| (config.attempts_max, config.trust_initial) = (1, 1))
+    });
+    let submit = |number: u64| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let (first, second) = (submit(1), submit(2));
+    while !world.trace().to_string().contains("answers") {
+        world.advance(Duration::from_millis(1));
+    }
+    // Its answer still arrives, and then there is room for the next request.
+    worker.dies().now();
+    world.at(world.elapsed() + Duration::from_secs(1), worker.revives());
+    assert_eq!(world.run(first), Ok(1));
+    assert_eq!(world.run(second), Ok(2));
+}
+
+/// A manager that was held up lets its own handlers answer before it judges them.
+#[test]
+fn a_handler_beside_a_manager_that_is_held_up_is_not_late() {
+    let world = World::new(5);
+    let timer = world.timer();
+    let pool = world.pool(|builder| {
+        let timer = timer.clone();
+        let handler = move |number: u64| {
+            let pause = timer.sleep(Duration::from_millis(5));
+            async move {
+                pause.await;
+                Ok::<u64, String>(number)
+            }
+        };
+        builder.in_process(1, handler).configure(|config| {
+            config.attempts_max = 1;
+            config.attempt_timeout = Duration::from_millis(200);
+        })
+    });
+    let task = pool.try_submit::<u64, u64>(7).expect("there is room");
+    world.advance(Duration::from_millis(1));
+    // The process stands still.
+    timer.advance(Duration::from_secs(2));
+    assert_eq!(world.run(task), Ok(7));
+}
