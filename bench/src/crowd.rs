@@ -53,7 +53,7 @@ where
     let connected = connect.connect().await;
     let mut wire = connected.map_err(Into::into).expect("the manager listens");
     let name = match wire.identity() {
-        Some(identity) => format!("{identity}/{number}"),
+        Some(_) => format!("{}/{number}", members::WORKER),
         None => format!("idle-{number}"),
     };
     let hello = Message::hello(Role::Worker, 1, number.into(), &name);

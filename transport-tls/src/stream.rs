@@ -19,7 +19,7 @@ use crate::rules::Rules;
 /// read on. A stream that ends without those words was cut off, by whomever, and reading it is an
 /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) rather than the end.
 ///
-/// What was written leaves with a flush, or earlier; up to 64 KiB of it may wait in here.
+/// What was written leaves with a flush, or earlier; up to 72 KiB of it may wait in here.
 pub struct TlsStream<S> {
     io: S,
     session: Connection,
@@ -34,7 +34,8 @@ pub struct TlsStream<S> {
 }
 
 impl<S> TlsStream<S> {
-    pub(crate) fn new(io: S, session: Connection, rules: Rules) -> Self {
+    pub(crate) fn new(io: S, mut session: Connection, rules: Rules) -> Self {
+        session.set_buffer_limit(Some(BUFFER_BYTES_MAX));
         let said = Box::default();
         Self { io, session, identity: None, rules, said, is_closed: false, broken: None }
     }
@@ -168,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         self.last_words(cx, None).map_or(error, Into::into)
     }
 
-    /// Has `give` hand plain bytes to rustls, which takes 64 KiB of them before some have left.
+    /// Has `give` hand plain bytes to rustls, which takes [`BUFFER_BYTES_MAX`] of them before some have left.
     fn poll_write_with(
         &mut self,
         cx: &mut Context<'_>,
@@ -189,6 +190,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     }
 }
 
+/// How much waits to leave: a body of 64 KiB with its head and what TLS adds, so that these leave in one write.
+const BUFFER_BYTES_MAX: usize = 72 << 10;
 /// How often what a broken stream still holds is read.
 const LAST_READS_MAX: u32 = 8;
 
