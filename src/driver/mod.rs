@@ -31,6 +31,7 @@ mod liveness;
 mod outgoing;
 mod ranges;
 mod starts;
+mod stats;
 mod task;
 mod type_check;
 mod untaken;

@@ -26,11 +26,10 @@ use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
 use crate::options::WorkerOptions;
 use crate::planted::planted;
-use crate::stats::{PoolStats, WorkerInfo};
 
 /// All workers, by slot.
 pub(crate) struct Peers<K: Kind> {
-    slots: Vec<Option<Peer<K>>>,
+    pub(super) slots: Vec<Option<Peer<K>>>,
     /// Workers that dialled in, by name.
     names: BTreeMap<Arc<str>, WorkerId>,
     /// Slots of links with something to flush.
@@ -45,7 +44,7 @@ pub(crate) struct Peers<K: Kind> {
 
 /// One worker.
 pub(crate) struct Peer<K: Kind> {
-    id: WorkerId,
+    pub(super) id: WorkerId,
     pub(crate) label: Arc<str>,
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
@@ -587,33 +586,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(Peer { link: LinkState::Up(_, conn), .. }) = self.peers.at(slot) else { return };
         if !conn.dirty {
             self.read_on.offer(slot, &mut *conn.wire);
-        }
-    }
-
-    pub(crate) fn stats(&self) -> PoolStats {
-        let workers = self.peers.slots.iter().flatten().filter_map(|peer| self.info_of(peer));
-        let (tasks, streams) = (self.scheduler.stats(), self.jobs.under_way());
-        PoolStats { tasks, streams, workers: workers.collect() }
-    }
-
-    fn info_of(&self, peer: &Peer<K>) -> Option<WorkerInfo> {
-        Some(WorkerInfo {
-            id: peer.id,
-            peer: peer.label(),
-            identity: peer.identity.clone(),
-            stats: self.scheduler.worker_stats(peer.id)?,
-            last_error: peer.last_error.clone(),
-        })
-    }
-
-    /// Keeps how a worker stands at the end of its link while the pool stops: soon it is gone.
-    pub(crate) fn note_parting(&mut self, worker: WorkerId) {
-        // By slot, as they were put there.
-        let place = self.parting.binary_search_by_key(&worker.slot(), |info| info.id.slot());
-        let peer = self.peers.slots[worker.slot() as usize].as_ref();
-        let (Ok(place), Some(peer)) = (place, peer) else { return };
-        if let Some(info) = self.info_of(peer).filter(|info| info.id == self.parting[place].id) {
-            self.parting[place] = info;
         }
     }
 }

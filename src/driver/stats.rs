@@ -1,0 +1,38 @@
+//! The figures of a pool and its workers, now and as they were when it stopped.
+
+use chargehand_core::WorkerId;
+use chargehand_core::io::Timer;
+
+use super::Driver;
+use super::workers::Peer;
+use crate::link::erased::Kind;
+use crate::stats::{PoolStats, WorkerInfo};
+
+impl<T: Timer, K: Kind> Driver<T, K> {
+    pub(crate) fn stats(&self) -> PoolStats {
+        let workers = self.peers.slots.iter().flatten().filter_map(|peer| self.info_of(peer));
+        let (tasks, streams) = (self.scheduler.stats(), self.jobs.under_way());
+        PoolStats { tasks, streams, workers: workers.collect() }
+    }
+
+    fn info_of(&self, peer: &Peer<K>) -> Option<WorkerInfo> {
+        Some(WorkerInfo {
+            id: peer.id,
+            peer: peer.label(),
+            identity: peer.identity.clone(),
+            stats: self.scheduler.worker_stats(peer.id)?,
+            last_error: peer.last_error.clone(),
+        })
+    }
+
+    /// Keeps how a worker stands at the end of its link while the pool stops: soon it is gone.
+    pub(crate) fn note_parting(&mut self, worker: WorkerId) {
+        // By slot, as they were put there.
+        let place = self.parting.binary_search_by_key(&worker.slot(), |info| info.id.slot());
+        let peer = self.peers.slots[worker.slot() as usize].as_ref();
+        let (Ok(place), Some(peer)) = (place, peer) else { return };
+        if let Some(info) = self.info_of(peer).filter(|info| info.id == self.parting[place].id) {
+            self.parting[place] = info;
+        }
+    }
+}
