@@ -232,7 +232,7 @@ stage_package() {
   (
     cd "$out"
     export CARGO_TARGET_DIR=$target/packaged CARGO_PROFILE_DEV_DEBUG=0
-    cargo test --workspace --all-features
+    cargo test --workspace --all-features --no-fail-fast
     cargo build --workspace --all-features --examples
   )
 }
@@ -283,7 +283,7 @@ stage_advisories() {
 # With what the tests need, so that this is the only command on a fresh machine.
 stage_test() {
   install_test
-  STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features
+  STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features --no-fail-fast
 }
 
 # What must hold whatever the bytes: over the inputs that are kept, and over new ones for $FUZZ_SECONDS (10)

@@ -29,7 +29,7 @@ async fn worker_at_axum(json: bool) -> (SocketAddr, Stopper, JoinHandle<()>) {
 }
 
 async fn worker_with_links(json: bool, links_max: usize) -> (SocketAddr, Stopper, JoinHandle<()>) {
-    let (upgrader, upgraded) = Upgrades::new().json(json).pair();
+    let (upgrader, upgraded) = Upgrades::new().json(json).exposure(Exposure::Local).pair();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = port.local_addr().unwrap();
     tokio::spawn(axum_route::serve(port, axum_route::router(upgrader)));
