@@ -78,6 +78,7 @@ impl Budget {
     }
 
     /// Returns whether every message above [`SMALL_BYTES_MAX`] is to be held against the budget.
+    #[inline]
     pub(crate) fn is_tight(&self) -> bool {
         self.used.load(Ordering::Relaxed) > self.max / 2
     }
@@ -233,6 +234,7 @@ impl Queue {
         self.has_news = !self.waiting.is_empty();
     }
 
+    #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.has_news
     }
@@ -289,6 +291,7 @@ impl Arrivals {
     }
 
     /// Returns how long a message may be that nobody asks for.
+    #[inline]
     pub(crate) fn allowance(&self) -> usize {
         if self.budget().is_tight() { SMALL_BYTES_MAX } else { PLENTY_BYTES }
     }

@@ -246,6 +246,7 @@ pub(crate) fn within(body: &[u8], bytes_max: usize) -> Cow<'_, [u8]> {
 }
 
 /// Returns what a failure says of trying again. One that says both is permanent.
+#[inline]
 pub(crate) fn advice(body: &[u8]) -> Option<Useless> {
     if body.first() == Some(&EXPLAINED) { explained_advice(body) } else { None }
 }

@@ -8,15 +8,23 @@ use crate::trace;
 /// Calls what may panic, and makes the text of a failure of that.
 #[cfg(feature = "std")]
 pub(crate) fn caught<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    unwound(call).map_err(|text| format!("the handler panicked: {text}"))
+    match unwound(call) {
+        Ok(value) => Ok(value),
+        Err(text) => Err(format!("the handler panicked: {text}")),
+    }
 }
 
 /// Calls what may panic, and returns what a panic said.
 #[cfg(feature = "std")]
 pub(crate) fn unwound<R>(call: impl FnOnce() -> R) -> Result<R, String> {
-    std::panic::catch_unwind(core::panic::AssertUnwindSafe(call))
-        .map_err(|panic| panic_text(&*panic).into())
-        .inspect_err(|text: &String| trace::panicked(text))
+    match std::panic::catch_unwind(core::panic::AssertUnwindSafe(call)) {
+        Ok(value) => Ok(value),
+        Err(panic) => {
+            let text = panic_text(&*panic);
+            trace::panicked(text);
+            Err(text.into())
+        }
+    }
 }
 
 /// Calls what may panic. Without std nothing unwinds: a panic ends the program.

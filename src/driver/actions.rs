@@ -373,7 +373,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_other_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let result: TaskResult = match outcome {
             Outcome::Done => Ok(self.answers.take(task)),
-            other => Err(self.no_answer(task, other, attempts)),
+            other => Err(self.no_answer(task, other, attempts).into()),
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             TaskPayload::Height { height, job } => self.on_height(job, height.to_index(), result),

@@ -1,13 +1,11 @@
 //! Answers on their way from the reply that brought them to the outcome that they are.
 
 use alloc::vec::Vec;
-use core::mem;
 
 use chargehand_core::{Heap, Scheduler, TaskId, Verdict};
 
 use crate::budget::Arrivals;
 use crate::payload::Answer;
-use crate::payload::Body;
 
 /// How many places are kept where no more are in use.
 const PLACES_KEPT: usize = 2048;
@@ -83,7 +81,7 @@ impl Answers {
     }
 
     fn add_place(&mut self, task: TaskId) {
-        self.places.push(AnswerSlot { task, answer: Answer::Bytes(Body::EMPTY) });
+        self.places.push(AnswerSlot { task, answer: Answer::EMPTY });
     }
 
     /// Returns the answer of the task whose outcome came out.
@@ -96,7 +94,7 @@ impl Answers {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         }
-        mem::replace(&mut place.answer, Answer::Bytes(Body::EMPTY))
+        place.answer.take()
     }
 
     /// Frees the memory of a burst. Not done when the last answer is taken: the answer in hand would then

@@ -102,7 +102,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.scheduler.submit_with(self.now, options)
         };
         let Ok(task) = submitted else {
-            self.end_call(call, Err(TaskError::Stopping));
+            self.end_call(call, Err(TaskError::Stopping.into()));
             return false;
         };
         self.ranges_first = true;

@@ -75,7 +75,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return false;
         };
         self.held_back.remove(at);
-        self.end_call(call, Err(TaskError::Cancelled));
+        self.end_call(call, Err(TaskError::Cancelled.into()));
         true
     }
 }

@@ -141,8 +141,8 @@ pub struct Origin<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) manager: &'a Arc<str>,
     pub(crate) worker: &'a Arc<str>,
-    /// Where the handler took one.
-    guard: Option<Guard>,
+    /// Of a context, where the handler took one.
+    guard: Guard,
 }
 
 impl<'a> Origin<'a> {
@@ -152,7 +152,7 @@ impl<'a> Origin<'a> {
         manager: &'a Arc<str>,
         worker: &'a Arc<str>,
     ) -> Self {
-        Self { attempt, timeout, manager, worker, guard: None }
+        Self { attempt, timeout, manager, worker, guard: Guard::NONE }
     }
 
     /// Makes the context, once.
@@ -165,22 +165,24 @@ impl<'a> Origin<'a> {
             is_cancelled: AtomicBool::new(false),
             cancelled: Event::new(),
         });
-        self.guard = Some(Guard(Some(Arc::clone(&shared))));
+        self.guard = Guard(Some(Arc::clone(&shared)));
         Context { shared, state: () }
     }
 
     /// Returns what tells the context that the attempt is over.
-    pub(crate) fn into_guard(self) -> Option<Guard> {
+    pub(crate) fn into_guard(self) -> Guard {
         self.guard
     }
 }
 
-/// Tells a context when it is dropped before the handler has ended.
+/// Tells a context, if there is one, when it is dropped before the handler has ended.
 pub(crate) struct Guard(Option<Arc<Shared>>);
 
 impl Guard {
+    pub(crate) const NONE: Self = Self(None);
+
     /// The handler has ended by itself.
-    pub(crate) fn defuse(mut self) {
+    pub(crate) fn defuse(&mut self) {
         self.0 = None;
     }
 }

@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Display;
+use core::pin::Pin;
 use core::task::Waker;
 use core::time::Duration;
 
@@ -91,7 +92,7 @@ struct Call<Q> {
     /// Until the handler is called with it. The error is the text of a failure.
     request: Option<Result<Q, String>>,
     /// Tells the handler's context when this is dropped.
-    guard: Option<Guard>,
+    guard: Guard,
 }
 
 impl<F: HandlerFn<Args>, Args> Hands<F, Args> {
@@ -119,8 +120,9 @@ where
     ) -> u32 {
         // The handler is called later, in its turn among the others: it may take its time.
         let request = caught(|| asked.read(limits)).and_then(|request| request);
-        let call = Call { attempt, timeout, request: Some(request), guard: None };
-        let run = self.runs.insert(&self.ready, call, None);
+        let call = Call { attempt, timeout, request: Some(request), guard: Guard::NONE };
+        let run = self.runs.take_room(&self.ready);
+        self.runs.own(run, call);
         // Without a wake: it is worked at in this poll, or the driver comes back to it.
         if self.runs.mark(run) {
             self.woken.push_back(run);
@@ -153,23 +155,27 @@ where
         self.woken.extend(runs);
         let Self { handler, runs, woken, .. } = self;
         for run in woken.drain(..polls.min(woken.len())) {
-            let begin = |call: &mut Call<F::Request>| {
-                let Some(request) = call.request.take() else { return Ok(None) };
+            let begin = |call: Option<&mut Call<F::Request>>,
+                         mut place: Pin<&mut Option<F::Future>>| {
+                let Some(call) = call else { return Ok(()) };
+                let Some(request) = call.request.take() else { return Ok(()) };
                 let About { manager, worker, .. } = about;
                 let timeout = call.timeout.or(about.timeout);
                 let mut origin = Origin::new(call.attempt.attempt, timeout, manager, worker);
-                let future = handler.call(request?, &mut origin);
+                place.set(Some(handler.call(request?, &mut origin)));
                 call.guard = origin.into_guard();
-                Ok(Some(future))
+                Ok(())
             };
             runs.clear(run);
-            let Some((call, result)) = runs.poll(run, begin, finish) else { continue };
-            let (verdict, answer) = result.unwrap_or_else(|text| failed(&text));
-            let Call { attempt, guard, .. } = call.expect("a run that is withdrawn is released");
-            if let Some(guard) = guard {
-                guard.defuse();
-            }
-            ended.push(Ended { attempt, verdict, answer });
+            ended.extend(runs.poll(run, begin, |output, call| {
+                let call = call.expect("a run that is withdrawn is released");
+                call.guard.defuse();
+                let (verdict, answer) = match output {
+                    Ok(output) => finish(output),
+                    Err(text) => failed(&text),
+                };
+                Ended { attempt: call.attempt, verdict, answer }
+            }));
         }
         !woken.is_empty()
     }

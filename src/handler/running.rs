@@ -5,7 +5,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::Future;
-use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
@@ -39,17 +38,18 @@ impl<F, O> Runs<F, O> {
 
     /// Takes a room, and returns its index, under which its token in `ready` names it.
     #[inline]
-    pub(crate) fn insert(&mut self, ready: &ReadySet, owner: O, future: Option<F>) -> u32 {
-        let index = self.free.pop().unwrap_or_else(|| {
+    pub(crate) fn take_room(&mut self, ready: &ReadySet) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.rooms.len()).expect("as many as a u16 can count");
             let entry = ready.entry(Token::Run(index).into());
             self.rooms.push(Room { entry, future: Box::pin(None), owner: None });
             index
-        });
-        let room = &mut self.rooms[index as usize];
-        room.future.set(future);
-        room.owner = Some(owner);
-        index
+        })
+    }
+
+    /// Notes whose run it is.
+    pub(crate) fn own(&mut self, index: u32, owner: O) {
+        self.rooms[index as usize].owner = Some(owner);
     }
 
     /// Notes that the run is to be polled without a wake. Returns whether that is news.
@@ -92,40 +92,44 @@ impl<F, O> Runs<F, O> {
 }
 
 impl<F: Future, O> Runs<F, O> {
-    /// Polls a run. Once it has ended, its room is free, and its owner and result are returned: the
-    /// error is the text of a failure.
+    /// Polls a run. Once it has ended, its room is free, and what `finish` made of its output is returned.
     ///
     /// [Clear](Self::clear) it first if it was woken. A new one need not be: if the room was woken
     /// for an earlier run, it is listed still and polled again.
     ///
-    /// First `begin` may make the run's future, or end it with a failure. `finish` makes the result
-    /// of the future's output. A panic in either, or in the future, is a failure as well.
+    /// First `begin` may put the run's future into its place, or end it with a failure's text. `finish` gets
+    /// the output or such a text. Both get the owner, if there is one yet or still. A panic in either, or in
+    /// the future, is a failure as well, of which `finish` is told.
     #[inline]
     pub(crate) fn poll<R>(
         &mut self,
         index: u32,
-        begin: impl FnOnce(&mut O) -> Result<Option<F>, String>,
-        finish: impl FnOnce(F::Output) -> R,
-    ) -> Option<(Option<O>, Result<R, String>)> {
+        begin: impl FnOnce(Option<&mut O>, Pin<&mut Option<F>>) -> Result<(), String>,
+        mut finish: impl FnMut(Result<F::Output, String>, Option<&mut O>) -> R,
+    ) -> Option<R> {
         let Room { entry, future, owner } = self.rooms.get_mut(index as usize)?;
         let mut cx = Context::from_waker(entry.waker());
-        let polled = caught(|| {
-            let begun = owner.as_mut().map_or(Ok(None), begin)?;
-            if begun.is_some() {
-                future.set(begun);
+        // Not returned through `caught`, where it would be moved through memory once more: decision 0010.
+        let mut result = None;
+        let end = caught(|| {
+            if let Err(text) = begin(owner.as_mut(), future.as_mut()) {
+                result = Some(finish(Err(text), owner.as_mut()));
+            } else if let Some(running) = future.as_mut().as_pin_mut() {
+                let Poll::Ready(output) = running.poll(&mut cx) else { return };
+                result = Some(finish(Ok(output), owner.as_mut()));
+                // Here already, so that panics are looked for once and not three times.
+                *owner = None;
+                future.set(None);
             }
-            // None: a wake that was meant for an earlier run.
-            let Some(future) = future.as_mut().as_pin_mut() else { return Ok(Poll::Pending) };
-            Ok(future.poll(&mut cx).map(finish))
+            // Nothing there: a wake that was meant for an earlier run.
         });
-        let result = match polled.and_then(|polled| polled) {
-            Ok(Poll::Pending) => return None,
-            Ok(Poll::Ready(result)) => Ok(result),
-            Err(text) => Err(text),
-        };
-        let owner = owner.take();
-        self.release(index);
-        Some((owner, result))
+        if let (Err(text), None) = (end, &result) {
+            result = Some(finish(Err(text), owner.as_mut()));
+        }
+        if result.is_some() {
+            self.release(index);
+        }
+        result
     }
 }
 
@@ -133,14 +137,12 @@ impl<F, O> Room<F, O> {
     #[inline]
     fn clear(&mut self) {
         // A destructor of the user's may panic as well, and nobody is left to be told.
-        if mem::needs_drop::<O>() && self.owner.is_some() {
+        if self.owner.is_some() {
             let _ = caught(|| self.owner = None);
         }
-        self.owner = None;
-        if mem::needs_drop::<F>() {
+        if self.future.is_some() {
             let _ = caught(|| self.future.set(None));
         }
-        self.future.set(None);
     }
 }
 

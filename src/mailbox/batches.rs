@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::error::TaskError;
 use crate::link::lock::Lock;
 use crate::mailbox::result::TaskResult;
+use crate::payload::Answer;
 use crate::payload::{Body, DecodeLimits};
 
 /// A batch up to this length keeps its memory while shorter ones follow.
@@ -38,6 +39,8 @@ pub struct Item {
 }
 
 impl Item {
+    pub(crate) const EMPTY: Self = Self { height: 0, result: Ok(Answer::EMPTY) };
+
     /// Reads the answer, once, or takes the error.
     #[expect(
         clippy::inline_always,
@@ -50,13 +53,16 @@ impl Item {
     ) -> Result<A, TaskError> {
         match &mut self.result {
             Ok(answer) => answer.read(limits),
-            Err(error) => Err(mem::replace(error, TaskError::Closed)),
+            Err(error) => Err(mem::replace(&mut **error, TaskError::Closed)),
         }
     }
 
-    /// Takes the answer as it is, or the error.
-    pub(crate) fn take(&mut self) -> TaskResult {
-        mem::replace(&mut self.result, Err(TaskError::Closed))
+    /// Takes the answer's bytes, once, or the error.
+    pub(crate) fn take_bytes(&mut self) -> Result<Vec<u8>, TaskError> {
+        match &mut self.result {
+            Ok(answer) => answer.take().into_bytes(Vec::new()),
+            Err(error) => Err(mem::replace(&mut **error, TaskError::Closed)),
+        }
     }
 }
 
@@ -235,6 +241,7 @@ impl Giver {
     }
 
     /// Takes over another waker, and wakes.
+    #[inline]
     fn wake(&mut self, another: Option<Waker>, wakes: bool) {
         if let Some(waker) = another {
             self.waker = waker;
@@ -310,6 +317,7 @@ impl Taker {
     }
 
     /// Returns whether the driver is to be told that this end waits, once.
+    #[inline]
     pub(crate) fn must_ring(&mut self) -> bool {
         mem::take(&mut self.must_ring)
     }
@@ -372,7 +380,7 @@ mod tests {
     }
 
     fn give(giver: &mut Giver, heights: impl IntoIterator<Item = u64>) -> Taken {
-        let result = |height| Item { height, result: Err(TaskError::Cancelled) };
+        let result = |height| Item { height, result: Err(TaskError::Cancelled.into()) };
         giver.give(&mut heights.into_iter().map(result).collect(), |_, _| Need::Nothing)
     }
 
@@ -423,7 +431,7 @@ mod tests {
         let cx = &mut Context::from_waker(Waker::noop());
         let mut batch = Vec::new();
         assert!(taker.take(cx, &mut batch, false).is_pending());
-        let item = Item { height: 1, result: Err(TaskError::Cancelled) };
+        let item = Item { height: 1, result: Err(TaskError::Cancelled.into()) };
         assert!(!giver.give(&mut vec![item], |_, _| Need::Room).is_idle);
         assert!(taker.take(cx, &mut batch, false).is_ready());
         assert!(!taker.must_ring(), "it has something to look at");

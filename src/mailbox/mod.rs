@@ -134,6 +134,7 @@ impl Mailbox {
     }
 
     /// Returns what answers may become as they are decoded.
+    #[inline]
     pub(crate) fn decode_limits(&self) -> &DecodeLimits {
         &self.post.decode_limits
     }
@@ -144,6 +145,7 @@ impl Mailbox {
     }
 
     /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
+    #[inline]
     pub(crate) fn submit(
         &self,
         task: &mut Option<Body>,
@@ -173,6 +175,7 @@ impl Mailbox {
         queued.map(drop)
     }
 
+    #[inline]
     fn queue(
         &self,
         task: &mut Option<Body>,

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::fmt;
+use core::{fmt, mem};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -127,6 +127,13 @@ impl Answer {
             Self::Bytes(body) => decode(body.as_slice(), limits).map_err(TaskError::Answer),
             Self::Value(value) => value.read(limits),
         }
+    }
+
+    pub(crate) const EMPTY: Self = Self::Bytes(Body::EMPTY);
+
+    /// Leaves an empty one in its place.
+    pub(crate) fn take(&mut self) -> Self {
+        mem::replace(self, Self::EMPTY)
     }
 
     /// Returns the answer's bytes, in `spare` if there is room.

@@ -139,7 +139,8 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
         Q: Serialize + ?Sized,
     {
-        let mut answer = self.calling(self.encode(request)?, Check::of::<A>()).await?;
+        let mut answer =
+            self.calling(self.encode(request)?, Check::of::<A>()).await.map_err(|error| *error)?;
         answer.read(self.mailbox.decode_limits())
     }
 
@@ -151,7 +152,7 @@ impl<K: Kind> Pool<K> {
         // The answer may have the request's memory, if both are short.
         let (body, spare) = Body::reusing(request);
         check_length(&body, self.request_bytes_max)?;
-        self.calling(body, Check::RAW).await?.into_bytes(spare)
+        self.calling(body, Check::RAW).await.map_err(|error| *error)?.into_bytes(spare)
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -234,7 +235,7 @@ impl<K: Kind> Pool<K> {
         let body = self.encode(request)?;
         let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
         let limits = *self.mailbox.decode_limits();
-        let read = move |result: TaskResult| result.and_then(|mut answer| answer.read(&limits));
+        let read = move |result: TaskResult| result.map_err(|error| *error)?.read(&limits);
         let mut callback = Some(Callback::new(move |result| then(read(result))));
         poll_fn(|cx| queueing.poll_then(&self.mailbox, cx, &mut callback)).await
     }
@@ -513,10 +514,12 @@ impl<K: Kind> Pool<K> {
         events
     }
 
+    #[inline]
     fn calling(&self, body: Body, check: Check) -> Calling<'_> {
         Calling::new(Queueing::new(body, check, self.options.as_ref()), &self.mailbox)
     }
 
+    #[inline]
     fn encode<Q: Serialize + ?Sized>(&self, request: &Q) -> Result<Body, TaskError> {
         let body = encode(request)?;
         check_length(&body, self.request_bytes_max)?;

@@ -83,6 +83,7 @@ impl<'a> Queueing<'a> {
         })
     }
 
+    #[inline]
     fn poll_with<R>(
         &mut self,
         mailbox: &Mailbox,
@@ -142,7 +143,7 @@ impl Future for Calling<'_> {
         match ready!(queueing.poll(mailbox, cx, true)) {
             // With the waker of this poll: there is no need to look.
             Ok(queued) => *call = Some(queued),
-            Err(error) => return Poll::Ready(Err(error)),
+            Err(error) => return Poll::Ready(Err(error.into())),
         }
         Poll::Pending
     }
@@ -211,7 +212,10 @@ impl<A: DeserializeOwned + Send + 'static> Future for Task<A> {
         let call = self.call.expect("polled after completion");
         let result = ready!(self.mailbox.poll(call, cx));
         self.call = None;
-        Poll::Ready(result.and_then(|mut answer| answer.read(self.mailbox.decode_limits())))
+        Poll::Ready(match result {
+            Ok(mut answer) => answer.read(self.mailbox.decode_limits()),
+            Err(error) => Err(*error),
+        })
     }
 }
 

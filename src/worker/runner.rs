@@ -3,6 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
 
 use chargehand_core::Verdict;
 use chargehand_core::session::RunId;
@@ -24,7 +26,7 @@ pub(super) struct Owner {
 struct Run {
     owner: Owner,
     /// Tells the handler's context when this is dropped.
-    guard: Option<Guard>,
+    guard: Guard,
 }
 
 pub(super) enum Started {
@@ -79,17 +81,21 @@ impl<H: Handler> Runner<H> {
         body: &[u8],
     ) -> Started {
         assert!(self.has_room());
-        let index = self.runs.insert(ready, Run { owner, guard: None }, None);
         let Self { handler, runs, decode_limits, body: answer, .. } = self;
-        let begin = |handler: &H, run: &mut Run| {
-            let future = handler.start(body, decode_limits, &mut origin)?;
-            run.guard = origin.into_guard();
-            Ok(Some(future))
+        let index = runs.take_room(ready);
+        let begin = |_: Option<&mut Run>, mut place: Pin<&mut Option<H::Future>>| {
+            place.set(Some(handler.start(body, decode_limits, &mut origin)?));
+            Ok(())
         };
-        match poll(handler, runs, answer, index, begin) {
-            Some((_, verdict)) => Started::Ended(verdict),
-            None => Started::Running(index),
-        }
+        let verdict = runs.poll(index, begin, |output, _| finish(handler, output, answer));
+        let mut guard = origin.into_guard();
+        // Most have ended now, and were nobody's to find again.
+        let Some(verdict) = verdict else {
+            runs.own(index, Run { owner, guard });
+            return Started::Running(index);
+        };
+        guard.defuse();
+        Started::Ended(verdict)
     }
 
     /// Polls a run that was woken, and returns whose it was once it has ended; its answer is then in
@@ -97,7 +103,15 @@ impl<H: Handler> Runner<H> {
     pub(super) fn go_on(&mut self, index: u32) -> Option<(Owner, Verdict)> {
         let Self { handler, runs, body, .. } = self;
         runs.clear(index);
-        poll(handler, runs, body, index, |_, _| Ok(None))
+        let owner = runs.owner(index).map(|run| run.owner);
+        let finish = |output, run: Option<&mut Run>| {
+            if let Some(run) = run {
+                run.guard.defuse();
+            }
+            finish(handler, output, body)
+        };
+        let verdict = runs.poll(index, |_, _| Ok(()), finish)?;
+        Some((owner?, verdict))
     }
 
     /// Ends a run whose answer nobody wants.
@@ -110,24 +124,18 @@ impl<H: Handler> Runner<H> {
     }
 }
 
-/// Polls a run, after `begin` has made its future where there is none yet. Its answer goes into `body`.
+/// Puts the answer of a run that has ended into `body`.
 #[inline]
-fn poll<H: Handler>(
+fn finish<H: Handler>(
     handler: &H,
-    runs: &mut Runs<H::Future, Run>,
+    output: Result<<H::Future as Future>::Output, String>,
     body: &mut Vec<u8>,
-    index: u32,
-    begin: impl FnOnce(&H, &mut Run) -> Result<Option<H::Future>, String>,
-) -> Option<(Owner, Verdict)> {
-    let finish = |output| {
-        body.clear();
-        handler.finish(output, body)
-    };
-    let (run, result) = runs.poll(index, |run| begin(handler, run), finish)?;
-    let verdict = result.unwrap_or_else(|text| fail(&text, body));
-    let Run { owner, guard } = run?;
-    if let Some(guard) = guard {
-        guard.defuse();
+) -> Verdict {
+    match output {
+        Ok(output) => {
+            body.clear();
+            handler.finish(output, body)
+        }
+        Err(text) => fail(&text, body),
     }
-    Some((owner, verdict))
 }

@@ -58,6 +58,7 @@ impl Places {
 
 impl Requests {
     /// Returns which one is next, if any is here.
+    #[inline]
     pub(super) fn next(&self) -> Option<u64> {
         self.queue.front().map(|(index, _)| *index)
     }

@@ -58,12 +58,12 @@ impl Source {
 }
 
 impl Job {
-    /// Returns its next height, which is a task now.
-    pub(super) fn advance(&mut self, height: u64, job: u32) -> TaskPayload {
+    /// Makes its next height a task's payload, in place: decision 0010.
+    pub(super) fn advance(&mut self, height: u64, job: u32, payload: &mut TaskPayload) {
         self.pace.in_flight += 1;
         self.pace.outstanding += 1;
         let is_again = !self.pace.again.is_empty() && self.pace.again.pop().is_some();
-        match &mut self.source {
+        *payload = match &mut self.source {
             Source::Heights(heights) => {
                 if !is_again {
                     self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
@@ -82,10 +82,11 @@ impl Job {
                 let place = requests.places.take(index);
                 TaskPayload::Request { body, whose: Whose::Item { place, job } }
             }
-        }
+        };
     }
 
     /// Returns whether nothing more will come of it.
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
         let is_ended = match &self.source {
             Source::Heights(_) => true,
@@ -133,7 +134,7 @@ impl Job {
                 Ok(body) => requests.queue.push_back((index, body)),
                 Err(error) => {
                     self.pace.outstanding += 1;
-                    self.batch.push(Item { height: index, result: Err(error) });
+                    self.batch.push(Item { height: index, result: Err(error.into()) });
                     if self.options.stops {
                         requests.is_closed = true;
                         requests.is_ended = true;
@@ -197,6 +198,7 @@ fn is_lowest(
     next.is_none_or(|next| height < next) && !tasks.iter().any(is_below)
 }
 
+#[inline]
 pub(super) fn is_charged(item: Option<&Item>) -> bool {
     matches!(item, Some(Item { result: Ok(answer), .. }) if answer.charged_bytes() > 0)
 }

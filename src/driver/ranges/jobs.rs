@@ -88,12 +88,14 @@ impl Jobs {
     }
 
     /// Returns what the answers of a range are held against.
+    #[inline]
     pub(crate) fn check_of(&self, job: u32) -> Check {
         let job = self.slots[job as usize].as_ref();
         job.expect("a range is there as long as it has a task").check
     }
 
     /// Returns whether a range may have a height to put in.
+    #[inline]
     pub(crate) fn is_feeding(&self) -> bool {
         !self.feeding.is_empty()
     }
@@ -116,6 +118,7 @@ impl Jobs {
 
     /// Takes the range whose turn it is out of those that have a next height: it has none, or may not
     /// put it in now.
+    #[inline]
     pub(super) fn rest(&mut self, ahead: Ahead) {
         let Some(index) = self.feeding.pop_front() else { return };
         let job = self.slots[index as usize].as_mut().expect("a feeding range is there");
@@ -139,7 +142,11 @@ impl Jobs {
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
         job.pace.in_flight -= 1;
         let height = height.to_index();
-        job.batch.push(Item { height, result: Ok(answers.take(task)) });
+        // In its place, rather than put together on the stack and moved: decision 0010.
+        job.batch.push(Item::EMPTY);
+        if let Some(item) = job.batch.last_mut() {
+            *item = Item { height, result: Ok(answers.take(task)) };
+        }
         if job.pace.answer_bytes > 0 || is_charged(job.batch.last()) {
             job.weigh(index, tasks);
         }
@@ -185,7 +192,7 @@ impl Jobs {
         let mut cut = None;
         let job = self.slots[index as usize].as_mut().expect("a range stays while it has tasks");
         job.pace.in_flight -= 1;
-        if matches!(result, Err(TaskError::Cancelled)) {
+        if result.as_ref().is_err_and(|error| **error == TaskError::Cancelled) {
             // Because of another height, or because the stream is gone.
             job.pace.outstanding -= 1;
         } else {
@@ -211,6 +218,7 @@ impl Jobs {
     }
 
     /// Returns whether some may go on since there may be more memory: then look at them again.
+    #[inline]
     pub(crate) fn are_short(&mut self) -> bool {
         core::mem::take(&mut self.is_short)
     }
@@ -242,6 +250,7 @@ impl Jobs {
 
     /// Hands all batches over, and notes what is to be cancelled. Returns whether a range should put
     /// more in at once.
+    #[inline]
     pub(super) fn deliver(&mut self, ahead: Ahead) -> bool {
         let mut hungry = false;
         while let Some(index) = self.delivering.pop() {

@@ -73,7 +73,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 any = true;
                 *ranges_first = false;
                 let entry = &mut tasks[task.slot() as usize];
-                entry.payload = job.advance(height, index);
+                job.advance(height, index, &mut entry.payload);
                 entry.generation = task.generation();
                 if !is_alone {
                     jobs.feeding.rotate_left(1);

@@ -53,6 +53,7 @@ impl Ahead {
 
 impl Pace {
     /// Returns the next height, if there is one.
+    #[inline]
     pub(super) fn next(&self) -> Option<u64> {
         if self.again.is_empty() {
             return self.next;
@@ -61,22 +62,26 @@ impl Pace {
     }
 
     /// Returns the next height if the range may go so far ahead.
+    #[inline]
     pub(super) fn next_within(&self, ahead: Ahead) -> Option<u64> {
         if self.is_far(ahead) { None } else { self.next() }
     }
 
     /// Returns whether only the stream can keep the workers from running dry.
+    #[inline]
     pub(super) fn starves(&self, ahead: Ahead) -> bool {
         self.next().is_some() && self.in_flight <= ahead.plenty && self.is_far(ahead)
     }
 
     /// Returns whether the range is as far ahead as it may be.
+    #[inline]
     pub(super) fn is_far(&self, ahead: Ahead) -> bool {
         self.outstanding >= ahead.max || self.is_short()
     }
 
     /// Returns whether what nobody has taken, with what is to come, is more than what it leaves to
     /// others. If so, the doorbell rings once there is more memory.
+    #[inline]
     pub(super) fn is_short(&self) -> bool {
         self.answer_bytes > 0 && self.is_short_of_memory()
     }

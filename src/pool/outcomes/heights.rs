@@ -37,6 +37,7 @@ impl<H: Height> Track for Heights<H> {
         Work::Heights(self.report.ledger.by_index())
     }
 
+    #[inline]
     fn feed(&mut self, _: &mut Context<'_>, _: (&Taker, &Mailbox), _: Option<usize>, _: usize) {}
 
     /// Above what was returned the ledger knows only what was done before the range began.
@@ -44,6 +45,7 @@ impl<H: Height> Track for Heights<H> {
         self.report.ledger.next_open(H::from_index(index)).map(H::to_index)
     }
 
+    #[inline]
     fn note_done(&mut self, index: u64) -> H {
         let height = H::from_index(index);
         self.report.note_done(height);

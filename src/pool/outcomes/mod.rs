@@ -215,6 +215,7 @@ impl<A, S: Track> Outcomes<A, S> {
     }
 
     /// Takes what lies ready into the batch; `Ready(false)` when nothing more will come.
+    #[inline]
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         // Without an order they are the caller's at once.
         let releases = self.reorder.is_none();
@@ -285,29 +286,32 @@ impl<A, S: Source<A>> Outcomes<A, S> {
         self.source.take_report()
     }
 
-    /// Returns the next height with its outcome, as far as the batch goes.
-    fn next_ready(&mut self) -> Option<(S::Request, Result<A, TaskError>)> {
+    /// Returns the next height with its outcome, as far as the batch goes. As the stream returns it, which is
+    /// not moved then: decision 0010.
+    #[inline]
+    fn next_ready(&mut self) -> Poll<Option<(S::Request, Result<A, TaskError>)>> {
         if self.reorder.is_some() {
-            let mut item = self.item_in_order()?;
+            let Some(mut item) = self.item_in_order() else { return Poll::Pending };
             let result = S::read(&mut item, self.mailbox.decode_limits());
-            return Some(self.noted(item.height, result));
+            return self.noted(item.height, result);
         }
         // It is read where it lies: to move it first costs more than to read it.
-        let item = self.batch.last_mut()?;
+        let Some(item) = self.batch.last_mut() else { return Poll::Pending };
         let (height, result) = (item.height, S::read(item, self.mailbox.decode_limits()));
         self.batch.truncate(self.batch.len() - 1);
-        Some(self.noted(height, result))
+        self.noted(height, result)
     }
 
+    #[inline]
     fn noted(
         &mut self,
         index: u64,
         result: Result<A, TaskError>,
-    ) -> (S::Request, Result<A, TaskError>) {
-        match result {
+    ) -> Poll<Option<(S::Request, Result<A, TaskError>)>> {
+        Poll::Ready(Some(match result {
             Ok(answer) => (self.source.note_done(index), Ok(answer)),
             Err(error) => (self.note_failed(index, &error), Err(error)),
-        }
+        }))
     }
 
     /// Notes a failure, and ends the stream if this was the last outcome.
@@ -333,8 +337,9 @@ impl<A, S: Source<A>> Stream for Outcomes<A, S> {
         source.feed(cx, (taker, mailbox), options.ahead_max, batch.len());
         self.start();
         loop {
-            if let Some(outcome) = self.next_ready() {
-                return Poll::Ready(Some(outcome));
+            let next = self.next_ready();
+            if next.is_ready() {
+                return next;
             }
             if !ready!(self.poll_batch(cx)) {
                 self.stage = Stage::Over;

@@ -38,6 +38,7 @@ impl<H: Height> Report<H> {
 
     // A ledger that is saturated leaves a height open.
 
+    #[inline]
     pub(super) fn note_done(&mut self, height: H) {
         self.done += 1;
         let _ = self.ledger.complete(height);

@@ -333,7 +333,7 @@ impl<A: DeserializeOwned + Send + 'static, P: Pull> Source<A> for Mapped<P, Enco
 
 impl<P: Pull> Source<Vec<u8>> for Mapped<P, Raw> {
     fn read(item: &mut Item, _: &DecodeLimits) -> Result<Vec<u8>, TaskError> {
-        item.take()?.into_bytes(Vec::new())
+        item.take_bytes()
     }
 }
 
@@ -352,6 +352,7 @@ pub(crate) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskErr
 }
 
 /// Returns why a body cannot be sent, if it is longer than a frame takes.
+#[inline]
 pub(crate) fn check_length(body: &Body, bytes_max: usize) -> Result<(), TaskError> {
     let bytes = body.as_slice().len();
     if bytes > bytes_max { Err(too_long(bytes, bytes_max)) } else { Ok(()) }

@@ -110,6 +110,9 @@ pub(super) enum Step {
     Answer(RunId, Verdict),
 }
 
+/// What comes of a frame. The end of a link is boxed, so that what is hot fits two registers: decision 0010.
+pub(super) type Stepped = Result<Step, Box<DisconnectReason>>;
+
 impl ProtocolState {
     pub(super) fn new(speech: Speech, now: Instant) -> Self {
         // Without a handshake, a link is up from the start and has one request at a time.
@@ -155,7 +158,7 @@ impl ProtocolState {
         &mut self,
         frame: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, DisconnectReason> {
+    ) -> Stepped {
         self.silence.is_broken = true;
         if !self.speech.is_native() {
             return self.on_json(frame, around);
@@ -171,11 +174,7 @@ impl ProtocolState {
         }
     }
 
-    fn on_json<H: Handler>(
-        &mut self,
-        frame: &[u8],
-        around: &mut Around<'_, H>,
-    ) -> Result<Step, DisconnectReason> {
+    fn on_json<H: Handler>(&mut self, frame: &[u8], around: &mut Around<'_, H>) -> Stepped {
         let is_busy = self.is_busy();
         let Speech::Json(json) = &mut self.speech else { unreachable!("the caller has looked") };
         let height = json.read(frame);
@@ -191,9 +190,11 @@ impl ProtocolState {
         &mut self,
         message: Result<Message<'_>, MessageError>,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, DisconnectReason> {
-        match (self.phase, message?) {
-            (_, Message::Goodbye { code, text }) => Err(DisconnectReason::goodbye(code, text)),
+    ) -> Stepped {
+        match (self.phase, message.map_err(DisconnectReason::from)?) {
+            (_, Message::Goodbye { code, text }) => {
+                Err(DisconnectReason::goodbye(code, text).into())
+            }
             (Phase::Hello, Message::Hello(hello)) => self.on_hello(&hello, around.settings),
             (Phase::Welcome, Message::Welcome { heartbeat_millis, window, extensions }) => {
                 let timeout = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
@@ -219,19 +220,16 @@ impl ProtocolState {
                     Phase::Welcome => "before the Welcome",
                     Phase::Up | Phase::GivingBack => "from a manager, once the link is up",
                 };
-                Err(DisconnectReason::protocol(format!("a {} {text}", message.kind())))
+                Err(DisconnectReason::protocol(format!("a {} {text}", message.kind())).into())
             }
         }
     }
 
-    fn on_hello(
-        &mut self,
-        hello: &Hello<'_>,
-        settings: &Settings,
-    ) -> Result<Step, DisconnectReason> {
+    fn on_hello(&mut self, hello: &Hello<'_>, settings: &Settings) -> Stepped {
         if hello.role != Role::Manager {
             let text = "both sides are workers: one of them has a manager's place";
-            return Err(DisconnectReason::Protocol { code: Code::WrongRole, text: text.into() });
+            let code = Code::WrongRole;
+            return Err(DisconnectReason::Protocol { code, text: text.into() }.into());
         }
         let (ours, theirs) = (settings.schema.as_deref(), hello.extensions.schema());
         check_schema(ours, theirs, hello.name)?;
@@ -255,21 +253,17 @@ impl ProtocolState {
         }
     }
 
-    fn on_welcome(
-        &mut self,
-        heartbeat: Duration,
-        window: u16,
-        settings: &Settings,
-    ) -> Result<Step, DisconnectReason> {
+    fn on_welcome(&mut self, heartbeat: Duration, window: u16, settings: &Settings) -> Stepped {
         if window > settings.window_max {
             return Err(DisconnectReason::protocol(format!(
                 "the manager's window of {window} is above this worker's window_max, {}: lower \
                  the one or raise the other",
                 settings.window_max
-            )));
+            ))
+            .into());
         }
         if heartbeat.is_zero() {
-            return Err(DisconnectReason::protocol("a Welcome with a heartbeat of 0 ms"));
+            return Err(DisconnectReason::protocol("a Welcome with a heartbeat of 0 ms").into());
         }
         self.heartbeat = heartbeat.min(settings.heartbeat_max);
         self.session = Session::with_window(window.max(1));
@@ -282,7 +276,7 @@ impl ProtocolState {
         &mut self,
         height: Result<i64, String>,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, DisconnectReason> {
+    ) -> Stepped {
         let Speech::Json(json) = &mut self.speech else { unreachable!("it asked for a height") };
         let task = TaskId::from_parts(0, 0);
         let height = height.map_err(DisconnectReason::protocol)?;
@@ -290,7 +284,7 @@ impl ProtocolState {
         match json.begin(height, around.settings, &mut buffer) {
             Ok(body) => self.on_request(task, 1, None, body, around),
             Err(why) => {
-                let slot = self.session.request(task, 1)?;
+                let slot = self.session.request(task, 1).map_err(DisconnectReason::from)?;
                 Ok(Step::Answer(slot, fail(&why, &mut around.runner.body)))
             }
         }

@@ -8,7 +8,7 @@ use chargehand_core::copy::copied;
 use chargehand_core::session::RunId;
 use chargehand_core::{Instant, TaskId, Verdict};
 
-use super::{Around, Phase, ProtocolState, Step};
+use super::{Around, Phase, ProtocolState, Step, Stepped};
 use crate::handler::{Handler, Origin};
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
@@ -41,8 +41,8 @@ impl ProtocolState {
         timeout: Option<Duration>,
         body: &[u8],
         around: &mut Around<'_, H>,
-    ) -> Result<Step, DisconnectReason> {
-        let slot = self.session.request(task, attempt)?;
+    ) -> Stepped {
+        let slot = self.session.request(task, attempt).map_err(DisconnectReason::from)?;
         self.usage.asked = true;
         self.idle_messages = self.idle_messages.saturating_sub(IDLE_MESSAGES_PER_REQUEST);
         self.leave_at = Instant::FAR_FUTURE;
@@ -155,7 +155,7 @@ impl ProtocolState {
         task: TaskId,
         attempt: u16,
         around: &mut Around<'_, H>,
-    ) -> Result<Step, DisconnectReason> {
+    ) -> Stepped {
         self.count_idle(around.clock.now())?;
         let Some(slot) = self.session.cancel(task, attempt) else {
             return Ok(Step::None); // The answer crossed it.
