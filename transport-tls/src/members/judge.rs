@@ -17,35 +17,13 @@ use rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::Role;
 use super::revoked::Revoked;
+use super::role::{Role, member};
 use crate::error::expired;
 use crate::{BoxError, TlsError};
 
-/// How many bytes a name has at most: less than a Hello's, which may have an instance after it.
-const NAME_BYTES_MAX: usize = 60;
-const SCHEME: &str = "chargehand://";
 /// The last second of the year 9999, after which no certificate is good.
 const LATE: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(253_402_300_799));
-
-/// Whether a member may have this name.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// Writes a member as its certificate does.
-pub(super) fn uri(role: Role, name: &str) -> String {
-    format!("{SCHEME}{role}/{name}")
-}
-
-/// Reads what [`uri`] writes.
-fn member(uri: &str) -> Option<(Role, &str)> {
-    let (role, name) = uri.strip_prefix(SCHEME)?.split_once('/')?;
-    let role = [Role::Pool, Role::Worker].into_iter().find(|it| it.to_string() == role)?;
-    is_name(name).then_some((role, name))
-}
 
 /// Judges certificates for one end.
 pub(super) struct Judge {

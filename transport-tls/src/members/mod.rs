@@ -48,6 +48,7 @@ mod authority;
 mod file;
 mod judge;
 mod revoked;
+mod role;
 
 use std::fmt;
 use std::path::Path;
@@ -64,6 +65,7 @@ use self::file::JoinFile;
 pub use self::file::MembersError;
 use self::judge::Judge;
 use self::revoked::Revoked;
+pub use self::role::Role;
 use crate::day::{DAY_SECONDS, Day, days};
 use crate::rules::Rules;
 use crate::{BoxError, TlsAccept, TlsDial};
@@ -72,33 +74,6 @@ use crate::{BoxError, TlsAccept, TlsDial};
 pub const WARNING_DAYS: u64 = 7;
 /// How many hosts a dialler keeps sessions of, to resume them: a connector has one.
 const SESSIONS_MAX: usize = 8;
-
-/// What a certificate lets its member be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// A manager: the end that hands tasks out.
-    Pool,
-    /// A worker.
-    Worker,
-}
-
-impl Role {
-    const fn other(self) -> Self {
-        match self {
-            Self::Pool => Self::Worker,
-            Self::Worker => Self::Pool,
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pool => "pool",
-            Self::Worker => "worker",
-        })
-    }
-}
 
 /// A member's end of all its links: who it is, and who may be at the others.
 ///
