@@ -53,7 +53,7 @@ impl Misfits {
 }
 
 /// Where a link's answers go.
-pub(crate) struct Sink<'a> {
+pub(crate) struct AnswerSink<'a> {
     pub(crate) link: Link,
     pub(crate) now: Instant,
     pub(crate) scheduler: &'a mut Scheduler<Heap>,
@@ -64,7 +64,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) decode_limits: &'a DecodeLimits,
 }
 
-impl Sink<'_> {
+impl AnswerSink<'_> {
     /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
     #[inline]
     pub(crate) fn reply(

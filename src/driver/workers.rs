@@ -16,7 +16,7 @@ use super::crowd::{Counted, Party};
 use super::dialect::Speech;
 use super::handshake::Greeting;
 use super::link::{Conn, Quota, ReadProgress};
-use super::type_check::Sink;
+use super::type_check::AnswerSink;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
@@ -445,7 +445,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(peer) = self.peers.at(slot) else { return ReadProgress::Nothing };
         let LinkState::Up(link, conn) = &mut peer.link else { return ReadProgress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
-        let mut sink = Sink {
+        let mut sink = AnswerSink {
             link: *link,
             now: self.now,
             scheduler: &mut self.scheduler,

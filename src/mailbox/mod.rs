@@ -14,7 +14,7 @@ use event_listener::EventListener;
 
 use crate::budget::{Account, Budget};
 use crate::error::WorkerError;
-use crate::events::{Listener, Started};
+use crate::events::{EventFeed, Started};
 use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::Lock;
@@ -105,13 +105,13 @@ struct Inbox {
 pub(crate) struct Mail {
     pub(crate) cancels: Vec<CallId>,
     pub(crate) jobs: Vec<NewJob>,
-    pub(crate) listeners: Vec<Listener>,
-    pub(crate) watches: Vec<Watch>,
+    pub(crate) listeners: Vec<EventFeed>,
+    pub(crate) watches: Vec<StartWatch>,
 }
 
 /// A caller that waits until a worker takes its task.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct StartWatch {
     pub(crate) call: CallId,
     /// Dropped where the call ends first.
     pub(crate) reply: Sender<Started>,
@@ -273,12 +273,12 @@ impl Mailbox {
         }
     }
 
-    pub(crate) fn listen(&self, listener: Listener) {
+    pub(crate) fn listen(&self, listener: EventFeed) {
         self.put(|mail| mail.listeners.push(listener));
     }
 
     /// Has the driver say when a worker takes a task. If there is no driver, `watch` is dropped.
-    pub(crate) fn watch(&self, watch: Watch) {
+    pub(crate) fn watch(&self, watch: StartWatch) {
         self.put(|mail| mail.watches.push(watch));
     }
 

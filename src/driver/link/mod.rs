@@ -15,7 +15,7 @@ use super::answers::Answers;
 use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::outgoing::Outgoing;
-use super::type_check::Sink;
+use super::type_check::AnswerSink;
 use crate::budget::Charge;
 use crate::failure;
 use crate::limits::Limits;
@@ -119,7 +119,7 @@ impl<K: Kind> Conn<K> {
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
-        sink: &mut Sink<'_>,
+        sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
         let allowance = sink.answers.arrivals.allowance();
         if self.allowance != allowance && self.charge.is_none() {
@@ -248,7 +248,7 @@ impl<K: Kind> Conn<K> {
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
-        sink: &mut Sink<'_>,
+        sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
         if let Speech::Json(json) = &mut self.speech {
             json.fail_unfit(sink);
