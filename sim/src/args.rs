@@ -4,22 +4,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
-Simulates whole pools under faults, and counts for itself what becomes of each task.
+Simulates whole pools under faults and counts independently what becomes of
+each task.
 
-  chargehand-sim --seeds N [--from S]   runs the seeds S to S + N - 1; S is 0 unless it is said
-  chargehand-sim --seconds T            runs seeds that nobody has run before, for so long; with
-                                        --seeds, those, and no longer than that
-  chargehand-sim --file PATH            runs the seeds of a file first, one a line; # begins a comment
-  chargehand-sim --seed S [--trace]     runs one, and says what happened in it
-                 [--without 1,4]        without these parts of its plan
-  --jobs N        so many threads; 1 unless it is said
-  --state PATH    keeps in a file how far it is and what it has counted, and goes on from there
-  --first         stops at the first seed that fails, and takes no time to look for the least of it
-  --any           does not ask that every rare state was reached
+  --seeds N [--from S]  run the seeds S to S + N - 1 (S defaults to 0)
+  --seconds T           run new seeds for T seconds; with --seeds, run those,
+                        but for T seconds at most
+  --file PATH           first run the seeds in a file, one per line (# begins
+                        a comment)
+  --seed S [--trace]    run a single seed [and print what happens]
+      [--without 1,4]   leaving out these parts of its plan
+  --jobs N              run N threads (default 1)
+  --state PATH          save progress and counts to a file, and resume from it
+  --first               stop at the first failing seed, without shrinking it
+  --any                 do not require that every rare state is reached
 
-It ends with 0 where all was well, with 1 where a seed failed (it then prints the command that runs as
-little of it as still fails), with 2 where the command line is no good, and with 3 where a rare state was
-never reached, so that the runs show less than they seem to.";
+Exit codes: 0 success; 1 a seed failed (the command for the smallest plan that
+still fails is printed); 2 invalid arguments; 3 a rare state was never reached,
+so the runs show less than they appear to.";
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Args {
@@ -74,4 +76,17 @@ impl Args {
 
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("{text} is not a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_into_80_columns() {
+        assert!(HELP.lines().count() > 10);
+        for line in HELP.lines() {
+            assert!(line.chars().count() < 80, "{line}");
+        }
+    }
 }
