@@ -145,6 +145,13 @@ pub enum Useless {
     /// is without the feature `task-times` reports instead.
     #[cfg(feature = "task-times")]
     RetryAfter(Duration),
+    /// The worker cannot do it now: what it calls on wants no more of it for so long. The task goes back
+    /// with no attempt and no failure counted, up to [`Config::resends_max`](crate::Config::resends_max). The
+    /// worker gets none for that time, [`Config::pause_max`](crate::Config::pause_max) at most, and half as
+    /// many at once afterwards; what it holds and has not begun is taken back. It is no failure of the
+    /// worker's. Whoever is without the feature `task-times` reports [`Verdict::Returned`] instead.
+    #[cfg(feature = "task-times")]
+    Throttled(Duration),
 }
 
 /// Something for the caller to carry out.

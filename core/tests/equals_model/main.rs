@@ -27,6 +27,8 @@ const STEPS: u64 = 400;
 const RARE: &[&str] = &[
     "a busy worker asked to drain",
     "a delayed worker got its first task",
+    "a worker said not now",
+    "a worker said not now while it got nothing anyway",
     "a delayed worker is busy",
     "a suspect was sent",
     "a task was given back before it began",
