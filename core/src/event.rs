@@ -258,7 +258,7 @@ pub enum Outcome {
     /// where the task itself may have been the cause.
     Exhausted,
     /// It came back as often as `resends_max` without having been tried to its end: workers that
-    /// stopped, were displaced or gave it back before they began.
+    /// stopped, were displaced, gave it back before they began or could not do it then.
     Bounced,
     /// The caller cancelled it.
     Cancelled,

@@ -178,6 +178,10 @@ impl Sink<'_> {
     ) -> Result<(), EventError> {
         let event = Event::Useless { link: self.link, task, attempt, why };
         self.scheduler.handle_event(self.now, event)?;
+        if let Useless::Throttled(_) = why {
+            // No outcome has it, and if this was one too often, that says so itself.
+            return Ok(());
+        }
         self.answers.keep_bytes(self.scheduler, task, Verdict::Failed, body);
         if why == Useless::Permanent {
             // What it says is the outcome, and not that an earlier answer was of no use.

@@ -134,7 +134,8 @@ impl<S: Storage> Pair<S> {
             return Event::Useless { link, task, attempt, why };
         }
         if verdict == Verdict::Failed && self.rng.percent(30) {
-            let advice = [Useless::Permanent, Useless::RetryAfter(delay), Useless::Throttled(delay)];
+            let advice =
+                [Useless::Permanent, Useless::RetryAfter(delay), Useless::Throttled(delay)];
             let why = self.rng.pick(&advice);
             return Event::Useless { link, task, attempt, why };
         }

@@ -314,7 +314,8 @@ impl World {
             }
             Does::Works { done: false, millis, .. } if self.faulty && self.rng.percent(30) => {
                 let wait = Duration::from_millis(self.rng.below(200));
-                let advice = [Useless::Permanent, Useless::RetryAfter(wait), Useless::Throttled(wait)];
+                let advice =
+                    [Useless::Permanent, Useless::RetryAfter(wait), Useless::Throttled(wait)];
                 let why = self.rng.pick(&advice);
                 let event = Event::Useless { link, task, attempt, why };
                 self.after(millis + delay, Happening::ToManager(event));
