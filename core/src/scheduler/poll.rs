@@ -183,7 +183,11 @@ impl SchedulerMut<'_> {
             }
             LinkPhase::Up(Duty::Suspended) => self.release(worker),
             LinkPhase::Up(Duty::Delayed) => {
-                self.workers[worker as usize].recall = false;
+                // Nothing is taken back from one that dialled in too soon: it holds nothing.
+                #[cfg(feature = "task-times")]
+                {
+                    self.workers[worker as usize].recall = false;
+                }
                 self.set_phase(worker, LinkPhase::Up(Duty::Serving));
             }
             _ => unreachable!("a timer without a reason"),
