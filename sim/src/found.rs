@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use chargehand::testing::{Script, World};
-use chargehand::{Pool, Task};
+use chargehand::{Pool, Task, TaskOptions};
 
 use crate::plan::FRAME;
 
@@ -85,4 +85,28 @@ fn long_answers_that_come_in_one_read_do_not_pass_the_budget() {
     // Each is waited for, so all of them are sent, whatever there is room for.
     let all = futures_util::future::join_all(tasks);
     assert!(world.run(all).iter().all(Result::is_ok));
+}
+
+/// The wire has no room for what the worker is to be told, nor for the requests before that.
+#[test]
+fn a_worker_is_told_to_drop_a_task_before_it_gets_another_one() {
+    let millis = Duration::from_millis;
+    let world = World::new(5);
+    world.wire_capacity(1);
+    world.latency(millis(50)..=millis(50));
+    let worker = world.worker(Script::new().concurrency(5).takes(millis(1000)));
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(5);
+    let pool = pool.configure(|config| config.trust_initial = 16);
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(500));
+    let hasty = pool.with(TaskOptions::new().deadline(millis(120)));
+    let first = hasty.try_submit::<u64, u64>(1).expect("there is room");
+    let submit = |number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let tasks: Vec<Task<u64>> = (2..=5).map(submit).collect();
+    assert!(world.run(first).is_err());
+    assert!(world.run(futures_util::future::join_all(tasks)).iter().all(Result::is_ok));
+    let trace = world.trace().to_string();
+    let at = |what: &str| trace.find(what).unwrap_or_else(|| panic!("{what}: {trace}"));
+    assert!(at("told to drop task 0.0") < at("asked task 4.0"), "{trace}");
 }
