@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, HandshakeKind,
-    OtherError, RootCertStore, SignatureScheme,
+    OtherError, PeerIncompatible, RootCertStore, SignatureScheme,
 };
 use webpki::EndEntityCert;
 
@@ -188,6 +188,8 @@ impl fmt::Display for Other {
 
 impl Error for Other {}
 
+// A member is judged alike whichever end it is, but rustls asks each end by a trait of its own: what says the
+// same in both is written in the first.
 impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
@@ -203,12 +205,11 @@ impl ServerCertVerifier for Judge {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        Err(PeerIncompatible::Tls12NotOffered.into())
     }
 
     fn verify_tls13_signature(
