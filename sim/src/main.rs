@@ -6,6 +6,7 @@
 mod args;
 mod campaign;
 mod cast;
+mod core_alone;
 mod dice;
 #[cfg(test)]
 mod found;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
         chargehand::core::planted::plant(&name);
     }
     panics::keep_quiet();
+    if args.is_core {
+        return core_alone::run_all(&args);
+    }
     match args.seed {
         Some(seed) => campaign::run_one(seed, &args),
         None => campaign::run_all(&args),
