@@ -14,6 +14,7 @@ mod jobs;
 mod oracle;
 mod panics;
 mod plan;
+mod replay;
 mod run;
 mod shrink;
 mod stage;
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
         chargehand::core::planted::plant(&name);
     }
     panics::keep_quiet();
+    if let Some(record) = &args.replay {
+        return replay::run(record, args.wants_trace);
+    }
     if args.is_core {
         return core_alone::run_all(&args);
     }
