@@ -311,7 +311,8 @@ stage_fuzz() {
   done
 }
 
-# Every order in which threads can wake a driver, on the library's own files.
+# Every order in which threads can wake a driver, and in which callers and it can leave things for each other, on
+# the library's own files; steps in the wrong order are found.
 stage_loom() {
   RUSTFLAGS='--cfg loom' cargo test --locked --manifest-path tools/loom/Cargo.toml --target-dir "$target/loom"
 }

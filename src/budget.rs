@@ -7,11 +7,11 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Waker;
 
 use event_listener::Event;
 
+use crate::link::lock::{AtomicBool, AtomicUsize, Ordering};
 use crate::planted::planted;
 
 /// The longest body or message that is not counted: as long as what is counted anyway (tasks, links,
