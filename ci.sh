@@ -139,7 +139,7 @@ stage_docs() {
   RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS='--cfg docsrs -D warnings' cargo doc --workspace \
     --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/docsrs"
   local feature
-  for feature in blocking json keyed testing; do
+  for feature in blocking json keyed record testing; do
     grep -rqE "crate feature[^.]*<code>$feature</code>" "$target/docsrs/doc/chargehand" ||
       fail "no item says that it needs the feature $feature"
   done
@@ -268,7 +268,7 @@ stage_platforms() {
     --example worker)
   local check=(--locked -Zbuild-std --target-dir "$target/platforms") features
   for t in "${PLATFORM_TARGETS[@]}"; do
-    features=blocking,json,keyed,serial,smol,std,tcp,testing,tls,tokio,tracing,ws
+    features=blocking,json,keyed,record,serial,smol,std,tcp,testing,tls,tokio,tracing,ws
     [[ $t == *windows* ]] || features+=,unix
     bare_metal check --target "$t" "${check[@]}" --all-features -p chargehand-core
     bare_metal check --target "$t" "${check[@]}" --features "$features" -p chargehand --lib "${examples[@]}"
@@ -311,7 +311,8 @@ stage_fuzz() {
   done
 }
 
-# Every order in which threads can wake a driver, on the library's own files.
+# Every order in which threads can wake a driver, and in which callers and it can leave things for each other, on
+# the library's own files; steps in the wrong order are found.
 stage_loom() {
   RUSTFLAGS='--cfg loom' cargo test --locked --manifest-path tools/loom/Cargo.toml --target-dir "$target/loom"
 }
@@ -332,10 +333,11 @@ stage_soak() {
   cargo run --release -p chargehand-sim -- --seeds 1000000000 --seconds 300 --state "$state"
 }
 
-# Whole pools under faults: every seed that ever failed and was mended, then 20,000 others. Fresh ones, of which
+# The scheduler alone beside its model; then whole pools under faults: every seed that ever failed and was mended, then 20,000 others. Fresh ones, of which
 # docs/RELIABILITY.md says how many still fail, are in `soak`.
 stage_sim() {
   cargo test --release -p chargehand-sim
+  cargo run --release -p chargehand-sim -- --core --seeds 20000
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
 }
 

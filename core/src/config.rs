@@ -9,6 +9,7 @@ use crate::time::nanos;
 /// The limits and policies of a [`Scheduler`](crate::Scheduler). Start from [`Config::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
     /// How many attempts of a task may be lost (with their link, or by outliving

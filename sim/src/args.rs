@@ -12,16 +12,22 @@ Simulates whole pools under faults, and counts for itself what becomes of each t
   chargehand-sim --file PATH            runs the seeds of a file first, one a line; # begins a comment
   chargehand-sim --seed S [--trace]     runs one, and says what happened in it
                  [--without 1,4]        without these parts of its plan
+  chargehand-sim --core --seeds N       runs the scheduler alone beside its naive model, and says how many
+                                        events were compared and checked; likewise --seconds, --seed
+  chargehand-sim --replay FILE [--trace]
+                                        makes the calls to the scheduler again that `Builder::record` wrote
+                                        to a file, with all checks after each, and says what they were
   --jobs N        so many threads; 1 unless it is said
   --state PATH    keeps in a file how far it is and what it has counted, and goes on from there
   --first         stops at the first seed that fails, and takes no time to look for the least of it
   --any           does not ask that every rare state was reached
 
 It ends with 0 where all was well, with 1 where a seed failed (it then prints the command that runs as
-little of it as still fails), with 2 where the command line is no good, and with 3 where a rare state was
+little of it as still fails) or a record was done otherwise, with 2 where the command line or a record is no good, and with 3 where a rare state was
 never reached, so that the runs show less than they seem to.";
 
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a word of the command line")]
 pub(crate) struct Args {
     pub(crate) from: u64,
     pub(crate) count: u64,
@@ -34,6 +40,8 @@ pub(crate) struct Args {
     pub(crate) state: Option<PathBuf>,
     pub(crate) is_any: bool,
     pub(crate) stops_at_first: bool,
+    pub(crate) is_core: bool,
+    pub(crate) replay: Option<PathBuf>,
 }
 
 impl Args {
@@ -49,6 +57,7 @@ impl Args {
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--trace" => args.wants_trace = true,
+                "--core" => args.is_core = true,
                 "--any" => args.is_any = true,
                 "--first" => args.stops_at_first = true,
                 "--seeds" => args.count = number(&value()?)?,
@@ -57,6 +66,7 @@ impl Args {
                 "--seconds" => args.seconds = Some(Duration::from_secs(number(&value()?)?)),
                 "--jobs" => args.jobs = number::<usize>(&value()?)?.max(1),
                 "--file" => args.file = Some(value()?.into()),
+                "--replay" => args.replay = Some(value()?.into()),
                 "--state" => args.state = Some(value()?.into()),
                 "--without" => {
                     args.without = value()?.split(',').map(number).collect::<Result<_, _>>()?;
@@ -64,9 +74,15 @@ impl Args {
                 _ => return Err(format!("unknown: {word}")),
             }
         }
-        let has_work = args.count > 0 || args.seconds.is_some() || args.file.is_some();
+        let has_work = args.count > 0
+            || args.seconds.is_some()
+            || args.file.is_some()
+            || args.replay.is_some();
         if args.seed.is_none() && !has_work {
             return Err("nothing to do".to_owned());
+        }
+        if args.is_core && (args.file.is_some() || args.state.is_some()) {
+            return Err("--core takes neither --file nor --state".to_owned());
         }
         Ok(Some(args))
     }

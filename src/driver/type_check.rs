@@ -8,10 +8,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use chargehand_core::{
-    Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Useless, Verdict,
-};
+use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
+use super::Scheduler;
 use super::answers::Answers;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
@@ -56,7 +55,7 @@ impl Misfits {
 pub(crate) struct Sink<'a> {
     pub(crate) link: Link,
     pub(crate) now: Instant,
-    pub(crate) scheduler: &'a mut Scheduler<Heap>,
+    pub(crate) scheduler: &'a mut Scheduler,
     pub(crate) answers: &'a mut Answers,
     pub(crate) misfits: &'a mut Misfits,
     pub(crate) tasks: &'a [TaskEntry],
