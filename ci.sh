@@ -20,7 +20,7 @@ SEMVER_CHECKS_VERSION=0.51.0
 MSRV=1.85
 MSRV_DEBIAN=1.85.0+dfsg3-1~deb12u3
 BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
-PLATFORM_TARGETS=(x86_64-pc-windows-msvc x86_64-pc-windows-gnu aarch64-apple-darwin)
+PLATFORM_TARGETS=(x86_64-pc-windows-msvc aarch64-apple-darwin)
 # What is published: the name of each crate, and its folder.
 declare -A CRATES=([chargehand]=. [chargehand-core]=core
   [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix
