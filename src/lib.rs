@@ -62,6 +62,7 @@
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
 //! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
+//! | `record` | what a pool's scheduler is told, written down and done again later: `chargehand::record` |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
@@ -129,6 +130,8 @@ mod options;
 mod payload;
 mod planted;
 mod pool;
+#[cfg(feature = "record")]
+pub mod record;
 mod seed;
 mod stats;
 #[cfg(feature = "testing")]
@@ -143,7 +146,7 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     events::{Events, PoolEvent, Started},
-    failure::Failure,
+    failure::{Failure, Throttled},
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,

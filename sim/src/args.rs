@@ -14,16 +14,24 @@ each task.
                         a comment)
   --seed S [--trace]    run a single seed [and print what happens]
       [--without 1,4]   leaving out these parts of its plan
+  --core                run the scheduler alone against its naive model and
+                        print how many events were compared and checked; with
+                        --seeds, --seconds or --seed
+  --replay FILE         repeat the calls to the scheduler that
+      [--trace]         `Builder::record` wrote to a file, with all checks
+                        after each [and print them]
   --jobs N              run N threads (default 1)
   --state PATH          save progress and counts to a file, and resume from it
   --first               stop at the first failing seed, without shrinking it
   --any                 do not require that every rare state is reached
 
 Exit codes: 0 success; 1 a seed failed (the command for the smallest plan that
-still fails is printed); 2 invalid arguments; 3 a rare state was never reached,
-so the runs show less than they appear to.";
+still fails is printed), or a replay differed from its record; 2 invalid
+arguments or an invalid record; 3 a rare state was never reached, so the runs
+show less than they appear to.";
 
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a word of the command line")]
 pub(crate) struct Args {
     pub(crate) from: u64,
     pub(crate) count: u64,
@@ -36,6 +44,8 @@ pub(crate) struct Args {
     pub(crate) state: Option<PathBuf>,
     pub(crate) is_any: bool,
     pub(crate) stops_at_first: bool,
+    pub(crate) is_core: bool,
+    pub(crate) replay: Option<PathBuf>,
 }
 
 impl Args {
@@ -51,6 +61,7 @@ impl Args {
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--trace" => args.wants_trace = true,
+                "--core" => args.is_core = true,
                 "--any" => args.is_any = true,
                 "--first" => args.stops_at_first = true,
                 "--seeds" => args.count = number(&value()?)?,
@@ -59,6 +70,7 @@ impl Args {
                 "--seconds" => args.seconds = Some(Duration::from_secs(number(&value()?)?)),
                 "--jobs" => args.jobs = number::<usize>(&value()?)?.max(1),
                 "--file" => args.file = Some(value()?.into()),
+                "--replay" => args.replay = Some(value()?.into()),
                 "--state" => args.state = Some(value()?.into()),
                 "--without" => {
                     args.without = value()?.split(',').map(number).collect::<Result<_, _>>()?;
@@ -66,9 +78,15 @@ impl Args {
                 _ => return Err(format!("unknown: {word}")),
             }
         }
-        let has_work = args.count > 0 || args.seconds.is_some() || args.file.is_some();
+        let has_work = args.count > 0
+            || args.seconds.is_some()
+            || args.file.is_some()
+            || args.replay.is_some();
         if args.seed.is_none() && !has_work {
             return Err("nothing to do".to_owned());
+        }
+        if args.is_core && (args.file.is_some() || args.state.is_some()) {
+            return Err("--core takes neither --file nor --state".to_owned());
         }
         Ok(Some(args))
     }

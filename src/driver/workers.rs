@@ -12,7 +12,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
 
 use super::Driver;
-use super::crowd::{Counted, Party};
+use super::crowd::Counted;
 use super::dialect::Speech;
 use super::handshake::Greeting;
 use super::link::{Conn, Quota, ReadProgress};
@@ -20,6 +20,7 @@ use super::type_check::AnswerSink;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::link::party::Party;
 use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
@@ -525,6 +526,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
         let peer = self.peers.get(worker);
         let was_useful = self.did_something(peer) || self.now >= stable;
+        self.answers.arrivals.forget(worker.slot());
         self.joining.crowd.remove(Counted::Links, &party);
         self.joining.hosts.on_end(&party, was_useful, self.now);
     }

@@ -9,13 +9,12 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
-use crate::link::lock::Lock;
+use crate::link::lock::{AtomicBool, Lock, Ordering};
 use crate::mailbox::result::TaskResult;
 use crate::payload::Answer;
 use crate::payload::{Body, DecodeLimits};

@@ -4,7 +4,6 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
@@ -17,13 +16,14 @@ use crate::error::WorkerError;
 use crate::events::{EventFeed, Started};
 use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
-use crate::link::lock::Lock;
+use crate::link::lock::{AtomicBool, Lock, Ordering};
 use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
+use crate::planted::reordered;
 use crate::stats::PoolStats;
 
 pub(crate) mod batches;
@@ -129,6 +129,10 @@ pub(crate) enum NotQueued {
 impl Mailbox {
     /// Tells the driver of anything but a task, once it is left.
     pub(crate) fn ring(&self) {
+        if reordered("it rings before it says what for") {
+            self.post.doorbell.wake_by_ref();
+            return self.post.rung.store(true, Ordering::Release);
+        }
         self.post.rung.store(true, Ordering::Release);
         self.post.doorbell.wake_by_ref();
     }
@@ -210,11 +214,13 @@ impl Mailbox {
         // Dropped after the lock is held: the end of a task may be the end of its driver, which wants
         // the lock.
         let mut other = None;
+        let early = reordered("whether to ring is read before the lock is held")
+            .then(|| self.post.holds_back.load(Ordering::Relaxed));
         let polled = self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other));
         // Both are set before the lock is held for what is looked at then.
         let is_told =
             if polled.is_pending() { &self.post.holds_back } else { &self.post.awaits_taken };
-        if is_told.load(Ordering::Relaxed) {
+        if early.unwrap_or_else(|| is_told.load(Ordering::Relaxed)) {
             self.post.doorbell.wake_by_ref();
         }
         polled

@@ -16,7 +16,7 @@ use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::outgoing::Outgoing;
 use super::type_check::AnswerSink;
-use crate::budget::Charge;
+use crate::budget::{Charge, SMALL_BYTES_MAX};
 use crate::failure;
 use crate::limits::Limits;
 use crate::link::erased::{AnyWire, Kind};
@@ -121,10 +121,7 @@ impl<K: Kind> Conn<K> {
         quota: &mut Quota,
         sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
-        let allowance = sink.answers.arrivals.allowance();
-        if self.allowance != allowance && self.charge.is_none() {
-            self.set_allowance(allowance);
-        }
+        self.renew_allowance(sink.answers);
         if !self.speech.is_native() {
             return self.read_json(cx, quota, sink);
         }
@@ -148,6 +145,7 @@ impl<K: Kind> Conn<K> {
                 Err(error) => return Err(DisconnectReason::reset(error)),
             };
             quota.bytes = quota.bytes.saturating_sub(frame.len());
+            let is_long = frame.len() > SMALL_BYTES_MAX;
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
                 Ok(Message::Response { task, attempt, verdict, mut body }) => {
@@ -172,6 +170,8 @@ impl<K: Kind> Conn<K> {
             }
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
+            } else if is_long {
+                self.renew_allowance(sink.answers);
             }
             if quota.bytes == 0 {
                 break;
@@ -193,6 +193,15 @@ impl<K: Kind> Conn<K> {
             return Ok(());
         }
         Err(DisconnectReason::protocol(format!("sent {pongs} Pongs to {pings} Pings")))
+    }
+
+    /// Admits without asking what there is plenty of room for now. Looked at after each long message too:
+    /// one read brings many, and the last of them may find a budget that is full.
+    fn renew_allowance(&mut self, answers: &Answers) {
+        let allowance = answers.arrivals.allowance();
+        if self.allowance != allowance && self.charge.is_none() {
+            self.set_allowance(allowance);
+        }
     }
 
     /// Admits messages up to this length without asking.
@@ -268,11 +277,14 @@ impl<K: Kind> Conn<K> {
                 Err(error) => return Err(DisconnectReason::reset(error)),
             };
             self.tally.answers += 1;
+            let is_long = frame.len() > SMALL_BYTES_MAX;
             if let Speech::Json(json) = &mut self.speech {
                 json.on_frame(frame, sink)?;
             }
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
+            } else if is_long {
+                self.renew_allowance(sink.answers);
             }
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();

@@ -24,6 +24,7 @@ use crate::link::accept::AcceptPause;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::expiring::Timed;
+use crate::link::party::Party;
 use crate::link::quota::messages_each;
 use crate::link::read_on::{ReadOn, WORKER_ROUNDS};
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
@@ -94,6 +95,20 @@ struct LinkSlot<S: LinkSource> {
     host: Option<Box<str>>,
     up: bool,
     state: SlotState<S>,
+}
+
+impl<S> LinkSlot<S>
+where
+    S: LinkSource,
+    <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
+{
+    /// Returns whom the link counts for, once there is one.
+    fn party(&self) -> Option<Party> {
+        match &self.state {
+            SlotState::Link(link) => Some(Party::new(link.identity(), self.host.as_deref())),
+            SlotState::Free | SlotState::Opening(_) => None,
+        }
+    }
 }
 
 enum SlotState<S: LinkSource> {
