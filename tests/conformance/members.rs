@@ -227,7 +227,7 @@ fn pending(connections: &mut [Raw]) -> usize {
     connections.iter_mut().map(is_pending).filter(|it| *it).count()
 }
 
-/// Whoever says a whole ClientHello has the other end draw a key and sign, and answers nothing. Of such
+/// Whoever says a whole `ClientHello` has the other end draw a key and sign, and answers nothing. Of such
 /// handshakes no more are pending than the limit, and what is up is served between them.
 pub(crate) async fn whole_client_hellos_in_a_flood_keep_nobody_out_and_nobody_from_work<P: Tls>() {
     let members = Joined::new::<P>("whole", 30);
