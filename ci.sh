@@ -341,6 +341,11 @@ stage_sim() {
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
 }
 
+# Real faults of networks between real processes, in namespaces of their own: 35 s. Not part of `all`: it needs root.
+stage_network() {
+  cargo test --all-features --test real_network
+}
+
 # Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
 # simulator fail within a minute: most within a second. Not part of `all`: it builds everything once more.
 stage_planted() {
@@ -531,9 +536,9 @@ fail() {
   exit 1
 }
 
-(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted"
+(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted network"
 for stage in "$@"; do
-  case " install all semver-baseline advisories soak planted ${STAGES[*]} " in
+  case " install all semver-baseline advisories soak planted network ${STAGES[*]} " in
     *" $stage "*) ;;
     *) fail "no such stage: $stage" ;;
   esac
