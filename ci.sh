@@ -14,6 +14,8 @@ TEST='bash ci.sh test'
 
 ANVIL_VERSION=1.7.1
 CARGO_HACK_VERSION=0.6.46
+LLVM_COV_VERSION=0.9.1
+MUTANTS_VERSION=27.1.0
 CARGO_DENY_VERSION=0.20.2
 SEMVER_CHECKS_VERSION=0.51.0
 # The `rust-version` of Cargo.toml, which Debian has beside a newer one.
@@ -344,6 +346,44 @@ stage_sim() {
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
 }
 
+# Small mistakes in core, one at a time, each of which some test must find: days for all of them. So it goes on where
+# it was stopped, and `MUTANTS_SHARD=0/8` does one part in eight. `.cargo/mutants.toml` says which files, and which
+# mistakes no test can find. `MUTANTS_OF=core/src/backoff.rs` makes those of which that is a part of the name.
+stage_mutants() {
+  have cargo-mutants || cargo install --locked "cargo-mutants@$MUTANTS_VERSION"
+  local some=()
+  [[ -z ${MUTANTS_SHARD:-} ]] || some+=(--shard "$MUTANTS_SHARD")
+  [[ -z ${MUTANTS_OF:-} ]] || some+=(--re "$MUTANTS_OF")
+  mkdir -p "$target/mutants"
+  # Fewer runs at random than by themselves: what they are to find is found in the first few, or by a test of its own.
+  RUNS=400 WORLDS=60 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --package chargehand-core \
+    --iterate --output "$target/mutants" --no-shuffle "${some[@]}"
+}
+
+# Which lines the tests come by: of core at least 95 in 100, of the facade 90. It builds everything once more.
+# rustc writes what an LLVM of its own version reads, which Debian has as a package.
+stage_coverage() {
+  have cargo-llvm-cov || cargo install --locked "cargo-llvm-cov@$LLVM_COV_VERSION"
+  local version bin out=$target/coverage crate least
+  version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+  bin=/usr/lib/llvm-$version/bin
+  [[ -x $bin/llvm-cov ]] || install_packages "llvm-$version"
+  export LLVM_COV=$bin/llvm-cov LLVM_PROFDATA=$bin/llvm-profdata CARGO_LLVM_COV_TARGET_DIR=$out
+  for crate in chargehand-core:95 chargehand:90; do
+    IFS=: read -r crate least <<<"$crate"
+    # Each on its own, so that what is said of core is what its own tests do.
+    cargo llvm-cov clean --workspace
+    cargo llvm-cov --package "$crate" --all-features --no-report
+    cargo llvm-cov report --package "$crate" --json --summary-only --output-path "$out/$crate.json"
+    python3 tools/coverage.py "$out/$crate.json" "${CRATES[$crate]}/src" "$least"
+  done
+}
+
+# Real faults of networks between real processes, in namespaces of their own: 35 s. Not part of `all`: it needs root.
+stage_network() {
+  cargo test --all-features --test real_network
+}
+
 # Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
 # simulator fail within a minute: most within a second. Not part of `all`: it builds everything once more.
 stage_planted() {
@@ -534,9 +574,9 @@ fail() {
   exit 1
 }
 
-(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted"
+(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted network mutants coverage"
 for stage in "$@"; do
-  case " install all semver-baseline advisories soak planted ${STAGES[*]} " in
+  case " install all semver-baseline advisories soak planted network mutants coverage ${STAGES[*]} " in
     *" $stage "*) ;;
     *) fail "no such stage: $stage" ;;
   esac
