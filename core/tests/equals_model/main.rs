@@ -42,6 +42,7 @@ const RARE: &[&str] = &[
     "an older attempt was judged first",
     "bounced",
     "lost with a link that nobody is blamed for",
+    "a link broke whose worker was on its way out",
     "lost with its link before it could begin",
     "taken back before it could begin",
     "timed out before it could begin",
