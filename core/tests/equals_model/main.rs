@@ -40,6 +40,7 @@ const RARE: &[&str] = &[
     "task with times of its own rests as long as its handler says",
     "an answer of no use is tried elsewhere",
     "an older attempt was judged first",
+    "an older attempt with times of its own was judged first",
     "bounced",
     "lost with a link that nobody is blamed for",
     "a link broke whose worker was on its way out",
