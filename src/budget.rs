@@ -7,11 +7,11 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Waker;
 
 use event_listener::Event;
 
+use crate::link::lock::{AtomicBool, AtomicUsize, Ordering};
 use crate::link::party::Party;
 use crate::planted::planted;
 

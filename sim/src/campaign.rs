@@ -16,9 +16,9 @@ use crate::tally::Tally;
 /// How often the state is written.
 const SAVED_EVERY: Duration = Duration::from_secs(5);
 /// How many seeds are shown with all that failed in them.
-const SHOWN: usize = 3;
-const FAILED: u8 = 1;
-const NOT_REACHED: u8 = 3;
+pub(crate) const SHOWN: usize = 3;
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const NOT_REACHED: u8 = 3;
 
 /// Runs one seed, or as much of it as is asked for, and says what happened.
 pub(crate) fn run_one(seed: u64, args: &Args) -> ExitCode {
@@ -42,7 +42,7 @@ pub(crate) fn run_one(seed: u64, args: &Args) -> ExitCode {
 }
 
 /// Where the seeds come from, and when that is over.
-struct Source {
+pub(crate) struct Source {
     of_file: Vec<u64>,
     next: AtomicU64,
     from: u64,
@@ -52,7 +52,34 @@ struct Source {
 }
 
 impl Source {
-    fn next(&self) -> Option<u64> {
+    /// Returns the seeds that are asked for, of which so many are done.
+    pub(crate) fn of(args: &Args, done: u64) -> Self {
+        let is_fresh = args.seconds.is_some() && args.count == 0;
+        let (from, end) = match args.seed {
+            Some(seed) => (seed, seed + 1),
+            // Nobody has run these before.
+            None if is_fresh => (fresh() + done, u64::MAX),
+            None => (args.from + done, args.from + args.count),
+        };
+        if is_fresh {
+            println!("fresh seeds from {from} on");
+        }
+        Self {
+            of_file: args.file.as_deref().map(seeds_of).unwrap_or_default(),
+            next: AtomicU64::new(0),
+            from,
+            until: args.seconds.map(|span| Instant::now() + span),
+            end,
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    /// Gives out no more of them.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn next(&self) -> Option<u64> {
         if self.is_over.load(Ordering::Relaxed) {
             return None;
         }
@@ -69,29 +96,10 @@ impl Source {
 
 /// Runs many seeds, and says what they came to.
 pub(crate) fn run_all(args: &Args) -> ExitCode {
-    let of_file = args.file.as_deref().map(seeds_of).unwrap_or_default();
     let before = args.state.as_deref().map(state_of).unwrap_or_default();
     let begun = Instant::now();
     let done = if args.state.is_some() { before.seeds } else { 0 };
-    let from = match args.seconds {
-        // Nobody has run these before.
-        Some(_) if args.count == 0 => fresh() + done,
-        _ => args.from + done,
-    };
-    let source = Source {
-        of_file,
-        next: AtomicU64::new(0),
-        from,
-        until: args.seconds.map(|span| begun + span),
-        end: match args.count {
-            0 if args.seconds.is_some() => u64::MAX,
-            count => args.from + count,
-        },
-        is_over: AtomicBool::new(false),
-    };
-    if args.seconds.is_some() && args.count == 0 {
-        println!("fresh seeds from {from} on");
-    }
+    let source = Source::of(args, done);
     let events_before = before.events();
     let tally = Mutex::new((before, begun));
     thread::scope(|scope| {
@@ -136,7 +144,7 @@ fn work(source: &Source, all: &Mutex<(Tally, Instant)>, args: &Args) {
             }
             let is_enough = args.state.is_none() && count >= SHOWN;
             if is_enough || args.stops_at_first {
-                source.is_over.store(true, Ordering::Relaxed);
+                source.end();
             }
         }
     }

@@ -10,8 +10,10 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustls::{CommonState, Connection};
 
 use crate::error::TlsError;
-use crate::handshake::READS_MAX;
 use crate::rules::Rules;
+
+/// How often one poll reads before it lets others run.
+pub(crate) const READS_MAX: u32 = 16;
 
 /// A byte stream over TLS, past its handshake.
 ///

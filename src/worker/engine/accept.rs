@@ -20,11 +20,11 @@ use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;
 use crate::worker::link::{Connection, Idle, used_idle_min};
-use crate::worker::source::Source;
+use crate::worker::source::LinkSource;
 
 impl<S, T, H> Engine<S, T, H>
 where
-    S: Source,
+    S: LinkSource,
     S::Error: Into<BoxError>,
     <S::Wire as Wire>::Error: Into<BoxError>,
     T: Timer,

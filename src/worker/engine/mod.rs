@@ -17,7 +17,7 @@ use super::link::{Connection, PollProgress};
 use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};
 use super::settings::Settings;
-use super::source::Source;
+use super::source::LinkSource;
 use super::state::Around;
 use crate::handler::Handler;
 use crate::link::accept::AcceptPause;
@@ -51,7 +51,7 @@ pub(super) struct Parts<T, H> {
     pub(super) stopped: Arc<AtomicBool>,
 }
 
-pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
+pub(super) struct Engine<S: LinkSource, T: Timer, H: Handler> {
     /// `None` once the worker drains.
     source: Option<S>,
     source_entry: Entry,
@@ -87,7 +87,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
 }
 
 /// Room for one link, used again with its waker.
-struct LinkSlot<S: Source> {
+struct LinkSlot<S: LinkSource> {
     entry: Entry,
     /// Its entry among those whose handshake is not over.
     opening: Option<u32>,
@@ -99,7 +99,7 @@ struct LinkSlot<S: Source> {
 
 impl<S> LinkSlot<S>
 where
-    S: Source,
+    S: LinkSource,
     <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
 {
     /// Returns whom the link counts for, once there is one.
@@ -111,7 +111,7 @@ where
     }
 }
 
-enum SlotState<S: Source> {
+enum SlotState<S: LinkSource> {
     Free,
     Opening(Pin<Box<S::Opening>>),
     Link(Box<Connection<S::Wire>>),
@@ -119,7 +119,7 @@ enum SlotState<S: Source> {
 
 impl<S, T, H> Engine<S, T, H>
 where
-    S: Source,
+    S: LinkSource,
     S::Error: Into<BoxError>,
     <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
     T: Timer,

@@ -13,9 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
 
-use super::Role;
 use super::file::{MembersError, header, read_secret, write_new};
-use super::judge::{is_name, uri};
+use super::role::{Role, is_name, uri};
 use crate::day::DAY_SECONDS;
 
 /// For how many days a member's certificate is good, where nothing else is said.

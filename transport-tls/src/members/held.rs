@@ -12,8 +12,11 @@ use rustls::{ClientConfig, ServerConfig};
 
 use super::file::{JoinFile, MembersError};
 use super::judge::Judge;
-use super::{Role, SESSIONS_MAX};
+use super::role::Role;
 use crate::TlsError;
+
+/// How many hosts a dialler keeps sessions of, to resume them: a connector has one.
+pub(super) const SESSIONS_MAX: usize = 8;
 
 pub(super) struct Held {
     /// Until when its own certificate is good.

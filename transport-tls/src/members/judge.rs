@@ -7,46 +7,24 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, HandshakeKind,
-    OtherError, RootCertStore, SignatureScheme,
+    OtherError, PeerIncompatible, RootCertStore, SignatureScheme,
 };
 use webpki::EndEntityCert;
 
-use super::Role;
 use super::revoked::Revoked;
+use super::role::{Role, member};
 use crate::error::expired;
 use crate::{BoxError, TlsError};
 
-/// How many bytes a name has at most: less than a Hello's, which may have an instance after it.
-const NAME_BYTES_MAX: usize = 60;
-const SCHEME: &str = "chargehand://";
 /// The last second of the year 9999, after which no certificate is good.
 const LATE: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(253_402_300_799));
-
-/// Whether a member may have this name.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// Writes a member as its certificate does.
-pub(super) fn uri(role: Role, name: &str) -> String {
-    format!("{SCHEME}{role}/{name}")
-}
-
-/// Reads what [`uri`] writes.
-fn member(uri: &str) -> Option<(Role, &str)> {
-    let (role, name) = uri.strip_prefix(SCHEME)?.split_once('/')?;
-    let role = [Role::Pool, Role::Worker].into_iter().find(|it| it.to_string() == role)?;
-    is_name(name).then_some((role, name))
-}
 
 /// Judges certificates for one end.
 pub(super) struct Judge {
@@ -215,6 +193,8 @@ impl fmt::Display for Other {
 
 impl Error for Other {}
 
+// A member is judged alike whichever end it is, but rustls asks each end by a trait of its own: what says the
+// same in both is written in the first.
 impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
@@ -230,12 +210,11 @@ impl ServerCertVerifier for Judge {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        Err(PeerIncompatible::Tls12NotOffered.into())
     }
 
     fn verify_tls13_signature(

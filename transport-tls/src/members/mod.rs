@@ -54,6 +54,7 @@ mod file;
 mod held;
 mod judge;
 mod revoked;
+mod role;
 
 use std::fmt;
 use std::path::Path;
@@ -68,8 +69,9 @@ use rustls::{ClientConfig, CommonState, ServerConfig};
 pub use self::authority::{Authority, DAYS_DEFAULT, Join};
 use self::file::JoinFile;
 pub use self::file::MembersError;
-use self::held::Held;
+use self::held::{Held, SESSIONS_MAX};
 use self::revoked::Revoked;
+pub use self::role::Role;
 use crate::configured::Configured;
 use crate::day::{DAY_SECONDS, Day, days};
 use crate::rules::Rules;
@@ -77,35 +79,6 @@ use crate::{BoxError, TlsAccept, TlsDial};
 
 /// How many days before its end a certificate is said to expire.
 pub const WARNING_DAYS: u64 = 7;
-/// How many hosts a dialler keeps sessions of, to resume them: a connector has one.
-const SESSIONS_MAX: usize = 8;
-
-/// What a certificate lets its member be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// A manager: the end that hands tasks out.
-    Pool,
-    /// A worker.
-    Worker,
-}
-
-impl Role {
-    const fn other(self) -> Self {
-        match self {
-            Self::Pool => Self::Worker,
-            Self::Worker => Self::Pool,
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pool => "pool",
-            Self::Worker => "worker",
-        })
-    }
-}
 
 /// A member's end of all its links: who it is, and who may be at the others.
 ///

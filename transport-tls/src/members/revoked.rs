@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::file::MembersError;
-use super::judge::is_name;
+use super::role::is_name;
 
 /// A file that has changed so shortly ago may change again without looking so, for the system's clock has ticks.
 const YOUNG: Duration = Duration::from_secs(2);
