@@ -13,9 +13,9 @@
 //!
 //! # Example
 //!
-//! A pool with a worker in its own process. One on another machine is
-//! `.connect(TcpConnector::new(runtime, "10.0.0.7:9000")?)` instead (feature `tcp`), and its program is
-//! a [`Worker`].
+//! A pool with a worker in its own process. For one on another machine the program there is a [`Worker`], and the
+//! pool has `.connect(TcpConnector::new(members.dial(runtime), "tls://10.0.0.7:9000")?)` instead (features `tcp`
+//! and `members`): see `examples/members.rs`. Plain links that leave the machine take [`Builder::insecure`].
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -146,7 +146,7 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     events::{Events, PoolEvent, Started},
-    failure::Failure,
+    failure::{Failure, Throttled},
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
@@ -161,7 +161,7 @@ pub use self::{
 };
 
 /// Compiles the README's examples.
-#[cfg(all(doctest, feature = "tcp", feature = "ws", feature = "tokio"))]
+#[cfg(all(doctest, feature = "tcp", feature = "tokio", feature = "members"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -148,6 +148,13 @@ pub enum Useless {
     /// is without the feature `task-times` reports instead.
     #[cfg(feature = "task-times")]
     RetryAfter(Duration),
+    /// The worker cannot do it now: what it calls on wants no more of it for so long. The task goes back
+    /// with no attempt and no failure counted, up to [`Config::resends_max`](crate::Config::resends_max). The
+    /// worker gets none for that time, [`Config::pause_max`](crate::Config::pause_max) at most, and half as
+    /// many at once afterwards; what it holds and has not begun is taken back. It is no failure of the
+    /// worker's. Whoever is without the feature `task-times` reports [`Verdict::Returned`] instead.
+    #[cfg(feature = "task-times")]
+    Throttled(Duration),
 }
 
 /// Something for the caller to carry out.
@@ -257,7 +264,7 @@ pub enum Outcome {
     /// where the task itself may have been the cause.
     Exhausted,
     /// It came back as often as `resends_max` without having been tried to its end: workers that
-    /// stopped, were displaced or gave it back before they began.
+    /// stopped, were displaced, gave it back before they began or could not do it then.
     Bounced,
     /// The caller cancelled it.
     Cancelled,

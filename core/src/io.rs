@@ -10,7 +10,7 @@ use core::task::{Context, Poll};
 
 pub use crate::exposure::Exposure;
 use crate::time::Instant;
-pub use crate::trust::{Proof, Trust};
+pub use crate::trust::Trust;
 
 /// A runtime's clock and sleep.
 pub trait Timer {
@@ -321,6 +321,44 @@ pub trait Wire {
         false
     }
 }
+
+/// How to ask a stream what its other end has proven: for whoever makes a [`Wire`] of it.
+#[derive(Debug)]
+pub struct Proof<S> {
+    /// Whom it has proven to be: [`Dial::identity`].
+    pub identity: fn(&S) -> Option<&str>,
+    /// Whether that still holds: [`Dial::trust`].
+    pub trust: fn(&mut S) -> Trust<'_>,
+}
+
+impl<S> Proof<S> {
+    /// Returns how to ask a stream of this dialler's.
+    #[must_use]
+    pub fn of_dial<D: Dial<Stream = S>>() -> Self {
+        Self { identity: D::identity, trust: D::trust }
+    }
+
+    /// Returns how to ask a stream of this listener's.
+    #[must_use]
+    pub fn of_accept<A: Accept<Stream = S>>() -> Self {
+        Self { identity: A::identity, trust: A::trust }
+    }
+
+    /// Returns how to ask a stream that proves nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { identity: |_| None, trust: |_| Trust::Holds }
+    }
+}
+
+// Not derived: that would ask the same of `S`.
+impl<S> Clone for Proof<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Proof<S> {}
 
 /// How many bytes a [`Wire`] has moved each way since it was made, modulo 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

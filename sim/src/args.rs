@@ -4,27 +4,31 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
-Simulates whole pools under faults, and counts for itself what becomes of each task.
+Simulates whole pools under faults and counts independently what becomes of
+each task.
 
-  chargehand-sim --seeds N [--from S]   runs the seeds S to S + N - 1; S is 0 unless it is said
-  chargehand-sim --seconds T            runs seeds that nobody has run before, for so long; with
-                                        --seeds, those, and no longer than that
-  chargehand-sim --file PATH            runs the seeds of a file first, one a line; # begins a comment
-  chargehand-sim --seed S [--trace]     runs one, and says what happened in it
-                 [--without 1,4]        without these parts of its plan
-  chargehand-sim --core --seeds N       runs the scheduler alone beside its naive model, and says how many
-                                        events were compared and checked; likewise --seconds, --seed
-  chargehand-sim --replay FILE [--trace]
-                                        makes the calls to the scheduler again that `Builder::record` wrote
-                                        to a file, with all checks after each, and says what they were
-  --jobs N        so many threads; 1 unless it is said
-  --state PATH    keeps in a file how far it is and what it has counted, and goes on from there
-  --first         stops at the first seed that fails, and takes no time to look for the least of it
-  --any           does not ask that every rare state was reached
+  --seeds N [--from S]  run the seeds S to S + N - 1 (S defaults to 0)
+  --seconds T           run new seeds for T seconds; with --seeds, run those,
+                        but for T seconds at most
+  --file PATH           first run the seeds in a file, one per line (# begins
+                        a comment)
+  --seed S [--trace]    run a single seed [and print what happens]
+      [--without 1,4]   leaving out these parts of its plan
+  --core                run the scheduler alone against its naive model and
+                        print how many events were compared and checked; with
+                        --seeds, --seconds or --seed
+  --replay FILE         repeat the calls to the scheduler that
+      [--trace]         `Builder::record` wrote to a file, with all checks
+                        after each [and print them]
+  --jobs N              run N threads (default 1)
+  --state PATH          save progress and counts to a file, and resume from it
+  --first               stop at the first failing seed, without shrinking it
+  --any                 do not require that every rare state is reached
 
-It ends with 0 where all was well, with 1 where a seed failed (it then prints the command that runs as
-little of it as still fails) or a record was done otherwise, with 2 where the command line or a record is no good, and with 3 where a rare state was
-never reached, so that the runs show less than they seem to.";
+Exit codes: 0 success; 1 a seed failed (the command for the smallest plan that
+still fails is printed), or a replay differed from its record; 2 invalid
+arguments or an invalid record; 3 a rare state was never reached, so the runs
+show less than they appear to.";
 
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a word of the command line")]
@@ -90,4 +94,17 @@ impl Args {
 
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("{text} is not a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_into_80_columns() {
+        assert!(HELP.lines().count() > 10);
+        for line in HELP.lines() {
+            assert!(line.chars().count() < 80, "{line}");
+        }
+    }
 }

@@ -1,8 +1,13 @@
 //! What the simulator found, as small as can be.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
-use chargehand::testing::{Script, World};
+use chargehand::testing::{Act, Script, World};
+use chargehand::{Pool, Task, TaskOptions};
+
+use crate::plan::FRAME;
 
 /// Its worker is gone, which the manager learns as it sends: nobody has that request, so nobody tried it.
 #[test]
@@ -49,4 +54,111 @@ fn a_handler_beside_a_manager_that_is_held_up_is_not_late() {
     // The process stands still.
     timer.advance(Duration::from_secs(2));
     assert_eq!(world.run(task), Ok(7));
+}
+
+/// The worker answers all at once, and there is plenty of room for the first of them.
+#[test]
+fn long_answers_that_come_in_one_read_do_not_pass_the_budget() {
+    let world = World::new(5);
+    world.wire_capacity(64);
+    let answers = |_: u64| "x".repeat(FRAME - 200);
+    let worker = world.worker(Script::new().concurrency(16).answers(answers));
+    let bytes = u32::try_from(FRAME).expect("a few KiB");
+    let builder = Pool::builder(world.timer()).connect(worker.connector()).frame_bytes_max(bytes);
+    let builder = builder.memory_max(5 * FRAME).tasks_max(32).in_flight(16);
+    let builder = builder.configure(|config| config.trust_initial = 16);
+    let (pool, driver) = builder.build().expect("in range");
+    world.spawn(async move {
+        let mut driver = pin!(driver);
+        poll_fn(|cx| {
+            let polled = driver.as_mut().poll(cx);
+            if polled.is_pending() {
+                driver.check();
+            }
+            polled
+        })
+        .await;
+    });
+    world.advance(Duration::from_millis(100));
+    let submit = |number| pool.try_submit::<String, u64>(number).expect("there is room");
+    let tasks: Vec<Task<String>> = (0..32).map(submit).collect();
+    // Each is waited for, so all of them are sent, whatever there is room for.
+    let all = futures_util::future::join_all(tasks);
+    assert!(world.run(all).iter().all(Result::is_ok));
+}
+
+/// The wire has no room for what the worker is to be told, nor for the requests before that.
+#[test]
+fn a_worker_is_told_to_drop_a_task_before_it_gets_another_one() {
+    let millis = Duration::from_millis;
+    let world = narrow(5, millis(50));
+    let worker = world.worker(Script::new().concurrency(5).takes(millis(1000)));
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(5);
+    let pool = pool.configure(|config| config.trust_initial = 16);
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(500));
+    let hasty = pool.with(TaskOptions::new().deadline(millis(120)));
+    let first = hasty.try_submit::<u64, u64>(1).expect("there is room");
+    let submit = |number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let tasks: Vec<Task<u64>> = (2..=5).map(submit).collect();
+    assert!(world.run(first).is_err());
+    assert!(world.run(futures_util::future::join_all(tasks)).iter().all(Result::is_ok));
+    let trace = world.trace().to_string();
+    let at = |what: &str| trace.find(what).unwrap_or_else(|| panic!("{what}: {trace}"));
+    assert!(at("told to drop task 0.0") < at("asked task 4.0"), "{trace}");
+}
+
+/// A wire that takes one message at a time.
+fn narrow(seed: u64, latency: Duration) -> World {
+    let world = World::new(seed);
+    world.wire_capacity(1);
+    world.latency(latency..=latency);
+    world
+}
+
+#[test]
+fn a_request_that_waited_for_its_wire_has_all_of_its_time_from_when_it_left() {
+    let millis = Duration::from_millis;
+    let world = narrow(5, millis(60));
+    let worker = world.worker(Script::new().concurrency(4).takes(millis(50)));
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(4);
+    let pool = pool.configure(|config| {
+        config.trust_initial = 16;
+        config.attempts_max = 1;
+        config.attempt_timeout = millis(200);
+    });
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(500));
+    let submit = |number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let tasks: Vec<Task<u64>> = (1..=4).map(submit).collect();
+    let outcomes = world.run(futures_util::future::join_all(tasks));
+    assert_eq!(outcomes, [1, 2, 3, 4].map(Ok));
+}
+
+/// A late answer is none of the two that end the link, and no reason to count them anew.
+#[test]
+fn what_has_not_left_is_blamed_for_no_strikes() {
+    let millis = Duration::from_millis;
+    let world = narrow(5, millis(30));
+    let mut script = Script::new().concurrency(12).nth(1, Act::Late(millis(110)));
+    for number in 2..=7 {
+        script = script.nth(number, Act::Hang);
+    }
+    let worker = world.worker(script);
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(12);
+    let pool = pool.configure(|config| {
+        config.trust_initial = 16;
+        (config.attempts_max, config.strikes_max) = (1, 2);
+        config.attempt_timeout = millis(150);
+    });
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(500));
+    let submit = |number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let tasks: Vec<Task<u64>> = (1..=12).map(submit).collect();
+    let outcomes = world.run(futures_util::future::join_all(tasks));
+    assert!(outcomes[0].is_err() && outcomes[1].is_err());
+    assert_eq!(outcomes[8..], [9, 10, 11, 12].map(Ok), "{}", world.trace());
 }

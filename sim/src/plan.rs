@@ -113,6 +113,8 @@ pub(crate) enum ActKind {
     Garbage,
     Close,
     Crash,
+    /// It cannot now.
+    Throttled,
 }
 
 pub(crate) const ACTS: [ActKind; 10] = [
@@ -224,6 +226,14 @@ impl Plan {
                 parts.push(Part::Fault(FaultPlan { at, kind, worker, span }));
             }
         }
+        // Drawn apart, so that the seeds that are kept mean what they did.
+        let mut later = Dice::new(seed ^ 0x6e6f_7420_6e6f_77);
+        let throttled = later.one_of(&[0, 0, 0, 10, 100, 500]);
+        for part in &mut parts {
+            if let Part::Worker(worker) = part {
+                worker.acts.push((ActKind::Throttled, throttled * u64::from(later.percent(60))));
+            }
+        }
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
         Self { seed, pool, lines, ending, parts }
@@ -256,7 +266,11 @@ impl Plan {
     pub(crate) fn finish_bound(&self) -> Duration {
         let PoolPlan { backoff_cap, heartbeat_interval, heartbeat_timeout, .. } = self.pool;
         let silence = heartbeat_interval + heartbeat_timeout;
-        let rejoin = 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL;
+        // A worker's next messages are garbled whenever it says them, be it after the faults: each takes a
+        // link with it, or a handshake.
+        let garbled = self.faults().filter(|fault| fault.kind == FaultKind::Garbles).count();
+        let garbled = u32::try_from(garbled).expect("a few") * backoff_cap.max(REDIAL);
+        let rejoin = 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL + garbled;
         // One that waits behind others is given its time again, and another one that hangs takes its
         // place meanwhile: three times for each loss.
         let losses = u32::from(self.pool.attempts_max) + 1;
@@ -275,13 +289,15 @@ impl Plan {
             .jobs()
             .map(|(_, job)| job.pause * u32::try_from(job.count).expect("a few hundred"))
             .sum();
-        rejoin + tries + rests + tasks * each * 2 + pauses + Duration::from_secs(5)
+        rejoin + tries + rests + THROTTLE + tasks * each * 2 + pauses + Duration::from_secs(5)
     }
 }
 
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 /// Scripted workers dial in again after a second.
 const REDIAL: Duration = Duration::from_secs(2);
+/// For how long a worker gets nothing that cannot now.
+pub(crate) const THROTTLE: Duration = Duration::from_millis(120);
 const LONGEST_TAKES: Duration = Duration::from_millis(60);
 /// The longest frame, where memory is short.
 pub(crate) const FRAME: usize = 8192;

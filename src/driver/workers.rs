@@ -9,17 +9,18 @@ use core::task::{Context, Poll};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
+use chargehand_core::{Event, Instant, Link, Offer, Route, TaskId, Verdict, WorkerId, WorkersFull};
 
 use super::Driver;
-use super::crowd::{Counted, Party};
+use super::crowd::Counted;
 use super::dialect::Speech;
 use super::handshake::Greeting;
 use super::link::{Conn, Quota, ReadProgress};
-use super::type_check::Sink;
+use super::type_check::AnswerSink;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::link::party::Party;
 use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
@@ -91,6 +92,14 @@ impl<K: Kind> Peer<K> {
     /// Returns how many tasks the worker runs at once, if it may hold more, which then wait there.
     pub(crate) fn waiting_behind(&self) -> Option<u32> {
         (self.window > self.runs).then_some(self.runs)
+    }
+
+    /// Returns when the request of a task left its link late, if it did.
+    pub(crate) fn left_at(&self, task: TaskId) -> Option<Instant> {
+        match &self.link {
+            LinkState::Up(_, conn) => conn.left_at(task),
+            _ => None,
+        }
     }
 
     /// Returns its id and its link's window, which is 0 while that is not up.
@@ -445,7 +454,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(peer) = self.peers.at(slot) else { return ReadProgress::Nothing };
         let LinkState::Up(link, conn) = &mut peer.link else { return ReadProgress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
-        let mut sink = Sink {
+        let mut sink = AnswerSink {
             link: *link,
             now: self.now,
             scheduler: &mut self.scheduler,
@@ -525,6 +534,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
         let peer = self.peers.get(worker);
         let was_useful = self.did_something(peer) || self.now >= stable;
+        self.answers.arrivals.forget(worker.slot());
         self.joining.crowd.remove(Counted::Links, &party);
         self.joining.hosts.on_end(&party, was_useful, self.now);
     }
@@ -547,7 +557,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             any = true;
             let link = *link;
             let cx = &mut Context::from_waker(peer.entry.waker());
-            match conn.flush(cx, &self.tasks) {
+            match conn.flush(cx, self.now, &self.tasks) {
                 Ok(()) => return any,
                 Err(error) => self.not_sent(link, error),
             }

@@ -6,8 +6,9 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Message};
-use chargehand_core::{Instant, Link, Verdict};
+use chargehand_core::{Instant, Link, TaskId, Verdict};
 
+use self::late::LeftLate;
 pub(crate) use self::sending::SendError;
 use self::sending::check_sent;
 use self::tally::{EXCESS_MAX, Tally};
@@ -15,14 +16,15 @@ use super::answers::Answers;
 use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::outgoing::Outgoing;
-use super::type_check::Sink;
-use crate::budget::Charge;
+use super::type_check::AnswerSink;
+use crate::budget::{Charge, SMALL_BYTES_MAX};
 use crate::failure;
 use crate::limits::Limits;
 use crate::link::erased::{AnyWire, Kind};
 use crate::link::read_on::stops_after;
 use crate::link::reason::DisconnectReason;
 
+mod late;
 mod sending;
 mod tally;
 
@@ -36,6 +38,7 @@ pub(crate) struct Conn<K: Kind> {
     /// What the wire had no room for, in order. Holds at most a window of requests, and one
     /// withdrawal for each request that left before.
     parked: VecDeque<Outgoing>,
+    left_late: LeftLate,
     /// Something was sent since the last complete flush.
     pub(crate) dirty: bool,
     tally: Tally,
@@ -99,6 +102,7 @@ impl<K: Kind> Conn<K> {
             allowance: usize::MAX,
             is_paused: false,
             parked: VecDeque::new(),
+            left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
             tally: Tally::default(),
@@ -119,12 +123,9 @@ impl<K: Kind> Conn<K> {
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
-        sink: &mut Sink<'_>,
+        sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
-        let allowance = sink.answers.arrivals.allowance();
-        if self.allowance != allowance && self.charge.is_none() {
-            self.set_allowance(allowance);
-        }
+        self.renew_allowance(sink.answers);
         if !self.speech.is_native() {
             return self.read_json(cx, quota, sink);
         }
@@ -148,6 +149,7 @@ impl<K: Kind> Conn<K> {
                 Err(error) => return Err(DisconnectReason::reset(error)),
             };
             quota.bytes = quota.bytes.saturating_sub(frame.len());
+            let is_long = frame.len() > SMALL_BYTES_MAX;
             // Without a `?`, which would move the message.
             match Message::decode(frame) {
                 Ok(Message::Response { task, attempt, verdict, mut body }) => {
@@ -155,6 +157,7 @@ impl<K: Kind> Conn<K> {
                     if !self.parked.is_empty() {
                         check_sent(&self.parked, task, attempt)?;
                     }
+                    self.left_late.forget(task, attempt);
                     if verdict == Verdict::Failed {
                         body = failure_of(body)?;
                     }
@@ -172,6 +175,8 @@ impl<K: Kind> Conn<K> {
             }
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
+            } else if is_long {
+                self.renew_allowance(sink.answers);
             }
             if quota.bytes == 0 {
                 break;
@@ -193,6 +198,15 @@ impl<K: Kind> Conn<K> {
             return Ok(());
         }
         Err(DisconnectReason::protocol(format!("sent {pongs} Pongs to {pings} Pings")))
+    }
+
+    /// Admits without asking what there is plenty of room for now. Looked at after each long message too:
+    /// one read brings many, and the last of them may find a budget that is full.
+    fn renew_allowance(&mut self, answers: &Answers) {
+        let allowance = answers.arrivals.allowance();
+        if self.allowance != allowance && self.charge.is_none() {
+            self.set_allowance(allowance);
+        }
     }
 
     /// Admits messages up to this length without asking.
@@ -248,7 +262,7 @@ impl<K: Kind> Conn<K> {
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
-        sink: &mut Sink<'_>,
+        sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
         if let Speech::Json(json) = &mut self.speech {
             json.fail_unfit(sink);
@@ -268,11 +282,16 @@ impl<K: Kind> Conn<K> {
                 Err(error) => return Err(DisconnectReason::reset(error)),
             };
             self.tally.answers += 1;
+            // There is one at a time.
+            self.left_late.clear();
+            let is_long = frame.len() > SMALL_BYTES_MAX;
             if let Speech::Json(json) = &mut self.speech {
                 json.on_frame(frame, sink)?;
             }
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
+            } else if is_long {
+                self.renew_allowance(sink.answers);
             }
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
@@ -323,6 +342,11 @@ impl<K: Kind> Conn<K> {
         // Otherwise a ping is due first: the worker wants to hear something as well.
         let is_alive = self.life.look(&link) && self.take_ping();
         (is_alive, overdue.and_then(|overdue| self.life.put_off(&link, overdue)))
+    }
+
+    /// Returns when a request left that the wire had no room for at first, while it has no answer.
+    pub(crate) fn left_at(&self, task: TaskId) -> Option<Instant> {
+        self.left_late.at(task)
     }
 
     /// Returns how many answers have come.

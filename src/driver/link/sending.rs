@@ -6,11 +6,11 @@ use core::mem;
 use core::num::NonZeroU32;
 use core::task::{Context, Poll};
 
-use chargehand_core::TaskId;
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Extensions, ExtensionsWriter, HEAD_BYTES_MAX,
     Message,
 };
+use chargehand_core::{Instant, TaskId};
 
 use super::Conn;
 use crate::driver::dialect::Speech;
@@ -52,6 +52,7 @@ impl<K: Kind> Conn<K> {
         tasks: &[TaskEntry],
     ) -> Result<(), SendError> {
         if let Outgoing::Cancel { task, attempt } = message {
+            self.left_late.forget(task, attempt);
             if self.forget(task, attempt) {
                 return Ok(());
             }
@@ -83,13 +84,7 @@ impl<K: Kind> Conn<K> {
     /// wire took has left, so that each wake tries again and each try registers the waker with the wire.
     fn park(&mut self, message: Outgoing) {
         self.dirty = true;
-        match message {
-            // Ahead of requests, which may take long to leave, because pings keep the link alive. Several
-            // waiting pings say no more than one.
-            Outgoing::Ping if self.parked.front() == Some(&message) => {}
-            Outgoing::Ping => self.parked.push_front(message),
-            _ => self.parked.push_back(message),
-        }
+        park(&mut self.parked, message);
     }
 
     /// Takes a request back that is withdrawn before it has left. Returns whether there is one.
@@ -110,6 +105,7 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn flush(
         &mut self,
         cx: &mut Context<'_>,
+        now: Instant,
         tasks: &[TaskEntry],
     ) -> Result<(), SendError> {
         while let Some(&message) = self.parked.front() {
@@ -120,6 +116,9 @@ impl<K: Kind> Conn<K> {
             self.parked.pop_front();
             if let Err(error) = sent {
                 return Err(self.not_taken(message, error));
+            }
+            if let Outgoing::Request { task, attempt, .. } = message {
+                self.left_late.note(task, attempt, now);
             }
         }
         if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {
@@ -276,6 +275,23 @@ fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
     message.encode_short(place).expect("a manager's later messages are short").len()
 }
 
+/// Puts a message behind what is to leave before it. Requests may take long to leave, so all else is
+/// ahead of them: a Ping keeps the link alive, and a Cancel ends work that nobody wants before more of it
+/// comes. It is never of a request that waits here: see [`Conn::send`].
+fn park(parked: &mut VecDeque<Outgoing>, message: Outgoing) {
+    match message {
+        // Several waiting pings say no more than one.
+        Outgoing::Ping if parked.front() == Some(&message) => {}
+        Outgoing::Ping => parked.push_front(message),
+        Outgoing::Cancel { .. } => {
+            let is_request = |parked: &Outgoing| matches!(parked, Outgoing::Request { .. });
+            let at = parked.iter().position(is_request).unwrap_or(parked.len());
+            parked.insert(at, message);
+        }
+        Outgoing::Request { .. } => parked.push_back(message),
+    }
+}
+
 /// Refuses an answer to a request that has not left: it must not end the task before that.
 pub(super) fn check_sent(
     parked: &VecDeque<Outgoing>,
@@ -291,6 +307,27 @@ pub(super) fn check_sent(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_request_leaves_before_those_that_wait() {
+        let [first, second, third] = [7, 8, 9].map(|slot| TaskId::from_parts(slot, 3));
+        let request = |task| Outgoing::Request { task, attempt: 1, millis: None };
+        let cancel = |task| Outgoing::Cancel { task, attempt: 1 };
+        let mut parked = VecDeque::new();
+        for message in [
+            request(first),
+            cancel(second),
+            Outgoing::Ping,
+            request(second),
+            cancel(third),
+            Outgoing::Ping,
+        ] {
+            park(&mut parked, message);
+        }
+        let order =
+            [Outgoing::Ping, cancel(second), cancel(third), request(first), request(second)];
+        assert_eq!(parked, order);
+    }
 
     #[test]
     fn an_answer_to_a_request_that_has_not_left_ends_its_link_and_not_the_task() {

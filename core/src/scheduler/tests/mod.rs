@@ -16,6 +16,8 @@ mod returned;
 mod storage;
 mod suspend;
 mod tasks;
+#[cfg(feature = "task-times")]
+mod throttle;
 mod time;
 #[cfg(feature = "task-times")]
 mod times;

@@ -205,8 +205,15 @@ impl Model {
         if late.is_none() && self.workers[slot].delayed_until == at {
             self.note("a delayed worker got its first task");
             self.workers[slot].delayed_until = None;
+            self.workers[slot].recall = false;
             self.workers[slot].level_order = self.next_order();
             return ModelStep::Again;
+        }
+        if let (Some(at), Some((task, _))) = (at, late) {
+            if let Some(older) = self.older_own(at, task) {
+                self.note("an older attempt with times of its own was judged first");
+                return self.judge_own(at, older);
+            }
         }
         let link = self.link(slot);
         if self.workers[slot].looked != at {

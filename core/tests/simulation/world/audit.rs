@@ -178,8 +178,9 @@ impl Audit {
             self.earned.insert(link.worker());
         }
         // What it runs at once had begun, but for the places of those that outlived their deadline.
-        let most = if how == Loss::Broken { up.offer.runs.max(1) } else { 0 };
-        let least = if up.draining { 0 } else { most.saturating_sub(up.taken) };
+        let is_blamed = how == Loss::Broken && !up.draining;
+        let most = if is_blamed { up.offer.runs.max(1) } else { 0 };
+        let least = most.saturating_sub(up.taken);
         let mut held = 0;
         for task in &self.sent {
             let Some(life) = self.tasks.get_mut(task) else { continue };
@@ -310,6 +311,10 @@ impl Audit {
         result: Result<(), EventError>,
         now: Instant,
     ) {
+        if let Useless::Throttled(_) = why {
+            // It does not count as a failure, and the task may go elsewhere at once.
+            return self.on_reply(link, task, attempt, Verdict::Returned, result, now);
+        }
         self.on_reply(link, task, attempt, Verdict::Failed, result, now);
         let Some(life) = self.tasks.get_mut(&task).filter(|_| result.is_ok()) else { return };
         match why {
@@ -395,6 +400,7 @@ impl Audit {
                 WorkerState::BackingOff { until }
                 | WorkerState::Suspended { until }
                 | WorkerState::Delayed { until } => {
+                    let longest = longest.max(now.saturating_add(self.config.pause_max));
                     assert!(until <= longest, "{worker:?}: a delay above the cap");
                     assert!(!settled || until > now, "{worker:?}: rests past its time");
                 }
