@@ -7,7 +7,7 @@ pub(crate) const HELP: &str = "\
 Simulates whole pools under faults, and counts for itself what becomes of each task.
 
   chargehand-sim --seeds N [--from S]   runs the seeds S to S + N - 1; S is 0 unless it is said
-  chargehand-sim --seconds T            runs seeds that nobody has run before, for so long; with
+  chargehand-sim --seconds T            runs seeds that nobody has run before, for so long, and says the first; with
                                         --seeds, those, and no longer than that
   chargehand-sim --file PATH            runs the seeds of a file first, one a line; # begins a comment
   chargehand-sim --seed S [--trace]     runs one, and says what happened in it

@@ -52,6 +52,20 @@ struct Source {
 }
 
 impl Source {
+    fn new(of_file: Vec<u64>, from: u64, begun: Instant, args: &Args) -> Self {
+        Self {
+            of_file,
+            next: AtomicU64::new(0),
+            from,
+            until: args.seconds.map(|span| begun + span),
+            end: match args.count {
+                0 if args.seconds.is_some() => u64::MAX,
+                count => args.from + count,
+            },
+            is_over: AtomicBool::new(false),
+        }
+    }
+
     fn next(&self) -> Option<u64> {
         if self.is_over.load(Ordering::Relaxed) {
             return None;
@@ -78,19 +92,9 @@ pub(crate) fn run_all(args: &Args) -> ExitCode {
         Some(_) if args.count == 0 => fresh() + done,
         _ => args.from + done,
     };
-    let source = Source {
-        of_file,
-        next: AtomicU64::new(0),
-        from,
-        until: args.seconds.map(|span| begun + span),
-        end: match args.count {
-            0 if args.seconds.is_some() => u64::MAX,
-            count => args.from + count,
-        },
-        is_over: AtomicBool::new(false),
-    };
+    let source = Source::new(of_file, from, begun, args);
     if args.seconds.is_some() && args.count == 0 {
-        println!("fresh seeds from {from} on");
+        println!("fresh seeds: --from {from} and --seeds, with how many, runs the same again");
     }
     let events_before = before.events();
     let tally = Mutex::new((before, begun));
@@ -191,4 +195,32 @@ fn save(tally: &Tally, args: &Args) {
 fn fresh() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(0) * 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &str, of_file: &[u64], from: u64) -> Source {
+        let words = words.split(' ').map(str::to_owned);
+        let args = Args::parse(words).expect("it is right").expect("no help is asked for");
+        Source::new(of_file.to_vec(), from, Instant::now(), &args)
+    }
+
+    #[test]
+    fn fresh_seeds_come_after_those_of_the_file_and_are_the_same_again_from_their_first() {
+        let first = fresh();
+        assert!(first > 1 << 40, "far above those that are counted up");
+        let fresh = of("--seconds 60", &[7, 9], first);
+        let seeds: Vec<_> = (0..5).filter_map(|_| fresh.next()).collect();
+        assert_eq!(seeds, [7, 9, first, first + 1, first + 2]);
+        let again = of(&format!("--from {first} --seeds 3"), &[], first);
+        assert_eq!(std::iter::from_fn(|| again.next()).collect::<Vec<_>>(), seeds[2..]);
+    }
+
+    #[test]
+    fn kept_seeds_are_run_whatever_the_time() {
+        let late = of("--seconds 0", &[7, 9], 5);
+        assert_eq!(std::iter::from_fn(|| late.next()).collect::<Vec<_>>(), [7, 9]);
+    }
 }
