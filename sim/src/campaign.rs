@@ -62,7 +62,7 @@ impl Source {
             None => (args.from + done, args.from + args.count),
         };
         if is_fresh {
-            println!("fresh seeds from {from} on");
+            println!("fresh seeds: --from {from} and --seeds, with how many, runs the same again");
         }
         Self {
             of_file: args.file.as_deref().map(seeds_of).unwrap_or_default(),
@@ -199,4 +199,32 @@ fn save(tally: &Tally, args: &Args) {
 fn fresh() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(0) * 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(words: &str, of_file: &[u64], from: u64) -> Source {
+        let words = words.split(' ').map(str::to_owned);
+        let args = Args::parse(words).expect("it is right").expect("no help is asked for");
+        Source::new(of_file.to_vec(), from, Instant::now(), &args)
+    }
+
+    #[test]
+    fn fresh_seeds_come_after_those_of_the_file_and_are_the_same_again_from_their_first() {
+        let first = fresh();
+        assert!(first > 1 << 40, "far above those that are counted up");
+        let fresh = of("--seconds 60", &[7, 9], first);
+        let seeds: Vec<_> = (0..5).filter_map(|_| fresh.next()).collect();
+        assert_eq!(seeds, [7, 9, first, first + 1, first + 2]);
+        let again = of(&format!("--from {first} --seeds 3"), &[], first);
+        assert_eq!(std::iter::from_fn(|| again.next()).collect::<Vec<_>>(), seeds[2..]);
+    }
+
+    #[test]
+    fn kept_seeds_are_run_whatever_the_time() {
+        let late = of("--seconds 0", &[7, 9], 5);
+        assert_eq!(std::iter::from_fn(|| late.next()).collect::<Vec<_>>(), [7, 9]);
+    }
 }

@@ -70,6 +70,7 @@ impl SchedulerMut<'_> {
     pub(super) fn strike(&mut self, worker: u32, task: u32) -> (Action, bool) {
         let due = self.tasks[task as usize].due;
         let span = self.attempt_timeout(task);
+        let is_old = self.may_have_begun(worker, task);
         let withdraw = self.end(worker, task);
         self.state.stats.timed_out += 1;
         let policy = &self.state.policy;
@@ -78,7 +79,7 @@ impl SchedulerMut<'_> {
         // What was sent before the first strike waited for those that were struck. Both times are
         // compared where the attempt would end.
         let waited = due < later(slot.struck_at, span);
-        let had_begun = u32::from(slot.strikes) < slot.runs || !waited;
+        let had_begun = is_old && (u32::from(slot.strikes) < slot.runs || !waited);
         if slot.strikes == 0 {
             slot.struck_at = self.state.clock;
         }

@@ -409,7 +409,7 @@ impl SchedulerMut<'_> {
     }
 
     /// Whether a task is among as many of its worker's oldest as that runs at once. O(those).
-    fn may_have_begun(&self, worker: u32, task: u32) -> bool {
+    pub(super) fn may_have_begun(&self, worker: u32, task: u32) -> bool {
         let holder = &self.workers[worker as usize];
         let mut older = holder.held.head();
         for _ in 0..holder.runs {

@@ -178,6 +178,27 @@ fn of_those_that_were_put_off_together_the_oldest_is_judged_first_whoever_has_ti
 }
 
 #[test]
+fn what_waited_behind_one_whose_deadline_has_passed_is_not_late() {
+    let mut pool = Pool::with(|config| {
+        (config.attempts_max, config.trust_initial) = (1, 9);
+        config.attempt_timeout = 2 * SECOND;
+        config.heartbeat_interval = 60 * SECOND;
+    });
+    let worker = pool.scheduler.add_worker(pool.now, Route::Await).unwrap();
+    let offer = Offer::new(1).window(2).trusted();
+    pool.scheduler.accept(pool.now, worker, offer, Instant::EPOCH).unwrap();
+    pool.submit_with(TaskOptions::new().deadline(pool.seconds(3)));
+    let other = pool.submit();
+    pool.sends();
+    // Nobody polled meanwhile.
+    pool.wait(5 * SECOND);
+    let actions = pool.polls();
+    let is_over = |action: &Action| matches!(action, Action::Finish { task, .. } if *task == other);
+    assert!(!actions.iter().any(is_over), "it cannot have begun: {actions:?}");
+    assert_eq!(pool.scheduler.stats().exhausted, 0);
+}
+
+#[test]
 fn a_longer_time_of_its_own_delays_no_verdict_on_the_others() {
     let mut pool = Pool::with(|config| config.attempt_timeout = 2 * SECOND);
     pool.offering(2, 2);

@@ -139,10 +139,13 @@ impl Model {
         self.note("attempt timed out");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let TaskState::InFlight { sent, .. } = self.tasks[slot].state else { panic!("in flight") };
+        let holder = &self.workers[worker];
+        let is_old = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
         self.put_down(worker, slot);
         let (now, holder) = (self.clock, &mut self.workers[worker]);
         // One that waited behind others which were struck has not begun for all that is known.
-        let had_begun = u32::from(holder.strikes) < holder.runs || sent >= holder.struck_at;
+        let had_begun =
+            is_old && (u32::from(holder.strikes) < holder.runs || sent >= holder.struck_at);
         if holder.strikes == 0 {
             holder.struck_at = now;
         }
