@@ -54,22 +54,31 @@ pub(crate) struct Source {
 impl Source {
     /// Returns the seeds that are asked for, of which so many are done.
     pub(crate) fn of(args: &Args, done: u64) -> Self {
-        let is_fresh = args.seconds.is_some() && args.count == 0;
-        let (from, end) = match args.seed {
-            Some(seed) => (seed, seed + 1),
+        let is_fresh = args.seconds.is_some() && args.count == 0 && args.seed.is_none();
+        let from = match args.seed {
+            Some(seed) => seed,
             // Nobody has run these before.
-            None if is_fresh => (fresh() + done, u64::MAX),
-            None => (args.from + done, args.from + args.count),
+            None if is_fresh => fresh() + done,
+            None => args.from + done,
         };
         if is_fresh {
             println!("fresh seeds: --from {from} and --seeds, with how many, runs the same again");
         }
+        let of_file = args.file.as_deref().map(seeds_of).unwrap_or_default();
+        Self::new(of_file, from, Instant::now(), args)
+    }
+
+    fn new(of_file: Vec<u64>, from: u64, begun: Instant, args: &Args) -> Self {
         Self {
-            of_file: args.file.as_deref().map(seeds_of).unwrap_or_default(),
+            of_file,
             next: AtomicU64::new(0),
             from,
-            until: args.seconds.map(|span| Instant::now() + span),
-            end,
+            until: args.seconds.map(|span| begun + span),
+            end: match (args.seed, args.count) {
+                (Some(seed), _) => seed + 1,
+                (None, 0) if args.seconds.is_some() => u64::MAX,
+                (None, count) => args.from + count,
+            },
             is_over: AtomicBool::new(false),
         }
     }
