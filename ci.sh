@@ -14,6 +14,8 @@ TEST='bash ci.sh test'
 
 ANVIL_VERSION=1.7.1
 CARGO_HACK_VERSION=0.6.46
+LLVM_COV_VERSION=0.9.1
+MUTANTS_VERSION=27.1.0
 CARGO_DENY_VERSION=0.20.2
 SEMVER_CHECKS_VERSION=0.51.0
 # The `rust-version` of Cargo.toml, which Debian has beside a newer one.
@@ -205,6 +207,24 @@ stage_features() {
 
 stage_deny() {
   cargo deny --all-features check bans licenses sources
+  # What each dependency was when it was taken in: its checksum, its unsafe code, what of it runs as it is built.
+  python3 tools/supply.py check supply.txt
+}
+
+# Takes the present dependencies into the record, once somebody has looked at what changes in it.
+supply-record() {
+  python3 tools/supply.py record supply.txt
+  git --no-pager diff --stat -- supply.txt
+}
+
+# What each published crate is made of, for its release, and the sums of the packages.
+release-lists() {
+  local out=$target/release-lists crate
+  python3 tools/supply.py sbom "$out"
+  for crate in "${!CRATES[@]}"; do
+    (cd "$target/package" && sha256sum "$crate"-[0-9]*.crate)
+  done | sort -k2 >"$out/SHA256SUMS"
+  cat "$out/SHA256SUMS"
 }
 
 # What is published can be packaged, has what a registry shows and nothing else, is as small as
@@ -212,7 +232,16 @@ stage_deny() {
 stage_package() {
   # Without cargo's own check, which is a weaker one than what follows, and takes a package of an earlier
   # run for that of today, since the version is the same.
-  cargo package --workspace --exclude chargehand-bench --exclude chargehand-sim --exclude chargehand-http-examples --allow-dirty --no-verify
+  local package=(cargo package --workspace --exclude chargehand-bench --exclude chargehand-sim
+    --exclude chargehand-http-examples --allow-dirty --no-verify)
+  "${package[@]}"
+  # Twice, and both are the same, byte for byte: so whoever has the sources can see that a package is made of them.
+  "${package[@]}" --target-dir "$target/packaged-again"
+  local name
+  for name in "${!CRATES[@]}"; do
+    cmp "$target/package/$name"-[0-9]*.crate "$target/packaged-again/package/$name"-[0-9]*.crate ||
+      fail "the package of $name differs from one making to the next"
+  done
   local out crate file unpacked
   out=$(mktemp -d)
   # shellcheck disable=SC2064
@@ -342,6 +371,44 @@ stage_sim() {
   cargo test --release -p chargehand-sim
   cargo run --release -p chargehand-sim -- --core --seeds 20000
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
+}
+
+# Small mistakes in core, one at a time, each of which some test must find: days for all of them. So it goes on where
+# it was stopped, and `MUTANTS_SHARD=0/8` does one part in eight. `.cargo/mutants.toml` says which files, and which
+# mistakes no test can find. `MUTANTS_OF=core/src/backoff.rs` makes those of which that is a part of the name.
+stage_mutants() {
+  have cargo-mutants || cargo install --locked "cargo-mutants@$MUTANTS_VERSION"
+  local some=()
+  [[ -z ${MUTANTS_SHARD:-} ]] || some+=(--shard "$MUTANTS_SHARD")
+  [[ -z ${MUTANTS_OF:-} ]] || some+=(--re "$MUTANTS_OF")
+  mkdir -p "$target/mutants"
+  # Fewer runs at random than by themselves: what they are to find is found in the first few, or by a test of its own.
+  RUNS=400 WORLDS=60 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --package chargehand-core \
+    --iterate --output "$target/mutants" --no-shuffle "${some[@]}"
+}
+
+# Which lines the tests come by: of core at least 95 in 100, of the facade 90. It builds everything once more.
+# rustc writes what an LLVM of its own version reads, which Debian has as a package.
+stage_coverage() {
+  have cargo-llvm-cov || cargo install --locked "cargo-llvm-cov@$LLVM_COV_VERSION"
+  local version bin out=$target/coverage crate least
+  version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+  bin=/usr/lib/llvm-$version/bin
+  [[ -x $bin/llvm-cov ]] || install_packages "llvm-$version"
+  export LLVM_COV=$bin/llvm-cov LLVM_PROFDATA=$bin/llvm-profdata CARGO_LLVM_COV_TARGET_DIR=$out
+  for crate in chargehand-core:95 chargehand:90; do
+    IFS=: read -r crate least <<<"$crate"
+    # Each on its own, so that what is said of core is what its own tests do.
+    cargo llvm-cov clean --workspace
+    cargo llvm-cov --package "$crate" --all-features --no-report
+    cargo llvm-cov report --package "$crate" --json --summary-only --output-path "$out/$crate.json"
+    python3 tools/coverage.py "$out/$crate.json" "${CRATES[$crate]}/src" "$least"
+  done
+}
+
+# Real faults of networks between real processes, in namespaces of their own: 35 s. Not part of `all`: it needs root.
+stage_network() {
+  cargo test --all-features --test real_network
 }
 
 # Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
@@ -534,14 +601,14 @@ fail() {
   exit 1
 }
 
-(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted"
+(($#)) || fail "usage: ci.sh install | all | semver-baseline | supply-record | release-lists | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted network mutants coverage"
 for stage in "$@"; do
-  case " install all semver-baseline advisories soak planted ${STAGES[*]} " in
+  case " install all semver-baseline supply-record release-lists advisories soak planted network mutants coverage ${STAGES[*]} " in
     *" $stage "*) ;;
     *) fail "no such stage: $stage" ;;
   esac
   case $stage in
-    install | all | semver-baseline) "$stage" ;;
+    install | all | semver-baseline | supply-record | release-lists) "$stage" ;;
     *) "stage_$stage" ;;
   esac
 done

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::time::Duration;
 
-use chargehand::testing::{Script, World};
+use chargehand::testing::{Act, Script, World};
 use chargehand::{Pool, Task, TaskOptions};
 
 use crate::plan::FRAME;
@@ -91,9 +91,7 @@ fn long_answers_that_come_in_one_read_do_not_pass_the_budget() {
 #[test]
 fn a_worker_is_told_to_drop_a_task_before_it_gets_another_one() {
     let millis = Duration::from_millis;
-    let world = World::new(5);
-    world.wire_capacity(1);
-    world.latency(millis(50)..=millis(50));
+    let world = narrow(5, millis(50));
     let worker = world.worker(Script::new().concurrency(5).takes(millis(1000)));
     let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(5);
     let pool = pool.configure(|config| config.trust_initial = 16);
@@ -109,4 +107,58 @@ fn a_worker_is_told_to_drop_a_task_before_it_gets_another_one() {
     let trace = world.trace().to_string();
     let at = |what: &str| trace.find(what).unwrap_or_else(|| panic!("{what}: {trace}"));
     assert!(at("told to drop task 0.0") < at("asked task 4.0"), "{trace}");
+}
+
+/// A wire that takes one message at a time.
+fn narrow(seed: u64, latency: Duration) -> World {
+    let world = World::new(seed);
+    world.wire_capacity(1);
+    world.latency(latency..=latency);
+    world
+}
+
+#[test]
+fn a_request_that_waited_for_its_wire_has_all_of_its_time_from_when_it_left() {
+    let millis = Duration::from_millis;
+    let world = narrow(5, millis(60));
+    let worker = world.worker(Script::new().concurrency(4).takes(millis(50)));
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(4);
+    let pool = pool.configure(|config| {
+        config.trust_initial = 16;
+        config.attempts_max = 1;
+        config.attempt_timeout = millis(200);
+    });
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(500));
+    let submit = |number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let tasks: Vec<Task<u64>> = (1..=4).map(submit).collect();
+    let outcomes = world.run(futures_util::future::join_all(tasks));
+    assert_eq!(outcomes, [1, 2, 3, 4].map(Ok));
+}
+
+/// A late answer is none of the two that end the link, and no reason to count them anew.
+#[test]
+fn what_has_not_left_is_blamed_for_no_strikes() {
+    let millis = Duration::from_millis;
+    let world = narrow(5, millis(30));
+    let mut script = Script::new().concurrency(12).nth(1, Act::Late(millis(110)));
+    for number in 2..=7 {
+        script = script.nth(number, Act::Hang);
+    }
+    let worker = world.worker(script);
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(12);
+    let pool = pool.configure(|config| {
+        config.trust_initial = 16;
+        (config.attempts_max, config.strikes_max) = (1, 2);
+        config.attempt_timeout = millis(150);
+    });
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(500));
+    let submit = |number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let tasks: Vec<Task<u64>> = (1..=12).map(submit).collect();
+    let outcomes = world.run(futures_util::future::join_all(tasks));
+    assert!(outcomes[0].is_err() && outcomes[1].is_err());
+    assert_eq!(outcomes[8..], [9, 10, 11, 12].map(Ok), "{}", world.trace());
 }

@@ -158,12 +158,7 @@ impl Oracle {
                     self.sending(held).cancelled = Some(passing.at);
                 }
             }
-            (Step::ManagerSent, Ok(Message::Goodbye { code, .. })) => {
-                let link = self.link(name);
-                link.is_over = true;
-                // A link that the manager gives up counts, whatever its worker had said.
-                link.is_polite &= code != Code::Timeout;
-            }
+            (Step::ManagerSent, Ok(Message::Goodbye { .. })) => self.link(name).is_over = true,
             (Step::ManagerGot, Ok(Message::Hello(hello))) => {
                 self.link(name).runs = usize::from(hello.window.max(1));
             }
@@ -440,11 +435,9 @@ impl Oracle {
                 request.failures > 0 && (tried > retries || is_last(failure))
             }
             TaskError::Answer(_) => request.unusable > 0,
-            TaskError::Exhausted { .. } => {
-                let lost = self.losses(request, at);
-                let is_unseen = request.sendings.is_empty() && self.rules.is_held_up_beside;
-                let is_fair = lost >= usize::from(self.rules.attempts_max) || is_unseen;
-                if !is_fair {
+            TaskError::Exhausted { attempts } => {
+                let lost = self.losses(request, at, *attempts as usize);
+                if lost < usize::from(self.rules.attempts_max) {
                     self.counts.wrongly_exhausted += 1;
                     let sendings = &self.requests[&id].sendings;
                     return Some(format!(
@@ -474,31 +467,30 @@ impl Oracle {
         (!is_fair).then(|| format!("{error}, after {tried} answers"))
     }
 
-    /// Returns how many attempts of a request may have begun and had no answer that was of use, of the
-    /// task that has most.
-    fn losses(&self, request: &Request, at: Duration) -> usize {
-        let Some(latest) = request.sendings.last() else { return 0 };
-        let of_it = request
-            .sendings
-            .iter()
-            .filter(|sending| (sending.epoch, sending.task) == (latest.epoch, latest.task));
-        of_it.filter(|sending| self.may_count(sending, at)).count()
+    /// Returns how many of the latest task's `attempts` may have begun and had no answer that was of use.
+    fn losses(&self, request: &Request, at: Duration, attempts: usize) -> usize {
+        let latest = request.sendings.last().map(|latest| (latest.epoch, latest.task));
+        let is_of_it = |sending: &&Sending| Some((sending.epoch, sending.task)) == latest;
+        let of_it: Vec<&Sending> = request.sendings.iter().filter(is_of_it).collect();
+        // No wire shows what was tried in the pool's own process, be it all attempts or one of them.
+        let unseen = attempts.saturating_sub(of_it.len());
+        let unseen = if self.rules.is_held_up_beside { unseen } else { 0 };
+        unseen + of_it.into_iter().filter(|sending| self.may_count(sending, at)).count()
     }
 
     fn may_count(&self, sending: &Sending, at: Duration) -> bool {
         if !sending.may_have_begun && !sending.has_begun {
             return false;
         }
+        // It has all of its time from when it is on the wire, which may have had no room for it before.
+        let is_late = |at: Duration| at >= sending.sent + self.rules.attempt_timeout;
         match (sending.answered, sending.cancelled) {
-            // The time of one without an answer counts from before it was on the wire, which may have had no
-            // room for it.
-            (Some((Answered::Unusable, _)), _) | (None, Some(_)) => true,
+            (Some((Answered::Unusable, _)), _) => true,
             // One that came when its time was over may be read as the link is closed.
-            (Some((_, at)), _) => at >= sending.sent + self.rules.attempt_timeout,
+            (Some((_, at)), _) | (None, Some(at)) => is_late(at),
             (None, None) => {
                 let link = self.links.get(&(sending.worker.clone(), sending.link));
-                let is_polite = link.is_some_and(|link| link.is_polite);
-                !is_polite || at >= sending.sent + self.rules.attempt_timeout
+                !link.is_some_and(|link| link.is_polite) || is_late(at)
             }
         }
     }

@@ -266,7 +266,11 @@ impl Plan {
     pub(crate) fn finish_bound(&self) -> Duration {
         let PoolPlan { backoff_cap, heartbeat_interval, heartbeat_timeout, .. } = self.pool;
         let silence = heartbeat_interval + heartbeat_timeout;
-        let rejoin = 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL;
+        // A worker's next messages are garbled whenever it says them, be it after the faults: each takes a
+        // link with it, or a handshake.
+        let garbled = self.faults().filter(|fault| fault.kind == FaultKind::Garbles).count();
+        let garbled = u32::try_from(garbled).expect("a few") * backoff_cap.max(REDIAL);
+        let rejoin = 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL + garbled;
         // One that waits behind others is given its time again, and another one that hangs takes its
         // place meanwhile: three times for each loss.
         let losses = u32::from(self.pool.attempts_max) + 1;

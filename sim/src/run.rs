@@ -154,7 +154,9 @@ fn finish(world: &World, plan: &Plan, stage: &Shared, pool: &Pool<Threaded>) {
     if is_over {
         return;
     }
-    world.time_limit(Duration::from_secs(5));
+    // What callers let go of, as callbacks are when a manager dies and another goes on, has as long as what
+    // they wait for: its workers may have to join again first.
+    world.time_limit(plan.finish_bound());
     world.run(pool.all_taken()).expect("the driver lives");
     // A turn later, so that the driver has looked at itself while nothing is held.
     world.advance(Duration::from_millis(1));

@@ -230,25 +230,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn overdue(&mut self, link: Link, task: TaskId) -> Overdue {
         let worker = link.worker();
         let held = self.scheduler.worker_stats(worker).map_or(0, |stats| stats.in_flight);
-        let runs = self.peers.get_mut(worker).waiting_behind();
+        let peer = self.peers.get_mut(worker);
+        let (runs, left) = (peer.waiting_behind(), peer.left_at(task));
         let attempt_timeout = self.scheduler.attempt_timeout(task);
         let heartbeat_interval = self.scheduler.config().heartbeat_interval;
-        Overdue { task, held, runs, attempt_timeout, heartbeat_interval }
+        Overdue { task, held, runs, left, attempt_timeout, heartbeat_interval }
     }
 
     /// Returns why a link is to end before the scheduler's verdict on it, which would end it as well:
     /// requests wait that never left. The scheduler does not know of those, and would blame them.
     fn why_at_once(&mut self, link: Link, overdue: Option<Overdue>) -> Option<DisconnectReason> {
         let config = self.scheduler.config();
+        let strikes = self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.strikes);
         let LinkState::Up(_, conn) = &self.peers.get_mut(link.worker()).link else { return None };
         let unsent = conn.first_unsent()?;
         match overdue {
             None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
             Some(overdue) if overdue.task == unsent => Some(DisconnectReason::Stuck),
-            Some(_) => {
-                let strikes = config.strikes_max;
-                (conn.life.verdicts() >= strikes.into())
-                    .then_some(DisconnectReason::Strikes(strikes))
+            Some(Overdue { task, attempt_timeout, .. }) => {
+                // By a time of its own it ends without a strike.
+                let is_strike = attempt_timeout >= config.attempt_timeout
+                    && self.scheduler.deadline(task) > self.now;
+                (is_strike && strikes + 1 >= config.strikes_max.into())
+                    .then_some(DisconnectReason::Strikes(config.strikes_max))
             }
         }
     }

@@ -89,6 +89,8 @@ pub(crate) struct Overdue {
     pub(crate) held: u32,
     /// How many of them the worker runs at once, where it may hold more.
     pub(crate) runs: Option<u32>,
+    /// When its request left, if the wire had no room for it at first.
+    pub(crate) left: Option<Instant>,
     pub(crate) attempt_timeout: Duration,
     pub(crate) heartbeat_interval: Duration,
 }
@@ -166,11 +168,6 @@ impl Life {
         self.pinged == Some(messages)
     }
 
-    /// Returns how many attempts in a row were left to their verdict, without an answer in between.
-    pub(crate) fn verdicts(&self) -> u32 {
-        self.verdicts.0
-    }
-
     /// Returns whether a message that is on its way is a sign of life: what has moved since the last
     /// look pays for it. What came whole is heard as such, and pays for nothing that follows.
     pub(crate) fn look(&mut self, link: &Looked) -> bool {
@@ -190,7 +187,11 @@ impl Life {
     /// Returns until when the attempts of a link are put off of which one is overdue, if they are. Call
     /// it after [`look`](Self::look).
     pub(crate) fn put_off(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
-        self.put_off_moving(link, overdue).or_else(|| self.put_off_waiting(link, overdue))
+        // It has its time from when it left: it cannot have begun before.
+        let own = overdue.left.map(|left| left.saturating_add(overdue.attempt_timeout));
+        own.filter(|until| *until > link.now)
+            .or_else(|| self.put_off_moving(link, overdue))
+            .or_else(|| self.put_off_waiting(link, overdue))
     }
 
     /// As [`put_off`](Self::put_off), for what is on its way.

@@ -9,7 +9,7 @@ use core::task::{Context, Poll};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Event, Instant, Link, Offer, Route, Verdict, WorkerId, WorkersFull};
+use chargehand_core::{Event, Instant, Link, Offer, Route, TaskId, Verdict, WorkerId, WorkersFull};
 
 use super::Driver;
 use super::crowd::Counted;
@@ -92,6 +92,14 @@ impl<K: Kind> Peer<K> {
     /// Returns how many tasks the worker runs at once, if it may hold more, which then wait there.
     pub(crate) fn waiting_behind(&self) -> Option<u32> {
         (self.window > self.runs).then_some(self.runs)
+    }
+
+    /// Returns when the request of a task left its link late, if it did.
+    pub(crate) fn left_at(&self, task: TaskId) -> Option<Instant> {
+        match &self.link {
+            LinkState::Up(_, conn) => conn.left_at(task),
+            _ => None,
+        }
     }
 
     /// Returns its id and its link's window, which is 0 while that is not up.
@@ -549,7 +557,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             any = true;
             let link = *link;
             let cx = &mut Context::from_waker(peer.entry.waker());
-            match conn.flush(cx, &self.tasks) {
+            match conn.flush(cx, self.now, &self.tasks) {
                 Ok(()) => return any,
                 Err(error) => self.not_sent(link, error),
             }

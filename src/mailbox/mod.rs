@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
 use chargehand_core::{Instant, WorkerId};
-use event_listener::EventListener;
+use event_listener::{Event, EventListener};
 
 use crate::budget::{Account, Budget};
 use crate::error::WorkerError;
@@ -77,7 +77,9 @@ pub(crate) struct Post {
     /// How many heights of a range may be under way or not taken.
     ahead_max: usize,
     decode_limits: DecodeLimits,
-    /// What the pool holds, whose event tells callers that wait of room in the queue, too.
+    /// Tells callers that wait with a task of places in the queue, as many as there are.
+    places: Event,
+    /// What the pool holds, whose event tells those that wait for memory.
     pub(crate) budget: Arc<Budget>,
     /// Requests, from when they are queued to the end of their tasks.
     requests: Arc<Account>,
@@ -120,8 +122,10 @@ pub(crate) struct StartWatch {
 /// Why a task was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotQueued {
-    /// There is no room now.
+    /// There is no place in the queue now.
     Full,
+    /// There is no memory for it now.
+    Short,
     /// The driver is gone.
     Closed,
 }
@@ -195,7 +199,7 @@ impl Mailbox {
             }
             let body = task.as_mut().expect("it is submitted once");
             if !self.charge(body) {
-                return Err(NotQueued::Full);
+                return Err(NotQueued::Short);
             }
             let body = task.take().expect("it was looked at just now");
             Ok((push(&mut inbox.calls, body), inbox.calls.queued() == 1))
@@ -259,10 +263,20 @@ impl Mailbox {
         !body.is_uncharged() || self.post.charge(body)
     }
 
-    /// Listens for room in the queue, or for its end. Try again before waiting: there may be room
-    /// already.
-    pub(crate) fn listen_for_room(&self) -> EventListener {
+    /// Listens for memory, or for the pool's end. Try again before waiting: there may be some already.
+    pub(crate) fn listen_for_memory(&self) -> EventListener {
         self.post.budget.room.listen()
+    }
+
+    /// Listens for a place in the queue, or for the pool's end. Try again before waiting: there may be one
+    /// already. Whoever is told and makes no use of it [passes it on](Self::pass_place_on).
+    pub(crate) fn listen_for_place(&self) -> EventListener {
+        self.post.places.listen()
+    }
+
+    /// Tells the next one in line of a place in the queue that the caller was told of.
+    pub(crate) fn pass_place_on(&self) {
+        self.post.places.notify_additional(1);
     }
 
     /// Returns how many tasks are queued.
@@ -353,7 +367,7 @@ impl Post {
             inbox.calls.queued()
         });
         if !batch.is_empty() {
-            self.budget.room.notify(self.queue_max - left);
+            self.places.notify(self.queue_max - left);
         }
         left > 0
     }
@@ -442,6 +456,7 @@ impl Post {
         });
         wake_all(wakers);
         self.budget.room.notify(usize::MAX);
+        self.places.notify(usize::MAX);
         left
     }
 
@@ -486,6 +501,7 @@ pub(crate) fn mailbox<K: Kind>(
         doorbell,
         inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
         queue_max: limits.queue_max,
+        places: Event::new(),
         ahead_max: limits.ahead_max(),
         decode_limits: limits.decode,
         requests: Account::new(&budget),

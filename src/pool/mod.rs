@@ -185,7 +185,7 @@ impl<K: Kind> Pool<K> {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
         match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
             Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
-            Err(NotQueued::Full) => Err(TrySubmitError::Full(request)),
+            Err(NotQueued::Full | NotQueued::Short) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
         }
     }

@@ -48,9 +48,17 @@ enum Room {
     /// There may be some.
     Unknown,
     /// There was none, but there may be some since then.
-    Listening(EventListener),
+    Listening(Lack, EventListener),
     /// There was none since it is listened for.
-    None(EventListener),
+    None(Lack, EventListener),
+}
+
+/// What there is no room in. They are waited for apart: who waits for memory cannot use a place in the queue,
+/// and of a place as many are told as there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    Queue,
+    Memory,
 }
 
 impl<'a> Queueing<'a> {
@@ -90,25 +98,39 @@ impl<'a> Queueing<'a> {
         cx: &mut Context<'_>,
         mut submit: impl FnMut(&mut Self, &Context<'_>) -> Result<R, NotQueued>,
     ) -> Poll<Result<R, TaskError>> {
+        let mut has_place = false;
         loop {
-            if let Room::None(listener) = &mut self.room {
+            if let Room::None(lack, listener) = &mut self.room {
                 ready!(Pin::new(listener).poll(cx));
+                has_place |= *lack == Lack::Queue;
                 self.room = Room::Unknown;
             }
             match submit(self, cx) {
                 Ok(queued) => return Poll::Ready(Ok(queued)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
-                Err(NotQueued::Full) => self.room.found_none(mailbox),
+                Err(NotQueued::Full) => self.room.found_none(mailbox, Lack::Queue),
+                Err(NotQueued::Short) => {
+                    if mem::take(&mut has_place) {
+                        mailbox.pass_place_on();
+                    }
+                    self.room.found_none(mailbox, Lack::Memory);
+                }
             }
         }
     }
 }
 
 impl Room {
-    fn found_none(&mut self, mailbox: &Mailbox) {
+    fn found_none(&mut self, mailbox: &Mailbox, lack: Lack) {
         *self = match mem::replace(self, Self::Unknown) {
-            Self::Listening(listener) => Self::None(listener),
-            _ => Self::Listening(mailbox.listen_for_room()),
+            Self::Listening(same, listener) if same == lack => Self::None(lack, listener),
+            _ => Self::Listening(
+                lack,
+                match lack {
+                    Lack::Queue => mailbox.listen_for_place(),
+                    Lack::Memory => mailbox.listen_for_memory(),
+                },
+            ),
         };
     }
 }

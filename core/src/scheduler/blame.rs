@@ -6,7 +6,7 @@
 //! another suspect at most once, and only it runs out of attempts.
 
 use super::list::List;
-use super::slot::TaskState;
+use super::slot::{Duty, LinkPhase, TaskState};
 use super::tasks::{SchedulerMut, later};
 use crate::event::{Action, Loss, Outcome};
 use crate::planted::planted;
@@ -42,16 +42,18 @@ impl SchedulerMut<'_> {
         self.finish(task, outcome);
     }
 
-    /// Queues again all that a worker held, in the old order. O(tasks held).
+    /// Queues again all that a worker held, in the old order. Nothing is held against what is on a link
+    /// whose worker is on its way out, however that ends. O(tasks held).
     pub(super) fn give_back_all(&mut self, worker: u32, how: Loss) {
         let slot = &mut self.workers[worker as usize];
+        let drains = slot.phase == LinkPhase::Up(Duty::Draining);
         let mut held = core::mem::replace(&mut slot.held, List::new());
         slot.lost += u64::from(held.len());
         slot.recall = false;
         // Attempts that were struck may still run there, each in the place of another.
         let begun = slot.runs.saturating_sub(u32::from(slot.strikes));
         let begun = if planted("what waited is blamed") { u32::MAX } else { begun };
-        let is_blamed = how == Loss::Broken || planted("a polite stop is blamed");
+        let is_blamed = how == Loss::Broken && !drains || planted("a polite stop is blamed");
         let mut suspects = if is_blamed { begun } else { 0 };
         self.state.stats.lost += u64::from(held.len());
         self.clear_suspect(worker);

@@ -173,6 +173,10 @@ impl SchedulerMut<'_> {
         let late = first_in_order(self.tasks, slot).filter(is_late);
         match slot.phase {
             LinkPhase::Up(duty) if late.is_some() || !duty.is_for_a_time() || slot.due != at => {
+                // Only the oldest of those that come due together may have begun.
+                if let Some(older) = late.and_then(|late| self.older_own(worker, late, at)) {
+                    return self.judge_own(older, at);
+                }
                 return Some(self.judge(worker, at, late));
             }
             LinkPhase::Absent => self.set_phase(worker, LinkPhase::Leaving),

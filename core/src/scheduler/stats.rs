@@ -129,6 +129,8 @@ pub struct WorkerStats {
     pub links: u32,
     /// Connects in a row without a useful answer or a stable link; the backoff grows with it.
     pub backoff_attempts: u32,
+    /// Attempts in a row that outlived their time on its link: `strikes_max` of them end that.
+    pub strikes: u32,
 }
 
 /// What a worker is doing. Displays, and serializes, as its [name](Self::name).
@@ -310,5 +312,6 @@ pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerSt
         lost: slot.lost,
         links: slot.links_made,
         backoff_attempts: slot.attempts,
+        strikes: slot.strikes.into(),
     })
 }

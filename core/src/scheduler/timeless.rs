@@ -5,7 +5,7 @@
 use super::poll::PollStep;
 use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
-use crate::event::TaskOptions;
+use crate::event::{Action, TaskOptions};
 use crate::time::Instant;
 
 impl TaskSlot {
@@ -49,6 +49,16 @@ impl SchedulerMut<'_> {
 
     #[inline]
     pub(super) fn send_timed(&mut self, _: u32, _: u32) {}
+
+    #[inline]
+    pub(super) fn older_own(&self, _: u32, _: u32, _: Instant) -> Option<u32> {
+        None
+    }
+
+    #[inline]
+    pub(super) fn judge_own(&mut self, _: u32, _: Instant) -> Option<Action> {
+        unreachable!("no task has times of its own")
+    }
 
     #[inline]
     pub(super) fn put_down_timed(&mut self, _: u32, _: u32) {}

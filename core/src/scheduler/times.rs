@@ -318,7 +318,7 @@ impl SchedulerMut<'_> {
     /// one. Those that were put off together are, and only the oldest of them may have begun.
     fn oldest_due(&self, worker: u32, task: u32, at: Instant) -> u32 {
         let table = &self.state.own.table;
-        let is_over = |task: u32| self.state.is_due(table[task as usize].deadline);
+        let is_over = |task: u32| self.state.is_due(self.deadline(task));
         let mut next = self.workers[worker as usize].held.head().filter(|_| !is_over(task));
         while let Some(older) = next.filter(|&older| older != task) {
             let is_timed = self.tasks[older as usize].is_timed;
@@ -331,8 +331,17 @@ impl SchedulerMut<'_> {
         task
     }
 
+    /// Returns an attempt with times of its own that is older than this one, and due at the same time.
+    #[inline]
+    pub(super) fn older_own(&self, worker: u32, task: u32, at: Instant) -> Option<u32> {
+        if self.workers[worker as usize].timed == 0 {
+            return None;
+        }
+        Some(self.oldest_due(worker, task, at)).filter(|&older| older != task)
+    }
+
     /// Ends an attempt that is late by its task's own times, after the caller was asked to look.
-    fn judge_own(&mut self, task: u32, at: Instant) -> Option<Action> {
+    pub(super) fn judge_own(&mut self, task: u32, at: Instant) -> Option<Action> {
         let due = due_by_itself(self.tasks, self.workers, &self.state.own.table, task);
         let times = &mut self.state.own.table[task as usize];
         if due != at {

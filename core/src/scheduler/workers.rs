@@ -178,9 +178,8 @@ impl SchedulerMut<'_> {
 
     fn on_lost(&mut self, worker: u32, how: Loss) {
         let slot = &self.workers[worker as usize];
-        let drains = slot.phase == LinkPhase::Up(Duty::Draining);
         let leaves = how == Loss::Stopped && slot.route == Route::Await;
-        self.give_back_all(worker, if drains { Loss::Stopped } else { how });
+        self.give_back_all(worker, how);
         if leaves {
             self.set_phase(worker, LinkPhase::Leaving);
         } else {

@@ -6,8 +6,9 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Message};
-use chargehand_core::{Instant, Link, Verdict};
+use chargehand_core::{Instant, Link, TaskId, Verdict};
 
+use self::late::LeftLate;
 pub(crate) use self::sending::SendError;
 use self::sending::check_sent;
 use self::tally::{EXCESS_MAX, Tally};
@@ -23,6 +24,7 @@ use crate::link::erased::{AnyWire, Kind};
 use crate::link::read_on::stops_after;
 use crate::link::reason::DisconnectReason;
 
+mod late;
 mod sending;
 mod tally;
 
@@ -36,6 +38,7 @@ pub(crate) struct Conn<K: Kind> {
     /// What the wire had no room for, in order. Holds at most a window of requests, and one
     /// withdrawal for each request that left before.
     parked: VecDeque<Outgoing>,
+    left_late: LeftLate,
     /// Something was sent since the last complete flush.
     pub(crate) dirty: bool,
     tally: Tally,
@@ -99,6 +102,7 @@ impl<K: Kind> Conn<K> {
             allowance: usize::MAX,
             is_paused: false,
             parked: VecDeque::new(),
+            left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
             tally: Tally::default(),
@@ -153,6 +157,7 @@ impl<K: Kind> Conn<K> {
                     if !self.parked.is_empty() {
                         check_sent(&self.parked, task, attempt)?;
                     }
+                    self.left_late.forget(task, attempt);
                     if verdict == Verdict::Failed {
                         body = failure_of(body)?;
                     }
@@ -277,6 +282,8 @@ impl<K: Kind> Conn<K> {
                 Err(error) => return Err(DisconnectReason::reset(error)),
             };
             self.tally.answers += 1;
+            // There is one at a time.
+            self.left_late.clear();
             let is_long = frame.len() > SMALL_BYTES_MAX;
             if let Speech::Json(json) = &mut self.speech {
                 json.on_frame(frame, sink)?;
@@ -335,6 +342,11 @@ impl<K: Kind> Conn<K> {
         // Otherwise a ping is due first: the worker wants to hear something as well.
         let is_alive = self.life.look(&link) && self.take_ping();
         (is_alive, overdue.and_then(|overdue| self.life.put_off(&link, overdue)))
+    }
+
+    /// Returns when a request left that the wire had no room for at first, while it has no answer.
+    pub(crate) fn left_at(&self, task: TaskId) -> Option<Instant> {
+        self.left_late.at(task)
     }
 
     /// Returns how many answers have come.

@@ -6,11 +6,11 @@ use core::mem;
 use core::num::NonZeroU32;
 use core::task::{Context, Poll};
 
-use chargehand_core::TaskId;
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Extensions, ExtensionsWriter, HEAD_BYTES_MAX,
     Message,
 };
+use chargehand_core::{Instant, TaskId};
 
 use super::Conn;
 use crate::driver::dialect::Speech;
@@ -52,6 +52,7 @@ impl<K: Kind> Conn<K> {
         tasks: &[TaskEntry],
     ) -> Result<(), SendError> {
         if let Outgoing::Cancel { task, attempt } = message {
+            self.left_late.forget(task, attempt);
             if self.forget(task, attempt) {
                 return Ok(());
             }
@@ -104,6 +105,7 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn flush(
         &mut self,
         cx: &mut Context<'_>,
+        now: Instant,
         tasks: &[TaskEntry],
     ) -> Result<(), SendError> {
         while let Some(&message) = self.parked.front() {
@@ -114,6 +116,9 @@ impl<K: Kind> Conn<K> {
             self.parked.pop_front();
             if let Err(error) = sent {
                 return Err(self.not_taken(message, error));
+            }
+            if let Outgoing::Request { task, attempt, .. } = message {
+                self.left_late.note(task, attempt, now);
             }
         }
         if self.parked.is_empty() && self.parked.capacity() > PARKED_KEPT {

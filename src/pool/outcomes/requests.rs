@@ -222,7 +222,7 @@ impl<P: Pull, E> Mapped<P, E> {
                 return self.staged.push_back(Ok(body));
             }
             // There may be room since a moment ago, before it was listened for.
-            let mut listener = mailbox.listen_for_room();
+            let mut listener = mailbox.listen_for_memory();
             if mailbox.charge(&mut body) {
                 return self.staged.push_back(Ok(body));
             }

@@ -84,13 +84,13 @@ pub(super) fn read_secret(path: &Path) -> Result<String, MembersError> {
 }
 
 /// Returns a file's mode where others than its owner can use it. What the system's administrator owns, its
-/// group may read, as libpq has it: secrets are mounted so.
+/// group may read, as libpq has it: secrets are mounted so. A pipe is whose it is.
 #[cfg(unix)]
 fn open_to_others(file: &Metadata) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     let mode = file.mode() & 0o777;
     let others = if file.uid() == 0 { 0o037 } else { 0o077 };
-    (mode & others != 0).then_some(mode)
+    (file.is_file() && mode & others != 0).then_some(mode)
 }
 
 #[cfg(not(unix))]

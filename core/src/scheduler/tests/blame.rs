@@ -35,6 +35,51 @@ fn a_link_that_breaks_after_its_worker_said_that_it_drains_counts_nothing() {
 }
 
 #[test]
+fn a_link_that_is_given_up_for_strikes_while_it_drains_counts_only_what_outlived_its_time() {
+    let mut pool = Pool::with(|config| {
+        config.attempts_max = 1;
+        config.strikes_max = 1;
+        config.attempt_timeout = 10 * SECOND;
+        config.heartbeat_interval = 60 * SECOND;
+    });
+    pool.submit();
+    let link = pool.offering(2, 2);
+    let late = pool.sent();
+    pool.wait(SECOND);
+    let other = pool.submit();
+    pool.sent();
+    pool.event(Event::Draining { link }).unwrap();
+    pool.wait(9 * SECOND);
+    pool.expect(withdraw(late));
+    assert_eq!(pool.finish(), (late.task, Outcome::Exhausted, 1));
+    pool.expect(Action::Disconnect { link, reason: Reason::Strikes });
+    pool.up(1);
+    let sent = pool.sent();
+    assert_eq!(sent.task, other);
+    pool.done(sent);
+}
+
+#[test]
+fn a_link_that_falls_silent_while_it_drains_counts_nothing() {
+    let mut pool = Pool::with(|config| {
+        config.attempts_max = 1;
+        config.heartbeat_interval = 2 * SECOND;
+        config.heartbeat_timeout = 3 * SECOND;
+    });
+    pool.submit();
+    let link = pool.up(1);
+    pool.sent();
+    pool.event(Event::Draining { link }).unwrap();
+    pool.wait(2 * SECOND);
+    pool.expect(Action::Ping { link });
+    pool.wait(3 * SECOND);
+    pool.expect(Action::Disconnect { link, reason: Reason::Silent });
+    pool.up(1);
+    let sent = pool.sent();
+    pool.done(sent);
+}
+
+#[test]
 fn a_task_that_makes_workers_stop_bounces_in_the_end() {
     let mut pool = Pool::with(|config| config.resends_max = 3);
     let task = pool.submit();

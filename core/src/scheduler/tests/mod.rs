@@ -7,6 +7,7 @@ mod blame;
 mod busy;
 mod cancel;
 mod drain;
+mod figures;
 mod links;
 mod looks;
 mod removal;

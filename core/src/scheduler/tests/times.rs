@@ -149,6 +149,35 @@ fn what_waited_behind_others_at_its_worker_loses_no_attempt_by_its_own_time() {
 }
 
 #[test]
+fn of_those_that_were_put_off_together_the_oldest_is_judged_first_whoever_has_times_of_its_own() {
+    for is_timed in [[true, false], [false, true]] {
+        let mut pool = Pool::with(|config| {
+            (config.attempts_max, config.trust_initial) = (1, 9);
+            config.attempt_timeout = 2 * SECOND;
+            config.heartbeat_interval = 60 * SECOND;
+        });
+        let worker = pool.scheduler.add_worker(pool.now, Route::Await).unwrap();
+        let offer = Offer::new(1).window(2).trusted();
+        let link = pool.scheduler.accept(pool.now, worker, offer, Instant::EPOCH).unwrap().link;
+        let until = pool.seconds(60);
+        for is_timed in is_timed {
+            if is_timed {
+                pool.submit_with(TaskOptions::new().deadline(until));
+            } else {
+                pool.submit();
+            }
+        }
+        let sends = pool.sends();
+        pool.event(Event::Moving { link, until: pool.seconds(5) }).unwrap();
+        pool.wait(5 * SECOND);
+        pool.expect(withdraw(sends[0]));
+        assert_eq!(pool.finish(), (sends[0].task, Outcome::Exhausted, 1), "{is_timed:?}");
+        pool.expect(withdraw(sends[1]));
+        assert_eq!(pool.sent().task, sends[1].task, "it had not begun");
+    }
+}
+
+#[test]
 fn a_longer_time_of_its_own_delays_no_verdict_on_the_others() {
     let mut pool = Pool::with(|config| config.attempt_timeout = 2 * SECOND);
     pool.offering(2, 2);

@@ -209,6 +209,12 @@ impl Model {
             self.workers[slot].level_order = self.next_order();
             return ModelStep::Again;
         }
+        if let (Some(at), Some((task, _))) = (at, late) {
+            if let Some(older) = self.older_own(at, task) {
+                self.note("an older attempt with times of its own was judged first");
+                return self.judge_own(at, older);
+            }
+        }
         let link = self.link(slot);
         if self.workers[slot].looked != at {
             self.workers[slot].looked = at;

@@ -111,6 +111,17 @@ impl Model {
         let Some((at, slot)) = dues.min().filter(|&(at, _)| self.is_due(at)) else {
             return ModelStep::Nothing;
         };
+        self.judge_own(at, slot)
+    }
+
+    /// Of the attempts of a worker that come due at the same time, some have times of their own and others
+    /// have not: the oldest of all is judged first.
+    pub(super) fn older_own(&mut self, at: Instant, slot: usize) -> Option<usize> {
+        let oldest = self.oldest_due(at, slot);
+        (oldest != slot).then_some(oldest)
+    }
+
+    pub(super) fn judge_own(&mut self, at: Instant, slot: usize) -> ModelStep {
         let slot = self.oldest_due(at, slot);
         let mut times = self.tasks[slot].times.expect("times of its own");
         let is_over = self.is_due(times.deadline);

@@ -127,9 +127,8 @@ impl Model {
     pub(super) fn on_lost(&mut self, link: Lk, how: Loss) -> Result<(), EventError> {
         let slot = self.up(link)?;
         let worker = &self.workers[slot];
-        let stops = worker.draining || worker.removing;
         let leaves = how == Loss::Stopped && worker.route == Route::Await;
-        self.lose(slot, if stops { Loss::Stopped } else { how });
+        self.lose(slot, how);
         if leaves {
             self.note("a worker took its leave");
             self.leave(slot);
@@ -247,9 +246,15 @@ impl Model {
         }
     }
 
-    /// Takes a link down: everything that it held is given back.
+    /// Takes a link down: everything that it held is given back. One that was to end anyway costs it
+    /// nothing.
     pub(super) fn lose(&mut self, slot: usize, how: Loss) {
-        self.give_back_all(slot, how);
+        let worker = &self.workers[slot];
+        let stops = worker.draining || worker.removing;
+        if stops && how == Loss::Broken {
+            self.note("a link broke whose worker was on its way out");
+        }
+        self.give_back_all(slot, if stops { Loss::Stopped } else { how });
         self.withdraw_nothing(slot);
         // Not up from here on; whoever calls says what it is instead.
         self.workers[slot].phase = LinkPhase::Leaving;

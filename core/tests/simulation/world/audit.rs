@@ -178,8 +178,9 @@ impl Audit {
             self.earned.insert(link.worker());
         }
         // What it runs at once had begun, but for the places of those that outlived their deadline.
-        let most = if how == Loss::Broken { up.offer.runs.max(1) } else { 0 };
-        let least = if up.draining { 0 } else { most.saturating_sub(up.taken) };
+        let is_blamed = how == Loss::Broken && !up.draining;
+        let most = if is_blamed { up.offer.runs.max(1) } else { 0 };
+        let least = most.saturating_sub(up.taken);
         let mut held = 0;
         for task in &self.sent {
             let Some(life) = self.tasks.get_mut(task) else { continue };
