@@ -444,7 +444,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Ends a call, at the end of this turn or once many have ended.
-    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
+    #[expect(
+        clippy::inline_always,
+        reason = "a result passed through memory stalls: decision 0010"
+    )]
     #[inline(always)]
     fn end_call(&mut self, call: CallId, result: TaskResult) {
         if self.has_asides {

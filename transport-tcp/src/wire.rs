@@ -362,8 +362,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         &self.peer
     }
 
-    // Inlined, since a frame by way of memory is dear.
-    #[expect(clippy::inline_always, reason = "with its like 3.6 % of a range: decision 0010")]
+    #[expect(clippy::inline_always, reason = "a frame passed through memory stalls: decision 0010")]
     #[inline(always)]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, TcpError>> {
         let filled = self.poll_fill(cx);

@@ -291,7 +291,10 @@ pub(super) fn encode_extended<'h>(
 }
 
 /// Writes a message without its body, if its head is short.
-#[allow(clippy::inline_always, reason = "3 % of a range, where flash is not short: decision 0010")]
+#[allow(
+    clippy::inline_always,
+    reason = "with its like 3.6 % of a range, where flash is not short: decision 0010"
+)]
 #[cfg_attr(feature = "alloc", inline(always))]
 #[cfg_attr(not(feature = "alloc"), inline)]
 pub(super) fn encode_short<'h>(
@@ -365,7 +368,7 @@ impl<'h> FieldWriter<'h> {
     /// Writes what names an attempt, which flows all the time. Returns whether the message does.
     #[allow(
         clippy::inline_always,
-        reason = "3 % of a range, where flash is not short: decision 0010"
+        reason = "3.5 % of a range, where flash is not short: decision 0010"
     )]
     #[cfg_attr(feature = "alloc", inline(always))]
     #[cfg_attr(not(feature = "alloc"), inline)]
