@@ -197,6 +197,21 @@ mod tests {
     const NO_CAP: Duration = Duration::MAX;
 
     #[test]
+    fn delays_grow_by_the_factor_whatever_it_is() {
+        let millis = |factor: u32, attempts: u32| {
+            let policy = BackoffPolicy::new().base(Duration::from_millis(10)).cap(NO_CAP);
+            policy.factor(factor).jitter(Jitter::None).delay(attempts, 0).as_millis()
+        };
+        for factor in [1_u32, 2, 3, 10, 1000] {
+            let grown = (0..4).map(|steps| 10 * u128::from(factor).pow(steps));
+            let delays = (1..5).map(|attempts| millis(factor, attempts));
+            assert!(delays.eq(grown), "factor {factor}");
+        }
+        assert_eq!(millis(0, 3), 10, "it counts as 1");
+        assert_eq!(millis(1, u32::MAX), 10);
+    }
+
+    #[test]
     fn the_go_schedule_is_two_to_the_attempts_in_seconds() {
         let policy = BackoffPolicy::powers_of_two(NO_CAP);
         assert_eq!(policy.delay(0, u64::MAX), Duration::ZERO);
