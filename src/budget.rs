@@ -4,14 +4,15 @@
 //! single large holder leaves half of the budget to the others, two leave a third, and short messages
 //! always find room beside long ones.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Waker;
 
 use event_listener::Event;
 
+use crate::link::lock::{AtomicBool, AtomicUsize, Ordering};
+use crate::link::party::Party;
 use crate::planted::planted;
 
 /// The longest body or message that is not counted: as long as what is counted anyway (tasks, links,
@@ -187,10 +188,11 @@ pub(crate) struct Queue {
 
 impl Queue {
     /// Returns whether a link may take `bytes` more, with `left` left and a reserve of twice `message_max`
-    /// beside that. If not, it waits.
+    /// beside that, where whoever it counts for has `held` of what arrives. If not, it waits.
     pub(crate) fn admit(
         &mut self,
         link: u32,
+        held: usize,
         bytes: usize,
         left: isize,
         message_max: usize,
@@ -198,7 +200,7 @@ impl Queue {
         let left = self.left_outside(left);
         if let Some((_, reserved)) = self.in_reserve.as_mut().filter(|holder| holder.0 == link) {
             *reserved = reserved.saturating_add(bytes);
-        } else if !fits(bytes, left) {
+        } else if !fits(bytes, held, left) {
             let is_next = self.waiting.front().is_none_or(|&(next, _)| next == link);
             if !is_next || !self.may_use_reserve(left, message_max) {
                 match self.waiting.iter_mut().find(|waiting| waiting.0 == link) {
@@ -239,14 +241,20 @@ impl Queue {
         self.has_news
     }
 
-    /// Returns the links that there is room for now, if they are asked again in this order.
-    pub(crate) fn take_news(&mut self, left: isize, message_max: usize) -> Vec<u32> {
+    /// Returns the links that there is room for now, if they are asked again in this order. `held_by` is what
+    /// whoever a link counts for has of what arrives.
+    pub(crate) fn take_news(
+        &mut self,
+        left: isize,
+        message_max: usize,
+        held_by: impl Fn(u32) -> usize,
+    ) -> Vec<u32> {
         self.has_news = false;
         let mut left = self.left_outside(left);
         let mut reserve = self.may_use_reserve(left, message_max);
         let has_room = |&(link, bytes): &(u32, usize)| {
             // The reserve is for the first that nothing else is left for.
-            let admitted = fits(bytes, left) || core::mem::take(&mut reserve);
+            let admitted = fits(bytes, held_by(link), left) || core::mem::take(&mut reserve);
             if admitted {
                 left -= signed(bytes);
             } else {
@@ -258,9 +266,9 @@ impl Queue {
     }
 }
 
-/// Returns whether as much is left over.
-fn fits(bytes: usize, left: isize) -> bool {
-    signed(bytes.saturating_mul(2)) <= left
+/// Returns whether as much is left over, and as much as whoever it is for has then.
+fn fits(bytes: usize, held: usize, left: isize) -> bool {
+    signed(bytes.saturating_mul(2).saturating_add(held)) <= left
 }
 
 fn signed(bytes: usize) -> isize {
@@ -273,6 +281,10 @@ pub(crate) struct Arrivals {
     pub(crate) queue: Queue,
     /// Messages that are arriving.
     arriving: Arc<Account>,
+    /// Those of each party that has a share of its own, and how many links it has.
+    parties: BTreeMap<Party, (usize, Arc<Account>)>,
+    /// Whom a link counts for, by its slot.
+    links: Vec<Option<(Party, Arc<Account>)>>,
     /// Answers on their way to their tasks, and those of calls until somebody takes them.
     pub(crate) answers: Arc<Account>,
 }
@@ -282,6 +294,8 @@ impl Arrivals {
         Self {
             queue: Queue::default(),
             arriving: Account::new(budget),
+            parties: BTreeMap::new(),
+            links: Vec::new(),
             answers: Account::new(budget),
         }
     }
@@ -296,11 +310,47 @@ impl Arrivals {
         if self.budget().is_tight() { SMALL_BYTES_MAX } else { PLENTY_BYTES }
     }
 
+    /// Has what arrives on a link count for a party from now on, which has to leave to others as much as it
+    /// has: whoever sends long messages slowly leaves half of the budget to all others.
+    pub(crate) fn begin(&mut self, link: u32, party: &Party) {
+        self.forget(link);
+        let budget = Arc::clone(self.budget());
+        let new = || (0, Account::new(&budget));
+        let (links, account) = self.parties.entry(party.clone()).or_insert_with(new);
+        *links += 1;
+        let holder = Some((party.clone(), Arc::clone(account)));
+        let index = link as usize;
+        if index >= self.links.len() {
+            self.links.resize_with(index + 1, || None);
+        }
+        self.links[index] = holder;
+    }
+
+    /// Notes that a link is over, or counts for nobody any more.
+    pub(crate) fn forget(&mut self, link: u32) {
+        let Some((party, _)) = self.links.get_mut(link as usize).and_then(Option::take) else {
+            return;
+        };
+        let (links, _) = self.parties.get_mut(&party).expect("it has a link");
+        *links -= 1;
+        if *links == 0 {
+            self.parties.remove(&party);
+        }
+    }
+
+    /// Returns the account of whoever a link counts for, where that has a share of its own.
+    fn holder(&self, link: u32) -> Option<&Arc<Account>> {
+        self.links.get(link as usize)?.as_ref().map(|(_, account)| account)
+    }
+
     /// Charges a link that holds `charge` for a message of `bytes`, or makes it wait.
     pub(crate) fn admit(&mut self, link: u32, charge: &mut Option<Charge>, bytes: usize) -> bool {
         let budget = Arc::clone(self.budget());
         let more = bytes.saturating_sub(charge.as_ref().map_or(0, Charge::bytes));
-        let mut may = || self.queue.admit(link, more, budget.left(), budget.message_max);
+        let holder = Arc::clone(self.holder(link).unwrap_or(&self.arriving));
+        let has_share = !Arc::ptr_eq(&holder, &self.arriving);
+        let held = || if has_share { holder.used() } else { 0 };
+        let mut may = || self.queue.admit(link, held(), more, budget.left(), budget.message_max);
         if !may() {
             budget.await_more();
             // Some may have come back just before.
@@ -308,7 +358,7 @@ impl Arrivals {
                 return false;
             }
         }
-        *charge = Some(self.arriving.charge(bytes));
+        *charge = Some(holder.charge(bytes));
         true
     }
 
@@ -324,7 +374,12 @@ impl Arrivals {
         let budget = Arc::clone(self.budget());
         // Whatever comes back from now on is news again.
         budget.await_more();
-        self.queue.take_news(budget.left(), budget.message_max)
+        let links = &self.links;
+        let held_by = |link: u32| match links.get(link as usize) {
+            Some(Some((_, account))) => account.used(),
+            _ => 0,
+        };
+        self.queue.take_news(budget.left(), budget.message_max, held_by)
     }
 }
 
@@ -396,6 +451,45 @@ mod tests {
             assert!(budget.used() <= 256 * MIB);
         }
         assert_eq!((done, budget.used()), (16, 0));
+    }
+
+    #[test]
+    fn a_party_with_many_links_leaves_as_much_as_it_has_to_others_and_all_of_its_messages_come() {
+        const MIB: usize = 1 << 20;
+        let budget = budget(256 * MIB, 16 * MIB);
+        let mut arrivals = Arrivals::new(&budget);
+        let (greedy, good) = (Party::at(Some("10.0.0.9")), Party::new(Some("w1"), None));
+        for link in 0..16 {
+            arrivals.begin(link, &greedy);
+        }
+        arrivals.begin(16, &good);
+        let mut charges: Vec<Option<Charge>> = (0..17).map(|_| None).collect();
+        let ask = |arrivals: &mut Arrivals, charges: &mut [Option<Charge>], link: u32| {
+            arrivals.admit(link, &mut charges[link as usize], 16 * MIB)
+        };
+        let admitted: usize =
+            (0..16).map(|at| usize::from(ask(&mut arrivals, &mut charges, at))).sum();
+        assert_eq!(admitted, 7, "half of 192 MiB, and one in the reserve");
+        // Ten of them wait before it.
+        assert!(ask(&mut arrivals, &mut charges, 16));
+        arrivals.end(16, &mut charges[16]);
+        assert!(arrivals.take_news().is_empty(), "that was no room for any of them");
+        let mut done = 0;
+        while let Some(at) = charges.iter().position(Option::is_some) {
+            arrivals.end(u32::try_from(at).unwrap(), &mut charges[at]);
+            done += 1;
+            if arrivals.queue.has_news() {
+                // Some may find that others of their party were before them.
+                for next in arrivals.take_news() {
+                    ask(&mut arrivals, &mut charges, next);
+                }
+            }
+        }
+        assert_eq!((done, budget.used()), (16, 0));
+        for link in 0..17 {
+            arrivals.forget(link);
+        }
+        assert!(arrivals.parties.is_empty());
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub enum TaskError {
         attempts: u32,
     },
     /// It came back as often as [`Config::resends_max`](chargehand_core::Config::resends_max) says
-    /// without having been tried to its end: its workers stopped, were displaced or gave it back. See
-    /// why they do, or raise `resends_max`.
+    /// without having been tried to its end: its workers stopped, were displaced, gave it back or could not
+    /// do it then ([`Throttled`](crate::Throttled)). See why, or raise `resends_max`.
     Bounced {
         /// How many times it was sent.
         sends: u32,
@@ -56,8 +56,8 @@ impl fmt::Display for TaskError {
             ),
             Self::Bounced { sends } => write!(
                 f,
-                "sent {sends} times, and each time its worker stopped, was displaced or gave it back \
-                 before it was done: see why workers stop, or raise resends_max"
+                "sent {sends} times, and each time its worker stopped, was displaced, gave it back \
+                 before it was done or could not do it then: see why, or raise resends_max"
             ),
             Self::Cancelled => f.write_str("cancelled"),
             Self::Aborted => f.write_str("the pool stopped before the task was answered"),

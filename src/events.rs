@@ -225,9 +225,9 @@ impl Events {
     }
 
     /// Makes a stream that holds at most `capacity` events, and the end that feeds it.
-    pub(crate) fn new(capacity: usize, wants_tasks: bool) -> (Listener, Self) {
+    pub(crate) fn new(capacity: usize, wants_tasks: bool) -> (EventFeed, Self) {
         let (sender, receiver) = async_channel::bounded(capacity);
-        (Listener { sender, missed: 0, wants_tasks }, Self(Box::pin(receiver)))
+        (EventFeed { sender, missed: 0, wants_tasks }, Self(Box::pin(receiver)))
     }
 }
 
@@ -241,14 +241,14 @@ impl Stream for Events {
 
 /// The end that feeds a stream of events.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct EventFeed {
     sender: Sender<PoolEvent>,
     missed: u64,
     /// It is told of every task, too.
     pub(crate) wants_tasks: bool,
 }
 
-impl Listener {
+impl EventFeed {
     /// Leaves an event if there is room. Returns whether anybody is there to read it.
     pub(crate) fn tell(&mut self, event: &PoolEvent) -> bool {
         if self.missed > 0 && self.sender.try_send(PoolEvent::Missed(self.missed)).is_ok() {

@@ -23,6 +23,7 @@ const DETAILS_BYTES_MAX: usize = 16 * 1024;
 const EXPLAINED: u8 = 0xff;
 const PERMANENT: u8 = 1;
 const DELAYED: u8 = 2;
+const THROTTLED: u8 = 4;
 /// What stands before the text of a failure that says more.
 const EXPLAINED_HEAD_BYTES: usize = 10;
 
@@ -31,7 +32,7 @@ const EXPLAINED_HEAD_BYTES: usize = 10;
 /// A handler may return any error that is `Display`: its text is the failure's, and the task is tried
 /// again where retries are left. One that returns a `Failure` can say more: that a retry is pointless
 /// ([`permanent`](Failure::permanent)), or has to wait for some time
-/// ([`retry_after`](Failure::retry_after)), and [details](Failure::with_details) of a type of its own.
+/// ([`retry_after`](Failure::retry_after)), that the worker cannot do it now ([`Throttled`]), and [details](Failure::with_details) of a type of its own.
 /// The caller finds it in [`TaskError::Failed`](crate::TaskError::Failed), once the task has ended with it.
 ///
 /// ```
@@ -62,14 +63,69 @@ struct Inner {
     text: String,
     is_permanent: bool,
     retry_after: Option<Duration>,
+    /// The delay is the worker's, and not the task's.
+    is_throttled: bool,
     details: Option<Vec<u8>>,
+}
+
+/// Says that a worker cannot do a task now: what it calls on wants no more of it for a time, as an HTTP server
+/// says by status 429 and `Retry-After`.
+///
+/// Return it from a handler, as the error or as the source of a [`Failure`]. The task goes to another worker,
+/// with no attempt and no retry counted; the worker gets no task until then, and half as many at once
+/// afterwards, growing with each one done. It is not suspended for it. A task to which this happens as often as
+/// [`resends_max`](chargehand_core::Config::resends_max) says ends as [`TaskError::Bounced`](crate::TaskError::Bounced).
+///
+/// Managers cut the time to [`Config::pause_max`](chargehand_core::Config::pause_max), 1 h by default. To one of
+/// the Go package it is a failure.
+///
+/// ```
+/// use std::time::Duration;
+/// use chargehand::{Failure, Throttled};
+///
+/// # struct Response { status: u16, body: Vec<u8> }
+/// # async fn ask(height: u64) -> Result<Response, String> { Ok(Response { status: 429, body: vec![] }) }
+/// async fn fetch(height: u64) -> Result<Vec<u8>, Failure> {
+///     let response = ask(height).await?;
+///     if response.status == 429 {
+///         return Err(Throttled::after(Duration::from_secs(2)).into());
+///     }
+///     Ok(response.body)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttled {
+    pause: Duration,
+}
+
+impl Throttled {
+    /// Makes one that lets the worker have tasks again after `pause` (up to 49 days, in whole milliseconds).
+    pub const fn after(pause: Duration) -> Self {
+        Self { pause }
+    }
+}
+
+impl Display for Throttled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not now: try again in {:?}", self.pause)
+    }
+}
+
+impl core::error::Error for Throttled {}
+
+impl From<Throttled> for Failure {
+    fn from(throttled: Throttled) -> Self {
+        let mut failure = Self::retry_after(throttled.pause, throttled);
+        failure.0.is_throttled = true;
+        failure
+    }
 }
 
 impl Failure {
     /// Makes one that is tried again like any other error.
     pub fn new(text: impl Display) -> Self {
         let text = text.to_string();
-        Self(Box::new(Inner { text, is_permanent: false, retry_after: None, details: None }))
+        Self::from(text)
     }
 
     /// Makes one that is not tried again, however many retries are left: the task ends with it. It is the
@@ -122,6 +178,12 @@ impl Failure {
         self.0.retry_after
     }
 
+    /// Returns whether the worker could not do it then, and the delay was its own: see [`Throttled`]. No pool
+    /// ends a task with such a failure; what runs handlers by itself may see one.
+    pub fn is_throttled(&self) -> bool {
+        self.0.is_throttled
+    }
+
     /// Returns the details as a type, if there are any. They are bounded as answers are by default:
     /// see [`DecodeLimits`].
     ///
@@ -148,7 +210,7 @@ impl Failure {
     /// it, and the details.
     pub(crate) fn write(&self, text_bytes_max: usize, body: &mut Vec<u8>) {
         let text = clip(&self.0.text, text_bytes_max.min(FAILURE_BYTES_MAX));
-        let Inner { is_permanent, retry_after, details, .. } = &*self.0;
+        let Inner { is_permanent, retry_after, is_throttled, details, .. } = &*self.0;
         body.clear();
         if !is_permanent && retry_after.is_none() && details.is_none() {
             body.extend_from_slice(text.as_bytes());
@@ -158,6 +220,7 @@ impl Failure {
         let mut flags = 0;
         flags |= if *is_permanent { PERMANENT } else { 0 };
         flags |= if retry_after.is_some() { DELAYED } else { 0 };
+        flags |= if *is_throttled { THROTTLED } else { 0 };
         body.extend([EXPLAINED, flags]);
         body.extend(delay.to_le_bytes());
         let length = u32::try_from(text.len()).expect("it is cut to 16 KiB");
@@ -175,6 +238,7 @@ impl Failure {
 struct Parts<'a> {
     is_permanent: bool,
     retry_after: Option<Duration>,
+    is_throttled: bool,
     text: &'a str,
     details: Option<&'a [u8]>,
 }
@@ -184,7 +248,8 @@ impl<'a> Parts<'a> {
     fn read(body: &'a [u8]) -> Option<Self> {
         if body.first() != Some(&EXPLAINED) {
             let text = core::str::from_utf8(body).ok()?;
-            return Some(Self { is_permanent: false, retry_after: None, text, details: None });
+            let (is_permanent, retry_after, is_throttled) = (false, None, false);
+            return Some(Self { is_permanent, retry_after, is_throttled, text, details: None });
         }
         let (&[_, flags], body) = body.split_first_chunk()?;
         let (delay, body) = body.split_first_chunk()?;
@@ -200,15 +265,16 @@ impl<'a> Parts<'a> {
         Some(Self {
             is_permanent: flags & PERMANENT != 0,
             retry_after: (flags & DELAYED != 0).then_some(delay),
+            is_throttled: flags & THROTTLED != 0,
             text: core::str::from_utf8(text).ok()?,
             details,
         })
     }
 
     fn to_failure(self) -> Failure {
-        let Self { is_permanent, retry_after, text, details } = self;
-        let details = details.map(<[u8]>::to_vec);
-        Failure(Box::new(Inner { text: text.into(), is_permanent, retry_after, details }))
+        let Self { is_permanent, retry_after, is_throttled, text, details } = self;
+        let (text, details) = (text.into(), details.map(<[u8]>::to_vec));
+        Failure(Box::new(Inner { text, is_permanent, retry_after, is_throttled, details }))
     }
 }
 
@@ -254,7 +320,8 @@ pub(crate) fn advice(body: &[u8]) -> Option<Useless> {
 fn explained_advice(body: &[u8]) -> Option<Useless> {
     let parts = Parts::read(body)?;
     let permanent = parts.is_permanent.then_some(Useless::Permanent);
-    permanent.or(parts.retry_after.map(Useless::RetryAfter))
+    let advice = if parts.is_throttled { Useless::Throttled } else { Useless::RetryAfter };
+    permanent.or(parts.retry_after.map(advice))
 }
 
 /// Returns the text of a failure, for peers that know no more.
@@ -288,7 +355,13 @@ fn lossy(bytes: &[u8]) -> String {
 
 impl From<String> for Failure {
     fn from(text: String) -> Self {
-        Self(Box::new(Inner { text, is_permanent: false, retry_after: None, details: None }))
+        Self(Box::new(Inner {
+            text,
+            is_permanent: false,
+            retry_after: None,
+            is_throttled: false,
+            details: None,
+        }))
     }
 }
 
@@ -306,9 +379,12 @@ impl Display for Failure {
 
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { text, is_permanent, retry_after, details } = &*self.0;
+        let Inner { text, is_permanent, retry_after, is_throttled, details } = &*self.0;
         let mut debug = f.debug_struct("Failure");
         debug.field("text", text);
+        if *is_throttled {
+            debug.field("is_throttled", is_throttled);
+        }
         if *is_permanent {
             debug.field("is_permanent", is_permanent);
         }
@@ -364,6 +440,7 @@ mod tests {
             Failure::new(""),
             Failure::permanent("ü"),
             Failure::retry_after(Duration::from_micros(1500), "busy"),
+            Throttled::after(Duration::from_secs(2)).into(),
             Failure::permanent("").with_details(&()),
             Failure::new("typed").with_details(&(7_u64, "seven")),
             Failure::new("x".repeat(FAILURE_BYTES_MAX)).with_details(&vec![7_u8; 16_000]),
@@ -398,6 +475,11 @@ mod tests {
                 Failure::retry_after(Duration::from_millis(1500), "no").with_details(&7_u8),
                 "ff 02 dc 05 00 00 02 00 00 00 6e 6f 01 07",
             ),
+            (
+                Throttled::after(Duration::from_millis(1500)).into(),
+                "ff 06 dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
+                 6e 20 31 2e 35 73",
+            ),
         ] {
             let mut body = Vec::new();
             failure.write(FAILURE_BYTES_MAX, &mut body);
@@ -420,9 +502,13 @@ mod tests {
         let second = Duration::from_secs(1);
         let later = Failure::retry_after(second, "no");
         assert_eq!(of(later.clone()), Some(Useless::RetryAfter(second)));
-        let mut both = later;
-        both.0.is_permanent = true;
-        assert_eq!(of(both), Some(Useless::Permanent));
+        let throttled = Failure::from(Throttled::after(second));
+        assert!(throttled.is_throttled() && !later.is_throttled());
+        assert_eq!(of(throttled.clone()), Some(Useless::Throttled(second)));
+        for mut both in [later, throttled] {
+            both.0.is_permanent = true;
+            assert_eq!(of(both), Some(Useless::Permanent));
+        }
     }
 
     #[test]

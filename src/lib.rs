@@ -13,9 +13,9 @@
 //!
 //! # Example
 //!
-//! A pool with a worker in its own process. One on another machine is
-//! `.connect(TcpConnector::new(runtime, "10.0.0.7:9000")?)` instead (feature `tcp`), and its program is
-//! a [`Worker`].
+//! A pool with a worker in its own process. For one on another machine the program there is a [`Worker`], and the
+//! pool has `.connect(TcpConnector::new(members.dial(runtime), "tls://10.0.0.7:9000")?)` instead (features `tcp`
+//! and `members`): see `examples/members.rs`. Plain links that leave the machine take [`Builder::insecure`].
 //!
 //! ```
 //! # #[cfg(feature = "tokio")] {
@@ -62,6 +62,7 @@
 //! | `json` | workers and managers of the Go `worker` package as peers, and `JsonHeights` |
 //! | `keyed` | links without TLS whose peers prove a shared key, and encryption on them, in `chargehand::keyed` |
 //! | `tracing` | the events of pools and workers as `tracing` events, too: by severity, with fields; a worker that is killed is a warning |
+//! | `record` | what a pool's scheduler is told, written down and done again later: `chargehand::record` |
 //! | `testing` | for tests: workers that fail as told, real ones beside them, peers of the Go package, a virtual clock, a seed; turns on `json` |
 //!
 //! # Without `std`
@@ -129,6 +130,8 @@ mod options;
 mod payload;
 mod planted;
 mod pool;
+#[cfg(feature = "record")]
+pub mod record;
 mod seed;
 mod stats;
 #[cfg(feature = "testing")]
@@ -143,7 +146,7 @@ pub use self::{
     driver::Driver,
     error::{Closed, TaskError, TrySubmitError, WorkerError},
     events::{Events, PoolEvent, Started},
-    failure::Failure,
+    failure::{Failure, Throttled},
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
@@ -158,7 +161,7 @@ pub use self::{
 };
 
 /// Compiles the README's examples.
-#[cfg(all(doctest, feature = "tcp", feature = "ws", feature = "tokio"))]
+#[cfg(all(doctest, feature = "tcp", feature = "tokio", feature = "members"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 

@@ -10,3 +10,11 @@ pub(crate) use chargehand_core::planted::planted;
 pub(crate) const fn planted(_name: &str) -> bool {
     false
 }
+
+/// Returns that no two steps are to be done in the wrong order: `tools/loom`, which has another one of these in
+/// the place of this, makes such mistakes to see whether it finds them.
+#[allow(clippy::inline_always, reason = "nothing of it is to be left")]
+#[inline(always)]
+pub(crate) const fn reordered(_name: &str) -> bool {
+    false
+}

@@ -1,5 +1,5 @@
-//! What a worker may send, and what a request may be long: the limits on the manager's side, each
-//! with a peer by hand.
+//! The manager's limits on what a worker may send and on the length of requests, each tested with a peer whose
+//! messages are written by hand.
 
 #[path = "support/by_hand.rs"]
 mod by_hand;
@@ -17,7 +17,7 @@ use chargehand::{Pool, PoolEvent, Task, TaskError, TaskOptions};
 
 const UNLIMITED: usize = usize::MAX;
 
-/// A pool that dials one peer by hand.
+/// A pool that dials one hand-written peer.
 struct Rig {
     world: World,
     pool: Pool,
@@ -42,7 +42,7 @@ impl Rig {
         Self { world, pool, events, listener, probe }
     }
 
-    /// With a peer whose link is up, which takes frames of that length.
+    /// Makes one whose link is up, to a peer that accepts frames of up to the given length.
     fn up(message_bytes_max: usize, frame_bytes_max: u32) -> (Self, Peer) {
         let mut rig = Self::new(message_bytes_max);
         let mut peer = Peer::accept(&mut rig.listener).expect("it is dialled at once");
@@ -62,7 +62,7 @@ impl Rig {
         task
     }
 
-    /// Returns why the link was lost or refused, if it was.
+    /// Returns the reason if the link was lost or refused.
     fn why(&self) -> Option<String> {
         self.events.borrow().iter().find_map(|event| match event {
             PoolEvent::Lost { reason, .. } | PoolEvent::Refused { reason, .. } => {
@@ -80,7 +80,7 @@ fn a_request_says_how_long_it_has_only_where_that_differs_and_there_is_room_for_
     let hasty = rig.pool.with(own);
     let same = rig.pool.with(TaskOptions::new().attempt_timeout(Duration::from_secs(60)));
     let two_seconds = [1, 4, 0xd0, 7, 0, 0];
-    // The longest body is 1985 bytes, two of which are its length.
+    // The longest body has 1,985 bytes, including a two-byte length.
     for (pool, bytes, said) in [
         (&rig.pool, 10, &[][..]),
         (&hasty, 10, &two_seconds),
@@ -115,7 +115,7 @@ fn a_request_that_the_worker_takes_not_fails_alone_and_names_the_limit() {
     for part in ["the worker at by hand", "3002 bytes", "2000 bytes", "raise frame_bytes_max"] {
         assert!(text.contains(part), "{text}");
     }
-    // Nothing was said of it.
+    // Nothing was sent about it.
     for task in [&mut before, &mut after] {
         let request = peer.request();
         peer.answer(request, 5);

@@ -1,5 +1,5 @@
-//! A process that may open few files: its limits on connections are lowered to what it may open, so that
-//! strangers who say nothing do not keep out those who mean it, and files can still be opened.
+//! A process with a low limit on open files: its limits on connections are lowered accordingly, so that
+//! strangers who stay silent do not keep genuine peers out, and files can still be opened.
 
 #![cfg(target_os = "linux")]
 
@@ -18,13 +18,13 @@ use chargehand::worker::WorkerEvent;
 use chargehand::{DisconnectReason, Pool, PoolEvent, Worker, tcp, ws};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Set in a process of its own, for the limit is that of a whole process.
+/// Set in a child process, because the limit applies to a whole process.
 const CHILD: &str = "CHARGEHAND_TEST_FEW_FILES";
 const FILES_MAX: u64 = 160;
-/// With both ends here, twice as many and what is open otherwise are more than there may be.
+/// Both ends are in this process, so twice this number, plus what is open anyway, exceeds the limit.
 const STRANGERS: usize = 60;
 
-/// Runs a test in a process of its own that may open few files.
+/// Runs a test in a child process with a low limit on open files.
 fn with_few_files(name: &str, test: impl FnOnce()) {
     if std::env::var_os(CHILD).is_some() {
         let limit = getrlimit(Resource::Nofile);
@@ -41,7 +41,7 @@ fn with_few_files(name: &str, test: impl FnOnce()) {
     assert!(shown.contains("1 passed"), "{shown}");
 }
 
-/// Goes on with both until the second has ended.
+/// Runs both until the second has completed.
 async fn beside<R>(other: impl Future, future: impl Future<Output = R>) -> R {
     let (mut other, mut future, mut is_over) = (pin!(other), pin!(future), false);
     poll_fn(|cx| {
@@ -51,7 +51,7 @@ async fn beside<R>(other: impl Future, future: impl Future<Output = R>) -> R {
     .await
 }
 
-/// Waits for a turn of the runtime's, at most so often that ten seconds pass.
+/// Waits until `is_so`, for at most ten seconds.
 async fn soon<T: chargehand::core::io::Timer>(timer: &T, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use chargehand::core::io::{Connect, Dialect, Exposure, Listen};
 use chargehand::memory::{self, MemoryWire};
-use chargehand::smol::Smol;
+use chargehand::smol::{Smol, SmolListener};
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::ws::{WsConnector, WsListener};
 use chargehand::{Pool, Worker, WorkerError, WorkerOptions};
@@ -77,6 +77,36 @@ fn a_pool_of_open_links_is_not_built_and_its_user_is_shown_the_three_ways() {
     assert!(
         pool.connect(Declares(Exposure::Open)).accept(Declares(Exposure::Open)).build().is_ok()
     );
+}
+
+/// TLS that asks nobody who it is keeps what is sent from whoever listens in, and lets everybody in.
+#[cfg(feature = "members")]
+#[test]
+fn a_tls_listener_that_knows_nobody_is_open_and_its_user_is_shown_what_it_lacks() {
+    use chargehand::tls::members::{Authority, Members, Role};
+    use chargehand::tls::{TlsAccept, certificate_name};
+
+    let folder = std::env::temp_dir().join(format!("chargehand-exposure-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let authority = Authority::create(folder.join("authority.pem")).unwrap();
+    authority.join(Role::Pool, "m1").write(folder.join("m1.join")).unwrap();
+    let members = Members::pool(folder.join("m1.join")).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let build = |change: fn(TlsAccept<SmolListener>) -> TlsAccept<SmolListener>| {
+        let socket = smol::block_on(Smol::bind("0.0.0.0:0")).unwrap();
+        let accept = change(TlsAccept::new(socket, members.server_config()));
+        Pool::builder(Smol::new()).accept(TcpListener::new(accept)).build()
+    };
+    let text = build(|accept| accept).expect_err("it knows nobody").to_string();
+    assert_shows_three_ways(&text);
+    for remedy in ["`TlsAccept`", "`identify`", "`for_anyone()`"] {
+        assert!(text.contains(remedy), "{text}");
+    }
+    assert!(build(|accept| accept.identify(certificate_name)).is_ok());
+    assert!(build(TlsAccept::for_anyone).is_ok());
+    let socket = smol::block_on(Smol::bind("0.0.0.0:0")).unwrap();
+    let listener = TcpListener::new(members.accept(socket));
+    assert!(Pool::builder(Smol::new()).accept(listener).build().is_ok());
 }
 
 #[test]

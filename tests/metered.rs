@@ -1,5 +1,6 @@
-//! Many busy links on a runtime that meters its tasks, as tokio does: past so many operations in one
-//! poll it says that nothing is ready, and wakes the task again. What is polled then is polled in vain.
+//! Many busy links on a runtime with cooperative scheduling, like tokio's: once a task has used up its budget
+//! of operations in a poll, everything reports pending, and the task is woken again. Polls beyond the budget
+//! are wasted.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -20,30 +21,30 @@ use futures_util::stream::FuturesUnordered;
 
 const LINKS: usize = 1000;
 const HEIGHTS: u64 = 20_000;
-/// As tokio has it.
+/// Tokio's budget per poll.
 const OPERATIONS_PER_POLL: u32 = 128;
 
 thread_local! {
-    /// What is left for this poll.
+    /// The remaining budget of this poll.
     static METER: Cell<u32> = const { Cell::new(0) };
     static IN_VAIN: Cell<u64> = const { Cell::new(0) };
-    /// How many bytes this poll has read.
+    /// Bytes read in this poll.
     static READ: Cell<usize> = const { Cell::new(0) };
     static NEARNESS: Cell<Nearness> = const { Cell::new(Nearness::Far) };
 }
 
-/// What the wires expect.
+/// What the wires return from `expects_next`.
 #[derive(Clone, Copy, Debug)]
 enum Nearness {
     /// Nothing.
     Far,
-    /// An answer as soon as a request has left, and rightly so.
+    /// An answer right after a request has been sent, which does arrive.
     Near,
-    /// The same, with nothing to support it.
+    /// The same, but it does not arrive.
     Hopeful,
 }
 
-/// Takes an operation from what the poll may do.
+/// Takes one operation off the poll's budget.
 fn metered(cx: &Context<'_>) -> Poll<()> {
     let left = METER.get();
     if left == 0 {
@@ -55,7 +56,7 @@ fn metered(cx: &Context<'_>) -> Poll<()> {
     Poll::Ready(())
 }
 
-/// The manager's end of a link whose worker answers at once.
+/// The manager's end of a link to a worker that answers immediately.
 struct Echo {
     answers: VecDeque<Vec<u8>>,
     answer: Vec<u8>,
@@ -148,7 +149,7 @@ impl Connect for Echoes {
     }
 }
 
-/// A pool of so many links, each with one task at a time.
+/// Makes a pool with the given number of links, each with one task in flight.
 fn pool(links: usize) -> (Pool, Driver<ManualTimer>) {
     let mut builder = Pool::builder(ManualTimer::new()).workers_max(1024);
     for _ in 0..links {
@@ -173,13 +174,13 @@ impl Wake for Woken {
     }
 }
 
-/// Lets callers call with bodies of so many bytes, and polls nothing that was not woken. Returns how
-/// many bytes were read in one poll of the driver at most.
+/// Makes calls with bodies of the given length, polling only what was woken. Returns the largest number of
+/// bytes read in a single poll of the driver.
 fn call_until_done(links: usize, calls: u64, bytes: usize) -> usize {
     let (pool, driver) = pool(links);
     let mut callers: FuturesUnordered<_> = (0..200_u64)
         .map(|caller| {
-            // No handle of its own: to drop that would wake the driver.
+            // By reference: dropping a handle would wake the driver.
             let pool = &pool;
             async move {
                 for call in 0..calls {
@@ -215,7 +216,7 @@ fn call_until_done(links: usize, calls: u64, bytes: usize) -> usize {
 
 #[test]
 fn no_wake_is_lost_while_more_links_are_ready_than_one_poll_serves() {
-    // Some that fit into one poll, some that take two, and some that take many.
+    // Numbers of links that one poll can serve, that take two polls, and that take many.
     for nearness in [Nearness::Far, Nearness::Near, Nearness::Hopeful] {
         NEARNESS.set(nearness);
         for links in [1, 47, 48, 49, 64, 96, 97, 500] {
@@ -237,8 +238,8 @@ fn long_answers_are_handed_over_a_few_at_a_time_and_no_wake_is_lost() {
     }
 }
 
-/// Goes through a range with one task at a time, and polls nothing that was not woken. Returns how
-/// often the driver was polled.
+/// Processes a range one task at a time, polling only what was woken. Returns how many times the driver was
+/// polled.
 fn polls_for(heights: u64) -> u64 {
     let (pool, driver) = pool(1);
     let mut driver = pin!(driver);
@@ -261,8 +262,7 @@ fn polls_for(heights: u64) -> u64 {
     polls
 }
 
-/// Calls one after the other, and polls nothing that was not woken. Returns how often the driver was
-/// polled.
+/// Makes calls one after the other, polling only what was woken. Returns how many times the driver was polled.
 fn polls_for_calls(calls: u64) -> u64 {
     let (pool, driver) = pool(1);
     let mut driver = pin!(driver);
@@ -302,7 +302,7 @@ fn an_answer_that_is_there_once_the_request_has_left_is_taken_in_the_same_poll()
     NEARNESS.set(Nearness::Near);
     let near = polls_for(HEIGHTS);
     assert!(far >= HEIGHTS, "{far} polls");
-    // A few heights, and then it is the turn of whoever waits for them.
+    // After a few heights the driver yields to whoever waits for them.
     assert!((HEIGHTS / 3..HEIGHTS / 3 + 50).contains(&near), "{near} polls");
 }
 
@@ -324,7 +324,7 @@ fn a_driver_polls_hardly_anything_in_vain() {
             done += 1;
         }
     }
-    // Each height is read once and flushed once, at least.
+    // At least one read and one flush per height.
     let in_vain = IN_VAIN.get();
     assert!(in_vain < HEIGHTS / 10, "{in_vain} polls in vain for {HEIGHTS} heights");
 }

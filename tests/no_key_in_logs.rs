@@ -152,6 +152,8 @@ async fn with_members(log: &Log) -> Vec<Vec<u8>> {
     // The wrong file, and half a file.
     log.note(&Members::worker(folder.path("m1")).unwrap_err());
     let text = std::fs::read_to_string(folder.path("w1")).unwrap();
+    // The copy has the mode of the file: one that others can read is refused for that alone.
+    std::fs::copy(folder.path("w1"), folder.path("half")).unwrap();
     std::fs::write(folder.path("half"), &text[..text.len() - 60]).unwrap();
     let error = Members::worker(folder.path("half")).unwrap_err();
     log.note(&(&error, error.to_string()));

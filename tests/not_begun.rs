@@ -1,5 +1,5 @@
-//! Attempts that have not begun: what waits in a worker's window, and what never left. Neither may use
-//! up the attempts of its task.
+//! Attempts that have not started: requests queued in a worker's window, and requests that were never sent.
+//! Neither may use up attempts of their tasks (decision 0025).
 
 #[path = "support/by_hand.rs"]
 mod by_hand;
@@ -21,7 +21,7 @@ const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// A pool with one peer by hand, over a wire that takes `room` messages.
+/// A pool with one hand-written peer, over a wire that holds `room` messages.
 struct Rig {
     world: World,
     pool: Pool,
@@ -53,7 +53,7 @@ impl Rig {
         tasks
     }
 
-    /// Lets time pass at a peer that answers pings. Returns the requests that came.
+    /// Advances time while the peer answers pings. Returns the requests that arrived.
     fn live(&mut self, seconds: u64) -> Vec<(TaskId, u16)> {
         let mut requests = Vec::new();
         for _ in 0..=seconds {
@@ -73,7 +73,7 @@ impl Rig {
         requests
     }
 
-    /// Why links were lost.
+    /// The reasons why links were lost.
     fn losses(&mut self) -> Vec<DisconnectReason> {
         let mut losses = Vec::new();
         while let Poll::Ready(Some(event)) = poll(std::pin::pin!(self.events.next())) {
@@ -89,7 +89,7 @@ impl Rig {
     }
 }
 
-/// Takes a link in, and says Hello as a worker.
+/// Accepts a link and sends Hello as a worker.
 fn greeted(world: &World, listener: &mut MemoryListener, runs: u16) -> Peer {
     let mut peer = Peer::accept(listener).expect("it is dialled");
     peer.hello("by hand", runs, u32::MAX);
@@ -111,7 +111,7 @@ fn what_waits_in_a_window_longer_than_an_attempt_may_take_is_done_at_once_when_i
         });
         let mut tasks = rig.submit(100);
         let mut waiting = std::collections::VecDeque::new();
-        // The worker takes 20 s for a task, and runs the oldest that it holds.
+        // The worker takes 20 s per task and runs the oldest one it holds.
         for _ in 0..100_u64.div_ceil(u64::from(runs)) {
             waiting.extend(rig.live(19));
             for request in waiting.drain(..usize::from(runs).min(waiting.len())) {
@@ -137,7 +137,7 @@ fn a_task_that_hangs_before_others_that_wait_is_found_within_twice_its_time() {
         let mut waiting = rig.live(0);
         rig.peer.answer(waiting.remove(0), 7);
         waiting.extend(rig.live(0));
-        // All but the oldest are done in time, as far as they begin.
+        // All but the oldest finish in time, once they have started.
         for _ in 0..7 {
             waiting.extend(rig.live(9));
             if runs > 1 && waiting.len() > 1 {
@@ -153,7 +153,7 @@ fn a_task_that_hangs_before_others_that_wait_is_found_within_twice_its_time() {
 
 #[test]
 fn a_task_that_did_not_wait_has_no_longer_than_its_time() {
-    // No more than the worker runs is sent before the first answer.
+    // Before the first answer no more is sent than the worker runs.
     let mut rig = Rig::new(1024, 2, 16, |config| config.attempt_timeout = secs(30));
     let _tasks = rig.submit(16);
     assert_eq!(rig.live(28).len(), 2);
@@ -184,7 +184,7 @@ fn a_hole_that_answers_pings_ends_by_its_strikes_and_costs_only_what_may_have_be
     assert_eq!(is_exhausted(&mut tasks).iter().filter(|is_exhausted| **is_exhausted).count(), 2);
 }
 
-/// Of so many requests only the first ones leave, and the peer takes no more.
+/// Submits requests of which only the first are sent: then the peer reads no more.
 fn stuck(runs: u16, count: u64, change: impl FnOnce(&mut Config)) -> (Rig, Vec<Running>) {
     let rig = Rig::new(2, runs, runs, |config| {
         config.attempts_max = 1;
@@ -194,7 +194,7 @@ fn stuck(runs: u16, count: u64, change: impl FnOnce(&mut Config)) -> (Rig, Vec<R
     (rig, tasks)
 }
 
-/// Whether each is out of attempts; the others wait.
+/// Tells for each task whether it is exhausted. The others are still waiting.
 fn is_exhausted(tasks: &mut [Running]) -> Vec<bool> {
     let exhausted = |task: &mut Running| match poll(task.as_mut()) {
         Poll::Pending => false,
@@ -228,7 +228,7 @@ fn what_never_left_a_link_that_struck_out_counts_nothing() {
         let losses = rig.losses();
         assert_eq!(losses, [DisconnectReason::Strikes(strikes_max)]);
         assert_eq!(is_exhausted(&mut tasks), [true, true, false, false, false, false]);
-        // They are done by the next link, which is not to blame either.
+        // They are done on the next link, which is not blamed either.
         rig.world.advance(secs(1));
         let mut peer = greeted(&rig.world, &mut rig.listener, 8);
         for _ in 0..4 {
@@ -247,7 +247,7 @@ fn what_never_left_a_link_that_struck_out_counts_nothing() {
 fn a_link_that_takes_no_request_at_all_costs_nobody_an_attempt() {
     let (mut rig, tasks) = stuck(8, 2, |config| config.attempt_timeout = secs(5));
     drop(tasks);
-    // Their cancels fill the wire for good.
+    // Their cancels fill the wire, which is never read again.
     let mut tasks = rig.submit(5);
     for _ in 0..8 {
         rig.world.advance(secs(1));

@@ -1,5 +1,5 @@
-//! Tests of users pause tokio's time: every deadline of a pool and a worker follows it, whether time is
-//! paused from the start or in the middle of their work, over real sockets.
+//! Users' tests pause tokio's time: every deadline of a pool and a worker follows it over real sockets, whether
+//! time is paused from the start or while they are working.
 
 use std::future::{pending, poll_fn};
 use std::pin::{Pin, pin};
@@ -20,10 +20,10 @@ const HEARTBEAT: Duration = STEP.saturating_mul(10);
 const ATTEMPT: Duration = STEP.saturating_mul(25);
 const BACKOFF: Duration = STEP.saturating_mul(300);
 
-/// The number whose handler never ends.
+/// The request whose handler never returns.
 const ENDLESS: u64 = 0;
 
-/// A pool, and a worker whose machine can stop.
+/// A pool, and a worker whose machine can be frozen.
 struct Site {
     pool: Pool,
     events: Events,
@@ -69,7 +69,7 @@ impl Site {
         assert!(matches!(events[..], [PoolEvent::Connected { .. }]), "{events:?}");
     }
 
-    /// Returns what happened since the last time.
+    /// Returns the events since the last call.
     async fn events(&mut self) -> Vec<PoolEvent> {
         settle().await;
         let mut seen = Vec::new();
@@ -80,7 +80,7 @@ impl Site {
     }
 }
 
-/// Runs a future, but not while it is stopped. Its sockets stay open meanwhile.
+/// Runs a future except while it is frozen. Its sockets stay open in the meantime.
 async fn stoppable(running: impl Future, is_stopped: Arc<AtomicBool>) {
     let mut running = pin!(running);
     poll_fn(|cx| {
@@ -98,7 +98,7 @@ async fn look<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
-/// Waits without leaving the runtime idle, for then it would move its paused time on.
+/// Waits without letting the runtime become idle, since paused time would then advance by itself.
 async fn soon<F: Future>(future: F) -> F::Output {
     let begun = Instant::now();
     let mut future = pin!(future);
@@ -111,14 +111,14 @@ async fn soon<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Lets everybody read what was written until now.
+/// Lets all tasks read what has been written so far.
 async fn settle() {
     for _ in 0..50 {
         yield_now().await;
     }
 }
 
-/// Lets time pass in steps, so that heartbeats are answered.
+/// Advances time in steps, so that heartbeats are answered.
 async fn pass(span: Duration) {
     let end = tokio::time::Instant::now() + span;
     while tokio::time::Instant::now() < end {
@@ -139,7 +139,7 @@ async fn attempts_end(site: &Site, pause_now: fn()) {
 }
 
 async fn heartbeats_tell_silence(site: &mut Site) {
-    // Links that answer are kept.
+    // Links whose peers answer stay up.
     pass(6 * HEARTBEAT).await;
     assert_eq!(site.events().await, []);
     site.is_stopped.store(true, Ordering::Relaxed);
@@ -186,7 +186,7 @@ async fn with_time_paused_while_links_are_up_every_deadline_comes_by_advancing()
     backoffs_end(&mut site).await;
     resume();
     site.works().await;
-    // Also where it is paused for a second time.
+    // Pausing a second time works too.
     pause();
     heartbeats_tell_silence(&mut site).await;
     backoffs_end(&mut site).await;

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use chargehand::core::ledger::{Ledger, Span};
 use chargehand::testing::{Act, ManualTimer, Request, Script, World};
-use chargehand::{Heights, MapReport, Outcomes, Pool, Report, Source, TaskError, TaskOptions};
+use chargehand::{
+    Heights, MapReport, Outcomes, Pool, Report, Source, TaskError, TaskOptions, Throttled,
+};
 
 /// How many worlds are tried. Each takes about two milliseconds.
 const WORLDS: u64 = 300;
@@ -295,6 +297,7 @@ fn add_workers(
         let mut script = script(random, begun, world.timer(), work);
         for act in [
             Act::Fail("no".to_owned()),
+            Act::Advise(Throttled::after(Duration::from_millis(300)).into()),
             Act::Hang,
             Act::Late(Duration::from_millis(300)),
             Act::Twice,

@@ -1,5 +1,5 @@
-//! A manager that is killed, and another that goes on from what the first had kept: what deadlines and
-//! attempts of the first are worth to the second.
+//! A manager is killed, and another continues from the state that the first had saved: how the first one's
+//! deadlines and attempts count for the second.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,13 +11,13 @@ use chargehand::{Pool, TaskError, TaskOptions};
 use futures_util::future::{AbortHandle, abortable};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a height may take in all.
+/// The deadline of a height, across all attempts.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// How long one attempt may.
+/// The timeout of one attempt.
 const ATTEMPT: Duration = Duration::from_secs(4);
-/// Never answered, by anybody.
+/// A height that nobody ever answers.
 const HANGS: u64 = 3;
-/// Answered at its third attempt, of whichever manager.
+/// A height that is answered at its third attempt, whichever manager makes it.
 const HARD: u64 = 4;
 
 /// When each height was asked for.
@@ -35,7 +35,7 @@ fn worker(world: &World, asked: &Asked) -> WorkerHandle {
     world.worker(Script::new().concurrency(4).takes(SECOND / 2).when(hangs, Act::Hang))
 }
 
-/// Starts a manager that can be killed: its driver is dropped, and nobody hears a word.
+/// Starts a manager that can be killed: its driver is dropped without notice to anybody.
 fn manager(world: &World, workers: &[WorkerHandle], seed: u64) -> (Pool, AbortHandle) {
     let mut builder = Pool::builder(world.timer())
         .seed(seed)
@@ -67,7 +67,7 @@ fn a_height_has_its_whole_deadline_and_all_attempts_again_in_the_manager_that_go
         }
         heights.ledger().snapshot().into_owned()
     });
-    // Six of its ten seconds are over.
+    // Six of its ten seconds have passed.
     world.advance((6 * SECOND).saturating_sub(world.elapsed()));
     kill.abort();
     assert_eq!(world.run(heights.next()), None);

@@ -1,5 +1,5 @@
-//! Links that are slow, and a manager that is: bytes are life, what lies in a socket came in time, and
-//! what never left cannot have ended anything.
+//! Slow links and a slow manager: bytes received count as a sign of life, data waiting in a socket arrived in
+//! time, and a request that was never sent is not judged.
 
 #[path = "support/by_hand.rs"]
 mod by_hand;
@@ -22,7 +22,7 @@ const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// A pool that dials one peer by hand, which is up and runs eight at once.
+/// A pool that dials one hand-written peer, which is up and runs eight tasks at once.
 struct Rig {
     world: World,
     pool: Pool,
@@ -58,7 +58,7 @@ impl Rig {
         Box::pin(task)
     }
 
-    /// So many bytes of a message come in each second.
+    /// Delivers the given number of bytes of a message each second.
     fn receives(&self, bytes: u64, seconds: u64) {
         for _ in 0..2 * seconds {
             self.world.advance(Duration::from_millis(500));
@@ -80,7 +80,7 @@ fn an_answer_that_arrives_slowly_is_neither_silence_nor_late() {
     let mut rig = Rig::new(|_| {});
     let mut task = rig.submit();
     let request = rig.peer.request();
-    // The worker, too, wants to hear something now and then: it takes 20 s for silence.
+    // The worker must hear from the manager too: its limit for silence is 20 s.
     let mut pings = Vec::new();
     for span in 1..=25 {
         rig.receives(2048, 12);
@@ -148,7 +148,7 @@ fn requests_that_leave_slowly_keep_their_link_and_have_their_time_from_then_on()
     }
     rig.probe.is_stuck(false);
     rig.probe.sends(5000);
-    // As much time as it may take, since it has left, and not for ever. The peer answers pings.
+    // The request has been sent, so its full timeout applies, but no more. The peer answers pings.
     let mut live = |seconds: u64| {
         for _ in 0..seconds {
             rig.world.advance(secs(1));
@@ -220,7 +220,7 @@ fn an_attempt_that_hangs_beside_short_answers_is_found_at_its_deadline() {
             let mut task = rig.submit();
             let request = rig.peer.request();
             rig.peer.answer(request, 1);
-            // Whole messages, each with its bytes.
+            // The bytes of these complete messages.
             rig.probe.receives(1000);
             rig.world.advance(Duration::from_millis(100));
             assert_eq!(poll(task.as_mut()), Poll::Ready(Ok(1)));
@@ -248,7 +248,7 @@ fn a_ping_leaves_ahead_of_requests_that_wait_for_room() {
     assert_eq!(peer.hear_all(), ["Ping", "Request"]);
 }
 
-/// A driver that is polled when the test says so.
+/// A driver that is polled only when the test says so.
 fn by_hand(change: impl FnOnce(&mut Config)) -> (ManualTimer, Pool, Peer, impl FnMut() -> bool) {
     let (connector, mut listener) = pair(64);
     let timer = ManualTimer::new();
@@ -256,7 +256,7 @@ fn by_hand(change: impl FnOnce(&mut Config)) -> (ManualTimer, Pool, Peer, impl F
     let (pool, driver) = builder.build().expect("the settings are in range");
     let mut driver = Box::pin(driver);
     let mut turn = move || {
-        // As often as it wants at this time.
+        // More often than it wakes itself without time passing.
         (0..20).any(|_| driver.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready())
     };
     turn();
@@ -278,7 +278,7 @@ fn a_manager_that_was_away_takes_the_answers_that_lie_in_its_sockets() {
         timer.advance(secs(1));
         peer.answer(request, number);
     }
-    // Twice as long as an attempt may take, and longer than any silence.
+    // Twice the attempt's timeout, and longer than any silence may last.
     timer.advance(secs(120));
     turn();
     for (task, number) in tasks.iter_mut().zip(0..) {
@@ -294,7 +294,7 @@ fn a_manager_that_was_away_judges_no_link_before_its_runtime_had_a_turn() {
     turn();
     let request = peer.request();
     timer.advance(secs(120));
-    // What the worker said long ago is not yet seen, and then it is.
+    // The worker sent this long ago; the driver sees it only now.
     turn();
     assert_eq!(peer.hear_all(), ["Ping"], "neither a Cancel nor a Goodbye");
     peer.answer(request, 3);

@@ -1,8 +1,8 @@
-//! Hundreds of callers on several threads that await, cancel, drop and detach, while workers come and go
-//! and pools are stopped under them: every future that is awaited resolves, every callback is called once,
-//! and what callers saw adds up to what the pool counted.
+//! Hundreds of callers on several threads await, cancel, drop and detach tasks while workers join and leave
+//! and pools are stopped under them. Every awaited future resolves, every callback is called once, and what
+//! callers saw adds up to what the pool counted.
 //!
-//! `STRESS_SECONDS` (3) sets how long it goes on.
+//! `STRESS_SECONDS` (default 3) sets the duration.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -19,10 +19,9 @@ use tokio::time::timeout;
 
 const CALLERS: u64 = 200;
 const KEEPERS: u64 = 3;
-/// How long one pool lives before it is stopped under its callers.
+/// How long a pool runs before it is stopped under its callers.
 const ROUND: Duration = Duration::from_millis(500);
-/// How long anything may take that is awaited. It takes a second at most, on a machine with nothing else
-/// to do.
+/// The timeout for anything that is awaited. On an idle machine nothing takes longer than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What callers saw.
@@ -53,7 +52,7 @@ impl Seen {
     }
 }
 
-/// A generator for one caller: what threads do differs from run to run anyway.
+/// Random numbers for one caller. No seed to repeat a run by: thread scheduling differs each time anyway.
 struct Dice(u64);
 
 impl Dice {
@@ -65,13 +64,13 @@ impl Dice {
     }
 }
 
-/// Awaits what must resolve.
+/// Awaits a future that must resolve.
 async fn resolved<F: Future>(what: &str, future: F) -> F::Output {
     let output = timeout(PATIENCE, future).await;
     output.unwrap_or_else(|_| panic!("{what} did not resolve within {PATIENCE:?}"))
 }
 
-/// Polls a future so many times, then drops it. Returns its output if that was enough.
+/// Polls a future at most `times` times, then drops it. Returns its output if it completed.
 async fn polled<F: Future>(future: F, times: u64) -> Option<F::Output> {
     let mut future = pin!(future);
     for _ in 0..times {
@@ -84,7 +83,7 @@ async fn polled<F: Future>(future: F, times: u64) -> Option<F::Output> {
     None
 }
 
-/// Answers at once, later, with a failure, or never.
+/// Answers immediately, later, with a failure, or never.
 async fn work(number: u64) -> Result<u64, String> {
     match number % 64 {
         0 => Err("it is zero".to_owned()),
@@ -102,7 +101,7 @@ async fn work(number: u64) -> Result<u64, String> {
     }
 }
 
-/// One caller: does something to a task, again and again, until its pool takes none any more.
+/// One caller: submits tasks and does something random to each until its pool accepts no more.
 async fn call_on(pool: Pool, seen: Arc<Seen>, mut dice: Dice) {
     loop {
         let number = dice.below(1 << 20);
@@ -143,7 +142,7 @@ async fn call_on(pool: Pool, seen: Arc<Seen>, mut dice: Dice) {
     }
 }
 
-/// Awaits a task, or cancels it, drops it or lets it run on. Returns its outcome if that was awaited.
+/// Awaits, cancels, drops or detaches a task. Returns its outcome if it was awaited.
 async fn treat(mut task: Task<u64>, what: u64, dice: &mut Dice) -> Option<Result<u64, TaskError>> {
     match what {
         5 => task.cancel(),
@@ -171,7 +170,7 @@ async fn submit_then(pool: &Pool, seen: &Arc<Seen>, number: u64) -> Result<(), T
     Ok(())
 }
 
-/// A short range, of which some is taken.
+/// Processes a short range and takes some of its outcomes.
 async fn a_range(pool: &Pool, seen: &Seen, dice: &mut Dice) -> Result<(), TaskError> {
     let first = dice.below(1000);
     let mut range: Outcomes<u64> = pool.process(first..=first + dice.below(20));
@@ -187,7 +186,7 @@ async fn a_range(pool: &Pool, seen: &Seen, dice: &mut Dice) -> Result<(), TaskEr
     Ok(())
 }
 
-/// Adds workers, cuts their links and removes them, until the pool stops.
+/// Adds workers, cuts their links and removes them until the pool stops.
 async fn keep(pool: Pool, seen: Arc<Seen>, over: Arc<AtomicBool>, mut dice: Dice) {
     while !over.load(Relaxed) {
         let options = WorkerOptions::new().window(1 + u16::try_from(dice.below(8)).unwrap());
@@ -211,7 +210,7 @@ async fn keep(pool: Pool, seen: Arc<Seen>, over: Arc<AtomicBool>, mut dice: Dice
     }
 }
 
-/// A pool, its callers and its workers, from its first task to its stop.
+/// Runs one pool with its callers and workers from its first task until it has stopped.
 async fn round(seed: u64, seen: &Arc<Seen>) -> Stats {
     let builder =
         Pool::builder(Tokio::new()).tasks_max(64).queue_max(16).workers_max(16).seed(seed);
@@ -269,7 +268,7 @@ fn every_future_resolves_and_counters_add_up_whatever_callers_and_workers_do() {
         .enable_time()
         .build()
         .unwrap();
-    // Handlers that panic are part of it, and need not be told of.
+    // Panicking handlers are part of the test: do not print their messages.
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if panic.payload().downcast_ref() != Some(&"it is one") {
@@ -289,7 +288,7 @@ fn every_future_resolves_and_counters_add_up_whatever_callers_and_workers_do() {
         assert_eq!(left, (0, 0, 0, 0), "nothing is left");
         let done = seen.done.load(Relaxed) - before[0];
         let failed = seen.failed.load(Relaxed) - before[1];
-        // Some of either were for nobody.
+        // The pool also counts tasks whose callers did not wait for the outcome.
         assert!(done <= stats.done && failed <= stats.failed, "{done}, {failed}: {stats:?}");
         println!("round {rounds}: {done} done and {failed} failed for those who waited; {stats}");
     }

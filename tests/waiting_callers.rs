@@ -116,10 +116,10 @@ fn who_waits_for_memory_is_not_told_of_a_place_in_the_queue() {
     for caller in &mut callers {
         assert!(caller.poll().is_pending());
     }
-    for told in 1..3 {
+    for (told, caller) in callers.iter_mut().enumerate().skip(1) {
         assert!(driver.as_mut().poll(cx).is_pending());
-        assert!(callers[told].is_woken(), "caller {told} waits for a place that there is");
-        assert!(callers[told].poll().is_pending());
+        assert!(caller.is_woken(), "caller {told} waits for a place that there is");
+        assert!(caller.poll().is_pending());
     }
 }
 

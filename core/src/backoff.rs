@@ -9,6 +9,7 @@ use crate::time::nanos;
 /// The delay before jitter is 0 at no attempts, else `min(cap, base * factor^(attempts - 1))`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BackoffPolicy {
     base_nanos: u64,
     cap_nanos: u64,
@@ -23,6 +24,7 @@ pub struct BackoffPolicy {
 /// Marc Brooker. Below, `d` is the delay before jitter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Jitter {
     /// Exactly `d`.
     None,

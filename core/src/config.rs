@@ -9,6 +9,7 @@ use crate::time::nanos;
 /// The limits and policies of a [`Scheduler`](crate::Scheduler). Start from [`Config::new`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Config {
     /// How many attempts of a task may be lost (with their link, or by outliving
@@ -55,6 +56,10 @@ pub struct Config {
     /// After how many failed tasks in a row (none done between) a worker is suspended, for a time by
     /// `backoff`. The last worker is never suspended. At least 1; default 16.
     pub failures_max: u16,
+    /// How long a worker gets no tasks at most when it says [not now](crate::Useless::Throttled), however
+    /// long it asks for. Default 1 h.
+    #[cfg(feature = "task-times")]
+    pub pause_max: Duration,
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
@@ -95,6 +100,8 @@ impl Config {
             heartbeat_timeout: Duration::from_secs(10),
             strikes_max: 3,
             failures_max: 16,
+            #[cfg(feature = "task-times")]
+            pause_max: Duration::from_secs(60 * 60),
             absent_max: Duration::from_secs(600),
             backoff: BackoffPolicy::new(),
             stable_after: Duration::from_secs(30),
@@ -155,6 +162,8 @@ pub(crate) struct Policy {
     pub(crate) heartbeat_interval: u64,
     pub(crate) heartbeat_timeout: u64,
     pub(crate) absent_max: u64,
+    #[cfg(feature = "task-times")]
+    pub(crate) pause_max: u64,
     pub(crate) stable_after: u64,
     pub(crate) seed: u64,
     pub(crate) backoff: BackoffPolicy,
@@ -177,6 +186,8 @@ impl Policy {
             heartbeat_interval: short(config.heartbeat_interval),
             heartbeat_timeout: short(config.heartbeat_timeout),
             absent_max: short(config.absent_max),
+            #[cfg(feature = "task-times")]
+            pause_max: short(config.pause_max),
             stable_after: short(config.stable_after),
             seed: config.seed,
             backoff: config.backoff,
@@ -207,6 +218,8 @@ impl Policy {
             strikes_max: self.strikes_max,
             failures_max: self.failures_max,
             absent_max: span(self.absent_max),
+            #[cfg(feature = "task-times")]
+            pause_max: span(self.pause_max),
             backoff: self.backoff,
             stable_after: span(self.stable_after),
             seed: self.seed,

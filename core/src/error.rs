@@ -17,16 +17,19 @@ macro_rules! error_text {
 /// The task or worker named is not, or no longer, the pool's. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stale;
 
 /// Every worker slot is taken. Remove a worker, or build the pool with more slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WorkersFull;
 
 /// A task was not accepted. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SubmitError {
     /// Every task slot is taken. Wait for a finished task, then try again.
     Full,
@@ -37,6 +40,7 @@ pub enum SubmitError {
 /// An event was not accepted. Nothing was changed but a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum EventError {
     /// It came late or twice: the link, the attempt or the task is over. Ignore it.
     Stale,

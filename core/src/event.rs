@@ -11,6 +11,7 @@ use crate::time::Instant;
 /// Something that happened on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// The connection that [`Action::Connect`] asked for is up and its handshake is done.
     Connected {
@@ -115,6 +116,7 @@ impl Event {
 /// How a worker ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Verdict {
     /// The handler returned a result.
     Done,
@@ -128,6 +130,7 @@ pub enum Verdict {
 /// Why an answer is of no use to its task, and what becomes of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Useless {
     /// The caller cannot use the result: it does not decode as the type asked for, say. It counts as a
     /// lost attempt and is tried elsewhere, and counts against the worker as a failed task does; since
@@ -145,11 +148,19 @@ pub enum Useless {
     /// is without the feature `task-times` reports instead.
     #[cfg(feature = "task-times")]
     RetryAfter(Duration),
+    /// The worker cannot do it now: what it calls on wants no more of it for so long. The task goes back
+    /// with no attempt and no failure counted, up to [`Config::resends_max`](crate::Config::resends_max). The
+    /// worker gets none for that time, [`Config::pause_max`](crate::Config::pause_max) at most, and half as
+    /// many at once afterwards; what it holds and has not begun is taken back. It is no failure of the
+    /// worker's. Whoever is without the feature `task-times` reports [`Verdict::Returned`] instead.
+    #[cfg(feature = "task-times")]
+    Throttled(Duration),
 }
 
 /// Something for the caller to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Open a connection, then report [`Event::Connected`] or [`Event::Refused`].
     Connect {
@@ -225,6 +236,7 @@ pub enum Action {
 /// Why the scheduler closes a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
     /// Connecting, with its handshake, took longer than `connect_timeout`.
     ConnectTimeout,
@@ -242,6 +254,7 @@ pub enum Reason {
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Outcome {
     /// A worker's handler returned a result.
     Done,
@@ -251,7 +264,7 @@ pub enum Outcome {
     /// where the task itself may have been the cause.
     Exhausted,
     /// It came back as often as `resends_max` without having been tried to its end: workers that
-    /// stopped, were displaced or gave it back before they began.
+    /// stopped, were displaced, gave it back before they began or could not do it then.
     Bounced,
     /// The caller cancelled it.
     Cancelled,
@@ -265,6 +278,7 @@ pub enum Outcome {
 /// How a worker is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Route {
     /// The manager opens the connection: the scheduler asks for it by [`Action::Connect`].
     Dial,
@@ -276,6 +290,7 @@ pub enum Route {
 /// A dialled-in link that was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Accepted {
     /// Names the new connection in every later event.
     pub link: Link,
@@ -287,6 +302,7 @@ pub struct Accepted {
 /// What a worker takes on a new link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Offer {
     /// How many tasks it runs at once, by its own account; 0 counts as 1. When a link is lost, what
     /// it held beyond that cannot have begun, and no attempt is counted for it.
@@ -324,6 +340,7 @@ impl Offer {
 /// How a link ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Loss {
     /// It broke, or was closed because of what the worker did. What had begun on it may be the
     /// cause, and counts as an attempt; unless the worker had said before that it drains.
@@ -337,6 +354,7 @@ pub enum Loss {
 /// sent again take turns with both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Lane {
     /// With single requests.
     #[default]
@@ -348,6 +366,7 @@ pub enum Lane {
 /// What is special about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct TaskOptions {
     /// After how many failures of its handler it is tried again, in place of

@@ -5,6 +5,7 @@
 /// Unique until the same slot has been used 2^32 times. On the wire it is opaque to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TaskId {
     slot: u32,
     generation: u32,
@@ -31,7 +32,7 @@ impl TaskId {
 /// One worker of the pool: a storage slot and how many workers have had that slot before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct WorkerId {
     slot: u32,
     generation: u32,
@@ -59,6 +60,7 @@ impl WorkerId {
 /// whatever comes late from an older connection can be told apart and ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Link {
     worker: WorkerId,
     epoch: u32,

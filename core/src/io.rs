@@ -10,7 +10,7 @@ use core::task::{Context, Poll};
 
 pub use crate::exposure::Exposure;
 use crate::time::Instant;
-pub use crate::trust::{Proof, Trust};
+pub use crate::trust::Trust;
 
 /// A runtime's clock and sleep.
 pub trait Timer {
@@ -322,6 +322,44 @@ pub trait Wire {
     }
 }
 
+/// How to ask a stream what its other end has proven: for whoever makes a [`Wire`] of it.
+#[derive(Debug)]
+pub struct Proof<S> {
+    /// Whom it has proven to be: [`Dial::identity`].
+    pub identity: fn(&S) -> Option<&str>,
+    /// Whether that still holds: [`Dial::trust`].
+    pub trust: fn(&mut S) -> Trust<'_>,
+}
+
+impl<S> Proof<S> {
+    /// Returns how to ask a stream of this dialler's.
+    #[must_use]
+    pub fn of_dial<D: Dial<Stream = S>>() -> Self {
+        Self { identity: D::identity, trust: D::trust }
+    }
+
+    /// Returns how to ask a stream of this listener's.
+    #[must_use]
+    pub fn of_accept<A: Accept<Stream = S>>() -> Self {
+        Self { identity: A::identity, trust: A::trust }
+    }
+
+    /// Returns how to ask a stream that proves nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { identity: |_| None, trust: |_| Trust::Holds }
+    }
+}
+
+// Not derived: that would ask the same of `S`.
+impl<S> Clone for Proof<S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Proof<S> {}
+
 /// How many bytes a [`Wire`] has moved each way since it was made, modulo 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -341,4 +379,119 @@ pub enum Dialect {
     Native,
     /// JSON text (module `json`, by feature): that of the Go `worker` package, one in flight.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::{Ready, ready};
+
+    use super::*;
+
+    /// A transport and a runtime that say no more than they must.
+    struct Least;
+
+    type Never = core::convert::Infallible;
+
+    impl Dial for Least {
+        type Stream = ();
+        type Error = Never;
+        type Dialling = Ready<Result<(), Never>>;
+
+        fn dial(&self, _address: &str) -> Self::Dialling {
+            ready(Ok(()))
+        }
+
+        fn exposure(&self, _address: &str) -> Exposure {
+            Exposure::Open
+        }
+    }
+
+    impl Accept for Least {
+        type Stream = ();
+        type Peer = &'static str;
+        type Error = Never;
+        type Opening = Ready<Result<(), Never>>;
+
+        fn poll_accept(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Result<(Self::Opening, Self::Peer), Never>> {
+            Poll::Pending
+        }
+
+        fn exposure(&self) -> Exposure {
+            Exposure::Open
+        }
+    }
+
+    impl Listen for Least {
+        type Wire = Self;
+        type Error = Never;
+        type Accepting = Ready<Result<Self, Never>>;
+
+        fn poll_accept(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Self::Accepting, Never>> {
+            Poll::Pending
+        }
+
+        fn exposure(&self) -> Exposure {
+            Exposure::Open
+        }
+    }
+
+    impl Wire for Least {
+        type Error = Never;
+
+        fn peer(&self) -> &'static str {
+            "least"
+        }
+
+        fn poll_recv(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, Never>> {
+            Poll::Pending
+        }
+
+        fn poll_send(
+            &mut self,
+            _cx: &mut Context<'_>,
+            _head: &[u8],
+            _body: &[u8],
+        ) -> Poll<Result<(), Never>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Never>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Never>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_wire_that_says_nothing_of_itself_limits_and_claims_nothing() {
+        let mut wire = Least;
+        wire.limit_incoming(10);
+        wire.admit(10);
+        assert_eq!((wire.dialect(), wire.progress()), (Dialect::Native, Progress::default()));
+        assert_eq!((wire.least_rate_max(), wire.message_bytes_max()), (u32::MAX, usize::MAX));
+        assert_eq!((wire.incoming(), wire.expects_next(), wire.may_lose()), (0, false, false));
+        assert_eq!((wire.host(), wire.identity()), (None, None));
+        assert_eq!(wire.trust(), Trust::Holds);
+    }
+
+    #[test]
+    fn sockets_that_say_nothing_of_themselves_prove_and_limit_nothing() {
+        for proof in [Proof::of_dial::<Least>(), Proof::of_accept::<Least>(), Proof::none()] {
+            #[expect(clippy::clone_on_copy, reason = "either is written by hand")]
+            let proof = proof.clone();
+            assert_eq!((proof.identity)(&()), None);
+            assert_eq!((proof.trust)(&mut ()), Trust::Holds);
+        }
+        assert_eq!(
+            (Accept::connections_max(&Least), Listen::connections_max(&Least)),
+            (None, None)
+        );
+        Least.set_full(true);
+        assert_eq!(Least.accepted_host(), None);
+    }
 }

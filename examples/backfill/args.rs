@@ -45,6 +45,27 @@ pub(crate) enum Command {
     #[command(override_usage = "backfill worker [OPTIONS] <--listen <ADDR>|--dial <ADDR>> \
                                 \\\n       <--chain <FILE>|--rpc <URL>>")]
     Worker(WorkerArgs),
+    /// Makes join files, for a pool whose members know each other over TLS.
+    ///
+    /// The first time it makes the pool's authority as well, whose file stays in the folder: whoever has
+    /// it says who belongs to the pool. Move each join file to the machine of its member, and name it
+    /// there with --tls. No file is written over another.
+    Members(MembersArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MembersArgs {
+    /// Where the files are made, and the authority's is. It is made if there is none.
+    pub(crate) folder: PathBuf,
+    /// The name of a manager. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) manager: Vec<String>,
+    /// The name of a worker. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) worker: Vec<String>,
+    /// For how many days from now the certificates are good.
+    #[arg(long, value_name = "N", default_value_t = chargehand::tls::members::DAYS_DEFAULT)]
+    pub(crate) days: u32,
 }
 
 #[derive(Debug, Args)]
@@ -65,7 +86,7 @@ pub(crate) struct ManagerArgs {
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
     /// Who this manager is on links over TLS: its join file. The workers need theirs, of the same
-    /// authority: see examples/members.rs.
+    /// authority: `backfill members` makes them.
     #[arg(long, value_name = "JOINFILE")]
     pub(crate) tls: Option<PathBuf>,
     /// Lets links to other machines go unprotected, where the network itself is trusted. Without it
@@ -147,7 +168,8 @@ pub(crate) struct WorkerArgs {
     /// that it is to.
     #[arg(long)]
     pub(crate) insecure: bool,
-    /// Who this worker is on links over TLS: its join file, of the managers' authority.
+    /// Who this worker is on links over TLS: its join file, of the managers' authority. `backfill members`
+    /// makes one.
     #[arg(long, value_name = "JOINFILE")]
     pub(crate) tls: Option<PathBuf>,
     /// The name that managers know this worker by [default: a random one, and with --tls that of

@@ -56,5 +56,6 @@ fn main() -> ExitCode {
     match cli.command {
         None => manager::run(&cli.manager),
         Some(Command::Worker(args)) => worker::run(&args),
+        Some(Command::Members(args)) => members::run(&args),
     }
 }

@@ -1,16 +1,67 @@
-//! Who belongs to the demo's pool: an authority and join files made on the spot, which nobody finds later.
+//! Who belongs to a pool: join files for members elsewhere, and for the demo's pool an authority and files made
+//! on the spot, which nobody finds later.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use chargehand::tls::members::{Authority, Members, MembersError, Role};
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::args::MembersArgs;
 use crate::failure::Failure;
 use crate::files::nameless;
+
+/// The authority's file, in the folder of its join files.
+const AUTHORITY: &str = "authority.pem";
+
+/// Makes the join files that are asked for, and says what to do with them.
+pub(crate) fn run(args: &MembersArgs) -> ExitCode {
+    match write(args) {
+        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                Failure::unheard(format!("standard output cannot be written: {error}")).report()
+            }
+        },
+        Err(failure) => failure.report(),
+    }
+}
+
+fn write(args: &MembersArgs) -> Result<String, Failure> {
+    if args.manager.is_empty() && args.worker.is_empty() {
+        return Err(Failure::input("name a member: --manager NAME, --worker NAME"));
+    }
+    let folder = &args.folder;
+    if !folder.is_dir() {
+        let made = DirBuilder::new().mode(0o700).create(folder);
+        made.map_err(|error| Failure::input(format!("{}: {error}", folder.display())))?;
+    }
+    let place = folder.join(AUTHORITY);
+    let authority =
+        if place.exists() { Authority::open(&place) } else { Authority::create(&place) };
+    let authority = authority.map_err(Failure::input)?;
+    let mut lines = Vec::new();
+    let managers = args.manager.iter().map(|name| (Role::Pool, name, MANAGER_USE));
+    let workers = args.worker.iter().map(|name| (Role::Worker, name, WORKER_USE));
+    for (role, name, use_of_it) in managers.chain(workers) {
+        let path = folder.join(format!("{name}.join"));
+        authority.join(role, name).days(args.days).write(&path).map_err(Failure::input)?;
+        lines.push(path.display().to_string());
+        lines.push(format!("    {use_of_it} --tls {name}.join"));
+    }
+    lines.push(format!(
+        "Move each to its member's machine, and leave none here but {}.\n",
+        place.display()
+    ));
+    Ok(lines.join("\n"))
+}
+
+const MANAGER_USE: &str = "backfill --listen tls://0.0.0.0:9000";
+const WORKER_USE: &str = "backfill worker --dial tls://MANAGER:9000 --chain FILE";
 
 /// A worker's join file, without a name: the child processes inherit it.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! From a name to an open stream.
+//! Resolving a name and connecting to it.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -20,7 +20,7 @@ pub(crate) async fn connect(
     Ok(SmolStream::new(stream))
 }
 
-/// Returns all addresses of a name, or the one that is given.
+/// Returns all addresses of a host name, or the address itself if one is given.
 pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
     let resolved = smol::net::resolve((address.host(), address.port())).await;
     resolved.map_err(|error| address.unresolved(&error))

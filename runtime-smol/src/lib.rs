@@ -1,16 +1,16 @@
-//! Chargehand on smol: clock, sleep, dial and listen.
+//! Chargehand on smol: clock, timers, dialling and listening.
 //!
-//! [`Smol`] is both the [`Timer`] and the [`Dial`]; [`SmolListener`] is the [`Accept`]. They work
-//! on any executor: smol's reactor runs in a thread of its own, or inside `smol::block_on`. On Unix
-//! `SmolUnix` and `SmolUnixListener` are the same for Unix domain sockets.
+//! [`Smol`] implements both [`Timer`] and [`Dial`], and [`SmolListener`] implements [`Accept`]. They work on
+//! any executor, since smol's reactor runs on its own thread or inside `smol::block_on`. On Unix, `SmolUnix`
+//! and `SmolUnixListener` do the same for Unix domain sockets.
 //!
-//! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
-//! leave at once. It is set here, because a transport only sees a byte stream. [`SocketOptions`] has the
-//! rest: `SO_KEEPALIVE`, which finds out that a peer's machine has vanished, and on Linux, Android and Apple's
-//! systems how many file descriptors of the process no connection takes.
+//! Every socket has `TCP_NODELAY` set: transports batch their writes, so whatever they write should be sent
+//! at once. It is set here because a transport only sees a byte stream. [`SocketOptions`] has the rest:
+//! `SO_KEEPALIVE`, which detects that a peer's machine has vanished, and, on Linux, Android and Apple
+//! platforms, how many of the process's file descriptors are kept free of connections.
 //!
-//! The addresses of a name are dialled in parallel, a quarter of a second apart, and the first to answer
-//! wins ([`race`]).
+//! If a name has several addresses, they are dialled in parallel, started 250 ms apart, and the first
+//! connection to succeed wins ([`race`]).
 //!
 //! [`race`]: chargehand_core::net::race
 //!
@@ -60,12 +60,12 @@ pub use self::stream::SmolStream;
 #[cfg(unix)]
 pub use self::unix::{SmolUnix, SmolUnixListener, SmolUnixStream, UnixDialling};
 
-/// Completes with the open stream.
+/// Resolves to the connected stream.
 pub type Dialling = chargehand_sockets::Dialling<SmolStream>;
 
-/// Smol's clock, sleep and dialler.
+/// Smol's clock, timers and dialler.
 ///
-/// Copies share one epoch, the moment of [`Smol::new`].
+/// Copies share one epoch, the moment of the call to [`Smol::new`].
 #[derive(Clone, Copy, Debug)]
 pub struct Smol {
     epoch: std::time::Instant,
@@ -73,24 +73,24 @@ pub struct Smol {
 }
 
 impl Smol {
-    /// Makes a clock that starts now.
+    /// Returns a clock that starts now.
     pub fn new() -> Self {
         Self { epoch: std::time::Instant::now(), options: SocketOptions::new() }
     }
 
-    /// Sets other options than the default ones for what is dialled. A listener has its own:
+    /// Sets the socket options of dialled connections. A listener has its own:
     /// [`SmolListener::socket_options`].
     #[must_use]
     pub fn socket_options(self, options: SocketOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// Listens on `address`: `host:port` or the same after `tcp://`, as [`Address`] has it for both
-    /// ends; port 0 takes any free one.
+    /// Listens on `address`, which is `host:port`, optionally preceded by `tcp://` (see [`Address`]). Port 0
+    /// picks a free port.
     ///
     /// # Errors
-    /// Says what is wrong with the address, or what the system said: choose another port when it is in
-    /// use.
+    /// The address is invalid or cannot be resolved (the text says what is wrong with it), or the system
+    /// refused: if the port is in use, choose another.
     pub async fn bind(address: &str) -> io::Result<SmolListener> {
         let address = Address::to_listen(address)?;
         let addresses = dial::resolve(&address).await?;
@@ -117,7 +117,7 @@ impl Timer for Smol {
     }
 }
 
-/// Completes at the time it was made for. Dropping it cancels it.
+/// Completes at the given time. Dropping it cancels it.
 #[derive(Debug)]
 #[must_use = "a sleep does nothing until it is polled"]
 pub struct Sleep(smol::Timer);
@@ -149,7 +149,7 @@ impl Dial for Smol {
     }
 }
 
-/// A TCP listener of smol, made by [`Smol::bind`] or from one of `std`.
+/// A smol TCP listener, from [`Smol::bind`] or a listener of `std`.
 #[derive(Debug)]
 pub struct SmolListener {
     inner: Async<TcpListener>,
@@ -157,24 +157,24 @@ pub struct SmolListener {
 }
 
 impl SmolListener {
-    /// Sets other options than the default ones for what is accepted.
+    /// Sets the socket options of accepted connections.
     #[must_use]
     pub fn socket_options(self, options: SocketOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// Takes over a listener that is bound already.
+    /// Wraps a listener that is already bound.
     ///
     /// # Errors
-    /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
+    /// The system refused to make the socket non-blocking or to register it for events.
     pub fn from_std(listener: TcpListener) -> io::Result<Self> {
         Ok(Self { inner: Async::new(listener)?, options: SocketOptions::new() })
     }
 
-    /// Returns the address that it listens on, with the real port.
+    /// Returns the address it listens on, with the actual port where 0 was asked for.
     ///
     /// # Errors
-    /// Says what the system said; it does not fail on a socket that listens.
+    /// The system's error. A listening socket does not cause one.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.get_ref().local_addr()
     }
@@ -205,7 +205,7 @@ impl Accept for SmolListener {
     }
 }
 
-/// Takes the next connection from a listener's queue.
+/// Accepts the next connection in a listener's queue.
 fn poll_accept<L, T>(
     listener: &Async<L>,
     cx: &mut Context<'_>,

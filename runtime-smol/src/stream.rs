@@ -1,4 +1,4 @@
-//! The byte stream, with fewer system calls for each read.
+//! The byte stream, with fewer system calls per read.
 
 use std::io::{self, IoSlice, Read};
 use std::mem;
@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use smol::Async;
 use smol::io::{AsyncRead, AsyncWrite};
 
-/// What smol's streams differ in.
+/// Where smol's TCP and Unix domain streams differ.
 pub(crate) trait Socket {
-    /// Reads what is there already.
+    /// Reads what is available, without waiting.
     fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Ends the direction to the peer.
+    /// Shuts down the writing half.
     fn end(&self) -> io::Result<()>;
 }
 
@@ -27,18 +27,18 @@ impl Socket for TcpStream {
     }
 }
 
-/// A stream of smol, over TCP where nothing else is said. Closing it shuts its writing half down, so that the peer sees the end.
+/// A smol stream, TCP by default. Closing it shuts down its writing half, so that the peer sees the end.
 ///
-/// Reads make fewer system calls than those of smol's own stream: they wait before they try where the last
-/// read took all there was, and try before they wait right after a write.
+/// Reading takes fewer system calls than with smol's own stream: after a read that drained the socket it
+/// waits for readiness before it tries again, and right after a write it tries before it waits.
 #[derive(Debug)]
 pub struct SmolStream<T = TcpStream> {
     inner: Async<T>,
-    /// The last read took everything there was.
+    /// Whether the last read drained the socket.
     is_drained: bool,
-    /// A waker has been registered since the last read.
+    /// Whether a waker has been registered since the last read.
     is_waiting: bool,
-    /// Something has been written since the last read.
+    /// Whether anything has been written since the last read.
     has_written: bool,
 }
 
@@ -58,7 +58,7 @@ impl<T> SmolStream<T> {
         self.inner.get_ref()
     }
 
-    /// Returns smol's own stream.
+    /// Returns the smol stream.
     pub fn into_inner(self) -> Async<T> {
         self.inner
     }
@@ -73,16 +73,16 @@ where
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        // Smol's own stream tries first, waits, and tries again. On a drained socket the first try is
-        // a system call in vain, so wait instead. Nothing is missed: the reactor is armed anew for each
-        // wait, and reports what came before that, too.
+        // Smol's own stream tries, waits, and tries again. On a drained socket the first attempt is a
+        // wasted system call, so wait instead. Nothing is missed: the reactor is re-armed for each wait and
+        // also reports data that arrived earlier.
         let is_eager = mem::take(&mut self.has_written);
         if self.is_drained {
             let waits = self.is_waiting || !is_eager;
             let is_pending = waits && self.poll_wait(cx)?.is_pending();
             if is_eager && (is_pending || !waits) {
-                // After a write the peer may have answered already: look before waiting for a wake,
-                // which costs several system calls.
+                // After a write the peer may already have answered: try to read before waiting for a
+                // wake-up, which costs several system calls.
                 match self.get_ref().read_now(buffer) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         if !is_pending {
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
     use crate::Smol;
 
-    /// Returns the two ends of a connection.
+    /// Returns both ends of a connection.
     async fn connected() -> (SmolStream, SmolStream) {
         let mut listener = Smol::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -165,7 +165,7 @@ mod tests {
         (dialled.unwrap(), accepted.unwrap().0.await.unwrap())
     }
 
-    /// Blocks until there is something to read, without the reactor.
+    /// Blocks until there is something to read, bypassing the reactor.
     fn until_there(stream: &SmolStream) {
         let socket = stream.get_ref();
         socket.set_nonblocking(false).unwrap();
@@ -174,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_short_read_is_read_and_so_is_the_end() {
+    fn data_after_a_short_read_is_read_and_so_is_the_end() {
         smol::block_on(async {
             let (mut dialled, mut accepted) = connected().await;
             let mut read = [0; 64];
             for round in 0..100 {
                 dialled.write_all(&[round; 3]).await.unwrap();
                 assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
-                // Sometimes the next bytes are there before anybody waits for them.
+                // In every other round the next bytes arrive before anybody waits for them.
                 if round % 2 == 0 {
                     dialled.write_all(b"more").await.unwrap();
                 }
@@ -196,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_came_within_a_write_is_read_without_a_wait() {
+    fn an_answer_that_arrives_during_a_write_is_read_without_waiting() {
         smol::block_on(async {
             let (mut dialled, mut accepted) = connected().await;
             let mut read = [0; 64];
             for round in 0..200 {
-                // In every other round, somebody waits for it already.
+                // In every other round a reader is already waiting.
                 if round % 2 == 0 {
                     assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
                 }
@@ -210,18 +210,18 @@ mod tests {
                 accepted.write_all(b"answer").await.unwrap();
                 until_there(&dialled);
                 let answer = future::poll_once(dialled.read(&mut read)).await;
-                assert_eq!(answer.expect("it is there").unwrap(), 6);
+                assert_eq!(answer.expect("it has arrived").unwrap(), 6);
             }
-            // A read that fills the buffer says nothing about the rest.
+            // A read that fills the buffer does not tell whether there is more.
             dialled.write_all(b"ask").await.unwrap();
             accepted.write_all(&[1; 100]).await.unwrap();
             until_there(&dialled);
             for expected in [64, 36] {
                 let answer = future::poll_once(dialled.read(&mut read)).await;
-                assert_eq!(answer.expect("it is there").unwrap(), expected);
+                assert_eq!(answer.expect("it has arrived").unwrap(), expected);
             }
             assert_eq!(accepted.read(&mut read).await.unwrap(), 3);
-            // Whoever reads once more, waits.
+            // One more read has to wait.
             assert!(future::poll_once(dialled.read(&mut read)).await.is_none());
             accepted.write_all(b"more").await.unwrap();
             assert_eq!(dialled.read(&mut read).await.unwrap(), 4);

@@ -14,26 +14,26 @@ use smol::Async;
 use crate::stream::Socket;
 use crate::{SmolStream, poll_accept};
 
-/// A Unix domain stream of smol.
+/// A smol Unix domain stream.
 pub type SmolUnixStream = SmolStream<UnixStream>;
 
-/// Completes with the open stream.
+/// Resolves to the connected stream.
 pub type UnixDialling = Dialling<SmolUnixStream>;
 
-/// Smol's dialler of Unix domain sockets, by the path of a socket file. On Unix only.
+/// Dials Unix domain sockets on smol, by the path of the socket file. On Unix only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SmolUnix {
     options: SocketOptions,
 }
 
 impl SmolUnix {
-    /// Makes a dialler.
+    /// Returns a dialler with the default options.
     pub const fn new() -> Self {
         Self { options: SocketOptions::new() }
     }
 
-    /// Sets other options than the default ones. Of these, `descriptors_reserved` is meant for Unix
-    /// domain sockets as well: their peers do not vanish.
+    /// Sets the socket options. Only `descriptors_reserved` applies to Unix domain sockets: their peers are
+    /// on the same machine, so there is nothing for keepalive probes to detect.
     #[must_use]
     pub const fn socket_options(self, options: SocketOptions) -> Self {
         Self { options }
@@ -69,8 +69,8 @@ impl Socket for UnixStream {
     }
 }
 
-/// A listener of smol on a Unix domain socket, on Unix only. `UnixSocket` of
-/// `chargehand-transport-unix` makes the one of `std` that it is made from.
+/// Listens on a Unix domain socket on smol. On Unix only. `UnixSocket` of `chargehand-transport-unix` creates
+/// the `std` listener that it wraps.
 #[derive(Debug)]
 pub struct SmolUnixListener {
     inner: Async<UnixListener>,
@@ -78,15 +78,15 @@ pub struct SmolUnixListener {
 }
 
 impl SmolUnixListener {
-    /// Takes over a listener that is bound already.
+    /// Wraps a listener that is already bound.
     ///
     /// # Errors
-    /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
+    /// The system refused to make the socket non-blocking or to register it for events.
     pub fn from_std(listener: UnixListener) -> io::Result<Self> {
         Ok(Self { inner: Async::new(listener)?, options: SocketOptions::new() })
     }
 
-    /// Sets other options than the default ones for what is accepted, as [`SmolUnix`] does.
+    /// Sets the socket options of accepted connections: see [`SmolUnix::socket_options`].
     #[must_use]
     pub fn socket_options(self, options: SocketOptions) -> Self {
         Self { options, ..self }
@@ -95,7 +95,8 @@ impl SmolUnixListener {
 
 impl Accept for SmolUnixListener {
     type Stream = SmolUnixStream;
-    /// Says which process of which user it is, where the system does. That is nothing to count on.
+    /// Names the peer's process and user where the system tells. For information only: do not base
+    /// decisions on it.
     type Peer = Box<str>;
     type Error = io::Error;
     type Opening = Ready<io::Result<Self::Stream>>;
@@ -113,7 +114,7 @@ impl Accept for SmolUnixListener {
     }
 }
 
-/// Names whoever opened a connection.
+/// Describes the process that opened a connection.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 fn name(stream: &UnixStream) -> Box<str> {
     let Ok(credentials) = rustix::net::sockopt::socket_peercred(stream) else {
@@ -123,7 +124,7 @@ fn name(stream: &UnixStream) -> Box<str> {
     format!("local process {process} of user {user}").into()
 }
 
-/// The standard library does not tell.
+/// The standard library does not say.
 #[cfg(not(any(target_os = "android", target_os = "linux")))]
 fn name(_: &UnixStream) -> Box<str> {
     "a local process".into()
@@ -139,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dialled_stream_reaches_the_listener_which_knows_the_process() {
+    fn a_dialled_stream_reaches_the_listener_which_names_the_process() {
         smol::block_on(async {
             let path = std::env::temp_dir().join(format!("chargehand-smol-{}", std::process::id()));
             let _ = std::fs::remove_file(&path);

@@ -1,4 +1,4 @@
-//! From a name to an open stream.
+//! Resolving a name and connecting to it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub(crate) async fn connect(
     Ok(TokioStream::new(stream))
 }
 
-/// Returns all addresses of a name, or the one that is given.
+/// Returns all addresses of a host name, or the address itself if one is given.
 pub(crate) async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
     match tokio::net::lookup_host((address.host(), address.port())).await {
         Ok(addresses) => Ok(addresses.collect()),

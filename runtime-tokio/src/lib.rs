@@ -1,16 +1,16 @@
-//! Chargehand on tokio: clock, sleep, dial and listen.
+//! Chargehand on tokio: clock, timers, dialling and listening.
 //!
-//! [`Tokio`] is both the [`Timer`] and the [`Dial`]; [`TokioListener`] is the [`Accept`]. All need
-//! a tokio runtime with I/O and time enabled around them, current-thread or multi-thread. On Unix
-//! `TokioUnix` and `TokioUnixListener` are the same for Unix domain sockets.
+//! [`Tokio`] implements both [`Timer`] and [`Dial`], and [`TokioListener`] implements [`Accept`]. They must be
+//! used within a tokio runtime, current-thread or multi-thread, that has I/O and time enabled. On Unix,
+//! `TokioUnix` and `TokioUnixListener` do the same for Unix domain sockets.
 //!
-//! Every socket gets `TCP_NODELAY`: a transport batches its writes itself, so what it writes should
-//! leave at once. It is set here, because a transport only sees a byte stream. [`SocketOptions`] has the
-//! rest: `SO_KEEPALIVE`, which finds out that a peer's machine has vanished, and on Linux, Android and Apple's
-//! systems how many file descriptors of the process no connection takes.
+//! Every socket has `TCP_NODELAY` set: transports batch their writes, so whatever they write should be sent
+//! at once. It is set here because a transport only sees a byte stream. [`SocketOptions`] has the rest:
+//! `SO_KEEPALIVE`, which detects that a peer's machine has vanished, and, on Linux, Android and Apple
+//! platforms, how many of the process's file descriptors are kept free of connections.
 //!
-//! The addresses of a name are dialled in parallel, a quarter of a second apart, and the first to answer
-//! wins ([`race`]).
+//! If a name has several addresses, they are dialled in parallel, started 250 ms apart, and the first
+//! connection to succeed wins ([`race`]).
 //!
 //! [`race`]: chargehand_core::net::race
 //!
@@ -61,16 +61,16 @@ pub use self::stream::TokioStream;
 #[cfg(unix)]
 pub use self::unix::{TokioUnix, TokioUnixListener, TokioUnixStream, UnixDialling};
 
-/// How far ahead a sleep may lie: tokio cannot add the whole range of [`Instant`] to its own.
+/// The longest sleep: tokio's own `Instant` cannot represent the whole range of [`Instant`].
 const SLEEP_MAX: Duration = Duration::from_secs(86_400 * 365);
 
-/// Completes with the open stream.
+/// Resolves to the connected stream.
 pub type Dialling = chargehand_sockets::Dialling<TokioStream>;
 
-/// Tokio's clock, sleep and dialler.
+/// Tokio's clock, timers and dialler.
 ///
-/// Copies share one epoch, the moment of [`Tokio::new`]. The clock is tokio's own, so a test that
-/// pauses tokio's time (`tokio::time::pause`) pauses this one and every sleep too, at any moment.
+/// Copies share one epoch, the moment of the call to [`Tokio::new`]. The clock is tokio's own, so pausing
+/// tokio's time in a test (`tokio::time::pause`), at any moment, pauses this clock and all of its sleeps too.
 #[derive(Clone, Copy, Debug)]
 pub struct Tokio {
     epoch: tokio::time::Instant,
@@ -78,24 +78,24 @@ pub struct Tokio {
 }
 
 impl Tokio {
-    /// Makes a clock that starts now.
+    /// Returns a clock that starts now.
     pub fn new() -> Self {
         Self { epoch: tokio::time::Instant::now(), options: SocketOptions::new() }
     }
 
-    /// Sets other options than the default ones for what is dialled. A listener has its own:
+    /// Sets the socket options of dialled connections. A listener has its own:
     /// [`TokioListener::socket_options`].
     #[must_use]
     pub fn socket_options(self, options: SocketOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// Listens on `address`: `host:port` or the same after `tcp://`, as [`Address`] has it for both
-    /// ends; port 0 takes any free one.
+    /// Listens on `address`, which is `host:port`, optionally preceded by `tcp://` (see [`Address`]). Port 0
+    /// picks a free port.
     ///
     /// # Errors
-    /// Says what is wrong with the address, or what the system said: choose another port when it is in
-    /// use.
+    /// The address is invalid or cannot be resolved (the text says what is wrong with it), or the system
+    /// refused: if the port is in use, choose another.
     pub async fn bind(address: &str) -> io::Result<TokioListener> {
         let address = Address::to_listen(address)?;
         let addresses = dial::resolve(&address).await?;
@@ -142,7 +142,7 @@ impl Dial for Tokio {
     }
 }
 
-/// A TCP listener of tokio, made by [`Tokio::bind`] or from one of `std`.
+/// A tokio TCP listener, from [`Tokio::bind`] or a listener of `std`.
 #[derive(Debug)]
 pub struct TokioListener {
     inner: TcpListener,
@@ -154,25 +154,25 @@ impl TokioListener {
         Self { inner, options: SocketOptions::new() }
     }
 
-    /// Sets other options than the default ones for what is accepted.
+    /// Sets the socket options of accepted connections.
     #[must_use]
     pub fn socket_options(self, options: SocketOptions) -> Self {
         Self { options, ..self }
     }
 
-    /// Takes over a listener that is bound already.
+    /// Wraps a listener that is already bound.
     ///
     /// # Errors
-    /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
+    /// The system refused to make the socket non-blocking or to register it for events.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self::new(TcpListener::from_std(listener)?))
     }
 
-    /// Returns the address that it listens on, with the real port.
+    /// Returns the address it listens on, with the actual port where 0 was asked for.
     ///
     /// # Errors
-    /// Says what the system said; it does not fail on a socket that listens.
+    /// The system's error. A listening socket does not cause one.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_sleep_that_is_under_way_follows_time_that_is_paused() {
+    async fn a_sleep_in_progress_follows_paused_time() {
         let (timer, minute) = (Tokio::new(), Duration::from_secs(60));
         let at = timer.now().saturating_add(2 * minute);
         let mut sleep = std::pin::pin!(timer.sleep_until(at));

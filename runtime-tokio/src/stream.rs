@@ -1,4 +1,4 @@
-//! Streams of tokio as transports take them.
+//! Tokio's streams with the traits that transports require.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,30 +8,30 @@ use futures_io::{AsyncRead, AsyncWrite};
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
-/// A stream of tokio with the `futures_io` traits: a TCP stream, if nothing else is said.
+/// A tokio stream, TCP by default, with the `futures_io` traits.
 ///
-/// Unlike that of `tokio-util`, it writes several buffers at once: so a long body leaves from where it
-/// lies, with what stands before it.
+/// Unlike `tokio_util::compat`, it supports vectored writes, so a long body is written together with its
+/// header without being copied first.
 #[derive(Debug)]
 pub struct TokioStream<S = TcpStream>(S);
 
 impl<S> TokioStream<S> {
-    /// Makes one of a stream of tokio.
+    /// Wraps a tokio stream.
     pub const fn new(stream: S) -> Self {
         Self(stream)
     }
 
-    /// Returns the stream of tokio, to look at.
+    /// Returns a reference to the tokio stream.
     pub const fn get_ref(&self) -> &S {
         &self.0
     }
 
-    /// Returns the stream of tokio, to change its options or to use it as such for a while.
+    /// Returns a mutable reference to the tokio stream, to change its options or use it directly.
     pub const fn get_mut(&mut self) -> &mut S {
         &mut self.0
     }
 
-    /// Returns the stream of tokio, for good.
+    /// Returns the tokio stream.
     pub fn into_inner(self) -> S {
         self.0
     }

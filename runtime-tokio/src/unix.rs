@@ -12,26 +12,26 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::TokioStream;
 
-/// A Unix domain stream of tokio with the `futures_io` traits.
+/// A tokio Unix domain stream with the `futures_io` traits.
 pub type TokioUnixStream = TokioStream<UnixStream>;
 
-/// Completes with the open stream.
+/// Resolves to the connected stream.
 pub type UnixDialling = Dialling<TokioUnixStream>;
 
-/// Tokio's dialler of Unix domain sockets, by the path of a socket file. On Unix only.
+/// Dials Unix domain sockets on tokio, by the path of the socket file. On Unix only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioUnix {
     options: SocketOptions,
 }
 
 impl TokioUnix {
-    /// Makes a dialler.
+    /// Returns a dialler with the default options.
     pub const fn new() -> Self {
         Self { options: SocketOptions::new() }
     }
 
-    /// Sets other options than the default ones. Of these, `descriptors_reserved` is meant for Unix
-    /// domain sockets as well: their peers do not vanish.
+    /// Sets the socket options. Only `descriptors_reserved` applies to Unix domain sockets: their peers are
+    /// on the same machine, so there is nothing for keepalive probes to detect.
     #[must_use]
     pub const fn socket_options(self, options: SocketOptions) -> Self {
         Self { options }
@@ -57,8 +57,8 @@ impl Dial for TokioUnix {
     }
 }
 
-/// A listener of tokio on a Unix domain socket, on Unix only. `UnixSocket` of
-/// `chargehand-transport-unix` makes the one of `std` that it is made from.
+/// Listens on a Unix domain socket on tokio. On Unix only. `UnixSocket` of `chargehand-transport-unix` creates
+/// the `std` listener that it wraps.
 #[derive(Debug)]
 pub struct TokioUnixListener {
     inner: UnixListener,
@@ -66,16 +66,16 @@ pub struct TokioUnixListener {
 }
 
 impl TokioUnixListener {
-    /// Takes over a listener that is bound already.
+    /// Wraps a listener that is already bound.
     ///
     /// # Errors
-    /// Says what the system said when it refused to make the socket non-blocking, or to watch it.
+    /// The system refused to make the socket non-blocking or to register it for events.
     pub fn from_std(listener: StdListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self { inner: UnixListener::from_std(listener)?, options: SocketOptions::new() })
     }
 
-    /// Sets other options than the default ones for what is accepted, as [`TokioUnix`] does.
+    /// Sets the socket options of accepted connections: see [`TokioUnix::socket_options`].
     #[must_use]
     pub fn socket_options(self, options: SocketOptions) -> Self {
         Self { options, ..self }
@@ -84,7 +84,8 @@ impl TokioUnixListener {
 
 impl Accept for TokioUnixListener {
     type Stream = TokioUnixStream;
-    /// Says which process of which user it is, where the system does. That is nothing to count on.
+    /// Names the peer's process and user where the system tells. For information only: do not base
+    /// decisions on it.
     type Peer = Box<str>;
     type Error = io::Error;
     type Opening = Ready<io::Result<Self::Stream>>;
@@ -101,7 +102,7 @@ impl Accept for TokioUnixListener {
     }
 }
 
-/// Names whoever opened a connection.
+/// Describes the process that opened a connection.
 fn name(stream: &UnixStream) -> Box<str> {
     let Ok(credentials) = stream.peer_cred() else { return "a local process".into() };
     let user = credentials.uid();
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_dialled_stream_reaches_the_listener_which_knows_the_process() {
+    async fn a_dialled_stream_reaches_the_listener_which_names_the_process() {
         let path = std::env::temp_dir().join(format!("chargehand-tokio-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let mut listener = TokioUnixListener::from_std(StdListener::bind(&path).unwrap()).unwrap();

@@ -4,24 +4,34 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) const HELP: &str = "\
-Simulates whole pools under faults, and counts for itself what becomes of each task.
+Simulates whole pools under faults and counts independently what becomes of
+each task.
 
-  chargehand-sim --seeds N [--from S]   runs the seeds S to S + N - 1; S is 0 unless it is said
-  chargehand-sim --seconds T            runs seeds that nobody has run before, for so long, and says the first; with
-                                        --seeds, those, and no longer than that
-  chargehand-sim --file PATH            runs the seeds of a file first, one a line; # begins a comment
-  chargehand-sim --seed S [--trace]     runs one, and says what happened in it
-                 [--without 1,4]        without these parts of its plan
-  --jobs N        so many threads; 1 unless it is said
-  --state PATH    keeps in a file how far it is and what it has counted, and goes on from there
-  --first         stops at the first seed that fails, and takes no time to look for the least of it
-  --any           does not ask that every rare state was reached
+  --seeds N [--from S]  run the seeds S to S + N - 1 (S defaults to 0)
+  --seconds T           run new seeds for T seconds; with --seeds, run those,
+                        but for T seconds at most
+  --file PATH           first run the seeds in a file, one per line (# begins
+                        a comment)
+  --seed S [--trace]    run a single seed [and print what happens]
+      [--without 1,4]   leaving out these parts of its plan
+  --core                run the scheduler alone against its naive model and
+                        print how many events were compared and checked; with
+                        --seeds, --seconds or --seed
+  --replay FILE         repeat the calls to the scheduler that
+      [--trace]         `Builder::record` wrote to a file, with all checks
+                        after each [and print them]
+  --jobs N              run N threads (default 1)
+  --state PATH          save progress and counts to a file, and resume from it
+  --first               stop at the first failing seed, without shrinking it
+  --any                 do not require that every rare state is reached
 
-It ends with 0 where all was well, with 1 where a seed failed (it then prints the command that runs as
-little of it as still fails), with 2 where the command line is no good, and with 3 where a rare state was
-never reached, so that the runs show less than they seem to.";
+Exit codes: 0 success; 1 a seed failed (the command for the smallest plan that
+still fails is printed), or a replay differed from its record; 2 invalid
+arguments or an invalid record; 3 a rare state was never reached, so the runs
+show less than they appear to.";
 
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a word of the command line")]
 pub(crate) struct Args {
     pub(crate) from: u64,
     pub(crate) count: u64,
@@ -34,6 +44,8 @@ pub(crate) struct Args {
     pub(crate) state: Option<PathBuf>,
     pub(crate) is_any: bool,
     pub(crate) stops_at_first: bool,
+    pub(crate) is_core: bool,
+    pub(crate) replay: Option<PathBuf>,
 }
 
 impl Args {
@@ -49,6 +61,7 @@ impl Args {
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--trace" => args.wants_trace = true,
+                "--core" => args.is_core = true,
                 "--any" => args.is_any = true,
                 "--first" => args.stops_at_first = true,
                 "--seeds" => args.count = number(&value()?)?,
@@ -57,6 +70,7 @@ impl Args {
                 "--seconds" => args.seconds = Some(Duration::from_secs(number(&value()?)?)),
                 "--jobs" => args.jobs = number::<usize>(&value()?)?.max(1),
                 "--file" => args.file = Some(value()?.into()),
+                "--replay" => args.replay = Some(value()?.into()),
                 "--state" => args.state = Some(value()?.into()),
                 "--without" => {
                     args.without = value()?.split(',').map(number).collect::<Result<_, _>>()?;
@@ -64,9 +78,15 @@ impl Args {
                 _ => return Err(format!("unknown: {word}")),
             }
         }
-        let has_work = args.count > 0 || args.seconds.is_some() || args.file.is_some();
+        let has_work = args.count > 0
+            || args.seconds.is_some()
+            || args.file.is_some()
+            || args.replay.is_some();
         if args.seed.is_none() && !has_work {
             return Err("nothing to do".to_owned());
+        }
+        if args.is_core && (args.file.is_some() || args.state.is_some()) {
+            return Err("--core takes neither --file nor --state".to_owned());
         }
         Ok(Some(args))
     }
@@ -74,4 +94,17 @@ impl Args {
 
 fn number<N: std::str::FromStr>(text: &str) -> Result<N, String> {
     text.parse().map_err(|_| format!("{text} is not a number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_into_80_columns() {
+        assert!(HELP.lines().count() > 10);
+        for line in HELP.lines() {
+            assert!(line.chars().count() < 80, "{line}");
+        }
+    }
 }

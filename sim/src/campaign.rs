@@ -16,9 +16,9 @@ use crate::tally::Tally;
 /// How often the state is written.
 const SAVED_EVERY: Duration = Duration::from_secs(5);
 /// How many seeds are shown with all that failed in them.
-const SHOWN: usize = 3;
-const FAILED: u8 = 1;
-const NOT_REACHED: u8 = 3;
+pub(crate) const SHOWN: usize = 3;
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const NOT_REACHED: u8 = 3;
 
 /// Runs one seed, or as much of it as is asked for, and says what happened.
 pub(crate) fn run_one(seed: u64, args: &Args) -> ExitCode {
@@ -42,7 +42,7 @@ pub(crate) fn run_one(seed: u64, args: &Args) -> ExitCode {
 }
 
 /// Where the seeds come from, and when that is over.
-struct Source {
+pub(crate) struct Source {
     of_file: Vec<u64>,
     next: AtomicU64,
     from: u64,
@@ -52,21 +52,34 @@ struct Source {
 }
 
 impl Source {
-    fn new(of_file: Vec<u64>, from: u64, begun: Instant, args: &Args) -> Self {
+    /// Returns the seeds that are asked for, of which so many are done.
+    pub(crate) fn of(args: &Args, done: u64) -> Self {
+        let is_fresh = args.seconds.is_some() && args.count == 0;
+        let (from, end) = match args.seed {
+            Some(seed) => (seed, seed + 1),
+            // Nobody has run these before.
+            None if is_fresh => (fresh() + done, u64::MAX),
+            None => (args.from + done, args.from + args.count),
+        };
+        if is_fresh {
+            println!("fresh seeds: run the same again by --from {from} --seeds N");
+        }
         Self {
-            of_file,
+            of_file: args.file.as_deref().map(seeds_of).unwrap_or_default(),
             next: AtomicU64::new(0),
             from,
-            until: args.seconds.map(|span| begun + span),
-            end: match args.count {
-                0 if args.seconds.is_some() => u64::MAX,
-                count => args.from + count,
-            },
+            until: args.seconds.map(|span| Instant::now() + span),
+            end,
             is_over: AtomicBool::new(false),
         }
     }
 
-    fn next(&self) -> Option<u64> {
+    /// Gives out no more of them.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn next(&self) -> Option<u64> {
         if self.is_over.load(Ordering::Relaxed) {
             return None;
         }
@@ -83,19 +96,10 @@ impl Source {
 
 /// Runs many seeds, and says what they came to.
 pub(crate) fn run_all(args: &Args) -> ExitCode {
-    let of_file = args.file.as_deref().map(seeds_of).unwrap_or_default();
     let before = args.state.as_deref().map(state_of).unwrap_or_default();
     let begun = Instant::now();
     let done = if args.state.is_some() { before.seeds } else { 0 };
-    let from = match args.seconds {
-        // Nobody has run these before.
-        Some(_) if args.count == 0 => fresh() + done,
-        _ => args.from + done,
-    };
-    let source = Source::new(of_file, from, begun, args);
-    if args.seconds.is_some() && args.count == 0 {
-        println!("fresh seeds: --from {from} and --seeds, with how many, runs the same again");
-    }
+    let source = Source::of(args, done);
     let events_before = before.events();
     let tally = Mutex::new((before, begun));
     thread::scope(|scope| {
@@ -140,7 +144,7 @@ fn work(source: &Source, all: &Mutex<(Tally, Instant)>, args: &Args) {
             }
             let is_enough = args.state.is_none() && count >= SHOWN;
             if is_enough || args.stops_at_first {
-                source.is_over.store(true, Ordering::Relaxed);
+                source.end();
             }
         }
     }
@@ -201,26 +205,25 @@ fn fresh() -> u64 {
 mod tests {
     use super::*;
 
-    fn of(words: &str, of_file: &[u64], from: u64) -> Source {
+    fn source(words: &str) -> Source {
         let words = words.split(' ').map(str::to_owned);
-        let args = Args::parse(words).expect("it is right").expect("no help is asked for");
-        Source::new(of_file.to_vec(), from, Instant::now(), &args)
+        Source::of(&Args::parse(words).expect("it is right").expect("no help is asked for"), 0)
     }
 
     #[test]
-    fn fresh_seeds_come_after_those_of_the_file_and_are_the_same_again_from_their_first() {
-        let first = fresh();
-        assert!(first > 1 << 40, "far above those that are counted up");
-        let fresh = of("--seconds 60", &[7, 9], first);
-        let seeds: Vec<_> = (0..5).filter_map(|_| fresh.next()).collect();
-        assert_eq!(seeds, [7, 9, first, first + 1, first + 2]);
-        let again = of(&format!("--from {first} --seeds 3"), &[], first);
-        assert_eq!(std::iter::from_fn(|| again.next()).collect::<Vec<_>>(), seeds[2..]);
+    fn fresh_seeds_are_the_same_again_from_their_first() {
+        let fresh = source("--seconds 60");
+        let seeds: Vec<_> = (0..3).filter_map(|_| fresh.next()).collect();
+        assert!(seeds[0] > 1 << 40, "far above those that are counted up");
+        let again = source(&format!("--from {} --seeds 3", seeds[0]));
+        assert_eq!(std::iter::from_fn(|| again.next()).collect::<Vec<_>>(), seeds);
     }
 
     #[test]
-    fn kept_seeds_are_run_whatever_the_time() {
-        let late = of("--seconds 0", &[7, 9], 5);
-        assert_eq!(std::iter::from_fn(|| late.next()).collect::<Vec<_>>(), [7, 9]);
+    fn seeds_that_failed_once_are_run_whatever_the_time() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt");
+        let late = source(&format!("--seconds 0 --file {path}"));
+        let kept = seeds_of(Path::new(path));
+        assert_eq!(std::iter::from_fn(|| late.next()).collect::<Vec<_>>(), kept);
     }
 }

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use chargehand::testing::{Act, Request, Script, WorkerHandle, World};
-use chargehand::{Context, Failure, Worker};
+use chargehand::{Context, Failure, Throttled, Worker};
 
 use crate::oracle::id_of;
-use crate::plan::{ActKind, FRAME, Plan, WorkerKind, WorkerPlan};
+use crate::plan::{ActKind, FRAME, Plan, THROTTLE, WorkerKind, WorkerPlan};
 use crate::stage::{Shared, locked};
 
 /// How long a worker is away that a request took down.
@@ -115,6 +115,7 @@ fn act_of(kind: ActKind) -> Act {
         ActKind::Garbage => Act::Garbage,
         ActKind::Close => Act::Close,
         ActKind::Crash => Act::Restart(Duration::from_millis(200)),
+        ActKind::Throttled => Act::Advise(Throttled::after(THROTTLE).into()),
     }
 }
 
@@ -130,6 +131,7 @@ pub(crate) const fn name_of(kind: ActKind) -> &'static str {
         ActKind::Garbage => "frame that is no message",
         ActKind::Close => "link closed instead of an answer",
         ActKind::Crash => "crash instead of an answer",
+        ActKind::Throttled => "a worker cannot now",
     }
 }
 
@@ -189,6 +191,10 @@ fn handle_request(
             Some(ActKind::Fail) => {
                 stage.count(name_of(ActKind::Fail));
                 return Err(Failure::new("no"));
+            }
+            Some(ActKind::Throttled) => {
+                stage.count(name_of(ActKind::Throttled));
+                return Err(Throttled::after(THROTTLE).into());
             }
             Some(ActKind::Hang) => {
                 stage.count(name_of(ActKind::Hang));

@@ -6,6 +6,7 @@
 mod args;
 mod campaign;
 mod cast;
+mod core_alone;
 mod dice;
 #[cfg(test)]
 mod found;
@@ -13,6 +14,7 @@ mod jobs;
 mod oracle;
 mod panics;
 mod plan;
+mod replay;
 mod run;
 mod shrink;
 mod stage;
@@ -41,6 +43,12 @@ fn main() -> ExitCode {
         chargehand::core::planted::plant(&name);
     }
     panics::keep_quiet();
+    if let Some(record) = &args.replay {
+        return replay::run(record, args.wants_trace);
+    }
+    if args.is_core {
+        return core_alone::run_all(&args);
+    }
     match args.seed {
         Some(seed) => campaign::run_one(seed, &args),
         None => campaign::run_all(&args),

@@ -113,6 +113,11 @@ enum Answered {
     Unusable,
 }
 
+/// Whether a failure says that its worker cannot now: see docs/PROTOCOL.md.
+fn is_throttled(body: &[u8]) -> bool {
+    matches!(body, [0xff, flags, ..] if flags & 4 != 0)
+}
+
 /// Returns the number that a request begins with.
 pub(crate) fn id_of(body: &[u8]) -> Option<u64> {
     postcard::take_from_bytes(body).ok().map(|(id, _)| id)
@@ -286,6 +291,7 @@ impl Oracle {
                 request.unusable += 1;
                 Answered::Unusable
             }
+            Verdict::Failed if is_throttled(body) => Answered::Returned,
             Verdict::Failed => {
                 request.failures += 1;
                 Answered::Useful

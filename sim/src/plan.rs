@@ -113,6 +113,8 @@ pub(crate) enum ActKind {
     Garbage,
     Close,
     Crash,
+    /// It cannot now.
+    Throttled,
 }
 
 pub(crate) const ACTS: [ActKind; 10] = [
@@ -224,6 +226,14 @@ impl Plan {
                 parts.push(Part::Fault(FaultPlan { at, kind, worker, span }));
             }
         }
+        // Drawn apart, so that the seeds that are kept mean what they did.
+        let mut later = Dice::new(seed ^ 0x6e6f_7420_6e6f_77);
+        let throttled = later.one_of(&[0, 0, 0, 10, 100, 500]);
+        for part in &mut parts {
+            if let Part::Worker(worker) = part {
+                worker.acts.push((ActKind::Throttled, throttled * u64::from(later.percent(60))));
+            }
+        }
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
         Self { seed, pool, lines, ending, parts }
@@ -279,13 +289,15 @@ impl Plan {
             .jobs()
             .map(|(_, job)| job.pause * u32::try_from(job.count).expect("a few hundred"))
             .sum();
-        rejoin + tries + rests + tasks * each * 2 + pauses + Duration::from_secs(5)
+        rejoin + tries + rests + THROTTLE + tasks * each * 2 + pauses + Duration::from_secs(5)
     }
 }
 
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 /// Scripted workers dial in again after a second.
 const REDIAL: Duration = Duration::from_secs(2);
+/// For how long a worker gets nothing that cannot now.
+pub(crate) const THROTTLE: Duration = Duration::from_millis(120);
 const LONGEST_TAKES: Duration = Duration::from_millis(60);
 /// The longest frame, where memory is short.
 pub(crate) const FRAME: usize = 8192;

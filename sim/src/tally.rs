@@ -8,6 +8,7 @@ use crate::run::Report;
 
 /// What a campaign of a few thousand seeds must come by, or it shows less than it seems to.
 const RARE: &[&str] = &[
+    "a worker cannot now",
     "aborted",
     "answer of another type",
     "answer to a task never asked",

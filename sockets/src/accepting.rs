@@ -1,17 +1,17 @@
-//! The next connection of a listener.
+//! Accepting connections.
 
 use std::io;
 use std::task::{Poll, ready};
 
 use crate::explained;
 
-/// Polls a listener for its next connection, whatever type that is of: `poll` is the system's or the
-/// runtime's own `accept`.
+/// Polls a listener for its next connection, of any type. `poll` is the `accept` of the system or the runtime.
 ///
-/// A peer that left the queue before its turn, or a signal, is no failure, so it is polled again at once.
+/// Errors that concern only a peer that has left the queue (`ECONNABORTED`), or a signal (`EINTR`), are
+/// skipped, and the listener is polled again at once.
 ///
 /// # Errors
-/// What else the system says, with the remedy where the file descriptors have run out.
+/// Any other error of the system. If the file descriptors have run out, the text says what to do.
 pub fn poll_accepted<T>(mut poll: impl FnMut() -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
     loop {
         match ready!(poll()) {
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peers_that_left_the_queue_are_passed_over_and_other_errors_are_told() {
+    fn peers_that_left_the_queue_are_skipped_and_other_errors_are_reported() {
         let mut queue = [
             Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             Poll::Ready(Err(io::ErrorKind::Interrupted.into())),
@@ -39,10 +39,10 @@ mod tests {
             Poll::Ready(Err(io::Error::from(io::ErrorKind::PermissionDenied))),
         ]
         .into_iter();
-        let mut next = || poll_accepted(|| queue.next().expect("no more is asked for"));
+        let mut next = || poll_accepted(|| queue.next().expect("it is polled no more often"));
         assert!(matches!(next(), Poll::Ready(Ok(7))));
         assert!(next().is_pending());
-        let Poll::Ready(Err(error)) = next() else { panic!("it is told") };
+        let Poll::Ready(Err(error)) = next() else { panic!("the error is reported") };
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
     }
 }

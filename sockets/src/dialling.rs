@@ -1,4 +1,4 @@
-//! The wait for a connection.
+//! The future of a connection attempt.
 
 use std::fmt;
 use std::future::Future;
@@ -6,12 +6,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Completes with the open stream: a [`Dial::Dialling`](chargehand_core::io::Dial::Dialling) with a
-/// name. Dropping it gives the attempt up.
+/// Resolves to the connected stream: a [`Dial::Dialling`](chargehand_core::io::Dial::Dialling) that can be
+/// named. Dropping it abandons the attempt.
 pub struct Dialling<S>(Pin<Box<dyn Future<Output = io::Result<S>> + Send>>);
 
 impl<S> Dialling<S> {
-    /// Makes one of the future that opens the stream.
+    /// Wraps the future that opens the stream.
     pub fn new(open: impl Future<Output = io::Result<S>> + Send + 'static) -> Self {
         Self(Box::pin(open))
     }

@@ -1,9 +1,8 @@
-//! What the runtimes of chargehand have in common: socket options, limits of descriptors, and errors.
+//! Socket options, file descriptor limits and error messages shared by chargehand's runtimes.
 //!
-//! `chargehand-runtime-tokio` and `chargehand-runtime-smol` are built on it, and so may be a runtime of
-//! your own. It opens no socket itself: a runtime does that in its own way, with
-//! [`race`](chargehand_core::net::race) where a name has several addresses, takes the next one from a
-//! listener with [`poll_accepted`], and hands each open stream to [`prepare`].
+//! `chargehand-runtime-tokio` and `chargehand-runtime-smol` are built on it, and your own runtime can be too.
+//! It opens no sockets itself. A runtime connects in its own way (with [`race`](chargehand_core::net::race) if a
+//! name has several addresses), accepts with [`poll_accepted`], and passes each open stream to [`prepare`].
 //!
 //! ```
 //! use std::net::{TcpListener, TcpStream};
@@ -18,8 +17,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! On Linux, Android and Apple's systems a process's limit of file descriptors is kept
-//! ([`SocketOptions::descriptors_reserved`]). Elsewhere it is not known here, and no descriptor reserved.
+//! On Linux, Android and Apple platforms some of the process's file descriptors are kept free of connections
+//! ([`SocketOptions::descriptors_reserved`]). On other systems the limit is unknown and none are reserved.
 
 mod accepting;
 mod dialling;
@@ -39,16 +38,16 @@ pub use self::accepting::poll_accepted;
 pub use self::dialling::Dialling;
 pub use self::limits::{descriptors, explained};
 
-/// Sets the options of an open connection: what was asked for, and that it sends without delay
-/// (`TCP_NODELAY`). Call it for each, whichever end opened it.
+/// Sets the given options and `TCP_NODELAY` on an open connection. Call it for every connection, dialled or
+/// accepted.
 ///
 /// # Errors
-/// The connection has taken a file descriptor that is reserved: drop it. The text says what to do about
-/// too few of them.
+/// The connection's file descriptor is one of those reserved for other uses: drop the connection. The text
+/// says how to raise the limit.
 pub fn prepare(stream: &impl AsSocket, options: &SocketOptions) -> io::Result<()> {
     limits::check_reserve(stream, options.descriptors_reserved)?;
     let socket = SockRef::from(stream);
-    // These fail only where the peer is gone already, which the first read tells.
+    // These fail only if the peer is already gone, which the first read reports.
     let _ = socket.set_tcp_nodelay(true);
     if let Some(keepalive) = &options.keepalive {
         let _ = socket.set_tcp_keepalive(&probes(keepalive));
@@ -56,20 +55,20 @@ pub fn prepare(stream: &impl AsSocket, options: &SocketOptions) -> io::Result<()
     Ok(())
 }
 
-/// Refuses an open connection that has taken a file descriptor that is reserved: for sockets that
-/// [`prepare`] is not for, those of Unix domain.
+/// Checks that an open connection has not taken a reserved file descriptor. For Unix domain sockets, which
+/// have no other options to [`prepare`].
 ///
 /// # Errors
-/// Drop the connection. The text says what to do about too few descriptors.
+/// It has: drop the connection. The text says how to raise the limit.
 pub fn check_reserve(stream: &impl AsSocket, options: &SocketOptions) -> io::Result<()> {
     limits::check_reserve(stream, options.descriptors_reserved)
 }
 
 fn probes(keepalive: &Keepalive) -> TcpKeepalive {
-    // Linux takes no more than these many seconds and probes.
+    // Linux's limits on seconds and probes.
     let whole = |span: Duration| Duration::from_secs(span.as_secs().clamp(1, 32_767));
     let probes = TcpKeepalive::new().with_time(whole(keepalive.idle));
-    // Other systems decide these themselves.
+    // Other systems do not let a process set these.
     #[cfg(any(target_os = "android", target_os = "linux", target_vendor = "apple", windows))]
     let probes = probes
         .with_interval(whole(keepalive.interval))

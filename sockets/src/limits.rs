@@ -1,4 +1,4 @@
-//! How many connections a process may have.
+//! Limits on file descriptors.
 
 use std::io;
 
@@ -6,18 +6,18 @@ use chargehand_core::net::Descriptors;
 
 use crate::AsSocket;
 
-/// Returns how many file descriptors the process has open and may have, where that is known. It looks
-/// through all that are open: ask at the start, not for each connection.
+/// Returns how many file descriptors the process has open and may open at most, or `None` where that is
+/// unknown. It lists all open ones: call it at startup, not per connection.
 pub fn descriptors() -> Option<Descriptors> {
     system::descriptors()
 }
 
-/// Adds the remedy to an error that says that the descriptors have run out, and leaves others as they are.
+/// Adds the remedy to an error that means that file descriptors have run out. Returns any other error unchanged.
 pub fn explained(error: io::Error) -> io::Error {
     system::explained(error)
 }
 
-/// Refuses a connection whose descriptor is among the last ones, which are for others.
+/// Refuses a connection whose descriptor is among the last `reserved`.
 pub(crate) fn check_reserve(socket: &impl AsSocket, reserved: usize) -> io::Result<()> {
     system::check_reserve(socket, reserved)
 }
@@ -30,9 +30,8 @@ mod system {
 
     const REMEDY: &str = "raise the process's limit (ulimit -n) or have fewer connections";
 
-    /// The same numbers on every Unix: none left to the process (`EMFILE`), none left to the system
-    /// (`ENFILE`).
-    const OUT_OF_THEM: [i32; 2] = [24, 23];
+    /// `EMFILE` (the process has none left) and `ENFILE` (the system has none left), the same on every Unix.
+    const EXHAUSTED: [i32; 2] = [24, 23];
 
     fn limit() -> usize {
         let limit = rlimit::Resource::NOFILE.get_soft();
@@ -44,7 +43,7 @@ mod system {
         let from = Descriptors::reserved_from(max, reserved);
         match usize::try_from(socket.as_fd().as_raw_fd()) {
             Ok(number) if number >= from => Err(io::Error::other(format!(
-                "the last {} of {max} file descriptors are not for connections \
+                "the last {} of {max} file descriptors are reserved for uses other than connections \
                  (descriptors_reserved): {REMEDY}",
                 max - from
             ))),
@@ -53,14 +52,14 @@ mod system {
     }
 
     pub(super) fn descriptors() -> Option<Descriptors> {
-        // It counts the one that it is read by.
+        // Listing them opens one more.
         let open = std::fs::read_dir("/dev/fd").ok()?.count().saturating_sub(1);
         Some(Descriptors { open, max: limit() })
     }
 
     pub(super) fn explained(error: io::Error) -> io::Error {
         match error.raw_os_error() {
-            Some(number) if OUT_OF_THEM.contains(&number) => {
+            Some(number) if EXHAUSTED.contains(&number) => {
                 io::Error::new(error.kind(), format!("{error}: {REMEDY}"))
             }
             _ => error,

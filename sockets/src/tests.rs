@@ -22,7 +22,7 @@ fn pair(options: &SocketOptions) -> [TcpStream; 2] {
 }
 
 #[test]
-fn neither_end_delays_and_a_peer_whose_machine_has_vanished_is_probed() {
+fn neither_end_delays_its_writes_and_idle_peers_are_probed() {
     let default = SocketOptions::new();
     let mut other = Keepalive::new();
     (other.idle, other.interval, other.probes) =
@@ -50,12 +50,12 @@ fn descriptors_are_counted() {
     assert_eq!(before.max as u64, Resource::NOFILE.get_soft().unwrap());
     let files: Vec<File> = (0..200).map(|_| File::open("/dev/null").unwrap()).collect();
     let after = descriptors().unwrap();
-    // Other tests open and close some meanwhile.
+    // Other tests open and close some in the meantime.
     assert!(after.open >= before.open + 100, "{before:?} {after:?}");
     drop(files);
 }
 
-/// Set in a process of its own, for the limit is that of a whole process.
+/// Set in a child process, because the limit applies to a whole process.
 const CHILD: &str = "CHARGEHAND_TEST_FEW_DESCRIPTORS";
 const RESERVED: usize = 16;
 const MAX: u64 = 128;
@@ -88,7 +88,8 @@ fn with_few_descriptors() {
     let mut held = Vec::new();
     let error = loop {
         assert!((held.len() as u64) < MAX, "there is no reserve");
-        // The kernel takes it before we do; each takes two descriptors of this process.
+        // The kernel completes the connection before it is accepted. Both ends are in this process, so each
+        // connection takes two descriptors.
         held.push(TcpStream::connect(address).unwrap());
         match accept() {
             Ok(stream) => held.push(stream),
@@ -99,23 +100,23 @@ fn with_few_descriptors() {
         assert!(error.contains(part), "{error}");
     }
     let left = descriptors().unwrap().left(0);
-    // All of them may be used for files, and then accepting fails as the system has it.
+    // Files may use all of these. Then accepting fails with the system's own error.
     let files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     assert!(files.len() >= RESERVED - 1, "{}", files.len());
-    // Some may have been inherited with numbers above the limit.
+    // Inherited descriptors may have numbers above the limit.
     assert!((1..=files.len()).contains(&left), "{left} of {}", files.len());
     held.pop();
     held.push(TcpStream::connect(address).unwrap());
     let error = accept().unwrap_err().to_string();
     assert!(error.contains("ulimit -n"), "{error}");
-    // Once there is room again, so are connections.
+    // Once descriptors are free again, connections are accepted.
     drop(files);
     held.truncate(20);
     assert!(accept().is_ok());
 }
 
 #[test]
-fn an_error_that_is_not_about_descriptors_stays_as_it_is() {
+fn an_error_that_is_not_about_descriptors_is_unchanged() {
     let error = explained(io::ErrorKind::ConnectionRefused.into());
     assert_eq!(error.to_string(), io::Error::from(io::ErrorKind::ConnectionRefused).to_string());
 }

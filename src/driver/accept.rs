@@ -14,7 +14,7 @@ use chargehand_core::message::NAME_BYTES_MAX;
 use chargehand_core::{Config, Instant, Link, Route, WorkerId};
 
 use super::Driver;
-use super::crowd::{Counted, Crowd, Party};
+use super::crowd::{Counted, Crowd};
 use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
 use super::outgoing::Outgoing;
@@ -24,6 +24,7 @@ use crate::limits::Limits;
 use crate::link::accept::{ACCEPTS_PER_POLL, AcceptPause, NOT_NAMED};
 use crate::link::erased::{AnyListener, AnyWire, Kind, Reach};
 use crate::link::expiring::Timed;
+use crate::link::party::Party;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
 use crate::link::token::Token;
@@ -238,7 +239,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     return self.turn_away(index, DisconnectReason::unreachable(error));
                 }
             };
-            let (dialect, party) = (wire.dialect(), Party::of(&*wire));
+            let (dialect, party) = (wire.dialect(), Party::new(wire.identity(), wire.host()));
             newcomer.stage = Stage::Greeting(wire, Greeting::default());
             if dialect != Dialect::Native {
                 return self.turn_away(index, DisconnectReason::JsonRefused);
@@ -435,6 +436,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         assert!(matches!(peer.link, LinkState::Idle));
         peer.token = greeted.token;
         self.joining.crowd.add(Counted::Links, &party);
+        if self.joining.crowd.has_share(&party) {
+            self.answers.arrivals.begin(worker.slot(), &party);
+        }
         assert!(peer.party.replace(party).is_none());
         self.link_up(accepted.link, wire, greeted.offer(), greeted.frame_bytes_max);
     }

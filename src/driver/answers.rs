@@ -2,8 +2,9 @@
 
 use alloc::vec::Vec;
 
-use chargehand_core::{Heap, Scheduler, TaskId, Verdict};
+use chargehand_core::{TaskId, Verdict};
 
+use super::Scheduler;
 use crate::budget::Arrivals;
 use crate::payload::Answer;
 
@@ -40,7 +41,7 @@ impl Answers {
     /// is tried again is nobody's.
     pub(crate) fn keep(
         &mut self,
-        scheduler: &Scheduler<Heap>,
+        scheduler: &Scheduler,
         task: TaskId,
         verdict: Verdict,
         answer: Answer,
@@ -54,7 +55,7 @@ impl Answers {
     #[inline]
     pub(crate) fn keep_bytes(
         &mut self,
-        scheduler: &Scheduler<Heap>,
+        scheduler: &Scheduler,
         task: TaskId,
         verdict: Verdict,
         bytes: &[u8],
@@ -121,7 +122,7 @@ impl Answers {
 /// Returns whether somebody gets what a reply came with: not where the task is tried again, and of
 /// what a worker gives back there is nothing to get.
 #[inline]
-fn is_kept(scheduler: &Scheduler<Heap>, task: TaskId, verdict: Verdict) -> bool {
+fn is_kept(scheduler: &Scheduler, task: TaskId, verdict: Verdict) -> bool {
     match verdict {
         Verdict::Done => true,
         Verdict::Failed => scheduler.has_outcome(task),

@@ -1,65 +1,12 @@
 //! Whom links and handshakes are counted for, so that one identity or one host takes no more than its
 //! share of them.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
-use alloc::sync::Arc;
-use core::fmt::{self, Display};
-use core::net::IpAddr;
 
 use crate::limits::Limits;
-use crate::link::erased::AnyWire;
+use crate::link::party::Party;
 use crate::link::reason::DisconnectReason;
-
-/// Who somebody is to whoever counts: the identity that it has proven, or else the host that it comes
-/// from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Party {
-    /// Nothing tells it from others.
-    Anybody,
-    Host(Box<str>),
-    Identity(Arc<str>),
-}
-
-impl Party {
-    pub(crate) fn of<W: AnyWire + ?Sized>(wire: &W) -> Self {
-        match wire.identity() {
-            Some(identity) => Self::Identity(identity.into()),
-            None => Self::at(wire.host()),
-        }
-    }
-
-    pub(crate) fn at(host: Option<&str>) -> Self {
-        host.map_or(Self::Anybody, |host| Self::Host(host.into()))
-    }
-
-    pub(crate) fn is_proven(&self) -> bool {
-        matches!(self, Self::Identity(_))
-    }
-
-    pub(crate) fn identity(&self) -> Option<Arc<str>> {
-        match self {
-            Self::Identity(identity) => Some(Arc::clone(identity)),
-            Self::Anybody | Self::Host(_) => None,
-        }
-    }
-
-    /// Whether it is a process of this machine, of which there may be many that mean no harm.
-    fn is_loopback(&self) -> bool {
-        matches!(self, Self::Host(host) if host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
-    }
-}
-
-impl Display for Party {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Anybody => f.write_str("a peer of no known host"),
-            Self::Host(host) => f.write_str(host),
-            Self::Identity(identity) => write!(f, "{identity:?}"),
-        }
-    }
-}
 
 /// Something that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +100,11 @@ impl Crowd {
             Party::Host(_) if share.is_set || !party.is_loopback() => (per_host, share.per_host),
             Party::Host(_) | Party::Anybody => (per_host, usize::MAX),
         }
+    }
+
+    /// Returns whether a party is told from all others, so that it has shares of its own.
+    pub(crate) fn has_share(&self, party: &Party) -> bool {
+        self.limit(Counted::Links, party).1 < usize::MAX
     }
 
     /// Returns whether a party has as many of something as it may have.

@@ -49,7 +49,7 @@ mod without {
     use super::JsonLink;
     use crate::driver::outgoing::Outgoing;
     use crate::driver::task::TaskEntry;
-    use crate::driver::type_check::Sink;
+    use crate::driver::type_check::AnswerSink;
     use crate::link::erased::AnyWire;
     use crate::link::reason::DisconnectReason;
 
@@ -71,12 +71,12 @@ mod without {
         pub(crate) fn on_frame(
             &mut self,
             _frame: &[u8],
-            _sink: &mut Sink<'_>,
+            _sink: &mut AnswerSink<'_>,
         ) -> Result<(), DisconnectReason> {
             match *self {}
         }
 
-        pub(crate) fn fail_unfit(&mut self, _sink: &mut Sink<'_>) {
+        pub(crate) fn fail_unfit(&mut self, _sink: &mut AnswerSink<'_>) {
             match *self {}
         }
 

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::events::{Listener, PoolEvent};
+use crate::events::{EventFeed, PoolEvent};
 use crate::trace;
 
 /// Gives every event to every listener, and never waits for one.
@@ -11,7 +11,7 @@ use crate::trace;
 pub(crate) struct Fanout {
     /// Whose events they are.
     manager: Arc<str>,
-    listeners: Vec<Listener>,
+    listeners: Vec<EventFeed>,
     /// What every listener is told at first.
     first: Option<PoolEvent>,
 }
@@ -27,7 +27,7 @@ impl Fanout {
         self.first = Some(event);
     }
 
-    pub(crate) fn add(&mut self, mut listener: Listener) {
+    pub(crate) fn add(&mut self, mut listener: EventFeed) {
         if let Some(event) = &self.first {
             // It is empty. Its reader may be gone, which the next event tells.
             listener.tell(event);

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use chargehand_core::{Backoff, BackoffPolicy, Instant};
 
-use super::crowd::Party;
+use crate::link::party::Party;
 
 /// How many hosts and identities are remembered. Where there are more, the one whose delay ends first is forgotten.
 const HOSTS_MAX: usize = 1024;

@@ -9,7 +9,7 @@ use chargehand_core::{Event, EventError, Link, Offer};
 use super::Driver;
 use super::outgoing::Outgoing;
 use super::task::TaskPayload;
-use super::type_check::Sink;
+use super::type_check::AnswerSink;
 use super::workers::LinkState;
 use crate::handler::in_process::{About, AnyHands, Attempt, Ended};
 use crate::link::erased::{Kind, Reach};
@@ -97,7 +97,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_ended(&mut self, link: Link, ended: Ended) {
         let Ended { attempt: Attempt { task, attempt }, verdict, answer } = ended;
-        let mut sink = Sink {
+        let mut sink = AnswerSink {
             link,
             now: self.now,
             scheduler: &mut self.scheduler,

@@ -16,7 +16,7 @@ use chargehand_core::{Event, Instant, TaskId, Verdict};
 
 use super::outgoing::Outgoing;
 use super::task::{TaskEntry, TaskPayload};
-use super::type_check::Sink;
+use super::type_check::AnswerSink;
 use crate::failure::FAILURE_BYTES_MAX;
 use crate::link::erased::AnyWire;
 use crate::link::reason::DisconnectReason;
@@ -92,7 +92,7 @@ impl JsonLink {
     pub(crate) fn on_frame(
         &mut self,
         frame: &[u8],
-        sink: &mut Sink<'_>,
+        sink: &mut AnswerSink<'_>,
     ) -> Result<(), DisconnectReason> {
         let Response { height, success, error } = Response::decode(frame)
             .map_err(|error| DisconnectReason::protocol(error.to_string()))?;
@@ -120,7 +120,7 @@ impl JsonLink {
     }
 
     /// Fails a task that cannot be sent here.
-    pub(crate) fn fail_unfit(&mut self, sink: &mut Sink<'_>) {
+    pub(crate) fn fail_unfit(&mut self, sink: &mut AnswerSink<'_>) {
         let Some((task, attempt, why)) = self.unfit.take() else { return };
         // Stale: it was withdrawn meanwhile.
         let _ = sink.reply(task, attempt, Verdict::Failed, why.as_bytes());

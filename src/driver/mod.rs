@@ -51,7 +51,7 @@ use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{Config, ConfigError, Heap, Instant, Scheduler, TaskId};
+use chargehand_core::{Config, ConfigError, Heap, Instant, TaskId};
 
 use self::accept::Joining;
 use self::answers::Answers;
@@ -82,6 +82,8 @@ use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
 use crate::options::WorkerOptions;
 use crate::planted::planted;
+#[cfg(feature = "record")]
+use crate::record::Scheduler;
 use crate::stats::{PoolStats, WorkerInfo};
 use crate::unwind::unwound;
 
@@ -96,6 +98,10 @@ const CLOSING_MAX: usize = 256;
 
 /// How many outcomes of calls wait for the end of a turn. Other threads should not wait for long.
 const OUTCOMES_HELD: usize = 64;
+
+/// The core's scheduler; with the feature `record` in a shell that can write down what it is told.
+#[cfg(not(feature = "record"))]
+type Scheduler = chargehand_core::Scheduler<Heap>;
 
 /// The future that drives a pool. It completes when the pool is stopped, or when every handle is
 /// dropped and what was accepted is done, or `drain_timeout` later.
@@ -117,7 +123,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     rung: bool,
     /// There may be submitted tasks in the inbox.
     submitted: bool,
-    scheduler: Scheduler<Heap>,
+    scheduler: Scheduler,
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
     answers: Answers,
@@ -183,6 +189,8 @@ pub(crate) struct Setup<T, K: Kind> {
     /// Those that are dialled, and those in this process.
     pub(crate) workers: Vec<(Reach<K>, WorkerOptions)>,
     pub(crate) listeners: Vec<Box<K::Listener>>,
+    #[cfg(feature = "record")]
+    pub(crate) record: Option<crate::record::Output>,
 }
 
 /// How handles wake a driver. Made before it, since they are its other end.
@@ -205,7 +213,7 @@ impl Ring {
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
-        let Setup { timer, config, mut limits, workers, listeners } = setup;
+        let Setup { timer, config, mut limits, workers, listeners, .. } = setup;
         let mut events = Fanout::new(&limits.name);
         let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
         if let Some(why) = limits.lower(room, &workers) {
@@ -261,6 +269,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             finished: false,
             ready,
         };
+        #[cfg(feature = "record")]
+        if let Some(output) = setup.record {
+            let limits = &driver.limits;
+            driver.scheduler.record(output, limits.tasks_max, limits.workers_max);
+        }
         for (index, (reach, options)) in workers.into_iter().enumerate() {
             let worker = driver.add(reach, options).expect("workers_max was checked");
             assert!(worker == id_at_start(index), "the builder has told its id");

@@ -10,15 +10,15 @@ use super::task::{TaskEntry, TaskPayload, Whose};
 use super::workers::LinkState;
 use crate::events::{PoolEvent, Started};
 use crate::link::erased::Kind;
-use crate::mailbox::Watch;
+use crate::mailbox::StartWatch;
 use crate::mailbox::calls::CallId;
 
 /// Those that wait, by the place of their call.
-pub(super) type Watches = BTreeMap<usize, Watch>;
+pub(super) type Watches = BTreeMap<usize, StartWatch>;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers at once if a worker has the task, or once one takes it.
-    pub(super) fn on_watch(&mut self, watch: Watch) {
+    pub(super) fn on_watch(&mut self, watch: StartWatch) {
         // What has ended may not have got there yet.
         self.settle_calls();
         if self.ends.post.has_ended(watch.call) {

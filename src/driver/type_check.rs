@@ -8,10 +8,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use chargehand_core::{
-    Event, EventError, Heap, Instant, Link, Scheduler, TaskId, Useless, Verdict,
-};
+use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
+use super::Scheduler;
 use super::answers::Answers;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
@@ -53,10 +52,10 @@ impl Misfits {
 }
 
 /// Where a link's answers go.
-pub(crate) struct Sink<'a> {
+pub(crate) struct AnswerSink<'a> {
     pub(crate) link: Link,
     pub(crate) now: Instant,
-    pub(crate) scheduler: &'a mut Scheduler<Heap>,
+    pub(crate) scheduler: &'a mut Scheduler,
     pub(crate) answers: &'a mut Answers,
     pub(crate) misfits: &'a mut Misfits,
     pub(crate) tasks: &'a [TaskEntry],
@@ -64,7 +63,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) decode_limits: &'a DecodeLimits,
 }
 
-impl Sink<'_> {
+impl AnswerSink<'_> {
     /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
     #[inline]
     pub(crate) fn reply(
@@ -178,6 +177,10 @@ impl Sink<'_> {
     ) -> Result<(), EventError> {
         let event = Event::Useless { link: self.link, task, attempt, why };
         self.scheduler.handle_event(self.now, event)?;
+        if let Useless::Throttled(_) = why {
+            // No outcome has it, and if this was one too often, that says so itself.
+            return Ok(());
+        }
         self.answers.keep_bytes(self.scheduler, task, Verdict::Failed, body);
         if why == Useless::Permanent {
             // What it says is the outcome, and not that an earlier answer was of no use.

@@ -12,14 +12,15 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Event, Instant, Link, Offer, Route, TaskId, Verdict, WorkerId, WorkersFull};
 
 use super::Driver;
-use super::crowd::{Counted, Party};
+use super::crowd::Counted;
 use super::dialect::Speech;
 use super::handshake::Greeting;
 use super::link::{Conn, Quota, ReadProgress};
-use super::type_check::Sink;
+use super::type_check::AnswerSink;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
 use crate::link::erased::{AnyConnector, AnyWire, Kind, Reach};
+use crate::link::party::Party;
 use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
@@ -453,7 +454,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(peer) = self.peers.at(slot) else { return ReadProgress::Nothing };
         let LinkState::Up(link, conn) = &mut peer.link else { return ReadProgress::Nothing };
         let cx = &mut Context::from_waker(peer.entry.waker());
-        let mut sink = Sink {
+        let mut sink = AnswerSink {
             link: *link,
             now: self.now,
             scheduler: &mut self.scheduler,
@@ -533,6 +534,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let stable = peer.up_since.saturating_add(self.scheduler.config().stable_after);
         let peer = self.peers.get(worker);
         let was_useful = self.did_something(peer) || self.now >= stable;
+        self.answers.arrivals.forget(worker.slot());
         self.joining.crowd.remove(Counted::Links, &party);
         self.joining.hosts.on_end(&party, was_useful, self.now);
     }

@@ -19,13 +19,13 @@ use super::{BlockingFn, Context, Handler, Origin, encode, fail, sealed};
 use crate::payload::{DecodeLimits, decode_request};
 use crate::unwind::caught;
 
-type Answer = (Verdict, Vec<u8>);
-type Work = dyn Fn(&[u8], &DecodeLimits, Option<Context>) -> Answer + Send + Sync;
+type Answered = (Verdict, Vec<u8>);
+type Function = dyn Fn(&[u8], &DecodeLimits, Option<Context>) -> Answered + Send + Sync;
 
 /// A handler that runs on a pool of threads.
 pub struct Threads {
     pool: ThreadPool,
-    function: Arc<Work>,
+    function: Arc<Function>,
     takes_context: bool,
 }
 
@@ -90,7 +90,7 @@ impl Handler for Threads {
         Ok(OnThread(shared))
     }
 
-    fn finish(&self, (verdict, answer): Answer, body: &mut Vec<u8>) -> Verdict {
+    fn finish(&self, (verdict, answer): Answered, body: &mut Vec<u8>) -> Verdict {
         *body = answer;
         verdict
     }
@@ -98,7 +98,7 @@ impl Handler for Threads {
 
 #[derive(Debug, Default)]
 struct Shared {
-    answer: Mutex<Option<Answer>>,
+    answer: Mutex<Option<Answered>>,
     waker: AtomicWaker,
 }
 
@@ -107,9 +107,9 @@ struct Shared {
 pub struct OnThread(Arc<Shared>);
 
 impl Future for OnThread {
-    type Output = Answer;
+    type Output = Answered;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut core::task::Context<'_>) -> Poll<Answer> {
+    fn poll(self: Pin<&mut Self>, cx: &mut core::task::Context<'_>) -> Poll<Answered> {
         self.0.waker.register(cx.waker());
         match self.0.answer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(answer) => Poll::Ready(answer),

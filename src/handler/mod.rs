@@ -11,7 +11,7 @@ use chargehand_core::Verdict;
 use chargehand_core::copy::copied;
 use serde::Serialize;
 
-use crate::failure::{FAILURE_BYTES_MAX, Failure};
+use crate::failure::{FAILURE_BYTES_MAX, Failure, Throttled};
 use crate::payload::encode::{self, Onto};
 use crate::payload::{DecodeLimits, decode_request};
 
@@ -175,13 +175,15 @@ pub(crate) fn fail(error: &dyn Display, body: &mut Vec<u8>) -> Verdict {
     Verdict::Failed
 }
 
-/// Puts a handler's error into `body`: its text, or all that a [`Failure`] says.
+/// Puts a handler's error into `body`: its text, or all that a [`Failure`] or [`Throttled`] says.
 pub(crate) fn fail_by<E: Display + 'static>(error: &E, body: &mut Vec<u8>) -> Verdict {
-    match (error as &dyn Any).downcast_ref::<Failure>() {
-        Some(failure) => {
-            failure.write(FAILURE_BYTES_MAX, body);
-            Verdict::Failed
-        }
-        None => fail(error, body),
+    let error_as_any = error as &dyn Any;
+    if let Some(throttled) = error_as_any.downcast_ref::<Throttled>() {
+        Failure::from(*throttled).write(FAILURE_BYTES_MAX, body);
+    } else if let Some(failure) = error_as_any.downcast_ref::<Failure>() {
+        failure.write(FAILURE_BYTES_MAX, body);
+    } else {
+        return fail(error, body);
     }
+    Verdict::Failed
 }

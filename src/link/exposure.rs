@@ -4,20 +4,25 @@ use chargehand_core::io::Exposure;
 
 /// What to do about it. One line, since it may be the last that a program says.
 macro_rules! ways {
-    ($what:literal) => {
+    ($what:literal, $tls:literal) => {
         concat!(
             $what,
-            " is not on this machine alone, and nothing protects its links: use TLS (feature `tls`), \
-             give each member a key (feature `keyed`), or call `insecure()` where the network itself is \
+            " is not on this machine alone, and nothing protects its links: use TLS (",
+            $tls,
+            "), give each member a key (feature `keyed`), or call `insecure()` where the network itself is \
              trusted"
         )
     };
 }
 
 /// Says what to do about an address that is dialled.
-pub(crate) const DIALLED: &str = ways!("what is dialled here");
+pub(crate) const DIALLED: &str = ways!("what is dialled here", "feature `tls`");
 /// Says what to do about a listener.
-pub(crate) const LISTENED: &str = ways!("what is listened on here");
+pub(crate) const LISTENED: &str = ways!(
+    "what is listened on here",
+    "feature `tls`; a `TlsAccept` needs `identify` as well, which says whom a client has proven to be, or \
+     `for_anyone()` where none needs to"
+);
 
 /// Says what to do about a worker that is dialled at `peer`.
 pub(crate) fn dialled(peer: &str) -> alloc::string::String {

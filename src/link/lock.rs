@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(not(feature = "std"))]
 use {core::cell::RefCell, critical_section::Mutex};
 
-/// What `ready` shares beside a lock: from here, so that `tools/loom` can put its own in the place of both.
-pub(crate) use core::sync::atomic::{AtomicBool, Ordering};
+/// What threads share beside a lock: from here, so that `tools/loom` can put its own in the place of both.
+pub(crate) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A value that is used in turn, each time for a few instructions: by threads, or on bare metal by
 /// interrupts, which are held off meanwhile. Nobody ever spins for it.

@@ -9,6 +9,7 @@ pub(crate) mod exposure;
 pub(crate) mod identity;
 pub(crate) mod lock;
 pub mod memory;
+pub(crate) mod party;
 pub(crate) mod quota;
 pub(crate) mod read_on;
 pub(crate) mod ready;

@@ -9,13 +9,12 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
-use crate::link::lock::Lock;
+use crate::link::lock::{AtomicBool, Lock, Ordering};
 use crate::mailbox::result::TaskResult;
 use crate::payload::Answer;
 use crate::payload::{Body, DecodeLimits};
@@ -144,7 +143,7 @@ pub(crate) enum Supply {
 
 /// What a stream learns when it leaves requests.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Left {
+pub(crate) struct Handover {
     /// The driver is to be told.
     pub(crate) rings: bool,
     /// No more are wanted.
@@ -342,7 +341,7 @@ impl Taker {
         &self,
         requests: &mut VecDeque<Result<Body, TaskError>>,
         supply: Supply,
-    ) -> Left {
+    ) -> Handover {
         self.shared.inner.with(|inner| {
             let Inner { intake, ended: is_over, .. } = inner;
             intake.supply = supply;
@@ -352,7 +351,7 @@ impl Taker {
                 intake.requests.append(requests);
                 rings |= mem::take(&mut intake.is_hungry);
             }
-            Left { rings, closed }
+            Handover { rings, closed }
         })
     }
 

@@ -92,11 +92,8 @@ pub(crate) struct Rest {
     /// Is to be woken: the call has ended.
     pub(crate) wake: Option<Waker>,
     /// Is to be dropped: the destructors are the user's.
-    pub(crate) left: Left,
+    pub(crate) left: (CallState, Body),
 }
-
-/// A state that a call was in, and its task's body.
-pub(crate) type Left = (CallState, Body);
 
 /// A queue of such a length keeps its memory while shorter ones follow.
 const KEPT_CALLS: usize = 1024;

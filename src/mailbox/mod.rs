@@ -4,7 +4,6 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
@@ -14,16 +13,17 @@ use event_listener::{Event, EventListener};
 
 use crate::budget::{Account, Budget};
 use crate::error::WorkerError;
-use crate::events::{Listener, Started};
+use crate::events::{EventFeed, Started};
 use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
-use crate::link::lock::Lock;
+use crate::link::lock::{AtomicBool, Lock, Ordering};
 use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::options::{TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
+use crate::planted::reordered;
 use crate::stats::PoolStats;
 
 pub(crate) mod batches;
@@ -107,13 +107,13 @@ struct Inbox {
 pub(crate) struct Mail {
     pub(crate) cancels: Vec<CallId>,
     pub(crate) jobs: Vec<NewJob>,
-    pub(crate) listeners: Vec<Listener>,
-    pub(crate) watches: Vec<Watch>,
+    pub(crate) listeners: Vec<EventFeed>,
+    pub(crate) watches: Vec<StartWatch>,
 }
 
 /// A caller that waits until a worker takes its task.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub(crate) struct StartWatch {
     pub(crate) call: CallId,
     /// Dropped where the call ends first.
     pub(crate) reply: Sender<Started>,
@@ -133,6 +133,10 @@ pub(crate) enum NotQueued {
 impl Mailbox {
     /// Tells the driver of anything but a task, once it is left.
     pub(crate) fn ring(&self) {
+        if reordered("it rings before it says what for") {
+            self.post.doorbell.wake_by_ref();
+            return self.post.rung.store(true, Ordering::Release);
+        }
         self.post.rung.store(true, Ordering::Release);
         self.post.doorbell.wake_by_ref();
     }
@@ -214,11 +218,13 @@ impl Mailbox {
         // Dropped after the lock is held: the end of a task may be the end of its driver, which wants
         // the lock.
         let mut other = None;
+        let early = reordered("whether to ring is read before the lock is held")
+            .then(|| self.post.holds_back.load(Ordering::Relaxed));
         let polled = self.post.inbox.with(|inbox| inbox.calls.poll(call, cx, &mut other));
         // Both are set before the lock is held for what is looked at then.
         let is_told =
             if polled.is_pending() { &self.post.holds_back } else { &self.post.awaits_taken };
-        if is_told.load(Ordering::Relaxed) {
+        if early.unwrap_or_else(|| is_told.load(Ordering::Relaxed)) {
             self.post.doorbell.wake_by_ref();
         }
         polled
@@ -287,12 +293,12 @@ impl Mailbox {
         }
     }
 
-    pub(crate) fn listen(&self, listener: Listener) {
+    pub(crate) fn listen(&self, listener: EventFeed) {
         self.put(|mail| mail.listeners.push(listener));
     }
 
     /// Has the driver say when a worker takes a task. If there is no driver, `watch` is dropped.
-    pub(crate) fn watch(&self, watch: Watch) {
+    pub(crate) fn watch(&self, watch: StartWatch) {
         self.put(|mail| mail.watches.push(watch));
     }
 

@@ -37,7 +37,15 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         let seed = drawn();
         let config = Config::new(seed.unwrap_or(0));
         let (limits, workers, listeners) = (Limits::new(), Vec::new(), Vec::new());
-        let setup = Setup { timer, config, limits, workers, listeners };
+        let setup = Setup {
+            timer,
+            config,
+            limits,
+            workers,
+            listeners,
+            #[cfg(feature = "record")]
+            record: None,
+        };
         Self { setup, is_seeded: seed.is_some() }
     }
 
@@ -370,6 +378,20 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     #[cfg(feature = "json")]
     pub fn json_heights(mut self, heights: crate::JsonHeights) -> Self {
         self.setup.limits.json_heights = heights;
+        self
+    }
+
+    /// Has all that the pool's scheduler is told written down, with what it does: a record for
+    /// [`Replay`](crate::record::Replay). Default: nothing is written.
+    ///
+    /// It takes a line of some 100 bytes for each call of the scheduler, some six of them for a task that is
+    /// answered at once, as the driver is polled: so give it something that does not block for long and has a
+    /// buffer, such as a `BufWriter` of a file. How much there may be of it is up to `output`: where that
+    /// returns an error the record breaks off, and the pool goes on. It ends, and is flushed, as the driver is
+    /// dropped.
+    #[cfg(feature = "record")]
+    pub fn record(mut self, output: impl std::io::Write + Send + 'static) -> Self {
+        self.setup.record = Some(alloc::boxed::Box::new(output));
         self
     }
 

@@ -16,7 +16,7 @@ use crate::events::Started;
 use crate::mailbox::callback::Callback;
 use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
-use crate::mailbox::{Mailbox, NotQueued, Watch};
+use crate::mailbox::{Mailbox, NotQueued, StartWatch};
 use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
@@ -203,7 +203,7 @@ impl<A> Task<A> {
     /// ```
     pub async fn started(&mut self) -> Option<Started> {
         let (reply, answer) = async_channel::bounded(1);
-        self.mailbox.watch(Watch { call: self.call?, reply });
+        self.mailbox.watch(StartWatch { call: self.call?, reply });
         answer.recv().await.ok()
     }
 

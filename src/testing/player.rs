@@ -18,6 +18,7 @@ use super::go;
 use super::script::{Act, Request, Script};
 use super::site::{End, Pulse};
 use super::wires::{Door, Home, WorldWire};
+use crate::failure::FAILURE_BYTES_MAX;
 
 /// How long a worker that dials in waits between two connects.
 const REDIAL_AFTER: Duration = Duration::from_secs(1);
@@ -266,6 +267,14 @@ impl Player {
         match &job.act {
             Act::Answer | Act::Late(_) => self.respond(cx, &job, Verdict::Done, &answer(self)),
             Act::Fail(text) => self.respond(cx, &job, Verdict::Failed, text.as_bytes()),
+            Act::Advise(failure) if self.is_go() => {
+                self.respond(cx, &job, Verdict::Failed, failure.text().as_bytes());
+            }
+            Act::Advise(failure) => {
+                let mut body = Vec::new();
+                failure.write(FAILURE_BYTES_MAX, &mut body);
+                self.respond(cx, &job, Verdict::Failed, &body);
+            }
             Act::Twice => {
                 let body = answer(self);
                 self.respond(cx, &job, Verdict::Done, &body);

@@ -14,6 +14,7 @@ use chargehand_core::TaskId;
 
 use super::dice::{Delay, Dice};
 use super::site::number;
+use crate::failure::Failure;
 
 /// What a scripted worker does with a request, once the time that the request takes is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub enum Act {
     Answer,
     /// Fails with this text.
     Fail(String),
+    /// Fails with this, and what it advises: to try again later or never, or that it cannot
+    /// [now](crate::Throttled). A Go worker fails with its text.
+    Advise(Failure),
     /// Says nothing, until the manager withdraws the request or the link is gone. It still answers
     /// pings.
     Hang,

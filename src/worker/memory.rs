@@ -59,7 +59,7 @@ impl Memory {
     /// has it wait.
     pub(super) fn admit(&mut self, place: u32, arriving: &mut usize, bytes: usize) -> bool {
         let more = bytes.saturating_sub(*arriving);
-        let is_admitted = self.queue.admit(place, more, self.left - self.reserve, 0);
+        let is_admitted = self.queue.admit(place, 0, more, self.left - self.reserve, 0);
         if is_admitted {
             self.take(arriving, more);
         }
@@ -148,7 +148,7 @@ impl Memory {
     /// that are still short pause again.
     pub(super) fn let_go(&mut self) -> Vec<u32> {
         let mut places = core::mem::take(&mut self.paused);
-        places.extend(self.queue.take_news(self.left - self.reserve, 0));
+        places.extend(self.queue.take_news(self.left - self.reserve, 0, |_| 0));
         places
     }
 }

@@ -29,7 +29,7 @@ use chargehand_core::io::{Connect, Listen, Timer, Wire};
 use self::engine::{Engine, Parts};
 use self::hook::Hook;
 use self::settings::Settings;
-use self::source::{Accepts, Dials, Source};
+use self::source::{Accepts, Dials, LinkSource};
 use crate::link::ready::ReadySet;
 use crate::link::reason::BoxError;
 use crate::link::token::Token;
@@ -189,7 +189,7 @@ impl<T: Timer, H: Handler> Worker<T, H> {
 
     async fn run<S>(mut self, source: impl FnOnce(&Settings) -> S) -> Result<(), SettingError>
     where
-        S: Source,
+        S: LinkSource,
         S::Error: Into<BoxError>,
         <S::Wire as Wire>::Error: Into<BoxError>,
     {

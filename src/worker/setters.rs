@@ -70,6 +70,24 @@ impl<T, H> Worker<T, H> {
         })
     }
 
+    /// Sets how many of these links managers of one identity may have, where their transport proves one: so a
+    /// member's file that leaks does not take all places. One more takes the place of an idle one of its own, or is
+    /// told that there is no room, and which limit says so. At least 1; default half of
+    /// [`links_max`](Worker::links_max).
+    #[must_use]
+    pub fn links_per_identity(self, count: usize) -> Self {
+        self.set(|settings| settings.links_per_identity = Some(count))
+    }
+
+    /// Sets how many of these links managers from one host (by IP address) may have, of those that have proven no
+    /// identity. At least 1; default half of [`links_max`](Worker::links_max), and for loopback addresses,
+    /// behind which is any process of this machine, no limit unless one is set. Managers behind one router or
+    /// proxy are of one host.
+    #[must_use]
+    pub fn links_per_host(self, count: usize) -> Self {
+        self.set(|settings| settings.links_per_host = Some(count))
+    }
+
     /// Sets how long it may take from an accepted or dialled connection to the end of its
     /// handshake. Default 10 s.
     #[must_use]

@@ -13,6 +13,7 @@ use chargehand_core::io::Exposure;
 use chargehand_core::message::{check_name, check_schema};
 
 use crate::link::exposure::is_taken;
+use crate::link::party::Party;
 use crate::link::reason::DisconnectReason;
 use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
@@ -27,6 +28,9 @@ pub(super) struct Settings {
     pub(super) concurrency: u16,
     pub(super) window_max: u16,
     pub(super) links_max: usize,
+    /// What one identity, and one host of strangers, may have of them; half where nothing is set.
+    pub(super) links_per_identity: Option<usize>,
+    pub(super) links_per_host: Option<usize>,
     pub(super) handshake_timeout: Duration,
     pub(super) pending_handshakes_max: usize,
     /// Whether one of the limits on connections was set.
@@ -59,6 +63,8 @@ impl Settings {
             concurrency: 1,
             window_max: 1024,
             links_max: 64,
+            links_per_identity: None,
+            links_per_host: None,
             handshake_timeout: Duration::from_secs(10),
             pending_handshakes_max: 128,
             is_set: false,
@@ -117,6 +123,9 @@ impl Settings {
         if self.links_max == 0 {
             return Err(SettingError("links_max must be at least 1"));
         }
+        if self.links_per_identity == Some(0) || self.links_per_host == Some(0) {
+            return Err(SettingError("links_per_identity and links_per_host must be at least 1"));
+        }
         if self.memory_max == 0 {
             return Err(SettingError("memory_max must be at least 1"));
         }
@@ -132,6 +141,21 @@ impl Settings {
         }
         self.window_max = self.window_max.max(self.concurrency);
         Ok(())
+    }
+
+    /// Returns how many links a party may have, and the name of the setting that says so. `None` where nothing
+    /// tells it from others.
+    pub(super) fn links_of(&self, party: &Party) -> Option<(&'static str, usize)> {
+        let half = self.links_max.div_ceil(2);
+        match party {
+            Party::Identity(_) => {
+                Some(("links_per_identity", self.links_per_identity.unwrap_or(half)))
+            }
+            Party::Host(_) if self.links_per_host.is_some() || !party.is_loopback() => {
+                Some(("links_per_host", self.links_per_host.unwrap_or(half)))
+            }
+            Party::Host(_) | Party::Anybody => None,
+        }
     }
 
     /// Refuses a manager that is none of those that may use the worker.

@@ -18,7 +18,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(30);
 /// The least pause after a manager has sent the worker away.
 const SENT_AWAY_PAUSE: Duration = Duration::from_secs(1);
 
-pub(super) trait Source {
+pub(super) trait LinkSource {
     type Wire: Wire;
     type Error;
     type Opening: Future<Output = Result<Self::Wire, Self::Error>>;
@@ -73,7 +73,7 @@ pub(super) fn is_unwelcome(reason: &DisconnectReason) -> bool {
 /// Every manager that comes.
 pub(super) struct Accepts<L>(pub(super) L);
 
-impl<L: Listen> Source for Accepts<L>
+impl<L: Listen> LinkSource for Accepts<L>
 where
     L::Error: Into<BoxError>,
 {
@@ -123,7 +123,7 @@ impl<C: Connect> Dials<C> {
     }
 }
 
-impl<C: Connect> Source for Dials<C>
+impl<C: Connect> LinkSource for Dials<C>
 where
     C::Error: Into<BoxError>,
 {

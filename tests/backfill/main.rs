@@ -27,7 +27,9 @@ use self::support::{
 
 #[test]
 fn help_fits_into_80_columns() {
-    for arguments in [&["-h"][..], &["--help"], &["worker", "-h"], &["worker", "--help"]] {
+    for arguments in
+        [&["-h"][..], &["--help"], &["worker", "-h"], &["worker", "--help"], &["members", "--help"]]
+    {
         let ended = run(backfill().args(arguments));
         assert!(ended.out.contains("Usage: "), "{arguments:?}");
         for line in ended.out.lines() {
@@ -212,6 +214,36 @@ fn members_with_join_files_meet_over_tls_and_others_do_not_get_in() {
         assert_eq!(code, Some(2), "{err}");
         assert!(err.contains(&file) && err.contains("join file"), "{err}");
     }
+}
+
+/// From nothing to a pool over TLS, as docs/SECURITY-MODEL.md has it.
+#[test]
+fn the_files_that_one_command_makes_are_all_that_a_pool_over_tls_needs() {
+    let (chain, out) = (Scratch::new("made.chain"), Scratch::new("made.jsonl"));
+    let files = JoinFiles::new("made");
+    let folder = files.path("pool");
+    let made = run(backfill().args(["members", &folder, "--manager", "m1", "--worker", "w1"]));
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    for part in ["m1.join", "w1.join", "--listen tls://", "--dial tls://", "authority.pem"] {
+        assert!(made.out.contains(part), "{}", made.out);
+    }
+    // Later ones are of the same authority, and none takes another's place.
+    let again = run(backfill().args(["members", &folder, "--worker", "w2"]));
+    assert_eq!(again.code, Some(0), "{}", again.err);
+    let over = run(backfill().args(["members", &folder, "--worker", "w2"]));
+    assert_eq!(over.code, Some(2), "{}", over.err);
+    assert!(over.err.contains("there is such a file already"), "{}", over.err);
+    let nobody = run(backfill().args(["members", &folder]));
+    assert_eq!(nobody.code, Some(2), "{}", nobody.err);
+
+    let [m1, w1, w2] = ["m1", "w1", "w2"].map(|name| files.path(&format!("pool/{name}.join")));
+    let (_w1, tls) = start_worker("tls", &["--chain", chain.path(), "--tls", &w1]);
+    let (_w2, wss) = start_worker("wss", &["--chain", chain.path(), "--tls", &w2]);
+    let ended = run(backfill()
+        .args(["--worker", &tls, "--worker", &wss, "--tls", &m1, "--range", "1..=500"])
+        .args(["--out", out.path()]));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert_eq!(each_height_once(&out.0, 1..=500).len(), 500);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //~ `Rc<Cell<u64>>` cannot be sent between threads safely
 //~ `Send` if the pool is `Threaded`; `Pool::local_builder` takes any.
+// The first line is rustc's own, and names the type that is not `Send`. `diagnostic::do_not_recommend` would put
+// a text of ours in its place, and rustc would no longer say which type it is.
 use std::cell::Cell;
 use std::rc::Rc;
 

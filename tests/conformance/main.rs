@@ -19,6 +19,7 @@ mod here;
 mod members;
 mod processes;
 mod refusals;
+mod rotation;
 mod silence;
 mod tls;
 mod workers;
@@ -151,7 +152,12 @@ cases! {
             a_worker_that_is_revoked_while_connected_loses_its_link
             a_manager_that_is_revoked_while_connected_loses_its_link
             certificates_that_expire_within_a_week_are_told_of_by_pool_and_worker
-            five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out;
+            five_thousand_unfinished_tls_handshakes_keep_no_good_worker_out
+            whole_client_hellos_in_a_flood_keep_nobody_out_and_nobody_from_work;
+        rotation:
+            an_authority_takes_anothers_place_under_load_and_no_good_worker_is_locked_out
+            a_link_ends_when_its_certificate_does_and_comes_back_by_a_new_file
+            a_clock_that_is_a_year_off_at_either_end_is_told_with_the_day;
         handshakes:
             a_dribbled_handshake_ends_at_its_deadline
             a_crowd_of_dribblers_keeps_no_good_worker_out

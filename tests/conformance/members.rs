@@ -1,7 +1,8 @@
 //! Members of a pool whose links are up when something happens to their certificates.
 
+use std::collections::VecDeque;
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,23 +14,43 @@ use chargehand::tls::members::{Authority, Members, Role};
 use chargehand::worker::WorkerEvent;
 
 use crate::pair::any_port;
-use crate::raw::{Script, dial_plain_from, script};
+use crate::raw::{Raw, Script, dial_plain_from, script};
 use crate::rig::{Rig, eventually, quick, setup, until, works};
 use crate::tls::{Tls, client_hello};
 
+/// A folder of a test's own, which goes with it.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new<P: Tls>(test: &str) -> Self {
+        let name = format!("chargehand-{test}-{}-{}", P::NAME, std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir(&dir).expect("a directory of its own");
+        Self(dir)
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A pool `m1` and a worker `w1` of one authority, which let nobody in who is on a list.
 struct Joined {
-    dir: PathBuf,
+    folder: Folder,
     pool: Members,
     worker: Members,
 }
 
 impl Joined {
     fn new<P: Tls>(test: &str, days: u32) -> Self {
-        let name = format!("chargehand-{test}-{}-{}", P::NAME, std::process::id());
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir(&dir).expect("a directory of its own");
-        let file = |name: &str| dir.join(name);
+        let folder = Folder::new::<P>(test);
+        let file = |name: &str| folder.path(name);
         let authority = Authority::create(file("authority.pem")).expect("a new file");
         let join = |role, name| authority.join(role, name).days(days);
         join(Role::Pool, "m1").write(file("m1.join")).expect("a new file");
@@ -41,30 +62,24 @@ impl Joined {
         let pool = pool.revoked(file("workers")).expect("a list");
         let worker = Members::worker(file("w1.join")).expect("its file");
         let worker = worker.revoked(file("managers")).expect("a list");
-        Self { dir, pool, worker }
+        Self { folder, pool, worker }
     }
 
     fn revoke(&self, list: &str, name: &str) {
-        fs::write(self.dir.join(list), format!("{name} # lost\n")).expect("it is there");
-    }
-}
-
-impl Drop for Joined {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
+        fs::write(self.folder.path(list), format!("{name} # lost\n")).expect("it is there");
     }
 }
 
 /// What a worker tells.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
-    fn hear(&self, event: &WorkerEvent) {
+    pub(crate) fn hear(&self, event: &WorkerEvent) {
         self.0.lock().expect("no panic with it").push(event.to_string());
     }
 
-    fn contains(&self, text: &str) -> bool {
+    pub(crate) fn contains(&self, text: &str) -> bool {
         self.0.lock().expect("no panic with it").iter().any(|told| told.contains(text))
     }
 }
@@ -139,28 +154,34 @@ pub(crate) async fn certificates_that_expire_within_a_week_are_told_of_by_pool_a
     rig.stop().await;
 }
 
-/// Opens connections from a host of its own as fast as it can, 2500 at least, and keeps the latest. Each says
-/// half of what a handshake begins with, and every 16th all of it, which costs the other end as much as any
-/// handshake does.
-fn dribblers(at: SocketAddr, host: u8, is_over: &Arc<AtomicBool>) -> Script<usize> {
+/// Opens connections from a host of its own as fast as it can, `count` at least, and keeps the latest. Each says
+/// half of what a handshake begins with, and one of `every` all of it, which costs the other end as much as any
+/// handshake does. Returns how many there were, and those that are left.
+fn dribblers(
+    at: SocketAddr,
+    host: u8,
+    count: usize,
+    every: usize,
+    is_over: &Arc<AtomicBool>,
+) -> Script<(usize, VecDeque<Raw>)> {
     let hello = client_hello();
     let is_over = Arc::clone(is_over);
     script(move || {
-        let mut kept = std::collections::VecDeque::new();
+        let mut kept = VecDeque::new();
         let from = Ipv4Addr::new(127, 0, 0, host);
-        let mut count = 0;
-        while count < 2500 || !is_over.load(Ordering::Relaxed) {
+        let mut opened = 0;
+        while opened < count || !is_over.load(Ordering::Relaxed) {
             let mut raw = dial_plain_from(from, at);
             // It may have been pushed out already.
-            let said = if count % 16 == 0 { hello.len() } else { hello.len() / 2 };
+            let said = if opened % every == 0 { hello.len() } else { hello.len() / 2 };
             let _ = raw.stream.write_all(&hello[..said]);
             kept.push_back(raw);
             if kept.len() > 100 {
                 kept.pop_front();
             }
-            count += 1;
+            opened += 1;
         }
-        count
+        (opened, kept)
     })
 }
 
@@ -170,7 +191,7 @@ pub(crate) async fn five_thousand_unfinished_tls_handshakes_keep_no_good_worker_
     let set = setup::<P>().handshakes_max(64);
     let rig = Rig::start::<P>(set.accept(P::door(&members.pool, door)));
     let is_over = Arc::new(AtomicBool::new(false));
-    let crowds = [dribblers(at, 3, &is_over), dribblers(at, 4, &is_over)];
+    let crowds = [3, 4].map(|host| dribblers(at, host, 2500, 16, &is_over));
     let mut good = Vec::new();
     for number in 0..5 {
         let name = format!("w1/{number}");
@@ -184,9 +205,70 @@ pub(crate) async fn five_thousand_unfinished_tls_handshakes_keep_no_good_worker_
     works(&rig.pool).await;
     is_over.store(true, Ordering::Relaxed);
     for crowd in crowds {
-        assert!(crowd.end().await >= 2500);
+        assert!(crowd.end().await.0 >= 2500);
     }
     let stats = rig.pool.stats().await.expect("the driver lives");
     assert_eq!(stats.tasks.workers_up, 5, "they are all still there");
+    rig.stop().await;
+}
+
+/// How many of these connections the other end has not ended yet.
+fn pending(connections: &mut [Raw]) -> usize {
+    let is_pending = |raw: &mut Raw| {
+        raw.stream.set_nonblocking(true).expect("a socket");
+        loop {
+            match raw.stream.read(&mut [0; 4096]) {
+                Ok(1..) => {}
+                Ok(0) => return false,
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+    };
+    connections.iter_mut().map(is_pending).filter(|it| *it).count()
+}
+
+/// Whoever says a whole `ClientHello` has the other end draw a key and sign, and answers nothing. Of such
+/// handshakes no more are pending than the limit, and what is up is served between them.
+pub(crate) async fn whole_client_hellos_in_a_flood_keep_nobody_out_and_nobody_from_work<P: Tls>() {
+    let members = Joined::new::<P>("whole", 30);
+    let (door, at) = any_port();
+    // So late that nobody's time is over before the test is.
+    let set = setup::<P>().handshakes_max(32).configure(|config| {
+        config.connect_timeout = Duration::from_secs(100);
+    });
+    let rig = Rig::start::<P>(set.accept(P::door(&members.pool, door)));
+    let join = |name: &str| {
+        let (hand, connector) = (quick::<P>(name), P::caller(&members.worker, &at));
+        P::job(async move { hand.dial(connector).await.expect("its settings") })
+    };
+    let _early = join("w1/early");
+    rig.up::<P>(1).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let crowds = [3, 4].map(|host| dribblers(at, host, 500, 1, &is_over));
+    let mut late = Vec::new();
+    for number in 0..5 {
+        let name = format!("w1/{number}");
+        let started = Instant::now();
+        late.push(join(&name));
+        eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == number + 2).await;
+        let span = started.elapsed();
+        assert!(span < Duration::from_secs(5), "{name} took {span:?}");
+        // Those that are up have their turn in every poll.
+        let started = Instant::now();
+        works(&rig.pool).await;
+        let span = started.elapsed();
+        assert!(span < Duration::from_secs(5), "fifty tasks took {span:?}");
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let mut kept = Vec::new();
+    for crowd in crowds {
+        let (count, left) = crowd.end().await;
+        assert!(count >= 500, "{count}");
+        kept.extend(left);
+    }
+    assert!(kept.len() > 150, "{}", kept.len());
+    until::<P>("no more handshakes than the limit", || pending(&mut kept) <= 32).await;
+    let stats = rig.pool.stats().await.expect("the driver lives");
+    assert_eq!(stats.tasks.workers_up, 6, "they are all still there");
     rig.stop().await;
 }

@@ -29,10 +29,10 @@ use crate::refusals::{Notes, both_refuse};
 use crate::rig::{Rig, quick, setup, until, works};
 
 /// An authority, and configurations of whoever it vouches for.
-struct Trust {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+pub(crate) struct Trust {
+    pub(crate) issuer: CertifiedIssuer<'static, KeyPair>,
     client: Arc<ClientConfig>,
-    server: Arc<ServerConfig>,
+    pub(crate) server: Arc<ServerConfig>,
 }
 
 impl Trust {
@@ -61,19 +61,19 @@ impl Trust {
     }
 
     /// The one of all good peers.
-    fn ours() -> &'static Self {
+    pub(crate) fn ours() -> &'static Self {
         static OURS: OnceLock<Trust> = OnceLock::new();
         OURS.get_or_init(|| Self::new("ours"))
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("an authority");
         Arc::new(roots)
     }
 }
 
-fn client_builder(
+pub(crate) fn client_builder(
     roots: &Arc<RootCertStore>,
 ) -> chargehand::tls::rustls::ConfigBuilder<
     ClientConfig,
@@ -85,9 +85,9 @@ fn client_builder(
         .with_root_certificates(Arc::clone(roots))
 }
 
-type Issued = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+pub(crate) type Issued = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-fn issue(issuer: &CertifiedIssuer<'static, KeyPair>) -> Issued {
+pub(crate) fn issue(issuer: &CertifiedIssuer<'static, KeyPair>) -> Issued {
     issue_for(issuer, "127.0.0.1", -1..30)
 }
 
@@ -256,7 +256,7 @@ pub(crate) async fn http_on_a_tls_port_is_refused_by_name<P: Tls>() {
 }
 
 /// Has a stranger dial a pool and a worker, who say the same of it, and returns what it hears.
-async fn both_refuse_a_stranger<P: Tls>(
+pub(crate) async fn both_refuse_a_stranger<P: Tls>(
     config: impl Fn() -> ClientConfig,
     why_contains: &str,
     told_contains: &str,
@@ -317,7 +317,11 @@ pub(crate) async fn a_certificate_of_another_name_is_refused_by_name<P: Tls>() {
 }
 
 /// Has a good pool dial a server that it does not take.
-async fn a_server_is_refused<P: Tls>(server: Arc<ServerConfig>, why_contains: &str, told: &str) {
+pub(crate) async fn a_server_is_refused<P: Tls>(
+    server: Arc<ServerConfig>,
+    why_contains: &str,
+    told: &str,
+) {
     let (door, at) = any_port();
     let notes = Notes::default();
     let hand = notes.watch::<P>(quick::<P>("odd"));

@@ -1,18 +1,19 @@
 //! Links with a key over every transport and runtime: what a wire must do, what strangers try, and pools
 //! whose workers are known by their keys.
 
+#[path = "../support/pair.rs"]
+mod pair;
 mod pools;
+mod serial;
 mod strangers;
 
 use std::future::Future;
-use std::net::TcpListener;
 
 use chargehand::keyed::{Key, KeyedConnector, KeyedListener, Keys};
-use chargehand::memory::{self, MemoryConnector, MemoryListener};
-use chargehand::smol::{Smol, SmolListener};
 use chargehand::testing::conformance::{PATIENCE, Pair, cases};
-use chargehand::tokio::{Tokio, TokioListener};
-use chargehand::{tcp, ws};
+
+use pair::{MemorySmol, TcpSmol, TcpTokio, UnixSmol, UnixTokio, WsSmol, WsTokio};
+use serial::Serial;
 
 /// Bytes that nothing else has.
 const KEY: [u8; 32] = [0xd7; 32];
@@ -61,93 +62,12 @@ macro_rules! keyed {
     };
 }
 
-/// A transport on a runtime.
-macro_rules! plain {
-    ($pair:ident: $clock:ident, $run:path, $spawn:expr, $listener:ty, $connector:ty, $place:expr) => {
-        struct $pair;
-
-        impl Pair for $pair {
-            type Timer = $clock;
-            type Listener = $listener;
-            type Connector = $connector;
-
-            fn timer() -> $clock {
-                $clock::new()
-            }
-
-            fn run<F: Future>(case: F) -> F::Output {
-                $run(case)
-            }
-
-            fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-                $spawn(future);
-            }
-
-            fn place() -> (Self::Listener, Self::Connector) {
-                $place
-            }
-        }
-    };
-}
-
-fn run_tokio<F: Future>(case: F) -> F::Output {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime starts");
-    let output = runtime.block_on(case);
-    runtime.shutdown_background();
-    output
-}
-
-fn any_port() -> (TcpListener, String) {
-    let door = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = door.local_addr().expect("it listens").to_string();
-    (door, address)
-}
-
-plain! {
-    TcpTokio: Tokio, run_tokio, |future| drop(tokio::spawn(future)),
-    tcp::TcpListener<TokioListener>, tcp::TcpConnector<Tokio>, {
-        let (door, address) = any_port();
-        let listener = tcp::TcpListener::new(TokioListener::from_std(door).unwrap());
-        (listener, tcp::TcpConnector::new(Tokio::new(), &address).unwrap())
-    }
-}
-plain! {
-    TcpSmol: Smol, smol::block_on, |future| smol::spawn(future).detach(),
-    tcp::TcpListener<SmolListener>, tcp::TcpConnector<Smol>, {
-        let (door, address) = any_port();
-        let listener = tcp::TcpListener::new(SmolListener::from_std(door).unwrap());
-        (listener, tcp::TcpConnector::new(Smol::new(), &address).unwrap())
-    }
-}
-plain! {
-    WsTokio: Tokio, run_tokio, |future| drop(tokio::spawn(future)),
-    ws::WsListener<TokioListener>, ws::WsConnector<Tokio>, {
-        let (door, address) = any_port();
-        let listener = ws::WsListener::new(TokioListener::from_std(door).unwrap());
-        (listener, ws::WsConnector::new(Tokio::new(), &format!("ws://{address}/")).unwrap())
-    }
-}
-plain! {
-    WsSmol: Smol, smol::block_on, |future| smol::spawn(future).detach(),
-    ws::WsListener<SmolListener>, ws::WsConnector<Smol>, {
-        let (door, address) = any_port();
-        let listener = ws::WsListener::new(SmolListener::from_std(door).unwrap());
-        (listener, ws::WsConnector::new(Smol::new(), &format!("ws://{address}/")).unwrap())
-    }
-}
-plain! {
-    MemorySmol: Smol, smol::block_on, |future| smol::spawn(future).detach(),
-    MemoryListener, MemoryConnector, {
-        let (connector, listener) = memory::pair(64);
-        (listener, connector)
-    }
-}
-
 keyed!(SealedTcpTokio: TcpTokio, true);
 keyed!(SealedTcpSmol: TcpSmol, true);
 keyed!(SealedWsTokio: WsTokio, true);
 keyed!(SealedWsSmol: WsSmol, true);
+keyed!(SealedUnixTokio: UnixTokio, true);
+keyed!(SealedUnixSmol: UnixSmol, true);
 keyed!(SealedMemory: MemorySmol, true);
 keyed!(UnsealedTcpTokio: TcpTokio, false);
 keyed!(UnsealedWsSmol: WsSmol, false);
@@ -163,15 +83,11 @@ fn wires<P: Pair>() {
     assert!(count >= 13, "the cases of wires are still called so");
 }
 
-macro_rules! suite {
-    ($($name:ident = $keyed:ident over $plain:ident;)+) => {
+/// What strangers try over a transport.
+macro_rules! tried {
+    ($($name:ident = $plain:ident;)+) => {
         $(mod $name {
             use super::*;
-
-            #[test]
-            fn it_keeps_all_rules_of_wires() {
-                wires::<$keyed>();
-            }
 
             #[test]
             fn a_link_that_is_played_again_is_refused() {
@@ -189,8 +105,33 @@ macro_rules! suite {
             }
 
             #[test]
+            fn what_is_longer_than_an_exchange_is_refused_and_keeps_nobody_out() {
+                strangers::oversized::<$plain>();
+            }
+
+            #[test]
             fn a_peer_without_a_key_and_one_that_asks_for_it_part_with_a_word() {
                 strangers::one_has_no_key::<$plain>();
+            }
+        })+
+    };
+}
+
+tried! {
+    strangers_tcp_tokio = TcpTokio; strangers_tcp_smol = TcpSmol; strangers_ws_tokio = WsTokio;
+    strangers_ws_smol = WsSmol; strangers_unix_tokio = UnixTokio; strangers_unix_smol = UnixSmol;
+    strangers_memory_smol = MemorySmol; strangers_serial = Serial;
+}
+
+/// What holds over a transport that takes any number of links at once.
+macro_rules! suite {
+    ($($name:ident = $keyed:ident over $plain:ident;)+) => {
+        $(mod $name {
+            use super::*;
+
+            #[test]
+            fn it_keeps_all_rules_of_wires() {
+                wires::<$keyed>();
             }
 
             #[test]
@@ -206,6 +147,8 @@ suite! {
     tcp_smol = SealedTcpSmol over TcpSmol;
     ws_tokio = SealedWsTokio over WsTokio;
     ws_smol = SealedWsSmol over WsSmol;
+    unix_tokio = SealedUnixTokio over UnixTokio;
+    unix_smol = SealedUnixSmol over UnixSmol;
     memory_smol = SealedMemory over MemorySmol;
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chargehand::BoxError;
 use chargehand::core::io::{Connect, Listen, Timer, Wire};
-use chargehand::core::keyed::{EXCHANGE_BYTES_MAX, Initiator, Member, PROOF_BYTES};
-use chargehand::core::message::{Code, HEAD_BYTES_MAX, Message, Role};
+use chargehand::core::keyed::{EXCHANGE_BYTES_MAX, Initiator, Member, PROOF_BYTES, Responder};
+use chargehand::core::message::{Code, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message, Role};
 use chargehand::keyed::{KeyedConnector, KeyedError, KeyedListener, KeyedWire};
 use chargehand::testing::conformance::Pair;
 use futures_util::future::{Either, join, select};
@@ -191,6 +191,95 @@ pub(super) fn cut_off<P: Pair>() {
         let ((), ended) = join(stranger, accept::<P>(&mut door)).await;
         refused(ended, "");
     }));
+}
+
+pub(super) fn oversized<P: Pair>() {
+    P::run(soon::<P, _>(async {
+        let (mut door, at) = door::<P>();
+        // With the very key, so that nothing else is wrong.
+        assert!(insist::<P>(&mut door, &at, 0, 0).await, "who says no more is let in");
+        assert!(insist_as_manager::<P>(0).await, "who says no more is let in");
+        for extra in [1, 2, HELLO_BYTES_MAX, 60_000] {
+            let gets_in = [
+                insist::<P>(&mut door, &at, extra, 0).await,
+                insist::<P>(&mut door, &at, 0, extra).await,
+                insist_as_manager::<P>(extra).await,
+            ];
+            assert_eq!(gets_in, [false; 3], "{extra} bytes more");
+        }
+        // Nobody is kept out by that.
+        recorded::<P>(&mut door, &at).await;
+    }));
+}
+
+/// Returns whether somebody is let in who does this and hangs up. A transport may take what is too long for noise,
+/// and wait on.
+async fn lets_in<P: Pair, W>(
+    stranger: impl Future<Output = ()>,
+    opening: impl Future<Output = Result<KeyedWire<W>, KeyedError>>,
+) -> bool {
+    let timer = P::timer();
+    let late =
+        |millis| timer.sleep_until(timer.now().saturating_add(Duration::from_millis(millis)));
+    let waited = async {
+        select(Box::pin(stranger), Box::pin(late(3_000))).await;
+        late(300).await;
+    };
+    match select(Box::pin(opening), Box::pin(waited)).await {
+        Either::Left((result, _)) => result.is_ok(),
+        Either::Right(_) => false,
+    }
+}
+
+fn longer(message: &[u8], extra: usize) -> Vec<u8> {
+    [message, &vec![0; extra]].concat()
+}
+
+/// Returns the next message, if there is one still.
+async fn may_receive(wire: &mut impl Wire<Error: Into<BoxError>>) -> Option<Vec<u8>> {
+    let message = poll_fn(|cx| wire.poll_recv(cx).map_ok(|message| message.map(<[u8]>::to_vec)));
+    message.await.ok().flatten()
+}
+
+/// Opens a link as a worker that has the key, with so many bytes more in its Open and its proof, and hangs up.
+async fn insist<P: Pair>(
+    door: &mut KeyedListener<P::Listener>,
+    at: &P::Connector,
+    after_open: usize,
+    after_proof: usize,
+) -> bool {
+    let stranger = async {
+        let mut wire = dial::<P>(at).await;
+        let (mut out, mut last) = ([0; EXCHANGE_BYTES_MAX], [0; EXCHANGE_BYTES_MAX]);
+        let me = Member::new(Role::Worker, "w1").unwrap().sealed();
+        let (initiator, open) = Initiator::new(me, &key(), [3; 32], &mut out);
+        send(&mut wire, &longer(open, after_open)).await;
+        let challenge = may_receive(&mut wire).await.unwrap_or_default();
+        if let Ok((_, proof)) = initiator.handle_challenge(&challenge, &mut last) {
+            send(&mut wire, &longer(proof, after_proof)).await;
+        }
+        let _ = poll_fn(|cx| wire.poll_close(cx)).await;
+    };
+    lets_in::<P, _>(stranger, accept::<P>(door)).await
+}
+
+/// The same as a manager that has the key, with so many bytes more in its challenge.
+async fn insist_as_manager<P: Pair>(extra: usize) -> bool {
+    let (mut place, at) = P::place();
+    let mut worker = KeyedConnector::worker(at, "w1", key()).unwrap();
+    let stranger = async {
+        let accepting = poll_fn(|cx| place.poll_accept(cx)).await.map_err(Into::into).unwrap();
+        let mut wire = accepting.await.map_err(Into::into).unwrap();
+        let open = receive(&mut wire).await;
+        let mut out = [0; EXCHANGE_BYTES_MAX];
+        let me = Member::new(Role::Manager, "pool").unwrap().sealed();
+        let find = |name: &str, _| (name == "w1").then(key);
+        let (_, challenge) = Responder::new(me, [4; 32], &open, find, &mut out).expect("a worker");
+        send(&mut wire, &longer(challenge, extra)).await;
+        may_receive(&mut wire).await;
+        let _ = poll_fn(|cx| wire.poll_close(cx)).await;
+    };
+    lets_in::<P, _>(stranger, worker.connect()).await
 }
 
 pub(super) fn one_has_no_key<P: Pair>() {

@@ -12,7 +12,10 @@ use super::*;
 
 /// Takes a request, sends its answer but for the rest, and that once it is told to.
 fn send_half<P: Socket>(at: SocketAddr, name: usize, body: &[u8], go: &AtomicBool) {
-    let mut raw = Raw::client::<P>(at);
+    send_half_over(Raw::client::<P>(at), name, body, go);
+}
+
+fn send_half_over(mut raw: Raw, name: usize, body: &[u8], go: &AtomicBool) {
     raw.greet_as_worker(&format!("half {name}"), 1);
     let (task, attempt, _) = raw.request().expect("a request");
     raw.write_half(&encoded(&done(task, attempt), &[]), body, go);
@@ -77,6 +80,70 @@ fn half_sent_answers<P: Socket>(count: usize, longest: usize, memory_max: usize)
     for half in hers {
         half.join().expect("see above");
     }
+}
+
+/// Whoever takes all that there is for long answers has to leave as much to others.
+#[test]
+fn half_sent_answers_of_one_host_leave_others_room_for_long_ones() {
+    alone(here!(half_sent_answers_of_one_host_leave_others_room_for_long_ones), || {
+        const LONGEST: usize = 4 * MIB;
+        const GREEDY: u64 = 20;
+        let (door, at) = any_port();
+        // So that nobody is lost for what it does not send, and this machine is as any host.
+        let builder = Pool::builder(Smol::new()).links_per_host(100).configure(|config| {
+            config.heartbeat_interval = Duration::from_secs(1000);
+            config.heartbeat_timeout = Duration::from_secs(1000);
+            config.attempt_timeout = Duration::from_secs(1000);
+        });
+        let builder = builder.frame_bytes_max(u32::try_from(LONGEST).unwrap()).memory_max(64 * MIB);
+        let pool = run(accept::<Tcp>(builder, door));
+        let body = Arc::new(postcard::to_stdvec(&Bytes(vec![7; LONGEST - 100])).expect("bytes"));
+        let go = Arc::new(AtomicBool::new(false));
+        let host = |number| std::net::Ipv4Addr::new(127, 0, 0, number);
+        let greedy: Vec<_> = (0..usize::try_from(GREEDY).unwrap())
+            .map(|name| {
+                let (go, body) = (Arc::clone(&go), Arc::clone(&body));
+                let from = host(2);
+                thread::spawn(move || {
+                    send_half_over(Raw::client_from::<Tcp>(from, at), name, &body, &go);
+                })
+            })
+            .collect();
+        smol::block_on(async {
+            let mut tasks: Vec<Task<Bytes>> = Vec::new();
+            for number in 0..GREEDY {
+                tasks.push(in_time(pool.submit(&number)).await.expect("there is room"));
+            }
+            let all_sent = async {
+                while pool.stats().await.expect("it runs").tasks.sent < GREEDY {
+                    smol::Timer::after(Duration::from_millis(10)).await;
+                }
+            };
+            in_time(all_sent).await;
+            smol::Timer::after(Duration::from_millis(500)).await;
+            let good_body = Arc::clone(&body);
+            let good = thread::spawn(move || {
+                let mut raw = Raw::client_from::<Tcp>(host(3), at);
+                raw.greet_as_worker("good", 1);
+                while let Some((task, attempt, _)) = raw.request() {
+                    raw.say_with(&done(task, attempt), &good_body);
+                }
+            });
+            for number in 0..5_u64 {
+                let answer = in_time(pool.call::<Bytes, u64>(&number)).await.expect("an answer");
+                assert_eq!(answer.0.len(), LONGEST - 100);
+            }
+            go.store(true, Ordering::Relaxed);
+            for task in tasks {
+                in_time(task).await.expect("an answer");
+            }
+            in_time(pool.stop()).await.expect("it runs");
+            good.join().expect("see above");
+        });
+        for one in greedy {
+            one.join().expect("see above");
+        }
+    });
 }
 
 #[test]

@@ -62,6 +62,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod error;
+mod home;
 mod line;
 mod port;
 mod wire;

@@ -4,14 +4,15 @@ use std::fmt;
 use std::future::{Future, Ready, ready};
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use chargehand_core::io::{Connect, Exposure, Listen};
 use chargehand_core::serial::{Acceptor, FrameHeader, FrameKind, FrameMeaning};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::error::SerialError;
+use crate::home::{Home, Lent};
 use crate::port::{Port, READS_MAX};
 use crate::wire::{FRAMES_MAX, SerialWire};
 use crate::{Limits, any_link, next_link};
@@ -38,65 +39,13 @@ impl<S> SerialLine<S> {
     /// Takes over an open stream. `name` names it in errors and events.
     pub fn new(stream: S, name: &str, limits: Limits) -> Self {
         let port = Port::new(stream, name.into(), limits);
-        let slot = Slot { lent: Lent::No(Box::new(port)), newer: None, waker: None };
         Self {
-            home: Arc::new(Home(Mutex::new(slot))),
+            home: Arc::new(Home::new(port)),
             name: name.into(),
             limits,
             link: any_link(),
             said_started: false,
             message: Vec::new(),
-        }
-    }
-}
-
-/// Where a port is between two links.
-pub(crate) struct Home<S>(Mutex<Slot<S>>);
-
-struct Slot<S> {
-    lent: Lent<S>,
-    /// A link that the other end opened while another one was there.
-    newer: Option<(u16, Vec<u8>)>,
-    waker: Option<Waker>,
-}
-
-enum Lent<S> {
-    No(Box<Port<S>>),
-    Yes,
-    Broken,
-}
-
-impl<S> Home<S> {
-    fn lock(&self) -> MutexGuard<'_, Slot<S>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn put_back(&self, mut port: Port<S>, newer: Option<(u16, Vec<u8>)>) {
-        let waker = {
-            let mut slot = self.lock();
-            if port.is_broken {
-                slot.lent = Lent::Broken;
-            } else {
-                port.discard_unsent();
-                slot.lent = Lent::No(Box::new(port));
-            }
-            slot.newer = newer;
-            slot.waker.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl<S> Slot<S> {
-    fn take(&mut self) -> Option<Box<Port<S>>> {
-        match mem::replace(&mut self.lent, Lent::Yes) {
-            Lent::No(port) => Some(port),
-            other => {
-                self.lent = other;
-                None
-            }
         }
     }
 }

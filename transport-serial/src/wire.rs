@@ -10,7 +10,7 @@ use chargehand_core::serial::{ANY_LINK, Acceptor, FrameHeader, FrameKind, FrameM
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::error::SerialError;
-use crate::line::Home;
+use crate::home::Home;
 use crate::port::{Port, READS_MAX};
 
 /// How many frames of other links one poll looks at before it lets others run.

@@ -8,6 +8,7 @@ use chargehand_core::io::{Accept, Exposure, Trust};
 use futures_io::{AsyncRead, AsyncWrite};
 use rustls::{CommonState, ServerConfig};
 
+use crate::configured::Configured;
 use crate::opening::{Opening, Start};
 use crate::rules::Rules;
 use crate::{BoxError, TlsError, TlsStream};
@@ -16,7 +17,7 @@ use crate::{BoxError, TlsError, TlsStream};
 #[derive(Clone)]
 pub struct TlsAccept<A> {
     accept: A,
-    config: Arc<ServerConfig>,
+    config: Configured<ServerConfig>,
     rules: Rules,
     knows_who_comes: bool,
     is_for_anyone: bool,
@@ -25,7 +26,7 @@ pub struct TlsAccept<A> {
 impl<A> TlsAccept<A> {
     /// Makes a listener over another.
     pub fn new(accept: A, config: Arc<ServerConfig>) -> Self {
-        let rules = Rules::default();
+        let (config, rules) = (Configured::Fixed(config), Rules::default());
         Self { accept, config, rules, knows_who_comes: false, is_for_anyone: false }
     }
 
@@ -54,8 +55,8 @@ impl<A> TlsAccept<A> {
     }
 
     #[cfg(feature = "members")]
-    pub(crate) fn ruled(self, rules: Rules) -> Self {
-        Self { rules, knows_who_comes: true, ..self }
+    pub(crate) fn of_member(accept: A, config: Configured<ServerConfig>, rules: Rules) -> Self {
+        Self { accept, config, rules, knows_who_comes: true, is_for_anyone: false }
     }
 
     /// Makes the same over another.
@@ -64,7 +65,7 @@ impl<A> TlsAccept<A> {
         let Self { config, rules, knows_who_comes, is_for_anyone, .. } = self;
         TlsAccept {
             accept,
-            config: Arc::clone(config),
+            config: config.clone(),
             rules: rules.clone(),
             knows_who_comes: *knows_who_comes,
             is_for_anyone: *is_for_anyone,
@@ -87,8 +88,11 @@ where
     ) -> Poll<Result<(Self::Opening, Self::Peer), TlsError>> {
         self.accept.poll_accept(cx).map(|result| match result {
             Ok((opening, peer)) => {
-                let start = Start::Server(Arc::clone(&self.config));
-                Ok((Opening::new(opening, start, self.rules.clone()), peer))
+                let opening = match self.config.get() {
+                    Ok(config) => Opening::new(opening, Start::Server(config), self.rules.clone()),
+                    Err(error) => Opening::failed(error),
+                };
+                Ok((opening, peer))
             }
             Err(error) => Err(TlsError::Stream { error: error.into() }),
         })

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use chargehand_core::io::{Dial, Exposure, Trust};
 use chargehand_core::net::Address;
 use futures_io::{AsyncRead, AsyncWrite};
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, CommonState};
 
+use crate::configured::Configured;
 use crate::opening::{Opening, Start};
 use crate::rules::Rules;
 use crate::{BoxError, TlsError, TlsStream};
@@ -17,18 +18,17 @@ use crate::{BoxError, TlsError, TlsStream};
 #[derive(Clone)]
 pub struct TlsDial<D> {
     dial: D,
-    config: Arc<ClientConfig>,
+    config: Configured<ClientConfig>,
     server_name: Option<ServerName<'static>>,
     rules: Rules,
-    /// Until when this end's own certificate is good, where that is known.
-    not_after: Option<UnixTime>,
 }
 
 impl<D> TlsDial<D> {
     /// Makes a dialler over another. Share one `config` among all: it keeps the tickets that make
     /// reconnects cheap.
     pub fn new(dial: D, config: Arc<ClientConfig>) -> Self {
-        Self { dial, config, server_name: None, rules: Rules::default(), not_after: None }
+        let config = Configured::Fixed(config);
+        Self { dial, config, server_name: None, rules: Rules::default() }
     }
 
     /// Sets the name that the server's certificate has to have, whatever host is dialled. Default the host
@@ -55,8 +55,8 @@ impl<D> TlsDial<D> {
     }
 
     #[cfg(feature = "members")]
-    pub(crate) fn ruled(self, rules: Rules, not_after: UnixTime) -> Self {
-        Self { rules, not_after: Some(not_after), ..self }
+    pub(crate) fn of_member(dial: D, config: Configured<ClientConfig>, rules: Rules) -> Self {
+        Self { dial, config, server_name: None, rules }
     }
 
     /// Makes the same over another.
@@ -64,10 +64,9 @@ impl<D> TlsDial<D> {
     pub(crate) fn over<O>(&self, dial: O) -> TlsDial<O> {
         TlsDial {
             dial,
-            config: Arc::clone(&self.config),
+            config: self.config.clone(),
             server_name: self.server_name.clone(),
             rules: self.rules.clone(),
-            not_after: self.not_after,
         }
     }
 }
@@ -91,13 +90,13 @@ where
         let Some(name) = self.server_name.clone().or_else(|| server_name(address)) else {
             return Opening::failed(TlsError::Name { address: address.into() });
         };
-        let now = UnixTime::now();
-        if let Some(not_after) = self.not_after.filter(|not_after| *not_after < now) {
-            // The other end could only say that it has expired, and not when.
-            return Opening::failed(TlsError::Expired { not_after, now });
+        match self.config.get() {
+            Ok(config) => {
+                let start = Start::Client(config, name);
+                Opening::new(self.dial.dial(address), start, self.rules.clone())
+            }
+            Err(error) => Opening::failed(error),
         }
-        let start = Start::Client(Arc::clone(&self.config), name);
-        Opening::new(self.dial.dial(address), start, self.rules.clone())
     }
 
     fn identity(stream: &Self::Stream) -> Option<&str> {

@@ -1,7 +1,7 @@
 //! Why a stream is not opened, or broke.
 
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 
 use rustls::AlertDescription as Alert;
@@ -10,6 +10,9 @@ use rustls::pki_types::UnixTime;
 
 use crate::BoxError;
 use crate::day::{Day, days};
+
+/// How many names of a certificate an error shows.
+const NAMES_SHOWN: usize = 4;
 
 /// Why a stream could not be opened, or broke. The text says what to do about it; that of the transport
 /// above has the name of the other end before it.
@@ -197,11 +200,10 @@ fn certificate(error: &Certificate) -> String {
             Day::of(*time)
         ),
         Certificate::NotValidForNameContext { expected, presented } => {
-            let presented = presented.join(", ");
-            let presented = if presented.is_empty() { "no name" } else { &presented };
             format!(
-                "its certificate is for {presented}, and not for {}, which was dialled: dial it by a name \
+                "its certificate is for {}, and not for {}, which was dialled: dial it by a name \
                  that is in the certificate, or give it one for this name",
+                names(presented),
                 expected.to_str()
             )
         }
@@ -216,6 +218,18 @@ fn certificate(error: &Certificate) -> String {
         Certificate::Other(error) => format!("its certificate is refused: {error}"),
         error => format!("its certificate is not accepted: {error}"),
     }
+}
+
+/// Says which names a certificate has: not all of them, since there may be thousands.
+fn names(presented: &[String]) -> String {
+    let mut text = match presented {
+        [] => return "no name".to_owned(),
+        [..] => presented[..presented.len().min(NAMES_SHOWN)].join(", "),
+    };
+    if let more @ 1.. = presented.len().saturating_sub(NAMES_SHOWN) {
+        let _ = write!(text, " and {more} more");
+    }
+    text
 }
 
 /// Says to the day when a certificate expired.

@@ -8,10 +8,7 @@ use rustls::Connection;
 
 use crate::error::TlsError;
 use crate::rules::Rules;
-use crate::stream::{First, TlsStream};
-
-/// How often one poll reads before it lets others run.
-pub(crate) const READS_MAX: u32 = 16;
+use crate::stream::{First, READS_MAX, TlsStream};
 
 const POLLED_AGAIN: &str = "a future was polled after it had completed";
 

@@ -7,13 +7,14 @@ use rustls::CommonState;
 use crate::BoxError;
 
 type Identify = dyn Fn(&CommonState) -> Result<Option<Box<str>>, BoxError> + Send + Sync;
-type Watch = dyn Fn(&CommonState) -> Result<Option<Box<str>>, BoxError> + Send + Sync;
+type Watch = dyn Fn(&CommonState, &mut u64) -> Result<Option<Box<str>>, BoxError> + Send + Sync;
 
 /// Whom a session proves the other end to be, and whether that still holds later.
 #[derive(Clone)]
 pub(crate) struct Rules {
     identify: Arc<Identify>,
-    /// Gives what this end's user is to be told of it, if anything. `None` where `identify` is asked again.
+    /// Gives what this end's user is to be told of it, if anything. It may keep a number for each session, zero at
+    /// first. `None` where `identify` is asked again.
     watch: Option<Arc<Watch>>,
 }
 
@@ -29,7 +30,7 @@ impl Rules {
     #[cfg(feature = "members")]
     pub(crate) fn watched<F>(self, watch: F) -> Self
     where
-        F: Fn(&CommonState) -> Result<Option<Box<str>>, BoxError> + Send + Sync + 'static,
+        F: Fn(&CommonState, &mut u64) -> Result<Option<Box<str>>, BoxError> + Send + Sync + 'static,
     {
         Self { watch: Some(Arc::new(watch)), ..self }
     }
@@ -44,9 +45,10 @@ impl Rules {
         &self,
         session: &CommonState,
         identity: Option<&str>,
+        noted: &mut u64,
     ) -> Result<Option<Box<str>>, BoxError> {
         if let Some(watch) = &self.watch {
-            return watch(session);
+            return watch(session, noted);
         }
         match self.identify(session)? {
             now if now.as_deref() == identity => Ok(None),

@@ -10,8 +10,10 @@ use futures_io::{AsyncRead, AsyncWrite};
 use rustls::{CommonState, Connection};
 
 use crate::error::TlsError;
-use crate::handshake::READS_MAX;
 use crate::rules::Rules;
+
+/// How often one poll reads before it lets others run.
+pub(crate) const READS_MAX: u32 = 16;
 
 /// A byte stream over TLS, past its handshake.
 ///
@@ -27,6 +29,8 @@ pub struct TlsStream<S> {
     rules: Rules,
     /// What was said of the other end's proof at the latest look.
     said: Box<str>,
+    /// What the rules keep of this session.
+    noted: u64,
     /// Whether this end has said that it closes.
     is_closed: bool,
     /// Why reading has failed, where something that came before that is still to be read.
@@ -37,7 +41,7 @@ impl<S> TlsStream<S> {
     pub(crate) fn new(io: S, mut session: Connection, rules: Rules) -> Self {
         session.set_buffer_limit(Some(BUFFER_BYTES_MAX));
         let said = Box::default();
-        Self { io, session, identity: None, rules, said, is_closed: false, broken: None }
+        Self { io, session, identity: None, rules, said, noted: 0, is_closed: false, broken: None }
     }
 
     /// Returns the stream below.
@@ -70,7 +74,7 @@ impl<S> TlsStream<S> {
 
     /// Looks whether what it has proven still holds.
     pub(crate) fn trust(&mut self) -> Trust<'_> {
-        match self.rules.watch(&self.session, self.identity.as_deref()) {
+        match self.rules.watch(&self.session, self.identity.as_deref(), &mut self.noted) {
             Ok(None) => Trust::Holds,
             Ok(Some(text)) => {
                 self.said = text;

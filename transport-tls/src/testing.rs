@@ -247,7 +247,11 @@ impl Issuer {
     }
 
     pub(crate) fn issue(&self, name: &str, days: Days) -> Issued {
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        self.issue_all(&[name.to_owned()], days)
+    }
+
+    pub(crate) fn issue_all(&self, names: &[String], days: Days) -> Issued {
+        let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         (params.not_before, params.not_after) = (day(days.start).into(), day(days.end).into());
@@ -255,6 +259,10 @@ impl Issuer {
         let certificate = params.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         Issued { chain: vec![certificate.der().clone()], key }
+    }
+
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
     }
 
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {

@@ -56,6 +56,11 @@ impl fmt::Display for AddressError {
 
 impl Error for AddressError {}
 
+/// Names the listener at a path.
+pub(crate) fn name(path: &str) -> Box<str> {
+    if path.starts_with('/') { format!("unix://{path}").into() } else { path.into() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

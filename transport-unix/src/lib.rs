@@ -48,12 +48,14 @@ mod address;
 #[cfg(unix)]
 mod file;
 #[cfg(unix)]
+mod socket;
+#[cfg(unix)]
 mod transport;
 
 #[cfg(unix)]
 pub use self::{
     address::{AddressError, PATH_BYTES_MAX},
-    file::UnixSocket,
+    socket::UnixSocket,
     transport::{UnixConnector, UnixError, UnixListener, UnixWire},
 };
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use chargehand_transport_tcp::{
 };
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::address::{AddressError, path_of};
+use crate::address::{AddressError, name, path_of};
 use crate::file::SocketFile;
 
 /// A connection that carries messages over a Unix domain socket.
@@ -47,11 +47,6 @@ impl<D> UnixConnector<D> {
     pub fn limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
-}
-
-/// Names the listener at a path.
-pub(crate) fn name(path: &str) -> Box<str> {
-    if path.starts_with('/') { format!("unix://{path}").into() } else { path.into() }
 }
 
 impl<D> Connect for UnixConnector<D>

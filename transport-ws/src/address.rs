@@ -8,8 +8,6 @@ use std::net::{IpAddr, SocketAddr};
 use http::Uri;
 use http::uri::Authority;
 
-use crate::wire::Peer;
-
 /// A URL that cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressError {
@@ -112,6 +110,25 @@ fn has_zone(url: &str) -> bool {
     let authority = authority.split(['/', '?']).next().unwrap_or_default();
     let host = authority.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     host.is_some_and(|(host, _)| host.contains('%'))
+}
+
+/// The names of the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// In errors and events.
+    pub(crate) name: Box<str>,
+    /// Its host alone, where that is known.
+    pub(crate) host: Option<Box<str>>,
+    /// Whom the stream has proven it to be.
+    pub(crate) identity: Option<Box<str>>,
+}
+
+impl Peer {
+    /// Takes what a server knows of who opened a connection.
+    pub(crate) fn of(peer: &impl fmt::Display) -> Self {
+        let name = peer.to_string();
+        Self { host: host_of(&name), name: name.into(), identity: None }
+    }
 }
 
 /// Names the host of a peer that came by `address`, where that is an IP address with a port or

@@ -7,7 +7,7 @@ use ctutils::CtEq;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::door::Denial;
+use crate::denial::Denial;
 use crate::headers::single;
 
 /// How long a token is at least: 16 bytes in base64, which nobody guesses.

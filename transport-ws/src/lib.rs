@@ -62,6 +62,7 @@
 mod address;
 mod bearer;
 mod client;
+mod denial;
 mod door;
 mod error;
 mod frame;
@@ -84,7 +85,7 @@ use chargehand_core::io::{Accept, Connect, Dial, Dialect, Exposure, Listen, Proo
 use futures_io::{AsyncRead, AsyncWrite};
 
 pub use crate::address::AddressError;
-use crate::address::Target;
+use crate::address::{Peer, Target};
 pub use crate::bearer::TokenError;
 use crate::bearer::{Bearers, Token};
 pub use crate::client::Connecting;
@@ -92,7 +93,6 @@ use crate::door::Door;
 pub use crate::error::{BoxError, WsError};
 pub use crate::server::Accepting;
 pub use crate::upgrade::{Refused, Upgrade, UpgradeListener, Upgrader, Upgrades};
-use crate::wire::Peer;
 pub use crate::wire::WsWire;
 
 /// The WebSocket subprotocol of the native dialect.

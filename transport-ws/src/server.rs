@@ -11,10 +11,12 @@ use tungstenite::handshake::machine::TryParse;
 use tungstenite::handshake::server::Request;
 
 use crate::SUBPROTOCOL;
-use crate::door::{Agreement, Denial, Door};
+use crate::address::Peer;
+use crate::denial::Denial;
+use crate::door::{Agreement, Door};
 use crate::error::{BoxError, WsError, words};
 use crate::head::{Flaw, Head, Outgoing};
-use crate::wire::{Peer, Role, WsWire};
+use crate::wire::{Role, WsWire};
 
 const EXPECTED: &str = "a WebSocket request";
 const POLLED_AGAIN: &str = "a future was polled after it had completed";

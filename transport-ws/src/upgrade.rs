@@ -16,10 +16,12 @@ use http::header::{
 };
 use http::{Method, Request, Response, StatusCode, Version};
 
+use crate::address::Peer;
 use crate::bearer::{Bearers, TokenError};
-use crate::door::{Agreement, Denial, Door};
+use crate::denial::Denial;
+use crate::door::{Agreement, Door};
 use crate::error::WsError;
-use crate::wire::{Peer, Role, WsWire};
+use crate::wire::{Role, WsWire};
 use crate::{AddressError, Limits, SUBPROTOCOL};
 
 /// A WebSocket endpoint on a route of an HTTP server that owns the port: axum's, hyper's, or any that

@@ -9,7 +9,7 @@ use chargehand_core::io::{Dialect, Progress, Proof, Trust, Wire};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
-use crate::address::host_of;
+use crate::address::Peer;
 use crate::error::{WsError, quoted};
 use crate::frame::{Kind, is_close_code};
 use crate::idle::Allowance;
@@ -41,25 +41,6 @@ mod code {
 pub(crate) enum Role {
     Client,
     Server,
-}
-
-/// The names of the other end.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    /// In errors and events.
-    pub(crate) name: Box<str>,
-    /// Its host alone, where that is known.
-    pub(crate) host: Option<Box<str>>,
-    /// Whom the stream has proven it to be.
-    pub(crate) identity: Option<Box<str>>,
-}
-
-impl Peer {
-    /// Takes what a server knows of who opened a connection.
-    pub(crate) fn of(peer: &impl fmt::Display) -> Self {
-        let name = peer.to_string();
-        Self { host: host_of(&name), name: name.into(), identity: None }
-    }
 }
 
 /// A connection that carries messages over a WebSocket.

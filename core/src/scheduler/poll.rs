@@ -186,7 +186,14 @@ impl SchedulerMut<'_> {
                 return Some(Action::Disconnect { link, reason: Reason::ConnectTimeout });
             }
             LinkPhase::Up(Duty::Suspended) => self.release(worker),
-            LinkPhase::Up(Duty::Delayed) => self.set_phase(worker, LinkPhase::Up(Duty::Serving)),
+            LinkPhase::Up(Duty::Delayed) => {
+                // Nothing is taken back from one that dialled in too soon: it holds nothing.
+                #[cfg(feature = "task-times")]
+                {
+                    self.workers[worker as usize].recall = false;
+                }
+                self.set_phase(worker, LinkPhase::Up(Duty::Serving));
+            }
             _ => unreachable!("a timer without a reason"),
         }
         None

@@ -220,7 +220,8 @@ pub(super) enum Duty {
     Serving,
     /// Gets none until `due`, since it only failed.
     Suspended,
-    /// Gets none until `due`: it dialled in again too soon after links that did nothing.
+    /// Gets none until `due`: it dialled in again too soon after links that did nothing, or said that it
+    /// cannot now.
     Delayed,
     /// Gets none until the caller says so.
     Busy,

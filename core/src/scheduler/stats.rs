@@ -161,7 +161,7 @@ pub enum WorkerState {
         until: Instant,
     },
     /// Its link is up, but it gets no task for a while, since it dialled in again soon after a link
-    /// that did nothing.
+    /// that did nothing, or said that it cannot do any now.
     Delayed {
         /// When it gets tasks.
         until: Instant,

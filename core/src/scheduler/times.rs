@@ -15,7 +15,7 @@ use super::blame::Blame;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List};
 use super::poll::{PollStep, go_on_without};
-use super::slot::{Queue, TaskSlot, TaskState, WorkerSlot};
+use super::slot::{Duty, LinkPhase, Queue, TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::timers::{TimerSlot, Timers, timer_slot};
 use super::workers::draw;
@@ -375,6 +375,26 @@ impl SchedulerMut<'_> {
 }
 
 impl SchedulerMut<'_> {
+    /// Takes in that a worker cannot do a task now, nor any for some time: see [`Useless::Throttled`].
+    pub(super) fn on_throttled(&mut self, worker: u32, task: u32, pause: Duration) {
+        let _ = self.take_back(worker, task);
+        self.state.stats.returned += 1;
+        self.give_back(task, Blame::Nobody);
+        let pause = nanos(pause).min(self.state.policy.pause_max);
+        let until = later(self.state.clock, pause);
+        let slot = &mut self.workers[worker as usize];
+        slot.strikes = 0;
+        slot.allowance = (slot.allowance / 2).max(1);
+        match slot.phase {
+            LinkPhase::Up(Duty::Serving) => slot.due = until,
+            // The later end of both counts.
+            LinkPhase::Up(Duty::Suspended | Duty::Delayed) => slot.due = slot.due.max(until),
+            _ => return,
+        }
+        self.set_phase(worker, LinkPhase::Up(Duty::Delayed));
+        self.recall(worker);
+    }
+
     /// Ends an attempt that is late by its task's own time, which is shorter than the others'. It is no
     /// strike, but counts against the worker as a failure does: after some in a row, it is suspended.
     fn end_early(&mut self, worker: u32, task: u32) -> Action {

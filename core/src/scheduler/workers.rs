@@ -148,13 +148,19 @@ impl SchedulerMut<'_> {
             Event::Ready { .. } => self.on_ready(worker),
             Event::Useless { task, attempt, why, .. } => {
                 let task = self.answered(worker, task, attempt)?;
+                #[cfg(feature = "task-times")]
+                if let Useless::Throttled(pause) = why {
+                    self.on_throttled(worker, task, pause);
+                    self.close_drained(worker);
+                    return Ok(());
+                }
                 // A match of its own, and `Answer` without a field: else above the flash aim.
                 let answer = match why {
                     Useless::Unusable => Answer::Unusable,
                     Useless::Final => Answer::Final,
                     Useless::Permanent => Answer::Permanent,
                     #[cfg(feature = "task-times")]
-                    Useless::RetryAfter(_) => Answer::Failed,
+                    Useless::RetryAfter(_) | Useless::Throttled(_) => Answer::Failed,
                 };
                 self.on_useless(worker, task, answer);
                 #[cfg(feature = "task-times")]

@@ -1,4 +1,4 @@
-//! Every call of a scheduler, so that its size can be measured.
+//! What programs do whose size or stack is measured: every call of a scheduler, and the least of a handler.
 
 use core::hint::black_box;
 use core::time::Duration;
@@ -66,4 +66,14 @@ fn turn<S: Storage>(scheduler: &mut Scheduler<S>, inputs: &mut Inputs) {
         black_box(action);
     }
     black_box(scheduler.poll_timeout());
+}
+
+/// Answers with the request itself.
+///
+/// # Errors
+/// The answer has no room for it.
+pub fn echo(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
+    let place = answer.get_mut(..request.len()).ok_or("long")?;
+    place.copy_from_slice(request);
+    Ok(request.len())
 }

@@ -12,7 +12,7 @@ use crate::Tokio;
 /// Well within a pool's `connect_timeout` of 10 s.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Returns an address at which nobody listens.
+/// Returns an address that refuses connections.
 fn refusing() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
@@ -23,7 +23,7 @@ async fn reach(resolved: Vec<SocketAddr>) -> io::Result<TokioStream> {
     timeout(SOON, connecting).await.expect("in time")
 }
 
-/// An address whose listener takes nobody in: what is sent to it gets no answer.
+/// A listener with a full backlog: connection attempts get no answer.
 struct BlackHole {
     address: SocketAddr,
     _listener: Socket,
@@ -41,27 +41,27 @@ impl BlackHole {
         let brief = Duration::from_millis(100);
         while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, brief) {
             queue.push(stream);
-            assert!(queue.len() < 20, "its queue has no end");
+            assert!(queue.len() < 20, "its backlog never fills up");
         }
         Self { address, _listener: listener, _queue: queue }
     }
 }
 
 #[tokio::test]
-async fn first_addresses_that_refuse_or_swallow_everything_do_not_keep_a_good_one_away() {
+async fn a_good_address_is_reached_behind_others_that_refuse_or_never_answer() {
     let holes = [BlackHole::new(), BlackHole::new()];
     let mut listener = Tokio::bind("127.0.0.1:0").await.unwrap();
     let good = listener.local_addr().unwrap();
     let resolved = vec![refusing(), holes[0].address, holes[1].address, good];
     let begun = std::time::Instant::now();
     let stream = reach(resolved).await.unwrap();
-    assert!(begun.elapsed() >= 2 * STAGGER, "each hole has its time");
+    assert!(begun.elapsed() >= 2 * STAGGER, "each unresponsive address was given its time");
     assert_eq!(stream.get_ref().peer_addr().unwrap(), good);
     assert!(poll_fn(|cx| listener.poll_accept(cx)).await.is_ok());
 }
 
 #[tokio::test]
-async fn where_no_address_answers_the_error_names_each_with_its_reason() {
+async fn if_every_address_fails_the_error_names_each_with_its_reason() {
     let dead = [refusing(), refusing()];
     let error = reach(dead.to_vec()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
@@ -72,7 +72,7 @@ async fn where_no_address_answers_the_error_names_each_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_zone_is_an_interface_by_name_or_number() {
+async fn a_zone_names_an_interface_or_gives_its_number() {
     for text in ["[fe80::1%lo]:9000", "[fe80::1%25lo]:9000", "tcp://[fe80::1%1]:9000/"] {
         let resolved = resolve(&Address::to_dial(text).unwrap()).await.unwrap();
         let [SocketAddr::V6(address)] = resolved[..] else { panic!("{resolved:?}") };

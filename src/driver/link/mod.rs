@@ -16,7 +16,7 @@ use super::answers::Answers;
 use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::outgoing::Outgoing;
-use super::type_check::Sink;
+use super::type_check::AnswerSink;
 use crate::budget::{Charge, SMALL_BYTES_MAX};
 use crate::failure;
 use crate::limits::Limits;
@@ -123,7 +123,7 @@ impl<K: Kind> Conn<K> {
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
-        sink: &mut Sink<'_>,
+        sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
         self.renew_allowance(sink.answers);
         if !self.speech.is_native() {
@@ -262,7 +262,7 @@ impl<K: Kind> Conn<K> {
         &mut self,
         cx: &mut Context<'_>,
         quota: &mut Quota,
-        sink: &mut Sink<'_>,
+        sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
         if let Speech::Json(json) = &mut self.speech {
             json.fail_unfit(sink);

@@ -3,14 +3,14 @@
 //! stream leaves the requests themselves as it goes.
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Heap, Instant, Lane, Scheduler, SubmitError, TaskId, TaskOptions};
+use chargehand_core::{Instant, Lane, SubmitError, TaskId, TaskOptions};
 
 use self::jobs::Cut;
 pub(super) use self::jobs::Jobs;
 use self::pace::Ahead;
 pub(super) use self::pace::within_stream;
-use super::Driver;
 use super::task::TaskEntry;
+use super::{Driver, Scheduler};
 use crate::link::erased::Kind;
 use crate::mailbox::result::TaskResult;
 
@@ -28,7 +28,7 @@ const RETRIES_MIN: u16 = 1;
 
 /// Submits a height with times of its own.
 fn submit_timed(
-    scheduler: &mut Scheduler<Heap>,
+    scheduler: &mut Scheduler,
     now: Instant,
     options: &TaskOptions,
 ) -> Result<TaskId, SubmitError> {

@@ -131,7 +131,7 @@ impl<S> fmt::Debug for FromStream<S> {
 pub type Requests<P> = Mapped<P, Encoded>;
 
 /// Requests that are bytes as they are, as what a stream of [`Outcomes`](super::Outcomes) is of.
-pub type RawRequests<P> = Mapped<P, Raw>;
+pub type RawRequests<P> = Mapped<P, Verbatim>;
 
 /// How requests become bytes: by postcard.
 #[derive(Debug)]
@@ -139,7 +139,7 @@ pub enum Encoded {}
 
 /// How requests become bytes: they are bytes.
 #[derive(Debug)]
-pub enum Raw {}
+pub enum Verbatim {}
 
 /// The requests of a map: [`Requests`] or [`RawRequests`].
 pub struct Mapped<P: Pull, E> {
@@ -331,7 +331,7 @@ impl<A: DeserializeOwned + Send + 'static, P: Pull> Source<A> for Mapped<P, Enco
     }
 }
 
-impl<P: Pull> Source<Vec<u8>> for Mapped<P, Raw> {
+impl<P: Pull> Source<Vec<u8>> for Mapped<P, Verbatim> {
     fn read(item: &mut Item, _: &DecodeLimits) -> Result<Vec<u8>, TaskError> {
         item.take_bytes()
     }

@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
+use alloc::vec::Vec;
 use core::future::Future;
 use core::task::{Context, Poll};
 
@@ -13,16 +14,17 @@ use chargehand_core::io::{Timer, Wire};
 use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState};
 use crate::handler::Handler;
 use crate::link::accept::ACCEPTS_PER_POLL;
+use crate::link::party::Party;
 use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;
 use crate::worker::link::{Connection, Idle, used_idle_min};
-use crate::worker::source::Source;
+use crate::worker::source::LinkSource;
 
 impl<S, T, H> Engine<S, T, H>
 where
-    S: Source,
+    S: LinkSource,
     S::Error: Into<BoxError>,
     <S::Wire as Wire>::Error: Into<BoxError>,
     T: Timer,
@@ -102,18 +104,15 @@ where
 
     /// Begins the handshake on a new wire.
     pub(super) fn open(&mut self, index: u32, wire: S::Wire) {
-        let is_full = self.links_up >= self.settings.links_max && self.spare().is_none();
         let mut link = match Connection::new(wire, self.clock.now()) {
             Ok(link) => Box::new(link),
             Err(reason) => return self.on_end(index, reason),
         };
+        let host = self.places[index as usize].host.as_deref();
+        let room = self.room_for(&Party::new(link.identity(), host));
         let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
         let mut cx = Context::from_waker(entry.waker());
-        let greeted = if is_full {
-            Err(busy(self.settings.links_max))
-        } else {
-            link.greet(&mut cx, &self.settings)
-        };
+        let greeted = room.and_then(|_| link.greet(&mut cx, &self.settings));
         let up = link.is_up();
         *state = SlotState::Link(link);
         entry.wake();
@@ -126,11 +125,11 @@ where
     }
 
     pub(super) fn on_up(&mut self, index: u32) {
-        if self.links_up >= self.settings.links_max {
-            let Some(idlest) = self.spare() else {
-                return self.on_end(index, busy(self.settings.links_max));
-            };
-            self.on_end(idlest, DisconnectReason::MadeRoom);
+        let party = self.places[index as usize].party().unwrap_or(Party::Anybody);
+        match self.room_for(&party) {
+            Ok(None) => {}
+            Ok(Some(idlest)) => self.on_end(idlest, DisconnectReason::MadeRoom),
+            Err(reason) => return self.on_end(index, reason),
         }
         self.unwatch(index);
         let place = &mut self.places[index as usize];
@@ -153,11 +152,31 @@ where
         self.tell_room();
     }
 
-    /// Returns the place of the link that makes room for a newcomer, if there is one.
-    fn spare(&mut self) -> Option<u32> {
+    /// Returns the place of the link that makes room for a newcomer of a party, if one has to, or why there is
+    /// no room.
+    fn room_for(&mut self, party: &Party) -> Result<Option<u32>, DisconnectReason> {
+        if let Some((limit, max)) = self.settings.links_of(party) {
+            let is_its = |place: &&LinkSlot<S>| place.up && place.party().as_ref() == Some(party);
+            if self.places.iter().filter(is_its).count() >= max {
+                let taken = || DisconnectReason::ShareTaken { peer: party.to_string(), limit, max };
+                return self.spare(Some(party)).map(Some).ok_or_else(taken);
+            }
+        }
+        if self.links_up < self.settings.links_max {
+            return Ok(None);
+        }
+        let max = self.settings.links_max;
+        self.spare(None).map(Some).ok_or(DisconnectReason::Busy { limit: "links_max", max })
+    }
+
+    /// Returns the place of the link that is spare and has been idle longest, of a party or of all.
+    fn spare(&mut self, of: Option<&Party>) -> Option<u32> {
         let now = self.clock.now();
-        let idlest = self.idle_links(now).filter(|(idle, _)| idle.spare_at <= now).min();
-        idlest.map(|(_, index)| index)
+        let places: Vec<_> =
+            self.idle_links(now).filter(|(idle, _)| idle.spare_at <= now).collect();
+        let is_its =
+            |index: u32| of.is_none() || self.places[index as usize].party().as_ref() == of;
+        places.into_iter().filter(|&(_, index)| is_its(index)).min().map(|(_, index)| index)
     }
 
     fn idle_links(&mut self, now: Instant) -> impl Iterator<Item = (Idle, u32)> {
@@ -192,8 +211,4 @@ where
             }
         }
     }
-}
-
-fn busy(max: usize) -> DisconnectReason {
-    DisconnectReason::Busy { limit: "links_max", max }
 }

@@ -13,11 +13,11 @@ use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;
-use crate::worker::source::{LinkEnded, Source, is_unwelcome};
+use crate::worker::source::{LinkEnded, LinkSource, is_unwelcome};
 
 impl<S, T, H> Engine<S, T, H>
 where
-    S: Source,
+    S: LinkSource,
     S::Error: Into<BoxError>,
     <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
     T: Timer,
@@ -54,7 +54,7 @@ where
         let (peer, manager) = match &self.places[index as usize].state {
             SlotState::Free => return,
             SlotState::Link(link) => (link.peer(), link.manager()),
-            SlotState::Opening(_) => (self.source.as_ref().map_or("", Source::peer), ""),
+            SlotState::Opening(_) => (self.source.as_ref().map_or("", LinkSource::peer), ""),
         };
         let peer = peer.to_owned();
         let event = if was_up {

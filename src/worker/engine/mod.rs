@@ -17,13 +17,14 @@ use super::link::{Connection, PollProgress};
 use super::memory::{Held, Memory};
 use super::runner::{Owner, Runner};
 use super::settings::Settings;
-use super::source::Source;
+use super::source::LinkSource;
 use super::state::Around;
 use crate::handler::Handler;
 use crate::link::accept::AcceptPause;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
 use crate::link::expiring::Timed;
+use crate::link::party::Party;
 use crate::link::quota::messages_each;
 use crate::link::read_on::{ReadOn, WORKER_ROUNDS};
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
@@ -50,7 +51,7 @@ pub(super) struct Parts<T, H> {
     pub(super) stopped: Arc<AtomicBool>,
 }
 
-pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
+pub(super) struct Engine<S: LinkSource, T: Timer, H: Handler> {
     /// `None` once the worker drains.
     source: Option<S>,
     source_entry: Entry,
@@ -86,7 +87,7 @@ pub(super) struct Engine<S: Source, T: Timer, H: Handler> {
 }
 
 /// Room for one link, used again with its waker.
-struct LinkSlot<S: Source> {
+struct LinkSlot<S: LinkSource> {
     entry: Entry,
     /// Its entry among those whose handshake is not over.
     opening: Option<u32>,
@@ -96,7 +97,21 @@ struct LinkSlot<S: Source> {
     state: SlotState<S>,
 }
 
-enum SlotState<S: Source> {
+impl<S> LinkSlot<S>
+where
+    S: LinkSource,
+    <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
+{
+    /// Returns whom the link counts for, once there is one.
+    fn party(&self) -> Option<Party> {
+        match &self.state {
+            SlotState::Link(link) => Some(Party::new(link.identity(), self.host.as_deref())),
+            SlotState::Free | SlotState::Opening(_) => None,
+        }
+    }
+}
+
+enum SlotState<S: LinkSource> {
     Free,
     Opening(Pin<Box<S::Opening>>),
     Link(Box<Connection<S::Wire>>),
@@ -104,7 +119,7 @@ enum SlotState<S: Source> {
 
 impl<S, T, H> Engine<S, T, H>
 where
-    S: Source,
+    S: LinkSource,
     S::Error: Into<BoxError>,
     <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
     T: Timer,

@@ -13,11 +13,11 @@ use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::events::WorkerEvent;
-use crate::worker::source::Source;
+use crate::worker::source::LinkSource;
 
 impl<S, T, H> Engine<S, T, H>
 where
-    S: Source,
+    S: LinkSource,
     S::Error: Into<BoxError>,
     <S::Wire as chargehand_core::io::Wire>::Error: Into<BoxError>,
     T: Timer,

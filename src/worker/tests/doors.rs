@@ -80,6 +80,57 @@ fn where_all_places_are_taken_the_link_that_was_idle_longest_makes_room() {
     });
 }
 
+/// Meets a worker that has no room for one more of somebody, and returns what it says.
+async fn words(connector: &MemoryConnector) -> String {
+    let mut manager = Manager::connect(connector).await;
+    let (code, text) = manager.goodbye().await;
+    assert_eq!(code, Code::Busy);
+    text
+}
+
+#[test]
+fn one_identity_and_one_host_have_no_more_links_than_their_share_and_others_have_room() {
+    for (who, limit) in [("m1", "links_per_identity"), ("10.0.0.9", "links_per_host")] {
+        let (worker, timer, connector, listener) = doubler();
+        let worker = worker.links_max(6).heartbeat_max(Duration::from_secs(3600));
+        let of = |name: &str| match limit {
+            "links_per_identity" => connector.clone().proven(name),
+            _ => connector.clone().on_host(name),
+        };
+        beside(worker.serve(listener), async {
+            let greedy = of(who);
+            let mut first = knock(&greedy).await.expect("room");
+            pass(&timer, 1).await;
+            let _more = [knock(&greedy).await, knock(&greedy).await];
+            // Half of all. It says nothing of itself to one more.
+            let text = words(&greedy).await;
+            assert!(text.contains(limit) && text.contains(who), "{text}");
+            let _others = [
+                knock(&of("other")).await.expect("its own share"),
+                knock(&connector).await.expect("nothing tells who it is"),
+                knock(&connector.clone().on_host("127.0.0.1")).await.expect("this machine"),
+            ];
+            // Its own idle ones make room for it, and nobody else's.
+            pass(&timer, 9).await;
+            let _fourth = knock(&greedy).await.expect("the oldest of its own makes room");
+            assert_eq!(first.goodbye().await.0, Code::Busy);
+        });
+    }
+}
+
+#[test]
+fn the_shares_of_a_workers_links_are_as_set() {
+    let (worker, _timer, connector, listener) = doubler();
+    let worker = worker.links_max(6).links_per_identity(1).links_per_host(2);
+    beside(worker.serve(listener), async {
+        let (m1, here) = (connector.clone().proven("m1"), connector.clone().on_host("127.0.0.1"));
+        let _m1 = knock(&m1).await.expect("room");
+        assert!(words(&m1).await.contains("links_per_identity"));
+        let _here = [knock(&here).await.expect("room"), knock(&here).await.expect("room")];
+        assert!(words(&here).await.contains("links_per_host"), "since it was set");
+    });
+}
+
 #[test]
 fn a_link_that_was_of_use_keeps_its_place_for_longer_and_while_it_holds_a_request_for_ever() {
     let (gate, opened) = async_channel::bounded::<()>(1);

@@ -207,6 +207,8 @@ fn settings_out_of_range_are_named() {
     };
     assert!(text(|worker| worker.concurrency(0)).contains("concurrency"));
     assert!(text(|worker| worker.links_max(0)).contains("links_max"));
+    assert!(text(|worker| worker.links_per_identity(0)).contains("links_per_identity"));
+    assert!(text(|worker| worker.links_per_host(0)).contains("links_per_host"));
     assert!(text(|worker| worker.pending_handshakes_max(0)).contains("pending_handshakes_max"));
     assert!(text(|worker| worker.name("n".repeat(65))).contains("64 bytes"));
     assert!(text(|worker| worker.name("")).contains("1 to 64 bytes"));

@@ -1,7 +1,7 @@
 //! The library's files, with loom's lock and atomics beneath them.
 
 pub(crate) mod lock {
-    pub(crate) use loom::sync::atomic::{AtomicBool, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     /// Loom's lock, with the methods of the library's.
     #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) mod lock {
         }
     }
 }
+
+pub(crate) use crate::around::erased;
 
 #[path = "../../../src/link/alarm.rs"]
 pub(crate) mod alarm;

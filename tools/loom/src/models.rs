@@ -16,7 +16,7 @@ use crate::link::lock::Lock;
 use crate::link::ready::ReadySet;
 
 /// The task that works a set off: it sleeps until it is woken.
-struct Task(Notify);
+pub(crate) struct Task(Notify);
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
@@ -24,7 +24,13 @@ impl Wake for Task {
     }
 }
 
-fn task() -> (Arc<Task>, Waker) {
+impl Task {
+    pub(crate) fn wait(&self) {
+        self.0.wait();
+    }
+}
+
+pub(crate) fn task() -> (Arc<Task>, Waker) {
     let task = Arc::new(Task(Notify::new()));
     (Arc::clone(&task), Waker::from(task))
 }
@@ -62,7 +68,7 @@ pub fn sources(threads: usize, wakes: usize, at_once: usize, preemptions: usize)
                 seen[token as usize] = value.load(Ordering::Relaxed);
             }
             if !is_more && seen.iter().any(|&number| number < wakes) {
-                task.0.wait();
+                task.wait();
             }
         }
         for thread in running {
@@ -141,7 +147,7 @@ pub fn alarms() {
                 due += 1;
             }
             if due <= 2 && batch.is_empty() && !is_more {
-                task.0.wait();
+                task.wait();
             }
         }
         moving.join().expect("it does not panic");

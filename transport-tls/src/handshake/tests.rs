@@ -366,3 +366,45 @@ fn no_key_is_in_what_debug_shows() {
         assert!(!shown.to_lowercase().contains("key") && !shown.contains("Config"), "{shown}");
     });
 }
+
+/// Certificates that are each signed by one of their name, so that there are ways without number through them.
+#[test]
+fn a_chain_as_long_as_tls_allows_is_refused_soon() {
+    run(async {
+        let issuer = Issuer::new("one");
+        let server =
+            TlsAccept::new((), Arc::new(server(Some(&issuer), issuer.issue(NAME, -1..30))));
+        // Names as the authority's, and keys that are not.
+        let others: Vec<_> = (0..120).map(|_| Issuer::new("one")).collect();
+        let mut own = others[0].issue("m", -1..30);
+        own.chain.extend(others.iter().map(Issuer::certificate));
+        let bytes: usize = own.chain.iter().map(|certificate| certificate.len()).sum();
+        assert!((40_000..65_000).contains(&bytes), "{bytes}");
+        let client = TlsDial::new((), Arc::new(client(&issuer, Some(own))));
+        let started = std::time::Instant::now();
+        let (near, far) = complaints(&client, &server).await;
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        // What webpki does at most for one chain.
+        assert!(far.contains("MaximumSignatureChecksExceeded"), "{far}");
+        assert!(!near.is_empty());
+    });
+}
+
+#[test]
+fn thousands_of_names_make_no_long_error_and_the_first_is_who_it_is() {
+    run(async {
+        let issuer = Issuer::new("one");
+        let names: Vec<_> = (0..1_000).map(|number| format!("n{number}.example.org")).collect();
+        let (client, server) = sides(
+            client(&issuer, Some(issuer.issue_all(&names, -1..30))),
+            server(Some(&issuer), issuer.issue_all(&names, -1..30)),
+        );
+        let (near, _) = complaints(&client, &server).await;
+        assert!(near.contains("n3.example.org") && near.contains(" and 996 more,"), "{near}");
+        assert!(near.len() < 500, "{near}");
+        let client = client.server_name("n999.example.org".try_into().unwrap());
+        let (near, far) = shake(Memory::pair(), &client, &server.identify(certificate_name)).await;
+        assert!(near.is_ok());
+        assert_eq!(far.unwrap().identity(), Some("n0.example.org"));
+    });
+}

@@ -13,9 +13,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use webpki::EndEntityCert;
 
-use super::Role;
-use super::file::{MembersError, header, read, write_new};
-use super::judge::{is_name, uri};
+use super::file::{MembersError, header, read_secret, write_new};
+use super::role::{Role, is_name, uri};
 use crate::day::DAY_SECONDS;
 
 /// For how many days a member's certificate is good, where nothing else is said.
@@ -59,10 +58,10 @@ impl Authority {
     /// Reads an authority's file.
     ///
     /// # Errors
-    /// The file cannot be read, or is not of an authority.
+    /// The file cannot be read, others than its owner may (on Unix), or it is not of an authority.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, MembersError> {
         let path = path.as_ref();
-        let text = read(path)?;
+        let text = read_secret(path)?;
         let none = |what: &str| {
             MembersError::new(path, format!("it has no {what}: is it the file of an authority?"))
         };

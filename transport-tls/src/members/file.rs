@@ -2,8 +2,8 @@
 
 use std::error::Error;
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{self, PemObject};
@@ -65,8 +65,37 @@ pub(super) fn write_new(path: &Path, text: &str) -> Result<(), MembersError> {
     })
 }
 
-pub(super) fn read(path: &Path) -> Result<String, MembersError> {
-    fs::read_to_string(path).map_err(|error| MembersError::io(path, error))
+/// Reads a file that has a key.
+pub(super) fn read_secret(path: &Path) -> Result<String, MembersError> {
+    let failed = |error| MembersError::io(path, error);
+    let mut file = File::open(path).map_err(failed)?;
+    if let Some(mode) = open_to_others(&file.metadata().map_err(failed)?) {
+        return Err(MembersError::new(
+            path,
+            format!(
+                "it has a key, and others than its owner may read or change it (mode {mode:03o}): chmod 600 it. If \
+                 somebody may have read it, make a new one, and revoke the serial number of this one"
+            ),
+        ));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// Returns a file's mode where others than its owner can use it. What the system's administrator owns, its
+/// group may read, as libpq has it: secrets are mounted so. A pipe is whose it is.
+#[cfg(unix)]
+fn open_to_others(file: &Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    let mode = file.mode() & 0o777;
+    let others = if file.uid() == 0 { 0o037 } else { 0o077 };
+    (file.is_file() && mode & others != 0).then_some(mode)
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_: &Metadata) -> Option<u32> {
+    None
 }
 
 /// Returns what stands after `name: ` on a line before the first PEM block.
@@ -87,7 +116,16 @@ pub(super) struct JoinFile {
 
 impl JoinFile {
     pub(super) fn read(path: &Path) -> Result<Self, MembersError> {
-        let text = read(path)?;
+        let text = read_secret(path)?;
+        if let Some(authority) = header(&text, "Authority") {
+            return Err(MembersError::new(
+                path,
+                format!(
+                    "this is the file of an authority, \"{authority}\", which stays where members are made: \
+                     make a join file by it (Authority::join), and give that"
+                ),
+            ));
+        }
         let wrong =
             |what: &str| MembersError::new(path, format!("it has no {what}: is it a join file?"));
         let damaged = |error| match error {

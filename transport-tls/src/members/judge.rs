@@ -7,45 +7,24 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, CommonState, DigitallySignedStruct, DistinguishedName, HandshakeKind,
-    OtherError, RootCertStore, SignatureScheme,
+    OtherError, PeerIncompatible, RootCertStore, SignatureScheme,
 };
 use webpki::EndEntityCert;
 
-use super::Role;
 use super::revoked::Revoked;
+use super::role::{Role, member};
 use crate::error::expired;
 use crate::{BoxError, TlsError};
 
-/// How many bytes a name has at most: less than a Hello's, which may have an instance after it.
-const NAME_BYTES_MAX: usize = 60;
-const SCHEME: &str = "chargehand://";
 /// The last second of the year 9999, after which no certificate is good.
 const LATE: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(253_402_300_799));
-
-/// Whether a member may have this name.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-/// Writes a member as its certificate does.
-pub(super) fn uri(role: Role, name: &str) -> String {
-    format!("{SCHEME}{role}/{name}")
-}
-
-/// Reads what [`uri`] writes.
-fn member(uri: &str) -> Option<(Role, &str)> {
-    let (role, name) = uri.strip_prefix(SCHEME)?.split_once('/')?;
-    let role = [Role::Pool, Role::Worker].into_iter().find(|it| it.to_string() == role)?;
-    is_name(name).then_some((role, name))
-}
 
 /// Judges certificates for one end.
 pub(super) struct Judge {
@@ -53,6 +32,9 @@ pub(super) struct Judge {
     /// Who may be at the other end.
     role: Role,
     revoked: RwLock<Arc<Revoked>>,
+    /// How many judges there were before.
+    renewals: u64,
+    clock: Arc<dyn TimeProvider>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -60,14 +42,32 @@ impl Judge {
     pub(super) fn new(
         authorities: &[CertificateDer<'_>],
         role: Role,
-        revoked: Revoked,
+        clock: Arc<dyn TimeProvider>,
     ) -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore::empty();
         for authority in authorities {
             roots.add(authority.clone().into_owned())?;
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        Ok(Self { roots, role, revoked: RwLock::new(Arc::new(revoked)), provider })
+        Ok(Self { roots, role, revoked: RwLock::default(), renewals: 0, clock, provider })
+    }
+
+    /// Has this one take another's place: it refuses whom that one did, and judges anew whom that one took.
+    pub(super) fn in_place_of(self, before: &Self) -> Self {
+        Self { revoked: RwLock::new(before.revoked()), renewals: before.renewals + 1, ..self }
+    }
+
+    pub(super) const fn renewals(&self) -> u64 {
+        self.renewals
+    }
+
+    pub(super) const fn clock(&self) -> &Arc<dyn TimeProvider> {
+        &self.clock
+    }
+
+    /// Returns the time. Without any, nothing is good.
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.current_time().unwrap_or(LATE)
     }
 
     pub(super) fn provider(&self) -> &Arc<CryptoProvider> {
@@ -84,12 +84,12 @@ impl Judge {
 
     /// Returns who this end itself is, if the authorities say so now.
     pub(super) fn own(&self, own: &CertificateDer<'_>) -> Result<(Role, Box<str>), TlsError> {
-        self.verify(own, &[], UnixTime::now()).map_err(TlsError::of)
+        self.verify(own, self.now()).map_err(TlsError::of)
     }
 
     /// Returns when a certificate expires.
     pub(super) fn not_after(&self, certificate: &CertificateDer<'_>) -> UnixTime {
-        match self.verify(certificate, &[], LATE) {
+        match self.verify(certificate, LATE) {
             Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
                 not_after,
                 ..
@@ -101,19 +101,21 @@ impl Judge {
     /// Returns whom a session has proven. Certificates of one that is resumed are judged anew.
     pub(super) fn identify(&self, session: &CommonState) -> Result<Box<str>, BoxError> {
         let certificates = session.peer_certificates().unwrap_or_default();
-        let (own, others) = certificates.split_first().ok_or("it has shown no certificate")?;
+        let own = certificates.first().ok_or("it has shown no certificate")?;
         if session.handshake_kind() == Some(HandshakeKind::Resumed) {
-            return Ok(self.judge(own, others, UnixTime::now()).map_err(TlsError::of)?);
+            return Ok(self.judge(own, self.now()).map_err(TlsError::of)?);
         }
         let (_, name) = named(own)?;
         Ok(name)
     }
 
     /// Returns who is at the other end of a session that is up and until when its certificate is good, or
-    /// why it goes on no longer. Nothing is verified anew but what may have changed.
+    /// why it goes on no longer. Nothing is verified anew but what may have changed: `verified` is how many
+    /// judges there were when all was.
     pub(super) fn look(
         &self,
         session: &CommonState,
+        verified: &mut u64,
         now: UnixTime,
     ) -> Result<(Box<str>, UnixTime), BoxError> {
         let certificates = session.peer_certificates().unwrap_or_default();
@@ -127,6 +129,10 @@ impl Judge {
         if self.revoked().has_lately(&name, &serial) {
             return Err(TlsError::of(CertificateError::Revoked.into()).into());
         }
+        if *verified < self.renewals {
+            self.judge(certificate, now).map_err(TlsError::of)?;
+            *verified = self.renewals;
+        }
         Ok((name, not_after))
     }
 
@@ -134,10 +140,9 @@ impl Judge {
     fn judge(
         &self,
         certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<Box<str>, rustls::Error> {
-        let (role, name) = self.verify(certificate, others, now)?;
+        let (role, name) = self.verify(certificate, now)?;
         if role != self.role {
             let error =
                 Other(format!("it is a {role}, \"{name}\", where a {} is to be", self.role));
@@ -154,13 +159,13 @@ impl Judge {
     fn verify(
         &self,
         certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(Role, Box<str>), rustls::Error> {
         let parsed = ParsedCertificate::try_from(certificate)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        // For a client as well: the certificates of members are for both.
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, others, now, algorithms)?;
+        // For a client as well: the certificates of members are for both. Between a member's and its authority's
+        // there is none: what else a peer shows is not looked at, however much it is.
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, &[], now, algorithms)?;
         named(certificate)
             .map_err(|error| CertificateError::Other(OtherError(Arc::new(error))).into())
     }
@@ -188,27 +193,28 @@ impl fmt::Display for Other {
 
 impl Error for Other {}
 
+// A member is judged alike whichever end it is, but rustls asks each end by a trait of its own: what says the
+// same in both is written in the first.
 impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
+        _: &[CertificateDer<'_>],
         // Its name is a member's, wherever it was dialled.
         _: &ServerName<'_>,
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.judge(certificate, others, now).map(|_| ServerCertVerified::assertion())
+        self.judge(certificate, now).map(|_| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        Err(PeerIncompatible::Tls12NotOffered.into())
     }
 
     fn verify_tls13_signature(
@@ -235,10 +241,10 @@ impl ClientCertVerifier for Judge {
     fn verify_client_cert(
         &self,
         certificate: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
+        _: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.judge(certificate, others, now).map(|_| ClientCertVerified::assertion())
+        self.judge(certificate, now).map(|_| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

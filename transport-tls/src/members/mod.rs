@@ -38,6 +38,11 @@
 //! A certificate that does ends its links as well. From [`WARNING_DAYS`] before that on, pools and workers tell
 //! so in an event when a link comes up, and once a day: of their own and of the others'.
 //!
+//! # Another file without downtime
+//!
+//! [`Members::renew`] has a process go on by another join file of its member: call it once the file is there,
+//! at a signal or now and then. Links that are up stay, unless what they were let in by is good no longer.
+//!
 //! # Another authority without downtime
 //!
 //! Make the new one, and new join files of the old one that [trust](Join::also_trust) both; once these are in
@@ -46,80 +51,56 @@
 
 mod authority;
 mod file;
+mod held;
 mod judge;
 mod revoked;
+mod role;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::client::Resumption;
-use rustls::crypto::ring;
 use rustls::pki_types::UnixTime;
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, CommonState, ServerConfig};
 
 pub use self::authority::{Authority, DAYS_DEFAULT, Join};
 use self::file::JoinFile;
 pub use self::file::MembersError;
-use self::judge::Judge;
+use self::held::{Held, SESSIONS_MAX};
 use self::revoked::Revoked;
+pub use self::role::Role;
+use crate::configured::Configured;
 use crate::day::{DAY_SECONDS, Day, days};
 use crate::rules::Rules;
 use crate::{BoxError, TlsAccept, TlsDial};
 
 /// How many days before its end a certificate is said to expire.
 pub const WARNING_DAYS: u64 = 7;
-/// How many hosts a dialler keeps sessions of, to resume them: a connector has one.
-const SESSIONS_MAX: usize = 8;
-
-/// What a certificate lets its member be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// A manager: the end that hands tasks out.
-    Pool,
-    /// A worker.
-    Worker,
-}
-
-impl Role {
-    const fn other(self) -> Self {
-        match self {
-            Self::Pool => Self::Worker,
-            Self::Worker => Self::Pool,
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pool => "pool",
-            Self::Worker => "worker",
-        })
-    }
-}
 
 /// A member's end of all its links: who it is, and who may be at the others.
 ///
+/// Clones are one: what is [renewed](Self::renew) or [revoked](Self::revoked) is for all of them, and for
+/// all that was made of them.
 #[derive(Clone)]
 pub struct Members {
     name: Box<str>,
     manager: Option<Box<str>>,
-    not_after: UnixTime,
-    judge: Arc<Judge>,
-    client: Arc<ClientConfig>,
-    server: Arc<ServerConfig>,
+    role: Role,
+    held: Arc<RwLock<Arc<Held>>>,
 }
 
 impl Members {
     /// Reads the join file of a pool.
     ///
     /// # Errors
-    /// The file cannot be read, is no join file, is a worker's, or its certificate is not valid now: the text
-    /// says which, and what to do.
+    /// The file cannot be read, others than its owner may (on Unix: any right of others or of the group, but for
+    /// reading by the group where the file is of user 0), is no join file, is a worker's, or its
+    /// certificate is not valid now: the text says which, and what to do.
     pub fn pool(path: impl AsRef<Path>) -> Result<Self, MembersError> {
-        Self::of(path.as_ref(), Role::Pool, Revoked::default())
+        Self::of(path.as_ref(), Role::Pool, Arc::new(DefaultTimeProvider))
     }
 
     /// Reads the join file of a worker.
@@ -127,31 +108,43 @@ impl Members {
     /// # Errors
     /// As those of [`pool`](Self::pool), with the roles exchanged.
     pub fn worker(path: impl AsRef<Path>) -> Result<Self, MembersError> {
-        Self::of(path.as_ref(), Role::Worker, Revoked::default())
+        Self::of(path.as_ref(), Role::Worker, Arc::new(DefaultTimeProvider))
     }
 
-    fn of(path: &Path, role: Role, revoked: Revoked) -> Result<Self, MembersError> {
+    fn of(path: &Path, role: Role, clock: Arc<dyn TimeProvider>) -> Result<Self, MembersError> {
         let join = JoinFile::read(path)?;
-        let wrong = |problem: &dyn fmt::Display| MembersError::new(path, format!("{problem}"));
-        let judge = Judge::new(&join.authorities, role.other(), revoked);
-        let judge = Arc::new(judge.map_err(|error| wrong(&error))?);
-        let (own_role, name) = judge.own(&join.certificate).map_err(|error| wrong(&error))?;
-        if own_role != role {
-            return Err(wrong(&format_args!(
-                "this is the join file of a {own_role}, \"{name}\": give the one of a {role}, or load it as \
-                 a {own_role}"
-            )));
+        let (name, held) = Held::new(path, &join, role, clock, None)?;
+        let held = Arc::new(RwLock::new(Arc::new(held)));
+        Ok(Self { name, manager: join.manager, role, held })
+    }
+
+    /// Takes another join file of this member in place of the one that it has, or the same file once that is
+    /// another: its key, its certificate and the authorities that it trusts. Nothing has to be built again.
+    ///
+    /// Handshakes from now on go by it, without sessions of before. Links that are up stay as long as their certificates
+    /// are of authorities that it trusts, and end within some five seconds where they are not.
+    ///
+    /// # Errors
+    /// As those of [`pool`](Self::pool), or the file is another member's. What there was goes on.
+    pub fn renew(&self, path: impl AsRef<Path>) -> Result<(), MembersError> {
+        let path = path.as_ref();
+        let join = JoinFile::read(path)?;
+        // Not before it is in its place: another thread may do the same.
+        let mut place = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let clock = Arc::clone(place.judge.clock());
+        let (name, held) = Held::new(path, &join, self.role, clock, Some(&place.judge))?;
+        if name != self.name {
+            return Err(MembersError::new(
+                path,
+                format!("this is the join file of \"{name}\", and not of \"{}\"", self.name),
+            ));
         }
-        let not_after = judge.not_after(&join.certificate);
-        let (client, server) = configure(&join, &judge).map_err(|error| wrong(&error))?;
-        Ok(Self {
-            name,
-            manager: join.manager,
-            not_after,
-            judge,
-            client: Arc::new(client),
-            server: Arc::new(server),
-        })
+        *place = Arc::new(held);
+        Ok(())
+    }
+
+    fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Refuses the members that a file lists: one on each line, by name, or as `serial` and the number in
@@ -164,7 +157,7 @@ impl Members {
     /// The file cannot be read now, or a line is neither.
     pub fn revoked(self, path: impl AsRef<Path>) -> Result<Self, MembersError> {
         let path = path.as_ref();
-        self.judge.set_revoked(Revoked::read(path)?);
+        self.held().judge.set_revoked(Revoked::read(path)?);
         Ok(self)
     }
 
@@ -172,33 +165,49 @@ impl Members {
     /// each: it keeps the sessions that its connector resumes, while those of others, on the same host perhaps,
     /// are of no use to it.
     pub fn dial<D>(&self, dial: D) -> TlsDial<D> {
-        let mut client = ClientConfig::clone(&self.client);
-        client.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        TlsDial::new(dial, Arc::new(client)).ruled(self.rules(), self.not_after)
+        let members = self.clone();
+        let latest: Mutex<Option<(u64, Arc<ClientConfig>)>> = Mutex::new(None);
+        let config = Configured::Asked(Arc::new(move || {
+            let held = members.held();
+            held.check_own()?;
+            let renewals = held.judge.renewals();
+            let mut latest = latest.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, config)) = latest.as_ref().filter(|(of, _)| *of == renewals) {
+                return Ok(Arc::clone(config));
+            }
+            let mut config = ClientConfig::clone(&held.client);
+            config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
+            let config = Arc::new(config);
+            *latest = Some((renewals, Arc::clone(&config)));
+            Ok(config)
+        }));
+        TlsDial::of_member(dial, config, self.rules())
     }
 
     /// Makes a listener over another: for those of any transport.
     pub fn accept<A>(&self, accept: A) -> TlsAccept<A> {
-        TlsAccept::new(accept, self.server_config()).ruled(self.rules())
+        let members = self.clone();
+        let config = Configured::Asked(Arc::new(move || Ok(members.server_config())));
+        TlsAccept::of_member(accept, config, self.rules())
     }
 
     fn rules(&self) -> Rules {
         let (at_first, later) = (self.clone(), self.clone());
         Rules::new(move |session| at_first.identify(session))
-            .watched(move |session| later.watch(session))
+            .watched(move |session, verified| later.look(session, verified))
     }
 
-    /// Returns the configuration that [`dial`](Self::dial) takes. Have each session judged by
+    /// Returns the configuration that [`dial`](Self::dial) takes at the moment. Have each session judged by
     /// [`identify`](Self::identify) where it is used otherwise: rustls does not look at the certificates of
     /// those that are resumed.
     pub fn client_config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.client)
+        Arc::clone(&self.held().client)
     }
 
     /// Returns the configuration that [`accept`](Self::accept) takes: see
     /// [`client_config`](Self::client_config).
     pub fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server)
+        Arc::clone(&self.held().server)
     }
 
     /// Returns which member is at the other end of a session.
@@ -207,17 +216,27 @@ impl Members {
     /// The session is resumed, and its member is not let in any more: its certificate has expired, or was
     /// revoked.
     pub fn identify(&self, session: &CommonState) -> Result<Option<Box<str>>, BoxError> {
-        self.judge.identify(session).map(Some)
+        self.held().judge.identify(session).map(Some)
     }
 
     /// Returns what to tell of a session that is up: what expires soon, a line each.
     ///
     /// # Errors
-    /// The other end's certificate has expired, or its member was revoked.
+    /// The other end's certificate has expired, its member was revoked, or its authority is trusted no longer.
     pub fn watch(&self, session: &CommonState) -> Result<Option<Box<str>>, BoxError> {
-        let now = UnixTime::now();
-        let (name, not_after) = self.judge.look(session, now)?;
-        let own = expiring(&self.name, self.not_after, now);
+        self.look(session, &mut 0)
+    }
+
+    /// The same, of a session that was verified when there had been so many [renewals](Self::renew).
+    fn look(
+        &self,
+        session: &CommonState,
+        verified: &mut u64,
+    ) -> Result<Option<Box<str>>, BoxError> {
+        let held = self.held();
+        let now = held.judge.now();
+        let (name, not_after) = held.judge.look(session, verified, now)?;
+        let own = expiring(&self.name, held.not_after, now);
         let others = expiring(&name, not_after, now);
         let lines: Vec<String> = own.into_iter().chain(others).collect();
         Ok((!lines.is_empty()).then(|| lines.join("\n").into()))
@@ -235,20 +254,20 @@ impl Members {
 
     /// Returns when the certificate expires.
     pub fn expires(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(self.not_after.as_secs())
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.held().not_after.as_secs())
     }
 
     /// Returns what to tell of the certificate at the time `now`, from [`WARNING_DAYS`] before its end on.
     pub fn warning(&self, now: SystemTime) -> Option<String> {
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        expiring(&self.name, self.not_after, UnixTime::since_unix_epoch(now))
+        expiring(&self.name, self.held().not_after, UnixTime::since_unix_epoch(now))
     }
 
     /// Returns whether the name of a link's other end (`Wire::identity`, with an instance or without) is on
     /// the list of [`revoked`](Self::revoked) by now. Serial numbers are judged by handshakes only.
     pub fn is_revoked(&self, identity: &str) -> bool {
         let name = identity.split('/').next().unwrap_or(identity);
-        self.judge.revoked().has(name, None)
+        self.held().judge.revoked().has(name, None)
     }
 }
 
@@ -270,35 +289,13 @@ fn expiring(name: &str, not_after: UnixTime, now: UnixTime) -> Option<String> {
     })
 }
 
-fn configure(
-    join: &JoinFile,
-    judge: &Arc<Judge>,
-) -> Result<(ClientConfig, ServerConfig), rustls::Error> {
-    let provider = judge.provider();
-    let tls13 = &[&rustls::version::TLS13];
-    let chain = || vec![join.certificate.clone()];
-    let mut client = ClientConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(tls13)?
-        .dangerous() // It does everything that rustls' own does, but for the name.
-        .with_custom_certificate_verifier(Arc::clone(judge) as _)
-        .with_client_auth_cert(chain(), join.key.clone_key())?;
-    client.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-    let mut server = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(tls13)?
-        .with_client_cert_verifier(Arc::clone(judge) as _)
-        .with_single_cert(chain(), join.key.clone_key())?;
-    // So that any number of members may come back, and none takes memory until then.
-    server.ticketer = ring::Ticketer::new()?;
-    Ok((client, server))
-}
-
 impl fmt::Debug for Members {
     // Without the configurations, which have the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Members")
             .field("name", &self.name)
             .field("manager", &self.manager)
-            .field("expires", &format_args!("{}", Day::of(self.not_after)))
+            .field("expires", &format_args!("{}", Day::of(self.held().not_after)))
             .finish_non_exhaustive()
     }
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::file::{MembersError, read};
-use super::judge::is_name;
+use super::file::MembersError;
+use super::role::is_name;
 
 /// A file that has changed so shortly ago may change again without looking so, for the system's clock has ticks.
 const YOUNG: Duration = Duration::from_secs(2);
@@ -67,7 +67,8 @@ impl Revoked {
     pub(super) fn read(path: &Path) -> Result<Self, MembersError> {
         // Before the text: if it changes in between, it is read again.
         let stamp = fs::metadata(path).map_err(|error| MembersError::io(path, error))?;
-        let (list, problem) = List::of(&read(path)?);
+        let text = fs::read_to_string(path).map_err(|error| MembersError::io(path, error))?;
+        let (list, problem) = List::of(&text);
         if let Some(problem) = problem {
             return Err(MembersError::new(path, problem));
         }

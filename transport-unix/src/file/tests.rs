@@ -4,6 +4,8 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::sync::Barrier;
 
 use super::*;
+use crate::UnixSocket;
+use crate::transport::UnixListener;
 
 /// A directory of a test's own, which is removed at its end.
 struct Directory(std::path::PathBuf);

@@ -7,6 +7,7 @@ mod blame;
 mod busy;
 mod cancel;
 mod drain;
+mod figures;
 mod links;
 mod looks;
 mod removal;
@@ -15,6 +16,8 @@ mod returned;
 mod storage;
 mod suspend;
 mod tasks;
+#[cfg(feature = "task-times")]
+mod throttle;
 mod time;
 #[cfg(feature = "task-times")]
 mod times;

@@ -105,6 +105,10 @@ impl Model {
         let slot = id.slot() as usize;
         self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
+        if let Useless::Throttled(pause) = why {
+            self.on_throttled(worker, slot, pause);
+            return Ok(());
+        }
         self.workers[worker].failed += 1;
         match why {
             Useless::Unusable => {
@@ -126,9 +130,32 @@ impl Model {
                 self.fail_task(worker, slot, Some(delay));
                 self.count_failure(worker);
             }
+            Useless::Throttled(_) => unreachable!("see above"),
         }
         self.close_if_drained(worker);
         Ok(())
+    }
+
+    /// A worker cannot do a task now, nor any for a while.
+    fn on_throttled(&mut self, worker: usize, slot: usize, pause: Duration) {
+        self.counters.returned += 1;
+        self.give_back(slot, worker, Blame::Nobody);
+        let until = self.clock.saturating_add(pause.min(self.config.pause_max));
+        let holder = &mut self.workers[worker];
+        holder.allowance = (holder.allowance / 2).max(1);
+        if !(holder.busy || holder.draining || holder.removing) {
+            let other = holder.suspended_until.or(holder.delayed_until);
+            holder.delayed_until = Some(other.map_or(until, |other| other.max(until)));
+            self.note(match other {
+                None => "a worker said not now",
+                Some(_) => "a worker said not now while it got nothing anyway",
+            });
+            self.end_rest(worker);
+            self.tidy();
+            self.never_the_last();
+            self.recall(worker);
+        }
+        self.close_if_drained(worker);
     }
 
     pub(super) fn on_excused(&mut self, link: Lk) -> Result<(), EventError> {

@@ -208,6 +208,7 @@ impl Model {
         if late.is_none() && self.workers[slot].delayed_until == at {
             self.note("a delayed worker got its first task");
             self.workers[slot].delayed_until = None;
+            self.workers[slot].recall = false;
             self.workers[slot].level_order = self.next_order();
             return ModelStep::Again;
         }

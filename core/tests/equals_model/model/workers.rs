@@ -342,6 +342,7 @@ impl Model {
     /// A worker that drains or is removed gets nothing more.
     pub(super) fn stop_feeding(&mut self, slot: usize) {
         self.end_rest(slot);
+        self.workers[slot].delayed_until = None;
         self.never_the_last();
         self.close_if_drained(slot);
     }

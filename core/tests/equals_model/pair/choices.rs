@@ -134,7 +134,9 @@ impl<S: Storage> Pair<S> {
             return Event::Useless { link, task, attempt, why };
         }
         if verdict == Verdict::Failed && self.rng.percent(30) {
-            let why = self.rng.pick(&[Useless::Permanent, Useless::RetryAfter(delay)]);
+            let advice =
+                [Useless::Permanent, Useless::RetryAfter(delay), Useless::Throttled(delay)];
+            let why = self.rng.pick(&advice);
             return Event::Useless { link, task, attempt, why };
         }
         Event::Replied { link, task, attempt, verdict }
@@ -163,6 +165,7 @@ pub(crate) fn random_config(rng: &mut Rng) -> Config {
     config.heartbeat_timeout = rng.pick(&[millis(2), millis(10), millis(50), Duration::MAX]);
     config.strikes_max = rng.pick(&[1, 2, 3, u16::MAX]);
     config.failures_max = rng.pick(&[1, 2, 4]);
+    config.pause_max = rng.pick(&[Duration::ZERO, millis(7), millis(40), Duration::MAX]);
     config.absent_max = rng.pick(&[Duration::ZERO, millis(5), millis(60), Duration::MAX]);
     config.stable_after = rng.pick(&[Duration::ZERO, millis(10), Duration::MAX]);
     config.backoff = BackoffPolicy::new()

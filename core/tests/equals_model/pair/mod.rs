@@ -30,6 +30,7 @@ pub(crate) struct Pair<S: Storage> {
     forged: Vec<Link>,
     habits: Habits,
     finished: u64,
+    compared: u64,
     log: VecDeque<String>,
 }
 
@@ -68,6 +69,7 @@ impl<S: Storage> Pair<S> {
             forged: forged_links(),
             habits,
             finished: 0,
+            compared: 0,
             log: VecDeque::new(),
         };
         pair.note(format!("{tasks} tasks, {workers} workers, {config:?}"));
@@ -102,6 +104,11 @@ impl<S: Storage> Pair<S> {
     /// Returns what came by of what must, and how often.
     pub(crate) fn seen(&mut self) -> BTreeMap<&'static str, u64> {
         std::mem::take(&mut self.model.seen)
+    }
+
+    /// Returns how many times both were compared.
+    pub(crate) const fn compared(&self) -> u64 {
+        self.compared
     }
 
     /// Drains, and sees to it that everything ends by the deadline.
@@ -266,6 +273,7 @@ impl<S: Storage> Pair<S> {
     }
 
     fn compare(&mut self) {
+        self.compared += 1;
         self.engine.check();
         assert_eq!(parts_of(&self.engine.stats()), self.model.stats(), "engine, model");
         assert_eq!(self.engine.is_idle(), self.model.is_idle(), "idle: engine, model");

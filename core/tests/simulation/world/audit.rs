@@ -311,6 +311,10 @@ impl Audit {
         result: Result<(), EventError>,
         now: Instant,
     ) {
+        if let Useless::Throttled(_) = why {
+            // It does not count as a failure, and the task may go elsewhere at once.
+            return self.on_reply(link, task, attempt, Verdict::Returned, result, now);
+        }
         self.on_reply(link, task, attempt, Verdict::Failed, result, now);
         let Some(life) = self.tasks.get_mut(&task).filter(|_| result.is_ok()) else { return };
         match why {
@@ -396,6 +400,7 @@ impl Audit {
                 WorkerState::BackingOff { until }
                 | WorkerState::Suspended { until }
                 | WorkerState::Delayed { until } => {
+                    let longest = longest.max(now.saturating_add(self.config.pause_max));
                     assert!(until <= longest, "{worker:?}: a delay above the cap");
                     assert!(!settled || until > now, "{worker:?}: rests past its time");
                 }

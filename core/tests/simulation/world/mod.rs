@@ -314,7 +314,9 @@ impl World {
             }
             Does::Works { done: false, millis, .. } if self.faulty && self.rng.percent(30) => {
                 let wait = Duration::from_millis(self.rng.below(200));
-                let why = self.rng.pick(&[Useless::Permanent, Useless::RetryAfter(wait)]);
+                let advice =
+                    [Useless::Permanent, Useless::RetryAfter(wait), Useless::Throttled(wait)];
+                let why = self.rng.pick(&advice);
                 let event = Event::Useless { link, task, attempt, why };
                 self.after(millis + delay, Happening::ToManager(event));
             }
@@ -401,6 +403,7 @@ fn config(rng: &mut Rng) -> Config {
     config.heartbeat_timeout = millis(15);
     config.strikes_max = rng.pick(&[1, 2, 3]);
     config.failures_max = rng.pick(&[2, 4]);
+    config.pause_max = millis(rng.pick(&[20, 100, 1000]));
     config.absent_max = rng.pick(&[millis(40), millis(200), Duration::MAX]);
     config.stable_after = millis(50);
     config.backoff = BackoffPolicy::new()

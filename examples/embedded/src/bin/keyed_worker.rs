@@ -8,7 +8,7 @@ use core::panic::PanicInfo;
 use chargehand_core::keyed::{Key, Member, NONCE_BYTES};
 use chargehand_core::message::Role;
 use cortex_m_rt::{entry, exception};
-use firmware::block::Block;
+use firmware::block::hash;
 use firmware::clock;
 use firmware::guard::Keyed;
 use firmware::uart::Uart0;
@@ -45,14 +45,6 @@ fn counted() -> impl FnMut() -> [u8; NONCE_BYTES] {
         nonce[..8].copy_from_slice(&links.to_le_bytes());
         nonce
     }
-}
-
-fn hash(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
-    let block = Block::from_request(request)?;
-    let sum = block.sum();
-    let place = answer.get_mut(..sum.len()).ok_or("no room for the answer")?;
-    place.copy_from_slice(&sum);
-    Ok(sum.len())
 }
 
 #[exception]

@@ -9,6 +9,7 @@ use chargehand_core::keyed::{Key, Member, NONCE_BYTES};
 use chargehand_core::message::Role;
 use cortex_m_rt::entry;
 use firmware::guard::Keyed;
+use firmware::probe::echo;
 use firmware::uart::Uart0;
 use firmware::worker::{Buffers, Handler, MESSAGE_BYTES_MAX, Worker};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -43,12 +44,6 @@ fn start(uart: Uart0) -> &'static mut Guarded {
     // The board's own source of randomness takes the place of the second one.
     let guard = Keyed::new(member, Key::new([7; 32]), (|| [9; NONCE_BYTES]) as fn() -> _, room);
     WORKER.init_with(|| Worker::guarded(uart, "w", echo, buffers, guard))
-}
-
-fn echo(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
-    let place = answer.get_mut(..request.len()).ok_or("long")?;
-    place.copy_from_slice(request);
-    Ok(request.len())
 }
 
 fn trap() -> ! {

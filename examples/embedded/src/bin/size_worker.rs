@@ -5,6 +5,7 @@
 use core::panic::PanicInfo;
 
 use cortex_m_rt::entry;
+use firmware::probe::echo;
 use firmware::uart::Uart0;
 use firmware::worker::{Buffers, Worker};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -30,12 +31,6 @@ fn main() -> ! {
 #[inline(never)]
 fn start(uart: Uart0) -> &'static mut Worker<'static, Uart0> {
     WORKER.init_with(|| Worker::new(uart, "w", echo, BUFFERS.take()))
-}
-
-fn echo(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
-    let place = answer.get_mut(..request.len()).ok_or("long")?;
-    place.copy_from_slice(request);
-    Ok(request.len())
 }
 
 #[panic_handler]

@@ -14,6 +14,7 @@ use cortex_m_rt::entry;
 use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use cortex_m_semihosting::hprintln;
 use firmware::guard::Keyed;
+use firmware::probe::echo;
 use firmware::script::{MESSAGES, Said, Script, repaint, stack_bytes};
 use firmware::worker::{Buffers, Handler, MESSAGE_BYTES_MAX, WIRE_BYTES_MAX, Worker};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -101,12 +102,6 @@ fn script() -> &'static [Said] {
         add(FrameKind::Data, bytes, channel.as_mut());
     }
     SCRIPT.init(said)
-}
-
-fn echo(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
-    let place = answer.get_mut(..request.len()).ok_or("long")?;
-    place.copy_from_slice(request);
-    Ok(request.len())
 }
 
 #[panic_handler]

@@ -8,6 +8,7 @@ use core::panic::PanicInfo;
 use cortex_m_rt::entry;
 use cortex_m_semihosting::debug::{EXIT_FAILURE, EXIT_SUCCESS, exit};
 use cortex_m_semihosting::hprintln;
+use firmware::probe::echo;
 use firmware::script::{MESSAGES, Script, stack_bytes};
 use firmware::worker::{Buffers, WIRE_BYTES_MAX, Worker};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -37,12 +38,6 @@ fn main() -> ! {
 fn start() -> &'static mut Worker<'static, Script> {
     let script = Script::new(FRAME.take(), &MESSAGES);
     WORKER.init_with(|| Worker::new(script, "w", echo, BUFFERS.take()))
-}
-
-fn echo(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
-    let place = answer.get_mut(..request.len()).ok_or("long")?;
-    place.copy_from_slice(request);
-    Ok(request.len())
 }
 
 #[panic_handler]

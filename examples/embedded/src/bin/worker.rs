@@ -6,7 +6,7 @@
 use core::panic::PanicInfo;
 
 use cortex_m_rt::{entry, exception};
-use firmware::block::Block;
+use firmware::block::hash;
 use firmware::clock;
 use firmware::uart::Uart0;
 use firmware::worker::{Buffers, Worker};
@@ -22,18 +22,6 @@ fn main() -> ! {
     loop {
         worker.poll();
     }
-}
-
-fn hash(request: &[u8], answer: &mut [u8]) -> Result<usize, &'static str> {
-    let block = Block::from_request(request)?;
-    let end = clock::millis() + u64::from(block.millis);
-    let mut sum = block.sum();
-    while clock::millis() < end {
-        sum = block.sum();
-    }
-    let place = answer.get_mut(..sum.len()).ok_or("no room for the answer")?;
-    place.copy_from_slice(&sum);
-    Ok(sum.len())
 }
 
 /// Only for blocks that are to take a while: a worker needs no clock.

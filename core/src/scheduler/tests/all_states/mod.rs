@@ -105,6 +105,17 @@ fn answers_of_no_use_end_or_go_elsewhere() {
 }
 
 #[test]
+fn workers_that_cannot_now_get_nothing_for_a_while_and_harm_no_task() {
+    let mut model = model("not now");
+    model.config.attempt_timeout = Duration::MAX;
+    model.config.resends_max = 2;
+    model.offers = &[AHEAD];
+    model.useless = &[Useless::Throttled(TICK)];
+    model.tasks_max = 2;
+    search(&model, &["done", "bounced"]);
+}
+
+#[test]
 fn tasks_are_cancelled_wherever_they_are() {
     let mut model = model("cancelling");
     model.offers = &[AHEAD];

@@ -1,13 +1,19 @@
+mod clocks;
+mod files;
+mod renewals;
+mod strangers;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chargehand_core::io::{Dial, Trust};
+use chargehand_core::io::Trust;
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 
 use rustls::HandshakeKind;
 
+use super::judge::Judge;
 use super::*;
 use crate::testing::{DAY, Issuer, Memory, NAME, Once, client, day, provider, run, shake};
 
@@ -53,6 +59,12 @@ impl Dir {
 impl Drop for Dir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Members {
+    fn judge(&self) -> Arc<Judge> {
+        Arc::clone(&self.held().judge)
     }
 }
 
@@ -181,7 +193,7 @@ fn strangers_are_refused_whoever_vouches_for_them() {
 }
 
 fn worker_trusting(dir: &Dir, authority: &Authority) -> Arc<Judge> {
-    dir.worker(authority.join(Role::Worker, "w0")).unwrap().judge
+    dir.worker(authority.join(Role::Worker, "w0")).unwrap().judge()
 }
 
 #[test]
@@ -217,15 +229,6 @@ fn expired_and_early_certificates_are_told_to_the_day_at_the_end_that_has_them_t
         let early = authority.join(Role::Worker, "w1").made_at(day(9));
         let text = dir.worker(early).unwrap_err().to_string();
         assert!(text.contains("is not valid before 20"), "{text}");
-
-        // It expires while the process runs.
-        let mut worker = dir.worker(authority.join(Role::Worker, "w1")).unwrap();
-        let past = day(-3).duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        worker.not_after = UnixTime::since_unix_epoch(past);
-        let dial = worker.dial(Once::new(Memory::pair().0));
-        let text = dial.dial("m1:9000").await.unwrap_err().to_string();
-        assert!(text.contains("this end's own certificate expired on"), "{text}");
-        assert!(text.contains("3 days ago"), "{text}");
     });
 }
 
@@ -399,126 +402,6 @@ fn a_list_that_cannot_be_meant_is_refused_at_the_start() {
 }
 
 #[test]
-fn an_authority_takes_the_others_place_while_links_come_and_go() {
-    run(async {
-        let (dir, elsewhere) = (Dir::new(), Dir::new());
-        let (old, new) = (dir.authority(), elsewhere.authority());
-        let (pool, worker) = (Role::Pool, Role::Worker);
-        let both = |a: &Authority, b: &Authority| {
-            let (a, b) = (a, b.certificate());
-            (
-                dir.pool(a.join(pool, "m1").also_trust(b)).unwrap(),
-                dir.worker(a.join(worker, "w1").also_trust(b)).unwrap(),
-            )
-        };
-        let alone = |a: &Authority| {
-            (dir.pool(a.join(pool, "m1")).unwrap(), dir.worker(a.join(worker, "w1")).unwrap())
-        };
-        let stages = [alone(&old), both(&old, &new), both(&new, &old), alone(&new)];
-        for (number, next) in stages.iter().enumerate().skip(1) {
-            let before = &stages[number - 1];
-            for (m, w) in [(&before.0, &next.1), (&next.0, &before.1), (&next.0, &next.1)] {
-                assert_eq!(met(m, w).await, (known("w1"), known("m1")), "stage {number}");
-                assert_eq!(met(w, m).await, (known("m1"), known("w1")), "stage {number}");
-            }
-        }
-        assert!(met(&stages[0].0, &stages[3].1).await.0.is_err());
-    });
-}
-
-#[test]
-fn files_are_for_their_owner_only_and_never_written_over_another() {
-    let dir = Dir::new();
-    let authority = dir.authority();
-    let path = dir.path("w1.join");
-    authority.join(Role::Worker, "w1").write(&path).unwrap();
-    let before = fs::read_to_string(&path).unwrap();
-    let text = authority.join(Role::Worker, "w2").write(&path).unwrap_err().to_string();
-    assert!(text.contains("w1.join: there is such a file already"), "{text}");
-    assert_eq!(fs::read_to_string(&path).unwrap(), before);
-    assert!(Authority::create(dir.path("authority.pem")).is_err());
-    #[cfg(unix)]
-    for name in ["authority.pem", "w1.join"] {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(dir.path(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{name}");
-    }
-}
-
-#[test]
-fn an_authority_that_is_opened_again_goes_on_as_the_same() {
-    run(async {
-        let dir = Dir::new();
-        let before = dir.authority();
-        let pool = dir.pool(before.join(Role::Pool, "m1")).unwrap();
-        let again = Authority::open(dir.path("authority.pem")).unwrap();
-        assert_eq!(again.certificate().trim(), before.certificate().trim());
-        let worker = dir.worker(again.join(Role::Worker, "w1")).unwrap();
-        assert_eq!(met(&pool, &worker).await, (known("w1"), known("m1")));
-
-        let path = dir.path("w1.join");
-        again.join(Role::Worker, "w1").write(&path).unwrap();
-        let text = Authority::open(&path).unwrap_err().to_string();
-        assert!(text.contains("is it the file of an authority?"), "{text}");
-        let mixed = fs::read_to_string(dir.path("authority.pem")).unwrap();
-        let mixed = mixed.replace("Authority: chargehand", "Authority: somebody");
-        fs::write(dir.path("mixed"), mixed).unwrap();
-        let text = Authority::open(dir.path("mixed")).unwrap_err().to_string();
-        assert!(text.contains("do not belong together"), "{text}");
-    });
-}
-
-#[test]
-fn what_is_no_join_file_is_named_with_what_it_lacks() {
-    let dir = Dir::new();
-    let authority = dir.authority();
-    let path = dir.path("w1.join");
-    authority.join(Role::Worker, "w1").write(&path).unwrap();
-    let whole = fs::read_to_string(&path).unwrap();
-    let blocks: Vec<&str> = whole.split_inclusive("-----END CERTIFICATE-----\n").collect();
-    let [own, authoritys, key] = blocks[..] else { panic!("{} blocks", blocks.len()) };
-    let bad = "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n";
-    for (text, problem) in [
-        (String::new(), "no key"),
-        (format!("{own}{authoritys}"), "no key"),
-        (key.to_owned(), "no certificate"),
-        (format!("{own}{key}"), "no certificate of an authority"),
-        (format!("{authoritys}{own}{key}"), "is refused: CaUsedAsEndEntity"),
-        (format!("{own}{bad}{key}"), "it is damaged"),
-        (format!("{bad}{authoritys}{key}"), "it is damaged"),
-    ] {
-        fs::write(&path, &text).unwrap();
-        let error = Members::worker(&path).unwrap_err();
-        assert!(error.to_string().contains(problem), "{error}, and not {problem}");
-        assert_eq!(error.path(), path);
-    }
-    fs::remove_file(&path).unwrap();
-    assert!(Members::worker(&path).unwrap_err().to_string().contains("w1.join"));
-    // Whoever cuts a file off anywhere gets an error, and no panic.
-    for length in (0..whole.len()).step_by(7) {
-        fs::write(&path, &whole[..length]).unwrap();
-        assert!(Members::worker(&path).is_err(), "{length}");
-    }
-}
-
-#[test]
-fn names_hosts_and_authorities_that_cannot_be_meant_are_refused_and_nothing_is_written() {
-    let dir = Dir::new();
-    let authority = dir.authority();
-    let path = dir.path("x.join");
-    let long = "x".repeat(61);
-    for name in ["", "w/1", "-w", "w 1", "w\n1", "wö", &*long] {
-        let text = authority.join(Role::Worker, name).write(&path).unwrap_err().to_string();
-        assert!(text.contains("cannot be a member's name"), "{text}");
-    }
-    let join = || authority.join(Role::Worker, "w1");
-    assert!(join().manager("tls://a\nName: m1").write(&path).is_err());
-    assert!(join().host("wö").write(&path).is_err());
-    assert!(join().also_trust("nobody").write(&path).is_err());
-    assert!(!path.exists());
-}
-
-#[test]
 fn others_than_ours_find_the_host_that_they_dial_in_a_members_certificate() {
     run(async {
         let dir = Dir::new();
@@ -554,7 +437,7 @@ fn no_key_is_in_what_debug_shows() {
         authority.join(Role::Worker, "w1"),
         members.dial(()),
         members.accept(()),
-        members.judge,
+        members.judge(),
     );
     assert!(shown.contains("Members { name: \"w1\""), "{shown}");
     assert!(!shown.contains("PRIVATE KEY"), "{shown}");

@@ -1,0 +1,139 @@
+//! One run after the other, each a function of its seed: for the test, and for the simulator.
+
+use std::collections::BTreeMap;
+
+use chargehand_core::{Heap, Inline, Storage};
+
+use super::pair::Pair;
+use super::rng::Rng;
+
+const STEPS: u64 = 400;
+
+/// What random calls must come by, each at least once over all runs.
+pub(crate) const RARE: &[&str] = &[
+    "a busy worker asked to drain",
+    "a delayed worker got its first task",
+    "a worker said not now",
+    "a worker said not now while it got nothing anyway",
+    "a delayed worker is busy",
+    "a suspect was sent",
+    "a task was given back before it began",
+    "a worker dialled in too soon",
+    "a worker was excused",
+    "a worker took its leave",
+    "an absent worker made room",
+    "an answer of no use ended its task",
+    "a permanent failure ended a task with retries left",
+    "task rests as long as its handler says",
+    "task with times of its own rests as long as its handler says",
+    "an answer of no use is tried elsewhere",
+    "an older attempt was judged first",
+    "an older attempt with times of its own was judged first",
+    "bounced",
+    "lost with a link that nobody is blamed for",
+    "a link broke whose worker was on its way out",
+    "lost with its link before it could begin",
+    "taken back before it could begin",
+    "timed out before it could begin",
+    "waits for another worker than its last",
+    "wards take turns",
+    "went back to its last worker after a wait",
+    "went back to its last worker, the only one",
+    "a busy worker is ready again",
+    "a draining worker is busy",
+    "a ping was answered",
+    "a suspended worker got something done",
+    "a suspended worker is busy",
+    "a silent link was closed",
+    "a worker is busy",
+    "accept refused",
+    "add a worker when full",
+    "add a worker while draining",
+    "an absent worker was forgotten",
+    "answer for a future task",
+    "answer for a slot past the end",
+    "answer for a task given back",
+    "answer for an attempt never made",
+    "answer for an older attempt",
+    "answer for an older task",
+    "answer for another worker's task",
+    "answer twice or after cancel",
+    "answer with a wrapped generation",
+    "attempt timed out",
+    "attempts were put off",
+    "an attempt that was put off timed out",
+    "an attempt ended by its task's own shorter time",
+    "an attempt timed out by its task's own time",
+    "backoff grows past a link that did nothing",
+    "backoff reset by a good link",
+    "cancel in flight",
+    "cancel of a finished task",
+    "cancel of an id that is over or never was",
+    "cancel while queued",
+    "clock stepped back",
+    "closed as drained",
+    "closed at the end of a drain",
+    "closed for strikes",
+    "connect timed out",
+    "displaced a closing link",
+    "displaced a link of use",
+    "displaced a link that held tasks",
+    "drain aborted a queued task",
+    "drain aborted an attempt",
+    "event of a link that is over",
+    "ended by its task's own time before it could begin",
+    "exhausted",
+    "lost after the drain's deadline",
+    "lost several attempts at once",
+    "remove a busy worker",
+    "remove a closing worker",
+    "remove a connecting worker",
+    "remove a worker without a link",
+    "rest ended by itself",
+    "suspended",
+    "suspended and released as the last one",
+    "submit when full",
+    "submit while draining",
+    "task retried after a failure",
+    "task tried again more often than the pool's tasks are",
+    "task tried again less often than the pool's tasks are",
+    "the last worker is not suspended",
+    "task rests as long as it says itself",
+    "timed out with an attempt under way",
+    "timed out without an attempt under way",
+    "withdrawn after its link was over",
+];
+
+/// What a run came to.
+pub(crate) struct Run {
+    /// How many calls and actions were made by both and compared, each with a check of every invariant.
+    #[allow(dead_code, reason = "for those who show how fast they are")]
+    pub(crate) events: u64,
+    /// What came by of what must, and how often.
+    pub(crate) seen: BTreeMap<&'static str, u64>,
+}
+
+/// Makes the run of a seed.
+///
+/// # Panics
+/// Where the engine and the model differ, or an invariant does not hold.
+pub(crate) fn run_seed(seed: u64) -> Run {
+    match seed % 6 {
+        0 => run(seed, Inline::<1, 1>::new(), (1, 1)),
+        1 => run(seed, Inline::<3, 2>::new(), (3, 2)),
+        2 => run(seed, Inline::<6, 5>::new(), (6, 5)),
+        3 => run(seed, Heap::with_capacity(4, 3), (4, 3)),
+        4 => run(seed, Heap::with_capacity(6, 2), (6, 2)),
+        _ => run(seed, Heap::with_capacity(12, 4), (12, 4)),
+    }
+}
+
+fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize)) -> Run {
+    let hint = format!("CHARGEHAND_SEED={seed}");
+    let mut pair = Pair::new(hint, Rng::new(seed), storage, size);
+    for _ in 0..STEPS {
+        pair.step();
+    }
+    pair.shut_down();
+    Run { events: pair.compared(), seen: pair.seen() }
+}

@@ -1,0 +1,116 @@
+//! The lines of a record.
+
+use std::io;
+use std::string::String;
+use std::vec::Vec;
+
+use chargehand_core::{
+    Accepted, Action, Config, Event, EventError, Instant, Offer, Route, Stale, SubmitError, TaskId,
+    TaskOptions, WorkerId, WorkersFull,
+};
+use serde::{Deserialize, Serialize};
+
+/// By which a record is known.
+pub(super) const FORMAT: &str = "chargehand record";
+/// Raised with each change to what the lines are.
+pub(super) const VERSION: u32 = 1;
+
+/// The first line, as far as it is the same in every version.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Title {
+    pub(super) format: String,
+    pub(super) version: u32,
+}
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Head {
+    #[serde(flatten)]
+    pub(super) title: Title,
+    pub(super) tasks_max: u32,
+    pub(super) workers_max: u32,
+    pub(super) config: Config,
+}
+
+/// Any other line: a call, and what it gave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Entry {
+    Submit {
+        now: Instant,
+        gave: Result<TaskId, SubmitError>,
+    },
+    SubmitWith {
+        now: Instant,
+        options: TaskOptions,
+        gave: Result<TaskId, SubmitError>,
+    },
+    Cancel {
+        now: Instant,
+        task: TaskId,
+        gave: Result<(), Stale>,
+    },
+    AddWorker {
+        now: Instant,
+        route: Route,
+        gave: Result<WorkerId, WorkersFull>,
+    },
+    RemoveWorker {
+        now: Instant,
+        worker: WorkerId,
+        gave: Result<(), Stale>,
+    },
+    Accept {
+        now: Instant,
+        worker: WorkerId,
+        offer: Offer,
+        not_before: Instant,
+        gave: Result<Accepted, Stale>,
+    },
+    EvictAbsent {
+        now: Instant,
+        gave: Option<WorkerId>,
+    },
+    HandleEvent {
+        now: Instant,
+        event: Event,
+        gave: Result<(), EventError>,
+    },
+    HandleTimeout {
+        now: Instant,
+    },
+    PollAction {
+        gave: Option<Action>,
+    },
+    Drain {
+        now: Instant,
+        deadline: Instant,
+    },
+    /// The last line, with the [sum](Sum) of all before it.
+    End {
+        sum: u64,
+    },
+}
+
+/// A sum over all lines, which differs where one of them was changed by accident: FNV-1a.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sum(pub(super) u64);
+
+impl Sum {
+    pub(super) const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// Puts a line together, with its end.
+pub(super) fn line_of(line: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(line)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

@@ -1,0 +1,302 @@
+//! A record, done again.
+
+use std::format;
+use std::io::{self, BufRead, Read};
+use std::string::{String, ToString};
+use std::vec::Vec;
+use std::{error, fmt};
+
+use chargehand_core::{Heap, Instant, Scheduler};
+
+use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION};
+
+/// How long a line may be. Those of a record are shorter than 1,000 bytes.
+const LINE_MAX: u64 = 16 << 10;
+/// How many tasks and workers there may be: as many as a pool may have.
+const SLOTS_MAX: u32 = 1 << 28;
+
+/// Makes the calls of a record to a new scheduler, and checks it after each of them.
+///
+/// ```no_run
+/// use std::{fs::File, io::BufReader};
+/// use chargehand::record::Replay;
+///
+/// let mut replay = Replay::new(BufReader::new(File::open("manager.record")?))?;
+/// while let Some(call) = replay.step()? {
+///     println!("{call}");
+/// }
+/// println!("{:?}", replay.scheduler().stats());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Replay<R> {
+    lines: Lines<R>,
+    scheduler: Scheduler<Heap>,
+    now: Instant,
+    is_over: bool,
+}
+
+/// A call that was made again, and gave what it gave then.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    line: u64,
+    now: Instant,
+    entry: Entry,
+}
+
+impl Replayed {
+    /// Returns the line of the record, from 2 on.
+    pub const fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Returns the latest time that the scheduler was told until then.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Returns the method that was called: `submit`, `poll_action` and so on.
+    pub const fn method(&self) -> &'static str {
+        match self.entry {
+            Entry::Submit { .. } => "submit",
+            Entry::SubmitWith { .. } => "submit_with",
+            Entry::Cancel { .. } => "cancel",
+            Entry::AddWorker { .. } => "add_worker",
+            Entry::RemoveWorker { .. } => "remove_worker",
+            Entry::Accept { .. } => "accept",
+            Entry::EvictAbsent { .. } => "evict_absent",
+            Entry::HandleEvent { .. } => "handle_event",
+            Entry::HandleTimeout { .. } => "handle_timeout",
+            Entry::PollAction { .. } => "poll_action",
+            Entry::Drain { .. } => "drain",
+            Entry::End { .. } => "end",
+        }
+    }
+}
+
+/// The line, the time in seconds, the call with its arguments and what it gave.
+impl fmt::Display for Replayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nanos = self.now.as_nanos();
+        let (secs, micros) = (nanos / 1_000_000_000, nanos / 1000 % 1_000_000);
+        write!(f, "{:>6}  {secs:>6}.{micros:06} s  {:?}", self.line, self.entry)
+    }
+}
+
+impl<R: BufRead> Replay<R> {
+    /// Begins with a record. Give it a reader that has a buffer.
+    ///
+    /// # Errors
+    /// [`Foreign`](ReplayError::Foreign) for what is no record, [`Version`](ReplayError::Version) for one of
+    /// another version, [`Damaged`](ReplayError::Damaged) if its first line makes no sense.
+    pub fn new(reader: R) -> Result<Self, ReplayError> {
+        let mut lines = Lines { reader, count: 0, sum: Sum::new(), line: Vec::new() };
+        let first = lines.next()?.ok_or(ReplayError::Foreign)?;
+        let title: Title = serde_json::from_slice(first).map_err(|_| ReplayError::Foreign)?;
+        if title.format != FORMAT {
+            return Err(ReplayError::Foreign);
+        }
+        if title.version != VERSION {
+            return Err(ReplayError::Version(title.version));
+        }
+        let head: Head =
+            serde_json::from_slice(first).map_err(|why| damaged(1, why.to_string()))?;
+        let sizes = (head.tasks_max, head.workers_max);
+        if sizes.0.max(sizes.1) > SLOTS_MAX {
+            return Err(damaged(
+                1,
+                format!("no pool has {} tasks and {} workers", sizes.0, sizes.1),
+            ));
+        }
+        let storage = Heap::with_capacity(sizes.0, sizes.1);
+        let scheduler =
+            Scheduler::new(storage, head.config).map_err(|why| damaged(1, why.to_string()))?;
+        Ok(Self { lines, scheduler, now: Instant::EPOCH, is_over: false })
+    }
+
+    /// Makes the next call, and returns it; `None` after the last one.
+    ///
+    /// # Errors
+    /// [`Differs`](ReplayError::Differs) if it gave something else than what is recorded,
+    /// [`BreaksOff`](ReplayError::BreaksOff) where the record ends too early, and
+    /// [`Damaged`](ReplayError::Damaged) if its line makes no sense. Nothing that follows means anything then.
+    ///
+    /// # Panics
+    /// If an invariant of the scheduler does not hold after it: the scheduler has a bug.
+    pub fn step(&mut self) -> Result<Option<Replayed>, ReplayError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let (sum, line) = (self.lines.sum.0, self.lines.count + 1);
+        let Some(text) = self.lines.next()? else { return Err(ReplayError::BreaksOff { line }) };
+        let entry: Entry =
+            serde_json::from_slice(text).map_err(|why| damaged(line, why.to_string()))?;
+        if let Entry::End { sum: recorded } = entry {
+            self.is_over = true;
+            if recorded != sum {
+                return Err(damaged(line, "a line before it was changed".into()));
+            }
+            return Ok(None);
+        }
+        let gave = self.call(&entry);
+        if gave != entry {
+            let (recorded, now) = (format!("{entry:?}"), format!("{gave:?}"));
+            return Err(ReplayError::Differs { line, recorded, now });
+        }
+        self.scheduler.check();
+        Ok(Some(Replayed { line, now: self.now, entry }))
+    }
+
+    /// Returns the scheduler as it is after the latest call.
+    pub const fn scheduler(&self) -> &Scheduler<Heap> {
+        &self.scheduler
+    }
+
+    /// Makes a call, and returns it with what it gave.
+    fn call(&mut self, entry: &Entry) -> Entry {
+        let (scheduler, latest) = (&mut self.scheduler, &mut self.now);
+        let mut at = |now: Instant| {
+            *latest = now.max(*latest);
+            now
+        };
+        match *entry {
+            Entry::Submit { now, .. } => Entry::Submit { now, gave: scheduler.submit(at(now)) },
+            Entry::SubmitWith { now, options, .. } => {
+                Entry::SubmitWith { now, options, gave: scheduler.submit_with(at(now), options) }
+            }
+            Entry::Cancel { now, task, .. } => {
+                Entry::Cancel { now, task, gave: scheduler.cancel(at(now), task) }
+            }
+            Entry::AddWorker { now, route, .. } => {
+                Entry::AddWorker { now, route, gave: scheduler.add_worker(at(now), route) }
+            }
+            Entry::RemoveWorker { now, worker, .. } => {
+                Entry::RemoveWorker { now, worker, gave: scheduler.remove_worker(at(now), worker) }
+            }
+            Entry::Accept { now, worker, offer, not_before, .. } => {
+                let gave = scheduler.accept(at(now), worker, offer, not_before);
+                Entry::Accept { now, worker, offer, not_before, gave }
+            }
+            Entry::EvictAbsent { now, .. } => {
+                Entry::EvictAbsent { now, gave: scheduler.evict_absent(at(now)) }
+            }
+            Entry::HandleEvent { now, event, .. } => {
+                Entry::HandleEvent { now, event, gave: scheduler.handle_event(at(now), event) }
+            }
+            Entry::HandleTimeout { now } => {
+                scheduler.handle_timeout(at(now));
+                Entry::HandleTimeout { now }
+            }
+            Entry::PollAction { .. } => Entry::PollAction { gave: scheduler.poll_action() },
+            Entry::Drain { now, deadline } => {
+                scheduler.drain(at(now), deadline);
+                Entry::Drain { now, deadline }
+            }
+            Entry::End { sum } => Entry::End { sum },
+        }
+    }
+}
+
+/// Reads line by line, none longer than [`LINE_MAX`].
+#[derive(Debug)]
+struct Lines<R> {
+    reader: R,
+    count: u64,
+    sum: Sum,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Returns the next whole line; `None` if there is no more.
+    fn next(&mut self) -> Result<Option<&[u8]>, ReplayError> {
+        self.line.clear();
+        let mut reader = (&mut self.reader).take(LINE_MAX);
+        reader.read_until(b'\n', &mut self.line).map_err(ReplayError::Unreadable)?;
+        self.count += 1;
+        let Some((b'\n', text)) = self.line.split_last() else {
+            return match self.line.len() as u64 {
+                LINE_MAX => Err(damaged(self.count, format!("it is longer than {LINE_MAX} bytes"))),
+                _ => Ok(None),
+            };
+        };
+        self.sum.add(&self.line);
+        Ok(Some(text))
+    }
+}
+
+fn damaged(line: u64, why: String) -> ReplayError {
+    ReplayError::Damaged { line, why }
+}
+
+/// Why a record is not done again, or no further.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// It is no record.
+    Foreign,
+    /// It is of that version, and this library reads version 1.
+    Version(u32),
+    /// A line of it makes no sense, or is not what it was when it was written.
+    Damaged {
+        /// Which one, from 1 on.
+        line: u64,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It ends before that line, without saying that it is over: the process was killed, or could not write
+    /// any more. What came before is good.
+    BreaksOff {
+        /// Which one, from 1 on.
+        line: u64,
+    },
+    /// The scheduler decides otherwise than then.
+    Differs {
+        /// At which line, from 1 on.
+        line: u64,
+        /// The call, and what it gave then.
+        recorded: String,
+        /// The call, and what it gives now.
+        now: String,
+    },
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(why) => write!(f, "the record cannot be read: {why}"),
+            Self::Foreign => f.write_str(
+                "this is no record of a pool: give the file that `Builder::record` wrote to",
+            ),
+            Self::Version(version) => write!(
+                f,
+                "a record of version {version}, and this library reads version {VERSION}: use the \
+                 library that wrote it"
+            ),
+            Self::Damaged { line, why } => write!(
+                f,
+                "line {line} is damaged: {why}. Take the record from where it was written once more"
+            ),
+            Self::BreaksOff { line } => write!(
+                f,
+                "the record breaks off before its line {line}: the process was killed, or could not \
+                 write any more; what came before is good"
+            ),
+            Self::Differs { line, recorded, now } => write!(
+                f,
+                "line {line}: the scheduler decides otherwise than then\n  then: {recorded}\n  now:  {now}\n\
+                 To do again what it did then, use the version of the library that wrote the record"
+            ),
+        }
+    }
+}
+
+impl error::Error for ReplayError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Unreadable(why) => Some(why),
+            _ => None,
+        }
+    }
+}

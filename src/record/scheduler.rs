@@ -1,0 +1,164 @@
+//! The driver's scheduler where what it is told may be recorded.
+
+use std::boxed::Box;
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::time::Duration;
+
+use chargehand_core::{
+    Accepted, Action, Config, ConfigError, Event, EventError, Heap, Instant, Offer, Route, Stale,
+    SubmitError, TaskId, TaskOptions, WorkerId, WorkersFull,
+};
+
+use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION, line_of};
+
+/// Where a record goes.
+pub(crate) type Output = Box<dyn Write + Send>;
+
+/// The core's scheduler, all of whose calls that change it are recorded. Whatever only looks at it is its own.
+pub(crate) struct Scheduler {
+    inner: chargehand_core::Scheduler<Heap>,
+    tape: Option<Tape>,
+}
+
+struct Tape {
+    output: Output,
+    sum: Sum,
+}
+
+impl Tape {
+    fn write(&mut self, line: &impl serde::Serialize) -> io::Result<()> {
+        let line = line_of(line)?;
+        self.sum.add(&line);
+        self.output.write_all(&line)
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn new(storage: Heap, config: Config) -> Result<Self, ConfigError> {
+        Ok(Self { inner: chargehand_core::Scheduler::new(storage, config)?, tape: None })
+    }
+
+    /// Records all calls from now on, which are the first ones.
+    pub(crate) fn record(&mut self, output: Output, tasks_max: u32, workers_max: u32) {
+        let title = Title { format: FORMAT.into(), version: VERSION };
+        let head = Head { title, tasks_max, workers_max, config: self.inner.config() };
+        let mut tape = Tape { output, sum: Sum::new() };
+        if tape.write(&head).is_ok() {
+            self.tape = Some(tape);
+        }
+    }
+
+    fn note(&mut self, entry: impl FnOnce() -> Entry) {
+        let Some(tape) = &mut self.tape else { return };
+        // The pool has other work than its record. What is there breaks off, and says so when it is read.
+        if tape.write(&entry()).is_err() {
+            self.tape = None;
+        }
+    }
+
+    pub(crate) fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        let gave = self.inner.submit(now);
+        self.note(|| Entry::Submit { now, gave });
+        gave
+    }
+
+    pub(crate) fn submit_with(
+        &mut self,
+        now: Instant,
+        options: TaskOptions,
+    ) -> Result<TaskId, SubmitError> {
+        let gave = self.inner.submit_with(now, options);
+        self.note(|| Entry::SubmitWith { now, options, gave });
+        gave
+    }
+
+    pub(crate) fn cancel(&mut self, now: Instant, task: TaskId) -> Result<(), Stale> {
+        let gave = self.inner.cancel(now, task);
+        self.note(|| Entry::Cancel { now, task, gave });
+        gave
+    }
+
+    pub(crate) fn add_worker(
+        &mut self,
+        now: Instant,
+        route: Route,
+    ) -> Result<WorkerId, WorkersFull> {
+        let gave = self.inner.add_worker(now, route);
+        self.note(|| Entry::AddWorker { now, route, gave });
+        gave
+    }
+
+    pub(crate) fn remove_worker(&mut self, now: Instant, worker: WorkerId) -> Result<(), Stale> {
+        let gave = self.inner.remove_worker(now, worker);
+        self.note(|| Entry::RemoveWorker { now, worker, gave });
+        gave
+    }
+
+    pub(crate) fn accept(
+        &mut self,
+        now: Instant,
+        worker: WorkerId,
+        offer: Offer,
+        not_before: Instant,
+    ) -> Result<Accepted, Stale> {
+        let gave = self.inner.accept(now, worker, offer, not_before);
+        self.note(|| Entry::Accept { now, worker, offer, not_before, gave });
+        gave
+    }
+
+    pub(crate) fn evict_absent(&mut self, now: Instant) -> Option<WorkerId> {
+        let gave = self.inner.evict_absent(now);
+        self.note(|| Entry::EvictAbsent { now, gave });
+        gave
+    }
+
+    pub(crate) fn handle_event(&mut self, now: Instant, event: Event) -> Result<(), EventError> {
+        let gave = self.inner.handle_event(now, event);
+        self.note(|| Entry::HandleEvent { now, event, gave });
+        gave
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.inner.handle_timeout(now);
+        self.note(|| Entry::HandleTimeout { now });
+    }
+
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        let gave = self.inner.poll_action();
+        self.note(|| Entry::PollAction { gave });
+        gave
+    }
+
+    pub(crate) fn drain(&mut self, now: Instant, deadline: Instant) {
+        self.inner.drain(now, deadline);
+        self.note(|| Entry::Drain { now, deadline });
+    }
+
+    // These take it as `&mut`, and change nothing.
+
+    pub(crate) fn attempt_timeout(&mut self, task: TaskId) -> Duration {
+        self.inner.attempt_timeout(task)
+    }
+
+    pub(crate) fn deadline(&mut self, task: TaskId) -> Instant {
+        self.inner.deadline(task)
+    }
+}
+
+impl Deref for Scheduler {
+    type Target = chargehand_core::Scheduler<Heap>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.inner
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        let Some(tape) = &mut self.tape else { return };
+        let end = Entry::End { sum: tape.sum.0 };
+        // Nobody is left to tell of an error; the record breaks off then.
+        let _ = tape.write(&end).and_then(|()| tape.output.flush());
+    }
+}
