@@ -207,6 +207,24 @@ stage_features() {
 
 stage_deny() {
   cargo deny --all-features check bans licenses sources
+  # What each dependency was when it was taken in: its checksum, its unsafe code, what of it runs as it is built.
+  python3 tools/supply.py check supply.txt
+}
+
+# Takes the present dependencies into the record, once somebody has looked at what changes in it.
+supply-record() {
+  python3 tools/supply.py record supply.txt
+  git --no-pager diff --stat -- supply.txt
+}
+
+# What each published crate is made of, for its release, and the sums of the packages.
+release-lists() {
+  local out=$target/release-lists crate
+  python3 tools/supply.py sbom "$out"
+  for crate in "${!CRATES[@]}"; do
+    (cd "$target/package" && sha256sum "$crate"-[0-9]*.crate)
+  done | sort -k2 >"$out/SHA256SUMS"
+  cat "$out/SHA256SUMS"
 }
 
 # What is published can be packaged, has what a registry shows and nothing else, is as small as
@@ -214,7 +232,16 @@ stage_deny() {
 stage_package() {
   # Without cargo's own check, which is a weaker one than what follows, and takes a package of an earlier
   # run for that of today, since the version is the same.
-  cargo package --workspace --exclude chargehand-bench --exclude chargehand-sim --exclude chargehand-http-examples --allow-dirty --no-verify
+  local package=(cargo package --workspace --exclude chargehand-bench --exclude chargehand-sim
+    --exclude chargehand-http-examples --allow-dirty --no-verify)
+  "${package[@]}"
+  # Twice, and both are the same, byte for byte: so whoever has the sources can see that a package is made of them.
+  "${package[@]}" --target-dir "$target/packaged-again"
+  local name
+  for name in "${!CRATES[@]}"; do
+    cmp "$target/package/$name"-[0-9]*.crate "$target/packaged-again/package/$name"-[0-9]*.crate ||
+      fail "the package of $name differs from one making to the next"
+  done
   local out crate file unpacked
   out=$(mktemp -d)
   # shellcheck disable=SC2064
@@ -575,14 +602,14 @@ fail() {
   exit 1
 }
 
-(($#)) || fail "usage: ci.sh install | all | semver-baseline | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted network mutants coverage"
+(($#)) || fail "usage: ci.sh install | all | semver-baseline | supply-record | release-lists | STAGE..., where STAGE is one of: ${STAGES[*]} advisories soak planted network mutants coverage"
 for stage in "$@"; do
-  case " install all semver-baseline advisories soak planted network mutants coverage ${STAGES[*]} " in
+  case " install all semver-baseline supply-record release-lists advisories soak planted network mutants coverage ${STAGES[*]} " in
     *" $stage "*) ;;
     *) fail "no such stage: $stage" ;;
   esac
   case $stage in
-    install | all | semver-baseline) "$stage" ;;
+    install | all | semver-baseline | supply-record | release-lists) "$stage" ;;
     *) "stage_$stage" ;;
   esac
 done

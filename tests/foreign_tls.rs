@@ -15,6 +15,7 @@ use chargehand::smol::{Smol, SmolListener};
 use chargehand::tls::members::{Authority, Members, Role as MemberRole};
 use chargehand::worker::WorkerEvent;
 use chargehand::{Pool, Worker, tcp};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A manager in Python: it sends what it is told to, and prints what comes back.
 const PYTHON: &str = r#"
@@ -167,16 +168,30 @@ fn run(mut command: Command, is_kept_open: bool) -> Vec<u8> {
 /// Ends with this.
 struct Watched(Child);
 
+impl Watched {
+    /// Returns whether it ends within a second.
+    fn ends(&mut self) -> bool {
+        (0..100).any(|_| {
+            let has_ended = !matches!(self.0.try_wait(), Ok(None));
+            if !has_ended {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            has_ended
+        })
+    }
+}
+
 impl Drop for Watched {
     fn drop(&mut self) {
-        for _ in 0..100 {
-            if !matches!(self.0.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        if self.ends() {
+            return;
         }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // `timeout` hands this on to what it runs, which would be left over if it were killed itself.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        if !self.ends() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -268,7 +283,7 @@ fn a_worker_of_ours_dials_through_stunnel_and_one_with_another_authoritys_file_d
         let builder = Pool::builder(Smol::new()).accept(tcp::TcpListener::new(door));
         let (pool, driver) = builder.build().expect("its settings are right");
         let driver = smol::spawn(driver);
-        let (_stunnel, at) = stunnel(&files, plain);
+        let (stunnel, at) = stunnel(&files, plain);
         let dialled = |files: &Files| {
             let members = Members::worker(files.path("w1")).expect("its file");
             let dial = members.dial(Smol::new());
@@ -297,6 +312,8 @@ fn a_worker_of_ours_dials_through_stunnel_and_one_with_another_authoritys_file_d
         assert_eq!(identity.as_deref(), Some("m1"), "whom stunnel's certificate is of");
         stopper.stop();
         worker.await.expect("its settings are right");
+        drop(stunnel);
+        assert!(std::net::TcpStream::connect(at).is_err(), "nothing is left over");
         pool.stop().await.expect("the driver lives");
         driver.await;
     });

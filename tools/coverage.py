@@ -3,7 +3,8 @@
 
   coverage.py SUMMARY.json FOLDER LEAST-PERCENT
 
-The summary is that of `cargo llvm-cov report --json --summary-only`. Files of tests are left out.
+The summary is that of `cargo llvm-cov report --json --summary-only`. Files of tests are left out; tests at the end of
+a file count as its lines.
 """
 import json
 import os

@@ -149,6 +149,7 @@ cases! {
             no_certificate_is_refused_by_name
             a_plain_port_is_told_from_a_tls_one_at_both_ends;
         members:
+            another_members_name_is_refused_whoever_dials
             a_worker_that_is_revoked_while_connected_loses_its_link
             a_manager_that_is_revoked_while_connected_loses_its_link
             certificates_that_expire_within_a_week_are_told_of_by_pool_and_worker

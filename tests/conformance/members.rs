@@ -109,6 +109,33 @@ pub(crate) async fn a_worker_that_is_revoked_while_connected_loses_its_link<P: T
     rig.stop().await;
 }
 
+pub(crate) async fn another_members_name_is_refused_whoever_dials<P: Tls>() {
+    let members = Joined::new::<P>("other-name", 30);
+    let why_it_is = "the peer calls itself \"w2\" and has proven to be \"w1\"";
+    let told = Told::default();
+    let hand = || {
+        let told = told.clone();
+        quick::<P>("w2").on_event(move |event| told.hear(event))
+    };
+    let (door, at) = any_port();
+    let mut rig = Rig::start::<P>(setup::<P>().accept(P::door(&members.pool, door)));
+    let (liar, connector) = (hand(), P::caller(&members.worker, &at));
+    let job = P::job(async move { liar.dial(connector).await.expect("its settings") });
+    let why = rig.watch.refused::<P>().await;
+    assert!(why.contains(why_it_is), "{why}");
+    until::<P>("a word to it", || told.contains("NotAllowed")).await;
+    drop(job);
+    rig.stop().await;
+
+    let (door, at) = any_port();
+    let (liar, listener) = (hand(), P::door(&members.worker, door));
+    let _job = P::job(async move { liar.serve(listener).await.expect("its settings") });
+    let mut rig = Rig::start::<P>(setup::<P>().connect(P::caller(&members.pool, &at)));
+    let why = rig.watch.refused::<P>().await;
+    assert!(why.contains(why_it_is), "{why}");
+    rig.stop().await;
+}
+
 pub(crate) async fn a_manager_that_is_revoked_while_connected_loses_its_link<P: Tls>() {
     let members = Joined::new::<P>("revoked-manager", 30);
     let (door, at) = any_port();

@@ -154,7 +154,7 @@ impl Members {
     /// While it cannot be read, or a line is neither, who was refused before stays so.
     ///
     /// # Errors
-    /// The file cannot be read now, or a line is neither.
+    /// The file cannot be read now, a line is neither, or anybody may write to it (on Unix).
     pub fn revoked(self, path: impl AsRef<Path>) -> Result<Self, MembersError> {
         let path = path.as_ref();
         self.held().judge.set_revoked(Revoked::read(path)?);

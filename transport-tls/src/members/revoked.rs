@@ -67,6 +67,13 @@ impl Revoked {
     pub(super) fn read(path: &Path) -> Result<Self, MembersError> {
         // Before the text: if it changes in between, it is read again.
         let stamp = fs::metadata(path).map_err(|error| MembersError::io(path, error))?;
+        #[cfg(unix)]
+        if std::os::unix::fs::MetadataExt::mode(&stamp) & 0o002 != 0 {
+            return Err(MembersError::new(
+                path,
+                "anybody here may change it, and so take a name off the list: chmod o-w it",
+            ));
+        }
         let text = fs::read_to_string(path).map_err(|error| MembersError::io(path, error))?;
         let (list, problem) = List::of(&text);
         if let Some(problem) = problem {

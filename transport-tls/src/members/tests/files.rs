@@ -138,6 +138,23 @@ fn a_file_that_others_may_read_or_change_is_refused_with_its_mode_and_what_to_do
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_list_of_the_revoked_that_anybody_may_change_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = Dir::new();
+    let pool = dir.pool(dir.authority().join(Role::Pool, "m1")).unwrap();
+    let list = dir.path("revoked");
+    fs::write(&list, "w1").unwrap();
+    for (mode, is_good) in [(0o644, true), (0o664, true), (0o666, false), (0o602, false)] {
+        fs::set_permissions(&list, fs::Permissions::from_mode(mode)).unwrap();
+        let text = pool.clone().revoked(&list).err().map(|error| error.to_string());
+        assert_eq!(text.is_none(), is_good, "{mode:o}: {text:?}");
+        assert!(is_good || text.is_some_and(|text| text.contains("chmod o-w")));
+    }
+}
+
 #[test]
 fn a_key_of_another_file_in_a_members_place_is_told() {
     let dir = Dir::new();
