@@ -54,31 +54,22 @@ pub(crate) struct Source {
 impl Source {
     /// Returns the seeds that are asked for, of which so many are done.
     pub(crate) fn of(args: &Args, done: u64) -> Self {
-        let is_fresh = args.seconds.is_some() && args.count == 0 && args.seed.is_none();
-        let from = match args.seed {
-            Some(seed) => seed,
+        let is_fresh = args.seconds.is_some() && args.count == 0;
+        let (from, end) = match args.seed {
+            Some(seed) => (seed, seed + 1),
             // Nobody has run these before.
-            None if is_fresh => fresh() + done,
-            None => args.from + done,
+            None if is_fresh => (fresh() + done, u64::MAX),
+            None => (args.from + done, args.from + args.count),
         };
         if is_fresh {
-            println!("fresh seeds: --from {from} and --seeds, with how many, runs the same again");
+            println!("fresh seeds: run the same again by --from {from} --seeds N");
         }
-        let of_file = args.file.as_deref().map(seeds_of).unwrap_or_default();
-        Self::new(of_file, from, Instant::now(), args)
-    }
-
-    fn new(of_file: Vec<u64>, from: u64, begun: Instant, args: &Args) -> Self {
         Self {
-            of_file,
+            of_file: args.file.as_deref().map(seeds_of).unwrap_or_default(),
             next: AtomicU64::new(0),
             from,
-            until: args.seconds.map(|span| begun + span),
-            end: match (args.seed, args.count) {
-                (Some(seed), _) => seed + 1,
-                (None, 0) if args.seconds.is_some() => u64::MAX,
-                (None, count) => args.from + count,
-            },
+            until: args.seconds.map(|span| Instant::now() + span),
+            end,
             is_over: AtomicBool::new(false),
         }
     }
@@ -214,26 +205,25 @@ fn fresh() -> u64 {
 mod tests {
     use super::*;
 
-    fn of(words: &str, of_file: &[u64], from: u64) -> Source {
+    fn source(words: &str) -> Source {
         let words = words.split(' ').map(str::to_owned);
-        let args = Args::parse(words).expect("it is right").expect("no help is asked for");
-        Source::new(of_file.to_vec(), from, Instant::now(), &args)
+        Source::of(&Args::parse(words).expect("it is right").expect("no help is asked for"), 0)
     }
 
     #[test]
-    fn fresh_seeds_come_after_those_of_the_file_and_are_the_same_again_from_their_first() {
-        let first = fresh();
-        assert!(first > 1 << 40, "far above those that are counted up");
-        let fresh = of("--seconds 60", &[7, 9], first);
-        let seeds: Vec<_> = (0..5).filter_map(|_| fresh.next()).collect();
-        assert_eq!(seeds, [7, 9, first, first + 1, first + 2]);
-        let again = of(&format!("--from {first} --seeds 3"), &[], first);
-        assert_eq!(std::iter::from_fn(|| again.next()).collect::<Vec<_>>(), seeds[2..]);
+    fn fresh_seeds_are_the_same_again_from_their_first() {
+        let fresh = source("--seconds 60");
+        let seeds: Vec<_> = (0..3).filter_map(|_| fresh.next()).collect();
+        assert!(seeds[0] > 1 << 40, "far above those that are counted up");
+        let again = source(&format!("--from {} --seeds 3", seeds[0]));
+        assert_eq!(std::iter::from_fn(|| again.next()).collect::<Vec<_>>(), seeds);
     }
 
     #[test]
-    fn kept_seeds_are_run_whatever_the_time() {
-        let late = of("--seconds 0", &[7, 9], 5);
-        assert_eq!(std::iter::from_fn(|| late.next()).collect::<Vec<_>>(), [7, 9]);
+    fn seeds_that_failed_once_are_run_whatever_the_time() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt");
+        let late = source(&format!("--seconds 0 --file {path}"));
+        let kept = seeds_of(Path::new(path));
+        assert_eq!(std::iter::from_fn(|| late.next()).collect::<Vec<_>>(), kept);
     }
 }

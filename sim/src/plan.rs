@@ -227,7 +227,7 @@ impl Plan {
             }
         }
         // Drawn apart, so that the seeds that are kept mean what they did.
-        let mut later = Dice::new(seed ^ 0x6e6f_7420_6e6f_77);
+        let mut later = Dice::new(seed ^ 0x006e_6f74_206e_6f77);
         let throttled = later.one_of(&[0, 0, 0, 10, 100, 500]);
         for part in &mut parts {
             if let Part::Worker(worker) = part {
