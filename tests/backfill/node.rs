@@ -311,7 +311,9 @@ fn a_worker_that_runs_already_has_two_minutes_for_a_block_or_as_long_as_is_said(
     let chain = folder.text("chain");
     let (_slow, slow) =
         start_worker("tcp", &["--chain", &chain, "--delay", "3000", "--concurrency", "4"]);
-    let (_fast, fast) = start_worker("tcp", &["--chain", &chain]);
+    // Fast, but not done before the slow one is there.
+    let (_fast, fast) =
+        start_worker("tcp", &["--chain", &chain, "--delay", "50", "--concurrency", "2"]);
     let both = ["--worker", &slow, "--worker", &fast, "--range", "1..=40"];
     let patient = Running::start(backfill().args(both));
     let impatient = run(backfill().args(both).args(["--attempt-timeout", "0.5"]));

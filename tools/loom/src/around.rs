@@ -37,7 +37,7 @@ pub(crate) mod error {
 
 pub(crate) mod events {
     #[derive(Debug)]
-    pub(crate) struct Listener;
+    pub(crate) struct EventFeed;
     #[derive(Debug)]
     pub(crate) struct Started;
 }

@@ -298,7 +298,7 @@ pub fn room(preemptions: usize) {
                     let caller = Caller::new();
                     let cx = &mut Context::from_waker(&caller.waker);
                     let call = loop {
-                        let mut listener = mailbox.listen_for_room();
+                        let mut listener = mailbox.listen_for_place();
                         match caller.submit(&mailbox, byte) {
                             Ok(call) => break call,
                             Err(why) => assert_eq!(why, NotQueued::Full),

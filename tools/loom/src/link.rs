@@ -28,5 +28,7 @@ pub(crate) use crate::around::erased;
 
 #[path = "../../../src/link/alarm.rs"]
 pub(crate) mod alarm;
+#[path = "../../../src/link/party.rs"]
+pub(crate) mod party;
 #[path = "../../../src/link/ready.rs"]
 pub(crate) mod ready;

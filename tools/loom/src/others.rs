@@ -45,9 +45,15 @@ impl Event {
 
     /// Sees to it that so many of those who listen are told.
     pub fn notify(&self, count: usize) {
+        let told = self.0.with(|waiting| waiting.iter().filter(|one| one.is_told).count());
+        self.notify_additional(count.saturating_sub(told));
+    }
+
+    /// Tells so many more of those who listen.
+    pub fn notify_additional(&self, count: usize) {
         let wakers: Vec<Waker> = self.0.with(|waiting| {
-            let first = waiting.iter_mut().take(count);
-            first
+            let untold = waiting.iter_mut().filter(|one| !one.is_told).take(count);
+            untold
                 .filter_map(|one| {
                     one.is_told = true;
                     one.waker.take()
