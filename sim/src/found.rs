@@ -162,3 +162,26 @@ fn what_has_not_left_is_blamed_for_no_strikes() {
     assert!(outcomes[0].is_err() && outcomes[1].is_err());
     assert_eq!(outcomes[8..], [9, 10, 11, 12].map(Ok), "{}", world.trace());
 }
+
+/// Before it, another one waits for the wire that has more time.
+#[test]
+fn what_has_not_left_in_its_own_shorter_time_was_never_tried() {
+    let millis = Duration::from_millis;
+    // What is sent waits for so long that more than one request is held back.
+    let world = narrow(5, millis(400));
+    let worker = world.worker(Script::new().concurrency(8).takes(millis(1)));
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(8);
+    let pool = pool.configure(|config| {
+        (config.trust_initial, config.attempts_max) = (16, 1);
+        config.attempt_timeout = millis(5000);
+    });
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(3000));
+    let hasty = pool.with(TaskOptions::new().attempt_timeout(millis(900)));
+    let submit = |pool: &Pool, number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let first: Vec<Task<u64>> = (1..=6).map(|number| submit(&pool, number)).collect();
+    let last = submit(&hasty, 7);
+    assert_eq!(world.run(last), Ok(7), "{}", world.trace());
+    drop(first);
+}

@@ -243,10 +243,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let config = self.scheduler.config();
         let strikes = self.scheduler.worker_stats(link.worker()).map_or(0, |stats| stats.strikes);
         let LinkState::Up(_, conn) = &self.peers.get_mut(link.worker()).link else { return None };
-        let unsent = conn.first_unsent()?;
+        conn.unsent().next()?;
         match overdue {
             None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
-            Some(overdue) if overdue.task == unsent => Some(DisconnectReason::Stuck),
+            // Not the first of them, perhaps: one with times of its own is judged by those.
+            Some(overdue) if conn.unsent().any(|task| task == overdue.task) => {
+                Some(DisconnectReason::Stuck)
+            }
             Some(Overdue { task, attempt_timeout, .. }) => {
                 // By a time of its own it ends without a strike.
                 let is_strike = attempt_timeout >= config.attempt_timeout

@@ -132,9 +132,9 @@ impl<K: Kind> Conn<K> {
         Ok(())
     }
 
-    /// Returns the oldest request that has not left, if there is one.
-    pub(crate) fn first_unsent(&self) -> Option<TaskId> {
-        self.parked.iter().find_map(|message| match *message {
+    /// Returns the requests that have not left, the oldest first.
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = TaskId> {
+        self.parked.iter().filter_map(|message| match *message {
             Outgoing::Request { task, .. } => Some(task),
             Outgoing::Cancel { .. } | Outgoing::Ping => None,
         })
