@@ -100,6 +100,9 @@ pub struct Throttled {
 
 impl Throttled {
     /// Makes one that lets the worker have tasks again after `pause` (up to 49 days, in whole milliseconds).
+    ///
+    /// Where whoever refuses does not say for how long, take a pause of your own, of a second say: after none, the
+    /// task may come back at once, and uses up its `resends_max` within milliseconds where no other worker serves.
     pub const fn after(pause: Duration) -> Self {
         Self { pause }
     }

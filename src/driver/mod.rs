@@ -20,6 +20,7 @@ mod check;
 mod crowd;
 mod dialect;
 mod fanout;
+mod flushing;
 mod handshake;
 mod hosts;
 mod in_process;

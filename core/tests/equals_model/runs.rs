@@ -107,7 +107,6 @@ pub(crate) const RARE: &[&str] = &[
 /// What a run came to.
 pub(crate) struct Run {
     /// How many calls and actions were made by both and compared, each with a check of every invariant.
-    #[allow(dead_code, reason = "for those who show how fast they are")]
     pub(crate) events: u64,
     /// What came by of what must, and how often.
     pub(crate) seen: BTreeMap<&'static str, u64>,
