@@ -202,6 +202,8 @@ impl Policy {
         }
     }
 
+    /// Callers want one field, and the others are not worth their divisions.
+    #[inline]
     pub(crate) const fn config(&self) -> Config {
         Config {
             attempts_max: self.attempts_max,

@@ -369,7 +369,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let payload = &mut self.tasks[task.slot() as usize].payload;
         match *payload {
-            TaskPayload::Height { height, job } if outcome == Outcome::Done => {
+            TaskPayload::Height { height, job, .. } if outcome == Outcome::Done => {
                 *payload = TaskPayload::None;
                 self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
@@ -383,7 +383,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             other => Err(self.no_answer(task, other, attempts).into()),
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
-            TaskPayload::Height { height, job } => self.on_height(job, height.to_index(), result),
+            TaskPayload::Height { height, job, .. } => {
+                self.on_height(job, height.to_index(), result)
+            }
             TaskPayload::Request { body, whose: Whose::Item { place, job } } => {
                 let index = self.jobs.leave_place(job, place);
                 match result {

@@ -316,6 +316,7 @@ impl<S: Storage> Scheduler<S> {
     }
 
     /// Returns the configuration that the pool was made with.
+    #[inline]
     pub fn config(&self) -> Config {
         self.state.policy.config()
     }

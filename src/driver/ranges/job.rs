@@ -69,7 +69,7 @@ impl Job {
                     self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
                 }
                 let height = RangeHeight::from_index(height, self.options.is_signed);
-                TaskPayload::Height { height, job }
+                TaskPayload::Height { height, job, check: self.check }
             }
             Source::Requests(requests) if is_again => {
                 let body = requests.again.remove(&height).expect("its request was kept");
