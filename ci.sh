@@ -383,7 +383,7 @@ stage_fresh() {
 # it was stopped, and `MUTANTS_SHARD=0/8` does one part in eight. `.cargo/mutants.toml` says which files, and which
 # mistakes no test can find. `MUTANTS_OF=core/src/backoff.rs` makes those of which that is a part of the name.
 stage_mutants() {
-  have cargo-mutants || cargo install --locked "cargo-mutants@$MUTANTS_VERSION"
+  have cargo-mutants || install_tool "cargo-mutants@$MUTANTS_VERSION"
   local some=()
   [[ -z ${MUTANTS_SHARD:-} ]] || some+=(--shard "$MUTANTS_SHARD")
   [[ -z ${MUTANTS_OF:-} ]] || some+=(--re "$MUTANTS_OF")
@@ -396,7 +396,7 @@ stage_mutants() {
 # Which lines the tests come by: of core at least 95 in 100, of the facade 90. It builds everything once more.
 # rustc writes what an LLVM of its own version reads, which Debian has as a package.
 stage_coverage() {
-  have cargo-llvm-cov || cargo install --locked "cargo-llvm-cov@$LLVM_COV_VERSION"
+  have cargo-llvm-cov || install_tool "cargo-llvm-cov@$LLVM_COV_VERSION"
   local version bin out=$target/coverage crate least
   version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   bin=/usr/lib/llvm-$version/bin
@@ -508,9 +508,9 @@ install() {
   have x86_64-w64-mingw32-dlltool || packages+=(binutils-mingw-w64-x86-64)
   install_packages "${packages[@]}"
   bash bench/install.sh
-  have cargo-hack || cargo install --locked "cargo-hack@$CARGO_HACK_VERSION"
-  have cargo-deny || cargo install --locked "cargo-deny@$CARGO_DENY_VERSION"
-  have cargo-semver-checks || cargo install --locked "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
+  have cargo-hack || install_tool "cargo-hack@$CARGO_HACK_VERSION"
+  have cargo-deny || install_tool "cargo-deny@$CARGO_DENY_VERSION"
+  have cargo-semver-checks || install_tool "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
   if [[ ! -x $ANVIL ]]; then
     npm install --no-audit --no-fund --ignore-scripts --prefix "$anvil_dir" \
       "@foundry-rs/anvil@$ANVIL_VERSION"
@@ -550,6 +550,13 @@ install_msrv() {
   for package in "$dir.part"/debs/*.deb; do dpkg -x "$package" "$dir.part"; done
   rm -rf "$dir.part/debs" "$dir"
   mv "$dir.part" "$dir"
+}
+
+# Lightly optimized: building them is most of what a fresh machine does before the first stage, and each runs for
+# seconds.
+install_tool() {
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --locked "$@"
 }
 
 install_packages() {
