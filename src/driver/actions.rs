@@ -203,7 +203,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// As [`look`](Self::look), for a worker in this process: its handlers run when this future does, so
     /// what kept that kept them.
-    #[cold]
     fn look_in_process(&mut self, link: Link, is_late: bool) {
         self.peers.put_to_work(link.worker().slot());
         self.work_in_process();
