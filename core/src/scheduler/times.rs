@@ -143,7 +143,6 @@ impl SchedulerMut<'_> {
         }
     }
 
-    #[cold]
     fn take_own_times(&mut self, task: u32, options: TaskOptions) {
         let times = self.give_times(task);
         times.deadline = options.deadline;
