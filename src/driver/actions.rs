@@ -187,7 +187,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         } else {
             conn.look(self.now, limits, overdue)
         };
-        if !is_alive && put_off.is_none() {
+        // An attempt that is not put off is judged, however alive its link is.
+        if put_off.is_none() && (overdue.is_some() || !is_alive) {
             if let Some(reason) = self.why_at_once(link, overdue) {
                 return self.lose(link, reason);
             }
@@ -245,14 +246,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         conn.unsent().next()?;
         match overdue {
             None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
+            // Its caller's time is up, which is nobody's fault: it just ends.
+            Some(overdue) if self.scheduler.deadline(overdue.task) <= self.now => None,
             // Not the first of them, perhaps: one with times of its own is judged by those.
             Some(overdue) if conn.unsent().any(|task| task == overdue.task) => {
                 Some(DisconnectReason::Stuck)
             }
-            Some(Overdue { task, attempt_timeout, .. }) => {
+            Some(Overdue { attempt_timeout, .. }) => {
                 // By a time of its own it ends without a strike.
-                let is_strike = attempt_timeout >= config.attempt_timeout
-                    && self.scheduler.deadline(task) > self.now;
+                let is_strike = attempt_timeout >= config.attempt_timeout;
                 (is_strike && strikes + 1 >= config.strikes_max.into())
                     .then_some(DisconnectReason::Strikes(config.strikes_max))
             }

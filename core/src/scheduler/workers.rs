@@ -138,7 +138,11 @@ impl SchedulerMut<'_> {
             Event::Moving { until, .. } => {
                 // Only ever later: a timer may be early but never late.
                 let slot = &mut self.workers[worker as usize];
-                slot.hold_until = slot.hold_until.max(until);
+                if slot.hold_until < until {
+                    slot.hold_until = until;
+                    // It was for an attempt that is put off, and the link's silence may be due as well.
+                    slot.looked = Instant::EPOCH;
+                }
             }
             Event::Draining { .. } => {
                 self.set_phase(worker, LinkPhase::Up(Duty::Draining));
