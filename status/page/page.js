@@ -196,11 +196,10 @@ function showFailures(overview) {
   $('failures-scroll').hidden = !has;
   $('failures').replaceChildren(...overview.failures.map((group) => {
     const row = element('tr');
-    const text = labelled('Text', group.text);
-    text.className = 'text';
     const where = [group.height === null ? null : `height ${group.height}`, group.peer].filter(Boolean).join(', ');
-    row.append(labelled('Count', whole.format(group.count)), text, labelled('Example', element('code', group.example)),
-      labelled('Where', where || '–'), labelled('Last', ago(group.ago_ms)));
+    const [text, example, place] = [labelled('Text', group.text), labelled('Example', element('code', group.example)), labelled('Where', where || '–')];
+    for (const cell of [text, example, place]) cell.className = 'text';
+    row.append(labelled('Count', whole.format(group.count)), text, example, place, labelled('Last', ago(group.ago_ms)));
     return row;
   }));
   setText($('failures-other'), overview.failures_other > 0 ? `And ${whole.format(overview.failures_other)} with other texts.` : '');
@@ -366,8 +365,10 @@ function workerRow(worker) {
   const state = [worker.state];
   if (worker.why !== null) state.push(element('span', worker.why, { class: 'why' }));
   const allowed = worker.allowance < worker.window ? `${worker.allowance}, at most ${worker.window}` : worker.window;
+  const [who, how] = [labelled('Worker', ...name), labelled('State', ...state)];
+  how.className = 'text';
   row.append(
-    labelled('Worker', ...name), labelled('State', ...state), labelled('In flight', `${worker.in_flight} of ${allowed}`),
+    who, how, labelled('In flight', `${worker.in_flight} of ${allowed}`),
     labelled('Done/s', rate(worker.rate)), labelled('Done', whole.format(worker.done)), labelled('Failed', whole.format(worker.failed)),
     labelled('Lost', whole.format(worker.lost)), labelled('p50 / p99', `${span(worker.p50_us)} / ${span(worker.p99_us)}`),
   );

@@ -85,9 +85,16 @@ pub(crate) struct EventLine {
     pub(crate) text: Box<str>,
 }
 
-/// How many events of each kind there were.
-#[derive(Clone, Debug, Default)]
+/// How many events of each kind there were. All that can come are there from the start: a rate is of two figures,
+/// of which the first is 0.
+#[derive(Clone, Debug)]
 pub(crate) struct EventCounts(pub(crate) Vec<(&'static str, u64)>);
+
+impl Default for EventCounts {
+    fn default() -> Self {
+        Self(KINDS.map(|kind| (kind, 0)).to_vec())
+    }
+}
 
 impl EventCounts {
     fn add(&mut self, kind: &'static str, more: u64) {
@@ -330,6 +337,23 @@ fn rates_between(before: &Measures, now: &Measures, span: f64) -> Vec<f64> {
     now.stats.workers.iter().map(rate_of).collect()
 }
 
+/// The kinds of events, each as [`kind_of`] calls it.
+const KINDS: [&str; 13] = [
+    "connected",
+    "refused",
+    "lost",
+    "closed",
+    "turned_away",
+    "accept_failed",
+    "retried",
+    "suspended",
+    "gone",
+    "callback_panicked",
+    "lowered",
+    "expiring",
+    "missed",
+];
+
 fn kind_of(event: &PoolEvent) -> &'static str {
     match event {
         PoolEvent::Connected { .. } => "connected",
@@ -339,7 +363,6 @@ fn kind_of(event: &PoolEvent) -> &'static str {
         PoolEvent::TurnedAway { .. } => "turned_away",
         PoolEvent::AcceptFailed { .. } => "accept_failed",
         PoolEvent::Retried { .. } => "retried",
-        PoolEvent::Started { .. } => "started",
         PoolEvent::Suspended { .. } => "suspended",
         PoolEvent::Gone { .. } => "gone",
         PoolEvent::CallbackPanicked { .. } => "callback_panicked",

@@ -90,9 +90,7 @@ pub(crate) fn families(
     for (kind, count) in &events.0 {
         counted = counted.by("kind", kind, Value::Counter(*count));
     }
-    if !counted.series.is_empty() {
-        families.push(counted);
-    }
+    families.push(counted);
     families
 }
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get as routed;
+use chargehand::core::BackoffPolicy;
+use chargehand::tcp::TcpConnector;
 use chargehand::tokio::Tokio;
 use chargehand::{Failure, Pool};
 use chargehand_status::{ServeError, Status};
@@ -327,5 +329,52 @@ async fn a_viewer_that_reads_nothing_costs_one_frame_and_nobody_else_waits_for_i
     let began = Instant::now();
     events(&mut live, 10).await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    Ok(())
+}
+
+/// A pool of so many workers, none of which can be reached.
+fn large_pool(workers: u16) -> Pool {
+    let hour = Duration::from_secs(3600);
+    let mut builder = Pool::builder(Tokio::new())
+        .workers_max(workers.into())
+        .configure(|config| config.backoff = BackoffPolicy::new().base(hour).cap(hour));
+    for port in 1..=workers {
+        builder =
+            builder.connect(TcpConnector::new(Tokio::new(), &format!("127.9.9.9:{port}")).unwrap());
+    }
+    let (pool, driver) = builder.build().unwrap();
+    tokio::spawn(driver);
+    pool
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_workers_are_shown_in_parts_of_bounded_size() -> Outcome {
+    let pool = large_pool(10_000);
+    let address = serve(Status::new(&pool).worker_series(20)).await;
+    until(address, "/api/overview", |it| it.json()["workers"][5]["count"] == 10_000).await;
+    let overview = get(address, "/api/overview").await;
+    assert!(overview.body.len() < 32 << 10, "{}", overview.body.len());
+    for query in ["", "?limit=1000000", "?sort=peer&desc=true&offset=5000", "?sort=p99&find=127.9"]
+    {
+        let began = Instant::now();
+        let page = get(address, &format!("/api/workers{query}")).await;
+        println!("{query}: {:?}, {} bytes", began.elapsed(), page.body.len());
+        let rows = page.json()["rows"].as_array().unwrap().len();
+        assert!((50..=200).contains(&rows) && page.body.len() < 128 << 10, "{query}: {rows}");
+        assert!(began.elapsed() < Duration::from_secs(2), "{query}: {:?}", began.elapsed());
+    }
+    // Those that are by themselves are in order, and the parts are the whole.
+    let page = get(address, "/api/workers?sort=peer&offset=9990&limit=50").await.json();
+    assert_eq!(page["rows"].as_array().unwrap().len(), 10);
+    assert_eq!(page["rows"][9]["peer"], "127.9.9.9:9999");
+    assert!(page["rows"][9]["why"].as_str().unwrap().contains("tried again in"), "{page}");
+    assert_eq!(
+        get(address, "/api/workers?offset=18446744073709551615&limit=200").await.json()["rows"],
+        serde_json::json!([])
+    );
+    assert_eq!(get(address, "/api/workers?sort=nonsense").await.status, 400);
+    let metrics = get(address, "/metrics").await.body;
+    assert!(metrics.lines().count() < 400, "{}", metrics.lines().count());
+    assert!(metrics.contains("chargehand_worker_series_omitted 9980.0"));
     Ok(())
 }
