@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples loom fuzz
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples status loom fuzz
   firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
@@ -16,6 +16,7 @@ ANVIL_VERSION=1.7.1
 CARGO_HACK_VERSION=0.6.46
 LLVM_COV_VERSION=0.9.1
 MUTANTS_VERSION=27.1.0
+PLAYWRIGHT_VERSION=1.65.1
 CARGO_DENY_VERSION=0.20.2
 SEMVER_CHECKS_VERSION=0.51.0
 # The `rust-version` of Cargo.toml, which Debian has beside a newer one.
@@ -25,7 +26,7 @@ BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 PLATFORM_TARGETS=(x86_64-pc-windows-msvc aarch64-apple-darwin)
 # What is published: the name of each crate, and its folder.
 declare -A CRATES=([chargehand]=. [chargehand-core]=core
-  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix
+  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
   [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
@@ -277,7 +278,7 @@ check_package() {
   bytes=$(stat -c %s "$file")
   echo "$crate: $((bytes / 1024)) KiB of $limit"
   ((bytes <= limit * 1024)) || fail "$crate has grown beyond $limit KiB"
-  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
+  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/page/[a-z]+\.(html|css|js|svg)$|/(dashboards|alerts)/chargehand\.[a-z.]+$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
     grep -vE '/(README\.md|CHANGELOG\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml(\.orig)?|lock)|\.cargo_vcs_info\.json)$' || true)
   [[ -z $extra ]] || fail "$crate has in its package what users do not need: $extra"
   for key in README.md LICENSE-APACHE LICENSE-MIT src/lib.rs; do
@@ -444,6 +445,16 @@ stage_examples() {
   for example in axum_route hyper_route; do
     timeout 120 cargo run -p chargehand-http-examples --bin "$example"
   done
+  for example in page metrics systemd; do
+    timeout 120 cargo run -p chargehand-status --example "$example"
+  done
+}
+
+# The page in Chromium, and metrics, dashboard and rules with Prometheus. The screenshots are there to be looked at.
+stage_status() {
+  install_status
+  cargo test -p chargehand-status --all-features --test browser --test prometheus -- --nocapture
+  ls -l "$target"/status-screenshots/*.png
 }
 
 # The firmware's warnings and sizes, its manager against the host's, its workers in pools of ours, and
@@ -528,6 +539,18 @@ install_test() {
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"
+}
+
+# A browser, what drives it, and Prometheus with its tool for rules.
+install_status() {
+  local packages=()
+  have chromium || packages+=(chromium)
+  have prometheus || packages+=(prometheus)
+  have node || packages+=(nodejs)
+  have npm || packages+=(npm)
+  install_packages "${packages[@]}"
+  [[ -f $target/playwright/node_modules/playwright-core/index.mjs ]] ||
+    npm install --no-audit --no-fund --ignore-scripts --prefix "$target/playwright" "playwright-core@$PLAYWRIGHT_VERSION"
 }
 
 # Debian's Rust of that version, unpacked into the build directory: the newer one stays installed.

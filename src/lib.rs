@@ -125,6 +125,8 @@ pub mod keyed;
 mod limits;
 mod link;
 mod mailbox;
+#[cfg(feature = "std")]
+pub mod measure;
 mod next;
 mod options;
 mod payload;

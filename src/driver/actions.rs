@@ -49,11 +49,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 let millis = if self.has_own_times { self.own_millis(task) } else { None };
                 self.send(link, Outgoing::Request { task, attempt, millis });
+                self.meter.on_sent(link.worker().slot(), task, attempt, self.now);
                 if self.tells_starts {
                     self.tell_started(link, task, attempt);
                 }
             }
-            Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
+            Action::Finish { task, outcome, attempts } => {
+                self.meter.on_finish(attempts);
+                self.on_finish(task, outcome, attempts);
+            }
             action => self.carry_out_other(action),
         }
     }
@@ -93,6 +97,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.events.tell(|| PoolEvent::Suspended { worker, peer, span });
             }
             Action::Gone { worker } => {
+                self.meter.on_gone(worker.slot());
                 let peer = self.peers.remove(worker);
                 self.events.tell(|| PoolEvent::Gone { worker, peer });
             }
@@ -138,6 +143,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {
+        self.meter.on_withdrawn(link.worker().slot(), task, self.now);
         if self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return; // The worker never got it.
         }
@@ -381,7 +387,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_other_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let result: TaskResult = match outcome {
             Outcome::Done => Ok(self.answers.take(task)),
-            other => Err(self.no_answer(task, other, attempts).into()),
+            other => {
+                let error = self.no_answer(task, other, attempts);
+                self.note_end(self.height_of(task), &error);
+                Err(error.into())
+            }
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             TaskPayload::Height { height, job, .. } => {

@@ -29,12 +29,16 @@ mod inbox;
 mod json;
 mod link;
 mod liveness;
+#[cfg(feature = "std")]
+mod meter;
 mod outgoing;
 mod ranges;
 mod starts;
 mod stats;
 mod task;
 mod type_check;
+#[cfg(not(feature = "std"))]
+mod unmetered;
 mod untaken;
 mod watch;
 mod workers;
@@ -59,10 +63,14 @@ use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
 use self::link::Quota;
+#[cfg(feature = "std")]
+use self::meter::Meter;
 use self::ranges::{Jobs, within_stream};
 use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
+#[cfg(not(feature = "std"))]
+use self::unmetered::Meter;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
@@ -168,6 +176,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
+    meter: Meter,
     /// Each with whether outcomes are to be taken, too.
     idlers: Vec<(Sender<()>, bool)>,
     stoppers: Vec<Sender<PoolStats>>,
@@ -261,6 +270,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
             limits,
             events,
+            meter: Meter::default(),
             idlers: Vec::new(),
             stoppers: Vec::new(),
             parting: Vec::new(),

@@ -60,6 +60,11 @@ pub(crate) enum Control<K: Kind> {
     Stats {
         reply: Sender<PoolStats>,
     },
+    /// Measures from now on, and tells what was measured.
+    #[cfg(feature = "std")]
+    Measure {
+        reply: Sender<crate::measure::Measures>,
+    },
 }
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.

@@ -1,12 +1,15 @@
 //! One range or map under way: what comes next in it, what it stops at, and how much it may hold.
 
-use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use super::intake::Requests;
 use super::pace::Pace;
+#[cfg(feature = "std")]
+pub(super) use super::strip::Tally;
+#[cfg(not(feature = "std"))]
+pub(super) use super::unstriped::Tally;
 use crate::driver::task::{TaskEntry, TaskPayload, Whose};
 use crate::mailbox::batches::{Giver, Item};
 use crate::mailbox::range::{Ledger, Options};
@@ -22,6 +25,7 @@ pub(super) struct Job {
     pub(super) own: Option<Arc<crate::options::TaskOptions>>,
     pub(super) check: Check,
     pub(super) pace: Pace,
+    pub(super) tally: Tally,
     pub(super) batch: Vec<Item>,
     pub(super) is_delivering: bool,
     pub(super) is_feeding: bool,
@@ -104,8 +108,10 @@ impl Job {
 
     /// Puts nothing more in.
     pub(super) fn stop(&mut self) {
-        self.pace.next = None;
-        self.pace.again = BinaryHeap::new();
+        self.tally.note_stop(self.pace.next.take());
+        for Reverse(height) in core::mem::take(&mut self.pace.again) {
+            self.tally.note_dropped(&self.source, height);
+        }
         self.pace.is_stopped = true;
         if let Source::Requests(requests) = &mut self.source {
             requests.again.clear();
@@ -115,8 +121,15 @@ impl Job {
 
     /// Puts nothing more in above a height that failed.
     pub(super) fn stop_above(&mut self, height: u64) {
-        self.pace.next = None;
-        self.pace.again.retain(|Reverse(again)| *again < height);
+        self.tally.note_stop(self.pace.next.take());
+        let Self { pace, tally, source, .. } = self;
+        pace.again.retain(|Reverse(again)| {
+            let is_kept = *again < height;
+            if !is_kept {
+                tally.note_dropped(source, *again);
+            }
+            is_kept
+        });
         if let Source::Requests(requests) = &mut self.source {
             requests.again.retain(|again, _| *again < height);
             requests.close();

@@ -7,11 +7,11 @@ use alloc::vec::Vec;
 use chargehand_core::TaskId;
 
 use super::intake::Requests;
-use super::job::{Job, Source, is_charged};
+use super::job::{Job, Source, Tally, is_charged};
 use super::pace::{Ahead, Pace};
 use crate::budget::{Account, Budget};
 use crate::driver::answers::Answers;
-use crate::driver::task::TaskEntry;
+use crate::driver::task::{TaskEntry, TaskPayload, Whose};
 use crate::error::TaskError;
 use crate::mailbox::NewJob;
 use crate::mailbox::batches::{Item, Need};
@@ -72,6 +72,7 @@ impl Jobs {
                 answer_bytes: 0,
                 is_awaited: false,
             },
+            tally: Tally::default(),
             batch: Vec::new(),
             is_delivering: false,
             is_feeding: true,
@@ -157,6 +158,17 @@ impl Jobs {
         }
     }
 
+    /// Returns which height of a range a task is, or which request of a map.
+    pub(crate) fn height_of(&self, payload: &TaskPayload) -> Option<i128> {
+        match *payload {
+            TaskPayload::Height { height, .. } => Some(height.into()),
+            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
+                Some(self.index_of(job, place).into())
+            }
+            _ => None,
+        }
+    }
+
     /// Returns which of a map's requests a task is.
     pub(crate) fn index_of(&self, job: u32, place: u32) -> u64 {
         match self.slots[job as usize].as_ref().map(|job| &job.source) {
@@ -196,7 +208,15 @@ impl Jobs {
         if result.as_ref().is_err_and(|error| **error == TaskError::Cancelled) {
             // Because of another height, or because the stream is gone.
             job.pace.outstanding -= 1;
+            job.tally.note_dropped(&job.source, height);
         } else {
+            match result.as_ref().map_err(|error| &**error) {
+                Ok(_) => {}
+                Err(TaskError::Aborted | TaskError::Stopping) => {
+                    job.tally.note_dropped(&job.source, height);
+                }
+                Err(_) => job.tally.note_failed(&job.source, height),
+            }
             if job.options.stops && result.is_err() {
                 job.stop_above(height);
                 cut = Some(Cut { job: index, above: Some(height) });

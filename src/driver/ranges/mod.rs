@@ -18,6 +18,10 @@ mod intake;
 mod job;
 mod jobs;
 mod pace;
+#[cfg(feature = "std")]
+mod strip;
+#[cfg(not(feature = "std"))]
+mod unstriped;
 
 /// At most this share (1/4) of what all workers hold waits in the scheduler for a worker, so that ranges
 /// take turns when tasks are sent and not only when they are submitted.
@@ -42,7 +46,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let ahead = self.ahead();
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
         let mut room = self.room_for_heights();
-        let Self { jobs, scheduler, tasks, now, ranges_first, has_own_times, .. } = self;
+        let Self { jobs, scheduler, tasks, now, ranges_first, has_own_times, meter, .. } = self;
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
             let ahead = ahead.with(job.options);
@@ -75,6 +79,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let entry = &mut tasks[task.slot() as usize];
                 job.advance(height, index, &mut entry.payload);
                 entry.generation = task.generation();
+                meter.on_taken(task, *now);
                 if !is_alone {
                     jobs.feeding.rotate_left(1);
                     break;
