@@ -26,7 +26,7 @@ BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 PLATFORM_TARGETS=(x86_64-pc-windows-msvc aarch64-apple-darwin)
 # What is published: the name of each crate, and its folder.
 declare -A CRATES=([chargehand]=. [chargehand-core]=core
-  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status
+  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status [chargehand-cli]=cli
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
   [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
@@ -75,6 +75,7 @@ stage_msrv() {
   msrv build --locked --target-dir "$target/msrv" "${packages[@]}" --all-features
   msrv check --locked --target-dir "$target/msrv" "${packages[@]}"
   msrv check --locked --target-dir "$target/msrv" -p chargehand --no-default-features --features alloc
+  msrv check --locked --target-dir "$target/msrv" -p chargehand-cli
 }
 
 stage_clippy() {
@@ -178,7 +179,7 @@ api_of() {
   local flags='-Zunstable-options --output-format=json --document-hidden-items --cap-lints=allow'
   rm -rf "$2" "$target/semver/target/doc"
   (cd "$1" && RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS=$flags cargo doc --lib --workspace \
-    --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
+    --exclude chargehand-cli --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
   mkdir -p "$2"
   mv "$target"/semver/target/doc/*.json "$2"
 }
@@ -281,8 +282,8 @@ check_package() {
   extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/page/[a-z]+\.(html|css|js|svg)$|/(dashboards|alerts)/chargehand\.[a-z.]+$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
     grep -vE '/(README\.md|CHANGELOG\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml(\.orig)?|lock)|\.cargo_vcs_info\.json)$' || true)
   [[ -z $extra ]] || fail "$crate has in its package what users do not need: $extra"
-  for key in README.md LICENSE-APACHE LICENSE-MIT src/lib.rs; do
-    tar tzf "$file" | grep "/$key$" >/dev/null || fail "$crate has no $key in its package"
+  for key in README.md LICENSE-APACHE LICENSE-MIT 'src/(lib|main).rs'; do
+    tar tzf "$file" | grep -E "/$key$" >/dev/null || fail "$crate has no $key in its package"
   done
   local manifest
   manifest=$(tar xzOf "$file" --wildcards '*/Cargo.toml')
@@ -528,11 +529,12 @@ install() {
   fi
 }
 
-# What the tests need beside Rust: Go and its WebSocket library, OpenSSL and Python for real peers, and `ip`.
+# What the tests need beside Rust: Go and its WebSocket library, OpenSSL, Python and Node for real peers, and `ip`.
 install_test() {
   local packages=()
   have cc || packages+=(gcc libc6-dev)
   have ip || packages+=(iproute2)
+  have node || packages+=(nodejs)
   have openssl || packages+=(openssl)
   have python3 || packages+=(python3)
   have stunnel || packages+=(stunnel4)
