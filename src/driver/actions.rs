@@ -10,7 +10,6 @@ use core::time::Duration;
 use chargehand_core::io::Timer;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
-use super::Driver;
 use super::dialect::Speech;
 use super::handshake::whole_millis;
 use super::link::{Quota, ReadProgress, SendError};
@@ -19,6 +18,7 @@ use super::outgoing::Outgoing;
 use super::task::{TaskPayload, Whose};
 use super::untaken::charged_bytes;
 use super::workers::LinkState;
+use super::{ALL_QUEUES, Driver};
 use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
@@ -411,7 +411,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     return self.hold_back(Submit::again(body, call, check), bytes);
                 }
                 self.end_call(call, result);
-                self.submitted |= !self.held_back.is_empty();
+                if !self.held_back.is_empty() {
+                    self.submitted = ALL_QUEUES;
+                }
             }
             TaskPayload::None => unreachable!("a task has a payload until it is finished"),
         }

@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use chargehand_core::QueueId;
+
 use super::intake::Requests;
 use super::pace::Pace;
 #[cfg(feature = "std")]
@@ -87,6 +89,12 @@ impl Job {
                 TaskPayload::Request { body, whose: Whose::Item { place, job } }
             }
         };
+    }
+
+    /// Returns which queue its tasks wait in.
+    #[inline]
+    pub(super) fn queue(&self) -> QueueId {
+        self.own.as_ref().map_or(QueueId::DEFAULT, |own| own.queue_id())
     }
 
     /// Returns whether nothing more will come of it.
