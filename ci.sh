@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples loom fuzz
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples status loom fuzz
   firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
@@ -16,6 +16,7 @@ ANVIL_VERSION=1.7.1
 CARGO_HACK_VERSION=0.6.46
 LLVM_COV_VERSION=0.9.1
 MUTANTS_VERSION=27.1.0
+PLAYWRIGHT_VERSION=1.65.1
 CARGO_DENY_VERSION=0.20.2
 SEMVER_CHECKS_VERSION=0.51.0
 # The `rust-version` of Cargo.toml, which Debian has beside a newer one.
@@ -25,7 +26,7 @@ BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 PLATFORM_TARGETS=(x86_64-pc-windows-msvc aarch64-apple-darwin)
 # What is published: the name of each crate, and its folder.
 declare -A CRATES=([chargehand]=. [chargehand-core]=core
-  [chargehand-cli]=cli [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix
+  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status [chargehand-cli]=cli
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
   [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
@@ -278,7 +279,7 @@ check_package() {
   bytes=$(stat -c %s "$file")
   echo "$crate: $((bytes / 1024)) KiB of $limit"
   ((bytes <= limit * 1024)) || fail "$crate has grown beyond $limit KiB"
-  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
+  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/page/[a-z]+\.(html|css|js|svg)$|/(dashboards|alerts)/chargehand\.[a-z.]+$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
     grep -vE '/(README\.md|CHANGELOG\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml(\.orig)?|lock)|\.cargo_vcs_info\.json)$' || true)
   [[ -z $extra ]] || fail "$crate has in its package what users do not need: $extra"
   for key in README.md LICENSE-APACHE LICENSE-MIT 'src/(lib|main).rs'; do
@@ -384,7 +385,7 @@ stage_fresh() {
 # it was stopped, and `MUTANTS_SHARD=0/8` does one part in eight. `.cargo/mutants.toml` says which files, and which
 # mistakes no test can find. `MUTANTS_OF=core/src/backoff.rs` makes those of which that is a part of the name.
 stage_mutants() {
-  have cargo-mutants || cargo install --locked "cargo-mutants@$MUTANTS_VERSION"
+  have cargo-mutants || install_tool "cargo-mutants@$MUTANTS_VERSION"
   local some=()
   [[ -z ${MUTANTS_SHARD:-} ]] || some+=(--shard "$MUTANTS_SHARD")
   [[ -z ${MUTANTS_OF:-} ]] || some+=(--re "$MUTANTS_OF")
@@ -397,7 +398,7 @@ stage_mutants() {
 # Which lines the tests come by: of core at least 95 in 100, of the facade 90. It builds everything once more.
 # rustc writes what an LLVM of its own version reads, which Debian has as a package.
 stage_coverage() {
-  have cargo-llvm-cov || cargo install --locked "cargo-llvm-cov@$LLVM_COV_VERSION"
+  have cargo-llvm-cov || install_tool "cargo-llvm-cov@$LLVM_COV_VERSION"
   local version bin out=$target/coverage crate least
   version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   bin=/usr/lib/llvm-$version/bin
@@ -445,6 +446,16 @@ stage_examples() {
   for example in axum_route hyper_route; do
     timeout 120 cargo run -p chargehand-http-examples --bin "$example"
   done
+  for example in page metrics systemd; do
+    timeout 120 cargo run -p chargehand-status --example "$example"
+  done
+}
+
+# The page in Chromium, and metrics, dashboard and rules with Prometheus. The screenshots are there to be looked at.
+stage_status() {
+  install_status
+  cargo test -p chargehand-status --all-features --test browser --test prometheus -- --nocapture
+  ls -l "$target"/status-screenshots/*.png
 }
 
 # The firmware's warnings and sizes, its manager against the host's, its workers in pools of ours, and
@@ -510,9 +521,9 @@ install() {
   have x86_64-w64-mingw32-dlltool || packages+=(binutils-mingw-w64-x86-64)
   install_packages "${packages[@]}"
   bash bench/install.sh
-  have cargo-hack || cargo install --locked "cargo-hack@$CARGO_HACK_VERSION"
-  have cargo-deny || cargo install --locked "cargo-deny@$CARGO_DENY_VERSION"
-  have cargo-semver-checks || cargo install --locked "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
+  have cargo-hack || install_tool "cargo-hack@$CARGO_HACK_VERSION"
+  have cargo-deny || install_tool "cargo-deny@$CARGO_DENY_VERSION"
+  have cargo-semver-checks || install_tool "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
   if [[ ! -x $ANVIL ]]; then
     npm install --no-audit --no-fund --ignore-scripts --prefix "$anvil_dir" \
       "@foundry-rs/anvil@$ANVIL_VERSION"
@@ -531,6 +542,18 @@ install_test() {
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"
+}
+
+# A browser, what drives it, and Prometheus with its tool for rules.
+install_status() {
+  local packages=()
+  have chromium || packages+=(chromium)
+  have prometheus || packages+=(prometheus)
+  have node || packages+=(nodejs)
+  have npm || packages+=(npm)
+  install_packages "${packages[@]}"
+  [[ -f $target/playwright/node_modules/playwright-core/index.mjs ]] ||
+    npm install --no-audit --no-fund --ignore-scripts --prefix "$target/playwright" "playwright-core@$PLAYWRIGHT_VERSION"
 }
 
 # Debian's Rust of that version, unpacked into the build directory: the newer one stays installed.
@@ -553,6 +576,13 @@ install_msrv() {
   for package in "$dir.part"/debs/*.deb; do dpkg -x "$package" "$dir.part"; done
   rm -rf "$dir.part/debs" "$dir"
   mv "$dir.part" "$dir"
+}
+
+# Lightly optimized: building them is most of what a fresh machine does before the first stage, and each runs for
+# seconds.
+install_tool() {
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --locked "$@"
 }
 
 install_packages() {

@@ -6,7 +6,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Link, TaskId};
 
 use super::Driver;
-use super::task::{TaskEntry, TaskPayload, Whose};
+use super::task::TaskEntry;
 use super::workers::LinkState;
 use crate::events::{PoolEvent, Started};
 use crate::link::erased::Kind;
@@ -64,13 +64,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns which height of a range a task is, or which request of a map.
     pub(super) fn height_of(&self, task: TaskId) -> Option<i128> {
-        match self.tasks[task.slot() as usize].payload {
-            TaskPayload::Height { height, .. } => Some(height.into()),
-            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
-                Some(self.jobs.index_of(job, place).into())
-            }
-            _ => None,
-        }
+        self.jobs.height_of(&self.tasks[task.slot() as usize].payload)
     }
 
     /// Lets go of what is kept aside for a call that has ended.

@@ -6,16 +6,21 @@
 //! that error, and the first worker is excused.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
 use super::Scheduler;
 use super::answers::Answers;
+#[cfg(feature = "std")]
+use super::meter::Meter;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
+#[cfg(not(feature = "std"))]
+use super::unmetered::Meter;
 use crate::budget::SMALL_BYTES_MAX;
-use crate::failure::advice;
+use crate::failure::{advice, text_of};
 use crate::payload::{Answer, DecodeLimits};
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
@@ -61,6 +66,9 @@ pub(crate) struct AnswerSink<'a> {
     pub(crate) tasks: &'a [TaskEntry],
     pub(crate) jobs: &'a Jobs,
     pub(crate) decode_limits: &'a DecodeLimits,
+    pub(crate) meter: &'a mut Meter,
+    /// What the worker is called.
+    pub(crate) peer: &'a Arc<str>,
 }
 
 impl AnswerSink<'_> {
@@ -84,6 +92,7 @@ impl AnswerSink<'_> {
         }
         let event = Event::Replied { link: self.link, task, attempt, verdict: Verdict::Done };
         self.scheduler.handle_event(self.now, event)?;
+        self.meter.on_answer(self.link.worker().slot(), task, self.now);
         self.answers.keep_bytes(self.scheduler, task, Verdict::Done, body);
         if !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
@@ -106,6 +115,7 @@ impl AnswerSink<'_> {
         }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
+        self.note(task, verdict, || text_of(body).into());
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
         Ok(())
     }
@@ -123,6 +133,7 @@ impl AnswerSink<'_> {
         let verdict = Verdict::Done;
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
+        self.meter.on_answer(self.link.worker().slot(), task, self.now);
         match value {
             Some(mut value) => {
                 value.hold(self.answers.arrivals.answers.charge(body.len()));
@@ -160,6 +171,10 @@ impl AnswerSink<'_> {
         }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
+        self.note(task, verdict, || match &answer {
+            Answer::Bytes(body) => text_of(body.as_slice()).into(),
+            Answer::Value(_) => String::new(),
+        });
         self.answers.keep(self.scheduler, task, verdict, answer);
         if verdict == Verdict::Done && !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
@@ -178,15 +193,33 @@ impl AnswerSink<'_> {
         let event = Event::Useless { link: self.link, task, attempt, why };
         self.scheduler.handle_event(self.now, event)?;
         if let Useless::Throttled(_) = why {
+            self.note(task, Verdict::Returned, String::new);
             // No outcome has it, and if this was one too often, that says so itself.
             return Ok(());
         }
+        self.note(task, Verdict::Failed, || text_of(body).into());
         self.answers.keep_bytes(self.scheduler, task, Verdict::Failed, body);
         if why == Useless::Permanent {
             // What it says is the outcome, and not that an earlier answer was of no use.
             let _ = self.misfits.take(task);
         }
         Ok(())
+    }
+
+    /// Has it measured how an attempt ended.
+    #[inline]
+    fn note(&mut self, task: TaskId, verdict: Verdict, text: impl FnOnce() -> String) {
+        let worker = self.link.worker().slot();
+        match verdict {
+            Verdict::Returned => return self.meter.on_withdrawn(worker, task, self.now),
+            Verdict::Done | Verdict::Failed => self.meter.on_answer(worker, task, self.now),
+        }
+        if verdict == Verdict::Failed {
+            let Self { meter, tasks, jobs, peer, now, .. } = self;
+            let about =
+                || (jobs.height_of(&tasks[task.slot() as usize].payload), Some(Arc::clone(peer)));
+            meter.note_failure(*now, text, about);
+        }
     }
 
     #[inline]
@@ -202,11 +235,11 @@ impl AnswerSink<'_> {
             return None;
         }
         match &entry.payload {
-            TaskPayload::Height { job, .. }
-            | TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
+            TaskPayload::Height { check, .. }
+            | TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
+            TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
                 Some(self.jobs.check_of(*job))
             }
-            TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
             TaskPayload::None => None,
         }
     }
@@ -226,6 +259,7 @@ impl AnswerSink<'_> {
         let why_useless = if is_final { Useless::Final } else { Useless::Unusable };
         let event = Event::Useless { link, task, attempt, why: why_useless };
         self.scheduler.handle_event(self.now, event)?;
+        self.note(task, Verdict::Failed, || format!("the answer is of no use: {why}"));
         let text = if is_final && known.is_some() {
             format!("{why}; two workers' answers were alike, so manager and workers disagree on it")
         } else {
