@@ -89,10 +89,10 @@ fn a_process_that_hangs_fails_its_task_and_is_replaced() {
     let folder = Folder::new("hangs");
     let body = "if task == 'hang': time.sleep(300)\nsay(id=id, result=task)";
     let command = python(&folder, body);
-    let more = ["--serve", &command, "--local", "1", "--concurrency", "2", "--timeout", "1"];
+    let more = ["--serve", &command, "--local", "1", "--concurrency", "2", "--timeout", "3"];
     let ended = run(&mut run_of(&folder, "hang\na\nb\n", &more));
     let outcomes = outcomes(&ended.out);
-    assert!(error(&outcomes[&1]).contains("longer than 1 s (--timeout)"), "{}", ended.out);
+    assert!(error(&outcomes[&1]).contains("longer than 3 s (--timeout)"), "{}", ended.out);
     // It waited behind the other in the same process, so its own time was up as well; this one's was not.
     assert_eq!(outcomes[&3]["result"], "b", "{}", ended.out);
     assert!(ended.err.contains("did not answer within 5 s after a cancel"), "{}", ended.err);
