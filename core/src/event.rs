@@ -87,6 +87,21 @@ pub enum Event {
         /// Its link, if that is still up.
         link: Link,
     },
+    /// The worker says how far an attempt is. Where the task's [`attempt_max`](TaskOptions::attempt_max) says so it
+    /// has its time once more. It is refused as an answer would be. No sign of life: a worker that hears nothing
+    /// while it says so is pinged as any other, so that it knows that somebody listens.
+    #[cfg(feature = "task-times")]
+    Progress {
+        /// The link that it came on.
+        link: Link,
+        /// The task, as the worker names it.
+        task: TaskId,
+        /// The attempt, as the worker names it.
+        attempt: u16,
+        /// How much is done, in whatever unit. What is no more than was said of the attempt before, zero to
+        /// begin with, gives it no more time.
+        done: u64,
+    },
     /// A worker that was [busy](Event::Busy) takes tasks again. No news to one that was not.
     Ready {
         /// The link that is not busy any more.
@@ -109,6 +124,8 @@ impl Event {
             | Self::Useless { link, .. }
             | Self::Excused { link }
             | Self::Ready { link } => *link,
+            #[cfg(feature = "task-times")]
+            Self::Progress { link, .. } => *link,
         }
     }
 }
@@ -388,6 +405,10 @@ pub struct TaskOptions {
     /// [`Config::retry_delay`](crate::Config::retry_delay).
     #[cfg(feature = "task-times")]
     pub retry_delay: Option<BackoffPolicy>,
+    /// How long an attempt may take in all where it makes progress: each [`Event::Progress`] gives it its
+    /// time once more, and none beyond this. `None`, the default, for no more time by progress.
+    #[cfg(feature = "task-times")]
+    pub attempt_max: Option<Duration>,
 }
 
 impl TaskOptions {
@@ -402,6 +423,8 @@ impl TaskOptions {
             attempt_timeout: None,
             #[cfg(feature = "task-times")]
             retry_delay: None,
+            #[cfg(feature = "task-times")]
+            attempt_max: None,
         }
     }
 
@@ -444,6 +467,16 @@ impl TaskOptions {
     #[must_use]
     pub const fn retry_delay(mut self, policy: BackoffPolicy) -> Self {
         self.retry_delay = Some(policy);
+        self
+    }
+
+    /// Gives each of its attempts its time once more whenever it makes progress, for so long in all.
+    /// [`Duration::MAX`] for as long as there is progress: then only a [`deadline`](Self::deadline) bounds
+    /// how long a worker can hold the task that says it makes some, and makes none.
+    #[cfg(feature = "task-times")]
+    #[must_use]
+    pub const fn attempt_max(mut self, longest: Duration) -> Self {
+        self.attempt_max = Some(longest);
         self
     }
 }

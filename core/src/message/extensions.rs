@@ -14,6 +14,9 @@ pub const ATTEMPT_TIMEOUT_EXTENSION: u16 = 1;
 /// In a Hello: the schema of the requests and answers, a text of at most [`SCHEMA_BYTES_MAX`] bytes. Two
 /// sides that both send one, and not the same, part with [`Code::WrongSchema`](super::Code::WrongSchema).
 pub const SCHEMA_EXTENSION: u16 = 2;
+/// In a manager's Hello: it takes [`Progress`](super::Progress). The value is empty, and whatever else it is says
+/// the same.
+pub const PROGRESS_EXTENSION: u16 = 4;
 /// The longest schema in a Hello, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 64;
 

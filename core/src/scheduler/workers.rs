@@ -171,6 +171,11 @@ impl SchedulerMut<'_> {
                 return Ok(());
             }
             Event::Excused { .. } => self.excuse(worker),
+            #[cfg(feature = "task-times")]
+            Event::Progress { task, attempt, done, .. } => {
+                let task = self.answered(worker, task, attempt)?;
+                self.on_progress(task, done);
+            }
             Event::Replied { .. } => unreachable!("an answer has a way of its own"),
         }
         Ok(())

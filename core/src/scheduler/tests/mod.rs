@@ -10,6 +10,8 @@ mod drain;
 mod figures;
 mod links;
 mod looks;
+#[cfg(feature = "task-times")]
+mod progress;
 mod removal;
 mod replies;
 mod returned;

@@ -387,6 +387,9 @@ impl Model {
                 self.on_useless(link.into(), task, attempt, why)
             }
             Event::Excused { link } => self.on_excused(link.into()),
+            Event::Progress { link, task, attempt, done } => {
+                self.on_progress(link.into(), task, attempt, done)
+            }
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }

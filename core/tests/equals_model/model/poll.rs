@@ -142,10 +142,15 @@ impl Model {
         let holder = &self.workers[worker];
         let is_old = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
         self.put_down(worker, slot);
+        let is_under_way = self.has_progressed(slot);
         let (now, holder) = (self.clock, &mut self.workers[worker]);
         // One that waited behind others which were struck has not begun for all that is known.
-        let had_begun =
-            is_old && (u32::from(holder.strikes) < holder.runs || sent >= holder.struck_at);
+        let has_place = u32::from(holder.strikes) < holder.runs || sent >= holder.struck_at;
+        let had_begun = is_old && (has_place || is_under_way);
+        if had_begun && !has_place {
+            self.note("one that made progress had begun, whatever was struck");
+        }
+        let holder = &mut self.workers[worker];
         if holder.strikes == 0 {
             holder.struck_at = now;
         }

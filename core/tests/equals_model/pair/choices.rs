@@ -31,6 +31,10 @@ impl<S: Storage> Pair<S> {
                 .jitter(self.rng.pick(&[Jitter::None, Jitter::Equal, Jitter::Full]));
             options = options.retry_delay(policy);
         }
+        if self.rng.percent(25) {
+            let longest = [millis(0), millis(10), millis(60), Duration::MAX];
+            options = options.attempt_max(self.rng.pick(&longest));
+        }
         options
     }
 
@@ -127,6 +131,10 @@ impl<S: Storage> Pair<S> {
             }
             3 => attempt = 0,
             _ => {}
+        }
+        if self.rng.percent(12) {
+            let done = self.rng.pick(&[0, 1, 1, 2, 3, u64::MAX]);
+            return Event::Progress { link, task, attempt, done };
         }
         let delay = Duration::from_millis(self.rng.pick(&[0, 1, 10, 60, u64::MAX]));
         if self.rng.percent(5) {

@@ -101,10 +101,11 @@ impl Canon {
         self.words.extend([u32::from(task.retries_max), task.lane as u32]);
         self.words.extend([task.is_suspect, task.is_timed].map(u32::from));
         if task.is_timed {
-            let (deadline, timer, attempt_timeout, flags) = engine.state.own.of(slot);
-            self.ahead(deadline);
-            self.ahead(timer);
-            self.words.push(u32::try_from(attempt_timeout).unwrap_or(NEVER));
+            let (times, numbers, flags) = engine.state.own.of(slot);
+            for at in times {
+                self.ahead(at);
+            }
+            self.words.extend(numbers.map(|number| u32::try_from(number).unwrap_or(NEVER)));
             self.words.extend(flags.map(u32::from));
         }
     }

@@ -203,6 +203,17 @@ fn tasks_with_times_of_their_own_end_in_time() {
 }
 
 #[test]
+fn progress_gives_attempts_time_and_none_without_end() {
+    const LONG: TaskOptions = PLAIN.attempt_max(Duration::from_millis(3));
+    let mut model = model("progress");
+    model.tasks = &[PLAIN, LONG];
+    model.offers = &[AHEAD];
+    model.others = &[Other::Progress, Other::Break];
+    model.tasks_max = 2;
+    search(&model, &["done", "exhausted", "looked at", "struck out"]);
+}
+
+#[test]
 fn lanes_take_turns() {
     let mut model = model("lanes");
     model.tasks = &[PLAIN, BULK];

@@ -45,6 +45,8 @@ pub(super) enum Step {
     Moving(u32),
     Replied(u32, Verdict),
     Useless(u32, Useless),
+    /// A task of which one more part is done.
+    Progress(u32),
     Drain,
     Tick,
     /// One action only is polled: where the caller is slow.
@@ -79,6 +81,8 @@ pub(super) enum Other {
     Busy,
     Hear,
     Move,
+    /// Attempts make progress, in three parts.
+    Progress,
     Remove,
     Add,
     Shut,
@@ -195,6 +199,10 @@ impl Model {
             if slot.state == TaskState::InFlight {
                 steps.extend(self.verdicts.iter().map(|&verdict| Step::Replied(task, verdict)));
                 steps.extend(self.useless.iter().map(|&why| Step::Useless(task, why)));
+                let own = slot.is_timed().then(|| engine.state.own.of(task as usize));
+                if self.has(Other::Progress) && own.is_none_or(|(_, [.., done], _)| done < 3) {
+                    steps.push(Step::Progress(task));
+                }
             }
         }
         for (at, slot) in (0..).zip(workers) {
@@ -415,6 +423,12 @@ fn act(model: &Model, engine: &mut Engine, step: Step) {
         Step::Replied(task, verdict) => {
             let (link, task, attempt) = held(task);
             Event::Replied { link, task, attempt, verdict }
+        }
+        Step::Progress(task) => {
+            let slot = &tasks[task as usize];
+            let done = if slot.is_timed() { engine.state.own.of(task as usize).1[2] } else { 0 };
+            let (link, task, attempt) = held(task);
+            Event::Progress { link, task, attempt, done: done + 1 }
         }
         Step::Useless(task, why) => {
             let (link, task, attempt) = held(task);
