@@ -16,7 +16,7 @@ use crate::limits::Limits;
 use crate::link::erased::AnyWire;
 use crate::link::identity::check_name;
 use crate::link::reason::DisconnectReason;
-use crate::link::schema::{EXTENSIONS_ROOM, check_schema, schema_extension};
+use crate::link::schema::{EXTENSIONS_ROOM, check_schema, manager_extensions};
 use crate::payload::HEIGHT_BYTES_MAX;
 
 /// What a worker must take, or no height can be sent to it.
@@ -102,7 +102,7 @@ impl Greeting {
             let mut extensions = [0; EXTENSIONS_ROOM];
             let hello = Message::Hello(Hello {
                 frame_bytes_max: opening.frame_bytes_max,
-                extensions: schema_extension(opening.schema.as_deref(), &mut extensions),
+                extensions: manager_extensions(opening.schema.as_deref(), &mut extensions),
                 ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
             });
             let hello = hello.encode_extended(&mut head).expect("there is room for both");

@@ -79,10 +79,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 timeout: Some(self.scheduler.config().attempt_timeout),
                 manager: &self.limits.name,
                 worker: &peer.label,
+                now: self.now,
             };
             if hands.work(peer.entry.waker(), about, POLLS_PER_WORKER, &mut ended) {
                 peer.entry.wake();
             }
+            self.progress.due = self.progress.due.min(hands.said_at().unwrap_or(self.progress.due));
             let link = *link;
             any |= !ended.is_empty();
             for end in ended.drain(..) {
@@ -106,6 +108,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: &self.tasks,
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
+            said: &mut self.progress.said,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

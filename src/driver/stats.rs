@@ -12,7 +12,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn stats(&self) -> PoolStats {
         let workers = self.peers.slots.iter().flatten().filter_map(|peer| self.info_of(peer));
         let (tasks, streams) = (self.scheduler.stats(), self.jobs.under_way());
-        PoolStats { tasks, streams, workers: workers.collect() }
+        let progress = self.all_progress();
+        PoolStats { tasks, streams, workers: workers.collect(), progress }
     }
 
     fn info_of(&self, peer: &Peer<K>) -> Option<WorkerInfo> {

@@ -8,10 +8,12 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use chargehand_core::message::Progress;
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
 use super::Scheduler;
 use super::answers::Answers;
+use super::progress::Said;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
 use crate::budget::SMALL_BYTES_MAX;
@@ -61,9 +63,19 @@ pub(crate) struct AnswerSink<'a> {
     pub(crate) tasks: &'a [TaskEntry],
     pub(crate) jobs: &'a Jobs,
     pub(crate) decode_limits: &'a DecodeLimits,
+    /// What is to be told of how far attempts are.
+    pub(crate) said: &'a mut Vec<Said>,
 }
 
 impl AnswerSink<'_> {
+    /// Tells the scheduler how far an attempt is, and keeps that for whoever wants to know.
+    pub(crate) fn progress(&mut self, progress: Progress) -> Result<(), EventError> {
+        let (link, Progress { task, attempt, done, .. }) = (self.link, progress);
+        self.scheduler.handle_event(self.now, Event::Progress { link, task, attempt, done })?;
+        self.said.push(Said { link, progress });
+        Ok(())
+    }
+
     /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
     #[inline]
     pub(crate) fn reply(

@@ -148,6 +148,11 @@ impl<K: Kind> Peers<K> {
         peer
     }
 
+    /// Returns the label of a worker that the scheduler names.
+    pub(crate) fn label_of(&self, worker: WorkerId) -> Arc<str> {
+        self.get(worker).label()
+    }
+
     /// Whether a worker is still in the table.
     pub(crate) fn is_worker(&self, worker: WorkerId) -> bool {
         let slot = self.slots.get(worker.slot() as usize);
@@ -376,7 +381,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         frame_bytes_max: u32,
     ) {
         self.peers.get_mut(link.worker()).identity = wire.identity().map(Arc::from);
-        let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
+        let terms = (offer.window, frame_bytes_max);
+        let conn = Box::new(Conn::new(wire, &self.limits, terms, self.now));
         self.set_up(link, LinkState::Up(link, conn), offer.window);
         let peer = self.peers.get_mut(link.worker());
         peer.runs = offer.runs.max(1);
@@ -463,6 +469,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: &self.tasks,
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
+            said: &mut self.progress.said,
         };
         match conn.read(cx, quota, &mut sink) {
             Ok(ReadProgress::Nothing) if conn.is_arriving() => {
@@ -473,6 +480,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Ok(progress) => {
                 if progress == ReadProgress::More {
                     peer.entry.wake();
+                }
+                if !self.progress.said.is_empty() {
+                    self.tell_progress();
                 }
                 progress
             }

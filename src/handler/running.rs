@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::token::Token;
@@ -62,6 +62,12 @@ impl<F, O> Runs<F, O> {
         if let Some(room) = self.rooms.get(index as usize) {
             room.entry.clear();
         }
+    }
+
+    /// Returns what wakes a run, and whose it is, if anybody's.
+    pub(crate) fn waker_of(&self, index: u32) -> Option<(&Waker, &O)> {
+        let room = self.rooms.get(index as usize)?;
+        Some((room.entry.waker(), room.owner.as_ref()?))
     }
 
     /// Returns whose run it is, if anybody's.

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Message};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Message, MessageError, Progress};
 use chargehand_core::{Instant, Link, TaskId, Verdict};
 
 use self::late::LeftLate;
@@ -88,7 +88,7 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn new(
         mut wire: Box<K::Wire>,
         limits: &Limits,
-        frame_bytes_max: u32,
+        (window, frame_bytes_max): (u32, u32),
         now: Instant,
     ) -> Self {
         wire.limit_incoming(limits.frame_bytes_max as usize);
@@ -105,7 +105,7 @@ impl<K: Kind> Conn<K> {
             left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
-            tally: Tally::default(),
+            tally: Tally::new(window, now),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
             wire,
@@ -164,6 +164,9 @@ impl<K: Kind> Conn<K> {
                     if let Err(error) = sink.reply(task, attempt, verdict, body) {
                         self.tally.check_answer(error)?;
                     }
+                }
+                Err(MessageError::UnknownKind(kind)) => {
+                    on_extra(&mut self.tally, kind, frame, sink)?;
                 }
                 other => {
                     let other = other?;
@@ -358,6 +361,24 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn awaits_pong(&self) -> bool {
         self.life.awaits_pong(self.tally.messages())
     }
+}
+
+/// Takes what a worker says only because our Hello says that it is taken.
+fn on_extra(
+    tally: &mut Tally,
+    kind: u8,
+    frame: &[u8],
+    sink: &mut AnswerSink<'_>,
+) -> Result<(), DisconnectReason> {
+    let Some(progress) = Progress::decode(frame) else {
+        return Err(MessageError::UnknownKind(kind).into());
+    };
+    let progress = progress?;
+    tally.check_progress(sink.now)?;
+    if let Err(error) = sink.progress(progress) {
+        tally.check_answer(error)?;
+    }
+    Ok(())
 }
 
 /// Returns a failure, cut before anything is made of it.

@@ -138,7 +138,7 @@ where
             pause: AcceptPause::default(),
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
-            runner: Runner::new(handler, settings.concurrency, settings.decode_limits, memory),
+            runner: Runner::new(handler, &settings, memory),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: ClosingTable::new(closing_max),
             watch: Watch::new(),
@@ -228,6 +228,8 @@ where
     fn go_on(&mut self, run: u32) {
         if let Some((owner, verdict)) = self.runner.go_on(run) {
             self.answer(owner, verdict);
+        } else if self.runner.note_said(run, &mut self.clock) {
+            self.due = self.due.min(self.runner.reports.next_due().unwrap_or(self.due));
         }
     }
 

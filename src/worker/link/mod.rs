@@ -22,7 +22,7 @@ use crate::handler::Handler;
 use crate::link::closing::Outbox;
 use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
-use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
+use crate::link::schema::{EXTENSIONS_ROOM, worker_extensions};
 
 mod reading;
 mod sending;
@@ -117,7 +117,7 @@ where
         let mut extensions = [0; EXTENSIONS_ROOM];
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
-            extensions: schema_extension(schema.as_deref(), &mut extensions),
+            extensions: worker_extensions(schema.as_deref(), &mut extensions),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
         self.send_urgent(cx, &Message::Hello(hello))

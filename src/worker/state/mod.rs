@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use chargehand_core::message::{
-    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role,
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError,
+    PROGRESS_EXTENSION, Role,
 };
 use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
@@ -57,6 +58,7 @@ pub(super) enum Phase {
     GivingBack,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(super) struct ProtocolState {
     pub(super) phase: Phase,
     pub(super) speech: Speech,
@@ -72,6 +74,8 @@ pub(super) struct ProtocolState {
     identity: Option<Arc<str>>,
     /// How long the manager waits for an attempt's answer, if it says so.
     timeout: Option<Duration>,
+    /// Whether it wants to know how far attempts are.
+    pub(super) takes_progress: bool,
     pub(super) heartbeat: Duration,
     /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
@@ -130,6 +134,7 @@ impl ProtocolState {
             manager: Arc::from(""),
             identity: None,
             timeout: None,
+            takes_progress: false,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             limiter: Limiter::Manager,
@@ -241,6 +246,7 @@ impl ProtocolState {
             usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX),
             Limiter::Manager,
         );
+        self.takes_progress = hello.extensions.get(PROGRESS_EXTENSION).is_some();
         self.phase = Phase::Welcome;
         Ok(Step::None)
     }
@@ -302,6 +308,11 @@ impl ProtocolState {
     pub(super) fn idle_since(&mut self, now: Instant) -> Option<Instant> {
         let idle_since = self.usage.look(now);
         (!self.is_busy() && self.held == 0).then_some(idle_since)
+    }
+
+    /// Returns which attempt it is, if it is still wanted.
+    pub(super) fn attempt(&self, slot: RunId) -> Option<(TaskId, u16)> {
+        self.session.attempt(slot)
     }
 
     fn is_busy(&self) -> bool {
