@@ -60,6 +60,11 @@ pub struct Config {
     /// long it asks for. Default 1 h.
     #[cfg(feature = "task-times")]
     pub pause_max: Duration,
+    /// How long a worker whose link broke may keep what it holds, and go on with it, until it is back: for so long
+    /// its attempts are not sent elsewhere. Less where the worker says [so](crate::Offer::keeps). Their own deadlines
+    /// go on meanwhile. Default zero: what it held is sent again at once.
+    #[cfg(feature = "task-times")]
+    pub grace: Duration,
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
@@ -102,6 +107,8 @@ impl Config {
             failures_max: 16,
             #[cfg(feature = "task-times")]
             pause_max: Duration::from_secs(60 * 60),
+            #[cfg(feature = "task-times")]
+            grace: Duration::ZERO,
             absent_max: Duration::from_secs(600),
             backoff: BackoffPolicy::new(),
             stable_after: Duration::from_secs(30),
@@ -164,6 +171,8 @@ pub(crate) struct Policy {
     pub(crate) absent_max: u64,
     #[cfg(feature = "task-times")]
     pub(crate) pause_max: u64,
+    #[cfg(feature = "task-times")]
+    pub(crate) grace: u64,
     pub(crate) stable_after: u64,
     pub(crate) seed: u64,
     pub(crate) backoff: BackoffPolicy,
@@ -188,6 +197,8 @@ impl Policy {
             absent_max: short(config.absent_max),
             #[cfg(feature = "task-times")]
             pause_max: short(config.pause_max),
+            #[cfg(feature = "task-times")]
+            grace: short(config.grace),
             stable_after: short(config.stable_after),
             seed: config.seed,
             backoff: config.backoff,
@@ -220,6 +231,8 @@ impl Policy {
             absent_max: span(self.absent_max),
             #[cfg(feature = "task-times")]
             pause_max: span(self.pause_max),
+            #[cfg(feature = "task-times")]
+            grace: span(self.grace),
             backoff: self.backoff,
             stable_after: span(self.stable_after),
             seed: self.seed,

@@ -4,11 +4,17 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! attention first, `times` has what tasks with times of their own need, `grace` what
+//! becomes of a worker's tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
 mod blame;
+#[cfg(not(feature = "task-times"))]
+#[path = "graceless.rs"]
+mod grace;
+#[cfg(feature = "task-times")]
+mod grace;
 mod index;
 mod invariants;
 mod list;
@@ -347,7 +353,10 @@ impl<S: Storage> Scheduler<S> {
         let (tasks, workers) = self.storage.slots();
         invariants::check(&self.state, tasks, workers);
         #[cfg(feature = "task-times")]
-        times::check(&self.state, tasks, workers);
+        {
+            times::check(&self.state, tasks, workers);
+            grace::check(tasks, workers);
+        }
     }
 
     #[inline]

@@ -264,6 +264,10 @@ impl SchedulerMut<'_> {
             }
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
+                if self.workers[worker as usize].is_away() {
+                    let _ = self.take_for_good(worker, task, Outcome::Cancelled);
+                    return Ok(());
+                }
                 let _ = self.take_back(worker, task);
                 self.state.count(Outcome::Cancelled);
                 self.tasks[task as usize].state = TaskState::Withdrawing;
@@ -385,6 +389,7 @@ impl SchedulerMut<'_> {
     #[cold]
     fn detach_other(&mut self, worker: u32, task: u32) {
         self.put_down_timed(worker, task);
+        self.put_down_kept(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
@@ -406,7 +411,8 @@ impl SchedulerMut<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        slot.is_plain = slot.phase.is_serving() && !has_suspect && slot.timed() == 0;
+        let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        slot.is_plain = slot.phase.is_serving() && !has_special;
         if slot.phase.is_serving() && slot.has_room() {
             let order = slot.order();
             self.state.balance.enter(self.workers, worker, order);

@@ -369,8 +369,9 @@ impl SchedulerMut<'_> {
         }
         let worker = wide(self.tasks[task as usize].worker);
         let task = self.oldest_due(worker, task, at);
+        let is_away = self.workers[worker as usize].is_away();
         let times = &mut self.state.own.table[task as usize];
-        if !times.looked {
+        if !times.looked && !is_away {
             times.looked = true;
             let link = self.workers[worker as usize].link(worker);
             let overdue = Some(self.tasks[task as usize].id(task));
@@ -378,16 +379,19 @@ impl SchedulerMut<'_> {
         }
         let (deadline, timeout) = (times.deadline, times.attempt_timeout);
         if !self.state.is_due(deadline) {
+            if is_away {
+                self.time_out_away(worker, task);
+                return None;
+            }
             // The worker is judged by the pool's time, and not by a shorter one of the caller's.
             let is_early = timeout < self.state.policy.attempt_timeout;
             let end = if is_early { Self::end_early } else { Self::time_out };
             return Some(end(self, worker, task));
         }
         // The caller's time is up, which is nobody's fault: no strike.
-        let withdraw = self.end(worker, task);
-        self.finish(task, Outcome::TimedOut);
+        let withdraw = self.take_for_good(worker, task, Outcome::TimedOut);
         self.close_drained(worker);
-        Some(withdraw)
+        withdraw
     }
 }
 
@@ -462,7 +466,7 @@ impl SchedulerMut<'_> {
 }
 
 /// Returns the task after another in the list of those that the same worker holds.
-fn after(tasks: &[TaskSlot], task: u32) -> Option<u32> {
+pub(super) fn after(tasks: &[TaskSlot], task: u32) -> Option<u32> {
     let next = Queue::neighbours(&tasks[task as usize]).next();
     (next != NONE).then_some(next)
 }

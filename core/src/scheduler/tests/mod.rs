@@ -8,6 +8,8 @@ mod busy;
 mod cancel;
 mod drain;
 mod figures;
+#[cfg(feature = "task-times")]
+mod grace;
 mod links;
 mod looks;
 #[cfg(feature = "task-times")]

@@ -4,6 +4,7 @@
 //! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
 
 mod answers;
+mod grace;
 mod poll;
 mod returned;
 mod times;
@@ -11,6 +12,7 @@ pub(crate) mod types;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use chargehand_core::{
     Config, Event, EventError, Instant, Lane, Loss, Offer, Outcome, Reason, Route, Stale,
@@ -54,6 +56,8 @@ pub(crate) struct Task {
     pub(crate) retries_max: u16,
     pub(crate) suspect: bool,
     times: Option<OwnTimes>,
+    /// It is of an earlier link of its worker.
+    pub(crate) kept: bool,
     pub(crate) state: TaskState,
 }
 
@@ -86,6 +90,9 @@ pub(crate) struct Worker {
     /// Gets no task until then.
     delayed_until: Option<Instant>,
     not_before: Instant,
+    /// How long it is waited for once its link breaks, and until when it is.
+    grace: Duration,
+    grace_until: Instant,
     struck_at: Instant,
     /// No attempt ends by its deadline before that.
     hold_until: Instant,
@@ -161,6 +168,7 @@ impl Model {
             retries_max: 0,
             suspect: false,
             times: None,
+            kept: false,
             state: TaskState::Free,
         };
         Self {
@@ -221,6 +229,7 @@ impl Model {
             retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
             suspect: false,
             times,
+            kept: false,
             state: TaskState::Waiting,
         };
         self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
@@ -243,6 +252,9 @@ impl Model {
             TaskState::Waiting | TaskState::Resting { .. } | TaskState::Returned { .. } => {
                 self.note("cancel while queued");
                 self.finish(slot, Outcome::Cancelled);
+            }
+            TaskState::InFlight { worker, .. } if self.is_away(worker) => {
+                let _ = self.take_for_good(worker, slot, Outcome::Cancelled);
             }
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
@@ -284,6 +296,7 @@ impl Model {
         if self.workers[slot].removing || self.workers[slot].phase == LinkPhase::Leaving {
             return Err(Stale);
         }
+        self.end_grace(slot, Loss::Stopped);
         self.workers[slot].removing = true;
         match self.workers[slot].phase {
             LinkPhase::Absent { .. } | LinkPhase::BackingOff { .. } | LinkPhase::WantConnect => {
@@ -331,7 +344,7 @@ impl Model {
                     self.note("displaced a link that held tasks");
                 }
                 // Not as `lose` does: it is up again at once, so nobody needs to step in.
-                self.give_back_all(slot, Loss::Stopped);
+                self.take_over(slot, offer);
                 self.withdraw_nothing(slot);
                 self.end_rest(slot);
                 Some(old)
@@ -340,7 +353,10 @@ impl Model {
                 self.note("displaced a closing link");
                 Some(old)
             }
-            _ => None,
+            _ => {
+                self.take_over(slot, offer);
+                None
+            }
         };
         let was_useful = displaced.is_some() && self.workers[slot].useful;
         if was_useful {
@@ -367,6 +383,7 @@ impl Model {
         let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
         self.note("an absent worker made room");
         let id = self.link(slot).worker;
+        self.end_grace(slot, Loss::Broken);
         self.workers[slot] = Worker::unused(id.generation + 1);
         self.free_workers.push(slot);
         Some(id)
@@ -390,6 +407,8 @@ impl Model {
             Event::Progress { link, task, attempt, done } => {
                 self.on_progress(link.into(), task, attempt, done)
             }
+            Event::Kept { link, task, attempt } => self.on_kept(link.into(), task, attempt),
+            Event::Listed { link } => self.on_listed(link.into()),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }
@@ -483,6 +502,7 @@ impl Model {
     fn put_down(&mut self, worker: usize, slot: usize) {
         let order = self.next_order();
         self.workers[worker].held.retain(|&other| other != slot);
+        self.tasks[slot].kept = false;
         self.workers[worker].level_order = order;
     }
 

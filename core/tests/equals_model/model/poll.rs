@@ -179,9 +179,13 @@ impl Model {
         if !self.is_due(deadline) {
             return ModelStep::Nothing;
         }
+        if self.due_grace(deadline, slot) {
+            return ModelStep::Again;
+        }
         match self.workers[slot].phase {
             LinkPhase::Absent { .. } => {
                 self.note("an absent worker was forgotten");
+                self.end_grace(slot, Loss::Broken);
                 self.leave(slot);
                 ModelStep::Again
             }
@@ -241,7 +245,7 @@ impl Model {
             return ModelStep::Emit(Act::Ping(link));
         }
         self.note("a silent link was closed");
-        self.lose(slot, Loss::Broken);
+        self.lose(slot, Loss::Away);
         self.after_link(slot);
         ModelStep::Emit(Act::Disconnect(link, Reason::Silent))
     }
@@ -273,11 +277,7 @@ impl Model {
             .find_map(|worker| self.oldest_attempt(worker, true).map(|(slot, _)| (worker, slot)));
         let Some((worker, slot)) = held else { return ModelStep::Nothing };
         self.note("drain aborted an attempt");
-        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
-        self.put_down(worker, slot);
-        self.finish(slot, Outcome::Aborted);
-        self.close_if_drained(worker);
-        ModelStep::Emit(act)
+        self.take_for_good(worker, slot, Outcome::Aborted)
     }
 
     fn send_one(&mut self) -> ModelStep {
@@ -317,7 +317,7 @@ impl Model {
 
     /// The attempt that a worker was sent first, and its deadline: of all, or of those whose tasks have
     /// no times of their own.
-    fn oldest_attempt(&self, worker: usize, of_all: bool) -> Option<(usize, Instant)> {
+    pub(super) fn oldest_attempt(&self, worker: usize, of_all: bool) -> Option<(usize, Instant)> {
         let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.state {
             TaskState::InFlight { worker: holder, deadline, order, .. }
                 if holder == worker && (of_all || task.times.is_none()) =>
@@ -341,7 +341,10 @@ impl Model {
         let at = match worker.phase {
             LinkPhase::Absent { until }
             | LinkPhase::BackingOff { until }
-            | LinkPhase::Connecting { until } => until,
+            | LinkPhase::Connecting { until } => {
+                self.grace_deadline(slot).map_or(until, |at| at.min(until))
+            }
+            LinkPhase::WantConnect => self.grace_deadline(slot)?,
             LinkPhase::Up => {
                 let life = match worker.pinged {
                     None => worker.heard.saturating_add(self.config.heartbeat_interval),
@@ -350,13 +353,11 @@ impl Model {
                 let attempt = self.oldest_attempt(slot, false);
                 let attempt = attempt.map(|(_, deadline)| deadline.max(worker.hold_until));
                 let own = self.may_return_at(slot).filter(|_| worker.is_available());
-                let all = [worker.suspended_until, worker.delayed_until, attempt, own];
+                let grace = self.grace_deadline(slot);
+                let all = [worker.suspended_until, worker.delayed_until, attempt, own, grace];
                 all.into_iter().flatten().fold(life, Instant::min)
             }
-            LinkPhase::Free
-            | LinkPhase::WantConnect
-            | LinkPhase::Closing(_)
-            | LinkPhase::Leaving => return None,
+            LinkPhase::Free | LinkPhase::Closing(_) | LinkPhase::Leaving => return None,
         };
         (at != Instant::FAR_FUTURE).then_some(at)
     }

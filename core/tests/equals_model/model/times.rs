@@ -191,10 +191,16 @@ impl Model {
             }
             return ModelStep::Again;
         };
-        if times.looked != Some(at) {
+        let is_away = self.is_away(worker);
+        if times.looked != Some(at) && !is_away {
             times.looked = Some(at);
             self.tasks[slot].times = Some(times);
             return ModelStep::Emit(Act::Look(self.link(worker), Some(self.id(slot))));
+        }
+        if !is_over && is_away {
+            self.note("an attempt with times of its own was late while its worker was away");
+            self.timed_out_away(worker, slot);
+            return ModelStep::Again;
         }
         if !is_over && times.attempt_timeout < self.config.attempt_timeout {
             return self.attempt_ended_early(worker, slot);
@@ -204,11 +210,7 @@ impl Model {
             return self.attempt_timed_out(worker, slot);
         }
         self.note("timed out with an attempt under way");
-        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
-        self.put_down(worker, slot);
-        self.finish(slot, Outcome::TimedOut);
-        self.close_if_drained(worker);
-        ModelStep::Emit(act)
+        self.take_for_good(worker, slot, Outcome::TimedOut)
     }
 }
 

@@ -99,7 +99,7 @@ impl Canon {
         }
         self.words.extend([task.attempts, task.failures, task.losses].map(u32::from));
         self.words.extend([u32::from(task.retries_max), task.lane as u32]);
-        self.words.extend([task.is_suspect, task.is_timed].map(u32::from));
+        self.words.extend([task.is_suspect, task.is_timed, task.is_kept].map(u32::from));
         if task.is_timed {
             let (times, numbers, flags) = engine.state.own.of(slot);
             for at in times {
@@ -147,8 +147,10 @@ impl Canon {
         if worker.route == Route::Await {
             self.ahead(worker.not_before);
         }
-        if worker.phase.is_up() {
+        if worker.phase.is_up() || worker.kept > 0 {
             self.link(policy, tasks, worker);
+            self.words.extend([worker.kept, u32::try_from(worker.grace).unwrap_or(NEVER)]);
+            self.ahead(worker.grace_end());
         }
     }
 

@@ -47,6 +47,9 @@ pub(super) enum Step {
     Useless(u32, Useless),
     /// A task of which one more part is done.
     Progress(u32),
+    /// A worker that is back names a task, and then has named all.
+    Kept(u32),
+    Listed(u32),
     Drain,
     Tick,
     /// One action only is polled: where the caller is slow.
@@ -76,6 +79,8 @@ pub(super) enum Other {
     Cancel,
     Refuse,
     Break,
+    /// Links break, and their workers come back with what they held, or part of it, or do not.
+    Away,
     Stop,
     Drain,
     Busy,
@@ -196,7 +201,11 @@ impl Model {
             if self.has(Other::Cancel) && is_open {
                 steps.push(Step::Cancel(task));
             }
-            if slot.state == TaskState::InFlight {
+            let is_there = || workers[wide(slot.worker) as usize].phase.is_up();
+            if slot.state == TaskState::InFlight && is_there() {
+                if slot.is_kept {
+                    steps.push(Step::Kept(task));
+                }
                 steps.extend(self.verdicts.iter().map(|&verdict| Step::Replied(task, verdict)));
                 steps.extend(self.useless.iter().map(|&why| Step::Useless(task, why)));
                 let own = slot.is_timed().then(|| engine.state.own.of(task as usize));
@@ -242,6 +251,10 @@ impl Model {
                     }
                 };
                 may(Other::Break, Step::Lost(at, Loss::Broken));
+                may(Other::Away, Step::Lost(at, Loss::Away));
+                if slot.kept() > 0 {
+                    may(Other::Away, Step::Listed(at));
+                }
                 may(Other::Stop, Step::Lost(at, Loss::Stopped));
                 may(Other::Hear, Step::Heard(at));
                 may(Other::Move, Step::Moving(at));
@@ -293,10 +306,12 @@ impl Model {
             ),
             Outcome::Cancelled => matches!(step, Step::Cancel(_)),
             // Whoever holds it breaks, is silent, answers too late or with what is of no use.
-            Outcome::Exhausted => matches!(
-                step,
-                Step::Lost(_, Loss::Broken) | Step::Tick | Step::Useless(_, Useless::Unusable)
-            ),
+            Outcome::Exhausted => match step {
+                // Another worker in its place, or none, ends a grace.
+                Step::Connected(..) | Step::Accept(..) | Step::Refused(_) => self.has(Other::Away),
+                Step::Lost(_, Loss::Broken | Loss::Away) | Step::Tick => true,
+                step => matches!(step, Step::Useless(_, Useless::Unusable)),
+            },
             Outcome::Bounced => !matches!(step, Step::Submit(_) | Step::Cancel(_)),
             Outcome::Aborted => self.has(Other::Shut),
             Outcome::TimedOut => matches!(step, Step::Tick | Step::Submit(_)),
@@ -430,6 +445,11 @@ fn act(model: &Model, engine: &mut Engine, step: Step) {
             let (link, task, attempt) = held(task);
             Event::Progress { link, task, attempt, done: done + 1 }
         }
+        Step::Kept(task) => {
+            let (link, task, attempt) = held(task);
+            Event::Kept { link, task, attempt }
+        }
+        Step::Listed(at) => Event::Listed { link: link(at) },
         Step::Useless(task, why) => {
             let (link, task, attempt) = held(task);
             Event::Useless { link, task, attempt, why }
