@@ -43,7 +43,7 @@ pub enum PoolEvent {
         /// Why.
         reason: DisconnectReason,
     },
-    /// A link is gone. Its tasks are queued again.
+    /// A link is gone. Its tasks are queued again, unless its worker is [waited for](chargehand_core::Config::grace).
     Lost {
         /// The worker.
         worker: WorkerId,

@@ -109,6 +109,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
             said: &mut self.progress.said,
+            unwanted: &mut self.unwanted,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

@@ -147,6 +147,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     specials: BTreeMap<usize, Special>,
     watches: Watches,
     progress: progress::Told,
+    /// What a worker that is back still holds and is to drop. Empty but for the moment.
+    unwanted: Vec<(TaskId, u16)>,
     /// There are some of either.
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
@@ -256,6 +258,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             specials: BTreeMap::new(),
             watches: Watches::new(),
             progress: progress::Told::new(),
+            unwanted: Vec::new(),
             has_asides: false,
             tells_starts: false,
             has_own_times: false,

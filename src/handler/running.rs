@@ -75,6 +75,10 @@ impl<F, O> Runs<F, O> {
         self.rooms.get(index as usize)?.owner.as_ref()
     }
 
+    pub(crate) fn owner_mut(&mut self, index: u32) -> Option<&mut O> {
+        self.rooms.get_mut(index as usize)?.owner.as_mut()
+    }
+
     /// Lets a run go on that nobody wants the result of.
     pub(crate) fn disown(&mut self, index: u32) {
         self.rooms[index as usize].owner = None;

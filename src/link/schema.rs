@@ -1,21 +1,27 @@
 //! What a manager and a worker say of the requests and answers that they were set up for.
 
 use chargehand_core::message::{
-    Extensions, ExtensionsWriter, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION,
+    Extensions, ExtensionsWriter, GRACE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX,
+    SCHEMA_EXTENSION,
 };
 
 use super::reason::DisconnectReason;
 
 /// Room for the extensions of a Hello or a Welcome of ours.
-pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2;
+pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14;
 
-/// Returns the extensions of a worker's Hello: the schema, if there is one.
+/// Returns the extensions of a worker's Hello: the schema, if there is one, and for how many milliseconds it goes
+/// on without a link, if it does.
 pub(crate) fn worker_extensions<'a>(
     schema: Option<&str>,
+    grace_millis: u32,
     room: &'a mut [u8; EXTENSIONS_ROOM],
 ) -> Extensions<'a> {
     let mut writer = ExtensionsWriter::new(room);
     add_schema(schema, &mut writer);
+    if grace_millis > 0 {
+        writer.add(GRACE_EXTENSION, &grace_millis.to_le_bytes()).expect("there is room");
+    }
     writer.finish()
 }
 

@@ -144,6 +144,20 @@ impl<H: Handler> Runner<H> {
         }
     }
 
+    /// Gives a run to another place, and returns which it was in the place that it had.
+    pub(super) fn give_away(&mut self, index: u32, place: u32) -> Option<RunId> {
+        let owner = &mut self.runs.owner_mut(index)?.owner;
+        owner.place = place;
+        Some(owner.slot)
+    }
+
+    /// Gives a run to another owner.
+    pub(super) fn take_over(&mut self, index: u32, owner: Owner) {
+        if let Some(run) = self.runs.owner_mut(index) {
+            run.owner = owner;
+        }
+    }
+
     /// Ends a run whose answer nobody wants.
     pub(super) fn cancel(&mut self, index: u32) {
         if H::ENDS_WHEN_DROPPED {

@@ -168,6 +168,18 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.progress_interval = interval)
     }
 
+    /// Sets for how long the worker goes on with what it runs for a manager whose link broke, at most: less where
+    /// the manager's own [`grace`](crate::core::Config::grace) is shorter. Over its next link the manager is told what
+    /// runs here still and what has been answered meanwhile, and the tasks go on as if nothing had happened.
+    /// Default zero: what runs ends with its link.
+    ///
+    /// What was waiting and had not begun is sent again. A manager that was started anew, one that says
+    /// Goodbye, and the end of this worker end it at once.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        self.set(|settings| settings.grace = grace)
+    }
+
     /// Sets for how long a manager's link that no request came on keeps its place where there are
     /// [`links_max`](Worker::links_max) of them and another manager comes. The one that has been idle
     /// longest makes room. Where a request came before, it keeps it for 30 times as long after

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Message, MessageError, Progress};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress};
 use chargehand_core::{Instant, Link, TaskId, Verdict};
 
 use self::late::LeftLate;
@@ -88,7 +88,7 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn new(
         mut wire: Box<K::Wire>,
         limits: &Limits,
-        (window, frame_bytes_max): (u32, u32),
+        (window, frame_bytes_max, awaits_list): (u32, u32, bool),
         now: Instant,
     ) -> Self {
         wire.limit_incoming(limits.frame_bytes_max as usize);
@@ -105,7 +105,7 @@ impl<K: Kind> Conn<K> {
             left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
-            tally: Tally::new(window, now),
+            tally: Tally::new(window, now, awaits_list),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
             wire,
@@ -370,6 +370,10 @@ fn on_extra(
     frame: &[u8],
     sink: &mut AnswerSink<'_>,
 ) -> Result<(), DisconnectReason> {
+    if let Some(holding) = Holding::decode(frame) {
+        tally.check_list()?;
+        return on_holding(tally, holding?, sink);
+    }
     let Some(progress) = Progress::decode(frame) else {
         return Err(MessageError::UnknownKind(kind).into());
     };
@@ -378,6 +382,24 @@ fn on_extra(
     if let Err(error) = sink.progress(progress) {
         tally.check_answer(error)?;
     }
+    Ok(())
+}
+
+/// Takes in what a worker still holds of its last link.
+fn on_holding(
+    tally: &Tally,
+    holding: Holding<'_>,
+    sink: &mut AnswerSink<'_>,
+) -> Result<(), DisconnectReason> {
+    if holding.iter().nth(usize::from(u16::MAX)).is_some() {
+        return Err(DisconnectReason::protocol("said that it holds more than any window"));
+    }
+    for (task, attempt) in holding.iter() {
+        if let Err(error) = sink.kept(task, attempt) {
+            tally.check_answer(error)?;
+        }
+    }
+    sink.listed();
     Ok(())
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Tally {
     /// How many Pongs there were at the latest one that no Ping explains.
     pub(super) told: u64,
     drains: bool,
+    /// The worker is still to say what it holds of its last link.
+    awaits_list: bool,
     progress: u64,
     /// How many attempts the worker may hold, and since when.
     window: u32,
@@ -32,8 +34,16 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(window: u32, since: Instant) -> Self {
-        Self { window, since, ..Self::default() }
+    pub(super) fn new(window: u32, since: Instant, awaits_list: bool) -> Self {
+        Self { awaits_list, window, since, ..Self::default() }
+    }
+
+    /// Notes that a worker says what it still holds of its last link.
+    pub(super) fn check_list(&mut self) -> Result<(), DisconnectReason> {
+        if mem::take(&mut self.awaits_list) {
+            return Ok(());
+        }
+        Err(DisconnectReason::protocol("said what it holds unasked, or twice"))
     }
 
     pub(super) fn messages(&self) -> u64 {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 
+use super::away::{first_end, is_away};
 use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState, index_u32};
 use crate::handler::Handler;
 use crate::link::quota::MESSAGES_ALONE;
@@ -42,6 +43,7 @@ where
             self.scan();
         }
         self.tell_progress();
+        self.end_absences(self.clock.now);
         if self.watch.due() <= self.clock.now() {
             for index in self.watch.take_turn(self.clock.now(), self.places.len()) {
                 self.look_at_trust(index_u32(index));
@@ -62,6 +64,9 @@ where
         let now = self.clock.now();
         while let Some(run) = self.runner.reports.take_due(now) {
             let Some((owner, said)) = self.runner.take_said(run) else { continue };
+            if is_away(owner) {
+                continue;
+            }
             let LinkSlot { entry, state, .. } = &mut self.places[owner.place as usize];
             let SlotState::Link(link) = state else { continue };
             let mut cx = Context::from_waker(entry.waker());
@@ -148,6 +153,7 @@ where
             self.closing.next_due(),
             self.pause.until(),
             self.runner.reports.next_due(),
+            first_end(&self.absentees),
             self.room_at,
             self.drain_deadline,
             Some(self.scan_at),

@@ -7,8 +7,8 @@ use core::task::{Context, Poll};
 use chargehand_core::copy::copied;
 use chargehand_core::io::Wire;
 use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message, PROGRESS_BYTES_MAX, Progress,
-    clip,
+    BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELD_BYTES_MAX, HELLO_BYTES_MAX, Holding, Message,
+    PROGRESS_BYTES_MAX, Progress, clip,
 };
 use chargehand_core::session::RunId;
 use chargehand_core::{TaskId, Verdict};
@@ -167,6 +167,22 @@ where
     ) -> Result<(), DisconnectReason> {
         let mut head = [0; HELLO_BYTES_MAX];
         let head = message.encode_extended(&mut head).expect("there is room for what is sent so");
+        self.send_first(cx, head)
+    }
+
+    /// Says which attempts go on that were of an earlier link.
+    pub(super) fn tell_held(
+        &mut self,
+        cx: &mut Context<'_>,
+        held: &[(TaskId, u16)],
+    ) -> Result<(), DisconnectReason> {
+        let mut frame = alloc::vec![0; 1 + held.len() * HELD_BYTES_MAX];
+        let frame = Holding::encode(held.iter().copied(), &mut frame).expect("there is room");
+        self.send_first(cx, frame)
+    }
+
+    /// Sends what goes before all answers that wait.
+    fn send_first(&mut self, cx: &mut Context<'_>, head: &[u8]) -> Result<(), DisconnectReason> {
         if !self.is_stuck && self.try_send(cx, head, &[])? {
             return Ok(());
         }
