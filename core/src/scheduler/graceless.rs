@@ -59,6 +59,7 @@ impl SchedulerMut<'_> {
         false
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
     #[inline]
     pub(super) fn take_for_good(
         &mut self,
