@@ -148,7 +148,7 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, QueueError, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent, Started},
+    events::{Events, PoolEvent, Started, TaskProgress},
     failure::{Failure, Throttled},
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},

@@ -80,10 +80,10 @@ impl Job {
 
     async fn pool(&self) -> Pool {
         let pool = self.stage.pool_after(0).await;
-        match self.plan.deadline {
-            Some(deadline) => pool.with(TaskOptions::new().deadline(deadline)),
-            None => pool,
-        }
+        let JobPlan { deadline, attempt_max, .. } = self.plan;
+        let mut options = TaskOptions::new();
+        (options.deadline, options.attempt_max) = (deadline, attempt_max);
+        if options == TaskOptions::new() { pool } else { pool.with(options) }
     }
 
     async fn pause(&self) {

@@ -32,6 +32,7 @@ mod liveness;
 #[cfg(feature = "std")]
 mod meter;
 mod outgoing;
+mod progress;
 mod ranges;
 mod starts;
 mod stats;
@@ -156,6 +157,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
     watches: Watches,
+    progress: progress::Told,
+    /// What a worker that is back still holds and is to drop. Empty but for the moment.
+    unwanted: Vec<(TaskId, u16)>,
     /// There are some of either.
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
@@ -270,6 +274,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
             watches: Watches::new(),
+            progress: progress::Told::new(),
+            unwanted: Vec::new(),
             has_asides: false,
             tells_starts: false,
             has_own_times: false,
@@ -413,6 +419,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.watch.due() <= self.now {
             self.look_at_trusts();
         }
+        if self.progress.due <= self.now {
+            self.hear_in_process();
+        }
     }
 
     /// Carries out the rest, writes, and hands outcomes over.
@@ -509,7 +518,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
-        next = next.min(self.queue_due).min(self.watch.due());
+        next = next.min(self.queue_due).min(self.watch.due()).min(self.progress.due);
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
