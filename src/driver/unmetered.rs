@@ -11,7 +11,7 @@ use crate::error::TaskError;
 use crate::link::erased::Kind;
 
 #[derive(Debug, Default)]
-pub(crate) struct Meter;
+pub(crate) struct Meter(());
 
 #[expect(clippy::unused_self, reason = "as those that measure")]
 impl Meter {
