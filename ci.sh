@@ -26,7 +26,7 @@ BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 PLATFORM_TARGETS=(x86_64-pc-windows-msvc aarch64-apple-darwin)
 # What is published: the name of each crate, and its folder.
 declare -A CRATES=([chargehand]=. [chargehand-core]=core
-  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status
+  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status [chargehand-cli]=cli
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
   [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
@@ -75,6 +75,7 @@ stage_msrv() {
   msrv build --locked --target-dir "$target/msrv" "${packages[@]}" --all-features
   msrv check --locked --target-dir "$target/msrv" "${packages[@]}"
   msrv check --locked --target-dir "$target/msrv" -p chargehand --no-default-features --features alloc
+  msrv check --locked --target-dir "$target/msrv" -p chargehand-cli
 }
 
 stage_clippy() {
@@ -178,7 +179,7 @@ api_of() {
   local flags='-Zunstable-options --output-format=json --document-hidden-items --cap-lints=allow'
   rm -rf "$2" "$target/semver/target/doc"
   (cd "$1" && RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS=$flags cargo doc --lib --workspace \
-    --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
+    --exclude chargehand-cli --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
   mkdir -p "$2"
   mv "$target"/semver/target/doc/*.json "$2"
 }
@@ -281,8 +282,8 @@ check_package() {
   extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/page/[a-z]+\.(html|css|js|svg)$|/(dashboards|alerts)/chargehand\.[a-z.]+$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
     grep -vE '/(README\.md|CHANGELOG\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml(\.orig)?|lock)|\.cargo_vcs_info\.json)$' || true)
   [[ -z $extra ]] || fail "$crate has in its package what users do not need: $extra"
-  for key in README.md LICENSE-APACHE LICENSE-MIT src/lib.rs; do
-    tar tzf "$file" | grep "/$key$" >/dev/null || fail "$crate has no $key in its package"
+  for key in README.md LICENSE-APACHE LICENSE-MIT 'src/(lib|main).rs'; do
+    tar tzf "$file" | grep -E "/$key$" >/dev/null || fail "$crate has no $key in its package"
   done
   local manifest
   manifest=$(tar xzOf "$file" --wildcards '*/Cargo.toml')
@@ -384,7 +385,7 @@ stage_fresh() {
 # it was stopped, and `MUTANTS_SHARD=0/8` does one part in eight. `.cargo/mutants.toml` says which files, and which
 # mistakes no test can find. `MUTANTS_OF=core/src/backoff.rs` makes those of which that is a part of the name.
 stage_mutants() {
-  have cargo-mutants || cargo install --locked "cargo-mutants@$MUTANTS_VERSION"
+  have cargo-mutants || install_tool "cargo-mutants@$MUTANTS_VERSION"
   local some=()
   [[ -z ${MUTANTS_SHARD:-} ]] || some+=(--shard "$MUTANTS_SHARD")
   [[ -z ${MUTANTS_OF:-} ]] || some+=(--re "$MUTANTS_OF")
@@ -397,7 +398,7 @@ stage_mutants() {
 # Which lines the tests come by: of core at least 95 in 100, of the facade 90. It builds everything once more.
 # rustc writes what an LLVM of its own version reads, which Debian has as a package.
 stage_coverage() {
-  have cargo-llvm-cov || cargo install --locked "cargo-llvm-cov@$LLVM_COV_VERSION"
+  have cargo-llvm-cov || install_tool "cargo-llvm-cov@$LLVM_COV_VERSION"
   local version bin out=$target/coverage crate least
   version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   bin=/usr/lib/llvm-$version/bin
@@ -519,20 +520,21 @@ install() {
   have x86_64-w64-mingw32-dlltool || packages+=(binutils-mingw-w64-x86-64)
   install_packages "${packages[@]}"
   bash bench/install.sh
-  have cargo-hack || cargo install --locked "cargo-hack@$CARGO_HACK_VERSION"
-  have cargo-deny || cargo install --locked "cargo-deny@$CARGO_DENY_VERSION"
-  have cargo-semver-checks || cargo install --locked "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
+  have cargo-hack || install_tool "cargo-hack@$CARGO_HACK_VERSION"
+  have cargo-deny || install_tool "cargo-deny@$CARGO_DENY_VERSION"
+  have cargo-semver-checks || install_tool "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
   if [[ ! -x $ANVIL ]]; then
     npm install --no-audit --no-fund --ignore-scripts --prefix "$anvil_dir" \
       "@foundry-rs/anvil@$ANVIL_VERSION"
   fi
 }
 
-# What the tests need beside Rust: Go and its WebSocket library, OpenSSL and Python for real peers, and `ip`.
+# What the tests need beside Rust: Go and its WebSocket library, OpenSSL, Python and Node for real peers, and `ip`.
 install_test() {
   local packages=()
   have cc || packages+=(gcc libc6-dev)
   have ip || packages+=(iproute2)
+  have node || packages+=(nodejs)
   have openssl || packages+=(openssl)
   have python3 || packages+=(python3)
   have stunnel || packages+=(stunnel4)
@@ -573,6 +575,13 @@ install_msrv() {
   for package in "$dir.part"/debs/*.deb; do dpkg -x "$package" "$dir.part"; done
   rm -rf "$dir.part/debs" "$dir"
   mv "$dir.part" "$dir"
+}
+
+# Lightly optimized: building them is most of what a fresh machine does before the first stage, and each runs for
+# seconds.
+install_tool() {
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --locked "$@"
 }
 
 install_packages() {

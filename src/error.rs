@@ -1,6 +1,7 @@
 //! Errors of the pool's handles.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
@@ -128,6 +129,26 @@ impl fmt::Display for WorkerError {
 }
 
 impl Error for WorkerError {}
+
+/// There is no queue of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueError {
+    /// The name.
+    pub name: String,
+    /// The names of the queues that there are.
+    pub known: Vec<String>,
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, known } = self;
+        write!(f, "there is no queue `{name}`: add it by Builder::queue, or use one of ")?;
+        f.write_str(&known.join(", "))
+    }
+}
+
+impl Error for QueueError {}
 
 /// The pool's driver is gone: it was dropped, or had finished before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,51 @@
 //! How tasks are done and workers are used, where not as the pool says.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
-use chargehand_core::{BackoffPolicy, Instant};
+use chargehand_core::{BackoffPolicy, Instant, QueueId};
+
+/// The names of a pool's queues, by their places.
+pub(crate) type QueueNames = Arc<[Arc<str>]>;
+
+/// A queue of a pool, as [`Pool::queue`](crate::Pool::queue) finds it by its name. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    id: QueueId,
+    /// Those of its pool, by which it is known.
+    names: QueueNames,
+}
+
+impl Queue {
+    /// Returns the queue of a name, if there is one.
+    pub(crate) fn find(name: &str, names: &QueueNames) -> Option<Self> {
+        let place = names.iter().position(|known| &**known == name)?;
+        let id = QueueId::new(u8::try_from(place).ok()?);
+        Some(Self { id, names: Arc::clone(names) })
+    }
+
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.names[usize::from(self.id.place())]
+    }
+
+    pub(crate) const fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Returns whether it is a queue of the pool with these names.
+    pub(crate) fn is_of(&self, names: &QueueNames) -> bool {
+        Arc::ptr_eq(&self.names, names)
+    }
+}
+
+impl PartialEq for Queue {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.is_of(&other.names)
+    }
+}
+
+impl Eq for Queue {}
 
 /// How a task is done, where not as the pool says: given to [`Pool::with`](crate::Pool::with), whose handle
 /// uses it for calls, single tasks, maps and ranges alike.
@@ -40,12 +83,15 @@ pub struct TaskOptions {
     /// How long it rests before each of these. `None` for
     /// [`Config::retry_delay`](chargehand_core::Config::retry_delay).
     pub retry_delay: Option<BackoffPolicy>,
+    /// Which queue it waits in. `None` for the one named `default`.
+    pub queue: Option<Queue>,
 }
 
 impl TaskOptions {
     /// Makes options that change nothing.
     pub const fn new() -> Self {
-        Self { attempt_timeout: None, deadline: None, retries: None, retry_delay: None }
+        let (attempt_timeout, deadline, retries, retry_delay) = (None, None, None, None);
+        Self { attempt_timeout, deadline, retries, retry_delay, queue: None }
     }
 
     /// Sets how long one attempt may take.
@@ -76,6 +122,34 @@ impl TaskOptions {
         self
     }
 
+    /// Sets which queue it waits in: one of the pool's, by [`Pool::queue`](crate::Pool::queue).
+    ///
+    /// ```
+    /// use chargehand::TaskOptions;
+    ///
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let tip = pool.with(TaskOptions::new().queue(pool.queue("tip")?));
+    /// let block: String = tip.call(&17_u64).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn queue(mut self, queue: Queue) -> Self {
+        self.queue = Some(queue);
+        self
+    }
+
+    /// Returns which queue it waits in.
+    #[inline]
+    pub(crate) fn queue_id(&self) -> QueueId {
+        self.queue.as_ref().map_or(QueueId::DEFAULT, Queue::id)
+    }
+
+    /// Makes options of a queue whose pool is of no matter.
+    #[cfg(test)]
+    pub(crate) fn in_queue(id: QueueId) -> Self {
+        Self { queue: Some(Queue { id, names: Arc::new([]) }), ..Self::new() }
+    }
+
     /// Returns when a task that counts from `since` is over.
     pub(crate) fn due(&self, since: Instant) -> Instant {
         self.deadline.map_or(Instant::FAR_FUTURE, |span| since.saturating_add(span))
@@ -86,6 +160,7 @@ impl TaskOptions {
         to.retries_max = self.retries.or(to.retries_max);
         to.retry_delay = self.retry_delay.or(to.retry_delay);
         to.deadline = self.due(since);
+        to.queue = self.queue_id();
         if let Some(timeout) = self.attempt_timeout {
             *to = to.attempt_timeout(timeout);
         }

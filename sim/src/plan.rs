@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 
+/// The number of the part that is a worker which always does its work: others may all be gone or useless, and what
+/// must come to an end depends on it.
+pub(crate) const HONEST: usize = 0;
 /// How long faults go on.
 pub(crate) const FAULTY: Duration = Duration::from_secs(4);
 
@@ -368,7 +371,7 @@ impl Ending {
 impl WorkerPlan {
     fn draw(dice: &mut Dice, acts: &[(ActKind, u64)], index: u64, is_all_proven: bool) -> Self {
         use WorkerKind::{Boasts, Clashes, DialsIn, Real, Scripted};
-        let first = index == 0;
+        let first = index == HONEST as u64;
         let kind = if first {
             dice.one_of(&[Scripted, Real])
         } else {

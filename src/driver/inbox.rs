@@ -4,8 +4,8 @@ use core::mem;
 use core::time::Duration;
 
 use async_channel::Sender;
-use chargehand_core::TaskOptions;
 use chargehand_core::io::Timer;
+use chargehand_core::{QueueId, TaskOptions};
 
 use super::Driver;
 use super::task::{TaskPayload, Whose};
@@ -58,7 +58,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn admit(&mut self) -> bool {
         let ranges_first = self.ranges_first;
         let before = ranges_first && self.jobs.is_feeding() && self.admit_heights();
-        let submitted = self.submitted && self.admit_submitted();
+        let submitted = self.submitted != 0 && self.admit_submitted();
         let after = !ranges_first && self.jobs.is_feeding() && self.admit_heights();
         before | submitted | after
     }
@@ -69,21 +69,40 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             any |= self.admit_held_back();
         }
         let mut batch = mem::take(&mut self.batch_in);
-        while self.submitted {
-            let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };
-            if room == 0 || self.held_back.len() >= self.tasks.len() {
-                break;
-            }
-            self.submitted = self.ends.post.take_submits(room, &mut batch, |special| {
-                self.specials.insert(special.call.place(), special);
-                self.has_asides = true;
-            });
-            for submit in batch.drain(..) {
-                any |= self.admit_one(submit);
+        for place in (0..).take(self.limits.queues.len()) {
+            let (queue, bit) = (QueueId::new(place), 1 << place);
+            while self.submitted & bit != 0 {
+                let room = if self.is_stopping() { usize::MAX } else { self.room_for_calls(queue) };
+                if room == 0 || self.held_back.len() >= self.tasks.len() {
+                    break;
+                }
+                let has_more = self.ends.post.take_submits(queue, room, &mut batch, |special| {
+                    self.specials.insert(special.call.place(), special);
+                    self.has_asides = true;
+                });
+                if !has_more {
+                    self.submitted &= !bit;
+                }
+                for submit in batch.drain(..) {
+                    any |= self.admit_one(submit);
+                }
             }
         }
         self.batch_in = batch;
         any
+    }
+
+    /// Returns how many calls of a queue the scheduler would take.
+    fn room_for_calls(&self, queue: QueueId) -> usize {
+        let is_alone = self.limits.queues.len() == 1;
+        if is_alone { self.scheduler.room() } else { self.scheduler.room_of(queue) }
+    }
+
+    /// Returns whether the scheduler would take a call that was taken out of the queue.
+    pub(super) fn has_room_for(&self, call: CallId) -> bool {
+        let special = self.specials.get(&call.place());
+        let queue = special.map_or(QueueId::DEFAULT, |special| special.options.queue_id());
+        self.room_for_calls(queue) > 0
     }
 
     /// Returns whether it is a task of the scheduler's now.
@@ -159,6 +178,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Control::Idle { taken, reply } => self.idlers.push((reply, taken)),
             Control::Stop { within, reply } => {
                 self.on_stop(within.unwrap_or(self.limits.drain_timeout), reply);
+            }
+            Control::Pause { queue, is_paused, reply } => {
+                let now = self.now;
+                let set = if is_paused {
+                    self.scheduler.pause(now, queue)
+                } else {
+                    self.scheduler.resume(now, queue)
+                };
+                set.expect("it was found by its name");
+                let _ = reply.try_send(());
             }
             Control::Stats { reply } => {
                 let _ = reply.try_send(self.stats());

@@ -105,6 +105,9 @@ const BYTES_PER_POLL: usize = 64 << 10;
 /// How many links may be on their way out at once; a further one cuts the oldest short.
 const CLOSING_MAX: usize = 256;
 
+/// A bit for each queue that there may be.
+const ALL_QUEUES: u64 = u64::MAX;
+
 /// How many outcomes of calls wait for the end of a turn. Other threads should not wait for long.
 const OUTCOMES_HELD: usize = 64;
 
@@ -130,8 +133,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     doorbell: Entry,
     /// Something but tasks was left in the inbox or the control channel.
     rung: bool,
-    /// There may be submitted tasks in the inbox.
-    submitted: bool,
+    /// In which queues of the inbox there may be submitted tasks, a bit for each.
+    submitted: u64,
     scheduler: Scheduler,
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
@@ -232,6 +235,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Ring { ready, doorbell } = ring;
         doorbell.wake();
         let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
+        let queues = limits.special_queues();
+        let scheduler = match &queues {
+            None => Scheduler::new(storage, config)?,
+            Some(queues) => Scheduler::with_queues(storage, config, queues)?,
+        };
         let mut driver = Self {
             now: timer.now(),
             timer,
@@ -240,8 +248,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch: Vec::new(),
             doorbell,
             rung: true,
-            submitted: true,
-            scheduler: Scheduler::new(storage, config)?,
+            submitted: ALL_QUEUES,
+            scheduler,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             answers: Answers::new(Arrivals::new(&ends.post.budget)),
             unfit: Vec::new(),
@@ -283,7 +291,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         #[cfg(feature = "record")]
         if let Some(output) = setup.record {
             let limits = &driver.limits;
-            driver.scheduler.record(output, limits.tasks_max, limits.workers_max);
+            driver.scheduler.record(output, limits.tasks_max, limits.workers_max, queues);
         }
         for (index, (reach, options)) in workers.into_iter().enumerate() {
             let worker = driver.add(reach, options).expect("workers_max was checked");
@@ -366,7 +374,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Token::Doorbell => {
                 self.doorbell.clear();
                 self.rung |= self.ends.post.is_rung();
-                self.submitted = true;
+                self.submitted = ALL_QUEUES;
                 // What was taken may be what they wait for.
                 self.answers.arrivals.queue.note_news();
                 if self.jobs.are_short() {

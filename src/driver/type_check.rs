@@ -235,11 +235,11 @@ impl AnswerSink<'_> {
             return None;
         }
         match &entry.payload {
-            TaskPayload::Height { job, .. }
-            | TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
+            TaskPayload::Height { check, .. }
+            | TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
+            TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
                 Some(self.jobs.check_of(*job))
             }
-            TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
             TaskPayload::None => None,
         }
     }

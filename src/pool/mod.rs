@@ -1,5 +1,6 @@
 //! The handle of a pool: what a service calls.
 
+use alloc::borrow::ToOwned;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,6 +9,8 @@ use core::task::Waker;
 use core::time::Duration;
 
 use async_channel::Sender;
+#[cfg(doc)]
+use chargehand_core::QueueOptions;
 use chargehand_core::WorkerId;
 use chargehand_core::io::{Connect, Timer};
 use chargehand_core::ledger::Height;
@@ -17,7 +20,7 @@ use serde::de::DeserializeOwned;
 
 use self::outcomes::requests::{Mapped, check_length, encode};
 use self::task::{Calling, Queueing};
-use crate::error::{Closed, TaskError, TrySubmitError, WorkerError};
+use crate::error::{Closed, QueueError, TaskError, TrySubmitError, WorkerError};
 use crate::events::Events;
 use crate::handler::HandlerFn;
 use crate::limits::Limits;
@@ -27,7 +30,7 @@ use crate::mailbox::callback::Callback;
 use crate::mailbox::range::LedgerOf;
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Control, Ends, Mailbox, NotQueued, mailbox};
-use crate::options::{TaskOptions, WorkerOptions};
+use crate::options::{Queue, QueueNames, TaskOptions, WorkerOptions};
 use crate::payload::Body;
 use crate::payload::Check;
 use crate::stats::PoolStats;
@@ -56,6 +59,7 @@ pub struct Pool<K: Kind = Threaded> {
     control: Sender<Control<K>>,
     mailbox: Arc<Mailbox>,
     request_bytes_max: usize,
+    queues: QueueNames,
     /// How tasks are done, where not as the pool says.
     options: Option<Arc<TaskOptions>>,
 }
@@ -75,9 +79,56 @@ impl Pool<Threaded> {
 impl<K: Kind> Pool<K> {
     /// Returns a handle of the same pool whose calls, tasks, maps and ranges are done as these options say,
     /// instead of as this one's. An example is at [`TaskOptions`].
+    ///
+    /// # Panics
+    /// If the options name a queue of another pool.
     #[must_use]
     pub fn with(&self, options: TaskOptions) -> Self {
+        let is_own = options.queue.as_ref().is_none_or(|queue| queue.is_of(&self.queues));
+        assert!(is_own, "a queue of another pool");
         Self { options: Some(Arc::new(options)), ..self.clone() }
+    }
+
+    /// Returns a queue by its name: one that [`Builder::queue`] was told of, or `default`.
+    ///
+    /// # Errors
+    /// Returns [`QueueError`], which names the queues there are, if there is none of that name.
+    pub fn queue(&self, name: &str) -> Result<Queue, QueueError> {
+        Queue::find(name, &self.queues).ok_or_else(|| QueueError {
+            name: name.to_owned(),
+            known: self.queues.iter().map(|known| (**known).to_owned()).collect(),
+        })
+    }
+
+    /// Stops a queue: none of its tasks is sent until it is [resumed](Pool::resume), be they new or tried
+    /// again. Those that workers hold go on, and new ones are queued as far as there is room.
+    ///
+    /// [`idle`](Pool::idle) waits for what waits in it, and [`stop`](Pool::stop) up to its deadline.
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is gone.
+    ///
+    /// # Panics
+    /// If it is a queue of another pool.
+    pub async fn pause(&self, queue: &Queue) -> Result<(), Closed> {
+        self.set_paused(queue, true).await
+    }
+
+    /// Lets a queue go on that was [stopped](Pool::pause), or that began [so](QueueOptions::paused).
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is gone.
+    ///
+    /// # Panics
+    /// If it is a queue of another pool.
+    pub async fn resume(&self, queue: &Queue) -> Result<(), Closed> {
+        self.set_paused(queue, false).await
+    }
+
+    async fn set_paused(&self, queue: &Queue, is_paused: bool) -> Result<(), Closed> {
+        assert!(queue.is_of(&self.queues), "a queue of another pool");
+        let queue = queue.id();
+        self.ask(|reply| Control::Pause { queue, is_paused, reply }).await
     }
 
     /// Returns a worker's answer to `request`, both encoded by postcard. Only the answer of a
@@ -562,6 +613,7 @@ impl<K: Kind> Clone for Pool<K> {
             control: self.control.clone(),
             mailbox: Arc::clone(&self.mailbox),
             request_bytes_max: self.request_bytes_max,
+            queues: Arc::clone(&self.queues),
             options: self.options.clone(),
         }
     }
@@ -576,6 +628,7 @@ impl<K: Kind> fmt::Debug for Pool<K> {
 /// Makes a handle and the driver's ends of it.
 pub(crate) fn handle<K: Kind>(doorbell: Waker, limits: &Limits) -> (Pool<K>, Ends<K>) {
     let request_bytes_max = limits.frame_bytes_max as usize - BODY_HEAD_BYTES_MAX;
+    let queues = limits.queues.iter().map(|(name, _)| Arc::clone(name)).collect();
     let (control, mailbox, ends) = mailbox(doorbell, limits);
-    (Pool { control, mailbox, request_bytes_max, options: None }, ends)
+    (Pool { control, mailbox, request_bytes_max, queues, options: None }, ends)
 }

@@ -71,7 +71,15 @@ pub(crate) struct Probing {
 
 /// Makes both ends of such an address. The wires take messages of up to `message_bytes_max`.
 pub(crate) fn probed(message_bytes_max: usize) -> (Probing, MemoryListener, Probe) {
-    let (connector, listener) = pair(1024);
+    probed_through(1024, message_bytes_max)
+}
+
+/// The same with wires that hold so many messages each way.
+pub(crate) fn probed_through(
+    room: usize,
+    message_bytes_max: usize,
+) -> (Probing, MemoryListener, Probe) {
+    let (connector, listener) = pair(room);
     let probe = Probe(Arc::new(Mutex::new(Probed {
         progress: Progress::default(),
         message_bytes_max,

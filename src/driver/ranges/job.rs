@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use chargehand_core::QueueId;
+
 use super::intake::Requests;
 use super::pace::Pace;
 #[cfg(feature = "std")]
@@ -73,7 +75,7 @@ impl Job {
                     self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
                 }
                 let height = RangeHeight::from_index(height, self.options.is_signed);
-                TaskPayload::Height { height, job }
+                TaskPayload::Height { height, job, check: self.check }
             }
             Source::Requests(requests) if is_again => {
                 let body = requests.again.remove(&height).expect("its request was kept");
@@ -87,6 +89,12 @@ impl Job {
                 TaskPayload::Request { body, whose: Whose::Item { place, job } }
             }
         };
+    }
+
+    /// Returns which queue its tasks wait in.
+    #[inline]
+    pub(super) fn queue(&self) -> QueueId {
+        self.own.as_ref().map_or(QueueId::DEFAULT, |own| own.queue_id())
     }
 
     /// Returns whether nothing more will come of it.

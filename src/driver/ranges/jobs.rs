@@ -88,11 +88,11 @@ impl Jobs {
         self.deliver_later(index);
     }
 
-    /// Returns what the answers of a range are held against.
+    /// Returns what the answers of a map are held against.
     #[inline]
     pub(crate) fn check_of(&self, job: u32) -> Check {
         let job = self.slots[job as usize].as_ref();
-        job.expect("a range is there as long as it has a task").check
+        job.expect("a map is there as long as it has a task").check
     }
 
     /// Returns whether a range may have a height to put in.
@@ -145,8 +145,9 @@ impl Jobs {
         let height = height.to_index();
         // In its place, rather than put together on the stack and moved: decision 0010.
         job.batch.push(Item::EMPTY);
-        if let Some(item) = job.batch.last_mut() {
-            *item = Item { height, result: Ok(answers.take(task)) };
+        if let Some(Item { height: place, result: Ok(answer) }) = job.batch.last_mut() {
+            *place = height;
+            answers.swap(task, answer);
         }
         if job.pace.answer_bytes > 0 || is_charged(job.batch.last()) {
             job.weigh(index, tasks);

@@ -3,7 +3,7 @@
 //! stream leaves the requests themselves as it goes.
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Instant, Lane, SubmitError, TaskId, TaskOptions};
+use chargehand_core::{Instant, Lane, QueueId, SubmitError, TaskId, TaskOptions};
 
 use self::jobs::Cut;
 pub(super) use self::jobs::Jobs;
@@ -30,6 +30,16 @@ const WAITING_MIN: usize = 2;
 /// How many times a failed height is tried again, unless the caller says otherwise.
 const RETRIES_MIN: u16 = 1;
 
+/// Returns how many more heights of a queue the scheduler may be given, of which so many may wait there.
+#[inline]
+fn room_in(scheduler: &Scheduler, queue: QueueId, queues: usize, most_waiting: usize) -> usize {
+    if queues == 1 {
+        return most_waiting.saturating_sub(scheduler.waiting(Lane::Bulk) as usize);
+    }
+    let waiting = scheduler.waiting_in(queue, Lane::Bulk) as usize;
+    most_waiting.saturating_sub(waiting).min(scheduler.room_of(queue))
+}
+
 /// Submits a height with times of its own.
 fn submit_timed(
     scheduler: &mut Scheduler,
@@ -45,10 +55,24 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut any = false;
         let ahead = self.ahead();
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
-        let mut room = self.room_for_heights();
-        let Self { jobs, scheduler, tasks, now, ranges_first, has_own_times, meter, .. } = self;
+        let most_waiting = self.most_waiting();
+        let Self {
+            jobs, scheduler, tasks, now, ranges_first, has_own_times, limits, meter, ..
+        } = self;
+        // Of those that are next, how many are of queues that have no room.
+        let mut passed = 0;
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
+            let mut room = room_in(scheduler, job.queue(), limits.queues.len(), most_waiting);
+            if room == 0 {
+                passed += 1;
+                if limits.queues.len() == 1 || passed >= jobs.feeding.len() {
+                    return any;
+                }
+                jobs.feeding.rotate_left(1);
+                continue;
+            }
+            passed = 0;
             let ahead = ahead.with(job.options);
             let is_alone = jobs.feeding.len() == 1;
             let mut plain = TaskOptions::new().lane(Lane::Bulk);
@@ -65,7 +89,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     break;
                 };
                 if room == 0 {
-                    return any;
+                    break;
                 }
                 room -= 1;
                 // Apart, so that the compiler sees what most of them do not have.
@@ -113,14 +137,26 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.cancel_heights(&cuts);
             return true;
         }
-        hungry && !self.scheduler.is_full() && self.room_for_heights() > 0
+        hungry && !self.scheduler.is_full() && self.has_room_for_heights()
     }
 
-    /// Returns how many more heights may wait in the scheduler for a worker: they wait before all that
-    /// comes later, of other ranges too.
-    fn room_for_heights(&self) -> usize {
-        let most = (self.peers.window_total() / WAITING_SHARE).max(WAITING_MIN);
-        most.saturating_sub(self.scheduler.waiting(Lane::Bulk) as usize)
+    /// Returns whether a range may put in more now.
+    fn has_room_for_heights(&self) -> bool {
+        let (count, most_waiting) = (self.limits.queues.len(), self.most_waiting());
+        let has_room = |queue| room_in(&self.scheduler, queue, count, most_waiting) > 0;
+        if count == 1 {
+            return has_room(QueueId::DEFAULT);
+        }
+        let mut feeding = self.jobs.feeding.iter();
+        feeding.any(|&index| {
+            self.jobs.slots[index as usize].as_ref().is_some_and(|job| has_room(job.queue()))
+        })
+    }
+
+    /// Returns how many heights of a queue may wait in the scheduler for a worker: they wait before all that
+    /// comes later there, of other ranges too.
+    fn most_waiting(&self) -> usize {
+        (self.peers.window_total() / WAITING_SHARE).max(WAITING_MIN)
     }
 
     fn ahead(&self) -> Ahead {

@@ -8,8 +8,12 @@ mod busy;
 mod cancel;
 mod drain;
 mod figures;
+#[cfg(feature = "queues")]
+mod keys;
 mod links;
 mod looks;
+#[cfg(feature = "queues")]
+mod queues;
 mod removal;
 mod replies;
 mod returned;

@@ -165,6 +165,8 @@ pub(crate) fn random_config(rng: &mut Rng) -> Config {
     config.heartbeat_timeout = rng.pick(&[millis(2), millis(10), millis(50), Duration::MAX]);
     config.strikes_max = rng.pick(&[1, 2, 3, u16::MAX]);
     config.failures_max = rng.pick(&[1, 2, 4]);
+    config.class_share_min = rng.pick(&[0, 5, 25]);
+    config.keys_max = 8;
     config.pause_max = rng.pick(&[Duration::ZERO, millis(7), millis(40), Duration::MAX]);
     config.absent_max = rng.pick(&[Duration::ZERO, millis(5), millis(60), Duration::MAX]);
     config.stable_after = rng.pick(&[Duration::ZERO, millis(10), Duration::MAX]);

@@ -1,0 +1,74 @@
+//! Process groups: each task's processes are one, and end together.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::process::Child;
+
+/// The groups that run now. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Groups(Arc<Mutex<BTreeSet<i32>>>);
+
+/// One group. It is killed when this is dropped, unless it has [ended](Group::end).
+#[derive(Debug)]
+pub(crate) struct Group {
+    id: Option<Pid>,
+    groups: Groups,
+}
+
+impl Groups {
+    /// Takes in the group that a child leads. It must not have been waited for.
+    pub(crate) fn add(&self, child: &Child) -> Group {
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            self.lock().insert(id.as_raw_nonzero().get());
+        }
+        Group { id, groups: self.clone() }
+    }
+
+    /// Kills all that run.
+    pub(crate) fn kill_all(&self) {
+        for id in self.lock().iter().filter_map(|id| Pid::from_raw(*id)) {
+            kill(id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Group {
+    /// Kills all its processes.
+    pub(crate) fn kill(&self) {
+        if let Some(id) = self.id {
+            kill(id);
+        }
+    }
+
+    /// Its leader has just been waited for. Until then the group's number was its own, and now it is not: whatever
+    /// the leader has left in it goes on.
+    pub(crate) fn end(mut self) {
+        self.forget();
+    }
+
+    fn forget(&mut self) -> Option<Pid> {
+        let id = self.id.take()?;
+        self.groups.lock().remove(&id.as_raw_nonzero().get());
+        Some(id)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(id) = self.forget() {
+            kill(id);
+        }
+    }
+}
+
+fn kill(id: Pid) {
+    // It fails where all of them are gone, which is what is wanted.
+    let _ = kill_process_group(id, Signal::KILL);
+}
