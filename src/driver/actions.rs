@@ -49,13 +49,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 let millis = if self.has_own_times { self.own_millis(task) } else { None };
                 self.send(link, Outgoing::Request { task, attempt, millis });
-                self.meter.on_sent(link.worker().slot(), task, attempt, self.now);
                 if self.tells_starts {
                     self.tell_started(link, task, attempt);
                 }
             }
             Action::Finish { task, outcome, attempts } => {
-                self.meter.on_finish(attempts);
+                self.meter.on_finish(task, outcome, attempts, self.now);
                 self.on_finish(task, outcome, attempts);
             }
             action => self.carry_out_other(action),

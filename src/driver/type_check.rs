@@ -123,7 +123,6 @@ impl AnswerSink<'_> {
         }
         let event = Event::Replied { link: self.link, task, attempt, verdict: Verdict::Done };
         self.scheduler.handle_event(self.now, event)?;
-        self.meter.on_answer(self.link.worker().slot(), task, self.now);
         self.answers.keep_bytes(self.scheduler, task, Verdict::Done, body);
         if !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
@@ -164,7 +163,6 @@ impl AnswerSink<'_> {
         let verdict = Verdict::Done;
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
-        self.meter.on_answer(self.link.worker().slot(), task, self.now);
         match value {
             Some(mut value) => {
                 value.hold(self.answers.arrivals.answers.charge(body.len()));
@@ -242,14 +240,16 @@ impl AnswerSink<'_> {
     fn note(&mut self, task: TaskId, verdict: Verdict, text: impl FnOnce() -> String) {
         let worker = self.link.worker().slot();
         match verdict {
-            Verdict::Returned => return self.meter.on_withdrawn(worker, task, self.now),
-            Verdict::Done | Verdict::Failed => self.meter.on_answer(worker, task, self.now),
-        }
-        if verdict == Verdict::Failed {
-            let Self { meter, tasks, jobs, peer, now, .. } = self;
-            let about =
-                || (jobs.height_of(&tasks[task.slot() as usize].payload), Some(Arc::clone(peer)));
-            meter.note_failure(*now, text, about);
+            // That is noted as it is handed on.
+            Verdict::Done => {}
+            Verdict::Returned => self.meter.on_withdrawn(worker, task, self.now),
+            Verdict::Failed => {
+                let Self { meter, tasks, jobs, peer, now, .. } = self;
+                let payload = &tasks[task.slot() as usize].payload;
+                meter.on_failure(task, *now);
+                meter
+                    .note_failure(*now, text, || (jobs.height_of(payload), Some(Arc::clone(peer))));
+            }
         }
     }
 
