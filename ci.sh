@@ -495,6 +495,7 @@ stage_bench() {
   cargo run --release -p chargehand-bench -- peers "${short[@]}"
   cargo run --release -p chargehand-bench -- scale "${short[@]}"
   cargo run --release -p chargehand-bench -- mixed --only 'a range' "${short[@]}"
+  bash bench/cli.sh 200 20000 1
 }
 
 stage_backfill() {

@@ -1,6 +1,7 @@
 //! `--exec`: a process for each task.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use super::support::{
     Folder, all_done, chargehand, error, is_alive, numbers, outcomes, results, run, run_of, until,
@@ -120,6 +121,23 @@ fn a_task_that_takes_too_long_is_killed_with_all_that_it_started() {
     let ids = numbers(&ids);
     assert_eq!(ids.len(), 2, "a child and a grandchild");
     until("they are killed", || ids.iter().all(|id| !is_alive(*id)));
+}
+
+#[test]
+fn a_task_has_no_descriptor_but_its_own_three() {
+    let folder = Folder::new("descriptors");
+    let own =
+        Command::new("ls").arg("/proc/self/fd").stdin(Stdio::null()).output().expect("ls is there");
+    let own = String::from_utf8(own.stdout).expect("text");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    for more in [&[][..], &["--out", &out, "--state", &state]] {
+        let ended = run(run_of(&folder, "/proc/self/fd\n", &["--exec", "ls"]).args(more));
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let text =
+            if more.is_empty() { ended.out } else { fs::read_to_string(&out).expect("the output") };
+        // As many as if the test itself had started it: those that it got from others go on.
+        assert_eq!(results(&outcomes(&text)), [own.trim_end()]);
+    }
 }
 
 #[test]
