@@ -142,7 +142,9 @@ impl<S: Storage> Pair<S> {
         if self.rng.percent(if is_back { 50 } else { 2 }) {
             return Event::Kept { link, task, attempt };
         }
-        if self.rng.percent(20) {
+        // What a worker says that was struck lately matters most.
+        let has_strikes = self.model.workers[slot].strikes > 0;
+        if self.rng.percent(if has_strikes { 60 } else { 20 }) {
             let done = self.rng.pick(&[0, 1, 1, 2, 3, u64::MAX]);
             return Event::Progress { link, task, attempt, done };
         }
