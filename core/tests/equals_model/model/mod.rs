@@ -117,7 +117,7 @@ pub(crate) struct Worker {
     removing: bool,
     suspended_until: Option<Instant>,
     notice: Option<Instant>,
-    strikes: u16,
+    pub(crate) strikes: u16,
     streak: u16,
     suspensions: u32,
     backoff_attempts: u32,
