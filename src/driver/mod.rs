@@ -27,6 +27,7 @@ mod in_process;
 mod inbox;
 #[cfg(feature = "json")]
 mod json;
+mod keys;
 mod link;
 mod liveness;
 mod outgoing;
@@ -58,6 +59,7 @@ use self::accept::Joining;
 use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
+use self::keys::Keys;
 use self::link::Quota;
 use self::ranges::{Jobs, within_stream};
 use self::starts::Watches;
@@ -147,6 +149,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     accepted: Vec<u32>,
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
+    /// Keys that are in use.
+    keys: Keys,
     watches: Watches,
     /// There are some of either.
     has_asides: bool,
@@ -260,6 +264,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
+            keys: Keys::default(),
             watches: Watches::new(),
             has_asides: false,
             tells_starts: false,
@@ -557,6 +562,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             *entry = TaskEntry::default();
         }
         self.answers.clear();
+        self.keys.clear();
         self.idlers.clear();
         self.watches.clear();
     }

@@ -24,7 +24,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.ends.post.has_ended(watch.call) {
             return;
         }
-        let holder = self.task_of(watch.call).and_then(|task| self.scheduler.holder(task));
+        let leader = || self.keys.leader_of(watch.call);
+        let task = self.task_of(watch.call).or_else(|| Some(self.task_in(leader()?)));
+        let holder = task.and_then(|task| self.scheduler.holder(task));
         if let Some((worker, attempt)) = holder {
             let peer = self.peers.get_mut(worker).label();
             let _ = watch.reply.try_send(Started { worker, peer, attempt });
@@ -41,6 +43,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         (payload.call() == Some(call)).then(|| TaskId::from_parts(slot, *generation))
     }
 
+    /// Returns the task in a slot.
+    fn task_in(&self, slot: u32) -> TaskId {
+        TaskId::from_parts(slot, self.tasks[slot as usize].generation)
+    }
+
     /// Tells those who wait that a worker has got a task: if it has, since the link may have broken.
     pub(super) fn tell_started(&mut self, link: Link, task: TaskId, attempt: u16) {
         let (worker, peer) = (link.worker(), self.peers.get_mut(link.worker()));
@@ -52,7 +59,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !is_up || self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return;
         }
-        if let Some(call) = self.tasks[task.slot() as usize].payload.call() {
+        let call = self.tasks[task.slot() as usize].payload.call();
+        for call in call.into_iter().chain(self.keys.followers_of(task)) {
             if let Some(watch) = self.watches.remove(&call.place()) {
                 let _ = watch.reply.try_send(Started { worker, peer: peer.clone(), attempt });
             }
