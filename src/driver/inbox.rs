@@ -5,10 +5,11 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
+use chargehand_core::queue::QUEUES_MAX;
 use chargehand_core::{QueueId, TaskId, TaskOptions};
 
-use super::Driver;
 use super::task::{TaskPayload, Whose};
+use super::{ALL_QUEUES, Driver};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::link::exposure::is_taken;
@@ -69,7 +70,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             any |= self.admit_held_back();
         }
         let mut batch = mem::take(&mut self.batch_in);
-        for place in (0..).take(self.limits.queues.len()) {
+        let count = self.limits.queues.len();
+        self.submitted &= ALL_QUEUES >> (QUEUES_MAX - count);
+        for place in (0..).take(count) {
             let (queue, bit) = (QueueId::new(place), 1 << place);
             while self.submitted & bit != 0 {
                 let room = if self.is_stopping() { usize::MAX } else { self.room_for_calls(queue) };

@@ -211,7 +211,9 @@ impl<S: Storage> Scheduler<S> {
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
-    #[inline]
+    #[allow(clippy::inline_always, reason = "as `submit`")]
+    #[cfg_attr(feature = "queues", inline(always))]
+    #[cfg_attr(not(feature = "queues"), inline)]
     pub fn submit_with(
         &mut self,
         now: Instant,

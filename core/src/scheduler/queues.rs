@@ -209,7 +209,13 @@ impl SchedulerState {
     }
 
     /// Returns how many tasks of a lane wait in lines for their first attempt, and for no other of their key.
+    #[inline]
     pub(super) fn waiting_in_lane(&self, lane: Lane) -> u32 {
+        if self.is_queued() { self.waiting_in_lines(lane) } else { 0 }
+    }
+
+    #[cold]
+    fn waiting_in_lines(&self, lane: Lane) -> u32 {
         self.queues.lines.iter().map(|line| line.waiting[lane as usize]).sum()
     }
 
@@ -224,7 +230,13 @@ impl SchedulerState {
     }
 
     /// Returns when the first queue may send again that only its rate keeps from it.
+    #[inline]
     pub(super) fn first_rate(&self) -> Instant {
+        if self.is_queued() { self.first_rate_of_lines() } else { Instant::FAR_FUTURE }
+    }
+
+    #[cold]
+    fn first_rate_of_lines(&self) -> Instant {
         let waiting = self.queues.lines.iter().filter(|line| line.ready() > 0);
         let until = waiting.filter_map(|line| match line.barred(self.clock)? {
             Waits::QueueRate { until } => Some(until),
@@ -284,7 +296,13 @@ impl SchedulerState {
 
     /// Returns when a task may first go back to the worker that it came back from, if that is still to
     /// come. O(queues).
+    #[inline]
     pub(super) fn may_return_queued_at(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
+        if self.is_queued() { self.may_return_to(tasks, worker) } else { Instant::FAR_FUTURE }
+    }
+
+    #[cold]
+    fn may_return_to(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
         let wards = self.queues.lines.iter().flat_map(|line| &line.wards);
         let dues = wards.map(|wards| super::workers::due(tasks, wards.head(worker)));
         dues.filter(|&due| due > self.clock).min().unwrap_or(Instant::FAR_FUTURE)
