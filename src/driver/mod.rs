@@ -27,6 +27,7 @@ mod in_process;
 mod inbox;
 #[cfg(feature = "json")]
 mod json;
+mod keys;
 mod link;
 mod liveness;
 #[cfg(feature = "std")]
@@ -63,6 +64,7 @@ use self::accept::Joining;
 use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
+use self::keys::Keys;
 use self::link::Quota;
 #[cfg(feature = "std")]
 use self::meter::Meter;
@@ -156,6 +158,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     accepted: Vec<u32>,
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
+    /// Keys that are in use.
+    keys: Keys,
     watches: Watches,
     progress: progress::Told,
     /// What a worker that is back still holds and is to drop. Empty but for the moment.
@@ -273,6 +277,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
+            keys: Keys::default(),
             watches: Watches::new(),
             progress: progress::Told::new(),
             unwanted: Vec::new(),
@@ -576,6 +581,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             *entry = TaskEntry::default();
         }
         self.answers.clear();
+        self.keys.clear();
         self.idlers.clear();
         self.watches.clear();
     }

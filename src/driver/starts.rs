@@ -24,7 +24,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.ends.post.has_ended(watch.call) {
             return;
         }
-        let task = self.task_of(watch.call);
+        let leader = || self.keys.leader_of(watch.call);
+        let task = self.task_of(watch.call).or_else(|| Some(self.task_in(leader()?)));
         let is_told = task.is_some_and(|task| self.tell_at_once(&watch.wanted, task));
         if !is_told {
             self.watches.insert(watch.call.place(), watch);
@@ -59,6 +60,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         (payload.call() == Some(call)).then(|| TaskId::from_parts(slot, *generation))
     }
 
+    /// Returns the task in a slot.
+    fn task_in(&self, slot: u32) -> TaskId {
+        TaskId::from_parts(slot, self.tasks[slot as usize].generation)
+    }
+
     /// Measures, and tells those who wait that a worker has got a task: if it has, since the link may have broken.
     pub(super) fn tell_started(&mut self, link: Link, task: TaskId, attempt: u16) {
         self.meter.on_sent(link, task, attempt, self.now);
@@ -74,7 +80,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !is_up || self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return;
         }
-        if let Some(call) = self.tasks[task.slot() as usize].payload.call() {
+        let call = self.tasks[task.slot() as usize].payload.call();
+        for call in call.into_iter().chain(self.keys.followers_of(task)) {
             if let Some(TaskWatch { call, wanted }) = self.watches.remove(&call.place()) {
                 let started = || Started { worker, peer: peer.clone(), attempt };
                 if let Some(wanted) = wanted.tell_started(started) {

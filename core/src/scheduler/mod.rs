@@ -172,7 +172,8 @@ impl<S: Storage> Scheduler<S> {
         self.state.queue_stats(queue, self.storage.slots().0)
     }
 
-    /// Returns how many tasks of a lane of a queue wait for their first attempt. O(1).
+    /// Returns how many tasks of a lane of a queue wait for their first attempt, and for no other one of their
+    /// key. O(1).
     #[cfg(feature = "queues")]
     pub fn waiting_in(&self, queue: QueueId, lane: Lane) -> u32 {
         self.state.waiting_in(queue, lane)
@@ -200,8 +201,15 @@ impl<S: Storage> Scheduler<S> {
     /// [`SubmitError::Full`] while every task slot is taken: poll actions, wait for a finished
     /// task, then try again. [`SubmitError::Draining`] once [`drain`](Self::drain) was called: the
     /// task has to go elsewhere.
-    #[inline]
+    // Without: 14 instructions a cycle, where there may be queues.
+    #[allow(clippy::inline_always, reason = "as `handle_event`, where there may be queues")]
+    #[cfg_attr(feature = "queues", inline(always))]
+    #[cfg_attr(not(feature = "queues"), inline)]
     pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        #[cfg(feature = "queues")]
+        if self.state.is_gated {
+            return self.lend().submit_queued(now, TaskOptions::new());
+        }
         self.lend().submit(now, None, Lane::Single)
     }
 
@@ -209,12 +217,18 @@ impl<S: Storage> Scheduler<S> {
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
-    #[inline]
+    #[allow(clippy::inline_always, reason = "as `submit`")]
+    #[cfg_attr(feature = "queues", inline(always))]
+    #[cfg_attr(not(feature = "queues"), inline)]
     pub fn submit_with(
         &mut self,
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
+        #[cfg(feature = "queues")]
+        if self.state.is_gated || options.key.is_some() || options.queue != QueueId::DEFAULT {
+            return self.lend().submit_queued(now, options);
+        }
         self.lend().submit_with(now, options)
     }
 
@@ -351,7 +365,8 @@ impl<S: Storage> Scheduler<S> {
         self.state.unused.is_empty(self.storage.slots().0)
     }
 
-    /// Returns how many tasks of a lane wait for their first attempt, in all queues. O(queues).
+    /// Returns how many tasks of a lane wait for their first attempt, in all queues, and for no other one of
+    /// their key. O(queues).
     pub fn waiting(&self, lane: Lane) -> u32 {
         self.state.waiting[lane as usize].len() + self.state.waiting_in_lane(lane)
     }

@@ -16,8 +16,6 @@ use crate::error::{EventError, Stale, SubmitError};
 use crate::event::{Event, Lane, Outcome, TaskOptions, Verdict};
 use crate::id::{Link, TaskId};
 use crate::planted::planted;
-#[cfg(feature = "queues")]
-use crate::queue::QueueId;
 use crate::time::Instant;
 
 /// All of a scheduler that is not in a slot.
@@ -223,12 +221,8 @@ impl SchedulerMut<'_> {
         lane: Lane,
     ) -> Result<TaskId, SubmitError> {
         self.tick(now);
-        #[cfg(feature = "queues")]
-        if self.state.is_gated {
-            let options = TaskOptions { retries_max, lane, ..TaskOptions::new() };
-            return self.lend().submit_queued(options);
-        }
-        if self.state.is_draining {
+        // With queues, whoever calls this has looked at the gate.
+        if cfg!(not(feature = "queues")) && self.state.is_draining {
             return Err(SubmitError::Draining);
         }
         let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
@@ -269,11 +263,6 @@ impl SchedulerMut<'_> {
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
-        #[cfg(feature = "queues")]
-        if self.state.is_gated || options.key.is_some() || options.queue != QueueId::DEFAULT {
-            self.tick(now);
-            return self.lend().submit_queued(options);
-        }
         let id = self.submit(now, options.retries_max, options.lane)?;
         self.take_times(id.slot(), options);
         Ok(id)
