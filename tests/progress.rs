@@ -12,7 +12,8 @@ use chargehand::core::TaskId;
 use chargehand::core::message::{Message, PROGRESS_BYTES_MAX, Progress};
 use chargehand::memory::pair;
 use chargehand::testing::{ManualTimer, World};
-use chargehand::{Context, Pool, PoolEvent, TaskError, TaskOptions, TaskProgress, Worker};
+use chargehand::{Context, Pool, PoolEvent, TaskError, TaskKey, TaskOptions, TaskProgress, Worker};
+use futures_util::future::join;
 
 use by_hand::Peer;
 
@@ -72,6 +73,20 @@ fn whoever_waits_for_a_task_hears_how_far_it_is_and_that_it_has_ended() {
             // What is done at once with the answer is not worth a message.
             assert_eq!(heard, [(1, 3, 1), (2, 3, 1)]);
             assert_eq!(task.await, Ok(3));
+        });
+    });
+}
+
+#[test]
+fn those_who_share_a_task_all_hear_how_far_it_is() {
+    for_both(60 * SECOND, |world, pool| {
+        let shared = pool.with(TaskOptions::new().key(TaskKey::from(7).unique()));
+        world.run(async {
+            let mut first = shared.submit::<u64, u64>(&3).await.unwrap();
+            let mut second = shared.submit::<u64, u64>(&3).await.unwrap();
+            let heard = join(first.progress(), second.progress()).await;
+            assert_eq!((parts(heard.0), parts(heard.1)), (Some((1, 3, 1)), Some((1, 3, 1))));
+            assert_eq!(join(first, second).await, (Ok(3), Ok(3)));
         });
     });
 }
