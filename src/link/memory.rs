@@ -489,7 +489,7 @@ mod tests {
         for message in [&[1; 10], &[2; 100][..], &[3; 300]] {
             assert!(once(&wakes, |cx| near.poll_send(cx, &[], message)).is_ready());
         }
-        let mut length = |far: &mut MemoryWire| {
+        let length = |far: &mut MemoryWire| {
             once(&wakes, |cx| far.poll_recv(cx).map_ok(|frame| frame.map(<[u8]>::len)))
         };
         far.admit(99);
