@@ -5,8 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples status loom fuzz
-  firmware instructions bench backfill anvil)
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim autobahn examples
+  status loom fuzz firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
 MAIN_JOB='cargo run --release --example backfill'
@@ -18,6 +18,7 @@ LLVM_COV_VERSION=0.9.1
 MUTANTS_VERSION=27.1.0
 PLAYWRIGHT_VERSION=1.65.1
 CARGO_DENY_VERSION=0.20.2
+KOSOKU_VERSION=0.1.0
 SEMVER_CHECKS_VERSION=0.51.0
 # The `rust-version` of Cargo.toml, which Debian has beside a newer one.
 MSRV=1.85
@@ -354,6 +355,9 @@ stage_loom() {
 stage_soak() {
   # One at a time: each has the machine to itself, and shows what it did.
   CHAOS_SECONDS=60 cargo test --all-features --test trials chaos -- --nocapture --test-threads=1
+  KILLS=50 cargo test --all-features --test trials kills -- --nocapture --test-threads=1
+  STORM_WORKERS=1000 STORM_SECONDS=10 cargo test --all-features --test trials storms -- \
+    --nocapture --test-threads=1
   WORLDS=10000 RUNS=30000 cargo test --release -p chargehand-core --all-features \
     --test simulation --test equals_model
   WORLDS=10000 cargo test --release --all-features --test random_ranges
@@ -367,17 +371,11 @@ stage_soak() {
 }
 
 # The scheduler alone beside its model; then whole pools under faults: every seed that ever failed and was mended, and
-# 20,000 others, the same each time.
+# for $FRESH_SECONDS (60) those that nobody has run before. It prints the first of these, and where one fails, the command
+# that runs it again. Its own tests are in the stage `test`.
 stage_sim() {
-  cargo test --release -p chargehand-sim
-  cargo run --release -p chargehand-sim -- --core --seeds 20000
-  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
-}
-
-# Not part of `all`, since about one seed in a hundred thousand still fails, of which docs/RELIABILITY.md says more: seeds
-# that nobody has run before, for $FRESH_SECONDS (60). It prints the first, and where one fails, the command that runs it again.
-stage_fresh() {
-  cargo run --release -p chargehand-sim -- --seconds "${FRESH_SECONDS:-60}"
+  cargo run --release -p chargehand-sim -- --core --seeds 5000 --jobs 2
+  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seconds "${FRESH_SECONDS:-60}" --jobs 2
 }
 
 # Small mistakes in core, one at a time, each of which some test must find: days for all of them. So it goes on where
@@ -416,6 +414,12 @@ stage_coverage() {
 # Real faults of networks between real processes, in namespaces of their own: 35 s. Not part of `all`: it needs root.
 stage_network() {
   cargo test --all-features --test real_network
+}
+
+# Autobahn's cases against both ends of WebSocket, in both dialects, played by a Python package of that name.
+stage_autobahn() {
+  install_autobahn
+  AUTOBAHN_PYTHON=$target/autobahn/bin/python cargo test --all-features --test autobahn
 }
 
 # Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
@@ -553,6 +557,15 @@ install_status() {
   install_packages "${packages[@]}"
   [[ -f $target/playwright/node_modules/playwright-core/index.mjs ]] ||
     npm install --no-audit --no-fund --ignore-scripts --prefix "$target/playwright" "playwright-core@$PLAYWRIGHT_VERSION"
+}
+
+# In a place of its own, whatever Python packages there are.
+install_autobahn() {
+  local dir=$target/autobahn
+  [[ ! -x $dir/bin/kosoku ]] || return 0
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+  python3 -m venv "$dir"
+  "$dir/bin/pip" install --quiet "kosoku==$KOSOKU_VERSION"
 }
 
 # Debian's Rust of that version, unpacked into the build directory: the newer one stays installed.

@@ -10,7 +10,7 @@ use core::cmp::Reverse;
 
 use chargehand_core::io::Timer;
 use chargehand_core::message::clip;
-use chargehand_core::{Instant, TaskId};
+use chargehand_core::{Instant, Link, Outcome, TaskId};
 
 use super::Driver;
 use super::workers::LinkState;
@@ -35,8 +35,8 @@ pub(crate) struct Meter(Option<Box<Measuring>>);
 #[derive(Debug)]
 struct Measuring {
     since: Instant,
-    /// By the slot of a task, when it was taken, and later when it was last sent.
-    times: Box<[Instant]>,
+    /// By the slot of a task.
+    times: Box<[TaskTime]>,
     /// By the slot of a task whose worker holds more than it runs, when its turn came there.
     turns: Box<[Instant]>,
     queue_wait: Histogram,
@@ -46,6 +46,13 @@ struct Measuring {
     /// What those that are gone had measured.
     gone: Times,
     failures: Failures,
+}
+
+/// When a task was taken, and once it was sent, when that was last and to which worker.
+#[derive(Clone, Copy, Debug)]
+struct TaskTime {
+    at: Instant,
+    worker: u32,
 }
 
 /// The round trips of one worker. Whatever is of all workers is summed up when it is asked for.
@@ -110,39 +117,48 @@ impl Meter {
     #[inline]
     pub(crate) fn on_taken(&mut self, task: TaskId, now: Instant) {
         if let Some(measuring) = &mut self.0 {
-            measuring.times[task.slot() as usize] = now;
+            measuring.times[task.slot() as usize].at = now;
         }
+    }
+
+    /// Returns whether it measures.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
     }
 
     /// A task was sent to a worker.
-    #[inline]
-    pub(crate) fn on_sent(&mut self, worker: u32, task: TaskId, attempt: u16, now: Instant) {
+    pub(crate) fn on_sent(&mut self, link: Link, task: TaskId, attempt: u16, now: Instant) {
         if let Some(measuring) = &mut self.0 {
-            measuring.on_sent(worker, task.slot(), attempt, now);
+            measuring.on_sent(link.worker().slot(), task.slot(), attempt, now);
         }
     }
 
-    /// A worker has ended an attempt with an answer, or with a failure.
-    #[inline]
-    pub(crate) fn on_answer(&mut self, worker: u32, task: TaskId, now: Instant) {
+    /// A worker has ended an attempt with a failure, or with an answer of no use.
+    pub(crate) fn on_failure(&mut self, task: TaskId, now: Instant) {
         if let Some(measuring) = &mut self.0 {
-            measuring.on_answer(worker, task.slot(), now);
+            measuring.on_answer(task.slot(), now);
         }
     }
 
     /// A worker does not hold a task any more, and has not answered it.
-    #[inline]
     pub(crate) fn on_withdrawn(&mut self, worker: u32, task: TaskId, now: Instant) {
         if let Some(measuring) = &mut self.0 {
             measuring.leave(worker, task.slot(), now);
         }
     }
 
-    /// A task is finished, after so many sendings.
+    /// A task is finished, after so many sendings: the time of an answer is when it is handed on, in the same
+    /// poll as it came, so that to read it costs nothing more.
     #[inline]
-    pub(crate) fn on_finish(&mut self, attempts: u16) {
-        if let (Some(measuring), Some(before)) = (&mut self.0, attempts.checked_sub(1)) {
-            measuring.attempts[usize::from(before).min(ATTEMPTS_COUNTED - 1)] += 1;
+    pub(crate) fn on_finish(
+        &mut self,
+        task: TaskId,
+        outcome: Outcome,
+        attempts: u16,
+        now: Instant,
+    ) {
+        if let Some(measuring) = &mut self.0 {
+            measuring.on_finish(task.slot(), outcome, attempts, now);
         }
     }
 
@@ -176,12 +192,21 @@ impl Meter {
 }
 
 impl Measuring {
+    fn on_finish(&mut self, task: u32, outcome: Outcome, attempts: u16, now: Instant) {
+        if let Some(before) = attempts.checked_sub(1) {
+            self.attempts[usize::from(before).min(ATTEMPTS_COUNTED - 1)] += 1;
+        }
+        if outcome == Outcome::Done {
+            self.on_answer(task, now);
+        }
+    }
+
     fn on_sent(&mut self, worker: u32, task: u32, attempt: u16, now: Instant) {
         let time = &mut self.times[task as usize];
-        if attempt == 1 && *time != NEVER {
-            self.queue_wait.record(nanos_between(*time, now));
+        if attempt == 1 && time.at != NEVER {
+            self.queue_wait.record(nanos_between(time.at, now));
         }
-        *time = now;
+        *time = TaskTime { at: now, worker };
         let Some(Some(lane)) = self.lanes.get_mut(worker as usize) else { return };
         if lane.has_queue {
             lane.held += 1;
@@ -194,8 +219,8 @@ impl Measuring {
         }
     }
 
-    fn on_answer(&mut self, worker: u32, task: u32, now: Instant) {
-        let sent = self.times[task as usize];
+    fn on_answer(&mut self, task: u32, now: Instant) {
+        let TaskTime { at: sent, worker } = self.times[task as usize];
         let Some(Some(lane)) = self.lanes.get_mut(worker as usize) else { return };
         if !lane.has_queue {
             if sent != NEVER {
@@ -321,7 +346,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let tasks = self.tasks.len();
         let mut measuring = Box::new(Measuring {
             since: self.now,
-            times: alloc::vec![NEVER; tasks].into(),
+            times: alloc::vec![TaskTime { at: NEVER, worker: 0 }; tasks].into(),
             turns: alloc::vec![NEVER; tasks].into(),
             queue_wait: Histogram::new(),
             attempts: [0; ATTEMPTS_COUNTED],
@@ -340,6 +365,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             measuring.on_link(peer.id.slot(), runs, stats.window, stats.in_flight);
         }
         self.meter.0 = Some(measuring);
+        self.note_asides();
     }
 
     /// Notes that a task ended without an answer, if it is something that went wrong. What a handler said is
@@ -386,7 +412,7 @@ mod tests {
     fn what_waits_at_its_worker_is_served_from_when_its_turn_comes() {
         let mut measuring = Measuring {
             since: at(0),
-            times: alloc::vec![NEVER; 4].into(),
+            times: alloc::vec![TaskTime { at: NEVER, worker: 0 }; 4].into(),
             turns: alloc::vec![NEVER; 4].into(),
             queue_wait: Histogram::new(),
             attempts: [0; ATTEMPTS_COUNTED],
@@ -396,14 +422,14 @@ mod tests {
         };
         measuring.on_link(0, 1, 4, 0);
         for task in 0..4 {
-            measuring.times[task as usize] = at(0);
+            measuring.times[task as usize].at = at(0);
             measuring.on_sent(0, task, 1, at(10));
         }
         // The third is withdrawn before it begins.
         measuring.leave(0, 2, at(15));
-        measuring.on_answer(0, 0, at(20));
-        measuring.on_answer(0, 1, at(50));
-        measuring.on_answer(0, 3, at(60));
+        measuring.on_answer(0, at(20));
+        measuring.on_answer(1, at(50));
+        measuring.on_answer(3, at(60));
         let times = &measuring.lanes[0].as_ref().unwrap().times;
         let (round_trip, service) = (times.round_trip(), times.service());
         assert_eq!((round_trip.count(), service.count()), (3, 3));

@@ -9,12 +9,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use chargehand_core::message::Progress;
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
 use super::Scheduler;
 use super::answers::Answers;
 #[cfg(feature = "std")]
 use super::meter::Meter;
+use super::progress::Said;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
 #[cfg(not(feature = "std"))]
@@ -69,9 +71,38 @@ pub(crate) struct AnswerSink<'a> {
     pub(crate) meter: &'a mut Meter,
     /// What the worker is called.
     pub(crate) peer: &'a Arc<str>,
+    /// What is to be told of how far attempts are.
+    pub(crate) said: &'a mut Vec<Said>,
+    /// What the worker is to drop.
+    pub(crate) unwanted: &'a mut Vec<(TaskId, u16)>,
 }
 
 impl AnswerSink<'_> {
+    /// Tells the scheduler that a worker that is back still has an attempt.
+    pub(crate) fn kept(&mut self, task: TaskId, attempt: u16) -> Result<(), EventError> {
+        let event = Event::Kept { link: self.link, task, attempt };
+        let result = self.scheduler.handle_event(self.now, event);
+        if result == Err(EventError::Stale) {
+            self.unwanted.push((task, attempt));
+            return Ok(());
+        }
+        result
+    }
+
+    /// Tells the scheduler that a worker that is back has named all that it has.
+    pub(crate) fn listed(&mut self) {
+        // Stale: the scheduler has just given the link up, and its action is to come.
+        let _ = self.scheduler.handle_event(self.now, Event::Listed { link: self.link });
+    }
+
+    /// Tells the scheduler how far an attempt is, and keeps that for whoever wants to know.
+    pub(crate) fn progress(&mut self, progress: Progress) -> Result<(), EventError> {
+        let (link, Progress { task, attempt, done, .. }) = (self.link, progress);
+        self.scheduler.handle_event(self.now, Event::Progress { link, task, attempt, done })?;
+        self.said.push(Said { link, progress });
+        Ok(())
+    }
+
     /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
     #[inline]
     pub(crate) fn reply(
@@ -92,7 +123,6 @@ impl AnswerSink<'_> {
         }
         let event = Event::Replied { link: self.link, task, attempt, verdict: Verdict::Done };
         self.scheduler.handle_event(self.now, event)?;
-        self.meter.on_answer(self.link.worker().slot(), task, self.now);
         self.answers.keep_bytes(self.scheduler, task, Verdict::Done, body);
         if !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
@@ -133,7 +163,6 @@ impl AnswerSink<'_> {
         let verdict = Verdict::Done;
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
-        self.meter.on_answer(self.link.worker().slot(), task, self.now);
         match value {
             Some(mut value) => {
                 value.hold(self.answers.arrivals.answers.charge(body.len()));
@@ -211,14 +240,16 @@ impl AnswerSink<'_> {
     fn note(&mut self, task: TaskId, verdict: Verdict, text: impl FnOnce() -> String) {
         let worker = self.link.worker().slot();
         match verdict {
-            Verdict::Returned => return self.meter.on_withdrawn(worker, task, self.now),
-            Verdict::Done | Verdict::Failed => self.meter.on_answer(worker, task, self.now),
-        }
-        if verdict == Verdict::Failed {
-            let Self { meter, tasks, jobs, peer, now, .. } = self;
-            let about =
-                || (jobs.height_of(&tasks[task.slot() as usize].payload), Some(Arc::clone(peer)));
-            meter.note_failure(*now, text, about);
+            // That is noted as it is handed on.
+            Verdict::Done => {}
+            Verdict::Returned => self.meter.on_withdrawn(worker, task, self.now),
+            Verdict::Failed => {
+                let Self { meter, tasks, jobs, peer, now, .. } = self;
+                let payload = &tasks[task.slot() as usize].payload;
+                meter.on_failure(task, *now);
+                meter
+                    .note_failure(*now, text, || (jobs.height_of(payload), Some(Arc::clone(peer))));
+            }
         }
     }
 

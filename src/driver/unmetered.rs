@@ -4,14 +4,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Instant, TaskId};
+use chargehand_core::{Instant, Link, Outcome, TaskId};
 
 use super::Driver;
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 
 #[derive(Debug, Default)]
-pub(crate) struct Meter;
+pub(crate) struct Meter(());
 
 #[expect(clippy::unused_self, reason = "as those that measure")]
 impl Meter {
@@ -19,16 +19,21 @@ impl Meter {
     pub(crate) fn on_taken(&mut self, _task: TaskId, _now: Instant) {}
 
     #[inline]
-    pub(crate) fn on_sent(&mut self, _worker: u32, _task: TaskId, _attempt: u16, _now: Instant) {}
+    pub(crate) fn is_on(&self) -> bool {
+        false
+    }
 
     #[inline]
-    pub(crate) fn on_answer(&mut self, _worker: u32, _task: TaskId, _now: Instant) {}
+    pub(crate) fn on_sent(&mut self, _link: Link, _task: TaskId, _attempt: u16, _now: Instant) {}
+
+    #[inline]
+    pub(crate) fn on_failure(&mut self, _task: TaskId, _now: Instant) {}
 
     #[inline]
     pub(crate) fn on_withdrawn(&mut self, _worker: u32, _task: TaskId, _now: Instant) {}
 
     #[inline]
-    pub(crate) fn on_finish(&mut self, _attempts: u16) {}
+    pub(crate) fn on_finish(&mut self, _task: TaskId, _: Outcome, _attempts: u16, _now: Instant) {}
 
     #[inline]
     pub(crate) fn on_link(&mut self, _worker: u32, _runs: u32, _window: u32) {}

@@ -1,6 +1,8 @@
 //! The one task that asks the pool, and what it leaves for those who look.
 
 use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +11,7 @@ use chargehand::{Closed, Pool, PoolEvent};
 use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::history::{History, Point};
 use crate::{Settings, Status, view};
@@ -18,8 +20,8 @@ use crate::{Settings, Status, view};
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// So far back goes what is shown as the latency of now.
 const RECENT: Duration = Duration::from_secs(60);
-/// Figures that are so young are good enough for whoever asks for fresh ones.
-const FRESH: Duration = Duration::from_millis(100);
+/// The pool is not asked more often than this, whoever wants to know.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How many events are kept.
 const EVENTS_MAX: usize = 256;
 /// The longest text of an event, in bytes.
@@ -33,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) frames: watch::Sender<Arc<Frame>>,
     /// Somebody wants figures that are younger than the last ones.
     poke: Notify,
+    /// How many times the pool was asked.
+    asked: AtomicU64,
     history: Mutex<History>,
     pub(crate) viewers: Semaphore,
 }
@@ -54,7 +58,8 @@ pub(crate) enum Life {
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) life: Life,
-    pub(crate) taken: Instant,
+    /// How many times the pool had been asked.
+    pub(crate) number: u64,
     pub(crate) at_ms: u64,
     pub(crate) measures: Option<Arc<Measures>>,
     /// Tasks that each worker did in a second, by the place of the worker.
@@ -112,7 +117,7 @@ impl Shared {
         let viewers = Semaphore::new(settings.viewers_max.min(Semaphore::MAX_PERMITS));
         let mut first = Frame {
             life: Life::Starting,
-            taken: Instant::now(),
+            number: 0,
             at_ms: now_ms(),
             measures: None,
             rates: Vec::new(),
@@ -128,6 +133,7 @@ impl Shared {
             settings,
             frames: watch::Sender::new(Arc::new(first)),
             poke: Notify::new(),
+            asked: AtomicU64::new(0),
             history: Mutex::new(History::default()),
             viewers,
         });
@@ -141,16 +147,15 @@ impl Shared {
         Arc::clone(&self.frames.borrow())
     }
 
-    /// Returns figures of just now; the latest that there are, where the pool does not answer in time.
+    /// Returns figures that the pool was asked for from now on; the latest that there are, where it does not
+    /// answer in time.
     pub(crate) async fn fresh(&self) -> Arc<Frame> {
         let mut frames = self.frames.subscribe();
-        let latest = Arc::clone(&frames.borrow_and_update());
-        let is_fresh = latest.life == Life::Running && latest.taken.elapsed() < FRESH;
-        if is_fresh || latest.life == Life::Ended {
-            return latest;
-        }
+        // The one that is on its way may be from before whatever led to this.
+        let next = self.asked.load(Ordering::SeqCst) + 1;
+        let is_new = |frame: &Arc<Frame>| frame.number >= next || frame.life == Life::Ended;
         self.poke.notify_one();
-        let _ = timeout(STUCK_AFTER / 5, frames.changed()).await;
+        let _ = timeout(STUCK_AFTER / 5, frames.wait_for(is_new)).await;
         self.latest()
     }
 
@@ -202,15 +207,20 @@ impl Collector {
         let mut events = self.pool.events();
         let mut ticks = interval(self.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = pin!(sleep(Duration::ZERO));
         loop {
+            pause.as_mut().await;
             let is_tick = {
                 // Held for an interval at most, so that this ends with the routes.
                 let Some(shared) = shared.upgrade() else { return };
-                tokio::select! {
+                let is_tick = tokio::select! {
                     () = shared.poke.notified() => false,
                     _ = ticks.tick() => true,
-                }
+                };
+                shared.asked.fetch_add(1, Ordering::SeqCst);
+                is_tick
             };
+            pause.set(sleep(PAUSE));
             let asked = timeout(STUCK_AFTER, self.pool.measure()).await;
             // No more of them than the stream holds, however many come: it counts the others.
             while let Some(Some(event)) = events.next().now_or_never() {
@@ -278,7 +288,7 @@ impl Collector {
         });
         let mut frame = Frame {
             life,
-            taken: Instant::now(),
+            number: shared.asked.load(Ordering::SeqCst),
             at_ms: now_ms(),
             measures: measures.or_else(|| latest.measures.clone()),
             rates: self.rates.clone(),

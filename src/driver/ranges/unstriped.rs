@@ -3,7 +3,7 @@
 use super::job::Source;
 
 #[derive(Debug, Default)]
-pub(crate) struct Tally;
+pub(crate) struct Tally(());
 
 #[expect(clippy::unused_self, reason = "as the one that notes something")]
 impl Tally {
