@@ -435,3 +435,65 @@ fn a_manager_that_waits_for_nobody_says_nothing_of_it_and_takes_no_list() {
     world.advance(Duration::ZERO);
     assert_eq!(peer.goodbye().0, Code::BadMessage);
 }
+
+/// Carries bytes between the two ends of a connection until it is aborted.
+async fn carry(near: tokio::net::TcpStream, to: std::net::SocketAddr) {
+    let (mut near, far) = (near, tokio::net::TcpStream::connect(to).await);
+    let Ok(mut far) = far else { return };
+    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+}
+
+/// Over TCP through a relay that cuts the connection, and with a handler on a thread that blocks.
+#[tokio::test]
+async fn a_connection_that_is_cut_on_its_way_costs_a_task_nothing() {
+    use chargehand::tcp::{TcpConnector, TcpListener};
+    use chargehand::tokio::Tokio;
+
+    let listener = Tokio::bind("127.0.0.1:0").await.expect("a port of loopback");
+    let behind = listener.local_addr().expect("it is bound");
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let worker = Worker::blocking(Tokio::new(), 1, move |millis: u64| {
+        count.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(millis));
+        Ok::<_, String>(millis)
+    });
+    let worker = worker.expect("a thread").grace(MINUTE);
+    let serving = tokio::spawn(async { worker.serve(TcpListener::new(listener)).await });
+
+    let front = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
+    let address = front.local_addr().expect("it is bound").to_string();
+    let (cut, relayed) = (Arc::new(tokio::sync::Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (cuts, links) = (Arc::clone(&cut), Arc::clone(&relayed));
+    let relay = tokio::spawn(async move {
+        while let Ok((near, _)) = front.accept().await {
+            links.fetch_add(1, Ordering::Relaxed);
+            tokio::select! {
+                () = carry(near, behind) => {}
+                () = cuts.notified() => {}
+            }
+        }
+    });
+
+    let connector = TcpConnector::new(Tokio::new(), &address).expect("an address");
+    let (pool, driver) = Pool::builder(Tokio::new())
+        .connect(connector)
+        .configure(|config| config.grace = MINUTE)
+        .build()
+        .expect("limits in range");
+    let driver = tokio::spawn(driver);
+    let mut task = pool.submit::<u64, u64>(&3000).await.expect("it is taken");
+    task.started().await.expect("a worker takes it");
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        cut.notify_one();
+    }
+    assert_eq!(task.await, Ok(3000));
+    assert_eq!(begun.load(Ordering::Relaxed), 1, "once");
+    assert!(relayed.load(Ordering::Relaxed) >= 2, "though its link broke");
+    let stats = pool.stop().await.expect("the driver lives");
+    assert_eq!((stats.tasks.sent, stats.tasks.lost), (1, 0), "{stats:?}");
+    driver.await.expect("no panic");
+    serving.abort();
+    relay.abort();
+}
