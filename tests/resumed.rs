@@ -42,6 +42,16 @@ impl Seen {
 
 /// A worker that takes as many seconds as it is told, and goes on without a link for so long.
 fn host(world: &World, name: &str, grace: Duration, seen: &Seen) -> WorkerHandle {
+    host_keeping(world, name, (grace, 1 << 20), seen)
+}
+
+/// As that, and keeps so many bytes of answers.
+fn host_keeping(
+    world: &World,
+    name: &str,
+    (grace, bytes): (Duration, usize),
+    seen: &Seen,
+) -> WorkerHandle {
     let (timer, seen) = (world.timer(), seen.clone());
     world.host(name, move || {
         let (own, seen) = (timer.clone(), seen.clone());
@@ -58,7 +68,7 @@ fn host(world: &World, name: &str, grace: Duration, seen: &Seen) -> WorkerHandle
                 Ok::<_, String>(seconds)
             }
         };
-        Worker::new(timer.clone(), handler).concurrency(4).grace(grace)
+        Worker::new(timer.clone(), handler).concurrency(4).grace(grace).answers_kept_max(bytes)
     })
 }
 
@@ -169,6 +179,32 @@ fn a_half_open_link_that_only_the_manager_gives_up_is_taken_over() {
         assert_eq!(task.await, Ok(200));
     });
     assert_eq!((seen.begun(), seen.cancelled()), (1, 0));
+}
+
+#[test]
+fn an_answer_that_was_on_its_way_when_the_link_broke_is_said_again_where_it_is_kept() {
+    for (bytes, times) in [(1 << 20, 1), (0, 2)] {
+        let (world, seen) = (World::new(11), Seen::default());
+        world.time_limit(100 * MINUTE);
+        let worker = host_keeping(&world, "one", (5 * MINUTE, bytes), &seen);
+        let pool = world.pool(|builder| builder.configure(patient));
+        // Some of these are named again as well, and are nothing to the manager.
+        for _ in 0..20 {
+            assert_eq!(world.run(async { pool.call::<u64, u64>(&0).await }), Ok(0));
+        }
+        seen.begun.store(0, Ordering::Relaxed);
+        let tasks = [15, 16].map(|seconds| submit(&world, &pool, seconds));
+        world.at(world.elapsed() + 10 * SECOND, worker.loses_network());
+        world.at(world.elapsed() + 100 * SECOND, worker.regains_network());
+        for (task, seconds) in tasks.into_iter().zip([15, 16]) {
+            assert_eq!(world.run(task), Ok(seconds));
+        }
+        assert_eq!(seen.begun(), 2 * times, "{bytes} bytes of answers are kept");
+        // What it said again is nothing to hold against it.
+        assert_eq!(world.run(async { pool.call::<u64, u64>(&0).await }), Ok(0));
+        let stats = world.run(pool.stats()).unwrap();
+        assert_eq!(stats.workers[0].stats.links, 2, "{stats:?}");
+    }
 }
 
 #[test]
