@@ -6,6 +6,8 @@ use core::time::Duration;
 #[cfg(feature = "task-times")]
 use crate::backoff::BackoffPolicy;
 use crate::id::{Link, TaskId, WorkerId};
+#[cfg(feature = "queues")]
+use crate::queue::{Key, QueueId};
 use crate::time::Instant;
 
 /// Something that happened on a link.
@@ -461,6 +463,12 @@ pub struct TaskOptions {
     /// [`Config::retry_delay`](crate::Config::retry_delay).
     #[cfg(feature = "task-times")]
     pub retry_delay: Option<BackoffPolicy>,
+    /// Which queue it waits in.
+    #[cfg(feature = "queues")]
+    pub queue: QueueId,
+    /// Which key it has, if it has one: tasks of the same key wait for one another.
+    #[cfg(feature = "queues")]
+    pub key: Option<Key>,
     /// How long an attempt may take in all where it makes progress: each [`Event::Progress`] gives it its
     /// time once more, and none beyond this. `None`, the default, for no more time by progress.
     #[cfg(feature = "task-times")]
@@ -479,6 +487,10 @@ impl TaskOptions {
             attempt_timeout: None,
             #[cfg(feature = "task-times")]
             retry_delay: None,
+            #[cfg(feature = "queues")]
+            queue: QueueId::DEFAULT,
+            #[cfg(feature = "queues")]
+            key: None,
             #[cfg(feature = "task-times")]
             attempt_max: None,
         }
@@ -523,6 +535,23 @@ impl TaskOptions {
     #[must_use]
     pub const fn retry_delay(mut self, policy: BackoffPolicy) -> Self {
         self.retry_delay = Some(policy);
+        self
+    }
+
+    /// Sets which queue it waits in.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn queue(mut self, queue: QueueId) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Sets which key it has. Its queue does not matter to that: tasks of one key in several queues wait for
+    /// one another as those in one do.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn key(mut self, key: Key) -> Self {
+        self.key = Some(key);
         self
     }
 

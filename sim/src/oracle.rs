@@ -88,6 +88,8 @@ struct Request {
     retries: Option<u16>,
     deadline: Option<Duration>,
     accepted_at: Duration,
+    /// Its key, where one task of that goes at a time.
+    key: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -241,6 +243,7 @@ impl Oracle {
             self.count("sent again");
         }
         self.check_withdrawn(&name, (epoch, task));
+        self.check_key(at, id);
         let request = self.requests.entry(id).or_default();
         request.sendings.push(Sending {
             epoch,
@@ -277,6 +280,30 @@ impl Oracle {
             self.found(|| {
                 format!("request {id}: {} was not told to drop attempt {attempt}", name.0)
             });
+        }
+    }
+
+    /// A request goes to a worker while no other one of its key is with one. Only those others count of which
+    /// it is plain that the pool has not given them up: it does so before anybody else sees it.
+    fn check_key(&mut self, at: Duration, id: u64) {
+        let Rules { attempts_max, resends_max, attempt_timeout, .. } = self.rules;
+        let Some(key) = self.requests[&id].key else { return };
+        if attempts_max < 2 || resends_max < 2 || self.is_ending {
+            return;
+        }
+        self.count("request with a key sent");
+        let is_plain = |held: &&Held| {
+            let request = &self.requests[&held.id];
+            let sending = &request.sendings[held.at];
+            let is_first = (sending.attempt, sending.epoch) == (1, self.epoch);
+            let is_open = !request.is_dropped && request.deadline.is_none();
+            let is_in_time = at < sending.sent + attempt_timeout;
+            held.id != id && request.key == Some(key) && is_first && is_open && is_in_time
+        };
+        let live = self.links.values().filter(|link| !link.is_over);
+        let other = live.flat_map(|link| &link.held).find(is_plain).map(|held| held.id);
+        if let Some(other) = other {
+            self.found(|| format!("request {id} was sent while {other} has key {key}"));
         }
     }
 
@@ -368,6 +395,11 @@ impl Oracle {
         request.accepted_at = at;
         (request.retries, request.deadline) = (retries, deadline);
         self.counts.accepted += 1;
+    }
+
+    /// A request has a key, and others with the same one do not go at the same time.
+    pub(crate) fn on_keyed(&mut self, id: u64, key: u64) {
+        self.requests.entry(id).or_default().key = Some(key);
     }
 
     /// Its caller is gone, so nobody has the outcome.

@@ -5,8 +5,13 @@
 
 use std::time::Duration;
 
+use chargehand::Class;
+
 use crate::dice::Dice;
 
+/// The number of the part that is a worker which always does its work: others may all be gone or useless, and what
+/// must come to an end depends on it.
+pub(crate) const HONEST: usize = 0;
 /// How long faults go on.
 pub(crate) const FAULTY: Duration = Duration::from_secs(4);
 
@@ -26,6 +31,26 @@ pub(crate) enum Part {
     Worker(WorkerPlan),
     Job(JobPlan),
     Fault(FaultPlan),
+    Pause(PausePlan),
+}
+
+/// A queue beside the one that is always there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueuePlan {
+    pub(crate) class: Class,
+    pub(crate) weight: u16,
+    pub(crate) in_flight_max: Option<u32>,
+    /// How many a second, and at once.
+    pub(crate) rate: Option<(u32, u32)>,
+}
+
+/// A queue is stopped for a while.
+#[derive(Clone, Debug)]
+pub(crate) struct PausePlan {
+    pub(crate) at: Duration,
+    pub(crate) span: Duration,
+    /// 0 is the one that is always there.
+    pub(crate) queue: usize,
 }
 
 /// Limits and policies of the pool.
@@ -51,6 +76,7 @@ pub(crate) struct PoolPlan {
     pub(crate) frames: Option<usize>,
     /// The window of a worker in the pool's own process, if there is one.
     pub(crate) in_process: Option<u16>,
+    pub(crate) queues: Vec<QueuePlan>,
     /// How long a worker whose link broke is waited for.
     pub(crate) grace: Duration,
 }
@@ -193,6 +219,10 @@ pub(crate) struct JobPlan {
     pub(crate) is_stuck: bool,
     /// Its first request takes every worker down that runs it.
     pub(crate) is_poison: bool,
+    /// Which of the pool's queues it is in; 0 is the one that is always there.
+    pub(crate) queue: usize,
+    /// The key of its tasks, and how many of that go at once.
+    pub(crate) key: Option<(u64, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,6 +298,7 @@ impl Plan {
                 _ => {}
             }
         }
+        draw_queues(&mut Dice::new(seed ^ 0x0071_7565_7565), &mut pool, &mut parts);
         let mut later = Dice::new(seed ^ 0x6765_7473_2062_6163);
         pool.grace = Duration::from_millis(later.one_of(&[0, 100, 600, 2000]));
         for part in &mut parts {
@@ -297,6 +328,13 @@ impl Plan {
     pub(crate) fn faults(&self) -> impl Iterator<Item = &FaultPlan> {
         self.parts.iter().filter_map(|(_, part)| match part {
             Part::Fault(fault) => Some(fault),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn pauses(&self) -> impl Iterator<Item = &PausePlan> {
+        self.parts.iter().filter_map(|(_, part)| match part {
+            Part::Pause(pause) => Some(pause),
             _ => None,
         })
     }
@@ -333,7 +371,12 @@ impl Plan {
             .jobs()
             .map(|(_, job)| job.pause * u32::try_from(job.count).expect("a few hundred"))
             .sum();
-        rejoin + tries + rests + THROTTLE + tasks * each * 2 + pauses + Duration::from_secs(5)
+        // In the slowest queue, each of its sends at its rate.
+        let rates = self.pool.queues.iter().filter_map(|queue| queue.rate);
+        let slowest = rates.map(|(rate, _)| Duration::from_secs(1) / rate).max();
+        let rated = tasks * (losses + retries) * slowest.unwrap_or_default();
+        let done = rejoin + tries + rests + THROTTLE + tasks * each * 2 + rated;
+        done + pauses + Duration::from_secs(5)
     }
 }
 
@@ -345,6 +388,42 @@ pub(crate) const THROTTLE: Duration = Duration::from_millis(120);
 const LONGEST_TAKES: Duration = Duration::from_millis(60);
 /// The longest frame, where memory is short.
 pub(crate) const FRAME: usize = 8192;
+
+/// Gives a run queues, keys and pauses, or not. Drawn apart, and at the end, so that the seeds that are kept
+/// mean what they did.
+fn draw_queues(dice: &mut Dice, pool: &mut PoolPlan, parts: &mut Vec<Part>) {
+    if dice.percent(50) {
+        return;
+    }
+    let most = u64::from(pool.tasks_max / 2).min(3);
+    let count = if most > 1 { dice.below(most) } else { 0 };
+    for _ in 0..count {
+        let queue = QueuePlan {
+            class: dice.one_of(&[Class::Urgent, Class::Normal, Class::Normal, Class::Low]),
+            weight: dice.one_of(&[1, 1, 3, 50]),
+            in_flight_max: dice.percent(30).then(|| dice.one_of(&[1, 2, 5])),
+            rate: dice.percent(30).then(|| (dice.one_of(&[50, 300]), dice.one_of(&[1, 10]))),
+        };
+        pool.queues.push(queue);
+    }
+    for part in parts.iter_mut() {
+        if let Part::Job(job) = part {
+            job.queue = usize::try_from(dice.below(count + 1)).expect("a few");
+            let at_once = dice.one_of(&[1, 1, 3]);
+            // Whoever has the same key says the same of it.
+            let key = u64::from(at_once) * 10 + dice.below(2);
+            job.key = dice.percent(25).then_some((key, at_once));
+        }
+    }
+    let pauses = dice.one_of(&[0, 30, 100]);
+    for queue in 0..=pool.queues.len() {
+        let at = dice.millis(millis_of(FAULTY));
+        let span = dice.millis(millis_of(FAULTY.saturating_sub(at)).min(1500) + 1);
+        if dice.percent(pauses) {
+            parts.push(Part::Pause(PausePlan { at, span, queue }));
+        }
+    }
+}
 
 /// How much of one kind of fault there is in a run: half of the time none.
 fn rate(swarm: &mut Dice) -> u64 {
@@ -378,6 +457,7 @@ impl PoolPlan {
             workers_max: dice.one_of(&[3, 8, 8, 8]),
             frames: dice.percent(50).then(|| dice.one_of(&[5, 6, 9])),
             in_process: dice.percent(15).then(|| dice.one_of(&[1, 3])),
+            queues: Vec::new(),
             grace: Duration::ZERO,
         }
     }
@@ -413,7 +493,7 @@ impl Ending {
 impl WorkerPlan {
     fn draw(dice: &mut Dice, acts: &[(ActKind, u64)], index: u64, is_all_proven: bool) -> Self {
         use WorkerKind::{Boasts, Clashes, DialsIn, Real, Scripted};
-        let first = index == 0;
+        let first = index == HONEST as u64;
         let kind = if first {
             dice.one_of(&[Scripted, Real])
         } else {
@@ -454,6 +534,8 @@ impl JobPlan {
             reorder_max: dice.percent(40).then(|| dice.one_of(&[0, 1, 7, 40])),
             is_stuck: dice.percent(20),
             is_poison: dice.percent(15),
+            queue: 0,
+            key: None,
         }
     }
 }

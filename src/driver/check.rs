@@ -31,6 +31,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let known = stats.waiting + stats.resting + stats.in_flight + stats.finished;
         let filled = self.tasks.iter().filter(|task| !matches!(task.payload, TaskPayload::None));
         assert!(filled.count() == known as usize, "a task without a request, or the reverse");
+        self.keys.check(|slot| self.tasks[slot as usize].payload.call().is_some());
     }
 
     /// What all links take together is the sum of what each takes, and those that are not up take none.

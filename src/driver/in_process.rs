@@ -24,6 +24,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let event = Event::Connected { link, offer: Offer::new(window.into()).trusted() };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
         self.set_up(link, LinkState::InProcess(link), window.into());
+        self.meter.on_link(link.worker().slot(), window.into(), window.into());
     }
 
     /// Does for a worker in this process what a message does elsewhere.
@@ -99,6 +100,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_ended(&mut self, link: Link, ended: Ended) {
         let Ended { attempt: Attempt { task, attempt }, verdict, answer } = ended;
+        let peer = self.peers.slots[link.worker().slot() as usize].as_ref();
         let mut sink = AnswerSink {
             link,
             now: self.now,
@@ -108,6 +110,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: &self.tasks,
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
+            meter: &mut self.meter,
+            peer: &peer.expect("it was just at work").label,
             said: &mut self.progress.said,
             unwanted: &mut self.unwanted,
         };

@@ -6,7 +6,7 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Link, TaskId};
 
 use super::Driver;
-use super::task::{TaskEntry, TaskPayload, Whose};
+use super::task::TaskEntry;
 use super::workers::LinkState;
 use crate::events::{PoolEvent, Started};
 use crate::link::erased::Kind;
@@ -24,7 +24,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.ends.post.has_ended(watch.call) {
             return;
         }
-        let task = self.task_of(watch.call);
+        let leader = || self.keys.leader_of(watch.call);
+        let task = self.task_of(watch.call).or_else(|| Some(self.task_in(leader()?)));
         let is_told = task.is_some_and(|task| self.tell_at_once(&watch.wanted, task));
         if !is_told {
             self.watches.insert(watch.call.place(), watch);
@@ -59,8 +60,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         (payload.call() == Some(call)).then(|| TaskId::from_parts(slot, *generation))
     }
 
-    /// Tells those who wait that a worker has got a task: if it has, since the link may have broken.
+    /// Returns the task in a slot.
+    fn task_in(&self, slot: u32) -> TaskId {
+        TaskId::from_parts(slot, self.tasks[slot as usize].generation)
+    }
+
+    /// Measures, and tells those who wait that a worker has got a task: if it has, since the link may have broken.
     pub(super) fn tell_started(&mut self, link: Link, task: TaskId, attempt: u16) {
+        self.meter.on_sent(link, task, attempt, self.now);
+        if self.watches.is_empty() && !self.events.wants_tasks() {
+            return; // Nobody else wants to know.
+        }
         let (worker, peer) = (link.worker(), self.peers.get_mut(link.worker()));
         let is_up = match &peer.link {
             LinkState::Up(up, _) | LinkState::InProcess(up) => *up == link,
@@ -70,7 +80,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !is_up || self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return;
         }
-        if let Some(call) = self.tasks[task.slot() as usize].payload.call() {
+        let call = self.tasks[task.slot() as usize].payload.call();
+        for call in call.into_iter().chain(self.keys.followers_of(task)) {
             if let Some(TaskWatch { call, wanted }) = self.watches.remove(&call.place()) {
                 let started = || Started { worker, peer: peer.clone(), attempt };
                 if let Some(wanted) = wanted.tell_started(started) {
@@ -85,13 +96,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns which height of a range a task is, or which request of a map.
     pub(super) fn height_of(&self, task: TaskId) -> Option<i128> {
-        match self.tasks[task.slot() as usize].payload {
-            TaskPayload::Height { height, .. } => Some(height.into()),
-            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
-                Some(self.jobs.index_of(job, place).into())
-            }
-            _ => None,
-        }
+        self.jobs.height_of(&self.tasks[task.slot() as usize].payload)
     }
 
     /// Lets go of what is kept aside for a call that has ended.
@@ -111,6 +116,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Notes what the hot path asks, in one flag each.
     pub(super) fn note_asides(&mut self) {
         self.has_asides = !self.specials.is_empty() || !self.watches.is_empty();
-        self.tells_starts = !self.watches.is_empty() || self.events.wants_tasks();
+        let wants_starts = !self.watches.is_empty() || self.events.wants_tasks();
+        self.tells_starts = wants_starts || self.meter.is_on();
     }
 }

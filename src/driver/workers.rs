@@ -397,6 +397,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.set_up(link, LinkState::Up(link, conn), offer.window);
         let peer = self.peers.get_mut(link.worker());
         peer.runs = offer.runs.max(1);
+        self.meter.on_link(link.worker().slot(), offer.runs, offer.window);
+        let peer = self.peers.get_mut(link.worker());
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         peer.entry.wake();
         if peer.identity.is_some() {
@@ -480,6 +482,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: &self.tasks,
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
+            meter: &mut self.meter,
+            peer: &peer.label,
             said: &mut self.progress.said,
             unwanted: &mut self.unwanted,
         };

@@ -8,6 +8,7 @@ use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
+use chargehand_core::QueueId;
 use event_listener::EventListener;
 use serde::de::DeserializeOwned;
 
@@ -93,6 +94,10 @@ impl<'a> Queueing<'a> {
         })
     }
 
+    fn queue(&self) -> QueueId {
+        self.options.map_or(QueueId::DEFAULT, |options| options.queue_id())
+    }
+
     #[inline]
     fn poll_with<R>(
         &mut self,
@@ -110,12 +115,14 @@ impl<'a> Queueing<'a> {
             match submit(self, cx) {
                 Ok(queued) => return Poll::Ready(Ok(queued)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
-                Err(NotQueued::Full) => self.room.found_none(mailbox, Lack::Queue),
+                Err(NotQueued::Full) => {
+                    self.room.found_none(mailbox, Lack::Queue, self.queue());
+                }
                 Err(NotQueued::Short) => {
                     if mem::take(&mut has_place) {
-                        mailbox.pass_place_on();
+                        mailbox.pass_place_on(self.queue());
                     }
-                    self.room.found_none(mailbox, Lack::Memory);
+                    self.room.found_none(mailbox, Lack::Memory, self.queue());
                 }
             }
         }
@@ -123,13 +130,13 @@ impl<'a> Queueing<'a> {
 }
 
 impl Room {
-    fn found_none(&mut self, mailbox: &Mailbox, lack: Lack) {
+    fn found_none(&mut self, mailbox: &Mailbox, lack: Lack, queue: QueueId) {
         *self = match mem::replace(self, Self::Unknown) {
             Self::Listening(same, listener) if same == lack => Self::None(lack, listener),
             _ => Self::Listening(
                 lack,
                 match lack {
-                    Lack::Queue => mailbox.listen_for_place(),
+                    Lack::Queue => mailbox.listen_for_place(queue),
                     Lack::Memory => mailbox.listen_for_memory(),
                 },
             ),

@@ -83,7 +83,15 @@ pub(crate) struct Probing {
 
 /// Makes both ends of such an address. The wires take messages of up to `message_bytes_max`.
 pub(crate) fn probed(message_bytes_max: usize) -> (Probing, MemoryListener, Probe) {
-    probed_by(message_bytes_max, "")
+    probed_as(1024, message_bytes_max, "")
+}
+
+/// The same with wires that hold so many messages each way.
+pub(crate) fn probed_through(
+    room: usize,
+    message_bytes_max: usize,
+) -> (Probing, MemoryListener, Probe) {
+    probed_as(room, message_bytes_max, "")
 }
 
 /// As [`probed`], of a peer that has proven who it is, unless that is nobody.
@@ -91,7 +99,15 @@ pub(crate) fn probed_by(
     message_bytes_max: usize,
     identity: &'static str,
 ) -> (Probing, MemoryListener, Probe) {
-    let (connector, listener) = pair(1024);
+    probed_as(1024, message_bytes_max, identity)
+}
+
+fn probed_as(
+    room: usize,
+    message_bytes_max: usize,
+    identity: &'static str,
+) -> (Probing, MemoryListener, Probe) {
+    let (connector, listener) = pair(room);
     let probe = Probe(Arc::new(Mutex::new(Probed {
         progress: Progress::default(),
         message_bytes_max,

@@ -59,6 +59,7 @@ impl SchedulerMut<'_> {
         self.clear_suspect(worker);
         while let Some(task) = held.take_first(self.tasks) {
             self.put_down_timed(worker, task);
+            self.put_down_queued(task);
             self.put_down_kept(worker, task);
             let blame = if suspects > 0 { Blame::Suspect } else { Blame::Nobody };
             suspects = suspects.saturating_sub(1);

@@ -21,7 +21,7 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
     check_timers(state, tasks, workers);
     assert!(state.calm_until <= state.next_due(tasks, workers), "a deadline would be missed");
     let has_more = !state.todo.is_empty() || state.is_draining;
-    let has_more = has_more || state.returned > 0 || state.suspected > 0;
+    let has_more = has_more || state.returned > 0 || state.suspected > 0 || state.is_queued();
     assert!(!has_more || state.calm_until == Instant::EPOCH, "something to do would be missed");
 }
 
@@ -193,7 +193,7 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
             "a worker is in the balance, or is not, wrongly"
         );
         let has_special = slot.has_suspect || slot.timed() > 0 || slot.kept() > 0;
-        let is_plain = slot.phase.is_serving() && !has_special;
+        let is_plain = slot.phase.is_serving() && !has_special && !state.is_queued();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");
         with_room += u32::from(has_room);
     }
@@ -203,8 +203,8 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
 /// Each timer is in time: early where something was heard since, exact otherwise.
 fn check_timers(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let mut armed = 0;
-    for slot in workers {
-        let at = state.timer(tasks, slot);
+    for (worker, slot) in (0..NONE).zip(workers) {
+        let at = state.timer(tasks, worker, slot);
         if wide(slot.place) == NONE {
             let none = Instant::FAR_FUTURE;
             assert!((at, slot.timer) == (none, none), "a timer is missing");

@@ -15,7 +15,7 @@ use crate::time::Instant;
 #[repr(C)]
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
-    /// may go to its last worker again.
+    /// may go to its last worker again. In a queue, until it is first sent: when it was submitted.
     pub(super) due: Instant,
     /// Its place in the list of its state. Tasks in flight, being withdrawn or returned are in lists of
     /// their worker.
@@ -43,6 +43,15 @@ pub struct TaskSlot {
     pub(super) is_kept: bool,
     pub(super) lane: Lane,
     pub(super) state: TaskState,
+    // From here on nothing is written as long as a pool is without queues and keys.
+    /// Its queue.
+    #[cfg(feature = "queues")]
+    pub(super) line: u8,
+    /// Where it stands there, until it is sent.
+    #[cfg(feature = "queues")]
+    pub(super) stand: super::queues::Stand,
+    #[cfg(feature = "queues")]
+    pub(super) is_keyed: bool,
 }
 
 const _: () = assert!(size_of::<TaskSlot>() <= 40);
@@ -80,6 +89,12 @@ impl TaskSlot {
             #[cfg(feature = "task-times")]
             is_kept: false,
             state: TaskState::Free,
+            #[cfg(feature = "queues")]
+            line: 0,
+            #[cfg(feature = "queues")]
+            stand: super::queues::Stand::Lane,
+            #[cfg(feature = "queues")]
+            is_keyed: false,
         }
     }
 

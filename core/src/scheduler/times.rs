@@ -156,7 +156,6 @@ impl SchedulerMut<'_> {
         }
     }
 
-    #[cold]
     fn take_own_times(&mut self, task: u32, options: TaskOptions) {
         let times = self.give_times(task);
         times.deadline = options.deadline;
@@ -313,10 +312,7 @@ impl SchedulerMut<'_> {
         let is_over = self.state.is_due(self.state.own.table[task as usize].deadline);
         match self.tasks[task as usize].state {
             TaskState::InFlight => return Some(go_on_without(self.judge_own(task, at))),
-            TaskState::Waiting => {
-                let lane = self.tasks[task as usize].lane as usize;
-                self.state.waiting[lane].take_out(self.tasks, task);
-            }
+            TaskState::Waiting => self.leave_waiting(task),
             TaskState::Returned => self.take_out(task),
             TaskState::Resting => self.take_out_resting(task),
             TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => {

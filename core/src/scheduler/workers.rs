@@ -147,7 +147,11 @@ impl SchedulerMut<'_> {
             Event::Moving { until, .. } => {
                 // Only ever later: a timer may be early but never late.
                 let slot = &mut self.workers[worker as usize];
-                slot.hold_until = slot.hold_until.max(until);
+                if slot.hold_until < until {
+                    slot.hold_until = until;
+                    // It was for an attempt that is put off, and the link's silence may be due as well.
+                    slot.looked = Instant::EPOCH;
+                }
             }
             Event::Draining { .. } => {
                 self.set_phase(worker, LinkPhase::Up(Duty::Draining));
@@ -500,7 +504,7 @@ impl SchedulerMut<'_> {
     }
 
     pub(super) fn arm(&mut self, worker: u32) {
-        let at = self.state.timer(self.tasks, &self.workers[worker as usize]);
+        let at = self.state.timer(self.tasks, worker, &self.workers[worker as usize]);
         self.state.calm_until = self.state.calm_until.min(at);
         self.state.timers.set(self.workers, worker, at);
     }
@@ -508,7 +512,7 @@ impl SchedulerMut<'_> {
 
 impl super::tasks::SchedulerState {
     /// Returns when a worker needs attention by itself.
-    pub(super) fn timer(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
+    pub(super) fn timer(&self, tasks: &[TaskSlot], worker: u32, slot: &WorkerSlot) -> Instant {
         match slot.phase {
             LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::Connecting => {
                 slot.due.min(away_due(tasks, slot))
@@ -518,7 +522,7 @@ impl super::tasks::SchedulerState {
                 let oldest = due(tasks, first_in_order(tasks, slot)).max(slot.hold_until);
                 let next = match duty {
                     Duty::Suspended | Duty::Delayed => slot.due,
-                    Duty::Serving => self.may_return_at(tasks, slot),
+                    Duty::Serving => self.may_return_at(tasks, worker, slot),
                     Duty::Busy | Duty::Draining => Instant::FAR_FUTURE,
                 };
                 self.beat(slot).min(oldest).min(next).min(slot.grace_end())

@@ -120,6 +120,19 @@ pub(crate) const RARE: &[&str] = &[
     "timed out without an attempt under way",
     "what a worker that is back did not name was sent again",
     "withdrawn after its link was over",
+    "a class got its least share before one that is more urgent",
+    "a pause of a queue that is none",
+    "a paused queue had something to send",
+    "a queue had as many in flight as it may",
+    "a queue sent as fast as it may",
+    "a queue was full and the pool was not",
+    "a task ended that waited for its key",
+    "a task got its key",
+    "a task waits for its key",
+    "queues were begun in the midst",
+    "several tasks got their key at once",
+    "submit to a queue that is none",
+    "submit with a key that is none",
 ];
 
 /// What a run came to.

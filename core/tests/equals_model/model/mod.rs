@@ -6,6 +6,7 @@
 mod answers;
 mod grace;
 mod poll;
+mod queues;
 mod returned;
 mod times;
 pub(crate) mod types;
@@ -15,10 +16,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Config, Event, EventError, Instant, Lane, Loss, Offer, Outcome, Reason, Route, Stale,
-    SubmitError, TaskId, TaskOptions, WorkersFull,
+    Config, Event, EventError, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, Reason, Route,
+    Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
+use queues::{Queues, Stand};
 use times::OwnTimes;
 use types::{Counters, Gauges, Lk, Wid};
 
@@ -56,6 +58,12 @@ pub(crate) struct Task {
     pub(crate) retries_max: u16,
     pub(crate) suspect: bool,
     times: Option<OwnTimes>,
+    queue: usize,
+    /// Until it has its outcome.
+    key: Option<Key>,
+    stand: Stand,
+    /// When it was submitted.
+    since: Instant,
     /// It is of an earlier link of its worker.
     pub(crate) kept: bool,
     pub(crate) state: TaskState,
@@ -109,7 +117,7 @@ pub(crate) struct Worker {
     removing: bool,
     suspended_until: Option<Instant>,
     notice: Option<Instant>,
-    strikes: u16,
+    pub(crate) strikes: u16,
     streak: u16,
     suspensions: u32,
     backoff_attempts: u32,
@@ -130,18 +138,13 @@ pub(crate) struct Worker {
 /// The naive scheduler.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    config: Config,
+    pub(crate) config: Config,
     clock: Instant,
     pub(crate) tasks: Vec<Task>,
     pub(crate) workers: Vec<Worker>,
     free_tasks: Vec<usize>,
     free_workers: Vec<usize>,
-    waiting: [VecDeque<usize>; 2],
-    /// What came back, by class (suspects second) and the worker that it came back from.
-    wards: [BTreeMap<usize, VecDeque<usize>>; 2],
-    /// Whose ward is next, by class.
-    holders: [VecDeque<usize>; 2],
-    turn: usize,
+    queues: Queues,
     resting: VecDeque<usize>,
     /// Those with times of their own.
     resting_own: Vec<usize>,
@@ -168,6 +171,10 @@ impl Model {
             retries_max: 0,
             suspect: false,
             times: None,
+            queue: 0,
+            key: None,
+            stand: Stand::Lane(0),
+            since: Instant::EPOCH,
             kept: false,
             state: TaskState::Free,
         };
@@ -178,10 +185,7 @@ impl Model {
             workers: vec![Worker::unused(0); workers],
             free_tasks: (0..tasks).rev().collect(),
             free_workers: (0..workers).rev().collect(),
-            waiting: [VecDeque::new(), VecDeque::new()],
-            wards: [BTreeMap::new(), BTreeMap::new()],
-            holders: [VecDeque::new(), VecDeque::new()],
-            turn: 0,
+            queues: Queues::new(),
             resting: VecDeque::new(),
             resting_own: Vec::new(),
             finished: VecDeque::new(),
@@ -214,10 +218,23 @@ impl Model {
             self.note("submit while draining");
             return Err(SubmitError::Draining);
         }
-        let Some(slot) = self.free_tasks.pop() else {
+        if !self.has_queue(options.queue) {
+            self.note("submit to a queue that is none");
+            return Err(SubmitError::NoQueue);
+        }
+        if options.key.is_some_and(|key| key.number() >= self.config.keys_max) {
+            self.note("submit with a key that is none");
+            return Err(SubmitError::NoKey);
+        }
+        let queue = usize::from(options.queue.place());
+        if !self.has_room(queue) || self.free_tasks.is_empty() {
             self.note("submit when full");
             return Err(SubmitError::Full);
-        };
+        }
+        if options.queue != QueueId::DEFAULT || options.key.is_some() {
+            self.begin_queues();
+        }
+        let slot = self.free_tasks.pop().expect("there is one");
         let times = self.own_times(options);
         let task = &mut self.tasks[slot];
         let most = u16::MAX - self.config.attempts_max - self.config.resends_max;
@@ -229,10 +246,14 @@ impl Model {
             retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
             suspect: false,
             times,
+            queue,
+            key: options.key,
+            stand: Stand::Lane(0),
+            since: self.clock,
             kept: false,
             state: TaskState::Waiting,
         };
-        self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
+        self.line_up(slot, usize::from(options.lane == Lane::Bulk));
         self.counters.submitted += 1;
         Ok(self.id(slot))
     }
@@ -259,6 +280,7 @@ impl Model {
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
                 self.put_down(worker, slot);
+                self.leave_queue(slot);
                 self.tasks[slot].state = TaskState::Withdrawing;
                 self.workers[worker].withdrawn.push_back(slot);
                 self.put_on_list(worker);
@@ -479,10 +501,8 @@ impl Model {
 
     /// Ends a task wherever it is, in flight excepted.
     fn finish(&mut self, slot: usize, outcome: Outcome) {
-        for queue in &mut self.waiting {
-            queue.retain(|&other| other != slot);
-        }
         self.leave_ward(slot);
+        self.leave_queue(slot);
         self.resting.retain(|&other| other != slot);
         self.resting_own.retain(|&other| other != slot);
         self.tasks[slot].state = TaskState::Finished(outcome);

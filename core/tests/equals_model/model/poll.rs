@@ -1,5 +1,7 @@
 //! What is due next: one action per call, in a fixed order of urgency.
 
+use std::collections::VecDeque;
+
 use chargehand_core::{Instant, Loss, Outcome, Reason, Route};
 
 use super::returned::Blame;
@@ -44,7 +46,8 @@ impl Model {
         let tasks = self.resting.iter().map(|&slot| self.resting_due(slot));
         let open = self.drain.filter(|_| !self.past_drain_deadline() && !self.is_idle());
         let own = (0..self.tasks.len()).filter_map(|slot| self.due_by_itself(slot));
-        let all = workers.chain(tasks).chain(own).chain(open);
+        let rates = (0..self.queues.all.len()).filter_map(|queue| self.rate_due(queue));
+        let all = workers.chain(tasks).chain(own).chain(open).chain(rates);
         all.filter(|&at| at != Instant::FAR_FUTURE).min()
     }
 
@@ -265,7 +268,8 @@ impl Model {
         if !self.past_drain_deadline() {
             return ModelStep::Nothing;
         }
-        let waiting = self.waiting[0].front().or(self.waiting[1].front()).copied();
+        let waiting = self.queues.all.iter().flat_map(|queue| &queue.fresh);
+        let waiting = waiting.filter_map(VecDeque::front).next().copied();
         let queued = waiting.or_else(|| self.first_returned());
         let resting = self.resting.front().or(self.resting_own.first()).copied();
         if let Some(slot) = queued.or(resting) {

@@ -148,7 +148,10 @@ impl Model {
         if !self.workers[slot].held.is_empty() {
             self.note("attempts were put off");
         }
-        self.workers[slot].hold_until = self.workers[slot].hold_until.max(until);
+        if self.workers[slot].hold_until < until {
+            self.workers[slot].hold_until = until;
+            self.workers[slot].looked = None;
+        }
         Ok(())
     }
 
