@@ -126,6 +126,8 @@ pub mod keyed;
 mod limits;
 mod link;
 mod mailbox;
+#[cfg(feature = "std")]
+pub mod measure;
 mod next;
 mod options;
 mod payload;
@@ -146,7 +148,7 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, QueueError, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent, Started},
+    events::{Events, PoolEvent, Started, TaskProgress},
     failure::{Failure, Throttled},
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},

@@ -169,13 +169,25 @@ pub struct TaskOptions {
     pub queue: Option<Queue>,
     /// Which key it has. `None`, the default, for none.
     pub key: Option<TaskKey>,
+    /// How long one attempt may take in all where its handler says how far it is
+    /// ([`Context::progress`](crate::Context::progress)): whenever more is done than before, it has its
+    /// `attempt_timeout` once more, up to this. So a job of hours needs no timeout of hours: a worker that hangs
+    /// is found as soon as any. `None`, the default, for no more time by progress.
+    pub attempt_max: Option<Duration>,
 }
 
 impl TaskOptions {
     /// Makes options that change nothing.
     pub const fn new() -> Self {
-        let (attempt_timeout, deadline, retries, retry_delay) = (None, None, None, None);
-        Self { attempt_timeout, deadline, retries, retry_delay, queue: None, key: None }
+        Self {
+            attempt_timeout: None,
+            deadline: None,
+            retries: None,
+            retry_delay: None,
+            queue: None,
+            key: None,
+            attempt_max: None,
+        }
     }
 
     /// Sets how long one attempt may take.
@@ -248,6 +260,15 @@ impl TaskOptions {
         Self { queue: Some(Queue { id, names: Arc::new([]) }), ..Self::new() }
     }
 
+    /// Gives an attempt its time once more whenever it makes progress, for so long in all. Of a worker that says
+    /// it makes some and does not, this and the [`deadline`](Self::deadline) are the bound: where it is
+    /// [`Duration::MAX`], the deadline alone.
+    #[must_use]
+    pub const fn attempt_max(mut self, longest: Duration) -> Self {
+        self.attempt_max = Some(longest);
+        self
+    }
+
     /// Returns when a task that counts from `since` is over.
     pub(crate) fn due(&self, since: Instant) -> Instant {
         self.deadline.map_or(Instant::FAR_FUTURE, |span| since.saturating_add(span))
@@ -259,6 +280,7 @@ impl TaskOptions {
         to.retry_delay = self.retry_delay.or(to.retry_delay);
         to.deadline = self.due(since);
         to.queue = self.queue_id();
+        to.attempt_max = self.attempt_max.or(to.attempt_max);
         if let Some(timeout) = self.attempt_timeout {
             *to = to.attempt_timeout(timeout);
         }

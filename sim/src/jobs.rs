@@ -85,12 +85,13 @@ impl Job {
 
     async fn pool(&self) -> Pool {
         let pool = self.stage.pool_after(0).await;
+        let JobPlan { deadline, attempt_max, .. } = self.plan;
         let mut options = self.options(&pool);
-        options.deadline = self.plan.deadline;
-        pool.with(options)
+        (options.deadline, options.attempt_max) = (deadline, attempt_max);
+        if options == TaskOptions::new() { pool } else { pool.with(options) }
     }
 
-    /// What is special about its tasks, but for a deadline, which those of ranges and maps have none of.
+    /// What is special about its tasks, but for times, which those of ranges and maps have none of.
     fn options(&self, pool: &Pool) -> TaskOptions {
         let mut options = TaskOptions::new();
         if self.plan.queue > 0 {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chargehand::core::message::{Code, Message};
+use chargehand::core::message::{Code, Message, Progress};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 use chargehand::{Failure, TaskError};
@@ -173,7 +173,10 @@ impl Oracle {
             ) => {
                 self.link(name).is_polite = true;
             }
-            (Step::ManagerGot, Err(_)) => self.count("garbage read"),
+            (Step::ManagerGot, Err(_)) => {
+                let is_progress = matches!(Progress::decode(passing.frame), Some(Ok(_)));
+                self.count(if is_progress { "progress read" } else { "garbage read" });
+            }
             (Step::ManagerLeft, _) => {
                 let link = self.link(name);
                 if !link.held.is_empty() {

@@ -9,6 +9,9 @@ use chargehand::Class;
 
 use crate::dice::Dice;
 
+/// The number of the part that is a worker which always does its work: others may all be gone or useless, and what
+/// must come to an end depends on it.
+pub(crate) const HONEST: usize = 0;
 /// How long faults go on.
 pub(crate) const FAULTY: Duration = Duration::from_secs(4);
 
@@ -138,6 +141,12 @@ pub(crate) enum ActKind {
     Crash,
     /// It cannot now.
     Throttled,
+    /// It says that it makes progress, and never answers.
+    Pretend,
+    /// It says so far more often than it may.
+    Flood,
+    /// It says how far it is, as it should.
+    Progress,
 }
 
 pub(crate) const ACTS: [ActKind; 10] = [
@@ -199,6 +208,8 @@ pub(crate) struct JobPlan {
     /// Of a hundred calls, how many are dropped after a while.
     pub(crate) drops: u64,
     pub(crate) deadline: Option<Duration>,
+    /// How long its attempts may take in all where they make progress.
+    pub(crate) attempt_max: Option<Duration>,
     pub(crate) reorder_max: Option<usize>,
     /// Takes nothing before the faults are over.
     pub(crate) is_stuck: bool,
@@ -261,6 +272,28 @@ impl Plan {
                 worker.acts.push((ActKind::Throttled, throttled * u64::from(later.percent(60))));
             }
         }
+        let mut later = Dice::new(seed ^ 0x0068_6f77_2066_6172);
+        let said = [
+            (ActKind::Pretend, later.one_of(&[0, 0, 10, 100])),
+            (ActKind::Flood, later.one_of(&[0, 0, 0, 20])),
+            (ActKind::Progress, later.one_of(&[0, 500, 1000])),
+        ];
+        let mut is_first = true;
+        for part in &mut parts {
+            match part {
+                Part::Worker(worker) => {
+                    let is_real = worker.kind == WorkerKind::Real;
+                    let fits = |kind| is_real == (kind == ActKind::Progress);
+                    let may = |&(kind, _): &(ActKind, u64)| fits(kind) && (is_real || !is_first);
+                    worker.acts.extend(said.into_iter().filter(may));
+                    is_first = false;
+                }
+                Part::Job(job) if later.percent(30) => {
+                    job.attempt_max = Some(pool.attempt_timeout * later.one_of(&[1, 2, 3]));
+                }
+                _ => {}
+            }
+        }
         draw_queues(&mut Dice::new(seed ^ 0x0071_7565_7565), &mut pool, &mut parts);
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
@@ -309,7 +342,9 @@ impl Plan {
         // One that waits behind others is given its time again, and another one that hangs takes its
         // place meanwhile: three times for each loss.
         let losses = u32::from(self.pool.attempts_max) + 1;
-        let tries = losses * (3 * self.pool.attempt_timeout + silence + backoff_cap);
+        let longest = self.jobs().filter_map(|(_, job)| job.attempt_max).max();
+        let longest = longest.unwrap_or(self.pool.attempt_timeout);
+        let tries = losses * (3 * longest + silence + backoff_cap);
         let retries = u32::from(self.pool.retries_max.max(1)) + 1;
         let rests = retries * (self.pool.retry_delay + self.pool.elsewhere_wait + backoff_cap);
         let line = |bytes: usize| {
@@ -445,7 +480,7 @@ impl Ending {
 impl WorkerPlan {
     fn draw(dice: &mut Dice, acts: &[(ActKind, u64)], index: u64, is_all_proven: bool) -> Self {
         use WorkerKind::{Boasts, Clashes, DialsIn, Real, Scripted};
-        let first = index == 0;
+        let first = index == HONEST as u64;
         let kind = if first {
             dice.one_of(&[Scripted, Real])
         } else {
@@ -481,6 +516,7 @@ impl JobPlan {
             pause: dice.one_of(&[0, 0, 3, 20].map(Duration::from_millis)),
             drops: dice.one_of(&[0, 0, 10, 50]),
             deadline: dice.percent(25).then(|| Duration::from_millis(20) + dice.millis(1500)),
+            attempt_max: None,
             reorder_max: dice.percent(40).then(|| dice.one_of(&[0, 1, 7, 40])),
             is_stuck: dice.percent(20),
             is_poison: dice.percent(15),

@@ -9,6 +9,7 @@ use crate::run::Report;
 /// What a campaign of a few thousand seeds must come by, or it shows less than it seems to.
 const RARE: &[&str] = &[
     "a worker cannot now",
+    "a flood of progress",
     "aborted",
     "answer of another type",
     "answer to a task never asked",
@@ -28,6 +29,7 @@ const RARE: &[&str] = &[
     "garbage read",
     "handler fails",
     "handler hangs",
+    "handler says how far it is",
     "late answer",
     "link closed instead of an answer",
     "link ended that held tasks",
@@ -38,6 +40,8 @@ const RARE: &[&str] = &[
     "network away",
     "no usable answer",
     "pool stopped in the middle",
+    "progress and no answer",
+    "progress read",
     "queue paused",
     "range resumed by another manager",
     "refused by a pool that stops",

@@ -141,6 +141,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             whose: Whose::Call { call, check: submit.check },
         };
         entry.generation = task.generation();
+        self.meter.on_taken(task, self.now);
         true
     }
 
@@ -224,6 +225,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             Control::Stats { reply } => {
                 let _ = reply.try_send(self.stats());
+            }
+            #[cfg(feature = "std")]
+            Control::Measure { reply } => {
+                let _ = reply.try_send(self.measure());
             }
         }
     }

@@ -30,12 +30,17 @@ mod json;
 mod keys;
 mod link;
 mod liveness;
+#[cfg(feature = "std")]
+mod meter;
 mod outgoing;
+mod progress;
 mod ranges;
 mod starts;
 mod stats;
 mod task;
 mod type_check;
+#[cfg(not(feature = "std"))]
+mod unmetered;
 mod untaken;
 mod watch;
 mod workers;
@@ -61,10 +66,14 @@ use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
 use self::keys::Keys;
 use self::link::Quota;
+#[cfg(feature = "std")]
+use self::meter::Meter;
 use self::ranges::{Jobs, within_stream};
 use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
+#[cfg(not(feature = "std"))]
+use self::unmetered::Meter;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
@@ -152,6 +161,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// Keys that are in use.
     keys: Keys,
     watches: Watches,
+    progress: progress::Told,
+    /// What a worker that is back still holds and is to drop. Empty but for the moment.
+    unwanted: Vec<(TaskId, u16)>,
     /// There are some of either.
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
@@ -175,6 +187,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
+    meter: Meter,
     /// Each with whether outcomes are to be taken, too.
     idlers: Vec<(Sender<()>, bool)>,
     stoppers: Vec<Sender<PoolStats>>,
@@ -266,6 +279,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             specials: BTreeMap::new(),
             keys: Keys::default(),
             watches: Watches::new(),
+            progress: progress::Told::new(),
+            unwanted: Vec::new(),
             has_asides: false,
             tells_starts: false,
             has_own_times: false,
@@ -274,6 +289,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
             limits,
             events,
+            meter: Meter::default(),
             idlers: Vec::new(),
             stoppers: Vec::new(),
             parting: Vec::new(),
@@ -408,6 +424,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.watch.due() <= self.now {
             self.look_at_trusts();
         }
+        if self.progress.due <= self.now {
+            self.hear_in_process();
+        }
     }
 
     /// Carries out the rest, writes, and hands outcomes over.
@@ -504,7 +523,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
-        next = next.min(self.queue_due).min(self.watch.due());
+        next = next.min(self.queue_due).min(self.watch.due()).min(self.progress.due);
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }

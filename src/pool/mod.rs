@@ -546,6 +546,28 @@ impl<K: Kind> Pool<K> {
         self.ask(|reply| Control::Stats { reply }).await
     }
 
+    /// Returns the pool's figures with what it measures: times of tasks, failures by their text, how far ranges
+    /// are. The first call has it measure from then on, which costs some percent of the highest throughput;
+    /// each one costs O(workers + [`tasks_max`](Builder::tasks_max)) of the driver's time, a millisecond or so
+    /// with a thousand workers.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::Closed> {
+    /// let measures = pool.measure().await?;
+    /// println!("half of all attempts take no longer than {:?}", measures.round_trip.quantile(0.5));
+    /// for group in &measures.failures {
+    ///     println!("{} times: {}", group.count, group.example);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Returns [`Closed`] if the driver is gone.
+    #[cfg(feature = "std")]
+    pub async fn measure(&self) -> Result<crate::measure::Measures, Closed> {
+        self.ask(|reply| Control::Measure { reply }).await
+    }
+
     /// Returns a stream of what happens from now on. It holds at most 1024 events; if they are not
     /// taken in time, later ones are dropped and counted as [`PoolEvent::Missed`](crate::PoolEvent::Missed).
     pub fn events(&self) -> Events {

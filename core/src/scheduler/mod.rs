@@ -4,12 +4,18 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! attention first, `times` has what tasks with times of their own need, `grace` what becomes of a worker's
+//! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
 mod blame;
+#[cfg(not(feature = "task-times"))]
+#[path = "graceless.rs"]
+mod grace;
+#[cfg(feature = "task-times")]
+mod grace;
 mod index;
 mod invariants;
 #[cfg(feature = "queues")]
@@ -422,6 +428,7 @@ impl<S: Storage> Scheduler<S> {
     }
 
     /// Returns the configuration that the pool was made with.
+    #[inline]
     pub fn config(&self) -> Config {
         self.state.policy.config()
     }
@@ -453,7 +460,10 @@ impl<S: Storage> Scheduler<S> {
         let (tasks, workers) = self.storage.slots();
         invariants::check(&self.state, tasks, workers);
         #[cfg(feature = "task-times")]
-        times::check(&self.state, tasks, workers);
+        {
+            times::check(&self.state, tasks, workers);
+            grace::check(tasks, workers);
+        }
         #[cfg(feature = "queues")]
         queues::check(&self.state, tasks, workers);
     }

@@ -279,6 +279,10 @@ impl SchedulerMut<'_> {
             TaskState::Waiting => self.leave_waiting(task),
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
+                if self.workers[worker as usize].is_away() {
+                    let _ = self.take_for_good(worker, task, Outcome::Cancelled);
+                    return Ok(());
+                }
                 let _ = self.take_back(worker, task);
                 self.end_queued(task);
                 self.state.count(Outcome::Cancelled);
@@ -419,6 +423,7 @@ impl SchedulerMut<'_> {
         if is_over {
             self.end_queued(task);
         }
+        self.put_down_kept(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
@@ -440,8 +445,8 @@ impl SchedulerMut<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        let is_plain = slot.phase.is_serving() && !has_suspect && slot.timed() == 0;
-        slot.is_plain = is_plain && !self.state.is_queued();
+        let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
         if slot.phase.is_serving() && slot.has_room() {
             let order = slot.order();
             self.state.balance.enter(self.workers, worker, order);

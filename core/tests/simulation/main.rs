@@ -50,6 +50,7 @@ const RARE: &[&str] = &[
     "done",
     "exhausted",
     "failed",
+    "progress gave an attempt more time",
     "several attempts lost at once",
     "submit refused",
     "the clock stepped back",

@@ -21,6 +21,10 @@ mod intake;
 mod job;
 mod jobs;
 mod pace;
+#[cfg(feature = "std")]
+mod strip;
+#[cfg(not(feature = "std"))]
+mod unstriped;
 
 /// At most this share (1/4) of what all workers hold waits in the scheduler for a worker, so that ranges
 /// take turns when tasks are sent and not only when they are submitted.
@@ -80,8 +84,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let ahead = self.ahead();
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
         let most_waiting = self.most_waiting();
-        let Self { jobs, scheduler, tasks, now, ranges_first, has_own_times, limits, keys, .. } =
-            self;
+        let Self {
+            jobs,
+            scheduler,
+            tasks,
+            now,
+            ranges_first,
+            has_own_times,
+            limits,
+            keys,
+            meter,
+            ..
+        } = self;
         // Of those that are next, how many are of queues that have no room.
         let mut passed = 0;
         while let Some(&index) = jobs.feeding.front() {
@@ -130,6 +144,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let entry = &mut tasks[task.slot() as usize];
                 job.advance(height, index, &mut entry.payload);
                 entry.generation = task.generation();
+                meter.on_taken(task, *now);
                 if !is_alone {
                     jobs.feeding.rotate_left(1);
                     break;

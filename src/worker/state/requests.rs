@@ -287,7 +287,6 @@ mod tests {
 
     use super::*;
     use crate::handler::Raw;
-    use crate::payload::DecodeLimits;
     use crate::worker::dialect::Speech;
 
     struct Stopped;
@@ -304,8 +303,8 @@ mod tests {
             pending()
         }
         let worker = crate::worker::Worker::raw((), hang);
-        let mut runner =
-            Runner::new(Raw::new(hang), 1, DecodeLimits::new(), Memory::new(1 << 20, 1 << 10));
+        let settings = &worker.parts.settings;
+        let mut runner = Runner::new(Raw::new(hang), settings, Memory::new(1 << 20, 1 << 10));
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,

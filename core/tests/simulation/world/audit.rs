@@ -30,6 +30,9 @@ struct Life {
     /// What it was submitted with, and when its latest attempt was sent.
     options: TaskOptions,
     sent_at: Instant,
+    /// When its latest attempt is late, and how far that was.
+    late_at: Instant,
+    progress: u64,
 }
 
 impl Life {
@@ -231,6 +234,8 @@ impl Audit {
         assert!(life.options.deadline > now, "{task:?}: sent past its deadline");
         life.attempts = attempt;
         life.sent_at = now;
+        let timeout = life.options.attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        (life.late_at, life.progress) = (now.saturating_add(timeout), 0);
         life.live = Some(link);
         life.last = Some(link.worker());
         self.sent.retain(|&other| other != task);
@@ -258,8 +263,10 @@ impl Audit {
     /// An attempt ends early by a drain, by its task's deadline, by its own time, which is the task's
     /// where it has one, or because it cannot have begun.
     fn check_withdrawal(&self, life: &Life, now: Instant) {
-        let Some(timeout) = life.options.attempt_timeout else { return };
-        let is_late = now.saturating_since(life.sent_at) >= timeout;
+        if life.options.attempt_timeout.or(life.options.attempt_max).is_none() {
+            return;
+        }
+        let is_late = now >= life.late_at;
         let is_over = life.options.deadline <= now;
         let drained = self.drain.is_some_and(|by| by <= now);
         let link = life.live.expect("an attempt that is withdrawn is live");
@@ -300,6 +307,31 @@ impl Audit {
         }
         life.lost += u16::from(verdict == Verdict::Returned);
         self.up.get_mut(&link).expect("just seen").taken = 0;
+    }
+
+    /// Returns whether that gave the attempt more time.
+    pub(crate) fn on_progress(
+        &mut self,
+        link: Link,
+        (task, attempt): (TaskId, u16),
+        done: u64,
+        result: Result<(), EventError>,
+        now: Instant,
+    ) -> bool {
+        let is_live = self.is_live(link, task, attempt) && self.is_up(link);
+        assert!(is_live || result.is_err(), "{task:?}: progress of no live attempt");
+        assert!(result.is_ok() || !is_live || !self.settled, "{task:?}: live progress refused");
+        let Some(life) = self.tasks.get_mut(&task).filter(|_| result.is_ok()) else { return false };
+        if done <= life.progress {
+            return false;
+        }
+        life.progress = done;
+        let Some(longest) = life.options.attempt_max else { return false };
+        let timeout = life.options.attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        let renewed = now.saturating_add(timeout).min(life.sent_at.saturating_add(longest));
+        let is_later = renewed > life.late_at;
+        life.late_at = life.late_at.max(renewed);
+        is_later
     }
 
     pub(crate) fn on_useless(
@@ -449,6 +481,7 @@ impl Audit {
         for life in self.tasks.values() {
             assert!(life.options.deadline > now, "{life:?}: open past its deadline");
             assert!(life.live.is_none_or(|link| self.is_up(link)), "{life:?}: held by no link");
+            assert!(life.live.is_none() || life.late_at > now, "{life:?}: held past its time");
         }
         let wake = scheduler.poll_timeout();
         assert!(wake.is_none_or(|at| at > now), "due at {wake:?}, and not done at {now:?}");

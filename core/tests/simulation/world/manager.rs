@@ -41,6 +41,10 @@ impl World {
             let policy = policy.cap(self.config.retry_delay).jitter(Jitter::None);
             options = options.retry_delay(policy);
         }
+        if self.side.percent(25) {
+            let usual = self.config.attempt_timeout;
+            options = options.attempt_max(self.side.pick(&[usual, LONGEST * usual]));
+        }
         options
     }
 
@@ -154,6 +158,12 @@ impl World {
                     (Useless::Permanent, Ok(())) => self.note("a failure was permanent"),
                     (_, Ok(())) => self.note("a failure said when to retry"),
                 }
+            }
+            Event::Progress { link, task, attempt, done } => {
+                if self.audit.on_progress(link, (task, attempt), done, result, self.clock) {
+                    self.note("progress gave an attempt more time");
+                }
+                assert_ne!(result, Err(EventError::Foreign), "{event:?}");
             }
             Event::Refused { link } => {
                 self.dialling.remove(&link);

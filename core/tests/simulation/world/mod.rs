@@ -62,6 +62,8 @@ pub(crate) struct Bounds {
 /// The pool and everything around it.
 pub(crate) struct World {
     rng: Rng,
+    /// For what was added later, so that a seed's world stays what it was but for that.
+    side: Rng,
     config: Config,
     scheduler: Scheduler<Heap>,
     audit: Audit,
@@ -98,6 +100,7 @@ impl World {
         let nodes = (0..count).map(|_| Node::new(&mut rng)).collect();
         let mut world = Self {
             rng,
+            side: Rng::new(seed ^ 0x70_726f_6772_6573),
             config,
             scheduler: Scheduler::new(Heap::with_capacity(TASKS, WORKERS), config).unwrap(),
             audit: Audit::new(config, TASKS as usize, WORKERS as usize),
@@ -322,6 +325,7 @@ impl World {
             }
             Does::Works { done, millis, twice } => {
                 let done = done || !self.faulty;
+                self.tell_progress(millis, link, task, attempt);
                 self.after(millis + delay, reply(task, attempt, done));
                 if twice {
                     self.after(millis + delay + 1, reply(task, attempt, done));
@@ -333,6 +337,22 @@ impl World {
                 self.after(delay, Happening::ToManager(event));
             }
             Does::Lies { task, attempt } => self.after(delay, reply(task, attempt, true)),
+        }
+    }
+
+    /// A worker says now and then how far it is, more or less, with what takes so long: in order, but not
+    /// always with anything new. A liar goes on to say so for ever.
+    fn tell_progress(&mut self, millis: u64, link: Link, task: TaskId, attempt: u16) {
+        if !self.side.percent(40) {
+            return;
+        }
+        let (every, mut done) = (1 + self.side.below(15), 0);
+        let is_endless = self.faulty && self.side.percent(10);
+        let end = if is_endless { 500 } else { millis };
+        for at in (0..end).step_by(usize::try_from(every).expect("a few")) {
+            done += self.side.below(3);
+            let event = Event::Progress { link, task, attempt, done };
+            self.after(at + LATENCY_MILLIS, Happening::ToManager(event));
         }
     }
 

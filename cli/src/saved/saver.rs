@@ -22,16 +22,16 @@ const RETRY_FOR: Duration = Duration::from_secs(30);
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
-pub(crate) struct Saver {
+pub(crate) struct Saver<S> {
     path: PathBuf,
-    file: Arc<Mutex<StateFile>>,
+    file: Arc<Mutex<StateFile<S>>>,
     under_way: Option<JoinHandle<io::Result<()>>>,
     begun: Instant,
     due: Instant,
 }
 
-impl Saver {
-    pub(crate) fn new(file: StateFile) -> Self {
+impl<S: State> Saver<S> {
+    pub(crate) fn new(file: StateFile<S>) -> Self {
         let now = Instant::now();
         let path = file.path().to_owned();
         Self { path, file: Arc::new(Mutex::new(file)), under_way: None, begun: now, due: now }
@@ -51,7 +51,7 @@ impl Saver {
     }
 
     /// Begins to save a state, once the data of `output` is on the disk. None may be under way.
-    pub(crate) fn begin(&mut self, state: State, output: Option<Arc<File>>) {
+    pub(crate) fn begin(&mut self, state: S, output: Option<Arc<File>>) {
         assert!(self.under_way.is_none(), "one save at a time");
         let file = Arc::clone(&self.file);
         self.begun = Instant::now();
@@ -79,7 +79,7 @@ impl Saver {
 }
 
 /// Saves a state. Where there is no descriptor, links may end meanwhile and leave theirs.
-fn replace(file: &mut StateFile, state: &State) -> io::Result<()> {
+fn replace<S: State>(file: &mut StateFile<S>, state: &S) -> io::Result<()> {
     let begun = Instant::now();
     loop {
         match file.replace(state) {

@@ -104,6 +104,7 @@ impl Console {
     }
 
     /// Prints a line on standard output.
+    #[allow(dead_code, reason = "the command has outcomes there, the main job a table")]
     pub(crate) fn print(&self, line: &str) {
         let mut state = self.0.lock();
         state.out += &printable(line);
@@ -201,7 +202,7 @@ impl<W: AsFd> Stream<W> {
         if self.is_lost || text.is_empty() {
             return Ok(());
         }
-        write_all(&self.to, text).map_err(|error| {
+        write_all(&self.to, text.as_bytes()).map_err(|error| {
             self.is_lost = true;
             Lost { name: self.name, why: error.to_string() }
         })
@@ -212,14 +213,14 @@ impl<W: AsFd> Stream<W> {
 /// that neither can be written, and then nobody is there who could be told.
 pub(crate) fn say_last(line: &str) {
     let line = printable(line) + "\n";
-    if write_all(stderr(), &line).is_err() {
-        let _ = write_all(stdout(), &line);
+    if write_all(stderr(), line.as_bytes()).is_err() {
+        let _ = write_all(stdout(), line.as_bytes());
     }
 }
 
 /// Writes without the library's own streams, which panic, buffer, or call a closed one written.
-fn write_all(to: impl AsFd, text: &str) -> io::Result<()> {
-    let mut rest = text.as_bytes();
+pub(crate) fn write_all(to: impl AsFd, bytes: &[u8]) -> io::Result<()> {
+    let mut rest = bytes;
     while !rest.is_empty() {
         match rustix::io::write(&to, rest) {
             Ok(count) => rest = &rest[count..],

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -14,18 +15,19 @@ use crate::files::{folder, settled};
 
 /// A state's file. No other manager opens it while this is there.
 #[derive(Debug)]
-pub(crate) struct StateFile {
+pub(crate) struct StateFile<S> {
     path: PathBuf,
     /// The folder that it is in.
     folder: File,
     /// A descriptor that is given up for a save where there is no other: links may have the rest.
     reserve: Option<File>,
     _lock: Lock,
+    state: PhantomData<fn(S)>,
 }
 
-impl StateFile {
+impl<S: State> StateFile<S> {
     /// Opens a state's file and reads what is in it: nothing, where there is no such file.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Option<State>), Failure> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Option<S>), Failure> {
         let refused = |why: String| Failure::input(format!("--state {}: {why}", path.display()));
         let this = Self::lock(path).map_err(refused)?;
         let state = this.read().map_err(refused)?;
@@ -39,10 +41,10 @@ impl StateFile {
 
     /// Replaces the state in one step. It is on the disk when this returns. Where that fails, the
     /// one before is still there.
-    pub(crate) fn replace(&mut self, state: &State) -> io::Result<()> {
+    pub(crate) fn replace(&mut self, state: &S) -> io::Result<()> {
         let bytes = format::encode(state)?;
         // Always the same name, so that one killed run after another leaves only one behind.
-        let part = beside(&self.path, "part");
+        let part = beside::<S>(&self.path, "part");
         let file = self.create(&part)?;
         let written = write(file, &bytes).and_then(|()| fs::rename(&part, &self.path));
         if self.reserve.is_none() {
@@ -70,21 +72,21 @@ impl StateFile {
         if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err("it is not a file".to_owned());
         }
-        let lock = Lock::take(beside(&path, "lock"))?;
+        let lock = Lock::take(beside::<S>(&path, "lock"))?;
         let opened = File::open(folder(&path)).and_then(|folder| Ok((folder.try_clone()?, folder)));
         let (reserve, folder) = opened.map_err(|error| error.to_string())?;
-        Ok(Self { path, folder, reserve: Some(reserve), _lock: lock })
+        Ok(Self { path, folder, reserve: Some(reserve), _lock: lock, state: PhantomData })
     }
 
-    fn read(&self) -> Result<Option<State>, String> {
+    fn read(&self) -> Result<Option<S>, String> {
         let mut file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(|error| error.to_string())?,
         };
         // What is none may be very long.
         let mut bytes = Vec::new();
-        let name = Read::by_ref(&mut file).take(format::NAME.len() as u64).read_to_end(&mut bytes);
-        if name.is_ok() && bytes == format::NAME.as_bytes() {
+        let name = Read::by_ref(&mut file).take(S::NAME.len() as u64).read_to_end(&mut bytes);
+        if name.is_ok() && bytes == S::NAME.as_bytes() {
             file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         }
         name.map_err(|error| error.to_string())?;
@@ -143,8 +145,8 @@ fn identity(metadata: &fs::Metadata) -> (u64, u64) {
 }
 
 /// Returns the path of a file that belongs to a state's.
-fn beside(path: &Path, purpose: &str) -> PathBuf {
+fn beside<S: State>(path: &Path, purpose: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
-    path.push(format!(".backfill-{purpose}"));
+    path.push(format!(".{}-{purpose}", S::SUFFIX));
     path.into()
 }

@@ -1,5 +1,6 @@
 //! Files without a name, and one name for each file.
 
+use std::fmt::Write;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,7 +10,7 @@ use std::process;
 /// Makes a file to write and to read again, in the temporary directory. It has no name any more, so
 /// that it is gone with the last process that has it open.
 pub(crate) fn nameless(purpose: &str) -> io::Result<File> {
-    let name = format!("chargehand-backfill-{}.{purpose}", process::id());
+    let name = format!("chargehand-{}.{purpose}", process::id());
     let path = std::env::temp_dir().join(name);
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path)?;
@@ -39,4 +40,13 @@ pub(crate) fn folder(path: &Path) -> &Path {
 /// Makes sure that what a folder holds is on the disk.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// Writes bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Nothing fails that writes into a string.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

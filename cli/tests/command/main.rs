@@ -1,0 +1,13 @@
+//! The command `chargehand`, as a process.
+
+#[path = "../../../tests/support/commands.rs"]
+mod commands;
+mod exec;
+mod keys;
+mod outcomes;
+mod pages;
+mod serve;
+mod signals;
+mod states;
+mod support;
+mod workers;
