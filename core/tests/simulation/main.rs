@@ -27,6 +27,7 @@ const RARE: &[&str] = &[
     "a link displaced that held tasks",
     "a link left half-open",
     "a poison task exhausted",
+    "a queue was paused",
     "a poison task killed a worker",
     "a worker announced that it stops",
     "a worker removed",
