@@ -548,8 +548,8 @@ impl SchedulerMut<'_> {
     /// Takes out any task that waits for its first attempt, and for no other one of its key. Those that do
     /// are there once that has its outcome.
     pub(super) fn pop_fresh_queued(&mut self) -> Option<u32> {
-        let lists = self.state.queues.lines.iter().flat_map(|line| &line.fresh);
-        let task = lists.filter_map(List::head).next()?;
+        let mut lists = self.state.queues.lines.iter().flat_map(|line| &line.fresh);
+        let task = lists.find_map(List::head)?;
         self.leave_line(task);
         Some(task)
     }
