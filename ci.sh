@@ -5,8 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples status loom fuzz
-  firmware instructions bench backfill anvil)
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim autobahn examples
+  status loom fuzz firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
 MAIN_JOB='cargo run --release --example backfill'
@@ -18,6 +18,7 @@ LLVM_COV_VERSION=0.9.1
 MUTANTS_VERSION=27.1.0
 PLAYWRIGHT_VERSION=1.65.1
 CARGO_DENY_VERSION=0.20.2
+KOSOKU_VERSION=0.1.0
 SEMVER_CHECKS_VERSION=0.51.0
 # The `rust-version` of Cargo.toml, which Debian has beside a newer one.
 MSRV=1.85
@@ -72,10 +73,9 @@ stage_msrv() {
   grep -qx "rust-version = \"$MSRV\"" Cargo.toml || fail "rust-version is not $MSRV, which is built here"
   install_msrv
   local packages=(-p chargehand -p chargehand-core)
-  msrv build --locked --target-dir "$target/msrv" "${packages[@]}" --all-features
+  msrv build --locked --target-dir "$target/msrv" "${packages[@]}" -p chargehand-cli --all-features
   msrv check --locked --target-dir "$target/msrv" "${packages[@]}"
   msrv check --locked --target-dir "$target/msrv" -p chargehand --no-default-features --features alloc
-  msrv check --locked --target-dir "$target/msrv" -p chargehand-cli
 }
 
 stage_clippy() {
@@ -190,16 +190,23 @@ semver-baseline() {
   echo "commit $SEMVER_BASELINE together with the change to the API"
 }
 
-# Clippy rather than check: it also finds what is unused in one combination only. All
-# combinations of core; for the facade, which has 500, each feature alone and each pair. It needs
-# `std` or `alloc`, and says so where it has neither.
+# Clippy rather than check: it also finds what is unused in one combination only. Of core's features up to three
+# together; of the facade's each pair of those that have code of their own, and each of those that only hand on an adapter.
+# It needs `std` or `alloc`, and says so where it has neither.
 stage_features() {
   # `defmt` adds derives and nothing else, so once with all others will do: it would double their number.
-  cargo hack clippy -p chargehand-core --feature-powerset --exclude-features defmt -- -D warnings
+  cargo hack clippy -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt -- -D warnings
   cargo clippy -p chargehand-core --all-features -- -D warnings
   cargo clippy -p chargehand-core --features defmt -- -D warnings
+  local adapters=serial,tcp,tls,members,unix,ws,tokio,smol feature
   cargo hack clippy -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
-    -- -D warnings
+    --exclude-features "$adapters,default" -- -D warnings
+  cargo hack clippy -p chargehand --each-feature --include-features "$adapters" -- -D warnings
+  for feature in ${adapters//,/ }; do
+    # But for what a doc test or a target is about, and the WebSocket listener of the JSON dialect.
+    ! grep -rlE "feature = \"$feature\"" src | grep -vxE 'src/(lib|payload/json_heights)\.rs' ||
+      fail "$feature has code in the facade: it belongs among the pairs"
+  done
   local log=$target/bare-facade.log
   if cargo check -p chargehand --no-default-features >"$log" 2>&1; then
     fail "chargehand builds without std and without alloc"
@@ -317,7 +324,7 @@ stage_advisories() {
 # With what the tests need, so that this is the only command on a fresh machine.
 stage_test() {
   install_test
-  STRESS_SECONDS=${STRESS_SECONDS:-30} cargo test --workspace --all-features --no-fail-fast
+  STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features --no-fail-fast
 }
 
 # What must hold whatever the bytes: over the inputs that are kept, and over new ones for $FUZZ_SECONDS (10)
@@ -355,6 +362,9 @@ stage_loom() {
 stage_soak() {
   # One at a time: each has the machine to itself, and shows what it did.
   CHAOS_SECONDS=60 cargo test --all-features --test trials chaos -- --nocapture --test-threads=1
+  KILLS=50 cargo test --all-features --test trials kills -- --nocapture --test-threads=1
+  STORM_WORKERS=1000 STORM_SECONDS=10 cargo test --all-features --test trials storms -- \
+    --nocapture --test-threads=1
   WORLDS=10000 RUNS=30000 cargo test --release -p chargehand-core --all-features \
     --test simulation --test equals_model
   WORLDS=10000 cargo test --release --all-features --test random_ranges
@@ -368,17 +378,11 @@ stage_soak() {
 }
 
 # The scheduler alone beside its model; then whole pools under faults: every seed that ever failed and was mended, and
-# 20,000 others, the same each time.
+# for $FRESH_SECONDS (60) those that nobody has run before. It prints the first of these, and where one fails, the command
+# that runs it again. Its own tests are in the stage `test`.
 stage_sim() {
-  cargo test --release -p chargehand-sim
-  cargo run --release -p chargehand-sim -- --core --seeds 20000
-  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
-}
-
-# Not part of `all`, since about one seed in a hundred thousand still fails, of which docs/RELIABILITY.md says more: seeds
-# that nobody has run before, for $FRESH_SECONDS (60). It prints the first, and where one fails, the command that runs it again.
-stage_fresh() {
-  cargo run --release -p chargehand-sim -- --seconds "${FRESH_SECONDS:-60}"
+  cargo run --release -p chargehand-sim -- --core --seeds 5000 --jobs 2
+  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seconds "${FRESH_SECONDS:-60}" --jobs 2
 }
 
 # Small mistakes in core, one at a time, each of which some test must find: days for all of them. So it goes on where
@@ -417,6 +421,12 @@ stage_coverage() {
 # Real faults of networks between real processes, in namespaces of their own: 35 s. Not part of `all`: it needs root.
 stage_network() {
   cargo test --all-features --test real_network
+}
+
+# Autobahn's cases against both ends of WebSocket, in both dialects, played by a Python package of that name.
+stage_autobahn() {
+  install_autobahn
+  AUTOBAHN_PYTHON=$target/autobahn/bin/python cargo test --all-features --test autobahn
 }
 
 # Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
@@ -495,6 +505,7 @@ stage_bench() {
   cargo run --release -p chargehand-bench -- peers "${short[@]}"
   cargo run --release -p chargehand-bench -- scale "${short[@]}"
   cargo run --release -p chargehand-bench -- mixed --only 'a range' "${short[@]}"
+  bash bench/cli.sh 200 20000 1
 }
 
 stage_backfill() {
@@ -553,6 +564,15 @@ install_status() {
   install_packages "${packages[@]}"
   [[ -f $target/playwright/node_modules/playwright-core/index.mjs ]] ||
     npm install --no-audit --no-fund --ignore-scripts --prefix "$target/playwright" "playwright-core@$PLAYWRIGHT_VERSION"
+}
+
+# In a place of its own, whatever Python packages there are.
+install_autobahn() {
+  local dir=$target/autobahn
+  [[ ! -x $dir/bin/kosoku ]] || return 0
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+  python3 -m venv "$dir"
+  "$dir/bin/pip" install --quiet "kosoku==$KOSOKU_VERSION"
 }
 
 # Debian's Rust of that version, unpacked into the build directory: the newer one stays installed.

@@ -148,12 +148,12 @@ pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
     error::{Closed, QueueError, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent, Started},
+    events::{Events, PoolEvent, Started, TaskProgress},
     failure::{Failure, Throttled},
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::{Queue, TaskOptions, WorkerOptions},
+    options::{Queue, TaskKey, TaskOptions, WorkerOptions},
     payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,

@@ -47,6 +47,88 @@ impl PartialEq for Queue {
 
 impl Eq for Queue {}
 
+/// The key of tasks: those that have the same are begun in the order of submission, and only so many of them
+/// are under way at once, one if nothing else is said. So the transactions of one account do not overtake each
+/// other, and one customer's file is not written by two workers.
+///
+/// A number, or a text. Tasks of other keys, and of none, pass those that wait for theirs. A task has its place
+/// from its turn to its outcome, so it keeps it while it rests before a retry. As far as the pool knows: of an
+/// attempt that was cancelled, or outlived its time, its worker may not have heard yet.
+///
+/// There may be [`Config::keys_max`](chargehand_core::Config::keys_max) keys in use at once, 4096 by default: a
+/// call of one more ends as [`TaskError::TooManyKeys`](crate::TaskError::TooManyKeys), and a range or map of one
+/// more waits until one is free.
+///
+/// ```
+/// use chargehand::{TaskKey, TaskOptions};
+///
+/// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+/// let account = pool.with(TaskOptions::new().key("account 17"));
+/// let (first, second) = (account.submit::<u64, _>("open").await?, account.submit::<u64, _>("pay").await?);
+/// assert!(first.await? < second.await?);
+///
+/// // Whoever asks while somebody else does has the same answer.
+/// let shared = pool.with(TaskOptions::new().key(TaskKey::from(17_u64).unique()));
+/// let block: Vec<u8> = shared.call(&17_u64).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskKey {
+    pub(crate) name: KeyName,
+    pub(crate) at_once: u32,
+    pub(crate) is_unique: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum KeyName {
+    Number(u64),
+    Text(Arc<str>),
+}
+
+impl TaskKey {
+    const fn new(name: KeyName) -> Self {
+        Self { name, at_once: 1, is_unique: false }
+    }
+
+    /// Sets how many tasks of the key are under way at once. 0 counts as 1. What the task that was
+    /// submitted last says counts for all.
+    #[must_use]
+    pub const fn at_once(mut self, count: u32) -> Self {
+        self.at_once = if count == 0 { 1 } else { count };
+        self
+    }
+
+    /// Has only one call of the key be queued or under way: whoever calls or submits meanwhile has the
+    /// outcome of that one, and its request is not sent.
+    ///
+    /// The options of the first one hold, its deadline included, and its request: so give the same key to the
+    /// same requests only. If its caller cancels it, it goes on for the others. Of no meaning to ranges and maps,
+    /// all of whose tasks have the one key.
+    #[must_use]
+    pub const fn unique(mut self) -> Self {
+        self.is_unique = true;
+        self
+    }
+}
+
+impl From<u64> for TaskKey {
+    fn from(number: u64) -> Self {
+        Self::new(KeyName::Number(number))
+    }
+}
+
+impl From<&str> for TaskKey {
+    fn from(text: &str) -> Self {
+        Self::new(KeyName::Text(text.into()))
+    }
+}
+
+impl From<Arc<str>> for TaskKey {
+    fn from(text: Arc<str>) -> Self {
+        Self::new(KeyName::Text(text))
+    }
+}
+
 /// How a task is done, where not as the pool says: given to [`Pool::with`](crate::Pool::with), whose handle
 /// uses it for calls, single tasks, maps and ranges alike.
 ///
@@ -85,13 +167,27 @@ pub struct TaskOptions {
     pub retry_delay: Option<BackoffPolicy>,
     /// Which queue it waits in. `None` for the one named `default`.
     pub queue: Option<Queue>,
+    /// How long one attempt may take in all where its handler says how far it is
+    /// ([`Context::progress`](crate::Context::progress)): whenever more is done than before, it has its
+    /// `attempt_timeout` once more, up to this. So a job of hours needs no timeout of hours: a worker that hangs
+    /// is found as soon as any. `None`, the default, for no more time by progress.
+    pub attempt_max: Option<Duration>,
+    /// Which key it has. `None`, the default, for none.
+    pub key: Option<TaskKey>,
 }
 
 impl TaskOptions {
     /// Makes options that change nothing.
     pub const fn new() -> Self {
-        let (attempt_timeout, deadline, retries, retry_delay) = (None, None, None, None);
-        Self { attempt_timeout, deadline, retries, retry_delay, queue: None }
+        Self {
+            attempt_timeout: None,
+            deadline: None,
+            retries: None,
+            retry_delay: None,
+            queue: None,
+            key: None,
+            attempt_max: None,
+        }
     }
 
     /// Sets how long one attempt may take.
@@ -138,6 +234,20 @@ impl TaskOptions {
         self
     }
 
+    /// Sets which key it has. All tasks of a range or map have the same one, so only so many of them are under
+    /// way at once. An example is at [`TaskKey`].
+    #[must_use]
+    pub fn key(mut self, key: impl Into<TaskKey>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Returns whether others may have its outcome.
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.is_unique)
+    }
+
     /// Returns which queue it waits in.
     #[inline]
     pub(crate) fn queue_id(&self) -> QueueId {
@@ -148,6 +258,15 @@ impl TaskOptions {
     #[cfg(test)]
     pub(crate) fn in_queue(id: QueueId) -> Self {
         Self { queue: Some(Queue { id, names: Arc::new([]) }), ..Self::new() }
+    }
+
+    /// Gives an attempt its time once more whenever it makes progress, for so long in all. Of a worker that says
+    /// it makes some and does not, this and the [`deadline`](Self::deadline) are the bound: where it is
+    /// [`Duration::MAX`], the deadline alone.
+    #[must_use]
+    pub const fn attempt_max(mut self, longest: Duration) -> Self {
+        self.attempt_max = Some(longest);
+        self
     }
 
     /// Returns when a task that counts from `since` is over.
@@ -161,6 +280,7 @@ impl TaskOptions {
         to.retry_delay = self.retry_delay.or(to.retry_delay);
         to.deadline = self.due(since);
         to.queue = self.queue_id();
+        to.attempt_max = self.attempt_max.or(to.attempt_max);
         if let Some(timeout) = self.attempt_timeout {
             *to = to.attempt_timeout(timeout);
         }

@@ -8,6 +8,7 @@ use core::time::Duration;
 use chargehand_core::{QueueStats, Stats, WorkerId, WorkerStats};
 use serde::{Serialize, Serializer};
 
+use crate::events::TaskProgress;
 use crate::link::reason::DisconnectReason;
 
 /// A pool at one moment, or as it stopped: what [`Pool::stats`](crate::Pool::stats) and
@@ -38,6 +39,9 @@ pub struct PoolStats {
     pub queues: Vec<QueueInfo>,
     /// Every worker in the pool, or that was in it when it was stopped, as of its last link.
     pub workers: Vec<WorkerInfo>,
+    /// How far those attempts under way are whose handlers say so
+    /// ([`Context::progress`](crate::Context::progress)).
+    pub progress: Vec<TaskProgress>,
 }
 
 /// A queue at one moment.
@@ -78,7 +82,7 @@ pub struct WorkerInfo {
 }
 
 // The trait's is behind a feature of serde's.
-fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
 

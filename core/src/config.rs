@@ -68,6 +68,11 @@ pub struct Config {
     /// 20 bytes once it, or a higher one, was used.
     #[cfg(feature = "queues")]
     pub keys_max: u32,
+    /// How long a worker whose link broke may keep what it holds, and go on with it, until it is back: for so long
+    /// its attempts are not sent elsewhere. Less where the worker says [so](crate::Offer::keeps). Their own deadlines
+    /// go on meanwhile. Default zero: what it held is sent again at once.
+    #[cfg(feature = "task-times")]
+    pub grace: Duration,
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
@@ -114,6 +119,8 @@ impl Config {
             class_share_min: 5,
             #[cfg(feature = "queues")]
             keys_max: 4096,
+            #[cfg(feature = "task-times")]
+            grace: Duration::ZERO,
             absent_max: Duration::from_secs(600),
             backoff: BackoffPolicy::new(),
             stable_after: Duration::from_secs(30),
@@ -188,6 +195,8 @@ pub(crate) struct Policy {
     pub(crate) class_share_min: u8,
     #[cfg(feature = "queues")]
     pub(crate) keys_max: u32,
+    #[cfg(feature = "task-times")]
+    pub(crate) grace: u64,
     pub(crate) stable_after: u64,
     pub(crate) seed: u64,
     pub(crate) backoff: BackoffPolicy,
@@ -216,6 +225,8 @@ impl Policy {
             class_share_min: config.class_share_min,
             #[cfg(feature = "queues")]
             keys_max: config.keys_max,
+            #[cfg(feature = "task-times")]
+            grace: short(config.grace),
             stable_after: short(config.stable_after),
             seed: config.seed,
             backoff: config.backoff,
@@ -254,6 +265,8 @@ impl Policy {
             class_share_min: self.class_share_min,
             #[cfg(feature = "queues")]
             keys_max: self.keys_max,
+            #[cfg(feature = "task-times")]
+            grace: span(self.grace),
             backoff: self.backoff,
             stable_after: span(self.stable_after),
             seed: self.seed,

@@ -384,7 +384,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_other_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
-        let result: TaskResult = match outcome {
+        let mut result: TaskResult = match outcome {
             Outcome::Done => Ok(self.answers.take(task)),
             other => {
                 let error = self.no_answer(task, other, attempts);
@@ -405,7 +405,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             TaskPayload::Request { body, whose: Whose::Call { call, check } } => {
                 let bytes = charged_bytes(&result);
-                if bytes > 0 && self.is_to_wait(call, bytes) {
+                let is_shared = !self.keys.is_empty() && self.keys.has_followers(task);
+                let is_held_back = bytes > 0 && !is_shared && self.is_to_wait(call, bytes);
+                if !self.keys.is_empty() {
+                    let followers = self.keys.end(task);
+                    self.end_followers(&followers, &mut result);
+                }
+                if is_held_back {
                     drop(result);
                     return self.hold_back(Submit::again(body, call, check), bytes);
                 }

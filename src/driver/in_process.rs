@@ -80,10 +80,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 timeout: Some(self.scheduler.config().attempt_timeout),
                 manager: &self.limits.name,
                 worker: &peer.label,
+                now: self.now,
             };
             if hands.work(peer.entry.waker(), about, POLLS_PER_WORKER, &mut ended) {
                 peer.entry.wake();
             }
+            self.progress.due = self.progress.due.min(hands.said_at().unwrap_or(self.progress.due));
             let link = *link;
             any |= !ended.is_empty();
             for end in ended.drain(..) {
@@ -110,6 +112,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             decode_limits: &self.limits.decode,
             meter: &mut self.meter,
             peer: &peer.expect("it was just at work").label,
+            said: &mut self.progress.said,
+            unwanted: &mut self.unwanted,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

@@ -5,10 +5,11 @@ use core::time::Duration;
 
 use async_channel::Sender;
 use chargehand_core::io::Timer;
-use chargehand_core::{QueueId, TaskOptions};
+use chargehand_core::queue::QUEUES_MAX;
+use chargehand_core::{QueueId, TaskId, TaskOptions};
 
-use super::Driver;
 use super::task::{TaskPayload, Whose};
+use super::{ALL_QUEUES, Driver};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::link::exposure::is_taken;
@@ -69,7 +70,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             any |= self.admit_held_back();
         }
         let mut batch = mem::take(&mut self.batch_in);
-        for place in (0..).take(self.limits.queues.len()) {
+        let count = self.limits.queues.len();
+        self.submitted &= ALL_QUEUES >> (QUEUES_MAX - count);
+        for place in (0..).take(count) {
             let (queue, bit) = (QueueId::new(place), 1 << place);
             while self.submitted & bit != 0 {
                 let room = if self.is_stopping() { usize::MAX } else { self.room_for_calls(queue) };
@@ -115,20 +118,23 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         // There is room, so if it is not taken the pool stops.
         let submitted = if self.specials.is_empty() {
-            self.scheduler.submit(self.now)
+            self.scheduler.submit(self.now).map_err(|_| TaskError::Stopping)
         } else {
-            let options = self.options_of(call);
-            self.scheduler.submit_with(self.now, options)
+            match self.submit_special(call) {
+                // It has the outcome of another one.
+                None => return false,
+                Some(submitted) => submitted,
+            }
         };
-        let Ok(task) = submitted else {
-            self.end_call(call, Err(TaskError::Stopping.into()));
-            return false;
+        let task = match submitted {
+            Ok(task) => task,
+            Err(error) => {
+                self.end_call(call, Err(error.into()));
+                return false;
+            }
         };
         self.ranges_first = true;
-        if self.accepted.len() <= call.place() {
-            self.accepted.resize(call.place() + 1, 0);
-        }
-        self.accepted[call.place()] = task.slot();
+        self.note_accepted(call, task);
         let entry = &mut self.tasks[task.slot() as usize];
         entry.payload = TaskPayload::Request {
             body: submit.body,
@@ -139,17 +145,45 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         true
     }
 
-    fn options_of(&mut self, call: CallId) -> TaskOptions {
+    /// Notes which task a call is.
+    #[inline]
+    pub(super) fn note_accepted(&mut self, call: CallId, task: TaskId) {
+        if self.accepted.len() <= call.place() {
+            self.accepted.resize(call.place() + 1, 0);
+        }
+        self.accepted[call.place()] = task.slot();
+    }
+
+    /// Submits a call where some have options. `None` if it is to have the outcome of another one instead.
+    fn submit_special(&mut self, call: CallId) -> Option<Result<TaskId, TaskError>> {
         let mut options = TaskOptions::new();
+        let mut key = None;
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
             self.has_own_times = true;
+            key = special.options.key.clone();
         }
-        options
+        if let Some(key) = &key {
+            if self.follow(call, key) {
+                return None;
+            }
+            let most = self.scheduler.config().keys_max;
+            options.key = self.keys.take(key, most);
+            if options.key.is_none() {
+                return Some(Err(TaskError::TooManyKeys { most }));
+            }
+        }
+        let submitted = self.scheduler.submit_with(self.now, options);
+        match (&submitted, &key) {
+            (Ok(task), Some(key)) => self.keys.note(*task, key),
+            (Err(_), Some(key)) => self.keys.give_back(&key.name),
+            (_, None) => {}
+        }
+        Some(submitted.map_err(|_| TaskError::Stopping))
     }
 
     fn on_cancel(&mut self, call: CallId) {
-        if self.drop_held_back(call) {
+        if self.drop_held_back(call) || self.leave_shared(call) {
             return;
         }
         if let Some(task) = self.task_of(call) {

@@ -27,11 +27,13 @@ mod in_process;
 mod inbox;
 #[cfg(feature = "json")]
 mod json;
+mod keys;
 mod link;
 mod liveness;
 #[cfg(feature = "std")]
 mod meter;
 mod outgoing;
+mod progress;
 mod ranges;
 mod starts;
 mod stats;
@@ -62,6 +64,7 @@ use self::accept::Joining;
 use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
+use self::keys::Keys;
 use self::link::Quota;
 #[cfg(feature = "std")]
 use self::meter::Meter;
@@ -155,7 +158,12 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     accepted: Vec<u32>,
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
+    /// Keys that are in use.
+    keys: Keys,
     watches: Watches,
+    progress: progress::Told,
+    /// What a worker that is back still holds and is to drop. Empty but for the moment.
+    unwanted: Vec<(TaskId, u16)>,
     /// There are some of either.
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
@@ -271,7 +279,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
+            keys: Keys::default(),
             watches: Watches::new(),
+            progress: progress::Told::new(),
+            unwanted: Vec::new(),
             has_asides: false,
             wants_starts: false,
             tells_starts: false,
@@ -416,6 +427,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if self.watch.due() <= self.now {
             self.look_at_trusts();
         }
+        if self.progress.due <= self.now {
+            self.hear_in_process();
+        }
     }
 
     /// Carries out the rest, writes, and hands outcomes over.
@@ -512,7 +526,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
-        next = next.min(self.queue_due).min(self.watch.due());
+        next = next.min(self.queue_due).min(self.watch.due()).min(self.progress.due);
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
@@ -543,7 +557,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers whoever waits for the end, and leaves nobody waiting for anything else.
     fn finish(&mut self) {
         self.finished = true;
-        let workers = mem::take(&mut self.parting);
+        let mut workers = mem::take(&mut self.parting);
+        for worker in &mut workers {
+            // One that was away when the pool stopped held something then.
+            worker.stats.in_flight = 0;
+        }
         let stats = PoolStats { workers, ..self.stats() };
         self.let_go();
         for stopper in mem::take(&mut self.stoppers) {
@@ -570,6 +588,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             *entry = TaskEntry::default();
         }
         self.answers.clear();
+        self.keys.clear();
         self.idlers.clear();
         self.watches.clear();
     }

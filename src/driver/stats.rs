@@ -20,7 +20,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Some(QueueInfo { name: Arc::clone(name), stats, oldest })
         });
         let (queues, workers) = (queues.collect(), workers.collect());
-        PoolStats { tasks, streams, queues, workers }
+        PoolStats { tasks, streams, queues, workers, progress: self.all_progress() }
     }
 
     fn info_of(&self, peer: &Peer<K>) -> Option<WorkerInfo> {

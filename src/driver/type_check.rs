@@ -9,12 +9,14 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use chargehand_core::message::Progress;
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
 use super::Scheduler;
 use super::answers::Answers;
 #[cfg(feature = "std")]
 use super::meter::Meter;
+use super::progress::Said;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
 #[cfg(not(feature = "std"))]
@@ -69,9 +71,38 @@ pub(crate) struct AnswerSink<'a> {
     pub(crate) meter: &'a mut Meter,
     /// What the worker is called.
     pub(crate) peer: &'a Arc<str>,
+    /// What is to be told of how far attempts are.
+    pub(crate) said: &'a mut Vec<Said>,
+    /// What the worker is to drop.
+    pub(crate) unwanted: &'a mut Vec<(TaskId, u16)>,
 }
 
 impl AnswerSink<'_> {
+    /// Tells the scheduler that a worker that is back still has an attempt.
+    pub(crate) fn kept(&mut self, task: TaskId, attempt: u16) -> Result<(), EventError> {
+        let event = Event::Kept { link: self.link, task, attempt };
+        let result = self.scheduler.handle_event(self.now, event);
+        if result == Err(EventError::Stale) {
+            self.unwanted.push((task, attempt));
+            return Ok(());
+        }
+        result
+    }
+
+    /// Tells the scheduler that a worker that is back has named all that it has.
+    pub(crate) fn listed(&mut self) {
+        // Stale: the scheduler has just given the link up, and its action is to come.
+        let _ = self.scheduler.handle_event(self.now, Event::Listed { link: self.link });
+    }
+
+    /// Tells the scheduler how far an attempt is, and keeps that for whoever wants to know.
+    pub(crate) fn progress(&mut self, progress: Progress) -> Result<(), EventError> {
+        let (link, Progress { task, attempt, done, .. }) = (self.link, progress);
+        self.scheduler.handle_event(self.now, Event::Progress { link, task, attempt, done })?;
+        self.said.push(Said { link, progress });
+        Ok(())
+    }
+
     /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
     #[inline]
     pub(crate) fn reply(

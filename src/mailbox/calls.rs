@@ -240,6 +240,7 @@ impl Calls {
     }
 
     /// Moves up to `count` tasks out of a queue into `batch`, which must be empty.
+    #[inline]
     pub(crate) fn take(&mut self, queue: QueueId, count: usize, batch: &mut VecDeque<Submit>) {
         self.lines[usize::from(queue.place())].take(count, batch);
     }
@@ -437,6 +438,7 @@ impl Calls {
 }
 
 impl Line {
+    #[inline]
     fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
         if self.queue.len() <= count {
             mem::swap(&mut self.queue, batch);

@@ -13,7 +13,7 @@ use event_listener::{Event, EventListener};
 
 use crate::budget::{Account, Budget};
 use crate::error::WorkerError;
-use crate::events::{EventFeed, Started};
+use crate::events::{EventFeed, Started, TaskProgress};
 use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::{AtomicBool, Lock, Ordering};
@@ -119,15 +119,39 @@ pub(crate) struct Mail {
     pub(crate) cancels: Vec<CallId>,
     pub(crate) jobs: Vec<NewJob>,
     pub(crate) listeners: Vec<EventFeed>,
-    pub(crate) watches: Vec<StartWatch>,
+    pub(crate) watches: Vec<TaskWatch>,
 }
 
-/// A caller that waits until a worker takes its task.
+/// A caller that waits until something happens to its task. Dropped where the call ends first.
 #[derive(Debug)]
-pub(crate) struct StartWatch {
+pub(crate) struct TaskWatch {
     pub(crate) call: CallId,
-    /// Dropped where the call ends first.
-    pub(crate) reply: Sender<Started>,
+    pub(crate) wanted: Wanted,
+}
+
+/// What it waits for.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// That a worker takes it.
+    Start(Sender<Started>),
+    /// News of how far it is: other than these, if any.
+    Progress { known: Option<TaskProgress>, reply: Sender<TaskProgress> },
+}
+
+impl Wanted {
+    /// Tells it that a worker has the task, if that is what it waits for. Otherwise it is given back.
+    pub(crate) fn tell_started(self, started: impl FnOnce() -> Started) -> Option<Self> {
+        let Self::Start(reply) = self else { return Some(self) };
+        let _ = reply.try_send(started());
+        None
+    }
+
+    /// Tells it how far the task is, if that is what it waits for.
+    pub(crate) fn tell_progress(self, progress: &TaskProgress) {
+        if let Self::Progress { reply, .. } = self {
+            let _ = reply.try_send(progress.clone());
+        }
+    }
 }
 
 /// Why a task was not queued.
@@ -307,8 +331,8 @@ impl Mailbox {
         self.put(|mail| mail.listeners.push(listener));
     }
 
-    /// Has the driver say when a worker takes a task. If there is no driver, `watch` is dropped.
-    pub(crate) fn watch(&self, watch: StartWatch) {
+    /// Has the driver say what happens to a task. If there is no driver, `watch` is dropped.
+    pub(crate) fn watch(&self, watch: TaskWatch) {
         self.put(|mail| mail.watches.push(watch));
     }
 

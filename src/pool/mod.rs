@@ -191,7 +191,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
     {
         let mut answer =
-            self.calling(self.encode(request)?, Check::of::<A>()).await.map_err(|error| *error)?;
+            self.calling(self.encode(request)?, self.check::<A>()).await.map_err(|error| *error)?;
         answer.read(self.mailbox.decode_limits())
     }
 
@@ -219,7 +219,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
+        let mut queueing = Queueing::new(body, self.check::<A>(), self.options.as_ref());
         let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
         Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
@@ -234,7 +234,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize,
     {
         let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
-        match self.mailbox.submit(&mut Some(body), Check::of::<A>(), None, self.options.as_ref()) {
+        match self.mailbox.submit(&mut Some(body), self.check::<A>(), None, self.options.as_ref()) {
             Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
             Err(NotQueued::Full | NotQueued::Short) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
@@ -284,7 +284,7 @@ impl<K: Kind> Pool<K> {
         Q: Serialize + ?Sized,
     {
         let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, Check::of::<A>(), self.options.as_ref());
+        let mut queueing = Queueing::new(body, self.check::<A>(), self.options.as_ref());
         let limits = *self.mailbox.decode_limits();
         let read = move |result: TaskResult| result.map_err(|error| *error)?.read(&limits);
         let mut callback = Some(Callback::new(move |result| then(read(result))));
@@ -585,6 +585,15 @@ impl<K: Kind> Pool<K> {
         let (listener, events) = Events::new(EVENTS_MAX, wants_tasks);
         self.mailbox.listen(listener);
         events
+    }
+
+    /// Returns what the answer of a call is held against.
+    #[inline]
+    fn check<A: DeserializeOwned + Send + 'static>(&self) -> Check {
+        match &self.options {
+            Some(options) if options.is_unique() => Check::of_shared::<A>(),
+            _ => Check::of::<A>(),
+        }
     }
 
     #[inline]

@@ -21,8 +21,8 @@ const HEIGHTS: u64 = 2000;
 /// How soon after its process has begun a worker must be up: the longest delay between two connects, and what a busy
 /// machine needs.
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
-/// What this process may hold, all of it.
-const BYTES_MAX: u64 = 96 << 20;
+/// What this process may hold, with whatever other trials run in it.
+const BYTES_MAX: u64 = 256 << 20;
 
 fn kills() -> u64 {
     number("KILLS").unwrap_or(KILLS)

@@ -18,8 +18,10 @@ const OUTAGE: u64 = 2;
 const BACKOFF_CAP: Duration = millis(200);
 const DEADLINE: Duration = Duration::from_secs(5);
 const HEIGHTS: u64 = 20_000;
-/// What this process may hold for each worker, with both ends of its link and of the network's.
+/// What this process may hold for each worker, with both ends of its link and of the network's, and beside that, with
+/// whatever other trials run in it.
 const BYTES_EACH: u64 = 128 << 10;
+const PROCESS_BYTES: u64 = 192 << 20;
 
 fn workers() -> u32 {
     let count = number("STORM_WORKERS").unwrap_or(WORKERS);
@@ -36,7 +38,6 @@ pub(crate) async fn workers_that_are_cut_off_at_once_are_all_back_in_time<P: Soc
     // Each link has two ends, and the network two more.
     let files = usize::try_from(4 * workers + 200).expect("a few thousand");
     assert!(raise_files() > files, "so many open files are not allowed here");
-    let before = peak_of("self");
     let (door, manager) = any_port();
     let (worker_door, worker) = any_port();
     let networks = [Proxy::to(manager), Proxy::to(worker)];
@@ -61,17 +62,19 @@ pub(crate) async fn workers_that_are_cut_off_at_once_are_all_back_in_time<P: Soc
     let started = Instant::now();
     rig.up::<P>(workers).await;
     let took = started.elapsed();
-    let grown = peak_of("self") - before;
+    let peak = peak_of("self");
     println!(
-        "{workers} workers, {tries} tries in {outage:?}; all are back {took:?} later; {} MiB at most",
-        grown >> 20
+        "{workers} workers, {tries} tries in {outage:?}; all are back {took:?} later; this process had {} MiB at most",
+        peak >> 20
     );
-    assert!(took < BACKOFF_CAP + DEADLINE, "all are back {took:?} later");
+    // A door has a queue of 128, and of a thousand at it at once most are heard only as they try again.
+    let rounds = 1 + workers / 500;
+    assert!(took < rounds * (BACKOFF_CAP + DEADLINE), "all are back {took:?} later");
     // Each tries again by its backoff, and not in a loop: half of the cap at least, once it has grown.
     let each = u32::try_from(outage.as_millis() / (BACKOFF_CAP.as_millis() / 2)).expect("a few");
     let most = workers * (each + 10);
     assert!((workers..most).contains(&tries), "{tries} tries of {workers} workers");
-    assert!(grown < (64 << 20) + u64::from(workers) * BYTES_EACH, "{grown} bytes");
+    assert!(peak < PROCESS_BYTES + u64::from(workers) * BYTES_EACH, "{peak} bytes");
 
     range.all_done().await;
     let stats = eventually::<P>(&rig.pool, |stats| stats.tasks.workers_up == workers).await;

@@ -64,6 +64,7 @@ impl Exec {
             return Err(self.too_late());
         };
         group.end();
+        self.groups.unless_killed().await;
         self.judge(outcome)
     }
 
@@ -180,4 +181,42 @@ async fn tail(mut from: impl AsyncRead + Unpin) -> Tail {
         buffer.clear();
     }
     tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(command: &str, groups: &Groups) -> Exec {
+        let words = Words::new(command, true, false).expect("it is a script");
+        let bounds = Bounds { timeout: None, memory: None, output_max: 100 };
+        Exec::new(words, bounds, groups.clone())
+    }
+
+    #[tokio::test]
+    async fn what_is_killed_with_all_others_is_nobodys_failure() {
+        let groups = Groups::default();
+        let sleeper = exec("sleep 300", &groups);
+        let run = sleeper.run(b"");
+        tokio::pin!(run);
+        assert!(timeout(Duration::from_millis(300), &mut run).await.is_err(), "it sleeps");
+        groups.kill_all();
+        assert!(timeout(Duration::from_millis(300), run).await.is_err(), "it is told how it ended");
+        // And nothing that is begun after that.
+        assert!(timeout(Duration::from_millis(300), exec("true", &groups).run(b"")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn not_now_rests_longer_each_time_until_something_else_comes() {
+        let groups = Groups::default();
+        let exec = exec("exit $1", &groups);
+        let mut delays = Vec::new();
+        for task in ["75", "75", "75", "0", "75"] {
+            let outcome = exec.run(task.as_bytes()).await;
+            delays.push(
+                outcome.err().and_then(|failure| failure.delay()).map(|delay| delay.as_secs()),
+            );
+        }
+        assert_eq!(delays, [Some(1), Some(2), Some(4), None, Some(1)]);
+    }
 }

@@ -151,6 +151,7 @@ impl Keeper {
                     let end = self.live(&mut life, &mut messages).await;
                     let is_over = matches!(end, End::Stopped);
                     let why = finish(life, &end).await;
+                    self.groups.unless_killed().await;
                     if is_over {
                         return;
                     }
@@ -241,10 +242,9 @@ impl Keeper {
     fn give(&mut self, lines: &mpsc::UnboundedSender<Vec<u8>>) {
         let mut text = Vec::new();
         loop {
-            let is_suspected = self
-                .given
-                .values()
-                .any(|given| given.job.as_ref().is_some_and(|job| job.deaths > 0));
+            // It has the process to itself.
+            let first = self.given.values().next().and_then(|given| given.job.as_ref());
+            let is_suspected = first.is_some_and(|job| job.deaths > 0);
             let has_room = if self.suspects.is_empty() {
                 !is_suspected && self.given.len() < self.concurrency
             } else {

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::stdout;
 
 use crate::console::write_all;
@@ -36,7 +37,8 @@ impl Write for Stdout {
 
 impl Output {
     pub(super) fn stdout() -> io::Result<Self> {
-        let out = Stdout(rustix::io::dup(stdout())?);
+        // No task's process is to have it.
+        let out = Stdout(fcntl_dupfd_cloexec(stdout(), 0)?);
         Ok(Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, out)))
     }
 

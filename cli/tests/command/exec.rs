@@ -1,6 +1,7 @@
 //! `--exec`: a process for each task.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use super::support::{
     Folder, all_done, chargehand, error, is_alive, numbers, outcomes, results, run, run_of, until,
@@ -113,13 +114,30 @@ fn a_task_that_takes_too_long_is_killed_with_all_that_it_started() {
         "sleep 300 & echo $! >> {0}; sh -c 'sleep 300 & echo $! >> {0}; wait' & wait",
         ids.display()
     );
-    let ended = run(&mut run_of(&folder, "x\n", &["--shell", "--exec", &script, "--timeout", "1"]));
+    let ended = run(&mut run_of(&folder, "x\n", &["--shell", "--exec", &script, "--timeout", "2"]));
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     let outcomes = outcomes(&ended.out);
-    assert!(error(&outcomes[&1]).contains("longer than 1 s (--timeout)"), "{}", ended.out);
+    assert!(error(&outcomes[&1]).contains("longer than 2 s (--timeout)"), "{}", ended.out);
     let ids = numbers(&ids);
     assert_eq!(ids.len(), 2, "a child and a grandchild");
     until("they are killed", || ids.iter().all(|id| !is_alive(*id)));
+}
+
+#[test]
+fn a_task_has_no_descriptor_but_its_own_three() {
+    let folder = Folder::new("descriptors");
+    let own =
+        Command::new("ls").arg("/proc/self/fd").stdin(Stdio::null()).output().expect("ls is there");
+    let own = String::from_utf8(own.stdout).expect("text");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    for more in [&[][..], &["--out", &out, "--state", &state]] {
+        let ended = run(run_of(&folder, "/proc/self/fd\n", &["--exec", "ls"]).args(more));
+        assert_eq!(ended.code, Some(0), "{}", ended.err);
+        let text =
+            if more.is_empty() { ended.out } else { fs::read_to_string(&out).expect("the output") };
+        // As many as if the test itself had started it: those that it got from others go on.
+        assert_eq!(results(&outcomes(&text)), [own.trim_end()]);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use super::support::{
     Ended, Folder, Guard, Running, all_done, chargehand, numbered, outcomes, results, run, run_of,
@@ -170,4 +170,32 @@ fn progress_is_drawn_on_no_pipe() {
     let ended = Running::start(&mut command).finish();
     assert_eq!((ended.code, ended.err.lines().count()), (Some(0), 1), "{}", ended.err);
     assert!(ended.err.contains("20 done, 0 failed"), "{}", ended.err);
+}
+
+#[test]
+fn progress_is_drawn_in_place_on_a_terminal_and_leaves_nothing_behind() {
+    // Its standard error is a terminal, and its outcomes go elsewhere.
+    let script =
+        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let folder = Folder::new("terminal");
+    let mut command = Command::new("python3");
+    command.args([
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_chargehand"),
+        "run",
+        "--range",
+        "1..=40",
+        "--local",
+        "2",
+    ]);
+    command
+        .args(["--shell", "--exec", "sleep 0.05", "--out", &folder.text("out")])
+        .env("TERM", "xterm");
+    let ended = run(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+    assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
+    assert!(ended.out.contains("of 40, ") && ended.out.contains("[#"), "{:?}", ended.out);
+    let (drawn, last) = ended.out.rsplit_once("\u{1b}[J").expect("it was erased");
+    assert!(drawn.contains("left"), "{drawn:?}");
+    assert!(last.contains("40 done, 0 failed") && !last.contains("[#"), "{last:?}");
 }

@@ -31,9 +31,13 @@ fn kill_at_any_moment(folder: &Folder, more: &[&str]) {
         command
     };
     let (mut killed, mut grown, mut size) = (0, 0, 0);
-    for _ in 0..12 {
+    for round in 0..60 {
+        if killed > 7 && grown > 2 {
+            break;
+        }
         let running = Running::start(&mut command());
-        thread::sleep(Duration::from_millis(random.below(250)));
+        // From before its first save to after its second one.
+        thread::sleep(Duration::from_millis(random.below(if round % 4 == 3 { 1500 } else { 250 })));
         send(Signal::KILL, &running.child);
         killed += u32::from(running.finish().code.is_none());
         let now = read(folder, "out").len();
@@ -41,7 +45,7 @@ fn kill_at_any_moment(folder: &Folder, more: &[&str]) {
         size = now;
     }
     assert!(
-        killed > 4 && grown > 2,
+        killed > 7 && grown > 2,
         "seed {seed}: {killed} killed, and the output has grown {grown} times"
     );
     let Ended { code, err, .. } = run(&mut command());

@@ -104,7 +104,8 @@ fn check_attempts(policy: &Policy, slot: &TaskSlot) {
 fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
     let held = worker.held.len();
     let mut suspects = 0;
-    assert!(worker.phase.is_up() || held == 0, "a worker without a link holds tasks");
+    let may_hold = worker.phase.is_up() || worker.is_away();
+    assert!(may_hold || held == 0, "a worker without a link or its grace holds tasks");
     assert!(held <= worker.window, "a worker holds more than its window");
     assert!(worker.allowance <= worker.window, "a worker may hold more than its window");
     assert!(worker.allowance >= 1 && worker.runs >= 1, "a worker may hold nothing at all");
@@ -191,8 +192,8 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
         );
-        let is_plain = slot.phase.is_serving() && !slot.has_suspect && slot.timed() == 0;
-        let is_plain = is_plain && !state.is_queued();
+        let has_special = slot.has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        let is_plain = slot.phase.is_serving() && !has_special && !state.is_queued();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");
         with_room += u32::from(has_room);
     }

@@ -4,12 +4,18 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! attention first, `times` has what tasks with times of their own need, `grace` what becomes of a worker's
+//! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
 mod blame;
+#[cfg(not(feature = "task-times"))]
+#[path = "graceless.rs"]
+mod grace;
+#[cfg(feature = "task-times")]
+mod grace;
 mod index;
 mod invariants;
 #[cfg(feature = "queues")]
@@ -166,7 +172,8 @@ impl<S: Storage> Scheduler<S> {
         self.state.queue_stats(queue, self.storage.slots().0)
     }
 
-    /// Returns how many tasks of a lane of a queue wait for their first attempt. O(1).
+    /// Returns how many tasks of a lane of a queue wait for their first attempt, and for no other one of their
+    /// key. O(1).
     #[cfg(feature = "queues")]
     pub fn waiting_in(&self, queue: QueueId, lane: Lane) -> u32 {
         self.state.waiting_in(queue, lane)
@@ -194,8 +201,15 @@ impl<S: Storage> Scheduler<S> {
     /// [`SubmitError::Full`] while every task slot is taken: poll actions, wait for a finished
     /// task, then try again. [`SubmitError::Draining`] once [`drain`](Self::drain) was called: the
     /// task has to go elsewhere.
-    #[inline]
+    // Without: 14 instructions a cycle, where there may be queues.
+    #[allow(clippy::inline_always, reason = "as `handle_event`, where there may be queues")]
+    #[cfg_attr(feature = "queues", inline(always))]
+    #[cfg_attr(not(feature = "queues"), inline)]
     pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        #[cfg(feature = "queues")]
+        if self.state.is_gated {
+            return self.lend().submit_queued(now, TaskOptions::new());
+        }
         self.lend().submit(now, None, Lane::Single)
     }
 
@@ -203,12 +217,18 @@ impl<S: Storage> Scheduler<S> {
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
-    #[inline]
+    #[allow(clippy::inline_always, reason = "as `submit`")]
+    #[cfg_attr(feature = "queues", inline(always))]
+    #[cfg_attr(not(feature = "queues"), inline)]
     pub fn submit_with(
         &mut self,
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
+        #[cfg(feature = "queues")]
+        if self.state.is_gated || options.key.is_some() || options.queue != QueueId::DEFAULT {
+            return self.lend().submit_queued(now, options);
+        }
         self.lend().submit_with(now, options)
     }
 
@@ -345,7 +365,8 @@ impl<S: Storage> Scheduler<S> {
         self.state.unused.is_empty(self.storage.slots().0)
     }
 
-    /// Returns how many tasks of a lane wait for their first attempt, in all queues. O(queues).
+    /// Returns how many tasks of a lane wait for their first attempt, in all queues, and for no other one of
+    /// their key. O(queues).
     pub fn waiting(&self, lane: Lane) -> u32 {
         self.state.waiting[lane as usize].len() + self.state.waiting_in_lane(lane)
     }
@@ -439,7 +460,10 @@ impl<S: Storage> Scheduler<S> {
         let (tasks, workers) = self.storage.slots();
         invariants::check(&self.state, tasks, workers);
         #[cfg(feature = "task-times")]
-        times::check(&self.state, tasks, workers);
+        {
+            times::check(&self.state, tasks, workers);
+            grace::check(tasks, workers);
+        }
         #[cfg(feature = "queues")]
         queues::check(&self.state, tasks, workers);
     }

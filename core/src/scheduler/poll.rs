@@ -3,6 +3,7 @@
 use core::ops::ControlFlow;
 
 use super::balance::CLEAN;
+use super::grace::SILENT;
 use super::index::{NONE, narrow, wide};
 use super::slot::{Duty, LinkPhase, TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
@@ -168,6 +169,10 @@ impl SchedulerMut<'_> {
             self.arm(worker);
             return None;
         }
+        if self.on_grace_timer(worker, at) {
+            return None;
+        }
+        let slot = &self.workers[worker as usize];
         let link = slot.link(worker);
         let is_late = |&task: &u32| self.tasks[task as usize].due.max(slot.hold_until) == at;
         let late = first_in_order(self.tasks, slot).filter(is_late);
@@ -179,7 +184,10 @@ impl SchedulerMut<'_> {
                 }
                 return Some(self.judge(worker, at, late));
             }
-            LinkPhase::Absent => self.set_phase(worker, LinkPhase::Leaving),
+            LinkPhase::Absent => {
+                self.end_grace(worker, Loss::Broken);
+                self.set_phase(worker, LinkPhase::Leaving);
+            }
             LinkPhase::BackingOff => self.want_connect(worker),
             LinkPhase::Connecting => {
                 self.back_off(worker);
@@ -226,7 +234,7 @@ impl SchedulerMut<'_> {
             self.arm(worker);
             return Action::Ping { link };
         }
-        self.give_back_all(worker, Loss::Broken);
+        self.part_with(worker, SILENT);
         self.after_link(worker);
         Action::Disconnect { link, reason: Reason::Silent }
     }
@@ -251,10 +259,9 @@ impl SchedulerMut<'_> {
                 None => self.state.aborting = narrow(worker + 1),
             }
         };
-        let withdraw = self.end(worker, task);
-        self.finish(task, Outcome::Aborted);
+        let withdraw = self.take_for_good(worker, task, Outcome::Aborted);
         self.close_drained(worker);
-        Some(withdraw)
+        withdraw
     }
 
     // Without: 23 % more instructions a cycle.

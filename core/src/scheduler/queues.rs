@@ -86,9 +86,9 @@ pub(super) struct Line {
     /// What came back: those that are no suspects, and those that are.
     wards: [Wards; 2],
     returned: u32,
-    /// How many wait for their first attempt, by lane, wherever they stand.
+    /// How many wait for their first attempt, and for no other of their key, by lane.
     waiting: [u32; 2],
-    /// Those among them that stand behind others of their keys.
+    /// How many stand behind others of their keys.
     behind: u32,
     in_flight: u32,
     /// How many have no outcome yet.
@@ -208,12 +208,19 @@ impl SchedulerState {
         self.queues.waiting
     }
 
-    /// Returns how many tasks of a lane wait in lines for their first attempt.
+    /// Returns how many tasks of a lane wait in lines for their first attempt, and for no other of their key.
+    #[inline]
     pub(super) fn waiting_in_lane(&self, lane: Lane) -> u32 {
+        if self.is_queued() { self.waiting_in_lines(lane) } else { 0 }
+    }
+
+    #[cold]
+    fn waiting_in_lines(&self, lane: Lane) -> u32 {
         self.queues.lines.iter().map(|line| line.waiting[lane as usize]).sum()
     }
 
-    /// Returns how many tasks of a lane of a queue wait for their first attempt.
+    /// Returns how many tasks of a lane of a queue wait for their first attempt, and for no other of their
+    /// key.
     pub(super) fn waiting_in(&self, queue: QueueId, lane: Lane) -> u32 {
         match self.queues.lines.get(queue.place() as usize) {
             Some(line) => line.waiting[lane as usize],
@@ -223,7 +230,13 @@ impl SchedulerState {
     }
 
     /// Returns when the first queue may send again that only its rate keeps from it.
+    #[inline]
     pub(super) fn first_rate(&self) -> Instant {
+        if self.is_queued() { self.first_rate_of_lines() } else { Instant::FAR_FUTURE }
+    }
+
+    #[cold]
+    fn first_rate_of_lines(&self) -> Instant {
         let waiting = self.queues.lines.iter().filter(|line| line.ready() > 0);
         let until = waiting.filter_map(|line| match line.barred(self.clock)? {
             Waits::QueueRate { until } => Some(until),
@@ -283,7 +296,13 @@ impl SchedulerState {
 
     /// Returns when a task may first go back to the worker that it came back from, if that is still to
     /// come. O(queues).
+    #[inline]
     pub(super) fn may_return_queued_at(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
+        if self.is_queued() { self.may_return_to(tasks, worker) } else { Instant::FAR_FUTURE }
+    }
+
+    #[cold]
+    fn may_return_to(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
         let wards = self.queues.lines.iter().flat_map(|line| &line.wards);
         let dues = wards.map(|wards| super::workers::due(tasks, wards.head(worker)));
         dues.filter(|&due| due > self.clock).min().unwrap_or(Instant::FAR_FUTURE)
@@ -419,7 +438,12 @@ impl SchedulerState {
 impl SchedulerMut<'_> {
     /// Accepts a task where not all is as most are: the pool has queues or drains, or the task has a key.
     #[cold]
-    pub(super) fn submit_queued(&mut self, options: TaskOptions) -> Result<TaskId, SubmitError> {
+    pub(super) fn submit_queued(
+        &mut self,
+        now: Instant,
+        options: TaskOptions,
+    ) -> Result<TaskId, SubmitError> {
+        self.set_clock(now);
         let TaskOptions { queue, key, lane, .. } = options;
         if self.state.is_draining {
             return Err(SubmitError::Draining);
@@ -445,11 +469,10 @@ impl SchedulerMut<'_> {
         slot.due = self.state.clock;
         let queues = &mut self.state.queues;
         queues.waiting += 1;
-        queues.lines[place].waiting[lane as usize] += 1;
         queues.lines[place].open += 1;
         match key {
             Some(key) => self.take_key(task, key),
-            None => queues.lines[place].fresh[lane as usize].append(self.tasks, task),
+            None => self.stand_in_lane(task),
         }
         self.take_times(task, options);
         Ok(id)
@@ -514,15 +537,16 @@ impl SchedulerMut<'_> {
         let slot = &tasks[task as usize];
         let (line, lane, stand) = (usize::from(slot.line), slot.lane as usize, slot.stand);
         state.queues.waiting -= 1;
-        state.queues.lines[line].waiting[lane] -= 1;
-        match stand {
-            Stand::Lane => state.queues.lines[line].fresh[lane].take_out(tasks, task),
-            Stand::Freed => state.queues.lines[line].fresh[FREED_LIST].take_out(tasks, task),
+        let list = match stand {
+            Stand::Lane => lane,
+            Stand::Freed => FREED_LIST,
             Stand::Behind => {
                 state.queues.lines[line].behind -= 1;
-                state.queues.keys.leave_behind(tasks, task);
+                return state.queues.keys.leave_behind(tasks, task);
             }
-        }
+        };
+        state.queues.lines[line].waiting[lane] -= 1;
+        state.queues.lines[line].fresh[list].take_out(tasks, task);
     }
 
     /// Puts a task behind others of its key, which it waits for.
@@ -537,8 +561,10 @@ impl SchedulerMut<'_> {
         let Self { state, tasks, .. } = self;
         let slot = &mut tasks[task as usize];
         slot.stand = Stand::Freed;
+        let lane = slot.lane as usize;
         let line = &mut state.queues.lines[usize::from(slot.line)];
         line.behind -= 1;
+        line.waiting[lane] += 1;
         line.fresh[FREED_LIST].append(tasks, task);
     }
 
@@ -547,6 +573,7 @@ impl SchedulerMut<'_> {
         let Self { state, tasks, .. } = self;
         let slot = &tasks[task as usize];
         let (line, lane) = (usize::from(slot.line), slot.lane as usize);
+        state.queues.lines[line].waiting[lane] += 1;
         state.queues.lines[line].fresh[lane].append(tasks, task);
     }
 
@@ -728,8 +755,10 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         };
         assert!(count(is_open) == line.open as usize, "open tasks of a queue are miscounted");
         for (lane, &counted) in line.waiting.iter().enumerate() {
-            let is_in =
-                |slot: &&TaskSlot| slot.state == TaskState::Waiting && slot.lane as usize == lane;
+            let is_in = |slot: &&TaskSlot| {
+                let is_ready = slot.state == TaskState::Waiting && slot.stand != Stand::Behind;
+                is_ready && slot.lane as usize == lane
+            };
             let count = mine().filter(is_in).count();
             assert!(count == counted as usize, "tasks of a lane in line are miscounted");
         }

@@ -16,8 +16,6 @@ use crate::error::{EventError, Stale, SubmitError};
 use crate::event::{Event, Lane, Outcome, TaskOptions, Verdict};
 use crate::id::{Link, TaskId};
 use crate::planted::planted;
-#[cfg(feature = "queues")]
-use crate::queue::QueueId;
 use crate::time::Instant;
 
 /// All of a scheduler that is not in a slot.
@@ -223,12 +221,8 @@ impl SchedulerMut<'_> {
         lane: Lane,
     ) -> Result<TaskId, SubmitError> {
         self.tick(now);
-        #[cfg(feature = "queues")]
-        if self.state.is_gated {
-            let options = TaskOptions { retries_max, lane, ..TaskOptions::new() };
-            return self.lend().submit_queued(options);
-        }
-        if self.state.is_draining {
+        // With queues, whoever calls this has looked at the gate.
+        if cfg!(not(feature = "queues")) && self.state.is_draining {
             return Err(SubmitError::Draining);
         }
         let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
@@ -269,11 +263,6 @@ impl SchedulerMut<'_> {
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
-        #[cfg(feature = "queues")]
-        if self.state.is_gated || options.key.is_some() || options.queue != QueueId::DEFAULT {
-            self.tick(now);
-            return self.lend().submit_queued(options);
-        }
         let id = self.submit(now, options.retries_max, options.lane)?;
         self.take_times(id.slot(), options);
         Ok(id)
@@ -290,6 +279,10 @@ impl SchedulerMut<'_> {
             TaskState::Waiting => self.leave_waiting(task),
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
+                if self.workers[worker as usize].is_away() {
+                    let _ = self.take_for_good(worker, task, Outcome::Cancelled);
+                    return Ok(());
+                }
                 let _ = self.take_back(worker, task);
                 self.end_queued(task);
                 self.state.count(Outcome::Cancelled);
@@ -430,6 +423,7 @@ impl SchedulerMut<'_> {
         if is_over {
             self.end_queued(task);
         }
+        self.put_down_kept(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
@@ -451,8 +445,8 @@ impl SchedulerMut<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        let is_plain = slot.phase.is_serving() && !has_suspect && slot.timed() == 0;
-        slot.is_plain = is_plain && !self.state.is_queued();
+        let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
         if slot.phase.is_serving() && slot.has_room() {
             let order = slot.order();
             self.state.balance.enter(self.workers, worker, order);

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use chargehand_core::QueueId;
+use chargehand_core::{Key, QueueId};
 
 use super::intake::Requests;
 use super::pace::Pace;
@@ -15,6 +15,7 @@ pub(super) use super::unstriped::Tally;
 use crate::driver::task::{TaskEntry, TaskPayload, Whose};
 use crate::mailbox::batches::{Giver, Item};
 use crate::mailbox::range::{Ledger, Options};
+use crate::options::TaskKey;
 use crate::payload::{Check, RangeHeight};
 use crate::planted::planted;
 
@@ -25,6 +26,8 @@ pub(super) struct Job {
     pub(super) options: Options,
     /// How its tasks are done, where not as the pool says.
     pub(super) own: Option<Arc<crate::options::TaskOptions>>,
+    /// The key of its tasks, once it has it, if it is to have one.
+    pub(super) key: Option<Key>,
     pub(super) check: Check,
     pub(super) pace: Pace,
     pub(super) tally: Tally,
@@ -95,6 +98,11 @@ impl Job {
     #[inline]
     pub(super) fn queue(&self) -> QueueId {
         self.own.as_ref().map_or(QueueId::DEFAULT, |own| own.queue_id())
+    }
+
+    /// Returns the key that it is to have, if any.
+    pub(super) fn wanted_key(&self) -> Option<&TaskKey> {
+        self.own.as_ref()?.key.as_ref()
     }
 
     /// Returns whether nothing more will come of it.

@@ -17,6 +17,7 @@ use crate::mailbox::NewJob;
 use crate::mailbox::batches::{Item, Need};
 use crate::mailbox::range::Work;
 use crate::mailbox::result::TaskResult;
+use crate::options::KeyName;
 use crate::payload::{Answer, Body, Check, RangeHeight};
 
 /// A range is refilled in batches of at least this share (1/8) of its allowance, unless workers would
@@ -41,6 +42,8 @@ pub(crate) struct Jobs {
     pub(super) delivering: Vec<u32>,
     /// What is to be cancelled for streams that are gone. Empty but for the moment.
     pub(super) cuts: Vec<Cut>,
+    /// Keys of those that are over. Empty but for the moment.
+    pub(super) left_keys: Vec<KeyName>,
     count: usize,
     /// Some may go on once there is more memory.
     is_short: bool,
@@ -61,6 +64,7 @@ impl Jobs {
             giver,
             options,
             own,
+            key: None,
             check,
             pace: Pace {
                 next,
@@ -311,6 +315,8 @@ impl Jobs {
             if job.is_over() {
                 job.giver.end();
                 if !job.is_feeding {
+                    let key = job.key.and(job.wanted_key());
+                    self.left_keys.extend(key.map(|key| key.name.clone()));
                     self.slots[index as usize] = None;
                     self.free.push(index);
                     self.count -= 1;

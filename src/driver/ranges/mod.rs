@@ -5,14 +5,17 @@
 use chargehand_core::io::Timer;
 use chargehand_core::{Instant, Lane, QueueId, SubmitError, TaskId, TaskOptions};
 
+use self::job::Job;
 use self::jobs::Cut;
 pub(super) use self::jobs::Jobs;
 use self::pace::Ahead;
 pub(super) use self::pace::within_stream;
+use super::keys::Keys;
 use super::task::TaskEntry;
 use super::{Driver, Scheduler};
 use crate::link::erased::Kind;
 use crate::mailbox::result::TaskResult;
+use crate::options::TaskKey;
 
 mod intake;
 mod job;
@@ -40,6 +43,31 @@ fn room_in(scheduler: &Scheduler, queue: QueueId, queues: usize, most_waiting: u
     most_waiting.saturating_sub(waiting).min(scheduler.room_of(queue))
 }
 
+/// Returns how many more heights of a range the scheduler may be given, of so many queues, in each of which so
+/// many may wait there.
+#[inline]
+fn room_for(
+    job: &Job,
+    scheduler: &Scheduler,
+    keys: &Keys,
+    (queues, most): (usize, usize),
+) -> usize {
+    let room = room_in(scheduler, job.queue(), queues, most);
+    match job.wanted_key() {
+        None => room,
+        Some(key) => room.min(room_with(key, job, scheduler, keys)),
+    }
+}
+
+/// Returns how many more heights of a range the scheduler may be given because of their key: few wait behind it
+/// there, so that others may.
+fn room_with(key: &TaskKey, job: &Job, scheduler: &Scheduler, keys: &Keys) -> usize {
+    if job.key.is_none() && !keys.may_take(key, scheduler.config().keys_max) {
+        return 0;
+    }
+    (key.at_once as usize).saturating_add(WAITING_MIN).saturating_sub(job.pace.in_flight)
+}
+
 /// Submits a height with times of its own.
 fn submit_timed(
     scheduler: &mut Scheduler,
@@ -57,22 +85,34 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
         let most_waiting = self.most_waiting();
         let Self {
-            jobs, scheduler, tasks, now, ranges_first, has_own_times, limits, meter, ..
+            jobs,
+            scheduler,
+            tasks,
+            now,
+            ranges_first,
+            has_own_times,
+            limits,
+            meter,
+            keys,
+            ..
         } = self;
         // Of those that are next, how many are of queues that have no room.
         let mut passed = 0;
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
-            let mut room = room_in(scheduler, job.queue(), limits.queues.len(), most_waiting);
+            let mut room = room_for(job, scheduler, keys, (limits.queues.len(), most_waiting));
             if room == 0 {
                 passed += 1;
-                if limits.queues.len() == 1 || passed >= jobs.feeding.len() {
+                if passed >= jobs.feeding.len() || limits.queues.len() == 1 && keys.is_empty() {
                     return any;
                 }
                 jobs.feeding.rotate_left(1);
                 continue;
             }
             passed = 0;
+            if let (Some(key), None) = (job.wanted_key(), job.key) {
+                job.key = keys.take(key, scheduler.config().keys_max);
+            }
             let ahead = ahead.with(job.options);
             let is_alone = jobs.feeding.len() == 1;
             let mut plain = TaskOptions::new().lane(Lane::Bulk);
@@ -80,6 +120,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let own = job.own.as_ref().map(|own| {
                 let mut options = plain;
                 own.apply(&mut options, *now);
+                options.key = job.key;
                 options
             });
             *has_own_times |= own.is_some();
@@ -132,24 +173,31 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return false;
         }
         let hungry = self.jobs.deliver(self.ahead());
+        // Another range may wait for one.
+        let has_key_free = !self.jobs.left_keys.is_empty() && self.jobs.is_feeding();
+        for name in self.jobs.left_keys.drain(..) {
+            self.keys.give_back(&name);
+        }
         if !self.jobs.cuts.is_empty() {
             let cuts = core::mem::take(&mut self.jobs.cuts);
             self.cancel_heights(&cuts);
             return true;
         }
-        hungry && !self.scheduler.is_full() && self.has_room_for_heights()
+        has_key_free || hungry && !self.scheduler.is_full() && self.has_room_for_heights()
     }
 
     /// Returns whether a range may put in more now.
     fn has_room_for_heights(&self) -> bool {
         let (count, most_waiting) = (self.limits.queues.len(), self.most_waiting());
-        let has_room = |queue| room_in(&self.scheduler, queue, count, most_waiting) > 0;
-        if count == 1 {
-            return has_room(QueueId::DEFAULT);
+        if count == 1 && self.keys.is_empty() {
+            return room_in(&self.scheduler, QueueId::DEFAULT, count, most_waiting) > 0;
         }
         let mut feeding = self.jobs.feeding.iter();
         feeding.any(|&index| {
-            self.jobs.slots[index as usize].as_ref().is_some_and(|job| has_room(job.queue()))
+            let job = self.jobs.slots[index as usize].as_ref();
+            job.is_some_and(|job| {
+                room_for(job, &self.scheduler, &self.keys, (count, most_waiting)) > 0
+            })
         })
     }
 

@@ -8,10 +8,14 @@ mod busy;
 mod cancel;
 mod drain;
 mod figures;
+#[cfg(feature = "task-times")]
+mod grace;
 #[cfg(feature = "queues")]
 mod keys;
 mod links;
 mod looks;
+#[cfg(feature = "task-times")]
+mod progress;
 #[cfg(feature = "queues")]
 mod queues;
 mod removal;

@@ -4,6 +4,7 @@
 //! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
 
 mod answers;
+mod grace;
 mod poll;
 mod queues;
 mod returned;
@@ -12,6 +13,7 @@ pub(crate) mod types;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use chargehand_core::{
     Config, Event, EventError, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, Reason, Route,
@@ -62,6 +64,8 @@ pub(crate) struct Task {
     stand: Stand,
     /// When it was submitted.
     since: Instant,
+    /// It is of an earlier link of its worker.
+    pub(crate) kept: bool,
     pub(crate) state: TaskState,
 }
 
@@ -94,6 +98,9 @@ pub(crate) struct Worker {
     /// Gets no task until then.
     delayed_until: Option<Instant>,
     not_before: Instant,
+    /// How long it is waited for once its link breaks, and until when it is.
+    grace: Duration,
+    grace_until: Instant,
     struck_at: Instant,
     /// No attempt ends by its deadline before that.
     hold_until: Instant,
@@ -110,7 +117,7 @@ pub(crate) struct Worker {
     removing: bool,
     suspended_until: Option<Instant>,
     notice: Option<Instant>,
-    strikes: u16,
+    pub(crate) strikes: u16,
     streak: u16,
     suspensions: u32,
     backoff_attempts: u32,
@@ -131,7 +138,7 @@ pub(crate) struct Worker {
 /// The naive scheduler.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    config: Config,
+    pub(crate) config: Config,
     clock: Instant,
     pub(crate) tasks: Vec<Task>,
     pub(crate) workers: Vec<Worker>,
@@ -168,6 +175,7 @@ impl Model {
             key: None,
             stand: Stand::Lane(0),
             since: Instant::EPOCH,
+            kept: false,
             state: TaskState::Free,
         };
         Self {
@@ -242,6 +250,7 @@ impl Model {
             key: options.key,
             stand: Stand::Lane(0),
             since: self.clock,
+            kept: false,
             state: TaskState::Waiting,
         };
         self.line_up(slot, usize::from(options.lane == Lane::Bulk));
@@ -264,6 +273,9 @@ impl Model {
             TaskState::Waiting | TaskState::Resting { .. } | TaskState::Returned { .. } => {
                 self.note("cancel while queued");
                 self.finish(slot, Outcome::Cancelled);
+            }
+            TaskState::InFlight { worker, .. } if self.is_away(worker) => {
+                let _ = self.take_for_good(worker, slot, Outcome::Cancelled);
             }
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
@@ -306,6 +318,7 @@ impl Model {
         if self.workers[slot].removing || self.workers[slot].phase == LinkPhase::Leaving {
             return Err(Stale);
         }
+        self.end_grace(slot, Loss::Stopped);
         self.workers[slot].removing = true;
         match self.workers[slot].phase {
             LinkPhase::Absent { .. } | LinkPhase::BackingOff { .. } | LinkPhase::WantConnect => {
@@ -353,7 +366,7 @@ impl Model {
                     self.note("displaced a link that held tasks");
                 }
                 // Not as `lose` does: it is up again at once, so nobody needs to step in.
-                self.give_back_all(slot, Loss::Stopped);
+                self.take_over(slot, offer);
                 self.withdraw_nothing(slot);
                 self.end_rest(slot);
                 Some(old)
@@ -362,7 +375,10 @@ impl Model {
                 self.note("displaced a closing link");
                 Some(old)
             }
-            _ => None,
+            _ => {
+                self.take_over(slot, offer);
+                None
+            }
         };
         let was_useful = displaced.is_some() && self.workers[slot].useful;
         if was_useful {
@@ -389,6 +405,7 @@ impl Model {
         let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
         self.note("an absent worker made room");
         let id = self.link(slot).worker;
+        self.end_grace(slot, Loss::Broken);
         self.workers[slot] = Worker::unused(id.generation + 1);
         self.free_workers.push(slot);
         Some(id)
@@ -409,6 +426,11 @@ impl Model {
                 self.on_useless(link.into(), task, attempt, why)
             }
             Event::Excused { link } => self.on_excused(link.into()),
+            Event::Progress { link, task, attempt, done } => {
+                self.on_progress(link.into(), task, attempt, done)
+            }
+            Event::Kept { link, task, attempt } => self.on_kept(link.into(), task, attempt),
+            Event::Listed { link } => self.on_listed(link.into()),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }
@@ -500,6 +522,7 @@ impl Model {
     fn put_down(&mut self, worker: usize, slot: usize) {
         let order = self.next_order();
         self.workers[worker].held.retain(|&other| other != slot);
+        self.tasks[slot].kept = false;
         self.workers[worker].level_order = order;
     }
 

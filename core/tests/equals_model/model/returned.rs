@@ -49,12 +49,14 @@ impl Model {
         let worker = &self.workers[slot];
         let begun = worker.runs.saturating_sub(u32::from(worker.strikes)) as usize;
         for (position, task) in held.into_iter().enumerate() {
+            self.tasks[task].kept = false;
             let blame = match how {
                 Loss::Broken if position < begun => Blame::Suspect,
                 Loss::Broken => {
                     self.note("lost with its link before it could begin");
                     Blame::Nobody
                 }
+                Loss::Away => panic!("it is broken or kept"),
                 Loss::Stopped => {
                     self.note("lost with a link that nobody is blamed for");
                     Blame::Nobody
