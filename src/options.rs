@@ -167,13 +167,13 @@ pub struct TaskOptions {
     pub retry_delay: Option<BackoffPolicy>,
     /// Which queue it waits in. `None` for the one named `default`.
     pub queue: Option<Queue>,
-    /// Which key it has. `None`, the default, for none.
-    pub key: Option<TaskKey>,
     /// How long one attempt may take in all where its handler says how far it is
     /// ([`Context::progress`](crate::Context::progress)): whenever more is done than before, it has its
     /// `attempt_timeout` once more, up to this. So a job of hours needs no timeout of hours: a worker that hangs
     /// is found as soon as any. `None`, the default, for no more time by progress.
     pub attempt_max: Option<Duration>,
+    /// Which key it has. `None`, the default, for none.
+    pub key: Option<TaskKey>,
 }
 
 impl TaskOptions {

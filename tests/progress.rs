@@ -12,7 +12,8 @@ use chargehand::core::TaskId;
 use chargehand::core::message::{Message, PROGRESS_BYTES_MAX, Progress};
 use chargehand::memory::pair;
 use chargehand::testing::{ManualTimer, World};
-use chargehand::{Context, Pool, PoolEvent, TaskError, TaskOptions, TaskProgress, Worker};
+use chargehand::{Context, Pool, PoolEvent, TaskError, TaskKey, TaskOptions, TaskProgress, Worker};
+use futures_util::future::join;
 
 use by_hand::Peer;
 
@@ -77,6 +78,20 @@ fn whoever_waits_for_a_task_hears_how_far_it_is_and_that_it_has_ended() {
 }
 
 #[test]
+fn those_who_share_a_task_all_hear_how_far_it_is() {
+    for_both(60 * SECOND, |world, pool| {
+        let shared = pool.with(TaskOptions::new().key(TaskKey::from(7).unique()));
+        world.run(async {
+            let mut first = shared.submit::<u64, u64>(&3).await.unwrap();
+            let mut second = shared.submit::<u64, u64>(&3).await.unwrap();
+            let heard = join(first.progress(), second.progress()).await;
+            assert_eq!((parts(heard.0), parts(heard.1)), (Some((1, 3, 1)), Some((1, 3, 1))));
+            assert_eq!(join(first, second).await, (Ok(3), Ok(3)));
+        });
+    });
+}
+
+#[test]
 fn the_latest_that_was_said_while_nobody_waited_is_told_at_once() {
     for_both(60 * SECOND, |world, pool| {
         world.run(async {
@@ -110,7 +125,7 @@ fn events_and_figures_say_how_far_the_heights_of_a_range_are() {
                 world.sleep(Duration::from_millis(2500)).await;
                 pool.stats().await.unwrap()
             };
-            let (_, stats) = futures_util::future::join(first, stats).await;
+            let (_, stats) = join(first, stats).await;
             let told = |told: &TaskProgress| (told.height, told.done, told.total);
             let mut progress: Vec<_> = stats.progress.iter().map(told).collect();
             progress.sort_unstable();

@@ -234,6 +234,21 @@ fn what_runs_ends_with_the_workers_grace_and_is_sent_again_with_the_pools() {
 }
 
 #[test]
+fn a_pool_that_stops_while_a_worker_is_away_waits_for_it_until_its_time_is_up() {
+    let (world, worker, pool, seen) = pool_of_one();
+    let task = submit(&world, &pool, 600);
+    world.at(10 * SECOND, worker.loses_network());
+    world.at(10 * SECOND, worker.loses_link());
+    world.advance(15 * SECOND);
+    let stats = world.run(pool.stop_within(30 * SECOND)).unwrap();
+    assert_eq!(world.run(task), Err(TaskError::Aborted));
+    assert!(world.elapsed() >= 45 * SECOND && world.elapsed() < 50 * SECOND);
+    assert_eq!((stats.tasks.aborted, stats.tasks.in_flight), (1, 0));
+    assert_eq!(stats.workers[0].stats.in_flight, 0, "{stats:?}");
+    assert_eq!(seen.begun(), 1);
+}
+
+#[test]
 fn a_worker_that_dials_in_again_keeps_what_it_held() {
     let world = World::new(11);
     let (connector, listener, probe) = probed(1 << 20);

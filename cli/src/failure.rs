@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::console::say_last;
+use clap::error::ErrorKind;
+
+use crate::console::{say_last, write_all};
 
 /// Some tasks have failed.
 pub(crate) const TASKS_FAILED: u8 = 1;
@@ -64,6 +66,11 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         return print(&error.render().to_string());
     }
     let text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // It may be that nobody reads it, and the exit code says the same.
+        let _ = write_all(io::stderr(), text.as_bytes());
+        return ExitCode::from(INPUT);
+    }
     // The first paragraph says what is wrong; the rest is a summary of the usage.
     let what = text.split("\n\n").next().unwrap_or_default();
     say_last(&format!("{} (see --help)", one_line(what)));

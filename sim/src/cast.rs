@@ -158,7 +158,8 @@ fn host(
     let its_name = name.clone();
     let handle = world.host(&name, move || {
         let (stage, plan, mine) = (Rc::clone(&stage), plan.clone(), Rc::clone(&mine));
-        let (name, timer, concurrency) = (its_name.clone(), stage.timer.clone(), plan.concurrency);
+        let (name, timer) = (its_name.clone(), stage.timer.clone());
+        let (concurrency, grace) = (plan.concurrency, plan.grace);
         let requests = Rc::clone(&requests);
         let handler = move |cx: Context, body: Vec<u8>| {
             requests.set(requests.get() + 1);
@@ -187,7 +188,7 @@ fn host(
             }
         };
         let worker = Worker::raw(timer, handler).concurrency(concurrency);
-        let worker = worker.progress_interval(Duration::from_millis(100));
+        let worker = worker.progress_interval(Duration::from_millis(100)).grace(grace);
         if is_short { worker.frame_bytes_max(FRAME).memory_max(6 * FRAME) } else { worker }
     });
     *itself.borrow_mut() = Some(handle.clone());

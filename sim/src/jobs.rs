@@ -85,8 +85,8 @@ impl Job {
 
     async fn pool(&self) -> Pool {
         let pool = self.stage.pool_after(0).await;
-        let JobPlan { deadline, attempt_max, .. } = self.plan;
         let mut options = self.options(&pool);
+        let JobPlan { deadline, attempt_max, .. } = self.plan;
         (options.deadline, options.attempt_max) = (deadline, attempt_max);
         if options == TaskOptions::new() { pool } else { pool.with(options) }
     }

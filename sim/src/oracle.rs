@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chargehand::core::message::{Code, Message, Progress};
+use chargehand::core::message::{Code, Holding, Message, Progress};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 use chargehand::{Failure, TaskError};
@@ -18,6 +18,8 @@ pub(crate) const UNSEEN: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     links: BTreeMap<(String, u64), Link>,
+    /// By worker, what links held that are over: it may come back with that.
+    left: BTreeMap<String, Vec<Held>>,
     requests: BTreeMap<u64, Request>,
     /// Which of the manager's lives it is.
     epoch: u32,
@@ -103,6 +105,8 @@ struct Sending {
     /// Its work was seen to begin.
     has_begun: bool,
     cancelled: Option<Duration>,
+    /// Its link ended before it had an answer.
+    is_left: bool,
     /// An answer was read, what it was, and when.
     answered: Option<(Answered, Duration)>,
 }
@@ -173,19 +177,43 @@ impl Oracle {
             ) => {
                 self.link(name).is_polite = true;
             }
+            (Step::ManagerGot, Err(_)) if Holding::decode(passing.frame).is_some() => {
+                self.on_holding(&name, passing.frame);
+            }
             (Step::ManagerGot, Err(_)) => {
                 let is_progress = matches!(Progress::decode(passing.frame), Some(Ok(_)));
                 self.count(if is_progress { "progress read" } else { "garbage read" });
             }
             (Step::ManagerLeft, _) => {
                 let link = self.link(name);
-                if !link.held.is_empty() {
-                    link.held.clear();
+                let held = std::mem::take(&mut link.held);
+                if !held.is_empty() {
                     self.count("link ended that held tasks");
                 }
+                for held in &held {
+                    self.sending(*held).is_left = true;
+                }
+                self.left.entry(passing.worker.to_owned()).or_default().extend(held);
             }
             _ => {}
         }
+    }
+
+    /// A worker says over a new link what it still has of its last one.
+    fn on_holding(&mut self, name: &(String, u64), frame: &[u8]) {
+        let Some(Ok(holding)) = Holding::decode(frame) else { return };
+        let left = self.left.remove(&name.0).unwrap_or_default();
+        for what in holding.iter() {
+            let is_it = |held: &&Held| {
+                let sending = &self.requests[&held.id].sendings[held.at];
+                (sending.task, sending.attempt) == what && sending.epoch == self.epoch
+            };
+            if let Some(held) = left.iter().find(is_it).copied() {
+                self.link(name.clone()).held.push(held);
+                self.count("work that went on over another link");
+            }
+        }
+        self.mark_begun(name);
     }
 
     fn link(&mut self, name: (String, u64)) -> &mut Link {
@@ -227,6 +255,7 @@ impl Oracle {
             may_have_begun: false,
             has_begun: false,
             cancelled: None,
+            is_left: false,
             answered: None,
         });
         let held = Held { id, at: request.sendings.len() - 1 };
@@ -523,7 +552,7 @@ impl Oracle {
         match (sending.answered, sending.cancelled) {
             (Some((Answered::Unusable, _)), _) => true,
             // One that came when its time was over may be read as the link is closed.
-            (Some((_, at)), _) | (None, Some(at)) => is_late(at),
+            (Some((_, at)), _) | (None, Some(at)) => sending.is_left || is_late(at),
             (None, None) => {
                 let link = self.links.get(&(sending.worker.clone(), sending.link));
                 !link.is_some_and(|link| link.is_polite) || is_late(at)

@@ -77,6 +77,8 @@ pub(crate) struct PoolPlan {
     /// The window of a worker in the pool's own process, if there is one.
     pub(crate) in_process: Option<u16>,
     pub(crate) queues: Vec<QueuePlan>,
+    /// How long a worker whose link broke is waited for.
+    pub(crate) grace: Duration,
 }
 
 /// How wires are.
@@ -105,6 +107,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) concurrency: u16,
     pub(crate) takes: Duration,
     pub(crate) is_proven: bool,
+    /// How long it goes on without a link.
+    pub(crate) grace: Duration,
     /// Joins then, if not at the start.
     pub(crate) joins: Option<Duration>,
     /// Is removed then.
@@ -295,6 +299,13 @@ impl Plan {
             }
         }
         draw_queues(&mut Dice::new(seed ^ 0x0071_7565_7565), &mut pool, &mut parts);
+        let mut later = Dice::new(seed ^ 0x6765_7473_2062_6163);
+        pool.grace = Duration::from_millis(later.one_of(&[0, 100, 600, 2000]));
+        for part in &mut parts {
+            if let Part::Worker(worker) = part {
+                worker.grace = Duration::from_millis(later.one_of(&[0, 150, 2000, 2000]));
+            }
+        }
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
         Self { seed, pool, lines, ending, parts }
@@ -338,13 +349,14 @@ impl Plan {
         // link with it, or a handshake.
         let garbled = self.faults().filter(|fault| fault.kind == FaultKind::Garbles).count();
         let garbled = u32::try_from(garbled).expect("a few") * backoff_cap.max(REDIAL);
-        let rejoin = 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL + garbled;
+        let grace = self.pool.grace;
+        let rejoin = grace + 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL + garbled;
         // One that waits behind others is given its time again, and another one that hangs takes its
         // place meanwhile: three times for each loss.
         let losses = u32::from(self.pool.attempts_max) + 1;
         let longest = self.jobs().filter_map(|(_, job)| job.attempt_max).max();
         let longest = longest.unwrap_or(self.pool.attempt_timeout);
-        let tries = losses * (3 * longest + silence + backoff_cap);
+        let tries = losses * (3 * longest + silence + backoff_cap + grace);
         let retries = u32::from(self.pool.retries_max.max(1)) + 1;
         let rests = retries * (self.pool.retry_delay + self.pool.elsewhere_wait + backoff_cap);
         let line = |bytes: usize| {
@@ -446,6 +458,7 @@ impl PoolPlan {
             frames: dice.percent(50).then(|| dice.one_of(&[5, 6, 9])),
             in_process: dice.percent(15).then(|| dice.one_of(&[1, 3])),
             queues: Vec::new(),
+            grace: Duration::ZERO,
         }
     }
 }
@@ -493,6 +506,7 @@ impl WorkerPlan {
             concurrency: dice.one_of(&[1, 1, 2, 5]),
             takes: Duration::from_millis(dice.one_of(&[0, 2, 20, 60])),
             is_proven: is_all_proven || dice.percent(20),
+            grace: Duration::ZERO,
             joins: (is_dialled && dice.percent(20)).then(|| dice.millis(millis_of(late))),
             leaves: (is_dialled && dice.percent(20)).then(|| late + dice.millis(millis_of(late))),
             acts: Vec::new(),

@@ -284,6 +284,7 @@ fn set(
         config.heartbeat_timeout = plan.heartbeat_timeout;
         config.trust_initial = plan.trust_initial;
         config.connect_timeout = CONNECT_TIMEOUT;
+        config.grace = plan.grace;
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
     })

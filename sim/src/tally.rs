@@ -58,6 +58,7 @@ const RARE: &[&str] = &[
     "told: retried",
     "told: suspended",
     "told: turned away",
+    "work that went on over another link",
     "worker added",
     "worker killed",
     "worker not added",

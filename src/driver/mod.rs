@@ -554,7 +554,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers whoever waits for the end, and leaves nobody waiting for anything else.
     fn finish(&mut self) {
         self.finished = true;
-        let workers = mem::take(&mut self.parting);
+        let mut workers = mem::take(&mut self.parting);
+        for worker in &mut workers {
+            // One that was away when the pool stopped held something then.
+            worker.stats.in_flight = 0;
+        }
         let stats = PoolStats { workers, ..self.stats() };
         self.let_go();
         for stopper in mem::take(&mut self.stoppers) {

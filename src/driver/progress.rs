@@ -13,7 +13,7 @@ use super::workers::LinkState;
 use crate::events::{PoolEvent, TaskProgress};
 use crate::handler::in_process::AnyHands;
 use crate::link::erased::{Kind, Reach};
-use crate::mailbox::Wanted;
+use crate::mailbox::{TaskWatch, Wanted};
 
 /// How many are kept before it is looked which of them are over.
 const KEPT: usize = 64;
@@ -52,22 +52,29 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for said in came.drain(..) {
             self.progress.latest.insert(said.progress.task.slot(), said);
             let Some(progress) = self.progress_of(said) else { continue };
-            let waits = |wanted: &Wanted| matches!(wanted, Wanted::Progress { .. });
-            let call = self.tasks[said.progress.task.slot() as usize].payload.call();
-            for call in call.into_iter().chain(self.keys.followers_of(said.progress.task)) {
-                if self.watches.get(&call.place()).is_some_and(|watch| waits(&watch.wanted)) {
-                    if let Some(watch) = self.watches.remove(&call.place()) {
-                        watch.wanted.tell_progress(&progress);
-                    }
-                }
+            if !self.watches.is_empty() {
+                self.tell_watchers(&progress);
             }
-            self.note_asides();
             self.events.tell_of_task(|| PoolEvent::Progress(progress));
         }
         self.progress.said = came;
         if self.progress.latest.len() > self.progress.kept_max {
             self.throw_out();
         }
+    }
+
+    /// Tells those who wait for news of a task: its caller, and those who were given its outcome by their key.
+    fn tell_watchers(&mut self, progress: &TaskProgress) {
+        let call = self.tasks[progress.task.slot() as usize].payload.call();
+        for call in call.into_iter().chain(self.keys.followers_of(progress.task)) {
+            let waits = |watch: &TaskWatch| matches!(watch.wanted, Wanted::Progress { .. });
+            if self.watches.get(&call.place()).is_some_and(waits) {
+                if let Some(watch) = self.watches.remove(&call.place()) {
+                    watch.wanted.tell_progress(progress);
+                }
+            }
+        }
+        self.note_asides();
     }
 
     /// Throws out what is over. Half of what is kept is live then, or more comes before this is done again.

@@ -15,14 +15,11 @@ pub(crate) async fn a_worker_with_little_memory_outlives_managers_that_read_noth
 pub(crate) async fn a_manager_with_little_memory_outlives_outcomes_that_nobody_takes<P: Reach>() {
     let manager = hoarder::<P>();
     let at = manager.at;
-    let blobs = |request: Vec<u8>| vec![request[0]; BLOB_BYTES];
     let _workers: Vec<_> = (0..2)
         .map(|number| {
-            let hand = raw_hand::<P>(move |request| {
-                let answer = blobs(request);
-                Box::pin(async move { Ok(answer) })
-            });
-            P::job(P::dial_raw(hand.name(&format!("blobs-{number}")).concurrency(8), &at))
+            let hand =
+                raw_hand::<P>(|request| Box::pin(async move { Ok(vec![request[0]; BLOB_BYTES]) }));
+            P::job(P::dial_raw(hand.name(format!("blobs-{number}")).concurrency(8), &at))
         })
         .collect();
     let begun = Instant::now();

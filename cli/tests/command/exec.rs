@@ -114,10 +114,10 @@ fn a_task_that_takes_too_long_is_killed_with_all_that_it_started() {
         "sleep 300 & echo $! >> {0}; sh -c 'sleep 300 & echo $! >> {0}; wait' & wait",
         ids.display()
     );
-    let ended = run(&mut run_of(&folder, "x\n", &["--shell", "--exec", &script, "--timeout", "1"]));
+    let ended = run(&mut run_of(&folder, "x\n", &["--shell", "--exec", &script, "--timeout", "2"]));
     assert_eq!(ended.code, Some(1), "{}", ended.err);
     let outcomes = outcomes(&ended.out);
-    assert!(error(&outcomes[&1]).contains("longer than 1 s (--timeout)"), "{}", ended.out);
+    assert!(error(&outcomes[&1]).contains("longer than 2 s (--timeout)"), "{}", ended.out);
     let ids = numbers(&ids);
     assert_eq!(ids.len(), 2, "a child and a grandchild");
     until("they are killed", || ids.iter().all(|id| !is_alive(*id)));

@@ -4,6 +4,7 @@
 mod commands;
 mod exec;
 mod keys;
+mod library;
 mod outcomes;
 mod pages;
 mod serve;

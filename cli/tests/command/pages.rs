@@ -29,6 +29,11 @@ fn help_fits_80_columns() {
             assert!(longest <= Some(80), "{command:?} {help}: {longest:?}\n{}", ended.out);
         }
     }
+    for command in [&[][..], &["keys"]] {
+        let ended = run(chargehand().args(command));
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{command:?}");
+        assert!(ended.err.contains("Commands:"), "{}", ended.err);
+    }
     let mut closed = chargehand();
     let full = fs::File::options().write(true).open("/dev/full").expect("a device");
     let mut child =

@@ -46,14 +46,14 @@ fn a_process_that_dies_is_started_again_and_only_what_kills_it_fails() {
     let folder = Folder::new("dies");
     let body = "if task == 'poison': sys.stderr.write('I am ill\\n'); os._exit(7)\nsay(id=id, result=task)";
     let command = python(&folder, body);
-    let tasks = (1..=60).map(|n| if n % 20 == 10 { "poison\n".into() } else { format!("{n}\n") });
+    let tasks = (1..=60).map(|n| if n % 30 == 10 { "poison\n".into() } else { format!("{n}\n") });
     let tasks = tasks.collect::<String>();
     for concurrency in ["1", "16"] {
         let more = ["--serve", &command, "--local", "1", "--concurrency", concurrency];
         let ended = run(&mut run_of(&folder, &tasks, &more));
         assert_eq!(ended.code, Some(1), "{}", ended.err);
         for (number, line) in outcomes(&ended.out) {
-            if number % 20 == 10 {
+            if number % 30 == 10 {
                 assert!(
                     error(&line).contains("died with it 2 times: exit code 7: I am ill"),
                     "{line}"
@@ -89,10 +89,10 @@ fn a_process_that_hangs_fails_its_task_and_is_replaced() {
     let folder = Folder::new("hangs");
     let body = "if task == 'hang': time.sleep(300)\nsay(id=id, result=task)";
     let command = python(&folder, body);
-    let more = ["--serve", &command, "--local", "1", "--concurrency", "2", "--timeout", "1"];
+    let more = ["--serve", &command, "--local", "1", "--concurrency", "2", "--timeout", "3"];
     let ended = run(&mut run_of(&folder, "hang\na\nb\n", &more));
     let outcomes = outcomes(&ended.out);
-    assert!(error(&outcomes[&1]).contains("longer than 1 s (--timeout)"), "{}", ended.out);
+    assert!(error(&outcomes[&1]).contains("longer than 3 s (--timeout)"), "{}", ended.out);
     // It waited behind the other in the same process, so its own time was up as well; this one's was not.
     assert_eq!(outcomes[&3]["result"], "b", "{}", ended.out);
     assert!(ended.err.contains("did not answer within 5 s after a cancel"), "{}", ended.err);

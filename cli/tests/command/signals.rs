@@ -18,8 +18,9 @@ fn what_is_under_way_ends_and_the_next_run_goes_on() {
     for signal in [Signal::INT, Signal::TERM] {
         let folder = Folder::new(&format!("drain-{}", signal.as_raw()));
         let (begun, out, state) = (folder.path("begun"), folder.text("out"), folder.text("state"));
+        let again = folder.text("again");
         let script = format!(
-            "echo $1 >> {}; sleep 0.5; echo $1 >> {}",
+            "echo $1 >> {}; [ -e {again} ] || sleep 2; echo $1 >> {}",
             begun.display(),
             folder.text("ended")
         );
@@ -34,6 +35,7 @@ fn what_is_under_way_ends_and_the_next_run_goes_on() {
         assert_eq!(numbers(&begun).len(), 3, "more were begun");
         assert_eq!(numbers(&folder.path("ended")).len(), 3, "some were killed");
         assert_eq!(outcomes(&fs::read_to_string(&out).expect("the output")).len(), 3);
+        fs::write(&again, "").expect("writable");
         let ended = run(&mut run_of(&folder, &tasks, &more));
         assert_eq!(ended.code, Some(0), "{}", ended.err);
         let outcomes = outcomes(&fs::read_to_string(&out).expect("the output"));

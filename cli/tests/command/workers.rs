@@ -60,7 +60,7 @@ fn a_worker_that_is_killed_loses_no_task() {
 #[test]
 fn a_task_that_kills_its_workers_fails_and_the_others_do_not() {
     let folder = Folder::new("poison");
-    let worker = ["--shell", "--exec", "[ $1 != poison ] || kill -9 $PPID", "--concurrency", "2"];
+    let worker = ["--shell", "--exec", "[ $1 != poison ] || kill -9 $PPID", "--concurrency", "1"];
     let more = ["--listen", "tcp://127.0.0.1:0", "--attempts", "2"];
     let mut running = Running::start(&mut run_of(&folder, "1\n2\npoison\n4\n5\n", &more));
     let address = address_of(&mut running);
@@ -90,7 +90,7 @@ fn what_a_run_has_left_behind_is_killed_at_its_workers() {
 fn a_run_that_stops_lets_workers_end_what_they_hold() {
     let folder = Folder::new("remote-drain");
     let log = folder.path("log");
-    let script = format!("echo $1 >> {}; sleep 0.6; echo ok", log.display());
+    let script = format!("echo $1 >> {}; sleep 2; echo ok", log.display());
     let worker = ["--shell", "--exec", &script, "--concurrency", "2"];
     let (_worker, address) = listening_worker("tcp://127.0.0.1:0", &worker);
     let tasks = "1\n2\n3\n4\n5\n6\n7\n8\n";

@@ -92,8 +92,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             ranges_first,
             has_own_times,
             limits,
-            keys,
             meter,
+            keys,
             ..
         } = self;
         // Of those that are next, how many are of queues that have no room.

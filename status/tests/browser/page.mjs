@@ -218,6 +218,19 @@ async function checkActions(page) {
   await becomes(card(page, 'workers-up'), '3 of 3');
 }
 
+async function checkQueues(page) {
+  const row = page.locator('#queues tr', { hasText: 'backfill' });
+  assert.match(await row.textContent(), /^backfill \(paused\)/);
+  await row.getByRole('button', { name: 'Resume queue backfill' }).click();
+  await page.locator('#confirm').getByRole('button', { name: 'Yes' }).click();
+  await becomes(page.locator('#action-result'), 'it goes on');
+  const { queues } = await happen('figures');
+  assert.equal(queues.find(({ name }) => name === 'backfill').stats.is_paused, false);
+  await becomes(row.locator('[data-label="Queue"]'), 'backfill');
+  const sent = queues.find(({ name }) => name === 'default').stats.sent;
+  await becomes(page.locator('#queues tr').first().locator('[data-label="Sent"]'), whole.format(sent));
+}
+
 async function checkLarge(browser) {
   const began = Date.now();
   const page = await open(browser, about.large);
@@ -295,6 +308,7 @@ try {
     await narrow.context().close();
   }
   await checkActions(page);
+  await checkQueues(page);
   await checkLarge(browser);
   await checkHostile(browser);
   await happen('stop');

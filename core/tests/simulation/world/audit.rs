@@ -1,6 +1,9 @@
 //! What must hold for a scheduler, tracked from the outside: from calls, results and actions only.
 
+mod away;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chargehand_core::{
     Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, QueueId, QueueOptions,
@@ -27,6 +30,9 @@ pub(super) struct Life {
     waits_since: Instant,
     pub(super) done: bool,
     pub(super) cancelled: bool,
+    /// Its worker has lost its link since, and has not named it.
+    pub(super) kept: bool,
+    was_away: bool,
     /// Its handler said that no retry is of use.
     permanent: bool,
     /// What it was submitted with, and when its latest attempt was sent.
@@ -41,6 +47,7 @@ impl Life {
     /// The attempt is over.
     fn end(&mut self, now: Instant) {
         self.live = None;
+        self.kept = false;
         self.waits_since = now;
     }
 }
@@ -53,6 +60,8 @@ struct Up {
     draining: bool,
     /// How many attempts were taken from it since its last answer.
     taken: u32,
+    /// Until when it is waited for what it held on its last link, or for its next one.
+    waits_until: Instant,
 }
 
 /// Keeps the books beside the scheduler, and panics where they disagree.
@@ -65,6 +74,8 @@ pub(crate) struct Audit {
     pub(super) tasks: BTreeMap<TaskId, Life>,
     /// Links that are up.
     up: BTreeMap<Link, Up>,
+    /// The last links of workers that are waited for.
+    away: BTreeMap<Link, Up>,
     /// In which order attempts that are live were sent.
     sent: Vec<TaskId>,
     /// The backoff of each worker at the last check.
@@ -90,6 +101,7 @@ impl Audit {
             capacity,
             tasks: BTreeMap::new(),
             up: BTreeMap::new(),
+            away: BTreeMap::new(),
             sent: Vec::new(),
             backoff: BTreeMap::new(),
             earned: BTreeSet::new(),
@@ -151,7 +163,7 @@ impl Audit {
         assert!(accepted || over || !settled, "{task:?}: open, and not cancelled");
         if accepted {
             life.cancelled = true;
-            life.live = None;
+            (life.live, life.kept) = (None, false);
         }
     }
 
@@ -166,9 +178,20 @@ impl Audit {
         assert!(self.up.keys().all(|up| up.worker() != link.worker()), "{link:?}: a second link");
     }
 
-    pub(crate) fn on_up(&mut self, link: Link, offer: Offer, since: Instant) {
+    /// Returns whether it has what it held on its last link, for all that is known.
+    pub(crate) fn on_up(&mut self, link: Link, offer: Offer, since: Instant) -> bool {
         assert!(self.epochs.get(&link.worker()) == Some(&link.epoch()), "{link:?}: not newest");
-        self.up.insert(link, Up { offer, since, draining: false, taken: 0 });
+        let last = self.away.keys().find(|last| last.worker() == link.worker()).copied();
+        if !offer.resumes {
+            self.end_grace(link.worker(), Loss::Broken, since);
+        }
+        let grace = last.map_or(Duration::ZERO, |last| self.grace_of(last));
+        let waits_until = since.saturating_add(grace);
+        self.up.insert(link, Up { offer, since, draining: false, taken: 0, waits_until });
+        let Some(last) = last.filter(|_| offer.resumes) else { return false };
+        self.away.remove(&last);
+        let its = self.tasks.values_mut().filter(|life| life.live == Some(last));
+        its.map(|life| life.live = Some(link)).count() > 0
     }
 
     pub(crate) fn on_draining(&mut self, link: Link) {
@@ -182,12 +205,23 @@ impl Audit {
 
     /// A link is over: whatever it held is the pool's again, all at once.
     pub(crate) fn on_down(&mut self, link: Link, how: Loss, now: Instant) -> usize {
-        let Some(up) = self.up.remove(&link) else { return 0 };
+        let (keeps, grace) = (how == Loss::Away && self.keeps(link), self.grace_of(link));
+        let Some(mut up) = self.up.remove(&link) else { return 0 };
+        if keeps {
+            let its = self.tasks.values_mut().filter(|life| life.live == Some(link));
+            let held = its.map(|life| (life.kept, life.was_away) = (true, true)).count();
+            up.waits_until = now.saturating_add(grace);
+            if now.saturating_since(up.since) >= self.config.stable_after {
+                self.earned.insert(link.worker());
+            }
+            self.away.insert(link, up);
+            return held;
+        }
         if now.saturating_since(up.since) >= self.config.stable_after {
             self.earned.insert(link.worker());
         }
         // What it runs at once had begun, but for the places of those that outlived their deadline.
-        let is_blamed = how == Loss::Broken && !up.draining;
+        let is_blamed = how != Loss::Stopped && !up.draining;
         let most = if is_blamed { up.offer.runs.max(1) } else { 0 };
         let least = most.saturating_sub(up.taken);
         let mut held = 0;
@@ -216,6 +250,7 @@ impl Audit {
         scheduler: &Scheduler<Heap>,
         now: Instant,
     ) {
+        self.settle_away(now);
         let held = self.tasks.values().filter(|life| life.live == Some(link)).count() as u64;
         let other = self.tasks.values().find(|life| life.live == Some(link) && life.suspect);
         let up = self.up.get(&link).unwrap_or_else(|| panic!("{link:?}: sent while not up"));
@@ -243,7 +278,7 @@ impl Audit {
         life.attempts = attempt;
         life.sent_at = now;
         let timeout = life.options.attempt_timeout.unwrap_or(self.config.attempt_timeout);
-        (life.late_at, life.progress) = (now.saturating_add(timeout), 0);
+        (life.late_at, life.progress, life.was_away) = (now.saturating_add(timeout), 0, false);
         life.live = Some(link);
         life.last = Some(link.worker());
         self.sent.retain(|&other| other != task);
@@ -295,7 +330,8 @@ impl Audit {
     ) {
         let live = self.is_live(link, task, attempt);
         if result.is_err() {
-            assert!(!live || !self.settled, "{task:?}: a live answer refused");
+            let is_fair = !live || !self.settled || !self.is_up(link);
+            assert!(is_fair, "{task:?}: a live answer refused");
             return;
         }
         assert!(live, "{task:?}: an answer of no live attempt accepted");
@@ -364,7 +400,8 @@ impl Audit {
         }
     }
 
-    pub(crate) fn on_gone(&mut self, worker: WorkerId) {
+    pub(crate) fn on_gone(&mut self, worker: WorkerId, now: Instant) {
+        self.end_grace(worker, Loss::Broken, now);
         assert!(self.up.keys().all(|link| link.worker() != worker), "{worker:?}: gone while up");
     }
 
@@ -419,6 +456,9 @@ impl Audit {
         let given_up = given_up + stats.expired;
         let ends = stats.done + stats.failed + given_up;
         assert!(ends >= self.outcomes, "outcomes counted");
+        if settled {
+            self.settle_away(now);
+        }
         self.check_workers(scheduler, now, settled);
         self.check_backoff(scheduler);
         if settled {
@@ -491,7 +531,9 @@ impl Audit {
         assert_eq!(stats.workers_up as usize, self.up.len(), "links that are up");
         for life in self.tasks.values() {
             assert!(life.options.deadline > now, "{life:?}: open past its deadline");
-            assert!(life.live.is_none_or(|link| self.is_up(link)), "{life:?}: held by no link");
+            let is_held =
+                |link: Link| self.is_up(link) || life.kept && self.away.contains_key(&link);
+            assert!(life.live.is_none_or(is_held), "{life:?}: held by no link");
             assert!(life.live.is_none() || life.late_at > now, "{life:?}: held past its time");
         }
         let wake = scheduler.poll_timeout();
