@@ -31,7 +31,7 @@ pub(super) struct Life {
     pub(super) done: bool,
     pub(super) cancelled: bool,
     /// Its worker has lost its link since, and has not named it.
-    pub(super) kept: bool,
+    kept: bool,
     was_away: bool,
     /// Its handler said that no retry is of use.
     permanent: bool,
