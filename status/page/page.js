@@ -172,6 +172,33 @@ function drawStrip(strip, range) {
   strip.replaceChildren(...parts);
 }
 
+function showQueues(overview) {
+  $('queues-part').hidden = $('queues-link').hidden = overview.queues.length === 0;
+  keepFocus($('queues'), overview.queues.map((queue) => {
+    const row = element('tr', null, { 'data-id': queue.name });
+    row.append(
+      labelled('Queue', queue.is_paused ? `${queue.name} (paused)` : queue.name), labelled('Waiting', whole.format(queue.waiting)),
+      labelled('For their key', whole.format(queue.waiting_for_key)), labelled('Oldest waits', queue.oldest_ms === null ? '–' : span(queue.oldest_ms * 1000)),
+      labelled('In flight', whole.format(queue.in_flight)), labelled('Resting', whole.format(queue.resting)), labelled('Sent', whole.format(queue.sent)),
+    );
+    if (overview.has_actions) {
+      const what = queue.is_paused ? 'resume' : 'pause';
+      const title = queue.is_paused ? 'Resume' : 'Pause';
+      const button = element('button', `${title}…`, { type: 'button', 'aria-label': `${title} queue ${queue.name}` });
+      button.addEventListener('click', () => act(`${title} queue ${queue.name}?`, `api/queues/${encodeURIComponent(queue.name)}/${what}`));
+      row.append(labelled('Action', button));
+    }
+    return row;
+  }));
+}
+
+// Puts new rows in place of old ones. What had the focus has it still.
+function keepFocus(body, rows) {
+  const focused = body.contains(document.activeElement) ? document.activeElement.closest('tr')?.dataset.id : undefined;
+  body.replaceChildren(...rows);
+  if (focused !== undefined) body.querySelector(`tr[data-id="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
+}
+
 function showStates(overview) {
   const there = overview.workers.filter(({ count }) => count > 0);
   const said = there.map(({ state, count }) => `${whole.format(count)} ${state}`);
@@ -229,11 +256,12 @@ function show(overview) {
   showCards(overview);
   showTimes(overview);
   showRanges(overview);
+  showQueues(overview);
   showStates(overview);
   showFailures(overview);
   showEvents(overview);
   $('actions-part').hidden = $('actions-link').hidden = !overview.has_actions;
-  $('remove-head').hidden = !overview.has_actions;
+  $('remove-head').hidden = $('pause-head').hidden = !overview.has_actions;
   const { point } = overview;
   if (point && (points.length === 0 || points[points.length - 1].at_ms < point.at_ms)) {
     points.push(point);
@@ -345,10 +373,7 @@ function showWorkers(page) {
     askAgain = true;
     return;
   }
-  const body = $('workers');
-  const focused = document.activeElement?.closest('tr[data-id]')?.dataset.id;
-  body.replaceChildren(...page.rows.map(workerRow));
-  if (focused) body.querySelector(`tr[data-id="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
+  keepFocus($('workers'), page.rows.map(workerRow));
   const end = page.offset + page.rows.length;
   const of = page.matched === page.total ? whole.format(page.total) : `${whole.format(page.matched)} found, of ${whole.format(page.total)}`;
   setText($('shown'), page.rows.length === 0 ? `None of ${whole.format(page.total)}` : `${whole.format(page.offset + 1)} to ${whole.format(end)} of ${of}`);

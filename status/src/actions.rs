@@ -8,6 +8,7 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chargehand::WorkerError;
+use tokio::time::timeout;
 
 use crate::collect::Shared;
 use crate::guard::{check_origin, is_same};
@@ -49,6 +50,30 @@ pub(crate) async fn drain(State(shared): State<Arc<Shared>>, headers: HeaderMap)
     (StatusCode::ACCEPTED, "the pool drains\n").into_response()
 }
 
+/// Pauses a queue, or lets it go on.
+pub(crate) async fn set_queue(
+    State(shared): State<Arc<Shared>>,
+    Path((name, what)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    if let Err(refused) = admit(&shared, &headers) {
+        return *refused;
+    }
+    let queue = match shared.pool.queue(&name) {
+        Ok(queue) => queue,
+        Err(error) => return (StatusCode::NOT_FOUND, format!("{error}\n")).into_response(),
+    };
+    let done = match &*what {
+        "pause" => shared.pool.pause(&queue).await.map(|()| "it is paused\n"),
+        "resume" => shared.pool.resume(&queue).await.map(|()| "it goes on\n"),
+        _ => return (StatusCode::NOT_FOUND, "pause or resume\n").into_response(),
+    };
+    match done {
+        Ok(done) => (StatusCode::OK, done).into_response(),
+        Err(error) => (StatusCode::CONFLICT, format!("{error}\n")).into_response(),
+    }
+}
+
 /// Removes a worker, once it has finished what it holds.
 pub(crate) async fn remove(
     State(shared): State<Arc<Shared>>,
@@ -60,7 +85,7 @@ pub(crate) async fn remove(
     }
     let unknown = (StatusCode::NOT_FOUND, "no such worker in this pool (any more)\n");
     let Some(worker) = id_of(&name) else { return unknown.into_response() };
-    match tokio::time::timeout(SOON, shared.pool.remove(worker)).await {
+    match timeout(SOON, shared.pool.remove(worker)).await {
         Ok(Ok(())) => (StatusCode::OK, "it is gone\n").into_response(),
         Ok(Err(WorkerError::Unknown)) => unknown.into_response(),
         Ok(Err(error)) => (StatusCode::CONFLICT, format!("{error}\n")).into_response(),

@@ -5,6 +5,7 @@ use chargehand::measure::{Histogram, Measures};
 
 use crate::Settings;
 use crate::collect::{EventCounts, Life};
+use crate::view::queues_of;
 
 /// Ranges with series of their own. Further ones have none.
 const RANGES_MAX: usize = 16;
@@ -83,6 +84,7 @@ pub(crate) fn families(
     families.extend(of_times(measures));
     families.extend(of_memory(measures));
     families.extend(of_ranges(measures));
+    families.extend(of_queues(measures));
     families.push(of_states(measures));
     families.extend(of_each_worker(measures, settings.worker_series));
     let mut counted =
@@ -225,6 +227,32 @@ fn of_ranges(measures: &Measures) -> Vec<Family> {
         families.push(heights);
     }
     families
+}
+
+fn of_queues(measures: &Measures) -> Vec<Family> {
+    let mut tasks = Family::new("chargehand_queue_tasks", "Tasks of a queue, by state.");
+    let mut sent = Family::new("chargehand_queue_attempts_sent", "Attempts of a queue sent.");
+    let mut paused = Family::new("chargehand_queue_paused", "Whether a queue is paused.");
+    let mut oldest = Family::new(
+        "chargehand_queue_oldest_wait",
+        "For how long the first one in line has waited for its first attempt.",
+    )
+    .unit(Unit::Seconds);
+    for queue in queues_of(&measures.stats) {
+        let stats = &queue.stats;
+        let name = || ("queue", queue.name.to_string());
+        for (state, count) in
+            [("waiting", stats.waiting), ("resting", stats.resting), ("in_flight", stats.in_flight)]
+        {
+            tasks = tasks.with(vec![name(), ("state", state.to_owned())], gauge(count));
+        }
+        sent = sent.with(vec![name()], Value::Counter(stats.sent));
+        paused = paused.with(vec![name()], Value::Gauge(u8::from(stats.is_paused).into()));
+        let waited = queue.oldest.unwrap_or_default().as_secs_f64();
+        oldest = oldest.with(vec![name()], Value::Gauge(waited));
+    }
+    let all = [tasks, sent, paused, oldest];
+    all.into_iter().filter(|family| !family.series.is_empty()).collect()
 }
 
 /// The states of a worker, as they are counted.

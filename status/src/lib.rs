@@ -41,8 +41,8 @@
 //!   network itself is trusted: whoever reaches the port sees everything, and nothing is encrypted.
 //! - A request is answered only where its `Host` is an IP address, `localhost` or one of
 //!   [`host`](Status::host): so a page of somebody else's, whose name is made to lead here, reads nothing.
-//! - It is read-only, unless [`actions`](Status::actions) gives a token: then the page can drain the pool and
-//!   remove workers for whoever has it. The token travels in a header, which other origins cannot send.
+//! - It is read-only, unless [`actions`](Status::actions) gives a token: then the page can drain the pool, remove
+//!   workers and pause queues for whoever has it. The token travels in a header, which other origins cannot send.
 //! - What is sent says that it is to load nothing from elsewhere, to run no script but its own and to be in no
 //!   frame (`Content-Security-Policy`).
 //!
@@ -151,8 +151,9 @@ impl Status {
         self
     }
 
-    /// Lets whoever has `token` drain the pool and remove workers, by the page or with the header
-    /// `Authorization: Bearer TOKEN`. Draw it at random, 16 bytes or more, and keep it as you keep a password:
+    /// Lets whoever has `token` drain the pool, remove workers and pause queues, by the page or with the header
+    /// `Authorization: Bearer TOKEN`: `POST` to `api/drain`, `api/workers/ID/remove`, `api/queues/NAME/pause` and
+    /// `resume`. Draw it at random, 16 bytes or more, and keep it as you keep a password:
     /// without TLS before it, whoever listens in has it. Default: nobody can.
     ///
     /// # Panics

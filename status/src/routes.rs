@@ -53,6 +53,7 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(status: Status, prefix: &
         .route(&at("api/history"), get(history))
         .route(&at("api/drain"), post(actions::drain))
         .route(&at("api/workers/{id}/remove"), post(actions::remove))
+        .route(&at("api/queues/{name}/{what}"), post(actions::set_queue))
         .route(&at("metrics"), get(metrics))
         .route(&at("livez"), get(livez))
         .route(&at("readyz"), get(readyz))

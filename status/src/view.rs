@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chargehand::core::{Instant, Stats, WorkerState};
 use chargehand::measure::{FailureGroup, Histogram, Measures, RangeFigures};
+use chargehand::{PoolStats, QueueInfo};
 use serde::Serialize;
 
 use crate::Settings;
@@ -16,6 +17,8 @@ use crate::history::Point;
 /// Goes up where something that was there is gone or means something else.
 const VERSION: u32 = 1;
 const RANGES_MAX: usize = 16;
+/// Queues are named by whoever makes the pool: there are few.
+const QUEUES_MAX: usize = 100;
 const FAILURES_MAX: usize = 32;
 const EVENTS_MAX: usize = 50;
 
@@ -38,6 +41,8 @@ struct Overview<'a> {
     /// Why nothing is done, where nothing is.
     notices: Vec<String>,
     workers: Vec<StateCount>,
+    /// None where the pool has but its default one.
+    queues: Vec<Queue<'a>>,
     /// Of the last minute.
     latency: Latencies,
     attempts: &'a [u64],
@@ -53,6 +58,19 @@ struct Overview<'a> {
 struct StateCount {
     state: &'static str,
     count: u64,
+}
+
+#[derive(Serialize)]
+struct Queue<'a> {
+    name: &'a str,
+    waiting: u32,
+    waiting_for_key: u32,
+    resting: u32,
+    in_flight: u32,
+    sent: u64,
+    /// For how long the first one in line has waited.
+    oldest_ms: Option<u64>,
+    is_paused: bool,
 }
 
 #[derive(Serialize, Default)]
@@ -121,6 +139,7 @@ pub(crate) fn overview(frame: &Frame, settings: &Settings) -> Arc<str> {
             .zip(counts)
             .map(|(&state, count)| StateCount { state, count })
             .collect(),
+        queues: stats.map_or(&[][..], queues_of).iter().map(queue).collect(),
         latency: frame.recent.as_ref().map_or_else(Latencies::default, latencies),
         attempts: measures.map_or(&[], |measures| &measures.attempts),
         point: frame.point.as_ref(),
@@ -157,6 +176,27 @@ fn latencies(recent: &Recent) -> Latencies {
         queue_wait: of(&recent.queue_wait),
         service: of(&recent.service),
         round_trip: of(&recent.round_trip),
+    }
+}
+
+/// Returns the queues that are worth a word: there is always one, of which all is said already.
+pub(crate) fn queues_of(stats: &PoolStats) -> &[QueueInfo] {
+    let has_more = stats.queues.len() > 1 || stats.queues.iter().any(|it| it.stats.is_paused);
+    let shown = if has_more { stats.queues.len() } else { 0 };
+    &stats.queues[..shown.min(QUEUES_MAX)]
+}
+
+fn queue(queue: &QueueInfo) -> Queue<'_> {
+    let stats = &queue.stats;
+    Queue {
+        name: &queue.name,
+        waiting: stats.waiting,
+        waiting_for_key: stats.waiting_for_key,
+        resting: stats.resting,
+        in_flight: stats.in_flight,
+        sent: stats.sent,
+        oldest_ms: queue.oldest.map(millis),
+        is_paused: stats.is_paused,
     }
 }
 
@@ -227,6 +267,14 @@ fn notices(life: Life, measures: Option<&Measures>) -> Vec<String> {
     for (state, count) in STATES.iter().zip(counts_of(measures)).filter(|(_, count)| *count > 0) {
         let _ = write!(text, "{before}{count} {state}");
         before = ", ";
+    }
+    let paused: Vec<_> = queues_of(&measures.stats)
+        .iter()
+        .filter(|queue| queue.stats.is_paused && queue.stats.waiting > 0)
+        .map(|queue| format!("Queue {} is paused: {} tasks wait.", queue.name, queue.stats.waiting))
+        .collect();
+    if !paused.is_empty() {
+        return paused;
     }
     let reason = measures.stats.workers.iter().find_map(|worker| {
         let is_away = matches!(

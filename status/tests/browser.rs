@@ -15,7 +15,7 @@ use axum::routing::get as routed;
 use chargehand::core::BackoffPolicy;
 use chargehand::tcp::TcpConnector;
 use chargehand::tokio::Tokio;
-use chargehand::{Failure, Pool};
+use chargehand::{Failure, Pool, QueueOptions};
 use chargehand_status::Status;
 use serde_json::{Value, json};
 use support::{Outcome, serve, until};
@@ -55,6 +55,8 @@ async fn busy_pool() -> Pool {
         .in_process(8, work)
         .in_process(4, work)
         .connect(unreachable)
+        .queue("tip", QueueOptions::new())
+        .queue("backfill", QueueOptions::new().paused())
         .configure(|config| config.attempt_timeout = Duration::from_secs(3600))
         .build()
         .unwrap();

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use chargehand::tokio::Tokio;
-use chargehand::{Failure, Pool};
+use chargehand::{Failure, Pool, QueueOptions};
 use chargehand_status::Status;
 use serde_json::Value;
 use support::{Outcome, get, serve, until};
@@ -33,6 +33,7 @@ async fn busy_pool() -> Pool {
             if height % 10 == 0 { Err(Failure::permanent("no block")) } else { Ok(height) }
         })
         .in_process(8, |height: u64| async move { Ok::<_, String>(height) })
+        .queue("tip", QueueOptions::new())
         .build()
         .unwrap();
     tokio::spawn(driver);

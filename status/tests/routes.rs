@@ -9,7 +9,7 @@ use axum::routing::get as routed;
 use chargehand::core::BackoffPolicy;
 use chargehand::tcp::TcpConnector;
 use chargehand::tokio::Tokio;
-use chargehand::{Failure, Pool};
+use chargehand::{Failure, Pool, QueueOptions, TaskOptions};
 use chargehand_status::{ServeError, Status};
 use support::{Outcome, get, send, serve, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -376,5 +376,63 @@ async fn ten_thousand_workers_are_shown_in_parts_of_bounded_size() -> Outcome {
     let metrics = get(address, "/metrics").await.body;
     assert!(metrics.lines().count() < 400, "{}", metrics.lines().count());
     assert!(metrics.contains("chargehand_worker_series_omitted 9980.0"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn queues_are_shown_where_there_are_any_and_paused_by_who_has_the_token() -> Outcome {
+    let (pool, driver) = Pool::builder(Tokio::new())
+        .in_process(1, |height: u64| async move { Ok::<_, String>(height) })
+        .queue("tip", QueueOptions::new())
+        .queue("back/fill", QueueOptions::new().paused())
+        .build()?;
+    tokio::spawn(driver);
+    let address = serve(Status::new(&pool).actions(TOKEN)).await;
+    let held = pool.with(TaskOptions::new().queue(pool.queue("back/fill")?));
+    let waiting = held.try_submit::<u64, u64>(7)?;
+    let is_waiting = |it: &support::Answer| it.json()["queues"][2]["waiting"] == 1;
+    let overview = until(address, "/api/overview", is_waiting).await.json();
+    let queue = &overview["queues"][2];
+    assert_eq!((&queue["name"], &queue["is_paused"]), (&"back/fill".into(), &true.into()));
+    assert_eq!(overview["notices"][0], "Queue back/fill is paused: 1 tasks wait.");
+    let metrics = get(address, "/metrics").await.body;
+    for line in [
+        "chargehand_queue_tasks{queue=\"back/fill\",state=\"waiting\"} 1.0",
+        "chargehand_queue_paused{queue=\"back/fill\"} 1.0",
+        "chargehand_queue_attempts_sent_total{queue=\"tip\"} 0",
+    ] {
+        assert!(metrics.lines().any(|it| it == line), "no {line} in\n{metrics}");
+    }
+    // Each metric has its row.
+    let pages = include_str!("../../docs/OPERATIONS.md");
+    for family in metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = family.split_once(' ').unwrap();
+        let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        assert!(pages.contains(&format!("`{name}")), "{name} is not in docs/OPERATIONS.md");
+    }
+
+    let (host, bearer) = (address.to_string(), format!("Bearer {TOKEN}"));
+    let with = [("Host", host.as_str()), ("Authorization", bearer.as_str())];
+    let act = async |path: &str| send(address, &format!("POST /api/queues/{path}"), &with).await;
+    let refused = send(address, "POST /api/queues/tip/pause", &with[..1]).await;
+    assert_eq!(refused.status, 401);
+    let unknown = act("none/pause").await;
+    assert!(unknown.status == 404 && unknown.body.contains("back/fill"), "{}", unknown.body);
+    assert_eq!(act("tip/stop").await.status, 404);
+    assert_eq!(act("tip/pause").await.body, "it is paused\n");
+    assert_eq!(act("back%2Ffill/resume").await.body, "it goes on\n");
+    assert_eq!(waiting.await, Ok(7));
+    let paused: Vec<_> = pool.stats().await?.queues.iter().map(|it| it.stats.is_paused).collect();
+    assert_eq!(paused, [false, true, false]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_with_but_its_default_queue_shows_none() -> Outcome {
+    let pool = pool();
+    let address = serve(Status::new(&pool)).await;
+    until(address, "/readyz", |answer| answer.status == 200).await;
+    assert_eq!(get(address, "/api/overview").await.json()["queues"], serde_json::json!([]));
+    assert!(!get(address, "/metrics").await.body.contains("chargehand_queue_tasks"));
     Ok(())
 }

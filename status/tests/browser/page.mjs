@@ -95,7 +95,7 @@ async function checkTab(page) {
     document.body.focus();
     document.body.removeAttribute('tabindex');
     window.wanted = [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
-      .filter((it) => it.checkVisibility() && !it.closest('dialog') && !it.closest('#workers'));
+      .filter((it) => it.checkVisibility() && !it.closest('dialog') && !it.closest('#workers, #queues'));
     window.wanted.forEach((it, at) => { it.dataset.at = at; });
   });
   const count = await page.evaluate(() => window.wanted.length);
@@ -120,6 +120,14 @@ async function checkTab(page) {
 }
 
 async function checkKeys(page) {
+  // A button of a row keeps the focus, though rows are made anew with each update.
+  const button = page.locator('#workers tr').nth(1).getByRole('button');
+  await button.focus();
+  const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label'));
+  const name = await focused();
+  assert.match(name, /^Remove /);
+  await page.waitForTimeout(2200);
+  assert.equal(await focused(), name);
   await page.locator('#pause').focus();
   await page.keyboard.press('Space');
   assert.equal(await page.locator('#pause').getAttribute('aria-pressed'), 'true');
@@ -218,6 +226,19 @@ async function checkActions(page) {
   await becomes(card(page, 'workers-up'), '3 of 3');
 }
 
+async function checkQueues(page) {
+  const row = page.locator('#queues tr', { hasText: 'backfill' });
+  assert.match(await row.textContent(), /^backfill \(paused\)/);
+  await row.getByRole('button', { name: 'Resume queue backfill' }).click();
+  await page.locator('#confirm').getByRole('button', { name: 'Yes' }).click();
+  await becomes(page.locator('#action-result'), 'it goes on');
+  const { queues } = await happen('figures');
+  assert.equal(queues.find(({ name }) => name === 'backfill').stats.is_paused, false);
+  await becomes(row.locator('[data-label="Queue"]'), 'backfill');
+  const sent = queues.find(({ name }) => name === 'default').stats.sent;
+  await becomes(page.locator('#queues tr').first().locator('[data-label="Sent"]'), whole.format(sent));
+}
+
 async function checkLarge(browser) {
   const began = Date.now();
   const page = await open(browser, about.large);
@@ -295,6 +316,7 @@ try {
     await narrow.context().close();
   }
   await checkActions(page);
+  await checkQueues(page);
   await checkLarge(browser);
   await checkHostile(browser);
   await happen('stop');

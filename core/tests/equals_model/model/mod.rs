@@ -138,7 +138,7 @@ pub(crate) struct Worker {
 /// The naive scheduler.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    config: Config,
+    pub(crate) config: Config,
     clock: Instant,
     pub(crate) tasks: Vec<Task>,
     pub(crate) workers: Vec<Worker>,

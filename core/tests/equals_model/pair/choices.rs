@@ -120,10 +120,14 @@ impl<S: Storage> Pair<S> {
             _ if self.rng.percent(self.habits.fails) => Verdict::Failed,
             _ => Verdict::Done,
         };
+        let tells = self.model.config.strikes_max == u16::MAX;
         let held = self.model.workers[slot].held.clone();
         let (mut task, mut attempt) = (self.any_task(), self.rng.pick(&[0, 1, 1, 2, 3, u16::MAX]));
         if !held.is_empty() && self.rng.percent(85) {
-            let held = self.rng.pick(&held);
+            // In some runs workers say how far those are that came later, and hardly ever answer: so these
+            // outlive the first.
+            let later = if tells && held.len() > 1 { &held[1..] } else { &held[..] };
+            let held = self.rng.pick(later);
             let about = &self.model.tasks[held];
             task = TaskId::from_parts(held.try_into().unwrap(), about.generation);
             attempt = about.attempts;
@@ -142,9 +146,7 @@ impl<S: Storage> Pair<S> {
         if self.rng.percent(if is_back { 50 } else { 2 }) {
             return Event::Kept { link, task, attempt };
         }
-        // What a worker says that was struck lately matters most.
-        let has_strikes = self.model.workers[slot].strikes > 0;
-        if self.rng.percent(if has_strikes { 60 } else { 20 }) {
+        if self.rng.percent(if tells { 95 } else { 20 }) {
             let done = self.rng.pick(&[0, 1, 1, 2, 3, u64::MAX]);
             return Event::Progress { link, task, attempt, done };
         }
