@@ -403,14 +403,12 @@ mod tests {
     #[test]
     fn groups_that_come_again_stay_and_those_that_do_not_make_room() {
         let mut failures = Failures::default();
-        for second in 0..1000_u64 {
-            failures.note("disk 7 is full", at(second), Some(1), None);
-            let once: String = ('a'..='z')
-                .cycle()
-                .skip(second as usize % 26)
-                .take(5 + second as usize / 26)
-                .collect();
-            failures.note(&once, at(second), None, None);
+        for second in 0..1000_usize {
+            let then = at(second as u64);
+            failures.note("disk 7 is full", then, Some(1), None);
+            let once: String =
+                ('a'..='z').cycle().skip(second % 26).take(5 + second / 26).collect();
+            failures.note(&once, then, None, None);
         }
         assert_eq!(failures.groups.len(), FAILURE_GROUPS_MAX);
         let disk = failures.groups.iter().find(|group| group.text == "disk # is full").unwrap();
