@@ -166,9 +166,9 @@ fn what_is_no_record_is_refused() {
 #[test]
 fn a_record_of_another_version_is_refused_with_both_versions() {
     let (_, text) = recorded(1);
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+    let newer = text.replacen("\"version\":2", "\"version\":3", 1);
     let error = replay(&newer).unwrap_err().to_string();
-    assert!(error.contains("version 2") && error.contains("version 1"), "{error}");
+    assert!(error.contains("version 3") && error.contains("version 2"), "{error}");
 }
 
 #[test]

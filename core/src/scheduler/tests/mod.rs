@@ -8,8 +8,16 @@ mod busy;
 mod cancel;
 mod drain;
 mod figures;
+#[cfg(feature = "task-times")]
+mod grace;
+#[cfg(feature = "queues")]
+mod keys;
 mod links;
 mod looks;
+#[cfg(feature = "task-times")]
+mod progress;
+#[cfg(feature = "queues")]
+mod queues;
 mod removal;
 mod replies;
 mod returned;

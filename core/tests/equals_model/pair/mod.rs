@@ -1,6 +1,7 @@
 //! The engine and the model side by side: the same calls to both, and all that can be seen compared.
 
 mod choices;
+mod queues;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use chargehand_core::{
 };
 
 use self::choices::{forged_links, random_config};
+use self::queues::Queueing;
 use super::model::Model;
 use super::model::types::{Act, Lk, OfWorker, Wid, parts_of};
 use super::rng::Rng;
@@ -29,6 +31,7 @@ pub(crate) struct Pair<S: Storage> {
     recent: Vec<Link>,
     forged: Vec<Link>,
     habits: Habits,
+    queueing: Queueing,
     finished: u64,
     compared: u64,
     log: VecDeque<String>,
@@ -56,11 +59,13 @@ impl<S: Storage> Pair<S> {
             moves_on: rng.pick(&[10, 30, 60]),
             drains: rng.pick(&[0, 0, 10]),
         };
+        let queueing = Queueing::draw(&mut rng, tasks);
+        let (engine, model) = queueing.make(storage, config, (tasks, workers));
         let mut pair = Self {
             again,
             rng,
-            engine: Scheduler::new(storage, config).unwrap(),
-            model: Model::new(tasks, workers, config),
+            engine,
+            model,
             now: Instant::EPOCH,
             tasks: Vec::new(),
             workers: Vec::new(),
@@ -68,6 +73,7 @@ impl<S: Storage> Pair<S> {
             recent: Vec::new(),
             forged: forged_links(),
             habits,
+            queueing,
             finished: 0,
             compared: 0,
             log: VecDeque::new(),
@@ -80,6 +86,9 @@ impl<S: Storage> Pair<S> {
         if self.rng.percent(self.habits.moves_on) {
             let millis = self.rng.pick(&[1, 1, 2, 3, 5, 8, 13, 40, 200]);
             self.now = self.now.saturating_add(Duration::from_millis(millis));
+        }
+        if self.queueing.pauses > 0 && self.rng.percent(self.queueing.pauses) {
+            self.pause();
         }
         match self.rng.below(100) {
             0..20 => self.submit(),
@@ -129,13 +138,17 @@ impl<S: Storage> Pair<S> {
     }
 
     fn submit(&mut self) {
-        let result = if self.rng.percent(70) {
-            self.call(Scheduler::submit, Model::submit, "submit")
-        } else {
-            let options = TaskOptions::new()
+        let mut options = TaskOptions::new();
+        if !self.rng.percent(70) {
+            options = options
                 .retries_max(self.rng.pick(&[0, 1, 2, u16::MAX]))
                 .lane(self.rng.pick(&[Lane::Single, Lane::Bulk, Lane::Bulk]));
-            let options = self.any_times(options);
+            options = self.any_times(options);
+        }
+        let options = self.any_queue(options);
+        let result = if options == TaskOptions::new() {
+            self.call(Scheduler::submit, Model::submit, "submit")
+        } else {
             self.call(
                 |engine, now| engine.submit_with(now, options),
                 |model, now| model.submit_with(now, options),
@@ -279,6 +292,7 @@ impl<S: Storage> Pair<S> {
         assert_eq!(self.engine.is_idle(), self.model.is_idle(), "idle: engine, model");
         assert_eq!(self.engine.is_drained(), self.model.is_drained(), "drained: engine, model");
         self.compare_workers();
+        self.compare_queues();
         let (wake, exact) = (self.engine.poll_timeout(), self.model.poll_timeout());
         // What is due already is due now.
         let latest = exact.map(|exact| exact.max(self.model.clock()));
