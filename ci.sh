@@ -456,15 +456,18 @@ stage_examples() {
   for example in axum_route hyper_route; do
     timeout 120 cargo run -p chargehand-http-examples --bin "$example"
   done
+  # As the tests have built them.
+  cargo build --workspace --all-features --example page --example metrics --example systemd
   for example in page metrics systemd; do
-    timeout 120 cargo run -p chargehand-status --example "$example"
+    timeout 120 "$target/debug/examples/$example"
   done
 }
 
 # The page in Chromium, and metrics, dashboard and rules with Prometheus. The screenshots are there to be looked at.
 stage_status() {
   install_status
-  cargo test -p chargehand-status --all-features --test browser --test prometheus -- --nocapture
+  # Of the whole workspace, so that nothing is built that the stage `test` has not.
+  cargo test --workspace --all-features --test browser --test prometheus -- --nocapture
   ls -l "$target"/status-screenshots/*.png
 }
 

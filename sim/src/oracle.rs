@@ -295,7 +295,8 @@ impl Oracle {
         let is_plain = |held: &&Held| {
             let request = &self.requests[&held.id];
             let sending = &request.sendings[held.at];
-            let is_first = (sending.attempt, sending.epoch) == (1, self.epoch);
+            let is_latest = held.at + 1 == request.sendings.len();
+            let is_first = is_latest && (sending.attempt, sending.epoch) == (1, self.epoch);
             let is_open = !request.is_dropped && request.deadline.is_none();
             let is_in_time = at < sending.sent + attempt_timeout;
             held.id != id && request.key == Some(key) && is_first && is_open && is_in_time

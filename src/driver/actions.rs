@@ -395,7 +395,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
             TaskPayload::Height { height, job, .. } => {
-                self.on_height(job, height.to_index(), result)
+                self.on_height(job, height.to_index(), result);
             }
             TaskPayload::Request { body, whose: Whose::Item { place, job } } => {
                 let index = self.jobs.leave_place(job, place);
