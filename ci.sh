@@ -195,16 +195,23 @@ semver-baseline() {
   echo "commit $SEMVER_BASELINE together with the change to the API"
 }
 
-# Clippy rather than check: it also finds what is unused in one combination only. All
-# combinations of core; for the facade, which has 500, each feature alone and each pair. It needs
-# `std` or `alloc`, and says so where it has neither.
+# Clippy rather than check: it also finds what is unused in one combination only. Of core's features up to three
+# together; of the facade's each pair of those that have code of their own, and each of those that only hand on an adapter.
+# It needs `std` or `alloc`, and says so where it has neither.
 stage_features() {
   # `defmt` adds derives and nothing else, so once with all others will do: it would double their number.
-  cargo hack clippy -p chargehand-core --feature-powerset --exclude-features defmt -- -D warnings
+  cargo hack clippy -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt -- -D warnings
   cargo clippy -p chargehand-core --all-features -- -D warnings
   cargo clippy -p chargehand-core --features defmt -- -D warnings
+  local adapters=serial,tcp,tls,members,unix,ws,tokio,smol feature
   cargo hack clippy -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
-    -- -D warnings
+    --exclude-features "$adapters,default" -- -D warnings
+  cargo hack clippy -p chargehand --each-feature --include-features "$adapters" -- -D warnings
+  for feature in ${adapters//,/ }; do
+    # But for what a doc test or a target is about, and the WebSocket listener of the JSON dialect.
+    ! grep -rlE "feature = \"$feature\"" src | grep -vxE 'src/(lib|payload/json_heights)\.rs' ||
+      fail "$feature has code in the facade: it belongs among the pairs"
+  done
   local log=$target/bare-facade.log
   if cargo check -p chargehand --no-default-features >"$log" 2>&1; then
     fail "chargehand builds without std and without alloc"
@@ -322,7 +329,7 @@ stage_advisories() {
 # With what the tests need, so that this is the only command on a fresh machine.
 stage_test() {
   install_test
-  STRESS_SECONDS=${STRESS_SECONDS:-30} cargo test --workspace --all-features --no-fail-fast
+  STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features --no-fail-fast
 }
 
 # What must hold whatever the bytes: over the inputs that are kept, and over new ones for $FUZZ_SECONDS (10)
@@ -454,15 +461,18 @@ stage_examples() {
   for example in axum_route hyper_route; do
     timeout 120 cargo run -p chargehand-http-examples --bin "$example"
   done
+  # As the tests have built them.
+  cargo build --workspace --all-features --example page --example metrics --example systemd
   for example in page metrics systemd; do
-    timeout 120 cargo run -p chargehand-status --example "$example"
+    timeout 120 "$target/debug/examples/$example"
   done
 }
 
 # The page in Chromium, and metrics, dashboard and rules with Prometheus. The screenshots are there to be looked at.
 stage_status() {
   install_status
-  cargo test -p chargehand-status --all-features --test browser --test prometheus -- --nocapture
+  # Of the whole workspace, so that nothing is built that the stage `test` has not.
+  cargo test --workspace --all-features --test browser --test prometheus -- --nocapture
   ls -l "$target"/status-screenshots/*.png
 }
 

@@ -125,7 +125,7 @@ fn events_and_figures_say_how_far_the_heights_of_a_range_are() {
                 world.sleep(Duration::from_millis(2500)).await;
                 pool.stats().await.unwrap()
             };
-            let (_, stats) = futures_util::future::join(first, stats).await;
+            let (_, stats) = join(first, stats).await;
             let told = |told: &TaskProgress| (told.height, told.done, told.total);
             let mut progress: Vec<_> = stats.progress.iter().map(told).collect();
             progress.sort_unstable();

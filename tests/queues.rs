@@ -61,7 +61,7 @@ fn a_call_to_the_tip_does_not_wait_for_a_backfill() {
     world.advance(10 * SECOND + SECOND / 2);
     let before = world.elapsed();
     assert_eq!(world.run(tip.call::<u64, u64>(&1_000)), Ok(1_000));
-    let waited = world.elapsed() - before;
+    let waited = world.elapsed().saturating_sub(before);
     assert!(waited < 2 * SECOND, "{waited:?}: the one under way, and then it");
     // With calls without a pause the backfill still has its share.
     let calls = world.run(join_all((0..100).map(|at| {
@@ -214,4 +214,136 @@ fn a_queue_of_another_pool_is_not_taken_for_one_of_this() {
     let world = World::new(1);
     let [one, other] = [(); 2].map(|()| world.pool(|builder| builder.queue("tip", NORMAL)));
     drop(one.with(TaskOptions::new().queue(other.queue("tip").unwrap())));
+}
+
+/// The same over TCP, with real time: what is asserted does not depend on how fast it is.
+mod sockets {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use chargehand::tcp::{TcpConnector, TcpListener};
+    use chargehand::tokio::Tokio;
+    use chargehand::{Builder, TaskKey, Threaded, Worker};
+    use tokio::task::JoinHandle;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    async fn within<F: Future>(future: F) -> F::Output {
+        timeout(Duration::from_secs(30), future).await.expect("it takes no half minute")
+    }
+
+    async fn until(what: impl Fn() -> bool) {
+        within(async {
+            while !what() {
+                sleep(MILLI).await;
+            }
+        })
+        .await;
+    }
+
+    /// What a worker began, in order, and how many it had at once.
+    #[derive(Clone, Default)]
+    struct Seen {
+        begun: Arc<Mutex<Vec<u64>>>,
+        live: Arc<AtomicUsize>,
+        most: Arc<AtomicUsize>,
+    }
+
+    impl Seen {
+        async fn work(self, number: u64) -> Result<u64, String> {
+            self.begun.lock().unwrap().push(number);
+            let live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
+            self.most.fetch_max(live, Ordering::Relaxed);
+            sleep(2 * MILLI).await;
+            self.live.fetch_sub(1, Ordering::Relaxed);
+            Ok(number)
+        }
+
+        fn begun(&self) -> Vec<u64> {
+            self.begun.lock().unwrap().clone()
+        }
+    }
+
+    /// A pool with one worker, over TCP.
+    async fn pool(
+        seen: &Seen,
+        concurrency: u16,
+        set: impl FnOnce(Builder<Tokio, Threaded>) -> Builder<Tokio, Threaded>,
+    ) -> (Pool, [JoinHandle<()>; 2]) {
+        let listener = Tokio::bind("127.0.0.1:0").await.expect("a free port");
+        let at = listener.local_addr().expect("it is bound").to_string();
+        let seen = seen.clone();
+        let worker = Worker::new(Tokio::new(), move |number: u64| seen.clone().work(number));
+        let serving = worker.concurrency(concurrency).serve(TcpListener::new(listener));
+        let serving = tokio::spawn(async { serving.await.expect("in range") });
+        let connector = TcpConnector::new(Tokio::new(), &at).expect("an address");
+        let builder = set(Pool::builder(Tokio::new())).connect(connector);
+        let (pool, driver) = builder.build().expect("in range");
+        (pool, [serving, tokio::spawn(driver)])
+    }
+
+    async fn end(pool: Pool, [serving, driver]: [JoinHandle<()>; 2]) {
+        within(pool.stop()).await.expect("the driver lives");
+        within(driver).await.expect("no panic");
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn a_call_to_the_tip_passes_a_range_over_tcp() {
+        let seen = Seen::default();
+        let (pool, tasks) = pool(&seen, 1, |builder| {
+            let tip = NORMAL.class(Class::Urgent);
+            builder.queue("tip", tip).queue("backfill", NORMAL.class(Class::Low))
+        })
+        .await;
+        let backfill = in_queue(&pool, "backfill");
+        let range = tokio::spawn(async move { backfill.process::<u64>(1..=200).count().await });
+        until(|| seen.begun().len() >= 3).await;
+        let tip = in_queue(&pool, "tip");
+        assert_eq!(within(tip.call::<u64, u64>(&1_000)).await, Ok(1_000));
+        assert_eq!(within(range).await.expect("no panic"), 200);
+        let begun = seen.begun();
+        let at = begun.iter().position(|number| *number == 1_000).expect("it was begun");
+        assert!(at < 190, "{at}: not behind the range");
+        end(pool, tasks).await;
+    }
+
+    #[tokio::test]
+    async fn limits_pauses_and_keys_hold_over_tcp() {
+        let seen = Seen::default();
+        let (pool, tasks) =
+            pool(&seen, 8, |builder| builder.queue("few", NORMAL.in_flight_max(2).paused())).await;
+        let few = in_queue(&pool, "few");
+        let range = tokio::spawn(async move { few.process::<u64>(1..=40).count().await });
+        let account = pool.with(TaskOptions::new().key("account 17"));
+        for number in 1_000..1_010_u64 {
+            let account = account.try_submit::<u64, u64>(number).expect("there is room");
+            account.detach();
+        }
+        until(|| seen.begun().len() == 10 && seen.live.load(Ordering::Relaxed) == 0).await;
+        assert_eq!(seen.begun(), (1_000..1_010).collect::<Vec<_>>(), "in order, and nothing else");
+        assert_eq!(seen.most.load(Ordering::Relaxed), 1);
+        within(pool.resume(&pool.queue("few").expect("it is there"))).await.expect("it lives");
+        assert_eq!(within(range).await.expect("no panic"), 40);
+        assert_eq!(seen.most.load(Ordering::Relaxed), 2);
+        end(pool, tasks).await;
+    }
+
+    #[tokio::test]
+    async fn one_request_answers_all_who_ask_meanwhile_over_tcp() {
+        let seen = Seen::default();
+        let (pool, tasks) = pool(&seen, 1, |builder| builder.queue("held", NORMAL.paused())).await;
+        let held = pool.queue("held").expect("it is there");
+        let options = TaskOptions::new().queue(held.clone()).key(TaskKey::from(7).unique());
+        let shared = pool.with(options);
+        let calls: Vec<_> =
+            (0..20).map(|_| shared.try_submit::<u64, u64>(7).expect("there is room")).collect();
+        within(pool.resume(&held)).await.expect("it lives");
+        assert_eq!(within(join_all(calls)).await, [(); 20].map(|()| Ok(7)));
+        assert_eq!(seen.begun(), [7]);
+        end(pool, tasks).await;
+    }
 }

@@ -42,6 +42,16 @@ impl Seen {
 
 /// A worker that takes as many seconds as it is told, and goes on without a link for so long.
 fn host(world: &World, name: &str, grace: Duration, seen: &Seen) -> WorkerHandle {
+    host_keeping(world, name, (grace, 1 << 20), seen)
+}
+
+/// As that, and keeps so many bytes of answers.
+fn host_keeping(
+    world: &World,
+    name: &str,
+    (grace, bytes): (Duration, usize),
+    seen: &Seen,
+) -> WorkerHandle {
     let (timer, seen) = (world.timer(), seen.clone());
     world.host(name, move || {
         let (own, seen) = (timer.clone(), seen.clone());
@@ -58,7 +68,7 @@ fn host(world: &World, name: &str, grace: Duration, seen: &Seen) -> WorkerHandle
                 Ok::<_, String>(seconds)
             }
         };
-        Worker::new(timer.clone(), handler).concurrency(4).grace(grace)
+        Worker::new(timer.clone(), handler).concurrency(4).grace(grace).answers_kept_max(bytes)
     })
 }
 
@@ -172,6 +182,32 @@ fn a_half_open_link_that_only_the_manager_gives_up_is_taken_over() {
 }
 
 #[test]
+fn an_answer_that_was_on_its_way_when_the_link_broke_is_said_again_where_it_is_kept() {
+    for (bytes, times) in [(1 << 20, 1), (0, 2)] {
+        let (world, seen) = (World::new(11), Seen::default());
+        world.time_limit(100 * MINUTE);
+        let worker = host_keeping(&world, "one", (5 * MINUTE, bytes), &seen);
+        let pool = world.pool(|builder| builder.configure(patient));
+        // Some of these are named again as well, and are nothing to the manager.
+        for _ in 0..20 {
+            assert_eq!(world.run(async { pool.call::<u64, u64>(&0).await }), Ok(0));
+        }
+        seen.begun.store(0, Ordering::Relaxed);
+        let tasks = [15, 16].map(|seconds| submit(&world, &pool, seconds));
+        world.at(world.elapsed() + 10 * SECOND, worker.loses_network());
+        world.at(world.elapsed() + 100 * SECOND, worker.regains_network());
+        for (task, seconds) in tasks.into_iter().zip([15, 16]) {
+            assert_eq!(world.run(task), Ok(seconds));
+        }
+        assert_eq!(seen.begun(), 2 * times, "{bytes} bytes of answers are kept");
+        // What it said again is nothing to hold against it.
+        assert_eq!(world.run(async { pool.call::<u64, u64>(&0).await }), Ok(0));
+        let stats = world.run(pool.stats()).unwrap();
+        assert_eq!(stats.workers[0].stats.links, 2, "{stats:?}");
+    }
+}
+
+#[test]
 fn a_worker_that_was_started_anew_has_its_tasks_sent_again_at_once() {
     let (world, worker, pool, seen) = pool_of_one();
     world.at(10 * SECOND, worker.dies());
@@ -275,6 +311,11 @@ fn a_worker_that_dials_in_again_keeps_what_it_held() {
 /// Says what a manager of that token says that waits a minute, to a worker that has dialled it.
 fn manage(world: &World, listener: &mut MemoryListener, token: u64) -> Peer {
     let mut peer = Peer::accept(listener).expect("the worker dials");
+    welcome(world, &mut peer, token);
+    peer
+}
+
+fn welcome(world: &World, peer: &mut Peer, token: u64) {
     peer.say(&Message::Hello(Hello::new(Role::Manager, 0, token, "boss")), &[]);
     let mut value = [0; 12];
     value[..4].copy_from_slice(&60_000_u32.to_le_bytes());
@@ -285,7 +326,6 @@ fn manage(world: &World, listener: &mut MemoryListener, token: u64) -> Peer {
     peer.say(&Message::Welcome { heartbeat_millis: 60_000, window: 4, extensions }, &[]);
     world.advance(Duration::ZERO);
     assert_eq!(peer.hear(|message| message.kind()), Some("Hello"));
-    peer
 }
 
 #[test]
@@ -321,6 +361,44 @@ fn a_proven_manager_that_was_started_anew_ends_what_ran_for_its_last_process() {
         assert_eq!(seen.cancelled(), usize::from(is_ended));
         assert_eq!(peer.held(), Some(if is_ended { vec![] } else { vec![asked] }));
     }
+}
+
+#[test]
+fn a_manager_that_has_not_proven_the_same_takes_nobodys_work_over_by_its_token() {
+    let (world, seen) = (World::new(11), Seen::default());
+    // Both reach the one worker, which listens.
+    let (owner, listener) = pair(64);
+    let (mut owner, mut thief) = (owner.clone().proven("boss"), owner.proven("thief"));
+    let (timer, own, watched) = (world.timer(), world.timer(), seen.clone());
+    let handler = move |cx: Context, seconds: u64| {
+        let (sleep, watch) = (own.sleep(Duration::from_secs(seconds)), Watch(cx, watched.clone()));
+        async move {
+            sleep.await;
+            drop(watch);
+            Ok::<_, String>(seconds)
+        }
+    };
+    world.spawn(Worker::new(timer, handler).name("w").grace(MINUTE).serve(listener));
+    let mut peer = Peer::dial(&mut owner);
+    welcome(&world, &mut peer, 7);
+    assert_eq!(peer.held(), Some(vec![]));
+    let (task, attempt) = (TaskId::from_parts(3, 0), 1);
+    let body = postcard::to_stdvec(&30_u64).unwrap();
+    let extensions = chargehand::core::message::Extensions::NONE;
+    peer.say(&Message::Request { task, attempt, extensions, body: &[] }, &body);
+    world.advance(SECOND);
+    // Neither while its link is up, nor once that is gone.
+    let mut strangers = [Peer::dial(&mut thief), Peer::dial(&mut thief)];
+    welcome(&world, &mut strangers[0], 7);
+    assert_eq!(strangers[0].held(), Some(vec![]));
+    drop(peer);
+    world.advance(SECOND);
+    welcome(&world, &mut strangers[1], 7);
+    assert_eq!(strangers[1].held(), Some(vec![]));
+    let mut peer = Peer::dial(&mut owner);
+    welcome(&world, &mut peer, 7);
+    assert_eq!(peer.held(), Some(vec![(task, attempt)]));
+    assert_eq!(seen.cancelled(), 0);
 }
 
 /// A pool that dials one peer by hand, and waits a minute for it.
@@ -434,4 +512,66 @@ fn a_manager_that_waits_for_nobody_says_nothing_of_it_and_takes_no_list() {
     hold(&mut peer, &[]);
     world.advance(Duration::ZERO);
     assert_eq!(peer.goodbye().0, Code::BadMessage);
+}
+
+/// Carries bytes between the two ends of a connection until it is aborted.
+async fn carry(near: tokio::net::TcpStream, to: std::net::SocketAddr) {
+    let (mut near, far) = (near, tokio::net::TcpStream::connect(to).await);
+    let Ok(mut far) = far else { return };
+    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+}
+
+/// Over TCP through a relay that cuts the connection, and with a handler on a thread that blocks.
+#[tokio::test]
+async fn a_connection_that_is_cut_on_its_way_costs_a_task_nothing() {
+    use chargehand::tcp::{TcpConnector, TcpListener};
+    use chargehand::tokio::Tokio;
+
+    let listener = Tokio::bind("127.0.0.1:0").await.expect("a port of loopback");
+    let behind = listener.local_addr().expect("it is bound");
+    let begun = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun);
+    let worker = Worker::blocking(Tokio::new(), 1, move |millis: u64| {
+        count.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(millis));
+        Ok::<_, String>(millis)
+    });
+    let worker = worker.expect("a thread").grace(MINUTE);
+    let serving = tokio::spawn(async { worker.serve(TcpListener::new(listener)).await });
+
+    let front = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port of loopback");
+    let address = front.local_addr().expect("it is bound").to_string();
+    let (cut, relayed) = (Arc::new(tokio::sync::Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (cuts, links) = (Arc::clone(&cut), Arc::clone(&relayed));
+    let relay = tokio::spawn(async move {
+        while let Ok((near, _)) = front.accept().await {
+            links.fetch_add(1, Ordering::Relaxed);
+            tokio::select! {
+                () = carry(near, behind) => {}
+                () = cuts.notified() => {}
+            }
+        }
+    });
+
+    let connector = TcpConnector::new(Tokio::new(), &address).expect("an address");
+    let (pool, driver) = Pool::builder(Tokio::new())
+        .connect(connector)
+        .configure(|config| config.grace = MINUTE)
+        .build()
+        .expect("limits in range");
+    let driver = tokio::spawn(driver);
+    let mut task = pool.submit::<u64, u64>(&3000).await.expect("it is taken");
+    task.started().await.expect("a worker takes it");
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        cut.notify_one();
+    }
+    assert_eq!(task.await, Ok(3000));
+    assert_eq!(begun.load(Ordering::Relaxed), 1, "once");
+    assert!(relayed.load(Ordering::Relaxed) >= 2, "though its link broke");
+    let stats = pool.stop().await.expect("the driver lives");
+    assert_eq!((stats.tasks.sent, stats.tasks.lost), (1, 0), "{stats:?}");
+    driver.await.expect("no panic");
+    serving.abort();
+    relay.abort();
 }

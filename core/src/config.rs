@@ -95,6 +95,12 @@ pub struct Config {
 }
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
+/// How many keys there may be: few enough for an index.
+#[cfg(feature = "queues")]
+const KEYS_MAX: u32 = {
+    let indices = crate::scheduler::SLOTS_MAX;
+    if indices < 1 << 28 { indices } else { 1 << 28 }
+};
 
 impl Config {
     /// Makes the default configuration. `seed` should differ from process to process.
@@ -172,7 +178,7 @@ impl Config {
             return Err(ConfigError("class_share_min must be at most 25: there are four classes"));
         }
         #[cfg(feature = "queues")]
-        if self.keys_max > 1 << 28 || self.keys_max > crate::scheduler::SLOTS_MAX {
+        if self.keys_max > KEYS_MAX {
             return Err(ConfigError("keys_max must be at most 2^28, and 65535 on bare metal"));
         }
         Ok(self)

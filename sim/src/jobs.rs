@@ -91,7 +91,7 @@ impl Job {
         if options == TaskOptions::new() { pool } else { pool.with(options) }
     }
 
-    /// What is special about its tasks, but for a deadline, which those of ranges and maps have none of.
+    /// What is special about its tasks, but for times, which those of ranges and maps have none of.
     fn options(&self, pool: &Pool) -> TaskOptions {
         let mut options = TaskOptions::new();
         if self.plan.queue > 0 {

@@ -67,8 +67,7 @@ pub(crate) fn encode_height(height: RangeHeight, buffer: &mut [u8; HEIGHT_BYTES_
     if bits > SPREAD_BITS {
         return encode_long(rest, buffer);
     }
-    // As `div_ceil(7)`, in fewer steps: there are 64 bits at most.
-    let len = ((bits + 6) / 7) as usize;
+    let len = bits.div_ceil(7) as usize;
     let more = 0x0080_8080_8080_8080 >> (8 * (8 - len));
     let place = buffer.first_chunk_mut::<8>().expect("there is room for ten");
     *place = (spread(rest) | more).to_le_bytes();

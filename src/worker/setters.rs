@@ -180,6 +180,16 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.grace = grace)
     }
 
+    /// Sets how many bytes of the latest answers are kept on each link with a [`grace`](Worker::grace), for they may
+    /// be on their way when it breaks: they are sent again over the next one where the manager has them not. One that
+    /// is longer, or older than these, is lost with its link, and its task done again. There are no more of them than
+    /// the link's window, and with [`links_max`](Worker::links_max) links they have a quarter of
+    /// [`memory_max`](Worker::memory_max) at most. Default 1 MiB.
+    #[must_use]
+    pub fn answers_kept_max(self, bytes: usize) -> Self {
+        self.set(|settings| settings.answers_kept_max = bytes)
+    }
+
     /// Sets for how long a manager's link that no request came on keeps its place where there are
     /// [`links_max`](Worker::links_max) of them and another manager comes. The one that has been idle
     /// longest makes room. Where a request came before, it keeps it for 30 times as long after

@@ -46,6 +46,7 @@ pub(super) struct Settings {
     pub(super) progress_rate_min: u32,
     pub(super) progress_interval: Duration,
     pub(super) grace: Duration,
+    pub(super) answers_kept_max: usize,
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
@@ -81,6 +82,7 @@ impl Settings {
             progress_rate_min: 1024,
             progress_interval: Duration::from_millis(250),
             grace: Duration::ZERO,
+            answers_kept_max: 1 << 20,
             idle_min: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
@@ -167,6 +169,13 @@ impl Settings {
             }
             Party::Host(_) | Party::Anybody => None,
         }
+    }
+
+    /// Returns how many bytes of answers each link keeps: of all memory no more than a quarter, so that it never
+    /// runs short by them.
+    pub(super) fn answers_kept_max(&self) -> usize {
+        let share = self.memory_max / self.links_max.saturating_mul(4).max(1);
+        self.answers_kept_max.min(share)
     }
 
     /// Refuses a manager that is none of those that may use the worker.

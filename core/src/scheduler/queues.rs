@@ -12,21 +12,24 @@
 //! one that was next last, and none is further back than that: so nothing overflows, and a line that had
 //! nothing to send, or might not, saves nothing up.
 
+mod check;
+mod line;
+
 use alloc::vec::Vec;
 
 use super::index::NONE;
 use super::keys::Keys;
-use super::list::{Linkage, List, Neighbours, define_linkage};
+use super::list::{Linkage, List};
 use super::returned::{PLAIN, SUSPECTS, whose_turn};
-use super::roll::Roll;
-use super::slot::{Queue, TaskSlot, TaskState, WorkerSlot};
+use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::error::{NoQueue, SubmitError};
 use crate::event::{Lane, TaskOptions};
 use crate::id::TaskId;
-use crate::planted::planted;
 use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate, Waits};
 use crate::time::Instant;
+pub(super) use check::check;
+use line::{Holders, Line};
 
 /// What the lanes of a line are: those of new tasks, of what came back, of suspects, and of tasks that had to
 /// wait for their key. The first four are as in a pool without queues.
@@ -67,131 +70,6 @@ pub(super) struct Queues {
 impl Queues {
     pub(super) const fn new() -> Self {
         Self { lines: Vec::new(), owed: [0; CLASSES], waiting: 0, keys: Keys::new() }
-    }
-}
-
-/// What a queue has.
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
-pub(super) struct Line {
-    options: QueueOptions,
-    /// How far it is on, beyond the one that was next last in its class.
-    pass: u64,
-    /// When its rate's bucket is full.
-    full: Instant,
-    /// Which lane is next.
-    turn: u8,
-    /// New tasks: by lane, and those whose key is free now.
-    fresh: [List<Queue>; 3],
-    /// What came back: those that are no suspects, and those that are.
-    wards: [Wards; 2],
-    returned: u32,
-    /// How many wait for their first attempt, and for no other of their key, by lane.
-    waiting: [u32; 2],
-    /// How many stand behind others of their keys.
-    behind: u32,
-    in_flight: u32,
-    /// How many have no outcome yet.
-    open: u32,
-    sent: u64,
-}
-
-/// Tasks of one line and class that came back, by worker: as the wards in worker slots are.
-#[derive(Debug)]
-#[cfg_attr(test, derive(Clone))]
-struct Wards {
-    /// By worker slot; empty until something came back.
-    table: Vec<Ward>,
-    /// Those that have some, in turn.
-    holders: List<Holders>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ward {
-    tasks: List<Queue>,
-    holders: Neighbours,
-}
-
-define_linkage! {
-    /// The wards that have tasks.
-    Holders: Ward, holders
-}
-
-impl Wards {
-    const fn new() -> Self {
-        Self { table: Vec::new(), holders: List::new() }
-    }
-
-    fn head(&self, worker: u32) -> Option<u32> {
-        self.table.get(worker as usize)?.tasks.head()
-    }
-
-    /// Puts a task last into a worker's ward. Returns whether it is the only one there.
-    fn put(&mut self, tasks: &mut [TaskSlot], worker: u32, task: u32, workers: usize) -> bool {
-        if self.table.is_empty() {
-            self.table.resize(workers, Ward { tasks: List::new(), holders: Neighbours::OUT });
-        }
-        let ward = &mut self.table[worker as usize].tasks;
-        let is_first = ward.is_empty();
-        ward.append(tasks, task);
-        if is_first {
-            self.holders.append(&mut self.table, worker);
-        }
-        is_first
-    }
-
-    /// Takes a task out of a worker's ward. Returns whether others are left there.
-    fn take_out(&mut self, tasks: &mut [TaskSlot], worker: u32, task: u32) -> bool {
-        let ward = &mut self.table[worker as usize].tasks;
-        ward.take_out(tasks, task);
-        let is_empty = ward.is_empty();
-        if is_empty {
-            self.holders.take_out(&mut self.table, worker);
-        }
-        !is_empty
-    }
-}
-
-impl Line {
-    const fn new(options: QueueOptions) -> Self {
-        Self {
-            options,
-            pass: 0,
-            full: Instant::EPOCH,
-            turn: 0,
-            fresh: [List::new(); 3],
-            wards: [Wards::new(), Wards::new()],
-            returned: 0,
-            waiting: [0; 2],
-            behind: 0,
-            in_flight: 0,
-            open: 0,
-            sent: 0,
-        }
-    }
-
-    /// Returns how many tasks wait for nothing but to be sent.
-    fn ready(&self) -> u32 {
-        let fresh: u32 = self.fresh.iter().map(List::len).sum();
-        fresh + self.returned
-    }
-
-    fn class(&self) -> usize {
-        self.options.class as usize
-    }
-
-    /// Returns why the queue as a whole may not send now, if it may not.
-    fn barred(&self, clock: Instant) -> Option<Waits> {
-        let QueueOptions { in_flight_max, rate, is_paused, .. } = self.options;
-        if is_paused && !planted("a paused queue sends") {
-            return Some(Waits::Paused);
-        }
-        let is_full = in_flight_max.is_some_and(|most| self.in_flight >= most);
-        if is_full && !planted("a queue sends more than it may") {
-            return Some(Waits::QueueInFlight);
-        }
-        let until = rate.map_or(Instant::EPOCH, |rate| rate.next(self.full));
-        (until > clock).then_some(Waits::QueueRate { until })
     }
 }
 
@@ -670,8 +548,8 @@ impl SchedulerMut<'_> {
     /// Takes out any task that waits for its first attempt, and for no other one of its key. Those that do
     /// are there once that has its outcome.
     pub(super) fn pop_fresh_queued(&mut self) -> Option<u32> {
-        let lists = self.state.queues.lines.iter().flat_map(|line| &line.fresh);
-        let task = lists.filter_map(List::head).next()?;
+        let mut lists = self.state.queues.lines.iter().flat_map(|line| &line.fresh);
+        let task = lists.find_map(List::head)?;
         self.leave_line(task);
         Some(task)
     }
@@ -689,84 +567,4 @@ impl SchedulerMut<'_> {
         }
         None
     }
-}
-
-/// Checks the lines, and what tasks and workers say of them.
-///
-/// # Panics
-/// If a task is in the wrong one, or something is miscounted.
-pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
-    let queues = &state.queues;
-    assert!(state.is_gated == (state.is_draining || state.is_queued()), "the gate is wrong");
-    if !state.is_queued() {
-        assert!(tasks.iter().all(|slot| !slot.is_keyed && slot.line == 0), "a line that is none");
-        return;
-    }
-    assert!(state.waiting.iter().all(List::is_empty), "a task waits in no line");
-    assert!(state.holders.iter().all(Roll::is_empty), "a task came back to no line");
-    assert!(state.calm_until == Instant::EPOCH, "what may be sent would be missed");
-    let (mut waiting, mut returned) = (0, 0);
-    for (at, line) in queues.lines.iter().enumerate() {
-        let of = |task: u32, wanted: TaskState| {
-            let slot = &tasks[task as usize];
-            assert!(usize::from(slot.line) == at, "a task is in another's line");
-            assert!(slot.state == wanted, "a task is in another state's list of its line");
-        };
-        for (list, fresh) in line.fresh.iter().enumerate() {
-            fresh.check(tasks, |task| {
-                of(task, TaskState::Waiting);
-                let slot = &tasks[task as usize];
-                let wanted = match slot.stand {
-                    Stand::Lane => slot.lane as usize,
-                    Stand::Freed => FREED_LIST,
-                    Stand::Behind => usize::MAX,
-                };
-                assert!(list == wanted, "a task waits in another lane of its line");
-            });
-        }
-        let mut kept = 0;
-        for (class, wards) in line.wards.iter().enumerate() {
-            wards.holders.check(&wards.table, |worker| {
-                assert!(wards.head(worker).is_some(), "an empty ward of a line is listed");
-            });
-            let listed = wards.table.iter().filter(|ward| !ward.tasks.is_empty()).count();
-            assert!(listed == wards.holders.len() as usize, "a ward of a line is not listed");
-            for (worker, ward) in (0..NONE).zip(&wards.table) {
-                ward.tasks.check(tasks, |task| {
-                    of(task, TaskState::Returned);
-                    let slot = &tasks[task as usize];
-                    assert!(super::index::wide(slot.worker) == worker, "another worker's ward");
-                    assert!(usize::from(slot.is_suspect) == class, "the other class's ward");
-                });
-                kept += ward.tasks.len();
-            }
-        }
-        assert!(kept == line.returned, "tasks of a line that came back are miscounted");
-        let mine = || tasks.iter().filter(|slot| usize::from(slot.line) == at);
-        let count = |keep: fn(&TaskSlot) -> bool| mine().filter(|slot| keep(slot)).count();
-        let in_flight = count(|slot| slot.state == TaskState::InFlight);
-        assert!(in_flight == line.in_flight as usize, "tasks of a queue in flight are miscounted");
-        let is_behind =
-            |slot: &TaskSlot| slot.state == TaskState::Waiting && slot.stand == Stand::Behind;
-        assert!(count(is_behind) == line.behind as usize, "tasks behind a key are miscounted");
-        let is_open = |slot: &TaskSlot| {
-            use TaskState::{Finished, Free, Withdrawing};
-            !matches!(slot.state, Free | Withdrawing | Finished(_))
-        };
-        assert!(count(is_open) == line.open as usize, "open tasks of a queue are miscounted");
-        for (lane, &counted) in line.waiting.iter().enumerate() {
-            let is_in = |slot: &&TaskSlot| {
-                let is_ready = slot.state == TaskState::Waiting && slot.stand != Stand::Behind;
-                is_ready && slot.lane as usize == lane
-            };
-            let count = mine().filter(is_in).count();
-            assert!(count == counted as usize, "tasks of a lane in line are miscounted");
-        }
-        waiting += line.fresh.iter().map(List::len).sum::<u32>() + line.behind;
-        returned += line.returned;
-    }
-    assert!(waiting == queues.waiting, "tasks that wait in lines are miscounted");
-    assert!(returned == state.returned, "tasks that came back to lines are miscounted");
-    assert!(workers.iter().all(|slot| !slot.is_plain), "a worker is plain in spite of queues");
-    queues.keys.check(tasks);
 }

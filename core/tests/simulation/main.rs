@@ -28,6 +28,7 @@ const RARE: &[&str] = &[
     "a link displaced that held tasks",
     "a link left half-open",
     "a poison task exhausted",
+    "a queue was paused",
     "a poison task killed a worker",
     "a worker came back with what it held",
     "a worker that is back did not say what it has",

@@ -38,6 +38,8 @@ pub(super) struct Connection<W> {
     pause: ReadPause,
     room: Arrival,
     leaving: Leaving,
+    /// How many bytes of answers are kept that may not have arrived when it breaks.
+    answers_kept_max: usize,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
     /// Poll again once what was sent is flushed: there may be a request by then.
@@ -70,6 +72,7 @@ where
             pause: ReadPause::default(),
             room: Arrival { allowance: usize::MAX, arriving: 0, is_missing: false },
             leaving: Leaving::default(),
+            answers_kept_max: 0,
             unflushed: false,
             reads_on: false,
         })
@@ -113,6 +116,7 @@ where
             return Ok(());
         }
         let Settings { concurrency, token, name, schema, frame_bytes_max, grace, .. } = settings;
+        self.answers_kept_max = settings.answers_kept_max();
         let grace = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         // A transport's limit is the same each way.
         let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);

@@ -125,6 +125,10 @@ where
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];
         let head = response.encode_short(&mut head).expect("it is short");
+        if self.state.claim.is_some() {
+            let bytes_max = self.answers_kept_max;
+            self.state.remember((task, attempt), verdict, body, bytes_max, memory);
+        }
         self.send_bytes(cx, head, body, memory)?;
         if !self.is_stuck {
             // The manager hears this and asks for nothing until it hears nothing.

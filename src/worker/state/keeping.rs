@@ -1,7 +1,10 @@
 //! What a link held that broke, until its manager is back or the grace is over.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
+
+use chargehand_core::copy::copied;
 
 use chargehand_core::message::HELD_BYTES_MAX;
 use chargehand_core::session::{RunId, Session};
@@ -23,8 +26,8 @@ pub(in crate::worker) struct Kept {
 
 #[derive(Debug)]
 struct KeptJob {
-    /// Where it ran, by which it is known until it is back.
-    slot: RunId,
+    /// Where it runs, by which it is known until it is back.
+    slot: Option<RunId>,
     task: TaskId,
     attempt: u16,
     work: Work,
@@ -45,6 +48,41 @@ pub(in crate::worker) struct ReadyAnswer {
     pub(in crate::worker) body: Vec<u8>,
 }
 
+/// The latest answers on a link that may go on after it: what was on its way when it broke.
+#[derive(Debug, Default)]
+pub(super) struct SentAnswers {
+    answers: VecDeque<SentAnswer>,
+    /// How many bytes of the worker's budget they are.
+    held: usize,
+}
+
+#[derive(Debug)]
+struct SentAnswer {
+    task: TaskId,
+    attempt: u16,
+    verdict: Verdict,
+    body: Vec<u8>,
+}
+
+impl SentAnswers {
+    /// Forgets the oldest ones until there are no more than so many, in so many bytes.
+    fn bound(&mut self, count_max: usize, bytes_max: usize, memory: &mut Memory) {
+        while self.answers.len() > count_max || self.held > bytes_max {
+            let Some(oldest) = self.answers.pop_front() else { return };
+            memory.give(&mut self.held, oldest.body.len());
+        }
+    }
+
+    /// Forgets an answer that its manager has, for it says that it wants none.
+    pub(super) fn forget(&mut self, task: TaskId, attempt: u16, memory: &mut Memory) {
+        let is_it = |sent: &SentAnswer| (sent.task, sent.attempt) == (task, attempt);
+        if let Some(sent) = self.answers.iter().position(is_it) {
+            let sent = self.answers.remove(sent).expect("it was just found");
+            memory.give(&mut self.held, sent.body.len());
+        }
+    }
+}
+
 impl Kept {
     pub(in crate::worker) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
@@ -58,11 +96,11 @@ impl Kept {
         body: &[u8],
         memory: &mut Memory,
     ) {
-        let Some(job) = self.jobs.iter_mut().find(|job| job.slot == slot) else { return };
+        let Some(job) = self.jobs.iter_mut().find(|job| job.slot == Some(slot)) else { return };
         if let Work::Running(_, bytes) = job.work {
             memory.give(&mut self.held, bytes);
             memory.take(&mut self.held, body.len());
-            job.work = Work::Answered(verdict, body.to_vec());
+            job.work = Work::Answered(verdict, copied(body));
         }
     }
 
@@ -79,7 +117,34 @@ impl Kept {
 }
 
 impl ProtocolState {
-    /// Takes out what runs, which belongs to `place` from now on.
+    /// Keeps an answer that leaves on a link which may go on after it, while its manager may not have it.
+    ///
+    /// A manager has no more attempts under way here than its window. Those that run here are some of them, so
+    /// of the answers that were sent, the latest as many as there is room beside those are not there for
+    /// certain; any before them are, or it could not have sent as many requests.
+    pub(in crate::worker) fn remember(
+        &mut self,
+        (task, attempt): (TaskId, u16),
+        verdict: Verdict,
+        body: &[u8],
+        bytes_max: usize,
+        memory: &mut Memory,
+    ) {
+        if self.claim.is_none() || body.len() > bytes_max {
+            return;
+        }
+        memory.take(&mut self.sent.held, body.len());
+        self.sent.answers.push_back(SentAnswer { task, attempt, verdict, body: copied(body) });
+        let count_max = usize::from(self.window).saturating_sub(self.session.running());
+        self.sent.bound(count_max, bytes_max, memory);
+    }
+
+    /// Forgets all of these.
+    pub(super) fn forget_sent(&mut self, memory: &mut Memory) {
+        self.sent.bound(0, 0, memory);
+    }
+
+    /// Takes out what runs, and what may not have arrived, which belongs to `place` from now on.
     pub(in crate::worker) fn keep_jobs<H: Handler>(
         &mut self,
         place: u32,
@@ -93,8 +158,15 @@ impl ProtocolState {
             *job = RequestState::None;
             runner.memory.give(&mut self.held, bytes);
             runner.memory.take(&mut kept.held, bytes);
-            kept.jobs.push(KeptJob { slot, task, attempt, work: Work::Running(run, bytes) });
+            let (slot, work) = (Some(slot), Work::Running(run, bytes));
+            kept.jobs.push(KeptJob { slot, task, attempt, work });
         }
+        for sent in mem::take(&mut self.sent.answers) {
+            let SentAnswer { task, attempt, verdict, body } = sent;
+            let work = Work::Answered(verdict, body);
+            kept.jobs.push(KeptJob { slot: None, task, attempt, work });
+        }
+        kept.held += mem::take(&mut self.sent.held);
         kept
     }
 

@@ -31,6 +31,7 @@ use crate::payload::HEIGHT_BYTES_MAX;
 mod keeping;
 mod requests;
 
+use self::keeping::SentAnswers;
 pub(super) use self::keeping::{Kept, ReadyAnswer};
 
 /// How many messages without work a peer may send in one heartbeat interval before they count as a flood,
@@ -81,6 +82,9 @@ pub(super) struct ProtocolState {
     pub(super) token: u64,
     /// What it calls this worker, and how long what runs goes on without a link, if it does.
     pub(super) claim: Option<(Claim, Duration)>,
+    /// How many attempts it has under way here at most.
+    window: u16,
+    sent: SentAnswers,
     /// Whether it wants to know how far attempts are.
     pub(super) takes_progress: bool,
     pub(super) heartbeat: Duration,
@@ -150,6 +154,8 @@ impl ProtocolState {
             timeout: None,
             token: 0,
             claim: None,
+            window,
+            sent: SentAnswers::default(),
             takes_progress: false,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
@@ -298,7 +304,8 @@ impl ProtocolState {
             return Err(DisconnectReason::protocol("a Welcome with a heartbeat of 0 ms").into());
         }
         self.heartbeat = heartbeat.min(settings.heartbeat_max);
-        self.session = Session::with_window(window.max(1));
+        self.window = window.max(1);
+        self.session = Session::with_window(self.window);
         self.phase = Phase::Up;
         Ok(Step::Up)
     }

@@ -268,8 +268,8 @@ impl Model {
         if !self.past_drain_deadline() {
             return ModelStep::Nothing;
         }
-        let waiting = self.queues.all.iter().flat_map(|queue| &queue.fresh);
-        let waiting = waiting.filter_map(VecDeque::front).next().copied();
+        let mut waiting = self.queues.all.iter().flat_map(|queue| &queue.fresh);
+        let waiting = waiting.find_map(VecDeque::front).copied();
         let queued = waiting.or_else(|| self.first_returned());
         let resting = self.resting.front().or(self.resting_own.first()).copied();
         if let Some(slot) = queued.or(resting) {

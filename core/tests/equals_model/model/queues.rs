@@ -257,13 +257,12 @@ impl Model {
         for queue in 0..self.queues.all.len() {
             match self.barred(queue) {
                 None if self.find_in(queue).is_some() => may.push(queue),
-                None => {}
                 Some(why) if self.has_ready(queue) => self.note(match why {
                     Waits::Paused => "a paused queue had something to send",
                     Waits::QueueInFlight => "a queue had as many in flight as it may",
                     _ => "a queue sent as fast as it may",
                 }),
-                Some(_) => {}
+                _ => {}
             }
         }
         let class_of = |queue: usize| self.queues.all[queue].options.class as usize;

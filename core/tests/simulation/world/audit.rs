@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chargehand_core::{
-    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, Scheduler, TaskId, TaskOptions,
-    Useless, Verdict, WorkerId, WorkerState,
+    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, QueueId, QueueOptions,
+    Scheduler, TaskId, TaskOptions, Useless, Verdict, WorkerId, WorkerState,
 };
 
 /// An accepted task whose outcome is still to come.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
-struct Life {
+pub(super) struct Life {
+    /// How many were submitted before.
+    pub(super) order: u64,
     attempts: u16,
     failures: u16,
     /// How many attempts were lost, and how many of them may count.
@@ -22,19 +24,19 @@ struct Life {
     /// It was among those that had begun for certain when a link broke, or may have been.
     suspect: bool,
     maybe_suspect: bool,
-    live: Option<Link>,
+    pub(super) live: Option<Link>,
     /// Where it was last, and from when on it waits for certain.
     last: Option<WorkerId>,
     waits_since: Instant,
-    done: bool,
-    cancelled: bool,
+    pub(super) done: bool,
+    pub(super) cancelled: bool,
     /// Its worker has lost its link since, and has not named it.
     kept: bool,
     was_away: bool,
     /// Its handler said that no retry is of use.
     permanent: bool,
     /// What it was submitted with, and when its latest attempt was sent.
-    options: TaskOptions,
+    pub(super) options: TaskOptions,
     sent_at: Instant,
     /// When its latest attempt is late, and how far that was.
     late_at: Instant,
@@ -66,8 +68,10 @@ struct Up {
 #[derive(Debug)]
 pub(crate) struct Audit {
     config: Config,
+    pub(super) queues: Vec<QueueOptions>,
+    pub(super) paused: BTreeSet<QueueId>,
     capacity: (usize, usize),
-    tasks: BTreeMap<TaskId, Life>,
+    pub(super) tasks: BTreeMap<TaskId, Life>,
     /// Links that are up.
     up: BTreeMap<Link, Up>,
     /// The last links of workers that are waited for.
@@ -89,10 +93,12 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn new(config: Config, tasks: usize, workers: usize) -> Self {
+    pub(crate) fn new(config: Config, queues: Vec<QueueOptions>, capacity: (usize, usize)) -> Self {
         Self {
             config,
-            capacity: (tasks, workers),
+            queues,
+            paused: BTreeSet::new(),
+            capacity,
             tasks: BTreeMap::new(),
             up: BTreeMap::new(),
             away: BTreeMap::new(),
@@ -141,7 +147,7 @@ impl Audit {
         let newest = self.generations.insert(task.slot(), task.generation());
         assert!(newest.is_none_or(|old| old < task.generation()), "{task:?}: an id given twice");
         assert!(self.drain.is_none(), "accepted while draining");
-        let life = Life { options, ..Life::default() };
+        let life = Life { options, order: self.submitted, ..Life::default() };
         assert!(self.tasks.insert(task, life).is_none(), "{task:?} twice");
         self.submitted += 1;
     }
@@ -251,6 +257,8 @@ impl Audit {
         let window = up.offer.window.max(1).min(self.config.window_max);
         assert!(held < u64::from(window), "{link:?}: more than its window");
         let life = &self.tasks.get(&task).unwrap_or_else(|| panic!("{task:?}: sent when over"));
+        let barred = self.barred(task, life);
+        assert!(barred.is_none(), "{task:?}: sent though {barred:?}");
         assert!(!life.suspect || other.is_none(), "{link:?}: two suspects, {life:?}, {other:?}");
         let elsewhere = self.epochs.keys().any(|&worker| {
             let stats = scheduler.worker_stats(worker);
@@ -477,7 +485,10 @@ impl Audit {
                     assert!(!settled || until > now, "{worker:?}: rests past its time");
                 }
                 WorkerState::Up if settled && starving && stats.in_flight < stats.allowance => {
-                    let idle = self.tasks.values().find(|life| self.may_go(life, worker, now));
+                    let may_go = |(task, life): &(&TaskId, &Life)| {
+                        self.may_go(life, worker, now) && self.barred(**task, life).is_none()
+                    };
+                    let idle = self.tasks.iter().find(may_go);
                     assert!(idle.is_none(), "{worker:?}: idle beside {idle:?}");
                 }
                 _ => {}

@@ -14,6 +14,7 @@ impl World {
     pub(super) fn submit(&mut self) {
         let now = self.tick();
         let options = self.any_options();
+        let options = self.queueing.options(options);
         if let Ok(task) = self.scheduler.submit_with(now, options) {
             self.audit.on_submit(task, options);
             if self.faulty && self.rng.percent(3) {
@@ -330,7 +331,7 @@ impl World {
     }
 
     /// The time to tell the scheduler: now and then it steps back.
-    fn tick(&mut self) -> Instant {
+    pub(super) fn tick(&mut self) -> Instant {
         if self.faulty && self.rng.percent(1) {
             self.note("the clock stepped back");
             return Instant::from_nanos(self.now.as_nanos().saturating_sub(30_000_000));

@@ -6,6 +6,7 @@
 mod audit;
 mod manager;
 mod node;
+mod queues;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,6 +19,7 @@ use chargehand_core::{
 
 use audit::Audit;
 use node::{Does, Held, Mood, Node};
+use queues::Queueing;
 
 use crate::rng::Rng;
 
@@ -80,6 +82,7 @@ pub(crate) struct World {
     rng: Rng,
     /// For what was added later, so that a seed's world stays what it was but for that.
     side: Rng,
+    queueing: Queueing,
     config: Config,
     scheduler: Scheduler<Heap>,
     audit: Audit,
@@ -120,12 +123,14 @@ impl World {
             let millis = side.pick(&[0, 15, 60]);
             node.offer = node.offer.keeps(Duration::from_millis(millis));
         }
+        let queueing = Queueing::draw(seed);
         let mut world = Self {
             rng,
             side,
             config,
-            scheduler: Scheduler::new(Heap::with_capacity(TASKS, WORKERS), config).unwrap(),
-            audit: Audit::new(config, TASKS as usize, WORKERS as usize),
+            scheduler: queueing.make(config),
+            audit: Audit::new(config, queueing.options.clone(), (TASKS as usize, WORKERS as usize)),
+            queueing,
             nodes,
             owners: BTreeMap::new(),
             poison: BTreeSet::new(),
@@ -175,6 +180,7 @@ impl World {
     /// Ends all faults: the first worker and some of the others are well, the rest stays away.
     pub(crate) fn heal(&mut self) {
         self.faulty = false;
+        self.resume_all();
         for node in 0..self.nodes.len() {
             let well = node == 0 || self.rng.percent(50);
             self.nodes[node].mood = if well { Mood::Honest } else { Mood::Refusing };
@@ -283,6 +289,7 @@ impl World {
 
     fn happen(&mut self, what: Happening) {
         self.trace((self.now, what));
+        self.maybe_pause();
         match what {
             Happening::Submit(count) => (0..count).for_each(|_| self.submit()),
             Happening::Cancel => self.cancel(),
