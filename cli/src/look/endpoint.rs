@@ -1,6 +1,6 @@
 //! The status page of a pool, asked over HTTP/1.1.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::str::FromStr;
 use std::time::Duration;
@@ -161,7 +161,8 @@ pub(crate) fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             encoded.push(byte.into());
         } else {
-            encoded += &format!("%{byte:02X}");
+            // Nothing fails that writes into a string.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

@@ -89,6 +89,7 @@ pub(crate) struct Latencies {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "they are the endpoint's")]
 pub(crate) struct Latency {
     pub(crate) p50_us: Option<u64>,
     pub(crate) p90_us: Option<u64>,

@@ -3,6 +3,8 @@
 mod draw;
 mod feed;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::io::{self, IsTerminal};
@@ -97,6 +99,7 @@ fn signals() -> io::Result<(Runtime, Arc<AtomicBool>)> {
     Ok((runtime, is_told))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped by")]
 fn lost(error: io::Error) -> Failure {
     Failure::unheard(format!("the terminal cannot be used any more: {error}"))
 }

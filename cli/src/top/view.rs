@@ -115,9 +115,11 @@ impl View {
 
     /// Returns which workers to ask for.
     pub(super) fn wanted(&self) -> Wanted {
-        // As long as the rows on the screen are well within those that are there, they need not be others.
-        let first = self.cursors[Tab::Workers.place()].1 as u64;
-        let offset = (first / (WORKERS_AT_ONCE / 2)).saturating_sub(1) * (WORKERS_AT_ONCE / 2);
+        // The rows on the screen are among those that are asked for, and so are some above and below: it is in steps,
+        // so that not each key asks for others.
+        let (first, height) = (self.cursors[Tab::Workers.place()].1 as u64, self.height as u64);
+        let step = (WORKERS_AT_ONCE.saturating_sub(height) / 4).max(1);
+        let offset = first.saturating_sub(step) / step * step;
         Wanted { sort: self.sort, desc: self.desc, offset }
     }
 
