@@ -495,7 +495,7 @@ stage_firmware() {
     "$elf/worker" "$elf/interrupts" "$elf/embassy"
   # Likewise in its folder; it checks itself.
   (cd examples/embedded-pool && bare_metal build --release --locked --target-dir "$target/firmware-pool")
-  in_qemu "$target/firmware-pool/thumbv7m-none-eabi/release/firmware-pool"
+  in_qemu "$target/firmware-pool/thumbv7m-none-eabi/release/firmware-pool" mps2-an385
 }
 
 stage_instructions() {
@@ -650,9 +650,9 @@ bare_metal_clippy() {
     --release --locked "$@" -- -D warnings
 }
 
-# Runs firmware that ends by itself.
+# Runs firmware that ends by itself, on a machine of that name.
 in_qemu() {
-  timeout 120 qemu-system-arm -M lm3s6965evb -cpu cortex-m3 -nographic \
+  timeout 120 qemu-system-arm -M "${2:-lm3s6965evb}" -cpu cortex-m3 -nographic \
     -semihosting-config enable=on,target=native -kernel "$1"
 }
 

@@ -14,7 +14,7 @@ use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::exception;
 use critical_section::Mutex;
 
-const HERTZ: u32 = 12_500_000;
+const HERTZ: u32 = 25_000_000;
 
 static MILLIS: AtomicU32 = AtomicU32::new(0);
 static SLEEPERS: Mutex<RefCell<Vec<Waker>>> = Mutex::new(RefCell::new(Vec::new()));
