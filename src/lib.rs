@@ -150,7 +150,7 @@ pub use self::{
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::{TaskOptions, WorkerOptions},
+    options::{TaskOptions, Window, WorkerOptions},
     payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,

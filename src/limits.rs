@@ -7,7 +7,7 @@ use core::time::Duration;
 use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
-use crate::options::WorkerOptions;
+use crate::options::{Window, WorkerOptions};
 use crate::payload::DecodeLimits;
 
 /// How many bytes a pool holds by default.
@@ -29,7 +29,7 @@ pub(crate) struct Limits {
     pub(crate) queue_max: usize,
     /// What was set, if anything was.
     pub(crate) ahead_max: Option<usize>,
-    pub(crate) in_flight: Option<u16>,
+    pub(crate) in_flight: Option<Window>,
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
     pub(crate) memory_max: Option<usize>,

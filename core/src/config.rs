@@ -63,6 +63,10 @@ pub struct Config {
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
+    /// Whom the next task goes to. Default [`Choice::LeastLoaded`]; a `chargehand` pool has
+    /// [`Choice::FirstAnswer`].
+    #[cfg(feature = "choice")]
+    pub choice: Choice,
     /// The delay before a worker is dialled again, and the rest of a worker that only fails. It grows
     /// with each connect in a row that came to nothing; a link is of use once a task was done on it,
     /// or after `stable_after`. Base and cap at least 1 ms.
@@ -79,6 +83,27 @@ pub struct Config {
     /// Seeds the jitter. Give every process a different one, or all their workers reconnect at the
     /// same moment.
     pub seed: u64,
+}
+
+/// How the worker is chosen that a task goes to, of those with room.
+#[cfg(feature = "choice")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Choice {
+    /// The one that holds the fewest tasks, and among equals the one that has waited longest for its
+    /// turn. What workers' answers took is not looked at, and no task waits while a worker has room.
+    #[default]
+    LeastLoaded,
+    /// The one that is expected to answer first, by what its earlier answers took, how many of them were
+    /// of use, and what it holds. A worker that has not shown enough counts as an average one.
+    ///
+    /// A new task waits, though a worker has room, where the busy ones are expected to have done all that
+    /// waits before that one would be done; for [`elsewhere_wait`](Config::elsewhere_wait) at most, or for as
+    /// long as that worker is expected to take, whichever is longer. Where nothing waits, tasks that a
+    /// worker holds and cannot have begun are taken back for one that would be done in two thirds
+    /// of the time.
+    FirstAnswer,
 }
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -103,6 +128,8 @@ impl Config {
             #[cfg(feature = "task-times")]
             pause_max: Duration::from_secs(60 * 60),
             absent_max: Duration::from_secs(600),
+            #[cfg(feature = "choice")]
+            choice: Choice::LeastLoaded,
             backoff: BackoffPolicy::new(),
             stable_after: Duration::from_secs(30),
             seed,
@@ -164,6 +191,8 @@ pub(crate) struct Policy {
     pub(crate) absent_max: u64,
     #[cfg(feature = "task-times")]
     pub(crate) pause_max: u64,
+    #[cfg(feature = "choice")]
+    pub(crate) choice: Choice,
     pub(crate) stable_after: u64,
     pub(crate) seed: u64,
     pub(crate) backoff: BackoffPolicy,
@@ -188,6 +217,8 @@ impl Policy {
             absent_max: short(config.absent_max),
             #[cfg(feature = "task-times")]
             pause_max: short(config.pause_max),
+            #[cfg(feature = "choice")]
+            choice: config.choice,
             stable_after: short(config.stable_after),
             seed: config.seed,
             backoff: config.backoff,
@@ -220,6 +251,8 @@ impl Policy {
             absent_max: span(self.absent_max),
             #[cfg(feature = "task-times")]
             pause_max: span(self.pause_max),
+            #[cfg(feature = "choice")]
+            choice: self.choice,
             backoff: self.backoff,
             stable_after: span(self.stable_after),
             seed: self.seed,

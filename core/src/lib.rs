@@ -91,6 +91,8 @@ pub mod time;
 mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
+#[cfg(feature = "choice")]
+pub use config::Choice;
 pub use config::{Config, ConfigError};
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
 pub use event::{

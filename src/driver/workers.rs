@@ -357,6 +357,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// The handshake of a link that we dialled is done.
     fn dialled_up(&mut self, link: Link, offer: Offer, frame_bytes_max: u32) {
+        let offer = self.peers.get(link.worker()).options.apply(offer);
         let event = Event::Connected { link, offer };
         let LinkState::Greeting(_, wire, _) =
             mem::take(&mut self.peers.get_mut(link.worker()).link)

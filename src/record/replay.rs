@@ -69,6 +69,7 @@ impl Replayed {
             Entry::HandleTimeout { .. } => "handle_timeout",
             Entry::PollAction { .. } => "poll_action",
             Entry::Drain { .. } => "drain",
+            Entry::SetBacklog { .. } => "set_backlog",
             Entry::End { .. } => "end",
         }
     }
@@ -191,6 +192,10 @@ impl<R: BufRead> Replay<R> {
             Entry::Drain { now, deadline } => {
                 scheduler.drain(at(now), deadline);
                 Entry::Drain { now, deadline }
+            }
+            Entry::SetBacklog { count } => {
+                scheduler.set_backlog(count);
+                Entry::SetBacklog { count }
             }
             Entry::End { sum } => Entry::End { sum },
         }

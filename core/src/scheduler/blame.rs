@@ -73,7 +73,7 @@ impl SchedulerMut<'_> {
         let is_old = self.may_have_begun(worker, task);
         let withdraw = self.end(worker, task);
         self.state.stats.timed_out += 1;
-        let policy = &self.state.policy;
+        self.note_fault(worker);
         let slot = &mut self.workers[worker as usize];
         slot.lost += 1;
         // What was sent before the first strike waited for those that were struck. Both times are
@@ -85,7 +85,9 @@ impl SchedulerMut<'_> {
         }
         slot.strikes = slot.strikes.saturating_add(1);
         slot.allowance = 1;
-        let is_out = slot.strikes >= policy.strikes_max;
+        self.note_shrunk(worker);
+        let slot = &self.workers[worker as usize];
+        let is_out = slot.strikes >= self.state.policy.strikes_max;
         if slot.phase.is_serving() && !slot.has_room() {
             self.leave_balance(worker);
         }
@@ -110,10 +112,15 @@ impl SchedulerMut<'_> {
             self.list_todo(worker);
             return None;
         };
+        Some(self.take_back_whole(worker, task))
+    }
+
+    /// Takes back a task that has not begun.
+    pub(super) fn take_back_whole(&mut self, worker: u32, task: u32) -> Action {
         let withdraw = self.end(worker, task);
         self.state.stats.returned += 1;
         self.give_back(task, Blame::Nobody);
-        Some(withdraw)
+        withdraw
     }
 
     /// Takes a task in flight from its worker, and returns the action that tells the worker.

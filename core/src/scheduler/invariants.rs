@@ -192,6 +192,7 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
             "a worker is in the balance, or is not, wrongly"
         );
         let is_plain = slot.phase.is_serving() && !slot.has_suspect && slot.timed() == 0;
+        let is_plain = is_plain && !state.judges();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");
         with_room += u32::from(has_room);
     }

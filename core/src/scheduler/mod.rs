@@ -4,11 +4,17 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what workers'
+//! answers have shown, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
 mod blame;
+#[cfg(not(feature = "choice"))]
+#[path = "by_load.rs"]
+mod choice;
+#[cfg(feature = "choice")]
+mod choice;
 mod index;
 mod invariants;
 mod list;
@@ -24,6 +30,8 @@ mod timers;
 mod times;
 #[cfg(feature = "task-times")]
 mod times;
+#[cfg(feature = "choice")]
+mod window;
 mod workers;
 
 #[cfg(test)]
@@ -249,6 +257,14 @@ impl<S: Storage> Scheduler<S> {
         self.state.is_draining
     }
 
+    /// Tells how many more tasks the caller has, but has not submitted: with many, also a slow worker is of
+    /// use. 0 at first. Only by [`Choice::FirstAnswer`](crate::Choice::FirstAnswer). Poll actions
+    /// afterwards. O(1).
+    #[cfg(feature = "choice")]
+    pub fn set_backlog(&mut self, count: u64) {
+        self.state.choosing.backlog = count;
+    }
+
     /// Returns whether every task slot is taken, so that [`submit`](Self::submit) would fail.
     pub fn is_full(&self) -> bool {
         self.state.unused.is_empty(self.storage.slots().0)
@@ -297,7 +313,8 @@ impl<S: Storage> Scheduler<S> {
     ///
     /// A task that came back may go to its last worker only after
     /// [`elsewhere_wait`](Config::elsewhere_wait), or where no other serves; a suspect, which may have
-    /// ended a link, only to a worker that holds none.
+    /// ended a link, only to a worker that holds none. Where workers are chosen by their answers
+    /// (`Choice::FirstAnswer`), a new task may also wait for a better one than has room.
     pub fn is_work_conserving(&self) -> bool {
         let (tasks, workers) = self.storage.slots();
         !self.state.can_send(tasks, workers)
@@ -348,6 +365,8 @@ impl<S: Storage> Scheduler<S> {
         invariants::check(&self.state, tasks, workers);
         #[cfg(feature = "task-times")]
         times::check(&self.state, tasks, workers);
+        #[cfg(feature = "choice")]
+        choice::check(&self.state, tasks, workers);
     }
 
     #[inline]

@@ -63,7 +63,7 @@ impl SchedulerMut<'_> {
         // Nothing is due, so it is calm until the next deadline, unless the pool drains or something
         // came back.
         let returned = self.state.returned + wide(self.state.suspected);
-        if !self.state.is_draining && returned == 0 {
+        if !self.state.is_draining && returned == 0 && !self.state.judges() {
             self.state.calm_until = self.state.next_due(self.tasks, self.workers);
         }
         if self.state.is_past_drain() && self.state.open() > 0 {
@@ -71,6 +71,9 @@ impl SchedulerMut<'_> {
         }
         if let Some(found) = self.take_any() {
             return ControlFlow::Continue(Some(found));
+        }
+        if let Some(action) = self.rebalance() {
+            return ControlFlow::Break(Some(action));
         }
         // No task is finished or being withdrawn here, so if none is open there is none at all.
         if self.state.is_draining && self.state.open() == 0 {
@@ -296,7 +299,9 @@ impl SchedulerMut<'_> {
     #[cold]
     fn follow_special(&mut self, worker: u32, task: u32) {
         self.send_timed(worker, task);
+        self.note_sent(worker, task);
         self.set_suspect(worker, self.workers[worker as usize].has_suspect);
+        self.turn_ring();
     }
 }
 
@@ -330,7 +335,8 @@ impl SchedulerState {
     /// or of one with times of its own.
     pub(super) fn next_due(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Instant {
         let timer = self.timers.first(workers).map_or(Instant::FAR_FUTURE, |(_, at)| at);
-        due(tasks, self.resting.head()).min(timer).min(self.first_own())
+        let patience = self.patience_ends();
+        due(tasks, self.resting.head()).min(timer).min(self.first_own()).min(patience)
     }
 
     /// Whether there can be nothing to do but to send.

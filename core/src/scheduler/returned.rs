@@ -5,6 +5,7 @@
 //! given worker needs no search: all but those in its own lists. Suspects, which may have ended a
 //! link, wait in a list of their own, since fewer workers may take them.
 
+use super::choice::HOLDS_BACK;
 use super::index::{NONE, wide};
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
@@ -25,7 +26,7 @@ impl SchedulerState {
         if self.balance.is_empty() || self.is_past_drain() {
             return false;
         }
-        self.waiting.iter().any(|lane| !lane.is_empty())
+        self.waiting.iter().any(|lane| !lane.is_empty()) && self.may_send_new(workers)
             || self.find(PLAIN, tasks, workers).is_some()
             || self.find(SUSPECTS, tasks, workers).is_some()
     }
@@ -36,11 +37,11 @@ impl SchedulerState {
         let holders = &self.holders[class];
         let first = holders.head()?;
         let is_suspect = class == SUSPECTS;
-        let next = self.balance.next_but(workers, NONE, is_suspect)?;
+        let next = self.next_but(workers, NONE, is_suspect)?;
         if first != next {
             return Some((first, next));
         }
-        if let Some(other) = self.balance.next_but(workers, first, is_suspect) {
+        if let Some(other) = self.next_but(workers, first, is_suspect) {
             return Some((first, other));
         }
         if self.may_go_back(tasks, workers[first as usize].wards[class].head()) {
@@ -103,11 +104,14 @@ impl SchedulerMut<'_> {
 
     /// Takes the task whose turn it is of all that may go now, and says to which worker.
     pub(super) fn take_any(&mut self) -> Option<(u32, u32)> {
-        let worker = self.state.balance.next_but(self.workers, NONE, false)?;
+        let worker = self.take_next_for_new()?;
         for _ in 0..LANES {
             let lane = self.state.turn % LANES;
             self.state.turn = lane + 1;
             let taken = if lane < RETURNED {
+                if HOLDS_BACK && worker == NONE {
+                    continue;
+                }
                 let task = self.state.waiting[usize::from(lane)].take_first(self.tasks);
                 task.map(|task| (task, worker))
             } else {

@@ -55,6 +55,9 @@ pub(super) struct SchedulerState {
     /// About tasks with times of their own.
     #[cfg(feature = "task-times")]
     pub(super) own: super::times::OwnTimes,
+    /// What is known of all workers' answers together.
+    #[cfg(feature = "choice")]
+    pub(super) choosing: super::choice::Choosing,
     /// How many workers serve.
     pub(super) serving: Stored,
     /// Once past the drain's deadline: no worker before this one holds a task.
@@ -67,10 +70,13 @@ pub(super) struct SchedulerState {
 
 impl SchedulerState {
     pub(super) const fn new(config: &Config) -> Self {
+        let policy = Policy::new(config);
         Self {
-            policy: Policy::new(config),
+            #[cfg(feature = "choice")]
+            choosing: super::choice::Choosing::new(&policy),
+            calm_until: super::choice::calm_at_first(&policy),
+            policy,
             clock: Instant::EPOCH,
-            calm_until: Instant::FAR_FUTURE,
             is_draining: false,
             drain_deadline: Instant::FAR_FUTURE,
             unused: Free::new(),
@@ -385,6 +391,7 @@ impl SchedulerMut<'_> {
     #[cold]
     fn detach_other(&mut self, worker: u32, task: u32) {
         self.put_down_timed(worker, task);
+        self.note_end(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
@@ -406,11 +413,12 @@ impl SchedulerMut<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        slot.is_plain = slot.phase.is_serving() && !has_suspect && slot.timed() == 0;
+        slot.is_plain =
+            slot.phase.is_serving() && !has_suspect && slot.timed() == 0 && !self.state.judges();
         if slot.phase.is_serving() && slot.has_room() {
-            let order = slot.order();
-            self.state.balance.enter(self.workers, worker, order);
+            self.enter_balance(worker);
         }
+        self.follow_record(worker);
     }
 
     /// Takes a task in flight from its worker, and returns the link that it was on.

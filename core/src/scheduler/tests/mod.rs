@@ -6,6 +6,8 @@ mod balance;
 mod blame;
 mod busy;
 mod cancel;
+#[cfg(feature = "choice")]
+mod choice;
 mod drain;
 mod figures;
 mod links;

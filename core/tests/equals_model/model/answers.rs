@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chargehand_core::{EventError, Outcome, TaskId, Useless, Verdict};
+use chargehand_core::{EventError, Jitter, Outcome, TaskId, Useless, Verdict};
 
 use super::returned::Blame;
 use super::types::Lk;
@@ -19,10 +19,14 @@ impl Model {
         let worker = self.hear(link)?;
         let slot = id.slot() as usize;
         self.check_answer(worker, id, attempt)?;
-        self.put_down(worker, slot);
+        let timed = self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
         match verdict {
-            Verdict::Done => self.on_done(worker, slot),
+            Verdict::Done => {
+                self.note_success(worker, timed);
+                self.on_done(worker, slot);
+                self.cut_allowance(worker);
+            }
             Verdict::Failed => self.on_failed(worker, slot),
             Verdict::Returned => {
                 self.note("a task was given back before it began");
@@ -103,7 +107,7 @@ impl Model {
         let worker = self.hear(link)?;
         self.check_answer(worker, id, attempt)?;
         let slot = id.slot() as usize;
-        self.put_down(worker, slot);
+        let _ = self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
         if let Useless::Throttled(pause) = why {
             self.on_throttled(worker, slot, pause);
@@ -140,9 +144,16 @@ impl Model {
     fn on_throttled(&mut self, worker: usize, slot: usize, pause: Duration) {
         self.counters.returned += 1;
         self.give_back(slot, worker, Blame::Nobody);
-        let until = self.clock.saturating_add(pause.min(self.config.pause_max));
+        let pause = pause.min(self.config.pause_max);
+        let least = self.config.backoff.jitter(Jitter::None).delay(1, 0);
+        if pause < least {
+            self.note("a pause was too short to be one");
+        }
+        let until = self.clock.saturating_add(pause.max(least));
         let holder = &mut self.workers[worker];
         holder.allowance = (holder.allowance / 2).max(1);
+        self.note_shrunk(worker);
+        let holder = &mut self.workers[worker];
         if !(holder.busy || holder.draining || holder.removing) {
             let other = holder.suspended_until.or(holder.delayed_until);
             holder.delayed_until = Some(other.map_or(until, |other| other.max(until)));

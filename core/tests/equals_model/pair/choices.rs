@@ -37,7 +37,13 @@ impl<S: Storage> Pair<S> {
     pub(crate) fn any_offer(&mut self) -> Offer {
         let runs = self.rng.pick(&[0, 1, 1, 2, 3, u32::MAX]);
         let window = self.rng.pick(&[runs, runs, 0, 1, 2, 4, u32::MAX]);
-        Offer { runs, window, is_trusted: self.rng.percent(10) }
+        let mut offer = Offer::new(runs).window(window);
+        offer.is_trusted = self.rng.percent(10);
+        if let Some(dice) = &mut self.extra {
+            offer.weight = dice.pick(&[0, 1, 1, 1, 3, u16::MAX]);
+            offer.is_auto = dice.percent(50);
+        }
+        offer
     }
 
     pub(crate) fn any_task(&mut self) -> TaskId {

@@ -1,0 +1,8 @@
+//! How long ranges take with workers that are unlike each other, on virtual time (decision 0034).
+//!
+//! `-- --nocapture` prints the figures.
+
+mod mixed;
+#[path = "../support/rng.rs"]
+mod rng;
+mod world;
