@@ -103,8 +103,11 @@ pub(super) struct Record {
     /// How many it had done when the latest end of an attempt was seen.
     done: u64,
     pub(super) auto: Auto,
-    /// What the pool's speed has of it.
+    /// What the pool's speed has of it, and of which phase of its link that is.
     speed: u64,
+    was_serving: bool,
+    /// More is known of it since then.
+    is_news: bool,
     is_laden: bool,
     laden: Neighbours,
 }
@@ -123,6 +126,8 @@ impl Record {
             done: 0,
             auto: Auto::new(),
             speed: 0,
+            was_serving: false,
+            is_news: false,
             is_laden: false,
             laden: Neighbours::OUT,
         }
@@ -275,24 +280,30 @@ impl SchedulerState {
         let record = &slot.record;
         let usual = self.choosing.floor.get().unwrap_or(UNKNOWN);
         let own = record.floor.get().or(record.pace.get());
-        let known = exp2(own.unwrap_or(usual)) * 256 / record.success();
-        let memory = known.saturating_mul(MEMORY).max(MEMORY_MIN);
+        let known = exp2(own.unwrap_or(usual));
         // Nothing is known of it any more, so that one which was slow or failed is tried again.
-        let is_forgotten = slot.held.is_empty() && self.clock > later(record.judged_at, memory);
-        let floor = exp2(if is_forgotten { usual } else { own.unwrap_or(usual) });
+        let is_forgotten = slot.held.is_empty() && {
+            let memory = (known * 256 / record.success()).saturating_mul(MEMORY).max(MEMORY_MIN);
+            self.clock > later(record.judged_at, memory)
+        };
+        let floor = if is_forgotten { exp2(usual) } else { known };
         let mut takes = floor;
         if place > slot.runs {
             let pace = exp2(record.pace.get().or(self.choosing.pace.get()).unwrap_or(UNKNOWN));
-            takes = takes.max(pace.saturating_mul(place.into()) / u64::from(slot.runs));
+            let all = pace.saturating_mul(place.into());
+            takes = takes.max(if slot.runs > 1 { all / u64::from(slot.runs) } else { all });
         }
         if wide(record.timed) != NONE {
             let waits = self.clock.as_nanos() - record.timed_at.as_nanos();
             takes = takes.max(waits);
         }
-        if !is_forgotten {
+        if !is_forgotten && record.success() < 256 {
             takes = takes.saturating_mul(256) / record.success();
         }
-        takes / u64::from(record.weight)
+        if record.weight > 1 {
+            takes /= u64::from(record.weight);
+        }
+        takes
     }
 
     /// Returns the worker that a new task goes to now: none where it does better to wait.
@@ -347,21 +358,23 @@ impl SchedulerMut<'_> {
     /// Returns the worker that new tasks go to now, or `NONE` where they are held back. `None` where no
     /// worker has room.
     pub(super) fn take_next_for_new(&mut self) -> Option<u32> {
-        let next = self.state.next_for_new(self.workers);
-        if next.is_none() && !self.state.balance.is_empty() {
-            if self.has_new() && self.state.choosing.patience == Instant::FAR_FUTURE {
-                let best = self.state.best_but(self.workers, NONE, false);
-                let takes = best.map_or(0, |(_, takes)| takes);
-                let patience = self.state.policy.elsewhere_wait.max(takes);
-                self.state.choosing.patience = later(self.state.clock, patience);
-            }
+        if !self.state.judges() {
+            return self.state.balance.next_but(self.workers, NONE, false);
+        }
+        if self.state.balance.is_empty() {
+            return None;
+        }
+        if self.state.waiting.iter().all(List::is_empty) {
             return Some(NONE);
         }
-        next
-    }
-
-    fn has_new(&self) -> bool {
-        self.state.waiting.iter().any(|lane| !lane.is_empty())
+        let next = self.state.next_for_new(self.workers);
+        if next.is_none() && self.state.choosing.patience == Instant::FAR_FUTURE {
+            let best = self.state.best_but(self.workers, NONE, false);
+            let takes = best.map_or(0, |(_, takes)| takes);
+            let patience = self.state.policy.elsewhere_wait.max(takes);
+            self.state.choosing.patience = later(self.state.clock, patience);
+        }
+        Some(next.unwrap_or(NONE))
     }
 
     /// Takes a worker into the balance.
@@ -391,6 +404,7 @@ impl SchedulerMut<'_> {
     pub(super) fn begin_record(&mut self, worker: u32, offer: Offer) {
         let slot = &mut self.workers[worker as usize];
         slot.record.weight = offer.weight.max(1);
+        slot.record.is_news = true;
         slot.record.timed = narrow(NONE);
         slot.record.done = slot.done;
         slot.record.auto.begin(offer.is_auto && self.state.judges(), slot.allowance);
@@ -434,7 +448,10 @@ impl SchedulerMut<'_> {
             record.timed = narrow(NONE);
         }
         if is_done {
-            record.faults -= record.faults.div_ceil(8);
+            if record.faults > 0 {
+                record.faults -= record.faults.div_ceil(8);
+                record.is_news = true;
+            }
             record.judged_at = self.state.clock;
             let faults = &mut self.state.choosing.faults;
             *faults -= faults.div_ceil(64);
@@ -457,6 +474,7 @@ impl SchedulerMut<'_> {
         let behind = log2(u64::from(record.place.max(slot.runs))) - log2(slot.runs.into());
         let sample = took.saturating_sub(behind);
         record.pace.take(sample, 8, choosing.pace);
+        record.is_news = true;
         choosing.pace.take(sample, 16, Mean::NONE);
         let usual = i32::from(sample) - i32::from(record.pace.log) + i32::from(choosing.pace.log);
         choosing.take_length(u16::try_from(usual.clamp(0, LOG_MAX)).expect("it is clamped"));
@@ -478,7 +496,7 @@ impl SchedulerMut<'_> {
             record.judged_at = self.state.clock;
             let faults = &mut self.state.choosing.faults;
             *faults += (u16::MAX - *faults) / 64;
-            self.follow_record(worker);
+            self.follow_speed(worker);
         }
     }
 
@@ -487,15 +505,16 @@ impl SchedulerMut<'_> {
         if !self.state.judges() {
             return;
         }
-        let speed = self.state.speed(&self.workers[worker as usize]);
         let slot = &mut self.workers[worker as usize];
+        let is_serving = slot.phase.is_serving();
         if slot.held.is_empty() {
             slot.record.timed = narrow(NONE);
         }
-        let before = core::mem::replace(&mut slot.record.speed, speed);
-        self.state.choosing.speed += u128::from(speed);
-        self.state.choosing.speed -= u128::from(before);
-        let is_laden = slot.phase.is_serving() && slot.held.len() > slot.runs;
+        if slot.record.is_news || slot.record.was_serving != is_serving {
+            self.follow_speed(worker);
+        }
+        let slot = &mut self.workers[worker as usize];
+        let is_laden = is_serving && slot.held.len() > slot.runs;
         let was_laden = core::mem::replace(&mut slot.record.is_laden, is_laden);
         let laden = &mut self.state.choosing.laden;
         if was_laden {
@@ -504,6 +523,16 @@ impl SchedulerMut<'_> {
         if is_laden {
             laden.append(self.workers, worker);
         }
+    }
+
+    /// Sees to it that the pool's speed has what a worker's is now.
+    fn follow_speed(&mut self, worker: u32) {
+        let speed = self.state.speed(&self.workers[worker as usize]);
+        let slot = &mut self.workers[worker as usize];
+        (slot.record.is_news, slot.record.was_serving) = (false, slot.phase.is_serving());
+        let before = core::mem::replace(&mut slot.record.speed, speed);
+        self.state.choosing.speed += u128::from(speed);
+        self.state.choosing.speed -= u128::from(before);
     }
 
     /// Takes a task back that has not begun, where another worker would have done it long before. Only where

@@ -125,6 +125,9 @@ impl SchedulerMut<'_> {
     }
 
     fn take_returned(&mut self, class: Class) -> Option<(u32, u32)> {
+        if HOLDS_BACK && self.state.returned == 0 {
+            return None;
+        }
         let (holder, worker) = self.state.find(class, self.tasks, self.workers)?;
         let ward = &self.workers[holder as usize].wards[class];
         let (task, has_more) = (ward.head()?, ward.len() > 1);

@@ -5,4 +5,7 @@
 mod mixed;
 #[path = "../support/rng.rs"]
 mod rng;
+#[path = "../support/seeds.rs"]
+mod seeds;
 mod world;
+mod worlds;
