@@ -92,7 +92,7 @@ mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
 #[cfg(feature = "choice")]
-pub use config::Choice;
+pub use config::{Choice, Ejection, RetryBudget};
 pub use config::{Config, ConfigError};
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
 pub use event::{

@@ -133,11 +133,12 @@ impl SchedulerMut<'_> {
     /// Goes on with a task whose handler failed: tries it again later, or ends it where no retry is left
     /// or of use.
     pub(super) fn on_task_failed(&mut self, task: u32, is_permanent: bool) {
+        let may_retry = self.may_retry();
         let slot = &mut self.tasks[task as usize];
         slot.failures += 1;
         // It was answered, so it does not end links.
         slot.is_suspect = false;
-        if is_permanent || slot.failures > slot.retries_max {
+        if is_permanent || !may_retry || slot.failures > slot.retries_max {
             self.finish(task, Outcome::Failed);
             return;
         }

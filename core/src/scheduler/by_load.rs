@@ -74,7 +74,20 @@ impl SchedulerMut<'_> {
     pub(super) fn turn_ring(&mut self) {}
 
     #[inline]
-    pub(super) fn note_end(&mut self, _: u32, _: u32) {}
+    pub(super) fn note_end(&mut self, _: u32, _: u32) -> bool {
+        false
+    }
+
+    #[inline]
+    pub(super) fn may_retry(&mut self) -> bool {
+        true
+    }
+
+    #[inline]
+    pub(super) fn hold_against_others(&mut self, _: u32) {}
+
+    #[inline]
+    pub(super) fn begin_trial(&mut self, _: u32) {}
 
     #[inline]
     pub(super) fn note_shrunk(&mut self, _: u32) {}

@@ -15,6 +15,7 @@
 use super::balance::CLEAN;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List, Neighbours, define_linkage};
+use super::outliers::Sums;
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::window::Auto;
@@ -110,6 +111,15 @@ pub(super) struct Record {
     is_news: bool,
     is_laden: bool,
     laden: Neighbours,
+    /// Answers since it was held against the others, and what they have of it.
+    pub(super) answers: u16,
+    pub(super) sums: Sums,
+    /// How many times in a row it rested since it was off the others.
+    pub(super) rests: u32,
+    /// It rests for that reason.
+    pub(super) is_ejected: bool,
+    /// It has had that rest, and its next answer says whether it is back.
+    pub(super) is_on_trial: bool,
 }
 
 impl Record {
@@ -130,7 +140,26 @@ impl Record {
             is_news: false,
             is_laden: false,
             laden: Neighbours::OUT,
+            answers: 0,
+            sums: Sums::NONE,
+            rests: 0,
+            is_ejected: false,
+            is_on_trial: false,
         }
+    }
+
+    pub(super) fn pace(&self) -> Option<u16> {
+        self.pace.get()
+    }
+
+    pub(super) const fn faults(&self) -> u16 {
+        self.faults
+    }
+
+    /// Forgets what its answers have shown.
+    pub(super) fn begin_anew(&mut self) {
+        (self.floor, self.pace, self.faults) = (Mean::NONE, Mean::NONE, 0);
+        (self.timed, self.answers, self.is_news) = (narrow(NONE), 0, true);
     }
 
     /// Returns the share of its answers that did something for their task, in 1/256; never none.
@@ -140,7 +169,7 @@ impl Record {
 }
 
 /// Returns the share of answers that were of use, in 1/256; never none.
-fn success(faults: u16) -> u64 {
+pub(super) fn success(faults: u16) -> u64 {
     256 - u64::from(faults >> 8)
 }
 
@@ -163,6 +192,8 @@ pub(super) struct Choosing {
     faults: u16,
     /// The speeds of all that serve, together.
     speed: u128,
+    /// Of all that serve.
+    pub(super) sums: Sums,
     /// How many tasks the caller has not submitted yet.
     pub(super) backlog: u64,
     /// When a new task that was held back goes to a worker with room, whoever that is.
@@ -180,6 +211,7 @@ impl Choosing {
             longest: 0,
             faults: 0,
             speed: 0,
+            sums: Sums::NONE,
             backlog: 0,
             patience: Instant::FAR_FUTURE,
             laden: List::new(),
@@ -213,7 +245,7 @@ pub(super) const fn calm_at_first(policy: &Policy) -> Instant {
 
 /// Returns the logarithm to the base of two, in 1/256: exact for powers of two, and in between on
 /// straight lines, as [`exp2`] is.
-fn log2(value: u64) -> u16 {
+pub(super) fn log2(value: u64) -> u16 {
     let value = value.clamp(1, LONGEST);
     let whole = value.ilog2();
     let rest = if whole >= 8 { value >> (whole - 8) } else { value << (8 - whole) };
@@ -405,6 +437,7 @@ impl SchedulerMut<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.record.weight = offer.weight.max(1);
         slot.record.is_news = true;
+        (slot.record.is_ejected, slot.record.is_on_trial, slot.record.answers) = (false, false, 0);
         slot.record.timed = narrow(NONE);
         slot.record.done = slot.done;
         slot.record.auto.begin(offer.is_auto && self.state.judges(), slot.allowance);
@@ -434,10 +467,10 @@ impl SchedulerMut<'_> {
         }
     }
 
-    /// Follows a worker that a task was just taken from, done or not.
-    pub(super) fn note_end(&mut self, worker: u32, task: u32) {
+    /// Follows a worker that a task was just taken from, and returns whether it was done.
+    pub(super) fn note_end(&mut self, worker: u32, task: u32) -> bool {
         if !self.state.judges() {
-            return;
+            return false;
         }
         let slot = &mut self.workers[worker as usize];
         let record = &mut slot.record;
@@ -460,6 +493,7 @@ impl SchedulerMut<'_> {
             }
             self.workers[worker as usize].cut_allowance();
         }
+        is_done
     }
 
     /// Takes in that a worker holds fewer from now on, since it was throttled or late.
@@ -473,7 +507,9 @@ impl SchedulerMut<'_> {
         let took = log2(self.state.clock.as_nanos() - record.timed_at.as_nanos());
         let behind = log2(u64::from(record.place.max(slot.runs))) - log2(slot.runs.into());
         let sample = took.saturating_sub(behind);
-        record.pace.take(sample, 8, choosing.pace);
+        // On trial it is not given the benefit of the doubt.
+        let usual = if record.is_on_trial { Mean::NONE } else { choosing.pace };
+        record.pace.take(sample, 8, usual);
         record.is_news = true;
         choosing.pace.take(sample, 16, Mean::NONE);
         let usual = i32::from(sample) - i32::from(record.pace.log) + i32::from(choosing.pace.log);
@@ -533,6 +569,10 @@ impl SchedulerMut<'_> {
         let before = core::mem::replace(&mut slot.record.speed, speed);
         self.state.choosing.speed += u128::from(speed);
         self.state.choosing.speed -= u128::from(before);
+        let sums = Sums::of(slot);
+        let before = core::mem::replace(&mut slot.record.sums, sums);
+        self.state.choosing.sums.add(&sums);
+        self.state.choosing.sums.subtract(&before);
     }
 
     /// Takes a task back that has not begun, where another worker would have done it long before. Only where
@@ -580,10 +620,11 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         assert!(workers[worker as usize].record.is_laden, "a worker is listed as laden");
         laden += 1;
     });
-    let (mut speed, mut listed) = (0, 0);
+    let (mut speed, mut listed, mut sums) = (0, 0, Sums::NONE);
     for (at, slot) in (0..NONE).zip(workers) {
         let record = &slot.record;
         speed += u128::from(record.speed);
+        sums.add(&record.sums);
         let is_laden = state.judges() && slot.phase.is_serving() && slot.held.len() > slot.runs;
         assert!(record.is_laden == is_laden, "a worker is laden, or is not, wrongly");
         listed += u32::from(is_laden);
@@ -595,5 +636,6 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         }
     }
     assert!(speed == state.choosing.speed, "the speeds of all are not their sum");
+    assert!(sums == state.choosing.sums, "what is known of all is not their sum");
     assert!(laden == listed, "a laden worker is not listed");
 }

@@ -18,7 +18,11 @@ mod choice;
 mod index;
 mod invariants;
 mod list;
+#[cfg(feature = "choice")]
+mod outliers;
 mod poll;
+#[cfg(feature = "choice")]
+mod retries;
 mod returned;
 mod roll;
 mod slot;

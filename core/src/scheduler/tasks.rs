@@ -58,6 +58,9 @@ pub(super) struct SchedulerState {
     /// What is known of all workers' answers together.
     #[cfg(feature = "choice")]
     pub(super) choosing: super::choice::Choosing,
+    /// How many retries are left.
+    #[cfg(feature = "choice")]
+    pub(super) tokens: super::retries::Tokens,
     /// How many workers serve.
     pub(super) serving: Stored,
     /// Once past the drain's deadline: no worker before this one holds a task.
@@ -74,6 +77,8 @@ impl SchedulerState {
         Self {
             #[cfg(feature = "choice")]
             choosing: super::choice::Choosing::new(&policy),
+            #[cfg(feature = "choice")]
+            tokens: super::retries::Tokens::new(&policy),
             calm_until: super::choice::calm_at_first(&policy),
             policy,
             clock: Instant::EPOCH,
@@ -391,12 +396,15 @@ impl SchedulerMut<'_> {
     #[cold]
     fn detach_other(&mut self, worker: u32, task: u32) {
         self.put_down_timed(worker, task);
-        self.note_end(worker, task);
+        let is_done = self.note_end(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
         } else {
             self.set_suspect(worker, has_suspect);
+        }
+        if is_done {
+            self.hold_against_others(worker);
         }
     }
 

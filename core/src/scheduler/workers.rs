@@ -263,6 +263,7 @@ impl SchedulerMut<'_> {
         slot.streak = slot.streak.saturating_add(1);
         let is_last = self.state.serving < 2;
         if slot.streak < policy.failures_max || !slot.phase.is_serving() || is_last {
+            self.hold_against_others(worker);
             return;
         }
         slot.suspensions = slot.suspensions.saturating_add(1);
@@ -390,6 +391,7 @@ impl SchedulerMut<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.streak = self.state.policy.failures_max - 1;
         slot.recall = false;
+        self.begin_trial(worker);
         self.set_phase(worker, LinkPhase::Up(Duty::Serving));
     }
 

@@ -12,8 +12,12 @@ mod drain;
 mod figures;
 mod links;
 mod looks;
+#[cfg(feature = "choice")]
+mod outliers;
 mod removal;
 mod replies;
+#[cfg(feature = "choice")]
+mod retries;
 mod returned;
 mod storage;
 mod suspend;

@@ -26,6 +26,7 @@ impl Model {
                 self.note_success(worker, timed);
                 self.on_done(worker, slot);
                 self.cut_allowance(worker);
+                self.hold_against_others(worker);
             }
             Verdict::Failed => self.on_failed(worker, slot),
             Verdict::Returned => {
@@ -128,6 +129,7 @@ impl Model {
                 if self.tasks[slot].failures < self.tasks[slot].retries_max {
                     self.note("a permanent failure ended a task with retries left");
                 }
+                let _ = self.may_retry();
                 self.finish(slot, Outcome::Failed);
             }
             Useless::RetryAfter(delay) => {
@@ -176,6 +178,19 @@ impl Model {
         Ok(())
     }
 
+    /// Counts a failure against the retries of all, each time from the start. Returns whether there may be one.
+    fn may_retry(&mut self) -> bool {
+        let Some(budget) = self.config.retry_budget else { return true };
+        self.failures_at.push(self.counters.done);
+        let most = u64::from(budget.tokens) * 1000;
+        let (mut left, mut done) = (most, 0);
+        for &at in &self.failures_at {
+            left = most.min(left + (at - done) * u64::from(budget.per_done)).saturating_sub(1000);
+            done = at;
+        }
+        left > most / 2
+    }
+
     fn on_failed(&mut self, worker: usize, slot: usize) {
         self.workers[worker].failed += 1;
         self.fail_task(worker, slot, None);
@@ -184,12 +199,15 @@ impl Model {
 
     /// A task's handler failed: it rests until it is tried again, as long as it says if it does, or ends.
     fn fail_task(&mut self, worker: usize, slot: usize, advised: Option<Duration>) {
+        let may_retry = self.may_retry();
         let task = &mut self.tasks[slot];
         task.failures += 1;
         task.suspect = false;
         let (failures, usual) = (task.failures, self.config.retries_max);
-        if failures > task.retries_max {
-            if failures <= usual {
+        if failures > task.retries_max || !may_retry {
+            if failures <= task.retries_max {
+                self.note("no retry was left of all");
+            } else if failures <= usual {
                 self.note("task tried again less often than the pool's tasks are");
             }
             self.finish(slot, Outcome::Failed);

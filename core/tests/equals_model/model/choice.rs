@@ -1,6 +1,6 @@
 //! Whom to send to by what workers' answers have shown, looked at anew each time.
 
-use chargehand_core::{Choice, Instant};
+use chargehand_core::{Choice, Ejection, Instant};
 
 use super::poll::ModelStep;
 use super::returned::Blame;
@@ -47,6 +47,10 @@ pub(crate) struct Record {
     pub(super) weight: u64,
     pub(super) timed: Option<Timed>,
     pub(super) auto: Option<Auto>,
+    pub(super) answers: u64,
+    rests: u64,
+    pub(super) ejected: bool,
+    pub(super) on_trial: bool,
     judged_at: Instant,
 }
 
@@ -111,6 +115,10 @@ impl Record {
             weight: 1,
             timed: None,
             auto: None,
+            answers: 0,
+            rests: 0,
+            ejected: false,
+            on_trial: false,
             judged_at: Instant::EPOCH,
         }
     }
@@ -302,7 +310,7 @@ impl Model {
         let Some(timed) = timed else { return };
         let took = log(clock.as_nanos() - timed.since.as_nanos());
         let sample = (took - log(timed.place.max(runs)) + log(runs)).max(0);
-        record.pace = record.pace.add_beside(sample, pool.1);
+        record.pace = record.pace.add_beside(sample, pool.1.filter(|_| !record.on_trial));
         self.pace = self.pace.add(sample, 16);
         let usual = (sample - record.pace.0 + self.pace.0).clamp(0, 42 * 256);
         let length = u64::try_from(power(usual)).unwrap();
@@ -395,5 +403,93 @@ impl Model {
 
     pub(super) fn patience_ends(&self) -> Option<Instant> {
         self.patience.filter(|&at| at > self.clock)
+    }
+}
+
+/// The mean, and so many thousandths of the standard deviation.
+fn spread(values: &[u64], thousandths: u16) -> (u64, u64) {
+    let count = values.len() as u64;
+    let mean = values.iter().sum::<u64>() / count;
+    let squares: u64 = values.iter().map(|value| value * value).sum();
+    let variance = (squares / count).saturating_sub(mean * mean);
+    let mut root = 0;
+    while (root + 1) * (root + 1) <= variance {
+        root += 1;
+    }
+    (mean, root * u64::from(thousandths) / 1000)
+}
+
+impl Model {
+    /// Counts an answer of a worker, and has it rest if it is far off the others.
+    pub(super) fn hold_against_others(&mut self, slot: usize) {
+        let Some(ejection) = self.config.ejection.filter(|_| self.judges()) else { return };
+        let available = self.workers[slot].is_available();
+        let record = &mut self.workers[slot].record;
+        record.answers += 1;
+        if !available || !(record.on_trial || record.answers >= u64::from(ejection.answers)) {
+            return;
+        }
+        record.answers = 0;
+        let was_on_trial = std::mem::take(&mut record.on_trial);
+        if !self.is_outlier(slot, ejection) {
+            if was_on_trial {
+                self.note("a worker was back after a trial");
+                self.workers[slot].record.rests = 0;
+            }
+            return;
+        }
+        let serving = self.workers.iter().filter(|worker| worker.is_available()).count() as u64;
+        let resting = self.suspended.len() as u64;
+        if serving < 2
+            || (resting + 1) * 100 > (resting + serving) * u64::from(ejection.percent_max)
+        {
+            self.note("too many rest for one more that is off the others");
+            return;
+        }
+        self.note("a worker that was off the others rests");
+        let record = &mut self.workers[slot].record;
+        record.rests += 1;
+        record.ejected = true;
+        let rest = ejection.rest.as_nanos() * u128::from(record.rests);
+        let rest = rest.min(ejection.rest_max.as_nanos()).max(1);
+        let at = self.clock.as_nanos().saturating_add(u64::try_from(rest).unwrap_or(u64::MAX));
+        let until = Instant::from_nanos(at);
+        self.workers[slot].suspended_until = Some(until);
+        self.workers[slot].notice = Some(until);
+        self.suspended.push_back(slot);
+        self.put_on_list(slot);
+        self.recall(slot);
+    }
+
+    fn is_outlier(&mut self, slot: usize, ejection: Ejection) -> bool {
+        let known = |slot: usize| -> Option<(u64, u64)> {
+            let worker = &self.workers[slot];
+            let pace = worker.record.pace.known().filter(|_| worker.is_available())?;
+            Some((pace.try_into().unwrap(), worker.record.success().try_into().unwrap()))
+        };
+        let others = (0..self.workers.len()).filter(|&other| other != slot).filter_map(known);
+        let (paces, successes): (Vec<u64>, Vec<u64>) = others.unzip();
+        let pace = known(slot).map(|(pace, _)| pace);
+        let success: u64 = self.workers[slot].record.success().try_into().unwrap();
+        if paces.is_empty() || (paces.len() as u64) < u64::from(ejection.others_min) {
+            return false;
+        }
+        let (mean, off) = spread(&paces, ejection.deviations);
+        let least: u64 = log(ejection.times_slower.into()).try_into().unwrap();
+        let is_slow =
+            ejection.times_slower > 0 && pace.is_some_and(|pace| pace > mean + off.max(least));
+        let (mean, off) = spread(&successes, ejection.deviations);
+        is_slow || success + off.max(mean / 4) < mean
+    }
+
+    /// A worker's rest is over.
+    pub(super) fn begin_trial(&mut self, slot: usize) {
+        let worker = &mut self.workers[slot];
+        if std::mem::take(&mut worker.record.ejected) {
+            let record = &mut worker.record;
+            (record.floor, record.pace, record.faults) = (Mean(0, 0), Mean(0, 0), 0);
+            (record.timed, record.answers, record.on_trial) = (None, 0, true);
+            worker.allowance = 1;
+        }
     }
 }

@@ -153,6 +153,8 @@ pub(crate) struct Model {
     mean_length: u64,
     longest: i64,
     faults: u64,
+    /// How many tasks were done at each failure.
+    failures_at: Vec<u64>,
     /// How many tasks the caller has not submitted yet.
     backlog: u64,
     /// When a new task that was held back goes to whoever has room.
@@ -200,6 +202,7 @@ impl Model {
             mean_length: 0,
             longest: 0,
             faults: 0,
+            failures_at: Vec::new(),
             backlog: 0,
             patience: None,
             order: 0,

@@ -248,6 +248,7 @@ impl Model {
         worker.links_made += 1;
         worker.record.weight = u64::from(offer.weight.max(1));
         worker.record.timed = None;
+        (worker.record.ejected, worker.record.on_trial, worker.record.answers) = (false, false, 0);
         let is_auto = offer.is_auto && self.config.choice == Choice::FirstAnswer;
         worker.record.auto = is_auto.then(|| Auto::new(worker.allowance));
         if worker.delayed_until.is_some() {
@@ -371,11 +372,13 @@ impl Model {
         if self.workers[slot].streak < self.config.failures_max
             || !self.workers[slot].is_available()
         {
+            self.hold_against_others(slot);
             return;
         }
         let others = self.workers.iter().filter(|worker| worker.is_available()).count() - 1;
         if others == 0 {
             self.note("the last worker is not suspended");
+            self.hold_against_others(slot);
             return;
         }
         self.note("suspended");
@@ -404,6 +407,7 @@ impl Model {
         self.end_rest(slot);
         self.workers[slot].recall = false;
         self.workers[slot].streak = self.config.failures_max - 1;
+        self.begin_trial(slot);
         self.touch(slot);
     }
 

@@ -10,8 +10,8 @@ use chargehand_core::{
     TaskOptions, Verdict, WorkerId, WorkerState,
 };
 
-use self::choices::forged_links;
 pub(crate) use self::choices::random_config;
+use self::choices::{any_budget, any_ejection, forged_links};
 use super::model::Model;
 use super::model::types::{Act, Lk, OfWorker, Wid, parts_of};
 use super::rng::Rng;
@@ -61,8 +61,11 @@ impl<S: Storage> Pair<S> {
         (tasks, workers): (usize, usize),
     ) -> Self {
         let mut config = config(&mut rng);
-        if extra.is_some() {
+        let mut extra = extra;
+        if let Some(dice) = &mut extra {
             config.choice = Choice::FirstAnswer;
+            config.ejection = any_ejection(dice);
+            config.retry_budget = any_budget(dice);
         }
         let habits = Habits {
             polls_fully: rng.pick(&[3, 40, 95]),
