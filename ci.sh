@@ -5,8 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 exec </dev/null
 
 # Cheapest failure first.
-STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim examples loom fuzz
-  firmware instructions bench backfill anvil)
+STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim autobahn examples
+  status loom fuzz firmware instructions bench backfill anvil)
 STAGE_SECONDS_MAX=1200
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
 MAIN_JOB='cargo run --release --example backfill'
@@ -16,7 +16,9 @@ ANVIL_VERSION=1.7.1
 CARGO_HACK_VERSION=0.6.46
 LLVM_COV_VERSION=0.9.1
 MUTANTS_VERSION=27.1.0
+PLAYWRIGHT_VERSION=1.65.1
 CARGO_DENY_VERSION=0.20.2
+KOSOKU_VERSION=0.1.0
 SEMVER_CHECKS_VERSION=0.51.0
 # The `rust-version` of Cargo.toml, which Debian has beside a newer one.
 MSRV=1.85
@@ -25,7 +27,7 @@ BARE_METAL_TARGETS=(thumbv6m-none-eabi thumbv7m-none-eabi thumbv7em-none-eabihf)
 PLATFORM_TARGETS=(x86_64-pc-windows-msvc aarch64-apple-darwin)
 # What is published: the name of each crate, and its folder.
 declare -A CRATES=([chargehand]=. [chargehand-core]=core
-  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix
+  [chargehand-sockets]=sockets [chargehand-transport-unix]=transport-unix [chargehand-status]=status [chargehand-cli]=cli
   [chargehand-runtime-smol]=runtime-smol [chargehand-runtime-tokio]=runtime-tokio
   [chargehand-transport-serial]=transport-serial [chargehand-transport-tcp]=transport-tcp
   [chargehand-transport-tls]=transport-tls [chargehand-transport-ws]=transport-ws)
@@ -71,7 +73,7 @@ stage_msrv() {
   grep -qx "rust-version = \"$MSRV\"" Cargo.toml || fail "rust-version is not $MSRV, which is built here"
   install_msrv
   local packages=(-p chargehand -p chargehand-core)
-  msrv build --locked --target-dir "$target/msrv" "${packages[@]}" --all-features
+  msrv build --locked --target-dir "$target/msrv" "${packages[@]}" -p chargehand-cli --all-features
   msrv check --locked --target-dir "$target/msrv" "${packages[@]}"
   msrv check --locked --target-dir "$target/msrv" -p chargehand --no-default-features --features alloc
 }
@@ -177,7 +179,7 @@ api_of() {
   local flags='-Zunstable-options --output-format=json --document-hidden-items --cap-lints=allow'
   rm -rf "$2" "$target/semver/target/doc"
   (cd "$1" && RUSTC_BOOTSTRAP=1 RUSTDOCFLAGS=$flags cargo doc --lib --workspace \
-    --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
+    --exclude chargehand-cli --exclude chargehand-bench --exclude chargehand-sim --no-deps --all-features --target-dir "$target/semver/target")
   mkdir -p "$2"
   mv "$target"/semver/target/doc/*.json "$2"
 }
@@ -188,16 +190,23 @@ semver-baseline() {
   echo "commit $SEMVER_BASELINE together with the change to the API"
 }
 
-# Clippy rather than check: it also finds what is unused in one combination only. All
-# combinations of core; for the facade, which has 500, each feature alone and each pair. It needs
-# `std` or `alloc`, and says so where it has neither.
+# Clippy rather than check: it also finds what is unused in one combination only. Of core's features up to three
+# together; of the facade's each pair of those that have code of their own, and each of those that only hand on an adapter.
+# It needs `std` or `alloc`, and says so where it has neither.
 stage_features() {
   # `defmt` adds derives and nothing else, so once with all others will do: it would double their number.
-  cargo hack clippy -p chargehand-core --feature-powerset --exclude-features defmt -- -D warnings
+  cargo hack clippy -p chargehand-core --feature-powerset --depth 3 --exclude-features defmt -- -D warnings
   cargo clippy -p chargehand-core --all-features -- -D warnings
   cargo clippy -p chargehand-core --features defmt -- -D warnings
+  local adapters=serial,tcp,tls,members,unix,ws,tokio,smol feature
   cargo hack clippy -p chargehand --feature-powerset --depth 2 --at-least-one-of std,alloc \
-    -- -D warnings
+    --exclude-features "$adapters,default" -- -D warnings
+  cargo hack clippy -p chargehand --each-feature --include-features "$adapters" -- -D warnings
+  for feature in ${adapters//,/ }; do
+    # But for what a doc test or a target is about, and the WebSocket listener of the JSON dialect.
+    ! grep -rlE "feature = \"$feature\"" src | grep -vxE 'src/(lib|payload/json_heights)\.rs' ||
+      fail "$feature has code in the facade: it belongs among the pairs"
+  done
   local log=$target/bare-facade.log
   if cargo check -p chargehand --no-default-features >"$log" 2>&1; then
     fail "chargehand builds without std and without alloc"
@@ -277,11 +286,11 @@ check_package() {
   bytes=$(stat -c %s "$file")
   echo "$crate: $((bytes / 1024)) KiB of $limit"
   ((bytes <= limit * 1024)) || fail "$crate has grown beyond $limit KiB"
-  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
+  extra=$(tar tzf "$file" | grep -vE '/(src|examples)/.*\.rs$|/page/[a-z]+\.(html|css|js|svg)$|/(dashboards|alerts)/chargehand\.[a-z.]+$|/docs/(FROM_GO|PORTING|PROTOCOL|TESTING)\.md$' |
     grep -vE '/(README\.md|CHANGELOG\.md|LICENSE-(APACHE|MIT)|Cargo\.(toml(\.orig)?|lock)|\.cargo_vcs_info\.json)$' || true)
   [[ -z $extra ]] || fail "$crate has in its package what users do not need: $extra"
-  for key in README.md LICENSE-APACHE LICENSE-MIT src/lib.rs; do
-    tar tzf "$file" | grep "/$key$" >/dev/null || fail "$crate has no $key in its package"
+  for key in README.md LICENSE-APACHE LICENSE-MIT 'src/(lib|main).rs'; do
+    tar tzf "$file" | grep -E "/$key$" >/dev/null || fail "$crate has no $key in its package"
   done
   local manifest
   manifest=$(tar xzOf "$file" --wildcards '*/Cargo.toml')
@@ -315,7 +324,7 @@ stage_advisories() {
 # With what the tests need, so that this is the only command on a fresh machine.
 stage_test() {
   install_test
-  STRESS_SECONDS=${STRESS_SECONDS:-30} cargo test --workspace --all-features --no-fail-fast
+  STRESS_SECONDS=${STRESS_SECONDS:-60} cargo test --workspace --all-features --no-fail-fast
 }
 
 # What must hold whatever the bytes: over the inputs that are kept, and over new ones for $FUZZ_SECONDS (10)
@@ -353,6 +362,9 @@ stage_loom() {
 stage_soak() {
   # One at a time: each has the machine to itself, and shows what it did.
   CHAOS_SECONDS=60 cargo test --all-features --test trials chaos -- --nocapture --test-threads=1
+  KILLS=50 cargo test --all-features --test trials kills -- --nocapture --test-threads=1
+  STORM_WORKERS=1000 STORM_SECONDS=10 cargo test --all-features --test trials storms -- \
+    --nocapture --test-threads=1
   WORLDS=10000 RUNS=30000 cargo test --release -p chargehand-core --all-features \
     --test simulation --test equals_model
   WORLDS=10000 cargo test --release --all-features --test random_ranges
@@ -366,24 +378,18 @@ stage_soak() {
 }
 
 # The scheduler alone beside its model; then whole pools under faults: every seed that ever failed and was mended, and
-# 20,000 others, the same each time.
+# for $FRESH_SECONDS (60) those that nobody has run before. It prints the first of these, and where one fails, the command
+# that runs it again. Its own tests are in the stage `test`.
 stage_sim() {
-  cargo test --release -p chargehand-sim
-  cargo run --release -p chargehand-sim -- --core --seeds 20000
-  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 20000
-}
-
-# Not part of `all`, since about one seed in a hundred thousand still fails, of which docs/RELIABILITY.md says more: seeds
-# that nobody has run before, for $FRESH_SECONDS (60). It prints the first, and where one fails, the command that runs it again.
-stage_fresh() {
-  cargo run --release -p chargehand-sim -- --seconds "${FRESH_SECONDS:-60}"
+  cargo run --release -p chargehand-sim -- --core --seeds 5000 --jobs 2
+  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seconds "${FRESH_SECONDS:-60}" --jobs 2
 }
 
 # Small mistakes in core, one at a time, each of which some test must find: days for all of them. So it goes on where
 # it was stopped, and `MUTANTS_SHARD=0/8` does one part in eight. `.cargo/mutants.toml` says which files, and which
 # mistakes no test can find. `MUTANTS_OF=core/src/backoff.rs` makes those of which that is a part of the name.
 stage_mutants() {
-  have cargo-mutants || cargo install --locked "cargo-mutants@$MUTANTS_VERSION"
+  have cargo-mutants || install_tool "cargo-mutants@$MUTANTS_VERSION"
   local some=()
   [[ -z ${MUTANTS_SHARD:-} ]] || some+=(--shard "$MUTANTS_SHARD")
   [[ -z ${MUTANTS_OF:-} ]] || some+=(--re "$MUTANTS_OF")
@@ -396,7 +402,7 @@ stage_mutants() {
 # Which lines the tests come by: of core at least 95 in 100, of the facade 90. It builds everything once more.
 # rustc writes what an LLVM of its own version reads, which Debian has as a package.
 stage_coverage() {
-  have cargo-llvm-cov || cargo install --locked "cargo-llvm-cov@$LLVM_COV_VERSION"
+  have cargo-llvm-cov || install_tool "cargo-llvm-cov@$LLVM_COV_VERSION"
   local version bin out=$target/coverage crate least
   version=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   bin=/usr/lib/llvm-$version/bin
@@ -415,6 +421,12 @@ stage_coverage() {
 # Real faults of networks between real processes, in namespaces of their own: 35 s. Not part of `all`: it needs root.
 stage_network() {
   cargo test --all-features --test real_network
+}
+
+# Autobahn's cases against both ends of WebSocket, in both dialects, played by a Python package of that name.
+stage_autobahn() {
+  install_autobahn
+  AUTOBAHN_PYTHON=$target/autobahn/bin/python cargo test --all-features --test autobahn
 }
 
 # Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
@@ -444,6 +456,16 @@ stage_examples() {
   for example in axum_route hyper_route; do
     timeout 120 cargo run -p chargehand-http-examples --bin "$example"
   done
+  for example in page metrics systemd; do
+    timeout 120 cargo run -p chargehand-status --example "$example"
+  done
+}
+
+# The page in Chromium, and metrics, dashboard and rules with Prometheus. The screenshots are there to be looked at.
+stage_status() {
+  install_status
+  cargo test -p chargehand-status --all-features --test browser --test prometheus -- --nocapture
+  ls -l "$target"/status-screenshots/*.png
 }
 
 # The firmware's warnings and sizes, its manager against the host's, its workers in pools of ours, and
@@ -483,6 +505,7 @@ stage_bench() {
   cargo run --release -p chargehand-bench -- peers "${short[@]}"
   cargo run --release -p chargehand-bench -- scale "${short[@]}"
   cargo run --release -p chargehand-bench -- mixed --only 'a range' "${short[@]}"
+  bash bench/cli.sh 200 20000 1
 }
 
 stage_backfill() {
@@ -508,26 +531,48 @@ install() {
   have x86_64-w64-mingw32-dlltool || packages+=(binutils-mingw-w64-x86-64)
   install_packages "${packages[@]}"
   bash bench/install.sh
-  have cargo-hack || cargo install --locked "cargo-hack@$CARGO_HACK_VERSION"
-  have cargo-deny || cargo install --locked "cargo-deny@$CARGO_DENY_VERSION"
-  have cargo-semver-checks || cargo install --locked "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
+  have cargo-hack || install_tool "cargo-hack@$CARGO_HACK_VERSION"
+  have cargo-deny || install_tool "cargo-deny@$CARGO_DENY_VERSION"
+  have cargo-semver-checks || install_tool "cargo-semver-checks@$SEMVER_CHECKS_VERSION"
   if [[ ! -x $ANVIL ]]; then
     npm install --no-audit --no-fund --ignore-scripts --prefix "$anvil_dir" \
       "@foundry-rs/anvil@$ANVIL_VERSION"
   fi
 }
 
-# What the tests need beside Rust: Go and its WebSocket library, OpenSSL and Python for real peers, and `ip`.
+# What the tests need beside Rust: Go and its WebSocket library, OpenSSL, Python and Node for real peers, and `ip`.
 install_test() {
   local packages=()
   have cc || packages+=(gcc libc6-dev)
   have ip || packages+=(iproute2)
+  have node || packages+=(nodejs)
   have openssl || packages+=(openssl)
   have python3 || packages+=(python3)
   have stunnel || packages+=(stunnel4)
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"
+}
+
+# A browser, what drives it, and Prometheus with its tool for rules.
+install_status() {
+  local packages=()
+  have chromium || packages+=(chromium)
+  have prometheus || packages+=(prometheus)
+  have node || packages+=(nodejs)
+  have npm || packages+=(npm)
+  install_packages "${packages[@]}"
+  [[ -f $target/playwright/node_modules/playwright-core/index.mjs ]] ||
+    npm install --no-audit --no-fund --ignore-scripts --prefix "$target/playwright" "playwright-core@$PLAYWRIGHT_VERSION"
+}
+
+# In a place of its own, whatever Python packages there are.
+install_autobahn() {
+  local dir=$target/autobahn
+  [[ ! -x $dir/bin/kosoku ]] || return 0
+  python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
+  python3 -m venv "$dir"
+  "$dir/bin/pip" install --quiet "kosoku==$KOSOKU_VERSION"
 }
 
 # Debian's Rust of that version, unpacked into the build directory: the newer one stays installed.
@@ -550,6 +595,13 @@ install_msrv() {
   for package in "$dir.part"/debs/*.deb; do dpkg -x "$package" "$dir.part"; done
   rm -rf "$dir.part/debs" "$dir"
   mv "$dir.part" "$dir"
+}
+
+# Lightly optimized: building them is most of what a fresh machine does before the first stage, and each runs for
+# seconds.
+install_tool() {
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --locked "$@"
 }
 
 install_packages() {

@@ -3,7 +3,7 @@
 # compares with, valgrind, and Go with its WebSocket library. Starts none of them.
 set -euo pipefail
 packages=(nats-server gearman-job-server beanstalkd redis-server libzmq3-dev pkg-config
-  golang-go golang-golang-x-net-dev valgrind util-linux)
+  golang-go golang-golang-x-net-dev parallel valgrind util-linux)
 
 missing=()
 for package in "${packages[@]}"; do

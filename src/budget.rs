@@ -104,13 +104,13 @@ impl Budget {
         }
     }
 
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(feature = "std")]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::SeqCst)
     }
 
     /// Returns how many bytes may be held in all, the reserve included.
-    #[cfg(feature = "testing")]
+    #[cfg(feature = "std")]
     pub(crate) fn bytes_max(&self) -> usize {
         self.max.saturating_add(self.message_max.saturating_mul(RESERVE_MESSAGES))
     }

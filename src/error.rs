@@ -1,6 +1,7 @@
 //! Errors of the pool's handles.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
@@ -33,6 +34,12 @@ pub enum TaskError {
     Aborted,
     /// Its own deadline came before its answer. It may have been carried out.
     TimedOut,
+    /// As many keys are in use as [`Config::keys_max`](chargehand_core::Config::keys_max) says, and it has
+    /// another one: see [`TaskKey`](crate::TaskKey). Wait for tasks to end, use fewer, or raise that.
+    TooManyKeys {
+        /// How many there may be.
+        most: u32,
+    },
     /// The pool is stopping and took no new task.
     Stopping,
     /// The pool's driver is gone: it was dropped, or had finished before.
@@ -62,6 +69,11 @@ impl fmt::Display for TaskError {
             Self::Cancelled => f.write_str("cancelled"),
             Self::Aborted => f.write_str("the pool stopped before the task was answered"),
             Self::TimedOut => f.write_str("its deadline came before its answer: give it longer"),
+            Self::TooManyKeys { most } => write!(
+                f,
+                "{most} keys are in use, which is as many as may be, and this task has another: wait \
+                 for tasks to end, use fewer keys, or raise keys_max"
+            ),
             Self::Stopping => f.write_str("the pool is stopping and takes no new task"),
             Self::Closed => f.write_str("the pool's driver is gone: is its future still polled?"),
             Self::Request(text) => write!(f, "the request cannot be sent: {text}"),
@@ -128,6 +140,26 @@ impl fmt::Display for WorkerError {
 }
 
 impl Error for WorkerError {}
+
+/// There is no queue of that name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueError {
+    /// The name.
+    pub name: String,
+    /// The names of the queues that there are.
+    pub known: Vec<String>,
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, known } = self;
+        write!(f, "there is no queue `{name}`: add it by Builder::queue, or use one of ")?;
+        f.write_str(&known.join(", "))
+    }
+}
+
+impl Error for QueueError {}
 
 /// The pool's driver is gone: it was dropped, or had finished before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,9 +12,11 @@ use core::time::Duration;
 use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
+use serde::Serialize;
 
 use crate::link::reason::DisconnectReason;
 use crate::next::Next;
+use crate::stats::as_text;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
 /// that dialled in, or `in-process` with a number.
@@ -41,7 +43,7 @@ pub enum PoolEvent {
         /// Why.
         reason: DisconnectReason,
     },
-    /// A link is gone. Its tasks are queued again.
+    /// A link is gone. Its tasks are queued again, unless its worker is [waited for](chargehand_core::Config::grace).
     Lost {
         /// The worker.
         worker: WorkerId,
@@ -100,6 +102,10 @@ pub enum PoolEvent {
         /// Its address or name.
         peer: Arc<str>,
     },
+    /// An attempt is so far, as its handler says ([`Context::progress`](crate::Context::progress)): at most so
+    /// often as the worker's [`progress_interval`](crate::Worker::progress_interval) lets it. Told to
+    /// [`Pool::all_events`](crate::Pool::all_events) only.
+    Progress(TaskProgress),
     /// A worker failed too many tasks in a row and gets none for this long.
     Suspended {
         /// The worker.
@@ -178,6 +184,7 @@ impl fmt::Display for PoolEvent {
             Self::Started { task, attempt, peer, .. } => {
                 write!(f, "{peer}: takes task {}, attempt {attempt}", task.slot())
             }
+            Self::Progress(progress) => progress.fmt(f),
             Self::Suspended { peer, span, .. } => {
                 write!(f, "{peer}: only fails, suspended for {span:?}")
             }
@@ -199,6 +206,39 @@ pub struct Started {
     pub peer: Arc<str>,
     /// The number of this sending, from 1 on.
     pub attempt: u16,
+}
+
+/// How far an attempt is, by what its handler said last: in a [`PoolEvent`], of
+/// [`Task::progress`](crate::Task::progress) and in [`PoolStats`](crate::PoolStats).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TaskProgress {
+    /// The task.
+    pub task: TaskId,
+    /// Its height, if it is one of a range: a `u64` or an `i64`. That of a map's request is its index.
+    pub height: Option<i128>,
+    /// The number of this sending, from 1 on. Another one begins anew.
+    pub attempt: u16,
+    /// The worker that carries it out.
+    pub worker: WorkerId,
+    /// Its address or name.
+    #[serde(serialize_with = "as_text")]
+    pub peer: Arc<str>,
+    /// How much is done, in the handler's unit.
+    pub done: u64,
+    /// How much there is to do; 0 where the handler does not know.
+    pub total: u64,
+}
+
+impl fmt::Display for TaskProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { task, height, peer, done, total, .. } = self;
+        match height {
+            Some(height) => write!(f, "{peer}: height {height}: {done}")?,
+            None => write!(f, "{peer}: task {}: {done}", task.slot())?,
+        }
+        if *total > 0 { write!(f, " of {total} done") } else { f.write_str(" done") }
+    }
 }
 
 /// What transports begin with where nobody answers.

@@ -328,7 +328,6 @@ fn explained_advice(body: &[u8]) -> Option<Useless> {
 }
 
 /// Returns the text of a failure, for peers that know no more.
-#[cfg(any(test, feature = "json"))]
 pub(crate) fn text_of(body: &[u8]) -> &str {
     Parts::read(body).map_or("a failure without a valid text", |parts| parts.text)
 }

@@ -97,6 +97,7 @@ compile_error!(
 );
 
 pub use chargehand_core as core;
+pub use chargehand_core::{Class, QueueOptions, Rate};
 #[cfg(feature = "smol")]
 pub use chargehand_runtime_smol as smol;
 #[cfg(feature = "tokio")]
@@ -125,6 +126,8 @@ pub mod keyed;
 mod limits;
 mod link;
 mod mailbox;
+#[cfg(feature = "std")]
+pub mod measure;
 mod next;
 mod options;
 mod payload;
@@ -144,19 +147,19 @@ pub mod worker;
 pub use self::payload::JsonHeights;
 pub use self::{
     driver::Driver,
-    error::{Closed, TaskError, TrySubmitError, WorkerError},
-    events::{Events, PoolEvent, Started},
+    error::{Closed, QueueError, TaskError, TrySubmitError, WorkerError},
+    events::{Events, PoolEvent, Started, TaskProgress},
     failure::{Failure, Throttled},
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::{TaskOptions, Window, WorkerOptions},
+    options::{Queue, TaskKey, TaskOptions, Window, WorkerOptions},
     payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,
         Pull, RawRequests, Report, Requests, SignedLedger, Source, Task, from_stream,
     },
-    stats::{PoolStats, WorkerInfo},
+    stats::{PoolStats, QueueInfo, WorkerInfo},
     worker::Worker,
 };
 

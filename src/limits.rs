@@ -2,7 +2,10 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
+
+use chargehand_core::QueueOptions;
 
 use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
@@ -10,6 +13,8 @@ use crate::link::room::lowered;
 use crate::options::{Window, WorkerOptions};
 use crate::payload::DecodeLimits;
 
+/// What the queue is called of all tasks that name none.
+const DEFAULT_QUEUE: &str = "default";
 /// How many bytes a pool holds by default.
 const MEMORY_MAX: usize = 256 << 20;
 /// How many of the longest frames it holds at least: the reserve, and one to work with.
@@ -27,6 +32,8 @@ pub(crate) struct Limits {
     pub(crate) tasks_max: u32,
     pub(crate) workers_max: u32,
     pub(crate) queue_max: usize,
+    /// Their names and what is special about them: the first is the one of all tasks that name none.
+    pub(crate) queues: Vec<(Arc<str>, QueueOptions)>,
     /// What was set, if anything was.
     pub(crate) ahead_max: Option<usize>,
     pub(crate) in_flight: Option<Window>,
@@ -62,6 +69,7 @@ impl Limits {
             tasks_max: 16_384,
             workers_max: 1024,
             queue_max: 1024,
+            queues: vec![(DEFAULT_QUEUE.into(), QueueOptions::new())],
             ahead_max: None,
             in_flight: None,
             frame_bytes_max: 16 * 1024 * 1024,
@@ -80,6 +88,20 @@ impl Limits {
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         }
+    }
+
+    /// Sets what is special about a queue, which is there from then on.
+    pub(crate) fn set_queue(&mut self, name: &str, options: QueueOptions) {
+        match self.queues.iter_mut().find(|(known, _)| &**known == name) {
+            Some((_, known)) => *known = options,
+            None => self.queues.push((name.into(), options)),
+        }
+    }
+
+    /// Returns what is special about the queues, where anything is.
+    pub(crate) fn special_queues(&self) -> Option<Vec<QueueOptions>> {
+        let options: Vec<_> = self.queues.iter().map(|(_, options)| *options).collect();
+        (options != [QueueOptions::new()]).then_some(options)
     }
 
     /// Returns how many heights of a range may be under way or not taken yet.

@@ -1,8 +1,133 @@
 //! How tasks are done and workers are used, where not as the pool says.
 
+use alloc::sync::Arc;
 use core::time::Duration;
 
-use chargehand_core::{BackoffPolicy, Instant, Offer};
+use chargehand_core::{BackoffPolicy, Instant, Offer, QueueId};
+
+/// The names of a pool's queues, by their places.
+pub(crate) type QueueNames = Arc<[Arc<str>]>;
+
+/// A queue of a pool, as [`Pool::queue`](crate::Pool::queue) finds it by its name. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    id: QueueId,
+    /// Those of its pool, by which it is known.
+    names: QueueNames,
+}
+
+impl Queue {
+    /// Returns the queue of a name, if there is one.
+    pub(crate) fn find(name: &str, names: &QueueNames) -> Option<Self> {
+        let place = names.iter().position(|known| &**known == name)?;
+        let id = QueueId::new(u8::try_from(place).ok()?);
+        Some(Self { id, names: Arc::clone(names) })
+    }
+
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.names[usize::from(self.id.place())]
+    }
+
+    pub(crate) const fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Returns whether it is a queue of the pool with these names.
+    pub(crate) fn is_of(&self, names: &QueueNames) -> bool {
+        Arc::ptr_eq(&self.names, names)
+    }
+}
+
+impl PartialEq for Queue {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.is_of(&other.names)
+    }
+}
+
+impl Eq for Queue {}
+
+/// The key of tasks: those that have the same are begun in the order of submission, and only so many of them
+/// are under way at once, one if nothing else is said. So the transactions of one account do not overtake each
+/// other, and one customer's file is not written by two workers.
+///
+/// A number, or a text. Tasks of other keys, and of none, pass those that wait for theirs. A task has its place
+/// from its turn to its outcome, so it keeps it while it rests before a retry. As far as the pool knows: of an
+/// attempt that was cancelled, or outlived its time, its worker may not have heard yet.
+///
+/// There may be [`Config::keys_max`](chargehand_core::Config::keys_max) keys in use at once, 4096 by default: a
+/// call of one more ends as [`TaskError::TooManyKeys`](crate::TaskError::TooManyKeys), and a range or map of one
+/// more waits until one is free.
+///
+/// ```
+/// use chargehand::{TaskKey, TaskOptions};
+///
+/// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+/// let account = pool.with(TaskOptions::new().key("account 17"));
+/// let (first, second) = (account.submit::<u64, _>("open").await?, account.submit::<u64, _>("pay").await?);
+/// assert!(first.await? < second.await?);
+///
+/// // Whoever asks while somebody else does has the same answer.
+/// let shared = pool.with(TaskOptions::new().key(TaskKey::from(17_u64).unique()));
+/// let block: Vec<u8> = shared.call(&17_u64).await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskKey {
+    pub(crate) name: KeyName,
+    pub(crate) at_once: u32,
+    pub(crate) is_unique: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum KeyName {
+    Number(u64),
+    Text(Arc<str>),
+}
+
+impl TaskKey {
+    const fn new(name: KeyName) -> Self {
+        Self { name, at_once: 1, is_unique: false }
+    }
+
+    /// Sets how many tasks of the key are under way at once. 0 counts as 1. What the task that was
+    /// submitted last says counts for all.
+    #[must_use]
+    pub const fn at_once(mut self, count: u32) -> Self {
+        self.at_once = if count == 0 { 1 } else { count };
+        self
+    }
+
+    /// Has only one call of the key be queued or under way: whoever calls or submits meanwhile has the
+    /// outcome of that one, and its request is not sent.
+    ///
+    /// The options of the first one hold, its deadline included, and its request: so give the same key to the
+    /// same requests only. If its caller cancels it, it goes on for the others. Of no meaning to ranges and maps,
+    /// all of whose tasks have the one key.
+    #[must_use]
+    pub const fn unique(mut self) -> Self {
+        self.is_unique = true;
+        self
+    }
+}
+
+impl From<u64> for TaskKey {
+    fn from(number: u64) -> Self {
+        Self::new(KeyName::Number(number))
+    }
+}
+
+impl From<&str> for TaskKey {
+    fn from(text: &str) -> Self {
+        Self::new(KeyName::Text(text.into()))
+    }
+}
+
+impl From<Arc<str>> for TaskKey {
+    fn from(text: Arc<str>) -> Self {
+        Self::new(KeyName::Text(text))
+    }
+}
 
 /// How a task is done, where not as the pool says: given to [`Pool::with`](crate::Pool::with), whose handle
 /// uses it for calls, single tasks, maps and ranges alike.
@@ -40,12 +165,29 @@ pub struct TaskOptions {
     /// How long it rests before each of these. `None` for
     /// [`Config::retry_delay`](chargehand_core::Config::retry_delay).
     pub retry_delay: Option<BackoffPolicy>,
+    /// Which queue it waits in. `None` for the one named `default`.
+    pub queue: Option<Queue>,
+    /// How long one attempt may take in all where its handler says how far it is
+    /// ([`Context::progress`](crate::Context::progress)): whenever more is done than before, it has its
+    /// `attempt_timeout` once more, up to this. So a job of hours needs no timeout of hours: a worker that hangs
+    /// is found as soon as any. `None`, the default, for no more time by progress.
+    pub attempt_max: Option<Duration>,
+    /// Which key it has. `None`, the default, for none.
+    pub key: Option<TaskKey>,
 }
 
 impl TaskOptions {
     /// Makes options that change nothing.
     pub const fn new() -> Self {
-        Self { attempt_timeout: None, deadline: None, retries: None, retry_delay: None }
+        Self {
+            attempt_timeout: None,
+            deadline: None,
+            retries: None,
+            retry_delay: None,
+            queue: None,
+            key: None,
+            attempt_max: None,
+        }
     }
 
     /// Sets how long one attempt may take.
@@ -76,6 +218,57 @@ impl TaskOptions {
         self
     }
 
+    /// Sets which queue it waits in: one of the pool's, by [`Pool::queue`](crate::Pool::queue).
+    ///
+    /// ```
+    /// use chargehand::TaskOptions;
+    ///
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), Box<dyn std::error::Error>> {
+    /// let tip = pool.with(TaskOptions::new().queue(pool.queue("tip")?));
+    /// let block: String = tip.call(&17_u64).await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn queue(mut self, queue: Queue) -> Self {
+        self.queue = Some(queue);
+        self
+    }
+
+    /// Sets which key it has. All tasks of a range or map have the same one, so only so many of them are under
+    /// way at once. An example is at [`TaskKey`].
+    #[must_use]
+    pub fn key(mut self, key: impl Into<TaskKey>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Returns whether others may have its outcome.
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.is_unique)
+    }
+
+    /// Returns which queue it waits in.
+    #[inline]
+    pub(crate) fn queue_id(&self) -> QueueId {
+        self.queue.as_ref().map_or(QueueId::DEFAULT, Queue::id)
+    }
+
+    /// Makes options of a queue whose pool is of no matter.
+    #[cfg(test)]
+    pub(crate) fn in_queue(id: QueueId) -> Self {
+        Self { queue: Some(Queue { id, names: Arc::new([]) }), ..Self::new() }
+    }
+
+    /// Gives an attempt its time once more whenever it makes progress, for so long in all. Of a worker that says
+    /// it makes some and does not, this and the [`deadline`](Self::deadline) are the bound: where it is
+    /// [`Duration::MAX`], the deadline alone.
+    #[must_use]
+    pub const fn attempt_max(mut self, longest: Duration) -> Self {
+        self.attempt_max = Some(longest);
+        self
+    }
+
     /// Returns when a task that counts from `since` is over.
     pub(crate) fn due(&self, since: Instant) -> Instant {
         self.deadline.map_or(Instant::FAR_FUTURE, |span| since.saturating_add(span))
@@ -86,6 +279,8 @@ impl TaskOptions {
         to.retries_max = self.retries.or(to.retries_max);
         to.retry_delay = self.retry_delay.or(to.retry_delay);
         to.deadline = self.due(since);
+        to.queue = self.queue_id();
+        to.attempt_max = self.attempt_max.or(to.attempt_max);
         if let Some(timeout) = self.attempt_timeout {
             *to = to.attempt_timeout(timeout);
         }

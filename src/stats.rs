@@ -3,10 +3,12 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
-use chargehand_core::{Stats, WorkerId, WorkerStats};
+use chargehand_core::{QueueStats, Stats, WorkerId, WorkerStats};
 use serde::{Serialize, Serializer};
 
+use crate::events::TaskProgress;
 use crate::link::reason::DisconnectReason;
 
 /// A pool at one moment, or as it stopped: what [`Pool::stats`](crate::Pool::stats) and
@@ -32,8 +34,30 @@ pub struct PoolStats {
     /// How many ranges and maps are under way, as [`Pool::idle`](crate::Pool::idle) means it: it waits for
     /// each of them, and not for a map that waits for its source.
     pub streams: usize,
+    /// Every queue: first the one named `default`, then those of [`Builder::queue`](crate::Builder::queue) in
+    /// their order. What waits outside for room among [`tasks_max`](crate::Builder::tasks_max) is not counted.
+    pub queues: Vec<QueueInfo>,
     /// Every worker in the pool, or that was in it when it was stopped, as of its last link.
     pub workers: Vec<WorkerInfo>,
+    /// How far those attempts under way are whose handlers say so
+    /// ([`Context::progress`](crate::Context::progress)).
+    pub progress: Vec<TaskProgress>,
+}
+
+/// A queue at one moment.
+///
+/// Displays as one line, as in `tip: 3 waiting, 8 in flight, 1200 sent, oldest 20ms`.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct QueueInfo {
+    /// Its name.
+    #[serde(serialize_with = "as_text")]
+    pub name: Arc<str>,
+    /// Its counters.
+    pub stats: QueueStats,
+    /// For how long the first one in line has waited for its first attempt. `None` where none does, and in a
+    /// pool without [`Builder::queue`](crate::Builder::queue), keys and pauses, where nobody notes it.
+    pub oldest: Option<Duration>,
 }
 
 /// A worker at one moment.
@@ -58,7 +82,7 @@ pub struct WorkerInfo {
 }
 
 // The trait's is behind a feature of serde's.
-fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
 
@@ -73,6 +97,27 @@ fn as_text_if_any<S: Serializer>(
 impl fmt::Display for PoolStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tasks.fmt(f)
+    }
+}
+
+impl fmt::Display for QueueInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stats = &self.stats;
+        write!(f, "{}: {} waiting", self.name, stats.waiting)?;
+        if stats.waiting_for_key > 0 {
+            write!(f, " ({} for their keys)", stats.waiting_for_key)?;
+        }
+        write!(f, ", {} in flight, {} sent", stats.in_flight, stats.sent)?;
+        if stats.resting > 0 {
+            write!(f, ", {} resting", stats.resting)?;
+        }
+        if let Some(oldest) = self.oldest {
+            write!(f, ", oldest {oldest:?}")?;
+        }
+        if stats.is_paused {
+            f.write_str(", paused")?;
+        }
+        Ok(())
     }
 }
 

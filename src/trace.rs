@@ -33,7 +33,7 @@ mod events {
     use chargehand_core::message::Code;
     use tracing::Level;
 
-    use crate::events::PoolEvent;
+    use crate::events::{PoolEvent, TaskProgress};
     use crate::link::reason::DisconnectReason;
     use crate::worker::events::WorkerEvent;
 
@@ -84,6 +84,11 @@ mod events {
             E::Started { task, height, attempt, worker, peer } => {
                 let (task, height, worker) = (task.slot(), *height, worker.slot());
                 told!(TRACE, task, height, attempt, manager, worker, peer = &**peer, "task sent");
+            }
+            E::Progress(TaskProgress { task, height, attempt, worker, peer, done, total }) => {
+                let (task, height, worker) = (task.slot(), *height, worker.slot());
+                let peer = &**peer;
+                told!(TRACE, task, height, attempt, done, total, manager, worker, peer, "progress");
             }
             E::Suspended { worker, peer, span } => {
                 let (worker, span_ms) = (worker.slot(), millis(*span));

@@ -13,7 +13,7 @@ use chargehand::core::message::Message;
 use chargehand::core::{Config, TaskId};
 use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::World;
-use chargehand::{DisconnectReason, Pool, PoolEvent, Task, TaskError};
+use chargehand::{DisconnectReason, Pool, PoolEvent, Task, TaskError, TaskOptions};
 
 type Running = Pin<Box<Task<u64>>>;
 
@@ -255,4 +255,41 @@ fn a_link_that_takes_no_request_at_all_costs_nobody_an_attempt() {
     let losses = rig.losses();
     assert_eq!(losses, [DisconnectReason::Stuck]);
     assert_eq!(is_exhausted(&mut tasks), [false; 5]);
+}
+
+/// The oldest attempt has its time again, since it may have waited; and the link falls silent in that very moment.
+#[test]
+fn what_never_left_counts_nothing_where_an_attempt_and_its_link_come_due_together() {
+    let mut rig = Rig::new(1, 2, 6, |config| {
+        config.attempts_max = 1;
+        config.attempt_timeout = secs(20);
+        (config.heartbeat_interval, config.heartbeat_timeout) = (secs(10), secs(10));
+    });
+    let mut tasks = rig.submit(6);
+    let first = [rig.live(0), rig.live(0)].concat();
+    assert_eq!(first.len(), 2, "as many as it runs, one after the other");
+    for request in first {
+        rig.peer.answer(request, 7);
+        rig.world.advance(Duration::ZERO);
+    }
+    // It is heard, and sent to, in one moment, and reads nothing from then on.
+    for _ in 0..=20 {
+        rig.world.advance(secs(1));
+    }
+    let losses = rig.losses();
+    assert!(matches!(losses[..], [DisconnectReason::Silent(_)]), "{losses:?}");
+    assert_eq!(is_exhausted(&mut tasks[2..]), [true, false, false, false]);
+}
+
+#[test]
+fn a_task_whose_own_deadline_passes_before_it_could_leave_costs_its_link_nothing() {
+    let (mut rig, mut tasks) = stuck(8, 2, |_| {});
+    let hasty = rig.pool.with(TaskOptions::new().deadline(secs(3)));
+    let mut hasty = Box::pin(hasty.try_submit::<u64, u64>(7).expect("there is room"));
+    for _ in 0..5 {
+        rig.world.advance(secs(1));
+    }
+    assert_eq!(poll(hasty.as_mut()), Poll::Ready(Err(TaskError::TimedOut)));
+    assert_eq!(rig.losses(), []);
+    assert_eq!(is_exhausted(&mut tasks), [false, false]);
 }

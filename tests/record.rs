@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chargehand::record::{Replay, ReplayError};
 use chargehand::testing::{Act, Script, World};
-use chargehand::{Ledger, TaskOptions};
+use chargehand::{Class, Ledger, QueueOptions, TaskOptions};
 
 /// A file in memory, with room for so many bytes.
 #[derive(Clone)]
@@ -166,9 +166,9 @@ fn what_is_no_record_is_refused() {
 #[test]
 fn a_record_of_another_version_is_refused_with_both_versions() {
     let (_, text) = recorded(1);
-    let newer = text.replacen("\"version\":1", "\"version\":2", 1);
+    let newer = text.replacen("\"version\":2", "\"version\":3", 1);
     let error = replay(&newer).unwrap_err().to_string();
-    assert!(error.contains("version 2") && error.contains("version 1"), "{error}");
+    assert!(error.contains("version 3") && error.contains("version 2"), "{error}");
 }
 
 #[test]
@@ -212,4 +212,29 @@ fn a_scheduler_that_decides_otherwise_is_shown_with_both_decisions() {
     let ReplayError::Differs { line, recorded, now } = error else { panic!("{error}") };
     assert_eq!(line, sent as u64 + 1);
     assert!(recorded.contains("attempt: 2") && now.contains("attempt: 1"), "{recorded}\n{now}");
+}
+
+#[test]
+fn a_record_of_a_pool_with_queues_keys_and_pauses_is_done_again() {
+    let file = File::new(usize::MAX);
+    let world = World::new(3);
+    world.worker(Script::new().takes(Duration::from_millis(4)).concurrency(3));
+    let options = QueueOptions::new().class(Class::Low).in_flight_max(1);
+    let pool = world.pool(|builder| builder.queue("low", options).record(file.clone()));
+    let low = pool.queue("low").unwrap();
+    let keyed = pool.with(TaskOptions::new().queue(low.clone()).key("a key"));
+    world.run(async {
+        pool.pause(&low).await.unwrap();
+        let tasks: Vec<_> = (0..9).map(|at| keyed.try_submit::<u64, u64>(at).unwrap()).collect();
+        assert_eq!(pool.call::<u64, u64>(&100).await, Ok(100));
+        pool.resume(&low).await.unwrap();
+        assert_eq!(keyed.for_each::<u64>(10..=20, |_, _| ()).await.done, 11);
+        drop(tasks);
+    });
+    world.run(pool.stop()).unwrap();
+    let text = file.text();
+    for call in ["\"pause\"", "\"resume\"", "\"queues\":[", "\"key\":{"] {
+        assert!(text.contains(call), "{call}");
+    }
+    replay(&text).unwrap_or_else(|why| panic!("{why}"));
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use by_hand::{Peer, Probe, poll, probed};
+use by_hand::{Peer, Probe, poll, probed, probed_through};
 use chargehand::core::Config;
 use chargehand::core::message::Message;
 use chargehand::memory::{MemoryListener, pair};
@@ -342,4 +342,50 @@ fn what_never_left_does_not_count_when_its_link_ends() {
     for task in &mut tasks[1..] {
         assert!(poll(task.as_mut()).is_pending(), "it waits for another link");
     }
+}
+
+/// Bytes move all the time, so the link is not silent; but an attempt that hangs ends it.
+#[test]
+fn what_never_left_does_not_count_where_an_attempt_ends_a_link_that_moves() {
+    let (connector, mut listener, probe) = probed_through(1, usize::MAX);
+    let world = World::new(3);
+    let pool = world.pool(|builder| {
+        builder.connect(connector).in_flight(4).configure(|config| {
+            (config.trust_initial, config.attempts_max, config.strikes_max) = (4, 1, 1);
+            config.attempt_timeout = secs(20);
+            (config.heartbeat_interval, config.heartbeat_timeout) = (secs(10), secs(30));
+        })
+    });
+    world.advance(Duration::ZERO);
+    let mut peer = Peer::accept(&mut listener).expect("it is dialled at once");
+    peer.hello("slow", 4, u32::MAX);
+    for _ in 0..2 {
+        world.advance(Duration::ZERO);
+        assert_eq!(peer.hear_all().len(), 1);
+    }
+    let mut tasks: Vec<_> = (0..60_u64)
+        .map(|number| Box::pin(pool.try_submit::<u64, u64>(number).expect("there is room")))
+        .collect();
+    world.advance(Duration::ZERO);
+    let _hangs = peer.request();
+    for second in 0..60 {
+        world.advance(secs(1));
+        probe.sends(4096);
+        let asked = (second < 35).then(|| {
+            peer.hear(|message| match message {
+                Message::Request { task, attempt, .. } => Some((task, attempt)),
+                _ => None,
+            })
+        });
+        if let Some(Some(Some(request))) = asked {
+            peer.answer(request, 1);
+        }
+    }
+    let exhausted = TaskError::Exhausted { attempts: 1 };
+    let ended: Vec<_> = tasks.iter_mut().map(|task| poll(task.as_mut())).collect();
+    let lost = ended.iter().filter(|ended| **ended == Poll::Ready(Err(exhausted.clone()))).count();
+    let done = ended.iter().filter(|ended| **ended == Poll::Ready(Ok(1))).count();
+    assert_eq!(lost, 2, "what hangs, and what left behind it");
+    assert_eq!(ended.iter().filter(|ended| ended.is_pending()).count(), 58 - done, "{ended:?}");
+    assert!(done > 20, "{done}");
 }

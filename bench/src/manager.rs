@@ -73,7 +73,8 @@ async fn put_load<R: Runtime>(runtime: R, spec: Spec, address: &str, meter: &Arc
     }
 }
 
-/// Starts a pool and returns it when all its links are up.
+/// Starts a pool and returns it when all its links are up. With `MEASURED` in the environment it measures, and is
+/// asked for its figures each second, as by a status page.
 pub(crate) async fn start<R: Runtime>(runtime: R, spec: Spec, address: &str) -> Pool {
     let in_flight = spec.in_flight();
     let mut builder = Pool::builder(runtime)
@@ -89,6 +90,14 @@ pub(crate) async fn start<R: Runtime>(runtime: R, spec: Spec, address: &str) -> 
     let (pool, driver) = builder.build().expect("limits in range");
     R::spawn(driver);
     until_up(runtime, &pool, spec.links).await;
+    if std::env::var_os("MEASURED").is_some() {
+        let asked = pool.clone();
+        R::spawn(async move {
+            while asked.measure().await.is_ok() {
+                sleep(runtime, Duration::from_secs(1)).await;
+            }
+        });
+    }
     pool
 }
 

@@ -22,7 +22,18 @@ const PIPE_BYTES: usize = 1 << 20;
 
 /// A range over four workers, each with 64 heights at once. A cycle is a height.
 pub(crate) fn range() -> impl FnMut(u32) {
+    range_in(Bench::new(4, 64, |height: u64| height))
+}
+
+/// The same in a pool that measures.
+pub(crate) fn measured_range() -> impl FnMut(u32) {
     let bench = Bench::new(4, 64, |height: u64| height);
+    let pool = bench.pool.clone();
+    bench.run(async move { drop(pool.measure().await.expect("the driver runs")) });
+    range_in(bench)
+}
+
+fn range_in(bench: Bench) -> impl FnMut(u32) {
     move |cycles| {
         let mut outcomes = bench.pool.process::<u64>(1..=u64::from(cycles));
         bench.run(async move {

@@ -46,6 +46,7 @@ pub const PIECES: &[Piece] = &[
     Piece { name: "framing", make: framing },
     Piece { name: "backoff", make: backoff },
     Piece { name: "pool/range", make: || Box::new(one_thread::range()) },
+    Piece { name: "pool/range, measured", make: || Box::new(one_thread::measured_range()) },
     Piece { name: "pool/call", make: || Box::new(one_thread::call()) },
     Piece { name: "pool/call of a list", make: || Box::new(one_thread::call_list()) },
 ];

@@ -60,6 +60,19 @@ pub struct Config {
     /// long it asks for. Default 1 h.
     #[cfg(feature = "task-times")]
     pub pause_max: Duration,
+    /// How many of all sends each [class](crate::Class) of queues has at least, in percent, while it has
+    /// something to send, whatever is more urgent. At most 25; default 5. 0 lets a class starve.
+    #[cfg(feature = "queues")]
+    pub class_share_min: u8,
+    /// How many keys there are: a task's key is a number below that. At most 2^28; default 4096. Each takes
+    /// 20 bytes once it, or a higher one, was used.
+    #[cfg(feature = "queues")]
+    pub keys_max: u32,
+    /// How long a worker whose link broke may keep what it holds, and go on with it, until it is back: for so long
+    /// its attempts are not sent elsewhere. Less where the worker says [so](crate::Offer::keeps). Their own deadlines
+    /// go on meanwhile. Default zero: what it held is sent again at once.
+    #[cfg(feature = "task-times")]
+    pub grace: Duration,
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
@@ -201,6 +214,12 @@ pub enum Choice {
 }
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
+/// How many keys there may be: few enough for an index.
+#[cfg(feature = "queues")]
+const KEYS_MAX: u32 = {
+    let indices = crate::scheduler::SLOTS_MAX;
+    if indices < 1 << 28 { indices } else { 1 << 28 }
+};
 
 impl Config {
     /// Makes the default configuration. `seed` should differ from process to process.
@@ -221,6 +240,12 @@ impl Config {
             failures_max: 16,
             #[cfg(feature = "task-times")]
             pause_max: Duration::from_secs(60 * 60),
+            #[cfg(feature = "queues")]
+            class_share_min: 5,
+            #[cfg(feature = "queues")]
+            keys_max: 4096,
+            #[cfg(feature = "task-times")]
+            grace: Duration::ZERO,
             absent_max: Duration::from_secs(600),
             #[cfg(feature = "choice")]
             choice: Choice::LeastLoaded,
@@ -273,6 +298,14 @@ impl Config {
         if self.backoff.first_nanos() < NANOS_PER_MILLI {
             return Err(ConfigError("the backoff's base and cap must be at least 1 ms"));
         }
+        #[cfg(feature = "queues")]
+        if self.class_share_min > 25 {
+            return Err(ConfigError("class_share_min must be at most 25: there are four classes"));
+        }
+        #[cfg(feature = "queues")]
+        if self.keys_max > KEYS_MAX {
+            return Err(ConfigError("keys_max must be at most 2^28, and 65535 on bare metal"));
+        }
         Ok(self)
     }
 }
@@ -295,6 +328,12 @@ pub(crate) struct Policy {
     pub(crate) ejection: Option<Ejection>,
     #[cfg(feature = "choice")]
     pub(crate) retry_budget: Option<RetryBudget>,
+    #[cfg(feature = "queues")]
+    pub(crate) class_share_min: u8,
+    #[cfg(feature = "queues")]
+    pub(crate) keys_max: u32,
+    #[cfg(feature = "task-times")]
+    pub(crate) grace: u64,
     pub(crate) stable_after: u64,
     pub(crate) seed: u64,
     pub(crate) backoff: BackoffPolicy,
@@ -325,6 +364,12 @@ impl Policy {
             ejection: config.ejection,
             #[cfg(feature = "choice")]
             retry_budget: config.retry_budget,
+            #[cfg(feature = "queues")]
+            class_share_min: config.class_share_min,
+            #[cfg(feature = "queues")]
+            keys_max: config.keys_max,
+            #[cfg(feature = "task-times")]
+            grace: short(config.grace),
             stable_after: short(config.stable_after),
             seed: config.seed,
             backoff: config.backoff,
@@ -339,6 +384,8 @@ impl Policy {
         }
     }
 
+    /// Callers want one field, and the others are not worth their divisions.
+    #[inline]
     pub(crate) const fn config(&self) -> Config {
         Config {
             attempts_max: self.attempts_max,
@@ -363,6 +410,12 @@ impl Policy {
             ejection: self.ejection,
             #[cfg(feature = "choice")]
             retry_budget: self.retry_budget,
+            #[cfg(feature = "queues")]
+            class_share_min: self.class_share_min,
+            #[cfg(feature = "queues")]
+            keys_max: self.keys_max,
+            #[cfg(feature = "task-times")]
+            grace: span(self.grace),
             backoff: self.backoff,
             stable_after: span(self.stable_after),
             seed: self.seed,

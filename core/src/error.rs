@@ -31,10 +31,30 @@ pub struct WorkersFull;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SubmitError {
-    /// Every task slot is taken. Wait for a finished task, then try again.
+    /// Every task slot is taken, or every one that its queue may have. Wait for a finished task, then try
+    /// again.
     Full,
     /// The pool is draining and takes no new task.
     Draining,
+    /// There is no such queue. Name one of those that the pool was made with.
+    #[cfg(feature = "queues")]
+    NoQueue,
+    /// There is no key of such a number. Use one below [`Config::keys_max`](crate::Config::keys_max), or raise
+    /// that.
+    #[cfg(feature = "queues")]
+    NoKey,
+}
+
+/// There is no such queue. Nothing was changed. Name one of those that the pool was made with.
+#[cfg(feature = "queues")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct NoQueue;
+
+#[cfg(feature = "queues")]
+error_text! {
+    NoQueue: |_e| "no such queue: name one of those that the pool was made with";
 }
 
 /// An event was not accepted. Nothing was changed but a counter.
@@ -55,6 +75,10 @@ error_text! {
     SubmitError: |e| match e {
         Self::Full => "every task slot is taken: wait for a finished task, then try again",
         Self::Draining => "the pool is draining and takes no new task",
+        #[cfg(feature = "queues")]
+        Self::NoQueue => "no such queue: name one of those that the pool was made with",
+        #[cfg(feature = "queues")]
+        Self::NoKey => "no key of such a number: use one below keys_max, or raise that",
     };
     EventError: |e| match e {
         Self::Stale => "late or duplicate: the link, attempt or task is over",

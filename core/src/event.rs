@@ -6,6 +6,8 @@ use core::time::Duration;
 #[cfg(feature = "task-times")]
 use crate::backoff::BackoffPolicy;
 use crate::id::{Link, TaskId, WorkerId};
+#[cfg(feature = "queues")]
+use crate::queue::{Key, QueueId};
 use crate::time::Instant;
 
 /// Something that happened on a link.
@@ -87,6 +89,39 @@ pub enum Event {
         /// Its link, if that is still up.
         link: Link,
     },
+    /// The worker says how far an attempt is. Where the task's [`attempt_max`](TaskOptions::attempt_max) says so it
+    /// has its time once more. It is refused as an answer would be. No sign of life: a worker that hears nothing
+    /// while it says so is pinged as any other, so that it knows that somebody listens.
+    #[cfg(feature = "task-times")]
+    Progress {
+        /// The link that it came on.
+        link: Link,
+        /// The task, as the worker names it.
+        task: TaskId,
+        /// The attempt, as the worker names it.
+        attempt: u16,
+        /// How much is done, in whatever unit. What is no more than was said of the attempt before, zero to
+        /// begin with, gives it no more time.
+        done: u64,
+    },
+    /// A worker that is [back](Offer::resumes) still has this attempt, which it held when its last link broke: it
+    /// runs there, or its answer follows. It is refused as an answer would be: then tell the worker to drop it.
+    #[cfg(feature = "task-times")]
+    Kept {
+        /// The link that it came on.
+        link: Link,
+        /// The task, as the worker names it.
+        task: TaskId,
+        /// The attempt, as the worker names it.
+        attempt: u16,
+    },
+    /// A worker that is back has named all attempts that it still has. The others are sent again, with nothing
+    /// counted.
+    #[cfg(feature = "task-times")]
+    Listed {
+        /// The link that it came on.
+        link: Link,
+    },
     /// A worker that was [busy](Event::Busy) takes tasks again. No news to one that was not.
     Ready {
         /// The link that is not busy any more.
@@ -109,6 +144,8 @@ impl Event {
             | Self::Useless { link, .. }
             | Self::Excused { link }
             | Self::Ready { link } => *link,
+            #[cfg(feature = "task-times")]
+            Self::Progress { link, .. } | Self::Kept { link, .. } | Self::Listed { link } => *link,
         }
     }
 }
@@ -322,6 +359,15 @@ pub struct Offer {
     /// Only by [`Choice::FirstAnswer`](crate::config::Choice::FirstAnswer).
     #[cfg(feature = "choice")]
     pub is_auto: bool,
+    /// For how long it goes on with what it holds once its link breaks: see
+    /// [`Config::grace`](crate::Config::grace), of which the shorter counts. Zero if it does not.
+    #[cfg(feature = "task-times")]
+    pub keeps: Duration,
+    /// Whether it is the worker that had the last link, and has not been started anew since: it still has what it
+    /// held, or says by [`Event::Listed`] what of that. What is not told within its grace is sent again, and
+    /// without this at once.
+    #[cfg(feature = "task-times")]
+    pub resumes: bool,
 }
 
 impl Offer {
@@ -335,6 +381,10 @@ impl Offer {
             weight: 1,
             #[cfg(feature = "choice")]
             is_auto: false,
+            #[cfg(feature = "task-times")]
+            keeps: Duration::ZERO,
+            #[cfg(feature = "task-times")]
+            resumes: false,
         }
     }
 
@@ -361,6 +411,22 @@ impl Offer {
         self
     }
 
+    /// Sets for how long it goes on with what it holds once its link breaks.
+    #[cfg(feature = "task-times")]
+    #[must_use]
+    pub const fn keeps(mut self, span: Duration) -> Self {
+        self.keeps = span;
+        self
+    }
+
+    /// Says that it is the worker that had the last link.
+    #[cfg(feature = "task-times")]
+    #[must_use]
+    pub const fn resumes(mut self) -> Self {
+        self.resumes = true;
+        self
+    }
+
     /// Has it begin with its whole window.
     #[must_use]
     pub const fn trusted(mut self) -> Self {
@@ -379,6 +445,11 @@ pub enum Loss {
     Broken,
     /// The worker took its leave. Nothing counts, and one by [`Route::Await`] leaves the pool.
     Stopped,
+    /// It broke, and nothing says that the worker is to blame or gone: it keeps what it holds for its
+    /// [grace](crate::Config::grace). Without one this is as [`Broken`](Self::Broken), which whoever is without the
+    /// feature `task-times` reports instead.
+    #[cfg(feature = "task-times")]
+    Away,
 }
 
 /// Which tasks a task waits with. Those of one lane are sent in the order of submission, and lanes
@@ -420,6 +491,16 @@ pub struct TaskOptions {
     /// [`Config::retry_delay`](crate::Config::retry_delay).
     #[cfg(feature = "task-times")]
     pub retry_delay: Option<BackoffPolicy>,
+    /// Which queue it waits in.
+    #[cfg(feature = "queues")]
+    pub queue: QueueId,
+    /// Which key it has, if it has one: tasks of the same key wait for one another.
+    #[cfg(feature = "queues")]
+    pub key: Option<Key>,
+    /// How long an attempt may take in all where it makes progress: each [`Event::Progress`] gives it its
+    /// time once more, and none beyond this. `None`, the default, for no more time by progress.
+    #[cfg(feature = "task-times")]
+    pub attempt_max: Option<Duration>,
 }
 
 impl TaskOptions {
@@ -434,6 +515,12 @@ impl TaskOptions {
             attempt_timeout: None,
             #[cfg(feature = "task-times")]
             retry_delay: None,
+            #[cfg(feature = "queues")]
+            queue: QueueId::DEFAULT,
+            #[cfg(feature = "queues")]
+            key: None,
+            #[cfg(feature = "task-times")]
+            attempt_max: None,
         }
     }
 
@@ -476,6 +563,33 @@ impl TaskOptions {
     #[must_use]
     pub const fn retry_delay(mut self, policy: BackoffPolicy) -> Self {
         self.retry_delay = Some(policy);
+        self
+    }
+
+    /// Sets which queue it waits in.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn queue(mut self, queue: QueueId) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Sets which key it has. Its queue does not matter to that: tasks of one key in several queues wait for
+    /// one another as those in one do.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Gives each of its attempts its time once more whenever it makes progress, for so long in all.
+    /// [`Duration::MAX`] for as long as there is progress: then only a [`deadline`](Self::deadline) bounds
+    /// how long a worker can hold the task that says it makes some, and makes none.
+    #[cfg(feature = "task-times")]
+    #[must_use]
+    pub const fn attempt_max(mut self, longest: Duration) -> Self {
+        self.attempt_max = Some(longest);
         self
     }
 }

@@ -81,6 +81,8 @@ pub mod planted;
 #[cfg(not(chargehand_planted))]
 mod planted;
 pub mod prefix;
+#[cfg(feature = "queues")]
+pub mod queue;
 pub mod scheduler;
 pub mod serial;
 pub mod session;
@@ -94,12 +96,16 @@ pub use backoff::{Backoff, BackoffPolicy, Jitter};
 #[cfg(feature = "choice")]
 pub use config::{Choice, Ejection, RetryBudget};
 pub use config::{Config, ConfigError};
+#[cfg(feature = "queues")]
+pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
 pub use event::{
     Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Useless,
     Verdict,
 };
 pub use id::{Link, TaskId, WorkerId};
+#[cfg(feature = "queues")]
+pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate, Waits};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};
 #[cfg(feature = "alloc")]
 pub use storage::Heap;

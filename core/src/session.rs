@@ -141,6 +141,12 @@ impl<S: AsRef<[RunSlot]> + AsMut<[RunSlot]>> Session<S> {
         entry.is_some_and(|entry| entry.used && entry.generation == slot.generation)
     }
 
+    /// Returns the task and the attempt that run there; `None` once that was completed or cancelled.
+    pub fn attempt(&self, slot: RunId) -> Option<(TaskId, u16)> {
+        let entry = self.entries.as_ref().get(slot.index())?;
+        self.contains(slot).then_some((entry.task, entry.attempt))
+    }
+
     /// Notes that the worker wants nothing more: see [`is_drained`](Session::is_drained).
     pub fn drain(&mut self) {
         self.state.draining = true;

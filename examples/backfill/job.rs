@@ -12,9 +12,11 @@ use crate::block::Block;
 use crate::chain::{BLOCKS, BLOCKS_MAX};
 use crate::check::Check;
 use crate::failure::Failure;
-use crate::output::{self, Output};
+use crate::lines::{Lines, name};
+use crate::output;
 use crate::rpc::{Node, hide_urls};
-use crate::state::{Saver, State, StateFile};
+use crate::saved::{Saver, StateFile};
+use crate::state::State;
 
 /// There is room for every gap: a height that is done and not noted would be done twice. There are
 /// about as many gaps as heights in flight, and as heights that failed.
@@ -25,10 +27,10 @@ pub(crate) struct Job {
     pub(crate) check: Check,
     /// What was done before.
     heights: Ledger,
-    output: Option<Output>,
+    output: Option<Lines>,
     /// Where the blocks come from, in words.
     source: String,
-    saver: Option<Saver>,
+    saver: Option<Saver<State>>,
     /// How many heights had an outcome when the state was saved.
     saved: Option<u64>,
 }
@@ -46,7 +48,7 @@ impl Job {
         }
     }
 
-    async fn begin(args: &ManagerArgs, file: Option<StateFile>) -> Result<Self, Failure> {
+    async fn begin(args: &ManagerArgs, file: Option<StateFile<State>>) -> Result<Self, Failure> {
         let range = range(args, args.range.clone()).await?;
         let out = args.out.as_deref();
         let output = out.map(|path| create(path, args.force, file.as_ref())).transpose()?;
@@ -60,7 +62,11 @@ impl Job {
         })
     }
 
-    async fn resume(args: &ManagerArgs, file: StateFile, state: State) -> Result<Self, Failure> {
+    async fn resume(
+        args: &ManagerArgs,
+        file: StateFile<State>,
+        state: State,
+    ) -> Result<Self, Failure> {
         let refused =
             |why: String| Failure::input(format!("--state {}: {why}", file.path().display()));
         let heights = Ledger::resume_growing(&state.heights, SPANS_MAX)
@@ -76,7 +82,7 @@ impl Job {
         }
         let output = state.output.map(|mark| {
             let path = mark.path.clone();
-            Output::resume(mark).map_err(|error| cannot_write(Path::new(&path), &error))
+            Lines::resume(mark).map_err(|error| cannot_write(Path::new(&path), &error))
         });
         let output = output.transpose()?;
         let (source, saver) = (source(args), Some(Saver::new(file)));
@@ -99,12 +105,12 @@ impl Job {
         outcome: &Result<Option<Block>, TaskError>,
     ) -> Result<(), Failure> {
         self.check.take(height, outcome);
-        self.write(|output| output.write(height, outcome)).map(drop)
+        self.write(|lines| output::write(lines, height, outcome)).map(drop)
     }
 
     fn write<R>(
         &mut self,
-        write: impl FnOnce(&mut Output) -> io::Result<R>,
+        write: impl FnOnce(&mut Lines) -> io::Result<R>,
     ) -> Result<Option<R>, Failure> {
         let Some(output) = &mut self.output else { return Ok(None) };
         let written = write(output).map_err(|error| {
@@ -131,7 +137,7 @@ impl Job {
         let is_new = self.saved != count;
         // Before the state, which is to name only what the system has.
         let is_kept = self.is_kept();
-        let flushed = if is_kept && is_new { self.write(Output::flush)? } else { None };
+        let flushed = if is_kept && is_new { self.write(Lines::flush)? } else { None };
         let Some(saver) = &mut self.saver else { return Ok(()) };
         if !is_new {
             saver.skip();
@@ -158,7 +164,7 @@ impl Job {
 
     /// Completes the output and the state.
     pub(crate) async fn finish(&mut self, heights: &Ledger) -> Result<(), Failure> {
-        self.write(Output::finish)?;
+        self.write(Lines::finish)?;
         // Even if no height is new: there may be new lines of heights that failed.
         self.saved = None;
         self.save_now(heights).await
@@ -235,16 +241,20 @@ fn asked_otherwise(
         (Some(written), None) => Some(format!("it goes with --out {written}")),
         (None, Some(_)) => Some("it was begun without --out, and cannot go on with it".to_owned()),
         (Some(written), Some(asked)) => {
-            let is_same = output::name(asked).is_ok_and(|asked| asked == written);
+            let is_same = name(asked).is_ok_and(|asked| asked == written);
             (!is_same).then(|| format!("it goes with --out {written}, not {}", asked.display()))
         }
     }
 }
 
-fn create(path: &Path, overwrites: bool, state: Option<&StateFile>) -> Result<Output, Failure> {
+fn create(
+    path: &Path,
+    overwrites: bool,
+    state: Option<&StateFile<State>>,
+) -> Result<Lines, Failure> {
     let created = match state {
-        None => Output::create(path, overwrites),
-        Some(state) => Output::create_resumable(path, overwrites, state.path()),
+        None => Lines::create(path, overwrites),
+        Some(state) => Lines::create_resumable(path, overwrites, state.path()),
     };
     created.map_err(|error| cannot_write(path, &error))
 }
@@ -253,7 +263,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::input(format!("--out {}: {error}", path.display()))
 }
 
-fn not_saved(saver: &Saver, error: &io::Error) -> Failure {
+fn not_saved(saver: &Saver<State>, error: &io::Error) -> Failure {
     Failure::run(format!("--state {}: it cannot be saved: {error}", saver.path().display()))
 }
 

@@ -11,8 +11,9 @@
 //! belongs to; with others it is refused. A height that failed is tried again by the next run.
 //!
 //! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does,
-//! `job.rs` with `state/` what outlives a run, `rpc/` a node and when to ask it again, and `console.rs`
-//! what is said, for which nothing else waits.
+//! `job.rs` with `state.rs` what outlives a run, and `rpc/` a node and when to ask it again. How a state is
+//! kept, and where things are said for which nothing else waits, is in `cli/src/`: the command `chargehand` has
+//! the same.
 
 mod address;
 mod answer;
@@ -20,12 +21,10 @@ mod args;
 mod block;
 mod chain;
 mod check;
-mod console;
 mod crew;
 mod events;
 mod failure;
 mod faults;
-mod files;
 mod job;
 mod manager;
 mod members;
@@ -33,11 +32,22 @@ mod output;
 mod progress;
 mod report;
 mod rpc;
-mod screen;
 mod setup;
 mod state;
 mod stop;
 mod worker;
+
+// What the command `chargehand` has as well: where it says things, and what outlives its runs.
+#[path = "../../cli/src/console.rs"]
+mod console;
+#[path = "../../cli/src/files.rs"]
+mod files;
+#[path = "../../cli/src/lines.rs"]
+mod lines;
+#[path = "../../cli/src/saved/mod.rs"]
+mod saved;
+#[path = "../../cli/src/screen.rs"]
+mod screen;
 
 #[cfg(not(feature = "members"))]
 compile_error!("on this system: cargo run --release --example backfill --features members");

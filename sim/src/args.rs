@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::plan::HONEST;
+
 pub(crate) const HELP: &str = "\
 Simulates whole pools under faults and counts independently what becomes of
 each task.
@@ -13,7 +15,8 @@ each task.
   --file PATH           first run the seeds in a file, one per line (# begins
                         a comment)
   --seed S [--trace]    run a single seed [and print what happens]
-      [--without 1,4]   leaving out these parts of its plan
+      [--without 1,4]   leaving out these parts of its plan; part 0 stays, the
+                        honest worker that everything depends on in the end
   --core                run the scheduler alone against its naive model and
                         print how many events were compared and checked; with
                         --seeds, --seconds or --seed
@@ -74,6 +77,11 @@ impl Args {
                 "--state" => args.state = Some(value()?.into()),
                 "--without" => {
                     args.without = value()?.split(',').map(number).collect::<Result<_, _>>()?;
+                    if args.without.contains(&HONEST) {
+                        return Err(format!(
+                            "without part {HONEST}, the honest worker, nothing need end"
+                        ));
+                    }
                 }
                 _ => return Err(format!("unknown: {word}")),
             }

@@ -156,7 +156,7 @@ fn show(seed: u64, failure: String, count: usize) {
     if count > SHOWN {
         return;
     }
-    let (without, failure) = shrink(seed, &[], failure);
+    let (without, failure) = shrink(seed, failure);
     println!("the least of it that fails: {}", first_lines(&failure));
     let without: Vec<String> = without.iter().map(ToString::to_string).collect();
     println!(

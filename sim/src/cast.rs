@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
-use chargehand::testing::{Act, Request, Script, WorkerHandle, World};
+use chargehand::testing::{Act, ManualTimer, Request, Script, WorkerHandle, World};
 use chargehand::{Context, Failure, Throttled, Worker};
+use futures_util::future::{Either, select};
 
 use crate::oracle::id_of;
 use crate::plan::{ActKind, FRAME, Plan, THROTTLE, WorkerKind, WorkerPlan};
@@ -116,6 +118,10 @@ fn act_of(kind: ActKind) -> Act {
         ActKind::Close => Act::Close,
         ActKind::Crash => Act::Restart(Duration::from_millis(200)),
         ActKind::Throttled => Act::Advise(Throttled::after(THROTTLE).into()),
+        ActKind::Pretend => Act::Pretend(Duration::from_millis(40)),
+        ActKind::Flood => Act::Flood(4000),
+        // Only this library's own do.
+        ActKind::Progress => Act::Answer,
     }
 }
 
@@ -132,6 +138,9 @@ pub(crate) const fn name_of(kind: ActKind) -> &'static str {
         ActKind::Close => "link closed instead of an answer",
         ActKind::Crash => "crash instead of an answer",
         ActKind::Throttled => "a worker cannot now",
+        ActKind::Pretend => "progress and no answer",
+        ActKind::Flood => "a flood of progress",
+        ActKind::Progress => "handler says how far it is",
     }
 }
 
@@ -149,18 +158,50 @@ fn host(
     let its_name = name.clone();
     let handle = world.host(&name, move || {
         let (stage, plan, mine) = (Rc::clone(&stage), plan.clone(), Rc::clone(&mine));
-        let (name, timer, concurrency) = (its_name.clone(), stage.timer.clone(), plan.concurrency);
+        let (name, timer) = (its_name.clone(), stage.timer.clone());
+        let (concurrency, grace) = (plan.concurrency, plan.grace);
         let requests = Rc::clone(&requests);
         let handler = move |cx: Context, body: Vec<u8>| {
             requests.set(requests.get() + 1);
-            let asked = (cx.attempt(), requests.get());
-            handle_request((Rc::clone(&stage), plan.clone(), number), &name, &mine, asked, &body)
+            let count = requests.get();
+            let (asked, says) = ((cx.attempt(), count), Rc::clone(&stage));
+            let chance = plan.acts.iter().find(|(kind, _)| *kind == ActKind::Progress);
+            let chance = chance.map_or(0, |&(_, chance)| chance);
+            let tells = says.does(number, ActKind::Progress, chance, count);
+            let work = handle_request(
+                (Rc::clone(&stage), plan.clone(), number),
+                &name,
+                &mine,
+                asked,
+                &body,
+            );
+            async move {
+                if !tells {
+                    return work.await;
+                }
+                says.count(name_of(ActKind::Progress));
+                let telling = tell_progress(cx, says.timer.clone());
+                match select(Box::pin(work), Box::pin(telling)).await {
+                    Either::Left((result, _)) => result,
+                    Either::Right((never, _)) => match never {},
+                }
+            }
         };
         let worker = Worker::raw(timer, handler).concurrency(concurrency);
+        let worker = worker.progress_interval(Duration::from_millis(100)).grace(grace);
         if is_short { worker.frame_bytes_max(FRAME).memory_max(6 * FRAME) } else { worker }
     });
     *itself.borrow_mut() = Some(handle.clone());
     handle
+}
+
+/// Says again and again how far it is, whatever the handler does beside that.
+async fn tell_progress(cx: Context, timer: ManualTimer) -> Infallible {
+    for done in 1.. {
+        cx.progress(done, 0);
+        timer.sleep(Duration::from_millis(15)).await;
+    }
+    unreachable!("it takes longer than any run")
 }
 
 /// Does what one of this library's own workers does with a request.
@@ -173,7 +214,9 @@ fn handle_request(
 ) -> impl Future<Output = Result<Vec<u8>, Failure>> + use<> {
     let id = id_of(body).unwrap_or(u64::MAX);
     let serial = locked(&stage.oracle).on_begin(name, id, (None, attempt));
-    let act = plan.acts.iter().find(|(kind, chance)| stage.does(number, *kind, *chance, count));
+    let is_ending = |kind| kind != ActKind::Progress;
+    let mut acts = plan.acts.iter().filter(|(kind, _)| is_ending(*kind));
+    let act = acts.find(|(kind, chance)| stage.does(number, *kind, *chance, count));
     let act = act.map(|(kind, _)| *kind);
     let itself = itself.borrow().clone();
     let pause = Duration::from_millis(crate::dice::mixed(id ^ count) % 61).min(plan.takes);

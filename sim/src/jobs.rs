@@ -6,7 +6,7 @@ use std::time::Duration;
 use chargehand::core::ledger::Ledger as Spans;
 use serde::{Serialize, Serializer};
 
-use chargehand::{Ledger, Outcomes, Pool, Source, TaskError, TaskOptions};
+use chargehand::{Ledger, Outcomes, Pool, Source, TaskError, TaskKey, TaskOptions};
 
 use crate::dice::Dice;
 use crate::oracle::Reply;
@@ -60,6 +60,11 @@ pub(crate) async fn run(
     stage.under_way.borrow_mut().remove(&number);
 }
 
+/// What the pool's queues are called: that which is always there, and then the others.
+pub(crate) fn name_of_queue(place: usize) -> String {
+    if place == 0 { "default".to_owned() } else { format!("queue {place}") }
+}
+
 struct Job {
     stage: Shared,
     plan: JobPlan,
@@ -80,9 +85,22 @@ impl Job {
 
     async fn pool(&self) -> Pool {
         let pool = self.stage.pool_after(0).await;
-        match self.plan.deadline {
-            Some(deadline) => pool.with(TaskOptions::new().deadline(deadline)),
-            None => pool,
+        let mut options = self.options(&pool);
+        let JobPlan { deadline, attempt_max, .. } = self.plan;
+        (options.deadline, options.attempt_max) = (deadline, attempt_max);
+        if options == TaskOptions::new() { pool } else { pool.with(options) }
+    }
+
+    /// What is special about its tasks, but for times, which those of ranges and maps have none of.
+    fn options(&self, pool: &Pool) -> TaskOptions {
+        let mut options = TaskOptions::new();
+        if self.plan.queue > 0 {
+            let queue = pool.queue(&name_of_queue(self.plan.queue));
+            options = options.queue(queue.expect("it is one of the pool's"));
+        }
+        match self.plan.key {
+            Some((key, at_once)) => options.key(TaskKey::from(key).at_once(at_once)),
+            None => options,
         }
     }
 
@@ -101,7 +119,15 @@ impl Job {
     }
 
     fn accepted(&self, id: u64) {
+        self.note_key(id);
         self.stage.oracle().on_accepted(id, self.stage.now(), None, self.plan.deadline);
+    }
+
+    /// Tells of whose key it is, where one of that goes at a time: on a wire it is seen before it is accepted.
+    fn note_key(&self, id: u64) {
+        if let Some((key, 1)) = self.plan.key {
+            self.stage.oracle().on_keyed(id, key);
+        }
     }
 
     fn ended(&self, id: u64, outcome: &Result<Reply, TaskError>) {
@@ -201,6 +227,7 @@ impl Job {
     }
 
     fn accept_all(&self) {
+        self.ids().for_each(|id| self.note_key(id));
         let (mut oracle, now) = (self.stage.oracle(), self.stage.now());
         for id in self.ids() {
             oracle.on_accepted(id, now, Some(self.stage.retries), None);
@@ -209,6 +236,7 @@ impl Job {
 
     async fn map(self) {
         let pool = self.stage.pool_after(0).await;
+        let pool = pool.with(self.options(&pool));
         self.accept_all();
         let requests: Vec<Ask> = self.ids().map(|id| self.ask(id)).collect();
         let mut stream = pool.map::<Reply, _>(requests);
@@ -228,6 +256,7 @@ impl Job {
         loop {
             let epoch = self.stage.epoch.get();
             let pool = self.stage.pool_after(epoch).await;
+            let pool = pool.with(self.options(&pool));
             let mut stream = pool.process::<Reply>(ledger);
             drop(pool);
             if let Some(reorder_max) = self.plan.reorder_max {

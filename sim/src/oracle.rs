@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chargehand::core::message::{Code, Message};
+use chargehand::core::message::{Code, Holding, Message, Progress};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 use chargehand::{Failure, TaskError};
@@ -18,6 +18,8 @@ pub(crate) const UNSEEN: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     links: BTreeMap<(String, u64), Link>,
+    /// By worker, what links held that are over: it may come back with that.
+    left: BTreeMap<String, Vec<Held>>,
     requests: BTreeMap<u64, Request>,
     /// Which of the manager's lives it is.
     epoch: u32,
@@ -86,6 +88,8 @@ struct Request {
     retries: Option<u16>,
     deadline: Option<Duration>,
     accepted_at: Duration,
+    /// Its key, where one task of that goes at a time.
+    key: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -101,6 +105,8 @@ struct Sending {
     /// Its work was seen to begin.
     has_begun: bool,
     cancelled: Option<Duration>,
+    /// Its link ended before it had an answer.
+    is_left: bool,
     /// An answer was read, what it was, and when.
     answered: Option<(Answered, Duration)>,
 }
@@ -171,16 +177,43 @@ impl Oracle {
             ) => {
                 self.link(name).is_polite = true;
             }
-            (Step::ManagerGot, Err(_)) => self.count("garbage read"),
+            (Step::ManagerGot, Err(_)) if Holding::decode(passing.frame).is_some() => {
+                self.on_holding(&name, passing.frame);
+            }
+            (Step::ManagerGot, Err(_)) => {
+                let is_progress = matches!(Progress::decode(passing.frame), Some(Ok(_)));
+                self.count(if is_progress { "progress read" } else { "garbage read" });
+            }
             (Step::ManagerLeft, _) => {
                 let link = self.link(name);
-                if !link.held.is_empty() {
-                    link.held.clear();
+                let held = std::mem::take(&mut link.held);
+                if !held.is_empty() {
                     self.count("link ended that held tasks");
                 }
+                for held in &held {
+                    self.sending(*held).is_left = true;
+                }
+                self.left.entry(passing.worker.to_owned()).or_default().extend(held);
             }
             _ => {}
         }
+    }
+
+    /// A worker says over a new link what it still has of its last one.
+    fn on_holding(&mut self, name: &(String, u64), frame: &[u8]) {
+        let Some(Ok(holding)) = Holding::decode(frame) else { return };
+        let left = self.left.remove(&name.0).unwrap_or_default();
+        for what in holding.iter() {
+            let is_it = |held: &&Held| {
+                let sending = &self.requests[&held.id].sendings[held.at];
+                (sending.task, sending.attempt) == what && sending.epoch == self.epoch
+            };
+            if let Some(held) = left.iter().find(is_it).copied() {
+                self.link(name.clone()).held.push(held);
+                self.count("work that went on over another link");
+            }
+        }
+        self.mark_begun(name);
     }
 
     fn link(&mut self, name: (String, u64)) -> &mut Link {
@@ -210,6 +243,7 @@ impl Oracle {
             self.count("sent again");
         }
         self.check_withdrawn(&name, (epoch, task));
+        self.check_key(at, id);
         let request = self.requests.entry(id).or_default();
         request.sendings.push(Sending {
             epoch,
@@ -221,6 +255,7 @@ impl Oracle {
             may_have_begun: false,
             has_begun: false,
             cancelled: None,
+            is_left: false,
             answered: None,
         });
         let held = Held { id, at: request.sendings.len() - 1 };
@@ -245,6 +280,31 @@ impl Oracle {
             self.found(|| {
                 format!("request {id}: {} was not told to drop attempt {attempt}", name.0)
             });
+        }
+    }
+
+    /// A request goes to a worker while no other one of its key is with one. Only those others count of which
+    /// it is plain that the pool has not given them up: it does so before anybody else sees it.
+    fn check_key(&mut self, at: Duration, id: u64) {
+        let Rules { attempts_max, resends_max, attempt_timeout, .. } = self.rules;
+        let Some(key) = self.requests[&id].key else { return };
+        if attempts_max < 2 || resends_max < 2 || self.is_ending {
+            return;
+        }
+        self.count("request with a key sent");
+        let is_plain = |held: &&Held| {
+            let request = &self.requests[&held.id];
+            let sending = &request.sendings[held.at];
+            let is_latest = held.at + 1 == request.sendings.len();
+            let is_first = is_latest && (sending.attempt, sending.epoch) == (1, self.epoch);
+            let is_open = !request.is_dropped && request.deadline.is_none();
+            let is_in_time = at < sending.sent + attempt_timeout;
+            held.id != id && request.key == Some(key) && is_first && is_open && is_in_time
+        };
+        let live = self.links.values().filter(|link| !link.is_over);
+        let other = live.flat_map(|link| &link.held).find(is_plain).map(|held| held.id);
+        if let Some(other) = other {
+            self.found(|| format!("request {id} was sent while {other} has key {key}"));
         }
     }
 
@@ -336,6 +396,11 @@ impl Oracle {
         request.accepted_at = at;
         (request.retries, request.deadline) = (retries, deadline);
         self.counts.accepted += 1;
+    }
+
+    /// A request has a key, and others with the same one do not go at the same time.
+    pub(crate) fn on_keyed(&mut self, id: u64, key: u64) {
+        self.requests.entry(id).or_default().key = Some(key);
     }
 
     /// Its caller is gone, so nobody has the outcome.
@@ -487,7 +552,7 @@ impl Oracle {
         match (sending.answered, sending.cancelled) {
             (Some((Answered::Unusable, _)), _) => true,
             // One that came when its time was over may be read as the link is closed.
-            (Some((_, at)), _) | (None, Some(at)) => is_late(at),
+            (Some((_, at)), _) | (None, Some(at)) => sending.is_left || is_late(at),
             (None, None) => {
                 let link = self.links.get(&(sending.worker.clone(), sending.link));
                 !link.is_some_and(|link| link.is_polite) || is_late(at)

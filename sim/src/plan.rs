@@ -5,8 +5,13 @@
 
 use std::time::Duration;
 
+use chargehand::Class;
+
 use crate::dice::Dice;
 
+/// The number of the part that is a worker which always does its work: others may all be gone or useless, and what
+/// must come to an end depends on it.
+pub(crate) const HONEST: usize = 0;
 /// How long faults go on.
 pub(crate) const FAULTY: Duration = Duration::from_secs(4);
 
@@ -26,6 +31,26 @@ pub(crate) enum Part {
     Worker(WorkerPlan),
     Job(JobPlan),
     Fault(FaultPlan),
+    Pause(PausePlan),
+}
+
+/// A queue beside the one that is always there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueuePlan {
+    pub(crate) class: Class,
+    pub(crate) weight: u16,
+    pub(crate) in_flight_max: Option<u32>,
+    /// How many a second, and at once.
+    pub(crate) rate: Option<(u32, u32)>,
+}
+
+/// A queue is stopped for a while.
+#[derive(Clone, Debug)]
+pub(crate) struct PausePlan {
+    pub(crate) at: Duration,
+    pub(crate) span: Duration,
+    /// 0 is the one that is always there.
+    pub(crate) queue: usize,
 }
 
 /// Limits and policies of the pool.
@@ -52,6 +77,9 @@ pub(crate) struct PoolPlan {
     /// The window of a worker in the pool's own process, if there is one.
     pub(crate) in_process: Option<u16>,
     pub(crate) judgement: JudgementPlan,
+    pub(crate) queues: Vec<QueuePlan>,
+    /// How long a worker whose link broke is waited for.
+    pub(crate) grace: Duration,
 }
 
 /// How the pool judges its workers.
@@ -105,6 +133,8 @@ pub(crate) struct WorkerPlan {
     pub(crate) concurrency: u16,
     pub(crate) takes: Duration,
     pub(crate) is_proven: bool,
+    /// How long it goes on without a link.
+    pub(crate) grace: Duration,
     /// Joins then, if not at the start.
     pub(crate) joins: Option<Duration>,
     /// Is removed then.
@@ -141,6 +171,12 @@ pub(crate) enum ActKind {
     Crash,
     /// It cannot now.
     Throttled,
+    /// It says that it makes progress, and never answers.
+    Pretend,
+    /// It says so far more often than it may.
+    Flood,
+    /// It says how far it is, as it should.
+    Progress,
 }
 
 pub(crate) const ACTS: [ActKind; 10] = [
@@ -202,11 +238,17 @@ pub(crate) struct JobPlan {
     /// Of a hundred calls, how many are dropped after a while.
     pub(crate) drops: u64,
     pub(crate) deadline: Option<Duration>,
+    /// How long its attempts may take in all where they make progress.
+    pub(crate) attempt_max: Option<Duration>,
     pub(crate) reorder_max: Option<usize>,
     /// Takes nothing before the faults are over.
     pub(crate) is_stuck: bool,
     /// Its first request takes every worker down that runs it.
     pub(crate) is_poison: bool,
+    /// Which of the pool's queues it is in; 0 is the one that is always there.
+    pub(crate) queue: usize,
+    /// The key of its tasks, and how many of that go at once.
+    pub(crate) key: Option<(u64, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,7 +268,7 @@ impl Plan {
     pub(crate) fn draw(seed: u64, without: &[usize]) -> Self {
         let mut dice = Dice::new(seed ^ 0x6368_6172_6765);
         let (mut swarm, mut pool, mut lines) = (dice.own(), dice.own(), dice.own());
-        let pool = PoolPlan::draw(&mut pool);
+        let mut pool = PoolPlan::draw(&mut pool);
         let lines = LinePlan::draw(&mut lines, pool.frames.is_some());
         let ending = Ending::draw(&mut dice.own());
         let mut parts = Vec::new();
@@ -260,6 +302,36 @@ impl Plan {
                 worker.acts.push((ActKind::Throttled, throttled * u64::from(later.percent(60))));
             }
         }
+        let mut later = Dice::new(seed ^ 0x0068_6f77_2066_6172);
+        let said = [
+            (ActKind::Pretend, later.one_of(&[0, 0, 10, 100])),
+            (ActKind::Flood, later.one_of(&[0, 0, 0, 20])),
+            (ActKind::Progress, later.one_of(&[0, 500, 1000])),
+        ];
+        let mut is_first = true;
+        for part in &mut parts {
+            match part {
+                Part::Worker(worker) => {
+                    let is_real = worker.kind == WorkerKind::Real;
+                    let fits = |kind| is_real == (kind == ActKind::Progress);
+                    let may = |&(kind, _): &(ActKind, u64)| fits(kind) && (is_real || !is_first);
+                    worker.acts.extend(said.into_iter().filter(may));
+                    is_first = false;
+                }
+                Part::Job(job) if later.percent(30) => {
+                    job.attempt_max = Some(pool.attempt_timeout * later.one_of(&[1, 2, 3]));
+                }
+                _ => {}
+            }
+        }
+        draw_queues(&mut Dice::new(seed ^ 0x0071_7565_7565), &mut pool, &mut parts);
+        let mut later = Dice::new(seed ^ 0x6765_7473_2062_6163);
+        pool.grace = Duration::from_millis(later.one_of(&[0, 100, 600, 2000]));
+        for part in &mut parts {
+            if let Part::Worker(worker) = part {
+                worker.grace = Duration::from_millis(later.one_of(&[0, 150, 2000, 2000]));
+            }
+        }
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
         Self { seed, pool, lines, ending, parts }
@@ -286,6 +358,13 @@ impl Plan {
         })
     }
 
+    pub(crate) fn pauses(&self) -> impl Iterator<Item = &PausePlan> {
+        self.parts.iter().filter_map(|(_, part)| match part {
+            Part::Pause(pause) => Some(pause),
+            _ => None,
+        })
+    }
+
     /// Returns within what time everything must be done once the faults are over, whatever they left
     /// behind: workers join again, attempts under way outlive their deadlines, and then the rest is done
     /// by the one worker that is sure to be there.
@@ -296,11 +375,14 @@ impl Plan {
         // link with it, or a handshake.
         let garbled = self.faults().filter(|fault| fault.kind == FaultKind::Garbles).count();
         let garbled = u32::try_from(garbled).expect("a few") * backoff_cap.max(REDIAL);
-        let rejoin = 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL + garbled;
+        let grace = self.pool.grace;
+        let rejoin = grace + 2 * backoff_cap + CONNECT_TIMEOUT + 2 * silence + REDIAL + garbled;
         // One that waits behind others is given its time again, and another one that hangs takes its
         // place meanwhile: three times for each loss.
         let losses = u32::from(self.pool.attempts_max) + 1;
-        let tries = losses * (3 * self.pool.attempt_timeout + silence + backoff_cap);
+        let longest = self.jobs().filter_map(|(_, job)| job.attempt_max).max();
+        let longest = longest.unwrap_or(self.pool.attempt_timeout);
+        let tries = losses * (3 * longest + silence + backoff_cap + grace);
         let retries = u32::from(self.pool.retries_max.max(1)) + 1;
         let rests = retries * (self.pool.retry_delay + self.pool.elsewhere_wait + backoff_cap);
         // A new task may wait for a better worker, as long as the one that has room is expected to take.
@@ -318,7 +400,12 @@ impl Plan {
             .jobs()
             .map(|(_, job)| job.pause * u32::try_from(job.count).expect("a few hundred"))
             .sum();
-        rejoin + tries + rests + THROTTLE + tasks * each * 2 + pauses + Duration::from_secs(5)
+        // In the slowest queue, each of its sends at its rate.
+        let rates = self.pool.queues.iter().filter_map(|queue| queue.rate);
+        let slowest = rates.map(|(rate, _)| Duration::from_secs(1) / rate).max();
+        let rated = tasks * (losses + retries) * slowest.unwrap_or_default();
+        let done = rejoin + tries + rests + THROTTLE + tasks * each * 2 + rated;
+        done + pauses + Duration::from_secs(5)
     }
 }
 
@@ -330,6 +417,42 @@ pub(crate) const THROTTLE: Duration = Duration::from_millis(120);
 const LONGEST_TAKES: Duration = Duration::from_millis(60);
 /// The longest frame, where memory is short.
 pub(crate) const FRAME: usize = 8192;
+
+/// Gives a run queues, keys and pauses, or not. Drawn apart, and at the end, so that the seeds that are kept
+/// mean what they did.
+fn draw_queues(dice: &mut Dice, pool: &mut PoolPlan, parts: &mut Vec<Part>) {
+    if dice.percent(50) {
+        return;
+    }
+    let most = u64::from(pool.tasks_max / 2).min(3);
+    let count = if most > 1 { dice.below(most) } else { 0 };
+    for _ in 0..count {
+        let queue = QueuePlan {
+            class: dice.one_of(&[Class::Urgent, Class::Normal, Class::Normal, Class::Low]),
+            weight: dice.one_of(&[1, 1, 3, 50]),
+            in_flight_max: dice.percent(30).then(|| dice.one_of(&[1, 2, 5])),
+            rate: dice.percent(30).then(|| (dice.one_of(&[50, 300]), dice.one_of(&[1, 10]))),
+        };
+        pool.queues.push(queue);
+    }
+    for part in parts.iter_mut() {
+        if let Part::Job(job) = part {
+            job.queue = usize::try_from(dice.below(count + 1)).expect("a few");
+            let at_once = dice.one_of(&[1, 1, 3]);
+            // Whoever has the same key says the same of it.
+            let key = u64::from(at_once) * 10 + dice.below(2);
+            job.key = dice.percent(25).then_some((key, at_once));
+        }
+    }
+    let pauses = dice.one_of(&[0, 30, 100]);
+    for queue in 0..=pool.queues.len() {
+        let at = dice.millis(millis_of(FAULTY));
+        let span = dice.millis(millis_of(FAULTY.saturating_sub(at)).min(1500) + 1);
+        if dice.percent(pauses) {
+            parts.push(Part::Pause(PausePlan { at, span, queue }));
+        }
+    }
+}
 
 /// How much of one kind of fault there is in a run: half of the time none.
 fn rate(swarm: &mut Dice) -> u64 {
@@ -366,6 +489,8 @@ impl PoolPlan {
             workers_max: dice.one_of(&[3, 8, 8, 8]),
             frames: dice.percent(50).then(|| dice.one_of(&[5, 6, 9])),
             in_process: dice.percent(15).then(|| dice.one_of(&[1, 3])),
+            queues: Vec::new(),
+            grace: Duration::ZERO,
         }
     }
 }
@@ -400,7 +525,7 @@ impl Ending {
 impl WorkerPlan {
     fn draw(dice: &mut Dice, acts: &[(ActKind, u64)], index: u64, is_all_proven: bool) -> Self {
         use WorkerKind::{Boasts, Clashes, DialsIn, Real, Scripted};
-        let first = index == 0;
+        let first = index == HONEST as u64;
         let kind = if first {
             dice.one_of(&[Scripted, Real])
         } else {
@@ -413,6 +538,7 @@ impl WorkerPlan {
             concurrency: dice.one_of(&[1, 1, 2, 5]),
             takes: Duration::from_millis(dice.one_of(&[0, 2, 20, 60])),
             is_proven: is_all_proven || dice.percent(20),
+            grace: Duration::ZERO,
             joins: (is_dialled && dice.percent(20)).then(|| dice.millis(millis_of(late))),
             leaves: (is_dialled && dice.percent(20)).then(|| late + dice.millis(millis_of(late))),
             acts: Vec::new(),
@@ -436,9 +562,12 @@ impl JobPlan {
             pause: dice.one_of(&[0, 0, 3, 20].map(Duration::from_millis)),
             drops: dice.one_of(&[0, 0, 10, 50]),
             deadline: dice.percent(25).then(|| Duration::from_millis(20) + dice.millis(1500)),
+            attempt_max: None,
             reorder_max: dice.percent(40).then(|| dice.one_of(&[0, 1, 7, 40])),
             is_stuck: dice.percent(20),
             is_poison: dice.percent(15),
+            queue: 0,
+            key: None,
         }
     }
 }

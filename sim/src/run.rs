@@ -14,7 +14,9 @@ use std::time::Duration;
 use chargehand::core::{BackoffPolicy, Choice, Ejection, RetryBudget};
 use chargehand::testing::wires::WorldListener;
 use chargehand::testing::{ManualSleep, ManualTimer, WorkerHandle, World};
-use chargehand::{Builder, Driver, Pool, PoolEvent, PoolStats, Threaded, WorkerOptions};
+use chargehand::{
+    Builder, Driver, Pool, PoolEvent, PoolStats, QueueOptions, Rate, Threaded, WorkerOptions,
+};
 
 use crate::oracle::{Counts, Oracle, Reply, Rules, UNSEEN};
 use crate::plan::{CONNECT_TIMEOUT, Ending, FAULTY, FRAME, FaultKind, Plan, PoolPlan, WorkerKind};
@@ -120,6 +122,7 @@ fn live(world: &World, plan: &Plan, stage: &Shared, checks: &Rc<Cell<u64>>) {
     world.spawn(sample(Rc::clone(stage)));
     come_and_go(world, plan, &cast, stage);
     break_things(world, plan, &cast, stage, &maker);
+    pause(world, plan, stage);
     let stopping = end_early(world, plan, stage, &maker);
     let style = (plan.pool.frames.is_some(), plan.pool.in_process.is_some());
     let jobs: Vec<_> = plan
@@ -249,6 +252,13 @@ fn set(
     dialled: u32,
 ) -> Builder<ManualTimer, Threaded> {
     let plan = plan.clone();
+    let mut builder = builder;
+    for (place, queue) in (1..).zip(&plan.queues) {
+        let mut options = QueueOptions::new().class(queue.class).weight(queue.weight);
+        options.in_flight_max = queue.in_flight_max;
+        options.rate = queue.rate.map(|(rate, burst)| Rate::per_second(rate).burst(burst));
+        builder = builder.queue(&jobs::name_of_queue(place), options);
+    }
     let mut builder = builder
         .tasks_max(plan.tasks_max)
         .queue_max(plan.queue_max)
@@ -276,6 +286,7 @@ fn set(
         config.heartbeat_timeout = plan.heartbeat_timeout;
         config.trust_initial = plan.trust_initial;
         config.connect_timeout = CONNECT_TIMEOUT;
+        config.grace = plan.grace;
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
         let judgement = &plan.judgement;
@@ -464,6 +475,36 @@ fn break_things(
                 }
                 FaultKind::LateManager | FaultKind::ClockJumps => {}
             }
+        });
+    }
+}
+
+/// Stops queues for a while. Nothing of them is sent meanwhile.
+fn pause(world: &World, plan: &Plan, stage: &Shared) {
+    for pause in plan.pauses() {
+        let (pause, stage) = (pause.clone(), Rc::clone(stage));
+        world.spawn(async move {
+            stage.sleep_until(pause.at).await;
+            let pool = stage.pool_after(0).await;
+            let name = jobs::name_of_queue(pause.queue);
+            let queue = pool.queue(&name).expect("it is one of the pool's");
+            let sent = async || {
+                let stats = pool.stats().await.ok()?;
+                let queue = stats.queues.into_iter().find(|queue| *queue.name == *name);
+                queue.map(|queue| (queue.stats.is_paused, queue.stats.sent))
+            };
+            if pool.pause(&queue).await.is_err() {
+                return;
+            }
+            stage.count("queue paused");
+            let before = sent().await;
+            stage.sleep_until(pause.at + pause.span).await;
+            if let (Some(before), Some(after)) = (before, sent().await) {
+                if before != after {
+                    stage.oracle().found(|| format!("{name} is paused: {after:?}, was {before:?}"));
+                }
+            }
+            let _ = pool.resume(&queue).await;
         });
     }
 }

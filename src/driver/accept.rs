@@ -330,7 +330,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(worker);
         let is_equal = peer.identity.is_some() || !party.is_proven();
         match peer.link {
-            LinkState::Up(link, _) if peer.token != token && is_equal => Some(link),
+            LinkState::Up(link, _) if peer.token != Some(token) && is_equal => Some(link),
             _ => None,
         }
     }
@@ -410,7 +410,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Stage::Greeting(wire, greeting) = &mut newcomer.stage else {
             unreachable!("it greeted")
         };
-        match greeting.poll_welcome(&mut **wire, cx, &self.opening) {
+        match greeting.poll_welcome(&mut **wire, cx, &self.opening, worker) {
             // As soon as there is room, all of this once more.
             Poll::Pending => return,
             Poll::Ready(Ok(())) => {}
@@ -422,7 +422,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             && self.peers.get_mut(worker).identity == party.identity();
         let hosts = &self.joining.hosts;
         let not_before = if is_known { Instant::EPOCH } else { hosts.not_before(&party) };
-        let accepted = self.scheduler.accept(self.now, worker, greeted.offer(), not_before);
+        let offer = greeted.offer(self.peers.get_mut(worker).token);
+        let accepted = self.scheduler.accept(self.now, worker, offer, not_before);
         let Ok(accepted) = accepted else {
             return self.turn_away(index, DisconnectReason::Removed);
         };
@@ -434,13 +435,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted") };
         let peer = self.peers.get_mut(worker);
         assert!(matches!(peer.link, LinkState::Idle));
-        peer.token = greeted.token;
+        peer.token = Some(greeted.token);
         self.joining.crowd.add(Counted::Links, &party);
         if self.joining.crowd.has_share(&party) {
             self.answers.arrivals.begin(worker.slot(), &party);
         }
         assert!(peer.party.replace(party).is_none());
-        self.link_up(accepted.link, wire, greeted.offer(), greeted.frame_bytes_max);
+        self.link_up(accepted.link, wire, offer, greeted.frame_bytes_max);
     }
 
     /// Decides about newcomers whose name another worker had, once that one had its time to say

@@ -10,7 +10,6 @@ use core::time::Duration;
 use chargehand_core::io::Timer;
 use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
-use super::Driver;
 use super::dialect::Speech;
 use super::handshake::whole_millis;
 use super::link::{Quota, ReadProgress, SendError};
@@ -19,6 +18,7 @@ use super::outgoing::Outgoing;
 use super::task::{TaskPayload, Whose};
 use super::untaken::charged_bytes;
 use super::workers::LinkState;
+use super::{ALL_QUEUES, Driver};
 use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
@@ -54,7 +54,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     self.tell_started(link, task, attempt);
                 }
             }
-            Action::Finish { task, outcome, attempts } => self.on_finish(task, outcome, attempts),
+            Action::Finish { task, outcome, attempts } => {
+                self.meter.on_finish(task, outcome, attempts, self.now);
+                self.on_finish(task, outcome, attempts);
+            }
             action => self.carry_out_other(action),
         }
     }
@@ -98,6 +101,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 self.events.tell(|| PoolEvent::Suspended { worker, peer, span });
             }
             Action::Gone { worker } => {
+                self.meter.on_gone(worker.slot());
                 let peer = self.peers.remove(worker);
                 self.events.tell(|| PoolEvent::Gone { worker, peer });
             }
@@ -143,6 +147,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {
+        self.meter.on_withdrawn(link.worker().slot(), task, self.now);
         if self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return; // The worker never got it.
         }
@@ -192,7 +197,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         } else {
             conn.look(self.now, limits, overdue)
         };
-        if !is_alive && put_off.is_none() {
+        // An attempt that is not put off is judged, however alive its link is.
+        if put_off.is_none() && (overdue.is_some() || !is_alive) {
             if let Some(reason) = self.why_at_once(link, overdue) {
                 return self.lose(link, reason);
             }
@@ -208,7 +214,6 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// As [`look`](Self::look), for a worker in this process: its handlers run when this future does, so
     /// what kept that kept them.
-    #[cold]
     fn look_in_process(&mut self, link: Link, is_late: bool) {
         self.peers.put_to_work(link.worker().slot());
         self.work_in_process();
@@ -251,14 +256,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         conn.unsent().next()?;
         match overdue {
             None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
+            // Its caller's time is up, which is nobody's fault: it just ends.
+            Some(overdue) if self.scheduler.deadline(overdue.task) <= self.now => None,
             // Not the first of them, perhaps: one with times of its own is judged by those.
             Some(overdue) if conn.unsent().any(|task| task == overdue.task) => {
                 Some(DisconnectReason::Stuck)
             }
-            Some(Overdue { task, attempt_timeout, .. }) => {
+            Some(Overdue { attempt_timeout, .. }) => {
                 // By a time of its own it ends without a strike.
-                let is_strike = attempt_timeout >= config.attempt_timeout
-                    && self.scheduler.deadline(task) > self.now;
+                let is_strike = attempt_timeout >= config.attempt_timeout;
                 (is_strike && strikes + 1 >= config.strikes_max.into())
                     .then_some(DisconnectReason::Strikes(config.strikes_max))
             }
@@ -374,7 +380,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn on_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
         let payload = &mut self.tasks[task.slot() as usize].payload;
         match *payload {
-            TaskPayload::Height { height, job } if outcome == Outcome::Done => {
+            TaskPayload::Height { height, job, .. } if outcome == Outcome::Done => {
                 *payload = TaskPayload::None;
                 self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
@@ -383,12 +389,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     fn on_other_finish(&mut self, task: TaskId, outcome: Outcome, attempts: u16) {
-        let result: TaskResult = match outcome {
+        let mut result: TaskResult = match outcome {
             Outcome::Done => Ok(self.answers.take(task)),
-            other => Err(self.no_answer(task, other, attempts).into()),
+            other => {
+                let error = self.no_answer(task, other, attempts);
+                self.note_end(self.height_of(task), &error);
+                Err(error.into())
+            }
         };
         match mem::take(&mut self.tasks[task.slot() as usize].payload) {
-            TaskPayload::Height { height, job } => self.on_height(job, height.to_index(), result),
+            TaskPayload::Height { height, job, .. } => {
+                self.on_height(job, height.to_index(), result);
+            }
             TaskPayload::Request { body, whose: Whose::Item { place, job } } => {
                 let index = self.jobs.leave_place(job, place);
                 match result {
@@ -398,12 +410,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             TaskPayload::Request { body, whose: Whose::Call { call, check } } => {
                 let bytes = charged_bytes(&result);
-                if bytes > 0 && self.is_to_wait(call, bytes) {
+                let is_shared = !self.keys.is_empty() && self.keys.has_followers(task);
+                let is_held_back = bytes > 0 && !is_shared && self.is_to_wait(call, bytes);
+                if !self.keys.is_empty() {
+                    let followers = self.keys.end(task);
+                    self.end_followers(&followers, &mut result);
+                }
+                if is_held_back {
                     drop(result);
                     return self.hold_back(Submit::again(body, call, check), bytes);
                 }
                 self.end_call(call, result);
-                self.submitted |= !self.held_back.is_empty();
+                if !self.held_back.is_empty() {
+                    self.submitted = ALL_QUEUES;
+                }
             }
             TaskPayload::None => unreachable!("a task has a payload until it is finished"),
         }

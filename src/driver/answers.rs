@@ -1,6 +1,7 @@
 //! Answers on their way from the reply that brought them to the outcome that they are.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use chargehand_core::{TaskId, Verdict};
 
@@ -88,6 +89,17 @@ impl Answers {
     /// Returns the answer of the task whose outcome came out.
     #[inline]
     pub(crate) fn take(&mut self, task: TaskId) -> Answer {
+        self.next(task).take()
+    }
+
+    /// As [`take`](Self::take), in exchange for an empty one.
+    #[inline]
+    pub(crate) fn swap(&mut self, task: TaskId, empty: &mut Answer) {
+        mem::swap(self.next(task), empty);
+    }
+
+    #[inline]
+    fn next(&mut self, task: TaskId) -> &mut Answer {
         assert!(self.begin < self.end, "a reply came before its outcome");
         let place = &mut self.places[self.begin];
         assert!(place.task == task, "outcomes come in the order of their replies");
@@ -95,7 +107,7 @@ impl Answers {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         }
-        place.answer.take()
+        &mut place.answer
     }
 
     /// Frees the memory of a burst. Not done when the last answer is taken: the answer in hand would then

@@ -7,16 +7,16 @@ use core::task::{Context, Poll, ready};
 use core::time::Duration;
 
 use chargehand_core::message::{
-    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, ExtensionsWriter, HELLO_BYTES_MAX, Hello,
-    Message, Role,
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, ExtensionsWriter, GRACE_EXTENSION,
+    HELLO_BYTES_MAX, Hello, Message, Role,
 };
-use chargehand_core::{Config, Offer};
+use chargehand_core::{Config, Offer, WorkerId};
 
 use crate::limits::Limits;
 use crate::link::erased::AnyWire;
 use crate::link::identity::check_name;
 use crate::link::reason::DisconnectReason;
-use crate::link::schema::{EXTENSIONS_ROOM, check_schema, schema_extension};
+use crate::link::schema::{EXTENSIONS_ROOM, check_schema, manager_extensions};
 use crate::options::Window;
 use crate::payload::HEIGHT_BYTES_MAX;
 
@@ -32,6 +32,8 @@ pub(crate) struct ManagerTerms {
     /// How long an attempt may take.
     attempt_timeout_millis: u32,
     heartbeat_millis: u32,
+    /// How long a worker is waited for whose link broke.
+    grace_millis: u32,
     frame_bytes_max: u32,
     in_flight: Option<Window>,
     window_max: u16,
@@ -54,16 +56,18 @@ pub(crate) struct Greeted {
     pub(crate) frame_bytes_max: u32,
     /// Differs from one start of the worker to the next.
     pub(crate) token: u64,
+    /// For how many milliseconds it goes on without a link.
+    pub(crate) keeps_millis: u32,
 }
 
 impl Greeted {
-    pub(crate) fn offer(&self) -> Offer {
-        let offer = Offer::new(self.concurrency.into());
+    /// Returns what it offers, to a manager that knew a worker of that token in its place before.
+    pub(crate) fn offer(&self, known: Option<u64>) -> Offer {
+        let offer = Offer::new(self.concurrency.into()).window(self.window.into());
         #[cfg(feature = "choice")]
-        if self.is_auto {
-            return offer.auto(self.window.into());
-        }
-        offer.window(self.window.into())
+        let offer = if self.is_auto { offer.auto(self.window.into()) } else { offer };
+        let offer = offer.keeps(Duration::from_millis(self.keeps_millis.into()));
+        if known == Some(self.token) { offer.resumes() } else { offer }
     }
 }
 
@@ -84,6 +88,7 @@ impl ManagerTerms {
             attempt_timeout_millis: whole_millis(config.attempt_timeout),
             token: limits.token,
             heartbeat_millis: whole_millis(config.heartbeat_interval),
+            grace_millis: whole_millis(config.grace),
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,
             window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
@@ -123,7 +128,7 @@ impl Greeting {
             let mut extensions = [0; EXTENSIONS_ROOM];
             let hello = Message::Hello(Hello {
                 frame_bytes_max: opening.frame_bytes_max,
-                extensions: schema_extension(opening.schema.as_deref(), &mut extensions),
+                extensions: manager_extensions(opening.schema.as_deref(), &mut extensions),
                 ..Hello::new(Role::Manager, 0, opening.token, &opening.name)
             });
             let hello = hello.encode_extended(&mut head).expect("there is room for both");
@@ -144,12 +149,13 @@ impl Greeting {
         Poll::Ready(Ok(greeted.clone()))
     }
 
-    /// Takes the peer in, once its Hello is [taken](Self::poll).
+    /// Takes the peer in as this worker, once its Hello is [taken](Self::poll).
     pub(crate) fn poll_welcome<W: AnyWire + ?Sized>(
         &self,
         wire: &mut W,
         cx: &mut Context<'_>,
         opening: &ManagerTerms,
+        worker: WorkerId,
     ) -> Poll<Result<(), DisconnectReason>> {
         let Self::HelloTaken(greeted) = self else { unreachable!("its Hello comes first") };
         let mut head = [0; HELLO_BYTES_MAX];
@@ -157,6 +163,16 @@ impl Greeting {
         let mut extensions = ExtensionsWriter::new(&mut extensions);
         let timeout = opening.attempt_timeout_millis.to_le_bytes();
         extensions.add(ATTEMPT_TIMEOUT_EXTENSION, &timeout).expect("there is room");
+        let grace = opening.grace_millis.min(greeted.keeps_millis);
+        if grace > 0 {
+            let mut value = [0; 12];
+            for (place, number) in
+                value.chunks_exact_mut(4).zip([grace, worker.slot(), worker.generation()])
+            {
+                place.copy_from_slice(&number.to_le_bytes());
+            }
+            extensions.add(GRACE_EXTENSION, &value).expect("there is room");
+        }
         let welcome = Message::Welcome {
             heartbeat_millis: opening.heartbeat_millis,
             window: greeted.window,
@@ -202,6 +218,7 @@ fn hello_of(
                 concurrency: window,
                 frame_bytes_max,
                 token,
+                keeps_millis: extensions.millis(GRACE_EXTENSION).unwrap_or(0),
             })
         }
         Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => {
@@ -235,6 +252,7 @@ mod tests {
             attempt_timeout_millis: 1,
             token: 1,
             heartbeat_millis: 1,
+            grace_millis: 0,
             frame_bytes_max: 1024,
             in_flight: None,
             #[cfg(feature = "choice")]

@@ -26,6 +26,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let event = Event::Connected { link, offer };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
         self.set_up(link, LinkState::InProcess(link), window.into());
+        self.meter.on_link(link.worker().slot(), window.into(), window.into());
     }
 
     /// Does for a worker in this process what a message does elsewhere.
@@ -81,10 +82,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 timeout: Some(self.scheduler.config().attempt_timeout),
                 manager: &self.limits.name,
                 worker: &peer.label,
+                now: self.now,
             };
             if hands.work(peer.entry.waker(), about, POLLS_PER_WORKER, &mut ended) {
                 peer.entry.wake();
             }
+            self.progress.due = self.progress.due.min(hands.said_at().unwrap_or(self.progress.due));
             let link = *link;
             any |= !ended.is_empty();
             for end in ended.drain(..) {
@@ -99,6 +102,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn on_ended(&mut self, link: Link, ended: Ended) {
         let Ended { attempt: Attempt { task, attempt }, verdict, answer } = ended;
+        let peer = self.peers.slots[link.worker().slot() as usize].as_ref();
         let mut sink = AnswerSink {
             link,
             now: self.now,
@@ -108,6 +112,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: &self.tasks,
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
+            meter: &mut self.meter,
+            peer: &peer.expect("it was just at work").label,
+            said: &mut self.progress.said,
+            unwanted: &mut self.unwanted,
         };
         match sink.reply_with(task, attempt, verdict, answer) {
             // Stale: the scheduler has just given the link up, and its action is to come.

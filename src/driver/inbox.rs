@@ -4,11 +4,12 @@ use core::mem;
 use core::time::Duration;
 
 use async_channel::Sender;
-use chargehand_core::TaskOptions;
 use chargehand_core::io::Timer;
+use chargehand_core::queue::QUEUES_MAX;
+use chargehand_core::{QueueId, TaskId, TaskOptions};
 
-use super::Driver;
 use super::task::{TaskPayload, Whose};
+use super::{ALL_QUEUES, Driver};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::link::exposure::is_taken;
@@ -58,7 +59,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn admit(&mut self) -> bool {
         let ranges_first = self.ranges_first;
         let before = ranges_first && self.jobs.is_feeding() && self.admit_heights();
-        let submitted = self.submitted && self.admit_submitted();
+        let submitted = self.submitted != 0 && self.admit_submitted();
         let after = !ranges_first && self.jobs.is_feeding() && self.admit_heights();
         #[cfg(feature = "choice")]
         self.tell_backlog();
@@ -71,21 +72,42 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             any |= self.admit_held_back();
         }
         let mut batch = mem::take(&mut self.batch_in);
-        while self.submitted {
-            let room = if self.is_stopping() { usize::MAX } else { self.scheduler.room() };
-            if room == 0 || self.held_back.len() >= self.tasks.len() {
-                break;
-            }
-            self.submitted = self.ends.post.take_submits(room, &mut batch, |special| {
-                self.specials.insert(special.call.place(), special);
-                self.has_asides = true;
-            });
-            for submit in batch.drain(..) {
-                any |= self.admit_one(submit);
+        let count = self.limits.queues.len();
+        self.submitted &= ALL_QUEUES >> (QUEUES_MAX - count);
+        for place in (0..).take(count) {
+            let (queue, bit) = (QueueId::new(place), 1 << place);
+            while self.submitted & bit != 0 {
+                let room = if self.is_stopping() { usize::MAX } else { self.room_for_calls(queue) };
+                if room == 0 || self.held_back.len() >= self.tasks.len() {
+                    break;
+                }
+                let has_more = self.ends.post.take_submits(queue, room, &mut batch, |special| {
+                    self.specials.insert(special.call.place(), special);
+                    self.has_asides = true;
+                });
+                if !has_more {
+                    self.submitted &= !bit;
+                }
+                for submit in batch.drain(..) {
+                    any |= self.admit_one(submit);
+                }
             }
         }
         self.batch_in = batch;
         any
+    }
+
+    /// Returns how many calls of a queue the scheduler would take.
+    fn room_for_calls(&self, queue: QueueId) -> usize {
+        let is_alone = self.limits.queues.len() == 1;
+        if is_alone { self.scheduler.room() } else { self.scheduler.room_of(queue) }
+    }
+
+    /// Returns whether the scheduler would take a call that was taken out of the queue.
+    pub(super) fn has_room_for(&self, call: CallId) -> bool {
+        let special = self.specials.get(&call.place());
+        let queue = special.map_or(QueueId::DEFAULT, |special| special.options.queue_id());
+        self.room_for_calls(queue) > 0
     }
 
     /// Returns whether it is a task of the scheduler's now.
@@ -98,40 +120,72 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         // There is room, so if it is not taken the pool stops.
         let submitted = if self.specials.is_empty() {
-            self.scheduler.submit(self.now)
+            self.scheduler.submit(self.now).map_err(|_| TaskError::Stopping)
         } else {
-            let options = self.options_of(call);
-            self.scheduler.submit_with(self.now, options)
+            match self.submit_special(call) {
+                // It has the outcome of another one.
+                None => return false,
+                Some(submitted) => submitted,
+            }
         };
-        let Ok(task) = submitted else {
-            self.end_call(call, Err(TaskError::Stopping.into()));
-            return false;
+        let task = match submitted {
+            Ok(task) => task,
+            Err(error) => {
+                self.end_call(call, Err(error.into()));
+                return false;
+            }
         };
         self.ranges_first = true;
-        if self.accepted.len() <= call.place() {
-            self.accepted.resize(call.place() + 1, 0);
-        }
-        self.accepted[call.place()] = task.slot();
+        self.note_accepted(call, task);
         let entry = &mut self.tasks[task.slot() as usize];
         entry.payload = TaskPayload::Request {
             body: submit.body,
             whose: Whose::Call { call, check: submit.check },
         };
         entry.generation = task.generation();
+        self.meter.on_taken(task, self.now);
         true
     }
 
-    fn options_of(&mut self, call: CallId) -> TaskOptions {
+    /// Notes which task a call is.
+    #[inline]
+    pub(super) fn note_accepted(&mut self, call: CallId, task: TaskId) {
+        if self.accepted.len() <= call.place() {
+            self.accepted.resize(call.place() + 1, 0);
+        }
+        self.accepted[call.place()] = task.slot();
+    }
+
+    /// Submits a call where some have options. `None` if it is to have the outcome of another one instead.
+    fn submit_special(&mut self, call: CallId) -> Option<Result<TaskId, TaskError>> {
         let mut options = TaskOptions::new();
+        let mut key = None;
         if let Some(special) = self.specials.get(&call.place()) {
             special.options.apply(&mut options, special.since.unwrap_or(self.now));
             self.has_own_times = true;
+            key = special.options.key.clone();
         }
-        options
+        if let Some(key) = &key {
+            if self.follow(call, key) {
+                return None;
+            }
+            let most = self.scheduler.config().keys_max;
+            options.key = self.keys.take(key, most);
+            if options.key.is_none() {
+                return Some(Err(TaskError::TooManyKeys { most }));
+            }
+        }
+        let submitted = self.scheduler.submit_with(self.now, options);
+        match (&submitted, &key) {
+            (Ok(task), Some(key)) => self.keys.note(*task, key),
+            (Err(_), Some(key)) => self.keys.give_back(&key.name),
+            (_, None) => {}
+        }
+        Some(submitted.map_err(|_| TaskError::Stopping))
     }
 
     fn on_cancel(&mut self, call: CallId) {
-        if self.drop_held_back(call) {
+        if self.drop_held_back(call) || self.leave_shared(call) {
             return;
         }
         if let Some(task) = self.task_of(call) {
@@ -161,8 +215,22 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Control::Stop { within, reply } => {
                 self.on_stop(within.unwrap_or(self.limits.drain_timeout), reply);
             }
+            Control::Pause { queue, is_paused, reply } => {
+                let now = self.now;
+                let set = if is_paused {
+                    self.scheduler.pause(now, queue)
+                } else {
+                    self.scheduler.resume(now, queue)
+                };
+                set.expect("it was found by its name");
+                let _ = reply.try_send(());
+            }
             Control::Stats { reply } => {
                 let _ = reply.try_send(self.stats());
+            }
+            #[cfg(feature = "std")]
+            Control::Measure { reply } => {
+                let _ = reply.try_send(self.measure());
             }
         }
     }

@@ -27,14 +27,20 @@ mod in_process;
 mod inbox;
 #[cfg(feature = "json")]
 mod json;
+mod keys;
 mod link;
 mod liveness;
+#[cfg(feature = "std")]
+mod meter;
 mod outgoing;
+mod progress;
 mod ranges;
 mod starts;
 mod stats;
 mod task;
 mod type_check;
+#[cfg(not(feature = "std"))]
+mod unmetered;
 mod untaken;
 mod watch;
 mod workers;
@@ -58,11 +64,16 @@ use self::accept::Joining;
 use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
+use self::keys::Keys;
 use self::link::Quota;
+#[cfg(feature = "std")]
+use self::meter::Meter;
 use self::ranges::{Jobs, within_stream};
 use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
+#[cfg(not(feature = "std"))]
+use self::unmetered::Meter;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
@@ -97,6 +108,9 @@ const BYTES_PER_POLL: usize = 64 << 10;
 /// How many links may be on their way out at once; a further one cuts the oldest short.
 const CLOSING_MAX: usize = 256;
 
+/// A bit for each queue that there may be.
+const ALL_QUEUES: u64 = u64::MAX;
+
 /// How many outcomes of calls wait for the end of a turn. Other threads should not wait for long.
 const OUTCOMES_HELD: usize = 64;
 
@@ -122,8 +136,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     doorbell: Entry,
     /// Something but tasks was left in the inbox or the control channel.
     rung: bool,
-    /// There may be submitted tasks in the inbox.
-    submitted: bool,
+    /// In which queues of the inbox there may be submitted tasks, a bit for each.
+    submitted: u64,
     scheduler: Scheduler,
     /// What the scheduler's tasks are, by slot.
     tasks: Box<[TaskEntry]>,
@@ -144,7 +158,12 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     accepted: Vec<u32>,
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
+    /// Keys that are in use.
+    keys: Keys,
     watches: Watches,
+    progress: progress::Told,
+    /// What a worker that is back still holds and is to drop. Empty but for the moment.
+    unwanted: Vec<(TaskId, u16)>,
     /// There are some of either.
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
@@ -171,6 +190,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
+    meter: Meter,
     /// Each with whether outcomes are to be taken, too.
     idlers: Vec<(Sender<()>, bool)>,
     stoppers: Vec<Sender<PoolStats>>,
@@ -226,6 +246,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Ring { ready, doorbell } = ring;
         doorbell.wake();
         let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
+        let queues = limits.special_queues();
+        let scheduler = match &queues {
+            None => Scheduler::new(storage, config)?,
+            Some(queues) => Scheduler::with_queues(storage, config, queues)?,
+        };
         let mut driver = Self {
             now: timer.now(),
             timer,
@@ -234,8 +259,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch: Vec::new(),
             doorbell,
             rung: true,
-            submitted: true,
-            scheduler: Scheduler::new(storage, config)?,
+            submitted: ALL_QUEUES,
+            scheduler,
             tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
             answers: Answers::new(Arrivals::new(&ends.post.budget)),
             unfit: Vec::new(),
@@ -255,7 +280,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
+            keys: Keys::default(),
             watches: Watches::new(),
+            progress: progress::Told::new(),
+            unwanted: Vec::new(),
             has_asides: false,
             tells_starts: false,
             has_own_times: false,
@@ -266,6 +294,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
             limits,
             events,
+            meter: Meter::default(),
             idlers: Vec::new(),
             stoppers: Vec::new(),
             parting: Vec::new(),
@@ -278,7 +307,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         #[cfg(feature = "record")]
         if let Some(output) = setup.record {
             let limits = &driver.limits;
-            driver.scheduler.record(output, limits.tasks_max, limits.workers_max);
+            driver.scheduler.record(output, limits.tasks_max, limits.workers_max, queues);
         }
         for (index, (reach, options)) in workers.into_iter().enumerate() {
             let worker = driver.add(reach, options).expect("workers_max was checked");
@@ -361,7 +390,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             Token::Doorbell => {
                 self.doorbell.clear();
                 self.rung |= self.ends.post.is_rung();
-                self.submitted = true;
+                self.submitted = ALL_QUEUES;
                 // What was taken may be what they wait for.
                 self.answers.arrivals.queue.note_news();
                 if self.jobs.are_short() {
@@ -399,6 +428,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if self.watch.due() <= self.now {
             self.look_at_trusts();
+        }
+        if self.progress.due <= self.now {
+            self.hear_in_process();
         }
     }
 
@@ -496,7 +528,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !self.joining.is_quiet() {
             next = next.min(self.joining.next_due().unwrap_or(next));
         }
-        next = next.min(self.queue_due).min(self.watch.due());
+        next = next.min(self.queue_due).min(self.watch.due()).min(self.progress.due);
         if !self.closing.is_empty() {
             next = next.min(self.closing.next_due().unwrap_or(next));
         }
@@ -527,7 +559,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Answers whoever waits for the end, and leaves nobody waiting for anything else.
     fn finish(&mut self) {
         self.finished = true;
-        let workers = mem::take(&mut self.parting);
+        let mut workers = mem::take(&mut self.parting);
+        for worker in &mut workers {
+            // One that was away when the pool stopped held something then.
+            worker.stats.in_flight = 0;
+        }
         let stats = PoolStats { workers, ..self.stats() };
         self.let_go();
         for stopper in mem::take(&mut self.stoppers) {
@@ -554,6 +590,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             *entry = TaskEntry::default();
         }
         self.answers.clear();
+        self.keys.clear();
         self.idlers.clear();
         self.watches.clear();
     }

@@ -1,4 +1,4 @@
-//! Who has taken which task, for those who ask. Nothing is kept while nobody does.
+//! What happens to a task, for those who ask: who has taken it, how far it is. Nothing is kept while nobody does.
 
 use alloc::collections::BTreeMap;
 
@@ -6,32 +6,51 @@ use chargehand_core::io::Timer;
 use chargehand_core::{Link, TaskId};
 
 use super::Driver;
-use super::task::{TaskEntry, TaskPayload, Whose};
+use super::task::TaskEntry;
 use super::workers::LinkState;
 use crate::events::{PoolEvent, Started};
 use crate::link::erased::Kind;
-use crate::mailbox::StartWatch;
 use crate::mailbox::calls::CallId;
+use crate::mailbox::{TaskWatch, Wanted};
 
 /// Those that wait, by the place of their call.
-pub(super) type Watches = BTreeMap<usize, StartWatch>;
+pub(super) type Watches = BTreeMap<usize, TaskWatch>;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
-    /// Answers at once if a worker has the task, or once one takes it.
-    pub(super) fn on_watch(&mut self, watch: StartWatch) {
+    /// Answers at once if there is something to tell, or once there is.
+    pub(super) fn on_watch(&mut self, watch: TaskWatch) {
         // What has ended may not have got there yet.
         self.settle_calls();
         if self.ends.post.has_ended(watch.call) {
             return;
         }
-        let holder = self.task_of(watch.call).and_then(|task| self.scheduler.holder(task));
-        if let Some((worker, attempt)) = holder {
-            let peer = self.peers.get_mut(worker).label();
-            let _ = watch.reply.try_send(Started { worker, peer, attempt });
-        } else {
+        let leader = || self.keys.leader_of(watch.call);
+        let task = self.task_of(watch.call).or_else(|| Some(self.task_in(leader()?)));
+        let is_told = task.is_some_and(|task| self.tell_at_once(&watch.wanted, task));
+        if !is_told {
             self.watches.insert(watch.call.place(), watch);
             self.note_asides();
         }
+    }
+
+    /// Tells of a task what there is to tell already. Returns whether there is anything.
+    fn tell_at_once(&mut self, wanted: &Wanted, task: TaskId) -> bool {
+        match wanted {
+            Wanted::Start(reply) => {
+                let Some((worker, attempt)) = self.scheduler.holder(task) else { return false };
+                let peer = self.peers.label_of(worker);
+                let _ = reply.try_send(Started { worker, peer, attempt });
+            }
+            Wanted::Progress { known, reply } => {
+                let Some(news) =
+                    self.latest_of(task).filter(|latest| known.as_ref() != Some(latest))
+                else {
+                    return false;
+                };
+                let _ = reply.try_send(news);
+            }
+        }
+        true
     }
 
     /// Returns which task a call is now, if it is one.
@@ -41,8 +60,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         (payload.call() == Some(call)).then(|| TaskId::from_parts(slot, *generation))
     }
 
-    /// Tells those who wait that a worker has got a task: if it has, since the link may have broken.
+    /// Returns the task in a slot.
+    fn task_in(&self, slot: u32) -> TaskId {
+        TaskId::from_parts(slot, self.tasks[slot as usize].generation)
+    }
+
+    /// Measures, and tells those who wait that a worker has got a task: if it has, since the link may have broken.
     pub(super) fn tell_started(&mut self, link: Link, task: TaskId, attempt: u16) {
+        self.meter.on_sent(link, task, attempt, self.now);
+        if self.watches.is_empty() && !self.events.wants_tasks() {
+            return; // Nobody else wants to know.
+        }
         let (worker, peer) = (link.worker(), self.peers.get_mut(link.worker()));
         let is_up = match &peer.link {
             LinkState::Up(up, _) | LinkState::InProcess(up) => *up == link,
@@ -52,9 +80,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !is_up || self.unfit.iter().any(|(unfit, _)| *unfit == task) {
             return;
         }
-        if let Some(call) = self.tasks[task.slot() as usize].payload.call() {
-            if let Some(watch) = self.watches.remove(&call.place()) {
-                let _ = watch.reply.try_send(Started { worker, peer: peer.clone(), attempt });
+        let call = self.tasks[task.slot() as usize].payload.call();
+        for call in call.into_iter().chain(self.keys.followers_of(task)) {
+            if let Some(TaskWatch { call, wanted }) = self.watches.remove(&call.place()) {
+                let started = || Started { worker, peer: peer.clone(), attempt };
+                if let Some(wanted) = wanted.tell_started(started) {
+                    self.watches.insert(call.place(), TaskWatch { call, wanted });
+                }
             }
         }
         let height = self.height_of(task);
@@ -64,13 +96,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     /// Returns which height of a range a task is, or which request of a map.
     pub(super) fn height_of(&self, task: TaskId) -> Option<i128> {
-        match self.tasks[task.slot() as usize].payload {
-            TaskPayload::Height { height, .. } => Some(height.into()),
-            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
-                Some(self.jobs.index_of(job, place).into())
-            }
-            _ => None,
-        }
+        self.jobs.height_of(&self.tasks[task.slot() as usize].payload)
     }
 
     /// Lets go of what is kept aside for a call that has ended.
@@ -90,6 +116,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Notes what the hot path asks, in one flag each.
     pub(super) fn note_asides(&mut self) {
         self.has_asides = !self.specials.is_empty() || !self.watches.is_empty();
-        self.tells_starts = !self.watches.is_empty() || self.events.wants_tasks();
+        let wants_starts = !self.watches.is_empty() || self.events.wants_tasks();
+        self.tells_starts = wants_starts || self.meter.is_on();
     }
 }

@@ -1,18 +1,26 @@
 //! The figures of a pool and its workers, now and as they were when it stopped.
 
-use chargehand_core::WorkerId;
+use alloc::sync::Arc;
+
 use chargehand_core::io::Timer;
+use chargehand_core::{QueueId, WorkerId};
 
 use super::Driver;
 use super::workers::Peer;
 use crate::link::erased::Kind;
-use crate::stats::{PoolStats, WorkerInfo};
+use crate::stats::{PoolStats, QueueInfo, WorkerInfo};
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn stats(&self) -> PoolStats {
         let workers = self.peers.slots.iter().flatten().filter_map(|peer| self.info_of(peer));
         let (tasks, streams) = (self.scheduler.stats(), self.jobs.under_way());
-        PoolStats { tasks, streams, workers: workers.collect() }
+        let queues = (0..).zip(&self.limits.queues).filter_map(|(place, (name, _))| {
+            let stats = self.scheduler.queue_stats(QueueId::new(place))?;
+            let oldest = stats.waits_since.map(|since| self.now.saturating_since(since));
+            Some(QueueInfo { name: Arc::clone(name), stats, oldest })
+        });
+        let (queues, workers) = (queues.collect(), workers.collect());
+        PoolStats { tasks, streams, queues, workers, progress: self.all_progress() }
     }
 
     fn info_of(&self, peer: &Peer<K>) -> Option<WorkerInfo> {

@@ -19,8 +19,8 @@ const _: () = assert!(size_of::<TaskEntry>() <= 48);
 pub(crate) enum TaskPayload {
     #[default]
     None,
-    /// One of a range.
-    Height { height: RangeHeight, job: u32 },
+    /// One of a range. The check is the range's, at hand: an answer's way to it is short.
+    Height { height: RangeHeight, job: u32, check: Check },
     /// One that somebody has encoded.
     Request { body: Body, whose: Whose },
 }

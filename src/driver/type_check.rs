@@ -6,16 +6,23 @@
 //! that error, and the first worker is excused.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use chargehand_core::message::Progress;
 use chargehand_core::{Event, EventError, Instant, Link, TaskId, Useless, Verdict};
 
 use super::Scheduler;
 use super::answers::Answers;
+#[cfg(feature = "std")]
+use super::meter::Meter;
+use super::progress::Said;
 use super::ranges::Jobs;
 use super::task::{TaskEntry, TaskPayload, Whose};
+#[cfg(not(feature = "std"))]
+use super::unmetered::Meter;
 use crate::budget::SMALL_BYTES_MAX;
-use crate::failure::advice;
+use crate::failure::{advice, text_of};
 use crate::payload::{Answer, DecodeLimits};
 
 /// Tasks that had an answer of no use and have no outcome yet. Mostly there is none.
@@ -61,9 +68,41 @@ pub(crate) struct AnswerSink<'a> {
     pub(crate) tasks: &'a [TaskEntry],
     pub(crate) jobs: &'a Jobs,
     pub(crate) decode_limits: &'a DecodeLimits,
+    pub(crate) meter: &'a mut Meter,
+    /// What the worker is called.
+    pub(crate) peer: &'a Arc<str>,
+    /// What is to be told of how far attempts are.
+    pub(crate) said: &'a mut Vec<Said>,
+    /// What the worker is to drop.
+    pub(crate) unwanted: &'a mut Vec<(TaskId, u16)>,
 }
 
 impl AnswerSink<'_> {
+    /// Tells the scheduler that a worker that is back still has an attempt.
+    pub(crate) fn kept(&mut self, task: TaskId, attempt: u16) -> Result<(), EventError> {
+        let event = Event::Kept { link: self.link, task, attempt };
+        let result = self.scheduler.handle_event(self.now, event);
+        if result == Err(EventError::Stale) {
+            self.unwanted.push((task, attempt));
+            return Ok(());
+        }
+        result
+    }
+
+    /// Tells the scheduler that a worker that is back has named all that it has.
+    pub(crate) fn listed(&mut self) {
+        // Stale: the scheduler has just given the link up, and its action is to come.
+        let _ = self.scheduler.handle_event(self.now, Event::Listed { link: self.link });
+    }
+
+    /// Tells the scheduler how far an attempt is, and keeps that for whoever wants to know.
+    pub(crate) fn progress(&mut self, progress: Progress) -> Result<(), EventError> {
+        let (link, Progress { task, attempt, done, .. }) = (self.link, progress);
+        self.scheduler.handle_event(self.now, Event::Progress { link, task, attempt, done })?;
+        self.said.push(Said { link, progress });
+        Ok(())
+    }
+
     /// Tells the scheduler of an answer, and keeps it if it is part of an outcome.
     #[inline]
     pub(crate) fn reply(
@@ -106,6 +145,7 @@ impl AnswerSink<'_> {
         }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
+        self.note(task, verdict, || text_of(body).into());
         self.answers.keep_bytes(self.scheduler, task, verdict, body);
         Ok(())
     }
@@ -160,6 +200,10 @@ impl AnswerSink<'_> {
         }
         let event = Event::Replied { link: self.link, task, attempt, verdict };
         self.scheduler.handle_event(self.now, event)?;
+        self.note(task, verdict, || match &answer {
+            Answer::Bytes(body) => text_of(body.as_slice()).into(),
+            Answer::Value(_) => String::new(),
+        });
         self.answers.keep(self.scheduler, task, verdict, answer);
         if verdict == Verdict::Done && !self.misfits.is_empty() {
             let _ = self.misfits.take(task);
@@ -178,15 +222,35 @@ impl AnswerSink<'_> {
         let event = Event::Useless { link: self.link, task, attempt, why };
         self.scheduler.handle_event(self.now, event)?;
         if let Useless::Throttled(_) = why {
+            self.note(task, Verdict::Returned, String::new);
             // No outcome has it, and if this was one too often, that says so itself.
             return Ok(());
         }
+        self.note(task, Verdict::Failed, || text_of(body).into());
         self.answers.keep_bytes(self.scheduler, task, Verdict::Failed, body);
         if why == Useless::Permanent {
             // What it says is the outcome, and not that an earlier answer was of no use.
             let _ = self.misfits.take(task);
         }
         Ok(())
+    }
+
+    /// Has it measured how an attempt ended.
+    #[inline]
+    fn note(&mut self, task: TaskId, verdict: Verdict, text: impl FnOnce() -> String) {
+        let worker = self.link.worker().slot();
+        match verdict {
+            // That is noted as it is handed on.
+            Verdict::Done => {}
+            Verdict::Returned => self.meter.on_withdrawn(worker, task, self.now),
+            Verdict::Failed => {
+                let Self { meter, tasks, jobs, peer, now, .. } = self;
+                let payload = &tasks[task.slot() as usize].payload;
+                meter.on_failure(task, *now);
+                meter
+                    .note_failure(*now, text, || (jobs.height_of(payload), Some(Arc::clone(peer))));
+            }
+        }
     }
 
     #[inline]
@@ -202,11 +266,11 @@ impl AnswerSink<'_> {
             return None;
         }
         match &entry.payload {
-            TaskPayload::Height { job, .. }
-            | TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
+            TaskPayload::Height { check, .. }
+            | TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
+            TaskPayload::Request { whose: Whose::Item { job, .. }, .. } => {
                 Some(self.jobs.check_of(*job))
             }
-            TaskPayload::Request { whose: Whose::Call { check, .. }, .. } => Some(*check),
             TaskPayload::None => None,
         }
     }
@@ -226,6 +290,7 @@ impl AnswerSink<'_> {
         let why_useless = if is_final { Useless::Final } else { Useless::Unusable };
         let event = Event::Useless { link, task, attempt, why: why_useless };
         self.scheduler.handle_event(self.now, event)?;
+        self.note(task, Verdict::Failed, || format!("the answer is of no use: {why}"));
         let text = if is_final && known.is_some() {
             format!("{why}; two workers' answers were alike, so manager and workers disagree on it")
         } else {

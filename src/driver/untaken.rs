@@ -50,7 +50,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for (submit, bytes) in mem::take(&mut self.held_back) {
             let Some(call) = submit.call() else { continue };
             // Once the pool stops all are admitted, to be told so.
-            let is_free = self.is_stopping() || self.scheduler.room() > 0;
+            let is_free = self.is_stopping() || self.has_room_for(call);
             // One at a time, since the length of its answer is unknown.
             let fits = has_room && (answers.used() == 0 || answers.has_room_for(bytes));
             let is_next = self.ends.post.is_awaited(call) || fits && mem::take(&mut has_room);

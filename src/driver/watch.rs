@@ -11,14 +11,12 @@ use crate::link::reason::DisconnectReason;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// Looks at a link that has just come up, and has it looked at from now on.
-    #[cold]
     pub(super) fn watch(&mut self, link: Link) {
         self.watch.begin(self.now);
         self.look_at_trust(link.worker().slot());
     }
 
     /// Looks at those links whose turn it is.
-    #[cold]
     pub(super) fn look_at_trusts(&mut self) {
         let places = self.peers.len();
         for slot in self.watch.take_turn(self.now, places) {

@@ -16,6 +16,7 @@ use super::crowd::Counted;
 use super::dialect::Speech;
 use super::handshake::Greeting;
 use super::link::{Conn, Quota, ReadProgress};
+use super::outgoing::Outgoing;
 use super::type_check::AnswerSink;
 use crate::error::WorkerError;
 use crate::events::PoolEvent;
@@ -56,8 +57,8 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) identity: Option<Arc<str>>,
     /// Whom its link counts for, while it is up and the worker had dialled in.
     pub(crate) party: Option<Party>,
-    /// Whose link it is: differs from one start of a worker that dials in to the next.
-    pub(crate) token: u64,
+    /// Whose link it is or was last: differs from one start of a worker to the next.
+    pub(crate) token: Option<u64>,
     /// Tasks that it had done when its link came up.
     done_before: u64,
     pub(crate) up_since: Instant,
@@ -92,6 +93,11 @@ impl<K: Kind> Peer<K> {
     /// Returns how many tasks the worker runs at once, if it may hold more, which then wait there.
     pub(crate) fn waiting_behind(&self) -> Option<u32> {
         (self.window > self.runs).then_some(self.runs)
+    }
+
+    /// Returns whether it has this link.
+    fn is_up_on(&self, link: Link) -> bool {
+        matches!(&self.link, LinkState::Up(up, _) if *up == link)
     }
 
     /// Returns when the request of a task left its link late, if it did.
@@ -146,6 +152,11 @@ impl<K: Kind> Peers<K> {
         let peer = peer.expect("a worker is in the table until the scheduler says it is gone");
         assert!(peer.id == worker);
         peer
+    }
+
+    /// Returns the label of a worker that the scheduler names.
+    pub(crate) fn label_of(&self, worker: WorkerId) -> Arc<str> {
+        self.get(worker).label()
     }
 
     /// Whether a worker is still in the table.
@@ -245,7 +256,7 @@ impl<K: Kind> Peers<K> {
             last_error: None,
             identity: None,
             party: None,
-            token: 0,
+            token: None,
             done_before: 0,
             up_since: Instant::EPOCH,
             window: 0,
@@ -326,7 +337,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match Speech::of(wire.dialect(), &self.limits) {
             Ok(speech) if speech.is_native() => {}
             // Without a handshake, and one request at a time.
-            Ok(_) => return self.dialled_up(link, Offer::new(1), u32::MAX),
+            Ok(_) => return self.dialled_up(link, Offer::new(1), (u32::MAX, None)),
             Err(reason) => {
                 peer.link = LinkState::Idle;
                 return self.refused(link, reason);
@@ -334,19 +345,17 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let greeted = greeting
             .poll(&mut **wire, cx, &self.opening, peer.options.window)
-            .map_ok(|greeted| (greeted.offer(), greeted.frame_bytes_max));
+            .map_ok(|it| (it.offer(peer.token), (it.frame_bytes_max, Some(it.token))));
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {
-                let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening);
+                let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening, link.worker());
                 welcome.map_ok(|()| terms)
             }
             other => other,
         };
         match taken_in {
             Poll::Pending => {}
-            Poll::Ready(Ok((offer, frame_bytes_max))) => {
-                self.dialled_up(link, offer, frame_bytes_max);
-            }
+            Poll::Ready(Ok((offer, terms))) => self.dialled_up(link, offer, terms),
             Poll::Ready(Err(reason)) => {
                 let LinkState::Greeting(_, wire, _) = mem::take(&mut peer.link) else { return };
                 self.part(wire, None, &reason);
@@ -356,7 +365,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// The handshake of a link that we dialled is done.
-    fn dialled_up(&mut self, link: Link, offer: Offer, frame_bytes_max: u32) {
+    fn dialled_up(
+        &mut self,
+        link: Link,
+        offer: Offer,
+        (frame_bytes_max, token): (u32, Option<u64>),
+    ) {
         let offer = self.peers.get(link.worker()).options.apply(offer);
         let event = Event::Connected { link, offer };
         let LinkState::Greeting(_, wire, _) =
@@ -365,6 +379,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             unreachable!("the caller has just greeted")
         };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
+        self.peers.get_mut(link.worker()).token = token;
         self.link_up(link, wire, offer, frame_bytes_max);
     }
 
@@ -377,10 +392,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         frame_bytes_max: u32,
     ) {
         self.peers.get_mut(link.worker()).identity = wire.identity().map(Arc::from);
-        let conn = Box::new(Conn::new(wire, &self.limits, frame_bytes_max, self.now));
+        let is_waited_for = !offer.keeps.min(self.scheduler.config().grace).is_zero();
+        let terms = (offer.window, frame_bytes_max, is_waited_for);
+        let conn = Box::new(Conn::new(wire, &self.limits, terms, self.now));
         self.set_up(link, LinkState::Up(link, conn), offer.window);
         let peer = self.peers.get_mut(link.worker());
         peer.runs = offer.runs.max(1);
+        self.meter.on_link(link.worker().slot(), offer.runs, offer.window);
+        let peer = self.peers.get_mut(link.worker());
         // Flushes the handshake, and reads on with this waker instead of an earlier one.
         peer.entry.wake();
         if peer.identity.is_some() {
@@ -464,6 +483,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             tasks: &self.tasks,
             jobs: &self.jobs,
             decode_limits: &self.limits.decode,
+            meter: &mut self.meter,
+            peer: &peer.label,
+            said: &mut self.progress.said,
+            unwanted: &mut self.unwanted,
         };
         match conn.read(cx, quota, &mut sink) {
             Ok(ReadProgress::Nothing) if conn.is_arriving() => {
@@ -475,12 +498,30 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 if progress == ReadProgress::More {
                     peer.entry.wake();
                 }
+                if !self.progress.said.is_empty() {
+                    self.tell_progress();
+                }
+                if !self.unwanted.is_empty() {
+                    self.send_unwanted(slot);
+                }
                 progress
             }
             Err(reason) => {
                 let link = *link;
                 self.lose(link, reason);
                 ReadProgress::Drained
+            }
+        }
+    }
+
+    /// Has a worker that is back drop what it still holds and nobody waits for.
+    fn send_unwanted(&mut self, slot: u32) {
+        let Some(Peer { link: LinkState::Up(link, _), .. }) = self.peers.at(slot) else { return };
+        let link = *link;
+        for (task, attempt) in mem::take(&mut self.unwanted) {
+            // Sending may find that the link is over.
+            if self.peers.get_mut(link.worker()).is_up_on(link) {
+                self.send(link, Outgoing::Cancel { task, attempt });
             }
         }
     }

@@ -3,9 +3,13 @@
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
 use core::time::Duration;
 
 use event_listener::Event;
+use futures_util::task::AtomicWaker;
+
+use crate::link::lock::Lock;
 
 /// What a handler may know of the task that it carries out: which attempt it is, how long it has, and
 /// whether anybody still waits for it.
@@ -45,6 +49,18 @@ struct Shared {
     /// Nobody waits for the answer any more.
     is_cancelled: AtomicBool,
     cancelled: Event,
+    said: Said,
+}
+
+/// How far the handler says that it is.
+#[derive(Default)]
+struct Said {
+    /// How much is done of how much.
+    parts: Lock<(u64, u64)>,
+    /// Nobody has taken that yet.
+    is_news: AtomicBool,
+    /// What is to hear of news. Taken by the first of them, so that a handler which tells much wakes little.
+    waker: AtomicWaker,
 }
 
 impl<S> Context<S> {
@@ -116,6 +132,40 @@ impl<S> Context<S> {
         }
     }
 
+    /// Says how far the handler is: so much done, of so much in `total`, in whatever unit; 0 where that is not
+    /// known. The pool shows it ([`Task::progress`](crate::Task::progress),
+    /// [`PoolEvent::Progress`](crate::PoolEvent::Progress), [`PoolStats`](crate::PoolStats)), and gives the
+    /// attempt its time once more where the task's
+    /// [`attempt_max`](crate::TaskOptions::attempt_max) says so and more is done than before.
+    ///
+    /// From anywhere and as often as you like: the latest one goes out, after the worker's
+    /// [`progress_interval`](crate::Worker::progress_interval) and not before, so what takes less than that says
+    /// nothing. A handler that is asynchronous may be polled once more for it. Nothing happens where nobody
+    /// waits any more, and towards managers of the Go package and others that do not take it.
+    ///
+    /// ```
+    /// # fn f<T: chargehand::core::io::Timer>(timer: T) {
+    /// use chargehand::{Context, Worker};
+    ///
+    /// let worker = Worker::new(timer, |cx: Context, parts: Vec<u64>| async move {
+    ///     let (mut sum, total) = (0_u64, parts.len() as u64);
+    ///     for (done, part) in (1..).zip(parts) {
+    ///         sum += part; // for minutes
+    ///         cx.progress(done, total);
+    ///     }
+    ///     Ok::<_, String>(sum)
+    /// });
+    /// # drop(worker);
+    /// # }
+    /// ```
+    pub fn progress(&self, done: u64, total: u64) {
+        let Said { parts, is_news, waker } = &self.shared.said;
+        if parts.with(|parts| core::mem::replace(parts, (done, total))) != (done, total) {
+            is_news.store(true, Ordering::Release);
+            waker.wake();
+        }
+    }
+
     pub(super) fn with<N>(self, state: N) -> Context<N> {
         Context { shared: self.shared, state }
     }
@@ -164,6 +214,7 @@ impl<'a> Origin<'a> {
             worker: Arc::clone(self.worker),
             is_cancelled: AtomicBool::new(false),
             cancelled: Event::new(),
+            said: Said::default(),
         });
         self.guard = Guard(Some(Arc::clone(&shared)));
         Context { shared, state: () }
@@ -180,6 +231,27 @@ pub(crate) struct Guard(Option<Arc<Shared>>);
 
 impl Guard {
     pub(crate) const NONE: Self = Self(None);
+
+    /// Has a waker woken by the next news of how far the handler is. Returns whether there are some already.
+    pub(crate) fn listen(&self, waker: &Waker) -> bool {
+        self.0.as_ref().is_some_and(|shared| {
+            // First, so that what comes between the two is not missed.
+            shared.said.waker.register(waker);
+            shared.said.is_news.load(Ordering::Acquire)
+        })
+    }
+
+    /// Returns whether the handler has said how far it is since that was taken last.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.said.is_news.load(Ordering::Acquire))
+    }
+
+    /// Returns how far the handler is, if that is news.
+    pub(crate) fn take_said(&self) -> Option<(u64, u64)> {
+        let said = &self.0.as_ref()?.said;
+        said.is_news.swap(false, Ordering::AcqRel).then(|| said.parts.with(|parts| *parts))
+    }
 
     /// The handler has ended by itself.
     pub(crate) fn defuse(&mut self) {

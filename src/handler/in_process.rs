@@ -10,11 +10,12 @@ use core::task::Waker;
 use core::time::Duration;
 
 use chargehand_core::message::clip;
-use chargehand_core::{TaskId, Verdict};
+use chargehand_core::{Instant, TaskId, Verdict};
 use serde::Serialize;
 
 use super::{Guard, HandlerFn, Origin, fail_by};
 use crate::failure::{FAILURE_BYTES_MAX, within};
+use crate::handler::reports::Reports;
 use crate::handler::running::Runs;
 use crate::link::ready::ReadySet;
 use crate::link::token::Token;
@@ -37,6 +38,7 @@ pub struct About<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) manager: &'a Arc<str>,
     pub(crate) worker: &'a Arc<str>,
+    pub(crate) now: Instant,
 }
 
 /// How an attempt ended.
@@ -73,7 +75,14 @@ pub trait AnyHands {
         polls: usize,
         ended: &mut Vec<Ended>,
     ) -> bool;
+    /// Returns an attempt that has said how far it is and may say so by now, and how far.
+    fn take_said(&mut self, now: Instant) -> Option<(Attempt, (u64, u64))>;
+    /// Returns when the next one may say so.
+    fn said_at(&self) -> Option<Instant>;
 }
+
+/// How long it takes until what a handler here says is told, as long as elsewhere by default.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The handler `F`, whose shape `Args` tells.
 #[allow(missing_debug_implementations)] // Futures of the user's are in it.
@@ -84,6 +93,7 @@ pub(crate) struct Hands<F: HandlerFn<Args>, Args> {
     /// The runs to poll next. No longer than there are runs.
     woken: VecDeque<u32>,
     batch: Vec<u32>,
+    reports: Reports,
 }
 
 struct Call<Q> {
@@ -103,6 +113,7 @@ impl<F: HandlerFn<Args>, Args> Hands<F, Args> {
             runs: Runs::new(),
             woken: VecDeque::new(),
             batch: Vec::new(),
+            reports: Reports::new(PROGRESS_INTERVAL),
         }
     }
 }
@@ -153,7 +164,7 @@ where
             other => unreachable!("nothing but handlers is listed here: {other:?}"),
         });
         self.woken.extend(runs);
-        let Self { handler, runs, woken, .. } = self;
+        let Self { handler, runs, woken, reports, .. } = self;
         for run in woken.drain(..polls.min(woken.len())) {
             let begin = |call: Option<&mut Call<F::Request>>,
                          mut place: Pin<&mut Option<F::Future>>| {
@@ -176,8 +187,38 @@ where
                 };
                 Ended { attempt: call.attempt, verdict, answer }
             }));
+            listen(runs, reports, run, about.now);
         }
         !woken.is_empty()
+    }
+
+    fn take_said(&mut self, now: Instant) -> Option<(Attempt, (u64, u64))> {
+        while let Some(run) = self.reports.take_due(now) {
+            let Some(call) = self.runs.owner(run) else { continue };
+            let (attempt, said) = (call.attempt, call.guard.take_said());
+            listen(&self.runs, &mut self.reports, run, now);
+            if let Some(said) = said {
+                return Some((attempt, said));
+            }
+        }
+        None
+    }
+
+    fn said_at(&self) -> Option<Instant> {
+        self.reports.next_due()
+    }
+}
+
+/// Notes what a run has said of how far it is, or has it woken once it does.
+fn listen<F, Q>(runs: &Runs<F, Call<Q>>, reports: &mut Reports, run: u32, now: Instant) {
+    // Not while it is listed: one that says so in each of its polls would be polled again and again.
+    if reports.is_listed(run) {
+        return;
+    }
+    if let Some((waker, call)) = runs.waker_of(run) {
+        if call.guard.listen(waker) {
+            reports.list(run, now);
+        }
     }
 }
 
@@ -218,7 +259,8 @@ mod tests {
     fn work(hands: &mut impl AnyHands, polls: usize) -> (Vec<Ended>, bool) {
         let mut ended = Vec::new();
         let name = Arc::from("name");
-        let about = About { timeout: None, manager: &name, worker: &name };
+        let now = Instant::EPOCH;
+        let about = About { timeout: None, manager: &name, worker: &name, now };
         let more = hands.work(Waker::noop(), about, polls, &mut ended);
         (ended, more)
     }

@@ -20,6 +20,7 @@ mod blocking;
 mod context;
 mod function;
 pub(crate) mod in_process;
+pub(crate) mod reports;
 pub(crate) mod running;
 
 #[cfg(feature = "blocking")]

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::token::Token;
@@ -64,9 +64,19 @@ impl<F, O> Runs<F, O> {
         }
     }
 
+    /// Returns what wakes a run, and whose it is, if anybody's.
+    pub(crate) fn waker_of(&self, index: u32) -> Option<(&Waker, &O)> {
+        let room = self.rooms.get(index as usize)?;
+        Some((room.entry.waker(), room.owner.as_ref()?))
+    }
+
     /// Returns whose run it is, if anybody's.
     pub(crate) fn owner(&self, index: u32) -> Option<&O> {
         self.rooms.get(index as usize)?.owner.as_ref()
+    }
+
+    pub(crate) fn owner_mut(&mut self, index: u32) -> Option<&mut O> {
+        self.rooms.get_mut(index as usize)?.owner.as_mut()
     }
 
     /// Lets a run go on that nobody wants the result of.

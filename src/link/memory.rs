@@ -30,7 +30,8 @@ const BACKLOG: usize = 128;
 const SPARE_BYTES_MAX: usize = 64 * 1024;
 
 /// Makes the two ends of an in-process address. A wire between them holds at most
-/// `capacity_messages` messages each way (0 counts as 1): choose a manager's window or more.
+/// `capacity_messages` messages each way (0 counts as 1): choose a manager's window or more. What is in
+/// the wire counts towards neither end's `memory_max`: at most that many messages of `frame_bytes_max`.
 pub fn pair(capacity_messages: usize) -> (MemoryConnector, MemoryListener) {
     pair_of(Dialect::Native, capacity_messages)
 }
@@ -227,6 +228,10 @@ pub struct MemoryWire {
     current: Vec<u8>,
     /// The longest message that is taken.
     incoming_bytes_max: usize,
+    /// The longest message that there is memory for.
+    admitted: usize,
+    /// How long the next one is, where it waits for that.
+    waiting: usize,
     dialect: Dialect,
     known: Known,
 }
@@ -259,6 +264,8 @@ fn wires(dialect: Dialect, capacity: usize) -> (MemoryWire, MemoryWire) {
         outgoing: Arc::clone(outgoing),
         current: Vec::new(),
         incoming_bytes_max: usize::MAX,
+        admitted: usize::MAX,
+        waiting: 0,
         dialect,
         known: Known::default(),
     };
@@ -277,8 +284,15 @@ impl Wire for MemoryWire {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
-        let Self { incoming, current, incoming_bytes_max, .. } = self;
+        let Self { incoming, current, incoming_bytes_max, admitted, waiting, .. } = self;
+        *waiting = 0;
+        // What is too long is taken all the same, to be refused.
+        let waits = |length: &usize| *length > *admitted && *length <= *incoming_bytes_max;
         let taken = incoming.with(|pipe| {
+            if let Some(length) = pipe.messages.front().map(Vec::len).filter(waits) {
+                *waiting = length;
+                return Poll::Pending;
+            }
             let Some(message) = pipe.messages.pop_front() else {
                 if pipe.closed {
                     return Poll::Ready(None);
@@ -344,6 +358,14 @@ impl Wire for MemoryWire {
 
     fn limit_incoming(&mut self, bytes_max: usize) {
         self.incoming_bytes_max = bytes_max;
+    }
+
+    fn admit(&mut self, bytes_max: usize) {
+        self.admitted = bytes_max;
+    }
+
+    fn incoming(&self) -> usize {
+        self.waiting
     }
 
     fn host(&self) -> Option<&str> {
@@ -458,6 +480,27 @@ mod tests {
             once(&reader, |cx| far.poll_recv(cx).map(drop)).is_pending(),
             "nothing of the third"
         );
+    }
+
+    #[test]
+    fn a_message_that_there_is_no_memory_for_waits_in_the_wire() {
+        let (mut near, mut far) = wires(Dialect::Native, 4);
+        let wakes = Arc::new(Wakes::default());
+        for message in [&[1; 10], &[2; 100][..], &[3; 300]] {
+            assert!(once(&wakes, |cx| near.poll_send(cx, &[], message)).is_ready());
+        }
+        let length = |far: &mut MemoryWire| {
+            once(&wakes, |cx| far.poll_recv(cx).map_ok(|frame| frame.map(<[u8]>::len)))
+        };
+        far.admit(99);
+        assert_eq!(length(&mut far), Poll::Ready(Ok(Some(10))));
+        assert_eq!((length(&mut far), far.incoming()), (Poll::Pending, 100));
+        assert_eq!((length(&mut far), far.incoming()), (Poll::Pending, 100));
+        far.admit(100);
+        assert_eq!((length(&mut far), far.incoming()), (Poll::Ready(Ok(Some(100))), 0));
+        far.limit_incoming(200);
+        let too_long = MemoryError::TooLong { length: 300, limit: 200 };
+        assert_eq!((length(&mut far), far.incoming()), (Poll::Ready(Err(too_long)), 0));
     }
 
     #[test]

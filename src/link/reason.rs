@@ -213,6 +213,7 @@ impl DisconnectReason {
             Self::Goodbye { code: Code::Stopped | Code::Displaced, .. } | Self::GaveWay => {
                 Loss::Stopped
             }
+            Self::Reset(_) | Self::Closed | Self::Silent(_) => Loss::Away,
             _ => Loss::Broken,
         }
     }

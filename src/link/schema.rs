@@ -1,21 +1,45 @@
 //! What a manager and a worker say of the requests and answers that they were set up for.
 
-use chargehand_core::message::{Extensions, ExtensionsWriter, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION};
+use chargehand_core::message::{
+    Extensions, ExtensionsWriter, GRACE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX,
+    SCHEMA_EXTENSION,
+};
 
 use super::reason::DisconnectReason;
 
 /// Room for the extensions of a Hello or a Welcome of ours.
-pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX;
+pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14;
 
-/// Returns the extension of a Hello that says a schema, if there is one.
-pub(crate) fn schema_extension<'a>(
+/// Returns the extensions of a worker's Hello: the schema, if there is one, and for how many milliseconds it goes
+/// on without a link, if it does.
+pub(crate) fn worker_extensions<'a>(
+    schema: Option<&str>,
+    grace_millis: u32,
+    room: &'a mut [u8; EXTENSIONS_ROOM],
+) -> Extensions<'a> {
+    let mut writer = ExtensionsWriter::new(room);
+    add_schema(schema, &mut writer);
+    if grace_millis > 0 {
+        writer.add(GRACE_EXTENSION, &grace_millis.to_le_bytes()).expect("there is room");
+    }
+    writer.finish()
+}
+
+/// Returns the extensions of a manager's Hello: it takes progress, and the schema, if there is one.
+pub(crate) fn manager_extensions<'a>(
     schema: Option<&str>,
     room: &'a mut [u8; EXTENSIONS_ROOM],
 ) -> Extensions<'a> {
-    let Some(schema) = schema else { return Extensions::NONE };
     let mut writer = ExtensionsWriter::new(room);
-    writer.add(SCHEMA_EXTENSION, schema.as_bytes()).expect("its length was checked");
+    add_schema(schema, &mut writer);
+    writer.add(PROGRESS_EXTENSION, &[]).expect("there is room");
     writer.finish()
+}
+
+fn add_schema(schema: Option<&str>, writer: &mut ExtensionsWriter<'_>) {
+    if let Some(schema) = schema {
+        writer.add(SCHEMA_EXTENSION, schema.as_bytes()).expect("its length was checked");
+    }
 }
 
 /// Checks that two sides go together, where both say what they speak of.

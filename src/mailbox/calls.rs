@@ -1,9 +1,10 @@
-//! The calls of a pool: those that are queued, and the outcome of each on its way to its caller.
+//! The calls of a pool: those that are queued, each in the line of its queue, and the outcome of each on
+//! its way to its caller.
 //!
 //! All are in one table, under the lock of the mailbox. So a call takes no memory of its own, and one
 //! lock does for whatever is left at once: a task and its caller's waker, or a batch of outcomes. The
-//! table has as many places as there ever were calls at once; `queue_max`, the pool's `tasks_max` and
-//! what callers leave untaken bound it.
+//! table has as many places as there ever were calls at once; `queue_max` of each queue, the pool's
+//! `tasks_max` and what callers leave untaken bound it.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -11,7 +12,7 @@ use alloc::vec::Vec;
 use core::mem;
 use core::task::{Context, Poll, Waker};
 
-use chargehand_core::Instant;
+use chargehand_core::{Instant, QueueId};
 
 use crate::error::TaskError;
 use crate::mailbox::callback::{Callback, Due, Unawaited};
@@ -33,24 +34,32 @@ pub(crate) struct Submit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CallId {
     index: u32,
-    /// How many were queued before it, which tells it from others that had its place.
+    /// How many there were before it, which tells it from others that had its place.
     serial: u32,
 }
 
 /// Where the driver leaves outcomes and callers find them.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    /// Submitted tasks that the driver has not taken.
-    queue: VecDeque<Submit>,
-    /// The serial number of the first one in the queue, or of the next one to come.
-    front: u32,
+    /// By queue of the pool.
+    lines: Vec<Line>,
+    /// How many calls there were so far.
+    serial: u32,
     places: Vec<CallSlot>,
     /// The first free place, or `NO_PLACE`.
     free: u32,
-    /// Of those in the queue, in its order, the ones that are not done as the pool says.
-    specials: VecDeque<Special>,
     /// Where `are_all_taken` found a call the last time.
     seen: usize,
+}
+
+/// Calls of one queue that the driver has not taken.
+#[derive(Debug)]
+struct Line {
+    queue: VecDeque<Submit>,
+    /// The position of the first one in the queue, or of the next one to come: how many there were before.
+    front: u32,
+    /// Of those in the queue, in its order, the ones that are not done as the pool says.
+    specials: VecDeque<Special>,
 }
 
 /// A call that is not done as the pool says.
@@ -58,6 +67,7 @@ pub(crate) struct Calls {
 pub(crate) struct Special {
     pub(crate) call: CallId,
     pub(crate) options: Arc<TaskOptions>,
+    position: u32,
     /// When the driver first saw it.
     pub(crate) since: Option<Instant>,
 }
@@ -65,6 +75,9 @@ pub(crate) struct Special {
 #[derive(Debug)]
 struct CallSlot {
     serial: u32,
+    /// Where it is, or was, in its line.
+    position: u32,
+    line: u8,
     /// The driver was told to cancel it.
     asked: bool,
     state: CallState,
@@ -136,13 +149,14 @@ impl Submit {
 }
 
 impl Calls {
-    pub(crate) const fn new() -> Self {
+    /// Makes room for the calls of so many queues.
+    pub(crate) fn new(queues: usize) -> Self {
+        let line = || Line { queue: VecDeque::new(), front: 0, specials: VecDeque::new() };
         Self {
-            queue: VecDeque::new(),
-            front: 0,
+            lines: (0..queues).map(|_| line()).collect(),
+            serial: 0,
             places: Vec::new(),
             free: NO_PLACE,
-            specials: VecDeque::new(),
             seen: 0,
         }
     }
@@ -161,7 +175,13 @@ impl Calls {
     }
 
     pub(crate) fn queued(&self) -> usize {
-        self.queue.len()
+        self.lines.iter().map(|line| line.queue.len()).sum()
+    }
+
+    /// Returns how many wait in a queue.
+    #[inline]
+    pub(crate) fn queued_in(&self, queue: QueueId) -> usize {
+        self.lines[usize::from(queue.place())].queue.len()
     }
 
     /// Queues a task.
@@ -173,23 +193,30 @@ impl Calls {
         waker: Option<Waker>,
         options: Option<&Arc<TaskOptions>>,
     ) -> CallId {
-        #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
-        let serial = self.front.wrapping_add(self.queue.len() as u32);
+        let queue = options.map_or(QueueId::DEFAULT, |options| options.queue_id()).place();
+        let serial = self.serial;
+        self.serial = serial.wrapping_add(1);
         let index = self.free_place();
+        let line = &mut self.lines[usize::from(queue)];
+        #[expect(clippy::cast_possible_truncation, reason = "positions wrap")]
+        let position = line.front.wrapping_add(line.queue.len() as u32);
         let place = &mut self.places[index as usize];
         let CallState::Free(next) = place.state else { unreachable!("it is in the list of such") };
         place.state = CallState::Waiting(waker);
         place.serial = serial;
+        place.position = position;
+        place.line = queue;
         place.asked = false;
         self.free = next;
         let call = CallId { index, serial };
         // In its place, rather than put together on the stack and moved: decision 0010.
-        self.queue.push_back(Submit::EMPTY);
-        if let Some(last) = self.queue.back_mut() {
+        line.queue.push_back(Submit::EMPTY);
+        if let Some(last) = line.queue.back_mut() {
             *last = Submit { body, check, call };
         }
         if let Some(options) = options {
-            self.specials.push_back(Special { call, options: Arc::clone(options), since: None });
+            let options = Arc::clone(options);
+            line.specials.push_back(Special { call, options, position, since: None });
         }
         call
     }
@@ -207,38 +234,31 @@ impl Calls {
     fn add_place(&mut self) -> u32 {
         let index = u32::try_from(self.places.len()).expect("fewer calls than 2^32");
         assert!(index != NO_PLACE);
-        self.places.push(CallSlot { serial: 0, asked: false, state: CallState::Free(NO_PLACE) });
+        let state = CallState::Free(NO_PLACE);
+        self.places.push(CallSlot { serial: 0, position: 0, line: 0, asked: false, state });
         index
     }
 
-    /// Moves up to `count` tasks out of the queue into `batch`, which must be empty.
-    pub(crate) fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
-        if self.queue.len() <= count {
-            mem::swap(&mut self.queue, batch);
-            // What one burst took is not kept for all the short ones after it.
-            if self.queue.capacity() > KEPT_CALLS && batch.len() < KEPT_CALLS {
-                self.queue = VecDeque::new();
-            }
-        } else {
-            batch.extend(self.queue.drain(..count));
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "serial numbers wrap")]
-        let taken = batch.len() as u32;
-        self.front = self.front.wrapping_add(taken);
+    /// Moves up to `count` tasks out of a queue into `batch`, which must be empty.
+    #[inline]
+    pub(crate) fn take(&mut self, queue: QueueId, count: usize, batch: &mut VecDeque<Submit>) {
+        self.lines[usize::from(queue.place())].take(count, batch);
     }
 
-    /// Returns the next special one that was taken out of the queue, of those in the order of that.
-    pub(crate) fn take_special(&mut self) -> Option<Special> {
-        let first = self.specials.front()?.call.serial;
-        let is_queued = (first.wrapping_sub(self.front) as usize) < self.queue.len();
-        if is_queued { None } else { self.specials.pop_front() }
+    /// Returns the next special one that was taken out of a queue, of those in the order of that.
+    pub(crate) fn take_special(&mut self, queue: QueueId) -> Option<Special> {
+        let line = &mut self.lines[usize::from(queue.place())];
+        let first = line.specials.front()?.position;
+        let is_queued = (first.wrapping_sub(line.front) as usize) < line.queue.len();
+        if is_queued { None } else { line.specials.pop_front() }
     }
 
-    /// Notes the time for those that were not seen yet, and returns when the first one in the queue is
+    /// Notes the time for those that were not seen yet, and returns when the first one in a queue is
     /// over.
     pub(crate) fn stamp(&mut self, now: Instant) -> Instant {
         let due = |special: &mut Special| special.options.due(*special.since.get_or_insert(now));
-        self.specials.iter_mut().map(due).min().unwrap_or(Instant::FAR_FUTURE)
+        let specials = self.lines.iter_mut().flat_map(|line| &mut line.specials);
+        specials.map(due).min().unwrap_or(Instant::FAR_FUTURE)
     }
 
     /// Ends those in the queue that are over, and returns their bodies, to be dropped without the lock.
@@ -251,7 +271,8 @@ impl Calls {
         let is_over = |special: &&Special| {
             special.since.is_some_and(|since| special.options.due(since) <= now)
         };
-        let over: Vec<_> = self.specials.iter().filter(is_over).map(|over| over.call).collect();
+        let specials = self.lines.iter().flat_map(|line| &line.specials);
+        let over: Vec<_> = specials.filter(is_over).map(|over| over.call).collect();
         let mut bodies = Vec::new();
         for call in over {
             bodies.extend(self.withdraw(call));
@@ -368,12 +389,14 @@ impl Calls {
 
     /// Takes the body of a task out of the queue. What is left of it there is nobody's.
     fn withdraw(&mut self, call: CallId) -> Option<Body> {
-        let position = call.serial.wrapping_sub(self.front) as usize;
+        let CallSlot { position, line, .. } = self.places[call.place()];
+        let line = &mut self.lines[usize::from(line)];
+        let position = position.wrapping_sub(line.front) as usize;
         // A task that runs for so long that the numbers came round may have another's.
-        let submit = self.queue.get_mut(position).filter(|submit| submit.call == call)?;
+        let submit = line.queue.get_mut(position).filter(|submit| submit.call == call)?;
         submit.call.index = NO_PLACE;
         let body = mem::take(&mut submit.body);
-        self.specials.retain(|special| special.call != call);
+        line.specials.retain(|special| special.call != call);
         Some(body)
     }
 
@@ -397,9 +420,7 @@ impl Calls {
                 CallState::Free(_) | CallState::Abandoned | CallState::Ended(_) => {}
             }
         }
-        let mut queued = VecDeque::new();
-        self.take(usize::MAX, &mut queued);
-        queued
+        self.lines.iter_mut().flat_map(|line| mem::take(&mut line.queue)).collect()
     }
 
     fn place(&mut self, call: CallId) -> &mut CallSlot {
@@ -413,6 +434,24 @@ impl Calls {
     fn release(&mut self, call: CallId) -> CallState {
         let next = mem::replace(&mut self.free, call.index);
         mem::replace(&mut self.place(call).state, CallState::Free(next))
+    }
+}
+
+impl Line {
+    #[inline]
+    fn take(&mut self, count: usize, batch: &mut VecDeque<Submit>) {
+        if self.queue.len() <= count {
+            mem::swap(&mut self.queue, batch);
+            // What one burst took is not kept for all the short ones after it.
+            if self.queue.capacity() > KEPT_CALLS && batch.len() < KEPT_CALLS {
+                self.queue = VecDeque::new();
+            }
+        } else {
+            batch.extend(self.queue.drain(..count));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "positions wrap")]
+        let taken = batch.len() as u32;
+        self.front = self.front.wrapping_add(taken);
     }
 }
 
@@ -454,7 +493,7 @@ mod tests {
 
     fn taken(calls: &mut Calls, count: usize) -> Vec<Option<CallId>> {
         let mut batch = VecDeque::new();
-        calls.take(count, &mut batch);
+        calls.take(QueueId::DEFAULT, count, &mut batch);
         batch.iter().map(Submit::call).collect()
     }
 
@@ -464,7 +503,7 @@ mod tests {
 
     #[test]
     fn whoever_waits_is_woken_once_by_the_waker_of_the_latest_poll() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(1);
         let (counts, [first, second]) = Count::two();
         let call = calls.push(body(1), Check::RAW, Some(first.clone()), None);
         assert!(poll(&mut calls, call, &first).is_none());
@@ -477,9 +516,9 @@ mod tests {
 
     #[test]
     fn tasks_come_out_in_their_order_and_places_are_used_again() {
-        let mut calls = Calls::new();
-        // As after very many: the serial numbers wrap in the midst.
-        calls.front = u32::MAX - 4;
+        let mut calls = Calls::new(1);
+        // As after very many: the numbers wrap in the midst.
+        (calls.serial, calls.lines[0].front) = (u32::MAX - 4, u32::MAX - 4);
         for round in 0..5 {
             let pushed: Vec<_> =
                 (0..3).map(|at| Some(calls.push(body(at), Check::RAW, None, None))).collect();
@@ -491,12 +530,32 @@ mod tests {
             }
             assert_eq!(calls.places.len(), 3);
         }
-        assert!(calls.front < 20);
+        assert!(calls.serial < 20 && calls.lines[0].front < 20);
+    }
+
+    #[test]
+    fn each_queue_has_a_line_of_its_own_and_a_cancel_finds_its_call_there() {
+        let mut calls = Calls::new(2);
+        let other = Arc::new(TaskOptions::in_queue(QueueId::new(1)));
+        let push =
+            |calls: &mut Calls, byte, options| calls.push(body(byte), Check::RAW, None, options);
+        let [first, second] = [1, 2].map(|byte| push(&mut calls, byte, None));
+        let [third, fourth] = [3, 4].map(|byte| push(&mut calls, byte, Some(&other)));
+        assert_eq!((calls.queued(), calls.queued_in(QueueId::new(1))), (4, 2));
+        assert_eq!(calls.cancel(third).left.1, body(3));
+        assert_eq!(taken(&mut calls, 1), [Some(first)]);
+        let mut batch = VecDeque::new();
+        calls.take(QueueId::new(1), 9, &mut batch);
+        assert_eq!(batch.iter().map(Submit::call).collect::<Vec<_>>(), [None, Some(fourth)]);
+        let special = calls.take_special(QueueId::new(1)).map(|special| special.call);
+        assert_eq!(special, Some(fourth), "the one that was cancelled is special no more");
+        assert!(calls.take_special(QueueId::new(1)).is_none());
+        assert_eq!(calls.cancel(second).left.1, body(2));
     }
 
     #[test]
     fn a_task_that_is_cancelled_in_the_queue_has_ended_and_is_nobodys_there() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(1);
         let pushed = [1, 2, 3]
             .map(|byte| calls.push(body(byte), Check::RAW, Some(Waker::noop().clone()), None));
         let rest = calls.cancel(pushed[1]);
@@ -511,7 +570,7 @@ mod tests {
 
     #[test]
     fn the_driver_is_told_once_of_a_task_that_it_has() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(1);
         let pushed = [1, 2].map(|byte| calls.push(body(byte), Check::RAW, None, None));
         assert_eq!(taken(&mut calls, 2), pushed.map(Some));
         let told = [calls.cancel(pushed[0]), calls.cancel(pushed[0]), calls.leave(pushed[0], true)];
@@ -528,11 +587,11 @@ mod tests {
 
     #[test]
     fn a_cancel_hits_no_other_once_the_serial_numbers_came_round() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(1);
         let old = calls.push(body(1), Check::RAW, None, None);
         assert_eq!(taken(&mut calls, 1), [Some(old)]);
         // As after 2^32 more.
-        calls.front = old.serial;
+        (calls.serial, calls.lines[0].front) = (old.serial, 0);
         let new = calls.push(body(2), Check::RAW, None, None);
         assert_eq!(new.serial, old.serial);
         assert!(calls.cancel(old).tell, "the driver has it");
@@ -542,7 +601,7 @@ mod tests {
 
     #[test]
     fn a_late_cancel_changes_nothing() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(1);
         let call = calls.push(body(1), Check::RAW, None, None);
         taken(&mut calls, 1);
         assert!(calls.settle(call, Ok(answer(5))).is_ok());
@@ -557,7 +616,7 @@ mod tests {
 
     #[test]
     fn at_the_end_every_call_has_an_outcome() {
-        let mut calls = Calls::new();
+        let mut calls = Calls::new(1);
         let pushed =
             [(); 4].map(|()| calls.push(body(1), Check::RAW, Some(Waker::noop().clone()), None));
         taken(&mut calls, 3);

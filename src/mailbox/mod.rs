@@ -8,12 +8,12 @@ use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chargehand_core::{Instant, WorkerId};
+use chargehand_core::{Instant, QueueId, WorkerId};
 use event_listener::{Event, EventListener};
 
 use crate::budget::{Account, Budget};
 use crate::error::WorkerError;
-use crate::events::{EventFeed, Started};
+use crate::events::{EventFeed, Started, TaskProgress};
 use crate::limits::Limits;
 use crate::link::erased::{Kind, Reach};
 use crate::link::lock::{AtomicBool, Lock, Ordering};
@@ -60,6 +60,17 @@ pub(crate) enum Control<K: Kind> {
     Stats {
         reply: Sender<PoolStats>,
     },
+    /// Measures from now on, and tells what was measured.
+    #[cfg(feature = "std")]
+    Measure {
+        reply: Sender<crate::measure::Measures>,
+    },
+    /// Stops a queue, or lets it go on.
+    Pause {
+        queue: QueueId,
+        is_paused: bool,
+        reply: Sender<()>,
+    },
 }
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.
@@ -77,8 +88,8 @@ pub(crate) struct Post {
     /// How many heights of a range may be under way or not taken.
     ahead_max: usize,
     decode_limits: DecodeLimits,
-    /// Tells callers that wait with a task of places in the queue, as many as there are.
-    places: Event,
+    /// Tells callers that wait with a task of places in its queue, as many as there are. By queue.
+    places: Vec<Event>,
     /// What the pool holds, whose event tells those that wait for memory.
     pub(crate) budget: Arc<Budget>,
     /// Requests, from when they are queued to the end of their tasks.
@@ -95,7 +106,7 @@ pub(crate) struct Post {
 
 #[derive(Debug)]
 struct Inbox {
-    /// Rings when its queue is no longer empty. That holds at most `queue_max`.
+    /// Rings when one of its queues is no longer empty. Each holds at most `queue_max`.
     calls: Calls,
     mail: Mail,
     closed: bool,
@@ -108,15 +119,39 @@ pub(crate) struct Mail {
     pub(crate) cancels: Vec<CallId>,
     pub(crate) jobs: Vec<NewJob>,
     pub(crate) listeners: Vec<EventFeed>,
-    pub(crate) watches: Vec<StartWatch>,
+    pub(crate) watches: Vec<TaskWatch>,
 }
 
-/// A caller that waits until a worker takes its task.
+/// A caller that waits until something happens to its task. Dropped where the call ends first.
 #[derive(Debug)]
-pub(crate) struct StartWatch {
+pub(crate) struct TaskWatch {
     pub(crate) call: CallId,
-    /// Dropped where the call ends first.
-    pub(crate) reply: Sender<Started>,
+    pub(crate) wanted: Wanted,
+}
+
+/// What it waits for.
+#[derive(Debug)]
+pub(crate) enum Wanted {
+    /// That a worker takes it.
+    Start(Sender<Started>),
+    /// News of how far it is: other than these, if any.
+    Progress { known: Option<TaskProgress>, reply: Sender<TaskProgress> },
+}
+
+impl Wanted {
+    /// Tells it that a worker has the task, if that is what it waits for. Otherwise it is given back.
+    pub(crate) fn tell_started(self, started: impl FnOnce() -> Started) -> Option<Self> {
+        let Self::Start(reply) = self else { return Some(self) };
+        let _ = reply.try_send(started());
+        None
+    }
+
+    /// Tells it how far the task is, if that is what it waits for.
+    pub(crate) fn tell_progress(self, progress: &TaskProgress) {
+        if let Self::Progress { reply, .. } = self {
+            let _ = reply.try_send(progress.clone());
+        }
+    }
 }
 
 /// Why a task was not queued.
@@ -162,9 +197,7 @@ impl Mailbox {
         options: Option<&Arc<TaskOptions>>,
     ) -> Result<CallId, NotQueued> {
         let mut waker = waker.cloned();
-        self.queue(task, options.is_some(), |calls, body| {
-            calls.push(body, check, waker.take(), options)
-        })
+        self.queue(task, options, |calls, body| calls.push(body, check, waker.take(), options))
     }
 
     /// Queues a task as [`submit`](Self::submit) does, whose outcome the driver is to call `callback` with.
@@ -175,7 +208,7 @@ impl Mailbox {
         callback: &mut Option<Callback>,
         options: Option<&Arc<TaskOptions>>,
     ) -> Result<(), NotQueued> {
-        let queued = self.queue(task, options.is_some(), |calls, body| {
+        let queued = self.queue(task, options, |calls, body| {
             let call = calls.push(body, check, None, options);
             calls.call_back(call, callback.take().expect("it is submitted once"));
             call
@@ -187,14 +220,15 @@ impl Mailbox {
     fn queue(
         &self,
         task: &mut Option<Body>,
-        is_special: bool,
+        options: Option<&Arc<TaskOptions>>,
         push: impl FnOnce(&mut Calls, Body) -> CallId,
     ) -> Result<CallId, NotQueued> {
+        let queue = options.map_or(QueueId::DEFAULT, |options| options.queue_id());
         let (call, is_first) = self.post.inbox.with(|inbox| {
             if inbox.closed {
                 return Err(NotQueued::Closed);
             }
-            if inbox.calls.queued() >= self.post.queue_max {
+            if inbox.calls.queued_in(queue) >= self.post.queue_max {
                 return Err(NotQueued::Full);
             }
             let body = task.as_mut().expect("it is submitted once");
@@ -202,9 +236,9 @@ impl Mailbox {
                 return Err(NotQueued::Short);
             }
             let body = task.take().expect("it was looked at just now");
-            Ok((push(&mut inbox.calls, body), inbox.calls.queued() == 1))
+            Ok((push(&mut inbox.calls, body), inbox.calls.queued_in(queue) == 1))
         })?;
-        if is_special {
+        if options.is_some_and(|options| options.deadline.is_some()) {
             // Its time counts from now on.
             self.ring();
         } else if is_first {
@@ -270,13 +304,13 @@ impl Mailbox {
 
     /// Listens for a place in the queue, or for the pool's end. Try again before waiting: there may be one
     /// already. Whoever is told and makes no use of it [passes it on](Self::pass_place_on).
-    pub(crate) fn listen_for_place(&self) -> EventListener {
-        self.post.places.listen()
+    pub(crate) fn listen_for_place(&self, queue: QueueId) -> EventListener {
+        self.post.places[usize::from(queue.place())].listen()
     }
 
     /// Tells the next one in line of a place in the queue that the caller was told of.
-    pub(crate) fn pass_place_on(&self) {
-        self.post.places.notify_additional(1);
+    pub(crate) fn pass_place_on(&self, queue: QueueId) {
+        self.post.places[usize::from(queue.place())].notify_additional(1);
     }
 
     /// Returns how many tasks are queued.
@@ -297,8 +331,8 @@ impl Mailbox {
         self.put(|mail| mail.listeners.push(listener));
     }
 
-    /// Has the driver say when a worker takes a task. If there is no driver, `watch` is dropped.
-    pub(crate) fn watch(&self, watch: StartWatch) {
+    /// Has the driver say what happens to a task. If there is no driver, `watch` is dropped.
+    pub(crate) fn watch(&self, watch: TaskWatch) {
         self.put(|mail| mail.watches.push(watch));
     }
 
@@ -350,24 +384,25 @@ impl Post {
         self.inbox.with(|inbox| mem::take(&mut inbox.mail))
     }
 
-    /// Moves up to `count` tasks from the queue into `batch`, which must be empty, and tells those
+    /// Moves up to `count` tasks from a queue into `batch`, which must be empty, and tells those
     /// who wait of the room. Returns whether more are queued: otherwise the next one rings.
     pub(crate) fn take_submits(
         &self,
+        queue: QueueId,
         count: usize,
         batch: &mut VecDeque<Submit>,
         mut special: impl FnMut(Special),
     ) -> bool {
         debug_assert!(batch.is_empty());
         let left = self.inbox.with(|inbox| {
-            inbox.calls.take(count, batch);
-            while let Some(taken) = inbox.calls.take_special() {
+            inbox.calls.take(queue, count, batch);
+            while let Some(taken) = inbox.calls.take_special(queue) {
                 special(taken);
             }
-            inbox.calls.queued()
+            inbox.calls.queued_in(queue)
         });
         if !batch.is_empty() {
-            self.places.notify(self.queue_max - left);
+            self.places[usize::from(queue.place())].notify(self.queue_max - left);
         }
         left > 0
     }
@@ -456,7 +491,9 @@ impl Post {
         });
         wake_all(wakers);
         self.budget.room.notify(usize::MAX);
-        self.places.notify(usize::MAX);
+        for places in &self.places {
+            places.notify(usize::MAX);
+        }
         left
     }
 
@@ -499,9 +536,13 @@ pub(crate) fn mailbox<K: Kind>(
     let budget = Budget::new(limits.memory_max(), frame_bytes_max, doorbell.clone());
     let post = Arc::new(Post {
         doorbell,
-        inbox: Lock::new(Inbox { calls: Calls::new(), mail: Mail::default(), closed: false }),
+        inbox: Lock::new(Inbox {
+            calls: Calls::new(limits.queues.len()),
+            mail: Mail::default(),
+            closed: false,
+        }),
         queue_max: limits.queue_max,
-        places: Event::new(),
+        places: limits.queues.iter().map(|_| Event::new()).collect(),
         ahead_max: limits.ahead_max(),
         decode_limits: limits.decode,
         requests: Account::new(&budget),
@@ -544,7 +585,8 @@ mod tests {
         let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, Some(&waker(at)), None);
         // Of the last, the outcome has not come. Another is queued still.
         let calls: Vec<_> = (0..OUTCOMES_AT_ONCE + 9).map(queue).map(Result::unwrap).collect();
-        assert!(ends.post.take_submits(calls.len() - 1, &mut VecDeque::new(), drop));
+        let queue = QueueId::DEFAULT;
+        assert!(ends.post.take_submits(queue, calls.len() - 1, &mut VecDeque::new(), drop));
         let known = &calls[..calls.len() - 2];
         let mut outcomes =
             known.iter().map(|call| (*call, Ok(Answer::Bytes(Body::EMPTY)))).collect();

@@ -129,6 +129,14 @@ impl Answer {
         }
     }
 
+    /// Returns the same answer for somebody else, as bytes.
+    pub(crate) fn share(&mut self) -> Result<Self, TaskError> {
+        Ok(Self::Bytes(match self {
+            Self::Bytes(body) => body.share(),
+            Self::Value(value) => value.encode()?,
+        }))
+    }
+
     pub(crate) const EMPTY: Self = Self::Bytes(Body::EMPTY);
 
     /// Leaves an empty one in its place.

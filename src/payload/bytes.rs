@@ -28,6 +28,8 @@ pub(crate) enum Body {
     Long(Box<[u8]>),
     /// Long enough to be charged to a budget.
     Charged(Box<Charged>),
+    /// The same, where several have it. It is charged once.
+    Shared(Arc<Charged>),
 }
 
 /// Bytes, and what they take of a budget as long as they are here.
@@ -93,6 +95,19 @@ impl Body {
             Self::Short { len, bytes } => &bytes[..usize::from(*len)],
             Self::Long(bytes) => bytes,
             Self::Charged(charged) => &charged.bytes,
+            Self::Shared(charged) => &charged.bytes,
+        }
+    }
+
+    /// Returns the same bytes for somebody else. What is charged to a budget is kept once.
+    pub(crate) fn share(&mut self) -> Self {
+        if let Self::Charged(_) = self {
+            let Self::Charged(charged) = mem::take(self) else { unreachable!("see above") };
+            *self = Self::Shared(Arc::new(*charged));
+        }
+        match self {
+            Self::Shared(charged) => Self::Shared(Arc::clone(charged)),
+            _ => Self::from(self.as_slice()),
         }
     }
 
@@ -119,6 +134,10 @@ impl Body {
             Self::Long(bytes) => bytes.into_vec(),
             // Whoever has them now knows how many they are.
             Self::Charged(charged) => charged.bytes.into_vec(),
+            Self::Shared(charged) => match Arc::try_unwrap(charged) {
+                Ok(charged) => charged.bytes.into_vec(),
+                Err(charged) => copied(&charged.bytes),
+            },
         }
     }
 }

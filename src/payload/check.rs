@@ -37,6 +37,11 @@ impl<A: DeserializeOwned + Send + 'static> Of<A> {
         value: |bytes, limits| caught(|| compact::<A>(bytes, limits))?,
         is: |value| value.is::<A>(),
     };
+
+    const SHARED: Table = Table {
+        value: |bytes, limits| caught(|| decode::<A>(bytes, limits).map(|_| None))?,
+        ..Self::TABLE
+    };
 }
 
 impl Check {
@@ -50,6 +55,11 @@ impl Check {
 
     pub(crate) const fn of<A: DeserializeOwned + Send + 'static>() -> Self {
         Self(&Of::<A>::TABLE)
+    }
+
+    /// Makes the check of a type whose values are kept as bytes, since several callers have them.
+    pub(crate) const fn of_shared<A: DeserializeOwned + Send + 'static>() -> Self {
+        Self(&Of::<A>::SHARED)
     }
 
     /// Returns why bytes are not of the type, if they are not. A panic of the type's own code is such a

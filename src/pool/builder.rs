@@ -10,7 +10,8 @@ use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
 use chargehand_core::message::{check_name, check_schema};
-use chargehand_core::{Config, ConfigError, WorkerId};
+use chargehand_core::queue::QUEUES_MAX;
+use chargehand_core::{Config, ConfigError, QueueOptions, WorkerId};
 
 use super::Pool;
 use crate::driver::{Driver, Ring, Setup, id_at_start};
@@ -227,6 +228,34 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// again. About 120 bytes each, set aside at the start. Default 16,384.
     pub fn tasks_max(mut self, count: u32) -> Self {
         self.setup.limits.tasks_max = count;
+        self
+    }
+
+    /// Adds a queue, or sets what is special about the one named `default`, which tasks wait in that name
+    /// none. [`Pool::queue`] finds it by its name, and [`TaskOptions::queue`](crate::TaskOptions::queue) puts
+    /// tasks into it. Up to 64 in all, and at most half of [`tasks_max`](Builder::tasks_max); a later call with
+    /// the same name takes the place of an earlier one. `docs/SCHEDULING.md` has the rules, and how to set it
+    /// up for some uses.
+    ///
+    /// Each has a line of callers of its own, of [`queue_max`](Builder::queue_max) each, and its share of the
+    /// places for tasks is kept for it: half of [`tasks_max`](Builder::tasks_max) is kept so, as many for each,
+    /// and the other half is for whoever comes. So one that is paused, or that more is put into than its limits
+    /// let out, keeps no other one out.
+    ///
+    /// ```
+    /// use chargehand::{Class, Pool, QueueOptions, Rate};
+    /// # fn f<T: chargehand::core::io::Timer>(
+    /// #     timer: T) -> Result<(), chargehand::BuildError> {
+    /// let (pool, driver) = Pool::builder(timer)
+    ///     .queue("tip", QueueOptions::new().class(Class::Urgent))
+    ///     .queue("backfill", QueueOptions::new().class(Class::Low).in_flight_max(64))
+    ///     .queue("export", QueueOptions::new().rate(Rate::per_second(25).burst(5)))
+    ///     .build()?;
+    /// # drop((pool, driver));
+    /// # Ok(()) }
+    /// ```
+    pub fn queue(mut self, name: &str, options: QueueOptions) -> Self {
+        self.setup.limits.set_queue(name, options);
         self
     }
 
@@ -453,6 +482,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
         if let Some(schema) = &limits.schema {
             check_schema(schema).map_err(|error| BuildError(error.to_string()))?;
         }
+        check_queues(limits)?;
         if limits.in_flight == Some(Window::Fixed(0)) {
             return Err(BuildError("in_flight must be at least 1".to_owned()));
         }
@@ -492,6 +522,24 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
             .field("listeners", &self.setup.listeners.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Refuses queues that there is no room for, or whose options are out of their range.
+fn check_queues(limits: &Limits) -> Result<(), BuildError> {
+    let count = limits.queues.len();
+    if count > QUEUES_MAX {
+        return Err(BuildError(format!("there are {count} queues; there may be {QUEUES_MAX}")));
+    }
+    if count > 1 && (limits.tasks_max as usize) < 2 * count {
+        return Err(BuildError(format!(
+            "tasks_max is {}, and {count} queues need twice as many: raise it",
+            limits.tasks_max
+        )));
+    }
+    for (name, options) in &limits.queues {
+        options.checked().map_err(|error| BuildError(format!("queue `{name}`: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Refuses what leaves the machine unprotected, unless the user has said that it may.

@@ -8,15 +8,16 @@ use core::mem;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
+use chargehand_core::QueueId;
 use event_listener::EventListener;
 use serde::de::DeserializeOwned;
 
 use crate::error::TaskError;
-use crate::events::Started;
+use crate::events::{Started, TaskProgress};
 use crate::mailbox::callback::Callback;
 use crate::mailbox::calls::CallId;
 use crate::mailbox::result::TaskResult;
-use crate::mailbox::{Mailbox, NotQueued, StartWatch};
+use crate::mailbox::{Mailbox, NotQueued, TaskWatch, Wanted};
 use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
@@ -30,6 +31,8 @@ pub struct Task<A> {
     /// `None` once the answer was taken, or the task let go.
     call: Option<CallId>,
     mailbox: Arc<Mailbox>,
+    /// How far it is, as it was told last.
+    known: Option<TaskProgress>,
     answer: PhantomData<fn() -> A>,
 }
 
@@ -91,6 +94,10 @@ impl<'a> Queueing<'a> {
         })
     }
 
+    fn queue(&self) -> QueueId {
+        self.options.map_or(QueueId::DEFAULT, |options| options.queue_id())
+    }
+
     #[inline]
     fn poll_with<R>(
         &mut self,
@@ -108,12 +115,14 @@ impl<'a> Queueing<'a> {
             match submit(self, cx) {
                 Ok(queued) => return Poll::Ready(Ok(queued)),
                 Err(NotQueued::Closed) => return Poll::Ready(Err(TaskError::Closed)),
-                Err(NotQueued::Full) => self.room.found_none(mailbox, Lack::Queue),
+                Err(NotQueued::Full) => {
+                    self.room.found_none(mailbox, Lack::Queue, self.queue());
+                }
                 Err(NotQueued::Short) => {
                     if mem::take(&mut has_place) {
-                        mailbox.pass_place_on();
+                        mailbox.pass_place_on(self.queue());
                     }
-                    self.room.found_none(mailbox, Lack::Memory);
+                    self.room.found_none(mailbox, Lack::Memory, self.queue());
                 }
             }
         }
@@ -121,13 +130,13 @@ impl<'a> Queueing<'a> {
 }
 
 impl Room {
-    fn found_none(&mut self, mailbox: &Mailbox, lack: Lack) {
+    fn found_none(&mut self, mailbox: &Mailbox, lack: Lack, queue: QueueId) {
         *self = match mem::replace(self, Self::Unknown) {
             Self::Listening(same, listener) if same == lack => Self::None(lack, listener),
             _ => Self::Listening(
                 lack,
                 match lack {
-                    Lack::Queue => mailbox.listen_for_place(),
+                    Lack::Queue => mailbox.listen_for_place(queue),
                     Lack::Memory => mailbox.listen_for_memory(),
                 },
             ),
@@ -181,7 +190,7 @@ impl Drop for Calling<'_> {
 
 impl<A> Task<A> {
     pub(crate) fn new(call: CallId, mailbox: Arc<Mailbox>) -> Self {
-        Self { call: Some(call), mailbox, answer: PhantomData }
+        Self { call: Some(call), mailbox, known: None, answer: PhantomData }
     }
 
     /// Waits until a worker takes the task, and says which one. `None` where it ends first: it was
@@ -203,8 +212,33 @@ impl<A> Task<A> {
     /// ```
     pub async fn started(&mut self) -> Option<Started> {
         let (reply, answer) = async_channel::bounded(1);
-        self.mailbox.watch(StartWatch { call: self.call?, reply });
+        self.mailbox.watch(TaskWatch { call: self.call?, wanted: Wanted::Start(reply) });
         answer.recv().await.ok()
+    }
+
+    /// Waits until the task is further than this was told before, and says how far. `None` where it ends
+    /// first, as for [`started`](Self::started): its outcome is there then.
+    ///
+    /// Handlers say so with [`Context::progress`](crate::Context::progress); one that does not is never any
+    /// further. What comes while nobody waits is not kept but for the latest, which is returned at once.
+    /// Dropping the future changes nothing.
+    ///
+    /// ```
+    /// # async fn f(pool: chargehand::Pool) -> Result<(), chargehand::TaskError> {
+    /// let mut task = pool.submit::<Vec<u8>, _>(&17_u64).await?;
+    /// while let Some(progress) = task.progress().await {
+    ///     println!("{progress}"); // w1: task 3: 7 of 10 done
+    /// }
+    /// let block = task.await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn progress(&mut self) -> Option<TaskProgress> {
+        let (reply, answer) = async_channel::bounded(1);
+        let known = self.known.clone();
+        let wanted = Wanted::Progress { known, reply };
+        self.mailbox.watch(TaskWatch { call: self.call?, wanted });
+        self.known = answer.recv().await.ok();
+        self.known.clone()
     }
 
     /// Asks the driver to cancel the task. Await it afterwards to learn which came first: the

@@ -5,15 +5,15 @@ use std::string::String;
 use std::vec::Vec;
 
 use chargehand_core::{
-    Accepted, Action, Config, Event, EventError, Instant, Offer, Route, Stale, SubmitError, TaskId,
-    TaskOptions, WorkerId, WorkersFull,
+    Accepted, Action, Config, Event, EventError, Instant, NoQueue, Offer, QueueId, QueueOptions,
+    Route, Stale, SubmitError, TaskId, TaskOptions, WorkerId, WorkersFull,
 };
 use serde::{Deserialize, Serialize};
 
 /// By which a record is known.
 pub(super) const FORMAT: &str = "chargehand record";
 /// Raised with each change to what the lines are.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The first line, as far as it is the same in every version.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub(super) struct Head {
     pub(super) title: Title,
     pub(super) tasks_max: u32,
     pub(super) workers_max: u32,
+    /// What is special about the pool's queues, if anything is.
+    pub(super) queues: Option<Vec<QueueOptions>>,
     pub(super) config: Config,
 }
 
@@ -81,6 +83,16 @@ pub(super) enum Entry {
     },
     PollAction {
         gave: Option<Action>,
+    },
+    Pause {
+        now: Instant,
+        queue: QueueId,
+        gave: Result<(), NoQueue>,
+    },
+    Resume {
+        now: Instant,
+        queue: QueueId,
+        gave: Result<(), NoQueue>,
     },
     Drain {
         now: Instant,

@@ -68,6 +68,8 @@ impl Replayed {
             Entry::HandleEvent { .. } => "handle_event",
             Entry::HandleTimeout { .. } => "handle_timeout",
             Entry::PollAction { .. } => "poll_action",
+            Entry::Pause { .. } => "pause",
+            Entry::Resume { .. } => "resume",
             Entry::Drain { .. } => "drain",
             Entry::SetBacklog { .. } => "set_backlog",
             Entry::End { .. } => "end",
@@ -110,8 +112,11 @@ impl<R: BufRead> Replay<R> {
             ));
         }
         let storage = Heap::with_capacity(sizes.0, sizes.1);
-        let scheduler =
-            Scheduler::new(storage, head.config).map_err(|why| damaged(1, why.to_string()))?;
+        let scheduler = match &head.queues {
+            None => Scheduler::new(storage, head.config),
+            Some(queues) => Scheduler::with_queues(storage, head.config, queues),
+        };
+        let scheduler = scheduler.map_err(|why| damaged(1, why.to_string()))?;
         Ok(Self { lines, scheduler, now: Instant::EPOCH, is_over: false })
     }
 
@@ -189,6 +194,12 @@ impl<R: BufRead> Replay<R> {
                 Entry::HandleTimeout { now }
             }
             Entry::PollAction { .. } => Entry::PollAction { gave: scheduler.poll_action() },
+            Entry::Pause { now, queue, .. } => {
+                Entry::Pause { now, queue, gave: scheduler.pause(at(now), queue) }
+            }
+            Entry::Resume { now, queue, .. } => {
+                Entry::Resume { now, queue, gave: scheduler.resume(at(now), queue) }
+            }
             Entry::Drain { now, deadline } => {
                 scheduler.drain(at(now), deadline);
                 Entry::Drain { now, deadline }
@@ -241,7 +252,7 @@ pub enum ReplayError {
     Unreadable(io::Error),
     /// It is no record.
     Foreign,
-    /// It is of that version, and this library reads version 1.
+    /// It is of that version, and this library reads version 2.
     Version(u32),
     /// A line of it makes no sense, or is not what it was when it was written.
     Damaged {

@@ -4,10 +4,11 @@ use std::boxed::Box;
 use std::io::{self, Write};
 use std::ops::Deref;
 use std::time::Duration;
+use std::vec::Vec;
 
 use chargehand_core::{
-    Accepted, Action, Config, ConfigError, Event, EventError, Heap, Instant, Offer, Route, Stale,
-    SubmitError, TaskId, TaskOptions, WorkerId, WorkersFull,
+    Accepted, Action, Config, ConfigError, Event, EventError, Heap, Instant, NoQueue, Offer,
+    QueueId, QueueOptions, Route, Stale, SubmitError, TaskId, TaskOptions, WorkerId, WorkersFull,
 };
 
 use super::entry::{Entry, FORMAT, Head, Sum, Title, VERSION, line_of};
@@ -39,10 +40,25 @@ impl Scheduler {
         Ok(Self { inner: chargehand_core::Scheduler::new(storage, config)?, tape: None })
     }
 
+    pub(crate) fn with_queues(
+        storage: Heap,
+        config: Config,
+        queues: &[QueueOptions],
+    ) -> Result<Self, ConfigError> {
+        let inner = chargehand_core::Scheduler::with_queues(storage, config, queues)?;
+        Ok(Self { inner, tape: None })
+    }
+
     /// Records all calls from now on, which are the first ones.
-    pub(crate) fn record(&mut self, output: Output, tasks_max: u32, workers_max: u32) {
+    pub(crate) fn record(
+        &mut self,
+        output: Output,
+        tasks_max: u32,
+        workers_max: u32,
+        queues: Option<Vec<QueueOptions>>,
+    ) {
         let title = Title { format: FORMAT.into(), version: VERSION };
-        let head = Head { title, tasks_max, workers_max, config: self.inner.config() };
+        let head = Head { title, tasks_max, workers_max, queues, config: self.inner.config() };
         let mut tape = Tape { output, sum: Sum::new() };
         if tape.write(&head).is_ok() {
             self.tape = Some(tape);
@@ -127,6 +143,18 @@ impl Scheduler {
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
         let gave = self.inner.poll_action();
         self.note(|| Entry::PollAction { gave });
+        gave
+    }
+
+    pub(crate) fn pause(&mut self, now: Instant, queue: QueueId) -> Result<(), NoQueue> {
+        let gave = self.inner.pause(now, queue);
+        self.note(|| Entry::Pause { now, queue, gave });
+        gave
+    }
+
+    pub(crate) fn resume(&mut self, now: Instant, queue: QueueId) -> Result<(), NoQueue> {
+        let gave = self.inner.resume(now, queue);
+        self.note(|| Entry::Resume { now, queue, gave });
         gave
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use std::vec::Vec;
 
 use chargehand_core::io::{Dialect, Timer, Wire};
-use chargehand_core::message::{HEAD_BYTES_MAX, Message, Role};
+use chargehand_core::message::{HEAD_BYTES_MAX, Message, PROGRESS_BYTES_MAX, Progress, Role};
 use chargehand_core::{Instant, TaskId, Verdict};
 
 use super::clock::ManualSleep;
@@ -248,6 +248,8 @@ impl Player {
             let due = start.saturating_add(self.script.takes.draw(&mut self.dice));
             let due = match job.act {
                 Act::Hang => Instant::FAR_FUTURE,
+                Act::Pretend(_) if self.is_go() => Instant::FAR_FUTURE,
+                Act::Pretend(every) => start.saturating_add(every),
                 Act::Late(span) => due.saturating_add(span),
                 _ => due,
             };
@@ -295,6 +297,15 @@ impl Player {
                 let theft = PlayedTask { asked, body: Vec::new(), act: Act::Steal, ..job };
                 self.respond(cx, &theft, Verdict::Done, &body);
             }
+            &Act::Pretend(every) => {
+                self.tell_progress(cx, &job, u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
+                self.begun.insert((now.saturating_add(every), job.number), job);
+            }
+            &Act::Flood(count) => {
+                (1..=count).for_each(|done| self.tell_progress(cx, &job, done.into()));
+                let body = answer(self);
+                self.respond(cx, &job, Verdict::Done, &body);
+            }
             Act::Close => {
                 self.on_end(job.link, now);
             }
@@ -321,6 +332,13 @@ impl Player {
             Asked::Height(height) => {
                 self.send(job.link, cx, &go::response(height, verdict, body), &[]);
             }
+        }
+    }
+
+    fn tell_progress(&mut self, cx: &mut Context<'_>, job: &PlayedTask, done: u64) {
+        if let Asked::Task { task, attempt } = job.asked {
+            let progress = Progress { task, attempt, done, total: 0 };
+            self.send(job.link, cx, progress.encode(&mut [0; PROGRESS_BYTES_MAX]), &[]);
         }
     }
 

@@ -43,6 +43,11 @@ pub enum Act {
     /// Answers the task that another worker of its world was asked last, which is not its own. A Go
     /// worker, which is told no task, answers its own.
     Steal,
+    /// Says each time so much has passed that one more part is done, and never answers: as a handler does that
+    /// goes round in circles. A Go worker hangs.
+    Pretend(Duration),
+    /// Says so often at once how far it is, and then answers. A Go worker just answers.
+    Flood(u32),
     /// Sends a frame that is no message.
     Garbage,
     /// Closes the link instead of an answer. Its process lives, and may be dialled again.

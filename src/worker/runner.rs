@@ -9,7 +9,10 @@ use core::pin::Pin;
 use chargehand_core::Verdict;
 use chargehand_core::session::RunId;
 
+use super::clock::Now;
 use super::memory::Memory;
+use super::settings::Settings;
+use crate::handler::reports::Reports;
 use crate::handler::running::Runs;
 use crate::handler::{Guard, Handler, Origin, fail};
 use crate::link::ready::ReadySet;
@@ -41,6 +44,8 @@ pub(super) struct Runner<H: Handler> {
     runs: Runs<H::Future, Run>,
     concurrency: usize,
     decode_limits: DecodeLimits,
+    /// Which runs say how far they are, and when.
+    pub(super) reports: Reports,
     /// The answer of the run that ended last.
     pub(super) body: Vec<u8>,
     /// The links with requests that wait for room, each once: they take turns.
@@ -50,17 +55,13 @@ pub(super) struct Runner<H: Handler> {
 }
 
 impl<H: Handler> Runner<H> {
-    pub(super) fn new(
-        handler: H,
-        concurrency: u16,
-        decode_limits: DecodeLimits,
-        memory: Memory,
-    ) -> Self {
+    pub(super) fn new(handler: H, settings: &Settings, memory: Memory) -> Self {
         Self {
             handler,
-            decode_limits,
+            reports: Reports::new(settings.progress_interval),
+            decode_limits: settings.decode_limits,
             runs: Runs::new(),
-            concurrency: usize::from(concurrency),
+            concurrency: usize::from(settings.concurrency),
             body: Vec::new(),
             waiting: VecDeque::new(),
             memory,
@@ -92,6 +93,7 @@ impl<H: Handler> Runner<H> {
         // Most have ended now, and were nobody's to find again.
         let Some(verdict) = verdict else {
             runs.own(index, Run { owner, guard });
+            self.listen(index);
             return Started::Running(index);
         };
         guard.defuse();
@@ -112,6 +114,48 @@ impl<H: Handler> Runner<H> {
         };
         let verdict = runs.poll(index, |_, _| Ok(()), finish)?;
         Some((owner?, verdict))
+    }
+
+    /// Notes that a run that was woken has said how far it is. Returns whether it has.
+    #[inline]
+    pub(super) fn note_said(&mut self, index: u32, clock: &mut dyn Now) -> bool {
+        let has_news = self.runs.owner(index).is_some_and(|run| run.guard.has_news());
+        if has_news {
+            self.reports.list(index, clock.now());
+        }
+        has_news
+    }
+
+    /// Returns how far a run is that was to say so, and whose it is, unless that is no news. It is listened to
+    /// again.
+    pub(super) fn take_said(&mut self, index: u32) -> Option<(Owner, (u64, u64))> {
+        let (_, run) = self.runs.waker_of(index)?;
+        let (owner, said) = (run.owner, run.guard.take_said());
+        self.listen(index);
+        Some((owner, said?))
+    }
+
+    /// Has a run woken where it says how far it is, as if it had something to do.
+    fn listen(&self, index: u32) {
+        if let Some((waker, run)) = self.runs.waker_of(index) {
+            if run.guard.listen(waker) {
+                waker.wake_by_ref();
+            }
+        }
+    }
+
+    /// Gives a run to another place, and returns which it was in the place that it had.
+    pub(super) fn give_away(&mut self, index: u32, place: u32) -> Option<RunId> {
+        let owner = &mut self.runs.owner_mut(index)?.owner;
+        owner.place = place;
+        Some(owner.slot)
+    }
+
+    /// Gives a run to another owner.
+    pub(super) fn take_over(&mut self, index: u32, owner: Owner) {
+        if let Some(run) = self.runs.owner_mut(index) {
+            run.owner = owner;
+        }
     }
 
     /// Ends a run whose answer nobody wants.

@@ -160,6 +160,36 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.progress_rate_min = bytes_per_second)
     }
 
+    /// Sets how long it takes until managers hear what a handler says with
+    /// [`Context::progress`](crate::Context::progress), and hence how often they hear of one task at most. At
+    /// least 100 ms, of which managers count on not hearing more; default 250 ms, four times a second.
+    #[must_use]
+    pub fn progress_interval(self, interval: Duration) -> Self {
+        self.set(|settings| settings.progress_interval = interval)
+    }
+
+    /// Sets for how long the worker goes on with what it runs for a manager whose link broke, at most: less where
+    /// the manager's own [`grace`](crate::core::Config::grace) is shorter. Over its next link the manager is told what
+    /// runs here still and what has been answered meanwhile, and the tasks go on as if nothing had happened.
+    /// Default zero: what runs ends with its link.
+    ///
+    /// What was waiting and had not begun is sent again. A manager that was started anew, one that says
+    /// Goodbye, and the end of this worker end it at once.
+    #[must_use]
+    pub fn grace(self, grace: Duration) -> Self {
+        self.set(|settings| settings.grace = grace)
+    }
+
+    /// Sets how many bytes of the latest answers are kept on each link with a [`grace`](Worker::grace), for they may
+    /// be on their way when it breaks: they are sent again over the next one where the manager has them not. One that
+    /// is longer, or older than these, is lost with its link, and its task done again. There are no more of them than
+    /// the link's window, and with [`links_max`](Worker::links_max) links they have a quarter of
+    /// [`memory_max`](Worker::memory_max) at most. Default 1 MiB.
+    #[must_use]
+    pub fn answers_kept_max(self, bytes: usize) -> Self {
+        self.set(|settings| settings.answers_kept_max = bytes)
+    }
+
     /// Sets for how long a manager's link that no request came on keeps its place where there are
     /// [`links_max`](Worker::links_max) of them and another manager comes. The one that has been idle
     /// longest makes room. Where a request came before, it keeps it for 30 times as long after

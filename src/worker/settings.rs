@@ -19,6 +19,10 @@ use crate::link::room::lowered;
 use crate::payload::DecodeLimits;
 use crate::seed::{NO_SEED, drawn, mixed};
 
+/// The shortest [`progress_interval`](super::Worker::progress_interval). Managers take somewhat more than that
+/// allows, and no more.
+const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 pub(super) struct Settings {
     pub(super) name: Arc<str>,
     /// Whether the name was set. Otherwise it is made of the seed.
@@ -40,6 +44,9 @@ pub(super) struct Settings {
     pub(super) heartbeat_max: Duration,
     pub(super) decode_limits: DecodeLimits,
     pub(super) progress_rate_min: u32,
+    pub(super) progress_interval: Duration,
+    pub(super) grace: Duration,
+    pub(super) answers_kept_max: usize,
     pub(super) idle_min: Duration,
     pub(super) drain_timeout: Duration,
     pub(super) backoff: BackoffPolicy,
@@ -73,6 +80,9 @@ impl Settings {
             heartbeat_max: Duration::from_secs(300),
             decode_limits: DecodeLimits::new(),
             progress_rate_min: 1024,
+            progress_interval: Duration::from_millis(250),
+            grace: Duration::ZERO,
+            answers_kept_max: 1 << 20,
             idle_min: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             backoff: BackoffPolicy::new(),
@@ -132,6 +142,9 @@ impl Settings {
         if self.heartbeat_max < Duration::from_millis(1) {
             return Err(SettingError("heartbeat_max must be at least 1 ms"));
         }
+        if self.progress_interval < PROGRESS_INTERVAL_MIN {
+            return Err(SettingError("progress_interval must be at least 100 ms"));
+        }
         // Without a delay, a manager that refuses would be dialled without a pause.
         if self.backoff.delay(1, u64::MAX) < Duration::from_millis(1) {
             return Err(SettingError("the backoff's base and cap must be at least 1 ms"));
@@ -156,6 +169,13 @@ impl Settings {
             }
             Party::Host(_) | Party::Anybody => None,
         }
+    }
+
+    /// Returns how many bytes of answers each link keeps: of all memory no more than a quarter, so that it never
+    /// runs short by them.
+    pub(super) fn answers_kept_max(&self) -> usize {
+        let share = self.memory_max / self.links_max.saturating_mul(4).max(1);
+        self.answers_kept_max.min(share)
     }
 
     /// Refuses a manager that is none of those that may use the worker.

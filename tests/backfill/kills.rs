@@ -9,21 +9,8 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::state::{Saved, wait_for_more};
 use super::support::{
-    Ended, Folder, Guard, Running, backfill, each_height_once, run, send, start_worker,
+    Ended, Folder, Guard, Random, Running, backfill, each_height_once, run, send, start_worker,
 };
-
-/// Numbers that look random: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
-}
 
 #[test]
 fn managers_that_are_killed_at_any_moment_lose_nothing_and_do_nothing_twice() {

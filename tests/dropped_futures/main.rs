@@ -93,6 +93,16 @@ fn a_task_can_be_dropped_at_every_poll() {
         |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
     );
     of_a_task(
+        "a task whose progress is awaited",
+        MAY_BE_DONE,
+        |pool, _| async move {
+            let mut task = pool.submit::<u64, u64>(&(VICTIMS + 1)).await?;
+            assert_eq!(task.progress().await, None, "the handler says nothing");
+            task.await
+        },
+        |answer| assert_eq!(*answer, Ok(VICTIMS + 1)),
+    );
+    of_a_task(
         "a task that is cancelled",
         !MAY_BE_DONE,
         |pool, timer| async move {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::Context;
 
+use chargehand::testing::World;
 use chargehand::{Task, TaskError, WorkerOptions};
 use futures_util::future::join_all;
 
@@ -264,6 +265,31 @@ fn a_link_over_websocket_that_we_do_not_read_is_neither_silent_nor_late() {
     alone(here!(a_link_over_websocket_that_we_do_not_read_is_neither_silent_nor_late), || {
         a_link_that_we_do_not_read::<Ws>();
     });
+}
+
+#[test]
+fn long_answers_over_links_in_memory_take_no_more_than_there_is() {
+    const FRAME: u32 = 8192;
+    let world = World::new(5);
+    let (connector, listener) = chargehand::memory::pair(64);
+    let answer = |_: u64| async { Ok::<_, String>("x".repeat(8000)) };
+    let worker = Worker::new(world.timer(), answer).concurrency(16);
+    world.spawn(async move { worker.serve(listener).await.expect("in range") });
+    let builder = Pool::builder(world.timer()).connect(connector).frame_bytes_max(FRAME);
+    let builder = builder.memory_max(5 * FRAME as usize).tasks_max(32).in_flight(16);
+    let builder = builder.configure(|config| config.trust_initial = 16);
+    let (pool, mut driver) = builder.build().expect("in range");
+    world.spawn(poll_fn(move |cx| {
+        let polled = Pin::new(&mut driver).poll(cx);
+        if polled.is_pending() {
+            driver.check();
+        }
+        polled
+    }));
+    world.advance(Duration::from_millis(100));
+    let submit = |number| pool.try_submit::<String, u64>(number).expect("there is room");
+    let tasks: Vec<Task<String>> = (0..32).map(submit).collect();
+    assert!(world.run(join_all(tasks)).iter().all(Result::is_ok));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A manager and its workers in network namespaces of their own, with the kernel's TCP between them, and all that
 //! happens to real networks: packets that are late, lost and overtake each other, a narrow line, links that are
-//! down for longer than a heartbeat, addresses that change, one way that is dead, and power that is cut, of which
-//! nobody is told. Nothing may be lost or doubled, and nothing given up that was not tried.
+//! down for longer than a heartbeat, addresses that change behind their name, one way that is dead, and power that is cut,
+//! of which nobody is told. Links are plain TCP, WebSocket, TLS and WebSocket over TLS. Nothing may be lost or doubled, and nothing given up that was not tried.
 //!
 //! It needs root, `ip`, `python3` and `/dev/net/tun`, and fails where it lacks them: so it is no part of `cargo test`,
 //! but a stage of its own, `bash ci.sh network`.
@@ -13,7 +13,10 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use chargehand::tls::members::{Authority, Role};
 
 use network::{Drops, Network, Wire};
 use process::{Child, ROLE};
@@ -31,6 +34,24 @@ const FINISH_MAX: Duration = Duration::from_secs(40);
 /// What a manager may hold, by its own account, and what is above that: code, threads, stacks.
 const MEMORY_MAX: usize = 32 << 20;
 const PROCESS_MAX: u64 = 32 << 20;
+
+/// How soon after that all workers are up again.
+const REJOIN_MAX: Duration = Duration::from_secs(8);
+/// Whom the manager dials: one by an address, and one by a name.
+const ONE: &str = "tcp://10.77.0.2:7001";
+const TWO: &str = "ws://workers.chargehand.test:7002";
+/// Whose power is cut: one for each kind of link.
+const CUT_OFF: [&str; 4] = ["one", "two", "four", "five"];
+
+/// What the manager says of a worker: of one that it dials, by its address.
+fn label(what: &str, name: &str) -> String {
+    let label = match name {
+        "one" => "10.77.0.2:7001",
+        "two" => TWO,
+        other => other,
+    };
+    format!("{what} {label}")
+}
 
 fn main() {
     if let Ok(role) = env::var(ROLE) {
@@ -50,9 +71,11 @@ fn play(role: &str) {
     process::die_with_the_parent();
     let words: Vec<&str> = role.split(' ').collect();
     match words[..] {
-        ["manager", dialled] => manager::play(dialled),
-        ["worker", "serves", name, at] => worker::serve(name, at),
-        ["worker", "dials", name, manager] => worker::dial(name, manager),
+        ["manager", one, two, files] => manager::play(one, two, Path::new(files)),
+        ["worker", "serves", name, at, _] => worker::serve(name, at),
+        ["worker", "dials", name, at, files] => {
+            worker::dial(name, at, &Path::new(files).join(name))
+        }
         _ => panic!("no role: {role}"),
     }
 }
@@ -60,26 +83,29 @@ fn play(role: &str) {
 /// The manager is at 10.77.0.1, the workers at 10.77.0.2, or .3 once they have moved.
 struct Stage {
     network: Network,
+    _files: Files,
     manager: Child,
     workers: BTreeMap<&'static str, (String, Child)>,
 }
 
 impl Stage {
     fn new() -> Self {
-        let network = Network::new();
+        let (network, files) = (Network::new(), Files::new());
+        let folder = files.0.display();
         let mut workers = BTreeMap::new();
         for (name, role) in [
-            ("one", "worker serves one 0.0.0.0:7001".to_owned()),
-            ("two", "worker serves two 0.0.0.0:7002".to_owned()),
-            ("three", "worker dials three 10.77.0.1:7000".to_owned()),
-            ("four", "worker dials four 10.77.0.1:7000".to_owned()),
+            ("one", "worker serves one tcp://0.0.0.0:7001 -".to_owned()),
+            ("two", "worker serves two ws://0.0.0.0:7002 -".to_owned()),
+            ("three", "worker dials three tcp://10.77.0.1:7000 -".to_owned()),
+            ("four", format!("worker dials four tls://10.77.0.1:7003 {folder}")),
+            ("five", format!("worker dials five wss://10.77.0.1:7004 {folder}")),
         ] {
             let child = Child::start(network.far(), &role);
             workers.insert(name, (role, child));
         }
-        let manager = Child::start(network.near(), "manager 10.77.0.2:7001,10.77.0.2:7002");
+        let manager = Child::start(network.near(), &format!("manager {ONE} {TWO} {folder}"));
         manager.wait_for("listens");
-        Self { network, manager, workers }
+        Self { network, _files: files, manager, workers }
     }
 
     fn kill(&mut self, name: &str) {
@@ -104,6 +130,29 @@ impl Stage {
             }
         }
         begun
+    }
+}
+
+/// The join files of those who speak TLS, which go with it.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        let folder = env::temp_dir().join(format!("chargehand-network-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a folder of its own");
+        let files = Self(folder);
+        let path = |name: &str| files.0.join(name);
+        let authority = Authority::create(path("authority")).expect("a new file");
+        for (role, name) in [(Role::Pool, "m1"), (Role::Worker, "four"), (Role::Worker, "five")] {
+            authority.join(role, name).write(path(name)).expect("a new file");
+        }
+        files
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -132,21 +181,35 @@ fn trial(stage: &mut Stage) {
         stage.network.up();
         suffer("it is up again", secs(1));
     }
+    let before = stage.manager.count_said();
     stage.network.moves("10.77.0.2", "10.77.0.3");
     suffer("the workers have another address", secs(3));
+    // The one that is dialled by its name, and those that dial.
+    stage.manager.has_said(
+        before,
+        &["two", "three", "four", "five"].map(|name| label("up", name)),
+        REJOIN_MAX,
+    );
     stage.network.moves("10.77.0.3", "10.77.0.2");
     suffer("they have their first one again", secs(2));
     // Power is cut: no FIN, no RST, and other processes later.
     stage.network.set(Wire { drops: Drops::Both, ..Wire::GOOD });
-    for name in ["one", "three"] {
+    let before = stage.manager.count_said();
+    for name in CUT_OFF {
         stage.kill(name);
     }
-    suffer("two workers' power is cut, and the line is", LONGER_THAN_A_HEARTBEAT);
-    for name in ["one", "three"] {
+    suffer("four workers' power is cut, and the line is", LONGER_THAN_A_HEARTBEAT);
+    // Half open, whatever is between TCP and them: each is found out by its silence.
+    stage.manager.has_said(before, &CUT_OFF.map(|name| label("lost", name)), HEARTBEAT);
+    for name in CUT_OFF {
         stage.restart(name);
     }
+    let before = stage.manager.count_said();
     stage.network.set(Wire::GOOD);
     recover(stage);
+    let healed = Instant::now();
+    stage.manager.has_said(before, &CUT_OFF.map(|name| label("up", name)), REJOIN_MAX);
+    println!("all of them are back {:?} later", healed.elapsed());
     let report = finish(stage);
     judge(stage, &report);
 }

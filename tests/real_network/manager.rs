@@ -1,6 +1,7 @@
 //! The manager: callers and ranges go on until the end is asked for, and then it tells what became of all of them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use chargehand::core::BackoffPolicy;
 use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
+use chargehand::tls::members::Members;
+use chargehand::ws::{WsConnector, WsListener};
 use chargehand::{Pool, PoolEvent, TaskError};
 
 use crate::worker::{HANGS, is_right};
@@ -76,8 +79,8 @@ fn add(count: &AtomicU64) {
     count.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Dials those workers, and listens for others.
-pub(crate) fn play(dialled: &str) {
+/// Dials two workers, by TCP and WebSocket, and listens for others on as many ports as there are kinds of links.
+pub(crate) fn play(one: &str, two: &str, files: &Path) {
     let seen = Arc::new(Seen::default());
     let told = Arc::clone(&seen);
     process::hear_the_parent(move |word| match word {
@@ -85,14 +88,20 @@ pub(crate) fn play(dialled: &str) {
         "finish" => told.is_over.store(true, Ordering::SeqCst),
         other => panic!("no word: {other}"),
     });
-    smol::block_on(manage(dialled, &seen));
+    smol::block_on(manage((one, two), files, &seen));
 }
 
-async fn manage(dialled: &str, seen: &Arc<Seen>) {
-    let listener = Smol::bind("0.0.0.0:7000").await.expect("the port is free");
-    println!("listens");
-    let mut builder = Pool::builder(Smol::new())
-        .accept(TcpListener::new(listener))
+async fn manage((one, two): (&str, &str), files: &Path, seen: &Arc<Seen>) {
+    let members = Members::pool(files.join("m1")).expect("its file");
+    let [plain, tls, wss] = [7000, 7003, 7004].map(|port| async move {
+        Smol::bind(&format!("0.0.0.0:{port}")).await.expect("the port is free")
+    });
+    let builder = Pool::builder(Smol::new())
+        .accept(TcpListener::new(plain.await))
+        .accept(TcpListener::new(members.accept(tls.await)))
+        .accept(WsListener::new(members.accept(wss.await)))
+        .connect(TcpConnector::new(Smol::new(), one).expect("an address"))
+        .connect(WsConnector::new(Smol::new(), two).expect("a URL"))
         .insecure()
         .frame_bytes_max(1 << 20)
         .memory_max(MEMORY_MAX)
@@ -105,16 +114,19 @@ async fn manage(dialled: &str, seen: &Arc<Seen>) {
             config.connect_timeout = Duration::from_secs(1);
             config.backoff = BackoffPolicy::new().cap(Duration::from_millis(500));
         });
-    for address in dialled.split(',') {
-        builder = builder.connect(TcpConnector::new(Smol::new(), address).expect("an address"));
-    }
+    println!("listens");
     let (pool, driver) = builder.build().expect("in range");
     let driver = smol::spawn(driver);
     let (mut events, watching) = (pool.events(), Arc::clone(seen));
     smol::spawn(async move {
         while let Some(event) = events.next().await {
-            if matches!(event, PoolEvent::Lost { .. }) {
-                add(&watching.lost_links);
+            match event {
+                PoolEvent::Connected { peer, .. } => println!("up {peer}"),
+                PoolEvent::Lost { peer, reason, .. } => {
+                    println!("lost {peer}: {reason}");
+                    add(&watching.lost_links);
+                }
+                _ => {}
             }
         }
     })

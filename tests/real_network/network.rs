@@ -1,7 +1,7 @@
 //! Two network namespaces, and a wire between them that can be made bad.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
@@ -54,10 +54,11 @@ impl Wire {
         Self { delay: 1, jitter: 0, loss: 0, rate: 0, drops: Drops::Nothing };
 }
 
-/// Both namespaces and the wire, until this is dropped.
+/// Both namespaces, the names in one of them and the wire, until this is dropped.
 pub(crate) struct Network {
     near: String,
     far: String,
+    names: Names,
     wire: Child,
     said: Mutex<BufReader<ChildStdout>>,
 }
@@ -66,6 +67,7 @@ impl Network {
     pub(crate) fn new() -> Self {
         let name = |end: &str| format!("chargehand-{}-{end}", std::process::id());
         let (near, far) = (name("near"), name("far"));
+        let names = Names::new(&near);
         let cleans = Namespaces(&near, &far);
         for namespace in [&near, &far] {
             ip(&["netns", "add", namespace]);
@@ -80,11 +82,12 @@ impl Network {
             .expect("it starts");
         let said = Mutex::new(BufReader::new(wire.stdout.take().expect("it is a pipe")));
         std::mem::forget(cleans);
-        let mut network = Self { near, far, wire, said };
+        let mut network = Self { near, far, names, wire, said };
         network.hears("ready");
         for (namespace, address) in [(&network.near, "10.77.0.1"), (&network.far, "10.77.0.2")] {
             ip(&["-n", namespace, "address", "add", &format!("{address}/24"), "dev", "wire"]);
         }
+        network.names.say("10.77.0.2");
         network.set(Wire::GOOD);
         network
     }
@@ -128,8 +131,9 @@ impl Network {
         ip(&["-n", &self.far, "link", "set", "wire", "up"]);
     }
 
-    /// Gives the workers' side another address in place of the one it has.
+    /// Gives the workers' side another address in place of the one it has, of which [`NAME`] tells.
     pub(crate) fn moves(&self, from: &str, to: &str) {
+        self.names.say(to);
         ip(&["-n", &self.far, "address", "add", &format!("{to}/24"), "dev", "wire"]);
         ip(&["-n", &self.far, "address", "del", &format!("{from}/24"), "dev", "wire"]);
         // It may have gone with the first one.
@@ -142,6 +146,35 @@ impl Drop for Network {
         let _ = self.wire.kill();
         let _ = self.wire.wait();
         drop(Namespaces(&self.near, &self.far));
+    }
+}
+
+/// What the workers' side is called in the manager's namespace.
+pub(crate) const NAME: &str = "workers.chargehand.test";
+
+/// The file that whoever is in a namespace finds names in, until this is dropped: `ip netns exec` puts it in the place of
+/// `/etc/hosts`.
+struct Names(PathBuf);
+
+impl Names {
+    fn new(namespace: &str) -> Self {
+        let folder = Path::new("/etc/netns").join(namespace);
+        std::fs::create_dir_all(&folder).expect("root may");
+        Self(folder)
+    }
+
+    /// Writes into the same file, which those in the namespace see.
+    fn say(&self, address: &str) {
+        let line = format!("127.0.0.1 localhost\n{address} {NAME}\n");
+        std::fs::write(self.0.join("hosts"), line).expect("root may");
+    }
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+        // Only if no other one is there.
+        let _ = std::fs::remove_dir("/etc/netns");
     }
 }
 

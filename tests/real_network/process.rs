@@ -79,6 +79,34 @@ impl Child {
         }
     }
 
+    /// Returns how many lines it has said.
+    pub(crate) fn count_said(&self) -> usize {
+        self.said.lock().expect("no panic with it").len()
+    }
+
+    /// Waits until it has said each of these since it had said `before` lines.
+    ///
+    /// # Panics
+    /// If it has not within `span`.
+    pub(crate) fn has_said(&self, before: usize, wanted: &[String], span: Duration) {
+        let until = Instant::now() + span;
+        loop {
+            let said = self.said();
+            let is_said =
+                |line: &&String| said[before..].iter().any(|said| said.starts_with(*line));
+            let missing: Vec<&String> = wanted.iter().filter(|line| !is_said(line)).collect();
+            if missing.is_empty() {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "not within {span:?}: {missing:?} of {:?}",
+                &said[before..]
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it is our child");

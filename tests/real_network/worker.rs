@@ -1,11 +1,14 @@
 //! The workers. They say what they begin with.
 
+use std::path::Path;
 use std::time::Duration;
 
 use chargehand::core::BackoffPolicy;
 use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
+use chargehand::tls::members::Members;
 use chargehand::tokio::Tokio;
+use chargehand::ws::{WsConnector, WsListener};
 use chargehand::{TaskError, Worker};
 
 /// A request that no handler ever answers.
@@ -29,8 +32,9 @@ async fn begin(number: u64) {
     }
 }
 
-/// Serves managers that dial, on smol.
+/// Serves managers that dial, on smol, by TCP or WebSocket.
 pub(crate) fn serve(name: &str, at: &str) {
+    let (scheme, at) = at.split_once("://").expect("a scheme");
     smol::block_on(async {
         let listener = Smol::bind(at).await.expect("the port is free");
         let worker = Worker::new(Smol::new(), |number: u64| async move {
@@ -39,12 +43,16 @@ pub(crate) fn serve(name: &str, at: &str) {
             Ok::<_, String>(answer_to(number))
         });
         let worker = worker.name(name).concurrency(4).insecure();
-        worker.serve(TcpListener::new(listener)).await.expect("in range");
+        match scheme {
+            "tcp" => worker.serve(TcpListener::new(listener)).await,
+            _ => worker.serve(WsListener::new(listener)).await,
+        }
+        .expect("in range");
     });
 }
 
-/// Dials a manager, on tokio.
-pub(crate) fn dial(name: &str, manager: &str) {
+/// Dials a manager, on tokio, by TCP, or over TLS with its join file.
+pub(crate) fn dial(name: &str, at: &str, file: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
         let worker = Worker::new(Tokio::new(), |number: u64| async move {
@@ -52,9 +60,17 @@ pub(crate) fn dial(name: &str, manager: &str) {
             tokio::time::sleep(Duration::from_millis(3)).await;
             Ok::<_, String>(answer_to(number))
         });
-        let connector = TcpConnector::new(Tokio::new(), manager).expect("an address");
+        let dial = || Members::worker(file).expect("its file").dial(Tokio::new());
         let backoff = BackoffPolicy::new().cap(Duration::from_millis(500));
-        let worker = worker.name(name).concurrency(4).insecure().backoff(backoff);
-        worker.dial(connector).await.expect("in range");
+        let worker = worker.name(name).concurrency(4).backoff(backoff);
+        match at.split_once("://").expect("a scheme").0 {
+            "tls" => worker.dial(TcpConnector::new(dial(), at).expect("an address")).await,
+            "wss" => worker.dial(WsConnector::new(dial(), at).expect("a URL")).await,
+            _ => {
+                let connector = TcpConnector::new(Tokio::new(), at).expect("an address");
+                worker.insecure().dial(connector).await
+            }
+        }
+        .expect("in range");
     });
 }

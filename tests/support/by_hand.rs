@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use chargehand::core::io::{Connect, Exposure, Listen, Progress, Wire};
-use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Hello, Message, Role};
+use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Hello, Holding, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 
@@ -23,6 +23,8 @@ struct Probed {
     message_bytes_max: usize,
     /// Nothing that was taken has left.
     is_stuck: bool,
+    /// The wire has ended, until the next one is made.
+    is_cut: bool,
     /// What the pool's side has taken at most, each time that it said so.
     limits: Vec<usize>,
     reader: Option<Waker>,
@@ -57,6 +59,15 @@ impl Probe {
         writer.into_iter().for_each(Waker::wake);
     }
 
+    /// Ends the wire for whoever reads it here.
+    pub(crate) fn cut(&self) {
+        let reader = self.with(|probed| {
+            probed.is_cut = true;
+            probed.reader.take()
+        });
+        reader.into_iter().for_each(Waker::wake);
+    }
+
     pub(crate) fn limits(&self) -> Vec<usize> {
         self.with(|probed| probed.limits.clone())
     }
@@ -67,20 +78,46 @@ impl Probe {
 pub(crate) struct Probing {
     connector: MemoryConnector,
     probe: Probe,
+    identity: &'static str,
 }
 
 /// Makes both ends of such an address. The wires take messages of up to `message_bytes_max`.
 pub(crate) fn probed(message_bytes_max: usize) -> (Probing, MemoryListener, Probe) {
-    let (connector, listener) = pair(1024);
+    probed_as(1024, message_bytes_max, "")
+}
+
+/// The same with wires that hold so many messages each way.
+pub(crate) fn probed_through(
+    room: usize,
+    message_bytes_max: usize,
+) -> (Probing, MemoryListener, Probe) {
+    probed_as(room, message_bytes_max, "")
+}
+
+/// As [`probed`], of a peer that has proven who it is, unless that is nobody.
+pub(crate) fn probed_by(
+    message_bytes_max: usize,
+    identity: &'static str,
+) -> (Probing, MemoryListener, Probe) {
+    probed_as(1024, message_bytes_max, identity)
+}
+
+fn probed_as(
+    room: usize,
+    message_bytes_max: usize,
+    identity: &'static str,
+) -> (Probing, MemoryListener, Probe) {
+    let (connector, listener) = pair(room);
     let probe = Probe(Arc::new(Mutex::new(Probed {
         progress: Progress::default(),
         message_bytes_max,
         is_stuck: false,
+        is_cut: false,
         limits: Vec::new(),
         reader: None,
         writer: None,
     })));
-    (Probing { connector, probe: probe.clone() }, listener, probe)
+    (Probing { connector, probe: probe.clone(), identity }, listener, probe)
 }
 
 impl Connect for Probing {
@@ -92,7 +129,9 @@ impl Connect for Probing {
         let Poll::Ready(wire) = poll(Pin::new(&mut self.connector.connect())) else {
             unreachable!("it is ready at once")
         };
-        ready(wire.map(|inner| ProbedWire { inner, probe: self.probe.clone() }))
+        self.probe.with(|probed| probed.is_cut = false);
+        let (probe, identity) = (self.probe.clone(), self.identity);
+        ready(wire.map(|inner| ProbedWire { inner, probe, identity }))
     }
 
     #[expect(clippy::unnecessary_literal_bound, reason = "the trait says so")]
@@ -109,6 +148,7 @@ impl Connect for Probing {
 pub(crate) struct ProbedWire {
     inner: MemoryWire,
     probe: Probe,
+    identity: &'static str,
 }
 
 impl Wire for ProbedWire {
@@ -120,8 +160,11 @@ impl Wire for ProbedWire {
     }
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<&[u8]>, MemoryError>> {
-        self.probe.with(|probed| probed.reader = Some(cx.waker().clone()));
-        self.inner.poll_recv(cx)
+        let is_cut = self.probe.with(|probed| {
+            probed.reader = Some(cx.waker().clone());
+            probed.is_cut
+        });
+        if is_cut { Poll::Ready(Ok(None)) } else { self.inner.poll_recv(cx) }
     }
 
     fn poll_send(
@@ -144,6 +187,10 @@ impl Wire for ProbedWire {
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), MemoryError>> {
         self.inner.poll_close(cx)
+    }
+
+    fn identity(&self) -> Option<&str> {
+        (!self.identity.is_empty()).then_some(self.identity)
     }
 
     fn progress(&self) -> Progress {
@@ -207,6 +254,15 @@ impl Peer {
             Poll::Ready(Ok(Some(frame))) => {
                 Some(make(Message::decode(frame).expect("only messages are sent")))
             }
+            _ => None,
+        }
+    }
+
+    /// Takes the next message, which says what a worker still holds.
+    pub(crate) fn held(&mut self) -> Option<Vec<(TaskId, u16)>> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        match self.0.poll_recv(cx) {
+            Poll::Ready(Ok(Some(frame))) => Some(Holding::decode(frame)?.ok()?.iter().collect()),
             _ => None,
         }
     }

@@ -29,7 +29,7 @@ pub(crate) fn span() -> Duration {
     Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(SECONDS))
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, not a number")))
 }
@@ -169,7 +169,7 @@ fn rage<P: Socket>(mut victims: Vec<Victim>, over: Arc<AtomicBool>) -> Script<(V
 }
 
 /// Makes one call after the other until it is over. Returns how many.
-async fn call_on(pool: Pool, over: Arc<AtomicBool>, first: u64) -> u64 {
+pub(crate) async fn call_on(pool: Pool, over: Arc<AtomicBool>, first: u64) -> u64 {
     for count in 0.. {
         if over.load(Ordering::SeqCst) {
             return count;

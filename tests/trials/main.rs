@@ -2,7 +2,8 @@
 //! work goes on. Each asserts what must hold throughout: nothing lost, nothing doubled, answers that
 //! are right, and memory and time within their bounds.
 //!
-//! `CHAOS_SECONDS` sets how long `chaos` rages, and `CHAOS_SEED` repeats what it drew.
+//! `CHAOS_SECONDS` sets how long `chaos` rages, and `CHAOS_SEED` repeats what it drew. `KILLS` sets how many
+//! processes `kills` kills, `STORM_WORKERS` and `STORM_SECONDS` how many workers `storms` cuts off for how long.
 
 #[path = "../support/cases.rs"]
 #[macro_use]
@@ -19,6 +20,8 @@ mod crowds;
 mod drops;
 mod echoes;
 mod files;
+mod kills;
+mod limits;
 mod moves;
 mod proxy;
 mod reach;
@@ -28,9 +31,9 @@ mod storms;
 
 use chargehand::testing::conformance::{PATIENCE, rig};
 
-/// Ends a trial that takes too long, chaos included.
+/// Ends a trial that takes too long, for what it is told to do.
 fn bounded(trial: impl FnOnce() + Send + 'static) {
-    rig::bounded_by(PATIENCE + chaos::span(), trial);
+    rig::bounded_by(PATIENCE + chaos::span() + kills::span() + storms::span(), trial);
 }
 
 cases! {
@@ -49,6 +52,11 @@ cases! {
         files:
             a_manager_out_of_files_goes_on_with_the_links_it_has
             a_worker_out_of_files_goes_on_with_the_links_it_has;
+        kills:
+            workers_that_are_killed_one_after_the_other_lose_nothing;
+        limits:
+            a_worker_with_little_memory_outlives_managers_that_read_nothing
+            a_manager_with_little_memory_outlives_outcomes_that_nobody_takes;
         moves:
             a_worker_that_moves_is_found_behind_its_name;
         slow:
@@ -57,6 +65,6 @@ cases! {
             a_line_that_is_stuck_towards_the_worker_is_given_up
             a_line_that_is_stuck_towards_the_manager_is_given_up;
         storms:
-            two_hundred_workers_that_are_cut_off_at_once_are_all_back_in_time;
+            workers_that_are_cut_off_at_once_are_all_back_in_time;
     }
 }

@@ -28,6 +28,10 @@ pub(crate) trait Reach: Socket {
         hand: RawHand<Self>,
         door: TcpListener,
     ) -> impl Future<Output = ()> + Send + 'static;
+    fn dial_raw(hand: RawHand<Self>, at: &SocketAddr) -> impl Future<Output = ()> + Send + 'static {
+        let connector = Self::connector(at);
+        async move { hand.dial(connector).await.expect("the settings are in range") }
+    }
 }
 
 /// Makes a worker of bytes.

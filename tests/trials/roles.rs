@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use chargehand::{Pool, PoolEvent};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::children::{CONCURRENCY, Child, ROLE, cramp, die_with_the_parent, say};
 use crate::pair::{Socket, TcpSmol, TcpTokio, WsSmol, WsTokio};
@@ -15,6 +16,11 @@ use crate::rig::{Rig, Tally, answer_to, hand, pause, setup};
 const ENTRY: &str = "roles::a_child_of_the_trials_plays_only_roles_that_there_are";
 /// How long an answer of a worker of blobs is.
 pub(crate) const BLOB_BYTES: usize = 64 << 10;
+/// What a confined process may have beyond what it has at its start, and what the pool in it may hold of that.
+const LITTLE_BYTES: u64 = 64 << 20;
+const HOARD_BYTES: usize = 24 << 20;
+/// How many blobs are asked for: 250 MiB in all.
+const BLOBS: u32 = 4000;
 /// How many heights a busy manager does for each word that it says.
 pub(crate) const HEIGHTS: u64 = 200;
 
@@ -40,6 +46,17 @@ pub(crate) fn worker_of_blobs<P: Socket>() -> Child {
     start::<P>("blobs", nowhere(), "-")
 }
 
+/// Starts the same in a process that may have little more memory than it has at its start.
+pub(crate) fn blobs_in_little_memory<P: Socket>() -> Child {
+    start::<P>("blobs", nowhere(), "little")
+}
+
+/// Starts a manager that may have little more memory than it has at its start, asks for very many blobs and takes
+/// none for a while. It says `all taken` at the end.
+pub(crate) fn hoarder<P: Socket>() -> Child {
+    start::<P>("hoarder", nowhere(), "-")
+}
+
 fn start<P: Socket>(what: &str, at: SocketAddr, word: &str) -> Child {
     Child::start_by(ENTRY, &format!("{what} {} {at} {word}", P::NAME))
 }
@@ -48,12 +65,33 @@ fn nowhere() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// Returns the most memory that a process ever held, in bytes.
+/// Returns the most memory that a child ever held, in bytes.
 pub(crate) fn peak_bytes(child: &Child) -> u64 {
-    let status = child.proc("status");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    field(&child.proc("status"), "VmHWM:")
+}
+
+/// Returns the most memory that a process ever held, in bytes.
+pub(crate) fn peak_of(process: &str) -> u64 {
+    field(&status(process), "VmHWM:")
+}
+
+fn status(process: &str) -> String {
+    std::fs::read_to_string(format!("/proc/{process}/status")).expect("it lives")
+}
+
+fn field(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
     kibibytes.expect("the field").parse::<u64>().expect("a number") << 10
+}
+
+/// Lets this process have so many bytes more than it has now, as `ulimit -v` does. Whoever asks for more is gone.
+async fn confine<P: Socket>(more: u64) {
+    // The first poll of everything is over then, so its threads are there.
+    pause::<P>(Duration::from_millis(20)).await;
+    let mut limit = getrlimit(Resource::As);
+    limit.current = Some(field(&status("self"), "VmSize:") + more);
+    setrlimit(Resource::As, limit).expect("less is always allowed");
 }
 
 /// The entry of these children, and a test by itself where no role is given.
@@ -96,7 +134,11 @@ fn play_on<P: Reach>(what: &str, at: SocketAddr, word: &str) {
         }
         "blobs" => {
             let (door, at) = listen();
-            P::run(serve_blobs::<P>(door, at));
+            P::run(serve_blobs::<P>(door, at, word == "little"));
+        }
+        "hoarder" => {
+            let (door, at) = listen();
+            P::run(hoard::<P>(door, at));
         }
         other => panic!("no role: {other}"),
     }
@@ -149,11 +191,41 @@ async fn do_ranges(pool: Pool) {
     }
 }
 
-async fn serve_blobs<P: Reach>(door: TcpListener, at: SocketAddr) {
+async fn serve_blobs<P: Reach>(door: TcpListener, at: SocketAddr, is_confined: bool) {
     let hand = raw_hand::<P>(|request| {
         let first = request.first().copied().unwrap_or_default();
         Box::pin(async move { Ok(vec![first; BLOB_BYTES]) })
     });
+    let job = P::job(P::serve_raw(hand.concurrency(8), door));
+    if is_confined {
+        confine::<P>(LITTLE_BYTES).await;
+    }
     say(&format!("at {at}"));
-    P::serve_raw(hand.concurrency(8), door).await;
+    job.done().await;
+}
+
+async fn hoard<P: Socket>(door: TcpListener, at: SocketAddr) {
+    let setup = setup::<P>().frame_bytes_max(1 << 20).memory_max(HOARD_BYTES);
+    let rig = Rig::start::<P>(P::accept(setup, door));
+    confine::<P>(LITTLE_BYTES).await;
+    say(&format!("at {at}"));
+    rig.up::<P>(2).await;
+    let requests = (0..BLOBS).map(|number| vec![u8::try_from(number % 251).expect("it is below")]);
+    let mut blobs = rig.pool.map_raw(requests);
+    let first = blobs.next().await.expect("there are some");
+    // Nobody takes any meanwhile.
+    pause::<P>(Duration::from_millis(1500)).await;
+    let mut count = 0;
+    let mut next = Some(first);
+    while let Some((request, answer)) = next {
+        assert!(answer.expect("it is answered") == vec![request[0]; BLOB_BYTES]);
+        count += 1;
+        next = blobs.next().await;
+    }
+    assert_eq!(count, BLOBS);
+    drop(blobs);
+    rig.stop().await;
+    say("all taken");
+    // Until the parent has looked at it.
+    std::future::pending::<()>().await;
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use chargehand::Pool;
 use futures_util::future::join_all;
 
+use crate::children::Child;
 use crate::pair::{Socket, any_port};
 use crate::proxy::Proxy;
 use crate::raw::{Raw, script};
@@ -39,7 +40,11 @@ async fn ask(pool: &Pool, count: u32) {
 }
 
 pub(crate) async fn a_manager_that_reads_nothing_takes_no_memory_and_holds_up_nobody<P: Socket>() {
-    let child = worker_of_blobs::<P>();
+    beside_managers_that_read_nothing::<P>(worker_of_blobs::<P>()).await;
+}
+
+/// Has a worker of blobs serve a manager that reads beside some that do not.
+pub(crate) async fn beside_managers_that_read_nothing<P: Socket>(child: Child) {
     let at = child.at;
     let rig = Rig::start::<P>(P::connect(setup::<P>(), &at));
     ask(&rig.pool, 50).await;

@@ -210,7 +210,6 @@ impl<S: AsyncWrite + Unpin> TcpWire<S> {
     }
 
     /// Writes `body` after what was taken before it, and takes what the stream has no room for.
-    #[inline(never)]
     fn write_long(&mut self, cx: &mut Context<'_>, mut body: &[u8]) -> Result<(), TcpError> {
         while !body.is_empty() {
             let slices = [IoSlice::new(&self.out[self.sent..]), IoSlice::new(body)];

@@ -144,7 +144,7 @@ impl<'a> FieldReader<'a> {
         self.number(bits)
     }
 
-    fn u64(&mut self) -> Result<u64, MessageError> {
+    pub(super) fn u64(&mut self) -> Result<u64, MessageError> {
         let mut value = 0;
         let mut shift = 0;
         while shift < u64::BITS {
@@ -186,7 +186,7 @@ impl<'a> FieldReader<'a> {
     /// Reads what names an attempt: three numbers in a loop, which the compiler unrolls for speed
     /// and leaves alone for size.
     #[inline]
-    fn attempt(&mut self) -> Result<(TaskId, u16), MessageError> {
+    pub(super) fn attempt(&mut self) -> Result<(TaskId, u16), MessageError> {
         let mut numbers = [0; 3];
         for (number, bits) in numbers.iter_mut().zip([32, 32, 16]) {
             *number = self.number(bits)?;
@@ -345,7 +345,7 @@ impl<'h> FieldWriter<'h> {
         self.byte(value.to_le_bytes()[0]);
     }
 
-    fn u64(&mut self, mut value: u64) {
+    pub(super) fn u64(&mut self, mut value: u64) {
         while value >= u64::from(MORE) {
             self.byte(value.to_le_bytes()[0] | MORE);
             value >>= 7;
@@ -439,7 +439,7 @@ impl<'h> FieldWriter<'h> {
     }
 
     #[inline]
-    fn written(self) -> &'h [u8] {
+    pub(super) fn written(self) -> &'h [u8] {
         self.head.get(..self.length).unwrap_or_default()
     }
 }

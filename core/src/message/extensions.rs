@@ -14,6 +14,14 @@ pub const ATTEMPT_TIMEOUT_EXTENSION: u16 = 1;
 /// In a Hello: the schema of the requests and answers, a text of at most [`SCHEMA_BYTES_MAX`] bytes. Two
 /// sides that both send one, and not the same, part with [`Code::WrongSchema`](super::Code::WrongSchema).
 pub const SCHEMA_EXTENSION: u16 = 2;
+/// In a manager's Hello: it takes [`Progress`](super::Progress). The value is empty, and whatever else it is says
+/// the same.
+pub const PROGRESS_EXTENSION: u16 = 4;
+/// In a worker's Hello: for how long it goes on with what it holds once the link breaks, in milliseconds: four
+/// bytes, the lowest first. In the Welcome of a manager that waits for it: for how long it does, likewise, and
+/// eight bytes that are the same whenever this manager welcomes this worker and another one never. The worker
+/// then names what it still holds under these, in a [`Holding`](super::Holding).
+pub const GRACE_EXTENSION: u16 = 5;
 /// The longest schema in a Hello, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 64;
 

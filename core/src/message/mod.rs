@@ -20,6 +20,8 @@
 
 mod codec;
 mod extensions;
+mod holding;
+mod progress;
 
 use core::fmt;
 
@@ -27,9 +29,12 @@ use crate::event::Verdict;
 use crate::id::TaskId;
 
 pub use extensions::{
-    ATTEMPT_TIMEOUT_EXTENSION, Extensions, ExtensionsIter, ExtensionsWriter, NoRoom,
-    PRIVATE_EXTENSION, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION, check_schema,
+    ATTEMPT_TIMEOUT_EXTENSION, Extensions, ExtensionsIter, ExtensionsWriter, GRACE_EXTENSION,
+    NoRoom, PRIVATE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION,
+    check_schema,
 };
+pub use holding::{HELD_BYTES_MAX, Holding};
+pub use progress::{PROGRESS_BYTES_MAX, Progress};
 
 /// The first bytes of every Hello, after its kind. Anything else is not this protocol.
 pub const MAGIC: [u8; 4] = *b"chgd";
@@ -58,6 +63,10 @@ const BARE_HELLO_BYTES_MAX: usize = 1 + MAGIC.len() + 1 + 1 + 3 + 5 + 10 + 1 + 1
 
 /// The first byte of a message of a key exchange, which is over before these messages begin.
 pub(crate) const KEYED_KIND: u8 = 9;
+/// The first byte of a [`Progress`].
+const PROGRESS_KIND: u8 = 10;
+/// The first byte of a [`Holding`].
+const HOLDING_KIND: u8 = 11;
 #[cfg(feature = "keyed")]
 pub(crate) use codec::{GOODBYE as GOODBYE_KIND, HELLO as HELLO_KIND};
 

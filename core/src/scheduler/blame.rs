@@ -56,9 +56,12 @@ impl SchedulerMut<'_> {
         let is_blamed = how == Loss::Broken && !drains || planted("a polite stop is blamed");
         let mut suspects = if is_blamed { begun } else { 0 };
         self.state.stats.lost += u64::from(held.len());
+        self.forget_timed(worker);
         self.clear_suspect(worker);
         while let Some(task) = held.take_first(self.tasks) {
             self.put_down_timed(worker, task);
+            self.put_down_queued(task);
+            self.put_down_kept(worker, task);
             let blame = if suspects > 0 { Blame::Suspect } else { Blame::Nobody };
             suspects = suspects.saturating_sub(1);
             self.give_back(task, blame);
@@ -71,6 +74,7 @@ impl SchedulerMut<'_> {
         let due = self.tasks[task as usize].due;
         let span = self.attempt_timeout(task);
         let is_old = self.may_have_begun(worker, task);
+        let has_progressed = self.has_progressed(task);
         let withdraw = self.end(worker, task);
         self.state.stats.timed_out += 1;
         self.note_fault(worker);
@@ -78,7 +82,7 @@ impl SchedulerMut<'_> {
         slot.lost += 1;
         // What was sent before the first strike waited for those that were struck. Both times are
         // compared where the attempt would end.
-        let waited = due < later(slot.struck_at, span);
+        let waited = due < later(slot.struck_at, span) && !has_progressed;
         let had_begun = is_old && (u32::from(slot.strikes) < slot.runs || !waited);
         if slot.strikes == 0 {
             slot.struck_at = self.state.clock;

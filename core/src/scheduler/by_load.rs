@@ -39,6 +39,12 @@ impl SchedulerState {
     }
 
     #[inline]
+    #[cfg_attr(not(feature = "queues"), allow(dead_code, reason = "only queues ask"))]
+    pub(super) fn next_for_new(&self, workers: &[WorkerSlot]) -> Option<u32> {
+        self.balance.next_but(workers, NONE, false)
+    }
+
+    #[inline]
     pub(super) const fn may_send_new(&self, _: &[WorkerSlot]) -> bool {
         true
     }
@@ -88,6 +94,9 @@ impl SchedulerMut<'_> {
 
     #[inline]
     pub(super) fn begin_trial(&mut self, _: u32) {}
+
+    #[inline]
+    pub(super) fn forget_timed(&mut self, _: u32) {}
 
     #[inline]
     pub(super) fn note_shrunk(&mut self, _: u32) {}

@@ -396,7 +396,7 @@ impl SchedulerMut<'_> {
         if self.state.balance.is_empty() {
             return None;
         }
-        if self.state.waiting.iter().all(List::is_empty) {
+        if !self.state.is_queued() && self.state.waiting.iter().all(List::is_empty) {
             return Some(NONE);
         }
         let next = self.state.next_for_new(self.workers);
@@ -458,6 +458,11 @@ impl SchedulerMut<'_> {
             slot.record.timed_at = self.state.clock;
             slot.begin_look();
         }
+    }
+
+    /// Follows a worker that all tasks were just taken from.
+    pub(super) fn forget_timed(&mut self, worker: u32) {
+        self.workers[worker as usize].record.timed = narrow(NONE);
     }
 
     /// Lets the next workers of the ring come to their turn.

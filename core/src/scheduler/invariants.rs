@@ -21,7 +21,7 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
     check_timers(state, tasks, workers);
     assert!(state.calm_until <= state.next_due(tasks, workers), "a deadline would be missed");
     let has_more = !state.todo.is_empty() || state.is_draining;
-    let has_more = has_more || state.returned > 0 || state.suspected > 0;
+    let has_more = has_more || state.returned > 0 || state.suspected > 0 || state.is_queued();
     assert!(!has_more || state.calm_until == Instant::EPOCH, "something to do would be missed");
 }
 
@@ -104,7 +104,8 @@ fn check_attempts(policy: &Policy, slot: &TaskSlot) {
 fn check_held(tasks: &[TaskSlot], at: u32, worker: &WorkerSlot) -> u64 {
     let held = worker.held.len();
     let mut suspects = 0;
-    assert!(worker.phase.is_up() || held == 0, "a worker without a link holds tasks");
+    let may_hold = worker.phase.is_up() || worker.is_away();
+    assert!(may_hold || held == 0, "a worker without a link or its grace holds tasks");
     assert!(held <= worker.window, "a worker holds more than its window");
     assert!(worker.allowance <= worker.window, "a worker may hold more than its window");
     assert!(worker.allowance >= 1 && worker.runs >= 1, "a worker may hold nothing at all");
@@ -191,7 +192,8 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
         );
-        let is_plain = slot.phase.is_serving() && !slot.has_suspect && slot.timed() == 0;
+        let has_special = slot.has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        let is_plain = slot.phase.is_serving() && !has_special && !state.is_queued();
         let is_plain = is_plain && !state.judges();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");
         with_room += u32::from(has_room);
@@ -202,8 +204,8 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
 /// Each timer is in time: early where something was heard since, exact otherwise.
 fn check_timers(state: &SchedulerState, tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let mut armed = 0;
-    for slot in workers {
-        let at = state.timer(tasks, slot);
+    for (worker, slot) in (0..NONE).zip(workers) {
+        let at = state.timer(tasks, worker, slot);
         if wide(slot.place) == NONE {
             let none = Instant::FAR_FUTURE;
             assert!((at, slot.timer) == (none, none), "a timer is missing");

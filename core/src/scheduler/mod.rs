@@ -4,8 +4,10 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what workers'
-//! answers have shown, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what
+//! workers' answers have shown, `grace` what becomes of a worker's
+//! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
+//! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
@@ -15,12 +17,24 @@ mod blame;
 mod choice;
 #[cfg(feature = "choice")]
 mod choice;
+#[cfg(not(feature = "task-times"))]
+#[path = "graceless.rs"]
+mod grace;
+#[cfg(feature = "task-times")]
+mod grace;
 mod index;
 mod invariants;
+#[cfg(feature = "queues")]
+mod keys;
 mod list;
 #[cfg(feature = "choice")]
 mod outliers;
 mod poll;
+#[cfg(not(feature = "queues"))]
+#[path = "queueless.rs"]
+mod queues;
+#[cfg(feature = "queues")]
+mod queues;
 #[cfg(feature = "choice")]
 mod retries;
 mod returned;
@@ -45,9 +59,13 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::config::{Config, ConfigError};
+#[cfg(feature = "queues")]
+use crate::error::NoQueue;
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
 use crate::event::{Accepted, Action, Event, Lane, Offer, Route, TaskOptions};
 use crate::id::{TaskId, WorkerId};
+#[cfg(feature = "queues")]
+use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats, Waits};
 use crate::storage::{Inline, Storage};
 use crate::time::Instant;
 use slot::TaskState;
@@ -107,6 +125,86 @@ impl<S: Storage> Scheduler<S> {
         Ok(Self { state, storage })
     }
 
+    /// Makes an empty pool with queues: each is named by its place in `queues`, from 0 on.
+    /// [`new`](Self::new) is this with one [`QueueOptions::new`]. O(slots), once.
+    ///
+    /// Half of the task slots are kept for the queues, as many for each, so that none can keep the others
+    /// out. Each call that sends costs O(queues), and O(1) of tasks and workers as ever.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); and where there are none, more than [`QUEUES_MAX`](crate::queue::QUEUES_MAX) or
+    /// fewer than two task slots for each, or an option is out of its range.
+    #[cfg(feature = "queues")]
+    pub fn with_queues(
+        storage: S,
+        config: Config,
+        queues: &[QueueOptions],
+    ) -> Result<Self, ConfigError> {
+        if queues.is_empty() || queues.len() > QUEUES_MAX {
+            return Err(ConfigError("a pool has 1 to 64 queues"));
+        }
+        if queues.len() > 1 && storage.slots().0.len() < 2 * queues.len() {
+            return Err(ConfigError("a pool with queues needs two task slots for each, or more"));
+        }
+        for options in queues {
+            options.checked()?;
+        }
+        let mut pool = Self::new(storage, config)?;
+        pool.lend().begin_lines(queues);
+        Ok(pool)
+    }
+
+    /// Stops a queue: none of its tasks is sent until it is [resumed](Self::resume), whatever holds for them
+    /// otherwise. Those in flight go on, and new ones are accepted. A pool that drains waits for them until
+    /// its deadline.
+    ///
+    /// O(1); O(slots) the first time, where the pool was made without queues.
+    ///
+    /// # Errors
+    /// [`NoQueue`] if there is none at that place.
+    #[cfg(feature = "queues")]
+    pub fn pause(&mut self, now: Instant, queue: QueueId) -> Result<(), NoQueue> {
+        self.lend().set_clock(now);
+        self.lend().set_paused(queue, true)
+    }
+
+    /// Lets a queue go on that was stopped. No news to one that was not. Poll actions afterwards. O(1).
+    ///
+    /// # Errors
+    /// [`NoQueue`] if there is none at that place.
+    #[cfg(feature = "queues")]
+    pub fn resume(&mut self, now: Instant, queue: QueueId) -> Result<(), NoQueue> {
+        self.lend().set_clock(now);
+        self.lend().set_paused(queue, false)
+    }
+
+    /// Returns how a queue stands, or `None` where there is none at that place. O(1).
+    #[cfg(feature = "queues")]
+    pub fn queue_stats(&self, queue: QueueId) -> Option<QueueStats> {
+        self.state.queue_stats(queue, self.storage.slots().0)
+    }
+
+    /// Returns how many tasks of a lane of a queue wait for their first attempt, and for no other one of their
+    /// key. O(1).
+    #[cfg(feature = "queues")]
+    pub fn waiting_in(&self, queue: QueueId, lane: Lane) -> u32 {
+        self.state.waiting_in(queue, lane)
+    }
+
+    /// Returns how many tasks of a queue [`submit_with`](Self::submit_with) would accept now. O(queues).
+    #[cfg(feature = "queues")]
+    pub fn room_of(&self, queue: QueueId) -> usize {
+        self.state.room_of(queue, self.storage.slots().0)
+    }
+
+    /// Returns why a task is not sent now, or `None` where a worker holds it, it has its outcome or never
+    /// was. O(1).
+    #[cfg(feature = "queues")]
+    pub fn waits(&self, task: TaskId) -> Option<Waits> {
+        let (tasks, workers) = self.storage.slots();
+        self.state.waits(task, tasks, workers)
+    }
+
     /// Accepts a task; it waits at the end of the queue for a worker with room.
     ///
     /// Poll actions afterwards. O(1).
@@ -115,8 +213,15 @@ impl<S: Storage> Scheduler<S> {
     /// [`SubmitError::Full`] while every task slot is taken: poll actions, wait for a finished
     /// task, then try again. [`SubmitError::Draining`] once [`drain`](Self::drain) was called: the
     /// task has to go elsewhere.
-    #[inline]
+    // Without: 14 instructions a cycle, where there may be queues.
+    #[allow(clippy::inline_always, reason = "as `handle_event`, where there may be queues")]
+    #[cfg_attr(feature = "queues", inline(always))]
+    #[cfg_attr(not(feature = "queues"), inline)]
     pub fn submit(&mut self, now: Instant) -> Result<TaskId, SubmitError> {
+        #[cfg(feature = "queues")]
+        if self.state.is_gated {
+            return self.lend().submit_queued(now, TaskOptions::new());
+        }
         self.lend().submit(now, None, Lane::Single)
     }
 
@@ -124,12 +229,18 @@ impl<S: Storage> Scheduler<S> {
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
-    #[inline]
+    #[allow(clippy::inline_always, reason = "as `submit`")]
+    #[cfg_attr(feature = "queues", inline(always))]
+    #[cfg_attr(not(feature = "queues"), inline)]
     pub fn submit_with(
         &mut self,
         now: Instant,
         options: TaskOptions,
     ) -> Result<TaskId, SubmitError> {
+        #[cfg(feature = "queues")]
+        if self.state.is_gated || options.key.is_some() || options.queue != QueueId::DEFAULT {
+            return self.lend().submit_queued(now, options);
+        }
         self.lend().submit_with(now, options)
     }
 
@@ -274,9 +385,10 @@ impl<S: Storage> Scheduler<S> {
         self.state.unused.is_empty(self.storage.slots().0)
     }
 
-    /// Returns how many tasks of a lane wait for their first attempt. O(1).
+    /// Returns how many tasks of a lane wait for their first attempt, in all queues, and for no other one of
+    /// their key. O(queues).
     pub fn waiting(&self, lane: Lane) -> u32 {
-        self.state.waiting[lane as usize].len()
+        self.state.waiting[lane as usize].len() + self.state.waiting_in_lane(lane)
     }
 
     /// Returns how many tasks [`submit`](Self::submit) would accept now. O(1).
@@ -337,6 +449,7 @@ impl<S: Storage> Scheduler<S> {
     }
 
     /// Returns the configuration that the pool was made with.
+    #[inline]
     pub fn config(&self) -> Config {
         self.state.policy.config()
     }
@@ -368,7 +481,12 @@ impl<S: Storage> Scheduler<S> {
         let (tasks, workers) = self.storage.slots();
         invariants::check(&self.state, tasks, workers);
         #[cfg(feature = "task-times")]
-        times::check(&self.state, tasks, workers);
+        {
+            times::check(&self.state, tasks, workers);
+            grace::check(tasks, workers);
+        }
+        #[cfg(feature = "queues")]
+        queues::check(&self.state, tasks, workers);
         #[cfg(feature = "choice")]
         choice::check(&self.state, tasks, workers);
     }

@@ -3,6 +3,7 @@
 use core::ops::ControlFlow;
 
 use super::balance::CLEAN;
+use super::grace::SILENT;
 use super::index::{NONE, narrow, wide};
 use super::slot::{Duty, LinkPhase, TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
@@ -61,9 +62,13 @@ impl SchedulerMut<'_> {
             return ControlFlow::Continue(None);
         }
         // Nothing is due, so it is calm until the next deadline, unless the pool drains or something
-        // came back.
+        // came back, or has queues, whose turn is another question.
         let returned = self.state.returned + wide(self.state.suspected);
-        if !self.state.is_draining && returned == 0 && !self.state.judges() {
+        if !self.state.is_draining
+            && returned == 0
+            && !self.state.is_queued()
+            && !self.state.judges()
+        {
             self.state.calm_until = self.state.next_due(self.tasks, self.workers);
         }
         if self.state.is_past_drain() && self.state.open() > 0 {
@@ -166,11 +171,15 @@ impl SchedulerMut<'_> {
     /// Handles a worker's timer that has fired.
     fn on_timer(&mut self, worker: u32, at: Instant) -> Option<Action> {
         let slot = &self.workers[worker as usize];
-        if self.state.timer(self.tasks, slot) != at {
+        if self.state.timer(self.tasks, worker, slot) != at {
             // Early: the worker was heard from, or its oldest task was answered, in the meantime.
             self.arm(worker);
             return None;
         }
+        if self.on_grace_timer(worker, at) {
+            return None;
+        }
+        let slot = &self.workers[worker as usize];
         let link = slot.link(worker);
         let is_late = |&task: &u32| self.tasks[task as usize].due.max(slot.hold_until) == at;
         let late = first_in_order(self.tasks, slot).filter(is_late);
@@ -182,7 +191,10 @@ impl SchedulerMut<'_> {
                 }
                 return Some(self.judge(worker, at, late));
             }
-            LinkPhase::Absent => self.set_phase(worker, LinkPhase::Leaving),
+            LinkPhase::Absent => {
+                self.end_grace(worker, Loss::Broken);
+                self.set_phase(worker, LinkPhase::Leaving);
+            }
             LinkPhase::BackingOff => self.want_connect(worker),
             LinkPhase::Connecting => {
                 self.back_off(worker);
@@ -229,7 +241,7 @@ impl SchedulerMut<'_> {
             self.arm(worker);
             return Action::Ping { link };
         }
-        self.give_back_all(worker, Loss::Broken);
+        self.part_with(worker, SILENT);
         self.after_link(worker);
         Action::Disconnect { link, reason: Reason::Silent }
     }
@@ -238,6 +250,7 @@ impl SchedulerMut<'_> {
     fn abort_one(&mut self) -> Option<Action> {
         let [first, second] = &mut self.state.waiting;
         let fresh = [first, second].into_iter().find_map(|list| list.take_first(self.tasks));
+        let fresh = fresh.or_else(|| self.pop_fresh_queued());
         let waiting = fresh.or_else(|| self.pop_returned());
         let resting = waiting.or_else(|| self.state.resting.take_first(self.tasks));
         let idle = resting.or_else(|| self.pop_resting_own());
@@ -253,10 +266,9 @@ impl SchedulerMut<'_> {
                 None => self.state.aborting = narrow(worker + 1),
             }
         };
-        let withdraw = self.end(worker, task);
-        self.finish(task, Outcome::Aborted);
+        let withdraw = self.take_for_good(worker, task, Outcome::Aborted);
         self.close_drained(worker);
-        Some(withdraw)
+        withdraw
     }
 
     // Without: 23 % more instructions a cycle.
@@ -298,6 +310,7 @@ impl SchedulerMut<'_> {
     // Without: 3 % more instructions a cycle.
     #[cold]
     fn follow_special(&mut self, worker: u32, task: u32) {
+        self.pick_up_queued(task);
         self.send_timed(worker, task);
         self.note_sent(worker, task);
         self.set_suspect(worker, self.workers[worker as usize].has_suspect);
@@ -332,10 +345,10 @@ impl SchedulerState {
     }
 
     /// Returns the earliest deadline of a worker, the tasks that it holds included, of a resting task,
-    /// or of one with times of its own.
+    /// or of one with times of its own; or when a queue's rate lets the next one go.
     pub(super) fn next_due(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Instant {
         let timer = self.timers.first(workers).map_or(Instant::FAR_FUTURE, |(_, at)| at);
-        let patience = self.patience_ends();
+        let patience = self.patience_ends().min(self.first_rate());
         due(tasks, self.resting.head()).min(timer).min(self.first_own()).min(patience)
     }
 

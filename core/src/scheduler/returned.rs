@@ -17,14 +17,17 @@ const RETURNED: u8 = 2;
 
 /// A class of tasks that came back: those that are no suspects, or those that are.
 type Class = usize;
-const PLAIN: Class = 0;
-const SUSPECTS: Class = 1;
+pub(super) const PLAIN: Class = 0;
+pub(super) const SUSPECTS: Class = 1;
 
 impl SchedulerState {
     /// Whether something may be sent now.
     pub(super) fn can_send(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
         if self.balance.is_empty() || self.is_past_drain() {
             return false;
+        }
+        if self.is_queued() {
+            return self.can_send_queued(tasks, workers);
         }
         self.waiting.iter().any(|lane| !lane.is_empty()) && self.may_send_new(workers)
             || self.find(PLAIN, tasks, workers).is_some()
@@ -36,29 +39,27 @@ impl SchedulerState {
     fn find(&self, class: Class, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Option<(u32, u32)> {
         let holders = &self.holders[class];
         let first = holders.head()?;
-        let is_suspect = class == SUSPECTS;
-        let next = self.next_but(workers, NONE, is_suspect)?;
-        if first != next {
-            return Some((first, next));
-        }
-        if let Some(other) = self.next_but(workers, first, is_suspect) {
-            return Some((first, other));
-        }
-        if self.may_go_back(tasks, workers[first as usize].wards[class].head()) {
-            return Some((first, next));
-        }
-        let second = holders.after(workers, first);
-        (second != NONE).then_some((second, next))
+        whose_turn(
+            first,
+            |but| self.next_but(workers, but, class == SUSPECTS),
+            || self.may_go_back(tasks, workers[first as usize].wards[class].head()),
+            || holders.after(workers, first),
+        )
     }
 
     /// Whether a task may go to its last worker again.
-    fn may_go_back(&self, tasks: &[TaskSlot], task: Option<u32>) -> bool {
+    pub(super) fn may_go_back(&self, tasks: &[TaskSlot], task: Option<u32>) -> bool {
         self.serving < 2 || task.is_some_and(|task| self.is_due(tasks[task as usize].due))
     }
 
     /// Returns when a task may first go back to its last worker, if that is still to come.
-    pub(super) fn may_return_at(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
-        let mut at = Instant::FAR_FUTURE;
+    pub(super) fn may_return_at(
+        &self,
+        tasks: &[TaskSlot],
+        worker: u32,
+        slot: &WorkerSlot,
+    ) -> Instant {
+        let mut at = self.may_return_queued_at(tasks, worker);
         for ward in &slot.wards {
             let due = super::workers::due(tasks, ward.head());
             if due > self.clock {
@@ -67,6 +68,28 @@ impl SchedulerState {
         }
         at
     }
+}
+
+/// Says from whose ward a task goes now, of those that have some, and to whom.
+#[inline]
+pub(super) fn whose_turn(
+    first: u32,
+    next_but: impl Fn(u32) -> Option<u32>,
+    may_go_back: impl FnOnce() -> bool,
+    second: impl FnOnce() -> u32,
+) -> Option<(u32, u32)> {
+    let next = next_but(NONE)?;
+    if first != next {
+        return Some((first, next));
+    }
+    if let Some(other) = next_but(first) {
+        return Some((first, other));
+    }
+    if may_go_back() {
+        return Some((first, next));
+    }
+    let second = second();
+    (second != NONE).then_some((second, next))
 }
 
 impl SchedulerMut<'_> {
@@ -104,7 +127,11 @@ impl SchedulerMut<'_> {
 
     /// Takes the task whose turn it is of all that may go now, and says to which worker.
     pub(super) fn take_any(&mut self) -> Option<(u32, u32)> {
+        if self.state.is_queued() {
+            return self.take_queued();
+        }
         let worker = self.take_next_for_new()?;
+        let turn = self.state.turn;
         for _ in 0..LANES {
             let lane = self.state.turn % LANES;
             self.state.turn = lane + 1;
@@ -120,6 +147,10 @@ impl SchedulerMut<'_> {
             if taken.is_some() {
                 return taken;
             }
+        }
+        if cfg!(feature = "queues") {
+            // Queues that there are later on go on where it stands.
+            self.state.turn = turn;
         }
         None
     }
@@ -137,13 +168,19 @@ impl SchedulerMut<'_> {
             holders.remove(self.workers, holder);
             holders.push_back(self.workers, holder);
         }
+        self.send_again(worker, class);
+        Some((task, worker))
+    }
+
+    /// Takes in that a worker is about to be sent a task that came back.
+    #[inline]
+    pub(super) fn send_again(&mut self, worker: u32, class: Class) {
         self.state.stats.resent += 1;
         if class == SUSPECTS {
             // It counts as its worker's before it is sent.
             self.state.suspected += 1;
             self.set_suspect(worker, true);
         }
-        Some((task, worker))
     }
 
     /// Keeps a task that came back until it may go to a worker again.
@@ -154,11 +191,18 @@ impl SchedulerMut<'_> {
         let (holder, class) = (wide(slot.worker), Class::from(slot.is_suspect));
         self.state.returned += 1;
         self.state.stir();
-        let ward = &mut self.workers[holder as usize].wards[class];
-        let is_first = ward.is_empty();
-        ward.append(self.tasks, task);
+        let is_first = if self.state.is_queued() {
+            self.keep_in_line(task, holder, class)
+        } else {
+            let ward = &mut self.workers[holder as usize].wards[class];
+            let is_first = ward.is_empty();
+            ward.append(self.tasks, task);
+            if is_first {
+                self.state.holders[class].push_back(self.workers, holder);
+            }
+            is_first
+        };
         if is_first {
-            self.state.holders[class].push_back(self.workers, holder);
             self.arm_return(holder);
         }
         self.watch(task);
@@ -176,11 +220,18 @@ impl SchedulerMut<'_> {
         let slot = &self.tasks[task as usize];
         let (holder, class) = (wide(slot.worker), Class::from(slot.is_suspect));
         self.state.returned -= 1;
-        let ward = &mut self.workers[holder as usize].wards[class];
-        ward.take_out(self.tasks, task);
-        if ward.is_empty() {
-            self.state.holders[class].remove(self.workers, holder);
+        let has_more = if self.state.is_queued() {
+            self.take_out_of_line(task, holder, class)
         } else {
+            let ward = &mut self.workers[holder as usize].wards[class];
+            ward.take_out(self.tasks, task);
+            let is_empty = ward.is_empty();
+            if is_empty {
+                self.state.holders[class].remove(self.workers, holder);
+            }
+            !is_empty
+        };
+        if has_more {
             // The next of its tasks may have longer to wait.
             self.arm_return(holder);
         }
@@ -188,6 +239,9 @@ impl SchedulerMut<'_> {
 
     /// Takes out any task that came back.
     pub(super) fn pop_returned(&mut self) -> Option<u32> {
+        if self.state.is_queued() {
+            return self.pop_returned_queued();
+        }
         for class in [PLAIN, SUSPECTS] {
             if let Some(holder) = self.state.holders[class].head() {
                 let task = self.workers[holder as usize].wards[class].head()?;
@@ -225,7 +279,8 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         }
         assert!(listed == 0, "a ward is not listed");
     }
-    assert!(count == state.returned, "tasks that came back are miscounted");
+    let is_counted = count == state.returned || state.is_queued();
+    assert!(is_counted, "tasks that came back are miscounted");
     let suspected = workers.iter().filter(|slot| slot.has_suspect).count();
     assert!(suspected == state.suspected as usize, "workers with a suspect are miscounted");
 }

@@ -15,7 +15,7 @@ use crate::time::Instant;
 #[repr(C)]
 pub struct TaskSlot {
     /// When the attempt in flight outlives its deadline, a resting task is due, or one that came back
-    /// may go to its last worker again.
+    /// may go to its last worker again. In a queue, until it is first sent: when it was submitted.
     pub(super) due: Instant,
     /// Its place in the list of its state. Tasks in flight, being withdrawn or returned are in lists of
     /// their worker.
@@ -38,8 +38,20 @@ pub struct TaskSlot {
     /// It has times of its own.
     #[cfg(feature = "task-times")]
     pub(super) is_timed: bool,
+    /// Its worker has lost its link since it was sent, and has not said that it still has it.
+    #[cfg(feature = "task-times")]
+    pub(super) is_kept: bool,
     pub(super) lane: Lane,
     pub(super) state: TaskState,
+    // From here on nothing is written as long as a pool is without queues and keys.
+    /// Its queue.
+    #[cfg(feature = "queues")]
+    pub(super) line: u8,
+    /// Where it stands there, until it is sent.
+    #[cfg(feature = "queues")]
+    pub(super) stand: super::queues::Stand,
+    #[cfg(feature = "queues")]
+    pub(super) is_keyed: bool,
 }
 
 const _: () = assert!(size_of::<TaskSlot>() <= 40);
@@ -74,7 +86,15 @@ impl TaskSlot {
             is_suspect: false,
             #[cfg(feature = "task-times")]
             is_timed: false,
+            #[cfg(feature = "task-times")]
+            is_kept: false,
             state: TaskState::Free,
+            #[cfg(feature = "queues")]
+            line: 0,
+            #[cfg(feature = "queues")]
+            stand: super::queues::Stand::Lane,
+            #[cfg(feature = "queues")]
+            is_keyed: false,
         }
     }
 
@@ -127,7 +147,7 @@ pub struct WorkerSlot {
     pub(super) pinged: bool,
     /// Holds a suspect. It gets no second one.
     pub(super) has_suspect: bool,
-    /// It serves and holds neither a suspect nor a task with times of its own. Cached, so that the hot path tests one flag.
+    /// It serves and holds neither a suspect nor a task with times of its own or of an earlier link. Cached, so that the hot path tests one flag.
     pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
@@ -140,6 +160,9 @@ pub struct WorkerSlot {
     /// How many of those that it holds have times of their own.
     #[cfg(feature = "task-times")]
     pub(super) timed: u32,
+    /// How many of those that it holds are of an earlier link.
+    #[cfg(feature = "task-times")]
+    pub(super) kept: u32,
     /// How much it may hold now: from 1 to `window` (decision 0019).
     pub(super) allowance: u32,
     pub(super) window: u32,
@@ -157,6 +180,11 @@ pub struct WorkerSlot {
     pub(super) up_since: Instant,
     /// When the first of the strikes was.
     pub(super) struck_at: Instant,
+    /// How long it is waited for once its link breaks, in nanoseconds, and until when it is.
+    #[cfg(feature = "task-times")]
+    pub(super) grace: u64,
+    #[cfg(feature = "task-times")]
+    pub(super) grace_until: Instant,
     /// Until then a link that dials in gets no task.
     pub(super) not_before: Instant,
     /// Until then no attempt outlives its deadline: bytes of it are on their way.
@@ -273,6 +301,8 @@ impl WorkerSlot {
             withdrawn: List::new(),
             #[cfg(feature = "task-times")]
             timed: 0,
+            #[cfg(feature = "task-times")]
+            kept: 0,
             allowance: 1,
             window: 1,
             runs: 1,
@@ -283,6 +313,10 @@ impl WorkerSlot {
             due: Instant::FAR_FUTURE,
             up_since: Instant::EPOCH,
             struck_at: Instant::EPOCH,
+            #[cfg(feature = "task-times")]
+            grace: 0,
+            #[cfg(feature = "task-times")]
+            grace_until: Instant::EPOCH,
             not_before: Instant::EPOCH,
             hold_until: Instant::EPOCH,
             looked: Instant::EPOCH,

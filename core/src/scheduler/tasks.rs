@@ -29,6 +29,9 @@ pub(super) struct SchedulerState {
     /// that came back and suspects in flight included.
     pub(super) calm_until: Instant,
     pub(super) is_draining: bool,
+    /// Not every task is taken at once and as it is: the pool drains or has queues.
+    #[cfg(feature = "queues")]
+    pub(super) is_gated: bool,
     /// Once draining: when what is left is aborted.
     pub(super) drain_deadline: Instant,
     pub(super) unused: Free<Queue>,
@@ -61,6 +64,9 @@ pub(super) struct SchedulerState {
     /// How many retries are left.
     #[cfg(feature = "choice")]
     pub(super) tokens: super::retries::Tokens,
+    /// About queues and keys.
+    #[cfg(feature = "queues")]
+    pub(super) queues: super::queues::Queues,
     /// How many workers serve.
     pub(super) serving: Stored,
     /// Once past the drain's deadline: no worker before this one holds a task.
@@ -83,6 +89,8 @@ impl SchedulerState {
             policy,
             clock: Instant::EPOCH,
             is_draining: false,
+            #[cfg(feature = "queues")]
+            is_gated: false,
             drain_deadline: Instant::FAR_FUTURE,
             unused: Free::new(),
             waiting: [List::new(); 2],
@@ -101,6 +109,8 @@ impl SchedulerState {
             timers: Timers::new(),
             #[cfg(feature = "task-times")]
             own: super::times::OwnTimes::new(),
+            #[cfg(feature = "queues")]
+            queues: super::queues::Queues::new(),
             serving: 0,
             aborting: 0,
             polled: 0,
@@ -141,7 +151,7 @@ impl SchedulerState {
 
     /// Returns how many tasks wait for a worker.
     pub(super) const fn waiting(&self) -> u32 {
-        self.waiting[0].len() + self.waiting[1].len() + self.returned
+        self.waiting[0].len() + self.waiting[1].len() + self.returned + self.waiting_queued()
     }
 
     /// Returns how many tasks wait to be tried again.
@@ -222,10 +232,19 @@ impl SchedulerMut<'_> {
         lane: Lane,
     ) -> Result<TaskId, SubmitError> {
         self.tick(now);
-        if self.state.is_draining {
+        // With queues, whoever calls this has looked at the gate.
+        if cfg!(not(feature = "queues")) && self.state.is_draining {
             return Err(SubmitError::Draining);
         }
         let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
+        let id = self.begin(task, retries_max, lane);
+        self.state.waiting[lane as usize].push_back(self.tasks, task);
+        Ok(id)
+    }
+
+    /// Makes a slot a new task's, which waits.
+    #[inline]
+    pub(super) fn begin(&mut self, task: u32, retries_max: Option<u16>, lane: Lane) -> TaskId {
         let policy = &self.state.policy;
         let slot = &mut self.tasks[task as usize];
         slot.attempts = 0;
@@ -243,9 +262,8 @@ impl SchedulerMut<'_> {
         }
         slot.state = TaskState::Waiting;
         let id = slot.id(task);
-        self.state.waiting[lane as usize].push_back(self.tasks, task);
         self.state.stats.submitted += 1;
-        Ok(id)
+        id
     }
 
     // Mostly the options are what every task has, and the compiler then sees that.
@@ -269,13 +287,15 @@ impl SchedulerMut<'_> {
             TaskState::Free | TaskState::Finished(_) | TaskState::Withdrawing => return Err(Stale),
             TaskState::Returned => self.take_out(task),
             TaskState::Resting => self.take_out_resting(task),
-            TaskState::Waiting => {
-                let lane = self.tasks[task as usize].lane as usize;
-                self.state.waiting[lane].take_out(self.tasks, task);
-            }
+            TaskState::Waiting => self.leave_waiting(task),
             TaskState::InFlight => {
                 let worker = wide(self.tasks[task as usize].worker);
+                if self.workers[worker as usize].is_away() {
+                    let _ = self.take_for_good(worker, task, Outcome::Cancelled);
+                    return Ok(());
+                }
                 let _ = self.take_back(worker, task);
+                self.end_queued(task);
                 self.state.count(Outcome::Cancelled);
                 self.tasks[task as usize].state = TaskState::Withdrawing;
                 self.workers[worker as usize].withdrawn.append(self.tasks, task);
@@ -291,6 +311,10 @@ impl SchedulerMut<'_> {
     pub(super) fn drain(&mut self, now: Instant, deadline: Instant) {
         self.set_clock(now);
         self.state.is_draining = true;
+        #[cfg(feature = "queues")]
+        {
+            self.state.is_gated = true;
+        }
         self.state.stir();
         if !planted("a drain has no deadline") {
             self.state.drain_deadline = self.state.drain_deadline.min(deadline);
@@ -334,7 +358,7 @@ impl SchedulerMut<'_> {
         match verdict {
             Verdict::Done => {
                 self.on_done(worker);
-                self.detach(worker, task);
+                self.detach(worker, task, true);
                 self.settle(task, Outcome::Done);
             }
             Verdict::Failed => self.lend().on_useless(worker, task, Answer::Failed),
@@ -362,9 +386,19 @@ impl SchedulerMut<'_> {
         if is_expected { Ok(id.slot()) } else { Err(slot.objection(id, attempt)) }
     }
 
+    /// Takes out a task that waits for its first attempt.
+    pub(super) fn leave_waiting(&mut self, task: u32) {
+        if self.state.is_queued() {
+            return self.leave_line(task);
+        }
+        let lane = self.tasks[task as usize].lane as usize;
+        self.state.waiting[lane].take_out(self.tasks, task);
+    }
+
     /// Settles the outcome of a task that is in no list.
     pub(super) fn finish(&mut self, task: u32, outcome: Outcome) {
         self.unwatch(task);
+        self.end_queued(task);
         self.settle(task, outcome);
     }
 
@@ -376,26 +410,31 @@ impl SchedulerMut<'_> {
         self.state.count(outcome);
     }
 
-    /// Takes a task in flight from its worker, which has room at once.
+    /// Takes a task in flight from its worker, which has room at once. Where it `is_over`, it is done.
     // Without: 16 % more instructions a cycle of the bench, where others call it as well.
     #[expect(clippy::inline_always, reason = "as `handle_event`")]
     #[inline(always)]
-    fn detach(&mut self, worker: u32, task: u32) {
+    fn detach(&mut self, worker: u32, task: u32, is_over: bool) {
         let holder = &mut self.workers[worker as usize];
         holder.held.remove(self.tasks, task);
         if !holder.is_plain {
-            self.lend().detach_other(worker, task);
+            self.lend().detach_other(worker, task, is_over);
         } else if holder.has_room() {
             self.state.balance.lower(self.workers, worker, CLEAN);
         }
     }
 
-    /// Follows a worker that holds a suspect or a task with times of its own, or does not serve: a task
-    /// was taken from it.
+    /// Follows a worker that holds a suspect or a task with times of its own, does not serve or is in a pool
+    /// with queues: a task was taken from it.
     // Without: 3 instructions a cycle, which is above its aim where tasks may have times of their own.
     #[cold]
-    fn detach_other(&mut self, worker: u32, task: u32) {
+    fn detach_other(&mut self, worker: u32, task: u32, is_over: bool) {
         self.put_down_timed(worker, task);
+        self.put_down_queued(task);
+        if is_over {
+            self.end_queued(task);
+        }
+        self.put_down_kept(worker, task);
         let is_done = self.note_end(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
@@ -421,8 +460,9 @@ impl SchedulerMut<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        slot.is_plain =
-            slot.phase.is_serving() && !has_suspect && slot.timed() == 0 && !self.state.judges();
+        let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0;
+        slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
+        slot.is_plain &= !self.state.judges();
         if slot.phase.is_serving() && slot.has_room() {
             self.enter_balance(worker);
         }
@@ -431,7 +471,7 @@ impl SchedulerMut<'_> {
 
     /// Takes a task in flight from its worker, and returns the link that it was on.
     pub(super) fn take_back(&mut self, worker: u32, task: u32) -> Link {
-        self.detach(worker, task);
+        self.detach(worker, task, false);
         self.workers[worker as usize].link(worker)
     }
 

@@ -32,6 +32,13 @@ struct TaskTimes {
     attempt_timeout: u64,
     /// How long it rests after a failure, where not as long as any other.
     retry_delay: Option<BackoffPolicy>,
+    /// How long an attempt may take in all where it makes progress, in nanoseconds; zero where that gives it
+    /// no time.
+    attempt_max: u64,
+    /// When that is over for the latest attempt.
+    longest: Instant,
+    /// How far the latest attempt is, by what the worker said.
+    done: u64,
     /// The caller was asked to look at the task's link before an attempt is judged.
     looked: bool,
     timer: Instant,
@@ -39,7 +46,7 @@ struct TaskTimes {
     heap: Stored,
 }
 
-const _: () = assert!(size_of::<TaskTimes>() <= 72);
+const _: () = assert!(size_of::<TaskTimes>() <= 96);
 
 timer_slot!(TaskTimes);
 
@@ -49,6 +56,9 @@ impl TaskTimes {
             deadline: Instant::FAR_FUTURE,
             attempt_timeout: 0,
             retry_delay: None,
+            attempt_max: 0,
+            longest: Instant::EPOCH,
+            done: 0,
             looked: false,
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
@@ -83,12 +93,14 @@ impl OwnTimes {
 
 #[cfg(test)]
 impl OwnTimes {
-    /// Returns a task's deadline and timer, its time for an attempt in nanoseconds, and whether it has a
-    /// delay of its own and was looked at.
-    pub(super) fn of(&self, task: usize) -> (Instant, Instant, u64, [bool; 2]) {
+    /// Returns a task's deadline, timer and the end of what progress may give its attempt, its time for an
+    /// attempt and that in all in nanoseconds, how far it is, and whether it has a delay of its own and was
+    /// looked at.
+    pub(super) fn of(&self, task: usize) -> ([Instant; 3], [u64; 3], [bool; 2]) {
         let times = &self.table[task];
         let flags = [times.retry_delay.is_some(), times.looked];
-        (times.deadline, times.timer, times.attempt_timeout, flags)
+        let numbers = [times.attempt_timeout, times.attempt_max, times.done];
+        ([times.deadline, times.timer, times.longest], numbers, flags)
     }
 }
 
@@ -138,12 +150,12 @@ impl SchedulerMut<'_> {
     #[inline]
     pub(super) fn take_times(&mut self, task: u32, options: TaskOptions) {
         let has_deadline = options.deadline != Instant::FAR_FUTURE;
-        if has_deadline || options.attempt_timeout.is_some() || options.retry_delay.is_some() {
+        let has_timeout = options.attempt_timeout.is_some() || options.attempt_max.is_some();
+        if has_deadline || has_timeout || options.retry_delay.is_some() {
             self.lend().take_own_times(task, options);
         }
     }
 
-    #[cold]
     fn take_own_times(&mut self, task: u32, options: TaskOptions) {
         let times = self.give_times(task);
         times.deadline = options.deadline;
@@ -151,6 +163,7 @@ impl SchedulerMut<'_> {
             times.attempt_timeout = nanos(timeout);
         }
         times.retry_delay = options.retry_delay;
+        times.attempt_max = options.attempt_max.map_or(0, nanos);
         self.watch(task);
     }
 
@@ -167,6 +180,7 @@ impl SchedulerMut<'_> {
         times.deadline = Instant::FAR_FUTURE;
         times.attempt_timeout = self.state.policy.attempt_timeout;
         times.retry_delay = None;
+        times.attempt_max = 0;
         times
     }
 
@@ -199,6 +213,8 @@ impl SchedulerMut<'_> {
         if slot.is_timed {
             let times = &mut self.state.own.table[task as usize];
             times.looked = false;
+            times.done = 0;
+            times.longest = later(self.state.clock, times.attempt_max);
             slot.due = later(self.state.clock, times.attempt_timeout);
             self.workers[worker as usize].timed += 1;
             self.watch(task);
@@ -296,10 +312,7 @@ impl SchedulerMut<'_> {
         let is_over = self.state.is_due(self.state.own.table[task as usize].deadline);
         match self.tasks[task as usize].state {
             TaskState::InFlight => return Some(go_on_without(self.judge_own(task, at))),
-            TaskState::Waiting => {
-                let lane = self.tasks[task as usize].lane as usize;
-                self.state.waiting[lane].take_out(self.tasks, task);
-            }
+            TaskState::Waiting => self.leave_waiting(task),
             TaskState::Returned => self.take_out(task),
             TaskState::Resting => self.take_out_resting(task),
             TaskState::Free | TaskState::Withdrawing | TaskState::Finished(_) => {
@@ -352,8 +365,9 @@ impl SchedulerMut<'_> {
         }
         let worker = wide(self.tasks[task as usize].worker);
         let task = self.oldest_due(worker, task, at);
+        let is_away = self.workers[worker as usize].is_away();
         let times = &mut self.state.own.table[task as usize];
-        if !times.looked {
+        if !times.looked && !is_away {
             times.looked = true;
             let link = self.workers[worker as usize].link(worker);
             let overdue = Some(self.tasks[task as usize].id(task));
@@ -361,20 +375,44 @@ impl SchedulerMut<'_> {
         }
         let (deadline, timeout) = (times.deadline, times.attempt_timeout);
         if !self.state.is_due(deadline) {
+            if is_away {
+                self.time_out_away(worker, task);
+                return None;
+            }
             // The worker is judged by the pool's time, and not by a shorter one of the caller's.
             let is_early = timeout < self.state.policy.attempt_timeout;
             let end = if is_early { Self::end_early } else { Self::time_out };
             return Some(end(self, worker, task));
         }
         // The caller's time is up, which is nobody's fault: no strike.
-        let withdraw = self.end(worker, task);
-        self.finish(task, Outcome::TimedOut);
+        let withdraw = self.take_for_good(worker, task, Outcome::TimedOut);
         self.close_drained(worker);
-        Some(withdraw)
+        withdraw
     }
 }
 
 impl SchedulerMut<'_> {
+    /// Takes in how far an attempt is: see [`Event::Progress`](crate::Event::Progress).
+    pub(super) fn on_progress(&mut self, task: u32, done: u64) {
+        let slot = &mut self.tasks[task as usize];
+        if !slot.is_timed {
+            return;
+        }
+        let times = &mut self.state.own.table[task as usize];
+        if done > times.done {
+            times.done = done;
+            let renewed = later(self.state.clock, times.attempt_timeout).min(times.longest);
+            // Only ever later: a timer may be early but never late.
+            slot.due = slot.due.max(renewed);
+        }
+    }
+
+    /// Whether a worker has said of the latest attempt of a task that something of it is done: then it has
+    /// begun.
+    pub(super) fn has_progressed(&self, task: u32) -> bool {
+        self.tasks[task as usize].is_timed && self.state.own.table[task as usize].done > 0
+    }
+
     /// Takes in that a worker cannot do a task now, nor any for some time: see [`Useless::Throttled`].
     pub(super) fn on_throttled(&mut self, worker: u32, task: u32, pause: Duration) {
         let _ = self.take_back(worker, task);
@@ -428,7 +466,7 @@ impl SchedulerMut<'_> {
 }
 
 /// Returns the task after another in the list of those that the same worker holds.
-fn after(tasks: &[TaskSlot], task: u32) -> Option<u32> {
+pub(super) fn after(tasks: &[TaskSlot], task: u32) -> Option<u32> {
     let next = Queue::neighbours(&tasks[task as usize]).next();
     (next != NONE).then_some(next)
 }

@@ -1,6 +1,7 @@
 //! The rules about workers: how a link comes up, stays up and ends.
 
 use super::blame::Blame;
+use super::grace::away_due;
 use super::slot::{Duty, LinkPhase, TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
 use super::times::first_in_order;
@@ -65,7 +66,7 @@ impl SchedulerMut<'_> {
             LinkPhase::Up(_) | LinkPhase::Closing(_) => Some(slot.link(worker)),
             _ => None,
         };
-        self.give_back_all(worker, Loss::Stopped);
+        self.take_over(worker, offer);
         let slot = &mut self.workers[worker as usize];
         slot.epoch = slot.epoch.wrapping_add(1);
         if displaced.is_none() {
@@ -84,6 +85,7 @@ impl SchedulerMut<'_> {
         self.set_clock(now);
         let worker = self.state.absent.head()?;
         let id = self.workers[worker as usize].id(worker);
+        self.end_grace(worker, Loss::Broken);
         self.set_phase(worker, LinkPhase::Leaving);
         self.forget(worker);
         Some(id)
@@ -131,14 +133,25 @@ impl SchedulerMut<'_> {
             self.hear(worker);
         }
         match event {
-            Event::Connected { offer, .. } => self.start(worker, offer, Instant::EPOCH),
-            Event::Refused { .. } => self.back_off(worker),
+            Event::Connected { offer, .. } => {
+                #[cfg(feature = "task-times")]
+                self.take_over(worker, offer);
+                self.start(worker, offer, Instant::EPOCH);
+            }
+            Event::Refused { .. } => {
+                self.end_grace(worker, Loss::Broken);
+                self.back_off(worker);
+            }
             Event::Lost { how, .. } => self.on_lost(worker, how),
             Event::Heard { .. } => {}
             Event::Moving { until, .. } => {
                 // Only ever later: a timer may be early but never late.
                 let slot = &mut self.workers[worker as usize];
-                slot.hold_until = slot.hold_until.max(until);
+                if slot.hold_until < until {
+                    slot.hold_until = until;
+                    // It was for an attempt that is put off, and the link's silence may be due as well.
+                    slot.looked = Instant::EPOCH;
+                }
             }
             Event::Draining { .. } => {
                 self.set_phase(worker, LinkPhase::Up(Duty::Draining));
@@ -171,6 +184,22 @@ impl SchedulerMut<'_> {
                 return Ok(());
             }
             Event::Excused { .. } => self.excuse(worker),
+            #[cfg(feature = "task-times")]
+            Event::Progress { task, attempt, done, .. } => {
+                let task = self.answered(worker, task, attempt)?;
+                self.on_progress(task, done);
+            }
+            #[cfg(feature = "task-times")]
+            Event::Kept { task, attempt, .. } => {
+                self.hear(worker);
+                let task = self.answered(worker, task, attempt)?;
+                self.on_kept(worker, task);
+            }
+            #[cfg(feature = "task-times")]
+            Event::Listed { .. } => {
+                self.hear(worker);
+                self.give_back_unlisted(worker);
+            }
             Event::Replied { .. } => unreachable!("an answer has a way of its own"),
         }
         Ok(())
@@ -179,7 +208,7 @@ impl SchedulerMut<'_> {
     fn on_lost(&mut self, worker: u32, how: Loss) {
         let slot = &self.workers[worker as usize];
         let leaves = how == Loss::Stopped && slot.route == Route::Await;
-        self.give_back_all(worker, how);
+        self.part_with(worker, how);
         if leaves {
             self.set_phase(worker, LinkPhase::Leaving);
         } else {
@@ -319,14 +348,18 @@ impl SchedulerMut<'_> {
         slot.strikes = 0;
         slot.silent_since = self.state.clock;
         slot.pinged = false;
-        slot.hold_until = Instant::EPOCH;
+        if slot.kept() == 0 {
+            slot.hold_until = Instant::EPOCH;
+        }
         slot.looked = Instant::EPOCH;
         slot.up_since = self.state.clock;
         slot.links_made = slot.links_made.wrapping_add(1);
         let duty = if begin > self.state.clock { Duty::Delayed } else { Duty::Serving };
         slot.due = begin;
         self.begin_record(worker, offer);
+        self.agree_on_grace(worker, offer);
         self.set_phase(worker, LinkPhase::Up(duty));
+        self.fit_window(worker);
     }
 
     /// Goes on once a link is gone and its tasks are given back.
@@ -355,6 +388,7 @@ impl SchedulerMut<'_> {
 
     /// Begins to remove a worker. One that is up and not told to stop at once finishes what it holds.
     pub(super) fn close(&mut self, worker: u32, reason: Reason) {
+        self.end_grace(worker, Loss::Stopped);
         let slot = &mut self.workers[worker as usize];
         slot.removing = true;
         let phase = match slot.phase {
@@ -466,7 +500,7 @@ impl SchedulerMut<'_> {
     }
 
     pub(super) fn arm(&mut self, worker: u32) {
-        let at = self.state.timer(self.tasks, &self.workers[worker as usize]);
+        let at = self.state.timer(self.tasks, worker, &self.workers[worker as usize]);
         self.state.calm_until = self.state.calm_until.min(at);
         self.state.timers.set(self.workers, worker, at);
     }
@@ -474,22 +508,22 @@ impl SchedulerMut<'_> {
 
 impl super::tasks::SchedulerState {
     /// Returns when a worker needs attention by itself.
-    pub(super) fn timer(&self, tasks: &[TaskSlot], slot: &WorkerSlot) -> Instant {
+    pub(super) fn timer(&self, tasks: &[TaskSlot], worker: u32, slot: &WorkerSlot) -> Instant {
         match slot.phase {
-            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::Connecting => slot.due,
+            LinkPhase::Absent | LinkPhase::BackingOff | LinkPhase::Connecting => {
+                slot.due.min(away_due(tasks, slot))
+            }
+            LinkPhase::WantConnect => away_due(tasks, slot),
             LinkPhase::Up(duty) => {
                 let oldest = due(tasks, first_in_order(tasks, slot)).max(slot.hold_until);
                 let next = match duty {
                     Duty::Suspended | Duty::Delayed => slot.due,
-                    Duty::Serving => self.may_return_at(tasks, slot),
+                    Duty::Serving => self.may_return_at(tasks, worker, slot),
                     Duty::Busy | Duty::Draining => Instant::FAR_FUTURE,
                 };
-                self.beat(slot).min(oldest).min(next)
+                self.beat(slot).min(oldest).min(next).min(slot.grace_end())
             }
-            LinkPhase::Free
-            | LinkPhase::WantConnect
-            | LinkPhase::Closing(_)
-            | LinkPhase::Leaving => Instant::FAR_FUTURE,
+            LinkPhase::Free | LinkPhase::Closing(_) | LinkPhase::Leaving => Instant::FAR_FUTURE,
         }
     }
 

@@ -19,7 +19,7 @@ use runs::{RARE, run_seed};
 use seeds::Seeds;
 
 /// How many runs there are where `RUNS` does not say.
-const RUNS: u64 = 1_500;
+const RUNS: u64 = 3_000;
 
 #[test]
 fn the_engine_does_what_the_naive_model_does() {

@@ -30,7 +30,6 @@ impl LeftLate {
         }
     }
 
-    #[cold]
     fn remove(&mut self, task: TaskId, attempt: u16) {
         let is_it = |late: &(TaskId, u16, Instant)| (late.0, late.1) == (task, attempt);
         let Some(at) = self.0.iter().position(is_it) else { return };

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Message};
+use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress};
 use chargehand_core::{Instant, Link, TaskId, Verdict};
 
 use self::late::LeftLate;
@@ -88,7 +88,7 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn new(
         mut wire: Box<K::Wire>,
         limits: &Limits,
-        frame_bytes_max: u32,
+        (window, frame_bytes_max, awaits_list): (u32, u32, bool),
         now: Instant,
     ) -> Self {
         wire.limit_incoming(limits.frame_bytes_max as usize);
@@ -105,7 +105,7 @@ impl<K: Kind> Conn<K> {
             left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
-            tally: Tally::default(),
+            tally: Tally::new(window, now, awaits_list),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
             wire,
@@ -164,6 +164,9 @@ impl<K: Kind> Conn<K> {
                     if let Err(error) = sink.reply(task, attempt, verdict, body) {
                         self.tally.check_answer(error)?;
                     }
+                }
+                Err(MessageError::UnknownKind(kind)) => {
+                    on_extra(&mut self.tally, kind, frame, sink)?;
                 }
                 other => {
                     let other = other?;
@@ -358,6 +361,46 @@ impl<K: Kind> Conn<K> {
     pub(crate) fn awaits_pong(&self) -> bool {
         self.life.awaits_pong(self.tally.messages())
     }
+}
+
+/// Takes what a worker says only because our Hello says that it is taken.
+fn on_extra(
+    tally: &mut Tally,
+    kind: u8,
+    frame: &[u8],
+    sink: &mut AnswerSink<'_>,
+) -> Result<(), DisconnectReason> {
+    if let Some(holding) = Holding::decode(frame) {
+        tally.check_list()?;
+        return on_holding(tally, holding?, sink);
+    }
+    let Some(progress) = Progress::decode(frame) else {
+        return Err(MessageError::UnknownKind(kind).into());
+    };
+    let progress = progress?;
+    tally.check_progress(sink.now)?;
+    if let Err(error) = sink.progress(progress) {
+        tally.check_answer(error)?;
+    }
+    Ok(())
+}
+
+/// Takes in what a worker still holds of its last link.
+fn on_holding(
+    tally: &Tally,
+    holding: Holding<'_>,
+    sink: &mut AnswerSink<'_>,
+) -> Result<(), DisconnectReason> {
+    if holding.iter().nth(usize::from(u16::MAX)).is_some() {
+        return Err(DisconnectReason::protocol("said that it holds more than any window"));
+    }
+    for (task, attempt) in holding.iter() {
+        if let Err(error) = sink.kept(task, attempt) {
+            tally.check_answer(error)?;
+        }
+    }
+    sink.listed();
+    Ok(())
 }
 
 /// Returns a failure, cut before anything is made of it.

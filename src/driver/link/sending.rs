@@ -72,7 +72,6 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Keeps what the wire did not take because the link is over, for [`take_unsent`](Self::take_unsent).
-    #[cold]
     fn not_taken(&mut self, message: Outgoing, error: SendError) -> SendError {
         if matches!(error, SendError::Over(_)) {
             self.parked.push_front(message);

@@ -4,12 +4,16 @@ use alloc::borrow::ToOwned;
 use core::mem;
 
 use chargehand_core::message::Message;
-use chargehand_core::{Event, EventError, Link};
+use chargehand_core::{Event, EventError, Instant, Link};
 
 use crate::link::reason::DisconnectReason;
 
 /// How many late or needless messages a peer may send beyond what it was ever asked.
 pub(super) const EXCESS_MAX: u64 = 64;
+
+/// How often a second a worker may say how far an attempt is, for each attempt that it may hold. Those of
+/// this library say so ten times a second at most; what a network has held up comes all at once.
+const PROGRESS_PER_SECOND: u64 = 16;
 
 /// What was asked and what came, to tell a peer that floods us.
 #[derive(Debug, Default)]
@@ -21,11 +25,44 @@ pub(super) struct Tally {
     /// How many Pongs there were at the latest one that no Ping explains.
     pub(super) told: u64,
     drains: bool,
+    /// The worker is still to say what it holds of its last link.
+    awaits_list: bool,
+    progress: u64,
+    /// How many attempts the worker may hold, and since when.
+    window: u32,
+    since: Instant,
 }
 
 impl Tally {
+    pub(super) fn new(window: u32, since: Instant, awaits_list: bool) -> Self {
+        Self { awaits_list, window, since, ..Self::default() }
+    }
+
+    /// Notes that a worker says what it still holds of its last link.
+    pub(super) fn check_list(&mut self) -> Result<(), DisconnectReason> {
+        if mem::take(&mut self.awaits_list) {
+            return Ok(());
+        }
+        Err(DisconnectReason::protocol("said what it holds unasked, or twice"))
+    }
+
     pub(super) fn messages(&self) -> u64 {
-        self.answers + self.pongs
+        self.answers + self.pongs + self.progress
+    }
+
+    /// Counts that a worker says how far an attempt is.
+    pub(super) fn check_progress(&mut self, now: Instant) -> Result<(), DisconnectReason> {
+        self.progress += 1;
+        let seconds = now.saturating_since(self.since).as_secs() + 1;
+        let most = seconds.saturating_mul(PROGRESS_PER_SECOND * u64::from(self.window));
+        if self.progress <= most.saturating_add(EXCESS_MAX) {
+            return Ok(());
+        }
+        let Self { progress, window, .. } = self;
+        Err(DisconnectReason::protocol(format!(
+            "said {progress} times in {seconds} s how far up to {window} attempts are: raise its \
+             progress_interval"
+        )))
     }
 
     /// Judges an answer that the scheduler did not take.

@@ -1,15 +1,21 @@
 //! One range or map under way: what comes next in it, what it stops at, and how much it may hold.
 
-use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use chargehand_core::{Key, QueueId};
+
 use super::intake::Requests;
 use super::pace::Pace;
+#[cfg(feature = "std")]
+pub(super) use super::strip::Tally;
+#[cfg(not(feature = "std"))]
+pub(super) use super::unstriped::Tally;
 use crate::driver::task::{TaskEntry, TaskPayload, Whose};
 use crate::mailbox::batches::{Giver, Item};
 use crate::mailbox::range::{Ledger, Options};
+use crate::options::TaskKey;
 use crate::payload::{Check, RangeHeight};
 use crate::planted::planted;
 
@@ -20,8 +26,11 @@ pub(super) struct Job {
     pub(super) options: Options,
     /// How its tasks are done, where not as the pool says.
     pub(super) own: Option<Arc<crate::options::TaskOptions>>,
+    /// The key of its tasks, once it has it, if it is to have one.
+    pub(super) key: Option<Key>,
     pub(super) check: Check,
     pub(super) pace: Pace,
+    pub(super) tally: Tally,
     pub(super) batch: Vec<Item>,
     pub(super) is_delivering: bool,
     pub(super) is_feeding: bool,
@@ -83,7 +92,7 @@ impl Job {
                     self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
                 }
                 let height = RangeHeight::from_index(height, self.options.is_signed);
-                TaskPayload::Height { height, job }
+                TaskPayload::Height { height, job, check: self.check }
             }
             Source::Requests(requests) if is_again => {
                 let body = requests.again.remove(&height).expect("its request was kept");
@@ -97,6 +106,17 @@ impl Job {
                 TaskPayload::Request { body, whose: Whose::Item { place, job } }
             }
         };
+    }
+
+    /// Returns which queue its tasks wait in.
+    #[inline]
+    pub(super) fn queue(&self) -> QueueId {
+        self.own.as_ref().map_or(QueueId::DEFAULT, |own| own.queue_id())
+    }
+
+    /// Returns the key that it is to have, if any.
+    pub(super) fn wanted_key(&self) -> Option<&TaskKey> {
+        self.own.as_ref()?.key.as_ref()
     }
 
     /// Returns whether nothing more will come of it.
@@ -118,8 +138,10 @@ impl Job {
 
     /// Puts nothing more in.
     pub(super) fn stop(&mut self) {
-        self.pace.next = None;
-        self.pace.again = BinaryHeap::new();
+        self.tally.note_stop(self.pace.next.take());
+        for Reverse(height) in core::mem::take(&mut self.pace.again) {
+            self.tally.note_dropped(&self.source, height);
+        }
         self.pace.is_stopped = true;
         if let Source::Requests(requests) = &mut self.source {
             requests.again.clear();
@@ -129,8 +151,15 @@ impl Job {
 
     /// Puts nothing more in above a height that failed.
     pub(super) fn stop_above(&mut self, height: u64) {
-        self.pace.next = None;
-        self.pace.again.retain(|Reverse(again)| *again < height);
+        self.tally.note_stop(self.pace.next.take());
+        let Self { pace, tally, source, .. } = self;
+        pace.again.retain(|Reverse(again)| {
+            let is_kept = *again < height;
+            if !is_kept {
+                tally.note_dropped(source, *again);
+            }
+            is_kept
+        });
         if let Source::Requests(requests) = &mut self.source {
             requests.again.retain(|again, _| *again < height);
             requests.close();

@@ -7,16 +7,17 @@ use alloc::vec::Vec;
 use chargehand_core::TaskId;
 
 use super::intake::Requests;
-use super::job::{Job, Source, is_charged};
+use super::job::{Job, Source, Tally, is_charged};
 use super::pace::{Ahead, Pace};
 use crate::budget::{Account, Budget};
 use crate::driver::answers::Answers;
-use crate::driver::task::TaskEntry;
+use crate::driver::task::{TaskEntry, TaskPayload, Whose};
 use crate::error::TaskError;
 use crate::mailbox::NewJob;
 use crate::mailbox::batches::{Item, Need};
 use crate::mailbox::range::Work;
 use crate::mailbox::result::TaskResult;
+use crate::options::KeyName;
 use crate::payload::{Answer, Body, Check, RangeHeight};
 
 /// A range is refilled in batches of at least this share (1/8) of its allowance, unless workers would
@@ -41,6 +42,8 @@ pub(crate) struct Jobs {
     pub(super) delivering: Vec<u32>,
     /// What is to be cancelled for streams that are gone. Empty but for the moment.
     pub(super) cuts: Vec<Cut>,
+    /// Keys of those that are over. Empty but for the moment.
+    pub(super) left_keys: Vec<KeyName>,
     count: usize,
     /// Some may go on once there is more memory.
     is_short: bool,
@@ -74,6 +77,7 @@ impl Jobs {
             giver,
             options,
             own,
+            key: None,
             check,
             pace: Pace {
                 next,
@@ -85,6 +89,7 @@ impl Jobs {
                 answer_bytes: 0,
                 is_awaited: false,
             },
+            tally: Tally::default(),
             batch: Vec::new(),
             is_delivering: false,
             is_feeding: true,
@@ -100,11 +105,11 @@ impl Jobs {
         self.deliver_later(index);
     }
 
-    /// Returns what the answers of a range are held against.
+    /// Returns what the answers of a map are held against.
     #[inline]
     pub(crate) fn check_of(&self, job: u32) -> Check {
         let job = self.slots[job as usize].as_ref();
-        job.expect("a range is there as long as it has a task").check
+        job.expect("a map is there as long as it has a task").check
     }
 
     /// Returns whether a range may have a height to put in.
@@ -157,8 +162,9 @@ impl Jobs {
         let height = height.to_index();
         // In its place, rather than put together on the stack and moved: decision 0010.
         job.batch.push(Item::EMPTY);
-        if let Some(item) = job.batch.last_mut() {
-            *item = Item { height, result: Ok(answers.take(task)) };
+        if let Some(Item { height: place, result: Ok(answer) }) = job.batch.last_mut() {
+            *place = height;
+            answers.swap(task, answer);
         }
         if job.pace.answer_bytes > 0 || is_charged(job.batch.last()) {
             job.weigh(index, tasks);
@@ -166,6 +172,17 @@ impl Jobs {
         if !job.is_delivering {
             job.is_delivering = true;
             self.delivering.push(index);
+        }
+    }
+
+    /// Returns which height of a range a task is, or which request of a map.
+    pub(crate) fn height_of(&self, payload: &TaskPayload) -> Option<i128> {
+        match *payload {
+            TaskPayload::Height { height, .. } => Some(height.into()),
+            TaskPayload::Request { whose: Whose::Item { place, job }, .. } => {
+                Some(self.index_of(job, place).into())
+            }
+            _ => None,
         }
     }
 
@@ -208,7 +225,15 @@ impl Jobs {
         if result.as_ref().is_err_and(|error| **error == TaskError::Cancelled) {
             // Because of another height, or because the stream is gone.
             job.pace.outstanding -= 1;
+            job.tally.note_dropped(&job.source, height);
         } else {
+            match result.as_ref().map_err(|error| &**error) {
+                Ok(_) => {}
+                Err(TaskError::Aborted | TaskError::Stopping) => {
+                    job.tally.note_dropped(&job.source, height);
+                }
+                Err(_) => job.tally.note_failed(&job.source, height),
+            }
             if job.options.stops && result.is_err() {
                 job.stop_above(height);
                 cut = Some(Cut { job: index, above: Some(height) });
@@ -303,6 +328,8 @@ impl Jobs {
             if job.is_over() {
                 job.giver.end();
                 if !job.is_feeding {
+                    let key = job.key.and(job.wanted_key());
+                    self.left_keys.extend(key.map(|key| key.name.clone()));
                     self.slots[index as usize] = None;
                     self.free.push(index);
                     self.count -= 1;

@@ -3,21 +3,28 @@
 //! stream leaves the requests themselves as it goes.
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Instant, Lane, SubmitError, TaskId, TaskOptions};
+use chargehand_core::{Instant, Lane, QueueId, SubmitError, TaskId, TaskOptions};
 
+use self::job::Job;
 use self::jobs::Cut;
 pub(super) use self::jobs::Jobs;
 use self::pace::Ahead;
 pub(super) use self::pace::within_stream;
+use super::keys::Keys;
 use super::task::TaskEntry;
 use super::{Driver, Scheduler};
 use crate::link::erased::Kind;
 use crate::mailbox::result::TaskResult;
+use crate::options::TaskKey;
 
 mod intake;
 mod job;
 mod jobs;
 mod pace;
+#[cfg(feature = "std")]
+mod strip;
+#[cfg(not(feature = "std"))]
+mod unstriped;
 
 /// At most this share (1/4) of what all workers hold waits in the scheduler for a worker, so that ranges
 /// take turns when tasks are sent and not only when they are submitted.
@@ -25,6 +32,41 @@ const WAITING_SHARE: usize = 4;
 const WAITING_MIN: usize = 2;
 /// How many times a failed height is tried again, unless the caller says otherwise.
 const RETRIES_MIN: u16 = 1;
+
+/// Returns how many more heights of a queue the scheduler may be given, of which so many may wait there.
+#[inline]
+fn room_in(scheduler: &Scheduler, queue: QueueId, queues: usize, most_waiting: usize) -> usize {
+    if queues == 1 {
+        return most_waiting.saturating_sub(scheduler.waiting(Lane::Bulk) as usize);
+    }
+    let waiting = scheduler.waiting_in(queue, Lane::Bulk) as usize;
+    most_waiting.saturating_sub(waiting).min(scheduler.room_of(queue))
+}
+
+/// Returns how many more heights of a range the scheduler may be given, of so many queues, in each of which so
+/// many may wait there.
+#[inline]
+fn room_for(
+    job: &Job,
+    scheduler: &Scheduler,
+    keys: &Keys,
+    (queues, most): (usize, usize),
+) -> usize {
+    let room = room_in(scheduler, job.queue(), queues, most);
+    match job.wanted_key() {
+        None => room,
+        Some(key) => room.min(room_with(key, job, scheduler, keys)),
+    }
+}
+
+/// Returns how many more heights of a range the scheduler may be given because of their key: few wait behind it
+/// there, so that others may.
+fn room_with(key: &TaskKey, job: &Job, scheduler: &Scheduler, keys: &Keys) -> usize {
+    if job.key.is_none() && !keys.may_take(key, scheduler.config().keys_max) {
+        return 0;
+    }
+    (key.at_once as usize).saturating_add(WAITING_MIN).saturating_sub(job.pace.in_flight)
+}
 
 /// Submits a height with times of its own.
 fn submit_timed(
@@ -41,10 +83,36 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut any = false;
         let ahead = self.ahead();
         let retries_max = self.scheduler.config().retries_max.max(RETRIES_MIN);
-        let mut room = self.room_for_heights();
-        let Self { jobs, scheduler, tasks, now, ranges_first, has_own_times, .. } = self;
+        let most_waiting = self.most_waiting();
+        let Self {
+            jobs,
+            scheduler,
+            tasks,
+            now,
+            ranges_first,
+            has_own_times,
+            limits,
+            meter,
+            keys,
+            ..
+        } = self;
+        // Of those that are next, how many are of queues that have no room.
+        let mut passed = 0;
         while let Some(&index) = jobs.feeding.front() {
             let job = jobs.slots[index as usize].as_mut().expect("a feeding range is there");
+            let mut room = room_for(job, scheduler, keys, (limits.queues.len(), most_waiting));
+            if room == 0 {
+                passed += 1;
+                if passed >= jobs.feeding.len() || limits.queues.len() == 1 && keys.is_empty() {
+                    return any;
+                }
+                jobs.feeding.rotate_left(1);
+                continue;
+            }
+            passed = 0;
+            if let (Some(key), None) = (job.wanted_key(), job.key) {
+                job.key = keys.take(key, scheduler.config().keys_max);
+            }
             let ahead = ahead.with(job.options);
             let is_alone = jobs.feeding.len() == 1;
             let mut plain = TaskOptions::new().lane(Lane::Bulk);
@@ -52,6 +120,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let own = job.own.as_ref().map(|own| {
                 let mut options = plain;
                 own.apply(&mut options, *now);
+                options.key = job.key;
                 options
             });
             *has_own_times |= own.is_some();
@@ -61,7 +130,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                     break;
                 };
                 if room == 0 {
-                    return any;
+                    break;
                 }
                 room -= 1;
                 // Apart, so that the compiler sees what most of them do not have.
@@ -75,6 +144,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let entry = &mut tasks[task.slot() as usize];
                 job.advance(height, index, &mut entry.payload);
                 entry.generation = task.generation();
+                meter.on_taken(task, *now);
                 if !is_alone {
                     jobs.feeding.rotate_left(1);
                     break;
@@ -113,19 +183,38 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             return false;
         }
         let hungry = self.jobs.deliver(self.ahead());
+        // Another range may wait for one.
+        let has_key_free = !self.jobs.left_keys.is_empty() && self.jobs.is_feeding();
+        for name in self.jobs.left_keys.drain(..) {
+            self.keys.give_back(&name);
+        }
         if !self.jobs.cuts.is_empty() {
             let cuts = core::mem::take(&mut self.jobs.cuts);
             self.cancel_heights(&cuts);
             return true;
         }
-        hungry && !self.scheduler.is_full() && self.room_for_heights() > 0
+        has_key_free || hungry && !self.scheduler.is_full() && self.has_room_for_heights()
     }
 
-    /// Returns how many more heights may wait in the scheduler for a worker: they wait before all that
-    /// comes later, of other ranges too.
-    fn room_for_heights(&self) -> usize {
-        let most = (self.peers.window_total() / WAITING_SHARE).max(WAITING_MIN);
-        most.saturating_sub(self.scheduler.waiting(Lane::Bulk) as usize)
+    /// Returns whether a range may put in more now.
+    fn has_room_for_heights(&self) -> bool {
+        let (count, most_waiting) = (self.limits.queues.len(), self.most_waiting());
+        if count == 1 && self.keys.is_empty() {
+            return room_in(&self.scheduler, QueueId::DEFAULT, count, most_waiting) > 0;
+        }
+        let mut feeding = self.jobs.feeding.iter();
+        feeding.any(|&index| {
+            let job = self.jobs.slots[index as usize].as_ref();
+            job.is_some_and(|job| {
+                room_for(job, &self.scheduler, &self.keys, (count, most_waiting)) > 0
+            })
+        })
+    }
+
+    /// Returns how many heights of a queue may wait in the scheduler for a worker: they wait before all that
+    /// comes later there, of other ranges too.
+    fn most_waiting(&self) -> usize {
+        (self.peers.window_total() / WAITING_SHARE).max(WAITING_MIN)
     }
 
     fn ahead(&self) -> Ahead {

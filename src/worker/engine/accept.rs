@@ -150,6 +150,7 @@ where
             self.look_at_trust(index);
         }
         self.tell_room();
+        self.resume(index);
     }
 
     /// Returns the place of the link that makes room for a newcomer of a party, if one has to, or why there is

@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use core::task::Context;
 use core::time::Duration;
 
+use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 
 use super::{Engine, LinkSlot, SlotState, index_u32};
@@ -29,6 +30,7 @@ where
         // Which is before that.
         self.be_back_in(Duration::ZERO);
         self.source = None;
+        self.end_absences(Instant::FAR_FUTURE);
         self.pause = AcceptPause::default();
         self.hook.call(|| WorkerEvent::Draining);
         for index in 0..self.places.len() {
@@ -50,6 +52,7 @@ where
 
     /// Ends what is in a place, with a Goodbye where there is somebody to say it to.
     pub(super) fn on_end(&mut self, index: u32, reason: DisconnectReason) {
+        self.keep(index, &reason);
         let was_up = self.stop_link(index);
         let (peer, manager) = match &self.places[index as usize].state {
             SlotState::Free => return,

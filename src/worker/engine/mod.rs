@@ -33,6 +33,7 @@ use crate::link::token::Token;
 use crate::link::watch::Watch;
 
 mod accept;
+mod away;
 mod closing;
 mod timers;
 
@@ -75,6 +76,7 @@ pub(super) struct Engine<S: LinkSource, T: Timer, H: Handler> {
     closing: ClosingTable<S::Wire, Held>,
     watch: Watch,
     links_up: usize,
+    absentees: away::Absentees,
     /// Whether the source knows that all places are taken, and nobody makes room before this time.
     is_full: bool,
     room_at: Option<Instant>,
@@ -138,7 +140,7 @@ where
             pause: AcceptPause::default(),
             clock: Clock { timer, now, is_fresh: true },
             alarm: Alarm::new(ready.entry(Token::Alarm.into())),
-            runner: Runner::new(handler, settings.concurrency, settings.decode_limits, memory),
+            runner: Runner::new(handler, &settings, memory),
             opening: Timed::new(settings.pending_handshakes_max, settings.handshake_timeout),
             closing: ClosingTable::new(closing_max),
             watch: Watch::new(),
@@ -152,6 +154,7 @@ where
             places: Vec::new(),
             free: Vec::new(),
             links_up: 0,
+            absentees: Vec::new(),
             is_full: false,
             room_at: None,
             unflushed: Vec::new(),
@@ -227,7 +230,12 @@ where
     /// Polls a handler that was woken.
     fn go_on(&mut self, run: u32) {
         if let Some((owner, verdict)) = self.runner.go_on(run) {
+            if away::is_away(owner) {
+                return self.answer_later(owner, verdict);
+            }
             self.answer(owner, verdict);
+        } else if self.runner.note_said(run, &mut self.clock) {
+            self.due = self.due.min(self.runner.reports.next_due().unwrap_or(self.due));
         }
     }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use chargehand_core::Instant;
 use chargehand_core::io::Timer;
 
+use super::away::{first_end, is_away};
 use super::{Engine, LinkSlot, SCAN_INTERVAL, SlotState, index_u32};
 use crate::handler::Handler;
 use crate::link::quota::MESSAGES_ALONE;
@@ -41,6 +42,8 @@ where
         if self.scan_at <= self.clock.now() {
             self.scan();
         }
+        self.tell_progress();
+        self.end_absences(self.clock.now);
         if self.watch.due() <= self.clock.now() {
             for index in self.watch.take_turn(self.clock.now(), self.places.len()) {
                 self.look_at_trust(index_u32(index));
@@ -54,6 +57,25 @@ where
             }
         }
         self.due = self.next_due();
+    }
+
+    /// Says how far those runs are whose time it is to say so.
+    fn tell_progress(&mut self) {
+        let now = self.clock.now();
+        while let Some(run) = self.runner.reports.take_due(now) {
+            let Some((owner, said)) = self.runner.take_said(run) else { continue };
+            if is_away(owner) {
+                continue;
+            }
+            let LinkSlot { entry, state, .. } = &mut self.places[owner.place as usize];
+            let SlotState::Link(link) = state else { continue };
+            let mut cx = Context::from_waker(entry.waker());
+            let told = link.tell_progress(&mut cx, owner.slot, said);
+            self.unflushed.push(owner.place);
+            if let Err(end) = told {
+                self.on_end(owner.place, end);
+            }
+        }
     }
 
     /// Looks at every link for silence, and at drained ones for their end.
@@ -130,6 +152,8 @@ where
             self.opening.next_due(),
             self.closing.next_due(),
             self.pause.until(),
+            self.runner.reports.next_due(),
+            first_end(&self.absentees),
             self.room_at,
             self.drain_deadline,
             Some(self.scan_at),

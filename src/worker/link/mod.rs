@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use core::task::Context;
+use core::time::Duration;
 
 use chargehand_core::io::{Trust, Wire};
 use chargehand_core::message::{Hello, Message, Role};
@@ -17,12 +18,12 @@ use super::dialect::Speech;
 use super::memory::Held;
 use super::runner::Runner;
 use super::settings::Settings;
-use super::state::{Around, Phase, ProtocolState};
+use super::state::{Around, Claim, Kept, Phase, ProtocolState, ReadyAnswer};
 use crate::handler::Handler;
 use crate::link::closing::Outbox;
 use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
-use crate::link::schema::{EXTENSIONS_ROOM, schema_extension};
+use crate::link::schema::{EXTENSIONS_ROOM, worker_extensions};
 
 mod reading;
 mod sending;
@@ -37,6 +38,8 @@ pub(super) struct Connection<W> {
     pause: ReadPause,
     room: Arrival,
     leaving: Leaving,
+    /// How many bytes of answers are kept that may not have arrived when it breaks.
+    answers_kept_max: usize,
     /// Whether something was sent since the last flush came through.
     pub(super) unflushed: bool,
     /// Poll again once what was sent is flushed: there may be a request by then.
@@ -69,6 +72,7 @@ where
             pause: ReadPause::default(),
             room: Arrival { allowance: usize::MAX, arriving: 0, is_missing: false },
             leaving: Leaving::default(),
+            answers_kept_max: 0,
             unflushed: false,
             reads_on: false,
         })
@@ -111,13 +115,15 @@ where
         if !self.state.speech.is_native() {
             return Ok(());
         }
-        let Settings { concurrency, token, name, schema, frame_bytes_max, .. } = settings;
+        let Settings { concurrency, token, name, schema, frame_bytes_max, grace, .. } = settings;
+        self.answers_kept_max = settings.answers_kept_max();
+        let grace = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         // A transport's limit is the same each way.
         let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
         let mut extensions = [0; EXTENSIONS_ROOM];
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
-            extensions: schema_extension(schema.as_deref(), &mut extensions),
+            extensions: worker_extensions(schema.as_deref(), grace, &mut extensions),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
         self.send_urgent(cx, &Message::Hello(hello))
@@ -155,6 +161,38 @@ where
         let Self { wire, state, out, room, leaving, .. } = self;
         let held = Held { bytes: state.held + room.arriving, answers: leaving.bytes };
         (Box::new(wire), out.messages, held)
+    }
+
+    /// Returns whose attempts these are, and how long they go on without a link, if they do.
+    pub(super) fn claim(&self) -> Option<(Claim, Duration)> {
+        self.state.claim
+    }
+
+    /// Returns what makes the manager one process.
+    pub(super) fn token(&self) -> u64 {
+        self.state.token
+    }
+
+    /// Takes out what runs, which belongs to `place` from now on.
+    pub(super) fn keep_jobs<H: Handler>(&mut self, place: u32, runner: &mut Runner<H>) -> Kept {
+        self.state.keep_jobs(place, runner)
+    }
+
+    /// Goes on with what an earlier link held, and says so: also where that is nothing.
+    pub(super) fn resume<H: Handler>(
+        &mut self,
+        cx: &mut Context<'_>,
+        place: u32,
+        kept: Kept,
+        clock: &mut dyn Now,
+        runner: &mut Runner<H>,
+    ) -> Result<(), DisconnectReason> {
+        let (held, answers) = self.state.adopt(place, kept, runner);
+        self.tell_held(cx, &held)?;
+        for ReadyAnswer { slot, verdict, body } in answers {
+            self.answer(cx, clock, slot, verdict, &body, &mut runner.memory)?;
+        }
+        Ok(())
     }
 
     /// Forgets all jobs and stops what runs.

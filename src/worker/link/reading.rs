@@ -93,6 +93,11 @@ where
                         self.answer(cx, around.clock, slot, verdict, body, memory)?;
                     } else {
                         self.carry_out(cx, step, around, progress)?;
+                        if progress.up && self.state.claim.is_some() {
+                            // What it held before comes first.
+                            progress.more = true;
+                            return Ok(());
+                        }
                     }
                 }
                 Poll::Ready(Ok(None)) => return Err(DisconnectReason::Closed),

@@ -7,7 +7,8 @@ use core::task::{Context, Poll};
 use chargehand_core::copy::copied;
 use chargehand_core::io::Wire;
 use chargehand_core::message::{
-    BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message, clip,
+    BODY_HEAD_BYTES_MAX, HEAD_BYTES_MAX, HELD_BYTES_MAX, HELLO_BYTES_MAX, Holding, Message,
+    PROGRESS_BYTES_MAX, Progress, clip,
 };
 use chargehand_core::session::RunId;
 use chargehand_core::{TaskId, Verdict};
@@ -65,6 +66,22 @@ where
         self.try_send(cx, Message::Pong.encode(&mut [0; HEAD_BYTES_MAX]), &[])
     }
 
+    /// Says how far an attempt is, to a manager that wants to know, and where the wire has room: one that
+    /// has none has later news soon.
+    pub(in crate::worker) fn tell_progress(
+        &mut self,
+        cx: &mut Context<'_>,
+        slot: RunId,
+        (done, total): (u64, u64),
+    ) -> Result<(), DisconnectReason> {
+        let Some((task, attempt)) = self.state.attempt(slot) else { return Ok(()) };
+        if self.state.takes_progress && !self.is_stuck {
+            let progress = Progress { task, attempt, done, total };
+            self.try_send(cx, progress.encode(&mut [0; PROGRESS_BYTES_MAX]), &[])?;
+        }
+        Ok(())
+    }
+
     /// Says that an attempt has not begun and is free for others.
     pub(super) fn give_back(
         &mut self,
@@ -108,6 +125,10 @@ where
         let response = Message::Response { task, attempt, verdict, body: &[] };
         let mut head = [0; BODY_HEAD_BYTES_MAX];
         let head = response.encode_short(&mut head).expect("it is short");
+        if self.state.claim.is_some() {
+            let bytes_max = self.answers_kept_max;
+            self.state.remember((task, attempt), verdict, body, bytes_max, memory);
+        }
         self.send_bytes(cx, head, body, memory)?;
         if !self.is_stuck {
             // The manager hears this and asks for nothing until it hears nothing.
@@ -150,6 +171,22 @@ where
     ) -> Result<(), DisconnectReason> {
         let mut head = [0; HELLO_BYTES_MAX];
         let head = message.encode_extended(&mut head).expect("there is room for what is sent so");
+        self.send_first(cx, head)
+    }
+
+    /// Says which attempts go on that were of an earlier link.
+    pub(super) fn tell_held(
+        &mut self,
+        cx: &mut Context<'_>,
+        held: &[(TaskId, u16)],
+    ) -> Result<(), DisconnectReason> {
+        let mut frame = alloc::vec![0; 1 + held.len() * HELD_BYTES_MAX];
+        let frame = Holding::encode(held.iter().copied(), &mut frame).expect("there is room");
+        self.send_first(cx, frame)
+    }
+
+    /// Sends what goes before all answers that wait.
+    fn send_first(&mut self, cx: &mut Context<'_>, head: &[u8]) -> Result<(), DisconnectReason> {
         if !self.is_stuck && self.try_send(cx, head, &[])? {
             return Ok(());
         }

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use chargehand_core::message::{
-    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, Hello, Message, MessageError, Role,
+    ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, GRACE_EXTENSION, Hello, Message,
+    MessageError, PROGRESS_EXTENSION, Role,
 };
 use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
@@ -27,7 +28,11 @@ use crate::link::schema::check_schema;
 use crate::link::silence::Silence;
 use crate::payload::HEIGHT_BYTES_MAX;
 
+mod keeping;
 mod requests;
+
+use self::keeping::SentAnswers;
+pub(super) use self::keeping::{Kept, ReadyAnswer};
 
 /// How many messages without work a peer may send in one heartbeat interval before they count as a flood,
 /// besides those that a window's worth of cancels explains.
@@ -57,6 +62,7 @@ pub(super) enum Phase {
     GivingBack,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(super) struct ProtocolState {
     pub(super) phase: Phase,
     pub(super) speech: Speech,
@@ -72,6 +78,15 @@ pub(super) struct ProtocolState {
     identity: Option<Arc<str>>,
     /// How long the manager waits for an attempt's answer, if it says so.
     timeout: Option<Duration>,
+    /// What makes the manager one process.
+    pub(super) token: u64,
+    /// What it calls this worker, and how long what runs goes on without a link, if it does.
+    pub(super) claim: Option<(Claim, Duration)>,
+    /// How many attempts it has under way here at most.
+    window: u16,
+    sent: SentAnswers,
+    /// Whether it wants to know how far attempts are.
+    pub(super) takes_progress: bool,
     pub(super) heartbeat: Duration,
     /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
@@ -89,6 +104,13 @@ pub(super) struct ProtocolState {
     pub(super) is_paused: bool,
     /// Whether what waits is not started until answers have left.
     pub(super) is_stalled: bool,
+}
+
+/// Which worker of which manager's process a link is of: what goes on when it breaks belongs to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) token: u64,
+    pub(super) worker: [u8; 8],
 }
 
 /// Who limits the length of an answer most.
@@ -130,6 +152,11 @@ impl ProtocolState {
             manager: Arc::from(""),
             identity: None,
             timeout: None,
+            token: 0,
+            claim: None,
+            window,
+            sent: SentAnswers::default(),
+            takes_progress: false,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             limiter: Limiter::Manager,
@@ -199,6 +226,7 @@ impl ProtocolState {
             (Phase::Welcome, Message::Welcome { heartbeat_millis, window, extensions }) => {
                 let timeout = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
                 self.timeout = timeout.map(|millis| Duration::from_millis(millis.into()));
+                self.claim = self.claim_of(extensions.get(GRACE_EXTENSION), around.settings);
                 let heartbeat = Duration::from_millis(u64::from(heartbeat_millis));
                 self.on_welcome(heartbeat, window, around.settings)
             }
@@ -241,8 +269,18 @@ impl ProtocolState {
             usize::try_from(hello.frame_bytes_max).unwrap_or(usize::MAX),
             Limiter::Manager,
         );
+        self.token = hello.token;
+        self.takes_progress = hello.extensions.get(PROGRESS_EXTENSION).is_some();
         self.phase = Phase::Welcome;
         Ok(Step::None)
+    }
+
+    /// Returns what a Welcome says of what goes on without a link.
+    fn claim_of(&self, value: Option<&[u8]>, settings: &Settings) -> Option<(Claim, Duration)> {
+        let (millis, worker) = value?.split_first_chunk()?;
+        let claim = Claim { token: self.token, worker: worker.try_into().ok()? };
+        let span = Duration::from_millis(u32::from_le_bytes(*millis).into());
+        Some((claim, span.min(settings.grace))).filter(|(_, span)| !span.is_zero())
     }
 
     /// Notes that somebody takes or carries no longer frames than this.
@@ -266,7 +304,8 @@ impl ProtocolState {
             return Err(DisconnectReason::protocol("a Welcome with a heartbeat of 0 ms").into());
         }
         self.heartbeat = heartbeat.min(settings.heartbeat_max);
-        self.session = Session::with_window(window.max(1));
+        self.window = window.max(1);
+        self.session = Session::with_window(self.window);
         self.phase = Phase::Up;
         Ok(Step::Up)
     }
@@ -302,6 +341,11 @@ impl ProtocolState {
     pub(super) fn idle_since(&mut self, now: Instant) -> Option<Instant> {
         let idle_since = self.usage.look(now);
         (!self.is_busy() && self.held == 0).then_some(idle_since)
+    }
+
+    /// Returns which attempt it is, if it is still wanted.
+    pub(super) fn attempt(&self, slot: RunId) -> Option<(TaskId, u16)> {
+        self.session.attempt(slot)
     }
 
     fn is_busy(&self) -> bool {

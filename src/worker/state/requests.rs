@@ -158,7 +158,9 @@ impl ProtocolState {
     ) -> Stepped {
         self.count_idle(around.clock.now())?;
         let Some(slot) = self.session.cancel(task, attempt) else {
-            return Ok(Step::None); // The answer crossed it.
+            // The answer crossed it.
+            self.sent.forget(task, attempt, &mut around.runner.memory);
+            return Ok(Step::None);
         };
         match self.jobs.get_mut(slot.index()).map(|job| core::mem::replace(job, RequestState::None))
         {
@@ -266,6 +268,7 @@ impl ProtocolState {
                 }
             }
         }
+        self.forget_sent(&mut runner.memory);
         runner.memory.end_all(place);
         if core::mem::take(&mut self.is_paused) {
             runner.memory.forget(place);
@@ -287,7 +290,6 @@ mod tests {
 
     use super::*;
     use crate::handler::Raw;
-    use crate::payload::DecodeLimits;
     use crate::worker::dialect::Speech;
 
     struct Stopped;
@@ -304,8 +306,8 @@ mod tests {
             pending()
         }
         let worker = crate::worker::Worker::raw((), hang);
-        let mut runner =
-            Runner::new(Raw::new(hang), 1, DecodeLimits::new(), Memory::new(1 << 20, 1 << 10));
+        let settings = &worker.parts.settings;
+        let mut runner = Runner::new(Raw::new(hang), settings, Memory::new(1 << 20, 1 << 10));
         let mut around = Around {
             place: 3,
             clock: &mut Stopped,

@@ -48,6 +48,7 @@ pub(crate) mod limits {
     pub(crate) struct Limits {
         pub(crate) frame_bytes_max: u32,
         pub(crate) queue_max: usize,
+        pub(crate) queues: Vec<()>,
         pub(crate) decode: DecodeLimits,
     }
 

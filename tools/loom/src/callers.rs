@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use chargehand_core::QueueId;
 use loom::thread;
 
 use crate::around::erased::Threads;
@@ -41,7 +42,8 @@ struct Driver {
 fn pool(queue_max: usize) -> (Arc<Mailbox>, Driver) {
     let ready = ReadySet::new();
     let doorbell = ready.entry(0);
-    let limits = Limits { frame_bytes_max: 16, queue_max, decode: DecodeLimits };
+    let queues = vec![()];
+    let limits = Limits { frame_bytes_max: 16, queue_max, queues, decode: DecodeLimits };
     let (_, mailbox, Ends { post, .. }) = mailbox::<Threads>(doorbell.waker().clone(), &limits);
     let (task, waker) = task();
     (mailbox, Driver { post, ready, doorbell, task, waker, is_rung: true })
@@ -66,7 +68,7 @@ impl Driver {
 
     fn take(&self) -> Vec<CallId> {
         let mut batch = VecDeque::new();
-        self.post.take_submits(usize::MAX, &mut batch, drop);
+        self.post.take_submits(QueueId::DEFAULT, usize::MAX, &mut batch, drop);
         batch.iter().filter_map(Submit::call).collect()
     }
 
@@ -130,7 +132,7 @@ pub fn submitted(callers: u8, preemptions: usize) {
         while left > 0 {
             driver.sleep();
             let mut batch = VecDeque::new();
-            driver.post.take_submits(usize::MAX, &mut batch, drop);
+            driver.post.take_submits(QueueId::DEFAULT, usize::MAX, &mut batch, drop);
             for submit in batch {
                 left -= 1;
                 let call = submit.call().expect("nobody cancels");

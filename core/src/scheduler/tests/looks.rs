@@ -86,6 +86,27 @@ fn each_attempt_that_is_late_is_looked_at_by_itself() {
 }
 
 #[test]
+fn a_look_at_an_attempt_that_is_put_off_is_none_at_the_silence_of_the_same_moment() {
+    let mut pool = Pool::with(|config| {
+        config.attempt_timeout = 13 * SECOND;
+        config.heartbeat_interval = 10 * SECOND;
+        config.heartbeat_timeout = 3 * SECOND;
+    });
+    let link = pool.up(1);
+    pool.submit();
+    let sent = pool.sent();
+    pool.wait(10 * SECOND);
+    let silence = Action::Look { link, overdue: None };
+    assert_eq!(pool.all(), [silence, Action::Ping { link }]);
+    pool.wait(3 * SECOND);
+    assert_eq!(pool.poll_once(), Some(Action::Look { link, overdue: Some(sent.task) }));
+    let until = pool.seconds(20);
+    pool.event(Event::Moving { link, until }).unwrap();
+    let lost = Action::Disconnect { link, reason: Reason::Silent };
+    assert_eq!(pool.all()[..2], [silence, lost]);
+}
+
+#[test]
 fn what_moves_puts_the_attempts_of_its_link_off_and_nothing_else() {
     let mut pool = pool();
     let (slow, hung) = (pool.up(1), pool.up(1));

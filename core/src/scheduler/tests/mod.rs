@@ -10,10 +10,18 @@ mod cancel;
 mod choice;
 mod drain;
 mod figures;
+#[cfg(feature = "task-times")]
+mod grace;
+#[cfg(feature = "queues")]
+mod keys;
 mod links;
 mod looks;
 #[cfg(feature = "choice")]
 mod outliers;
+#[cfg(feature = "task-times")]
+mod progress;
+#[cfg(feature = "queues")]
+mod queues;
 mod removal;
 mod replies;
 #[cfg(feature = "choice")]

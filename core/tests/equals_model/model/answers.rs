@@ -41,7 +41,12 @@ impl Model {
     }
 
     /// Says whether an answer is for a live attempt of this worker.
-    fn check_answer(&mut self, worker: usize, id: TaskId, attempt: u16) -> Result<(), EventError> {
+    pub(super) fn check_answer(
+        &mut self,
+        worker: usize,
+        id: TaskId,
+        attempt: u16,
+    ) -> Result<(), EventError> {
         let Some(task) = self.tasks.get(id.slot() as usize).cloned() else {
             self.note("answer for a slot past the end");
             return Err(EventError::Foreign);

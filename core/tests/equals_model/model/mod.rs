@@ -5,20 +5,24 @@
 
 mod answers;
 mod choice;
+mod grace;
 mod poll;
+mod queues;
 mod returned;
 mod times;
 pub(crate) mod types;
 mod workers;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use chargehand_core::{
-    Config, Event, EventError, Instant, Lane, Loss, Offer, Outcome, Reason, Route, Stale,
-    SubmitError, TaskId, TaskOptions, WorkersFull,
+    Config, Event, EventError, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, Reason, Route,
+    Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
 use choice::{Mean, Record, Timed};
+use queues::{Queues, Stand};
 use times::OwnTimes;
 use types::{Counters, Gauges, Lk, Wid};
 
@@ -56,6 +60,14 @@ pub(crate) struct Task {
     pub(crate) retries_max: u16,
     pub(crate) suspect: bool,
     times: Option<OwnTimes>,
+    queue: usize,
+    /// Until it has its outcome.
+    key: Option<Key>,
+    stand: Stand,
+    /// When it was submitted.
+    since: Instant,
+    /// It is of an earlier link of its worker.
+    pub(crate) kept: bool,
     pub(crate) state: TaskState,
 }
 
@@ -88,6 +100,9 @@ pub(crate) struct Worker {
     /// Gets no task until then.
     delayed_until: Option<Instant>,
     not_before: Instant,
+    /// How long it is waited for once its link breaks, and until when it is.
+    grace: Duration,
+    grace_until: Instant,
     struck_at: Instant,
     /// No attempt ends by its deadline before that.
     hold_until: Instant,
@@ -104,7 +119,7 @@ pub(crate) struct Worker {
     removing: bool,
     suspended_until: Option<Instant>,
     notice: Option<Instant>,
-    strikes: u16,
+    pub(crate) strikes: u16,
     streak: u16,
     suspensions: u32,
     backoff_attempts: u32,
@@ -128,18 +143,13 @@ pub(crate) struct Worker {
 /// The naive scheduler.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
-    config: Config,
+    pub(crate) config: Config,
     clock: Instant,
     pub(crate) tasks: Vec<Task>,
     pub(crate) workers: Vec<Worker>,
     free_tasks: Vec<usize>,
     free_workers: Vec<usize>,
-    waiting: [VecDeque<usize>; 2],
-    /// What came back, by class (suspects second) and the worker that it came back from.
-    wards: [BTreeMap<usize, VecDeque<usize>>; 2],
-    /// Whose ward is next, by class.
-    holders: [VecDeque<usize>; 2],
-    turn: usize,
+    queues: Queues,
     resting: VecDeque<usize>,
     /// Those with times of their own.
     resting_own: Vec<usize>,
@@ -178,6 +188,11 @@ impl Model {
             retries_max: 0,
             suspect: false,
             times: None,
+            queue: 0,
+            key: None,
+            stand: Stand::Lane(0),
+            since: Instant::EPOCH,
+            kept: false,
             state: TaskState::Free,
         };
         Self {
@@ -187,10 +202,7 @@ impl Model {
             workers: vec![Worker::unused(0); workers],
             free_tasks: (0..tasks).rev().collect(),
             free_workers: (0..workers).rev().collect(),
-            waiting: [VecDeque::new(), VecDeque::new()],
-            wards: [BTreeMap::new(), BTreeMap::new()],
-            holders: [VecDeque::new(), VecDeque::new()],
-            turn: 0,
+            queues: Queues::new(),
             resting: VecDeque::new(),
             resting_own: Vec::new(),
             finished: VecDeque::new(),
@@ -231,10 +243,23 @@ impl Model {
             self.note("submit while draining");
             return Err(SubmitError::Draining);
         }
-        let Some(slot) = self.free_tasks.pop() else {
+        if !self.has_queue(options.queue) {
+            self.note("submit to a queue that is none");
+            return Err(SubmitError::NoQueue);
+        }
+        if options.key.is_some_and(|key| key.number() >= self.config.keys_max) {
+            self.note("submit with a key that is none");
+            return Err(SubmitError::NoKey);
+        }
+        let queue = usize::from(options.queue.place());
+        if !self.has_room(queue) || self.free_tasks.is_empty() {
             self.note("submit when full");
             return Err(SubmitError::Full);
-        };
+        }
+        if options.queue != QueueId::DEFAULT || options.key.is_some() {
+            self.begin_queues();
+        }
+        let slot = self.free_tasks.pop().expect("there is one");
         let times = self.own_times(options);
         let task = &mut self.tasks[slot];
         let most = u16::MAX - self.config.attempts_max - self.config.resends_max;
@@ -246,9 +271,14 @@ impl Model {
             retries_max: options.retries_max.map_or(self.config.retries_max, |max| max.min(most)),
             suspect: false,
             times,
+            queue,
+            key: options.key,
+            stand: Stand::Lane(0),
+            since: self.clock,
+            kept: false,
             state: TaskState::Waiting,
         };
-        self.waiting[usize::from(options.lane == Lane::Bulk)].push_back(slot);
+        self.line_up(slot, usize::from(options.lane == Lane::Bulk));
         self.counters.submitted += 1;
         Ok(self.id(slot))
     }
@@ -273,9 +303,13 @@ impl Model {
                 self.note("cancel while queued");
                 self.finish(slot, Outcome::Cancelled);
             }
+            TaskState::InFlight { worker, .. } if self.is_away(worker) => {
+                let _ = self.take_for_good(worker, slot, Outcome::Cancelled);
+            }
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
                 let _ = self.put_down(worker, slot);
+                self.leave_queue(slot);
                 self.tasks[slot].state = TaskState::Withdrawing;
                 self.workers[worker].withdrawn.push_back(slot);
                 self.put_on_list(worker);
@@ -313,6 +347,7 @@ impl Model {
         if self.workers[slot].removing || self.workers[slot].phase == LinkPhase::Leaving {
             return Err(Stale);
         }
+        self.end_grace(slot, Loss::Stopped);
         self.workers[slot].removing = true;
         match self.workers[slot].phase {
             LinkPhase::Absent { .. } | LinkPhase::BackingOff { .. } | LinkPhase::WantConnect => {
@@ -360,7 +395,7 @@ impl Model {
                     self.note("displaced a link that held tasks");
                 }
                 // Not as `lose` does: it is up again at once, so nobody needs to step in.
-                self.give_back_all(slot, Loss::Stopped);
+                self.take_over(slot, offer);
                 self.withdraw_nothing(slot);
                 self.end_rest(slot);
                 Some(old)
@@ -369,7 +404,10 @@ impl Model {
                 self.note("displaced a closing link");
                 Some(old)
             }
-            _ => None,
+            _ => {
+                self.take_over(slot, offer);
+                None
+            }
         };
         let was_useful = displaced.is_some() && self.workers[slot].useful;
         if was_useful {
@@ -396,6 +434,7 @@ impl Model {
         let slot = all.min_by_key(|&slot| self.workers[slot].absent_order)?;
         self.note("an absent worker made room");
         let id = self.link(slot).worker;
+        self.end_grace(slot, Loss::Broken);
         self.workers[slot] = Worker::unused(id.generation + 1);
         self.free_workers.push(slot);
         Some(id)
@@ -416,6 +455,11 @@ impl Model {
                 self.on_useless(link.into(), task, attempt, why)
             }
             Event::Excused { link } => self.on_excused(link.into()),
+            Event::Progress { link, task, attempt, done } => {
+                self.on_progress(link.into(), task, attempt, done)
+            }
+            Event::Kept { link, task, attempt } => self.on_kept(link.into(), task, attempt),
+            Event::Listed { link } => self.on_listed(link.into()),
             Event::Replied { link, task, attempt, verdict } => {
                 self.on_replied(link.into(), task, attempt, verdict)
             }
@@ -486,10 +530,8 @@ impl Model {
 
     /// Ends a task wherever it is, in flight excepted.
     fn finish(&mut self, slot: usize, outcome: Outcome) {
-        for queue in &mut self.waiting {
-            queue.retain(|&other| other != slot);
-        }
         self.leave_ward(slot);
+        self.leave_queue(slot);
         self.resting.retain(|&other| other != slot);
         self.resting_own.retain(|&other| other != slot);
         self.tasks[slot].state = TaskState::Finished(outcome);
@@ -508,6 +550,7 @@ impl Model {
     /// Takes a task out of a worker's hands. Returns what was timed, if that was this one.
     fn put_down(&mut self, worker: usize, slot: usize) -> Option<Timed> {
         self.workers[worker].held.retain(|&other| other != slot);
+        self.tasks[slot].kept = false;
         self.touch(worker);
         self.note_end(worker, slot)
     }

@@ -1,5 +1,7 @@
 //! What is due next: one action per call, in a fixed order of urgency.
 
+use std::collections::VecDeque;
+
 use chargehand_core::{Instant, Loss, Outcome, Reason, Route};
 
 use super::returned::Blame;
@@ -45,7 +47,9 @@ impl Model {
         let tasks = self.resting.iter().map(|&slot| self.resting_due(slot));
         let open = self.drain.filter(|_| !self.past_drain_deadline() && !self.is_idle());
         let own = (0..self.tasks.len()).filter_map(|slot| self.due_by_itself(slot));
-        let all = workers.chain(tasks).chain(own).chain(open).chain(self.patience_ends());
+        let rates = (0..self.queues.all.len()).filter_map(|queue| self.rate_due(queue));
+        let all =
+            workers.chain(tasks).chain(own).chain(open).chain(rates).chain(self.patience_ends());
         all.filter(|&at| at != Instant::FAR_FUTURE).min()
     }
 
@@ -143,10 +147,15 @@ impl Model {
         let holder = &self.workers[worker];
         let is_old = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
         let _ = self.put_down(worker, slot);
+        let is_under_way = self.has_progressed(slot);
         let (now, holder) = (self.clock, &mut self.workers[worker]);
         // One that waited behind others which were struck has not begun for all that is known.
-        let had_begun =
-            is_old && (u32::from(holder.strikes) < holder.runs || sent >= holder.struck_at);
+        let has_place = u32::from(holder.strikes) < holder.runs || sent >= holder.struck_at;
+        let had_begun = is_old && (has_place || is_under_way);
+        if had_begun && !has_place {
+            self.note("one that made progress had begun, whatever was struck");
+        }
+        let holder = &mut self.workers[worker];
         if holder.strikes == 0 {
             holder.struck_at = now;
         }
@@ -177,9 +186,13 @@ impl Model {
         if !self.is_due(deadline) {
             return ModelStep::Nothing;
         }
+        if self.due_grace(deadline, slot) {
+            return ModelStep::Again;
+        }
         match self.workers[slot].phase {
             LinkPhase::Absent { .. } => {
                 self.note("an absent worker was forgotten");
+                self.end_grace(slot, Loss::Broken);
                 self.leave(slot);
                 ModelStep::Again
             }
@@ -239,7 +252,7 @@ impl Model {
             return ModelStep::Emit(Act::Ping(link));
         }
         self.note("a silent link was closed");
-        self.lose(slot, Loss::Broken);
+        self.lose(slot, Loss::Away);
         self.after_link(slot);
         ModelStep::Emit(Act::Disconnect(link, Reason::Silent))
     }
@@ -259,7 +272,8 @@ impl Model {
         if !self.past_drain_deadline() {
             return ModelStep::Nothing;
         }
-        let waiting = self.waiting[0].front().or(self.waiting[1].front()).copied();
+        let mut waiting = self.queues.all.iter().flat_map(|queue| &queue.fresh);
+        let waiting = waiting.find_map(VecDeque::front).copied();
         let queued = waiting.or_else(|| self.first_returned());
         let resting = self.resting.front().or(self.resting_own.first()).copied();
         if let Some(slot) = queued.or(resting) {
@@ -271,11 +285,7 @@ impl Model {
             .find_map(|worker| self.oldest_attempt(worker, true).map(|(slot, _)| (worker, slot)));
         let Some((worker, slot)) = held else { return ModelStep::Nothing };
         self.note("drain aborted an attempt");
-        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
-        let _ = self.put_down(worker, slot);
-        self.finish(slot, Outcome::Aborted);
-        self.close_if_drained(worker);
-        ModelStep::Emit(act)
+        self.take_for_good(worker, slot, Outcome::Aborted)
     }
 
     fn send_one(&mut self) -> ModelStep {
@@ -316,7 +326,7 @@ impl Model {
 
     /// The attempt that a worker was sent first, and its deadline: of all, or of those whose tasks have
     /// no times of their own.
-    fn oldest_attempt(&self, worker: usize, of_all: bool) -> Option<(usize, Instant)> {
+    pub(super) fn oldest_attempt(&self, worker: usize, of_all: bool) -> Option<(usize, Instant)> {
         let attempts = self.tasks.iter().enumerate().filter_map(|(slot, task)| match task.state {
             TaskState::InFlight { worker: holder, deadline, order, .. }
                 if holder == worker && (of_all || task.times.is_none()) =>
@@ -340,7 +350,10 @@ impl Model {
         let at = match worker.phase {
             LinkPhase::Absent { until }
             | LinkPhase::BackingOff { until }
-            | LinkPhase::Connecting { until } => until,
+            | LinkPhase::Connecting { until } => {
+                self.grace_deadline(slot).map_or(until, |at| at.min(until))
+            }
+            LinkPhase::WantConnect => self.grace_deadline(slot)?,
             LinkPhase::Up => {
                 let life = match worker.pinged {
                     None => worker.heard.saturating_add(self.config.heartbeat_interval),
@@ -349,13 +362,11 @@ impl Model {
                 let attempt = self.oldest_attempt(slot, false);
                 let attempt = attempt.map(|(_, deadline)| deadline.max(worker.hold_until));
                 let own = self.may_return_at(slot).filter(|_| worker.is_available());
-                let all = [worker.suspended_until, worker.delayed_until, attempt, own];
+                let grace = self.grace_deadline(slot);
+                let all = [worker.suspended_until, worker.delayed_until, attempt, own, grace];
                 all.into_iter().flatten().fold(life, Instant::min)
             }
-            LinkPhase::Free
-            | LinkPhase::WantConnect
-            | LinkPhase::Closing(_)
-            | LinkPhase::Leaving => return None,
+            LinkPhase::Free | LinkPhase::Closing(_) | LinkPhase::Leaving => return None,
         };
         (at != Instant::FAR_FUTURE).then_some(at)
     }

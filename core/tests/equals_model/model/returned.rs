@@ -50,12 +50,14 @@ impl Model {
         let worker = &self.workers[slot];
         let begun = worker.runs.saturating_sub(u32::from(worker.strikes)) as usize;
         for (position, task) in held.into_iter().enumerate() {
+            self.tasks[task].kept = false;
             let blame = match how {
                 Loss::Broken if position < begun => Blame::Suspect,
                 Loss::Broken => {
                     self.note("lost with its link before it could begin");
                     Blame::Nobody
                 }
+                Loss::Away => panic!("it is broken or kept"),
                 Loss::Stopped => {
                     self.note("lost with a link that nobody is blamed for");
                     Blame::Nobody
@@ -69,9 +71,10 @@ impl Model {
         let due = self.clock.saturating_add(self.config.elsewhere_wait);
         self.tasks[slot].state = TaskState::Returned { worker, due };
         let class = usize::from(self.tasks[slot].suspect);
-        self.wards[class].entry(worker).or_default().push_back(slot);
-        if !self.holders[class].contains(&worker) {
-            self.holders[class].push_back(worker);
+        let queue = &mut self.queues.all[self.tasks[slot].queue];
+        queue.wards[class].entry(worker).or_default().push_back(slot);
+        if !queue.holders[class].contains(&worker) {
+            queue.holders[class].push_back(worker);
         }
     }
 
@@ -79,17 +82,18 @@ impl Model {
     pub(super) fn leave_ward(&mut self, slot: usize) {
         let TaskState::Returned { worker, .. } = self.tasks[slot].state else { return };
         let class = usize::from(self.tasks[slot].suspect);
-        let ward = self.wards[class].entry(worker).or_default();
+        let queue = &mut self.queues.all[self.tasks[slot].queue];
+        let ward = queue.wards[class].entry(worker).or_default();
         ward.retain(|&other| other != slot);
         if ward.is_empty() {
-            self.holders[class].retain(|&other| other != worker);
+            queue.holders[class].retain(|&other| other != worker);
         }
     }
 
-    /// Says which task of a class may go where now.
-    fn find_returned(&mut self, class: usize) -> Option<(usize, usize)> {
-        for holder in self.holders[class].clone() {
-            let slot = self.wards[class][&holder][0];
+    /// Says which task of a queue and class may go where now.
+    pub(super) fn find_returned(&mut self, queue: usize, class: usize) -> Option<(usize, usize)> {
+        for holder in self.queues.all[queue].holders[class].clone() {
+            let slot = self.queues.all[queue].wards[class][&holder][0];
             let TaskState::Returned { due, .. } = self.tasks[slot].state else { panic!("{slot}") };
             if let Some(worker) = self.next_worker(class == 1, Some(holder)) {
                 return Some((slot, worker));
@@ -129,51 +133,32 @@ impl Model {
         self.workers[worker].held.iter().any(|&task| self.tasks[task].suspect)
     }
 
-    /// Takes the task whose turn it is, and says to which worker it goes.
-    pub(super) fn take_next(&mut self) -> Option<(usize, usize)> {
-        for step in 0..4 {
-            let lane = (self.turn + step) % 4;
-            let found = match lane {
-                0 | 1 => {
-                    let slot = self.waiting[lane].front().copied();
-                    slot.and_then(|slot| Some((slot, self.next_for_new()?)))
-                }
-                _ => self.find_returned(lane - 2),
-            };
-            let Some((slot, worker)) = found else { continue };
-            self.turn = (lane + 1) % 4;
-            if lane < 2 {
-                self.waiting[lane].pop_front();
-            } else {
-                self.take_returned(slot, lane - 2);
-            }
-            return Some((slot, worker));
-        }
-        None
-    }
-
-    fn take_returned(&mut self, slot: usize, class: usize) {
+    pub(super) fn take_returned(&mut self, slot: usize, class: usize) {
         let TaskState::Returned { worker: holder, .. } = self.tasks[slot].state else { panic!() };
         self.leave_ward(slot);
-        if self.holders[class].contains(&holder) {
+        let holders = &mut self.queues.all[self.tasks[slot].queue].holders[class];
+        if holders.contains(&holder) {
+            holders.retain(|&other| other != holder);
+            holders.push_back(holder);
             self.note("wards take turns");
-            self.holders[class].retain(|&other| other != holder);
-            self.holders[class].push_back(holder);
         }
     }
 
     /// Any task that came back, in the order that a drain aborts them in.
     pub(super) fn first_returned(&self) -> Option<usize> {
         let first = |class: usize| {
-            let holder = self.holders[class].front()?;
-            self.wards[class].get(holder).and_then(VecDeque::front).copied()
+            self.queues.all.iter().find_map(|queue| {
+                let holder = queue.holders[class].front()?;
+                queue.wards[class].get(holder).and_then(VecDeque::front).copied()
+            })
         };
         first(0).or_else(|| first(1))
     }
 
     /// When the next of a worker's own tasks may go back to it, if that is still to come.
     pub(super) fn may_return_at(&self, worker: usize) -> Option<Instant> {
-        let heads = self.wards.iter().filter_map(|wards| wards.get(&worker)?.front().copied());
+        let wards = self.queues.all.iter().flat_map(|queue| &queue.wards);
+        let heads = wards.filter_map(|wards| wards.get(&worker)?.front().copied());
         let dues = heads.map(|slot| match self.tasks[slot].state {
             TaskState::Returned { due, .. } => due,
             other => panic!("task {slot} in a ward is {other:?}"),

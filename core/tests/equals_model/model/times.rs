@@ -1,11 +1,11 @@
 //! Times of a task's own: found by looking at every task.
 
-use chargehand_core::{BackoffPolicy, Instant, Outcome, TaskOptions};
+use chargehand_core::{BackoffPolicy, EventError, Instant, Outcome, TaskId, TaskOptions};
 use std::time::Duration;
 
 use super::poll::ModelStep;
 use super::returned::Blame;
-use super::types::Act;
+use super::types::{Act, Lk};
 use super::{Model, TaskState};
 
 /// The times of one task.
@@ -14,6 +14,10 @@ pub(super) struct OwnTimes {
     deadline: Instant,
     attempt_timeout: Duration,
     retry_delay: Option<BackoffPolicy>,
+    /// How long an attempt may take in all that makes progress.
+    attempt_max: Option<Duration>,
+    /// The most that was said to be done of the latest attempt.
+    done: u64,
     /// The deadline for which the caller was asked to look.
     looked: Option<Instant>,
 }
@@ -21,11 +25,21 @@ pub(super) struct OwnTimes {
 impl Model {
     /// What a task has of its own, if anything.
     pub(super) fn own_times(&self, options: TaskOptions) -> Option<OwnTimes> {
-        let TaskOptions { deadline, attempt_timeout, retry_delay, .. } = options;
-        let any =
-            deadline != Instant::FAR_FUTURE || attempt_timeout.is_some() || retry_delay.is_some();
+        let TaskOptions { deadline, attempt_timeout, retry_delay, attempt_max, .. } = options;
+        let any = deadline != Instant::FAR_FUTURE
+            || attempt_timeout.is_some()
+            || retry_delay.is_some()
+            || attempt_max.is_some();
         let attempt_timeout = attempt_timeout.unwrap_or(self.config.attempt_timeout);
-        any.then_some(OwnTimes { deadline, attempt_timeout, retry_delay, looked: None })
+        let (done, looked) = (0, None);
+        any.then_some(OwnTimes {
+            deadline,
+            attempt_timeout,
+            retry_delay,
+            attempt_max,
+            done,
+            looked,
+        })
     }
 
     /// How long an attempt of a task may take; it begins now.
@@ -34,9 +48,48 @@ impl Model {
             None => self.config.attempt_timeout,
             Some(times) => {
                 times.looked = None;
+                times.done = 0;
                 times.attempt_timeout
             }
         }
+    }
+
+    /// A worker says how far an attempt is.
+    pub(super) fn on_progress(
+        &mut self,
+        link: Lk,
+        id: TaskId,
+        attempt: u16,
+        done: u64,
+    ) -> Result<(), EventError> {
+        let worker = self.up(link)?;
+        self.check_answer(worker, id, attempt)?;
+        let (now, task) = (self.clock, &mut self.tasks[id.slot() as usize]);
+        let TaskState::InFlight { sent, deadline, .. } = &mut task.state else { panic!("live") };
+        let Some(times) = task.times.as_mut().filter(|times| done > times.done) else {
+            self.note("nothing new of an attempt");
+            return Ok(());
+        };
+        times.done = done;
+        let Some(longest) = times.attempt_max else {
+            self.note("progress that gives no time");
+            return Ok(());
+        };
+        let renewed = now.saturating_add(times.attempt_timeout);
+        let end = sent.saturating_add(longest);
+        if renewed.min(end) > *deadline {
+            *deadline = renewed.min(end);
+            self.note("progress gave an attempt more time");
+        }
+        if renewed > end {
+            self.note("an attempt had all the time that progress can give");
+        }
+        Ok(())
+    }
+
+    /// Whether something of the latest attempt of a task is done, as the worker said.
+    pub(super) fn has_progressed(&self, slot: usize) -> bool {
+        self.tasks[slot].times.is_some_and(|times| times.done > 0)
     }
 
     /// When a task that has just failed is due again.
@@ -62,6 +115,8 @@ impl Model {
                 deadline: Instant::FAR_FUTURE,
                 attempt_timeout: self.config.attempt_timeout,
                 retry_delay: None,
+                attempt_max: None,
+                done: 0,
                 looked: None,
             });
         } else {
@@ -136,10 +191,16 @@ impl Model {
             }
             return ModelStep::Again;
         };
-        if times.looked != Some(at) {
+        let is_away = self.is_away(worker);
+        if times.looked != Some(at) && !is_away {
             times.looked = Some(at);
             self.tasks[slot].times = Some(times);
             return ModelStep::Emit(Act::Look(self.link(worker), Some(self.id(slot))));
+        }
+        if !is_over && is_away {
+            self.note("an attempt with times of its own was late while its worker was away");
+            self.timed_out_away(worker, slot);
+            return ModelStep::Again;
         }
         if !is_over && times.attempt_timeout < self.config.attempt_timeout {
             return self.attempt_ended_early(worker, slot);
@@ -149,11 +210,7 @@ impl Model {
             return self.attempt_timed_out(worker, slot);
         }
         self.note("timed out with an attempt under way");
-        let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
-        let _ = self.put_down(worker, slot);
-        self.finish(slot, Outcome::TimedOut);
-        self.close_if_drained(worker);
-        ModelStep::Emit(act)
+        self.take_for_good(worker, slot, Outcome::TimedOut)
     }
 }
 

@@ -5,6 +5,7 @@ use chargehand_core::{
 };
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::choice::{Auto, Record};
 use super::types::{Lk, OfWorker, Wid};
@@ -23,6 +24,8 @@ impl Worker {
             recall: false,
             delayed_until: None,
             not_before: Instant::EPOCH,
+            grace: Duration::ZERO,
+            grace_until: Instant::EPOCH,
             struck_at: Instant::EPOCH,
             hold_until: Instant::EPOCH,
             looked: None,
@@ -119,12 +122,14 @@ impl Model {
 
     pub(super) fn on_connected(&mut self, link: Lk, offer: Offer) -> Result<(), EventError> {
         let slot = self.connecting(link)?;
+        self.take_over(slot, offer);
         self.come_up(slot, offer, Instant::EPOCH);
         Ok(())
     }
 
     pub(super) fn on_refused(&mut self, link: Lk) -> Result<(), EventError> {
         let slot = self.connecting(link)?;
+        self.end_grace(slot, Loss::Broken);
         self.back_off(slot);
         Ok(())
     }
@@ -148,7 +153,10 @@ impl Model {
         if !self.workers[slot].held.is_empty() {
             self.note("attempts were put off");
         }
-        self.workers[slot].hold_until = self.workers[slot].hold_until.max(until);
+        if self.workers[slot].hold_until < until {
+            self.workers[slot].hold_until = until;
+            self.workers[slot].looked = None;
+        }
         Ok(())
     }
 
@@ -237,7 +245,9 @@ impl Model {
         worker.recall = false;
         worker.delayed_until = (begin > now).then_some(begin);
         worker.strikes = 0;
-        worker.hold_until = Instant::EPOCH;
+        if worker.held.is_empty() {
+            worker.hold_until = Instant::EPOCH;
+        }
         worker.looked = None;
         worker.heard = now;
         worker.pinged = None;
@@ -254,6 +264,7 @@ impl Model {
         if worker.delayed_until.is_some() {
             self.note("a worker dialled in too soon");
         }
+        self.begin_with_kept(slot, offer);
     }
 
     /// Takes a link down: everything that it held is given back. One that was to end anyway costs it
@@ -261,10 +272,13 @@ impl Model {
     pub(super) fn lose(&mut self, slot: usize, how: Loss) {
         let worker = &self.workers[slot];
         let stops = worker.draining || worker.removing;
-        if stops && how == Loss::Broken {
+        if stops && how != Loss::Stopped {
             self.note("a link broke whose worker was on its way out");
         }
-        self.give_back_all(slot, if stops { Loss::Stopped } else { how });
+        let how = if how == Loss::Away && !self.keep_all(slot) { Loss::Broken } else { how };
+        if how != Loss::Away {
+            self.give_back_all(slot, if stops { Loss::Stopped } else { how });
+        }
         self.withdraw_nothing(slot);
         // Not up from here on; whoever calls says what it is instead.
         self.workers[slot].phase = LinkPhase::Leaving;

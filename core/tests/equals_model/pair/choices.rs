@@ -31,6 +31,10 @@ impl<S: Storage> Pair<S> {
                 .jitter(self.rng.pick(&[Jitter::None, Jitter::Equal, Jitter::Full]));
             options = options.retry_delay(policy);
         }
+        if self.rng.percent(35) {
+            let longest = [millis(0), millis(10), millis(60), Duration::MAX];
+            options = options.attempt_max(self.rng.pick(&longest));
+        }
         options
     }
 
@@ -43,6 +47,9 @@ impl<S: Storage> Pair<S> {
             offer.weight = dice.pick(&[0, 1, 1, 1, 3, u16::MAX]);
             offer.is_auto = dice.percent(50);
         }
+        let millis = Duration::from_millis;
+        offer.keeps = self.rng.pick(&[Duration::ZERO, millis(5), millis(50), Duration::MAX]);
+        offer.resumes = self.rng.percent(60);
         offer
     }
 
@@ -80,12 +87,13 @@ impl<S: Storage> Pair<S> {
             _ => self.any_link(),
         };
         let offer = self.any_offer();
-        let how = self.rng.pick(&[Loss::Broken, Loss::Broken, Loss::Stopped]);
+        let how = self.rng.pick(&[Loss::Broken, Loss::Away, Loss::Away, Loss::Stopped]);
         let until = self.now.saturating_add(Duration::from_millis(self.rng.below(3_000)));
         // Shares in percent: connected, refused, lost, heard, draining, busy, ready, excused,
         // moving; the rest are answers.
         let shares = match self.model.workers[slot].phase {
             LinkPhase::Connecting { .. } => [75, 15, 3, 2, 2, 1, 0, 0, 1],
+            LinkPhase::Up if self.rng.percent(10) => return Event::Listed { link },
             LinkPhase::Up => [3, 3, 10, 8, 2, 2, 5, 2, 4],
             _ => [15, 10, 15, 10, 5, 3, 3, 1, 2],
         };
@@ -116,10 +124,14 @@ impl<S: Storage> Pair<S> {
             _ if self.rng.percent(self.habits.fails) => Verdict::Failed,
             _ => Verdict::Done,
         };
+        let tells = self.model.config.strikes_max == u16::MAX;
         let held = self.model.workers[slot].held.clone();
         let (mut task, mut attempt) = (self.any_task(), self.rng.pick(&[0, 1, 1, 2, 3, u16::MAX]));
         if !held.is_empty() && self.rng.percent(85) {
-            let held = self.rng.pick(&held);
+            // In some runs workers say how far those are that came later, and hardly ever answer: so these
+            // outlive the first.
+            let later = if tells && held.len() > 1 { &held[1..] } else { &held[..] };
+            let held = self.rng.pick(later);
             let about = &self.model.tasks[held];
             task = TaskId::from_parts(held.try_into().unwrap(), about.generation);
             attempt = about.attempts;
@@ -133,6 +145,14 @@ impl<S: Storage> Pair<S> {
             }
             3 => attempt = 0,
             _ => {}
+        }
+        let is_back = self.model.workers[slot].held.iter().any(|&it| self.model.tasks[it].kept);
+        if self.rng.percent(if is_back { 50 } else { 2 }) {
+            return Event::Kept { link, task, attempt };
+        }
+        if self.rng.percent(if tells { 95 } else { 20 }) {
+            let done = self.rng.pick(&[0, 1, 1, 2, 3, u64::MAX]);
+            return Event::Progress { link, task, attempt, done };
         }
         let delay = Duration::from_millis(self.rng.pick(&[0, 1, 10, 60, u64::MAX]));
         if self.rng.percent(5) {
@@ -171,7 +191,10 @@ pub(crate) fn random_config(rng: &mut Rng) -> Config {
     config.heartbeat_timeout = rng.pick(&[millis(2), millis(10), millis(50), Duration::MAX]);
     config.strikes_max = rng.pick(&[1, 2, 3, u16::MAX]);
     config.failures_max = rng.pick(&[1, 2, 4]);
+    config.class_share_min = rng.pick(&[0, 5, 25]);
+    config.keys_max = 8;
     config.pause_max = rng.pick(&[Duration::ZERO, millis(7), millis(40), Duration::MAX]);
+    config.grace = rng.pick(&[Duration::ZERO, millis(8), millis(60), Duration::MAX]);
     config.absent_max = rng.pick(&[Duration::ZERO, millis(5), millis(60), Duration::MAX]);
     config.stable_after = rng.pick(&[Duration::ZERO, millis(10), Duration::MAX]);
     config.backoff = BackoffPolicy::new()

@@ -1,6 +1,7 @@
 //! The engine and the model side by side: the same calls to both, and all that can be seen compared.
 
 mod choices;
+mod queues;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use chargehand_core::{
 
 pub(crate) use self::choices::random_config;
 use self::choices::{any_budget, any_ejection, forged_links};
+use self::queues::Queueing;
 use super::model::Model;
 use super::model::types::{Act, Lk, OfWorker, Wid, parts_of};
 use super::rng::Rng;
@@ -32,6 +34,7 @@ pub(crate) struct Pair<S: Storage> {
     recent: Vec<Link>,
     forged: Vec<Link>,
     habits: Habits,
+    queueing: Queueing,
     finished: u64,
     compared: u64,
     log: VecDeque<String>,
@@ -46,6 +49,7 @@ struct Habits {
 }
 
 impl<S: Storage> Pair<S> {
+    #[cfg_attr(test, allow(dead_code, reason = "the fuzzer's"))]
     pub(crate) fn new(again: String, rng: Rng, storage: S, size: (usize, usize)) -> Self {
         Self::with(again, rng, random_config, None, storage, size)
     }
@@ -73,12 +77,14 @@ impl<S: Storage> Pair<S> {
             moves_on: rng.pick(&[10, 30, 60]),
             drains: rng.pick(&[0, 0, 10]),
         };
+        let queueing = Queueing::draw(&mut rng, tasks);
+        let (engine, model) = queueing.make(storage, config, (tasks, workers));
         let mut pair = Self {
             again,
             rng,
             extra,
-            engine: Scheduler::new(storage, config).unwrap(),
-            model: Model::new(tasks, workers, config),
+            engine,
+            model,
             now: Instant::EPOCH,
             tasks: Vec::new(),
             workers: Vec::new(),
@@ -86,6 +92,7 @@ impl<S: Storage> Pair<S> {
             recent: Vec::new(),
             forged: forged_links(),
             habits,
+            queueing,
             finished: 0,
             compared: 0,
             log: VecDeque::new(),
@@ -101,6 +108,9 @@ impl<S: Storage> Pair<S> {
         }
         if self.extra.as_mut().is_some_and(|dice| dice.percent(2)) {
             self.set_backlog();
+        }
+        if self.queueing.pauses > 0 && self.rng.percent(self.queueing.pauses) {
+            self.pause();
         }
         match self.rng.below(100) {
             0..20 => self.submit(),
@@ -191,13 +201,17 @@ impl<S: Storage> Pair<S> {
     }
 
     fn submit(&mut self) {
-        let result = if self.rng.percent(70) {
-            self.call(Scheduler::submit, Model::submit, "submit")
-        } else {
-            let options = TaskOptions::new()
+        let mut options = TaskOptions::new();
+        if !self.rng.percent(70) {
+            options = options
                 .retries_max(self.rng.pick(&[0, 1, 2, u16::MAX]))
                 .lane(self.rng.pick(&[Lane::Single, Lane::Bulk, Lane::Bulk]));
-            let options = self.any_times(options);
+            options = self.any_times(options);
+        }
+        let options = self.any_queue(options);
+        let result = if options == TaskOptions::new() {
+            self.call(Scheduler::submit, Model::submit, "submit")
+        } else {
             self.call(
                 |engine, now| engine.submit_with(now, options),
                 |model, now| model.submit_with(now, options),
@@ -354,6 +368,7 @@ impl<S: Storage> Pair<S> {
         assert_eq!(self.engine.is_idle(), self.model.is_idle(), "idle: engine, model");
         assert_eq!(self.engine.is_drained(), self.model.is_drained(), "drained: engine, model");
         self.compare_workers();
+        self.compare_queues();
         let (wake, exact) = (self.engine.poll_timeout(), self.model.poll_timeout());
         // What is due already is due now.
         let latest = exact.map(|exact| exact.max(self.model.clock()));

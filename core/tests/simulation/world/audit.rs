@@ -1,16 +1,21 @@
 //! What must hold for a scheduler, tracked from the outside: from calls, results and actions only.
 
+mod away;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use chargehand_core::{
-    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, Scheduler, TaskId, TaskOptions,
-    Useless, Verdict, WorkerId, WorkerState,
+    Config, EventError, Heap, Instant, Link, Loss, Offer, Outcome, QueueId, QueueOptions,
+    Scheduler, TaskId, TaskOptions, Useless, Verdict, WorkerId, WorkerState,
 };
 
 /// An accepted task whose outcome is still to come.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
-struct Life {
+pub(super) struct Life {
+    /// How many were submitted before.
+    pub(super) order: u64,
     attempts: u16,
     failures: u16,
     /// How many attempts were lost, and how many of them may count.
@@ -19,23 +24,30 @@ struct Life {
     /// It was among those that had begun for certain when a link broke, or may have been.
     suspect: bool,
     maybe_suspect: bool,
-    live: Option<Link>,
+    pub(super) live: Option<Link>,
     /// Where it was last, and from when on it waits for certain.
     last: Option<WorkerId>,
     waits_since: Instant,
-    done: bool,
-    cancelled: bool,
+    pub(super) done: bool,
+    pub(super) cancelled: bool,
+    /// Its worker has lost its link since, and has not named it.
+    kept: bool,
+    was_away: bool,
     /// Its handler said that no retry is of use.
     permanent: bool,
     /// What it was submitted with, and when its latest attempt was sent.
-    options: TaskOptions,
+    pub(super) options: TaskOptions,
     sent_at: Instant,
+    /// When its latest attempt is late, and how far that was.
+    late_at: Instant,
+    progress: u64,
 }
 
 impl Life {
     /// The attempt is over.
     fn end(&mut self, now: Instant) {
         self.live = None;
+        self.kept = false;
         self.waits_since = now;
     }
 }
@@ -48,16 +60,22 @@ struct Up {
     draining: bool,
     /// How many attempts were taken from it since its last answer.
     taken: u32,
+    /// Until when it is waited for what it held on its last link, or for its next one.
+    waits_until: Instant,
 }
 
 /// Keeps the books beside the scheduler, and panics where they disagree.
 #[derive(Debug)]
 pub(crate) struct Audit {
     config: Config,
+    pub(super) queues: Vec<QueueOptions>,
+    pub(super) paused: BTreeSet<QueueId>,
     capacity: (usize, usize),
-    tasks: BTreeMap<TaskId, Life>,
+    pub(super) tasks: BTreeMap<TaskId, Life>,
     /// Links that are up.
     up: BTreeMap<Link, Up>,
+    /// The last links of workers that are waited for.
+    away: BTreeMap<Link, Up>,
     /// In which order attempts that are live were sent.
     sent: Vec<TaskId>,
     /// The backoff of each worker at the last check.
@@ -75,12 +93,15 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    pub(crate) fn new(config: Config, tasks: usize, workers: usize) -> Self {
+    pub(crate) fn new(config: Config, queues: Vec<QueueOptions>, capacity: (usize, usize)) -> Self {
         Self {
             config,
-            capacity: (tasks, workers),
+            queues,
+            paused: BTreeSet::new(),
+            capacity,
             tasks: BTreeMap::new(),
             up: BTreeMap::new(),
+            away: BTreeMap::new(),
             sent: Vec::new(),
             backoff: BTreeMap::new(),
             earned: BTreeSet::new(),
@@ -126,7 +147,7 @@ impl Audit {
         let newest = self.generations.insert(task.slot(), task.generation());
         assert!(newest.is_none_or(|old| old < task.generation()), "{task:?}: an id given twice");
         assert!(self.drain.is_none(), "accepted while draining");
-        let life = Life { options, ..Life::default() };
+        let life = Life { options, order: self.submitted, ..Life::default() };
         assert!(self.tasks.insert(task, life).is_none(), "{task:?} twice");
         self.submitted += 1;
     }
@@ -142,7 +163,7 @@ impl Audit {
         assert!(accepted || over || !settled, "{task:?}: open, and not cancelled");
         if accepted {
             life.cancelled = true;
-            life.live = None;
+            (life.live, life.kept) = (None, false);
         }
     }
 
@@ -157,9 +178,20 @@ impl Audit {
         assert!(self.up.keys().all(|up| up.worker() != link.worker()), "{link:?}: a second link");
     }
 
-    pub(crate) fn on_up(&mut self, link: Link, offer: Offer, since: Instant) {
+    /// Returns whether it has what it held on its last link, for all that is known.
+    pub(crate) fn on_up(&mut self, link: Link, offer: Offer, since: Instant) -> bool {
         assert!(self.epochs.get(&link.worker()) == Some(&link.epoch()), "{link:?}: not newest");
-        self.up.insert(link, Up { offer, since, draining: false, taken: 0 });
+        let last = self.away.keys().find(|last| last.worker() == link.worker()).copied();
+        if !offer.resumes {
+            self.end_grace(link.worker(), Loss::Broken, since);
+        }
+        let grace = last.map_or(Duration::ZERO, |last| self.grace_of(last));
+        let waits_until = since.saturating_add(grace);
+        self.up.insert(link, Up { offer, since, draining: false, taken: 0, waits_until });
+        let Some(last) = last.filter(|_| offer.resumes) else { return false };
+        self.away.remove(&last);
+        let its = self.tasks.values_mut().filter(|life| life.live == Some(last));
+        its.map(|life| life.live = Some(link)).count() > 0
     }
 
     pub(crate) fn on_draining(&mut self, link: Link) {
@@ -173,12 +205,23 @@ impl Audit {
 
     /// A link is over: whatever it held is the pool's again, all at once.
     pub(crate) fn on_down(&mut self, link: Link, how: Loss, now: Instant) -> usize {
-        let Some(up) = self.up.remove(&link) else { return 0 };
+        let (keeps, grace) = (how == Loss::Away && self.keeps(link), self.grace_of(link));
+        let Some(mut up) = self.up.remove(&link) else { return 0 };
+        if keeps {
+            let its = self.tasks.values_mut().filter(|life| life.live == Some(link));
+            let held = its.map(|life| (life.kept, life.was_away) = (true, true)).count();
+            up.waits_until = now.saturating_add(grace);
+            if now.saturating_since(up.since) >= self.config.stable_after {
+                self.earned.insert(link.worker());
+            }
+            self.away.insert(link, up);
+            return held;
+        }
         if now.saturating_since(up.since) >= self.config.stable_after {
             self.earned.insert(link.worker());
         }
         // What it runs at once had begun, but for the places of those that outlived their deadline.
-        let is_blamed = how == Loss::Broken && !up.draining;
+        let is_blamed = how != Loss::Stopped && !up.draining;
         let most = if is_blamed { up.offer.runs.max(1) } else { 0 };
         let least = most.saturating_sub(up.taken);
         let mut held = 0;
@@ -207,12 +250,15 @@ impl Audit {
         scheduler: &Scheduler<Heap>,
         now: Instant,
     ) {
+        self.settle_away(now);
         let held = self.tasks.values().filter(|life| life.live == Some(link)).count() as u64;
         let other = self.tasks.values().find(|life| life.live == Some(link) && life.suspect);
         let up = self.up.get(&link).unwrap_or_else(|| panic!("{link:?}: sent while not up"));
         let window = up.offer.window.max(1).min(self.config.window_max);
         assert!(held < u64::from(window), "{link:?}: more than its window");
         let life = &self.tasks.get(&task).unwrap_or_else(|| panic!("{task:?}: sent when over"));
+        let barred = self.barred(task, life);
+        assert!(barred.is_none(), "{task:?}: sent though {barred:?}");
         assert!(!life.suspect || other.is_none(), "{link:?}: two suspects, {life:?}, {other:?}");
         let elsewhere = self.epochs.keys().any(|&worker| {
             let stats = scheduler.worker_stats(worker);
@@ -231,6 +277,8 @@ impl Audit {
         assert!(life.options.deadline > now, "{task:?}: sent past its deadline");
         life.attempts = attempt;
         life.sent_at = now;
+        let timeout = life.options.attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        (life.late_at, life.progress, life.was_away) = (now.saturating_add(timeout), 0, false);
         life.live = Some(link);
         life.last = Some(link.worker());
         self.sent.retain(|&other| other != task);
@@ -258,8 +306,10 @@ impl Audit {
     /// An attempt ends early by a drain, by its task's deadline, by its own time, which is the task's
     /// where it has one, or because it cannot have begun.
     fn check_withdrawal(&self, life: &Life, now: Instant) {
-        let Some(timeout) = life.options.attempt_timeout else { return };
-        let is_late = now.saturating_since(life.sent_at) >= timeout;
+        if life.options.attempt_timeout.or(life.options.attempt_max).is_none() {
+            return;
+        }
+        let is_late = now >= life.late_at;
         let is_over = life.options.deadline <= now;
         let drained = self.drain.is_some_and(|by| by <= now);
         let link = life.live.expect("an attempt that is withdrawn is live");
@@ -280,7 +330,8 @@ impl Audit {
     ) {
         let live = self.is_live(link, task, attempt);
         if result.is_err() {
-            assert!(!live || !self.settled, "{task:?}: a live answer refused");
+            let is_fair = !live || !self.settled || !self.is_up(link);
+            assert!(is_fair, "{task:?}: a live answer refused");
             return;
         }
         assert!(live, "{task:?}: an answer of no live attempt accepted");
@@ -300,6 +351,31 @@ impl Audit {
         }
         life.lost += u16::from(verdict == Verdict::Returned);
         self.up.get_mut(&link).expect("just seen").taken = 0;
+    }
+
+    /// Returns whether that gave the attempt more time.
+    pub(crate) fn on_progress(
+        &mut self,
+        link: Link,
+        (task, attempt): (TaskId, u16),
+        done: u64,
+        result: Result<(), EventError>,
+        now: Instant,
+    ) -> bool {
+        let is_live = self.is_live(link, task, attempt) && self.is_up(link);
+        assert!(is_live || result.is_err(), "{task:?}: progress of no live attempt");
+        assert!(result.is_ok() || !is_live || !self.settled, "{task:?}: live progress refused");
+        let Some(life) = self.tasks.get_mut(&task).filter(|_| result.is_ok()) else { return false };
+        if done <= life.progress {
+            return false;
+        }
+        life.progress = done;
+        let Some(longest) = life.options.attempt_max else { return false };
+        let timeout = life.options.attempt_timeout.unwrap_or(self.config.attempt_timeout);
+        let renewed = now.saturating_add(timeout).min(life.sent_at.saturating_add(longest));
+        let is_later = renewed > life.late_at;
+        life.late_at = life.late_at.max(renewed);
+        is_later
     }
 
     pub(crate) fn on_useless(
@@ -324,7 +400,8 @@ impl Audit {
         }
     }
 
-    pub(crate) fn on_gone(&mut self, worker: WorkerId) {
+    pub(crate) fn on_gone(&mut self, worker: WorkerId, now: Instant) {
+        self.end_grace(worker, Loss::Broken, now);
         assert!(self.up.keys().all(|link| link.worker() != worker), "{worker:?}: gone while up");
     }
 
@@ -379,6 +456,9 @@ impl Audit {
         let given_up = given_up + stats.expired;
         let ends = stats.done + stats.failed + given_up;
         assert!(ends >= self.outcomes, "outcomes counted");
+        if settled {
+            self.settle_away(now);
+        }
         self.check_workers(scheduler, now, settled);
         self.check_backoff(scheduler);
         if settled {
@@ -405,7 +485,10 @@ impl Audit {
                     assert!(!settled || until > now, "{worker:?}: rests past its time");
                 }
                 WorkerState::Up if settled && starving && stats.in_flight < stats.allowance => {
-                    let idle = self.tasks.values().find(|life| self.may_go(life, worker, now));
+                    let may_go = |(task, life): &(&TaskId, &Life)| {
+                        self.may_go(life, worker, now) && self.barred(**task, life).is_none()
+                    };
+                    let idle = self.tasks.iter().find(may_go);
                     assert!(idle.is_none(), "{worker:?}: idle beside {idle:?}");
                 }
                 _ => {}
@@ -448,7 +531,10 @@ impl Audit {
         assert_eq!(stats.workers_up as usize, self.up.len(), "links that are up");
         for life in self.tasks.values() {
             assert!(life.options.deadline > now, "{life:?}: open past its deadline");
-            assert!(life.live.is_none_or(|link| self.is_up(link)), "{life:?}: held by no link");
+            let is_held =
+                |link: Link| self.is_up(link) || life.kept && self.away.contains_key(&link);
+            assert!(life.live.is_none_or(is_held), "{life:?}: held by no link");
+            assert!(life.live.is_none() || life.late_at > now, "{life:?}: held past its time");
         }
         let wake = scheduler.poll_timeout();
         assert!(wake.is_none_or(|at| at > now), "due at {wake:?}, and not done at {now:?}");

@@ -14,6 +14,7 @@ impl World {
     pub(super) fn submit(&mut self) {
         let now = self.tick();
         let options = self.any_options();
+        let options = self.queueing.options(options);
         if let Ok(task) = self.scheduler.submit_with(now, options) {
             self.audit.on_submit(task, options);
             if self.faulty && self.rng.percent(3) {
@@ -40,6 +41,10 @@ impl World {
             let policy = BackoffPolicy::new().base(self.config.retry_delay / 4);
             let policy = policy.cap(self.config.retry_delay).jitter(Jitter::None);
             options = options.retry_delay(policy);
+        }
+        if self.side.percent(25) {
+            let usual = self.config.attempt_timeout;
+            options = options.attempt_max(self.side.pick(&[usual, LONGEST * usual]));
         }
         options
     }
@@ -76,6 +81,7 @@ impl World {
         let now = self.tick();
         if self.scheduler.remove_worker(now, id).is_ok() {
             self.note("a worker removed");
+            self.audit.end_grace(id, Loss::Stopped, self.clock);
             self.audit.on_remove(id);
         }
         self.audit.unsettle();
@@ -101,7 +107,7 @@ impl World {
         if self.nodes[node].route != Route::Await || !self.nodes[node].runs || unable {
             return;
         }
-        let (now, offer) = (self.tick(), self.nodes[node].offer);
+        let (now, offer) = (self.tick(), self.nodes[node].offers());
         let late = Duration::from_millis(if self.faulty { self.rng.pick(&[0, 0, 4]) } else { 0 });
         // From the scheduler's time, which may not have come so far.
         let not_before = self.clock.saturating_add(late);
@@ -112,13 +118,17 @@ impl World {
         self.audit.unsettle();
         if let Some(old) = accepted.displaced {
             self.note("a link displaced");
-            if self.audit.on_down(old, Loss::Stopped, self.clock) > 0 {
+            let is_kept = offer.resumes && self.audit.keeps(old);
+            let how = if is_kept { Loss::Away } else { Loss::Stopped };
+            if self.audit.on_down(old, how, self.clock) > 0 {
                 self.note("a link displaced that held tasks");
             }
         }
         self.audit.on_connect(accepted.link);
-        self.audit.on_up(accepted.link, offer, self.clock);
-        self.nodes[node].link = Some(accepted.link);
+        if self.audit.on_up(accepted.link, offer, self.clock) {
+            self.note("a worker came back with what it held");
+        }
+        self.begin_link(node, accepted.link, offer);
     }
 
     pub(super) fn report(&mut self, event: Event) {
@@ -155,8 +165,32 @@ impl World {
                     (_, Ok(())) => self.note("a failure said when to retry"),
                 }
             }
+            Event::Kept { link, task, attempt } => {
+                assert_ne!(result, Err(EventError::Foreign), "{event:?}");
+                if self.audit.on_kept(link, task, attempt, result) {
+                    self.note("an attempt went on over another link");
+                }
+                if result == Err(EventError::Stale) {
+                    self.note("a worker was told to drop what it still had");
+                    self.after(LATENCY_MILLIS, Happening::Drop { link, task, attempt });
+                }
+            }
+            Event::Listed { link } if result.is_ok() => {
+                if self.audit.on_listed(link, self.clock) > 0 {
+                    self.note("what a worker did not name was sent again");
+                }
+            }
+            Event::Progress { link, task, attempt, done } => {
+                if self.audit.on_progress(link, (task, attempt), done, result, self.clock) {
+                    self.note("progress gave an attempt more time");
+                }
+                assert_ne!(result, Err(EventError::Foreign), "{event:?}");
+            }
             Event::Refused { link } => {
                 self.dialling.remove(&link);
+                if result.is_ok() {
+                    self.audit.end_grace(link.worker(), Loss::Broken, self.clock);
+                }
                 assert_ne!(result, Err(EventError::Foreign), "{event:?}");
             }
             _ => assert_ne!(result, Err(EventError::Foreign), "{event:?}"),
@@ -197,12 +231,13 @@ impl World {
             Action::Withdraw { link, task, attempt } => {
                 self.audit.on_withdraw(link, task, attempt, self.clock);
                 self.note("an attempt withdrawn");
+                self.after(LATENCY_MILLIS, Happening::Drop { link, task, attempt });
             }
             Action::Look { .. } => {}
             Action::Ping { link } => self.after(LATENCY_MILLIS, Happening::Ping(link)),
             Action::Suspend { .. } => self.note("a worker suspended"),
             Action::Gone { worker } => {
-                self.audit.on_gone(worker);
+                self.audit.on_gone(worker, self.clock);
                 let node = self.owners[&worker];
                 self.nodes[node].id = None;
                 self.after(10, Happening::AddWorker(node));
@@ -217,12 +252,13 @@ impl World {
     fn connect(&mut self, link: Link) {
         self.audit.on_connect(link);
         let node = self.node_of(link).expect("a worker that was added");
-        self.dialling.insert(link, self.nodes[node].offer);
+        let offer = self.nodes[node].offers();
+        self.dialling.insert(link, offer);
         let event = match self.nodes[node].mood {
             _ if !self.nodes[node].runs => Event::Refused { link },
             Mood::Refusing => Event::Refused { link },
             Mood::BlackHole => return,
-            _ => Event::Connected { link, offer: self.nodes[node].offer },
+            _ => Event::Connected { link, offer },
         };
         self.after(2 * LATENCY_MILLIS, Happening::ToManager(event));
     }
@@ -236,7 +272,8 @@ impl World {
             Reason::Stopped => "closed: stopped",
         });
         self.dialling.remove(&link);
-        self.after_down(link, Loss::Broken);
+        let how = if reason == Reason::Silent { Loss::Away } else { Loss::Broken };
+        self.after_down(link, how);
     }
 
     fn after_connected(&mut self, link: Link, offer: Offer, accepted: bool) {
@@ -245,12 +282,14 @@ impl World {
         let given_up = !self.audit.is_settled();
         assert!(accepted || !wanted || given_up, "{link:?}: wanted, and not taken");
         if accepted {
-            self.audit.on_up(link, offer, self.clock);
+            if self.audit.on_up(link, offer, self.clock) {
+                self.note("a worker came back with what it held");
+            }
             let node = self.node_of(link).expect("a worker that was added");
             if self.nodes[node].runs {
-                self.nodes[node].link = Some(link);
+                self.begin_link(node, link, offer);
             } else {
-                let how = Loss::Broken;
+                let how = Loss::Away;
                 self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link, how }));
             }
         }
@@ -292,7 +331,7 @@ impl World {
     }
 
     /// The time to tell the scheduler: now and then it steps back.
-    fn tick(&mut self) -> Instant {
+    pub(super) fn tick(&mut self) -> Instant {
         if self.faulty && self.rng.percent(1) {
             self.note("the clock stepped back");
             return Instant::from_nanos(self.now.as_nanos().saturating_sub(30_000_000));

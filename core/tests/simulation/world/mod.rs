@@ -6,6 +6,7 @@
 mod audit;
 mod manager;
 mod node;
+mod queues;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -17,7 +18,8 @@ use chargehand_core::{
 };
 
 use audit::Audit;
-use node::{Does, Mood, Node};
+use node::{Does, Held, Mood, Node};
+use queues::Queueing;
 
 use crate::rng::Rng;
 
@@ -48,6 +50,22 @@ enum Happening {
     },
     /// A ping reaches a worker.
     Ping(Link),
+    /// A worker hears that an attempt is no longer wanted.
+    Drop {
+        link: Link,
+        task: TaskId,
+        attempt: u16,
+    },
+    /// A worker that keeps its work has ended an attempt.
+    Ends {
+        node: usize,
+        life: u32,
+        task: TaskId,
+        attempt: u16,
+        done: bool,
+    },
+    /// The link of a worker breaks, and both ends notice.
+    Cut(usize),
     /// The rest of an interrupted poll.
     Wake,
 }
@@ -62,6 +80,9 @@ pub(crate) struct Bounds {
 /// The pool and everything around it.
 pub(crate) struct World {
     rng: Rng,
+    /// For what was added later, so that a seed's world stays what it was but for that.
+    side: Rng,
+    queueing: Queueing,
     config: Config,
     scheduler: Scheduler<Heap>,
     audit: Audit,
@@ -93,14 +114,23 @@ const WORKERS: u32 = 5;
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let config = config(&mut rng);
+        let mut config = config(&mut rng);
         let count = 2 + rng.below(u64::from(WORKERS) - 1);
-        let nodes = (0..count).map(|_| Node::new(&mut rng)).collect();
+        let mut nodes: Vec<_> = (0..count).map(|_| Node::new(&mut rng)).collect();
+        let mut side = Rng::new(seed ^ 0x70_726f_6772_6573);
+        config.grace = Duration::from_millis(side.pick(&[0, 0, 25, 80]));
+        for node in &mut nodes {
+            let millis = side.pick(&[0, 15, 60]);
+            node.offer = node.offer.keeps(Duration::from_millis(millis));
+        }
+        let queueing = Queueing::draw(seed);
         let mut world = Self {
             rng,
+            side,
             config,
-            scheduler: Scheduler::new(Heap::with_capacity(TASKS, WORKERS), config).unwrap(),
-            audit: Audit::new(config, TASKS as usize, WORKERS as usize),
+            scheduler: queueing.make(config),
+            audit: Audit::new(config, queueing.options.clone(), (TASKS as usize, WORKERS as usize)),
+            queueing,
             nodes,
             owners: BTreeMap::new(),
             poison: BTreeSet::new(),
@@ -139,12 +169,18 @@ impl World {
             };
             self.after(at, what);
         }
+        for _ in 0..self.side.below(12) {
+            let node = self.side.index(self.nodes.len());
+            let at = self.side.below(millis);
+            self.after(at, Happening::Cut(node));
+        }
         self.run_until(end);
     }
 
     /// Ends all faults: the first worker and some of the others are well, the rest stays away.
     pub(crate) fn heal(&mut self) {
         self.faulty = false;
+        self.resume_all();
         for node in 0..self.nodes.len() {
             let well = node == 0 || self.rng.percent(50);
             self.nodes[node].mood = if well { Mood::Honest } else { Mood::Refusing };
@@ -164,7 +200,8 @@ impl World {
         let silence = config.heartbeat_interval + config.heartbeat_timeout;
         let attempt = LONGEST * config.attempt_timeout;
         let deadline = silence.max(config.connect_timeout).max(attempt);
-        let rejoin = deadline + cap + latency;
+        // One that is waited for is not replaced meanwhile.
+        let rejoin = deadline + cap + latency + config.grace;
         // Every sending may have to wait for a rest, a lost link, a timeout and a retry delay.
         let cycle = rejoin + deadline + cap + attempt + config.retry_delay + config.elsewhere_wait;
         let sendings = u32::from(config.attempts_max + config.retries_max);
@@ -252,6 +289,7 @@ impl World {
 
     fn happen(&mut self, what: Happening) {
         self.trace((self.now, what));
+        self.maybe_pause();
         match what {
             Happening::Submit(count) => (0..count).for_each(|_| self.submit()),
             Happening::Cancel => self.cancel(),
@@ -284,6 +322,15 @@ impl World {
                     self.after(LATENCY_MILLIS, Happening::ToManager(Event::Heard { link }));
                 }
             }
+            Happening::Drop { link, task, attempt } => {
+                if let Some(node) = self.node_of(link).filter(|&node| self.nodes[node].gets(link)) {
+                    self.nodes[node].forget(task, attempt);
+                }
+            }
+            Happening::Ends { node, life, task, attempt, done } => {
+                self.end(node, life, (task, attempt), done);
+            }
+            Happening::Cut(node) => self.cut(node),
             Happening::Wake => self.wake(),
         }
         self.manage();
@@ -322,6 +369,12 @@ impl World {
             }
             Does::Works { done, millis, twice } => {
                 let done = done || !self.faulty;
+                self.tell_progress(millis, link, task, attempt);
+                if self.nodes[node].keeps() && !twice {
+                    self.nodes[node].held.push(Held { task, attempt, answer: None });
+                    let life = self.nodes[node].life;
+                    return self.after(millis, Happening::Ends { node, life, task, attempt, done });
+                }
                 self.after(millis + delay, reply(task, attempt, done));
                 if twice {
                     self.after(millis + delay + 1, reply(task, attempt, done));
@@ -336,12 +389,89 @@ impl World {
         }
     }
 
+    /// A worker says now and then how far it is, more or less, with what takes so long: in order, but not
+    /// always with anything new. A liar goes on to say so for ever.
+    fn tell_progress(&mut self, millis: u64, link: Link, task: TaskId, attempt: u16) {
+        if !self.side.percent(40) {
+            return;
+        }
+        let (every, mut done) = (1 + self.side.below(15), 0);
+        let is_endless = self.faulty && self.side.percent(10);
+        let end = if is_endless { 500 } else { millis };
+        for at in (0..end).step_by(usize::try_from(every).expect("a few")) {
+            done += self.side.below(3);
+            let event = Event::Progress { link, task, attempt, done };
+            self.after(at + LATENCY_MILLIS, Happening::ToManager(event));
+        }
+    }
+
+    /// A worker that keeps its work has ended an attempt: it says so, or once it has a link again.
+    fn end(&mut self, node: usize, life: u32, (task, attempt): (TaskId, u16), done: bool) {
+        let its = &mut self.nodes[node];
+        let is_it = |held: &&mut Held| (held.task, held.attempt) == (task, attempt);
+        let held = its.held.iter_mut().find(is_it).filter(|_| its.life == life);
+        let Some(held) = held else { return };
+        held.answer = Some(done);
+        if let Some(link) = its.link.filter(|_| its.mood != Mood::Silent) {
+            self.tell_answer(link, (task, attempt), done);
+        }
+    }
+
+    fn tell_answer(&mut self, link: Link, (task, attempt): (TaskId, u16), done: bool) {
+        let Some(node) = self.node_of(link) else { return };
+        self.nodes[node].forget(task, attempt);
+        let verdict = if done { Verdict::Done } else { Verdict::Failed };
+        let event = Event::Replied { link, task, attempt, verdict };
+        let millis = LATENCY_MILLIS + self.rng.below(2);
+        self.after(millis, Happening::ToManager(event));
+    }
+
+    /// A worker has a new link, and is the process that had the last one, or another.
+    fn begin_link(&mut self, node: usize, link: Link, offer: Offer) {
+        let its = &mut self.nodes[node];
+        (its.link, its.known) = (Some(link), its.id.map(|id| (its.life, id)));
+        if !its.keeps() || self.config.grace.is_zero() {
+            return its.held.clear();
+        }
+        if !offer.resumes {
+            its.held.clear();
+        }
+        if self.faulty && self.side.percent(10) {
+            self.note("a worker that is back did not say what it has");
+            return;
+        }
+        if self.faulty && self.side.percent(20) {
+            // It ran out of memory, say.
+            self.nodes[node].held.pop();
+        }
+        let held = self.nodes[node].held.clone();
+        for Held { task, attempt, .. } in &held {
+            let event = Event::Kept { link, task: *task, attempt: *attempt };
+            self.after(LATENCY_MILLIS, Happening::ToManager(event));
+        }
+        self.after(LATENCY_MILLIS, Happening::ToManager(Event::Listed { link }));
+        for Held { task, attempt, answer } in held {
+            if let Some(done) = answer {
+                self.tell_answer(link, (task, attempt), done);
+            }
+        }
+    }
+
+    /// The network between a worker and the manager breaks for a moment.
+    fn cut(&mut self, node: usize) {
+        let Some(link) = self.nodes[node].link.take() else { return };
+        self.note("a link cut");
+        let how = Loss::Away;
+        self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link, how }));
+        self.after(1 + LATENCY_MILLIS, Happening::DialIn(node));
+    }
+
     /// A worker's process dies; `noticed` if the network tells the manager.
     fn crash(&mut self, node: usize, noticed: bool) {
-        self.nodes[node].runs = false;
+        self.nodes[node].die();
         if let Some(link) = self.nodes[node].link.take() {
             if noticed {
-                let how = Loss::Broken;
+                let how = Loss::Away;
                 self.after(LATENCY_MILLIS, Happening::ToManager(Event::Lost { link, how }));
             } else {
                 self.note("a link left half-open");

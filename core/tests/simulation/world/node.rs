@@ -66,6 +66,20 @@ pub(crate) struct Node {
     /// The newest connection that it knows of.
     pub(crate) link: Option<Link>,
     pub(crate) offer: Offer,
+    /// How many processes there were, and which of them the pool knows under which name.
+    pub(crate) life: u32,
+    pub(crate) known: Option<(u32, WorkerId)>,
+    /// What this process still has that keeps its work without a link.
+    pub(crate) held: Vec<Held>,
+}
+
+/// An attempt under way, or answered and not told yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) task: TaskId,
+    pub(crate) attempt: u16,
+    /// Whether it is done, once it has ended.
+    pub(crate) answer: Option<bool>,
 }
 
 impl Node {
@@ -77,7 +91,33 @@ impl Node {
             id: None,
             link: None,
             offer: Offer::new(rng.pick(&[1, 2, 4])).window(rng.pick(&[1, 1, 2, 4])),
+            life: 0,
+            known: None,
+            held: Vec::new(),
         }
+    }
+
+    /// Whether it goes on with its work when its link breaks.
+    pub(crate) fn keeps(&self) -> bool {
+        !self.offer.keeps.is_zero()
+    }
+
+    /// What it offers on a new link: it is the same process as before, or another one.
+    pub(crate) fn offers(&self) -> Offer {
+        let is_same = self.id.is_some_and(|id| self.known == Some((self.life, id)));
+        if is_same && self.keeps() { self.offer.resumes() } else { self.offer }
+    }
+
+    /// Its process ends.
+    pub(crate) fn die(&mut self) {
+        self.runs = false;
+        self.life += 1;
+        self.held.clear();
+    }
+
+    /// Forgets an attempt that is answered or no longer wanted.
+    pub(crate) fn forget(&mut self, task: TaskId, attempt: u16) {
+        self.held.retain(|held| (held.task, held.attempt) != (task, attempt));
     }
 
     /// Honest half of the time.

@@ -99,12 +99,13 @@ impl Canon {
         }
         self.words.extend([task.attempts, task.failures, task.losses].map(u32::from));
         self.words.extend([u32::from(task.retries_max), task.lane as u32]);
-        self.words.extend([task.is_suspect, task.is_timed].map(u32::from));
+        self.words.extend([task.is_suspect, task.is_timed, task.is_kept].map(u32::from));
         if task.is_timed {
-            let (deadline, timer, attempt_timeout, flags) = engine.state.own.of(slot);
-            self.ahead(deadline);
-            self.ahead(timer);
-            self.words.push(u32::try_from(attempt_timeout).unwrap_or(NEVER));
+            let (times, numbers, flags) = engine.state.own.of(slot);
+            for at in times {
+                self.ahead(at);
+            }
+            self.words.extend(numbers.map(|number| u32::try_from(number).unwrap_or(NEVER)));
             self.words.extend(flags.map(u32::from));
         }
     }
@@ -146,8 +147,10 @@ impl Canon {
         if worker.route == Route::Await {
             self.ahead(worker.not_before);
         }
-        if worker.phase.is_up() {
+        if worker.phase.is_up() || worker.kept > 0 {
             self.link(policy, tasks, worker);
+            self.words.extend([worker.kept, u32::try_from(worker.grace).unwrap_or(NEVER)]);
+            self.ahead(worker.grace_end());
         }
     }
 

@@ -202,6 +202,46 @@ fn tasks_with_times_of_their_own_end_in_time() {
     search(&model, &["done", "failed", "timed out"]);
 }
 
+/// Has a grace of its own, and is another process or the same one.
+const KEEPS: Offer = Offer::new(2).keeps(TICK);
+const RESUMES: Offer = KEEPS.resumes();
+
+#[test]
+fn workers_that_come_back_keep_what_they_name_and_lose_the_rest() {
+    let mut model = model("coming back");
+    model.config.grace = TICK * 2;
+    model.config.attempt_timeout = Duration::MAX;
+    model.offers = &[KEEPS, RESUMES];
+    model.routes = [Route::Dial, Route::Await];
+    model.others = &[Other::Away, Other::Refuse];
+    model.tasks_max = 2;
+    search(&model, &["done", "exhausted", "bounced", "sent again"]);
+}
+
+#[test]
+fn what_workers_hold_that_are_away_is_cancelled_late_or_cut_short() {
+    const OWN: TaskOptions = PLAIN.deadline(Instant::from_millis(2)).attempt_timeout(TICK);
+    let mut model = model("away");
+    model.config.grace = TICK * 2;
+    model.tasks = &[PLAIN, OWN];
+    model.offers = &[KEEPS, RESUMES];
+    model.routes = [Route::Await, Route::Await];
+    model.others = &[Other::Away, Other::Cancel, Other::Remove, Other::Drain, Other::Shut];
+    model.tasks_max = 2;
+    search(&model, &["done", "cancelled", "aborted", "timed out", "withdrawn", "gone"]);
+}
+
+#[test]
+fn progress_gives_attempts_time_and_none_without_end() {
+    const LONG: TaskOptions = PLAIN.attempt_max(Duration::from_millis(3));
+    let mut model = model("progress");
+    model.tasks = &[PLAIN, LONG];
+    model.offers = &[AHEAD];
+    model.others = &[Other::Progress, Other::Break];
+    model.tasks_max = 2;
+    search(&model, &["done", "exhausted", "looked at", "struck out"]);
+}
+
 #[test]
 fn lanes_take_turns() {
     let mut model = model("lanes");

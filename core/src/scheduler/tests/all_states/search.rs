@@ -45,6 +45,11 @@ pub(super) enum Step {
     Moving(u32),
     Replied(u32, Verdict),
     Useless(u32, Useless),
+    /// A task of which one more part is done.
+    Progress(u32),
+    /// A worker that is back names a task, and then has named all.
+    Kept(u32),
+    Listed(u32),
     Drain,
     Tick,
     /// One action only is polled: where the caller is slow.
@@ -74,11 +79,15 @@ pub(super) enum Other {
     Cancel,
     Refuse,
     Break,
+    /// Links break, and their workers come back with what they held, or part of it, or do not.
+    Away,
     Stop,
     Drain,
     Busy,
     Hear,
     Move,
+    /// Attempts make progress, in three parts.
+    Progress,
     Remove,
     Add,
     Shut,
@@ -192,9 +201,17 @@ impl Model {
             if self.has(Other::Cancel) && is_open {
                 steps.push(Step::Cancel(task));
             }
-            if slot.state == TaskState::InFlight {
+            let is_there = || workers[wide(slot.worker) as usize].phase.is_up();
+            if slot.state == TaskState::InFlight && is_there() {
+                if slot.is_kept {
+                    steps.push(Step::Kept(task));
+                }
                 steps.extend(self.verdicts.iter().map(|&verdict| Step::Replied(task, verdict)));
                 steps.extend(self.useless.iter().map(|&why| Step::Useless(task, why)));
+                let own = slot.is_timed().then(|| engine.state.own.of(task as usize));
+                if self.has(Other::Progress) && own.is_none_or(|(_, [.., done], _)| done < 3) {
+                    steps.push(Step::Progress(task));
+                }
             }
         }
         for (at, slot) in (0..).zip(workers) {
@@ -234,6 +251,10 @@ impl Model {
                     }
                 };
                 may(Other::Break, Step::Lost(at, Loss::Broken));
+                may(Other::Away, Step::Lost(at, Loss::Away));
+                if slot.kept() > 0 {
+                    may(Other::Away, Step::Listed(at));
+                }
                 may(Other::Stop, Step::Lost(at, Loss::Stopped));
                 may(Other::Hear, Step::Heard(at));
                 may(Other::Move, Step::Moving(at));
@@ -285,10 +306,12 @@ impl Model {
             ),
             Outcome::Cancelled => matches!(step, Step::Cancel(_)),
             // Whoever holds it breaks, is silent, answers too late or with what is of no use.
-            Outcome::Exhausted => matches!(
-                step,
-                Step::Lost(_, Loss::Broken) | Step::Tick | Step::Useless(_, Useless::Unusable)
-            ),
+            Outcome::Exhausted => match step {
+                // Another worker in its place, or none, ends a grace.
+                Step::Connected(..) | Step::Accept(..) | Step::Refused(_) => self.has(Other::Away),
+                Step::Lost(_, Loss::Broken | Loss::Away) | Step::Tick => true,
+                step => matches!(step, Step::Useless(_, Useless::Unusable)),
+            },
             Outcome::Bounced => !matches!(step, Step::Submit(_) | Step::Cancel(_)),
             Outcome::Aborted => self.has(Other::Shut),
             Outcome::TimedOut => matches!(step, Step::Tick | Step::Submit(_)),
@@ -416,6 +439,17 @@ fn act(model: &Model, engine: &mut Engine, step: Step) {
             let (link, task, attempt) = held(task);
             Event::Replied { link, task, attempt, verdict }
         }
+        Step::Progress(task) => {
+            let slot = &tasks[task as usize];
+            let done = if slot.is_timed() { engine.state.own.of(task as usize).1[2] } else { 0 };
+            let (link, task, attempt) = held(task);
+            Event::Progress { link, task, attempt, done: done + 1 }
+        }
+        Step::Kept(task) => {
+            let (link, task, attempt) = held(task);
+            Event::Kept { link, task, attempt }
+        }
+        Step::Listed(at) => Event::Listed { link: link(at) },
         Step::Useless(task, why) => {
             let (link, task, attempt) = held(task);
             Event::Useless { link, task, attempt, why }

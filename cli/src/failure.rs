@@ -1,0 +1,93 @@
+//! What goes wrong before or around the work: one clear line, and an exit code.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use crate::console::{say_last, write_all};
+
+/// Some tasks have failed.
+pub(crate) const TASKS_FAILED: u8 = 1;
+const INPUT: u8 = 2;
+const UNHEARD: u8 = 3;
+const RUN: u8 = 4;
+
+/// Why the program ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// What was asked for cannot be done: exit code 2.
+    Input(String),
+    /// It was begun and could not be finished: exit code 4.
+    Run(String),
+    /// What it says cannot be written: exit code 3.
+    Unheard(String),
+}
+
+impl Failure {
+    pub(crate) fn input(text: impl Display) -> Self {
+        Self::Input(text.to_string())
+    }
+
+    pub(crate) fn run(text: impl Display) -> Self {
+        Self::Run(text.to_string())
+    }
+
+    pub(crate) fn unheard(text: impl Display) -> Self {
+        Self::Unheard(text.to_string())
+    }
+
+    /// Adds to what it says.
+    pub(crate) fn and(self, more: &str) -> Self {
+        match self {
+            Self::Input(text) => Self::Input(text + more),
+            Self::Run(text) => Self::Run(text + more),
+            Self::Unheard(text) => Self::Unheard(text + more),
+        }
+    }
+
+    /// Says it, and returns the exit code.
+    pub(crate) fn report(&self) -> ExitCode {
+        let (text, code) = match self {
+            Self::Input(text) => (text, INPUT),
+            Self::Run(text) => (text, RUN),
+            Self::Unheard(text) => (text, UNHEARD),
+        };
+        say_last(&format!("error: {}", one_line(text)));
+        ExitCode::from(code)
+    }
+}
+
+/// Reports what the argument parser found: help in full, an error in one line.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Help, or the version.
+        return print(&error.render().to_string());
+    }
+    let text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // It may be that nobody reads it, and the exit code says the same.
+        let _ = write_all(io::stderr(), text.as_bytes());
+        return ExitCode::from(INPUT);
+    }
+    // The first paragraph says what is wrong; the rest is a summary of the usage.
+    let what = text.split("\n\n").next().unwrap_or_default();
+    say_last(&format!("{} (see --help)", one_line(what)));
+    ExitCode::from(INPUT)
+}
+
+/// Prints a text on standard output, and returns the exit code.
+pub(crate) fn print(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            Failure::unheard(format!("standard output cannot be written: {error}")).report()
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

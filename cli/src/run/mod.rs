@@ -1,0 +1,96 @@
+//! The half that hands out: a pool of workers, and what becomes of each task.
+
+mod crew;
+mod events;
+mod flow;
+mod job;
+mod output;
+mod progress;
+mod task;
+mod tasks;
+
+use std::io;
+use std::process::ExitCode;
+
+use rustix::process::Signal;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) use self::crew::{bind, cpus};
+use self::flow::{End, Flow};
+use self::job::Job;
+use self::progress::Progress;
+use crate::args::RunArgs;
+use crate::console::Console;
+use crate::failure::{Failure, TASKS_FAILED};
+use crate::groups::Groups;
+use crate::stop::{INTERRUPTED, Stop, Stops};
+
+/// More threads than these have nothing to do: most of the work is that of the processes.
+const THREADS_MAX: u16 = 4;
+
+/// Does all tasks, and returns the exit code.
+pub(crate) fn run(args: &RunArgs) -> ExitCode {
+    let (console, runtime) = match open() {
+        Ok(opened) => opened,
+        Err(error) => return Failure::run(error).report(),
+    };
+    let result = runtime.block_on(work(args, &console));
+    // The runtime is still there: a second interrupt ends the process even where nobody reads this.
+    let written = console.finish(None);
+    let code = match (result, written) {
+        (Err(failure), _) => failure.report(),
+        (Ok(code), Ok(())) => ExitCode::from(code),
+        (Ok(code), Err(lost)) => {
+            let kept = format!("{lost}; the exit code would have been {code}");
+            Failure::unheard(kept).report()
+        }
+    };
+    runtime.shutdown_background();
+    code
+}
+
+/// The pool runs on threads of its own, whatever the one that takes the outcomes waits for: a slow disk, or a
+/// pipe that nobody reads.
+pub(crate) fn open() -> io::Result<(Console, tokio::runtime::Runtime)> {
+    let threads = cpus().clamp(1, THREADS_MAX).into();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    Ok((Console::open()?, runtime?))
+}
+
+async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
+    if !args.is_local() && !args.is_remote() {
+        return Err(Failure::input(
+            "nobody does the tasks: give --exec CMD or --serve CMD, or --worker ADDR or --listen ADDR",
+        ));
+    }
+    // A file that may not grow any more is an error like a full disk, not the end of the process.
+    let _at_limit = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())).map_err(Failure::run)?;
+    let job = Job::open(args)?;
+    let tasks = job.tasks(args)?;
+    let groups = Groups::default();
+    let crew = crew::gather(args, &groups, console).await?;
+    let stops = Stops::listen(console.clone(), groups, true).map_err(Failure::run)?;
+    let (pool, driver) = crew.builder.build().map_err(crate::members::explained)?;
+    // Before it runs, so that nothing is missed.
+    let events = pool.events();
+    let driver = tokio::spawn(driver);
+    let progress = Progress::new(console.clone(), args.quiet);
+    let mut flow = Flow::new(&pool, job, stops, progress, crew.local, args);
+    let end = flow.run(tasks, events).await;
+    let (tally, progress) = flow.over();
+    let stopped = pool.stop().await.map_err(Failure::run);
+    driver.await.map_err(Failure::run)?;
+    for hands in &crew.hands {
+        hands.stop().await;
+    }
+    let end = end?;
+    stopped?;
+    progress.sum_up(tally, matches!(end, End::Stopped(_)), args.output);
+    match end {
+        End::Complete | End::FailedFast if tally.failed > 0 => Ok(TASKS_FAILED),
+        End::Complete | End::FailedFast => Ok(0),
+        End::Stopped(Stop::Interrupted) => Ok(INTERRUPTED),
+        End::Stopped(Stop::Unheard(lost)) => Err(Failure::unheard(lost)),
+    }
+}

@@ -1,0 +1,14 @@
+//! The command `chargehand`, as a process.
+
+#[path = "../../../tests/support/commands.rs"]
+mod commands;
+mod exec;
+mod keys;
+mod library;
+mod outcomes;
+mod pages;
+mod serve;
+mod signals;
+mod states;
+mod support;
+mod workers;

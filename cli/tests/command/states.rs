@@ -1,0 +1,170 @@
+//! `--state`: runs that go on where others stopped, however those ended.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+
+use super::support::{
+    Ended, Folder, Random, Running, chargehand, numbered, outcomes, repository, results, run,
+    run_of, send, until,
+};
+
+fn read(folder: &Folder, name: &str) -> String {
+    fs::read_to_string(folder.path(name)).unwrap_or_default()
+}
+
+/// Kills runs of 10,000 lines at any moment, until one gets through.
+fn kill_at_any_moment(folder: &Folder, more: &[&str]) {
+    let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+    let seed = u64::try_from(seed % u128::from(u64::MAX)).expect("it is below");
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let tasks = numbered(10_000);
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    let serve = format!("sh {}", repository("examples/exec/worker.sh"));
+    let command = || {
+        let files = ["--out", &out, "--state", &state, "--serve", &serve, "--local", "2"];
+        let mut command = run_of(folder, &tasks, &files);
+        command.args(["--concurrency", "8"]).args(more);
+        command
+    };
+    let (mut killed, mut grown, mut size) = (0, 0, 0);
+    for round in 0..60 {
+        if killed > 7 && grown > 2 {
+            break;
+        }
+        let running = Running::start(&mut command());
+        // From before its first save to after its second one.
+        thread::sleep(Duration::from_millis(random.below(if round % 4 == 3 { 1500 } else { 250 })));
+        send(Signal::KILL, &running.child);
+        killed += u32::from(running.finish().code.is_none());
+        let now = read(folder, "out").len();
+        grown += u32::from(now > size);
+        size = now;
+    }
+    assert!(
+        killed > 7 && grown > 2,
+        "seed {seed}: {killed} killed, and the output has grown {grown} times"
+    );
+    let Ended { code, err, .. } = run(&mut command());
+    assert_eq!(code, Some(0), "seed {seed}: {err}");
+    let outcomes = outcomes(&read(folder, "out"));
+    assert!(outcomes.keys().copied().eq(1..=10_000), "seed {seed}");
+    assert!(outcomes.iter().all(|(n, line)| line["result"] == format!("hello, {n}").as_str()));
+    assert_eq!(folder.names(), ["out", "state", "tasks"]);
+    let Ended { code, err, .. } = run(&mut command());
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("0 done, 0 failed, 10,000 before"), "{err}");
+}
+
+#[test]
+fn runs_that_are_killed_at_any_moment_lose_nothing_and_double_nothing() {
+    kill_at_any_moment(&Folder::new("any-moment"), &[]);
+}
+
+#[test]
+fn the_same_holds_in_order() {
+    let folder = Folder::new("any-moment-ordered");
+    kill_at_any_moment(&folder, &["--ordered"]);
+    let order: Vec<u64> = read(&folder, "out")
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["n"].as_u64())
+        .map(|number| number.expect("a number"))
+        .collect();
+    assert!(order.is_sorted());
+}
+
+#[test]
+fn tasks_that_failed_are_tried_again_by_the_next_run() {
+    let folder = Folder::new("again");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    let flag = folder.text("flag");
+    let script = format!("[ $1 != bad ] || [ -e {flag} ]");
+    let more = ["--shell", "--exec", &script, "--out", &out, "--state", &state];
+    let ended = run(&mut run_of(&folder, "a\nbad\nb\n", &more));
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let first = outcomes(&read(&folder, "out"));
+    assert!(first.len() == 3 && first[&2]["error"] == "exit code 1", "{first:?}");
+    fs::write(&flag, "").expect("writable");
+    let ended = run(&mut run_of(&folder, "a\nbad\nb\n", &more));
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    assert!(ended.err.contains("1 done, 0 failed, 2 before"), "{}", ended.err);
+    assert_eq!(results(&outcomes(&read(&folder, "out"))), ["", "", ""]);
+}
+
+#[test]
+fn a_run_in_order_keeps_what_failed_and_says_so_each_time() {
+    let folder = Folder::new("kept");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    let more = ["--exec", "test x !=", "--ordered", "--out", &out, "--state", &state];
+    for _ in 0..2 {
+        let Ended { code, err, .. } = run(&mut run_of(&folder, "a\nx\nb\n", &more));
+        assert_eq!(code, Some(1), "{err}");
+        let outcomes = outcomes(&read(&folder, "out"));
+        assert!(outcomes.len() == 3 && outcomes[&2]["code"] == 1, "{outcomes:?}");
+    }
+}
+
+#[test]
+fn a_state_goes_on_with_its_own_tasks_alone() {
+    let folder = Folder::new("own");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    let more = ["--exec", "echo", "--out", &out, "--state", &state];
+    assert_eq!(run(&mut run_of(&folder, "a\nb\n", &more)).code, Some(0));
+    let before = folder
+        .content()
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("tasks"))
+        .collect::<Vec<_>>();
+    for tasks in ["a\nB\n", "a\n", "", "a\nbc\n", "ab\n\n", "B\nb\nc\n"] {
+        let Ended { code, err, .. } = run(&mut run_of(&folder, tasks, &more));
+        assert_eq!((code, err.lines().count()), (Some(2), 1), "{tasks:?}: {err}");
+        assert!(err.contains("the tasks are others than those"), "{err}");
+    }
+    let other = folder.text("other");
+    for (wrong, why) in [
+        (vec!["--exec", "echo", "--out", &other, "--state", &state], "it goes with --out"),
+        ([&more[..], &["--ordered"]].concat(), "it was begun without --ordered"),
+        ([&more[..], &["--json"]].concat(), "it is of lines, not of JSON values"),
+    ] {
+        let Ended { code, err, .. } = run(&mut run_of(&folder, "a\nb\n", &wrong));
+        assert!(code == Some(2) && err.contains(why), "{err}");
+    }
+    let ranged = run(chargehand().args(["run", "--range", "1..=2"]).args(more));
+    assert!(
+        ranged.code == Some(2) && ranged.err.contains("it is of lines, not of the range"),
+        "{}",
+        ranged.err
+    );
+    let after = folder
+        .content()
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("tasks"))
+        .collect::<Vec<_>>();
+    assert_eq!(before, after, "nothing was changed");
+    // More of them at the end are welcome: a log that has grown.
+    let Ended { code, err, .. } = run(&mut run_of(&folder, "a\nb\nc\n", &more));
+    assert!(code == Some(0) && err.contains("1 done, 0 failed, 2 before"), "{err}");
+    assert_eq!(results(&outcomes(&read(&folder, "out"))), ["a", "b", "c"]);
+    fs::write(folder.path("state"), "something else").expect("writable");
+    let Ended { code, err, .. } = run(&mut run_of(&folder, "a\n", &more));
+    assert!(code == Some(2) && err.contains("it is no state of a run"), "{err}");
+}
+
+#[test]
+fn one_run_at_a_time_has_a_state() {
+    let folder = Folder::new("locked");
+    let (out, state) = (folder.text("out"), folder.text("state"));
+    let more = ["--exec", "sleep", "--out", &out, "--state", &state];
+    let first = Running::start(&mut run_of(&folder, "300\n", &more));
+    until("there is a state", || folder.path("state").exists());
+    let Ended { code, err, .. } = run(&mut run_of(&folder, "300\n", &more));
+    assert!(code == Some(2) && err.contains("another manager uses it now"), "{err}");
+    for _ in 0..2 {
+        send(Signal::INT, &first.child);
+        thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(first.finish().code, Some(130));
+}

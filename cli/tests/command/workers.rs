@@ -1,0 +1,151 @@
+//! `chargehand worker`: tasks on other machines, as far as loopback goes.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::support::{
+    Ended, Folder, Running, address_of, all_done, chargehand, dialling_worker, error, is_alive,
+    listening_worker, numbered, numbers, outcomes, repository, results, run, run_of, send, until,
+    wait,
+};
+
+#[test]
+fn a_worker_is_dialled_on_every_transport() {
+    let folder = Folder::new("dialled");
+    let socket = format!("unix://{}", folder.text("socket"));
+    for address in ["tcp://127.0.0.1:0", "ws://127.0.0.1:0", &socket] {
+        let (mut worker, address) = listening_worker(address, &["--exec", "echo w-{}"]);
+        let ended = run(&mut run_of(&folder, "a\nb\n", &["--worker", &address]));
+        assert_eq!(results(&all_done(&ended, 2)), ["w-a", "w-b"]);
+        send(Signal::TERM, &worker);
+        assert_eq!(wait(&mut worker).code(), Some(0));
+    }
+}
+
+#[test]
+fn workers_dial_in_beside_local_ones() {
+    let folder = Folder::new("dial-in");
+    let script = "sleep 0.02; echo local";
+    let tasks = "x\n".repeat(300);
+    let more = ["--listen", "tcp://127.0.0.1:0", "--shell", "--exec", script, "--local", "1"];
+    let mut running = Running::start(&mut run_of(&folder, &tasks, &more));
+    let address = address_of(&mut running);
+    let serve = format!("sh {}", repository("examples/exec/worker.sh"));
+    let _exec = dialling_worker(&address, &["--exec", "echo remote", "--concurrency", "1"]);
+    let _serve = dialling_worker(&address, &["--serve", &serve, "--concurrency", "4"]);
+    let outcomes = all_done(&running.finish(), 300);
+    for result in ["local", "remote x", "hello, x"] {
+        assert!(results(&outcomes).contains(&result), "nobody did it: {result}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_killed_loses_no_task() {
+    let folder = Folder::new("killed-worker");
+    let log = folder.path("log");
+    let script = format!("echo $1 >> {}; sleep 0.1", log.display());
+    let worker = ["--shell", "--exec", &script, "--concurrency", "4"];
+    let tasks = numbered(60);
+    let mut running =
+        Running::start(&mut run_of(&folder, &tasks, &["--listen", "tcp://127.0.0.1:0"]));
+    let address = address_of(&mut running);
+    let first = dialling_worker(&address, &worker);
+    until("it is at work", || numbers(&log).len() > 10);
+    send(Signal::KILL, &first);
+    let _second = dialling_worker(&address, &worker);
+    all_done(&running.finish(), 60);
+}
+
+#[test]
+fn a_task_that_kills_its_workers_fails_and_the_others_do_not() {
+    let folder = Folder::new("poison");
+    let worker = ["--shell", "--exec", "[ $1 != poison ] || kill -9 $PPID", "--concurrency", "1"];
+    let more = ["--listen", "tcp://127.0.0.1:0", "--attempts", "2"];
+    let mut running = Running::start(&mut run_of(&folder, "1\n2\npoison\n4\n5\n", &more));
+    let address = address_of(&mut running);
+    let _workers: Vec<_> = (0..3).map(|_| dialling_worker(&address, &worker)).collect();
+    let ended = running.finish();
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let mut outcomes = outcomes(&ended.out);
+    let poison = outcomes.remove(&3).expect("its outcome");
+    assert_eq!(poison["kind"], "exhausted", "{poison}");
+    assert!(error(&poison).contains("2 times"), "{poison}");
+    assert_eq!(results(&outcomes), [""; 4]);
+}
+
+#[test]
+fn what_a_run_has_left_behind_is_killed_at_its_workers() {
+    let folder = Folder::new("orphans");
+    let ids = folder.path("ids");
+    let script = format!("sleep 300 & echo $! >> {}; wait", ids.display());
+    let (_worker, address) = listening_worker("tcp://127.0.0.1:0", &["--shell", "--exec", &script]);
+    let running = Running::start(&mut run_of(&folder, "a\n", &["--worker", &address]));
+    until("it has begun", || numbers(&ids).len() == 1);
+    send(Signal::KILL, &running.child);
+    until("it is killed", || !is_alive(numbers(&ids)[0]));
+}
+
+#[test]
+fn a_run_that_stops_lets_workers_end_what_they_hold() {
+    let folder = Folder::new("remote-drain");
+    let log = folder.path("log");
+    let script = format!("echo $1 >> {}; sleep 2; echo ok", log.display());
+    let worker = ["--shell", "--exec", &script, "--concurrency", "2"];
+    let (_worker, address) = listening_worker("tcp://127.0.0.1:0", &worker);
+    let tasks = "1\n2\n3\n4\n5\n6\n7\n8\n";
+    let running = Running::start(&mut run_of(&folder, tasks, &["--worker", &address]));
+    until("two have begun", || numbers(&log).len() == 2);
+    send(Signal::INT, &running.child);
+    let Ended { code, out, err } = running.finish();
+    assert_eq!(code, Some(130), "{err}");
+    assert_eq!((results(&outcomes(&out)), numbers(&log).len()), (vec!["ok"; 2], 2), "{err}");
+}
+
+#[test]
+fn nothing_leaves_the_machine_unprotected_unless_told_so() {
+    for arguments in [
+        &["run", "--range", "1..=2", "--listen", "tcp://0.0.0.0:0"][..],
+        &["run", "--range", "1..=2", "--worker", "ws://192.0.2.1:9000"],
+        &["worker", "--exec", "echo", "--listen", "tcp://0.0.0.0:0"],
+        &["worker", "--exec", "echo", "--connect", "tcp://192.0.2.1:9000"],
+    ] {
+        let Ended { code, err, .. } = run(chargehand().args(arguments));
+        let last = err.lines().last().unwrap_or_default();
+        assert_eq!(code, Some(2), "{err}");
+        assert!(
+            last.contains("nothing protects its links") && last.contains("--tls JOINFILE"),
+            "{err}"
+        );
+    }
+    let Ended { code, err, .. } =
+        run(chargehand().args(["run", "--range", "1..=2", "--listen", "tls://127.0.0.1:0"]));
+    assert!(code == Some(2) && err.contains("need --tls JOINFILE"), "{err}");
+    let Ended { code, err, .. } = run(chargehand().args(["worker", "--exec", "echo"]));
+    assert!(code == Some(2) && err.contains("--connect ADDR or --listen ADDR"), "{err}");
+}
+
+#[test]
+fn a_record_of_a_run_is_done_again() {
+    let folder = Folder::new("record");
+    let record = folder.text("record");
+    let ended = run(&mut run_of(&folder, "a\nb\nc\n", &["--exec", "echo", "--record", &record]));
+    all_done(&ended, 3);
+    let replayed = run(chargehand().args(["replay", &record]));
+    assert_eq!(replayed.code, Some(0), "{}", replayed.err);
+    assert!(replayed.out.contains("all of it was done again, as it was"), "{}", replayed.out);
+    assert!(replayed.out.lines().count() > 10, "{}", replayed.out);
+    let quiet = run(chargehand().args(["replay", &record, "--quiet", "--output", "json"]));
+    let shown: serde_json::Value = serde_json::from_str(&quiet.out).expect("JSON");
+    assert!(shown["steps"].as_u64() > Some(6) && shown["differs"].is_null(), "{shown}");
+    let text = fs::read_to_string(&record).expect("it is there");
+    fs::write(&record, text.replace("\"attempt\":1", "\"attempt\":2")).expect("writable");
+    assert_eq!(run(chargehand().args(["replay", &record, "-q"])).code, Some(1));
+    fs::write(&record, "garbage\n").expect("writable");
+    let garbage = run(chargehand().args(["replay", &record]));
+    assert!(
+        garbage.code == Some(2) && garbage.err.contains("no record of a pool"),
+        "{}",
+        garbage.err
+    );
+}

@@ -1,0 +1,579 @@
+//! Queues: which one is next, and which may not send now.
+//!
+//! A pool begins without: all tasks wait as `returned` and `tasks` have it, and nothing here costs a thing.
+//! With the first task that has a key, the first pause, or when it is made with queues, all tasks move into
+//! *lines*, one for each queue, and every send and answer goes the way of those that are not as most are
+//! (`WorkerSlot::is_plain` is false), which counts for its line. A line has what a pool has otherwise: lanes of
+//! new tasks, and wards of those that came back, by the worker that they came from.
+//!
+//! Each decision looks at every line once. Of those that may send, the class is the most urgent one, unless
+//! another is owed its least share; within it the line is next that is least far on, each send moving it on by
+//! what its weight says (stride scheduling: Waldspurger and Weihl 1995). How far a line is on counts from the
+//! one that was next last, and none is further back than that: so nothing overflows, and a line that had
+//! nothing to send, or might not, saves nothing up.
+
+mod check;
+mod line;
+
+use alloc::vec::Vec;
+
+use super::index::NONE;
+use super::keys::Keys;
+use super::list::{Linkage, List};
+use super::returned::{PLAIN, SUSPECTS, whose_turn};
+use super::slot::{TaskSlot, TaskState, WorkerSlot};
+use super::tasks::{SchedulerMut, SchedulerState};
+use crate::error::{NoQueue, SubmitError};
+use crate::event::{Lane, TaskOptions};
+use crate::id::TaskId;
+use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate, Waits};
+use crate::time::Instant;
+pub(super) use check::check;
+use line::{Holders, Line};
+
+/// What the lanes of a line are: those of new tasks, of what came back, of suspects, and of tasks that had to
+/// wait for their key. The first four are as in a pool without queues.
+const LANES: u8 = 5;
+const RETURNED: u8 = 2;
+const FREED: u8 = 4;
+/// The list of new tasks whose key is free now.
+const FREED_LIST: usize = 2;
+/// What a class is owed when it is next, whatever is more urgent: in sends, times 100.
+const OWED: u16 = 100;
+/// What a class is owed at most: it has not been let to send for so long.
+const OWED_MAX: u16 = 10 * OWED;
+
+/// Where a task that has not been sent yet stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stand {
+    /// In its lane.
+    Lane,
+    /// Among those whose key is free now.
+    Freed,
+    /// Behind others of its key.
+    Behind,
+}
+
+/// All about queues and keys.
+#[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct Queues {
+    /// By queue; none as long as the pool is without.
+    pub(super) lines: Vec<Line>,
+    /// What each class is owed of its least share, in percent of a send.
+    owed: [u16; CLASSES],
+    /// How many tasks wait for their first attempt.
+    waiting: u32,
+    pub(super) keys: Keys,
+}
+
+impl Queues {
+    pub(super) const fn new() -> Self {
+        Self { lines: Vec::new(), owed: [0; CLASSES], waiting: 0, keys: Keys::new() }
+    }
+}
+
+impl SchedulerState {
+    /// Whether tasks wait in lines.
+    #[inline]
+    pub(super) fn is_queued(&self) -> bool {
+        !self.queues.lines.is_empty()
+    }
+
+    /// Returns how many tasks wait in lines for their first attempt.
+    #[inline]
+    pub(super) const fn waiting_queued(&self) -> u32 {
+        self.queues.waiting
+    }
+
+    /// Returns how many tasks of a lane wait in lines for their first attempt, and for no other of their key.
+    #[inline]
+    pub(super) fn waiting_in_lane(&self, lane: Lane) -> u32 {
+        if self.is_queued() { self.waiting_in_lines(lane) } else { 0 }
+    }
+
+    #[cold]
+    fn waiting_in_lines(&self, lane: Lane) -> u32 {
+        self.queues.lines.iter().map(|line| line.waiting[lane as usize]).sum()
+    }
+
+    /// Returns how many tasks of a lane of a queue wait for their first attempt, and for no other of their
+    /// key.
+    pub(super) fn waiting_in(&self, queue: QueueId, lane: Lane) -> u32 {
+        match self.queues.lines.get(queue.place() as usize) {
+            Some(line) => line.waiting[lane as usize],
+            None if queue == QueueId::DEFAULT => self.waiting[lane as usize].len(),
+            None => 0,
+        }
+    }
+
+    /// Returns when the first queue may send again that only its rate keeps from it.
+    #[inline]
+    pub(super) fn first_rate(&self) -> Instant {
+        if self.is_queued() { self.first_rate_of_lines() } else { Instant::FAR_FUTURE }
+    }
+
+    #[cold]
+    fn first_rate_of_lines(&self) -> Instant {
+        let waiting = self.queues.lines.iter().filter(|line| line.ready() > 0);
+        let until = waiting.filter_map(|line| match line.barred(self.clock)? {
+            Waits::QueueRate { until } => Some(until),
+            _ => None,
+        });
+        until.min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// Returns the worker whose turn it is to get a task of a line.
+    fn next_for(&self, workers: &[WorkerSlot], but: u32, clean_only: bool) -> Option<u32> {
+        self.next_but(workers, but, clean_only)
+    }
+
+    /// Whether a line has a new task that nothing but workers keeps from being sent.
+    fn has_new(&self, line: &Line) -> bool {
+        let may = line.ready() > 0 && line.barred(self.clock).is_none();
+        may && line.fresh.iter().any(|list| !list.is_empty())
+    }
+
+    /// Finds a task of a line that came back and may go somewhere now: from whose ward, and to whom.
+    fn find_queued(
+        &self,
+        line: &Line,
+        class: usize,
+        tasks: &[TaskSlot],
+        workers: &[WorkerSlot],
+    ) -> Option<(u32, u32)> {
+        let wards = &line.wards[class];
+        let first = wards.holders.head()?;
+        whose_turn(
+            first,
+            |but| self.next_for(workers, but, class == SUSPECTS),
+            || self.may_go_back(tasks, wards.head(first)),
+            || Holders::neighbours(&wards.table[first as usize]).next(),
+        )
+    }
+
+    /// Whether a line may send something now.
+    fn may_send(&self, line: &Line, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
+        if line.ready() == 0 || line.barred(self.clock).is_some() {
+            return false;
+        }
+        self.has_new(line) && self.next_for_new(workers).is_some()
+            || self.find_queued(line, PLAIN, tasks, workers).is_some()
+            || self.find_queued(line, SUSPECTS, tasks, workers).is_some()
+    }
+
+    /// Returns which lines may send something now, a bit for each.
+    fn sendable(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> u64 {
+        if self.balance.is_empty() {
+            return 0;
+        }
+        let lines = self.queues.lines.iter().enumerate();
+        let may = lines.filter(|(_, line)| self.may_send(line, tasks, workers));
+        may.fold(0, |all, (at, _)| all | 1 << at)
+    }
+
+    /// Whether something may be sent now, where tasks wait in lines.
+    pub(super) fn can_send_queued(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> bool {
+        self.sendable(tasks, workers) != 0
+    }
+
+    /// Returns when a task may first go back to the worker that it came back from, if that is still to
+    /// come. O(queues).
+    #[inline]
+    pub(super) fn may_return_queued_at(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
+        if self.is_queued() { self.may_return_to(tasks, worker) } else { Instant::FAR_FUTURE }
+    }
+
+    #[cold]
+    fn may_return_to(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
+        let wards = self.queues.lines.iter().flat_map(|line| &line.wards);
+        let dues = wards.map(|wards| super::workers::due(tasks, wards.head(worker)));
+        dues.filter(|&due| due > self.clock).min().unwrap_or(Instant::FAR_FUTURE)
+    }
+
+    /// Returns how many tasks of a queue would be accepted now.
+    pub(super) fn room_of(&self, queue: QueueId, tasks: &[TaskSlot]) -> usize {
+        let free = self.room(tasks);
+        let Some(line) = self.queues.lines.get(queue.place() as usize) else {
+            return if self.is_queued() || queue != QueueId::DEFAULT { 0 } else { free };
+        };
+        // Half of the slots are kept for the queues, as many for each; the other half is for whoever comes.
+        // So none can keep the others out, be it that it is paused.
+        let kept = tasks.len() / (2 * self.queues.lines.len());
+        let shared = tasks.len() - kept * self.queues.lines.len();
+        let over = |line: &Line| (line.open as usize).saturating_sub(kept);
+        let used: usize = self.queues.lines.iter().map(over).sum();
+        let own = kept.saturating_sub(line.open as usize);
+        (own + shared.saturating_sub(used)).min(free)
+    }
+
+    /// Returns the class whose turn it is among those with lines that may send.
+    fn next_class(&self, sendable: u64) -> usize {
+        let mut may = [false; CLASSES];
+        for (at, line) in self.queues.lines.iter().enumerate() {
+            may[line.class()] |= sendable & 1 << at != 0;
+        }
+        let classes = (0..CLASSES).filter(|&class| may[class]);
+        let owed = classes.clone().filter(|&class| self.queues.owed[class] >= OWED);
+        // The one that is owed most; the more urgent one where it is the same.
+        let first = owed.rev().max_by_key(|&class| self.queues.owed[class]);
+        first.or_else(|| classes.min()).expect("one may send")
+    }
+
+    /// Returns the line whose turn it is in a class.
+    fn next_line(&self, class: usize, sendable: u64) -> usize {
+        let lines = self.queues.lines.iter().enumerate();
+        let may = lines.filter(|(at, line)| line.class() == class && sendable & 1 << at != 0);
+        may.min_by_key(|(at, line)| (line.pass, *at)).map(|(at, _)| at).expect("one may send")
+    }
+
+    /// Counts a send of a line, of those that might have sent: for the shares of classes and queues, and for
+    /// its own rate.
+    fn count_send(&mut self, at: usize, sendable: u64) {
+        let Self { queues: Queues { lines, owed, .. }, policy, clock, .. } = self;
+        let (mut may, mut has) = ([false; CLASSES], [false; CLASSES]);
+        for (other, line) in lines.iter().enumerate() {
+            may[line.class()] |= sendable & 1 << other != 0;
+            has[line.class()] |= line.ready() > 0;
+        }
+        for class in 0..CLASSES {
+            if may[class] {
+                owed[class] = (owed[class] + u16::from(policy.class_share_min)).min(OWED_MAX);
+            }
+            if !has[class] {
+                owed[class] = 0;
+            }
+        }
+        let (class, pass) = (lines[at].class(), lines[at].pass);
+        owed[class] = owed[class].saturating_sub(OWED);
+        for line in lines.iter_mut().filter(|line| line.class() == class) {
+            line.pass = line.pass.saturating_sub(pass);
+        }
+        let line = &mut lines[at];
+        line.pass += u64::from(line.options.stride());
+        if let Some(rate) = line.options.rate {
+            line.full = Rate::take(rate, line.full, *clock);
+        }
+        line.sent += 1;
+    }
+
+    /// Returns how a queue stands.
+    pub(super) fn queue_stats(&self, queue: QueueId, tasks: &[TaskSlot]) -> Option<QueueStats> {
+        let Some(line) = self.queues.lines.get(queue.place() as usize) else {
+            let is_only = !self.is_queued() && queue == QueueId::DEFAULT;
+            return is_only.then(|| QueueStats {
+                waiting: self.waiting(),
+                resting: self.resting(),
+                in_flight: self.in_flight(),
+                sent: self.stats.sent,
+                ..QueueStats::default()
+            });
+        };
+        let waiting = line.ready() + line.behind;
+        let heads = line.fresh.iter().filter_map(List::head);
+        Some(QueueStats {
+            waiting,
+            waiting_for_key: line.behind,
+            resting: line.open - waiting - line.in_flight,
+            in_flight: line.in_flight,
+            sent: line.sent,
+            waits_since: heads.map(|task| tasks[task as usize].due).min(),
+            is_paused: line.options.is_paused,
+        })
+    }
+
+    /// Returns why a task is not sent now: `None` where a worker holds it, or it has its outcome.
+    pub(super) fn waits(
+        &self,
+        id: TaskId,
+        tasks: &[TaskSlot],
+        workers: &[WorkerSlot],
+    ) -> Option<Waits> {
+        let slot = tasks.get(id.slot() as usize);
+        let slot = slot.filter(|slot| slot.generation == id.generation())?;
+        match slot.state {
+            TaskState::Resting => return Some(Waits::Rests { until: slot.due }),
+            TaskState::Waiting if slot.stand == Stand::Behind => return Some(Waits::Key),
+            TaskState::Waiting | TaskState::Returned => {}
+            _ => return None,
+        }
+        let line = self.queues.lines.get(usize::from(slot.line));
+        if let Some(why) = line.and_then(|line| line.barred(self.clock)) {
+            return Some(why);
+        }
+        if self.serving == 0 {
+            return Some(Waits::NoWorker);
+        }
+        let is_back = slot.state == TaskState::Returned;
+        if self.next_for(workers, NONE, is_back && slot.is_suspect).is_none() {
+            return Some(Waits::NoRoom);
+        }
+        let last = super::index::wide(slot.worker);
+        let has_other = || self.next_for(workers, last, slot.is_suspect).is_some();
+        if is_back && !has_other() && !self.may_go_back(tasks, Some(id.slot())) {
+            return Some(Waits::Elsewhere { until: slot.due });
+        }
+        Some(Waits::Turn)
+    }
+}
+
+/// What a call puts in.
+impl SchedulerMut<'_> {
+    /// Accepts a task where not all is as most are: the pool has queues or drains, or the task has a key.
+    #[cold]
+    pub(super) fn submit_queued(
+        &mut self,
+        now: Instant,
+        options: TaskOptions,
+    ) -> Result<TaskId, SubmitError> {
+        self.set_clock(now);
+        let TaskOptions { queue, key, lane, .. } = options;
+        if self.state.is_draining {
+            return Err(SubmitError::Draining);
+        }
+        let place = queue.place() as usize;
+        if place >= self.state.queues.lines.len().max(1) {
+            return Err(SubmitError::NoQueue);
+        }
+        if key.is_some_and(|key| key.number >= self.state.policy.keys_max) {
+            return Err(SubmitError::NoKey);
+        }
+        if self.state.room_of(queue, self.tasks) == 0 {
+            return Err(SubmitError::Full);
+        }
+        self.begin_lines(&[QueueOptions::new()]);
+        let task = self.state.unused.take(self.tasks).ok_or(SubmitError::Full)?;
+        let id = self.begin(task, options.retries_max, lane);
+        let slot = &mut self.tasks[task as usize];
+        slot.line = queue.place();
+        slot.stand = Stand::Lane;
+        slot.is_keyed = false;
+        // While it waits for its first attempt: since when.
+        slot.due = self.state.clock;
+        let queues = &mut self.state.queues;
+        queues.waiting += 1;
+        queues.lines[place].open += 1;
+        match key {
+            Some(key) => self.take_key(task, key),
+            None => self.stand_in_lane(task),
+        }
+        self.take_times(task, options);
+        Ok(id)
+    }
+
+    /// Stops or lets go on a queue.
+    pub(super) fn set_paused(&mut self, queue: QueueId, is_paused: bool) -> Result<(), NoQueue> {
+        if queue.place() as usize >= self.state.queues.lines.len().max(1) {
+            return Err(NoQueue);
+        }
+        self.begin_lines(&[QueueOptions::new()]);
+        self.state.queues.lines[queue.place() as usize].options.is_paused = is_paused;
+        Ok(())
+    }
+
+    /// Moves all tasks into lines, of which these are the queues' options, if they are not there already.
+    /// O(slots), once.
+    pub(super) fn begin_lines(&mut self, options: &[QueueOptions]) {
+        if self.state.is_queued() {
+            return;
+        }
+        let mut first = Line::new(options[0]);
+        first.turn = self.state.turn;
+        first.open = self.state.open();
+        first.in_flight = self.state.in_flight();
+        first.returned = self.state.returned;
+        first.sent = self.state.stats.sent;
+        for (lane, waiting) in self.state.waiting.iter_mut().enumerate() {
+            self.state.queues.waiting += waiting.len();
+            first.waiting[lane] = waiting.len();
+            first.fresh[lane] = core::mem::replace(waiting, List::new());
+        }
+        for slot in self.tasks.iter_mut().filter(|slot| slot.state == TaskState::Waiting) {
+            slot.due = self.state.clock;
+        }
+        for (class, wards) in first.wards.iter_mut().enumerate() {
+            let holders = &mut self.state.holders[class];
+            while let Some(worker) = holders.head() {
+                holders.remove(self.workers, worker);
+                let count = self.workers.len();
+                let ward = &mut self.workers[worker as usize].wards[class];
+                while let Some(task) = ward.take_first(self.tasks) {
+                    wards.put(self.tasks, worker, task, count);
+                }
+            }
+        }
+        for worker in self.workers.iter_mut() {
+            worker.is_plain = false;
+        }
+        let others = options[1..].iter().map(|&options| Line::new(options));
+        self.state.queues.lines.extend(core::iter::once(first).chain(others));
+        self.state.is_gated = true;
+        self.state.stir();
+    }
+}
+
+/// What becomes of a task in a line. Nothing, where there are none.
+impl SchedulerMut<'_> {
+    /// Takes out a task that waits for its first attempt.
+    pub(super) fn leave_line(&mut self, task: u32) {
+        let Self { state, tasks, .. } = self;
+        let slot = &tasks[task as usize];
+        let (line, lane, stand) = (usize::from(slot.line), slot.lane as usize, slot.stand);
+        state.queues.waiting -= 1;
+        let list = match stand {
+            Stand::Lane => lane,
+            Stand::Freed => FREED_LIST,
+            Stand::Behind => {
+                state.queues.lines[line].behind -= 1;
+                return state.queues.keys.leave_behind(tasks, task);
+            }
+        };
+        state.queues.lines[line].waiting[lane] -= 1;
+        state.queues.lines[line].fresh[list].take_out(tasks, task);
+    }
+
+    /// Puts a task behind others of its key, which it waits for.
+    pub(super) fn stand_behind(&mut self, task: u32) {
+        let slot = &mut self.tasks[task as usize];
+        slot.stand = Stand::Behind;
+        self.state.queues.lines[usize::from(slot.line)].behind += 1;
+    }
+
+    /// Lets a task be sent that was behind others of its key.
+    pub(super) fn set_free(&mut self, task: u32) {
+        let Self { state, tasks, .. } = self;
+        let slot = &mut tasks[task as usize];
+        slot.stand = Stand::Freed;
+        let lane = slot.lane as usize;
+        let line = &mut state.queues.lines[usize::from(slot.line)];
+        line.behind -= 1;
+        line.waiting[lane] += 1;
+        line.fresh[FREED_LIST].append(tasks, task);
+    }
+
+    /// Puts a task that may be sent into its lane.
+    pub(super) fn stand_in_lane(&mut self, task: u32) {
+        let Self { state, tasks, .. } = self;
+        let slot = &tasks[task as usize];
+        let (line, lane) = (usize::from(slot.line), slot.lane as usize);
+        state.queues.lines[line].waiting[lane] += 1;
+        state.queues.lines[line].fresh[lane].append(tasks, task);
+    }
+
+    /// Takes in that a worker was sent a task.
+    pub(super) fn pick_up_queued(&mut self, task: u32) {
+        if self.state.is_queued() {
+            let line = usize::from(self.tasks[task as usize].line);
+            self.state.queues.lines[line].in_flight += 1;
+        }
+    }
+
+    /// Takes in that a worker holds a task no more.
+    pub(super) fn put_down_queued(&mut self, task: u32) {
+        if self.state.is_queued() {
+            let line = usize::from(self.tasks[task as usize].line);
+            self.state.queues.lines[line].in_flight -= 1;
+        }
+    }
+
+    /// Takes in that the outcome of a task is settled: another of its key may be sent.
+    pub(super) fn end_queued(&mut self, task: u32) {
+        if self.state.is_queued() {
+            let slot = &self.tasks[task as usize];
+            self.state.queues.lines[usize::from(slot.line)].open -= 1;
+            if slot.is_keyed {
+                self.give_key_back(task);
+            }
+        }
+    }
+
+    /// Keeps a task that came back in its line. Returns whether it is the first from that worker.
+    pub(super) fn keep_in_line(&mut self, task: u32, holder: u32, class: usize) -> bool {
+        let Self { state, tasks, workers } = self;
+        let line = &mut state.queues.lines[usize::from(tasks[task as usize].line)];
+        line.returned += 1;
+        line.wards[class].put(tasks, holder, task, workers.len())
+    }
+
+    /// Takes out a task that came back. Returns whether others from that worker are left.
+    pub(super) fn take_out_of_line(&mut self, task: u32, holder: u32, class: usize) -> bool {
+        let Self { state, tasks, .. } = self;
+        let line = &mut state.queues.lines[usize::from(tasks[task as usize].line)];
+        line.returned -= 1;
+        line.wards[class].take_out(tasks, holder, task)
+    }
+
+    /// Takes the task whose turn it is of all that may go now, and says to which worker. O(queues).
+    pub(super) fn take_queued(&mut self) -> Option<(u32, u32)> {
+        let sendable = self.state.sendable(self.tasks, self.workers);
+        if sendable == 0 {
+            if self.state.queues.lines.iter().any(|line| self.state.has_new(line)) {
+                // What is new may be held back, but not for ever.
+                let _ = self.take_next_for_new();
+            }
+            return None;
+        }
+        let class = self.state.next_class(sendable);
+        let at = self.state.next_line(class, sendable);
+        self.state.count_send(at, sendable);
+        for _ in 0..LANES {
+            let lane = self.state.queues.lines[at].turn % LANES;
+            self.state.queues.lines[at].turn = lane + 1;
+            let found = match lane {
+                0 | 1 => self.take_new_of(at, usize::from(lane)),
+                FREED => self.take_new_of(at, FREED_LIST),
+                _ => self.take_returned_of(at, usize::from(lane - RETURNED)),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        unreachable!("this line may send something")
+    }
+
+    fn take_new_of(&mut self, at: usize, list: usize) -> Option<(u32, u32)> {
+        let worker = self.state.next_for_new(self.workers)?;
+        let line = &mut self.state.queues.lines[at];
+        let task = line.fresh[list].take_first(self.tasks)?;
+        line.waiting[self.tasks[task as usize].lane as usize] -= 1;
+        self.state.queues.waiting -= 1;
+        Some((task, worker))
+    }
+
+    fn take_returned_of(&mut self, at: usize, class: usize) -> Option<(u32, u32)> {
+        let line = &self.state.queues.lines[at];
+        let (holder, worker) = self.state.find_queued(line, class, self.tasks, self.workers)?;
+        let task = line.wards[class].head(holder)?;
+        self.take_out(task);
+        let wards = &mut self.state.queues.lines[at].wards[class];
+        if wards.head(holder).is_some() {
+            wards.holders.take_out(&mut wards.table, holder);
+            wards.holders.append(&mut wards.table, holder);
+        }
+        self.send_again(worker, class);
+        Some((task, worker))
+    }
+
+    /// Takes out any task that waits for its first attempt, and for no other one of its key. Those that do
+    /// are there once that has its outcome.
+    pub(super) fn pop_fresh_queued(&mut self) -> Option<u32> {
+        let mut lists = self.state.queues.lines.iter().flat_map(|line| &line.fresh);
+        let task = lists.find_map(List::head)?;
+        self.leave_line(task);
+        Some(task)
+    }
+
+    /// Takes out any task that came back.
+    pub(super) fn pop_returned_queued(&mut self) -> Option<u32> {
+        for class in [PLAIN, SUSPECTS] {
+            for line in &self.state.queues.lines {
+                let wards = &line.wards[class];
+                if let Some(task) = wards.holders.head().and_then(|holder| wards.head(holder)) {
+                    self.take_out(task);
+                    return Some(task);
+                }
+            }
+        }
+        None
+    }
+}
