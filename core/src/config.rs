@@ -130,8 +130,8 @@ pub struct Ejection {
     pub times_slower: u16,
     /// How long it rests first; each time in a row so much longer (`base_ejection_time`). Default 30 s.
     pub rest: Duration,
-    /// How long it rests at most (`max_ejection_time`). Default 300 s.
-    pub rest_max: Duration,
+    /// How many times as long it rests at most (`max_ejection_time`). At least 1; default 10, which are 300 s.
+    pub rests_max: u16,
     /// How many of a hundred workers rest at most (`max_ejection_percent`). Default 50.
     pub percent_max: u8,
 }
@@ -146,7 +146,7 @@ impl Ejection {
             deviations: 1900,
             times_slower: 4,
             rest: Duration::from_secs(30),
-            rest_max: Duration::from_secs(300),
+            rests_max: 10,
             percent_max: 50,
         }
     }

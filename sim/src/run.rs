@@ -296,7 +296,7 @@ fn set(
         config.ejection = judgement.ejects.then(|| {
             let mut ejection = Ejection::new();
             (ejection.answers, ejection.others_min) = (8, 1);
-            (ejection.rest, ejection.rest_max) = (plan.backoff_cap / 2, plan.backoff_cap);
+            (ejection.rest, ejection.rests_max) = (plan.backoff_cap / 2, 2);
             ejection
         });
         config.retry_budget = judgement.budget.then(RetryBudget::new);

@@ -86,6 +86,7 @@ const LOG_MAX: i32 = 42 * FACTOR;
 
 /// What is known of one worker.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub(super) struct Record {
     /// How long an attempt takes that can begin at once.
     floor: Mean,
@@ -377,7 +378,7 @@ impl SchedulerState {
     }
 
     /// Returns how much of a task a worker does in 2^40 ns.
-    fn speed(&self, slot: &WorkerSlot) -> u64 {
+    fn speed_of(slot: &WorkerSlot) -> u64 {
         let Some(pace) = slot.record.pace.get().filter(|_| slot.phase.is_serving()) else {
             return 0;
         };
@@ -568,7 +569,7 @@ impl SchedulerMut<'_> {
 
     /// Sees to it that the pool's speed has what a worker's is now.
     fn follow_speed(&mut self, worker: u32) {
-        let speed = self.state.speed(&self.workers[worker as usize]);
+        let speed = SchedulerState::speed_of(&self.workers[worker as usize]);
         let slot = &mut self.workers[worker as usize];
         (slot.record.is_news, slot.record.was_serving) = (false, slot.phase.is_serving());
         let before = core::mem::replace(&mut slot.record.speed, speed);

@@ -3,6 +3,7 @@
 //! whatever their number.
 
 use super::choice::{log2, success};
+use super::index::wide;
 use super::slot::{Duty, LinkPhase, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
 use crate::time::nanos;
@@ -99,15 +100,16 @@ impl SchedulerMut<'_> {
 
     fn eject(&mut self, worker: u32) {
         let Some(ejection) = self.state.policy.ejection else { return };
-        let (resting, serving) = (self.state.suspended.len(), u32::from(self.state.serving));
+        let (resting, serving) = (self.state.suspended.len(), wide(self.state.serving));
         let share = u64::from(resting + 1) * 100;
         if serving < 2 || share > u64::from(resting + serving) * u64::from(ejection.percent_max) {
             return;
         }
         let slot = &mut self.workers[worker as usize];
         slot.record.rests = slot.record.rests.saturating_add(1);
-        let rest = nanos(ejection.rest).saturating_mul(slot.record.rests.into());
-        slot.due = later(self.state.clock, rest.min(nanos(ejection.rest_max)).max(1));
+        let times = slot.record.rests.min(ejection.rests_max.into()).max(1);
+        let rest = nanos(ejection.rest).saturating_mul(times.into());
+        slot.due = later(self.state.clock, rest.max(1));
         slot.notice = true;
         slot.record.is_ejected = true;
         self.set_phase(worker, LinkPhase::Up(Duty::Suspended));

@@ -64,7 +64,7 @@ pub(crate) struct Report {
 struct Attempt {
     index: u64,
     task: (u32, u32),
-    attempt: u16,
+    number: u16,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +148,7 @@ impl Pool<'_> {
         self.turn();
         while self.report.done + self.report.failed < self.range.tasks {
             let event = self.events.peek().map(|Reverse((at, ..))| *at);
-            let timer = self.scheduler.poll_timeout().map(|at| at.as_nanos());
+            let timer = self.scheduler.poll_timeout().map(Instant::as_nanos);
             let at = event.into_iter().chain(timer).min().expect("something happens");
             self.now = self.now.max(at);
             self.scheduler.handle_timeout(self.instant());
@@ -199,7 +199,7 @@ impl Pool<'_> {
                 let verdict = if fails { Verdict::Failed } else { Verdict::Done };
                 let (link, now) = (worker.link, self.instant());
                 let task = TaskId::from_parts(attempt.task.0, attempt.task.1);
-                let attempt = attempt.attempt;
+                let attempt = attempt.number;
                 let event = Event::Replied { link, task, attempt, verdict };
                 // Stale where it was taken back.
                 let _ = self.scheduler.handle_event(now, event);
@@ -260,14 +260,16 @@ impl Pool<'_> {
                     .position(|worker| worker.link.worker().slot() as usize == at)
                     .unwrap();
                 let index = self.indices[task.slot() as usize];
-                let attempt = Attempt { index, task: (task.slot(), task.generation()), attempt };
+                let attempt =
+                    Attempt { index, task: (task.slot(), task.generation()), number: attempt };
                 self.workers[at].sent += 1;
                 self.later(self.workers[at].spec.latency, Happens::Arrives(at, attempt));
             }
             Action::Withdraw { link, task, attempt } => {
                 let at = self.place_of(link);
                 let index = self.indices[task.slot() as usize];
-                let attempt = Attempt { index, task: (task.slot(), task.generation()), attempt };
+                let attempt =
+                    Attempt { index, task: (task.slot(), task.generation()), number: attempt };
                 self.report.withdrawn += 1;
                 self.later(self.workers[at].spec.latency, Happens::Withdrawn(at, attempt));
             }

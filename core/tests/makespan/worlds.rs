@@ -49,7 +49,7 @@ impl Takes {
 fn spread(dice: &mut Rng, least: u64, most: u64) -> u64 {
     #[expect(clippy::cast_precision_loss, reason = "a draw")]
     let (share, ratio) =
-        (dice.below(1 << 20) as f64 / (1 << 20) as f64, most as f64 / least as f64);
+        (dice.below(1 << 20) as f64 / f64::from(1 << 20), most as f64 / least as f64);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

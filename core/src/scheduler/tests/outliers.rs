@@ -111,7 +111,6 @@ fn none_rests_where_all_become_slow_or_fail() {
 fn no_more_than_half_of_all_rest() {
     let (mut pool, links) = four(|ejection| {
         (ejection.others_min, ejection.deviations, ejection.rest) = (1, 0, 3000 * SECOND);
-        ejection.rest_max = ejection.rest;
     });
     for _ in 0..40 {
         round(&mut pool, &links, [900, 300, 1, 1], NONE);

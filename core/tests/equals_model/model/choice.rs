@@ -450,8 +450,8 @@ impl Model {
         let record = &mut self.workers[slot].record;
         record.rests += 1;
         record.ejected = true;
-        let rest = ejection.rest.as_nanos() * u128::from(record.rests);
-        let rest = rest.min(ejection.rest_max.as_nanos()).max(1);
+        let times = record.rests.min(ejection.rests_max.into()).max(1);
+        let rest = (ejection.rest.as_nanos() * u128::from(times)).max(1);
         let at = self.clock.as_nanos().saturating_add(u64::try_from(rest).unwrap_or(u64::MAX));
         let until = Instant::from_nanos(at);
         self.workers[slot].suspended_until = Some(until);

@@ -212,7 +212,7 @@ pub(crate) fn any_ejection(dice: &mut Rng) -> Option<Ejection> {
     ejection.deviations = dice.pick(&[0, 500, 1900]);
     ejection.times_slower = dice.pick(&[0, 1, 2, 4]);
     ejection.rest = Duration::from_millis(dice.pick(&[0, 3, 20]));
-    ejection.rest_max = Duration::from_millis(dice.pick(&[0, 30, u64::MAX]));
+    ejection.rests_max = dice.pick(&[0, 1, 3, u16::MAX]);
     ejection.percent_max = dice.pick(&[0, 50, 50, 100]);
     dice.percent(50).then_some(ejection)
 }

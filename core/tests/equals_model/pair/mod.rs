@@ -49,11 +49,6 @@ struct Habits {
 }
 
 impl<S: Storage> Pair<S> {
-    #[cfg_attr(test, allow(dead_code, reason = "the fuzzer's"))]
-    pub(crate) fn new(again: String, rng: Rng, storage: S, size: (usize, usize)) -> Self {
-        Self::with(again, rng, random_config, None, storage, size)
-    }
-
     /// Makes one of a configuration. There are dice of its own for what is drawn where workers are chosen by
     /// their answers.
     pub(crate) fn with(
