@@ -68,14 +68,19 @@ stage_fmt() {
 }
 
 # Builds what is published with the oldest Rust that it is said to need. What only the repository
-# needs (tests, examples, benchmarks) may want a newer one.
+# needs (tests, examples, benchmarks) may want a newer one. So does the command, by what draws its terminal; no Rust of
+# its version is at hand, so that is shown by what its dependencies say, and by clippy, which knows since when what of the
+# standard library is there.
 stage_msrv() {
   grep -qx "rust-version = \"$MSRV\"" Cargo.toml || fail "rust-version is not $MSRV, which is built here"
   install_msrv
   local packages=(-p chargehand -p chargehand-core)
-  msrv build --locked --target-dir "$target/msrv" "${packages[@]}" -p chargehand-cli --all-features
+  msrv build --locked --target-dir "$target/msrv" "${packages[@]}" --all-features
   msrv check --locked --target-dir "$target/msrv" "${packages[@]}"
   msrv check --locked --target-dir "$target/msrv" -p chargehand --no-default-features --features alloc
+  cargo metadata --locked --all-features --filter-platform x86_64-unknown-linux-gnu --format-version 1 |
+    python3 tools/rust_versions.py chargehand-cli
+  cargo clippy -p chargehand-cli -- -D clippy::incompatible_msrv
 }
 
 stage_clippy() {
@@ -456,15 +461,18 @@ stage_examples() {
   for example in axum_route hyper_route; do
     timeout 120 cargo run -p chargehand-http-examples --bin "$example"
   done
+  # As the tests have built them.
+  cargo build --workspace --all-features --example page --example metrics --example systemd
   for example in page metrics systemd; do
-    timeout 120 cargo run -p chargehand-status --example "$example"
+    timeout 120 "$target/debug/examples/$example"
   done
 }
 
 # The page in Chromium, and metrics, dashboard and rules with Prometheus. The screenshots are there to be looked at.
 stage_status() {
   install_status
-  cargo test -p chargehand-status --all-features --test browser --test prometheus -- --nocapture
+  # Of the whole workspace, so that nothing is built that the stage `test` has not.
+  cargo test --workspace --all-features --test browser --test prometheus -- --nocapture
   ls -l "$target"/status-screenshots/*.png
 }
 
@@ -540,7 +548,8 @@ install() {
   fi
 }
 
-# What the tests need beside Rust: Go and its WebSocket library, OpenSSL, Python and Node for real peers, and `ip`.
+# What the tests need beside Rust: Go and its WebSocket library, OpenSSL, Python and Node for real peers, `ip`, and a
+# terminal.
 install_test() {
   local packages=()
   have cc || packages+=(gcc libc6-dev)
@@ -549,6 +558,7 @@ install_test() {
   have openssl || packages+=(openssl)
   have python3 || packages+=(python3)
   have stunnel || packages+=(stunnel4)
+  have tmux || packages+=(tmux)
   have go || packages+=(golang-go)
   [[ -d /usr/share/gocode/src/golang.org/x/net/websocket ]] || packages+=(golang-golang-x-net-dev)
   install_packages "${packages[@]}"

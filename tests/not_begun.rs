@@ -293,3 +293,32 @@ fn a_task_whose_own_deadline_passes_before_it_could_leave_costs_its_link_nothing
     assert_eq!(rig.losses(), []);
     assert_eq!(is_exhausted(&mut tasks), [false, false]);
 }
+
+#[test]
+fn what_waited_behind_one_that_ended_by_its_own_time_has_all_of_its_time_from_then() {
+    // It has its own time twice, since it may have waited itself.
+    let [deadline, timeout] =
+        [TaskOptions::new().deadline(secs(30)), TaskOptions::new().attempt_timeout(secs(10))];
+    for (options, ends, answered) in [(deadline, 30, 45), (timeout, 20, 35)] {
+        let mut rig = Rig::new(1024, 1, 4, |config| {
+            config.attempts_max = 1;
+            config.attempt_timeout = secs(20);
+        });
+        let mut tasks = rig.submit(1);
+        let first = rig.live(0);
+        rig.peer.answer(first[0], 7);
+        rig.world.advance(Duration::ZERO);
+        // It hangs until the worker is told to drop it, and the next one begins then.
+        let hasty = rig.pool.with(options).try_submit::<u64, u64>(7).expect("there is room");
+        tasks.extend(rig.submit(1));
+        let asked = rig.live(answered);
+        assert_eq!(asked.len(), 2);
+        rig.peer.answer(asked[1], 7);
+        rig.world.advance(Duration::ZERO);
+        assert!(matches!(poll(Box::pin(hasty).as_mut()), Poll::Ready(Err(_))));
+        for task in &mut tasks {
+            assert_eq!(poll(task.as_mut()), Poll::Ready(Ok(7)), "one that ended after {ends} s");
+        }
+        assert_eq!(rig.losses(), [], "one that ended after {ends} s");
+    }
+}

@@ -311,6 +311,11 @@ fn a_worker_that_dials_in_again_keeps_what_it_held() {
 /// Says what a manager of that token says that waits a minute, to a worker that has dialled it.
 fn manage(world: &World, listener: &mut MemoryListener, token: u64) -> Peer {
     let mut peer = Peer::accept(listener).expect("the worker dials");
+    welcome(world, &mut peer, token);
+    peer
+}
+
+fn welcome(world: &World, peer: &mut Peer, token: u64) {
     peer.say(&Message::Hello(Hello::new(Role::Manager, 0, token, "boss")), &[]);
     let mut value = [0; 12];
     value[..4].copy_from_slice(&60_000_u32.to_le_bytes());
@@ -321,7 +326,6 @@ fn manage(world: &World, listener: &mut MemoryListener, token: u64) -> Peer {
     peer.say(&Message::Welcome { heartbeat_millis: 60_000, window: 4, extensions }, &[]);
     world.advance(Duration::ZERO);
     assert_eq!(peer.hear(|message| message.kind()), Some("Hello"));
-    peer
 }
 
 #[test]
@@ -357,6 +361,44 @@ fn a_proven_manager_that_was_started_anew_ends_what_ran_for_its_last_process() {
         assert_eq!(seen.cancelled(), usize::from(is_ended));
         assert_eq!(peer.held(), Some(if is_ended { vec![] } else { vec![asked] }));
     }
+}
+
+#[test]
+fn a_manager_that_has_not_proven_the_same_takes_nobodys_work_over_by_its_token() {
+    let (world, seen) = (World::new(11), Seen::default());
+    // Both reach the one worker, which listens.
+    let (owner, listener) = pair(64);
+    let (mut owner, mut thief) = (owner.clone().proven("boss"), owner.proven("thief"));
+    let (timer, own, watched) = (world.timer(), world.timer(), seen.clone());
+    let handler = move |cx: Context, seconds: u64| {
+        let (sleep, watch) = (own.sleep(Duration::from_secs(seconds)), Watch(cx, watched.clone()));
+        async move {
+            sleep.await;
+            drop(watch);
+            Ok::<_, String>(seconds)
+        }
+    };
+    world.spawn(Worker::new(timer, handler).name("w").grace(MINUTE).serve(listener));
+    let mut peer = Peer::dial(&mut owner);
+    welcome(&world, &mut peer, 7);
+    assert_eq!(peer.held(), Some(vec![]));
+    let (task, attempt) = (TaskId::from_parts(3, 0), 1);
+    let body = postcard::to_stdvec(&30_u64).unwrap();
+    let extensions = chargehand::core::message::Extensions::NONE;
+    peer.say(&Message::Request { task, attempt, extensions, body: &[] }, &body);
+    world.advance(SECOND);
+    // Neither while its link is up, nor once that is gone.
+    let mut strangers = [Peer::dial(&mut thief), Peer::dial(&mut thief)];
+    welcome(&world, &mut strangers[0], 7);
+    assert_eq!(strangers[0].held(), Some(vec![]));
+    drop(peer);
+    world.advance(SECOND);
+    welcome(&world, &mut strangers[1], 7);
+    assert_eq!(strangers[1].held(), Some(vec![]));
+    let mut peer = Peer::dial(&mut owner);
+    welcome(&world, &mut peer, 7);
+    assert_eq!(peer.held(), Some(vec![(task, attempt)]));
+    assert_eq!(seen.cancelled(), 0);
 }
 
 /// A pool that dials one peer by hand, and waits a minute for it.

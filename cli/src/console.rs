@@ -239,6 +239,6 @@ fn plain(lines: VecDeque<String>, status: Option<Frame>) -> String {
 }
 
 /// Peers choose their names and errors: none of them is to end a line or to move a cursor.
-fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -49,13 +49,19 @@ impl Failure {
 
     /// Says it, and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        let (text, code) = match self {
-            Self::Input(text) => (text, INPUT),
-            Self::Run(text) => (text, RUN),
-            Self::Unheard(text) => (text, UNHEARD),
+        let code = match self {
+            Self::Input(_) => INPUT,
+            Self::Run(_) => RUN,
+            Self::Unheard(_) => UNHEARD,
         };
-        say_last(&format!("error: {}", one_line(text)));
+        say_last(&format!("error: {}", one_line(self.text())));
         ExitCode::from(code)
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Input(text) | Self::Run(text) | Self::Unheard(text) => text,
+        }
     }
 }
 

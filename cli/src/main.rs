@@ -1,8 +1,8 @@
 //! `chargehand` on the command line: tasks by processes, on one machine or on many, nothing lost.
 //!
 //! Where to read on: `run/` is the half that hands out, `worker.rs` the half that does, `hands/` how a task
-//! becomes a process or a line for one, `saved/` and `lines.rs` what outlives a run, and `console.rs` what is
-//! said, for which nothing else waits.
+//! becomes a process or a line for one, `look/` and `top/` what looks at a pool that runs, `saved/` and
+//! `lines.rs` what outlives a run, and `console.rs` what is said, for which nothing else waits.
 
 mod address;
 mod args;
@@ -13,6 +13,7 @@ mod groups;
 mod hands;
 mod keys;
 mod lines;
+mod look;
 mod members;
 mod pages;
 mod replay;
@@ -20,6 +21,7 @@ mod run;
 mod saved;
 mod screen;
 mod stop;
+mod top;
 mod worker;
 
 #[cfg(not(unix))]
@@ -44,6 +46,11 @@ fn main() -> ExitCode {
         Command::Worker(args) => worker::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Status(args) => look::status(&args),
+        Command::Workers(args) => look::workers(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Queue(command) => look::queue(&command),
+        Command::Drain(args) => look::drain(&args),
         Command::Completions(args) => pages::completions(args.shell),
         Command::Man(args) => pages::man(&args.folder),
     }

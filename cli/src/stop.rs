@@ -19,6 +19,8 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 pub(crate) enum Stop {
     /// SIGINT or SIGTERM.
     Interrupted,
+    /// Whoever has the token of the status page had the pool drain.
+    Drained,
     /// Nobody hears any more what it says.
     Unheard(Lost),
 }

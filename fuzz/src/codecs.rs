@@ -3,12 +3,27 @@
 use chargehand_core::json::{Request, Response};
 use chargehand_core::message::{
     BODY_HEAD_BYTES_MAX, EXTENDED_HEAD_BYTES_MAX, Extensions, ExtensionsWriter, HEAD_BYTES_MAX,
-    HELLO_BYTES_MAX, Message,
+    HELD_BYTES_MAX, HELLO_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Progress,
 };
+
+/// As [`message`], of those that go only to managers which ask for them.
+fn extra(data: &[u8]) {
+    if let Some(Ok(progress)) = Progress::decode(data) {
+        let mut frame = [0; PROGRESS_BYTES_MAX];
+        let written = progress.encode(&mut frame);
+        assert_eq!(Progress::decode(written), Some(Ok(progress)), "it reads otherwise");
+    }
+    if let Some(Ok(holding)) = Holding::decode(data) {
+        let mut frame = vec![0; 1 + holding.iter().count() * HELD_BYTES_MAX];
+        let written = Holding::encode(holding.iter(), &mut frame).expect("there is always room");
+        let again = Holding::decode(written).expect("it is of the same kind");
+        assert!(again.is_ok_and(|again| again.iter().eq(holding.iter())), "it reads otherwise");
+    }
+}
 
 /// A native message that can be read is written as one that reads the same, in no more room than is said.
 pub fn message(data: &[u8]) {
-    let Ok(message) = Message::decode(data) else { return };
+    let Ok(message) = Message::decode(data) else { return extra(data) };
     let mut head = [0; EXTENDED_HEAD_BYTES_MAX];
     let mut written = message.encode_extended(&mut head).expect("there is always room").to_vec();
     let (extensions, body) = parts(&message);

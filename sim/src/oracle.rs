@@ -308,12 +308,23 @@ impl Oracle {
         }
     }
 
-    /// Notes that what has become one of the oldest may have begun.
+    /// Notes that what has become one of the oldest may have begun. What has its outcome holds no place at its
+    /// worker any more, as far as a manager can know: the word of it may wait for its wire.
     fn mark_begun(&mut self, name: &(String, u64)) {
         let Some(link) = self.links.get(name) else { return };
-        let oldest: Vec<Held> = link.held.iter().take(link.runs.max(1)).copied().collect();
-        for held in oldest {
+        let is_open = |held: &&Held| self.requests[&held.id].outcomes == 0;
+        let oldest = link.held.iter().filter(is_open).take(link.runs.max(1));
+        for held in oldest.copied().collect::<Vec<Held>>() {
             self.sending(held).may_have_begun = true;
+        }
+    }
+
+    /// A request's own time is up, so what is behind it at its worker may begin.
+    fn make_room(&mut self, id: u64) {
+        let holds = |link: &Link| link.held.iter().any(|held| held.id == id);
+        let holders = self.links.iter().filter(|(_, link)| holds(link));
+        for name in holders.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.mark_begun(&name);
         }
     }
 
@@ -443,6 +454,10 @@ impl Oracle {
             return self.found(|| format!("request {id}: a second outcome, {outcome:?}"));
         }
         self.counts.ended += 1;
+        if matches!(outcome, Err(TaskError::TimedOut)) {
+            self.make_room(id);
+        }
+        let request = &self.requests[&id];
         let late = request.deadline.map(|span| request.accepted_at + span + self.rules.lateness);
         if late.is_some_and(|late| at > late) {
             self.found(|| format!("request {id}: an outcome at {at:?}, due {late:?}: {outcome:?}"));

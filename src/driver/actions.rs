@@ -180,6 +180,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         // After an answer another attempt may be the oldest: that one is looked at anew.
         let has_more = self.read(slot, quota) == ReadProgress::More
             || overdue.is_some() && answers(self) != answers_before;
+        if overdue.is_some_and(|task| self.scheduler.deadline(task) <= self.now) {
+            // Its caller's time is up. That is nobody's fault, and nothing puts it off: the task just ends.
+            return;
+        }
         let overdue = overdue.map(|task| self.overdue(link, task));
         let limits = (self.limits.progress_rate_min, self.scheduler.config().heartbeat_timeout);
         let LinkState::Up(up, conn) = &mut self.peers.get_mut(link.worker()).link else { return };
@@ -243,8 +247,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(worker);
         let (runs, left) = (peer.waiting_behind(), peer.left_at(task));
         let attempt_timeout = self.scheduler.attempt_timeout(task);
-        let heartbeat_interval = self.scheduler.config().heartbeat_interval;
-        Overdue { task, held, runs, left, attempt_timeout, heartbeat_interval }
+        let config = self.scheduler.config();
+        let (heartbeat_interval, is_strike) =
+            (config.heartbeat_interval, attempt_timeout >= config.attempt_timeout);
+        Overdue { task, held, runs, is_strike, left, attempt_timeout, heartbeat_interval }
     }
 
     /// Returns why a link is to end before the scheduler's verdict on it, which would end it as well:
@@ -256,18 +262,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         conn.unsent().next()?;
         match overdue {
             None => conn.awaits_pong().then(|| DisconnectReason::silent(&config)),
-            // Its caller's time is up, which is nobody's fault: it just ends.
-            Some(overdue) if self.scheduler.deadline(overdue.task) <= self.now => None,
             // Not the first of them, perhaps: one with times of its own is judged by those.
             Some(overdue) if conn.unsent().any(|task| task == overdue.task) => {
                 Some(DisconnectReason::Stuck)
             }
-            Some(Overdue { attempt_timeout, .. }) => {
-                // By a time of its own it ends without a strike.
-                let is_strike = attempt_timeout >= config.attempt_timeout;
-                (is_strike && strikes + 1 >= config.strikes_max.into())
-                    .then_some(DisconnectReason::Strikes(config.strikes_max))
-            }
+            Some(Overdue { is_strike, .. }) => (is_strike
+                && strikes + 1 >= config.strikes_max.into())
+            .then_some(DisconnectReason::Strikes(config.strikes_max)),
         }
     }
 

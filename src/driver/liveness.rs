@@ -36,7 +36,7 @@ pub(crate) struct Life {
     told_until: Option<Instant>,
     /// The attempt that may have waited at its worker and was given its time anew.
     begun: Option<TaskId>,
-    /// How many attempts in a row were left to their verdict, and after how many answers.
+    /// How many attempts in a row were left to a strike, and after how many answers.
     verdicts: (u32, u64),
     /// The latest look was one of a manager that was itself away.
     pub(crate) is_pardoned: bool,
@@ -89,6 +89,8 @@ pub(crate) struct Overdue {
     pub(crate) held: u32,
     /// How many of them the worker runs at once, where it may hold more.
     pub(crate) runs: Option<u32>,
+    /// It ends with a strike, and not by a time of its task's own.
+    pub(crate) is_strike: bool,
     /// When its request left, if the wire had no room for it at first.
     pub(crate) left: Option<Instant>,
     pub(crate) attempt_timeout: Duration,
@@ -249,8 +251,8 @@ impl Life {
 
     /// As [`put_off`](Self::put_off), for an attempt that may have waited at its worker: that it is the
     /// oldest one there is the first that is known of its beginning, so it has its time from now on.
-    /// Where a verdict has fallen on as many as the worker runs, all its places are taken by what hangs,
-    /// and nothing begins there.
+    /// Where as many as the worker runs were struck, all its places are taken by what hangs, and nothing
+    /// begins there. What ended by a time of its own is none of those: its worker has been told to drop it.
     fn put_off_waiting(&mut self, link: &Looked, overdue: Overdue) -> Option<Instant> {
         if self.verdicts.1 != link.answers {
             self.verdicts = (0, link.answers);
@@ -261,7 +263,7 @@ impl Life {
             self.begun = Some(overdue.task);
             return Some(link.now.saturating_add(overdue.attempt_timeout));
         }
-        self.verdicts.0 = self.verdicts.0.saturating_add(1);
+        self.verdicts.0 = self.verdicts.0.saturating_add(overdue.is_strike.into());
         None
     }
 }

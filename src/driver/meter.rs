@@ -43,6 +43,8 @@ struct Measuring {
     attempts: [u64; ATTEMPTS_COUNTED],
     /// By the slot of a worker.
     lanes: Vec<Option<Box<Lane>>>,
+    /// Some worker may hold more than it runs.
+    have_queues: bool,
     /// What those that are gone had measured.
     gone: Times,
     failures: Failures,
@@ -207,6 +209,13 @@ impl Measuring {
             self.queue_wait.record(nanos_between(time.at, now));
         }
         *time = TaskTime { at: now, worker };
+        if self.have_queues {
+            self.take_turn(worker, task, now);
+        }
+    }
+
+    /// Puts a task behind those that its worker runs, if it runs as many as it can.
+    fn take_turn(&mut self, worker: u32, task: u32, now: Instant) {
         let Some(Some(lane)) = self.lanes.get_mut(worker as usize) else { return };
         if lane.has_queue {
             lane.held += 1;
@@ -265,6 +274,7 @@ impl Measuring {
         let times = self.lanes[place].take().map_or(Times::new(), |lane| lane.times);
         let (runs, held) = (runs.max(1) as usize, held as usize);
         let has_queue = window as usize > runs;
+        self.have_queues |= has_queue;
         let lane = Lane { runs, has_queue, times, held, waiting: VecDeque::new() };
         self.lanes[place] = Some(Box::new(lane));
     }
@@ -351,6 +361,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             queue_wait: Histogram::new(),
             attempts: [0; ATTEMPTS_COUNTED],
             lanes: Vec::new(),
+            have_queues: false,
             gone: Times::new(),
             failures: Failures::default(),
         });
@@ -415,6 +426,7 @@ mod tests {
             queue_wait: Histogram::new(),
             attempts: [0; ATTEMPTS_COUNTED],
             lanes: Vec::new(),
+            have_queues: false,
             gone: Times::new(),
             failures: Failures::default(),
         };

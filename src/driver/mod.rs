@@ -167,6 +167,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// There are some of either.
     has_asides: bool,
     /// Somebody wants to know when a worker takes a task.
+    wants_starts: bool,
+    /// That, or it is measured.
     tells_starts: bool,
     /// Some task had times of its own: the scheduler is asked for those of each that is sent.
     has_own_times: bool,
@@ -285,6 +287,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             progress: progress::Told::new(),
             unwanted: Vec::new(),
             has_asides: false,
+            wants_starts: false,
             tells_starts: false,
             has_own_times: false,
             queue_due: Instant::FAR_FUTURE,

@@ -68,7 +68,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Measures, and tells those who wait that a worker has got a task: if it has, since the link may have broken.
     pub(super) fn tell_started(&mut self, link: Link, task: TaskId, attempt: u16) {
         self.meter.on_sent(link, task, attempt, self.now);
-        if self.watches.is_empty() && !self.events.wants_tasks() {
+        if !self.wants_starts {
             return; // Nobody else wants to know.
         }
         let (worker, peer) = (link.worker(), self.peers.get_mut(link.worker()));
@@ -116,7 +116,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Notes what the hot path asks, in one flag each.
     pub(super) fn note_asides(&mut self) {
         self.has_asides = !self.specials.is_empty() || !self.watches.is_empty();
-        let wants_starts = !self.watches.is_empty() || self.events.wants_tasks();
-        self.tells_starts = wants_starts || self.meter.is_on();
+        self.wants_starts = !self.watches.is_empty() || self.events.wants_tasks();
+        self.tells_starts = self.wants_starts || self.meter.is_on();
     }
 }

@@ -128,7 +128,8 @@ function showTimes(overview) {
   }));
   const sent = overview.attempts.map((count, index) => [index + 1, count]).filter(([, count]) => count > 0);
   const last = overview.attempts.length;
-  const said = sent.map(([times, count]) => `${whole.format(count)} ${times === 1 ? 'once' : `${times} times${times === last ? ' or more' : ''}`}`);
+  const often = (times) => ['once', 'twice'][times - 1] ?? `${times} times${times === last ? ' or more' : ''}`;
+  const said = sent.map(([times, count]) => `${whole.format(count)} ${often(times)}`);
   setText($('attempts'), said.length > 0 ? `Finished tasks were sent: ${said.join(', ')}.` : '');
 }
 

@@ -67,3 +67,24 @@ fn write(encoder: &mut MetricEncoder<'_>, value: &Value) -> Result<(), fmt::Erro
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::families::Series;
+
+    #[test]
+    fn a_workers_name_cannot_become_a_figure_of_its_own() {
+        let name = "a\"} 1\nchargehand_up 0\n# EOF\\";
+        let series = Series { labels: vec![("worker", name.to_owned())], value: Value::Gauge(3.0) };
+        let help = "Whether it is.";
+        let family = Family { name: "it", help, unit: None, series: vec![series] };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Families(vec![family])));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        let line = r#"it{worker="a\"} 1\nchargehand_up 0\n# EOF\\"} 3.0"#;
+        assert_eq!(lines, ["# HELP it Whether it is.", "# TYPE it gauge", line, "# EOF"]);
+    }
+}

@@ -28,6 +28,8 @@ const TOKEN: &str = "a-token-of-32-bytes-for-the-test";
 /// What a page must not take for more than text.
 const MARKUP: &str =
     "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
+/// Shorter than by default, so that less is waited for.
+const INTERVAL: Duration = Duration::from_millis(250);
 const IN_TIME: Duration = Duration::from_secs(120);
 
 /// Where the screenshots are left, and where `playwright-core` is.
@@ -120,7 +122,7 @@ impl Site {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_does_what_it_says_in_a_browser() -> Outcome {
     let pool = busy_pool().await;
-    let address = serve(Status::new(&pool).name("blocks").actions(TOKEN)).await;
+    let address = serve(Status::new(&pool).name("blocks").interval(INTERVAL).actions(TOKEN)).await;
     let large = large_pool().await;
     let large_address = serve(Status::new(&large).name("many")).await;
     let hostile_address = hostile(address).await;

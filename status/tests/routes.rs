@@ -11,9 +11,8 @@ use chargehand::tcp::TcpConnector;
 use chargehand::tokio::Tokio;
 use chargehand::{Failure, Pool, QueueOptions, TaskOptions};
 use chargehand_status::{ServeError, Status};
-use support::{Outcome, get, send, serve, until};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use support::{Outcome, events, get, send, serve, until, watch};
+use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 
 const TOKEN: &str = "a-token-of-32-bytes-for-the-test";
@@ -247,26 +246,6 @@ async fn it_is_mounted_beside_the_routes_of_others() -> Outcome {
     Ok(())
 }
 
-/// Reads server-sent events until so many have come.
-async fn events(stream: &mut TcpStream, count: usize) -> String {
-    let mut text = String::new();
-    let mut buffer = vec![0; 1 << 16];
-    while text.matches("\ndata: ").count() < count {
-        let read = timeout(Duration::from_secs(10), stream.read(&mut buffer)).await;
-        let read = read.expect("an event comes").unwrap();
-        assert!(read > 0, "it ended: {text}");
-        text += &String::from_utf8_lossy(&buffer[..read]);
-    }
-    text
-}
-
-async fn watch(address: std::net::SocketAddr) -> TcpStream {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET /api/live HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    stream
-}
-
 #[tokio::test]
 async fn viewers_hear_of_each_interval_and_no_more_of_them_than_may() -> Outcome {
     let pool = pool();
@@ -287,49 +266,6 @@ async fn viewers_hear_of_each_interval_and_no_more_of_them_than_may() -> Outcome
         sleep(Duration::from_millis(50)).await;
     }
     panic!("the place of a viewer that left is not free");
-}
-
-/// How much memory this process has.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_reads_nothing_costs_one_frame_and_nobody_else_waits_for_it() -> Outcome {
-    let pool = pool();
-    let interval = Duration::from_millis(100);
-    let address = serve(Status::new(&pool).interval(interval).viewers_max(64)).await;
-    // A long frame: as many failures as are shown, each as long as it may be.
-    let long = "x".repeat(2000);
-    let (bad, driver) = Pool::builder(Tokio::new())
-        .in_process(1, move |height: u64| {
-            let text = format!("{}{long}", "y".repeat(usize::try_from(height).unwrap()));
-            async move { Err::<(), _>(Failure::permanent(text)) }
-        })
-        .build()?;
-    tokio::spawn(driver);
-    let slow = serve(Status::new(&bad).interval(interval)).await;
-    until(slow, "/readyz", |answer| answer.status == 200).await;
-    bad.for_each::<()>(1..=60, |_, _| {}).await;
-    let frame = until(slow, "/api/overview", |it| it.body.len() > 30_000).await.body.len();
-    let mut viewers = Vec::new();
-    for _ in 0..64 {
-        viewers.push(watch(slow).await);
-    }
-    // Until the sockets' own buffers are full.
-    sleep(Duration::from_secs(4)).await;
-    let before = resident_bytes();
-    sleep(Duration::from_secs(3)).await;
-    let grown = resident_bytes().saturating_sub(before);
-    // Thirty frames for each of 64 would be some 60 MB.
-    assert!(grown < 8 << 20, "{grown} bytes more, with frames of {frame}");
-    let mut live = watch(address).await;
-    let began = Instant::now();
-    events(&mut live, 10).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    Ok(())
 }
 
 /// A pool of so many workers, none of which can be reached.

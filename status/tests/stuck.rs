@@ -6,7 +6,9 @@ use axum::http::{Request, StatusCode};
 use chargehand::Pool;
 use chargehand::tokio::Tokio;
 use chargehand_status::Status;
-use tokio::time::{Duration, sleep};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Duration, Instant, sleep};
 use tower::ServiceExt;
 
 async fn get(router: &Router, path: &str) -> (StatusCode, String) {
@@ -66,4 +68,32 @@ async fn the_task_that_asks_ends_with_the_routes() {
     drop(router);
     sleep(Duration::from_secs(60)).await;
     assert!(driver.is_finished(), "the last handle is gone, so the driver has ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_on_which_nothing_moves_has_its_place_for_a_minute() {
+    let (pool, driver) = Pool::builder(Tokio::new()).build().unwrap();
+    tokio::spawn(driver);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(Status::new(&pool).connections_max(2).serve_on(listener));
+    let began = Instant::now();
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: ").await.unwrap();
+        silent.push(stream);
+    }
+    // There is no place for one more before one of them has gone.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let waited = began.elapsed();
+    assert!((60..90).contains(&waited.as_secs()), "{waited:?}");
+    let mut nothing = String::new();
+    silent[0].read_to_string(&mut nothing).await.unwrap_or_default();
+    assert!(!nothing.contains("200"), "{nothing}");
 }

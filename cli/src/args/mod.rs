@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "they are help texts, and shown as they are")]
 
+mod look;
 mod values;
 
 use std::ops::RangeInclusive;
@@ -11,6 +12,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+pub(crate) use self::look::{
+    ActArgs, LookArgs, PageArgs, QueueCommand, Sort, TopArgs, WorkersArgs,
+};
 use self::values::{parse_bytes, parse_range, parse_timeout};
 use crate::address::Address;
 
@@ -57,6 +61,31 @@ pub(crate) enum Command {
     /// The exit code is 0 if all of it went as it did then, 1 if a step went otherwise, and 2 if it is
     /// no record or a damaged one.
     Replay(ReplayArgs),
+    /// Says once how a pool that runs stands.
+    ///
+    /// URL is where its status page is: what `run --status` says, or any program with chargehand-status.
+    ///
+    /// The exit code is 0 if the pool answers, 1 if its driver is stuck or has ended, 2 for wrong input, 3 if
+    /// nobody takes what it says, and 4 if nothing or something else answers at URL.
+    Status(LookArgs),
+    /// Lists the workers of a pool that runs. The exit codes are 0, 2, 3 and 4 of `status`.
+    Workers(WorkersArgs),
+    /// Shows a pool that runs, live, in the terminal.
+    ///
+    /// q ends it, p pauses what is shown, Tab and Shift-Tab change the table, the arrows, PgUp, PgDn, Home and
+    /// End scroll it, Left and Right choose the column that workers are sorted by, and r turns the order round.
+    ///
+    /// The exit code is 0 after q, SIGINT or SIGTERM, 2 for wrong input, 3 if the terminal is gone, and 4 if
+    /// nothing or something else answers at URL when it begins.
+    Top(TopArgs),
+    /// Pauses a queue of a pool that runs, or lets it go on.
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Has a pool that runs take nothing new, finish what it has, and end.
+    ///
+    /// The exit code is 0 once it drains, 2 for wrong input or where the pool refuses, 3 if nobody takes what
+    /// it says, and 4 if nothing or something else answers at URL.
+    Drain(ActArgs),
     /// Prints the completions of a shell.
     Completions(CompletionsArgs),
     /// Writes the manual pages into a folder.
@@ -168,6 +197,8 @@ pub(crate) struct RunArgs {
     /// Begins nothing more once a task has failed.
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
     /// Writes down what the scheduler is told and does, for `chargehand replay`: no tasks and no results.
     #[arg(long, value_name = "FILE")]
     pub(crate) record: Option<PathBuf>,

@@ -99,6 +99,9 @@ fn configured(args: &RunArgs, own: Option<&Members>) -> Result<Builder<Tokio, Th
             config.failures_max = u16::MAX;
         }
     });
+    // A run stops its pool when nothing is under way. Where the status page has it drain, what is under way ends,
+    // as at an interrupt.
+    builder = builder.drain_timeout(Duration::MAX);
     if args.links.insecure {
         builder = builder.insecure();
     }

@@ -13,7 +13,7 @@ use tokio::time::interval;
 use super::events::Others;
 use super::job::{Job, Tally};
 use super::progress::Progress;
-use super::task::Task;
+use super::task::{Task, is_final};
 use super::tasks::{Gate, Tasks};
 use crate::args::RunArgs;
 use crate::failure::Failure;
@@ -50,6 +50,8 @@ pub(super) struct Flow<'a> {
     /// Why nothing more is begun, and workers that finish what they hold meanwhile.
     draining: Option<End>,
     removals: JoinSet<()>,
+    /// A task came back without having been tried to its end.
+    is_cut: bool,
 }
 
 impl<'a> Flow<'a> {
@@ -73,6 +75,7 @@ impl<'a> Flow<'a> {
             args,
             draining: None,
             removals: JoinSet::new(),
+            is_cut: false,
         }
     }
 
@@ -115,7 +118,7 @@ impl<'a> Flow<'a> {
             let is_draining = self.draining.is_some();
             tokio::select! {
                 next = outcomes.next() => match next {
-                    None => return Ok(self.draining.take().unwrap_or(End::Complete)),
+                    None => return Ok(self.end()),
                     Some(taken) => {
                         self.take(taken)?;
                         self.take_ready(&mut outcomes)?;
@@ -125,7 +128,7 @@ impl<'a> Flow<'a> {
                     None => is_told = false,
                     Some(event) => self.hear(&event),
                 },
-                stop = self.stops.first(), if !is_draining => self.drain(End::Stopped(stop)).await?,
+                stop = self.stops.first(), if !is_draining => self.drain(End::Stopped(stop)).await,
                 removed = self.removals.join_next(), if is_draining => {
                     if removed.is_none() {
                         return self.last(outcomes).await;
@@ -155,6 +158,7 @@ impl<'a> Flow<'a> {
 
     fn take(&mut self, (task, outcome): Taken) -> Result<(), Failure> {
         let has_failed = self.job.take(&task, &outcome)?;
+        self.is_cut |= !is_final(&outcome);
         if has_failed && self.args.fail_fast && self.draining.is_none() {
             self.progress.say(&format!("task {} has failed: nothing more is begun", task.number));
             self.close(End::FailedFast);
@@ -195,24 +199,35 @@ impl<'a> Flow<'a> {
         });
     }
 
-    async fn drain(&mut self, why: End) -> Result<(), Failure> {
+    async fn drain(&mut self, why: End) {
         self.close(why);
-        let stats = self.pool.stats().await.map_err(Failure::run)?;
-        self.progress.say(&format!(
-            "stopping: {} tasks are under way and end; interrupt again to kill them",
-            stats.tasks.in_flight
-        ));
-        Ok(())
+        // It may have ended meanwhile: whoever has the status page's token can have it drain.
+        if let Ok(stats) = self.pool.stats().await {
+            self.progress.say(&format!(
+                "stopping: {} tasks are under way and end; interrupt again to kill them",
+                stats.tasks.in_flight
+            ));
+        }
     }
 
     /// Takes the outcomes of what the workers held last.
     async fn last(&mut self, mut outcomes: Results) -> Result<End, Failure> {
-        // The driver has been through all of it once it answers.
-        self.pool.stats().await.map_err(Failure::run)?;
+        // The driver has been through all of it once it answers, or has ended.
+        let _ = self.pool.stats().await;
         while let Some(Some(taken)) = outcomes.next().now_or_never() {
             self.take(taken)?;
         }
         Ok(self.draining.take().unwrap_or(End::Complete))
+    }
+
+    /// Returns why there are no more outcomes. A pool that drains takes no more tasks, and gives those back that
+    /// it has not begun.
+    fn end(&mut self) -> End {
+        let gate = &self.gate;
+        let is_whole = gate.is_exhausted.get() && gate.given.get() == gate.ended.get();
+        let is_complete = is_whole && !self.is_cut;
+        let why = if is_complete { End::Complete } else { End::Stopped(Stop::Drained) };
+        self.draining.take().unwrap_or(why)
     }
 
     fn how_far(&self) -> String {

@@ -6,11 +6,13 @@ mod flow;
 mod job;
 mod output;
 mod progress;
+mod status;
 mod task;
 mod tasks;
 
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,6 +21,7 @@ pub(crate) use self::crew::{bind, cpus};
 use self::flow::{End, Flow};
 use self::job::Job;
 use self::progress::Progress;
+pub(crate) use self::status::token;
 use crate::args::RunArgs;
 use crate::console::Console;
 use crate::failure::{Failure, TASKS_FAILED};
@@ -27,6 +30,8 @@ use crate::stop::{INTERRUPTED, Stop, Stops};
 
 /// More threads than these have nothing to do: most of the work is that of the processes.
 const THREADS_MAX: u16 = 4;
+/// How long the pool may take to end once there is nothing to wait for.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Does all tasks, and returns the exit code.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
@@ -74,23 +79,25 @@ async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
     let (pool, driver) = crew.builder.build().map_err(crate::members::explained)?;
     // Before it runs, so that nothing is missed.
     let events = pool.events();
+    let page = status::serve(args, &pool, console).await?;
     let driver = tokio::spawn(driver);
     let progress = Progress::new(console.clone(), args.quiet);
     let mut flow = Flow::new(&pool, job, stops, progress, crew.local, args);
     let end = flow.run(tasks, events).await;
     let (tally, progress) = flow.over();
-    let stopped = pool.stop().await.map_err(Failure::run);
+    // Whoever has the token of the status page may have stopped it before.
+    let _ = pool.stop_within(DRAIN_MAX).await;
     driver.await.map_err(Failure::run)?;
     for hands in &crew.hands {
         hands.stop().await;
     }
+    drop(page);
     let end = end?;
-    stopped?;
     progress.sum_up(tally, matches!(end, End::Stopped(_)), args.output);
     match end {
         End::Complete | End::FailedFast if tally.failed > 0 => Ok(TASKS_FAILED),
         End::Complete | End::FailedFast => Ok(0),
-        End::Stopped(Stop::Interrupted) => Ok(INTERRUPTED),
+        End::Stopped(Stop::Interrupted | Stop::Drained) => Ok(INTERRUPTED),
         End::Stopped(Stop::Unheard(lost)) => Err(Failure::unheard(lost)),
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::job::Tally;
 use crate::args::Format;
 use crate::console::Console;
+use crate::look::{grouped, per_second};
 use crate::screen::Frame;
 
 /// How far back the speed looks: what was long ago says little of what is left.
@@ -124,23 +125,6 @@ impl Progress {
         let more = settled.saturating_sub(were_settled) as f64;
         if seconds > 0.0 { more / seconds } else { 0.0 }
     }
-}
-
-/// Writes a number with a comma between each three digits.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-fn per_second(rate: f64) -> String {
-    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
 /// Returns how long it takes, in the unit that people would choose.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use super::support::{Folder, Guard, chargehand, repository, run, wait};
 
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["run"],
     &["worker"],
@@ -15,6 +15,13 @@ const COMMANDS: [&[&str]; 11] = [
     &["keys", "revoke"],
     &["keys", "show"],
     &["replay"],
+    &["status"],
+    &["workers"],
+    &["top"],
+    &["queue"],
+    &["queue", "pause"],
+    &["queue", "resume"],
+    &["drain"],
     &["completions"],
     &["man"],
 ];
@@ -29,7 +36,7 @@ fn help_fits_80_columns() {
             assert!(longest <= Some(80), "{command:?} {help}: {longest:?}\n{}", ended.out);
         }
     }
-    for command in [&[][..], &["keys"]] {
+    for command in [&[][..], &["keys"], &["queue"]] {
         let ended = run(chargehand().args(command));
         assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{command:?}");
         assert!(ended.err.contains("Commands:"), "{}", ended.err);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 pub(crate) use super::commands::{
@@ -116,4 +118,54 @@ pub(crate) fn dialling_worker(address: &str, more: &[&str]) -> Guard {
 pub(crate) fn address_of(run: &mut Running) -> String {
     let line = run.wait_for("listening on ");
     line.split(' ').nth(2).expect("an address").to_owned()
+}
+
+/// A token, in a file that names it.
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Starts a run of numbered tasks that shows itself to whoever comes, and returns the address of that.
+pub(crate) fn shown_run(
+    folder: &Folder,
+    tasks: &str,
+    exec: &str,
+    more: &[&str],
+) -> (Running, String) {
+    fs::write(folder.path("token"), format!("{TOKEN}\n")).expect("writable");
+    let mut command = chargehand();
+    command.args(["run", "--range", tasks, "--shell", "--exec", exec, "--local", "2"]);
+    command.args(["--status", "127.0.0.1:0", "--status-token", &folder.text("token")]);
+    let mut run = Running::start(command.args(more));
+    let line = run.wait_for("status at http://");
+    let url = line.trim_start_matches("status at ").to_owned();
+    (run, url)
+}
+
+/// Asks a status page, without any of the command's code.
+pub(crate) fn ask(url: &str, path: &str) -> Value {
+    let host = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut stream = TcpStream::connect(host).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("not 0");
+    write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").expect("it reads");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("it answers");
+    let (_, body) = text.split_once("\r\n\r\n").expect("a response");
+    serde_json::from_str(body).expect("JSON")
+}
+
+/// Waits until a page says that so many tasks are done at least, and returns all that it says.
+pub(crate) fn done_at(url: &str, count: u64) -> Value {
+    let mut overview = Value::Null;
+    until("tasks are done", || {
+        overview = ask(url, "api/overview");
+        overview["tasks"]["done"].as_u64() >= Some(count)
+    });
+    overview
+}
+
+/// Ends a run at once, and the processes of its tasks with it.
+pub(crate) fn cut_short(mut run: Running) {
+    send(Signal::TERM, &run.child);
+    run.wait_for("stopping: ");
+    send(Signal::TERM, &run.child);
+    assert_eq!(run.finish().code, Some(130));
 }

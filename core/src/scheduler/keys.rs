@@ -82,6 +82,18 @@ impl Keys {
     }
 }
 
+#[cfg(test)]
+impl Keys {
+    /// Adds all that decides what is done next.
+    pub(super) fn words(&self, tasks: &[TaskSlot], words: &mut Vec<u32>) {
+        for key in &self.slots {
+            words.extend([key.taken, key.at_once]);
+            key.behind.check(tasks, |task| words.push(task));
+            words.push(NONE);
+        }
+    }
+}
+
 impl SchedulerMut<'_> {
     /// Has a task that was just accepted take a place of its key, or wait for one.
     pub(super) fn take_key(&mut self, task: u32, key: Key) {

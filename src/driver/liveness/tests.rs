@@ -5,7 +5,15 @@ const SECOND: Duration = Duration::from_secs(1);
 fn overdue(task: u32, runs: Option<u32>) -> Overdue {
     let task = TaskId::from_parts(task, 0);
     let (attempt_timeout, heartbeat_interval) = (60 * SECOND, 10 * SECOND);
-    Overdue { task, held: 4, runs, left: None, attempt_timeout, heartbeat_interval }
+    Overdue {
+        task,
+        held: 4,
+        runs,
+        is_strike: true,
+        left: None,
+        attempt_timeout,
+        heartbeat_interval,
+    }
 }
 
 /// A link by hand.
@@ -200,6 +208,17 @@ fn each_attempt_that_may_have_waited_has_its_time_once_it_is_the_oldest() {
     assert_eq!(link.put_off(), None);
     link.at.answers += 1;
     assert_eq!(link.put_off(), Some(60 * SECOND));
+}
+
+#[test]
+fn what_ends_by_a_time_of_its_own_takes_no_place_from_what_waits_behind_it() {
+    let mut link = Link::new();
+    for task in 0..5 {
+        link.overdue = Overdue { is_strike: false, ..overdue(task, Some(1)) };
+        assert_eq!(link.put_off(), Some(60 * SECOND));
+        link.waits(60 * SECOND);
+        assert_eq!(link.put_off(), None);
+    }
 }
 
 #[test]

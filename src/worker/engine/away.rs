@@ -96,8 +96,12 @@ where
         self.end_former(index);
         let SlotState::Link(link) = &self.places[index as usize].state else { return };
         let Some((claim, _)) = link.claim() else { return };
-        self.end_older(index, claim);
-        let is_its = |absent: &Option<Absent>| absent.as_ref().is_some_and(|it| it.claim == claim);
+        // Who says the same, but has not proven the same, is another.
+        let identity: Option<Box<str>> = link.identity().map(Box::from);
+        self.end_older(index, claim, identity.as_deref());
+        let is_its = |absent: &Option<Absent>| {
+            absent.as_ref().is_some_and(|it| it.claim == claim && it.identity == identity)
+        };
         let absent = self.absentees.iter_mut().find(|absent| is_its(absent)).and_then(Option::take);
         let kept = absent.map_or_else(Kept::default, |absent| absent.kept);
         let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
@@ -127,9 +131,12 @@ where
     }
 
     /// Ends an older link of the same claim: the manager has lost it, and this side does not know yet.
-    fn end_older(&mut self, index: u32, claim: Claim) {
+    fn end_older(&mut self, index: u32, claim: Claim, identity: Option<&str>) {
         let is_older = |place: &LinkSlot<S>| match &place.state {
-            SlotState::Link(link) => place.up && link.claim().is_some_and(|(its, _)| its == claim),
+            SlotState::Link(link) => {
+                let is_same = link.claim().is_some_and(|(its, _)| its == claim);
+                place.up && is_same && link.identity() == identity
+            }
             _ => false,
         };
         let older = (0..).zip(&self.places).filter(|(at, place)| *at != index && is_older(place));

@@ -79,7 +79,7 @@ async function checkPause(page, before) {
   await becomes(page.locator('#announce'), 'Updates are paused.');
   const held = await page.locator('main').innerText();
   await happen('work');
-  await page.waitForTimeout(2500);
+  await page.waitForTimeout(1000);
   assert.equal(await page.locator('main').innerText(), held, 'nothing moves while it is paused');
   assert.equal(await card(page, 'done').textContent(), whole.format(before.done));
   await page.getByRole('button', { name: 'Resume updates' }).click();
@@ -126,7 +126,7 @@ async function checkKeys(page) {
   const focused = () => page.evaluate(() => document.activeElement.getAttribute('aria-label'));
   const name = await focused();
   assert.match(name, /^Remove /);
-  await page.waitForTimeout(2200);
+  await page.waitForTimeout(800);
   assert.equal(await focused(), name);
   await page.locator('#pause').focus();
   await page.keyboard.press('Space');
@@ -297,7 +297,7 @@ try {
   await checkMarkup(page);
   await checkNames(page);
   await page.locator('summary').click();
-  await page.waitForTimeout(2500);
+  await page.waitForTimeout(1000);
   await page.screenshot({ path: join(about.out, 'light.png'), fullPage: true });
   await checkContrast(page, 'light');
   await checkTab(page);
@@ -308,7 +308,7 @@ try {
   for (const colorScheme of ['light', 'dark']) {
     const narrow = await open(browser, about.url, { viewport: { width: 400, height: 800 }, colorScheme });
     await becomes(narrow.locator('#shown'), '1 to 4 of 4');
-    await narrow.waitForTimeout(1500);
+    await narrow.waitForTimeout(600);
     await checkNarrow(narrow, `400 px, ${colorScheme}`);
     await checkContrast(narrow, `400 px, ${colorScheme}`);
     await narrow.screenshot({ path: join(about.out, `narrow-${colorScheme}.png`), fullPage: true });

@@ -92,3 +92,24 @@ pub(crate) async fn until(
     }
     panic!("{path} never did: {}", answer.body);
 }
+
+/// Reads server-sent events until so many have come.
+pub(crate) async fn events(stream: &mut TcpStream, count: usize) -> String {
+    let mut text = String::new();
+    let mut buffer = vec![0; 1 << 16];
+    while text.matches("\ndata: ").count() < count {
+        let read = timeout(Duration::from_secs(10), stream.read(&mut buffer)).await;
+        let read = read.expect("an event comes").unwrap();
+        assert!(read > 0, "it ended: {text}");
+        text += &String::from_utf8_lossy(&buffer[..read]);
+    }
+    text
+}
+
+/// Begins to watch live.
+pub(crate) async fn watch(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /api/live HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}

@@ -40,6 +40,8 @@ pub(crate) mod events {
     pub(crate) struct EventFeed;
     #[derive(Debug)]
     pub(crate) struct Started;
+    #[derive(Clone, Debug, PartialEq)]
+    pub(crate) struct TaskProgress;
 }
 
 pub(crate) mod limits {

@@ -300,7 +300,7 @@ pub fn room(preemptions: usize) {
                     let caller = Caller::new();
                     let cx = &mut Context::from_waker(&caller.waker);
                     let call = loop {
-                        let mut listener = mailbox.listen_for_place();
+                        let mut listener = mailbox.listen_for_place(QueueId::DEFAULT);
                         match caller.submit(&mailbox, byte) {
                             Ok(call) => break call,
                             Err(why) => assert_eq!(why, NotQueued::Full),

@@ -104,6 +104,16 @@ impl Drop for EventListener {
 #[derive(Debug)]
 pub struct Sender<T>(PhantomData<T>);
 
+impl<T> Sender<T> {
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// Always: nobody receives.
+    pub fn try_send(&self, message: T) -> Result<(), T> {
+        Err(message)
+    }
+}
+
 /// As `async_channel`'s; nothing is sent.
 #[derive(Debug)]
 pub struct Receiver<T>(PhantomData<T>);

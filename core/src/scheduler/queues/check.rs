@@ -41,6 +41,40 @@ pub(in crate::scheduler) fn check(
     queues.keys.check(tasks);
 }
 
+#[cfg(test)]
+impl super::Queues {
+    /// Returns all that decides what is done next, now being `clock`.
+    pub(in crate::scheduler) fn words(
+        &self,
+        tasks: &[TaskSlot],
+        clock: Instant,
+    ) -> alloc::vec::Vec<u32> {
+        let mut words = alloc::vec::Vec::new();
+        words.extend(self.owed.map(u32::from));
+        let low = |number: u64| u32::try_from(number).expect("a few strides, or milliseconds");
+        let ahead = |at: Instant| at.as_nanos().saturating_sub(clock.as_nanos());
+        for line in &self.lines {
+            words.extend([u32::from(line.options.is_paused), low(line.pass)]);
+            words.push(u32::from(line.turn % super::LANES));
+            words.push(low(ahead(line.full)));
+            for fresh in &line.fresh {
+                fresh.check(tasks, |task| words.push(task));
+                words.push(NONE);
+            }
+            for wards in &line.wards {
+                wards.holders.check(&wards.table, |worker| {
+                    words.push(worker);
+                    wards.table[worker as usize].tasks.check(tasks, |task| words.push(task));
+                    words.push(NONE);
+                });
+                words.push(NONE);
+            }
+        }
+        self.keys.words(tasks, &mut words);
+        words
+    }
+}
+
 /// Each new task is in the lane of its line that it says.
 fn check_lanes(at: usize, line: &Line, tasks: &[TaskSlot]) {
     for (list, fresh) in line.fresh.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Stories about the scheduler, one behaviour each. Every step ends with the invariant check.
 
-#[cfg(feature = "task-times")]
+#[cfg(all(feature = "queues", feature = "task-times"))]
 mod all_states;
 mod balance;
 mod blame;

@@ -74,6 +74,7 @@ impl Canon {
         // With two workers, these say who stands where.
         let next = |clean| state.balance.next_but(workers, u32::MAX, clean).unwrap_or(NEVER);
         self.words.extend([next(true), next(false), u32::from(state.turn), wide(state.aborting)]);
+        self.words.extend(state.queues.words(tasks, state.clock));
         self.words.push(u32::from(state.is_draining));
         self.ahead(state.drain_deadline);
         self.ahead(state.calm_until);
@@ -99,6 +100,7 @@ impl Canon {
         }
         self.words.extend([task.attempts, task.failures, task.losses].map(u32::from));
         self.words.extend([u32::from(task.retries_max), task.lane as u32]);
+        self.words.extend([u32::from(task.line), task.stand as u32, u32::from(task.is_keyed)]);
         self.words.extend([task.is_suspect, task.is_timed, task.is_kept].map(u32::from));
         if task.is_timed {
             let (times, numbers, flags) = engine.state.own.of(slot);

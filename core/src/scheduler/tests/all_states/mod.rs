@@ -16,7 +16,10 @@ mod search;
 use std::time::Duration;
 
 use crate::backoff::{BackoffPolicy, Jitter};
-use crate::{Config, Instant, Lane, Offer, Route, TaskOptions, Useless, Verdict};
+use crate::{
+    Class, Config, Instant, Key, Lane, Offer, QueueId, QueueOptions, Rate, Route, TaskOptions,
+    Useless, Verdict,
+};
 use search::{Model, Other, TICK};
 
 const STATES: usize = 100_000;
@@ -50,6 +53,7 @@ fn model(name: &'static str) -> Model {
     Model {
         name,
         config: config(),
+        queues: &[],
         routes: [Route::Dial, Route::Dial],
         offers: &[ONE],
         tasks: &[PLAIN],
@@ -240,6 +244,60 @@ fn progress_gives_attempts_time_and_none_without_end() {
     model.others = &[Other::Progress, Other::Break];
     model.tasks_max = 2;
     search(&model, &["done", "exhausted", "looked at", "struck out"]);
+}
+
+#[test]
+fn queues_share_wait_and_stop_and_lose_no_task() {
+    const QUEUES: &[QueueOptions] = &[
+        QueueOptions::new().class(Class::Low).in_flight_max(1),
+        QueueOptions::new().class(Class::Urgent),
+    ];
+    const OTHER: TaskOptions = PLAIN.queue(QueueId::new(1));
+    let mut model = model("queues");
+    model.config.class_share_min = 25;
+    model.config.attempt_timeout = Duration::MAX;
+    model.queues = QUEUES;
+    model.tasks = &[PLAIN, OTHER];
+    model.offers = &[AHEAD];
+    model.others = &[Other::Pause, Other::Break];
+    search(&model, &["done", "exhausted", "sent again"]);
+}
+
+#[test]
+fn a_rate_holds_tasks_back_and_lets_each_of_them_go() {
+    const QUEUES: &[QueueOptions] = &[QueueOptions::new().rate(Rate::per(4, TICK))];
+    let mut model = model("a rate");
+    model.config.attempt_timeout = Duration::MAX;
+    model.queues = QUEUES;
+    model.tasks_max = 2;
+    model.others = &[Other::Cancel];
+    model.verdicts = &[Verdict::Done, Verdict::Returned];
+    search(&model, &["done", "cancelled", "bounced"]);
+}
+
+#[test]
+fn keys_keep_tasks_in_order_whatever_becomes_of_those_before_them() {
+    const KEYED: TaskOptions = PLAIN.key(Key::new(0));
+    const TWICE: TaskOptions = BULK.key(Key::new(0).at_once(2));
+    let mut model = model("keys");
+    model.config.attempt_timeout = Duration::MAX;
+    model.tasks = &[KEYED, TWICE];
+    model.offers = &[AHEAD];
+    model.verdicts = &[Verdict::Done, Verdict::Failed];
+    model.others = &[Other::Cancel, Other::Break];
+    search(&model, &["done", "failed", "cancelled", "exhausted", "withdrawn"]);
+}
+
+#[test]
+fn a_pool_that_begins_with_queues_in_the_midst_loses_no_task() {
+    const KEYED: TaskOptions = PLAIN.key(Key::new(0));
+    let mut model = model("queues in the midst");
+    model.config.attempt_timeout = Duration::MAX;
+    model.tasks = &[PLAIN, KEYED];
+    model.verdicts = &[Verdict::Done, Verdict::Failed];
+    model.others = &[Other::Pause, Other::Break, Other::Shut];
+    model.tasks_max = 2;
+    search(&model, &["done", "failed", "exhausted", "aborted"]);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::canon::digest;
 use crate::scheduler::index::wide;
 use crate::scheduler::slot::{Duty, LinkPhase, TaskState, WorkerSlot};
 use crate::{
-    Action, Config, Event, Inline, Instant, Link, Loss, Offer, Outcome, Reason, Route, Scheduler,
-    Storage, TaskId, TaskOptions, Useless, Verdict,
+    Action, Config, Event, Inline, Instant, Link, Loss, Offer, Outcome, QueueId, QueueOptions,
+    Reason, Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict,
 };
 
 /// Two workers and at most three tasks at once. There is no bound on how many follow one another.
@@ -50,6 +50,8 @@ pub(super) enum Step {
     /// A worker that is back names a task, and then has named all.
     Kept(u32),
     Listed(u32),
+    /// A queue is stopped, or let go on.
+    Pause(u8, bool),
     Drain,
     Tick,
     /// One action only is polled: where the caller is slow.
@@ -60,6 +62,8 @@ pub(super) enum Step {
 pub(super) struct Model {
     pub(super) name: &'static str,
     pub(super) config: Config,
+    /// Its queues; none for a pool that is made without.
+    pub(super) queues: &'static [QueueOptions],
     pub(super) routes: [Route; 2],
     pub(super) offers: &'static [Offer],
     /// What is submitted where there is room.
@@ -91,6 +95,8 @@ pub(super) enum Other {
     Remove,
     Add,
     Shut,
+    /// Queues are stopped and let go on.
+    Pause,
 }
 
 /// What a search found.
@@ -113,7 +119,11 @@ impl Model {
     }
 
     fn first(&self) -> Engine {
-        let mut engine = Scheduler::new(Inline::new(), self.config).unwrap();
+        let mut engine: Engine = Scheduler::new(Inline::new(), self.config).unwrap();
+        if !self.queues.is_empty() {
+            // With fewer slots than a caller may have for so many.
+            engine.lend().begin_lines(self.queues);
+        }
         // Not at the epoch, so that what never was is long ago.
         let now = Instant::from_millis(1_000);
         for route in self.routes {
@@ -223,7 +233,17 @@ impl Model {
         if self.has(Other::Shut) && !engine.is_draining() {
             steps.push(Step::Drain);
         }
+        for queue in self.queues_of() {
+            let stats = engine.queue_stats(QueueId::new(queue)).unwrap();
+            if self.has(Other::Pause) {
+                steps.push(Step::Pause(queue, !stats.is_paused));
+            }
+        }
         steps
+    }
+
+    fn queues_of(&self) -> core::ops::Range<u8> {
+        0..u8::try_from(self.queues.len().max(1)).unwrap()
     }
 
     /// Adds what may happen to a worker.
@@ -346,6 +366,9 @@ impl Model {
     /// Goes on without faults until every task has its outcome; returns how many ticks that took.
     fn end(&self, mut engine: Engine) -> u32 {
         let began = engine.state.clock;
+        if self.has(Other::Pause) {
+            self.queues_of().for_each(|queue| act(self, &mut engine, Step::Pause(queue, false)));
+        }
         for _ in 0..STEPS_TO_END {
             while engine.poll_action().is_some() {}
             if engine.is_idle() && (!engine.is_draining() || engine.is_drained()) {
@@ -424,6 +447,8 @@ fn act(model: &Model, engine: &mut Engine, step: Step) {
             engine.accept(now, id, offer, Instant::EPOCH).unwrap();
             return;
         }
+        Step::Pause(queue, true) => return engine.pause(now, QueueId::new(queue)).unwrap(),
+        Step::Pause(queue, false) => return engine.resume(now, QueueId::new(queue)).unwrap(),
         Step::Drain => return engine.drain(now, now.saturating_add(TICK * 2)),
         Step::Tick => return engine.handle_timeout(now.saturating_add(TICK)),
         Step::Poll => return,
