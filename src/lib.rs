@@ -153,7 +153,7 @@ pub use self::{
     handler::{Context, with_state},
     link::{BoxError, DisconnectReason, InProcessFn, Kind, Local, Threaded, memory},
     next::Next,
-    options::{Queue, TaskKey, TaskOptions, WorkerOptions},
+    options::{Queue, TaskKey, TaskOptions, Window, WorkerOptions},
     payload::DecodeLimits,
     pool::{
         BuildError, Builder, FromStream, Heights, IntoRequests, Ledger, MapReport, Outcomes, Pool,

@@ -10,7 +10,7 @@ use chargehand_core::QueueOptions;
 use crate::budget::RESERVE_MESSAGES;
 use crate::link::erased::{Kind, Reach};
 use crate::link::room::lowered;
-use crate::options::WorkerOptions;
+use crate::options::{Window, WorkerOptions};
 use crate::payload::DecodeLimits;
 
 /// What the queue is called of all tasks that name none.
@@ -36,7 +36,7 @@ pub(crate) struct Limits {
     pub(crate) queues: Vec<(Arc<str>, QueueOptions)>,
     /// What was set, if anything was.
     pub(crate) ahead_max: Option<usize>,
-    pub(crate) in_flight: Option<u16>,
+    pub(crate) in_flight: Option<Window>,
     pub(crate) frame_bytes_max: u32,
     /// What was set, if anything was.
     pub(crate) memory_max: Option<usize>,

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use chargehand_core::{BackoffPolicy, Instant, QueueId};
+use chargehand_core::{BackoffPolicy, Instant, Offer, QueueId};
 
 /// The names of a pool's queues, by their places.
 pub(crate) type QueueNames = Arc<[Arc<str>]>;
@@ -287,6 +287,22 @@ impl TaskOptions {
     }
 }
 
+/// How many attempts a worker holds at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Window {
+    /// So many, at least 1; those beyond its concurrency wait there.
+    Fixed(u16),
+    /// As many as keep it busy, which the pool finds out: as many as it runs at once, and as many more as are
+    /// on the way there and back. Up to [`Config::window_max`](chargehand_core::Config::window_max).
+    ///
+    /// Only where [`Config::choice`](chargehand_core::Config::choice) is
+    /// [`FirstAnswer`](chargehand_core::Choice::FirstAnswer), as it is by default; else it has its
+    /// concurrency.
+    #[cfg(feature = "choice")]
+    Auto,
+}
+
 /// How a worker is used, where not as the pool says: given to [`Builder::add`](crate::Builder::add),
 /// [`Pool::add`](crate::Pool::add) and their twins for workers in the pool's own process.
 ///
@@ -299,32 +315,69 @@ impl TaskOptions {
 /// pool.remove(worker).await?;
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerOptions {
-    /// How many attempts it holds at once; those beyond its concurrency wait there. At least 1.
+    /// How many attempts it holds at once.
     ///
     /// `None`, the default, for [`Builder::in_flight`](crate::Builder::in_flight); where that is not set
     /// either, what the worker says (its [`concurrency`](crate::Worker::concurrency)), and 1 in the pool's
     /// own process. A worker of the Go package has one at a time, whatever this says.
-    pub window: Option<u16>,
+    pub window: Option<Window>,
+    /// How much of the work it gets compared to others: one of weight 2 gets a task that it is expected to
+    /// take twice as long for as one of weight 1. Default 1; 0 counts as 1.
+    #[cfg(feature = "choice")]
+    pub weight: u16,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl WorkerOptions {
     /// Makes options that change nothing.
     pub const fn new() -> Self {
-        Self { window: None }
+        Self {
+            window: None,
+            #[cfg(feature = "choice")]
+            weight: 1,
+        }
     }
 
-    /// Sets how many attempts it holds at once.
+    /// Sets how many attempts it holds at once. At least 1.
     #[must_use]
     pub const fn window(mut self, count: u16) -> Self {
-        self.window = Some(count);
+        self.window = Some(Window::Fixed(count));
         self
+    }
+
+    /// Has the pool find out how many attempts it is to hold at once: see [`Window::Auto`].
+    #[cfg(feature = "choice")]
+    #[must_use]
+    pub const fn auto_window(mut self) -> Self {
+        self.window = Some(Window::Auto);
+        self
+    }
+
+    /// Sets how much of the work it gets compared to others.
+    #[cfg(feature = "choice")]
+    #[must_use]
+    pub const fn weight(mut self, weight: u16) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// Adds to what a worker offers what the pool says of it.
+    pub(crate) fn apply(&self, offer: Offer) -> Offer {
+        #[cfg(feature = "choice")]
+        let offer = offer.weight(self.weight);
+        offer
     }
 
     /// Returns whether it would never get a task.
     pub(crate) fn is_idle(&self) -> bool {
-        self.window == Some(0)
+        self.window == Some(Window::Fixed(0))
     }
 }

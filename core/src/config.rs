@@ -76,6 +76,18 @@ pub struct Config {
     /// How long a worker that dials in may stay away before it is forgotten. Default 10 min;
     /// [`Duration::MAX`] to keep it for ever.
     pub absent_max: Duration,
+    /// Whom the next task goes to. Default [`Choice::LeastLoaded`]; a `chargehand` pool has
+    /// [`Choice::FirstAnswer`].
+    #[cfg(feature = "choice")]
+    pub choice: Choice,
+    /// When a worker that is far off the others rests. `None`, the default, for never. Only by
+    /// [`Choice::FirstAnswer`].
+    #[cfg(feature = "choice")]
+    pub ejection: Option<Ejection>,
+    /// How many failed tasks may be tried again, of all. `None`, the default, for as many as their own
+    /// `retries_max` allow.
+    #[cfg(feature = "choice")]
+    pub retry_budget: Option<RetryBudget>,
     /// The delay before a worker is dialled again, and the rest of a worker that only fails. It grows
     /// with each connect in a row that came to nothing; a link is of use once a task was done on it,
     /// or after `stable_after`. Base and cap at least 1 ms.
@@ -92,6 +104,113 @@ pub struct Config {
     /// Seeds the jitter. Give every process a different one, or all their workers reconnect at the
     /// same moment.
     pub seed: u64,
+}
+
+/// When a worker rests since it is far slower than the others, or fails far more often: the outlier
+/// detection of Envoy, whose names are given with each.
+///
+/// A worker is held against the others each time that it has given so many answers. It never is against
+/// itself, so none rests where all become slow or fail alike; nor does the last one that serves. After its
+/// rest it gets one task. If that is done in good time it is back, else it rests again, longer.
+#[cfg(feature = "choice")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Ejection {
+    /// After how many answers a worker is held against the others (`success_rate_request_volume`).
+    /// Default 100.
+    pub answers: u16,
+    /// Against how many others at least (`success_rate_minimum_hosts`, which counts itself). Default 3.
+    pub others_min: u32,
+    /// How many standard deviations from their mean it is off, in thousandths
+    /// (`success_rate_stdev_factor`). Default 1900.
+    pub deviations: u16,
+    /// How many times as long as theirs its tasks take at least. Default 4; 0 to look at failures only.
+    pub times_slower: u16,
+    /// How long it rests first; each time in a row so much longer (`base_ejection_time`). Default 30 s.
+    pub rest: Duration,
+    /// How many times as long it rests at most (`max_ejection_time`). At least 1; default 10, which are 300 s.
+    pub rests_max: u16,
+    /// How many of a hundred workers rest at most (`max_ejection_percent`). Default 50.
+    pub percent_max: u8,
+}
+
+#[cfg(feature = "choice")]
+impl Ejection {
+    /// Makes the default one.
+    pub const fn new() -> Self {
+        Self {
+            answers: 100,
+            others_min: 3,
+            deviations: 1900,
+            times_slower: 4,
+            rest: Duration::from_secs(30),
+            rests_max: 10,
+            percent_max: 50,
+        }
+    }
+}
+
+#[cfg(feature = "choice")]
+impl Default for Ejection {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How many failed tasks are tried again, so that what all of them call on does not get a multiple of its
+/// load when it breaks: the retry throttling of gRPC (proposal A6), whose names are given with each.
+///
+/// Each failure of a handler takes one token, each task done gives a part of one back. With half of all
+/// tokens or fewer left, a task that fails ends as [`Failed`](crate::Outcome::Failed) whatever its own
+/// retries are.
+#[cfg(feature = "choice")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct RetryBudget {
+    /// How many tokens there are at first and at most (`maxTokens`). Default 10.
+    pub tokens: u16,
+    /// How many thousandths of a token a task gives back that is done (`tokenRatio`). Default 100.
+    pub per_done: u16,
+}
+
+#[cfg(feature = "choice")]
+impl RetryBudget {
+    /// Makes the default one.
+    pub const fn new() -> Self {
+        Self { tokens: 10, per_done: 100 }
+    }
+}
+
+#[cfg(feature = "choice")]
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How the worker is chosen that a task goes to, of those with room.
+#[cfg(feature = "choice")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Choice {
+    /// The one that holds the fewest tasks, and among equals the one that has waited longest for its
+    /// turn. What workers' answers took is not looked at, and no task waits while a worker has room.
+    #[default]
+    LeastLoaded,
+    /// The one that is expected to answer first, by what its earlier answers took, how many of them were
+    /// of use, and what it holds. A worker that has not shown enough counts as an average one.
+    ///
+    /// A new task waits, though a worker has room, where the busy ones are expected to have done all that
+    /// waits before that one would be done; for [`elsewhere_wait`](Config::elsewhere_wait) at most, or for as
+    /// long as that worker is expected to take, whichever is longer. Where nothing waits, tasks that a
+    /// worker holds and cannot have begun are taken back for one that would be done in two thirds
+    /// of the time.
+    FirstAnswer,
 }
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -128,6 +247,12 @@ impl Config {
             #[cfg(feature = "task-times")]
             grace: Duration::ZERO,
             absent_max: Duration::from_secs(600),
+            #[cfg(feature = "choice")]
+            choice: Choice::LeastLoaded,
+            #[cfg(feature = "choice")]
+            ejection: None,
+            #[cfg(feature = "choice")]
+            retry_budget: None,
             backoff: BackoffPolicy::new(),
             stable_after: Duration::from_secs(30),
             seed,
@@ -197,6 +322,12 @@ pub(crate) struct Policy {
     pub(crate) absent_max: u64,
     #[cfg(feature = "task-times")]
     pub(crate) pause_max: u64,
+    #[cfg(feature = "choice")]
+    pub(crate) choice: Choice,
+    #[cfg(feature = "choice")]
+    pub(crate) ejection: Option<Ejection>,
+    #[cfg(feature = "choice")]
+    pub(crate) retry_budget: Option<RetryBudget>,
     #[cfg(feature = "queues")]
     pub(crate) class_share_min: u8,
     #[cfg(feature = "queues")]
@@ -227,6 +358,12 @@ impl Policy {
             absent_max: short(config.absent_max),
             #[cfg(feature = "task-times")]
             pause_max: short(config.pause_max),
+            #[cfg(feature = "choice")]
+            choice: config.choice,
+            #[cfg(feature = "choice")]
+            ejection: config.ejection,
+            #[cfg(feature = "choice")]
+            retry_budget: config.retry_budget,
             #[cfg(feature = "queues")]
             class_share_min: config.class_share_min,
             #[cfg(feature = "queues")]
@@ -267,6 +404,12 @@ impl Policy {
             absent_max: span(self.absent_max),
             #[cfg(feature = "task-times")]
             pause_max: span(self.pause_max),
+            #[cfg(feature = "choice")]
+            choice: self.choice,
+            #[cfg(feature = "choice")]
+            ejection: self.ejection,
+            #[cfg(feature = "choice")]
+            retry_budget: self.retry_budget,
             #[cfg(feature = "queues")]
             class_share_min: self.class_share_min,
             #[cfg(feature = "queues")]

@@ -351,6 +351,14 @@ pub struct Offer {
     /// Whether it begins with its whole window: a worker in the caller's own process, say, which has
     /// nothing to prove.
     pub is_trusted: bool,
+    /// How much of the work it is to get compared to others: one of 2 gets a task that it is expected to
+    /// take twice as long for. 0 counts as 1. Only by [`Choice::FirstAnswer`](crate::config::Choice::FirstAnswer).
+    #[cfg(feature = "choice")]
+    pub weight: u16,
+    /// Whether its window sizes itself, between what it runs at once and `window`, where it has not earned less.
+    /// Only by [`Choice::FirstAnswer`](crate::config::Choice::FirstAnswer).
+    #[cfg(feature = "choice")]
+    pub is_auto: bool,
     /// For how long it goes on with what it holds once its link breaks: see
     /// [`Config::grace`](crate::Config::grace), of which the shorter counts. Zero if it does not.
     #[cfg(feature = "task-times")]
@@ -369,11 +377,31 @@ impl Offer {
             runs,
             window: runs,
             is_trusted: false,
+            #[cfg(feature = "choice")]
+            weight: 1,
+            #[cfg(feature = "choice")]
+            is_auto: false,
             #[cfg(feature = "task-times")]
             keeps: Duration::ZERO,
             #[cfg(feature = "task-times")]
             resumes: false,
         }
+    }
+
+    /// Has its window size itself, up to so many.
+    #[cfg(feature = "choice")]
+    #[must_use]
+    pub const fn auto(mut self, most: u32) -> Self {
+        (self.window, self.is_auto) = (most, true);
+        self
+    }
+
+    /// Sets how much of the work it is to get compared to others.
+    #[cfg(feature = "choice")]
+    #[must_use]
+    pub const fn weight(mut self, weight: u16) -> Self {
+        self.weight = weight;
+        self
     }
 
     /// Sets how many attempts it may hold at once.

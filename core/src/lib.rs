@@ -93,6 +93,8 @@ pub mod time;
 mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
+#[cfg(feature = "choice")]
+pub use config::{Choice, Ejection, RetryBudget};
 pub use config::{Config, ConfigError};
 #[cfg(feature = "queues")]
 pub use error::NoQueue;

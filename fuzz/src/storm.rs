@@ -8,7 +8,7 @@ mod pair;
 
 use chargehand_core::{Heap, Inline};
 
-use pair::Pair;
+use pair::{Pair, random_config};
 use rng::Rng;
 
 /// How many steps follow from one input at most.
@@ -20,10 +20,10 @@ pub fn scheduler(data: &[u8]) {
     let rng = Rng::new(rest);
     let again = "the bytes that the fuzzer has kept".to_owned();
     match size % 4 {
-        0 => run(Pair::new(again, rng, Inline::<1, 1>::new(), (1, 1))),
-        1 => run(Pair::new(again, rng, Inline::<3, 2>::new(), (3, 2))),
-        2 => run(Pair::new(again, rng, Heap::with_capacity(6, 5), (6, 5))),
-        _ => run(Pair::new(again, rng, Heap::with_capacity(12, 4), (12, 4))),
+        0 => run(Pair::with(again, rng, random_config, None, Inline::<1, 1>::new(), (1, 1))),
+        1 => run(Pair::with(again, rng, random_config, None, Inline::<3, 2>::new(), (3, 2))),
+        2 => run(Pair::with(again, rng, random_config, None, Heap::with_capacity(6, 5), (6, 5))),
+        _ => run(Pair::with(again, rng, random_config, None, Heap::with_capacity(12, 4), (12, 4))),
     }
 }
 

@@ -76,9 +76,35 @@ pub(crate) struct PoolPlan {
     pub(crate) frames: Option<usize>,
     /// The window of a worker in the pool's own process, if there is one.
     pub(crate) in_process: Option<u16>,
+    pub(crate) judgement: JudgementPlan,
     pub(crate) queues: Vec<QueuePlan>,
     /// How long a worker whose link broke is waited for.
     pub(crate) grace: Duration,
+}
+
+/// How the pool judges its workers.
+#[derive(Clone, Debug)]
+pub(crate) struct JudgementPlan {
+    /// By what their answers have shown.
+    pub(crate) by_answers: bool,
+    /// Windows size themselves.
+    pub(crate) windows: bool,
+    /// Those that are far off the others rest.
+    pub(crate) ejects: bool,
+    /// All retries have a budget.
+    pub(crate) budget: bool,
+}
+
+impl JudgementPlan {
+    fn draw(dice: &mut Dice) -> Self {
+        let by_answers = dice.percent(60);
+        Self {
+            by_answers,
+            windows: by_answers && dice.percent(40),
+            ejects: by_answers && dice.percent(40),
+            budget: dice.percent(10),
+        }
+    }
 }
 
 /// How wires are.
@@ -359,6 +385,9 @@ impl Plan {
         let tries = losses * (3 * longest + silence + backoff_cap + grace);
         let retries = u32::from(self.pool.retries_max.max(1)) + 1;
         let rests = retries * (self.pool.retry_delay + self.pool.elsewhere_wait + backoff_cap);
+        // A new task may wait for a better worker, as long as the one that has room is expected to take.
+        let held_back = self.pool.elsewhere_wait.max(self.pool.attempt_timeout);
+        let rests = rests + if self.pool.judgement.by_answers { held_back } else { Duration::ZERO };
         let line = |bytes: usize| {
             let nanos =
                 (bytes as u64 * 1_000_000_000).checked_div(self.lines.bytes_per_second.into());
@@ -437,7 +466,10 @@ fn millis_of(span: Duration) -> u64 {
 impl PoolPlan {
     fn draw(dice: &mut Dice) -> Self {
         let millis = Duration::from_millis;
+        // Of a copy, so that all else of a seed is drawn as it was before there was this.
+        let mut own = dice.clone().own().own();
         Self {
+            judgement: JudgementPlan::draw(&mut own),
             attempts_max: dice.one_of(&[1, 2, 3, 5]),
             resends_max: dice.one_of(&[2, 8, 64]),
             retries_max: dice.one_of(&[0, 0, 1, 3]),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use chargehand::core::BackoffPolicy;
+use chargehand::core::{BackoffPolicy, Choice, Ejection, RetryBudget};
 use chargehand::testing::wires::WorldListener;
 use chargehand::testing::{ManualSleep, ManualTimer, WorkerHandle, World};
 use chargehand::{
@@ -266,6 +266,8 @@ fn set(
         .drain_timeout(Duration::from_secs(1));
     if let Some(count) = plan.in_flight {
         builder = builder.in_flight(count);
+    } else if plan.judgement.windows {
+        builder = builder.auto_windows();
     }
     if let Some(frames) = plan.frames {
         let bytes = u32::try_from(FRAME).expect("a few KiB");
@@ -287,6 +289,17 @@ fn set(
         config.grace = plan.grace;
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
+        let judgement = &plan.judgement;
+        if !judgement.by_answers {
+            config.choice = Choice::LeastLoaded;
+        }
+        config.ejection = judgement.ejects.then(|| {
+            let mut ejection = Ejection::new();
+            (ejection.answers, ejection.others_min) = (8, 1);
+            (ejection.rest, ejection.rests_max) = (plan.backoff_cap / 2, 2);
+            ejection
+        });
+        config.retry_budget = judgement.budget.then(RetryBudget::new);
     })
 }
 

@@ -28,6 +28,7 @@ use crate::link::erased::{AnyConnector, Kind, Reach};
 use crate::link::reason::DisconnectReason;
 use crate::mailbox::calls::Submit;
 use crate::mailbox::result::TaskResult;
+use crate::options::Window;
 use crate::planted::planted;
 
 /// How much is read of a link before it is judged. Where there is more, that is done later.
@@ -80,7 +81,11 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let peer = self.peers.get_mut(link.worker());
                 if let Reach::InProcess(_) = &peer.reach {
                     // Without either, one at a time, as with a worker elsewhere.
-                    let window = peer.options.window.or(self.limits.in_flight).unwrap_or(1);
+                    let window = match peer.options.window.or(self.limits.in_flight) {
+                        Some(Window::Fixed(count)) => count,
+                        // Nothing is on the way, and it runs all that it holds.
+                        _ => 1,
+                    };
                     return self.in_process_up(link, window);
                 }
                 peer.link = LinkState::Dialling(link);

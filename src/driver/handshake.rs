@@ -17,6 +17,7 @@ use crate::link::erased::AnyWire;
 use crate::link::identity::check_name;
 use crate::link::reason::DisconnectReason;
 use crate::link::schema::{EXTENSIONS_ROOM, check_schema, manager_extensions};
+use crate::options::Window;
 use crate::payload::HEIGHT_BYTES_MAX;
 
 /// What a worker must take, or no height can be sent to it.
@@ -34,8 +35,11 @@ pub(crate) struct ManagerTerms {
     /// How long a worker is waited for whose link broke.
     grace_millis: u32,
     frame_bytes_max: u32,
-    in_flight: Option<u16>,
+    in_flight: Option<Window>,
     window_max: u16,
+    /// Workers are judged by their answers.
+    #[cfg(feature = "choice")]
+    is_judging: bool,
 }
 
 /// What a worker said.
@@ -44,6 +48,8 @@ pub(crate) struct Greeted {
     pub(crate) name: String,
     /// How many attempts it gets at once.
     pub(crate) window: u16,
+    /// Whether it is to be found out how many of these it is given.
+    pub(crate) is_auto: bool,
     /// How many it says that it runs at once.
     pub(crate) concurrency: u16,
     /// The longest frame that it says it takes, in bytes.
@@ -58,6 +64,8 @@ impl Greeted {
     /// Returns what it offers, to a manager that knew a worker of that token in its place before.
     pub(crate) fn offer(&self, known: Option<u64>) -> Offer {
         let offer = Offer::new(self.concurrency.into()).window(self.window.into());
+        #[cfg(feature = "choice")]
+        let offer = if self.is_auto { offer.auto(self.window.into()) } else { offer };
         let offer = offer.keeps(Duration::from_millis(self.keeps_millis.into()));
         if known == Some(self.token) { offer.resumes() } else { offer }
     }
@@ -84,12 +92,22 @@ impl ManagerTerms {
             frame_bytes_max: limits.frame_bytes_max,
             in_flight: limits.in_flight,
             window_max: u16::try_from(config.window_max).unwrap_or(u16::MAX),
+            #[cfg(feature = "choice")]
+            is_judging: config.choice == chargehand_core::Choice::FirstAnswer,
         }
     }
 
-    /// Returns how many attempts a worker gets at once, which has a window of its `own` here or not.
-    fn window(&self, own: Option<u16>, offered: u16) -> u16 {
-        own.or(self.in_flight).unwrap_or(offered).clamp(1, self.window_max)
+    /// Returns how many attempts a worker gets at once, which has a window of its `own` here or not, and
+    /// whether it is to be found out how many of these.
+    fn window(&self, own: Option<Window>, offered: u16) -> (u16, bool) {
+        let (count, is_auto) = match own.or(self.in_flight).unwrap_or(Window::Fixed(offered)) {
+            Window::Fixed(count) => (count, false),
+            #[cfg(feature = "choice")]
+            Window::Auto if self.is_judging => (u16::MAX, true),
+            #[cfg(feature = "choice")]
+            Window::Auto => (offered, false),
+        };
+        (count.clamp(1, self.window_max), is_auto)
     }
 }
 
@@ -101,7 +119,7 @@ impl Greeting {
         wire: &mut W,
         cx: &mut Context<'_>,
         opening: &ManagerTerms,
-        own_window: Option<u16>,
+        own_window: Option<Window>,
     ) -> Poll<Result<Greeted, DisconnectReason>> {
         let mut head = [0; HELLO_BYTES_MAX];
         if let Self::Begun = self {
@@ -173,7 +191,7 @@ pub(crate) fn whole_millis(span: Duration) -> u32 {
 fn hello_of(
     frame: &[u8],
     opening: &ManagerTerms,
-    own_window: Option<u16>,
+    own_window: Option<Window>,
 ) -> Result<Greeted, DisconnectReason> {
     match Message::decode(frame) {
         Ok(Message::Hello(Hello {
@@ -192,9 +210,11 @@ fn hello_of(
                      alone may need {FRAME_BYTES_MIN}: raise its frame_bytes_max"
                 )));
             }
+            let (at_once, is_auto) = opening.window(own_window, window);
             Ok(Greeted {
                 name: name.to_owned(),
-                window: opening.window(own_window, window),
+                window: at_once,
+                is_auto,
                 concurrency: window,
                 frame_bytes_max,
                 token,
@@ -235,6 +255,8 @@ mod tests {
             grace_millis: 0,
             frame_bytes_max: 1024,
             in_flight: None,
+            #[cfg(feature = "choice")]
+            is_judging: false,
             window_max: 8,
         };
         let nasty = "bye\n\u{1b}[2Jroot: all is well";

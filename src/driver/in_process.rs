@@ -21,7 +21,9 @@ const POLLS_PER_WORKER: usize = 256;
 impl<T: Timer, K: Kind> Driver<T, K> {
     /// There is nothing to dial: the link is up as soon as it is asked for.
     pub(crate) fn in_process_up(&mut self, link: Link, window: u16) {
-        let event = Event::Connected { link, offer: Offer::new(window.into()).trusted() };
+        let offer = Offer::new(window.into()).trusted();
+        let offer = self.peers.get_mut(link.worker()).options.apply(offer);
+        let event = Event::Connected { link, offer };
         self.scheduler.handle_event(self.now, event).expect("the scheduler waits for this link");
         self.set_up(link, LinkState::InProcess(link), window.into());
         self.meter.on_link(link.worker().slot(), window.into(), window.into());

@@ -61,6 +61,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let before = ranges_first && self.jobs.is_feeding() && self.admit_heights();
         let submitted = self.submitted != 0 && self.admit_submitted();
         let after = !ranges_first && self.jobs.is_feeding() && self.admit_heights();
+        #[cfg(feature = "choice")]
+        self.tell_backlog();
         before | submitted | after
     }
 

@@ -186,6 +186,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     held_back: VecDeque<(Submit, usize)>,
     /// The latest task was a submitted one: so that neither these nor ranges keep the others out.
     ranges_first: bool,
+    /// How many tasks of ranges the scheduler was told that there are besides those that it has.
+    #[cfg(feature = "choice")]
+    backlog: u64,
     opening: Arc<ManagerTerms>,
     limits: Limits,
     events: Fanout,
@@ -289,6 +292,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             has_own_times: false,
             queue_due: Instant::FAR_FUTURE,
             ranges_first: false,
+            #[cfg(feature = "choice")]
+            backlog: 0,
             opening: Arc::new(ManagerTerms::new(&limits, &config)),
             limits,
             events,

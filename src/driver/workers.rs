@@ -371,6 +371,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         offer: Offer,
         (frame_bytes_max, token): (u32, Option<u64>),
     ) {
+        let offer = self.peers.get(link.worker()).options.apply(offer);
         let event = Event::Connected { link, offer };
         let LinkState::Greeting(_, wire, _) =
             mem::take(&mut self.peers.get_mut(link.worker()).link)

@@ -23,7 +23,7 @@ use crate::link::erased::{
 };
 use crate::link::exposure;
 use crate::link::reason::BoxError;
-use crate::options::WorkerOptions;
+use crate::options::{Window, WorkerOptions};
 use crate::seed::{NO_SEED, drawn, mixed};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
@@ -33,10 +33,21 @@ pub struct Builder<T: Timer, K: Kind> {
     is_seeded: bool,
 }
 
+/// The scheduler's configuration where nothing else is said.
+fn default_config(seed: u64) -> Config {
+    #[allow(unused_mut, reason = "without a choice there is nothing to change")]
+    let mut config = Config::new(seed);
+    #[cfg(feature = "choice")]
+    {
+        config.choice = chargehand_core::Choice::FirstAnswer;
+    }
+    config
+}
+
 impl<T: Timer, K: Kind> Builder<T, K> {
     pub(crate) fn new(timer: T) -> Self {
         let seed = drawn();
-        let config = Config::new(seed.unwrap_or(0));
+        let config = default_config(seed.unwrap_or(0));
         let (limits, workers, listeners) = (Limits::new(), Vec::new(), Vec::new());
         let setup = Setup {
             timer,
@@ -281,7 +292,16 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// concurrency). More than that waits at the worker: throughput for short tasks on long links,
     /// at the price of an even load. [`WorkerOptions::window`] goes before it, for one worker.
     pub fn in_flight(mut self, count: u16) -> Self {
-        self.setup.limits.in_flight = Some(count);
+        self.setup.limits.in_flight = Some(Window::Fixed(count));
+        self
+    }
+
+    /// Has the pool find out how many attempts each worker is to hold at once: see [`Window::Auto`].
+    /// [`WorkerOptions::window`] goes before it, for one worker. A worker in the pool's own process has 1,
+    /// where that does not say more.
+    #[cfg(feature = "choice")]
+    pub fn auto_windows(mut self) -> Self {
+        self.setup.limits.in_flight = Some(Window::Auto);
         self
     }
 
@@ -463,7 +483,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
             check_schema(schema).map_err(|error| BuildError(error.to_string()))?;
         }
         check_queues(limits)?;
-        if limits.in_flight == Some(0) {
+        if limits.in_flight == Some(Window::Fixed(0)) {
             return Err(BuildError("in_flight must be at least 1".to_owned()));
         }
         if (limits.frame_bytes_max as usize) < 1024 {

@@ -98,6 +98,9 @@ pub(super) enum Entry {
         now: Instant,
         deadline: Instant,
     },
+    SetBacklog {
+        count: u64,
+    },
     /// The last line, with the [sum](Sum) of all before it.
     End {
         sum: u64,

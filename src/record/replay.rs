@@ -71,6 +71,7 @@ impl Replayed {
             Entry::Pause { .. } => "pause",
             Entry::Resume { .. } => "resume",
             Entry::Drain { .. } => "drain",
+            Entry::SetBacklog { .. } => "set_backlog",
             Entry::End { .. } => "end",
         }
     }
@@ -202,6 +203,10 @@ impl<R: BufRead> Replay<R> {
             Entry::Drain { now, deadline } => {
                 scheduler.drain(at(now), deadline);
                 Entry::Drain { now, deadline }
+            }
+            Entry::SetBacklog { count } => {
+                scheduler.set_backlog(count);
+                Entry::SetBacklog { count }
             }
             Entry::End { sum } => Entry::End { sum },
         }

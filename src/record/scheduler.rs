@@ -163,6 +163,12 @@ impl Scheduler {
         self.note(|| Entry::Drain { now, deadline });
     }
 
+    #[cfg(feature = "choice")]
+    pub(crate) fn set_backlog(&mut self, count: u64) {
+        self.inner.set_backlog(count);
+        self.note(|| Entry::SetBacklog { count });
+    }
+
     // These take it as `&mut`, and change nothing.
 
     pub(crate) fn attempt_timeout(&mut self, task: TaskId) -> Duration {

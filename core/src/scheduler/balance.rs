@@ -49,6 +49,10 @@ pub(super) struct Balance {
     /// Those that hold no suspect, then those that do.
     orders: [Order; 2],
     free: Free<Nodes>,
+    /// Where workers are chosen by their answers, they stand in these instead, in the order in which they
+    /// came.
+    #[cfg(feature = "choice")]
+    rings: [List<Ready>; 2],
 }
 
 /// Workers with room, by load.
@@ -119,10 +123,19 @@ struct Levels<'a> {
 
 impl Balance {
     pub(super) const fn new() -> Self {
-        Self { orders: [Order::EMPTY; 2], free: Free::new() }
+        Self {
+            orders: [Order::EMPTY; 2],
+            free: Free::new(),
+            #[cfg(feature = "choice")]
+            rings: [List::new(); 2],
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
+        #[cfg(feature = "choice")]
+        if !(self.rings[0].is_empty() && self.rings[1].is_empty()) {
+            return false;
+        }
         wide(self.orders[CLEAN].first) == NONE && wide(self.orders[1].first) == NONE
     }
 
@@ -217,6 +230,46 @@ impl Balance {
     #[inline]
     fn levels<'a>(&'a mut self, workers: &'a mut [WorkerSlot], order: usize) -> Levels<'a> {
         Levels { order: &mut self.orders[order], free: &mut self.free, workers }
+    }
+}
+
+#[cfg(feature = "choice")]
+impl Balance {
+    /// Takes a worker into a ring, at its end.
+    pub(super) fn enter_ring(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.rings[order].append(workers, worker);
+        // In a ring it is of no load, but in here.
+        workers[worker as usize].level = narrow(worker);
+    }
+
+    /// Takes a worker out of its ring.
+    pub(super) fn leave_ring(&mut self, workers: &mut [WorkerSlot], worker: u32, order: usize) {
+        self.rings[order].take_out(workers, worker);
+        workers[worker as usize].level = narrow(NONE);
+    }
+
+    /// Returns the first workers of a ring, so many at most.
+    pub(super) fn sample(
+        &self,
+        workers: &[WorkerSlot],
+        order: usize,
+        most: usize,
+    ) -> impl Iterator<Item = u32> {
+        let first = self.rings[order].head();
+        let after = |&worker: &u32| match workers[worker as usize].ready.next() {
+            NONE => None,
+            next => Some(next),
+        };
+        core::iter::successors(first, after).take(most)
+    }
+
+    /// Puts the first of a ring at its end, if it has more than so many.
+    pub(super) fn turn_ring(&mut self, workers: &mut [WorkerSlot], order: usize, most: usize) {
+        let ring = &mut self.rings[order];
+        if ring.len() as usize > most {
+            let first = ring.take_first(workers).expect("it has more than none");
+            ring.append(workers, first);
+        }
     }
 }
 
@@ -354,7 +407,23 @@ impl Balance {
         let levels: usize = counted.iter().map(|&(_, levels)| levels).sum();
         let unused = self.free.check(workers, |_| ());
         assert!(unused + levels == workers.len(), "a level node was lost");
-        counted.iter().map(|&(count, _)| count).sum()
+        let count: u32 = counted.iter().map(|&(count, _)| count).sum();
+        #[cfg(feature = "choice")]
+        let count = count + self.check_rings(workers);
+        count
+    }
+
+    /// Returns how many workers are in the rings.
+    #[cfg(feature = "choice")]
+    fn check_rings(&self, workers: &[WorkerSlot]) -> u32 {
+        for (order, ring) in self.rings.iter().enumerate() {
+            ring.check(workers, |worker| {
+                let slot = &workers[worker as usize];
+                assert!(wide(slot.level) == worker, "a worker does not know that it is in a ring");
+                assert!(slot.order() == order, "a worker is in the other ring");
+            });
+        }
+        self.rings[0].len() + self.rings[1].len()
     }
 
     /// Returns how many workers and how many levels are in an order.

@@ -56,6 +56,7 @@ impl SchedulerMut<'_> {
         let is_blamed = how == Loss::Broken && !drains || planted("a polite stop is blamed");
         let mut suspects = if is_blamed { begun } else { 0 };
         self.state.stats.lost += u64::from(held.len());
+        self.forget_timed(worker);
         self.clear_suspect(worker);
         while let Some(task) = held.take_first(self.tasks) {
             self.put_down_timed(worker, task);
@@ -76,7 +77,7 @@ impl SchedulerMut<'_> {
         let has_progressed = self.has_progressed(task);
         let withdraw = self.end(worker, task);
         self.state.stats.timed_out += 1;
-        let policy = &self.state.policy;
+        self.note_fault(worker);
         let slot = &mut self.workers[worker as usize];
         slot.lost += 1;
         // What was sent before the first strike waited for those that were struck. Both times are
@@ -88,7 +89,9 @@ impl SchedulerMut<'_> {
         }
         slot.strikes = slot.strikes.saturating_add(1);
         slot.allowance = 1;
-        let is_out = slot.strikes >= policy.strikes_max;
+        self.note_shrunk(worker);
+        let slot = &self.workers[worker as usize];
+        let is_out = slot.strikes >= self.state.policy.strikes_max;
         if slot.phase.is_serving() && !slot.has_room() {
             self.leave_balance(worker);
         }
@@ -113,10 +116,15 @@ impl SchedulerMut<'_> {
             self.list_todo(worker);
             return None;
         };
+        Some(self.take_back_whole(worker, task))
+    }
+
+    /// Takes back a task that has not begun.
+    pub(super) fn take_back_whole(&mut self, worker: u32, task: u32) -> Action {
         let withdraw = self.end(worker, task);
         self.state.stats.returned += 1;
         self.give_back(task, Blame::Nobody);
-        Some(withdraw)
+        withdraw
     }
 
     /// Takes a task in flight from its worker, and returns the action that tells the worker.
@@ -129,11 +137,12 @@ impl SchedulerMut<'_> {
     /// Goes on with a task whose handler failed: tries it again later, or ends it where no retry is left
     /// or of use.
     pub(super) fn on_task_failed(&mut self, task: u32, is_permanent: bool) {
+        let may_retry = self.may_retry();
         let slot = &mut self.tasks[task as usize];
         slot.failures += 1;
         // It was answered, so it does not end links.
         slot.is_suspect = false;
-        if is_permanent || slot.failures > slot.retries_max {
+        if is_permanent || !may_retry || slot.failures > slot.retries_max {
             self.finish(task, Outcome::Failed);
             return;
         }

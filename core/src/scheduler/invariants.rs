@@ -194,6 +194,7 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
         );
         let has_special = slot.has_suspect || slot.timed() > 0 || slot.kept() > 0;
         let is_plain = slot.phase.is_serving() && !has_special && !state.is_queued();
+        let is_plain = is_plain && !state.judges();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");
         with_room += u32::from(has_room);
     }

@@ -4,13 +4,19 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `grace` what becomes of a worker's
+//! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what
+//! workers' answers have shown, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
 mod blame;
+#[cfg(not(feature = "choice"))]
+#[path = "by_load.rs"]
+mod choice;
+#[cfg(feature = "choice")]
+mod choice;
 #[cfg(not(feature = "task-times"))]
 #[path = "graceless.rs"]
 mod grace;
@@ -21,12 +27,16 @@ mod invariants;
 #[cfg(feature = "queues")]
 mod keys;
 mod list;
+#[cfg(feature = "choice")]
+mod outliers;
 mod poll;
 #[cfg(not(feature = "queues"))]
 #[path = "queueless.rs"]
 mod queues;
 #[cfg(feature = "queues")]
 mod queues;
+#[cfg(feature = "choice")]
+mod retries;
 mod returned;
 mod roll;
 mod slot;
@@ -38,6 +48,8 @@ mod timers;
 mod times;
 #[cfg(feature = "task-times")]
 mod times;
+#[cfg(feature = "choice")]
+mod window;
 mod workers;
 
 #[cfg(test)]
@@ -360,6 +372,14 @@ impl<S: Storage> Scheduler<S> {
         self.state.is_draining
     }
 
+    /// Tells how many more tasks the caller has, but has not submitted: with many, also a slow worker is of
+    /// use. 0 at first. Only by [`Choice::FirstAnswer`](crate::Choice::FirstAnswer). Poll actions
+    /// afterwards. O(1).
+    #[cfg(feature = "choice")]
+    pub fn set_backlog(&mut self, count: u64) {
+        self.state.choosing.backlog = count;
+    }
+
     /// Returns whether every task slot is taken, so that [`submit`](Self::submit) would fail.
     pub fn is_full(&self) -> bool {
         self.state.unused.is_empty(self.storage.slots().0)
@@ -409,7 +429,8 @@ impl<S: Storage> Scheduler<S> {
     ///
     /// A task that came back may go to its last worker only after
     /// [`elsewhere_wait`](Config::elsewhere_wait), or where no other serves; a suspect, which may have
-    /// ended a link, only to a worker that holds none.
+    /// ended a link, only to a worker that holds none. Where workers are chosen by their answers
+    /// (`Choice::FirstAnswer`), a new task may also wait for a better one than has room.
     pub fn is_work_conserving(&self) -> bool {
         let (tasks, workers) = self.storage.slots();
         !self.state.can_send(tasks, workers)
@@ -466,6 +487,8 @@ impl<S: Storage> Scheduler<S> {
         }
         #[cfg(feature = "queues")]
         queues::check(&self.state, tasks, workers);
+        #[cfg(feature = "choice")]
+        choice::check(&self.state, tasks, workers);
     }
 
     #[inline]

@@ -64,7 +64,11 @@ impl SchedulerMut<'_> {
         // Nothing is due, so it is calm until the next deadline, unless the pool drains or something
         // came back, or has queues, whose turn is another question.
         let returned = self.state.returned + wide(self.state.suspected);
-        if !self.state.is_draining && returned == 0 && !self.state.is_queued() {
+        if !self.state.is_draining
+            && returned == 0
+            && !self.state.is_queued()
+            && !self.state.judges()
+        {
             self.state.calm_until = self.state.next_due(self.tasks, self.workers);
         }
         if self.state.is_past_drain() && self.state.open() > 0 {
@@ -72,6 +76,9 @@ impl SchedulerMut<'_> {
         }
         if let Some(found) = self.take_any() {
             return ControlFlow::Continue(Some(found));
+        }
+        if let Some(action) = self.rebalance() {
+            return ControlFlow::Break(Some(action));
         }
         // No task is finished or being withdrawn here, so if none is open there is none at all.
         if self.state.is_draining && self.state.open() == 0 {
@@ -305,7 +312,9 @@ impl SchedulerMut<'_> {
     fn follow_special(&mut self, worker: u32, task: u32) {
         self.pick_up_queued(task);
         self.send_timed(worker, task);
+        self.note_sent(worker, task);
         self.set_suspect(worker, self.workers[worker as usize].has_suspect);
+        self.turn_ring();
     }
 }
 
@@ -339,7 +348,8 @@ impl SchedulerState {
     /// or of one with times of its own; or when a queue's rate lets the next one go.
     pub(super) fn next_due(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Instant {
         let timer = self.timers.first(workers).map_or(Instant::FAR_FUTURE, |(_, at)| at);
-        due(tasks, self.resting.head()).min(timer).min(self.first_own()).min(self.first_rate())
+        let patience = self.patience_ends().min(self.first_rate());
+        due(tasks, self.resting.head()).min(timer).min(self.first_own()).min(patience)
     }
 
     /// Whether there can be nothing to do but to send.

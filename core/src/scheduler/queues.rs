@@ -125,7 +125,13 @@ impl SchedulerState {
 
     /// Returns the worker whose turn it is to get a task of a line.
     fn next_for(&self, workers: &[WorkerSlot], but: u32, clean_only: bool) -> Option<u32> {
-        self.balance.next_but(workers, but, clean_only)
+        self.next_but(workers, but, clean_only)
+    }
+
+    /// Whether a line has a new task that nothing but workers keeps from being sent.
+    fn has_new(&self, line: &Line) -> bool {
+        let may = line.ready() > 0 && line.barred(self.clock).is_none();
+        may && line.fresh.iter().any(|list| !list.is_empty())
     }
 
     /// Finds a task of a line that came back and may go somewhere now: from whose ward, and to whom.
@@ -151,8 +157,7 @@ impl SchedulerState {
         if line.ready() == 0 || line.barred(self.clock).is_some() {
             return false;
         }
-        let has_new = line.fresh.iter().any(|list| !list.is_empty());
-        has_new && self.next_for(workers, NONE, false).is_some()
+        self.has_new(line) && self.next_for_new(workers).is_some()
             || self.find_queued(line, PLAIN, tasks, workers).is_some()
             || self.find_queued(line, SUSPECTS, tasks, workers).is_some()
     }
@@ -502,6 +507,10 @@ impl SchedulerMut<'_> {
     pub(super) fn take_queued(&mut self) -> Option<(u32, u32)> {
         let sendable = self.state.sendable(self.tasks, self.workers);
         if sendable == 0 {
+            if self.state.queues.lines.iter().any(|line| self.state.has_new(line)) {
+                // What is new may be held back, but not for ever.
+                let _ = self.take_next_for_new();
+            }
             return None;
         }
         let class = self.state.next_class(sendable);
@@ -523,7 +532,7 @@ impl SchedulerMut<'_> {
     }
 
     fn take_new_of(&mut self, at: usize, list: usize) -> Option<(u32, u32)> {
-        let worker = self.state.next_for(self.workers, NONE, false)?;
+        let worker = self.state.next_for_new(self.workers)?;
         let line = &mut self.state.queues.lines[at];
         let task = line.fresh[list].take_first(self.tasks)?;
         line.waiting[self.tasks[task as usize].lane as usize] -= 1;

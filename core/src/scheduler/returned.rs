@@ -5,6 +5,7 @@
 //! given worker needs no search: all but those in its own lists. Suspects, which may have ended a
 //! link, wait in a list of their own, since fewer workers may take them.
 
+use super::choice::HOLDS_BACK;
 use super::index::{NONE, wide};
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
@@ -28,7 +29,7 @@ impl SchedulerState {
         if self.is_queued() {
             return self.can_send_queued(tasks, workers);
         }
-        self.waiting.iter().any(|lane| !lane.is_empty())
+        self.waiting.iter().any(|lane| !lane.is_empty()) && self.may_send_new(workers)
             || self.find(PLAIN, tasks, workers).is_some()
             || self.find(SUSPECTS, tasks, workers).is_some()
     }
@@ -40,7 +41,7 @@ impl SchedulerState {
         let first = holders.head()?;
         whose_turn(
             first,
-            |but| self.balance.next_but(workers, but, class == SUSPECTS),
+            |but| self.next_but(workers, but, class == SUSPECTS),
             || self.may_go_back(tasks, workers[first as usize].wards[class].head()),
             || holders.after(workers, first),
         )
@@ -129,11 +130,15 @@ impl SchedulerMut<'_> {
         if self.state.is_queued() {
             return self.take_queued();
         }
-        let worker = self.state.balance.next_but(self.workers, NONE, false)?;
+        let worker = self.take_next_for_new()?;
+        let turn = self.state.turn;
         for _ in 0..LANES {
             let lane = self.state.turn % LANES;
             self.state.turn = lane + 1;
             let taken = if lane < RETURNED {
+                if HOLDS_BACK && worker == NONE {
+                    continue;
+                }
                 let task = self.state.waiting[usize::from(lane)].take_first(self.tasks);
                 task.map(|task| (task, worker))
             } else {
@@ -143,10 +148,17 @@ impl SchedulerMut<'_> {
                 return taken;
             }
         }
+        if cfg!(feature = "queues") {
+            // Queues that there are later on go on where it stands.
+            self.state.turn = turn;
+        }
         None
     }
 
     fn take_returned(&mut self, class: Class) -> Option<(u32, u32)> {
+        if HOLDS_BACK && self.state.returned == 0 {
+            return None;
+        }
         let (holder, worker) = self.state.find(class, self.tasks, self.workers)?;
         let ward = &self.workers[holder as usize].wards[class];
         let (task, has_more) = (ward.head()?, ward.len() > 1);

@@ -210,6 +210,9 @@ pub struct WorkerSlot {
     pub(super) wards: [List<Queue>; 2],
     /// By [`RollKind`].
     pub(super) rolls: [Neighbours; ROLL_KINDS],
+    /// What is known of its answers.
+    #[cfg(feature = "choice")]
+    pub(super) record: super::choice::Record,
     /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
     pub(super) place: Stored,
@@ -327,6 +330,8 @@ impl WorkerSlot {
             links_made: 0,
             wards: [List::new(); 2],
             rolls: [Neighbours::OUT; ROLL_KINDS],
+            #[cfg(feature = "choice")]
+            record: super::choice::Record::new(),
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
             heap: narrow(NONE),

@@ -58,6 +58,12 @@ pub(super) struct SchedulerState {
     /// About tasks with times of their own.
     #[cfg(feature = "task-times")]
     pub(super) own: super::times::OwnTimes,
+    /// What is known of all workers' answers together.
+    #[cfg(feature = "choice")]
+    pub(super) choosing: super::choice::Choosing,
+    /// How many retries are left.
+    #[cfg(feature = "choice")]
+    pub(super) tokens: super::retries::Tokens,
     /// About queues and keys.
     #[cfg(feature = "queues")]
     pub(super) queues: super::queues::Queues,
@@ -73,10 +79,15 @@ pub(super) struct SchedulerState {
 
 impl SchedulerState {
     pub(super) const fn new(config: &Config) -> Self {
+        let policy = Policy::new(config);
         Self {
-            policy: Policy::new(config),
+            #[cfg(feature = "choice")]
+            choosing: super::choice::Choosing::new(&policy),
+            #[cfg(feature = "choice")]
+            tokens: super::retries::Tokens::new(&policy),
+            calm_until: super::choice::calm_at_first(&policy),
+            policy,
             clock: Instant::EPOCH,
-            calm_until: Instant::FAR_FUTURE,
             is_draining: false,
             #[cfg(feature = "queues")]
             is_gated: false,
@@ -424,11 +435,15 @@ impl SchedulerMut<'_> {
             self.end_queued(task);
         }
         self.put_down_kept(worker, task);
+        let is_done = self.note_end(worker, task);
         let has_suspect = self.workers[worker as usize].has_suspect;
         if self.tasks[task as usize].is_suspect {
             self.clear_suspect(worker);
         } else {
             self.set_suspect(worker, has_suspect);
+        }
+        if is_done {
+            self.hold_against_others(worker);
         }
     }
 
@@ -447,10 +462,11 @@ impl SchedulerMut<'_> {
         slot.has_suspect = has_suspect;
         let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0;
         slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
+        slot.is_plain &= !self.state.judges();
         if slot.phase.is_serving() && slot.has_room() {
-            let order = slot.order();
-            self.state.balance.enter(self.workers, worker, order);
+            self.enter_balance(worker);
         }
+        self.follow_record(worker);
     }
 
     /// Takes a task in flight from its worker, and returns the link that it was on.

@@ -418,11 +418,15 @@ impl SchedulerMut<'_> {
         let _ = self.take_back(worker, task);
         self.state.stats.returned += 1;
         self.give_back(task, Blame::Nobody);
-        let pause = nanos(pause).min(self.state.policy.pause_max);
+        // Never without a pause: a task would be sent to it again until it has no sends left.
+        let least = self.state.policy.backoff.first_nanos();
+        let pause = nanos(pause).min(self.state.policy.pause_max).max(least);
         let until = later(self.state.clock, pause);
         let slot = &mut self.workers[worker as usize];
         slot.strikes = 0;
         slot.allowance = (slot.allowance / 2).max(1);
+        self.note_shrunk(worker);
+        let slot = &mut self.workers[worker as usize];
         match slot.phase {
             LinkPhase::Up(Duty::Serving) => slot.due = until,
             // The later end of both counts.

@@ -286,11 +286,13 @@ impl SchedulerMut<'_> {
 
     /// Counts an answer that did nothing against a worker, and suspends it after too many in a row.
     pub(super) fn count_failure(&mut self, worker: u32) {
+        self.note_fault(worker);
         let policy = &self.state.policy;
         let slot = &mut self.workers[worker as usize];
         slot.streak = slot.streak.saturating_add(1);
         let is_last = self.state.serving < 2;
         if slot.streak < policy.failures_max || !slot.phase.is_serving() || is_last {
+            self.hold_against_others(worker);
             return;
         }
         slot.suspensions = slot.suspensions.saturating_add(1);
@@ -354,6 +356,7 @@ impl SchedulerMut<'_> {
         slot.links_made = slot.links_made.wrapping_add(1);
         let duty = if begin > self.state.clock { Duty::Delayed } else { Duty::Serving };
         slot.due = begin;
+        self.begin_record(worker, offer);
         self.agree_on_grace(worker, offer);
         self.set_phase(worker, LinkPhase::Up(duty));
         self.fit_window(worker);
@@ -422,6 +425,7 @@ impl SchedulerMut<'_> {
         let slot = &mut self.workers[worker as usize];
         slot.streak = self.state.policy.failures_max - 1;
         slot.recall = false;
+        self.begin_trial(worker);
         self.set_phase(worker, LinkPhase::Up(Duty::Serving));
     }
 
@@ -492,14 +496,6 @@ impl SchedulerMut<'_> {
             self.state.stir();
         } else if listed && !wanted {
             self.state.todo.remove(self.workers, worker);
-        }
-    }
-
-    /// Takes a worker out of the balance, if it is there.
-    pub(super) fn leave_balance(&mut self, worker: u32) {
-        if self.state.balance.contains(self.workers, worker) {
-            let order = self.workers[worker as usize].order();
-            self.state.balance.leave(self.workers, worker, order);
         }
     }
 

@@ -2,16 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use chargehand_core::{Heap, Inline, Storage};
+use chargehand_core::{Config, Heap, Inline, Storage};
 
-use super::pair::Pair;
+use super::pair::{Pair, random_config};
 use super::rng::Rng;
 
 const STEPS: u64 = 400;
+/// What a link comes to only after long.
+const WORKING_STEPS: u64 = 500;
 
 /// What random calls must come by, each at least once over all runs.
 pub(crate) const RARE: &[&str] = &[
     "a busy worker asked to drain",
+    "a new task waits for a better worker",
+    "a new task waited for a better worker in vain",
+    "a pause was too short to be one",
+    "a ring of workers was turned",
+    "a worker that was off the others rests",
+    "a worker was back after a trial",
+    "too many rest for one more that is off the others",
+    "no retry was left of all",
+    "a window grew",
+    "a window shrank",
+    "a window was emptied to look",
+    "taken back for a worker that is done sooner",
     "a delayed worker got its first task",
     "a worker said not now",
     "a worker said not now while it got nothing anyway",
@@ -148,19 +162,54 @@ pub(crate) struct Run {
 /// # Panics
 /// Where the engine and the model differ, or an invariant does not hold.
 pub(crate) fn run_seed(seed: u64) -> Run {
-    match seed % 6 {
-        0 => run(seed, Inline::<1, 1>::new(), (1, 1)),
-        1 => run(seed, Inline::<3, 2>::new(), (3, 2)),
-        2 => run(seed, Inline::<6, 5>::new(), (6, 5)),
-        3 => run(seed, Heap::with_capacity(4, 3), (4, 3)),
-        4 => run(seed, Heap::with_capacity(6, 2), (6, 2)),
-        _ => run(seed, Heap::with_capacity(12, 4), (12, 4)),
+    let mut run = by_load(seed);
+    // Dice of their own, so that the runs of a seed stay what they were.
+    if seed.is_multiple_of(2) {
+        let judged = by_answers(seed);
+        run.events += judged.events;
+        for (what, times) in judged.seen {
+            *run.seen.entry(what).or_insert(0) += times;
+        }
+    }
+    run
+}
+
+/// Makes a run whose workers are chosen by what their answers have shown.
+fn by_answers(seed: u64) -> Run {
+    let mut extra = Rng::new(seed ^ 0x0c40_1ce0);
+    if extra.percent(2) {
+        let hint = format!("CHARGEHAND_SEED={seed}");
+        let workers = if extra.percent(50) { 3 } else { 12 };
+        let storage = Heap::with_capacity(30, workers);
+        let size = (30, workers as usize);
+        let config = |rng: &mut Rng| Config::new(rng.next());
+        let mut pair = Pair::with(hint, Rng::new(seed), config, Some(extra), storage, size);
+        pair.work_on(WORKING_STEPS);
+        pair.shut_down();
+        return Run { events: pair.compared(), seen: pair.seen() };
+    }
+    match extra.below(4) {
+        0 => run(seed, Inline::<3, 2>::new(), (3, 2), Some(extra)),
+        1 => run(seed, Heap::with_capacity(12, 4), (12, 4), Some(extra)),
+        2 => run(seed, Heap::with_capacity(30, 6), (30, 6), Some(extra)),
+        _ => run(seed, Heap::with_capacity(20, 14), (20, 14), Some(extra)),
     }
 }
 
-fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize)) -> Run {
+fn by_load(seed: u64) -> Run {
+    match seed % 6 {
+        0 => run(seed, Inline::<1, 1>::new(), (1, 1), None),
+        1 => run(seed, Inline::<3, 2>::new(), (3, 2), None),
+        2 => run(seed, Inline::<6, 5>::new(), (6, 5), None),
+        3 => run(seed, Heap::with_capacity(4, 3), (4, 3), None),
+        4 => run(seed, Heap::with_capacity(6, 2), (6, 2), None),
+        _ => run(seed, Heap::with_capacity(12, 4), (12, 4), None),
+    }
+}
+
+fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize), extra: Option<Rng>) -> Run {
     let hint = format!("CHARGEHAND_SEED={seed}");
-    let mut pair = Pair::new(hint, Rng::new(seed), storage, size);
+    let mut pair = Pair::with(hint, Rng::new(seed), random_config, extra, storage, size);
     for _ in 0..STEPS {
         pair.step();
     }

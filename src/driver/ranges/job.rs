@@ -67,6 +67,20 @@ impl Source {
 }
 
 impl Job {
+    /// Returns how many tasks it has left that are not in the scheduler. Heights further on that are done
+    /// already are not left out.
+    #[cfg(feature = "choice")]
+    pub(super) fn left(&self) -> u64 {
+        match &self.source {
+            Source::Heights(heights) => {
+                let last = heights.range().map(|range| *range.end());
+                let left = last.zip(self.pace.next).map(|(last, next)| last.saturating_sub(next));
+                left.map_or(0, |left| left.saturating_add(1))
+            }
+            Source::Requests(requests) => requests.queue.len() as u64,
+        }
+    }
+
     /// Makes its next height a task's payload, in place: decision 0010.
     pub(super) fn advance(&mut self, height: u64, job: u32, payload: &mut TaskPayload) {
         self.pace.in_flight += 1;

@@ -49,7 +49,20 @@ pub(crate) struct Jobs {
     is_short: bool,
 }
 
+/// For how many ranges it is looked up how much they have left.
+#[cfg(feature = "choice")]
+const SUMMED_UP: usize = 16;
+
 impl Jobs {
+    /// Returns how many tasks the next ranges and maps have left that are not in the scheduler, so far as
+    /// they are known.
+    #[cfg(feature = "choice")]
+    pub(super) fn backlog(&self) -> u64 {
+        let next = self.feeding.iter().take(SUMMED_UP);
+        let jobs = next.filter_map(|&index| self.slots[index as usize].as_ref());
+        jobs.fold(0, |sum: u64, job| sum.saturating_add(job.left()))
+    }
+
     pub(crate) fn add(&mut self, new: NewJob, budget: &Arc<Budget>) {
         let NewJob { work, giver, options, own, check } = new;
         let (source, next) = match work {

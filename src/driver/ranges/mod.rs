@@ -154,6 +154,16 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         any
     }
 
+    /// Tells the scheduler how much of all ranges it does not know of yet, if that is news to it.
+    #[cfg(feature = "choice")]
+    pub(crate) fn tell_backlog(&mut self) {
+        let backlog = if self.jobs.is_feeding() { self.jobs.backlog() } else { 0 };
+        if backlog != self.backlog {
+            self.backlog = backlog;
+            self.scheduler.set_backlog(backlog);
+        }
+    }
+
     /// Takes the outcome of a range's height.
     pub(crate) fn on_height(&mut self, job: u32, height: u64, result: TaskResult) {
         if let Some(cut) = self.jobs.finished(job, height, result) {

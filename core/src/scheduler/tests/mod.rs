@@ -6,6 +6,8 @@ mod balance;
 mod blame;
 mod busy;
 mod cancel;
+#[cfg(feature = "choice")]
+mod choice;
 mod drain;
 mod figures;
 #[cfg(feature = "task-times")]
@@ -14,12 +16,16 @@ mod grace;
 mod keys;
 mod links;
 mod looks;
+#[cfg(feature = "choice")]
+mod outliers;
 #[cfg(feature = "task-times")]
 mod progress;
 #[cfg(feature = "queues")]
 mod queues;
 mod removal;
 mod replies;
+#[cfg(feature = "choice")]
+mod retries;
 mod returned;
 mod storage;
 mod suspend;

@@ -67,6 +67,7 @@ fn each_not_now_halves_what_a_worker_holds_at_once_and_success_lets_it_grow_agai
         pool.useless(sent, Useless::Throttled(Duration::ZERO)).unwrap();
         pool.cancel(sent.task).unwrap();
         pool.finish();
+        pool.wait(SECOND);
     }
     assert_eq!(seen, [16, 8, 4, 2, 1, 1]);
     pool.submit();
@@ -105,4 +106,26 @@ fn a_task_that_nobody_can_do_now_ends_bounced() {
         pool.wait(SECOND);
     }
     assert_eq!(pool.finish().1, Outcome::Bounced);
+}
+
+#[test]
+fn a_worker_that_asks_for_no_pause_gets_one_of_the_first_step_of_the_backoff() {
+    let (mut pool, full, other) = throttled(1, Duration::ZERO);
+    assert_eq!(pool.state(full.worker()), WorkerState::Delayed { until: pool.seconds(1) });
+    assert_eq!(pool.sent().link, other);
+}
+
+#[test]
+fn a_task_whose_only_worker_asks_for_no_pause_does_not_use_up_its_sends_at_once() {
+    let mut pool = Pool::with(|config| config.pause_max = Duration::ZERO);
+    pool.up(1);
+    pool.submit();
+    for _ in 0..3 {
+        let sent = pool.sent();
+        pool.useless(sent, Useless::Throttled(Duration::ZERO)).unwrap();
+        pool.nothing();
+        pool.wait(SECOND);
+    }
+    let sent = pool.sent();
+    pool.done(sent);
 }

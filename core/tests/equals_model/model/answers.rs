@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chargehand_core::{EventError, Outcome, TaskId, Useless, Verdict};
+use chargehand_core::{EventError, Jitter, Outcome, TaskId, Useless, Verdict};
 
 use super::returned::Blame;
 use super::types::Lk;
@@ -19,10 +19,15 @@ impl Model {
         let worker = self.hear(link)?;
         let slot = id.slot() as usize;
         self.check_answer(worker, id, attempt)?;
-        self.put_down(worker, slot);
+        let timed = self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
         match verdict {
-            Verdict::Done => self.on_done(worker, slot),
+            Verdict::Done => {
+                self.note_success(worker, timed);
+                self.on_done(worker, slot);
+                self.cut_allowance(worker);
+                self.hold_against_others(worker);
+            }
             Verdict::Failed => self.on_failed(worker, slot),
             Verdict::Returned => {
                 self.note("a task was given back before it began");
@@ -108,7 +113,7 @@ impl Model {
         let worker = self.hear(link)?;
         self.check_answer(worker, id, attempt)?;
         let slot = id.slot() as usize;
-        self.put_down(worker, slot);
+        let _ = self.put_down(worker, slot);
         self.workers[worker].strikes = 0;
         if let Useless::Throttled(pause) = why {
             self.on_throttled(worker, slot, pause);
@@ -129,6 +134,7 @@ impl Model {
                 if self.tasks[slot].failures < self.tasks[slot].retries_max {
                     self.note("a permanent failure ended a task with retries left");
                 }
+                let _ = self.may_retry();
                 self.finish(slot, Outcome::Failed);
             }
             Useless::RetryAfter(delay) => {
@@ -145,9 +151,16 @@ impl Model {
     fn on_throttled(&mut self, worker: usize, slot: usize, pause: Duration) {
         self.counters.returned += 1;
         self.give_back(slot, worker, Blame::Nobody);
-        let until = self.clock.saturating_add(pause.min(self.config.pause_max));
+        let pause = pause.min(self.config.pause_max);
+        let least = self.config.backoff.jitter(Jitter::None).delay(1, 0);
+        if pause < least {
+            self.note("a pause was too short to be one");
+        }
+        let until = self.clock.saturating_add(pause.max(least));
         let holder = &mut self.workers[worker];
         holder.allowance = (holder.allowance / 2).max(1);
+        self.note_shrunk(worker);
+        let holder = &mut self.workers[worker];
         if !(holder.busy || holder.draining || holder.removing) {
             let other = holder.suspended_until.or(holder.delayed_until);
             holder.delayed_until = Some(other.map_or(until, |other| other.max(until)));
@@ -170,6 +183,19 @@ impl Model {
         Ok(())
     }
 
+    /// Counts a failure against the retries of all, each time from the start. Returns whether there may be one.
+    fn may_retry(&mut self) -> bool {
+        let Some(budget) = self.config.retry_budget else { return true };
+        self.failures_at.push(self.counters.done);
+        let most = u64::from(budget.tokens) * 1000;
+        let (mut left, mut done) = (most, 0);
+        for &at in &self.failures_at {
+            left = most.min(left + (at - done) * u64::from(budget.per_done)).saturating_sub(1000);
+            done = at;
+        }
+        left > most / 2
+    }
+
     fn on_failed(&mut self, worker: usize, slot: usize) {
         self.workers[worker].failed += 1;
         self.fail_task(worker, slot, None);
@@ -178,12 +204,15 @@ impl Model {
 
     /// A task's handler failed: it rests until it is tried again, as long as it says if it does, or ends.
     fn fail_task(&mut self, worker: usize, slot: usize, advised: Option<Duration>) {
+        let may_retry = self.may_retry();
         let task = &mut self.tasks[slot];
         task.failures += 1;
         task.suspect = false;
         let (failures, usual) = (task.failures, self.config.retries_max);
-        if failures > task.retries_max {
-            if failures <= usual {
+        if failures > task.retries_max || !may_retry {
+            if failures <= task.retries_max {
+                self.note("no retry was left of all");
+            } else if failures <= usual {
                 self.note("task tried again less often than the pool's tasks are");
             }
             self.finish(slot, Outcome::Failed);

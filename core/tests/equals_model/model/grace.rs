@@ -77,7 +77,7 @@ impl Model {
         let task = &mut self.tasks[id.slot() as usize];
         if std::mem::take(&mut task.kept) {
             self.note("an attempt went on over another link");
-            self.workers[worker].level_order = self.next_order();
+            self.touch(worker);
         } else {
             self.note("an attempt of this very link was named");
         }

@@ -4,6 +4,7 @@
 //! results, actions and statistics. It counts which rare rules it came by in [`Model::seen`].
 
 mod answers;
+mod choice;
 mod grace;
 mod poll;
 mod queues;
@@ -20,6 +21,7 @@ use chargehand_core::{
     Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
+use choice::{Mean, Record, Timed};
 use queues::{Queues, Stand};
 use times::OwnTimes;
 use types::{Counters, Gauges, Lk, Wid};
@@ -127,6 +129,9 @@ pub(crate) struct Worker {
     useful: bool,
     /// When it came to its load level: the lowest goes first among equals.
     level_order: u64,
+    /// The same, among those that hold more than they run.
+    laden_order: u64,
+    record: Record,
     /// When it was added.
     age: u64,
     done: u64,
@@ -152,6 +157,18 @@ pub(crate) struct Model {
     todo: VecDeque<usize>,
     suspended: VecDeque<usize>,
     drain: Option<Instant>,
+    /// What all workers' answers have shown.
+    floor: Mean,
+    pace: Mean,
+    mean_length: u64,
+    longest: i64,
+    faults: u64,
+    /// How many tasks were done at each failure.
+    failures_at: Vec<u64>,
+    /// How many tasks the caller has not submitted yet.
+    backlog: u64,
+    /// When a new task that was held back goes to whoever has room.
+    patience: Option<Instant>,
     order: u64,
     counters: Counters,
     /// The end of every rest and backoff that the engine drew at random, by worker slot; used for
@@ -192,6 +209,14 @@ impl Model {
             todo: VecDeque::new(),
             suspended: VecDeque::new(),
             drain: None,
+            floor: Mean::default(),
+            pace: Mean::default(),
+            mean_length: 0,
+            longest: 0,
+            faults: 0,
+            failures_at: Vec::new(),
+            backlog: 0,
+            patience: None,
             order: 0,
             counters: Counters::default(),
             drawn: BTreeMap::new(),
@@ -258,6 +283,10 @@ impl Model {
         Ok(self.id(slot))
     }
 
+    pub(crate) fn set_backlog(&mut self, count: u64) {
+        self.backlog = count;
+    }
+
     pub(crate) fn cancel(&mut self, now: Instant, id: TaskId) -> Result<(), Stale> {
         self.advance(now);
         let slot = id.slot() as usize;
@@ -279,7 +308,7 @@ impl Model {
             }
             TaskState::InFlight { worker, .. } => {
                 self.note("cancel in flight");
-                self.put_down(worker, slot);
+                let _ = self.put_down(worker, slot);
                 self.leave_queue(slot);
                 self.tasks[slot].state = TaskState::Withdrawing;
                 self.workers[worker].withdrawn.push_back(slot);
@@ -518,12 +547,19 @@ impl Model {
         }
     }
 
-    /// Takes a task out of a worker's hands.
-    fn put_down(&mut self, worker: usize, slot: usize) {
-        let order = self.next_order();
+    /// Takes a task out of a worker's hands. Returns what was timed, if that was this one.
+    fn put_down(&mut self, worker: usize, slot: usize) -> Option<Timed> {
         self.workers[worker].held.retain(|&other| other != slot);
         self.tasks[slot].kept = false;
+        self.touch(worker);
+        self.note_end(worker, slot)
+    }
+
+    /// Puts a worker behind all others that are as it is.
+    fn touch(&mut self, worker: usize) {
+        let order = self.next_order();
         self.workers[worker].level_order = order;
+        self.workers[worker].laden_order = order;
     }
 
     fn past_drain_deadline(&self) -> bool {

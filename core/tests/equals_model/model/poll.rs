@@ -17,7 +17,7 @@ pub(super) enum ModelStep {
 
 impl Model {
     pub(crate) fn poll_action(&mut self) -> Option<Act> {
-        const STEPS: [fn(&mut Model) -> ModelStep; 8] = [
+        const STEPS: [fn(&mut Model) -> ModelStep; 9] = [
             Model::finished_head,
             Model::todo_head,
             Model::due_worker,
@@ -25,6 +25,7 @@ impl Model {
             Model::due_task,
             Model::abort_one,
             Model::send_one,
+            Model::rebalance,
             Model::close_one,
         ];
         'again: loop {
@@ -47,7 +48,8 @@ impl Model {
         let open = self.drain.filter(|_| !self.past_drain_deadline() && !self.is_idle());
         let own = (0..self.tasks.len()).filter_map(|slot| self.due_by_itself(slot));
         let rates = (0..self.queues.all.len()).filter_map(|queue| self.rate_due(queue));
-        let all = workers.chain(tasks).chain(own).chain(open).chain(rates);
+        let all =
+            workers.chain(tasks).chain(own).chain(open).chain(rates).chain(self.patience_ends());
         all.filter(|&at| at != Instant::FAR_FUTURE).min()
     }
 
@@ -85,7 +87,7 @@ impl Model {
         self.note("taken back before it could begin");
         let slot = *held.last().expect("more than it runs");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
-        self.put_down(worker, slot);
+        let _ = self.put_down(worker, slot);
         self.counters.returned += 1;
         self.give_back(slot, worker, Blame::Nobody);
         ModelStep::Emit(act)
@@ -144,7 +146,7 @@ impl Model {
         let TaskState::InFlight { sent, .. } = self.tasks[slot].state else { panic!("in flight") };
         let holder = &self.workers[worker];
         let is_old = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
-        self.put_down(worker, slot);
+        let _ = self.put_down(worker, slot);
         let is_under_way = self.has_progressed(slot);
         let (now, holder) = (self.clock, &mut self.workers[worker]);
         // One that waited behind others which were struck has not begun for all that is known.
@@ -160,6 +162,8 @@ impl Model {
         holder.strikes = holder.strikes.saturating_add(1);
         holder.lost += 1;
         holder.allowance = 1;
+        self.note_shrunk(worker);
+        self.note_fault(worker);
         self.counters.timed_out += 1;
         if !had_begun {
             self.note("timed out before it could begin");
@@ -221,7 +225,7 @@ impl Model {
             self.note("a delayed worker got its first task");
             self.workers[slot].delayed_until = None;
             self.workers[slot].recall = false;
-            self.workers[slot].level_order = self.next_order();
+            self.touch(slot);
             return ModelStep::Again;
         }
         if let (Some(at), Some((task, _))) = (at, late) {
@@ -298,7 +302,8 @@ impl Model {
         self.counters.sent += 1;
         self.counters.resent += u64::from(task.attempts > 1);
         self.workers[worker].held.push(slot);
-        self.workers[worker].level_order = order;
+        self.touch(worker);
+        self.note_sent(worker, slot);
         ModelStep::Emit(Act::Send(self.link(worker), self.id(slot), self.tasks[slot].attempts))
     }
 

@@ -301,7 +301,7 @@ impl Model {
                 }
             };
             let slot = *self.queues.all[queue].fresh[fresh].front()?;
-            Some((slot, self.next_worker(false, None)?, lane))
+            Some((slot, self.next_for_new()?, lane))
         })
     }
 

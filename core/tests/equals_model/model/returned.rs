@@ -40,6 +40,7 @@ impl Model {
     /// Queues again all that a worker held, oldest first.
     pub(super) fn give_back_all(&mut self, slot: usize, how: Loss) {
         let held = std::mem::take(&mut self.workers[slot].held);
+        self.workers[slot].record.timed = None;
         self.workers[slot].lost += held.len() as u64;
         self.workers[slot].recall = false;
         self.counters.lost += held.len() as u64;
@@ -116,6 +117,9 @@ impl Model {
 
     /// The worker whose turn it is, without one, and without those that hold a suspect.
     pub(super) fn next_worker(&self, clean: bool, but: Option<usize>) -> Option<usize> {
+        if self.judges() {
+            return self.best(clean, but).map(|(worker, _)| worker);
+        }
         let all = (0..self.workers.len()).filter(|&slot| Some(slot) != but);
         let able = all.filter(|&slot| self.workers[slot].is_eligible());
         let able = able.filter(|&slot| !(clean && self.holds_suspect(slot)));

@@ -225,7 +225,7 @@ impl Model {
             self.note("ended by its task's own time before it could begin");
         }
         self.workers[worker].lost += 1;
-        self.put_down(worker, slot);
+        let _ = self.put_down(worker, slot);
         self.counters.timed_out += 1;
         self.give_back(slot, worker, if begun { Blame::Late } else { Blame::Nobody });
         self.count_failure(worker);

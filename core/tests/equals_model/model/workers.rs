@@ -1,10 +1,13 @@
 //! The rules of workers and their links.
 
-use chargehand_core::{EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState};
+use chargehand_core::{
+    Choice, EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState,
+};
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::choice::{Auto, Record};
 use super::types::{Lk, OfWorker, Wid};
 use super::{LinkPhase, Model, Worker, narrow};
 
@@ -43,6 +46,8 @@ impl Worker {
             up_since: Instant::EPOCH,
             useful: false,
             level_order: 0,
+            laden_order: 0,
+            record: Record::new(),
             age: 0,
             done: 0,
             failed: 0,
@@ -194,7 +199,7 @@ impl Model {
         if self.workers[slot].busy {
             self.note("a busy worker is ready again");
             self.workers[slot].busy = false;
-            self.workers[slot].level_order = self.next_order();
+            self.touch(slot);
         }
         Ok(())
     }
@@ -229,7 +234,8 @@ impl Model {
     }
 
     pub(super) fn come_up(&mut self, slot: usize, offer: Offer, begin: Instant) {
-        let (now, order) = (self.clock, self.next_order());
+        let now = self.clock;
+        self.touch(slot);
         let worker = &mut self.workers[slot];
         worker.phase = LinkPhase::Up;
         worker.runs = offer.runs.max(1);
@@ -250,7 +256,11 @@ impl Model {
         worker.draining = false;
         worker.busy = false;
         worker.links_made += 1;
-        worker.level_order = order;
+        worker.record.weight = u64::from(offer.weight.max(1));
+        worker.record.timed = None;
+        (worker.record.ejected, worker.record.on_trial, worker.record.answers) = (false, false, 0);
+        let is_auto = offer.is_auto && self.config.choice == Choice::FirstAnswer;
+        worker.record.auto = is_auto.then(|| Auto::new(worker.allowance));
         if worker.delayed_until.is_some() {
             self.note("a worker dialled in too soon");
         }
@@ -371,15 +381,18 @@ impl Model {
 
     /// Counts a handler's failure against a worker, and suspends it if it only fails.
     pub(super) fn count_failure(&mut self, slot: usize) {
+        self.note_fault(slot);
         self.workers[slot].streak = self.workers[slot].streak.saturating_add(1);
         if self.workers[slot].streak < self.config.failures_max
             || !self.workers[slot].is_available()
         {
+            self.hold_against_others(slot);
             return;
         }
         let others = self.workers.iter().filter(|worker| worker.is_available()).count() - 1;
         if others == 0 {
             self.note("the last worker is not suspended");
+            self.hold_against_others(slot);
             return;
         }
         self.note("suspended");
@@ -408,7 +421,8 @@ impl Model {
         self.end_rest(slot);
         self.workers[slot].recall = false;
         self.workers[slot].streak = self.config.failures_max - 1;
-        self.workers[slot].level_order = self.next_order();
+        self.begin_trial(slot);
+        self.touch(slot);
     }
 
     pub(super) fn end_rest(&mut self, slot: usize) {

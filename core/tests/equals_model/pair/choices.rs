@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use chargehand_core::{
-    BackoffPolicy, Config, Event, Heap, Instant, Jitter, Link, Loss, Offer, Route, Scheduler,
-    Storage, TaskId, TaskOptions, Useless, Verdict, WorkerId,
+    BackoffPolicy, Config, Ejection, Event, Heap, Instant, Jitter, Link, Loss, Offer, RetryBudget,
+    Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict, WorkerId,
 };
 
 use super::super::model::LinkPhase;
@@ -43,6 +43,10 @@ impl<S: Storage> Pair<S> {
         let window = self.rng.pick(&[runs, runs, 0, 1, 2, 4, u32::MAX]);
         let mut offer = Offer::new(runs).window(window);
         offer.is_trusted = self.rng.percent(10);
+        if let Some(dice) = &mut self.extra {
+            offer.weight = dice.pick(&[0, 1, 1, 1, 3, u16::MAX]);
+            offer.is_auto = dice.percent(50);
+        }
         let millis = Duration::from_millis;
         offer.keeps = self.rng.pick(&[Duration::ZERO, millis(5), millis(50), Duration::MAX]);
         offer.resumes = self.rng.percent(60);
@@ -199,6 +203,25 @@ pub(crate) fn random_config(rng: &mut Rng) -> Config {
         .cap(rng.pick(&[millis(1), millis(10), millis(60), Duration::MAX]))
         .jitter(rng.pick(&[Jitter::None, Jitter::None, Jitter::Equal, Jitter::Full]));
     config
+}
+
+pub(crate) fn any_ejection(dice: &mut Rng) -> Option<Ejection> {
+    let mut ejection = Ejection::new();
+    ejection.answers = dice.pick(&[1, 2, 5]);
+    ejection.others_min = dice.pick(&[0, 1, 2]);
+    ejection.deviations = dice.pick(&[0, 500, 1900]);
+    ejection.times_slower = dice.pick(&[0, 1, 2, 4]);
+    ejection.rest = Duration::from_millis(dice.pick(&[0, 3, 20]));
+    ejection.rests_max = dice.pick(&[0, 1, 3, u16::MAX]);
+    ejection.percent_max = dice.pick(&[0, 50, 50, 100]);
+    dice.percent(50).then_some(ejection)
+}
+
+pub(crate) fn any_budget(dice: &mut Rng) -> Option<RetryBudget> {
+    let mut budget = RetryBudget::new();
+    budget.tokens = dice.pick(&[0, 1, 2, 3, 10]);
+    budget.per_done = dice.pick(&[0, 100, 500, u16::MAX]);
+    dice.percent(30).then_some(budget)
 }
 
 /// Links of another, larger pool: many slots, generations and epochs that this one may or may not

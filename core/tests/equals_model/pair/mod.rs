@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Event, Instant, Lane, Link, Route, Scheduler, Storage, TaskId, TaskOptions, WorkerId,
-    WorkerState,
+    Choice, Config, Event, Instant, Lane, Link, Offer, Route, Scheduler, Storage, TaskId,
+    TaskOptions, Verdict, WorkerId, WorkerState,
 };
 
-use self::choices::{forged_links, random_config};
+pub(crate) use self::choices::random_config;
+use self::choices::{any_budget, any_ejection, forged_links};
 use self::queues::Queueing;
 use super::model::Model;
 use super::model::types::{Act, Lk, OfWorker, Wid, parts_of};
@@ -22,6 +23,8 @@ pub(crate) struct Pair<S: Storage> {
     /// What runs this again, for whom it fails.
     again: String,
     pub(crate) rng: Rng,
+    /// Where workers are chosen by their answers: what is drawn for that, so that all else stays as it was.
+    extra: Option<Rng>,
     engine: Scheduler<S>,
     model: Model,
     now: Instant,
@@ -46,13 +49,23 @@ struct Habits {
 }
 
 impl<S: Storage> Pair<S> {
-    pub(crate) fn new(
+    /// Makes one of a configuration. There are dice of its own for what is drawn where workers are chosen by
+    /// their answers.
+    pub(crate) fn with(
         again: String,
         mut rng: Rng,
+        config: impl FnOnce(&mut Rng) -> Config,
+        extra: Option<Rng>,
         storage: S,
         (tasks, workers): (usize, usize),
     ) -> Self {
-        let config = random_config(&mut rng);
+        let mut config = config(&mut rng);
+        let mut extra = extra;
+        if let Some(dice) = &mut extra {
+            config.choice = Choice::FirstAnswer;
+            config.ejection = any_ejection(dice);
+            config.retry_budget = any_budget(dice);
+        }
         let habits = Habits {
             polls_fully: rng.pick(&[3, 40, 95]),
             fails: rng.pick(&[5, 50, 95]),
@@ -64,6 +77,7 @@ impl<S: Storage> Pair<S> {
         let mut pair = Self {
             again,
             rng,
+            extra,
             engine,
             model,
             now: Instant::EPOCH,
@@ -87,6 +101,9 @@ impl<S: Storage> Pair<S> {
             let millis = self.rng.pick(&[1, 1, 2, 3, 5, 8, 13, 40, 200]);
             self.now = self.now.saturating_add(Duration::from_millis(millis));
         }
+        if self.extra.as_mut().is_some_and(|dice| dice.percent(2)) {
+            self.set_backlog();
+        }
         if self.queueing.pauses > 0 && self.rng.percent(self.queueing.pauses) {
             self.pause();
         }
@@ -106,6 +123,42 @@ impl<S: Storage> Pair<S> {
             _ if self.rng.percent(self.habits.polls_fully) => while self.poll() {},
             _ => {
                 self.poll();
+            }
+        }
+    }
+
+    /// Has workers whose windows size themselves do their work, of which hardly any fails.
+    pub(crate) fn work_on(&mut self, steps: u64) {
+        for _ in 0..self.model.workers.len() {
+            self.add_worker();
+        }
+        while self.poll() {}
+        for slot in 0..self.model.workers.len() {
+            let link = self.links.get(&self.model.link(slot)).copied();
+            let offer = Offer::new(self.rng.pick(&[1, 1, 2])).auto(self.rng.pick(&[5, 20]));
+            let worker = self.workers[slot];
+            match link {
+                Some(link) => self.event(Event::Connected { link, offer }),
+                None => self.take_in(worker, offer, self.now),
+            }
+        }
+        for _ in 0..steps {
+            while self.rng.percent(95) {
+                self.submit_plain();
+            }
+            while self.poll() {}
+            let micros = self.rng.pick(&[50, 1_000, 1_000, 1_000, 1_100]);
+            self.now = self.now.saturating_add(Duration::from_micros(micros));
+            let slot = self.rng.index(self.model.workers.len());
+            let Some(link) = self.links.get(&self.model.link(slot)).copied() else { continue };
+            // All at once: then it is the way that took so long.
+            for held in self.model.workers[slot].held.clone() {
+                let about = &self.model.tasks[held];
+                let task = TaskId::from_parts(held.try_into().unwrap(), about.generation);
+                let attempt = about.attempts;
+                let fails = self.rng.below(500) == 0;
+                let verdict = if fails { Verdict::Failed } else { Verdict::Done };
+                self.event(Event::Replied { link, task, attempt, verdict });
             }
         }
     }
@@ -137,6 +190,11 @@ impl<S: Storage> Pair<S> {
         assert_eq!(self.engine.stats().submitted, self.finished, "one outcome each");
     }
 
+    fn submit_plain(&mut self) {
+        let result = self.call(Scheduler::submit, Model::submit, "submit");
+        self.tasks.extend(result);
+    }
+
     fn submit(&mut self) {
         let mut options = TaskOptions::new();
         if !self.rng.percent(70) {
@@ -156,6 +214,16 @@ impl<S: Storage> Pair<S> {
             )
         };
         self.tasks.extend(result);
+    }
+
+    fn set_backlog(&mut self) {
+        let dice = self.extra.as_mut().expect("only with dice of its own");
+        let count = dice.pick(&[0, 0, 1, 20, u64::MAX]);
+        self.call(
+            |engine, _| engine.set_backlog(count),
+            |model, _| model.set_backlog(count),
+            &format!("a backlog of {count}"),
+        );
     }
 
     fn cancel(&mut self) {
@@ -198,7 +266,10 @@ impl<S: Storage> Pair<S> {
         let worker = self.any_worker();
         let offer = self.any_offer();
         let late = Duration::from_millis(self.rng.pick(&[0, 0, 0, 5, 30]));
-        let not_before = self.now.saturating_add(late);
+        self.take_in(worker, offer, self.now.saturating_add(late));
+    }
+
+    fn take_in(&mut self, worker: WorkerId, offer: Offer, not_before: Instant) {
         let mut made = None;
         let _ = self.call(
             |engine, now| {
