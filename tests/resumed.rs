@@ -467,6 +467,28 @@ fn a_worker_that_names_what_it_never_held_or_names_it_twice_loses_its_link() {
 }
 
 #[test]
+fn what_a_worker_has_of_another_process_with_the_same_token_answers_no_task_of_this_one() {
+    let (world, pool, mut peer, mut listener) = by_hand();
+    let task = submit(&world, &pool, 1);
+    // Its number is that of the first task of any process.
+    let same = peer.request();
+    hold(&mut peer, &[same]);
+    peer.answer(same, 666);
+    world.advance(Duration::ZERO);
+    assert!(peer.goodbye().1.contains("seed"));
+    drop(peer);
+    world.advance(5 * SECOND);
+    let mut peer = greet(&world, &mut listener, 7, 60_000);
+    hold(&mut peer, &[]);
+    world.advance(Duration::ZERO);
+    let again = peer.request();
+    assert_eq!(again.1, 2);
+    peer.answer(again, 9);
+    world.advance(Duration::ZERO);
+    assert_eq!(world.run(task), Ok(9));
+}
+
+#[test]
 fn a_worker_is_told_to_drop_what_it_still_holds_and_nobody_waits_for() {
     let (world, pool, mut peer, mut listener) = by_hand();
     let tasks = [1, 2].map(|number| submit(&world, &pool, number));

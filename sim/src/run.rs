@@ -217,7 +217,10 @@ impl Maker {
     /// Starts a manager, whose driver `spawn` gets.
     fn begin(&self, listener: WorldListener, spawn: impl FnOnce(Driving)) {
         let (plan, stage) = (&self.plan.pool, &self.stage);
-        let mut builder = Pool::builder(stage.timer.clone()).seed(self.plan.seed).accept(listener);
+        // Another one at every start, as it is asked for: the manager's token is made of it, and by that workers
+        // know whose process it is that they go on for.
+        let seed = self.plan.seed.wrapping_add(stage.epoch.get().into());
+        let mut builder = Pool::builder(stage.timer.clone()).seed(seed).accept(listener);
         let mut dialled = 0;
         for (handle, id) in stage.members.borrow_mut().values_mut() {
             *id = Some(builder.add(handle.connector(), WorkerOptions::new()));

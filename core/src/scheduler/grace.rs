@@ -6,9 +6,10 @@
 //! number, its deadline and its place (decision 0037).
 
 use super::blame::Blame;
-use super::slot::{Duty, LinkPhase, TaskSlot, WorkerSlot};
+use super::slot::{Duty, Kept, LinkPhase, TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
 use super::times::{after, first_in_order};
+use crate::error::EventError;
 use crate::event::{Action, Loss, Offer, Outcome};
 use crate::time::{Instant, nanos};
 
@@ -77,6 +78,9 @@ impl SchedulerMut<'_> {
     }
 
     /// Lets a worker whose link is over keep what it holds for its grace. Returns false where it has none.
+    ///
+    /// What may have begun is settled here, as it would be without a grace: whatever is late or cancelled while
+    /// the worker is away makes no room there for what waits.
     fn keep_all(&mut self, worker: u32) -> bool {
         let slot = &mut self.workers[worker as usize];
         let drains = slot.removing || slot.phase == LinkPhase::Up(Duty::Draining);
@@ -87,8 +91,14 @@ impl SchedulerMut<'_> {
         slot.kept = slot.held.len();
         slot.recall = false;
         let (has_suspect, mut next) = (slot.has_suspect, slot.held.head());
+        // Attempts that were struck may still run there, each in the place of another.
+        let mut begun = slot.runs.saturating_sub(u32::from(slot.strikes));
         while let Some(task) = next {
-            self.tasks[task as usize].is_kept = true;
+            let kept = &mut self.tasks[task as usize].kept;
+            if *kept == Kept::No {
+                *kept = if begun > 0 { Kept::Begun } else { Kept::Waiting };
+            }
+            begun = begun.saturating_sub(1);
             next = after(self.tasks, task);
         }
         self.set_suspect(worker, has_suspect);
@@ -116,9 +126,15 @@ impl SchedulerMut<'_> {
 
     /// Takes the mark of an earlier link away from a task, which its worker holds no more, or for certain.
     pub(super) fn put_down_kept(&mut self, worker: u32, task: u32) {
-        if core::mem::take(&mut self.tasks[task as usize].is_kept) {
+        if core::mem::replace(&mut self.tasks[task as usize].kept, Kept::No) != Kept::No {
             self.workers[worker as usize].kept -= 1;
         }
+    }
+
+    /// Returns whether an attempt of an earlier link may have begun when that broke; nothing of any other.
+    pub(super) fn had_begun(&self, task: u32) -> Option<bool> {
+        let kept = self.tasks[task as usize].kept;
+        (kept != Kept::No).then_some(kept == Kept::Begun)
     }
 
     /// Queues a task again that its worker has not, as it says. Nobody is blamed: it had not begun, or what came
@@ -133,12 +149,15 @@ impl SchedulerMut<'_> {
 
 /// What a worker that is back says it has.
 impl SchedulerMut<'_> {
-    /// Takes in that a worker still has an attempt.
-    pub(super) fn on_kept(&mut self, worker: u32, task: u32) {
-        if self.tasks[task as usize].is_kept {
-            self.put_down_kept(worker, task);
-            self.set_suspect(worker, self.workers[worker as usize].has_suspect);
+    /// Takes in that a worker still has an attempt. One that it was only sent on this link it cannot have of an
+    /// earlier one: it means that of another process, and what it will answer is the answer to something else.
+    pub(super) fn on_kept(&mut self, worker: u32, task: u32) -> Result<(), EventError> {
+        if self.tasks[task as usize].kept == Kept::No {
+            return Err(EventError::Foreign);
         }
+        self.put_down_kept(worker, task);
+        self.set_suspect(worker, self.workers[worker as usize].has_suspect);
+        Ok(())
     }
 
     /// Queues again what a worker has not named. O(tasks held).
@@ -146,7 +165,7 @@ impl SchedulerMut<'_> {
         let mut next = self.workers[worker as usize].held.head();
         while let Some(task) = next {
             next = after(self.tasks, task);
-            if self.tasks[task as usize].is_kept {
+            if self.tasks[task as usize].kept != Kept::No {
                 self.give_back_one(worker, task);
             }
         }
@@ -217,7 +236,7 @@ pub(super) fn check(tasks: &[TaskSlot], workers: &[WorkerSlot]) {
     let mut held = 0;
     for worker in workers {
         let mut kept = 0;
-        worker.held.check(tasks, |task| kept += u32::from(tasks[task as usize].is_kept));
+        worker.held.check(tasks, |task| kept += u32::from(tasks[task as usize].kept != Kept::No));
         assert!(worker.kept == kept, "attempts of earlier links are miscounted");
         let is_up = worker.phase.is_up();
         assert!(is_up || worker.held.len() == kept, "an attempt on no link has no grace");
@@ -226,6 +245,6 @@ pub(super) fn check(tasks: &[TaskSlot], workers: &[WorkerSlot]) {
         assert!(!ends || kept == 0, "a worker on its way out holds attempts");
         held += kept as usize;
     }
-    let marked = tasks.iter().filter(|task| task.is_kept).count();
+    let marked = tasks.iter().filter(|task| task.kept != Kept::No).count();
     assert!(marked == held, "an attempt is marked that no worker holds");
 }

@@ -55,6 +55,11 @@ impl SchedulerMut<'_> {
     pub(super) fn put_down_kept(&mut self, _: u32, _: u32) {}
 
     #[inline]
+    pub(super) fn had_begun(&self, _: u32) -> Option<bool> {
+        None
+    }
+
+    #[inline]
     pub(super) fn on_grace_timer(&mut self, _: u32, _: Instant) -> bool {
         false
     }

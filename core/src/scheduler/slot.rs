@@ -38,9 +38,8 @@ pub struct TaskSlot {
     /// It has times of its own.
     #[cfg(feature = "task-times")]
     pub(super) is_timed: bool,
-    /// Its worker has lost its link since it was sent, and has not said that it still has it.
     #[cfg(feature = "task-times")]
-    pub(super) is_kept: bool,
+    pub(super) kept: Kept,
     pub(super) lane: Lane,
     pub(super) state: TaskState,
     // From here on nothing is written as long as a pool is without queues and keys.
@@ -55,6 +54,17 @@ pub struct TaskSlot {
 }
 
 const _: () = assert!(size_of::<TaskSlot>() <= 40);
+
+/// Whether a task's worker has lost its link since it was sent, and has not said that it still has it.
+#[cfg(feature = "task-times")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    No,
+    /// It had not begun when the link broke, as far as is known.
+    Waiting,
+    /// It may have begun by then.
+    Begun,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TaskState {
@@ -87,7 +97,7 @@ impl TaskSlot {
             #[cfg(feature = "task-times")]
             is_timed: false,
             #[cfg(feature = "task-times")]
-            is_kept: false,
+            kept: Kept::No,
             state: TaskState::Free,
             #[cfg(feature = "queues")]
             line: 0,

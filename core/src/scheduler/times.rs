@@ -450,8 +450,12 @@ impl SchedulerMut<'_> {
         withdraw
     }
 
-    /// Whether a task is among as many of its worker's oldest as that runs at once. O(those).
+    /// Whether a task is among as many of its worker's oldest as that runs at once, or was when its link broke.
+    /// O(those).
     pub(super) fn may_have_begun(&self, worker: u32, task: u32) -> bool {
+        if let Some(had_begun) = self.had_begun(task) {
+            return had_begun;
+        }
         let holder = &self.workers[worker as usize];
         let mut older = holder.held.head();
         for _ in 0..holder.runs {

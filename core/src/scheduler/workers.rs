@@ -193,7 +193,7 @@ impl SchedulerMut<'_> {
             Event::Kept { task, attempt, .. } => {
                 self.hear(worker);
                 let task = self.answered(worker, task, attempt)?;
-                self.on_kept(worker, task);
+                self.on_kept(worker, task)?;
             }
             #[cfg(feature = "task-times")]
             Event::Listed { .. } => {

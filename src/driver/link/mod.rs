@@ -6,7 +6,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress};
-use chargehand_core::{Instant, Link, TaskId, Verdict};
+use chargehand_core::{EventError, Instant, Link, TaskId, Verdict};
 
 use self::late::LeftLate;
 pub(crate) use self::sending::SendError;
@@ -372,7 +372,7 @@ fn on_extra(
 ) -> Result<(), DisconnectReason> {
     if let Some(holding) = Holding::decode(frame) {
         tally.check_list()?;
-        return on_holding(tally, holding?, sink);
+        return on_holding(holding?, sink);
     }
     let Some(progress) = Progress::decode(frame) else {
         return Err(MessageError::UnknownKind(kind).into());
@@ -386,17 +386,15 @@ fn on_extra(
 }
 
 /// Takes in what a worker still holds of its last link.
-fn on_holding(
-    tally: &Tally,
-    holding: Holding<'_>,
-    sink: &mut AnswerSink<'_>,
-) -> Result<(), DisconnectReason> {
+fn on_holding(holding: Holding<'_>, sink: &mut AnswerSink<'_>) -> Result<(), DisconnectReason> {
     if holding.iter().nth(usize::from(u16::MAX)).is_some() {
         return Err(DisconnectReason::protocol("said that it holds more than any window"));
     }
     for (task, attempt) in holding.iter() {
-        if let Err(error) = sink.kept(task, attempt) {
-            tally.check_answer(error)?;
+        if sink.kept(task, attempt) == Err(EventError::Foreign) {
+            return Err(DisconnectReason::protocol(
+                "named what it never held on an earlier link: was another manager started with this one's seed?",
+            ));
         }
     }
     sink.listed();

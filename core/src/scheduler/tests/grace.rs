@@ -401,3 +401,38 @@ fn a_link_that_goes_silent_is_one_that_broke() {
     let sent = pool.names(sent, link).unwrap();
     pool.done(sent);
 }
+
+#[test]
+fn what_waited_when_the_link_broke_is_not_blamed_for_room_that_came_about_meanwhile() {
+    for late in [true, false] {
+        let mut pool = Pool::with(|config| {
+            (config.grace, config.attempts_max, config.strikes_max) = (MINUTE, 1, 9);
+            config.attempt_timeout = 10 * SECOND;
+        });
+        let worker = pool.add(Route::Await);
+        let link = pool.comes(worker, Offer { window: 4, ..keeping(1) }).link;
+        let [first, second] = [pool.submit(), pool.submit()];
+        assert_eq!(pool.sends().len(), 2);
+        pool.breaks(link);
+        pool.up(4);
+        if late {
+            // Both are: of the second, nobody can say that it has begun.
+            pool.wait(10 * SECOND);
+            assert_eq!(pool.finish(), (first, Outcome::Exhausted, 1));
+        } else {
+            pool.cancel(first).unwrap();
+            assert_eq!(pool.finish(), (first, Outcome::Cancelled, 1));
+            // As if it were started anew.
+            pool.comes(worker, keeping(4));
+        }
+        let again = pool.sent();
+        assert_eq!((again.task, again.attempt), (second, 2));
+        pool.done(again);
+    }
+}
+
+#[test]
+fn a_worker_cannot_still_have_what_it_was_sent_on_this_very_link() {
+    let (mut pool, sends, link) = holding(1);
+    assert_eq!(pool.names(sends[0], link).err(), Some(EventError::Foreign));
+}

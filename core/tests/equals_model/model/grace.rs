@@ -23,12 +23,23 @@ impl Model {
         }
         worker.grace_until = self.clock.saturating_add(worker.grace);
         worker.recall = false;
-        for task in worker.held.clone() {
-            self.tasks[task].kept = true;
+        let begun = worker.runs.saturating_sub(u32::from(worker.strikes)) as usize;
+        for (position, task) in worker.held.clone().into_iter().enumerate() {
+            let task = &mut self.tasks[task];
+            if !std::mem::replace(&mut task.kept, true) {
+                task.had_begun = position < begun;
+            }
         }
         self.note("a worker kept what it held");
         self.tidy();
         true
+    }
+
+    /// Whether a task that a worker holds may have begun there, or before its link broke.
+    pub(super) fn may_have_begun(&self, worker: usize, slot: usize) -> bool {
+        let (holder, task) = (&self.workers[worker], &self.tasks[slot]);
+        let is_old = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
+        if task.kept { task.had_begun } else { is_old }
     }
 
     /// A worker has a new link.
@@ -80,6 +91,7 @@ impl Model {
             self.touch(worker);
         } else {
             self.note("an attempt of this very link was named");
+            return Err(EventError::Foreign);
         }
         Ok(())
     }
@@ -140,8 +152,7 @@ impl Model {
     }
 
     pub(super) fn timed_out_away(&mut self, worker: usize, slot: usize) {
-        let holder = &self.workers[worker];
-        let begun = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
+        let begun = self.may_have_begun(worker, slot);
         self.put_down(worker, slot);
         self.counters.timed_out += 1;
         self.workers[worker].lost += 1;

@@ -68,6 +68,8 @@ pub(crate) struct Task {
     since: Instant,
     /// It is of an earlier link of its worker.
     pub(crate) kept: bool,
+    /// It may have begun when that link broke.
+    had_begun: bool,
     pub(crate) state: TaskState,
 }
 
@@ -193,6 +195,7 @@ impl Model {
             stand: Stand::Lane(0),
             since: Instant::EPOCH,
             kept: false,
+            had_begun: false,
             state: TaskState::Free,
         };
         Self {
@@ -276,6 +279,7 @@ impl Model {
             stand: Stand::Lane(0),
             since: self.clock,
             kept: false,
+            had_begun: false,
             state: TaskState::Waiting,
         };
         self.line_up(slot, usize::from(options.lane == Lane::Bulk));

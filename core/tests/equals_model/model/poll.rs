@@ -144,8 +144,7 @@ impl Model {
         self.note("attempt timed out");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
         let TaskState::InFlight { sent, .. } = self.tasks[slot].state else { panic!("in flight") };
-        let holder = &self.workers[worker];
-        let is_old = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
+        let is_old = self.may_have_begun(worker, slot);
         let _ = self.put_down(worker, slot);
         let is_under_way = self.has_progressed(slot);
         let (now, holder) = (self.clock, &mut self.workers[worker]);

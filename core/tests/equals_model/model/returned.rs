@@ -50,9 +50,10 @@ impl Model {
         let worker = &self.workers[slot];
         let begun = worker.runs.saturating_sub(u32::from(worker.strikes)) as usize;
         for (position, task) in held.into_iter().enumerate() {
-            self.tasks[task].kept = false;
+            let was_kept = std::mem::take(&mut self.tasks[task].kept);
+            let had_begun = if was_kept { self.tasks[task].had_begun } else { position < begun };
             let blame = match how {
-                Loss::Broken if position < begun => Blame::Suspect,
+                Loss::Broken if had_begun => Blame::Suspect,
                 Loss::Broken => {
                     self.note("lost with its link before it could begin");
                     Blame::Nobody

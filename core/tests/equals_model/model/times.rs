@@ -219,8 +219,7 @@ impl Model {
     fn attempt_ended_early(&mut self, worker: usize, slot: usize) -> ModelStep {
         self.note("an attempt ended by its task's own shorter time");
         let act = Act::Withdraw(self.link(worker), self.id(slot), self.tasks[slot].attempts);
-        let holder = &mut self.workers[worker];
-        let begun = holder.held.iter().take(holder.runs as usize).any(|&other| other == slot);
+        let begun = self.may_have_begun(worker, slot);
         if !begun {
             self.note("ended by its task's own time before it could begin");
         }

@@ -101,7 +101,8 @@ impl Canon {
         self.words.extend([task.attempts, task.failures, task.losses].map(u32::from));
         self.words.extend([u32::from(task.retries_max), task.lane as u32]);
         self.words.extend([u32::from(task.line), task.stand as u32, u32::from(task.is_keyed)]);
-        self.words.extend([task.is_suspect, task.is_timed, task.is_kept].map(u32::from));
+        self.words.extend([task.is_suspect, task.is_timed].map(u32::from));
+        self.words.push(task.kept as u32);
         if task.is_timed {
             let (times, numbers, flags) = engine.state.own.of(slot);
             for at in times {

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::canon::digest;
 use crate::scheduler::index::wide;
-use crate::scheduler::slot::{Duty, LinkPhase, TaskState, WorkerSlot};
+use crate::scheduler::slot::{Duty, Kept, LinkPhase, TaskState, WorkerSlot};
 use crate::{
     Action, Config, Event, Inline, Instant, Link, Loss, Offer, Outcome, QueueId, QueueOptions,
     Reason, Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict,
@@ -213,7 +213,7 @@ impl Model {
             }
             let is_there = || workers[wide(slot.worker) as usize].phase.is_up();
             if slot.state == TaskState::InFlight && is_there() {
-                if slot.is_kept {
+                if slot.kept != Kept::No {
                     steps.push(Step::Kept(task));
                 }
                 steps.extend(self.verdicts.iter().map(|&verdict| Step::Replied(task, verdict)));
