@@ -411,6 +411,7 @@ fn what_waited_when_the_link_broke_is_not_blamed_for_room_that_came_about_meanwh
         });
         let worker = pool.add(Route::Await);
         let link = pool.comes(worker, Offer { window: 4, ..keeping(1) }).link;
+        pool.earn(link, 9);
         let [first, second] = [pool.submit(), pool.submit()];
         assert_eq!(pool.sends().len(), 2);
         pool.breaks(link);
