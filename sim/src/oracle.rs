@@ -23,6 +23,8 @@ pub(crate) struct Oracle {
     requests: BTreeMap<u64, Request>,
     /// Which of the manager's lives it is.
     epoch: u32,
+    /// How many answers this manager has read that a budget of retries counts.
+    failures: u32,
     /// The pool was told to stop, or its process died.
     pub(crate) is_ending: bool,
     rules: Rules,
@@ -38,6 +40,9 @@ pub(crate) struct Rules {
     pub(crate) resends_max: u16,
     pub(crate) retries_max: u16,
     pub(crate) attempt_timeout: Duration,
+    /// How many failures there are at least before a budget of retries is used up, if there is one: each takes
+    /// a token, and with half of them left none is tried again.
+    pub(crate) failures_min: Option<u32>,
     /// There is a worker in the pool's own process, which is held up whenever that is: again and again,
     /// and it has no time to do anything.
     pub(crate) is_held_up_beside: bool,
@@ -149,6 +154,7 @@ impl Oracle {
     /// Another manager goes on from now on.
     pub(crate) fn begin_epoch(&mut self) {
         self.epoch += 1;
+        self.failures = 0;
     }
 
     pub(crate) fn on_passing(&mut self, passing: &Passing<'_>) {
@@ -370,6 +376,8 @@ impl Oracle {
             Verdict::Returned => Answered::Returned,
         };
         request.sendings[held.at].answered = Some((answered, at));
+        let is_counted = answered == Answered::Unusable || verdict == Verdict::Failed;
+        self.failures += u32::from(is_counted);
     }
 
     /// A worker begins a request. Returns which of its sendings that is.
@@ -512,7 +520,9 @@ impl Oracle {
         let tried = request.failures + request.unusable;
         let is_fair = match error {
             TaskError::Failed(failure) => {
-                request.failures > 0 && (tried > retries || is_last(failure))
+                // Where there is a budget for the retries of all, one task may have none.
+                let is_spent = self.rules.failures_min.is_some_and(|least| self.failures >= least);
+                request.failures > 0 && (tried > retries || is_spent || is_last(failure))
             }
             TaskError::Answer(_) => request.unusable > 0,
             TaskError::Exhausted { attempts } => {

@@ -47,6 +47,8 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
         resends_max: plan.pool.resends_max,
         retries_max: plan.pool.retries_max,
         attempt_timeout: plan.pool.attempt_timeout,
+        failures_min: (plan.pool.judgement.budget)
+            .then(|| u32::from(RetryBudget::new().tokens.div_ceil(2))),
         is_held_up_beside: plan.pool.in_process.is_some()
             && plan.faults().filter(|fault| is_late(fault.kind)).count() > 1,
         lateness: lateness(plan),
