@@ -106,6 +106,7 @@ pub enum Event {
     },
     /// A worker that is [back](Offer::resumes) still has this attempt, which it held when its last link broke: it
     /// runs there, or its answer follows. It is refused as an answer would be: then tell the worker to drop it.
+    /// One that was sent on this very link is [`Foreign`](crate::EventError::Foreign): close the link.
     #[cfg(feature = "task-times")]
     Kept {
         /// The link that it came on.

@@ -199,7 +199,9 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// feature `std`; without it [`build`](Builder::build) fails if none is given.
     ///
     /// So give another one at every start, from a source of random numbers or a count of the starts; the
-    /// same one again in a test that is to run the same way again.
+    /// same one again in a test that is to run the same way again. A worker that goes on without a link
+    /// ([`Config::grace`]) takes a manager that was started again with its last seed for the same process, and
+    /// offers it answers to what that one asked: where this is noticed, the link is ended.
     pub fn seed(mut self, seed: u64) -> Self {
         self.setup.config.seed = seed;
         self.is_seeded = true;
