@@ -23,7 +23,8 @@ pub(crate) struct Oracle {
     requests: BTreeMap<u64, Request>,
     /// Which of the manager's lives it is.
     epoch: u32,
-    /// How many answers this manager has read that a budget of retries counts.
+    /// How many answers were read that a budget of retries counts: by all managers, for outcomes of one that died
+    /// may be taken later.
     failures: u32,
     /// The pool was told to stop, or its process died.
     pub(crate) is_ending: bool,
@@ -154,7 +155,6 @@ impl Oracle {
     /// Another manager goes on from now on.
     pub(crate) fn begin_epoch(&mut self) {
         self.epoch += 1;
-        self.failures = 0;
     }
 
     pub(crate) fn on_passing(&mut self, passing: &Passing<'_>) {
@@ -189,6 +189,9 @@ impl Oracle {
             (Step::ManagerGot, Err(_)) => {
                 let is_progress = matches!(Progress::decode(passing.frame), Some(Ok(_)));
                 self.count(if is_progress { "progress read" } else { "garbage read" });
+                // That ends the link, and what it held may be done in the pool's own process before the wire is
+                // seen to end.
+                self.link(name).is_over |= !is_progress;
             }
             (Step::ManagerLeft, _) => {
                 let link = self.link(name);

@@ -32,6 +32,8 @@ pub(super) struct Life {
     pub(super) cancelled: bool,
     /// Its worker has lost its link since, and has not named it.
     kept: bool,
+    /// Whether it may have begun when that link broke, and whether it had for all that the pool knows.
+    begun: (bool, bool),
     was_away: bool,
     /// Its handler said that no retry is of use.
     permanent: bool,
@@ -208,14 +210,26 @@ impl Audit {
         let (keeps, grace) = (how == Loss::Away && self.keeps(link), self.grace_of(link));
         let Some(mut up) = self.up.remove(&link) else { return 0 };
         if keeps {
-            let its = self.tasks.values_mut().filter(|life| life.live == Some(link));
-            let held = its.map(|life| (life.kept, life.was_away) = (true, true)).count();
+            let most = up.offer.runs.max(1);
+            let least = most.saturating_sub(up.taken);
+            let mut held = 0;
+            for task in &self.sent {
+                let Some(life) = self.tasks.get_mut(task).filter(|life| life.live == Some(link))
+                else {
+                    continue;
+                };
+                if !life.kept {
+                    life.begun = (held < most, held < least);
+                }
+                (life.kept, life.was_away) = (true, true);
+                held += 1;
+            }
             up.waits_until = now.saturating_add(grace);
             if now.saturating_since(up.since) >= self.config.stable_after {
                 self.earned.insert(link.worker());
             }
             self.away.insert(link, up);
-            return held;
+            return held as usize;
         }
         if now.saturating_since(up.since) >= self.config.stable_after {
             self.earned.insert(link.worker());
@@ -230,13 +244,14 @@ impl Audit {
             if life.live != Some(link) {
                 continue;
             }
+            let begun = if life.kept { life.begun } else { (held < most, held < least) };
             life.end(now);
             life.lost += 1;
-            if held < most {
+            if is_blamed && begun.0 {
                 life.blamed += 1;
                 life.maybe_suspect = true;
             }
-            life.suspect |= held < least;
+            life.suspect |= is_blamed && begun.1;
             held += 1;
         }
         held as usize
