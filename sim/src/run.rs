@@ -290,8 +290,8 @@ fn set(
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
         let judgement = &plan.judgement;
-        if !judgement.by_answers {
-            config.choice = Choice::LeastLoaded;
+        if judgement.by_answers {
+            config.choice = Choice::FirstAnswer;
         }
         config.ejection = judgement.ejects.then(|| {
             let mut ejection = Ejection::new();
