@@ -431,7 +431,7 @@ stage_network() {
 # Autobahn's cases against both ends of WebSocket, in both dialects, played by a Python package of that name.
 stage_autobahn() {
   install_autobahn
-  AUTOBAHN_PYTHON=$target/autobahn/bin/python cargo test --all-features --test autobahn
+  AUTOBAHN_PYTHON=$target/autobahn/bin/python cargo test --workspace --all-features --test autobahn
 }
 
 # Each mistake that is planted in the scheduler and the driver, one at a time in one build, makes the
