@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use chargehand::core::{BackoffPolicy, Choice, Ejection, RetryBudget};
+use chargehand::core::{BackoffPolicy, Choice, Ejection};
 use chargehand::testing::wires::WorldListener;
 use chargehand::testing::{ManualSleep, ManualTimer, WorkerHandle, World};
 use chargehand::{
@@ -295,8 +295,8 @@ fn set(
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
         let judgement = &plan.judgement;
-        if !judgement.by_answers {
-            config.choice = Choice::LeastLoaded;
+        if judgement.by_answers {
+            config.choice = Choice::FirstAnswer;
         }
         config.ejection = judgement.ejects.then(|| {
             let mut ejection = Ejection::new();
@@ -304,7 +304,6 @@ fn set(
             (ejection.rest, ejection.rests_max) = (plan.backoff_cap / 2, 2);
             ejection
         });
-        config.retry_budget = judgement.budget.then(RetryBudget::new);
     })
 }
 

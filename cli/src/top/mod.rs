@@ -8,7 +8,7 @@ mod tests;
 mod view;
 
 use std::io::{self, IsTerminal};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,6 +26,8 @@ use crate::look::{Client, History};
 
 /// So soon a key that was not pressed is not waited for: a signal or new figures may be there.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How long it may take to end once it is told to.
+const TO_END: Duration = Duration::from_secs(2);
 
 /// Shows it until somebody ends it, and returns the exit code.
 pub(crate) fn run(args: &TopArgs) -> ExitCode {
@@ -93,6 +95,10 @@ fn signals() -> io::Result<(Runtime, Arc<AtomicBool>)> {
         runtime.spawn(async move {
             signal.recv().await;
             is_told.store(true, Ordering::Relaxed);
+            // Reading keys of a terminal that is gone never comes back, and takes a CPU.
+            tokio::time::sleep(TO_END).await;
+            let _ = ratatui::try_restore();
+            process::exit(0);
         });
     }
     drop(guard);

@@ -120,6 +120,22 @@ fn top_shows_what_the_endpoint_says_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn top_ends_with_its_terminal() {
+    let folder = Folder::new("top-gone");
+    let (running, url) = shown_run(&folder, "1..=1", "exec sleep 60", &[]);
+    let terminal = Terminal::start(&folder, &script(&folder, &url));
+    terminal.wait_for("1 in flight");
+    let id = fs::read_to_string(folder.path("id")).expect("it was written");
+    drop(terminal);
+    let state = format!("/proc/{}/stat", id.trim());
+    // What nobody has waited for yet has ended as well.
+    until("top has ended", || {
+        fs::read_to_string(&state).map_or(true, |stat| stat.contains(") Z "))
+    });
+    cut_short(running);
+}
+
+#[test]
 fn top_leaves_the_terminal_as_it_was_when_it_is_told_to_end() {
     let folder = Folder::new("top-told");
     let (running, url) = shown_run(&folder, "1..=1", "exec sleep 60", &[]);
