@@ -91,6 +91,8 @@ pub(crate) struct JudgementPlan {
     pub(crate) windows: bool,
     /// Those that are far off the others rest.
     pub(crate) ejects: bool,
+    /// All retries have a budget.
+    pub(crate) budget: bool,
 }
 
 impl JudgementPlan {
@@ -100,6 +102,7 @@ impl JudgementPlan {
             by_answers,
             windows: by_answers && dice.percent(40),
             ejects: by_answers && dice.percent(40),
+            budget: dice.percent(10),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use chargehand::core::{BackoffPolicy, Choice, Ejection};
+use chargehand::core::{BackoffPolicy, Choice, Ejection, RetryBudget};
 use chargehand::testing::wires::WorldListener;
 use chargehand::testing::{ManualSleep, ManualTimer, WorkerHandle, World};
 use chargehand::{
@@ -304,6 +304,7 @@ fn set(
             (ejection.rest, ejection.rests_max) = (plan.backoff_cap / 2, 2);
             ejection
         });
+        config.retry_budget = judgement.budget.then(RetryBudget::new);
     })
 }
 
