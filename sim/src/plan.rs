@@ -84,6 +84,7 @@ pub(crate) struct PoolPlan {
 
 /// How the pool judges its workers.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a rule that is on or off")]
 pub(crate) struct JudgementPlan {
     /// By what their answers have shown.
     pub(crate) by_answers: bool,

@@ -61,7 +61,7 @@ impl SchedulerMut<'_> {
         while let Some(task) = held.take_first(self.tasks) {
             self.put_down_timed(worker, task);
             self.put_down_queued(task);
-            let had_begun = self.had_begun(task).unwrap_or(suspects > 0) && is_blamed;
+            let had_begun = self.had_begun(task, suspects > 0, is_blamed);
             self.put_down_kept(worker, task);
             let blame = if had_begun { Blame::Suspect } else { Blame::Nobody };
             suspects = suspects.saturating_sub(1);

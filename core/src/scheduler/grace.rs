@@ -131,10 +131,14 @@ impl SchedulerMut<'_> {
         }
     }
 
-    /// Returns whether an attempt of an earlier link may have begun when that broke; nothing of any other.
-    pub(super) fn had_begun(&self, task: u32) -> Option<bool> {
-        let kept = self.tasks[task as usize].kept;
-        (kept != Kept::No).then_some(kept == Kept::Begun)
+    /// Returns whether a loss is to be held against an attempt: one of an earlier link if it may have begun when
+    /// that broke, and any other by its place.
+    pub(super) fn had_begun(&self, task: u32, by_place: bool, is_blamed: bool) -> bool {
+        match self.tasks[task as usize].kept {
+            Kept::No => by_place,
+            Kept::Waiting => false,
+            Kept::Begun => is_blamed,
+        }
     }
 
     /// Queues a task again that its worker has not, as it says. Nobody is blamed: it had not begun, or what came

@@ -55,8 +55,8 @@ impl SchedulerMut<'_> {
     pub(super) fn put_down_kept(&mut self, _: u32, _: u32) {}
 
     #[inline]
-    pub(super) fn had_begun(&self, _: u32) -> Option<bool> {
-        None
+    pub(super) fn had_begun(&self, _: u32, by_place: bool, _: bool) -> bool {
+        by_place
     }
 
     #[inline]

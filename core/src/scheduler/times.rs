@@ -453,19 +453,20 @@ impl SchedulerMut<'_> {
     /// Whether a task is among as many of its worker's oldest as that runs at once, or was when its link broke.
     /// O(those).
     pub(super) fn may_have_begun(&self, worker: u32, task: u32) -> bool {
-        if let Some(had_begun) = self.had_begun(task) {
-            return had_begun;
-        }
         let holder = &self.workers[worker as usize];
         let mut older = holder.held.head();
+        let mut is_old = false;
         for _ in 0..holder.runs {
             match older {
-                Some(at) if at == task => return true,
+                Some(at) if at == task => {
+                    is_old = true;
+                    break;
+                }
                 Some(at) => older = after(self.tasks, at),
                 None => break,
             }
         }
-        false
+        self.had_begun(task, is_old, true)
     }
 }
 
