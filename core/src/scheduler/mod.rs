@@ -132,7 +132,7 @@ impl<S: Storage> Scheduler<S> {
     /// out. Each call that sends costs O(queues), and O(1) of tasks and workers as ever.
     ///
     /// # Errors
-    /// As [`new`](Self::new); and where there are none, more than [`QUEUES_MAX`](crate::queue::QUEUES_MAX) or
+    /// As [`new`](Self::new); and where there are none, more than [`QUEUES_MAX`] or
     /// fewer than two task slots for each, or an option is out of its range.
     #[cfg(feature = "queues")]
     pub fn with_queues(
