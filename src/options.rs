@@ -370,6 +370,10 @@ impl WorkerOptions {
     }
 
     /// Adds to what a worker offers what the pool says of it.
+    #[cfg_attr(
+        not(feature = "choice"),
+        allow(clippy::unused_self, reason = "there is nothing to say")
+    )]
     pub(crate) fn apply(&self, offer: Offer) -> Offer {
         #[cfg(feature = "choice")]
         let offer = offer.weight(self.weight);
