@@ -7,7 +7,7 @@ exec </dev/null
 # Cheapest failure first.
 STAGES=(readme fmt msrv clippy no-std docs semver features deny package bare-metal platforms wasm test sim autobahn examples
   status loom fuzz firmware instructions bench backfill anvil)
-STAGE_SECONDS_MAX=1500
+STAGE_SECONDS_MAX=2400
 # The two commands for a fresh machine. README and CONTRIBUTING name the same.
 MAIN_JOB='cargo run --release --example backfill'
 TEST='bash ci.sh test'
