@@ -16,7 +16,7 @@ use crate::look::{History, Overview, Page, Range, Worker};
 
 /// A run with two workers that are up and one that is not, of which one fails each tenth task, and with its queue
 /// paused.
-const RUN: &str = include_str!("../../tests/frames/run.json");
+const RUN: &str = include_str!("recorded.json");
 /// Set for the process that is to panic.
 const PANICS: &str = "CHARGEHAND_TEST_PANICS";
 
