@@ -96,9 +96,13 @@ pub use backoff::{Backoff, BackoffPolicy, Jitter};
 #[cfg(feature = "choice")]
 pub use config::{Choice, Ejection, RetryBudget};
 pub use config::{Config, ConfigError};
+#[cfg(feature = "hedging")]
+pub use config::HedgeBudget;
 #[cfg(feature = "queues")]
 pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
+#[cfg(feature = "hedging")]
+pub use event::Hedge;
 pub use event::{
     Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Useless,
     Verdict,

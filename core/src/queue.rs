@@ -5,6 +5,8 @@
 use core::time::Duration;
 
 use crate::config::ConfigError;
+#[cfg(feature = "hedging")]
+use crate::event::Hedge;
 use crate::time::Instant;
 
 /// How many queues a pool has at most.
@@ -128,6 +130,10 @@ pub struct QueueOptions {
     pub rate: Option<Rate>,
     /// Whether it sends nothing until it is resumed. Default false.
     pub is_paused: bool,
+    /// Whether a second attempt of its tasks is sent where the first takes long, and when, for those that do
+    /// not say so themselves. `None`, the default, for never.
+    #[cfg(feature = "hedging")]
+    pub hedge: Option<Hedge>,
 }
 
 /// The greatest weight.
@@ -140,7 +146,23 @@ impl QueueOptions {
     /// Makes the options of a queue with nothing special.
     pub const fn new() -> Self {
         let class = Class::Normal;
-        Self { class, weight: 1, in_flight_max: None, rate: None, is_paused: false }
+        Self {
+            class,
+            weight: 1,
+            in_flight_max: None,
+            rate: None,
+            is_paused: false,
+            #[cfg(feature = "hedging")]
+            hedge: None,
+        }
+    }
+
+    /// Sets whether a second attempt of its tasks is sent where the first takes long, and when.
+    #[cfg(feature = "hedging")]
+    #[must_use]
+    pub const fn hedge(mut self, hedge: Hedge) -> Self {
+        self.hedge = Some(hedge);
+        self
     }
 
     /// Sets how urgent it is.

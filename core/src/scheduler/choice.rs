@@ -15,8 +15,9 @@
 use super::balance::CLEAN;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List, Neighbours, define_linkage};
+use super::log::{exp2, log2};
 use super::outliers::Sums;
-use super::slot::{TaskSlot, TaskState, WorkerSlot};
+use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::window::Auto;
 use crate::config::{Choice, Policy};
@@ -27,8 +28,6 @@ use crate::time::Instant;
 const SAMPLE: usize = 8;
 /// A factor of two, as logarithms are kept.
 const TWICE: u16 = 256;
-/// No latency counts as longer: 2^42 ns, 73 minutes.
-const LONGEST: u64 = 1 << 42;
 /// How long a worker's past counts against it at least, where nothing was heard from it since.
 const MEMORY_MIN: u64 = 5_000_000_000;
 /// How many times as long as it is expected to take a worker's past counts against it.
@@ -244,22 +243,6 @@ pub(super) const fn calm_at_first(policy: &Policy) -> Instant {
     if matches!(policy.choice, Choice::FirstAnswer) { Instant::EPOCH } else { Instant::FAR_FUTURE }
 }
 
-/// Returns the logarithm to the base of two, in 1/256: exact for powers of two, and in between on
-/// straight lines, as [`exp2`] is.
-pub(super) fn log2(value: u64) -> u16 {
-    let value = value.clamp(1, LONGEST);
-    let whole = value.ilog2();
-    let rest = if whole >= 8 { value >> (whole - 8) } else { value << (8 - whole) };
-    let log = u64::from(whole) << 8 | rest & 255;
-    u16::try_from(log).expect("at most 42 * 256")
-}
-
-/// Returns what a logarithm is of.
-fn exp2(log: u16) -> u64 {
-    let (whole, rest) = (log >> 8, 256 + u64::from(log & 255));
-    if whole >= 8 { rest << (whole - 8) } else { rest >> (8 - whole) }
-}
-
 impl SchedulerState {
     /// Whether workers are judged by their answers.
     #[inline]
@@ -337,6 +320,13 @@ impl SchedulerState {
             takes /= u64::from(record.weight);
         }
         takes
+    }
+
+    /// Whether a worker that is sent a task now is expected to have done it within so many nanoseconds.
+    #[cfg(feature = "hedging")]
+    pub(super) fn is_done_within(&self, workers: &[WorkerSlot], worker: u32, span: u64) -> bool {
+        let slot = &workers[worker as usize];
+        !self.judges() || self.expected(slot, slot.held.len() + 1) <= span
     }
 
     /// Returns the worker that a new task goes to now: none where it does better to wait.
@@ -464,6 +454,15 @@ impl SchedulerMut<'_> {
     /// Follows a worker that all tasks were just taken from.
     pub(super) fn forget_timed(&mut self, worker: u32) {
         self.workers[worker as usize].record.timed = narrow(NONE);
+    }
+
+    /// Takes in that the timed attempt of a worker is in another slot.
+    #[cfg(feature = "hedging")]
+    pub(super) fn retime(&mut self, worker: u32, from: u32, to: u32) {
+        let record = &mut self.workers[worker as usize].record;
+        if wide(record.timed) == from {
+            record.timed = narrow(to);
+        }
     }
 
     /// Lets the next workers of the ring come to their turn.
@@ -637,7 +636,7 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         assert!(record.speed == 0 || slot.phase.is_serving(), "one that is away has a speed");
         if wide(record.timed) != NONE {
             let task = &tasks[record.timed as usize];
-            let is_held = task.state == TaskState::InFlight && wide(task.worker) == at;
+            let is_held = task.state.is_held() && wide(task.worker) == at;
             assert!(is_held, "an attempt is timed that a worker does not hold");
         }
     }

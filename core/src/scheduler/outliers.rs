@@ -2,7 +2,8 @@
 //! use. What is needed of the others are four sums, kept up to date as workers change, so that it costs the same
 //! whatever their number.
 
-use super::choice::{log2, success};
+use super::choice::success;
+use super::log::log2;
 use super::index::wide;
 use super::slot::{Duty, LinkPhase, WorkerSlot};
 use super::tasks::{SchedulerMut, later};

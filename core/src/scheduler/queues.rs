@@ -199,8 +199,9 @@ impl SchedulerState {
         };
         // Half of the slots are kept for the queues, as many for each; the other half is for whoever comes.
         // So none can keep the others out, be it that it is paused.
-        let kept = tasks.len() / (2 * self.queues.lines.len());
-        let shared = tasks.len() - kept * self.queues.lines.len();
+        let all = tasks.len() - self.seconds_max();
+        let kept = all / (2 * self.queues.lines.len());
+        let shared = all - kept * self.queues.lines.len();
         let over = |line: &Line| (line.open as usize).saturating_sub(kept);
         let used: usize = self.queues.lines.iter().map(over).sum();
         let own = kept.saturating_sub(line.open as usize);
@@ -255,6 +256,19 @@ impl SchedulerState {
             line.full = Rate::take(rate, line.full, *clock);
         }
         line.sent += 1;
+    }
+
+    /// Returns which kind of tasks one is of: its queue.
+    #[cfg(feature = "hedging")]
+    pub(super) fn kind_of(&self, slot: &TaskSlot) -> u8 {
+        if self.is_queued() { slot.line } else { 0 }
+    }
+
+    /// Whether the queue of a task may send a second attempt of it now.
+    #[cfg(feature = "hedging")]
+    pub(super) fn may_send_second(&self, slot: &TaskSlot) -> bool {
+        let line = self.queues.lines.get(usize::from(slot.line));
+        line.is_none_or(|line| line.barred(self.clock).is_none())
     }
 
     /// Returns how a queue stands.
@@ -358,6 +372,7 @@ impl SchedulerMut<'_> {
             None => self.stand_in_lane(task),
         }
         self.take_times(task, options);
+        self.take_hedge(task, options, self.state.queues.lines[place].hedge());
         Ok(id)
     }
 
@@ -458,6 +473,20 @@ impl SchedulerMut<'_> {
         let (line, lane) = (usize::from(slot.line), slot.lane as usize);
         state.queues.lines[line].waiting[lane] += 1;
         state.queues.lines[line].fresh[lane].append(tasks, task);
+    }
+
+    /// Counts a second attempt of a task for its queue's rate. It takes no share from others: nothing else may be
+    /// sent now.
+    #[cfg(feature = "hedging")]
+    pub(super) fn count_second(&mut self, task: u32) {
+        let clock = self.state.clock;
+        let line = usize::from(self.tasks[task as usize].line);
+        if let Some(line) = self.state.queues.lines.get_mut(line) {
+            if let Some(rate) = line.options.rate {
+                line.full = Rate::take(rate, line.full, clock);
+            }
+            line.sent += 1;
+        }
     }
 
     /// Takes in that a worker was sent a task.

@@ -4,6 +4,10 @@ use alloc::vec::Vec;
 
 use super::super::list::{Linkage, List, Neighbours, define_linkage};
 use super::super::slot::{Queue, TaskSlot};
+#[cfg(not(feature = "hedging"))]
+use super::super::hedge::Hedge;
+#[cfg(feature = "hedging")]
+use crate::event::Hedge;
 use crate::planted::planted;
 use crate::queue::{QueueOptions, Waits};
 use crate::time::Instant;
@@ -122,6 +126,17 @@ impl Line {
 
     pub(super) fn class(&self) -> usize {
         self.options.class as usize
+    }
+
+    /// Returns when its tasks are hedged that do not say so themselves.
+    #[cfg(feature = "hedging")]
+    pub(in crate::scheduler) const fn hedge(&self) -> Option<Hedge> {
+        self.options.hedge
+    }
+
+    #[cfg(not(feature = "hedging"))]
+    pub(super) const fn hedge(&self) -> Option<Hedge> {
+        None
     }
 
     /// Returns why the queue as a whole may not send now, if it may not.
