@@ -649,8 +649,17 @@ impl Hedge {
         self.after != u64::MAX
     }
 
-    /// Returns after how many nanoseconds; `None` where the quantile says.
-    pub(crate) const fn span(self) -> Option<u64> {
+    /// Returns after how long, where that is a set time; `None` for the 95th percentile.
+    pub const fn span(self) -> Option<Duration> {
+        match self.after {
+            0 => None,
+            u64::MAX => Some(Duration::MAX),
+            after => Some(Duration::from_nanos(after)),
+        }
+    }
+
+    /// Returns the same in nanoseconds.
+    pub(crate) const fn nanos(self) -> Option<u64> {
         if self.after == 0 { None } else { Some(self.after) }
     }
 }

@@ -93,11 +93,11 @@ pub mod time;
 mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
+#[cfg(feature = "hedging")]
+pub use config::HedgeBudget;
 #[cfg(feature = "choice")]
 pub use config::{Choice, Ejection, RetryBudget};
 pub use config::{Config, ConfigError};
-#[cfg(feature = "hedging")]
-pub use config::HedgeBudget;
 #[cfg(feature = "queues")]
 pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};

@@ -122,8 +122,8 @@ pub struct QueueOptions {
     /// Its share of what its class sends, beside the other queues of that class with something to send:
     /// one of weight 3 sends three times as many as one of weight 1. From 1 to 1000; default 1.
     pub weight: u16,
-    /// How many of its tasks workers hold at once, at most. At least 1; `None`, the default, for no limit
-    /// but that of the workers.
+    /// How many of its tasks workers hold at once, at most; one that two workers hold counts twice. At least 1;
+    /// `None`, the default, for no limit but that of the workers.
     pub in_flight_max: Option<u32>,
     /// How many are sent in a time, at most: retries and other sends of the same task included. `None`,
     /// the default, for no limit.

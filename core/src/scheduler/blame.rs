@@ -135,7 +135,8 @@ impl SchedulerMut<'_> {
     /// Takes a task in flight from its worker, and returns the action that tells the worker.
     pub(super) fn end(&mut self, worker: u32, task: u32) -> Action {
         let link = self.take_back(worker, task);
-        let (id, attempt) = (self.state.named(self.tasks, task), self.tasks[task as usize].attempts);
+        let (id, attempt) =
+            (self.state.named(self.tasks, task), self.tasks[task as usize].attempts);
         Action::Withdraw { link, task: id, attempt }
     }
 

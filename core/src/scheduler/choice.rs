@@ -349,7 +349,7 @@ impl SchedulerState {
     /// done a single task.
     fn is_better_busy(&self, workers: &[WorkerSlot], worker: u32, takes: u64) -> bool {
         let slot = &workers[worker as usize];
-        let held = u64::from(self.in_flight() - slot.held.len());
+        let held = u64::from(self.in_flight() + self.seconds() - slot.held.len());
         let speed = self.choosing.speed - u128::from(slot.record.speed);
         let usual = exp2(self.choosing.floor.get().unwrap_or(UNKNOWN));
         if self.policy.elsewhere_wait == 0 || held == 0 || speed == 0 || takes <= usual {
@@ -608,8 +608,9 @@ impl SchedulerMut<'_> {
     /// Whether the newest task of a worker may be sent once more without coming near its last time.
     fn may_come_back(&self, slot: &WorkerSlot) -> bool {
         slot.held.tail().is_some_and(|task| {
+            let task = self.state.task_at(task);
             let slot = &self.tasks[task as usize];
-            let uncounted = slot.attempts - slot.failures - slot.losses;
+            let uncounted = self.state.sends_of(task, slot) - slot.failures - slot.losses;
             u32::from(uncounted) * 2 < u32::from(self.state.policy.resends_max)
         })
     }

@@ -68,11 +68,13 @@ impl TaskHedge {
 struct Quantile {
     /// The logarithm to the base of two, in 1/4096.
     log: u32,
+    /// That of the longest of the first.
+    longest: u32,
     count: u16,
 }
 
 impl Quantile {
-    /// Of so many the longest is taken.
+    /// Of so many the longest but one is taken.
     const FIRST: u16 = 20;
     const PER_LOG: u32 = 16;
     /// 1/372 of a factor of two.
@@ -83,7 +85,8 @@ impl Quantile {
     fn take(&mut self, nanos: u64) {
         let sample = u32::from(log2(nanos)) * Self::PER_LOG;
         if self.count < Self::FIRST {
-            self.log = self.log.max(sample);
+            self.log = self.log.max(sample.min(self.longest));
+            self.longest = self.longest.max(sample);
         } else {
             let step = match self.count {
                 ..100 => Self::STEP * 8,
@@ -218,6 +221,11 @@ impl SchedulerState {
         task >= self.hedging.base
     }
 
+    /// Returns the task of an attempt's slot.
+    pub(super) fn task_at(&self, slot: u32) -> u32 {
+        if self.is_second(slot) { self.task_of(slot) } else { slot }
+    }
+
     fn task_of(&self, second: u32) -> u32 {
         wide(self.hedging.of[(second - self.hedging.base) as usize])
     }
@@ -280,7 +288,7 @@ impl SchedulerState {
     /// Returns how long an attempt of a task is left alone, in nanoseconds; `None` where that is not known yet.
     fn hedges_after(&self, task: u32, slot: &TaskSlot) -> Option<u64> {
         let hedge = self.hedging.table[task as usize].hedge;
-        hedge.span().or_else(|| {
+        hedge.nanos().or_else(|| {
             let kind = usize::from(self.kind_of(slot));
             self.hedging.kinds.get(kind)?.get()
         })
@@ -371,7 +379,8 @@ impl SchedulerMut<'_> {
             return;
         }
         let kind = usize::from(self.state.kind_of(slot));
-        let took = self.state.clock.as_nanos() - self.state.hedging.table[task as usize].since.as_nanos();
+        let took =
+            self.state.clock.as_nanos() - self.state.hedging.table[task as usize].since.as_nanos();
         let kinds = &mut self.state.hedging.kinds;
         if kinds.len() <= kind {
             kinds.resize(kind + 1, Quantile::default());
@@ -476,7 +485,7 @@ impl SchedulerMut<'_> {
         if !self.tasks[attempt as usize].is_hedged() {
             return None;
         }
-        let task = if self.state.is_second(attempt) { self.state.task_of(attempt) } else { attempt };
+        let task = self.state.task_at(attempt);
         let second = wide(self.state.hedging.table[task as usize].second);
         if second == NONE {
             self.fold(task);
@@ -688,12 +697,14 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
     assert!(hedging.timers.check(&hedging.table) == armed, "a hedge's timer is not in the heap");
     let first = hedging.timers.first(&hedging.table).map_or(Instant::FAR_FUTURE, |(_, at)| at);
     assert!(hedging.first == first, "another hedge's timer is the first");
-    let unused = hedging.unused.check(tasks, |task| {
-        assert!(tasks[task as usize].state == TaskState::Free, "a second attempt is unused");
-    });
     let told = tasks[base..].iter().filter(|slot| slot.state == TaskState::Withdrawing).count();
-    let all = if state.seconds_max() == 0 { 0 } else { unused };
-    assert!(all + held + told == state.seconds_max(), "a slot of a second attempt is lost");
+    if state.seconds_max() > 0 {
+        let unused = hedging.unused.check(tasks, |task| {
+            assert!(tasks[task as usize].state == TaskState::Free, "a second attempt is unused");
+        });
+        let all = unused + held + told;
+        assert!(all == state.seconds_max(), "a slot of a second attempt is lost");
+    }
     for worker in workers {
         let mut hedged = 0;
         worker.held.check(tasks, |task| hedged += u32::from(tasks[task as usize].is_hedged()));

@@ -15,7 +15,10 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         check_attempts(&state.policy, slot, state.sends_of(task, slot), seconds);
     }
     let held: u64 = (0..NONE).zip(workers).map(|(at, slot)| check_held(tasks, at, slot)).sum();
-    assert!(held == u64::from(state.in_flight() + state.seconds()), "an attempt in flight is held by nobody");
+    assert!(
+        held == u64::from(state.in_flight() + state.seconds()),
+        "an attempt in flight is held by nobody"
+    );
     super::returned::check(state, tasks, workers);
     check_worker_lists(state, workers);
     check_balance(state, workers);
@@ -201,7 +204,8 @@ fn check_balance(state: &SchedulerState, workers: &[WorkerSlot]) {
             has_room == state.balance.contains(workers, at),
             "a worker is in the balance, or is not, wrongly"
         );
-        let has_special = slot.has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
+        let has_special =
+            slot.has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
         let is_plain = slot.phase.is_serving() && !has_special && !state.is_queued();
         let is_plain = is_plain && !state.judges();
         assert!(slot.is_plain == is_plain, "a worker is plain, or is not, wrongly");

@@ -3,8 +3,8 @@
 //! whatever their number.
 
 use super::choice::success;
-use super::log::log2;
 use super::index::wide;
+use super::log::log2;
 use super::slot::{Duty, LinkPhase, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
 use crate::time::nanos;

@@ -288,8 +288,8 @@ impl SchedulerState {
         Some(QueueStats {
             waiting,
             waiting_for_key: line.behind,
-            resting: line.open - waiting - line.in_flight,
-            in_flight: line.in_flight,
+            resting: line.open - waiting - (line.in_flight - line.seconds),
+            in_flight: line.in_flight - line.seconds,
             sent: line.sent,
             waits_since: heads.map(|task| tasks[task as usize].due).min(),
             is_paused: line.options.is_paused,
@@ -395,7 +395,8 @@ impl SchedulerMut<'_> {
         let mut first = Line::new(options[0]);
         first.turn = self.state.turn;
         first.open = self.state.open();
-        first.in_flight = self.state.in_flight();
+        first.in_flight = self.state.in_flight() + self.state.seconds();
+        first.seconds = self.state.seconds();
         first.returned = self.state.returned;
         first.sent = self.state.stats.sent;
         for (lane, waiting) in self.state.waiting.iter_mut().enumerate() {
@@ -486,6 +487,7 @@ impl SchedulerMut<'_> {
                 line.full = Rate::take(rate, line.full, clock);
             }
             line.sent += 1;
+            line.seconds += 1;
         }
     }
 
@@ -502,6 +504,7 @@ impl SchedulerMut<'_> {
         if self.state.is_queued() {
             let line = usize::from(self.tasks[task as usize].line);
             self.state.queues.lines[line].in_flight -= 1;
+            self.state.queues.lines[line].seconds -= u32::from(self.state.is_second(task));
         }
     }
 

@@ -398,11 +398,7 @@ impl SchedulerMut<'_> {
             && slot.generation == id.generation()
             && (slot.attempts == attempt || planted("an older attempt's answer is taken"))
             && (wide(slot.worker) == worker || planted("another worker's answer is taken"));
-        if is_expected {
-            Ok(id.slot())
-        } else {
-            Err(self.state.objection(self.tasks, id, attempt))
-        }
+        if is_expected { Ok(id.slot()) } else { Err(self.state.objection(self.tasks, id, attempt)) }
     }
 
     /// Takes out a task that waits for its first attempt.
@@ -484,8 +480,7 @@ impl SchedulerMut<'_> {
         self.leave_balance(worker);
         let slot = &mut self.workers[worker as usize];
         slot.has_suspect = has_suspect;
-        let has_special =
-            has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
+        let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0 || slot.hedged() > 0;
         slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
         slot.is_plain &= !self.state.judges();
         if slot.phase.is_serving() && slot.has_room() {

@@ -402,7 +402,8 @@ impl SchedulerMut<'_> {
     /// Gives the second attempt of a task the times that each of its attempts has.
     pub(super) fn begin_second_times(&mut self, task: u32, second: u32) {
         if self.tasks[task as usize].is_timed() {
-            let TaskTimes { attempt_timeout, attempt_max, .. } = self.state.own.table[task as usize];
+            let TaskTimes { attempt_timeout, attempt_max, .. } =
+                self.state.own.table[task as usize];
             let times = self.give_times(second);
             (times.attempt_timeout, times.attempt_max) = (attempt_timeout, attempt_max);
         }

@@ -50,6 +50,12 @@ impl SchedulerState {
         false
     }
 
+    #[cfg(feature = "choice")]
+    #[inline]
+    pub(super) fn task_at(&self, task: u32) -> u32 {
+        task
+    }
+
     #[inline]
     pub(super) fn sends_of(&self, _: u32, slot: &TaskSlot) -> u16 {
         slot.attempts
@@ -61,12 +67,7 @@ impl SchedulerState {
     }
 
     #[inline]
-    pub(super) fn objection(
-        &self,
-        tasks: &[TaskSlot],
-        id: TaskId,
-        attempt: u16,
-    ) -> EventError {
+    pub(super) fn objection(&self, tasks: &[TaskSlot], id: TaskId, attempt: u16) -> EventError {
         tasks[id.slot() as usize].objection(id, attempt)
     }
 

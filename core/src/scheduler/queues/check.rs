@@ -121,6 +121,7 @@ fn check_counts(at: usize, line: &Line, tasks: &[TaskSlot]) {
     let seconds = mine().filter(|slot| slot.state != TaskState::InFlight && slot.state.is_held());
     let seconds = seconds.count();
     let count = |keep: &dyn Fn(&TaskSlot) -> bool| mine().filter(|slot| keep(slot)).count();
+    assert!(seconds == line.seconds as usize, "second attempts of a queue are miscounted");
     let in_flight = count(&|slot| slot.state.is_held());
     assert!(in_flight == line.in_flight as usize, "tasks of a queue in flight are miscounted");
     let most = line.options.in_flight_max;

@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::super::list::{Linkage, List, Neighbours, define_linkage};
-use super::super::slot::{Queue, TaskSlot};
 #[cfg(not(feature = "hedging"))]
 use super::super::hedge::Hedge;
+use super::super::list::{Linkage, List, Neighbours, define_linkage};
+use super::super::slot::{Queue, TaskSlot};
 #[cfg(feature = "hedging")]
 use crate::event::Hedge;
 use crate::planted::planted;
@@ -32,7 +32,10 @@ pub(in crate::scheduler) struct Line {
     pub(super) waiting: [u32; 2],
     /// How many stand behind others of their keys.
     pub(super) behind: u32,
+    /// Attempts.
     pub(super) in_flight: u32,
+    /// Those among them that are second ones of their tasks.
+    pub(super) seconds: u32,
     /// How many have no outcome yet.
     pub(super) open: u32,
     pub(super) sent: u64,
@@ -113,6 +116,7 @@ impl Line {
             waiting: [0; 2],
             behind: 0,
             in_flight: 0,
+            seconds: 0,
             open: 0,
             sent: 0,
         }

@@ -9,6 +9,7 @@ use chargehand_core::{
 use super::super::model::Model;
 use super::super::rng::Rng;
 use super::Pair;
+use super::choices::any_hedge;
 
 /// What a run does with queues and keys.
 pub(super) struct Queueing {
@@ -49,6 +50,15 @@ impl Queueing {
         }
         let engine = Scheduler::with_queues(storage, config, &self.options).unwrap();
         (engine, model.with_queues(&self.options))
+    }
+
+    /// Has tasks of some queues be sent to two workers at once.
+    pub(super) fn hedge_some(&mut self, dice: &mut Rng) {
+        for options in &mut self.options {
+            if dice.percent(50) {
+                *options = options.hedge(any_hedge(dice));
+            }
+        }
     }
 
     fn any(&self, rng: &mut Rng) -> QueueId {

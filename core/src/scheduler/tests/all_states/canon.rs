@@ -75,7 +75,8 @@ impl Canon {
         let next = |clean| state.balance.next_but(workers, u32::MAX, clean).unwrap_or(NEVER);
         self.words.extend([next(true), next(false), u32::from(state.turn), wide(state.aborting)]);
         self.words.extend(state.queues.words(tasks, state.clock));
-        self.words.extend(state.hedging.budget(&state.policy, state.stats.sent - state.stats.hedged));
+        self.words
+            .extend(state.hedging.budget(&state.policy, state.stats.sent - state.stats.hedged));
         self.words.push(u32::from(state.is_draining));
         self.ahead(state.drain_deadline);
         self.ahead(state.calm_until);
