@@ -579,6 +579,7 @@ const fn name_of(event: &PoolEvent) -> &'static str {
         PoolEvent::Suspended { .. } => "told: suspended",
         PoolEvent::Gone { .. } => "told: gone",
         PoolEvent::Retried { .. } => "told: retried",
+        PoolEvent::Hedged { .. } => "told: hedged",
         PoolEvent::TurnedAway { .. } => "told: turned away",
         PoolEvent::Missed { .. } => "told: missed",
         _ => "told: something else",

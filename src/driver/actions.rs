@@ -374,6 +374,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn tell_retried(&mut self, link: Link, task: TaskId, attempt: u16) {
         let height = self.height_of(task);
         let peer = self.peers.get_mut(link.worker()).label();
+        if self.scheduler.second_holder(task) == Some((link.worker(), attempt)) {
+            self.meter.on_hedged(task, self.now);
+            return self.events.tell(|| PoolEvent::Hedged { task, height, attempt, peer });
+        }
         self.events.tell(|| PoolEvent::Retried { task, height, attempt, peer });
     }
 

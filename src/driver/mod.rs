@@ -78,7 +78,7 @@ use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
 use crate::budget::{Arrivals, Charge};
 use crate::events::PoolEvent;
-use crate::handler::in_process::Ended;
+use crate::handler::in_process::{Attempt, Ended};
 use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
@@ -204,6 +204,8 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     budget: usize,
     /// What handlers in this process ended with, on its way to the scheduler.
     ended: Vec<Ended>,
+    /// Second attempts in this process, and the numbers that their workers gave them.
+    second_runs: Vec<(Attempt, u32)>,
     finished: bool,
 }
 
@@ -247,7 +249,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let Ring { ready, doorbell } = ring;
         doorbell.wake();
-        let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
+        let slots = limits.tasks_max.saturating_add(config.hedges_max);
+        let storage = Heap::with_capacity(slots, limits.workers_max);
         let queues = limits.special_queues();
         let scheduler = match &queues {
             None => Scheduler::new(storage, config)?,
@@ -304,13 +307,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             settled: false,
             budget: 0,
             ended: Vec::new(),
+            second_runs: Vec::new(),
             finished: false,
             ready,
         };
         #[cfg(feature = "record")]
         if let Some(output) = setup.record {
             let limits = &driver.limits;
-            driver.scheduler.record(output, limits.tasks_max, limits.workers_max, queues);
+            driver.scheduler.record(output, slots, limits.workers_max, queues);
         }
         for (index, (reach, options)) in workers.into_iter().enumerate() {
             let worker = driver.add(reach, options).expect("workers_max was checked");

@@ -444,6 +444,7 @@ impl SchedulerMut<'_> {
             (other.worker, other.due, other.attempts, other.kept);
         other.kept = Kept::No;
         self.swap_times(task, second);
+        self.uncount_second(task);
         self.free_second(task, second);
     }
 

@@ -61,6 +61,10 @@ impl SchedulerMut<'_> {
     #[inline]
     pub(super) fn count_second(&mut self, _: u32) {}
 
+    #[cfg(feature = "hedging")]
+    #[inline]
+    pub(super) fn uncount_second(&mut self, _: u32) {}
+
     #[inline]
     pub(super) fn pick_up_queued(&mut self, _: u32) {}
 

@@ -491,6 +491,15 @@ impl SchedulerMut<'_> {
         }
     }
 
+    /// Takes in that what was the second attempt of a task is its only one now.
+    #[cfg(feature = "hedging")]
+    pub(super) fn uncount_second(&mut self, task: u32) {
+        let line = usize::from(self.tasks[task as usize].line);
+        if let Some(line) = self.state.queues.lines.get_mut(line) {
+            line.seconds -= 1;
+        }
+    }
+
     /// Takes in that a worker was sent a task.
     pub(super) fn pick_up_queued(&mut self, task: u32) {
         if self.state.is_queued() {

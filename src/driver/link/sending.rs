@@ -108,6 +108,10 @@ impl<K: Kind> Conn<K> {
         tasks: &[TaskEntry],
     ) -> Result<(), SendError> {
         while let Some(&message) = self.parked.front() {
+            if is_over(message, tasks) {
+                self.parked.pop_front();
+                continue;
+            }
             let sent = self.try_send(cx, message, tasks);
             if matches!(sent, Ok(Poll::Pending)) {
                 break;
@@ -272,6 +276,14 @@ impl<K: Kind> Conn<K> {
 fn write_head(message: &Message<'_>, buffer: &mut [u8]) -> usize {
     let place = buffer.first_chunk_mut().expect("it is longer");
     message.encode_short(place).expect("a manager's later messages are short").len()
+}
+
+/// Whether a request waits here whose task has its outcome: by another worker, and the action that withdraws this
+/// one is to come.
+fn is_over(message: Outgoing, tasks: &[TaskEntry]) -> bool {
+    let Outgoing::Request { task, .. } = message else { return false };
+    let entry = &tasks[task.slot() as usize];
+    entry.generation != task.generation() || matches!(entry.payload, TaskPayload::None)
 }
 
 /// Puts a message behind what is to leave before it. Requests may take long to leave, so all else is

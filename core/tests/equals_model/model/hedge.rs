@@ -89,7 +89,7 @@ impl Model {
     /// Has the attempt be a task's own that the engine has in the task's slot.
     pub(super) fn turn_to_own(&mut self, slot: usize) {
         let Some(twice) = self.tasks[slot].twice else { return };
-        if twice.key != slot {
+        if twice.key != slot && twice.second.is_some() {
             let worker = self.second_at(slot).expect("the other one");
             self.turn_to(worker, slot);
         }
