@@ -203,7 +203,8 @@ impl Default for RetryBudget {
 /// slow, be it by too much load.
 ///
 /// Each send that is none gives a part of a token, and each second attempt takes one. What is not used
-/// is saved up to a few, as many as there are at first.
+/// is saved up to a few, as many as there are at first. The last half of those is for tasks that have taken
+/// twice as long as they are left alone, so that those which are a little late leave some for those that are stuck.
 #[cfg(feature = "hedging")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

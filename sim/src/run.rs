@@ -292,6 +292,8 @@ fn set(
         config.trust_initial = plan.trust_initial;
         config.connect_timeout = CONNECT_TIMEOUT;
         config.grace = plan.grace;
+        config.hedges_max = plan.hedges.0;
+        config.hedge_budget.per_thousand = plan.hedges.1;
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
         let judgement = &plan.judgement;

@@ -583,7 +583,7 @@ impl SchedulerMut<'_> {
             self.set_hedge(task, later(since, after));
             return Some(go_on_without(None));
         }
-        let worker = after.and_then(|_| self.second_worker(task, elapsed));
+        let worker = after.and_then(|after| self.second_worker(task, elapsed, after));
         let Some(worker) = worker else {
             self.look_again(task);
             return Some(go_on_without(None));
@@ -602,8 +602,9 @@ impl SchedulerMut<'_> {
             && uncounted < policy.resends_max.into()
     }
 
-    /// Returns which worker a second attempt of a task may be sent to now, that has taken so long.
-    fn second_worker(&mut self, task: u32, elapsed: u64) -> Option<u32> {
+    /// Returns which worker a second attempt of a task may be sent to now, that has taken so long, and is left alone
+    /// for the time `after`.
+    fn second_worker(&mut self, task: u32, elapsed: u64, after: u64) -> Option<u32> {
         let slot = &self.tasks[task as usize];
         if self.state.hedging.unused.is_empty(self.tasks) || !self.state.may_send_second(slot) {
             return None;
@@ -612,17 +613,20 @@ impl SchedulerMut<'_> {
         if !self.state.is_done_within(self.workers, worker, elapsed) {
             return None;
         }
-        self.has_budget().then_some(worker)
+        self.has_budget(elapsed / 2 >= after).then_some(worker)
     }
 
-    fn has_budget(&mut self) -> bool {
+    /// Whether one more may be sent. The last half of what is saved up is for those that have taken twice as long as
+    /// they are left alone: else those that are a little late would leave nothing for those that are stuck.
+    fn has_budget(&mut self, is_stuck: bool) -> bool {
         let budget = self.state.policy.hedge_budget;
         let sent = self.state.stats.sent - self.state.stats.hedged;
         let hedging = &mut self.state.hedging;
         let given = (sent - hedging.sent).saturating_mul(budget.per_thousand.into());
         hedging.sent = sent;
         hedging.left = hedging.left.saturating_add(given).min(u64::from(budget.saved_max) * WHOLE);
-        hedging.left >= WHOLE || planted("second attempts have no budget")
+        let kept = if is_stuck { 0 } else { u64::from(budget.saved_max / 2) };
+        hedging.left >= (kept + 1) * WHOLE || planted("second attempts have no budget")
     }
 
     fn send_second(&mut self, worker: u32, task: u32) -> Action {

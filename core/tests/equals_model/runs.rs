@@ -159,6 +159,7 @@ pub(crate) const RARE: &[&str] = &[
     "a task is not hedged since it could end by that",
     "no slot for a second attempt",
     "no budget for a second attempt",
+    "the rest of the budget is for those that are stuck",
     "a queue may not send a second attempt",
     "a second attempt would take too long",
     "answer for a second attempt of another worker",

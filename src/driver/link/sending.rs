@@ -341,6 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_waits_is_over_once_its_task_is_or_another_one_has_its_slot() {
+        let task = TaskId::from_parts(0, 3);
+        let request = Outgoing::Request { task, attempt: 2, millis: None };
+        let payload = || TaskPayload::Request {
+            body: crate::payload::Body::Long([7].into()),
+            whose: crate::driver::task::Whose::Item { place: 0, job: 0 },
+        };
+        let entry = |payload, generation| TaskEntry { payload, generation, ..TaskEntry::default() };
+        assert!(!is_over(request, &[entry(payload(), 3)]));
+        assert!(is_over(request, &[entry(TaskPayload::None, 3)]));
+        assert!(is_over(request, &[entry(payload(), 4)]));
+        assert!(!is_over(Outgoing::Cancel { task, attempt: 2 }, &[entry(payload(), 4)]));
+    }
+
+    #[test]
     fn an_answer_to_a_request_that_has_not_left_ends_its_link_and_not_the_task() {
         let [task, other] = [7, 8].map(|slot| TaskId::from_parts(slot, 3));
         let request = Outgoing::Request { task, attempt: 2, millis: NonZeroU32::new(7) };

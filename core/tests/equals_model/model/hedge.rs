@@ -307,14 +307,15 @@ impl Model {
             self.tasks[slot].twice.as_mut().expect("just seen").at = Some(at);
             return ModelStep::Again;
         }
-        let Some(worker) = after.and_then(|_| self.second_worker(slot, elapsed)) else {
+        let worker = after.and_then(|after| self.second_worker(slot, elapsed, after));
+        let Some(worker) = worker else {
             self.look_again(slot);
             return ModelStep::Again;
         };
         self.send_second(slot, worker)
     }
 
-    fn second_worker(&mut self, slot: usize, elapsed: u64) -> Option<usize> {
+    fn second_worker(&mut self, slot: usize, elapsed: u64, after: u64) -> Option<usize> {
         let (queue, state) = (self.tasks[slot].queue, self.tasks[slot].state);
         let TaskState::InFlight { worker: first, .. } = state else { panic!("under way") };
         if self.places.is_empty() {
@@ -331,8 +332,13 @@ impl Model {
             self.note("a second attempt would take too long");
             return None;
         }
+        let saved = u64::from(self.config.hedge_budget.saved_max / 2);
         if self.budget() < 1000 {
             self.note("no budget for a second attempt");
+            return None;
+        }
+        if self.budget() < 1000 * (saved + 1) && elapsed / 2 < after {
+            self.note("the rest of the budget is for those that are stuck");
             return None;
         }
         Some(worker)
