@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use chargehand::core::io::Timer;
 use chargehand::testing::{Act, Script, World};
-use chargehand::{Hedge, Pool, PoolEvent, PoolStats, QueueOptions, TaskOptions};
+use chargehand::{
+    Hedge, Pool, PoolEvent, PoolStats, QueueOptions, TaskOptions, Worker, WorkerOptions,
+};
 use futures_util::StreamExt;
 
 const MS: Duration = Duration::from_millis(1);
@@ -175,6 +177,35 @@ fn the_attempt_that_lost_is_withdrawn_from_its_worker() {
     assert!(stats.workers.iter().all(|worker| worker.stats.in_flight == 0));
 }
 
+#[test]
+fn a_second_worker_that_cannot_be_sent_the_request_leaves_the_first_one_to_answer() {
+    let world = World::new(5);
+    let timer = world.timer();
+    let wide = timer.clone();
+    world.host("wide", move || {
+        let timer = wide.clone();
+        Worker::new(wide.clone(), move |request: Vec<u8>| {
+            let timer = timer.clone();
+            async move {
+                timer.sleep(1000 * MS).await;
+                Ok::<_, String>(request.len() as u64)
+            }
+        })
+    });
+    let pool = world.pool(|builder| builder);
+    let call = hedged(&pool, Hedge::after(500 * MS));
+    let call = world.spawn(async move { call.call::<u64, _>(&vec![7_u8; 5000]).await });
+    world.advance(10 * MS);
+    let narrow = world.host("narrow", move || {
+        let echo = |request: Vec<u8>| async move { Ok::<_, String>(request.len() as u64) };
+        Worker::new(timer.clone(), echo).frame_bytes_max(2000)
+    });
+    world.run(pool.add(narrow.connector(), WorkerOptions::new())).unwrap();
+    assert_eq!(world.run(call), Ok(5000));
+    let tasks = stats(&world, &pool).tasks;
+    assert!(tasks.hedged >= 1 && tasks.hedge_wins == 0, "{tasks}");
+}
+
 /// What handlers in the pool's own process have begun and not ended, and have ended.
 #[derive(Clone, Default)]
 struct Running(Arc<AtomicUsize>, Arc<AtomicUsize>);
@@ -228,7 +259,6 @@ fn in_this_process_the_right_one_of_two_runs_is_dropped() {
 }
 
 mod over_sockets {
-    use chargehand::Worker;
     use chargehand::tcp::{TcpConnector, TcpListener};
     use chargehand::tokio::Tokio;
     use tokio::time::{Instant, sleep, timeout};

@@ -8,7 +8,7 @@ use core::task::Context;
 use core::time::Duration;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
+use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId, Verdict};
 
 use super::dialect::Speech;
 use super::handshake::whole_millis;
@@ -136,6 +136,13 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
         match error {
             SendError::Over(reason) => self.lose(link, reason),
+            SendError::Unfit { task, .. } if self.second_at(link, task).is_some() => {
+                // It fits the worker that has the first attempt, which may be done there.
+                let attempt = self.second_at(link, task).expect("just seen");
+                let verdict = Verdict::Returned;
+                let event = Event::Replied { link, task, attempt, verdict };
+                self.settled &= self.scheduler.handle_event(self.now, event).is_err();
+            }
             // Stale: its caller has just given it up.
             SendError::Unfit { task, why } => {
                 if self.scheduler.cancel(self.now, task).is_ok() {
@@ -144,6 +151,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             }
         }
+    }
+
+    /// Returns the number of a task's second attempt, if a link's worker has it.
+    fn second_at(&self, link: Link, task: TaskId) -> Option<u16> {
+        let (worker, attempt) = self.scheduler.second_holder(task)?;
+        (worker == link.worker()).then_some(attempt)
     }
 
     fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {

@@ -50,6 +50,9 @@ impl<S: Storage> Pair<S> {
         let millis = Duration::from_millis;
         offer.keeps = self.rng.pick(&[Duration::ZERO, millis(5), millis(50), Duration::MAX]);
         offer.resumes = self.rng.percent(60);
+        if self.hedging.as_mut().is_some_and(|dice| dice.percent(50)) {
+            offer.keeps = Duration::MAX;
+        }
         offer
     }
 
@@ -135,6 +138,12 @@ impl<S: Storage> Pair<S> {
             let about = &self.model.tasks[held];
             task = TaskId::from_parts(held.try_into().unwrap(), about.generation);
             attempt = self.model.held_at(slot, held).0;
+            if self.hedging.as_mut().is_some_and(|dice| dice.percent(5)) {
+                // Of two attempts, that of the other worker.
+                let holders = self.model.holders(task).into_iter().flatten();
+                let mut others = holders.map(|(_, other)| other).filter(|&other| other != attempt);
+                attempt = others.next().unwrap_or(attempt);
+            }
         }
         match self.rng.below(40) {
             0 => task = self.any_task(),

@@ -83,7 +83,9 @@ impl<S: Storage> Pair<S> {
         let mut tasks = tasks;
         if let Some(dice) = &mut hedging {
             (config.hedges_max, config.hedge_budget) = any_hedging(dice);
-            config.attempts_max = config.attempts_max.max(dice.pick(&[1, 2, 4]));
+            config.attempts_max = config.attempts_max.max(dice.pick(&[1, 3, 4]));
+            config.resends_max = config.resends_max.max(dice.pick(&[1, 5, 64]));
+            config.grace = dice.pick(&[Duration::ZERO, Duration::from_millis(60), Duration::MAX]);
             tasks -= config.hedges_max as usize;
         }
         let mut queueing = Queueing::draw(&mut rng, tasks);
@@ -233,7 +235,7 @@ impl<S: Storage> Pair<S> {
         }
         let mut options = self.any_queue(options);
         if let Some(dice) = &mut self.hedging {
-            if dice.percent(70) {
+            if dice.percent(90) {
                 options = options.hedge(any_hedge(dice));
             }
         }
