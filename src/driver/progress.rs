@@ -13,7 +13,7 @@ use super::workers::LinkState;
 use crate::events::{PoolEvent, TaskProgress};
 use crate::handler::in_process::AnyHands;
 use crate::link::erased::{Kind, Reach};
-use crate::mailbox::{TaskWatch, Wanted};
+use crate::mailbox::mail::{TaskWatch, Wanted};
 
 /// How many are kept before it is looked which of them are over.
 const KEPT: usize = 64;
