@@ -220,7 +220,8 @@ stage_features() {
 }
 
 stage_deny() {
-  cargo deny --all-features check bans licenses sources
+  # Of every crate of the workspace, not of the root package alone.
+  cargo deny --workspace --all-features check bans licenses sources
   # What each dependency was when it was taken in: its checksum, its unsafe code, what of it runs as it is built.
   python3 tools/supply.py check supply.txt
 }
@@ -323,7 +324,7 @@ stage_platforms() {
 
 # Not part of `all`: it fetches the advisory database, and its answer changes without any commit.
 stage_advisories() {
-  cargo deny --all-features check advisories
+  cargo deny --workspace --all-features check advisories
 }
 
 # With what the tests need, so that this is the only command on a fresh machine.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,7 +21,8 @@ use crate::failure::Failure;
 use crate::groups::Groups;
 use crate::hands::{Hands, SCHEMA};
 use crate::members;
-use crate::run::{bind, cpus, open};
+use crate::program::open;
+use crate::run::{bind, cpus, threads};
 use crate::stop::Stops;
 
 /// How long it waits at the end for whoever reads what it says.
@@ -43,7 +43,7 @@ enum Meeting {
 
 /// Runs a worker until it is told to stop. Returns the exit code.
 pub(crate) fn run(args: &WorkerArgs) -> ExitCode {
-    let (console, runtime) = match open() {
+    let (console, runtime) = match open(threads()) {
         Ok(opened) => opened,
         Err(error) => return Failure::run(error).report(),
     };
@@ -78,14 +78,15 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
     if links.insecure {
         worker = worker.insecure();
     }
-    let mut stops = Stops::listen(console.clone(), groups, false).map_err(Failure::run)?;
+    let mut stops =
+        Stops::listen(console.clone(), false, move || groups.kill_all()).map_err(Failure::run)?;
     let stopper = worker.stopper();
     tokio::spawn(async move {
         stops.first().await;
         stopper.stop();
     });
     let served = match &meeting {
-        Meeting::Listen(address) => listen(worker, own.as_ref(), address).await,
+        Meeting::Listen(address) => listen(worker, own.as_ref(), address, console).await,
         Meeting::Dial(address) => dial(worker, own.as_ref(), address).await,
     };
     hands.stop().await;
@@ -116,7 +117,10 @@ async fn listen<H: Handler>(
     worker: Worker<Tokio, H>,
     own: Option<&Members>,
     address: &Address,
+    console: &Console,
 ) -> Result<(), Failure> {
+    // Nobody may be reading, which is no reason not to serve.
+    let announce = |at: &dyn Display| console.print(&format!("{ANNOUNCEMENT}{at}"));
     if address.transport == Transport::Unix {
         let socket = UnixSocket::new(address.text()).listen(TokioUnixListener::from_std);
         let socket = socket.map_err(Failure::input)?;
@@ -159,13 +163,6 @@ async fn dial<H: Handler>(
 
 fn made<C, E: Display>(made: Result<C, E>) -> Result<C, Failure> {
     made.map_err(Failure::input)
-}
-
-fn announce(at: impl Display) {
-    let mut out = io::stdout();
-    // Nobody may be reading, which is no reason not to serve.
-    let _ = writeln!(out, "{ANNOUNCEMENT}{at}");
-    let _ = out.flush();
 }
 
 /// Tells what happens. Where it dials a manager, each new reason why there is none is told once, however often

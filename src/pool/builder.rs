@@ -474,6 +474,8 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
     use crate::testing::ManualTimer;
 
