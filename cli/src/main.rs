@@ -1,17 +1,17 @@
 //! `chargehand` on the command line: tasks by processes, on one machine or on many, nothing lost.
 //!
-//! Where to read on: `run/` is the half that hands out, `worker.rs` the half that does, `hands/` how a task
+//! Where to read on: `run/` is the half that hands out, `worker.rs` the half that does, `processes/` how a task
 //! becomes a process or a line for one, `look/` and `top/` what looks at a pool that runs, and `shared/` what the
 //! main job has as well: what outlives a run, and where things are said, for which nothing else waits.
 
 mod address;
 mod args;
 mod groups;
-mod hands;
 mod keys;
 mod look;
 mod members;
 mod pages;
+mod processes;
 mod replay;
 mod run;
 mod shared;

@@ -19,8 +19,8 @@ use crate::args::WorkerArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::groups::Groups;
-use crate::hands::{Hands, SCHEMA};
 use crate::members;
+use crate::processes::{Processes, SCHEMA};
 use crate::program::open;
 use crate::run::{bind, cpus, threads};
 use crate::stop::Stops;
@@ -58,14 +58,15 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
     let links = &args.links;
     let own = members::read(links.tls.as_deref(), links.revoked.as_deref(), Members::worker)?;
     let meeting = meeting(args, own.as_ref())?;
-    let concurrency = args.hands.concurrency.unwrap_or_else(|| match args.hands.exec {
+    let concurrency = args.processes.concurrency.unwrap_or_else(|| match args.processes.exec {
         Some(_) => cpus(),
         None => 1,
     });
     let groups = Groups::default();
-    let hands = Hands::new(&args.hands, &groups, console, concurrency)?;
-    let hands = hands.ok_or_else(|| Failure::input("it needs --exec CMD or --serve CMD"))?;
-    let doing = hands.clone();
+    let processes = Processes::new(&args.processes, &groups, console, concurrency)?;
+    let processes =
+        processes.ok_or_else(|| Failure::input("it needs --exec CMD or --serve CMD"))?;
+    let doing = processes.clone();
     let mut worker = Worker::new(Tokio::new(), move |task: Vec<u8>| doing.clone().run(task))
         .concurrency(concurrency)
         .schema(SCHEMA)
@@ -89,7 +90,7 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
         Meeting::Listen(address) => listen(worker, own.as_ref(), address, console).await,
         Meeting::Dial(address) => dial(worker, own.as_ref(), address).await,
     };
-    hands.stop().await;
+    processes.stop().await;
     served
 }
 

@@ -67,7 +67,7 @@ use self::accept::Joining;
 use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
-use self::keys::Keys;
+use self::keys::TaskKeys;
 use self::link::Quota;
 #[cfg(feature = "std")]
 use self::meter::Meter;
@@ -159,7 +159,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
     /// Keys that are in use.
-    keys: Keys,
+    keys: TaskKeys,
     watches: Watches,
     progress: progress::Told,
     /// What a worker that is back still holds and is to drop. Empty but for the moment.

@@ -13,7 +13,7 @@ use super::accept::Joining;
 use super::answers::Answers;
 use super::fanout::Fanout;
 use super::handshake::ManagerTerms;
-use super::keys::Keys;
+use super::keys::TaskKeys;
 #[cfg(feature = "std")]
 use super::meter::Meter;
 use super::ranges::{Jobs, within_stream};
@@ -115,7 +115,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             batch_in: VecDeque::new(),
             held_back: VecDeque::new(),
             specials: BTreeMap::new(),
-            keys: Keys::default(),
+            keys: TaskKeys::default(),
             watches: Watches::new(),
             progress: progress::Told::new(),
             unwanted: Vec::new(),

@@ -44,11 +44,11 @@ pub(crate) struct Queueing<'a> {
     body: Option<Body>,
     check: Check,
     options: Option<&'a Arc<TaskOptions>>,
-    room: Room,
+    room: FoundRoom,
 }
 
 #[derive(Debug)]
-enum Room {
+enum FoundRoom {
     /// There may be some.
     Unknown,
     /// There was none, but there may be some since then.
@@ -67,7 +67,7 @@ enum Lack {
 
 impl<'a> Queueing<'a> {
     pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
-        Self { body: Some(body), check, options, room: Room::Unknown }
+        Self { body: Some(body), check, options, room: FoundRoom::Unknown }
     }
 
     /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
@@ -108,10 +108,10 @@ impl<'a> Queueing<'a> {
     ) -> Poll<Result<R, TaskError>> {
         let mut has_place = false;
         loop {
-            if let Room::None(lack, listener) = &mut self.room {
+            if let FoundRoom::None(lack, listener) = &mut self.room {
                 ready!(Pin::new(listener).poll(cx));
                 has_place |= *lack == Lack::Queue;
-                self.room = Room::Unknown;
+                self.room = FoundRoom::Unknown;
             }
             match submit(self, cx) {
                 Ok(queued) => return Poll::Ready(Ok(queued)),
@@ -130,7 +130,7 @@ impl<'a> Queueing<'a> {
     }
 }
 
-impl Room {
+impl FoundRoom {
     fn found_none(&mut self, mailbox: &Mailbox, lack: Lack, queue: QueueId) {
         *self = match mem::replace(self, Self::Unknown) {
             Self::Listening(same, listener) if same == lack => Self::None(lack, listener),

@@ -56,7 +56,7 @@ impl Source {
     fn of(args: &RunArgs) -> Self {
         match &args.source.range {
             Some(range) => Self::Range(*range.start(), *range.end()),
-            None if args.hands.json => Self::Values,
+            None if args.processes.json => Self::Values,
             None => Self::Lines,
         }
     }
@@ -170,7 +170,7 @@ impl Job {
         Self {
             tally: Tally::default(),
             source,
-            json: args.hands.json,
+            json: args.processes.json,
             is_ordered: args.ordered,
             settled,
             read: Read::default(),

@@ -70,8 +70,8 @@ async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
     // Whoever has the token of the status page may have stopped it before.
     let _ = pool.stop_within(DRAIN_MAX).await;
     driver.await.map_err(Failure::run)?;
-    for hands in &crew.hands {
-        hands.stop().await;
+    for processes in &crew.processes {
+        processes.stop().await;
     }
     drop(page);
     let end = end?;

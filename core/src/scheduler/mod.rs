@@ -22,7 +22,7 @@ mod choice;
 mod grace;
 #[cfg(feature = "task-times")]
 mod grace;
-mod index;
+pub(crate) mod index;
 mod invariants;
 #[cfg(feature = "queues")]
 mod keys;
@@ -74,7 +74,6 @@ use crate::time::Instant;
 use slot::TaskState;
 use tasks::{SchedulerMut, SchedulerState};
 
-pub(crate) use index::SLOTS_MAX;
 pub use slot::{TaskSlot, WorkerSlot};
 pub use stats::{Stats, WorkerState, WorkerStats};
 
