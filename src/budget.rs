@@ -177,7 +177,7 @@ impl Drop for Charge {
 /// A message is admitted when what it needs is left. When less is left, the one that has waited longest
 /// gets the reserve, one at a time, so messages of any length get through eventually.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct ArrivalQueue {
     /// Each with how many bytes it needs.
     waiting: VecDeque<(u32, usize)>,
     /// Whose message has the reserve, and how many bytes of it.
@@ -186,7 +186,7 @@ pub(crate) struct Queue {
     has_news: bool,
 }
 
-impl Queue {
+impl ArrivalQueue {
     /// Returns whether a link may take `bytes` more, with `left` left and a reserve of twice `message_max`
     /// beside that, where whoever it counts for has `held` of what arrives. If not, it waits.
     pub(crate) fn admit(
@@ -278,7 +278,7 @@ fn signed(bytes: usize) -> isize {
 /// What arrives on a pool's links, and where it goes.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
-    pub(crate) queue: Queue,
+    pub(crate) queue: ArrivalQueue,
     /// Messages that are arriving.
     arriving: Arc<Account>,
     /// Those of each party that has a share of its own, and how many links it has.
@@ -292,7 +292,7 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     pub(crate) fn new(budget: &Arc<Budget>) -> Self {
         Self {
-            queue: Queue::default(),
+            queue: ArrivalQueue::default(),
             arriving: Account::new(budget),
             parties: BTreeMap::new(),
             links: Vec::new(),

@@ -13,8 +13,8 @@ use super::{ALL_QUEUES, Driver};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::link::exposure::is_taken;
-use crate::mailbox::Control;
 use crate::mailbox::calls::{CallId, Submit};
+use crate::mailbox::mail::Control;
 use crate::payload::Body;
 use crate::stats::PoolStats;
 

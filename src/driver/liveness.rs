@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use chargehand_core::io::Progress;
+use chargehand_core::io::BytesMoved;
 use chargehand_core::{Instant, TaskId};
 
 use crate::link::silence::{AHEAD_MAX, Moved, Rate, paid};
@@ -69,7 +69,7 @@ enum Delay {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looked {
     pub(crate) now: Instant,
-    pub(crate) progress: Progress,
+    pub(crate) progress: BytesMoved,
     /// How many messages have come, and requests gone into the wire.
     pub(crate) messages: u64,
     pub(crate) requests: u64,
@@ -98,7 +98,7 @@ pub(crate) struct Overdue {
 }
 
 impl Life {
-    pub(crate) fn new(now: Instant, progress: Progress) -> Self {
+    pub(crate) fn new(now: Instant, progress: BytesMoved) -> Self {
         Self {
             moved: Moved::new(progress),
             looked_at: now,

@@ -95,6 +95,17 @@ impl<K: Kind> Peer<K> {
         (self.window > self.runs).then_some(self.runs)
     }
 
+    /// Returns how many of so many tasks in its window the worker runs at once, while it has a link.
+    #[cfg(feature = "std")]
+    pub(crate) fn runs_of(&self, window: u32) -> Option<u32> {
+        match self.link {
+            LinkState::Up(..) => Some(self.waiting_behind().unwrap_or(window)),
+            // All that it holds run.
+            LinkState::InProcess(_) => Some(window),
+            _ => None,
+        }
+    }
+
     /// Returns whether it has this link.
     fn is_up_on(&self, link: Link) -> bool {
         matches!(&self.link, LinkState::Up(up, _) if *up == link)

@@ -5,30 +5,29 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chargehand_core::{Instant, QueueId, WorkerId};
+use chargehand_core::{Instant, QueueId};
 use event_listener::{Event, EventListener};
 
 use crate::budget::{Account, Budget};
-use crate::error::WorkerError;
-use crate::events::{EventFeed, Started, TaskProgress};
+use crate::events::EventFeed;
 use crate::limits::Limits;
-use crate::link::erased::{Kind, Reach};
+use crate::link::erased::Kind;
 use crate::link::lock::{AtomicBool, Lock, Ordering};
 use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
+use crate::mailbox::mail::{Control, Mail, TaskWatch};
 use crate::mailbox::result::TaskResult;
-use crate::options::{TaskOptions, WorkerOptions};
+use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
 use crate::planted::reordered;
-use crate::stats::PoolStats;
 
 pub(crate) mod batches;
 pub(crate) mod callback;
 pub(crate) mod calls;
+pub(crate) mod mail;
 pub(crate) mod range;
 pub(crate) mod result;
 
@@ -36,42 +35,6 @@ pub(crate) use self::range::NewJob;
 
 /// How many outcomes are left at once. The lock is not held for longer.
 const OUTCOMES_AT_ONCE: usize = 16;
-
-/// Anything else on its way to the driver.
-pub(crate) enum Control<K: Kind> {
-    Add {
-        reach: Reach<K>,
-        options: WorkerOptions,
-        reply: Sender<Result<WorkerId, WorkerError>>,
-    },
-    Remove {
-        worker: WorkerId,
-        reply: Sender<Result<(), WorkerError>>,
-    },
-    /// Says when nothing is under way, and no outcome `untaken` if that is asked for.
-    Idle {
-        taken: bool,
-        reply: Sender<()>,
-    },
-    Stop {
-        within: Option<Duration>,
-        reply: Sender<PoolStats>,
-    },
-    Stats {
-        reply: Sender<PoolStats>,
-    },
-    /// Measures from now on, and tells what was measured.
-    #[cfg(feature = "std")]
-    Measure {
-        reply: Sender<crate::measure::Measures>,
-    },
-    /// Stops a queue, or lets it go on.
-    Pause {
-        queue: QueueId,
-        is_paused: bool,
-        reply: Sender<()>,
-    },
-}
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.
 #[derive(Debug)]
@@ -110,48 +73,6 @@ struct Inbox {
     calls: Calls,
     mail: Mail,
     closed: bool,
-}
-
-/// What handles leave without waiting. Each entry belongs to an object of the caller's (a task, a
-/// stream), so the caller's own objects bound it.
-#[derive(Debug, Default)]
-pub(crate) struct Mail {
-    pub(crate) cancels: Vec<CallId>,
-    pub(crate) jobs: Vec<NewJob>,
-    pub(crate) listeners: Vec<EventFeed>,
-    pub(crate) watches: Vec<TaskWatch>,
-}
-
-/// A caller that waits until something happens to its task. Dropped where the call ends first.
-#[derive(Debug)]
-pub(crate) struct TaskWatch {
-    pub(crate) call: CallId,
-    pub(crate) wanted: Wanted,
-}
-
-/// What it waits for.
-#[derive(Debug)]
-pub(crate) enum Wanted {
-    /// That a worker takes it.
-    Start(Sender<Started>),
-    /// News of how far it is: other than these, if any.
-    Progress { known: Option<TaskProgress>, reply: Sender<TaskProgress> },
-}
-
-impl Wanted {
-    /// Tells it that a worker has the task, if that is what it waits for. Otherwise it is given back.
-    pub(crate) fn tell_started(self, started: impl FnOnce() -> Started) -> Option<Self> {
-        let Self::Start(reply) = self else { return Some(self) };
-        let _ = reply.try_send(started());
-        None
-    }
-
-    /// Tells it how far the task is, if that is what it waits for.
-    pub(crate) fn tell_progress(self, progress: &TaskProgress) {
-        if let Self::Progress { reply, .. } = self {
-            let _ = reply.try_send(progress.clone());
-        }
-    }
 }
 
 /// Why a task was not queued.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::budget::{PLENTY_BYTES, Queue, SMALL_BYTES_MAX};
+use crate::budget::{ArrivalQueue, PLENTY_BYTES, SMALL_BYTES_MAX};
 
 /// What is left of [`Settings::memory_max`](super::Settings), and who waits for more.
 ///
@@ -23,7 +23,7 @@ pub(super) struct Memory {
     /// What is for the one message that goes on though there is too little: the longest has room, or
     /// half of all if that is less.
     reserve: isize,
-    queue: Queue,
+    queue: ArrivalQueue,
 }
 
 /// What a link that is gone still holds of it.
@@ -45,7 +45,7 @@ impl Memory {
             is_freed: false,
             tight_below: half,
             reserve: isize::try_from(message_max).map_or(half, |most| most.min(half)),
-            queue: Queue::default(),
+            queue: ArrivalQueue::default(),
         }
     }
 

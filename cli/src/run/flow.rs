@@ -32,6 +32,8 @@ pub(super) enum End {
     Complete,
     /// A task has failed, and nothing more was to be begun then.
     FailedFast,
+    /// Whoever has the token of the status page had the pool drain.
+    Drained,
     Stopped(Stop),
 }
 
@@ -226,7 +228,7 @@ impl<'a> Flow<'a> {
         let gate = &self.gate;
         let is_whole = gate.is_exhausted.get() && gate.given.get() == gate.ended.get();
         let is_complete = is_whole && !self.is_cut;
-        let why = if is_complete { End::Complete } else { End::Stopped(Stop::Drained) };
+        let why = if is_complete { End::Complete } else { End::Drained };
         self.draining.take().unwrap_or(why)
     }
 

@@ -13,7 +13,7 @@ use crate::handler::{Handler, Origin};
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::memory::Memory;
-use crate::worker::runner::{Owner, Runner, Started};
+use crate::worker::runner::{Begun, Owner, Runner};
 
 /// Each request makes up for this many of them: it may be cancelled, and followed by a ping.
 const IDLE_MESSAGES_PER_REQUEST: usize = 2;
@@ -89,8 +89,8 @@ impl ProtocolState {
         let owner = Owner { place: around.place, slot };
         let origin = Origin::new(attempt, timeout, &self.manager, &around.settings.name);
         match around.runner.start(around.ready, owner, origin, body) {
-            Started::Ended(verdict) => Some(verdict),
-            Started::Running(run) => {
+            Begun::Ended(verdict) => Some(verdict),
+            Begun::Running(run) => {
                 self.jobs[slot.index()] = RequestState::Running(run, body.len());
                 around.runner.memory.take(&mut self.held, body.len());
                 None
