@@ -12,14 +12,13 @@ use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::dialect::Speech;
 use super::handshake::whole_millis;
-use super::link::{Quota, ReadProgress, SendError};
+use super::link::{Part, Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
 use super::outgoing::Outgoing;
 use super::task::{TaskPayload, Whose};
 use super::untaken::charged_bytes;
 use super::workers::LinkState;
 use super::{ALL_QUEUES, Driver};
-use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
 use crate::handler::in_process::AnyHands;
@@ -346,7 +345,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 None
             }
-            LinkState::Greeting(_, wire, _) => Some((wire, None)),
+            LinkState::Greeting(_, wire, _) => Some((wire, Part::default())),
             LinkState::Up(_, conn) => Some(conn.into_wire()),
         };
         self.answers.arrivals.queue.forget(worker.slot());
@@ -354,20 +353,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !planted("a window stays after its link") {
             self.peers.set_window(worker, 0);
         }
-        if let Some((wire, charge)) = wire {
-            self.part(wire, charge, reason);
+        if let Some((wire, part)) = wire {
+            self.part(wire, part, reason);
         }
         Some(label)
     }
 
     /// Closes a wire in good order, with a last word where there is one to say.
-    pub(crate) fn part(
-        &mut self,
-        wire: Box<K::Wire>,
-        charge: Option<Charge>,
-        reason: &DisconnectReason,
-    ) {
-        let leaving = (wire, Outbox::new(), charge);
+    pub(crate) fn part(&mut self, wire: Box<K::Wire>, part: Part, reason: &DisconnectReason) {
+        let leaving = (wire, Outbox::new(), part);
         self.closing.close(leaving, reason, self.now, &self.ready, &mut drop);
     }
 

@@ -65,7 +65,7 @@ use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
 use self::keys::Keys;
-use self::link::Quota;
+use self::link::{Part, Quota};
 #[cfg(feature = "std")]
 use self::meter::Meter;
 use self::ranges::{Jobs, within_stream};
@@ -76,7 +76,7 @@ use self::type_check::Misfits;
 use self::unmetered::Meter;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
-use crate::budget::{Arrivals, Charge};
+use crate::budget::Arrivals;
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
 use crate::limits::Limits;
@@ -148,7 +148,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     peers: Peers<K>,
     read_on: ReadOn,
     joining: Joining<K>,
-    closing: ClosingTable<K::Wire, Option<Charge>>,
+    closing: ClosingTable<K::Wire, Part>,
     watch: Watch,
     jobs: Jobs,
     /// How far ahead of its stream a range goes, where it does not say so itself.
