@@ -56,8 +56,15 @@ impl Progress {
         }
     }
 
-    /// Shows how it stands. `workers` are those elsewhere that are up.
-    pub(super) fn show(&mut self, tally: Tally, total: Option<u64>, workers: Option<usize>) {
+    /// Shows how it stands. `workers` are those elsewhere that are up, and `local` how many tasks this machine
+    /// does at once.
+    pub(super) fn show(
+        &mut self,
+        tally: Tally,
+        total: Option<u64>,
+        workers: Option<usize>,
+        local: u64,
+    ) {
         if self.is_quiet {
             return;
         }
@@ -69,6 +76,7 @@ impl Progress {
             parts.push(format!("{} failed", grouped(tally.failed)));
         }
         match total.map(|total| total.saturating_sub(settled)) {
+            _ if local == 0 && workers == Some(0) => parts.push("waits for a worker".to_owned()),
             Some(left) if rate > 0.0 => {
                 parts.push(format!("{}/s, {} left", per_second(rate), span(left, rate)));
             }
