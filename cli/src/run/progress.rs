@@ -68,9 +68,9 @@ impl Progress {
         if self.is_quiet {
             return;
         }
-        let settled = tally.done + tally.failed;
+        let settled = tally.of_this_run();
         let rate = self.rate(Instant::now(), settled);
-        let settled = settled.max(tally.before + tally.done);
+        let settled = tally.before + settled;
         let mut parts = Vec::new();
         if tally.failed > 0 {
             parts.push(format!("{} failed", grouped(tally.failed)));
@@ -106,7 +106,7 @@ impl Progress {
     /// Says how it ended.
     pub(super) fn sum_up(&self, tally: Tally, interrupted: bool, format: Format) {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let Tally { done, failed, before } = tally;
+        let Tally { done, failed, before, .. } = tally;
         if format == Format::Json {
             let summary = Summary { v: 1, done, failed, before, seconds, interrupted };
             self.console.say(&serde_json::to_string(&summary).expect("plain data"));
@@ -117,7 +117,7 @@ impl Progress {
             if before > 0 { format!(", {} before", grouped(before)) } else { String::new() };
         // For people: its precision does not matter.
         #[expect(clippy::cast_precision_loss)]
-        let rate = (done + failed) as f64 / seconds.max(0.001);
+        let rate = tally.of_this_run() as f64 / seconds.max(0.001);
         self.say(&format!("{text}{before}; {seconds:.2} s, {}/s", per_second(rate)));
     }
 
