@@ -134,7 +134,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends what could not be sent: the link, or that one task.
     pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
         match error {
-            SendError::Over(reason) => self.lose(link, reason),
+            SendError::Over(reason) => self.hear_out(link, reason),
             // Stale: its caller has just given it up.
             SendError::Unfit { task, why } => {
                 if self.scheduler.cancel(self.now, task).is_ok() {
@@ -143,6 +143,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             }
         }
+    }
+
+    /// Ends a link that nothing can be sent on any more, once what lies in its wire is read: the worker may
+    /// have answered before, and said why it leaves.
+    fn hear_out(&mut self, link: Link, reason: DisconnectReason) {
+        if let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link {
+            conn.give_up();
+        }
+        let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
+        self.read(link.worker().slot(), quota);
+        // Stale: it was over for what was read.
+        self.lose(link, reason);
     }
 
     fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {

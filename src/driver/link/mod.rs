@@ -41,6 +41,8 @@ pub(crate) struct Conn<K: Kind> {
     left_late: LeftLate,
     /// Something was sent since the last complete flush.
     pub(crate) dirty: bool,
+    /// Nothing can be sent any more. What lies in the wire is being read.
+    is_over: bool,
     tally: Tally,
     pub(crate) life: Life,
     /// The last flush left something in the wire.
@@ -112,6 +114,7 @@ impl<K: Kind> Conn<K> {
             left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
+            is_over: false,
             tally: Tally::new(window, now, awaits_list),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
