@@ -396,29 +396,38 @@ fn callers_wait_with_long_requests_and_all_are_answered() {
     });
 }
 
-#[test]
-fn after_a_burst_of_long_answers_the_memory_goes_back() {
-    alone(here!(after_a_burst_of_long_answers_the_memory_goes_back), || {
-        let at: Vec<_> = (0..4).map(|_| serve::<Tcp>(16)).collect();
-        let builder =
-            at.iter().fold(Pool::builder(Smol::new()), |all, at| connect::<Tcp>(all, *at));
-        let pool = run(builder);
-        smol::block_on(async {
-            in_time(calls(&pool, 20)).await;
-            let start = resident();
-            for _ in 0..3 {
-                let burst = join_all((10..74_u64).map(|number| {
-                    let pool = pool.clone();
-                    async move { (number, pool.call::<Bytes, u64>(&number).await) }
-                }));
-                for (number, outcome) in in_time(burst).await {
-                    assert_eq!(outcome, Ok(answer(number)));
-                }
+fn after_a_burst<P: Socket>() {
+    let at: Vec<_> = (0..4).map(|_| serve::<P>(16)).collect();
+    let builder = at.iter().fold(Pool::builder(Smol::new()), |all, at| connect::<P>(all, *at));
+    let pool = run(builder);
+    smol::block_on(async {
+        in_time(calls(&pool, 20)).await;
+        let start = resident();
+        for _ in 0..3 {
+            let burst = join_all((10..74_u64).map(|number| {
+                let pool = pool.clone();
+                async move { (number, pool.call::<Bytes, u64>(&number).await) }
+            }));
+            for (number, outcome) in in_time(burst).await {
+                assert_eq!(outcome, Ok(answer(number)));
             }
-            smol::Timer::after(Duration::from_millis(300)).await;
-            let kept = resident().saturating_sub(start);
-            assert!(kept < 24 * MIB, "{} MiB stayed", kept / MIB);
-            in_time(pool.stop()).await.expect("it runs");
-        });
+        }
+        smol::Timer::after(Duration::from_millis(300)).await;
+        let kept = resident().saturating_sub(start);
+        assert!(kept < 24 * MIB, "{} MiB stayed", kept / MIB);
+        in_time(pool.stop()).await.expect("it runs");
     });
+}
+
+#[test]
+fn after_a_burst_of_long_answers_over_tcp_the_memory_goes_back() {
+    alone(here!(after_a_burst_of_long_answers_over_tcp_the_memory_goes_back), after_a_burst::<Tcp>);
+}
+
+#[test]
+fn after_a_burst_of_long_answers_over_websocket_the_memory_goes_back() {
+    alone(
+        here!(after_a_burst_of_long_answers_over_websocket_the_memory_goes_back),
+        after_a_burst::<Ws>,
+    );
 }
