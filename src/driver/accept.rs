@@ -17,6 +17,7 @@ use super::Driver;
 use super::crowd::{Counted, Crowd};
 use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
+use super::link::Part;
 use super::outgoing::Outgoing;
 use super::workers::LinkState;
 use crate::events::PoolEvent;
@@ -482,7 +483,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn send_off(&mut self, newcomer: Newcomer<K>, reason: DisconnectReason) {
         let (peer, identity) = (newcomer.peer(), newcomer.party.identity());
         if let ArrivalStage::Greeting(wire, _) = newcomer.stage {
-            self.part(wire, None, &reason);
+            self.part(wire, Part::default(), &reason);
         }
         self.events.tell(|| PoolEvent::TurnedAway { peer, identity, reason });
     }

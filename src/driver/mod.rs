@@ -68,7 +68,7 @@ use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
 use self::keys::TaskKeys;
-use self::link::Quota;
+use self::link::{Part, Quota};
 #[cfg(feature = "std")]
 use self::meter::Meter;
 use self::ranges::Jobs;
@@ -80,7 +80,6 @@ use self::type_check::Misfits;
 use self::unmetered::Meter;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
-use crate::budget::Charge;
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
 use crate::limits::Limits;
@@ -149,7 +148,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     peers: Peers<K>,
     read_on: ReadOn,
     joining: Joining<K>,
-    closing: ClosingTable<K::Wire, Option<Charge>>,
+    closing: ClosingTable<K::Wire, Part>,
     watch: Watch,
     jobs: Jobs,
     /// How far ahead of its stream a range goes, where it does not say so itself.

@@ -323,7 +323,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Not counted are what handlers in this process return, bodies of up to 1 KiB (of which
     /// [`tasks_max`](Builder::tasks_max), [`queue_max`](Builder::queue_max) and
     /// [`ahead_max`](Builder::ahead_max) say how many there are), and what a transport buffers for each
-    /// link: with TCP and WebSocket up to 68 KiB of a message that only begins, and what is leaving.
+    /// link: with TCP and WebSocket 4 KiB of what comes, and what is leaving.
     /// Where a transport cannot hold a message back (the serial one, whose messages are short), it
     /// counts once it has come.
     pub fn memory_max(mut self, bytes: usize) -> Self {

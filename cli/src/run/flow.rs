@@ -139,7 +139,7 @@ impl<'a> Flow<'a> {
                 due = self.job.save_is_due() => due.and_then(|()| self.job.save())?,
                 _ = ticks.tick() => {
                     let workers = self.args.is_remote().then(|| self.others.count());
-                    self.progress.show(self.job.tally, self.job.total(), workers);
+                    self.progress.show(self.job.tally, self.job.total(), workers, self.local);
                 }
             }
         }

@@ -86,6 +86,15 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     /// Settled before this run.
     pub(super) before: u64,
+    /// Failed before this run, and is not tried again.
+    pub(super) failed_before: u64,
+}
+
+impl Tally {
+    /// Returns how many tasks this run has settled.
+    pub(super) fn of_this_run(self) -> u64 {
+        self.done + self.failed - self.failed_before
+    }
 }
 
 #[derive(Debug)]
@@ -151,7 +160,8 @@ impl Job {
         let lines = Lines::resume(state.output)?;
         let before = settled.completed_count();
         let mut job = Self::new(args, state.source, settled, Output::file(lines), Some(file));
-        job.tally = Tally { done: 0, failed: state.failed, before };
+        let failed = state.failed;
+        job.tally = Tally { done: 0, failed, before, failed_before: failed };
         job.read = state.read;
         Ok(job)
     }

@@ -52,19 +52,27 @@ impl Progress {
         }
     }
 
-    /// Shows how it stands. `workers` are those elsewhere that are up.
-    pub(super) fn show(&mut self, tally: Tally, total: Option<u64>, workers: Option<usize>) {
+    /// Shows how it stands. `workers` are those elsewhere that are up, and `local` how many tasks this machine
+    /// does at once.
+    pub(super) fn show(
+        &mut self,
+        tally: Tally,
+        total: Option<u64>,
+        workers: Option<usize>,
+        local: u64,
+    ) {
         if self.is_quiet {
             return;
         }
-        let settled = tally.done + tally.failed;
+        let settled = tally.of_this_run();
         let rate = self.speed.note(Instant::now(), settled);
-        let settled = settled.max(tally.before + tally.done);
+        let settled = tally.before + settled;
         let mut parts = Vec::new();
         if tally.failed > 0 {
             parts.push(format!("{} failed", grouped(tally.failed)));
         }
         match total.map(|total| total.saturating_sub(settled)) {
+            _ if local == 0 && workers == Some(0) => parts.push("waits for a worker".to_owned()),
             Some(left) if rate > 0.0 => {
                 parts.push(format!("{}/s, {} left", per_second(rate), span(left, rate)));
             }
@@ -94,7 +102,7 @@ impl Progress {
     /// Says how it ended.
     pub(super) fn sum_up(&self, tally: Tally, interrupted: bool, format: Format) {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let Tally { done, failed, before } = tally;
+        let Tally { done, failed, before, .. } = tally;
         if format == Format::Json {
             let summary = Summary { v: 1, done, failed, before, seconds, interrupted };
             self.console.say(&serde_json::to_string(&summary).expect("plain data"));
@@ -105,7 +113,7 @@ impl Progress {
             if before > 0 { format!(", {} before", grouped(before)) } else { String::new() };
         // For people: its precision does not matter.
         #[expect(clippy::cast_precision_loss)]
-        let rate = (done + failed) as f64 / seconds.max(0.001);
+        let rate = tally.of_this_run() as f64 / seconds.max(0.001);
         self.say(&format!("{text}{before}; {seconds:.2} s, {}/s", per_second(rate)));
     }
 }

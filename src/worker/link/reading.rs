@@ -5,6 +5,7 @@ use core::task::{Context, Poll};
 use chargehand_core::io::Wire;
 
 use super::Connection;
+use crate::budget::SMALL_BYTES_MAX;
 use crate::handler::Handler;
 use crate::link::read_on::stops_after;
 use crate::link::reason::BoxError;
@@ -15,12 +16,20 @@ use crate::worker::state::{Around, Limiter, Phase, Step, Stepped};
 
 /// What the budget has for the message that comes next.
 pub(super) struct Arrival {
-    /// How long one may be that the wire does not ask for.
+    /// What is set aside for one that the wire does not ask for, once the link is up.
+    pub(super) share: usize,
+    /// How long that may be now.
     pub(super) allowance: usize,
     /// How much was taken for one that is arriving.
     pub(super) arriving: usize,
     /// Whether there is one for which there is too little.
     pub(super) is_missing: bool,
+}
+
+impl Default for Arrival {
+    fn default() -> Self {
+        Self { share: 0, allowance: usize::MAX, arriving: 0, is_missing: false }
+    }
 }
 
 /// What came of polling a link.
@@ -52,7 +61,10 @@ where
         if self.state.is_stalled {
             self.state.start_again(around);
         }
-        let allowance = around.runner.memory.allowance();
+        if self.room.share == 0 && self.state.phase == Phase::Up {
+            self.room.share = around.runner.memory.set_aside();
+        }
+        let allowance = around.runner.memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
         if self.room.allowance != allowance && self.room.arriving == 0 {
             self.set_allowance(allowance);
         }
@@ -188,7 +200,7 @@ where
         self.room.is_missing = false;
         let memory = &mut around.runner.memory;
         memory.end(around.place, &mut self.room.arriving);
-        let allowance = memory.allowance();
+        let allowance = memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
         self.set_allowance(allowance);
     }
 

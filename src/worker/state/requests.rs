@@ -49,7 +49,10 @@ impl ProtocolState {
         if self.jobs.len() <= slot.index() {
             self.jobs.resize_with(slot.index() + 1, || RequestState::None);
         }
-        if around.runner.has_room() && around.runner.waiting.is_empty() {
+        // What comes again may have taken a process down: answers are to leave before it begins. What waits
+        // begins in this way, whether there is room or not (see `Engine::start_waiting`).
+        let is_new = attempt == 1;
+        if is_new && around.runner.has_room() && around.runner.waiting.is_empty() {
             let timeout = timeout.or(self.timeout);
             return Ok(match self.start(slot, attempt, timeout, body, around) {
                 Some(verdict) => Step::Answer(slot, verdict),
