@@ -9,6 +9,10 @@ use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 use chargehand::{Failure, TaskError};
 
+mod keys;
+
+use keys::Doubt;
+
 /// What a worker answers: which request it is to, which of its sendings, and something that has a length.
 pub(crate) type Reply = (u64, u64, String);
 
@@ -29,6 +33,8 @@ pub(crate) struct Oracle {
     /// The pool was told to stop, or its process died.
     pub(crate) is_ending: bool,
     rules: Rules,
+    /// What seems to be wrong, unless it turns out that a link was given up in that moment.
+    doubts: Vec<Doubt>,
     /// What must never be, as it was found.
     wrong: Option<String>,
     pub(crate) counts: Counts,
@@ -47,6 +53,9 @@ pub(crate) struct Rules {
     /// There is a worker in the pool's own process, which is held up whenever that is: again and again,
     /// and it has no time to do anything.
     pub(crate) is_held_up_beside: bool,
+    /// There is a worker in the pool's own process. It may do what another one lost before that one's link is seen
+    /// to end.
+    pub(crate) is_helped: bool,
     /// How late an outcome with a deadline may be: as long as nobody polled the manager.
     pub(crate) lateness: Duration,
 }
@@ -111,6 +120,8 @@ struct Sending {
     /// Its work was seen to begin.
     has_begun: bool,
     cancelled: Option<Duration>,
+    /// The pool gave up its link, and what was done in its place was not seen.
+    is_given_up: bool,
     /// Its link ended before it had an answer.
     is_left: bool,
     /// An answer was read, what it was, and when.
@@ -158,6 +169,7 @@ impl Oracle {
     }
 
     pub(crate) fn on_passing(&mut self, passing: &Passing<'_>) {
+        self.settle(passing.at);
         self.counts.passings += 1;
         let name = (passing.worker.to_owned(), passing.link);
         match (passing.step, Message::decode(passing.frame)) {
@@ -264,6 +276,7 @@ impl Oracle {
             may_have_begun: false,
             has_begun: false,
             cancelled: None,
+            is_given_up: false,
             is_left: false,
             answered: None,
         });
@@ -289,31 +302,6 @@ impl Oracle {
             self.found(|| {
                 format!("request {id}: {} was not told to drop attempt {attempt}", name.0)
             });
-        }
-    }
-
-    /// A request goes to a worker while no other one of its key is with one. Only those others count of which
-    /// it is plain that the pool has not given them up: it does so before anybody else sees it.
-    fn check_key(&mut self, at: Duration, id: u64) {
-        let Rules { attempts_max, resends_max, attempt_timeout, .. } = self.rules;
-        let Some(key) = self.requests[&id].key else { return };
-        if attempts_max < 2 || resends_max < 2 || self.is_ending {
-            return;
-        }
-        self.count("request with a key sent");
-        let is_plain = |held: &&Held| {
-            let request = &self.requests[&held.id];
-            let sending = &request.sendings[held.at];
-            let is_latest = held.at + 1 == request.sendings.len();
-            let is_first = is_latest && (sending.attempt, sending.epoch) == (1, self.epoch);
-            let is_open = !request.is_dropped && request.deadline.is_none();
-            let is_in_time = at < sending.sent + attempt_timeout;
-            held.id != id && request.key == Some(key) && is_first && is_open && is_in_time
-        };
-        let live = self.links.values().filter(|link| !link.is_over);
-        let other = live.flat_map(|link| &link.held).find(is_plain).map(|held| held.id);
-        if let Some(other) = other {
-            self.found(|| format!("request {id} was sent while {other} has key {key}"));
         }
     }
 
@@ -418,11 +406,6 @@ impl Oracle {
         request.accepted_at = at;
         (request.retries, request.deadline) = (retries, deadline);
         self.counts.accepted += 1;
-    }
-
-    /// A request has a key, and others with the same one do not go at the same time.
-    pub(crate) fn on_keyed(&mut self, id: u64, key: u64) {
-        self.requests.entry(id).or_default().key = Some(key);
     }
 
     /// Its caller is gone, so nobody has the outcome.

@@ -51,6 +51,7 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
             .then(|| u32::from(RetryBudget::new().tokens.div_ceil(2))),
         is_held_up_beside: plan.pool.in_process.is_some()
             && plan.faults().filter(|fault| is_late(fault.kind)).count() > 1,
+        is_helped: plan.pool.in_process.is_some(),
         lateness: lateness(plan),
     };
     let oracle = Arc::new(Mutex::new(Oracle::new(rules)));
@@ -63,6 +64,7 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
         if left.is_empty() { text } else { format!("{text}\njobs under way: {left:?}") }
     });
     let (mut oracle, virtual_time) = (locked(&oracle), world.elapsed());
+    oracle.settle(Duration::MAX);
     let lost = if panic.is_none() { oracle.lost() } else { Vec::new() };
     let loss = (!lost.is_empty()).then(|| format!("no outcome: {lost:?}"));
     let failure = oracle.wrong().map(str::to_owned).or(panic).or(loss);
@@ -242,6 +244,9 @@ impl Maker {
             async move {
                 while let Some(event) = events.next().await {
                     seen.count(name_of(&event));
+                    if is_given_up(&event) {
+                        seen.oracle().on_given_up(seen.now());
+                    }
                     seen.trace.note(format!("manager: {event}"));
                 }
             },
@@ -568,6 +573,11 @@ const fn name_of_fault(kind: FaultKind) -> &'static str {
         FaultKind::LateManager => "manager polled late",
         FaultKind::ClockJumps => "clock jumps",
     }
+}
+
+/// Whether a link may have been given up by this.
+const fn is_given_up(event: &PoolEvent) -> bool {
+    matches!(event, PoolEvent::Lost { .. } | PoolEvent::Closed { .. } | PoolEvent::Missed { .. })
 }
 
 const fn name_of(event: &PoolEvent) -> &'static str {
