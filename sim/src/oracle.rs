@@ -11,8 +11,6 @@ use chargehand::{Failure, TaskError};
 
 mod keys;
 
-use keys::Doubt;
-
 /// What a worker answers: which request it is to, which of its sendings, and something that has a length.
 pub(crate) type Reply = (u64, u64, String);
 
@@ -33,8 +31,6 @@ pub(crate) struct Oracle {
     /// The pool was told to stop, or its process died.
     pub(crate) is_ending: bool,
     rules: Rules,
-    /// What seems to be wrong, unless it turns out that a link was given up in that moment.
-    doubts: Vec<Doubt>,
     /// What must never be, as it was found.
     wrong: Option<String>,
     pub(crate) counts: Counts,
@@ -53,9 +49,6 @@ pub(crate) struct Rules {
     /// There is a worker in the pool's own process, which is held up whenever that is: again and again,
     /// and it has no time to do anything.
     pub(crate) is_held_up_beside: bool,
-    /// There is a worker in the pool's own process. It may do what another one lost before that one's link is seen
-    /// to end.
-    pub(crate) is_helped: bool,
     /// How late an outcome with a deadline may be: as long as nobody polled the manager.
     pub(crate) lateness: Duration,
 }
@@ -92,6 +85,8 @@ struct Held {
 #[derive(Debug, Default)]
 struct Request {
     sendings: Vec<Sending>,
+    /// How many of them there were when it began in the pool's own process, which is no sending.
+    before_here: usize,
     is_accepted: bool,
     /// Its caller let it go.
     pub(crate) is_dropped: bool,
@@ -100,6 +95,8 @@ struct Request {
     is_done: bool,
     failures: u32,
     unusable: u32,
+    /// What its own workers answered as if it were another request's: which, and of which sending.
+    lies: Vec<(u64, u64)>,
     retries: Option<u16>,
     deadline: Option<Duration>,
     accepted_at: Duration,
@@ -120,8 +117,6 @@ struct Sending {
     /// Its work was seen to begin.
     has_begun: bool,
     cancelled: Option<Duration>,
-    /// The pool gave up its link, and what was done in its place was not seen.
-    is_given_up: bool,
     /// Its link ended before it had an answer.
     is_left: bool,
     /// An answer was read, what it was, and when.
@@ -169,7 +164,6 @@ impl Oracle {
     }
 
     pub(crate) fn on_passing(&mut self, passing: &Passing<'_>) {
-        self.settle(passing.at);
         self.counts.passings += 1;
         let name = (passing.worker.to_owned(), passing.link);
         match (passing.step, Message::decode(passing.frame)) {
@@ -276,7 +270,6 @@ impl Oracle {
             may_have_begun: false,
             has_begun: false,
             cancelled: None,
-            is_given_up: false,
             is_left: false,
             answered: None,
         });
@@ -351,12 +344,14 @@ impl Oracle {
         let Some(held) = self.take_held(&name, what) else {
             return self.count("answer to what was not asked, or is over");
         };
-        let is_own = postcard::from_bytes::<Reply>(body).is_ok_and(|reply| reply.0 == held.id);
+        let reply = postcard::from_bytes::<Reply>(body).ok().map(|(of, serial, _)| (of, serial));
+        let is_own = reply.is_some_and(|(of, _)| of == held.id);
         let request = self.requests.get_mut(&held.id).expect("it was sent");
         let answered = match verdict {
             Verdict::Done if is_own => Answered::Useful,
             Verdict::Done => {
                 request.unusable += 1;
+                request.lies.extend(reply);
                 Answered::Unusable
             }
             Verdict::Failed if is_throttled(body) => Answered::Returned,
@@ -470,18 +465,18 @@ impl Oracle {
         self.count("done");
         let request = self.requests.get_mut(&id).expect("it was accepted");
         request.is_done = true;
-        let Some(sending) = usize::try_from(*serial).ok().and_then(|at| request.sendings.get(at))
-        else {
-            // Of the pool's own process.
-            return (*of != id || *serial != UNSEEN).then(|| format!("got the answer to {of}"));
-        };
         // Its own worker may say what it likes.
-        if matches!(sending.answered, Some((Answered::Unusable, _))) {
+        if request.lies.contains(&(*of, *serial)) {
             return None;
         }
         if *of != id {
             return Some(format!("got the answer to {of}"));
         }
+        let Some(sending) = usize::try_from(*serial).ok().and_then(|at| request.sendings.get(at))
+        else {
+            // Of the pool's own process.
+            return (*serial != UNSEEN).then(|| format!("got the answer of sending {serial}"));
+        };
         if sending.cancelled.is_some() {
             return Some(format!("the answer of attempt {}, given up", sending.attempt));
         }

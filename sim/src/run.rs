@@ -51,7 +51,6 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
             .then(|| u32::from(RetryBudget::new().tokens.div_ceil(2))),
         is_held_up_beside: plan.pool.in_process.is_some()
             && plan.faults().filter(|fault| is_late(fault.kind)).count() > 1,
-        is_helped: plan.pool.in_process.is_some(),
         lateness: lateness(plan),
     };
     let oracle = Arc::new(Mutex::new(Oracle::new(rules)));
@@ -64,7 +63,6 @@ pub(crate) fn run(plan: &Plan, wants_trace: bool) -> Report {
         if left.is_empty() { text } else { format!("{text}\njobs under way: {left:?}") }
     });
     let (mut oracle, virtual_time) = (locked(&oracle), world.elapsed());
-    oracle.settle(Duration::MAX);
     let lost = if panic.is_none() { oracle.lost() } else { Vec::new() };
     let loss = (!lost.is_empty()).then(|| format!("no outcome: {lost:?}"));
     let failure = oracle.wrong().map(str::to_owned).or(panic).or(loss);
@@ -244,9 +242,6 @@ impl Maker {
             async move {
                 while let Some(event) = events.next().await {
                     seen.count(name_of(&event));
-                    if is_given_up(&event) {
-                        seen.oracle().on_given_up(seen.now());
-                    }
                     seen.trace.note(format!("manager: {event}"));
                 }
             },
@@ -318,8 +313,9 @@ fn in_process(
     window: u16,
     stage: &Shared,
 ) -> Builder<ManualTimer, Threaded> {
-    let (timer, long) = (stage.timer.clone(), stage.long);
+    let (timer, long, oracle) = (stage.timer.clone(), stage.long, Arc::clone(&stage.oracle));
     builder.in_process(window, move |id: u64| {
+        locked(&oracle).on_begin_here(id);
         let pause = timer.sleep(Duration::from_millis(id % 3 * 5));
         async move {
             pause.await;
@@ -573,11 +569,6 @@ const fn name_of_fault(kind: FaultKind) -> &'static str {
         FaultKind::LateManager => "manager polled late",
         FaultKind::ClockJumps => "clock jumps",
     }
-}
-
-/// Whether a link may have been given up by this.
-const fn is_given_up(event: &PoolEvent) -> bool {
-    matches!(event, PoolEvent::Lost { .. } | PoolEvent::Closed { .. } | PoolEvent::Missed { .. })
 }
 
 const fn name_of(event: &PoolEvent) -> &'static str {
