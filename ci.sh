@@ -389,7 +389,7 @@ stage_soak() {
 stage_sim() {
   cargo run --release -p chargehand-sim -- --core --seeds 5000 --jobs 2
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 0 --plain --any --jobs 2
-  cargo run --release -p chargehand-sim -- --seeds 2000 --any --jobs 2
+  cargo run --release -p chargehand-sim -- --seeds 2000 --jobs 2
   cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seconds "${FRESH_SECONDS:-60}" --jobs 2
 }
 
