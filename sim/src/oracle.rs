@@ -88,8 +88,7 @@ struct Request {
     /// How many of them there were when it began in the pool's own process, which is no sending.
     before_here: usize,
     is_accepted: bool,
-    /// Its caller let it go.
-    pub(crate) is_dropped: bool,
+    caller: Caller,
     outcomes: u32,
     /// The one that was an answer.
     is_done: bool,
@@ -102,6 +101,17 @@ struct Request {
     accepted_at: Duration,
     /// Its key, where one task of that goes at a time.
     key: Option<u64>,
+}
+
+/// Who asked for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Caller {
+    #[default]
+    Waits,
+    /// Does not ask for its outcome, which may come all the same.
+    LetGo,
+    /// Dropped it, which the pool is told.
+    Gone,
 }
 
 #[derive(Debug)]
@@ -298,18 +308,21 @@ impl Oracle {
         }
     }
 
-    /// Notes that what has become one of the oldest may have begun. What has its outcome holds no place at its
-    /// worker any more, as far as a manager can know: the word of it may wait for its wire.
+    /// Notes that what has become one of the oldest may have begun. What has its outcome, or nobody to have one, holds
+    /// no place at its worker any more, as far as a manager can know: the word of it may wait for its wire.
     fn mark_begun(&mut self, name: &(String, u64)) {
         let Some(link) = self.links.get(name) else { return };
-        let is_open = |held: &&Held| self.requests[&held.id].outcomes == 0;
+        let is_open = |held: &&Held| {
+            let request = &self.requests[&held.id];
+            request.outcomes == 0 && request.caller != Caller::Gone
+        };
         let oldest = link.held.iter().filter(is_open).take(link.runs.max(1));
         for held in oldest.copied().collect::<Vec<Held>>() {
             self.sending(held).may_have_begun = true;
         }
     }
 
-    /// A request's own time is up, so what is behind it at its worker may begin.
+    /// A request's own time is up, or its caller is gone, so what is behind it at its worker may begin.
     fn make_room(&mut self, id: u64) {
         let holds = |link: &Link| link.held.iter().any(|held| held.id == id);
         let holders = self.links.iter().filter(|(_, link)| holds(link));
@@ -405,7 +418,14 @@ impl Oracle {
 
     /// Its caller is gone, so nobody has the outcome.
     pub(crate) fn on_dropped(&mut self, id: u64) {
-        self.requests.entry(id).or_default().is_dropped = true;
+        self.on_let_go(id);
+        self.requests.entry(id).or_default().caller = Caller::Gone;
+        self.make_room(id);
+    }
+
+    /// Nobody asks for its outcome, which may come all the same.
+    pub(crate) fn on_let_go(&mut self, id: u64) {
+        self.requests.entry(id).or_default().caller = Caller::LetGo;
         self.count("dropped by its caller");
     }
 
@@ -568,8 +588,9 @@ impl Oracle {
 
     /// What is left once nothing is under way: whoever has no outcome is lost.
     pub(crate) fn lost(&self) -> Vec<u64> {
-        let is_lost =
-            |request: &Request| request.is_accepted && !request.is_dropped && request.outcomes == 0;
+        let is_lost = |request: &Request| {
+            request.is_accepted && request.caller == Caller::Waits && request.outcomes == 0
+        };
         self.requests.iter().filter(|(_, request)| is_lost(request)).map(|(id, _)| *id).collect()
     }
 

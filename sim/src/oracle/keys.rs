@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Held, Oracle, Rules};
+use super::{Caller, Held, Oracle, Rules};
 
 impl Oracle {
     /// A request has a key, and others with the same one do not go at the same time.
@@ -31,7 +31,7 @@ impl Oracle {
             let sending = &request.sendings[held.at];
             let is_latest = held.at + 1 == request.sendings.len() && held.at >= request.before_here;
             let is_first = is_latest && (sending.attempt, sending.epoch) == (1, self.epoch);
-            let is_open = !request.is_dropped && request.deadline.is_none();
+            let is_open = request.caller == Caller::Waits && request.deadline.is_none();
             let is_in_time = at < sending.sent + attempt_timeout;
             held.id != id && request.key == Some(key) && is_first && is_open && is_in_time
         };
