@@ -9,6 +9,7 @@ use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 use chargehand::{Failure, TaskError};
 
+mod away;
 mod keys;
 
 /// What a worker answers: which request it is to, which of its sendings, and something that has a length.
@@ -209,36 +210,9 @@ impl Oracle {
                 // seen to end.
                 self.link(name).is_over |= !is_progress;
             }
-            (Step::ManagerLeft, _) => {
-                let link = self.link(name);
-                let held = std::mem::take(&mut link.held);
-                if !held.is_empty() {
-                    self.count("link ended that held tasks");
-                }
-                for held in &held {
-                    self.sending(*held).is_left = true;
-                }
-                self.left.entry(passing.worker.to_owned()).or_default().extend(held);
-            }
+            (Step::ManagerLeft, _) => self.leave(name),
             _ => {}
         }
-    }
-
-    /// A worker says over a new link what it still has of its last one.
-    fn on_holding(&mut self, name: &(String, u64), frame: &[u8]) {
-        let Some(Ok(holding)) = Holding::decode(frame) else { return };
-        let left = self.left.remove(&name.0).unwrap_or_default();
-        for what in holding.iter() {
-            let is_it = |held: &&Held| {
-                let sending = &self.requests[&held.id].sendings[held.at];
-                (sending.task, sending.attempt) == what && sending.epoch == self.epoch
-            };
-            if let Some(held) = left.iter().find(is_it).copied() {
-                self.link(name.clone()).held.push(held);
-                self.count("work that went on over another link");
-            }
-        }
-        self.mark_begun(name);
     }
 
     fn link(&mut self, name: (String, u64)) -> &mut Link {
