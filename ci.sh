@@ -386,13 +386,15 @@ stage_soak() {
   cargo run --release -p chargehand-sim -- --seeds 1000000000 --seconds 300 --state "$state"
 }
 
-# The scheduler alone beside its model; then whole pools under faults: every seed that ever failed and was mended, and
-# for $FRESH_SECONDS (60) those that nobody has run before. It prints the first of these, and where one fails, the command
-# that runs it again. Its own tests are in the stage `test`.
+# The scheduler alone beside its model; then whole pools under faults: every seed that ever failed and was mended, both
+# with judgement of workers and, as some of them failed, without; the first 2,000; and for $FRESH_SECONDS (60) those that
+# nobody has run before. It prints the first of these and, where one fails, what happens in the least of it that does, and
+# the command that runs that again. Its own tests are in the stage `test`.
 stage_sim() {
   cargo run --release -p chargehand-sim -- --core --seeds 5000 --jobs 2
-  # The same seeds each time until the last kinds are judged: docs/RELIABILITY.md says which fail.
-  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 15000 --jobs 2
+  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seeds 0 --plain --any --jobs 2
+  cargo run --release -p chargehand-sim -- --seeds 2000 --jobs 2
+  cargo run --release -p chargehand-sim -- --file sim/seeds.txt --seconds "${FRESH_SECONDS:-60}" --jobs 2
 }
 
 # Small mistakes in core, one at a time, each of which some test must find: days for all of them. So it goes on where

@@ -8,6 +8,8 @@ use chargehand::core::message::{Code, Holding, Message, Progress};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
 
+mod away;
+mod keys;
 mod outcomes;
 
 /// What a worker answers: which request it is to, which of its sendings, and something that has a length.
@@ -84,19 +86,33 @@ struct Held {
 #[derive(Debug, Default)]
 struct Request {
     sendings: Vec<Sending>,
+    /// How many of them there were when it began in the pool's own process, which is no sending.
+    before_here: usize,
     is_accepted: bool,
-    /// Its caller let it go.
-    pub(crate) is_dropped: bool,
+    caller: Caller,
     outcomes: u32,
     /// The one that was an answer.
     is_done: bool,
     failures: u32,
     unusable: u32,
+    /// What its own workers answered as if it were another request's: which, and of which sending.
+    lies: Vec<(u64, u64)>,
     retries: Option<u16>,
     deadline: Option<Duration>,
     accepted_at: Duration,
     /// Its key, where one task of that goes at a time.
     key: Option<u64>,
+}
+
+/// Who asked for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Caller {
+    #[default]
+    Waits,
+    /// Does not ask for its outcome, which may come all the same.
+    LetGo,
+    /// Dropped it, which the pool is told.
+    Gone,
 }
 
 #[derive(Debug)]
@@ -194,36 +210,9 @@ impl Oracle {
                 // seen to end.
                 self.link(name).is_over |= !is_progress;
             }
-            (Step::ManagerLeft, _) => {
-                let link = self.link(name);
-                let held = std::mem::take(&mut link.held);
-                if !held.is_empty() {
-                    self.count("link ended that held tasks");
-                }
-                for held in &held {
-                    self.sending(*held).is_left = true;
-                }
-                self.left.entry(passing.worker.to_owned()).or_default().extend(held);
-            }
+            (Step::ManagerLeft, _) => self.leave(name),
             _ => {}
         }
-    }
-
-    /// A worker says over a new link what it still has of its last one.
-    fn on_holding(&mut self, name: &(String, u64), frame: &[u8]) {
-        let Some(Ok(holding)) = Holding::decode(frame) else { return };
-        let left = self.left.remove(&name.0).unwrap_or_default();
-        for what in holding.iter() {
-            let is_it = |held: &&Held| {
-                let sending = &self.requests[&held.id].sendings[held.at];
-                (sending.task, sending.attempt) == what && sending.epoch == self.epoch
-            };
-            if let Some(held) = left.iter().find(is_it).copied() {
-                self.link(name.clone()).held.push(held);
-                self.count("work that went on over another link");
-            }
-        }
-        self.mark_begun(name);
     }
 
     fn link(&mut self, name: (String, u64)) -> &mut Link {
@@ -293,43 +282,21 @@ impl Oracle {
         }
     }
 
-    /// A request goes to a worker while no other one of its key is with one. Only those others count of which
-    /// it is plain that the pool has not given them up: it does so before anybody else sees it.
-    fn check_key(&mut self, at: Duration, id: u64) {
-        let Rules { attempts_max, resends_max, attempt_timeout, .. } = self.rules;
-        let Some(key) = self.requests[&id].key else { return };
-        if attempts_max < 2 || resends_max < 2 || self.is_ending {
-            return;
-        }
-        self.count("request with a key sent");
-        let is_plain = |held: &&Held| {
-            let request = &self.requests[&held.id];
-            let sending = &request.sendings[held.at];
-            let is_latest = held.at + 1 == request.sendings.len();
-            let is_first = is_latest && (sending.attempt, sending.epoch) == (1, self.epoch);
-            let is_open = !request.is_dropped && request.deadline.is_none();
-            let is_in_time = at < sending.sent + attempt_timeout;
-            held.id != id && request.key == Some(key) && is_first && is_open && is_in_time
-        };
-        let live = self.links.values().filter(|link| !link.is_over);
-        let other = live.flat_map(|link| &link.held).find(is_plain).map(|held| held.id);
-        if let Some(other) = other {
-            self.found(|| format!("request {id} was sent while {other} has key {key}"));
-        }
-    }
-
-    /// Notes that what has become one of the oldest may have begun. What has its outcome holds no place at its
-    /// worker any more, as far as a manager can know: the word of it may wait for its wire.
+    /// Notes that what has become one of the oldest may have begun. What has its outcome, or nobody to have one, holds
+    /// no place at its worker any more, as far as a manager can know: the word of it may wait for its wire.
     fn mark_begun(&mut self, name: &(String, u64)) {
         let Some(link) = self.links.get(name) else { return };
-        let is_open = |held: &&Held| self.requests[&held.id].outcomes == 0;
+        let is_open = |held: &&Held| {
+            let request = &self.requests[&held.id];
+            request.outcomes == 0 && request.caller != Caller::Gone
+        };
         let oldest = link.held.iter().filter(is_open).take(link.runs.max(1));
         for held in oldest.copied().collect::<Vec<Held>>() {
             self.sending(held).may_have_begun = true;
         }
     }
 
-    /// A request's own time is up, so what is behind it at its worker may begin.
+    /// A request's own time is up, or its caller is gone, so what is behind it at its worker may begin.
     fn make_room(&mut self, id: u64) {
         let holds = |link: &Link| link.held.iter().any(|held| held.id == id);
         let holders = self.links.iter().filter(|(_, link)| holds(link));
@@ -364,12 +331,14 @@ impl Oracle {
         let Some(held) = self.take_held(&name, what) else {
             return self.count("answer to what was not asked, or is over");
         };
-        let is_own = postcard::from_bytes::<Reply>(body).is_ok_and(|reply| reply.0 == held.id);
+        let reply = postcard::from_bytes::<Reply>(body).ok().map(|(of, serial, _)| (of, serial));
+        let is_own = reply.is_some_and(|(of, _)| of == held.id);
         let request = self.requests.get_mut(&held.id).expect("it was sent");
         let answered = match verdict {
             Verdict::Done if is_own => Answered::Useful,
             Verdict::Done => {
                 request.unusable += 1;
+                request.lies.extend(reply);
                 Answered::Unusable
             }
             Verdict::Failed if is_throttled(body) => Answered::Returned,
@@ -421,14 +390,16 @@ impl Oracle {
         self.counts.accepted += 1;
     }
 
-    /// A request has a key, and others with the same one do not go at the same time.
-    pub(crate) fn on_keyed(&mut self, id: u64, key: u64) {
-        self.requests.entry(id).or_default().key = Some(key);
-    }
-
     /// Its caller is gone, so nobody has the outcome.
     pub(crate) fn on_dropped(&mut self, id: u64) {
-        self.requests.entry(id).or_default().is_dropped = true;
+        self.on_let_go(id);
+        self.requests.entry(id).or_default().caller = Caller::Gone;
+        self.make_room(id);
+    }
+
+    /// Nobody asks for its outcome, which may come all the same.
+    pub(crate) fn on_let_go(&mut self, id: u64) {
+        self.requests.entry(id).or_default().caller = Caller::LetGo;
         self.count("dropped by its caller");
     }
 
@@ -456,8 +427,9 @@ impl Oracle {
 
     /// What is left once nothing is under way: whoever has no outcome is lost.
     pub(crate) fn lost(&self) -> Vec<u64> {
-        let is_lost =
-            |request: &Request| request.is_accepted && !request.is_dropped && request.outcomes == 0;
+        let is_lost = |request: &Request| {
+            request.is_accepted && request.caller == Caller::Waits && request.outcomes == 0
+        };
         self.requests.iter().filter(|(_, request)| is_lost(request)).map(|(id, _)| *id).collect()
     }
 

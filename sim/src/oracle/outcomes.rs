@@ -41,18 +41,18 @@ impl Oracle {
         self.count("done");
         let request = self.requests.get_mut(&id).expect("it was accepted");
         request.is_done = true;
-        let Some(sending) = usize::try_from(*serial).ok().and_then(|at| request.sendings.get(at))
-        else {
-            // Of the pool's own process.
-            return (*of != id || *serial != UNSEEN).then(|| format!("got the answer to {of}"));
-        };
         // Its own worker may say what it likes.
-        if matches!(sending.answered, Some((Answered::Unusable, _))) {
+        if request.lies.contains(&(*of, *serial)) {
             return None;
         }
         if *of != id {
             return Some(format!("got the answer to {of}"));
         }
+        let Some(sending) = usize::try_from(*serial).ok().and_then(|at| request.sendings.get(at))
+        else {
+            // Of the pool's own process.
+            return (*serial != UNSEEN).then(|| format!("got the answer of sending {serial}"));
+        };
         if sending.cancelled.is_some() {
             return Some(format!("the answer of attempt {}, given up", sending.attempt));
         }

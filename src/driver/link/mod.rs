@@ -315,7 +315,7 @@ impl<K: Kind> Conn<K> {
 
     /// Notes that the scheduler asked for a ping, whether it leaves at once or not.
     pub(crate) fn note_ping(&mut self) {
-        self.life.on_ping(self.tally.messages());
+        self.life.on_ping(self.tally.heard());
     }
 
     /// Returns whether parts of a message have come, and it is not whole yet.
@@ -324,9 +324,9 @@ impl<K: Kind> Conn<K> {
         self.life.is_arriving(self.tally.messages())
     }
 
-    /// Returns whether there is a ping to be taken for answered, though nothing whole has come.
+    /// Returns whether there is a ping to be taken for answered, though nothing whole has come that answers it.
     pub(crate) fn take_ping(&mut self) -> bool {
-        self.life.take_ping(self.tally.messages())
+        self.life.take_ping(self.tally.heard())
     }
 
     fn note_quiet(&mut self) {
@@ -368,9 +368,9 @@ impl<K: Kind> Conn<K> {
         self.tally.answers
     }
 
-    /// Returns whether a ping was sent and nothing whole has come since.
+    /// Returns whether a ping was sent and no sign of life has come since.
     pub(crate) fn awaits_pong(&self) -> bool {
-        self.life.awaits_pong(self.tally.messages())
+        self.life.awaits_pong(self.tally.heard())
     }
 }
 
