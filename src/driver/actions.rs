@@ -385,6 +385,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 *payload = TaskPayload::None;
                 self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
             }
+            TaskPayload::Request { whose: Whose::Call { call, .. }, .. }
+                if outcome == Outcome::Done
+                    && self.keys.is_empty()
+                    && self.answers.peek(task).charged_bytes() == 0 =>
+            {
+                *payload = TaskPayload::None;
+                self.answer_call(call, task);
+            }
             _ => self.on_other_finish(task, outcome, attempts),
         }
     }

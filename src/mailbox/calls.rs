@@ -142,6 +142,11 @@ impl Submit {
         Self { body, check, call }
     }
 
+    /// Leaves nobody's.
+    pub(crate) fn take(&mut self) -> Self {
+        mem::replace(self, Self::EMPTY)
+    }
+
     /// Returns whose task it is, if anybody's.
     pub(crate) fn call(&self) -> Option<CallId> {
         (self.call.index != NO_PLACE).then_some(self.call)
@@ -184,11 +189,11 @@ impl Calls {
         self.lines[usize::from(queue.place())].queue.len()
     }
 
-    /// Queues a task.
+    /// Queues a task, in exchange for an empty one.
     #[inline]
     pub(crate) fn push(
         &mut self,
-        body: Body,
+        body: &mut Body,
         check: Check,
         waker: Option<Waker>,
         options: Option<&Arc<TaskOptions>>,
@@ -212,7 +217,8 @@ impl Calls {
         // In its place, rather than put together on the stack and moved: decision 0010.
         line.queue.push_back(Submit::EMPTY);
         if let Some(last) = line.queue.back_mut() {
-            *last = Submit { body, check, call };
+            mem::swap(&mut last.body, body);
+            (last.check, last.call) = (check, call);
         }
         if let Some(options) = options {
             let options = Arc::clone(options);

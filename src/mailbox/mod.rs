@@ -108,11 +108,11 @@ impl Mailbox {
         self.post.ahead_max
     }
 
-    /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
+    /// Queues a task if there is room, and leaves an empty one; otherwise it stays where it is. `waker` is woken for its end.
     #[inline]
     pub(crate) fn submit(
         &self,
-        task: &mut Option<Body>,
+        task: &mut Body,
         check: Check,
         waker: Option<&Waker>,
         options: Option<&Arc<TaskOptions>>,
@@ -124,7 +124,7 @@ impl Mailbox {
     /// Queues a task as [`submit`](Self::submit) does, whose outcome the driver is to call `callback` with.
     pub(crate) fn submit_then(
         &self,
-        task: &mut Option<Body>,
+        task: &mut Body,
         check: Check,
         callback: &mut Option<Callback>,
         options: Option<&Arc<TaskOptions>>,
@@ -140,9 +140,9 @@ impl Mailbox {
     #[inline]
     fn queue(
         &self,
-        task: &mut Option<Body>,
+        task: &mut Body,
         options: Option<&Arc<TaskOptions>>,
-        push: impl FnOnce(&mut Calls, Body) -> CallId,
+        push: impl FnOnce(&mut Calls, &mut Body) -> CallId,
     ) -> Result<CallId, NotQueued> {
         let queue = options.map_or(QueueId::DEFAULT, |options| options.queue_id());
         let (call, is_first) = self.post.inbox.with(|inbox| {
@@ -152,12 +152,11 @@ impl Mailbox {
             if inbox.calls.queued_in(queue) >= self.post.queue_max {
                 return Err(NotQueued::Full);
             }
-            let body = task.as_mut().expect("it is submitted once");
-            if !self.charge(body) {
+            if !self.charge(task) {
                 return Err(NotQueued::Short);
             }
-            let body = task.take().expect("it was looked at just now");
-            Ok((push(&mut inbox.calls, body), inbox.calls.queued_in(queue) == 1))
+            let is_first = inbox.calls.queued_in(queue) == 0;
+            Ok((push(&mut inbox.calls, task), is_first))
         })?;
         if options.is_some_and(|options| options.deadline.is_some()) {
             // Its time counts from now on.
@@ -214,6 +213,7 @@ impl Mailbox {
 
     /// Holds a body against the budget if it is long. Returns whether there was room; if not, whoever
     /// listens for room is told once something comes back.
+    #[inline]
     pub(crate) fn charge(&self, body: &mut Body) -> bool {
         !body.is_uncharged() || self.post.charge(body)
     }
@@ -503,7 +503,7 @@ mod tests {
             0 => Waker::from(Arc::new(Panics)),
             _ => Waker::from(Arc::clone(&count)),
         };
-        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, Some(&waker(at)), None);
+        let queue = |at| mailbox.submit(&mut Body::default(), Check::RAW, Some(&waker(at)), None);
         // Of the last, the outcome has not come. Another is queued still.
         let calls: Vec<_> = (0..OUTCOMES_AT_ONCE + 9).map(queue).map(Result::unwrap).collect();
         let queue = QueueId::DEFAULT;

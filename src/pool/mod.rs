@@ -13,7 +13,7 @@ use chargehand_core::message::BODY_HEAD_BYTES_MAX;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use self::outcomes::requests::{check_length, encode};
+use self::outcomes::requests::{check_length, encode_into};
 use self::task::{Calling, Queueing};
 use crate::error::{QueueError, TaskError, TrySubmitError};
 use crate::events::Events;
@@ -155,9 +155,14 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
         Q: Serialize + ?Sized,
     {
-        let mut answer =
-            self.calling(self.encode(request)?, self.check::<A>()).await.map_err(|error| *error)?;
-        answer.read(self.mailbox.decode_limits())
+        // Encoded where it stays until it is queued: decision 0010.
+        let mut calling = self.calling(self.check::<A>());
+        self.encode(request, calling.body())?;
+        match (&mut calling).await {
+            // Read where it is.
+            Ok(ref mut answer) => answer.read(self.mailbox.decode_limits()),
+            Err(error) => Err(*error),
+        }
     }
 
     /// Returns a worker's answer to `request`, both as they are.
@@ -166,9 +171,13 @@ impl<K: Kind> Pool<K> {
     /// As [`call`](Pool::call), without the encoding.
     pub async fn call_raw(&self, request: Vec<u8>) -> Result<Vec<u8>, TaskError> {
         // The answer may have the request's memory, if both are short.
-        let (body, spare) = Body::reusing(request);
-        check_length(&body, self.request_bytes_max)?;
-        self.calling(body, Check::RAW).await.map_err(|error| *error)?.into_bytes(spare)
+        let mut calling = self.calling(Check::RAW);
+        let spare = calling.body().take_in(request);
+        check_length(calling.body(), self.request_bytes_max)?;
+        match (&mut calling).await {
+            Ok(ref mut answer) => answer.take_bytes(spare),
+            Err(error) => Err(*error),
+        }
     }
 
     /// Queues `request`, waiting for room, and returns the task under way: a future of its answer.
@@ -183,8 +192,8 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
         Q: Serialize + ?Sized,
     {
-        let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, self.check::<A>(), self.options.as_ref());
+        let mut queueing = Queueing::new(self.check::<A>(), self.options.as_ref());
+        self.encode(request, &mut queueing.body)?;
         let call = poll_fn(|cx| queueing.poll(&self.mailbox, cx, false)).await?;
         Ok(Task::new(call, Arc::clone(&self.mailbox)))
     }
@@ -198,8 +207,9 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
         Q: Serialize,
     {
-        let body = self.encode(&request).map_err(TrySubmitError::Refused)?;
-        match self.mailbox.submit(&mut Some(body), self.check::<A>(), None, self.options.as_ref()) {
+        let mut body = Body::EMPTY;
+        self.encode(&request, &mut body).map_err(TrySubmitError::Refused)?;
+        match self.mailbox.submit(&mut body, self.check::<A>(), None, self.options.as_ref()) {
             Ok(call) => Ok(Task::new(call, Arc::clone(&self.mailbox))),
             Err(NotQueued::Full | NotQueued::Short) => Err(TrySubmitError::Full(request)),
             Err(NotQueued::Closed) => Err(TrySubmitError::Refused(TaskError::Closed)),
@@ -248,8 +258,8 @@ impl<K: Kind> Pool<K> {
         A: DeserializeOwned + Send + 'static,
         Q: Serialize + ?Sized,
     {
-        let body = self.encode(request)?;
-        let mut queueing = Queueing::new(body, self.check::<A>(), self.options.as_ref());
+        let mut queueing = Queueing::new(self.check::<A>(), self.options.as_ref());
+        self.encode(request, &mut queueing.body)?;
         let limits = *self.mailbox.decode_limits();
         let read = move |result: TaskResult| result.map_err(|error| *error)?.read(&limits);
         let mut callback = Some(Callback::new(move |result| then(read(result))));
@@ -285,15 +295,15 @@ impl<K: Kind> Pool<K> {
     }
 
     #[inline]
-    fn calling(&self, body: Body, check: Check) -> Calling<'_> {
-        Calling::new(Queueing::new(body, check, self.options.as_ref()), &self.mailbox)
+    fn calling(&self, check: Check) -> Calling<'_> {
+        Calling::new(Queueing::new(check, self.options.as_ref()), &self.mailbox)
     }
 
+    /// Encodes a request into an empty body.
     #[inline]
-    fn encode<Q: Serialize + ?Sized>(&self, request: &Q) -> Result<Body, TaskError> {
-        let body = encode(request)?;
-        check_length(&body, self.request_bytes_max)?;
-        Ok(body)
+    fn encode<Q: Serialize + ?Sized>(&self, request: &Q, body: &mut Body) -> Result<(), TaskError> {
+        encode_into(request, body)?;
+        check_length(body, self.request_bytes_max)
     }
 }
 

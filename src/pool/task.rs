@@ -40,8 +40,8 @@ pub struct Task<A> {
 /// A task that waits for room in the queue.
 #[derive(Debug)]
 pub(crate) struct Queueing<'a> {
-    /// `None` once it is queued.
-    body: Option<Body>,
+    /// Empty once it is queued.
+    pub(crate) body: Body,
     check: Check,
     options: Option<&'a Arc<TaskOptions>>,
     room: FoundRoom,
@@ -66,8 +66,9 @@ enum Lack {
 }
 
 impl<'a> Queueing<'a> {
-    pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
-        Self { body: Some(body), check, options, room: FoundRoom::Unknown }
+    /// Makes one whose body is to be put in its place.
+    pub(crate) fn new(check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
+        Self { body: Body::EMPTY, check, options, room: FoundRoom::Unknown }
     }
 
     /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
@@ -157,6 +158,11 @@ pub(crate) struct Calling<'a> {
 impl<'a> Calling<'a> {
     pub(crate) fn new(queueing: Queueing<'a>, mailbox: &'a Mailbox) -> Self {
         Self { mailbox, queueing, call: None }
+    }
+
+    /// Where the request is to be put before it is polled.
+    pub(crate) fn body(&mut self) -> &mut Body {
+        &mut self.queueing.body
     }
 }
 

@@ -133,20 +133,21 @@ impl<K: Kind> Conn<K> {
             if stops_after(count, quota.reads_on, &mut *self.wire) {
                 return Ok(ReadProgress::One);
             }
-            let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
-                    continue;
+            // In one look, so that it is not moved: decision 0010.
+            let frame = match self.wire.poll_recv(cx) {
+                Poll::Ready(Ok(Some(frame))) => frame,
+                Poll::Ready(Ok(None)) => return Err(DisconnectReason::Closed),
+                Poll::Ready(Err(error)) => return Err(DisconnectReason::reset(error)),
+                Poll::Pending => {
+                    if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
+                        continue;
+                    }
+                    if count > 0 {
+                        return Ok(ReadProgress::Drained);
+                    }
+                    self.note_quiet();
+                    return Ok(ReadProgress::Nothing);
                 }
-                if count > 0 {
-                    return Ok(ReadProgress::Drained);
-                }
-                self.note_quiet();
-                return Ok(ReadProgress::Nothing);
-            };
-            let frame = match frame {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Err(DisconnectReason::Closed),
-                Err(error) => return Err(DisconnectReason::reset(error)),
             };
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             let is_long = frame.len() > SMALL_BYTES_MAX;

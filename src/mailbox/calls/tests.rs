@@ -31,7 +31,7 @@ fn is_answer(result: Option<TaskResult>, byte: u8) -> bool {
 fn whoever_waits_is_woken_once_by_the_waker_of_the_latest_poll() {
     let mut calls = Calls::new(1);
     let (counts, [first, second]) = Count::two();
-    let call = calls.push(body(1), Check::RAW, Some(first.clone()), None);
+    let call = calls.push(&mut body(1), Check::RAW, Some(first.clone()), None);
     assert!(poll(&mut calls, call, &first).is_none());
     assert!(poll(&mut calls, call, &second).is_none());
     assert_eq!(taken(&mut calls, 9), [Some(call)]);
@@ -47,7 +47,7 @@ fn tasks_come_out_in_their_order_and_places_are_used_again() {
     (calls.serial, calls.lines[0].front) = (u32::MAX - 4, u32::MAX - 4);
     for round in 0..5 {
         let pushed: Vec<_> =
-            (0..3).map(|at| Some(calls.push(body(at), Check::RAW, None, None))).collect();
+            (0..3).map(|at| Some(calls.push(&mut body(at), Check::RAW, None, None))).collect();
         assert_eq!(taken(&mut calls, 2), pushed[..2], "round {round}");
         assert_eq!(taken(&mut calls, 2), pushed[2..], "round {round}");
         for (at, call) in (0..).zip(pushed.into_iter().flatten()) {
@@ -63,7 +63,8 @@ fn tasks_come_out_in_their_order_and_places_are_used_again() {
 fn each_queue_has_a_line_of_its_own_and_a_cancel_finds_its_call_there() {
     let mut calls = Calls::new(2);
     let other = Arc::new(TaskOptions::in_queue(QueueId::new(1)));
-    let push = |calls: &mut Calls, byte, options| calls.push(body(byte), Check::RAW, None, options);
+    let push =
+        |calls: &mut Calls, byte, options| calls.push(&mut body(byte), Check::RAW, None, options);
     let [first, second] = [1, 2].map(|byte| push(&mut calls, byte, None));
     let [third, fourth] = [3, 4].map(|byte| push(&mut calls, byte, Some(&other)));
     assert_eq!((calls.queued(), calls.queued_in(QueueId::new(1))), (4, 2));
@@ -81,8 +82,8 @@ fn each_queue_has_a_line_of_its_own_and_a_cancel_finds_its_call_there() {
 #[test]
 fn a_task_that_is_cancelled_in_the_queue_has_ended_and_is_nobodys_there() {
     let mut calls = Calls::new(1);
-    let pushed =
-        [1, 2, 3].map(|byte| calls.push(body(byte), Check::RAW, Some(Waker::noop().clone()), None));
+    let pushed = [1, 2, 3]
+        .map(|byte| calls.push(&mut body(byte), Check::RAW, Some(Waker::noop().clone()), None));
     let rest = calls.cancel(pushed[1]);
     assert_eq!((rest.tell, rest.wake.is_some(), rest.left.1), (false, true, body(2)));
     let rest = calls.leave(pushed[2], true);
@@ -96,7 +97,7 @@ fn a_task_that_is_cancelled_in_the_queue_has_ended_and_is_nobodys_there() {
 #[test]
 fn the_driver_is_told_once_of_a_task_that_it_has() {
     let mut calls = Calls::new(1);
-    let pushed = [1, 2].map(|byte| calls.push(body(byte), Check::RAW, None, None));
+    let pushed = [1, 2].map(|byte| calls.push(&mut body(byte), Check::RAW, None, None));
     assert_eq!(taken(&mut calls, 2), pushed.map(Some));
     let told = [calls.cancel(pushed[0]), calls.cancel(pushed[0]), calls.leave(pushed[0], true)];
     assert_eq!(told.map(|rest| rest.tell), [true, false, false]);
@@ -105,7 +106,7 @@ fn the_driver_is_told_once_of_a_task_that_it_has() {
         assert!(calls.settle(call, Ok(answer(1))).is_err(), "nobody wants it");
     }
     // Their places are free, and another's serial number tells it from them.
-    let next = calls.push(body(3), Check::RAW, None, None);
+    let next = calls.push(&mut body(3), Check::RAW, None, None);
     assert_eq!((calls.places.len(), next.index), (2, pushed[1].index));
     assert!(next != pushed[1]);
 }
@@ -113,11 +114,11 @@ fn the_driver_is_told_once_of_a_task_that_it_has() {
 #[test]
 fn a_cancel_hits_no_other_once_the_serial_numbers_came_round() {
     let mut calls = Calls::new(1);
-    let old = calls.push(body(1), Check::RAW, None, None);
+    let old = calls.push(&mut body(1), Check::RAW, None, None);
     assert_eq!(taken(&mut calls, 1), [Some(old)]);
     // As after 2^32 more.
     (calls.serial, calls.lines[0].front) = (old.serial, 0);
-    let new = calls.push(body(2), Check::RAW, None, None);
+    let new = calls.push(&mut body(2), Check::RAW, None, None);
     assert_eq!(new.serial, old.serial);
     assert!(calls.cancel(old).tell, "the driver has it");
     calls.leave(old, true);
@@ -127,12 +128,12 @@ fn a_cancel_hits_no_other_once_the_serial_numbers_came_round() {
 #[test]
 fn a_late_cancel_changes_nothing() {
     let mut calls = Calls::new(1);
-    let call = calls.push(body(1), Check::RAW, None, None);
+    let call = calls.push(&mut body(1), Check::RAW, None, None);
     taken(&mut calls, 1);
     assert!(calls.settle(call, Ok(answer(5))).is_ok());
     assert!(!calls.cancel(call).tell);
     assert!(is_answer(poll(&mut calls, call, Waker::noop()), 5));
-    let call = calls.push(body(1), Check::RAW, None, None);
+    let call = calls.push(&mut body(1), Check::RAW, None, None);
     taken(&mut calls, 1);
     assert!(calls.settle(call, Ok(answer(6))).is_ok());
     let rest = calls.leave(call, true);
@@ -143,7 +144,7 @@ fn a_late_cancel_changes_nothing() {
 fn at_the_end_every_call_has_an_outcome() {
     let mut calls = Calls::new(1);
     let pushed =
-        [(); 4].map(|()| calls.push(body(1), Check::RAW, Some(Waker::noop().clone()), None));
+        [(); 4].map(|()| calls.push(&mut body(1), Check::RAW, Some(Waker::noop().clone()), None));
     taken(&mut calls, 3);
     assert!(calls.settle(pushed[0], Ok(answer(9))).is_ok());
     assert!(calls.leave(pushed[1], true).tell);
