@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::task::Waker;
 
 use chargehand_core::io::Timer;
-use chargehand_core::{Config, ConfigError, Heap, Instant};
+use chargehand_core::{Config, ConfigError, Heap, Instant, QueueOptions};
 
 use super::accept::Joining;
 use super::answers::Answers;
@@ -80,12 +80,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         let Ring { ready, doorbell } = ring;
         doorbell.wake();
-        let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
         let queues = limits.special_queues();
-        let scheduler = match &queues {
-            None => Scheduler::new(storage, config)?,
-            Some(queues) => Scheduler::with_queues(storage, config, queues)?,
-        };
+        let scheduler = scheduler(&limits, config, queues.as_deref())?;
         let mut driver = Self {
             now: timer.now(),
             timer,
@@ -145,10 +141,26 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let limits = &driver.limits;
             driver.scheduler.record(output, limits.tasks_max, limits.workers_max, queues);
         }
+        driver.add_all(workers);
+        Ok(driver)
+    }
+
+    fn add_all(&mut self, workers: Vec<(Reach<K>, WorkerOptions)>) {
         for (index, (reach, options)) in workers.into_iter().enumerate() {
-            let worker = driver.add(reach, options).expect("workers_max was checked");
+            let worker = self.add(reach, options).expect("workers_max was checked");
             assert!(worker == id_at_start(index), "the builder has told its id");
         }
-        Ok(driver)
+    }
+}
+
+fn scheduler(
+    limits: &Limits,
+    config: Config,
+    queues: Option<&[QueueOptions]>,
+) -> Result<Scheduler, ConfigError> {
+    let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
+    match queues {
+        None => Scheduler::new(storage, config),
+        Some(queues) => Scheduler::with_queues(storage, config, queues),
     }
 }
