@@ -209,7 +209,8 @@ fn half_sent_short_answers<P: Socket>() {
         assert!(growth <= 4 * MIB + 6 * MIB, "{} MiB", growth / MIB);
         // Of those that somebody waits for none is dropped for lack of room.
         let mut awaited = join_all(tasks.iter_mut().take(100));
-        poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut awaited).poll(cx).is_pending()))).await;
+        let asked = poll_fn(|cx| Poll::Ready(Pin::new(&mut awaited).poll(cx).is_pending()));
+        assert!(asked.await);
         for raw in &mut links {
             raw.write(&body[LENGTH - 1000..]);
         }

@@ -3,6 +3,7 @@
 use core::task::{Context, Poll};
 
 use chargehand_core::io::Wire;
+use chargehand_core::message::Message;
 
 use super::Connection;
 use crate::budget::SMALL_BYTES_MAX;
@@ -13,6 +14,9 @@ use crate::link::reason::DisconnectReason;
 use crate::worker::memory::Memory;
 use crate::worker::runner::Runner;
 use crate::worker::state::{Around, Limiter, Phase, Step, Stepped};
+
+/// How many messages of a link that is broken are looked at for a Goodbye: a window of the largest kind.
+const LAST_MESSAGES: usize = 4096;
 
 /// What the budget has for the message that comes next.
 pub(super) struct Arrival {
@@ -118,6 +122,23 @@ where
         }
         progress.more = true;
         Ok(())
+    }
+
+    /// Reads on to the manager's Goodbye, if there is one in what has come.
+    pub(in crate::worker) fn last_words(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Option<DisconnectReason> {
+        if !self.state.speech.is_native() {
+            return None;
+        }
+        for _ in 0..LAST_MESSAGES {
+            let Poll::Ready(Ok(Some(frame))) = self.wire.poll_recv(cx) else { return None };
+            if let Ok(Message::Goodbye { code, text }) = Message::decode(frame) {
+                return Some(DisconnectReason::goodbye(code, text));
+            }
+        }
+        None
     }
 
     fn carry_out<H: Handler>(

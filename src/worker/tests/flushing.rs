@@ -192,3 +192,26 @@ fn what_comes_again_begins_once_all_answers_before_it_have_left() {
         assert_eq!(*log.lock().unwrap(), expected);
     });
 }
+
+#[test]
+fn what_a_manager_said_last_is_heard_though_an_answer_cannot_be_sent_any_more() {
+    let log = Log::default();
+    let (connector, listener) = pair(64);
+    let (worker, go) = held(&log, 1);
+    let told = Arc::<Mutex<Vec<WorkerEvent>>>::default();
+    let ear = Arc::clone(&told);
+    let worker = worker.on_event(move |event| ear.lock().unwrap().push(event.clone()));
+    beside(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        manager.ask(0, 0).await;
+        settle().await;
+        // It answers before it reads, and nobody is there any more.
+        manager.send(&Message::Goodbye { code: Code::Displaced, text: "a newer" }, &[]).await;
+        drop(manager);
+        let_go(&go, 1);
+        settle().await;
+        let told = told.lock().unwrap();
+        let is_sent_away = |event: &WorkerEvent| matches!(event, WorkerEvent::SentAway { .. });
+        assert!(told.iter().any(is_sent_away), "{told:?}");
+    });
+}
