@@ -75,6 +75,7 @@ pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]
 pub mod net;
+pub mod options;
 #[cfg(chargehand_planted)]
 #[doc(hidden)]
 pub mod planted;
@@ -101,13 +102,11 @@ pub use config::{Config, ConfigError};
 #[cfg(feature = "queues")]
 pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
-#[cfg(feature = "hedging")]
-pub use event::Hedge;
-pub use event::{
-    Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Useless,
-    Verdict,
-};
+pub use event::{Accepted, Action, Event, Loss, Offer, Outcome, Reason, Route, Useless, Verdict};
 pub use id::{Link, TaskId, WorkerId};
+#[cfg(feature = "hedging")]
+pub use options::Hedge;
+pub use options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
 pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate, Waits};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};

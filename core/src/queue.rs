@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use crate::config::ConfigError;
 #[cfg(feature = "hedging")]
-use crate::event::Hedge;
+use crate::options::Hedge;
 use crate::time::Instant;
 
 /// How many queues a pool has at most.

@@ -17,8 +17,9 @@ use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::timers::{TimerSlot, Timers, timer_slot};
 use crate::config::{Config, ConfigError};
 use crate::error::EventError;
-use crate::event::{Action, Hedge, TaskOptions};
+use crate::event::Action;
 use crate::id::TaskId;
+use crate::options::{Hedge, TaskOptions};
 use crate::planted::planted;
 use crate::time::Instant;
 

@@ -4,8 +4,8 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what
-//! workers' answers have shown, `grace` what becomes of a worker's
+//! attention first, `times` has what tasks with times of their own need, `choice` says to whom, by the `track_record`
+//! of workers, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `hedge` sends second attempts where the first takes long,
 //! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
@@ -28,7 +28,7 @@ mod hedge;
 #[cfg(not(feature = "hedging"))]
 #[path = "unhedged.rs"]
 mod hedge;
-mod index;
+pub(crate) mod index;
 mod invariants;
 #[cfg(feature = "queues")]
 mod keys;
@@ -57,6 +57,8 @@ mod times;
 #[cfg(feature = "task-times")]
 mod times;
 #[cfg(feature = "choice")]
+mod track_record;
+#[cfg(feature = "choice")]
 mod window;
 mod workers;
 
@@ -70,8 +72,9 @@ use crate::config::{Config, ConfigError};
 #[cfg(feature = "queues")]
 use crate::error::NoQueue;
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
-use crate::event::{Accepted, Action, Event, Lane, Offer, Route, TaskOptions};
+use crate::event::{Accepted, Action, Event, Offer, Route};
 use crate::id::{TaskId, WorkerId};
+use crate::options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
 use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats, Waits};
 use crate::storage::{Inline, Storage};
@@ -79,7 +82,6 @@ use crate::time::Instant;
 use slot::TaskState;
 use tasks::{SchedulerMut, SchedulerState};
 
-pub(crate) use index::SLOTS_MAX;
 pub use slot::{TaskSlot, WorkerSlot};
 pub use stats::{Stats, WorkerState, WorkerStats};
 
@@ -513,7 +515,7 @@ impl<S: Storage> Scheduler<S> {
         #[cfg(feature = "queues")]
         queues::check(&self.state, tasks, workers);
         #[cfg(feature = "choice")]
-        choice::check(&self.state, tasks, workers);
+        track_record::check(&self.state, tasks, workers);
     }
 
     #[inline]

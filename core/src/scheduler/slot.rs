@@ -6,8 +6,9 @@ use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::roll::{ROLL_KINDS, RollKind};
 use super::timers::{TimerSlot, timer_slot};
 use crate::error::EventError;
-use crate::event::{Lane, Outcome, Reason, Route};
+use crate::event::{Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
+use crate::options::Lane;
 use crate::time::Instant;
 
 /// Room for one task. Opaque; public so that its size can be known.
@@ -246,7 +247,7 @@ pub struct WorkerSlot {
     pub(super) rolls: [Neighbours; ROLL_KINDS],
     /// What is known of its answers.
     #[cfg(feature = "choice")]
-    pub(super) record: super::choice::Record,
+    pub(super) record: super::track_record::Record,
     /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
     pub(super) place: Stored,
@@ -367,7 +368,7 @@ impl WorkerSlot {
             wards: [List::new(); 2],
             rolls: [Neighbours::OUT; ROLL_KINDS],
             #[cfg(feature = "choice")]
-            record: super::choice::Record::new(),
+            record: super::track_record::Record::new(),
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
             heap: narrow(NONE),

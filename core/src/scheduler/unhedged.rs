@@ -8,8 +8,8 @@ use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::config::ConfigError;
 use crate::error::EventError;
-use crate::event::TaskOptions;
 use crate::id::TaskId;
+use crate::options::TaskOptions;
 use crate::time::Instant;
 
 /// No queue has any.

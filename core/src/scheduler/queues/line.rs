@@ -7,7 +7,7 @@ use super::super::hedge::Hedge;
 use super::super::list::{Linkage, List, Neighbours, define_linkage};
 use super::super::slot::{Queue, TaskSlot};
 #[cfg(feature = "hedging")]
-use crate::event::Hedge;
+use crate::options::Hedge;
 use crate::planted::planted;
 use crate::queue::{QueueOptions, Waits};
 use crate::time::Instant;
