@@ -234,10 +234,13 @@ impl Oracle {
         let request = self.requests.entry(id).or_default();
         let is_same = |sending: &&Sending| sending.epoch == epoch && sending.task == task;
         let latest = request.sendings.iter().filter(is_same).map(|sending| sending.attempt).max();
+        // Of two at once the first may wait for its wire while the second leaves.
+        let is_known = request.sendings.iter().filter(is_same).any(|it| it.attempt == attempt);
+        let is_old = if request.is_hedged { is_known } else { latest >= Some(attempt) };
         let retries = request.retries.unwrap_or(rules.retries_max).max(1);
         let most =
             u32::from(rules.attempts_max) + u32::from(rules.resends_max) + u32::from(retries);
-        if latest.is_some_and(|latest| latest >= attempt) {
+        if is_old {
             self.found(|| format!("request {id}: attempt {attempt} after {latest:?}"));
         } else if u32::from(attempt) > most {
             self.found(|| format!("request {id}: attempt {attempt}, above {most} in all"));
