@@ -166,9 +166,9 @@ fn what_is_no_record_is_refused() {
 #[test]
 fn a_record_of_another_version_is_refused_with_both_versions() {
     let (_, text) = recorded(1);
-    let newer = text.replacen("\"version\":2", "\"version\":3", 1);
+    let newer = text.replacen("\"version\":3", "\"version\":4", 1);
     let error = replay(&newer).unwrap_err().to_string();
-    assert!(error.contains("version 3") && error.contains("version 2"), "{error}");
+    assert!(error.contains("version 4") && error.contains("version 3"), "{error}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_damaged_line_is_named_wherever_the_damage_is() {
         let is_it = matches!(error, ReplayError::Damaged { line, .. } if line == middle as u64 + 1);
         assert!(is_it, "{garbage:?}: {error}");
     }
-    let huge = lines[0].replacen("\"tasks_max\":", "\"tasks_max\":9999999", 1);
+    let huge = lines[0].replacen("\"slots\":", "\"slots\":9999999", 1);
     assert!(matches!(replay(&with(0, &huge)), Err(ReplayError::Damaged { line: 1, .. })));
     // A time that is a little later changes nothing that the scheduler does, and is found at the end.
     let at = lines.iter().rposition(|line| line.contains("handle_timeout")).unwrap();

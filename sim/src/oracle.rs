@@ -84,6 +84,7 @@ struct Held {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 struct Request {
     sendings: Vec<Sending>,
     /// How many of them there were when it began in the pool's own process, which is no sending.
@@ -291,9 +292,10 @@ impl Oracle {
             };
             let mut later = request.sendings.iter().filter(|other| is_later(other));
             // Of one that may be at two workers, a third one says so.
-            let is_given_up = match request.is_hedged {
-                true => later.filter(|other| is_live(other)).count() > 1,
-                false => later.next().is_some(),
+            let is_given_up = if request.is_hedged {
+                later.filter(|other| is_live(other)).count() > 1
+            } else {
+                later.next().is_some()
             };
             (here.epoch, here.task) != of && is_given_up
         });

@@ -81,7 +81,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Ring { ready, doorbell } = ring;
         doorbell.wake();
         let queues = limits.special_queues();
-        let scheduler = scheduler(&limits, config, queues.as_deref())?;
+        let scheduler = scheduler(&limits, &config, queues.as_deref())?;
         let mut driver = Self {
             now: timer.now(),
             timer,
@@ -162,12 +162,12 @@ fn slots_of(limits: &Limits, config: &Config) -> u32 {
 
 fn scheduler(
     limits: &Limits,
-    config: Config,
+    config: &Config,
     queues: Option<&[QueueOptions]>,
 ) -> Result<Scheduler, ConfigError> {
-    let storage = Heap::with_capacity(slots_of(limits, &config), limits.workers_max);
+    let storage = Heap::with_capacity(slots_of(limits, config), limits.workers_max);
     match queues {
-        None => Scheduler::new(storage, config),
-        Some(queues) => Scheduler::with_queues(storage, config, queues),
+        None => Scheduler::new(storage, *config),
+        Some(queues) => Scheduler::with_queues(storage, *config, queues),
     }
 }

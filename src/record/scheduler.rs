@@ -36,10 +36,12 @@ impl Tape {
 }
 
 impl Scheduler {
+    #[expect(clippy::large_types_passed_by_value, reason = "as core's own, in whose place it is")]
     pub(crate) fn new(storage: Heap, config: Config) -> Result<Self, ConfigError> {
         Ok(Self { inner: chargehand_core::Scheduler::new(storage, config)?, tape: None })
     }
 
+    #[expect(clippy::large_types_passed_by_value, reason = "as core's own, in whose place it is")]
     pub(crate) fn with_queues(
         storage: Heap,
         config: Config,

@@ -194,6 +194,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    #[expect(clippy::large_types_passed_by_value, reason = "as the engine takes it")]
     pub(crate) fn new(tasks: usize, workers: usize, config: Config) -> Self {
         let task = Task {
             generation: 0,

@@ -38,6 +38,7 @@ impl Queueing {
     }
 
     /// Makes a pool with these queues, and its model.
+    #[expect(clippy::large_types_passed_by_value, reason = "as the engine takes it")]
     pub(super) fn make<S: Storage>(
         &self,
         storage: S,
