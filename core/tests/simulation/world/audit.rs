@@ -95,6 +95,7 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
+    #[expect(clippy::large_types_passed_by_value, reason = "as the engine takes it")]
     pub(crate) fn new(config: Config, queues: Vec<QueueOptions>, capacity: (usize, usize)) -> Self {
         Self {
             config,

@@ -32,6 +32,7 @@ impl Queueing {
         Self { rng, options, keyed }
     }
 
+    #[expect(clippy::large_types_passed_by_value, reason = "as the engine takes it")]
     pub(super) fn make(&self, config: chargehand_core::Config) -> Scheduler<Heap> {
         let storage = Heap::with_capacity(TASKS, WORKERS);
         match &self.options[..] {
