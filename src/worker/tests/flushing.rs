@@ -180,7 +180,7 @@ fn what_comes_again_begins_once_all_answers_before_it_have_left() {
         log.lock().unwrap().clear();
         // In one poll of the worker, whose handlers end at once.
         for (number, attempt) in [(0, 1), (1, 1), (2, 2), (3, 1)] {
-            let task = chargehand_core::TaskId::from_parts(number, 0);
+            let task = TaskId::from_parts(number, 0);
             let extensions = Extensions::NONE;
             let request = Message::Request { task, attempt, extensions, body: &[] };
             manager.send(&request, &postcard::to_allocvec(&u64::from(number)).unwrap()).await;
