@@ -105,7 +105,7 @@ pub use event::{
 };
 pub use id::{Link, TaskId, WorkerId};
 #[cfg(feature = "queues")]
-pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate, Waits};
+pub use queue::{Class, Key, QueueId, QueueOptions, QueueSet, QueueStats, Rate, Waits};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};
 #[cfg(feature = "alloc")]
 pub use storage::Heap;

@@ -16,6 +16,9 @@ use super::balance::CLEAN;
 use super::index::{NONE, Stored, narrow, wide};
 use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::outliers::Sums;
+#[cfg(feature = "queues")]
+use super::queues::Line;
+use super::sets::{GROUPS, Groups};
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::window::Auto;
@@ -105,9 +108,10 @@ pub(super) struct Record {
     /// How many it had done when the latest end of an attempt was seen.
     done: u64,
     pub(super) auto: Auto,
-    /// What the pool's speed has of it, and of which phase of its link that is.
+    /// What the pool's speed has of it, of which phase of its link that is, and whether its rate held it back.
     speed: u64,
     was_serving: bool,
+    was_paced: bool,
     /// More is known of it since then.
     is_news: bool,
     is_laden: bool,
@@ -138,6 +142,7 @@ impl Record {
             auto: Auto::new(),
             speed: 0,
             was_serving: false,
+            was_paced: false,
             is_news: false,
             is_laden: false,
             laden: Neighbours::OUT,
@@ -191,14 +196,14 @@ pub(super) struct Choosing {
     longest: u16,
     /// The share of answers that did nothing for their task, in 1/65536.
     faults: u16,
-    /// The speeds of all that serve, together.
-    speed: u128,
+    /// The speeds of all that serve, together: by group of those that serve the same queues.
+    speed: [u128; GROUPS],
     /// Of all that serve.
     pub(super) sums: Sums,
     /// How many tasks the caller has not submitted yet.
     pub(super) backlog: u64,
     /// When a new task that was held back goes to a worker with room, whoever that is.
-    patience: Instant,
+    pub(super) patience: Instant,
     laden: List<Laden>,
 }
 
@@ -211,7 +216,7 @@ impl Choosing {
             mean: 0,
             longest: 0,
             faults: 0,
-            speed: 0,
+            speed: [0; GROUPS],
             sums: Sums::NONE,
             backlog: 0,
             patience: Instant::FAR_FUTURE,
@@ -269,8 +274,13 @@ impl SchedulerState {
 
     /// Returns when a task that was held back is to go, if that is still to come.
     pub(super) fn patience_ends(&self) -> Instant {
-        let at = self.choosing.patience;
-        if at > self.clock { at } else { Instant::FAR_FUTURE }
+        let later = |at: Instant| if at > self.clock { at } else { Instant::FAR_FUTURE };
+        #[cfg(feature = "queues")]
+        if self.is_queued() {
+            let lines = self.queues.lines.iter().map(|line| later(line.patience));
+            return lines.min().unwrap_or(Instant::FAR_FUTURE);
+        }
+        later(self.choosing.patience)
     }
 
     /// Returns the worker that a task goes to now which came back from `worker`, or any for `NONE`; among
@@ -282,29 +292,66 @@ impl SchedulerState {
         clean_only: bool,
     ) -> Option<u32> {
         if self.judges() {
-            self.best_but(workers, worker, clean_only).map(|(worker, _)| worker)
+            self.best_but(workers, Groups::ONLY, worker, clean_only).map(|(worker, _)| worker)
         } else {
             self.balance.next_but(workers, worker, clean_only)
         }
     }
 
+    /// As [`next_but`](Self::next_but), of the workers of some groups.
+    #[cfg(feature = "queues")]
+    pub(super) fn next_among(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        but: u32,
+        clean_only: bool,
+    ) -> Option<u32> {
+        if self.judges() {
+            self.best_but(workers, groups, but, clean_only).map(|(worker, _)| worker)
+        } else {
+            self.least_loaded(workers, groups, but, clean_only)
+        }
+    }
+
     /// Returns the best of those that are looked at, and how long it is expected to take.
-    fn best_but(&self, workers: &[WorkerSlot], but: u32, clean_only: bool) -> Option<(u32, u64)> {
+    fn best_but(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        but: u32,
+        clean_only: bool,
+    ) -> Option<(u32, u64)> {
         let rings = if clean_only { 1 } else { 2 };
         let mut best = None;
-        for order in 0..rings {
-            for worker in self.balance.sample(workers, order, SAMPLE).filter(|&at| at != but) {
-                let slot = &workers[worker as usize];
-                let takes = self.expected(slot, slot.held.len() + 1);
-                // Among those that are alike the one that is loaded least.
-                let load = u64::from(slot.held.len()) << 16;
-                let key = (takes, load / u64::from(slot.allowance));
-                if best.is_none_or(|(least, _)| key < least) {
-                    best = Some((key, worker));
+        for group in groups.iter() {
+            for order in 2 * group..2 * group + rings {
+                for worker in self.balance.sample(workers, order, SAMPLE).filter(|&at| at != but) {
+                    let slot = &workers[worker as usize];
+                    let takes = self.expected(slot, slot.held.len() + 1);
+                    // Among those that are alike the one that is loaded least.
+                    let load = u64::from(slot.held.len()) << 16;
+                    let key = (takes, load / u64::from(slot.allowance), self.tie(slot));
+                    if best.is_none_or(|(least, _)| key < least) {
+                        best = Some((key, worker));
+                    }
                 }
             }
         }
-        best.map(|((takes, _), worker)| (worker, takes))
+        best.map(|((takes, _, _), worker)| (worker, takes))
+    }
+
+    /// Returns what decides between two workers that are alike: first whether one holds a suspect, then how many
+    /// queues it serves.
+    #[cfg(feature = "queues")]
+    fn tie(&self, slot: &WorkerSlot) -> (bool, (u32, u64)) {
+        (slot.has_suspect, self.served_by(slot).rank())
+    }
+
+    #[cfg(not(feature = "queues"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn tie(&self, slot: &WorkerSlot) -> bool {
+        slot.has_suspect
     }
 
     /// Returns how long a worker is expected to take, in nanoseconds, for a task at a place of its queue,
@@ -339,28 +386,47 @@ impl SchedulerState {
         takes
     }
 
-    /// Returns the worker that a new task goes to now: none where it does better to wait.
-    pub(super) fn next_for_new(&self, workers: &[WorkerSlot]) -> Option<u32> {
+    /// Returns the worker that a new task of a line goes to now: none where it does better to wait.
+    #[cfg(feature = "queues")]
+    pub(super) fn next_for_new(&self, line: &Line, workers: &[WorkerSlot]) -> Option<u32> {
         if !self.judges() {
-            return self.balance.next_but(workers, NONE, false);
+            return self.least_loaded(workers, line.groups, NONE, false);
         }
-        let (worker, takes) = self.best_but(workers, NONE, false)?;
+        self.best_for_new(workers, line.groups, line.patience)
+    }
+
+    /// Returns the worker that a new task goes to now, which has been held back until `patience` at most.
+    fn best_for_new(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        patience: Instant,
+    ) -> Option<u32> {
+        let (worker, takes) = self.best_but(workers, groups, NONE, false)?;
         let is_held_back =
-            !self.is_due(self.choosing.patience) && self.is_better_busy(workers, worker, takes);
+            !self.is_due(patience) && self.is_better_busy(workers, groups, worker, takes);
         (!is_held_back).then_some(worker)
     }
 
-    /// Whether a new task may be sent now.
+    /// Whether a new task may be sent now, where there are no queues.
     pub(super) fn may_send_new(&self, workers: &[WorkerSlot]) -> bool {
-        self.next_for_new(workers).is_some()
+        let patience = self.choosing.patience;
+        !self.judges() || self.best_for_new(workers, Groups::ONLY, patience).is_some()
     }
 
-    /// Whether those that are busy are expected to have done all that waits before a worker would have
-    /// done a single task.
-    fn is_better_busy(&self, workers: &[WorkerSlot], worker: u32, takes: u64) -> bool {
+    /// Whether those of some groups that are busy are expected to have done all that waits before a worker would
+    /// have done a single task.
+    fn is_better_busy(
+        &self,
+        workers: &[WorkerSlot],
+        groups: Groups,
+        worker: u32,
+        takes: u64,
+    ) -> bool {
         let slot = &workers[worker as usize];
         let held = u64::from(self.in_flight() - slot.held.len());
-        let speed = self.choosing.speed - u128::from(slot.record.speed);
+        let speed: u128 = groups.iter().map(|group| self.choosing.speed[group]).sum();
+        let speed = speed - u128::from(slot.record.speed);
         let usual = exp2(self.choosing.floor.get().unwrap_or(UNKNOWN));
         if self.policy.elsewhere_wait == 0 || held == 0 || speed == 0 || takes <= usual {
             return false;
@@ -377,9 +443,17 @@ impl SchedulerState {
         u128::from(takes - usual) * speed * u128::from(risk) > open << SPEED_BITS
     }
 
+    /// Returns when a new task that is held back from now on goes to whoever has room.
+    fn latest_start(&self, workers: &[WorkerSlot], groups: Groups) -> Instant {
+        let best = self.best_but(workers, groups, NONE, false);
+        let takes = best.map_or(0, |(_, takes)| takes);
+        later(self.clock, self.policy.elsewhere_wait.max(takes))
+    }
+
     /// Returns how much of a task a worker does in 2^40 ns.
     fn speed_of(slot: &WorkerSlot) -> u64 {
-        let Some(pace) = slot.record.pace.get().filter(|_| slot.phase.is_serving()) else {
+        let may = slot.phase.is_serving() && !slot.is_paced();
+        let Some(pace) = slot.record.pace.get().filter(|_| may) else {
             return 0;
         };
         let pace = exp2(pace) * 256 / slot.record.success();
@@ -397,17 +471,35 @@ impl SchedulerMut<'_> {
         if self.state.balance.is_empty() {
             return None;
         }
-        if !self.state.is_queued() && self.state.waiting.iter().all(List::is_empty) {
+        if self.state.waiting.iter().all(List::is_empty) {
             return Some(NONE);
         }
-        let next = self.state.next_for_new(self.workers);
-        if next.is_none() && self.state.choosing.patience == Instant::FAR_FUTURE {
-            let best = self.state.best_but(self.workers, NONE, false);
-            let takes = best.map_or(0, |(_, takes)| takes);
-            let patience = self.state.policy.elsewhere_wait.max(takes);
-            self.state.choosing.patience = later(self.state.clock, patience);
+        let patience = self.state.choosing.patience;
+        let next = self.state.best_for_new(self.workers, Groups::ONLY, patience);
+        if next.is_none() && patience == Instant::FAR_FUTURE {
+            self.state.choosing.patience = self.state.latest_start(self.workers, Groups::ONLY);
         }
         Some(next.unwrap_or(NONE))
+    }
+
+    /// Sees to it that no queue's new task is held back for ever. O(queues).
+    #[cfg(feature = "queues")]
+    pub(super) fn bound_patience(&mut self) {
+        if !self.state.judges() {
+            return;
+        }
+        for at in 0..self.state.queues.lines.len() {
+            let line = &self.state.queues.lines[at];
+            let (groups, patience) = (line.groups, line.patience);
+            if patience == Instant::FAR_FUTURE
+                && self.state.has_new(line)
+                && self.state.best_but(self.workers, groups, NONE, false).is_some()
+                && self.state.best_for_new(self.workers, groups, patience).is_none()
+            {
+                let until = self.state.latest_start(self.workers, groups);
+                self.state.queues.lines[at].patience = until;
+            }
+        }
     }
 
     /// Takes a worker into the balance.
@@ -449,7 +541,7 @@ impl SchedulerMut<'_> {
         if !self.state.judges() {
             return;
         }
-        self.state.choosing.patience = Instant::FAR_FUTURE;
+        self.end_patience(task);
         let slot = &mut self.workers[worker as usize];
         // Of those that are sent at once the last one, since answers may come all at once as well.
         let is_next = slot.record.timed_at == self.state.clock && !slot.record.auto.is_pinned();
@@ -461,6 +553,19 @@ impl SchedulerMut<'_> {
         }
     }
 
+    /// Something was sent, so that what is held back is so anew.
+    fn end_patience(&mut self, task: u32) {
+        #[cfg(feature = "queues")]
+        if let Some(line) =
+            self.state.queues.lines.get_mut(usize::from(self.tasks[task as usize].line))
+        {
+            line.patience = Instant::FAR_FUTURE;
+            return;
+        }
+        let _ = task;
+        self.state.choosing.patience = Instant::FAR_FUTURE;
+    }
+
     /// Follows a worker that all tasks were just taken from.
     pub(super) fn forget_timed(&mut self, worker: u32) {
         self.workers[worker as usize].record.timed = narrow(NONE);
@@ -469,7 +574,9 @@ impl SchedulerMut<'_> {
     /// Lets the next workers of the ring come to their turn.
     pub(super) fn turn_ring(&mut self) {
         if self.state.judges() {
-            self.state.balance.turn_ring(self.workers, CLEAN, SAMPLE);
+            for group in 0..GROUPS {
+                self.state.balance.turn_ring(self.workers, 2 * group + CLEAN, SAMPLE);
+            }
         }
     }
 
@@ -552,7 +659,8 @@ impl SchedulerMut<'_> {
         if slot.held.is_empty() {
             slot.record.timed = narrow(NONE);
         }
-        if slot.record.is_news || slot.record.was_serving != is_serving {
+        let was = (slot.record.was_serving, slot.record.was_paced);
+        if slot.record.is_news || was != (is_serving, slot.is_paced()) {
             self.follow_speed(worker);
         }
         let slot = &mut self.workers[worker as usize];
@@ -572,9 +680,11 @@ impl SchedulerMut<'_> {
         let speed = SchedulerState::speed_of(&self.workers[worker as usize]);
         let slot = &mut self.workers[worker as usize];
         (slot.record.is_news, slot.record.was_serving) = (false, slot.phase.is_serving());
+        slot.record.was_paced = slot.is_paced();
         let before = core::mem::replace(&mut slot.record.speed, speed);
-        self.state.choosing.speed += u128::from(speed);
-        self.state.choosing.speed -= u128::from(before);
+        let group = slot.group();
+        self.state.choosing.speed[group] += u128::from(speed);
+        self.state.choosing.speed[group] -= u128::from(before);
         let sums = Sums::of(slot);
         let before = core::mem::replace(&mut slot.record.sums, sums);
         self.state.choosing.sums.add(&sums);
@@ -588,14 +698,20 @@ impl SchedulerMut<'_> {
         {
             return None;
         }
-        let (best, takes) = self.state.best_but(self.workers, NONE, false)?;
-        let (mut longest, mut from) = (takes.saturating_mul(3) / 2, None);
+        let (mut longest, mut from) = (0, None);
+        let (mut last, mut best) = (None, None);
         let mut next = self.state.choosing.laden.head();
         for _ in 0..SAMPLE {
             let Some(worker) = next else { break };
             let slot = &self.workers[worker as usize];
+            let groups = self.groups_of_newest(slot);
+            if last.replace(groups) != Some(groups) {
+                best = self.state.best_but(self.workers, groups, NONE, false);
+            }
             let left = self.state.expected(slot, slot.held.len());
-            if left > longest && worker != best && self.may_come_back(slot) {
+            let is_late = best
+                .is_some_and(|(best, takes)| worker != best && left > takes.saturating_mul(3) / 2);
+            if left > longest && is_late && self.may_come_back(slot) {
                 (longest, from) = (left, Some(worker));
             }
             let after = Laden::neighbours(slot).next();
@@ -604,6 +720,17 @@ impl SchedulerMut<'_> {
         let worker = from?;
         let task = self.workers[worker as usize].held.tail()?;
         Some(self.take_back_whole(worker, task))
+    }
+
+    /// Returns who serves the newest task of a worker.
+    fn groups_of_newest(&self, slot: &WorkerSlot) -> Groups {
+        #[cfg(feature = "queues")]
+        if let Some(task) = slot.held.tail() {
+            let line = self.state.queues.lines.get(usize::from(self.tasks[task as usize].line));
+            return line.map_or(Groups::ONLY, |line| line.groups);
+        }
+        let _ = slot;
+        Groups::ONLY
     }
 
     /// Whether the newest task of a worker may be sent once more without coming near its last time.
@@ -626,10 +753,10 @@ pub(super) fn check(state: &SchedulerState, tasks: &[TaskSlot], workers: &[Worke
         assert!(workers[worker as usize].record.is_laden, "a worker is listed as laden");
         laden += 1;
     });
-    let (mut speed, mut listed, mut sums) = (0, 0, Sums::NONE);
+    let (mut speed, mut listed, mut sums) = ([0; GROUPS], 0, Sums::NONE);
     for (at, slot) in (0..NONE).zip(workers) {
         let record = &slot.record;
-        speed += u128::from(record.speed);
+        speed[slot.group()] += u128::from(record.speed);
         sums.add(&record.sums);
         let is_laden = state.judges() && slot.phase.is_serving() && slot.held.len() > slot.runs;
         assert!(record.is_laden == is_laden, "a worker is laden, or is not, wrongly");
