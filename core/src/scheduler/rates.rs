@@ -40,7 +40,8 @@ impl Pace {
 
     /// Returns until when nothing may be sent, or the epoch.
     fn end(&self, clock: Instant) -> Instant {
-        let next = self.rate().map_or(Instant::EPOCH, |rate| rate.next(self.full));
+        // By the whole rate: one that is lowered allows no more at once, but less.
+        let next = self.rate.map_or(Instant::EPOCH, |rate| rate.next(self.full));
         if next > clock && !planted("a worker is sent more than it may") {
             next
         } else {

@@ -222,6 +222,9 @@ fn by_load(seed: u64) -> Run {
 fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize), extra: Option<Rng>) -> Run {
     let hint = format!("CHARGEHAND_SEED={seed}");
     let mut pair = Pair::with(hint, Rng::new(seed), random_config, extra, storage, size);
+    if size.1 > 12 {
+        pair.gather();
+    }
     for _ in 0..STEPS {
         pair.step();
     }

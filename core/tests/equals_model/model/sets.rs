@@ -41,7 +41,8 @@ impl Pace {
 
     /// Until when nothing may be sent.
     fn end(&self, now: Instant) -> Option<Instant> {
-        let may_owe = self.interval() * u128::from(self.rate?.burst_max() - 1);
+        let rate = self.rate?;
+        let may_owe = rate.interval().as_nanos() * u128::from(rate.burst_max() - 1);
         let lacks = u64::try_from(self.owes(now).saturating_sub(may_owe)).unwrap();
         (lacks > 0).then(|| now.saturating_add(Duration::from_nanos(lacks)))
     }

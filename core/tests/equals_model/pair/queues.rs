@@ -29,13 +29,19 @@ pub(super) struct Queueing {
 }
 
 impl Queueing {
-    pub(super) fn draw(rng: &mut Rng, tasks: usize) -> Self {
+    pub(super) fn draw(rng: &mut Rng, (tasks, workers): (usize, usize)) -> Self {
         let mut dice = rng.clone();
         let mut dice = Rng::new(dice.next() ^ 0x0073_6572_7665);
         let (picky, rated) = (dice.pick(&[0, 10, 60]), dice.pick(&[0, 0, 30, 80]));
         let of_keys = dice.pick(&[0, 30, 80]);
         let options = Vec::new();
         let mut queueing = Self { options, keyed: 0, pauses: 0, dice, picky, rated, of_keys };
+        if workers > 12 && queueing.dice.percent(20) {
+            // So many kinds of workers that there are more than may be.
+            queueing.options = vec![QueueOptions::new(); 6];
+            queueing.picky = 95;
+            return queueing;
+        }
         if rng.percent(50) {
             return queueing;
         }
