@@ -137,6 +137,7 @@ pub struct WorkerStats {
     /// Whose tasks it gets, while its link is up; all queues' before. Queues that the pool has not are left out,
     /// and what it serves by its [`Offer`](crate::Offer) is more where too many other sets are in use.
     #[cfg(feature = "queues")]
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub serves: QueueSet,
     /// How many tasks it is sent in a time, at most: less than its [`Offer`](crate::Offer) says for a while after
     /// it said that it cannot now.
