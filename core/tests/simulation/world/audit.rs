@@ -226,6 +226,12 @@ impl Audit {
                 else {
                     continue;
                 };
+                if life.kept && up.waits_until <= now {
+                    // Its grace over the last link ends at the same time.
+                    life.end(now);
+                    life.lost += 1;
+                    continue;
+                }
                 if !life.kept {
                     life.begun = (held < most, held < least);
                 }
