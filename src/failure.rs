@@ -477,6 +477,7 @@ mod tests {
             Failure::permanent("ü"),
             Failure::retry_after(Duration::from_micros(1500), "busy"),
             Throttled::after(Duration::from_secs(2)).into(),
+            Throttled::after(Duration::from_secs(2)).for_key().into(),
             Failure::permanent("").with_details(&()),
             Failure::new("typed").with_details(&(7_u64, "seven")),
             Failure::new("x".repeat(FAILURE_BYTES_MAX)).with_details(&vec![7_u8; 16_000]),
@@ -516,6 +517,11 @@ mod tests {
                 "ff 06 dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
                  6e 20 31 2e 35 73",
             ),
+            (
+                Throttled::after(Duration::from_millis(1500)).for_key().into(),
+                "ff 0e dc 05 00 00 1a 00 00 00 6e 6f 74 20 6e 6f 77 3a 20 74 72 79 20 61 67 61 69 6e 20 69 \
+                 6e 20 31 2e 35 73",
+            ),
         ] {
             let mut body = Vec::new();
             failure.write(FAILURE_BYTES_MAX, &mut body);
@@ -541,6 +547,10 @@ mod tests {
         let throttled = Failure::from(Throttled::after(second));
         assert!(throttled.is_throttled() && !later.is_throttled());
         assert_eq!(of(throttled.clone()), Some(Useless::Throttled(second)));
+        let of_key = Failure::from(Throttled::after(second).for_key());
+        assert_eq!(of(of_key), Some(Useless::KeyThrottled(second)));
+        // What older managers see: not now, and the flag that they do not know.
+        assert_eq!(advice(b"\xff\x0a\xe8\x03\0\0\0\0\0\0"), Some(Useless::RetryAfter(second)));
         for mut both in [later, throttled] {
             both.0.is_permanent = true;
             assert_eq!(of(both), Some(Useless::Permanent));

@@ -348,7 +348,7 @@ fn rates_between(before: &Measures, now: &Measures, span: f64) -> Vec<f64> {
 }
 
 /// The kinds of events, each as [`kind_of`] calls it.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "connected",
     "serves",
     "refused",

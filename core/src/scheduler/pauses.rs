@@ -1,4 +1,4 @@
-//! Keys that get nothing for a while (decision 0041), since a handler said so: [`Useless::KeyThrottled`].
+//! Keys that get nothing for a while (decision 0033), since a handler said so: [`Useless::KeyThrottled`].
 //!
 //! Each task that has a place of its key and is in no worker's hands rests until the pause is over, those that
 //! have not been sent yet included; what stands behind them stands there anyway. So nothing is searched for when

@@ -1,4 +1,4 @@
-//! How fast a worker may be sent tasks (decision 0041): the bucket of a queue's rate, for each worker.
+//! How fast a worker may be sent tasks (decision 0031): the bucket of a queue's rate, for each worker.
 //!
 //! A worker that has been sent as many as it may is passed over until its time: it serves, and stands in no
 //! balance. Where it says that it cannot now, the rate is halved, and grows again by a 256th of the whole with
