@@ -13,11 +13,10 @@ use core::time::Duration;
 use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::link::reason::DisconnectReason;
 use crate::next::Next;
-use crate::stats::as_text;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
 /// that dialled in, or `in-process` with a number.
@@ -279,6 +278,11 @@ const CANNOT_CONNECT: &str = "cannot connect";
 pub(crate) fn named<'a>(peer: &str, text: &'a str) -> Cow<'a, str> {
     let place = peer.rsplit("://").next().unwrap_or(peer).trim_end_matches('/');
     if text.contains(place) { text.into() } else { format!("{peer}: {text}").into() }
+}
+
+// The trait's is behind a feature of serde's.
+pub(crate) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// A stream of [`PoolEvent`]s, made by [`Pool::events`](crate::Pool::events). It ends when the

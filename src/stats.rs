@@ -9,7 +9,7 @@ use core::time::Duration;
 use chargehand_core::{QueueStats, Stats, WorkerId, WorkerStats};
 use serde::{Serialize, Serializer};
 
-use crate::events::TaskProgress;
+use crate::events::{TaskProgress, as_text};
 use crate::link::reason::DisconnectReason;
 
 /// A pool at one moment, or as it stopped: what [`Pool::stats`](crate::Pool::stats) and
@@ -82,11 +82,6 @@ pub struct WorkerInfo {
     pub stats: WorkerStats,
     /// Why its latest link was lost, or could not be made.
     pub last_error: Option<DisconnectReason>,
-}
-
-// The trait's is behind a feature of serde's.
-pub(crate) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
 }
 
 #[expect(clippy::ref_option, reason = "that is how a field is handed over")]

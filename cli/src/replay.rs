@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use chargehand::record::{Replay, ReplayError};
 use serde_json::json;
 
+use crate::TASKS_FAILED;
 use crate::args::{Format, ReplayArgs};
-use crate::failure::{Failure, TASKS_FAILED};
+use crate::failure::Failure;
 
 /// How a replay ended.
 struct Done {

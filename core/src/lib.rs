@@ -75,6 +75,7 @@ pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]
 pub mod net;
+pub mod options;
 #[cfg(chargehand_planted)]
 #[doc(hidden)]
 pub mod planted;
@@ -99,11 +100,9 @@ pub use config::{Config, ConfigError};
 #[cfg(feature = "queues")]
 pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
-pub use event::{
-    Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Useless,
-    Verdict,
-};
+pub use event::{Accepted, Action, Event, Loss, Offer, Outcome, Reason, Route, Useless, Verdict};
 pub use id::{Link, TaskId, WorkerId};
+pub use options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
 pub use queue::{Class, Key, QueueId, QueueOptions, QueueSet, QueueStats, Rate, Waits};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};

@@ -221,7 +221,7 @@ impl Job {
         if oracle.is_ending {
             let gone: Vec<u64> = self.ids().filter(|&id| !oracle.has_ended(id)).collect();
             for id in gone {
-                oracle.on_dropped(id);
+                oracle.on_let_go(id);
             }
         }
     }

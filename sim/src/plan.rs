@@ -98,15 +98,15 @@ pub(crate) struct JudgementPlan {
 }
 
 impl JudgementPlan {
+    const NONE: Self = Self { by_answers: false, windows: false, ejects: false, budget: false };
+
     fn draw(dice: &mut Dice) -> Self {
-        // About one seed in 10,000 fails with these, and is not judged yet: docs/RELIABILITY.md.
-        let is_asked_for = std::env::var_os("CHARGEHAND_JUDGEMENT").is_some();
         let by_answers = dice.percent(60);
         Self {
-            by_answers: by_answers && is_asked_for,
-            windows: by_answers && dice.percent(40) && is_asked_for,
-            ejects: by_answers && dice.percent(40) && is_asked_for,
-            budget: dice.percent(10) && is_asked_for,
+            by_answers,
+            windows: by_answers && dice.percent(40),
+            ejects: by_answers && dice.percent(40),
+            budget: dice.percent(10),
         }
     }
 }
@@ -344,6 +344,14 @@ impl Plan {
         let kept = |(number, _): &(usize, Part)| !without.contains(number);
         let parts = parts.into_iter().enumerate().filter(kept).collect();
         Self { seed, pool, lines, ending, parts }
+    }
+
+    /// Lets the pool not judge its workers, as before there was that, where this is so wanted. All else stays.
+    pub(crate) fn plain(mut self, is_plain: bool) -> Self {
+        if is_plain {
+            self.pool.judgement = JudgementPlan::NONE;
+        }
+        self
     }
 
     pub(crate) fn workers(&self) -> impl Iterator<Item = (usize, &WorkerPlan)> {

@@ -321,8 +321,9 @@ fn in_process(
     window: u16,
     stage: &Shared,
 ) -> Builder<ManualTimer, Threaded> {
-    let (timer, long) = (stage.timer.clone(), stage.long);
+    let (timer, long, oracle) = (stage.timer.clone(), stage.long, Arc::clone(&stage.oracle));
     builder.in_process(window, move |id: u64| {
+        locked(&oracle).on_begin_here(id);
         let pause = timer.sleep(Duration::from_millis(id % 3 * 5));
         async move {
             pause.await;

@@ -15,7 +15,7 @@ use super::Driver;
 use super::crowd::Counted;
 use super::dialect::Speech;
 use super::handshake::Greeting;
-use super::link::{Conn, Quota, ReadProgress};
+use super::link::{Conn, Part, Quota, ReadProgress};
 use super::outgoing::Outgoing;
 use super::type_check::AnswerSink;
 use crate::error::WorkerError;
@@ -96,6 +96,17 @@ impl<K: Kind> Peer<K> {
     /// Returns how many tasks the worker runs at once, if it may hold more, which then wait there.
     pub(crate) fn waiting_behind(&self) -> Option<u32> {
         (self.window > self.runs).then_some(self.runs)
+    }
+
+    /// Returns how many of so many tasks in its window the worker runs at once, while it has a link.
+    #[cfg(feature = "std")]
+    pub(crate) fn runs_of(&self, window: u32) -> Option<u32> {
+        match self.link {
+            LinkState::Up(..) => Some(self.waiting_behind().unwrap_or(window)),
+            // All that it holds run.
+            LinkState::InProcess(_) => Some(window),
+            _ => None,
+        }
     }
 
     /// Returns whether it has this link.
@@ -367,7 +378,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             }
             Poll::Ready(Err(reason)) => {
                 let LinkState::Greeting(_, wire, _) = mem::take(&mut peer.link) else { return };
-                self.part(wire, None, &reason);
+                self.part(wire, Part::default(), &reason);
                 self.refused(link, reason);
             }
         }
@@ -404,7 +415,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.peers.get_mut(link.worker()).identity = wire.identity().map(Arc::from);
         let is_waited_for = !offer.keeps.min(self.scheduler.config().grace).is_zero();
         let terms = (offer.window, frame_bytes_max, is_waited_for);
-        let conn = Box::new(Conn::new(wire, &self.limits, terms, self.now));
+        let share = self.answers.arrivals.budget().share();
+        let conn = Box::new(Conn::new(wire, &self.limits, terms, share, self.now));
         self.set_up(link, LinkState::Up(link, conn), offer.window);
         let peer = self.peers.get_mut(link.worker());
         peer.runs = offer.runs.max(1);

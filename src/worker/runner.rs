@@ -32,7 +32,7 @@ struct Run {
     guard: Guard,
 }
 
-pub(super) enum Started {
+pub(super) enum Begun {
     /// It ended at once; the answer is in [`Runner::body`].
     Ended(Verdict),
     /// It goes on, under this index.
@@ -80,7 +80,7 @@ impl<H: Handler> Runner<H> {
         owner: Owner,
         mut origin: Origin<'_>,
         body: &[u8],
-    ) -> Started {
+    ) -> Begun {
         assert!(self.has_room());
         let Self { handler, runs, decode_limits, body: answer, .. } = self;
         let index = runs.take_room(ready);
@@ -94,10 +94,10 @@ impl<H: Handler> Runner<H> {
         let Some(verdict) = verdict else {
             runs.own(index, Run { owner, guard });
             self.listen(index);
-            return Started::Running(index);
+            return Begun::Running(index);
         };
         guard.defuse();
-        Started::Ended(verdict)
+        Begun::Ended(verdict)
     }
 
     /// Polls a run that was woken, and returns whose it was once it has ended; its answer is then in

@@ -128,8 +128,7 @@ impl<T, H> Worker<T, H> {
     /// where there is too little. Long ones leave room for short ones, and one at a time goes on whatever
     /// is held, so none waits for ever; where this is less than twice
     /// [`frame_bytes_max`](Worker::frame_bytes_max), that one may go past it. What else a transport
-    /// buffers is not counted: on each link up to 68 KiB of a message that only begins, and one that is
-    /// leaving. Nor is what handlers keep, and the request of a thread whose task was cancelled.
+    /// buffers is not counted: on each link 4 KiB of what comes, and one message that is leaving. Nor is what handlers keep, and the request of a thread whose task was cancelled.
     #[must_use]
     pub fn memory_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.memory_max = bytes)

@@ -94,7 +94,7 @@ pub(crate) enum Command {
 
 /// How a task is done.
 #[derive(Debug, Args)]
-pub(crate) struct HandsArgs {
+pub(crate) struct ProcessArgs {
     /// A command to start for each task.
     ///
     /// It is split into words once, as a shell would, and no shell sees it. Each {} in it is replaced by
@@ -160,7 +160,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]
-    pub(crate) hands: HandsArgs,
+    pub(crate) processes: ProcessArgs,
     /// How many local workers there are, where --exec or --serve says what they do [default: as many as
     /// CPUs].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -213,7 +213,7 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// Returns whether there are local workers.
     pub(crate) fn is_local(&self) -> bool {
-        self.hands.exec.is_some() || self.hands.serve.is_some()
+        self.processes.exec.is_some() || self.processes.serve.is_some()
     }
 
     /// Returns whether there may be others.
@@ -237,7 +237,7 @@ pub(crate) struct SourceArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
-    pub(crate) hands: HandsArgs,
+    pub(crate) processes: ProcessArgs,
     #[command(flatten)]
     pub(crate) door: Door,
     #[command(flatten)]

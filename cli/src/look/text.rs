@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Latency, Overview, Page};
 use crate::console::printable;
+use crate::numbers::{grouped, per_second};
 
 const DAY_SECONDS: u64 = 86_400;
 /// How many lines of failures and events are shown.
@@ -153,23 +154,6 @@ pub(crate) fn workers_by_state(it: &Overview) -> String {
 fn quantiles(times: &Latency) -> String {
     let of = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
     format!("p50 {}, p90 {}, p99 {}", of(times.p50_us), of(times.p90_us), of(times.p99_us))
-}
-
-/// Writes a number with a comma between each three digits.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-pub(crate) fn per_second(rate: f64) -> String {
-    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
 /// Writes a span in the unit that people would choose, with three digits.

@@ -4,9 +4,8 @@ use ratatui::layout::Constraint::{self, Fill, Length};
 
 use super::view::{SORTS, Tab, View};
 
-use crate::look::{
-    Event, Failed, Queue, Range, Worker, grouped, micros, millis, per_second, time_of_day,
-};
+use crate::look::{Event, Failed, Queue, Range, Worker, micros, millis, time_of_day};
+use crate::numbers::{grouped, per_second};
 
 /// A list as far as it is on the screen.
 #[derive(Debug, Default)]

@@ -4,8 +4,8 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what
-//! workers' answers have shown, `grace` what becomes of a worker's
+//! attention first, `times` has what tasks with times of their own need, `choice` says to whom, by the `track_record`
+//! of workers, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
 //! `queues` has the queues that a pool may have, `sets` which of them workers serve, and `keys` the tasks that
 //! wait for one another, `pauses` those whose key gets nothing for a while, `rates` how fast workers are sent
@@ -24,7 +24,7 @@ mod choice;
 mod grace;
 #[cfg(feature = "task-times")]
 mod grace;
-mod index;
+pub(crate) mod index;
 mod invariants;
 #[cfg(feature = "queues")]
 mod keys;
@@ -66,6 +66,8 @@ mod times;
 #[cfg(feature = "task-times")]
 mod times;
 #[cfg(feature = "choice")]
+mod track_record;
+#[cfg(feature = "choice")]
 mod window;
 mod workers;
 
@@ -79,8 +81,9 @@ use crate::config::{Config, ConfigError};
 #[cfg(feature = "queues")]
 use crate::error::NoQueue;
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
-use crate::event::{Accepted, Action, Event, Lane, Offer, Route, TaskOptions};
+use crate::event::{Accepted, Action, Event, Offer, Route};
 use crate::id::{TaskId, WorkerId};
+use crate::options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
 use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats, Waits};
 use crate::storage::{Inline, Storage};
@@ -88,7 +91,6 @@ use crate::time::Instant;
 use slot::TaskState;
 use tasks::{SchedulerMut, SchedulerState};
 
-pub(crate) use index::SLOTS_MAX;
 pub use slot::{TaskSlot, WorkerSlot};
 pub use stats::{Stats, WorkerState, WorkerStats};
 
@@ -509,7 +511,7 @@ impl<S: Storage> Scheduler<S> {
             rates::check(workers);
         }
         #[cfg(feature = "choice")]
-        choice::check(&self.state, tasks, workers);
+        track_record::check(&self.state, tasks, workers);
     }
 
     #[inline]

@@ -2,10 +2,10 @@
 //! use. What is needed of the others are four sums, kept up to date as workers change, so that it costs the same
 //! whatever their number.
 
-use super::choice::{log2, success};
 use super::index::wide;
 use super::slot::{Duty, LinkPhase, WorkerSlot};
 use super::tasks::{SchedulerMut, later};
+use super::track_record::{log2, success};
 use crate::time::nanos;
 
 /// Sums over workers, of what each of them is by now.

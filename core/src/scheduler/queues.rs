@@ -25,8 +25,8 @@ use super::sets::Groups;
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::error::{NoQueue, SubmitError};
-use crate::event::{Lane, TaskOptions};
 use crate::id::TaskId;
+use crate::options::{Lane, TaskOptions};
 use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate, Waits};
 use crate::time::Instant;
 pub(super) use check::check;
@@ -94,7 +94,6 @@ impl SchedulerState {
         if self.is_queued() { self.waiting_in_lines(lane) } else { 0 }
     }
 
-    #[cold]
     fn waiting_in_lines(&self, lane: Lane) -> u32 {
         self.queues.lines.iter().map(|line| line.waiting[lane as usize]).sum()
     }
@@ -115,7 +114,6 @@ impl SchedulerState {
         if self.is_queued() { self.first_rate_of_lines() } else { Instant::FAR_FUTURE }
     }
 
-    #[cold]
     fn first_rate_of_lines(&self) -> Instant {
         let waiting = self.queues.lines.iter().filter(|line| line.ready() > 0);
         let until = waiting.filter_map(|line| match line.barred(self.clock)? {
@@ -195,7 +193,6 @@ impl SchedulerState {
         if self.is_queued() { self.may_return_to(tasks, worker) } else { Instant::FAR_FUTURE }
     }
 
-    #[cold]
     fn may_return_to(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
         let wards = self.queues.lines.iter().flat_map(|line| &line.wards);
         let dues = wards.map(|wards| super::workers::due(tasks, wards.head(worker)));

@@ -6,8 +6,9 @@ use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::roll::{ROLL_KINDS, RollKind};
 use super::timers::{TimerSlot, timer_slot};
 use crate::error::EventError;
-use crate::event::{Lane, Outcome, Reason, Route};
+use crate::event::{Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
+use crate::options::Lane;
 use crate::time::Instant;
 
 /// Room for one task. Opaque; public so that its size can be known.
@@ -229,7 +230,7 @@ pub struct WorkerSlot {
     pub(super) pace: super::rates::Pace,
     /// What is known of its answers.
     #[cfg(feature = "choice")]
-    pub(super) record: super::choice::Record,
+    pub(super) record: super::track_record::Record,
     /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
     pub(super) place: Stored,
@@ -352,7 +353,7 @@ impl WorkerSlot {
             #[cfg(feature = "queues")]
             pace: super::rates::Pace::new(),
             #[cfg(feature = "choice")]
-            record: super::choice::Record::new(),
+            record: super::track_record::Record::new(),
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
             heap: narrow(NONE),

@@ -14,8 +14,9 @@ use super::timers::Timers;
 use super::workers::Answer;
 use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
-use crate::event::{Event, Lane, Outcome, TaskOptions, Verdict};
+use crate::event::{Event, Outcome, Verdict};
 use crate::id::{Link, TaskId};
+use crate::options::{Lane, TaskOptions};
 use crate::planted::planted;
 use crate::time::Instant;
 
@@ -62,7 +63,7 @@ pub(super) struct SchedulerState {
     pub(super) own: super::times::OwnTimes,
     /// What is known of all workers' answers together.
     #[cfg(feature = "choice")]
-    pub(super) choosing: super::choice::Choosing,
+    pub(super) choosing: super::track_record::Choosing,
     /// How many retries are left.
     #[cfg(feature = "choice")]
     pub(super) tokens: super::retries::Tokens,
@@ -87,7 +88,7 @@ impl SchedulerState {
         let policy = Policy::new(config);
         Self {
             #[cfg(feature = "choice")]
-            choosing: super::choice::Choosing::new(&policy),
+            choosing: super::track_record::Choosing::new(&policy),
             #[cfg(feature = "choice")]
             tokens: super::retries::Tokens::new(&policy),
             calm_until: super::choice::calm_at_first(&policy),

@@ -20,7 +20,8 @@ use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::timers::{TimerSlot, Timers, timer_slot};
 use super::workers::draw;
 use crate::backoff::BackoffPolicy;
-use crate::event::{Action, Outcome, TaskOptions};
+use crate::event::{Action, Outcome};
+use crate::options::TaskOptions;
 use crate::time::{Instant, nanos};
 
 /// The times of one task.

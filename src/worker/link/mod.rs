@@ -70,7 +70,7 @@ where
             out: Unsent::default(),
             is_stuck: false,
             pause: ReadPause::default(),
-            room: Arrival { allowance: usize::MAX, arriving: 0, is_missing: false },
+            room: Arrival::default(),
             leaving: Leaving::default(),
             answers_kept_max: 0,
             unflushed: false,
@@ -160,7 +160,8 @@ where
     /// Takes the link apart: into its wire, what that had no room for, and what that has of the budget.
     pub(super) fn into_leaving(self) -> (Box<W>, Outbox, Held) {
         let Self { wire, state, out, room, leaving, .. } = self;
-        let held = Held { bytes: state.held + room.arriving, answers: leaving.bytes };
+        let bytes = state.held + room.arriving;
+        let held = Held { bytes, answers: leaving.bytes, share: room.share };
         (Box::new(wire), out.messages, held)
     }
 
