@@ -94,6 +94,8 @@ pub mod time;
 mod trust;
 
 pub use backoff::{Backoff, BackoffPolicy, Jitter};
+#[cfg(feature = "hedging")]
+pub use config::HedgeBudget;
 #[cfg(feature = "choice")]
 pub use config::{Choice, Ejection, RetryBudget};
 pub use config::{Config, ConfigError};
@@ -102,6 +104,8 @@ pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
 pub use event::{Accepted, Action, Event, Loss, Offer, Outcome, Reason, Route, Useless, Verdict};
 pub use id::{Link, TaskId, WorkerId};
+#[cfg(feature = "hedging")]
+pub use options::Hedge;
 pub use options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
 pub use queue::{Class, Key, QueueId, QueueOptions, QueueSet, QueueStats, Rate, Waits};

@@ -300,6 +300,8 @@ fn set(
         config.trust_initial = plan.trust_initial;
         config.connect_timeout = CONNECT_TIMEOUT;
         config.grace = plan.grace;
+        config.hedges_max = plan.hedges.0;
+        config.hedge_budget.per_thousand = plan.hedges.1;
         config.backoff = BackoffPolicy::powers_of_two(plan.backoff_cap)
             .base(Duration::from_millis(20).min(plan.backoff_cap));
         let judgement = &plan.judgement;
@@ -589,6 +591,7 @@ const fn name_of(event: &PoolEvent) -> &'static str {
         PoolEvent::Suspended { .. } => "told: suspended",
         PoolEvent::Gone { .. } => "told: gone",
         PoolEvent::Retried { .. } => "told: retried",
+        PoolEvent::Hedged { .. } => "told: hedged",
         PoolEvent::TurnedAway { .. } => "told: turned away",
         PoolEvent::Missed { .. } => "told: missed",
         _ => "told: something else",
