@@ -104,7 +104,7 @@ pub use event::{Accepted, Action, Event, Loss, Offer, Outcome, Reason, Route, Us
 pub use id::{Link, TaskId, WorkerId};
 pub use options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
-pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate, Waits};
+pub use queue::{Class, Key, QueueId, QueueOptions, QueueSet, QueueStats, Rate, Waits};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};
 #[cfg(feature = "alloc")]
 pub use storage::Heap;

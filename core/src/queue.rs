@@ -2,7 +2,11 @@
 //!
 //! The rules, their parameters and where they come from are in `docs/SCHEDULING.md`.
 
+mod set;
+
 use core::time::Duration;
+
+pub use set::{QueueSet, SETS_MAX};
 
 use crate::config::ConfigError;
 use crate::time::Instant;
@@ -52,7 +56,7 @@ pub enum Class {
 /// How many classes there are.
 pub(crate) const CLASSES: usize = 4;
 
-/// How many tasks of a queue may be sent in a time: a bucket of `burst` tokens that fills at the rate, of
+/// How many tasks of a queue, or to a worker, may be sent in a time: a bucket of `burst` tokens that fills at the rate, of
 /// which each send takes one.
 ///
 /// Kept as one time and no count (the generic cell rate algorithm, ITU-T I.371, which is the same as the
@@ -95,6 +99,15 @@ impl Rate {
     /// Returns how many may be sent at once after a time without any.
     pub const fn burst_max(self) -> u32 {
         self.burst
+    }
+
+    /// Returns the rate of which this many make `whole`.
+    pub(crate) fn slower(self, whole: u16, part: u16) -> Self {
+        if part == whole {
+            return self;
+        }
+        let interval = u128::from(self.interval) * u128::from(whole) / u128::from(part.max(1));
+        Self { interval: u64::try_from(interval).unwrap_or(u64::MAX), ..self }
     }
 
     /// Returns when the next one may be sent, where `full` is when the bucket is full again.
@@ -258,6 +271,11 @@ pub enum Waits {
     },
     /// As many tasks of its key as may be are under way, and it comes after them.
     Key,
+    /// A handler said that no task of its key can be done now.
+    KeyPaused {
+        /// When it may be again.
+        until: Instant,
+    },
     /// Its queue is paused.
     Paused,
     /// As many tasks of its queue as may be are in flight.
@@ -269,7 +287,10 @@ pub enum Waits {
     },
     /// No worker serves: none is connected, or those that are get nothing for now.
     NoWorker,
-    /// Every worker that serves holds as many tasks as it may, or has a suspect where this is one.
+    /// Workers serve, but none of them its queue.
+    NotServed,
+    /// Every worker that serves its queue holds as many tasks as it may, has been sent as many as its rate allows
+    /// for now, or has a suspect where this is one.
     NoRoom,
     /// The only worker with room is the one that it came back from, and it may find another until then.
     Elsewhere {
@@ -290,7 +311,7 @@ pub struct QueueStats {
     pub waiting: u32,
     /// Those among them that wait for another one of their key.
     pub waiting_for_key: u32,
-    /// Its tasks whose handler failed and that wait to be tried again.
+    /// Its tasks whose handler failed and that wait to be tried again, and those whose key is paused.
     pub resting: u32,
     /// Its tasks that workers hold.
     pub in_flight: u32,

@@ -35,6 +35,7 @@ mod meter;
 mod outgoing;
 mod progress;
 mod ranges;
+mod served;
 mod setup;
 mod starts;
 mod stats;

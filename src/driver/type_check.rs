@@ -220,7 +220,7 @@ impl AnswerSink<'_> {
     ) -> Result<(), EventError> {
         let event = Event::Useless { link: self.link, task, attempt, why };
         self.scheduler.handle_event(self.now, event)?;
-        if let Useless::Throttled(_) = why {
+        if let Useless::Throttled(_) | Useless::KeyThrottled(_) = why {
             self.note(task, Verdict::Returned, String::new);
             // No outcome has it, and if this was one too often, that says so itself.
             return Ok(());

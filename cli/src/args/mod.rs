@@ -246,6 +246,13 @@ pub(crate) struct WorkerArgs {
     /// file; an instance may follow it, as in w1/2].
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// The queues that it serves, by their names with commas between them: of a pool with queues it gets those
+    /// tasks only. `default` is that of every pool, and the only one of a `run` [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) queues: Option<Vec<String>>,
+    /// How many tasks a second each manager sends it at most [default: no limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
 }
 
 /// How the worker and its managers meet.

@@ -93,7 +93,8 @@ pub(super) fn workers(page: &Page) -> String {
     for it in &page.rows {
         let name = printable(it.identity.as_ref().unwrap_or(&it.peer));
         let flight = format!("{}/{}", it.in_flight, it.window);
-        let why = it.why.as_ref().map_or_else(String::new, |why| format!("  {}", printable(why)));
+        let notes = it.why.clone().into_iter().chain(it.served());
+        let why: String = notes.map(|note| format!("  {}", printable(&note))).collect();
         let _ = writeln!(
             text,
             "{:<8} {name:<28} {:<11} {flight:>9} {:>8} {:>10} {:>8} {:>6} {:>8}{why}",

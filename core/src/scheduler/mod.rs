@@ -7,7 +7,9 @@
 //! attention first, `times` has what tasks with times of their own need, `choice` says to whom, by the `track_record`
 //! of workers, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
-//! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
+//! `queues` has the queues that a pool may have, `sets` which of them workers serve, and `keys` the tasks that
+//! wait for one another, `pauses` those whose key gets nothing for a while, `rates` how fast workers are sent
+//! tasks,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
@@ -29,16 +31,31 @@ mod keys;
 mod list;
 #[cfg(feature = "choice")]
 mod outliers;
+#[cfg(not(all(feature = "queues", feature = "task-times")))]
+#[path = "pauseless.rs"]
+mod pauses;
+#[cfg(all(feature = "queues", feature = "task-times"))]
+mod pauses;
 mod poll;
 #[cfg(not(feature = "queues"))]
 #[path = "queueless.rs"]
 mod queues;
 #[cfg(feature = "queues")]
 mod queues;
+#[cfg(not(feature = "queues"))]
+#[path = "rateless.rs"]
+mod rates;
+#[cfg(feature = "queues")]
+mod rates;
 #[cfg(feature = "choice")]
 mod retries;
 mod returned;
 mod roll;
+#[cfg(feature = "queues")]
+mod sets;
+#[cfg(not(feature = "queues"))]
+#[path = "setless.rs"]
+mod sets;
 mod slot;
 mod stats;
 mod tasks;
@@ -447,7 +464,7 @@ impl<S: Storage> Scheduler<S> {
 
     /// Returns how a worker stands, or `None` if it is gone or never was. O(1).
     pub fn worker_stats(&self, worker: WorkerId) -> Option<WorkerStats> {
-        stats::of_worker(self.storage.slots().1, worker)
+        stats::of_worker(&self.state, self.storage.slots().1, worker)
     }
 
     /// Returns the configuration that the pool was made with.
@@ -488,7 +505,11 @@ impl<S: Storage> Scheduler<S> {
             grace::check(tasks, workers);
         }
         #[cfg(feature = "queues")]
-        queues::check(&self.state, tasks, workers);
+        {
+            queues::check(&self.state, tasks, workers);
+            sets::check(&self.state, workers);
+            rates::check(workers);
+        }
         #[cfg(feature = "choice")]
         track_record::check(&self.state, tasks, workers);
     }

@@ -11,7 +11,7 @@ use crate::scheduler::index::wide;
 use crate::scheduler::slot::{Duty, Kept, LinkPhase, TaskState, WorkerSlot};
 use crate::{
     Action, Config, Event, Inline, Instant, Link, Loss, Offer, Outcome, QueueId, QueueOptions,
-    Reason, Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict,
+    Reason, Route, Scheduler, Storage, TaskId, TaskOptions, Useless, Verdict, Waits,
 };
 
 /// Two workers and at most three tasks at once. There is no bound on how many follow one another.
@@ -403,6 +403,12 @@ impl Model {
                 }
                 _ => {}
             }
+        }
+        let is_unserved = |&task: &TaskId| engine.waits(task) == Some(Waits::NotServed);
+        if ids_of(engine).iter().any(is_unserved) {
+            // Its worker comes back, and says that it serves all.
+            let up = (0..).zip(workers).find(|(_, slot)| slot.phase.is_up());
+            return up.map(|(at, _)| Step::Lost(at, Loss::Broken));
         }
         let is_free = |slot: &WorkerSlot| slot.phase == LinkPhase::Free;
         let has_none = engine.state.members.is_empty() && !engine.is_draining();
