@@ -17,7 +17,7 @@ use super::tasks::{SchedulerMut, SchedulerState, later};
 use super::timers::{TimerSlot, Timers, timer_slot};
 use crate::config::{Config, ConfigError};
 use crate::error::EventError;
-use crate::event::Action;
+use crate::event::{Action, Verdict};
 use crate::id::TaskId;
 use crate::options::{Hedge, TaskOptions};
 use crate::planted::planted;
@@ -393,6 +393,21 @@ impl SchedulerMut<'_> {
             self.state.stats.hedge_wins += u64::from(is_win);
         }
         self.end_hedged(task);
+    }
+
+    /// Takes in an answer that is not to the attempt in a task's own slot, if it is to the second one.
+    #[cold]
+    pub(super) fn on_second_replied(
+        &mut self,
+        worker: u32,
+        (id, attempt): (TaskId, u16),
+        verdict: Verdict,
+        error: EventError,
+    ) -> Result<(), EventError> {
+        let second = self.second_of(worker, id, attempt).ok_or(error)?;
+        let task = self.as_own(second);
+        self.take_verdict(worker, task, verdict);
+        Ok(())
     }
 
     /// Returns the slot of a second attempt that a worker names.

@@ -373,11 +373,19 @@ impl SchedulerMut<'_> {
         self.hear(worker);
         let task = match self.answered(worker, id, attempt) {
             Ok(task) => task,
+            // Not back into what follows, which knows that the task of an answer is one of the slots.
             Err(error) => {
-                let second = self.lend().second_of(worker, id, attempt).ok_or(error)?;
-                self.lend().as_own(second)
+                return self.lend().on_second_replied(worker, (id, attempt), verdict, error);
             }
         };
+        self.take_verdict(worker, task, verdict);
+        Ok(())
+    }
+
+    /// Takes in what a worker says of an attempt that it holds.
+    #[expect(clippy::inline_always, reason = "as `handle_event`")]
+    #[inline(always)]
+    pub(super) fn take_verdict(&mut self, worker: u32, task: u32, verdict: Verdict) {
         match verdict {
             Verdict::Done => {
                 self.on_done(worker);
@@ -388,7 +396,6 @@ impl SchedulerMut<'_> {
             Verdict::Returned => self.lend().on_useless(worker, task, Answer::Returned),
         }
         self.close_if_idle(worker);
-        Ok(())
     }
 
     /// Returns the task in flight that an answer on a worker's link is about.

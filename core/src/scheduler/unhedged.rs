@@ -8,6 +8,7 @@ use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::config::ConfigError;
 use crate::error::EventError;
+use crate::event::Verdict;
 use crate::id::TaskId;
 use crate::options::TaskOptions;
 use crate::time::Instant;
@@ -89,6 +90,17 @@ impl SchedulerMut<'_> {
 
     #[inline]
     pub(super) fn win_hedged(&mut self, _: u32) {}
+
+    #[inline]
+    pub(super) fn on_second_replied(
+        &mut self,
+        _: u32,
+        _: (TaskId, u16),
+        _: Verdict,
+        error: EventError,
+    ) -> Result<(), EventError> {
+        Err(error)
+    }
 
     #[inline]
     pub(super) fn second_of(&self, _: u32, _: TaskId, _: u16) -> Option<u32> {
