@@ -152,7 +152,7 @@ fn is_throttled(body: &[u8]) -> bool {
 
 /// Whether it says that of the task's key.
 fn is_of_key(body: &[u8]) -> bool {
-    matches!(body, [0xff, flags, ..] if flags & 12 == 12)
+    matches!(body, [0xff, flags, ..] if flags & 0x0c == 0x0c)
 }
 
 /// Returns the number that a request begins with.
@@ -162,7 +162,7 @@ pub(crate) fn id_of(body: &[u8]) -> Option<u64> {
 
 impl Oracle {
     pub(crate) fn new(rules: Rules, service: Service) -> Self {
-        Self { rules, service, ..Self::default() }
+        Self { service, rules, ..Self::default() }
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {
