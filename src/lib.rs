@@ -119,6 +119,8 @@ mod counting;
 mod driver;
 mod error;
 mod events;
+#[cfg(feature = "std")]
+pub mod explain;
 mod failure;
 mod handler;
 #[cfg(feature = "keyed")]

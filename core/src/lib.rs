@@ -64,6 +64,8 @@ pub mod config;
 pub mod copy;
 pub mod error;
 pub mod event;
+#[cfg(feature = "queues")]
+pub mod explain;
 mod exposure;
 pub mod id;
 pub mod io;
@@ -103,9 +105,11 @@ pub use event::{
     Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Useless,
     Verdict,
 };
+#[cfg(feature = "queues")]
+pub use explain::{Idles, TaskStats, Waits};
 pub use id::{Link, TaskId, WorkerId};
 #[cfg(feature = "queues")]
-pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate, Waits};
+pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};
 #[cfg(feature = "alloc")]
 pub use storage::Heap;

@@ -19,6 +19,8 @@ mod answers;
 mod check;
 mod crowd;
 mod dialect;
+#[cfg(feature = "std")]
+pub(crate) mod explain;
 mod fanout;
 mod flushing;
 mod handshake;
@@ -195,6 +197,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     meter: Meter,
     /// Each with whether outcomes are to be taken, too.
     idlers: Vec<(Sender<()>, bool)>,
+    /// Why does what wait? For when there is nothing left to do.
+    #[cfg(feature = "std")]
+    questions: Vec<explain::Question>,
     stoppers: Vec<Sender<PoolStats>>,
     /// The workers as the pool stopped, by slot.
     parting: Vec<WorkerInfo>,
@@ -299,6 +304,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             events,
             meter: Meter::default(),
             idlers: Vec::new(),
+            #[cfg(feature = "std")]
+            questions: Vec::new(),
             stoppers: Vec::new(),
             parting: Vec::new(),
             settled: false,
@@ -358,6 +365,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
         if !self.idlers.is_empty() {
             self.tell_waiters();
+        }
+        #[cfg(feature = "std")]
+        if !self.questions.is_empty() && self.settled {
+            self.answer_questions();
         }
         if self.scheduler.is_drained() && self.closing.is_empty() {
             self.finish();
@@ -595,6 +606,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.answers.clear();
         self.keys.clear();
         self.idlers.clear();
+        #[cfg(feature = "std")]
+        self.questions.clear();
         self.watches.clear();
     }
 }

@@ -7,7 +7,8 @@
 //! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what
 //! workers' answers have shown, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
-//! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another,
+//! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another, `waits` says why
+//! one does, and why a worker gets none,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
@@ -48,6 +49,8 @@ mod timers;
 mod times;
 #[cfg(feature = "task-times")]
 mod times;
+#[cfg(feature = "queues")]
+mod waits;
 #[cfg(feature = "choice")]
 mod window;
 mod workers;
@@ -63,9 +66,11 @@ use crate::config::{Config, ConfigError};
 use crate::error::NoQueue;
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
 use crate::event::{Accepted, Action, Event, Lane, Offer, Route, TaskOptions};
+#[cfg(feature = "queues")]
+use crate::explain::{Idles, TaskStats, Waits};
 use crate::id::{TaskId, WorkerId};
 #[cfg(feature = "queues")]
-use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats, Waits};
+use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats};
 use crate::storage::{Inline, Storage};
 use crate::time::Instant;
 use slot::TaskState;
@@ -198,11 +203,32 @@ impl<S: Storage> Scheduler<S> {
     }
 
     /// Returns why a task is not sent now, or `None` where a worker holds it, it has its outcome or never
-    /// was. O(1).
+    /// was. The answer is that of the rule that sends: once [`poll_action`](Self::poll_action) has returned
+    /// `None`, it is never [`Waits::Turn`] or [`Waits::Stopping`]. O(1); O(workers) while none serves.
     #[cfg(feature = "queues")]
     pub fn waits(&self, task: TaskId) -> Option<Waits> {
         let (tasks, workers) = self.storage.slots();
         self.state.waits(task, tasks, workers)
+    }
+
+    /// Returns which task keeps another from being sent because of their key, where one does: see
+    /// [`Waits::Key`]. O(slots).
+    #[cfg(feature = "queues")]
+    pub fn keeps_key(&self, task: TaskId) -> Option<TaskId> {
+        self.state.keeps_key(task, self.storage.slots().0)
+    }
+
+    /// Returns what became of a task's attempts so far, or `None` once its outcome was polled, or where it never
+    /// was. O(1).
+    #[cfg(feature = "queues")]
+    pub fn task_stats(&self, task: TaskId) -> Option<TaskStats> {
+        stats::of_task(self.storage.slots().0, task)
+    }
+
+    /// Returns why a worker gets no task now, or `None` if it is gone or never was. O(1).
+    #[cfg(feature = "queues")]
+    pub fn idles(&self, worker: WorkerId) -> Option<Idles> {
+        waits::idles(self.storage.slots().1, worker)
     }
 
     /// Accepts a task; it waits at the end of the queue for a worker with room.

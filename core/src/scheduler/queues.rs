@@ -13,11 +13,10 @@
 //! nothing to send, or might not, saves nothing up.
 
 mod check;
-mod line;
+pub(super) mod line;
 
 use alloc::vec::Vec;
 
-use super::index::NONE;
 use super::keys::Keys;
 use super::list::{Linkage, List};
 use super::returned::{PLAIN, SUSPECTS, whose_turn};
@@ -25,8 +24,9 @@ use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::error::{NoQueue, SubmitError};
 use crate::event::{Lane, TaskOptions};
+use crate::explain::Waits;
 use crate::id::TaskId;
-use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate, Waits};
+use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate};
 use crate::time::Instant;
 pub(super) use check::check;
 use line::{Holders, Line};
@@ -124,7 +124,12 @@ impl SchedulerState {
     }
 
     /// Returns the worker whose turn it is to get a task of a line.
-    fn next_for(&self, workers: &[WorkerSlot], but: u32, clean_only: bool) -> Option<u32> {
+    pub(super) fn next_for(
+        &self,
+        workers: &[WorkerSlot],
+        but: u32,
+        clean_only: bool,
+    ) -> Option<u32> {
         self.next_but(workers, but, clean_only)
     }
 
@@ -280,40 +285,6 @@ impl SchedulerState {
             waits_since: heads.map(|task| tasks[task as usize].due).min(),
             is_paused: line.options.is_paused,
         })
-    }
-
-    /// Returns why a task is not sent now: `None` where a worker holds it, or it has its outcome.
-    pub(super) fn waits(
-        &self,
-        id: TaskId,
-        tasks: &[TaskSlot],
-        workers: &[WorkerSlot],
-    ) -> Option<Waits> {
-        let slot = tasks.get(id.slot() as usize);
-        let slot = slot.filter(|slot| slot.generation == id.generation())?;
-        match slot.state {
-            TaskState::Resting => return Some(Waits::Rests { until: slot.due }),
-            TaskState::Waiting if slot.stand == Stand::Behind => return Some(Waits::Key),
-            TaskState::Waiting | TaskState::Returned => {}
-            _ => return None,
-        }
-        let line = self.queues.lines.get(usize::from(slot.line));
-        if let Some(why) = line.and_then(|line| line.barred(self.clock)) {
-            return Some(why);
-        }
-        if self.serving == 0 {
-            return Some(Waits::NoWorker);
-        }
-        let is_back = slot.state == TaskState::Returned;
-        if self.next_for(workers, NONE, is_back && slot.is_suspect).is_none() {
-            return Some(Waits::NoRoom);
-        }
-        let last = super::index::wide(slot.worker);
-        let has_other = || self.next_for(workers, last, slot.is_suspect).is_some();
-        if is_back && !has_other() && !self.may_go_back(tasks, Some(id.slot())) {
-            return Some(Waits::Elsewhere { until: slot.due });
-        }
-        Some(Waits::Turn)
     }
 }
 

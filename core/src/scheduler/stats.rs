@@ -3,8 +3,14 @@
 use core::fmt;
 
 use super::slot::{Duty, LinkPhase, WorkerSlot};
+#[cfg(feature = "queues")]
+use super::slot::{TaskSlot, TaskState};
 use super::tasks::SchedulerState;
 use crate::event::Outcome;
+#[cfg(feature = "queues")]
+use crate::explain::TaskStats;
+#[cfg(feature = "queues")]
+use crate::id::TaskId;
 use crate::id::WorkerId;
 use crate::time::Instant;
 
@@ -282,6 +288,18 @@ impl SchedulerState {
             foreign: self.stats.foreign,
         }
     }
+}
+
+#[cfg(feature = "queues")]
+pub(super) fn of_task(tasks: &[TaskSlot], id: TaskId) -> Option<TaskStats> {
+    let slot = tasks.get(id.slot() as usize)?;
+    let is_there = slot.generation == id.generation() && slot.state != TaskState::Free;
+    is_there.then_some(TaskStats {
+        attempts: slot.attempts,
+        failures: slot.failures,
+        losses: slot.losses,
+        is_suspect: slot.is_suspect,
+    })
 }
 
 pub(super) fn of_worker(workers: &[WorkerSlot], id: WorkerId) -> Option<WorkerStats> {

@@ -427,6 +427,10 @@ impl SchedulerMut<'_> {
         slot.allowance = (slot.allowance / 2).max(1);
         self.note_shrunk(worker);
         let slot = &mut self.workers[worker as usize];
+        #[cfg(feature = "queues")]
+        {
+            slot.is_throttled = true;
+        }
         match slot.phase {
             LinkPhase::Up(Duty::Serving) => slot.due = until,
             // The later end of both counts.

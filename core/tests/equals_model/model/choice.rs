@@ -228,6 +228,13 @@ impl Model {
         None
     }
 
+    /// Whether a new task is to wait for a better worker than has room.
+    pub(super) fn is_held_back(&self) -> bool {
+        let waits = !self.patience.is_some_and(|at| self.is_due(at));
+        let best = self.best(false, None).filter(|_| self.judges() && waits);
+        best.is_some_and(|(worker, takes)| self.is_better_busy(worker, takes))
+    }
+
     fn is_better_busy(&self, slot: usize, takes: u128) -> bool {
         let others = (0..self.workers.len()).filter(|&other| other != slot);
         let speed: u128 = others.clone().map(|other| self.speed(other)).sum();

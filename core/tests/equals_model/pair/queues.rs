@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chargehand_core::{
-    Class, Config, Key, QueueId, QueueOptions, Rate, Scheduler, Storage, TaskOptions,
+    Class, Config, Key, QueueId, QueueOptions, Rate, Scheduler, Storage, TaskOptions, Waits,
 };
 
 use super::super::model::Model;
@@ -102,6 +102,15 @@ impl<S: Storage> Pair<S> {
         );
     }
 
+    /// Every task that waits has a reason, now that there is nothing to do.
+    pub(super) fn all_waits_are_explained(&mut self) {
+        for &task in self.tasks.iter().rev().take(64) {
+            let Some(why) = self.engine.waits(task) else { continue };
+            assert!(!matches!(why, Waits::Turn | Waits::Stopping), "{task:?}: {why:?}");
+            self.model.note(why.name());
+        }
+    }
+
     pub(super) fn compare_queues(&self) {
         for place in 0..=self.queueing.options.len().max(1) {
             let queue = QueueId::new(u8::try_from(place).unwrap());
@@ -111,6 +120,10 @@ impl<S: Storage> Pair<S> {
         for &task in self.tasks.iter().rev().take(4) {
             let waits = (self.engine.waits(task), self.model.waits(task));
             assert_eq!(waits.0, waits.1, "{task:?} waits: engine, model");
+        }
+        for &worker in self.workers.iter().rev().take(4) {
+            let idles = (self.engine.idles(worker), self.model.idles(worker.into()));
+            assert_eq!(idles.0, idles.1, "{worker:?} idles: engine, model");
         }
     }
 }
