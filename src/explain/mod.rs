@@ -194,6 +194,21 @@ pub enum Find {
     Id(TaskId),
 }
 
+impl Lacks {
+    /// Returns what it is called: its variant in lower case, behind `outside_`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Room => "outside_room",
+            Self::Memory => "outside_memory",
+            Self::Taking => "outside_taking",
+            Self::Key => "outside_key",
+            Self::Nothing => "outside_nothing",
+            Self::Source => "outside_source",
+            Self::Stopped => "outside_stopped",
+        }
+    }
+}
+
 impl Explanation {
     /// Returns why a worker with room gets nothing: the reason of those that are nearest to being sent. `None` where
     /// no task waits in the scheduler.

@@ -63,6 +63,7 @@
 
 mod actions;
 mod collect;
+mod explain;
 #[cfg(feature = "metrics")]
 mod facade;
 mod families;
