@@ -22,6 +22,7 @@ mod codec;
 mod extensions;
 mod holding;
 mod progress;
+mod trace;
 
 use core::fmt;
 
@@ -31,10 +32,11 @@ use crate::id::TaskId;
 pub use extensions::{
     ATTEMPT_TIMEOUT_EXTENSION, Extensions, ExtensionsIter, ExtensionsWriter, GRACE_EXTENSION,
     NoRoom, PRIVATE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION,
-    check_schema,
+    TRACE_EXTENSION, check_schema,
 };
 pub use holding::{HELD_BYTES_MAX, Holding};
 pub use progress::{PROGRESS_BYTES_MAX, Progress};
+pub use trace::{NoTraceContext, TRACE_BYTES, TraceContext};
 
 /// The first bytes of every Hello, after its kind. Anything else is not this protocol.
 pub const MAGIC: [u8; 4] = *b"chgd";
