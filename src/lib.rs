@@ -142,6 +142,8 @@ mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+#[cfg(feature = "tracing")]
+pub mod traces;
 mod unwind;
 pub mod worker;
 

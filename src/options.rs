@@ -174,6 +174,9 @@ pub struct TaskOptions {
     pub attempt_max: Option<Duration>,
     /// Which key it has. `None`, the default, for none.
     pub key: Option<TaskKey>,
+    /// What it was submitted by, where that is traced.
+    #[cfg(feature = "tracing")]
+    pub(crate) span: Option<tracing::Span>,
 }
 
 impl TaskOptions {
@@ -187,6 +190,8 @@ impl TaskOptions {
             queue: None,
             key: None,
             attempt_max: None,
+            #[cfg(feature = "tracing")]
+            span: None,
         }
     }
 

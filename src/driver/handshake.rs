@@ -58,6 +58,9 @@ pub(crate) struct Greeted {
     pub(crate) token: u64,
     /// For how many milliseconds it goes on without a link.
     pub(crate) keeps_millis: u32,
+    /// It takes trace contexts.
+    #[cfg(feature = "tracing")]
+    pub(crate) takes_traces: bool,
 }
 
 impl Greeted {
@@ -219,6 +222,8 @@ fn hello_of(
                 frame_bytes_max,
                 token,
                 keeps_millis: extensions.millis(GRACE_EXTENSION).unwrap_or(0),
+                #[cfg(feature = "tracing")]
+                takes_traces: extensions.get(chargehand_core::message::TRACE_EXTENSION).is_some(),
             })
         }
         Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => {

@@ -45,6 +45,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let timeout = millis.map(|millis| Duration::from_millis(millis.get().into()));
                 let limits = &self.limits.decode;
                 entry.run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
+                #[cfg(feature = "tracing")]
+                if let Some(traced) = self.traces.handing.take() {
+                    hands.trace(entry.run, traced);
+                }
                 self.peers.put_to_work(link.worker().slot());
             }
             Outgoing::Cancel { task, attempt } => {

@@ -40,6 +40,8 @@ mod ranges;
 mod starts;
 mod stats;
 mod task;
+#[cfg(feature = "tracing")]
+mod traces;
 mod type_check;
 #[cfg(not(feature = "std"))]
 mod unmetered;
@@ -201,6 +203,9 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     #[cfg(feature = "std")]
     questions: Vec<explain::Question>,
     stoppers: Vec<Sender<PoolStats>>,
+    /// Attempts whose tasks belong to a trace.
+    #[cfg(feature = "tracing")]
+    traces: traces::Traces,
     /// The workers as the pool stopped, by slot.
     parting: Vec<WorkerInfo>,
     /// Everything that has happened in this poll is carried out.
@@ -222,6 +227,8 @@ pub(crate) struct Setup<T, K: Kind> {
     pub(crate) listeners: Vec<Box<K::Listener>>,
     #[cfg(feature = "record")]
     pub(crate) record: Option<crate::record::Output>,
+    #[cfg(feature = "tracing")]
+    pub(crate) propagator: Option<crate::traces::Propagator>,
 }
 
 /// How handles wake a driver. Made before it, since they are its other end.
@@ -308,6 +315,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             questions: Vec::new(),
             stoppers: Vec::new(),
             parting: Vec::new(),
+            #[cfg(feature = "tracing")]
+            traces: traces::Traces::new(setup.propagator),
             settled: false,
             budget: 0,
             ended: Vec::new(),
@@ -356,6 +365,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.settle();
             self.read_on.clear();
             self.work_later();
+        }
+        #[cfg(feature = "tracing")]
+        if !self.traces.is_empty() {
+            self.end_attempts();
         }
         if self.answers.arrivals.queue.has_news() {
             self.read_on_with_room();

@@ -51,6 +51,9 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
     pub(crate) options: WorkerOptions,
+    /// It takes trace contexts.
+    #[cfg(feature = "tracing")]
+    pub(super) takes_traces: bool,
     pub(crate) link: LinkState<K>,
     pub(crate) last_error: Option<DisconnectReason>,
     /// Whom its transport has proven it to be, when its link was made last.
@@ -252,6 +255,8 @@ impl<K: Kind> Peers<K> {
             entry,
             reach,
             options,
+            #[cfg(feature = "tracing")]
+            takes_traces: false,
             link: LinkState::Idle,
             last_error: None,
             identity: None,
@@ -343,9 +348,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 return self.refused(link, reason);
             }
         }
-        let greeted = greeting
-            .poll(&mut **wire, cx, &self.opening, peer.options.window)
-            .map_ok(|it| (it.offer(peer.token), (it.frame_bytes_max, Some(it.token))));
+        let greeted =
+            greeting.poll(&mut **wire, cx, &self.opening, peer.options.window).map_ok(|it| {
+                #[cfg(feature = "tracing")]
+                {
+                    peer.takes_traces = it.takes_traces;
+                }
+                (it.offer(peer.token), (it.frame_bytes_max, Some(it.token)))
+            });
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {
                 let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening, link.worker());

@@ -2,25 +2,29 @@
 
 use chargehand_core::message::{
     Extensions, ExtensionsWriter, GRACE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX,
-    SCHEMA_EXTENSION,
+    SCHEMA_EXTENSION, TRACE_EXTENSION,
 };
 
 use super::reason::DisconnectReason;
 
 /// Room for the extensions of a Hello or a Welcome of ours.
-pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14;
+pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14 + 2;
 
-/// Returns the extensions of a worker's Hello: the schema, if there is one, and for how many milliseconds it goes
-/// on without a link, if it does.
+/// Returns the extensions of a worker's Hello: the schema, if there is one, for how many milliseconds it goes
+/// on without a link, if it does, and whether it takes trace contexts.
 pub(crate) fn worker_extensions<'a>(
     schema: Option<&str>,
     grace_millis: u32,
+    takes_traces: bool,
     room: &'a mut [u8; EXTENSIONS_ROOM],
 ) -> Extensions<'a> {
     let mut writer = ExtensionsWriter::new(room);
     add_schema(schema, &mut writer);
     if grace_millis > 0 {
         writer.add(GRACE_EXTENSION, &grace_millis.to_le_bytes()).expect("there is room");
+    }
+    if takes_traces {
+        writer.add(TRACE_EXTENSION, &[]).expect("there is room");
     }
     writer.finish()
 }

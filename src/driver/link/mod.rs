@@ -57,6 +57,9 @@ pub(crate) struct Conn<K: Kind> {
     is_paused: bool,
     /// What the wire speaks, so that it need not be asked for every message.
     pub(crate) speech: Speech,
+    /// The trace contexts of requests that have not left, by the slots of their tasks.
+    #[cfg(feature = "tracing")]
+    traces: alloc::collections::BTreeMap<u32, crate::traces::TraceContext>,
 }
 
 /// How much may be read.
@@ -102,6 +105,8 @@ impl<K: Kind> Conn<K> {
             allowance: usize::MAX,
             is_paused: false,
             parked: VecDeque::new(),
+            #[cfg(feature = "tracing")]
+            traces: alloc::collections::BTreeMap::new(),
             left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,

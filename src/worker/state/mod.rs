@@ -84,6 +84,9 @@ pub(super) struct ProtocolState {
     pub(super) claim: Option<(Claim, Duration)>,
     /// How many attempts it has under way here at most.
     window: u16,
+    /// The trace context of the request that is taken just now.
+    #[cfg(feature = "tracing")]
+    trace: Option<chargehand_core::message::TraceContext>,
     sent: SentAnswers,
     /// Whether it wants to know how far attempts are.
     pub(super) takes_progress: bool,
@@ -155,6 +158,8 @@ impl ProtocolState {
             token: 0,
             claim: None,
             window,
+            #[cfg(feature = "tracing")]
+            trace: None,
             sent: SentAnswers::default(),
             takes_progress: false,
             heartbeat: Duration::MAX,
@@ -195,6 +200,10 @@ impl ProtocolState {
             Ok(Message::Request { task, attempt, extensions, body }) if self.phase == Phase::Up => {
                 let millis = extensions.millis(ATTEMPT_TIMEOUT_EXTENSION);
                 let timeout = millis.map(|millis| Duration::from_millis(millis.into()));
+                #[cfg(feature = "tracing")]
+                if !extensions.is_empty() && around.settings.takes_traces() {
+                    self.trace = extensions.trace();
+                }
                 self.on_request(task, attempt, timeout, body, around)
             }
             other => self.on_other(other, around),
