@@ -8,11 +8,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use chargehand::core::TaskId;
 use chargehand::explain::{
-    Explanation, Find, IdleWorker, Outside, TaskExplanation, TaskNow, Waiting,
+    Explanation, Find, IdleWorker, Outside, TaskExplanation, TaskName, TaskNow, Waiting,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
+use crate::Settings;
 use crate::collect::{Shared, now_ms};
 use crate::routes::json;
 use crate::view::{millis, to_json};
@@ -98,6 +99,10 @@ struct TaskView<'a> {
 
 pub(crate) async fn explain(State(shared): State<Arc<Shared>>, Query(ask): Query<Ask>) -> Response {
     let find = match find_of(&ask.task) {
+        Ok(Some(Find::Height(number))) => match shared.settings.height_of(number) {
+            Some(height) => Some(Find::Height(height)),
+            None => return (StatusCode::NOT_FOUND, "it was done before\n").into_response(),
+        },
         Ok(find) => find,
         Err(why) => return (StatusCode::BAD_REQUEST, why).into_response(),
     };
@@ -112,7 +117,7 @@ pub(crate) async fn explain(State(shared): State<Arc<Shared>>, Query(ask): Query
         };
         Ok::<_, chargehand::Closed>((explanation, tasks))
     };
-    let (explanation, tasks) = match timeout(ANSWER_TIMEOUT, answer).await {
+    let (mut explanation, mut tasks) = match timeout(ANSWER_TIMEOUT, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => return unavailable("the pool has ended\n"),
         Err(_) => return unavailable("the pool's driver does not answer\n"),
@@ -121,7 +126,24 @@ pub(crate) async fn explain(State(shared): State<Arc<Shared>>, Query(ask): Query
         let why = pool.queue(&ask.queue).err().map_or_else(String::new, |error| error.to_string());
         return (StatusCode::NOT_FOUND, format!("{why}\n")).into_response();
     }
+    for waiting in &mut explanation.waiting {
+        renumber(&shared.settings, [Some(&mut waiting.example), waiting.keeper.as_mut()]);
+    }
+    for task in &mut tasks {
+        let keeper = match &mut task.now {
+            TaskNow::Waits { keeper, .. } => keeper.as_mut(),
+            _ => None,
+        };
+        renumber(&shared.settings, [Some(&mut task.name), keeper]);
+    }
     json(&*to_json(&view(&explanation, &tasks, &ask)))
+}
+
+/// Calls tasks what they are called here.
+fn renumber(settings: &Settings, names: [Option<&mut TaskName>; 2]) {
+    for name in names.into_iter().flatten() {
+        name.height = name.height.map(|height| settings.number_of(height));
+    }
 }
 
 fn unavailable(why: &'static str) -> Response {

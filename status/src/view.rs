@@ -148,7 +148,11 @@ pub(crate) fn overview(frame: &Frame, settings: &Settings) -> Arc<str> {
         point: frame.point.as_ref(),
         ranges: ranges.iter().take(RANGES_MAX).map(range).collect(),
         ranges_more: ranges.len().saturating_sub(RANGES_MAX),
-        failures: groups.iter().take(FAILURES_MAX).map(|group| failure(group, at)).collect(),
+        failures: groups
+            .iter()
+            .take(FAILURES_MAX)
+            .map(|group| failure(group, at, settings))
+            .collect(),
         failures_other: measures.map_or(0, |measures| measures.failures_other)
             + groups.iter().skip(FAILURES_MAX).map(|group| group.count).sum::<u64>(),
         events: frame.events.iter().rev().take(EVENTS_MAX).collect(),
@@ -221,12 +225,12 @@ fn range(range: &RangeFigures) -> Range {
     }
 }
 
-fn failure(group: &FailureGroup, at: Instant) -> Failure<'_> {
+fn failure<'a>(group: &'a FailureGroup, at: Instant, settings: &Settings) -> Failure<'a> {
     Failure {
         text: &group.text,
         count: group.count,
         example: &group.example,
-        height: group.height.map(|height| height.to_string()),
+        height: group.height.map(|height| settings.number_of(height).to_string()),
         peer: group.peer.as_deref(),
         ago_ms: millis(at.saturating_since(group.at)),
     }
