@@ -7,6 +7,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::time::Duration;
 
 use chargehand_core::io::Timer;
 use chargehand_core::message::clip;
@@ -39,6 +40,8 @@ struct Measuring {
     times: Box<[TaskTime]>,
     /// By the slot of a task whose worker holds more than it runs, when its turn came there.
     turns: Box<[Instant]>,
+    /// By the slot of a task how long its worker says that it took, in nanoseconds; 0 for no word.
+    told: Box<[u64]>,
     queue_wait: Histogram,
     attempts: [u64; ATTEMPTS_COUNTED],
     /// By the slot of a worker.
@@ -73,7 +76,7 @@ struct Lane {
 
 #[derive(Debug)]
 struct Times {
-    /// Where nothing waits at the worker, so that all of it is service.
+    /// Where all of it is service, as far as is known: nothing waits at the worker, and that does not say otherwise.
     direct: Histogram,
     /// Round trips and service where that is not so. Mostly there are none.
     queued: Option<Box<(Histogram, Histogram)>>,
@@ -86,6 +89,13 @@ impl Times {
 
     fn queued(&mut self) -> &mut (Histogram, Histogram) {
         self.queued.get_or_insert_with(|| Box::new((Histogram::new(), Histogram::new())))
+    }
+
+    /// Takes in a round trip, and how much of that is service.
+    fn record(&mut self, round_trip: u64, service: u64) {
+        let (round_trips, services) = self.queued();
+        round_trips.record(round_trip);
+        services.record(service);
     }
 
     fn add(&mut self, other: &Self) {
@@ -132,6 +142,14 @@ impl Meter {
     pub(crate) fn on_sent(&mut self, link: Link, task: TaskId, attempt: u16, now: Instant) {
         if let Some(measuring) = &mut self.0 {
             measuring.on_sent(link.worker().slot(), task.slot(), attempt, now);
+        }
+    }
+
+    /// A worker says how long an attempt took that it is about to answer.
+    pub(crate) fn on_took(&mut self, task: TaskId, took: Duration) {
+        if let Some(measuring) = &mut self.0 {
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            measuring.told[task.slot() as usize] = nanos.max(1);
         }
     }
 
@@ -209,6 +227,7 @@ impl Measuring {
             self.queue_wait.record(nanos_between(time.at, now));
         }
         *time = TaskTime { at: now, worker };
+        self.told[task as usize] = 0;
         if self.have_queues {
             self.take_turn(worker, task, now);
         }
@@ -231,6 +250,12 @@ impl Measuring {
     fn on_answer(&mut self, task: u32, now: Instant) {
         let TaskTime { at: sent, worker } = self.times[task as usize];
         let Some(Some(lane)) = self.lanes.get_mut(worker as usize) else { return };
+        let told = self.told[task as usize];
+        if told > 0 && sent != NEVER {
+            let took = nanos_between(sent, now);
+            lane.times.record(took, told.min(took));
+            return self.leave(worker, task, now);
+        }
         if !lane.has_queue {
             if sent != NEVER {
                 lane.times.direct.record(nanos_between(sent, now));
@@ -240,9 +265,8 @@ impl Measuring {
         if sent != NEVER {
             // One that did not wait for its turn has a worker that does not keep the order.
             let turn = Some(self.turns[task as usize]).filter(|turn| *turn != NEVER);
-            let (round_trip, service) = lane.times.queued();
-            round_trip.record(nanos_between(sent, now));
-            service.record(nanos_between(turn.unwrap_or(sent), now));
+            let service = nanos_between(turn.unwrap_or(sent), now);
+            lane.times.record(nanos_between(sent, now), service);
         }
         self.leave(worker, task, now);
     }
@@ -329,7 +353,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             all.add(&lane.times);
             let times = lane.times.round_trip();
             if let (Some(p50), Some(p99)) = (times.quantile(0.5), times.quantile(0.99)) {
-                workers.push(WorkerTimes { id: peer.id, count: times.count(), p50, p99 });
+                let (id, count, service) = (peer.id, times.count(), lane.times.service());
+                workers.push(WorkerTimes { id, count, p50, p99, service });
             }
         }
         let mut failures = measuring.failures.groups.clone();
@@ -358,6 +383,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             since: self.now,
             times: alloc::vec![TaskTime { at: NEVER, worker: 0 }; tasks].into(),
             turns: alloc::vec![NEVER; tasks].into(),
+            told: alloc::vec![0; tasks].into(),
             queue_wait: Histogram::new(),
             attempts: [0; ATTEMPTS_COUNTED],
             lanes: Vec::new(),

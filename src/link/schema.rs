@@ -2,13 +2,13 @@
 
 use chargehand_core::message::{
     Extensions, ExtensionsWriter, GRACE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX,
-    SCHEMA_EXTENSION, TRACE_EXTENSION,
+    SCHEMA_EXTENSION, TOOK_EXTENSION, TRACE_EXTENSION,
 };
 
 use super::reason::DisconnectReason;
 
 /// Room for the extensions of a Hello or a Welcome of ours.
-pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14 + 2;
+pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14 + 2 + 2;
 
 /// Returns the extensions of a worker's Hello: the schema, if there is one, for how many milliseconds it goes
 /// on without a link, if it does, and whether it takes trace contexts.
@@ -29,7 +29,7 @@ pub(crate) fn worker_extensions<'a>(
     writer.finish()
 }
 
-/// Returns the extensions of a manager's Hello: it takes progress, and the schema, if there is one.
+/// Returns the extensions of a manager's Hello: it takes progress and times, and the schema, if there is one.
 pub(crate) fn manager_extensions<'a>(
     schema: Option<&str>,
     room: &'a mut [u8; EXTENSIONS_ROOM],
@@ -37,6 +37,7 @@ pub(crate) fn manager_extensions<'a>(
     let mut writer = ExtensionsWriter::new(room);
     add_schema(schema, &mut writer);
     writer.add(PROGRESS_EXTENSION, &[]).expect("there is room");
+    writer.add(TOOK_EXTENSION, &[]).expect("there is room");
     writer.finish()
 }
 

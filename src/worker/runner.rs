@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::future::Future;
 use core::pin::Pin;
 
-use chargehand_core::Verdict;
 use chargehand_core::session::RunId;
+use chargehand_core::{Instant, Verdict};
 
 use super::clock::Now;
 use super::memory::Memory;
@@ -29,6 +29,8 @@ pub(super) struct Owner {
 /// A run, as long as somebody wants its answer.
 struct Run {
     owner: Owner,
+    /// When it began, where somebody wants to know how long it takes.
+    began: Option<Instant>,
     /// Tells the handler's context when this is dropped.
     guard: Guard,
     /// What it has of a trace.
@@ -105,6 +107,7 @@ impl<H: Handler> Runner<H> {
         let Some(verdict) = verdict else {
             let run = Run {
                 owner,
+                began: None,
                 guard,
                 #[cfg(feature = "tracing")]
                 traced,
@@ -119,6 +122,18 @@ impl<H: Handler> Runner<H> {
             traced.end(verdict);
         }
         Started::Ended(verdict)
+    }
+
+    /// Notes when a run began that goes on.
+    pub(super) fn note_begin(&mut self, index: u32, now: Instant) {
+        if let Some(run) = self.runs.owner_mut(index) {
+            run.began = Some(now);
+        }
+    }
+
+    /// Returns when a run began, where that was noted.
+    pub(super) fn began(&self, index: u32) -> Option<Instant> {
+        self.runs.owner(index)?.began
     }
 
     /// Polls a run that was woken, and returns whose it was once it has ended; its answer is then in

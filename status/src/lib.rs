@@ -214,7 +214,7 @@ impl Status {
         self
     }
 
-    /// Sets how many workers have metrics of their own: six series each. Those above, in the order of their
+    /// Sets how many workers have metrics of their own: eighteen series each. Those above, in the order of their
     /// ids, count in the sums only. Default 100.
     pub fn worker_series(mut self, count: usize) -> Self {
         self.settings.worker_series = count;

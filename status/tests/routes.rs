@@ -66,6 +66,8 @@ async fn every_form_has_the_figures_of_the_pool() -> Outcome {
         "chargehand_round_trip_seconds_bucket{le=\"+Inf\"} 700",
         "chargehand_queue_wait_seconds_count 700",
         "chargehand_task_attempts_sum 700.0",
+        "chargehand_worker_service_seconds_count{worker=\"in-process 1\",id=\"0.0\"} 700",
+        "chargehand_worker_service_seconds_bucket{le=\"+Inf\",worker=\"in-process 1\",id=\"0.0\"} 700",
         "chargehand_worker_attempts_total{worker=\"in-process 1\",id=\"0.0\",how=\"done\"} 693",
         "chargehand_memory_limit_bytes 268435456.0",
         "# EOF",
@@ -77,6 +79,13 @@ async fn every_form_has_the_figures_of_the_pool() -> Outcome {
     assert_eq!((&page["total"], &page["matched"]), (&1.into(), &1.into()));
     assert_eq!(page["rows"][0]["done"], 693);
     assert_eq!(page["rows"][0]["failed"], 7);
+    let service = page["rows"][0]["service"].as_array().unwrap();
+    let count: u64 = service.iter().map(|bucket| bucket[1].as_u64().unwrap()).sum();
+    assert_eq!(count, 700, "each answer is in its histogram");
+    assert!(
+        service.windows(2).all(|pair| pair[0][0].as_u64() < pair[1][0].as_u64()),
+        "{service:?}"
+    );
     assert_eq!(get(address, "/api/workers?find=nobody").await.json()["matched"], 0);
     until(address, "/api/history", |it| !it.json()["points"].as_array().unwrap().is_empty()).await;
 

@@ -25,6 +25,8 @@ pub const GRACE_EXTENSION: u16 = 5;
 /// In a worker's Hello: it takes trace contexts; the value is empty. In a Request to such a worker: the
 /// [`TraceContext`] of the attempt.
 pub const TRACE_EXTENSION: u16 = 8;
+/// In a manager's Hello: it takes [`Took`](super::Took). The value is empty, and whatever else it is says the same.
+pub const TOOK_EXTENSION: u16 = 9;
 /// The longest schema in a Hello, in bytes.
 pub const SCHEMA_BYTES_MAX: usize = 64;
 

@@ -5,7 +5,9 @@ use alloc::collections::VecDeque;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
-use chargehand_core::message::{BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress};
+use chargehand_core::message::{
+    BODY_HEAD_BYTES_MAX, Holding, Message, MessageError, Progress, Took,
+};
 use chargehand_core::{EventError, Instant, Link, TaskId, Verdict};
 
 use self::late::LeftLate;
@@ -378,6 +380,11 @@ fn on_extra(
     if let Some(holding) = Holding::decode(frame) {
         tally.check_list()?;
         return on_holding(holding?, sink);
+    }
+    if let Some(took) = Took::decode(frame) {
+        tally.check_took()?;
+        sink.took(took?);
+        return Ok(());
     }
     let Some(progress) = Progress::decode(frame) else {
         return Err(MessageError::UnknownKind(kind).into());

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use chargehand_core::message::{
     ATTEMPT_TIMEOUT_EXTENSION, BODY_HEAD_BYTES_MAX, Code, GRACE_EXTENSION, Hello, Message,
-    MessageError, PROGRESS_EXTENSION, Role,
+    MessageError, PROGRESS_EXTENSION, Role, TOOK_EXTENSION,
 };
 use chargehand_core::session::{RunId, RunSlot, Session};
 use chargehand_core::{Instant, TaskId, Verdict};
@@ -90,6 +90,8 @@ pub(super) struct ProtocolState {
     sent: SentAnswers,
     /// Whether it wants to know how far attempts are.
     pub(super) takes_progress: bool,
+    /// Whether it wants to know how long attempts took.
+    pub(super) takes_times: bool,
     pub(super) heartbeat: Duration,
     /// The longest body that an answer may have, and who says so.
     pub(super) answer_bytes_max: usize,
@@ -162,6 +164,7 @@ impl ProtocolState {
             trace: None,
             sent: SentAnswers::default(),
             takes_progress: false,
+            takes_times: false,
             heartbeat: Duration::MAX,
             answer_bytes_max: usize::MAX,
             limiter: Limiter::Manager,
@@ -280,6 +283,7 @@ impl ProtocolState {
         );
         self.token = hello.token;
         self.takes_progress = hello.extensions.get(PROGRESS_EXTENSION).is_some();
+        self.takes_times = hello.extensions.get(TOOK_EXTENSION).is_some();
         self.phase = Phase::Welcome;
         Ok(Step::None)
     }

@@ -107,6 +107,9 @@ impl ProtocolState {
         match around.runner.start(around.ready, owner, origin, body) {
             Started::Ended(verdict) => Some(verdict),
             Started::Running(run) => {
+                if self.takes_times {
+                    around.runner.note_begin(run, around.clock.now());
+                }
                 self.jobs[slot.index()] = RequestState::Running(run, body.len());
                 around.runner.memory.take(&mut self.held, body.len());
                 None
