@@ -20,8 +20,6 @@
 //! the attempt ended by; then `error.type` is the same, by OpenTelemetry's stable conventions. Those of RPC and
 //! messaging are not stable in what concerns these, and left out.
 
-use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -72,7 +70,7 @@ impl Traced {
         context: TraceContext,
         attempt: u16,
         (manager, worker): (&str, &str),
-    ) -> Box<Self> {
+    ) -> Self {
         let span = info_span!(
             target: TARGET,
             parent: None,
@@ -86,11 +84,11 @@ impl Traced {
             outcome = Empty
         );
         propagator.0.adopt(&span, &context);
-        Box::new(Self { context: Some(context), span })
+        Self { context: Some(context), span }
     }
 
     /// Makes that of an attempt in the pool's own process.
-    pub(crate) fn local(parent: &Span, context: Option<TraceContext>, attempt: u16) -> Box<Self> {
+    pub(crate) fn local(parent: &Span, context: Option<TraceContext>, attempt: u16) -> Self {
         let span = info_span!(
             target: TARGET,
             parent: parent,
@@ -101,7 +99,7 @@ impl Traced {
             attempt,
             outcome = Empty
         );
-        Box::new(Self { context, span })
+        Self { context, span }
     }
 
     /// Notes how the handler ended.
@@ -140,7 +138,7 @@ pub(crate) fn attempt(
     attempt: u16,
     peer: &str,
 ) -> Span {
-    let height = height.map(|height| String::from(alloc::format!("{height}")));
+    let height = height.map(|height| alloc::format!("{height}"));
     info_span!(
         target: TARGET,
         parent: parent,

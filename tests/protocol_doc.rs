@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chargehand::core::keyed::{Channel, EXCHANGE_BYTES_MAX, Initiator, Key, Member, Responder};
 use chargehand::core::message::{
-    EXTENDED_HEAD_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Progress, Role, TOOK_BYTES_MAX, Took,
+    EXTENDED_HEAD_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Progress, Role, TOOK_BYTES_MAX,
+    Took,
 };
 
 #[test]

@@ -138,7 +138,7 @@ async fn a_trace_goes_from_the_manager_over_the_attempt_to_the_handler_elsewhere
         assert_eq!(outcome, &handle.attributes["outcome"]);
         let is_failed = outcome == "failed";
         assert_eq!((attempt.is_error, handle.is_error), (is_failed, is_failed));
-        assert_eq!(attempt.attributes.get("error.type").is_some(), is_failed);
+        assert_eq!(attempt.attributes.contains_key("error.type"), is_failed);
     }
     assert_eq!(attempts.iter().filter(|span| span.is_error).count(), 1, "one of the two fails");
 }

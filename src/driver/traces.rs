@@ -65,7 +65,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(worker);
         let is_told = match (&mut peer.link, context) {
             (LinkState::InProcess(_), context) => {
-                self.traces.handing = Some(Traced::local(&span, context, attempt));
+                self.traces.handing = Some(Box::new(Traced::local(&span, context, attempt)));
                 false
             }
             (LinkState::Up(_, conn), Some(context)) if peer.takes_traces => {
@@ -133,7 +133,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 Outcome::Cancelled => "cancelled",
                 Outcome::Aborted => "aborted",
                 Outcome::TimedOut => "timed_out",
-                _ => "returned",
+                Outcome::Bounced => "returned",
             },
         );
     }

@@ -1,6 +1,6 @@
 //! Reasons in words, each with what would change it.
 
-use core::fmt;
+use core::fmt::{self, Write};
 
 use chargehand_core::{Idles, Waits};
 
@@ -149,29 +149,24 @@ impl IdleWorker {
     /// [`Explanation::nearest`], which says why one with room gets nothing.
     pub fn why(&self, nearest: Option<&Waiting>) -> String {
         let mut text = idles(self.why).to_string();
-        match (self.why, nearest) {
-            (Idles::Full, _) if self.allowance < self.window => {
-                text += &format!(
-                    ": {} of {}, and once it has earned that of {}",
-                    self.in_flight, self.allowance, self.window
-                );
+        let Self { in_flight, allowance, window, .. } = self;
+        // Nothing fails that writes into a string.
+        let _ = match (self.why, nearest) {
+            (Idles::Full, _) if allowance < window => write!(
+                text,
+                ": {in_flight} of {allowance}, and once it has earned that of {window}"
+            ),
+            (Idles::Full, _) => write!(text, ": {in_flight} of {allowance}"),
+            (Idles::Room, None) => write!(text, ", and no task waits"),
+            (Idles::Room, Some(it)) => {
+                write!(text, "; of those that wait the next, {}, {}", it.example, it.why())
             }
-            (Idles::Full, _) => text += &format!(": {} of {}", self.in_flight, self.allowance),
-            (Idles::Room, None) => text += ", and no task waits",
-            (Idles::Room, Some(waiting)) => {
-                text += &format!(
-                    "; of those that wait the next, {}, {}",
-                    waiting.example,
-                    waiting.why()
-                );
-            }
-            (Idles::Away { .. }, _) => {
-                if let Some(error) = &self.last_error {
-                    text += &format!(": {error}");
-                }
-            }
-            _ => {}
-        }
+            (Idles::Away { .. }, _) => match &self.last_error {
+                Some(error) => write!(text, ": {error}"),
+                None => Ok(()),
+            },
+            _ => Ok(()),
+        };
         text
     }
 }

@@ -198,9 +198,8 @@ fn changed<T>(it: &T, field: &str, value: &str) -> Result<T, String>
 where
     T: serde::Serialize + serde::de::DeserializeOwned,
 {
-    let mut fields = match serde_json::to_value(it) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => return Err("it cannot be changed".into()),
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(it) else {
+        return Err("it cannot be changed".into());
     };
     let known: Vec<_> = fields.keys().cloned().collect();
     let Some(place) = fields.get_mut(field) else {

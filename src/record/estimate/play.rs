@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use chargehand_core::{
     Action, ConfigError, Event, Heap, Instant, Lane, Link, Loss, Outcome, QueueId, Route,
-    Scheduler, TaskId, TaskOptions, WorkerId,
+    Scheduler, TaskId, WorkerId,
 };
 
 use super::told::{End, Other, Sample, Told, nanos};
@@ -252,7 +252,7 @@ impl Play<'_> {
 
     fn submit(&mut self, index: usize) -> bool {
         let task = &self.told.tasks[index];
-        let mut options = self.setup.options(task.options.unwrap_or(TaskOptions::new()));
+        let mut options = self.setup.options(task.options.unwrap_or_default());
         if options.deadline != Instant::FAR_FUTURE {
             // As long after it came as then.
             options.deadline = self.now.saturating_add(options.deadline.saturating_since(task.at));

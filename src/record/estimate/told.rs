@@ -212,7 +212,7 @@ impl Told {
                     .get(&task)
                     .is_some_and(|&index| self.tasks[index].cancelled.is_some());
                 let began = self.put_down(now, link, (task, attempt));
-                if let (Some(began), false) = (began.flatten(), is_cancelled) {
+                if let (Some(began), false) = (began, is_cancelled) {
                     let took = now.saturating_since(began);
                     self.sample(link, Sample { took, end: End::Never });
                 }
@@ -254,24 +254,19 @@ impl Told {
         }
     }
 
-    /// Takes an attempt from its worker, and returns when it began there, if it did.
-    fn put_down(
-        &mut self,
-        now: Instant,
-        link: Link,
-        attempt: (TaskId, u16),
-    ) -> Option<Option<Instant>> {
+    /// Takes an attempt from its worker, and returns when it began there, if it did, and nothing if it was not there.
+    fn put_down(&mut self, now: Instant, link: Link, attempt: (TaskId, u16)) -> Option<Instant> {
         let held = self.held.get_mut(&link.worker())?;
         let place = held.iter().position(|it| (it.task, it.attempt) == attempt)?;
         let began = held.remove(place)?.began;
         self.begin_next(now, link.worker());
-        Some(began)
+        began
     }
 
     fn on_answer(&mut self, now: Instant, link: Link, attempt: (TaskId, u16), end: End) {
         self.room_at = Some(now);
         // One that did not wait for its turn took no time that is known.
-        if let Some(Some(began)) = self.put_down(now, link, attempt) {
+        if let Some(began) = self.put_down(now, link, attempt) {
             self.sample(link, Sample { took: now.saturating_since(began), end });
         }
     }

@@ -102,7 +102,7 @@ impl ProtocolState {
         #[cfg(feature = "tracing")]
         let origin = origin.traced(traced.map(|(context, propagator)| {
             let names = (&*self.manager, &*around.settings.name);
-            crate::traces::Traced::remote(propagator, context, attempt, names)
+            Box::new(crate::traces::Traced::remote(propagator, context, attempt, names))
         }));
         match around.runner.start(around.ready, owner, origin, body) {
             Started::Ended(verdict) => Some(verdict),
