@@ -112,6 +112,24 @@ fn what_a_limit_of_a_queue_comes_to_is_near_what_it_does() {
     }
 }
 
+/// The test is one of these, `recorded_incident`. Where the source of a test changes, it is to be written anew.
+#[test]
+fn a_record_becomes_a_test_in_a_world_of_its_workers() {
+    let recording = recorded(1, 10, true);
+    let source = recording.test_source("recorded_incident");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded_incident.rs");
+    if std::env::var_os("WRITE_TEST").is_some() {
+        std::fs::write(path, &source).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    // As it is formatted, lines are others, and there are commas at the ends of lists.
+    let words = |text: &str| text.replace([' ', '\n', ','], "");
+    assert_eq!(words(&kept), words(&source));
+    for part in ["concurrency(2)", "Act::Fail", "BULK: u64 = 400", "SINGLES: u64 = 0"] {
+        assert!(source.contains(part), "no {part} in {source}");
+    }
+}
+
 #[test]
 fn what_is_no_policy_or_none_of_its_values_is_refused_by_name() {
     let recording = recorded(1, 0, true);

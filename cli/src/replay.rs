@@ -23,6 +23,10 @@ struct Done {
 
 /// Makes the calls of a record again, prints each, and returns the exit code.
 pub(crate) fn run(args: &ReplayArgs) -> ExitCode {
+    if let Some(name) = &args.test {
+        let source = recording(args).map(|recording| recording.test_source(name));
+        return source.map_or_else(|failure| failure.report(), |source| print(&source));
+    }
     if !args.with.is_empty() {
         return what_if(args);
     }
@@ -64,14 +68,15 @@ fn replay(args: &ReplayArgs, out: &mut impl Write) -> Result<Done, Failure> {
     Ok(Done { steps, differs, breaks_off, figures: replay.scheduler().stats().to_string() })
 }
 
+fn recording(args: &ReplayArgs) -> Result<Recording, Failure> {
+    let named = |why: String| Failure::input(format!("{}: {why}", args.file.display()));
+    let file = File::open(&args.file).map_err(|error| named(error.to_string()))?;
+    Recording::read(BufReader::new(file)).map_err(|error| named(error.to_string()))
+}
+
 /// Plays a record under other policies, prints what that comes to, and returns the exit code.
 fn what_if(args: &ReplayArgs) -> ExitCode {
-    let named = |why: String| Failure::input(format!("{}: {why}", args.file.display()));
-    let file = File::open(&args.file).map_err(|error| named(error.to_string()));
-    let read = file.and_then(|file| {
-        Recording::read(BufReader::new(file)).map_err(|error| named(error.to_string()))
-    });
-    let told = read.and_then(|recording| {
+    let told = recording(args).and_then(|recording| {
         let refused =
             |error: chargehand::record::ChangeError| Failure::input(format!("--with {error}"));
         let observed = recording.observed();

@@ -4,8 +4,6 @@
 //! cargo run -p chargehand-otel --example traces -- http://127.0.0.1:4318/v1/traces
 //! ```
 
-use std::time::Duration;
-
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::Tokio;
 use chargehand::{Failure, Pool, Worker};
@@ -32,7 +30,7 @@ impl HttpClient for Ureq {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let endpoint = std::env::args().nth(1).unwrap_or("http://127.0.0.1:4318/v1/traces".to_owned());
+    let endpoint = std::env::args().nth(1).ok_or("give the URL of a receiver")?;
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(Ureq)
@@ -42,22 +40,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("blocks"));
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer))?;
-
     let listener = Tokio::bind("127.0.0.1:0").await?;
     let connector = TcpConnector::new(Tokio::new(), &listener.local_addr()?.to_string())?;
     let fetch = |height: u64| async move {
-        tracing::info!(height, "fetching");
         if height == 13 { Err(Failure::permanent("no such block")) } else { Ok(height * 2) }
     };
     let worker = Worker::new(Tokio::new(), fetch).propagate(Otel);
     tokio::spawn(worker.serve(TcpListener::new(listener)));
     let (pool, driver) = Pool::builder(Tokio::new()).connect(connector).propagate(Otel).build()?;
     let driver = tokio::spawn(driver);
-
     for height in [12, 13_u64] {
         println!("{height}: {:?}", pool.traced().call::<u64, _>(&height).await);
     }
-    pool.stop_within(Duration::from_secs(5)).await?;
+    pool.stop().await?;
     driver.await?;
     provider.shutdown()?;
     Ok(())

@@ -54,21 +54,20 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Groups all tasks that wait by queue and reason.
     fn all_waiting(&self) -> Vec<Waiting> {
         let mut groups: Vec<Waiting> = Vec::new();
-        for (task, entry) in self.open_tasks() {
-            let Some(why) = self.scheduler.waits(task) else { continue };
-            let queue = self.queue_name(&entry.payload);
+        self.scheduler.each_waiting(|task, why| {
+            let queue = self.queue_name(&self.tasks[task.slot() as usize].payload);
             let is_like = |group: &&mut Waiting| {
                 mem::discriminant(&group.why) == mem::discriminant(&why) && group.queue == queue
             };
             if let Some(group) = groups.iter_mut().find(is_like) {
                 group.count += 1;
                 group.why = group.why.min(why);
-                continue;
+                return;
             }
             let example = self.name_of(task);
             let keeper = self.scheduler.keeps_key(task).map(|other| self.name_of(other));
             groups.push(Waiting { queue, why, left: None, count: 1, example, keeper });
-        }
+        });
         for group in &mut groups {
             group.left = self.left(group.why.until());
         }

@@ -446,6 +446,7 @@ mod tests {
     #[test]
     fn what_waits_at_its_worker_is_served_from_when_its_turn_comes() {
         let mut measuring = Measuring {
+            told: alloc::vec![0; 8].into(),
             since: at(0),
             times: alloc::vec![TaskTime { at: NEVER, worker: 0 }; 4].into(),
             turns: alloc::vec![NEVER; 4].into(),
@@ -469,8 +470,8 @@ mod tests {
         let times = &measuring.lanes[0].as_ref().unwrap().times;
         let (round_trip, service) = (times.round_trip(), times.service());
         assert_eq!((round_trip.count(), service.count()), (3, 3));
-        assert_eq!(round_trip.sum(), core::time::Duration::from_millis(10 + 40 + 50));
-        assert_eq!(service.sum(), core::time::Duration::from_millis(10 + 30 + 10));
-        assert_eq!(measuring.queue_wait.sum(), core::time::Duration::from_millis(40));
+        assert_eq!(round_trip.sum(), Duration::from_millis(10 + 40 + 50));
+        assert_eq!(service.sum(), Duration::from_millis(10 + 30 + 10));
+        assert_eq!(measuring.queue_wait.sum(), Duration::from_millis(40));
     }
 }

@@ -16,7 +16,7 @@ use clap_complete::Shell;
 pub(crate) use self::look::{
     ActArgs, ExplainArgs, LookArgs, PageArgs, QueueCommand, Sort, TopArgs, WorkersArgs,
 };
-use self::values::{parse_bytes, parse_range, parse_timeout};
+use self::values::{parse_bytes, parse_name, parse_range, parse_timeout};
 use crate::address::Address;
 
 /// How long an output may be where nothing else is said.
@@ -357,6 +357,10 @@ pub(crate) struct ReplayArgs {
     /// beside it.
     #[arg(long, value_name = "POLICY=VALUE")]
     pub(crate) with: Vec<Change>,
+    /// Prints the source of a Rust test of this name instead: the record's workers, tasks and policies in a world of
+    /// `chargehand::testing`.
+    #[arg(long, value_name = "NAME", conflicts_with = "with", value_parser = parse_name)]
+    pub(crate) test: Option<String>,
     /// How the end is shown.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) output: Format,

@@ -142,6 +142,14 @@ fn a_record_is_played_under_other_policies_and_called_an_estimate() {
     let sent = ["observed", "unchanged", "changed"].map(|name| shown[name]["sent"].as_u64());
     assert_eq!(sent, [Some(3), Some(3), Some(12)], "three more times each: {shown}");
     assert_eq!((&shown["is_estimate"], &shown["changed"]["failed"]), (&true.into(), &3.into()));
+    let test = run(chargehand().args(["replay", &record, "--test", "three_fail"]));
+    assert_eq!(test.code, Some(0), "{}", test.err);
+    assert!(
+        test.out.contains("fn three_fail()") && test.out.contains("World::new(1)"),
+        "{}",
+        test.out
+    );
+    assert_eq!(run(chargehand().args(["replay", &record, "--test", "1; rm"])).code, Some(2));
     for (with, word) in
         [("retires_max=3", "retries_max"), ("window=wide", "auto"), ("x", "written")]
     {

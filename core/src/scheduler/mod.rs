@@ -208,7 +208,20 @@ impl<S: Storage> Scheduler<S> {
     #[cfg(feature = "queues")]
     pub fn waits(&self, task: TaskId) -> Option<Waits> {
         let (tasks, workers) = self.storage.slots();
-        self.state.waits(task, tasks, workers)
+        self.state.waits(task, (tasks, workers), &mut waits::Common::default())
+    }
+
+    /// Tells of every task that waits why it does, as [`waits`](Self::waits) says it. O(tasks + workers).
+    #[cfg(feature = "queues")]
+    pub fn each_waiting(&self, mut tell: impl FnMut(TaskId, Waits)) {
+        let slots = self.storage.slots();
+        let mut common = waits::Common::default();
+        for (at, slot) in (0..).zip(slots.0) {
+            let id = slot.id(at);
+            if let Some(why) = self.state.waits(id, slots, &mut common) {
+                tell(id, why);
+            }
+        }
     }
 
     /// Returns which task keeps another from being sent because of their key, where one does: see

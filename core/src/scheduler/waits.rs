@@ -13,13 +13,20 @@ use crate::explain::{Idles, Waits};
 use crate::id::{TaskId, WorkerId};
 use crate::time::Instant;
 
+/// What is the same for all tasks, once it was looked for.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    of_new: Option<Waits>,
+    none_serves: Option<Waits>,
+}
+
 impl SchedulerState {
     /// Returns why a task is not sent now: `None` where a worker holds it, or it has its outcome.
     pub(super) fn waits(
         &self,
         id: TaskId,
-        tasks: &[TaskSlot],
-        workers: &[WorkerSlot],
+        (tasks, workers): (&[TaskSlot], &[WorkerSlot]),
+        common: &mut Common,
     ) -> Option<Waits> {
         let slot = tasks.get(id.slot() as usize);
         let slot = slot.filter(|slot| slot.generation == id.generation())?;
@@ -39,22 +46,27 @@ impl SchedulerState {
         // Which workers serve a queue is asked next, once there are such that serve some alone.
         let line = self.queues.lines.get(usize::from(slot.line));
         let barred = line.and_then(|line| line.barred(self.clock));
-        Some(barred.unwrap_or_else(|| self.waits_for_worker(id.slot(), tasks, workers)))
+        Some(barred.unwrap_or_else(|| self.waits_for_worker(id.slot(), (tasks, workers), common)))
     }
 
     /// Returns why a task goes to no worker that nothing else keeps from being sent.
-    fn waits_for_worker(&self, task: u32, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> Waits {
+    fn waits_for_worker(
+        &self,
+        task: u32,
+        (tasks, workers): (&[TaskSlot], &[WorkerSlot]),
+        common: &mut Common,
+    ) -> Waits {
         if self.serving == 0 {
-            return none_serves(workers);
+            return *common.none_serves.get_or_insert_with(|| none_serves(workers));
         }
         let slot = &tasks[task as usize];
         let is_full = || self.next_for(workers, NONE, false).is_none();
         if slot.state == TaskState::Waiting {
-            return match self.next_for_new(workers) {
+            return *common.of_new.get_or_insert_with(|| match self.next_for_new(workers) {
                 Some(_) => Waits::Turn,
                 None if is_full() => Waits::NoRoom,
                 None => Waits::HeldBack { until: self.patience_ends() },
-            };
+            });
         }
         if self.next_for(workers, NONE, slot.is_suspect).is_none() {
             return if is_full() { Waits::NoRoom } else { Waits::Suspect };

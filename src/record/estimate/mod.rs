@@ -21,6 +21,7 @@ use super::replay::{Replay, ReplayError};
 use crate::measure::Histogram;
 
 mod play;
+mod source;
 mod told;
 
 /// A record, and what it tells of tasks and workers.

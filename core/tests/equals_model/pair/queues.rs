@@ -104,11 +104,16 @@ impl<S: Storage> Pair<S> {
 
     /// Every task that waits has a reason, now that there is nothing to do.
     pub(super) fn all_waits_are_explained(&mut self) {
-        for &task in self.tasks.iter().rev().take(64) {
-            let Some(why) = self.engine.waits(task) else { continue };
+        let mut count = 0;
+        let Self { engine, model, .. } = self;
+        engine.each_waiting(|task, why| {
+            assert_eq!(engine.waits(task), Some(why), "{task:?}: by itself, and with all");
             assert!(!matches!(why, Waits::Turn | Waits::Stopping), "{task:?}: {why:?}");
-            self.model.note(why.name());
-        }
+            model.note(why.name());
+            count += 1;
+        });
+        let stats = engine.stats();
+        assert_eq!(count, stats.waiting + stats.resting, "each one that waits, once");
     }
 
     pub(super) fn compare_queues(&self) {
