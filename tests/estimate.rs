@@ -1,4 +1,5 @@
 //! What a record tells of other policies: held against worlds in which these hold.
+#![expect(clippy::cast_precision_loss, reason = "there are a few hundred tasks")]
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};

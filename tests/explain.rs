@@ -161,8 +161,8 @@ fn at_any_moment_all_that_waits_has_a_reason() {
                 .queue("slow", NORMAL.rate(Rate::per_second(2)))
                 .queue("narrow", NORMAL.in_flight_max(1))
         });
-        for number in 0..40_u64 {
-            let queue = ["default", "slow", "narrow"][(number % 3) as usize];
+        let queues = ["default", "slow", "narrow"].into_iter().cycle();
+        for (number, queue) in (0..40_u64).zip(queues) {
             world.run(in_queue(&pool, queue).submit::<u64, _>(&number)).unwrap().detach();
         }
         for _ in 0..60 {

@@ -31,6 +31,11 @@ impl Visit for Seen {
     }
 }
 
+/// Where a span is kept.
+fn place(id: &Id) -> usize {
+    usize::try_from(id.into_u64()).expect("a few") - 1
+}
+
 #[derive(Default)]
 struct State {
     /// By id, from 1 on.
@@ -70,7 +75,7 @@ impl Subscriber for Log {
     }
 
     fn record(&self, id: &Id, values: &Record<'_>) {
-        values.record(&mut self.0.lock().unwrap().spans[id.into_u64() as usize - 1]);
+        values.record(&mut self.0.lock().unwrap().spans[place(id)]);
     }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
@@ -99,13 +104,13 @@ impl Subscriber for Log {
     }
 
     fn clone_span(&self, id: &Id) -> Id {
-        self.0.lock().unwrap().handles[id.into_u64() as usize - 1] += 1;
+        self.0.lock().unwrap().handles[place(id)] += 1;
         id.clone()
     }
 
     fn try_close(&self, id: Id) -> bool {
         let mut state = self.0.lock().unwrap();
-        let at = id.into_u64() as usize - 1;
+        let at = place(&id);
         state.handles[at] -= 1;
         let is_over = state.handles[at] == 0;
         state.spans[at].is_over |= is_over;
