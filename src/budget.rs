@@ -23,6 +23,24 @@ pub(crate) const SMALL_BYTES_MAX: usize = 1024;
 /// before it, since it may have to wait.
 pub(crate) const PLENTY_BYTES: usize = (64 << 10) + SMALL_BYTES_MAX;
 
+/// What may come unasked on all links together: one part in so many of what is shared. It is set aside for as
+/// long as the links last, whatever comes.
+const UNASKED_PARTS: usize = 8;
+/// And each link gets one part in so many of what is left of that: so there is always something left.
+const UNASKED_LINKS: usize = 16;
+
+/// Returns how long a message may be that comes unasked on a link, where so much of `max` is set aside for
+/// others.
+pub(crate) fn unasked_share(max: usize, set_aside: usize) -> usize {
+    let left = (max / UNASKED_PARTS).saturating_sub(set_aside);
+    (left / UNASKED_LINKS).clamp(SMALL_BYTES_MAX, PLENTY_BYTES)
+}
+
+/// Returns what has to be set aside for a share: what is small is not counted.
+pub(crate) fn set_aside_for(share: usize) -> usize {
+    if share > SMALL_BYTES_MAX { share } else { 0 }
+}
+
 /// How many messages of the longest kind are held in reserve, for what has to go on when nothing is left:
 /// a request, the answer that somebody waits for, the message that is arriving, and its answer while that
 /// is read.
@@ -38,6 +56,8 @@ pub(crate) struct Budget {
     /// The longest message.
     message_max: usize,
     used: AtomicUsize,
+    /// What is kept for messages that come unasked.
+    set_aside: AtomicUsize,
     /// Somebody waits for more.
     is_awaited: AtomicBool,
     /// Tells callers that wait with a task of room for it.
@@ -67,20 +87,30 @@ impl Budget {
             max: bytes_max.saturating_sub(message_max.saturating_mul(RESERVE_MESSAGES)),
             message_max,
             used: AtomicUsize::new(0),
+            set_aside: AtomicUsize::new(0),
             is_awaited: AtomicBool::new(false),
             room: Event::new(),
             doorbell,
         })
     }
 
-    /// Returns how much is left without the reserve: below zero, so much of that is in use.
+    /// Returns how much is left without the reserve: below zero, so much of that is in use. What is set
+    /// aside is not left.
     pub(crate) fn left(&self) -> isize {
-        signed(self.max) - signed(self.used.load(Ordering::SeqCst))
+        let set_aside = self.set_aside.load(Ordering::SeqCst);
+        signed(self.max) - signed(set_aside) - signed(self.used.load(Ordering::SeqCst))
+    }
+
+    /// Sets something aside for the messages that come unasked on a link.
+    pub(crate) fn share(self: &Arc<Self>) -> Share {
+        let bytes = unasked_share(self.max, self.set_aside.load(Ordering::SeqCst));
+        self.set_aside.fetch_add(set_aside_for(bytes), Ordering::SeqCst);
+        Share { budget: Arc::clone(self), bytes }
     }
 
     /// Returns whether every message above [`SMALL_BYTES_MAX`] is to be held against the budget.
     #[inline]
-    pub(crate) fn is_tight(&self) -> bool {
+    fn is_tight(&self) -> bool {
         self.used.load(Ordering::Relaxed) > self.max / 2
     }
 
@@ -107,6 +137,12 @@ impl Budget {
     #[cfg(feature = "std")]
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::SeqCst)
+    }
+
+    /// Returns how much is kept for messages that come unasked.
+    #[cfg(feature = "testing")]
+    pub(crate) fn set_aside(&self) -> usize {
+        self.set_aside.load(Ordering::SeqCst)
     }
 
     /// Returns how many bytes may be held in all, the reserve included.
@@ -150,6 +186,29 @@ impl Account {
     }
 }
 
+/// What one message may take that comes unasked on a link, until that ends.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Returns how long a message may be that nobody asks for now.
+    #[inline]
+    pub(crate) fn allowance(&self) -> usize {
+        if self.budget.is_tight() { SMALL_BYTES_MAX } else { self.bytes }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let bytes = set_aside_for(self.bytes);
+        self.budget.set_aside.fetch_sub(bytes, Ordering::SeqCst);
+        self.budget.give(0);
+    }
+}
+
 impl Charge {
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -177,7 +236,7 @@ impl Drop for Charge {
 /// A message is admitted when what it needs is left. When less is left, the one that has waited longest
 /// gets the reserve, one at a time, so messages of any length get through eventually.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
+pub(crate) struct ArrivalQueue {
     /// Each with how many bytes it needs.
     waiting: VecDeque<(u32, usize)>,
     /// Whose message has the reserve, and how many bytes of it.
@@ -186,7 +245,7 @@ pub(crate) struct Queue {
     has_news: bool,
 }
 
-impl Queue {
+impl ArrivalQueue {
     /// Returns whether a link may take `bytes` more, with `left` left and a reserve of twice `message_max`
     /// beside that, where whoever it counts for has `held` of what arrives. If not, it waits.
     pub(crate) fn admit(
@@ -278,7 +337,7 @@ fn signed(bytes: usize) -> isize {
 /// What arrives on a pool's links, and where it goes.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
-    pub(crate) queue: Queue,
+    pub(crate) queue: ArrivalQueue,
     /// Messages that are arriving.
     arriving: Arc<Account>,
     /// Those of each party that has a share of its own, and how many links it has.
@@ -292,7 +351,7 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     pub(crate) fn new(budget: &Arc<Budget>) -> Self {
         Self {
-            queue: Queue::default(),
+            queue: ArrivalQueue::default(),
             arriving: Account::new(budget),
             parties: BTreeMap::new(),
             links: Vec::new(),
@@ -302,12 +361,6 @@ impl Arrivals {
 
     pub(crate) fn budget(&self) -> &Arc<Budget> {
         &self.answers.budget
-    }
-
-    /// Returns how long a message may be that nobody asks for.
-    #[inline]
-    pub(crate) fn allowance(&self) -> usize {
-        if self.budget().is_tight() { SMALL_BYTES_MAX } else { PLENTY_BYTES }
     }
 
     /// Has what arrives on a link count for a party from now on, which has to leave to others as much as it
@@ -423,6 +476,20 @@ mod tests {
     }
 
     #[test]
+    fn what_may_come_unasked_is_set_aside_and_no_number_of_links_gets_more_than_an_eighth() {
+        let budget = budget(64 << 20, 0);
+        let mut shares: Vec<Share> = (0..5000).map(|_| budget.share()).collect();
+        assert_eq!(shares[0].allowance(), PLENTY_BYTES);
+        assert_eq!(shares[4999].allowance(), SMALL_BYTES_MAX);
+        let counted = shares.iter().map(|share| set_aside_for(share.allowance()));
+        let counted: usize = counted.sum();
+        assert!(counted <= 8 << 20, "{counted}");
+        assert_eq!(budget.left(), signed((64 << 20) - counted), "it is not anybody else's");
+        shares.clear();
+        assert_eq!((budget.left(), budget.share().allowance()), (64 << 20, PLENTY_BYTES));
+    }
+
+    #[test]
     fn long_messages_leave_room_for_short_ones_and_go_on_one_at_a_time() {
         const MIB: usize = 1 << 20;
         let budget = budget(256 * MIB, 16 * MIB);
@@ -523,11 +590,12 @@ mod tests {
     fn a_body_of_64_kib_is_not_held_back_while_there_is_plenty() {
         use chargehand_core::message::BODY_HEAD_BYTES_MAX;
 
-        let arrivals = Arrivals::new(&budget(1 << 20, 0));
+        let budget = budget(16 << 20, 0);
+        let (arrivals, share) = (Arrivals::new(&budget), budget.share());
         let body = postcard::to_stdvec(&vec![7_u8; 64 << 10]).expect("a list of bytes");
-        assert!(BODY_HEAD_BYTES_MAX + body.len() <= arrivals.allowance());
-        let _most = arrivals.answers.charge((1 << 19) + 1);
-        assert_eq!(arrivals.allowance(), SMALL_BYTES_MAX, "now every one is looked at");
+        assert!(BODY_HEAD_BYTES_MAX + body.len() <= share.allowance());
+        let _most = arrivals.answers.charge((8 << 20) + 1);
+        assert_eq!(share.allowance(), SMALL_BYTES_MAX, "now every one is looked at");
     }
 
     #[test]

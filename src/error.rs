@@ -71,7 +71,7 @@ impl fmt::Display for TaskError {
             Self::TimedOut => f.write_str("its deadline came before its answer: give it longer"),
             Self::TooManyKeys { most } => write!(
                 f,
-                "{most} keys are in use, which is as many as may be, and this task has another: wait \
+                "{most} keys are in use, the maximum, and this task needs one more: wait \
                  for tasks to end, use fewer keys, or raise keys_max"
             ),
             Self::Stopping => f.write_str("the pool is stopping and takes no new task"),

@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -12,11 +13,10 @@ use core::time::Duration;
 use async_channel::{Receiver, Sender, TrySendError};
 use chargehand_core::{TaskId, WorkerId};
 use futures_core::Stream;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::link::reason::DisconnectReason;
 use crate::next::Next;
-use crate::stats::as_text;
 
 /// Something that happened in a pool. `peer` is the address that was dialled, the name of a worker
 /// that dialled in, or `in-process` with a number.
@@ -33,6 +33,18 @@ pub enum PoolEvent {
         identity: Option<Arc<str>>,
         /// How many attempts it holds at once.
         window: u32,
+    },
+    /// A worker whose link has come up serves some queues only, or names some that this pool has not. Those with
+    /// none of this pool's get no task.
+    Serves {
+        /// The worker.
+        worker: WorkerId,
+        /// Its address or name.
+        peer: Arc<str>,
+        /// The queues that it serves.
+        queues: Vec<String>,
+        /// The names that it, or the pool's options for it, gave and that no queue of this pool has.
+        unknown: Vec<String>,
     },
     /// A worker could not be reached, or its handshake failed. It is tried again after a backoff.
     Refused {
@@ -153,6 +165,7 @@ impl fmt::Display for PoolEvent {
             Self::Connected { peer, identity: Some(identity), window, .. } => {
                 write!(f, "{peer}: connected, proven to be {identity:?}, takes {window} at once")
             }
+            Self::Serves { peer, queues, unknown, .. } => write_served(f, peer, queues, unknown),
             Self::Refused { peer, reason, .. } => {
                 let why = reason.to_string();
                 if why.starts_with(CANNOT_CONNECT) {
@@ -194,6 +207,22 @@ impl fmt::Display for PoolEvent {
             Self::Missed(count) => write!(f, "{count} events were not taken in time"),
         }
     }
+}
+
+fn write_served(
+    f: &mut fmt::Formatter<'_>,
+    peer: &str,
+    queues: &[String],
+    unknown: &[String],
+) -> fmt::Result {
+    match queues {
+        [] => write!(f, "{peer}: serves no queue of this pool and gets no task")?,
+        queues => write!(f, "{peer}: serves {}", queues.join(", "))?,
+    }
+    if !unknown.is_empty() {
+        write!(f, "; this pool has no queue {}: add it, or name another", unknown.join(", "))?;
+    }
+    Ok(())
 }
 
 /// The worker that has taken a task: see [`Task::started`](crate::Task::started).
@@ -249,6 +278,11 @@ const CANNOT_CONNECT: &str = "cannot connect";
 pub(crate) fn named<'a>(peer: &str, text: &'a str) -> Cow<'a, str> {
     let place = peer.rsplit("://").next().unwrap_or(peer).trim_end_matches('/');
     if text.contains(place) { text.into() } else { format!("{peer}: {text}").into() }
+}
+
+// The trait's is behind a feature of serde's.
+pub(crate) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// A stream of [`PoolEvent`]s, made by [`Pool::events`](crate::Pool::events). It ends when the

@@ -1,5 +1,6 @@
 //! A pool at one moment, in numbers.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,7 +9,7 @@ use core::time::Duration;
 use chargehand_core::{QueueStats, Stats, WorkerId, WorkerStats};
 use serde::{Serialize, Serializer};
 
-use crate::events::TaskProgress;
+use crate::events::{TaskProgress, as_text};
 use crate::link::reason::DisconnectReason;
 
 /// A pool at one moment, or as it stopped: what [`Pool::stats`](crate::Pool::stats) and
@@ -75,15 +76,12 @@ pub struct WorkerInfo {
     /// where the transport proves nothing, and before there was a link.
     #[serde(serialize_with = "as_text_if_any")]
     pub identity: Option<Arc<str>>,
+    /// The names of the queues that it serves, while its link is up; `None` where it serves all.
+    pub queues: Option<Vec<String>>,
     /// Its state and counters.
     pub stats: WorkerStats,
     /// Why its latest link was lost, or could not be made.
     pub last_error: Option<DisconnectReason>,
-}
-
-// The trait's is behind a feature of serde's.
-pub(crate) fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
 }
 
 #[expect(clippy::ref_option, reason = "that is how a field is handed over")]
@@ -124,6 +122,11 @@ impl fmt::Display for QueueInfo {
 impl fmt::Display for WorkerInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.peer, self.stats)?;
+        match self.queues.as_deref() {
+            None => {}
+            Some([]) => f.write_str(", serves no queue")?,
+            Some(queues) => write!(f, ", serves {}", queues.join(" and "))?,
+        }
         match &self.last_error {
             Some(reason) => write!(f, "; last: {reason}"),
             None => Ok(()),

@@ -71,6 +71,15 @@ mod events {
                 let (worker, identity) = (worker.slot(), identity.as_deref());
                 told!(INFO, manager, worker, peer = &**peer, identity, window, "connected");
             }
+            E::Serves { worker, peer, queues, unknown } if queues.is_empty() => {
+                let (worker, peer, unknown) = (worker.slot(), &**peer, unknown.join(", "));
+                told!(WARN, unknown, manager, worker, peer, "serves no queue of this pool");
+            }
+            E::Serves { worker, peer, queues, unknown } => {
+                let (worker, queues, unknown) =
+                    (worker.slot(), queues.join(", "), unknown.join(", "));
+                told!(INFO, queues, unknown, manager, worker, peer = &**peer, "serves some queues");
+            }
             E::Refused { worker, peer, reason } => {
                 let worker = worker.slot();
                 told!(WARN, reason = %reason, manager, worker, peer = &**peer, "cannot connect");

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use chargehand::core::Instant;
-use chargehand::core::io::{Connect, Exposure, Listen, Progress, Timer, Wire};
+use chargehand::core::io::{BytesMoved, Connect, Exposure, Listen, Timer, Wire};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
 use chargehand::smol::Smol;
 use chargehand::testing::conformance::{Case, Pair, cases};
@@ -321,10 +321,10 @@ impl<B: Broken> Wire for BadWire<B> {
         self.inner().poll_close(cx)
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         match B::FLAW {
-            Flaw::Regresses => Progress { received: u64::MAX - self.received, sent: 0 },
-            _ => Progress::default(),
+            Flaw::Regresses => BytesMoved { received: u64::MAX - self.received, sent: 0 },
+            _ => BytesMoved::default(),
         }
     }
 

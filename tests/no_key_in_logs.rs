@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use chargehand::core::io::{Connect, Wire};
-use chargehand::keyed::{Key, KeyedConnector, KeyedListener, Keys};
+use chargehand::keyed::{KeyedConnector, KeyedListener, Keys, SharedKey};
 use chargehand::smol::Smol;
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tls::members::{Authority, Members, Role};
@@ -118,9 +118,9 @@ where
 async fn with_keys(log: &Log, sealed: bool) {
     for own in [KEY, OTHER_KEY] {
         let (connector, listener) = memory::pair(64);
-        let keys = Keys::new().with("w1", Key::new(KEY)).unwrap();
+        let keys = Keys::new().with("w1", SharedKey::new(KEY)).unwrap();
         let mut listener = KeyedListener::manager(listener, "m1", keys).unwrap();
-        let mut connector = KeyedConnector::worker(connector, "w1", Key::new(own)).unwrap();
+        let mut connector = KeyedConnector::worker(connector, "w1", SharedKey::new(own)).unwrap();
         if !sealed {
             (listener, connector) = (listener.unsealed(), connector.unsealed());
         }

@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use by_hand::{Peer, poll};
-use chargehand::core::message::Message;
+use chargehand::core::message::{Code, Message};
 use chargehand::core::{Config, TaskId};
 use chargehand::memory::{MemoryListener, pair};
 use chargehand::testing::World;
@@ -320,5 +320,37 @@ fn what_waited_behind_one_that_ended_by_its_own_time_has_all_of_its_time_from_th
             assert_eq!(poll(task.as_mut()), Poll::Ready(Ok(7)), "one that ended after {ends} s");
         }
         assert_eq!(rig.losses(), [], "one that ended after {ends} s");
+    }
+}
+
+/// A poll reads a part of what has come, and what it sends then finds the link over.
+#[test]
+fn what_came_before_the_end_of_a_link_counts_though_nothing_can_be_sent_on_it_any_more() {
+    const WINDOW: u16 = 300;
+    for is_polite in [false, true] {
+        let mut rig = Rig::new(1024, WINDOW, WINDOW, |config| config.attempts_max = 1);
+        let mut tasks = rig.submit(2 * u64::from(WINDOW));
+        let held: Vec<_> = (0..WINDOW).map(|_| rig.peer.request()).collect();
+        for request in held {
+            rig.peer.answer(request, 5);
+        }
+        if is_polite {
+            rig.peer.say(&Message::Goodbye { code: Code::Stopped, text: "done" }, &[]);
+        }
+        let Rig { world, pool, peer, mut events, .. } = rig;
+        drop(peer);
+        world.advance(Duration::ZERO);
+        let stats = world.run(pool.stats()).expect("the driver lives").tasks;
+        assert_eq!((stats.done, stats.lost, stats.exhausted), (u64::from(WINDOW), 0, 0));
+        let answers = tasks.iter_mut().map(|task| poll(task.as_mut()));
+        let done = answers.filter(|answer| *answer == Poll::Ready(Ok(5)));
+        assert_eq!(done.count(), usize::from(WINDOW));
+        let mut why = Vec::new();
+        while let Poll::Ready(Some(event)) = poll(std::pin::pin!(events.next())) {
+            if let PoolEvent::Lost { reason, .. } = event {
+                why.push(reason.to_string());
+            }
+        }
+        assert!(why.len() == 1 && why[0].contains("done") == is_polite, "{why:?}");
     }
 }

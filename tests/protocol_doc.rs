@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use chargehand::core::keyed::{Channel, EXCHANGE_BYTES_MAX, Initiator, Key, Member, Responder};
+use chargehand::core::keyed::{
+    Channel, EXCHANGE_BYTES_MAX, Initiator, Member, Responder, SharedKey,
+};
 use chargehand::core::message::{
     EXTENDED_HEAD_BYTES_MAX, Holding, Message, PROGRESS_BYTES_MAX, Progress, Role, TOOK_BYTES_MAX,
     Took,
@@ -94,7 +96,7 @@ fn every_row_of_a_link_with_a_key_is_what_both_sides_say() {
     let page = std::fs::read_to_string(path).expect("the page is part of the repository");
     let mut rows = vectors(&page);
     let mut row = |what: &str| rows.remove(what).unwrap_or_else(|| panic!("no row {what}"));
-    let key = Key::new(row("key").try_into().expect("32 bytes"));
+    let key = SharedKey::new(row("key").try_into().expect("32 bytes"));
     let member = |role, name, seals| {
         let member = Member::new(role, name).expect("a good name");
         if seals { member.sealed() } else { member }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chargehand::core::{BackoffPolicy, Stats};
-use chargehand::keyed::{Key, KeyedConnector, KeyedListener, Keys};
+use chargehand::keyed::{KeyedConnector, KeyedListener, Keys, SharedKey};
 use chargehand::serial::{Limits, SerialLine};
 use chargehand::tokio::Tokio;
 use chargehand::{Builder, Local, Pool, Worker};
@@ -142,7 +142,7 @@ async fn run(seed: u64, one_in: u64, keyed: bool) -> Run {
         work(height)
     };
     let worker = Worker::new(timer, handler).concurrency(4);
-    let key = Key::new([7; 32]);
+    let key = SharedKey::new([7; 32]);
     let worker = if keyed {
         let keys = Keys::shared(key.clone());
         let listener = KeyedListener::worker(theirs, "w1", keys).expect("a good name");

@@ -7,7 +7,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use chargehand::core::io::Timer;
 use chargehand::smol::{Smol, SmolListener};
+use chargehand::tokio::Tokio;
 use chargehand::{Builder, Pool, Threaded, Worker, tcp, ws};
 
 /// How long the request or the answer is, and how much of it comes in a tenth of a second.
@@ -175,4 +177,102 @@ fn a_map_with_long_answers_loses_none_to_a_slow_line() {
 fn a_map_of_long_requests_loses_none_to_a_slow_line() {
     over_tcp(Slow::Up, 3);
     over_websocket(Slow::Up, 3);
+}
+
+/// A worker on a thread of its own, which answers after a moment. Returns its address.
+fn prompt_worker(is_websocket: bool) -> SocketAddr {
+    let (door, at) = any_port();
+    std::thread::spawn(move || {
+        let worker = Worker::new(Smol::new(), |number: u64| async move {
+            smol::Timer::after(Duration::from_millis(100)).await;
+            Ok::<_, String>(number + 1)
+        });
+        let worker = worker.concurrency(16);
+        smol::block_on(async {
+            let listener = SmolListener::from_std(door).expect("a listener");
+            if is_websocket {
+                worker.serve(ws::WsListener::new(listener)).await.expect("it serves");
+            } else {
+                worker.serve(tcp::TcpListener::new(listener)).await.expect("it serves");
+            }
+        });
+    });
+    at
+}
+
+/// Asks for some tasks, keeps the thread for much longer than any patience, and takes what came meanwhile.
+async fn be_away<T: Timer>(builder: Builder<T, Threaded>, timer: T)
+where
+    T::Sleep: Send,
+{
+    let (pool, driver) = builder
+        .configure(|config| {
+            config.heartbeat_interval = Duration::from_millis(250);
+            config.heartbeat_timeout = Duration::from_millis(250);
+            config.attempt_timeout = Duration::from_millis(700);
+            config.attempts_max = 1;
+        })
+        .build()
+        .expect("the settings are in range");
+    let mut driver = pin!(driver);
+    let numbers: Vec<u64> = (0..16).collect();
+    let calls = numbers.iter().map(|number| pool.call::<u64, u64>(number));
+    let mut calls = pin!(futures_util::future::join_all(calls));
+    let mut warm = pin!(pool.call::<u64, u64>(&0));
+    let warm = poll_fn(|cx| {
+        let _ = driver.as_mut().poll(cx);
+        warm.as_mut().poll(cx)
+    });
+    assert_eq!(warm.await, Ok(1));
+    // Their requests leave.
+    let mut moment = pin!(timer.sleep_until(timer.now().saturating_add(Duration::from_millis(50))));
+    poll_fn(|cx| {
+        let _ = driver.as_mut().poll(cx);
+        assert!(calls.as_mut().poll(cx).is_pending());
+        moment.as_mut().poll(cx)
+    })
+    .await;
+    std::thread::sleep(Duration::from_secs(3));
+    let answers = poll_fn(|cx| {
+        let _ = driver.as_mut().poll(cx);
+        calls.as_mut().poll(cx)
+    });
+    assert!(answers.await.into_iter().eq((1..=16).map(Ok)));
+    let mut stats = pin!(pool.stats());
+    let stats = poll_fn(|cx| {
+        let _ = driver.as_mut().poll(cx);
+        stats.as_mut().poll(cx)
+    });
+    let stats = stats.await.expect("the driver lives");
+    let (tasks, links) = (stats.tasks, stats.workers[0].stats.links);
+    assert_eq!((tasks.sent, tasks.lost, tasks.timed_out, links), (17, 0, 0, 1));
+}
+
+#[test]
+fn a_manager_that_was_kept_from_running_takes_what_came_meanwhile() {
+    for is_websocket in [false, true] {
+        let at = prompt_worker(is_websocket);
+        let (address, url) = (at.to_string(), format!("ws://{at}"));
+        smol::block_on(async {
+            let builder = Pool::builder(Smol::new());
+            let builder = if is_websocket {
+                builder.connect(ws::WsConnector::new(Smol::new(), &url).expect("an address"))
+            } else {
+                builder.connect(tcp::TcpConnector::new(Smol::new(), &address).expect("an address"))
+            };
+            be_away(builder, Smol::new()).await;
+        });
+        let at = prompt_worker(is_websocket);
+        let (address, url) = (at.to_string(), format!("ws://{at}"));
+        let mut runtime = ::tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().expect("a runtime").block_on(async {
+            let builder = Pool::builder(Tokio::new());
+            let builder = if is_websocket {
+                builder.connect(ws::WsConnector::new(Tokio::new(), &url).expect("an address"))
+            } else {
+                builder.connect(tcp::TcpConnector::new(Tokio::new(), &address).expect("an address"))
+            };
+            be_away(builder, Tokio::new()).await;
+        });
+    }
 }

@@ -1,27 +1,22 @@
 //! `chargehand` on the command line: tasks by processes, on one machine or on many, nothing lost.
 //!
-//! Where to read on: `run/` is the half that hands out, `worker.rs` the half that does, `hands/` how a task
-//! becomes a process or a line for one, `look/` and `top/` what looks at a pool that runs, `saved/` and
-//! `lines.rs` what outlives a run, and `console.rs` what is said, for which nothing else waits.
+//! Where to read on: `run/` is the half that hands out, `worker.rs` the half that does, `processes/` how a task
+//! becomes a process or a line for one, `look/` and `top/` what looks at a pool that runs, and `shared/` what the
+//! main job has as well: what outlives a run, and where things are said, for which nothing else waits.
 
 mod address;
 mod args;
-mod console;
-mod failure;
-mod files;
 mod groups;
-mod hands;
 mod keys;
-mod lines;
 mod look;
 mod members;
 mod pages;
+mod processes;
 mod replay;
 mod run;
-mod saved;
-mod screen;
-mod stop;
+mod shared;
 mod top;
+mod usage;
 mod worker;
 
 #[cfg(not(unix))]
@@ -35,11 +30,17 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
+use crate::shared::{console, failure, files, lines, numbers, program, saved, screen, stop};
+
+/// The exit code where some tasks have failed, or a record differs.
+const TASKS_FAILED: u8 = 1;
+/// The exit code where what was begun could not be finished. `failure` has the others.
+const RUN_FAILED: u8 = 4;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error),
+        Err(error) => return usage::report(&error),
     };
     match cli.command {
         Command::Run(args) => run::run(&args),

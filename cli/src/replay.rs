@@ -8,8 +8,9 @@ use std::process::ExitCode;
 use chargehand::record::{Change, Figures, Recording, Replay, ReplayError};
 use serde_json::json;
 
+use crate::TASKS_FAILED;
 use crate::args::{Format, ReplayArgs};
-use crate::failure::{Failure, TASKS_FAILED, print};
+use crate::failure::{Failure, print};
 
 /// How a replay ended.
 struct Done {

@@ -2,11 +2,10 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chargehand::core::BackoffPolicy;
+use chargehand::core::{BackoffPolicy, Rate};
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tls::members::Members;
 use chargehand::tokio::{Tokio, TokioUnix, TokioUnixListener};
@@ -20,9 +19,10 @@ use crate::args::WorkerArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::groups::Groups;
-use crate::hands::{Hands, SCHEMA};
 use crate::members;
-use crate::run::{bind, cpus, open};
+use crate::processes::{Processes, SCHEMA};
+use crate::program::open;
+use crate::run::{bind, cpus, threads};
 use crate::stop::Stops;
 
 /// How long it waits at the end for whoever reads what it says.
@@ -43,7 +43,7 @@ enum Meeting {
 
 /// Runs a worker until it is told to stop. Returns the exit code.
 pub(crate) fn run(args: &WorkerArgs) -> ExitCode {
-    let (console, runtime) = match open() {
+    let (console, runtime) = match open(threads()) {
         Ok(opened) => opened,
         Err(error) => return Failure::run(error).report(),
     };
@@ -58,14 +58,15 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
     let links = &args.links;
     let own = members::read(links.tls.as_deref(), links.revoked.as_deref(), Members::worker)?;
     let meeting = meeting(args, own.as_ref())?;
-    let concurrency = args.hands.concurrency.unwrap_or_else(|| match args.hands.exec {
+    let concurrency = args.processes.concurrency.unwrap_or_else(|| match args.processes.exec {
         Some(_) => cpus(),
         None => 1,
     });
     let groups = Groups::default();
-    let hands = Hands::new(&args.hands, &groups, console, concurrency)?;
-    let hands = hands.ok_or_else(|| Failure::input("it needs --exec CMD or --serve CMD"))?;
-    let doing = hands.clone();
+    let processes = Processes::new(&args.processes, &groups, console, concurrency)?;
+    let processes =
+        processes.ok_or_else(|| Failure::input("it needs --exec CMD or --serve CMD"))?;
+    let doing = processes.clone();
     let mut worker = Worker::new(Tokio::new(), move |task: Vec<u8>| doing.clone().run(task))
         .concurrency(concurrency)
         .schema(SCHEMA)
@@ -75,20 +76,27 @@ async fn serve(args: &WorkerArgs, console: &Console) -> Result<(), Failure> {
     if let Some(name) = args.name.as_deref().or(own.as_ref().map(Members::name)) {
         worker = worker.name(name);
     }
+    if let Some(queues) = &args.queues {
+        worker = worker.queues(queues);
+    }
+    if let Some(rate) = args.rate {
+        worker = worker.rate(Rate::per_second(rate));
+    }
     if links.insecure {
         worker = worker.insecure();
     }
-    let mut stops = Stops::listen(console.clone(), groups, false).map_err(Failure::run)?;
+    let mut stops =
+        Stops::listen(console.clone(), false, move || groups.kill_all()).map_err(Failure::run)?;
     let stopper = worker.stopper();
     tokio::spawn(async move {
         stops.first().await;
         stopper.stop();
     });
     let served = match &meeting {
-        Meeting::Listen(address) => listen(worker, own.as_ref(), address).await,
+        Meeting::Listen(address) => listen(worker, own.as_ref(), address, console).await,
         Meeting::Dial(address) => dial(worker, own.as_ref(), address).await,
     };
-    hands.stop().await;
+    processes.stop().await;
     served
 }
 
@@ -116,7 +124,10 @@ async fn listen<H: Handler>(
     worker: Worker<Tokio, H>,
     own: Option<&Members>,
     address: &Address,
+    console: &Console,
 ) -> Result<(), Failure> {
+    // Nobody may be reading, which is no reason not to serve.
+    let announce = |at: &dyn Display| console.print(&format!("{ANNOUNCEMENT}{at}"));
     if address.transport == Transport::Unix {
         let socket = UnixSocket::new(address.text()).listen(TokioUnixListener::from_std);
         let socket = socket.map_err(Failure::input)?;
@@ -159,13 +170,6 @@ async fn dial<H: Handler>(
 
 fn made<C, E: Display>(made: Result<C, E>) -> Result<C, Failure> {
     made.map_err(Failure::input)
-}
-
-fn announce(at: impl Display) {
-    let mut out = io::stdout();
-    // Nobody may be reading, which is no reason not to serve.
-    let _ = writeln!(out, "{ANNOUNCEMENT}{at}");
-    let _ = out.flush();
 }
 
 /// Tells what happens. Where it dials a manager, each new reason why there is none is told once, however often

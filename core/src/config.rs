@@ -217,7 +217,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 /// How many keys there may be: few enough for an index.
 #[cfg(feature = "queues")]
 const KEYS_MAX: u32 = {
-    let indices = crate::scheduler::SLOTS_MAX;
+    let indices = crate::scheduler::index::SLOTS_MAX;
     if indices < 1 << 28 { indices } else { 1 << 28 }
 };
 

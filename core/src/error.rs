@@ -39,7 +39,7 @@ pub enum SubmitError {
     /// There is no such queue. Name one of those that the pool was made with.
     #[cfg(feature = "queues")]
     NoQueue,
-    /// There is no key of such a number. Use one below [`Config::keys_max`](crate::Config::keys_max), or raise
+    /// There is no key with this number. Use one below [`Config::keys_max`](crate::Config::keys_max), or raise
     /// that.
     #[cfg(feature = "queues")]
     NoKey,
@@ -78,7 +78,7 @@ error_text! {
         #[cfg(feature = "queues")]
         Self::NoQueue => "no such queue: name one of those that the pool was made with",
         #[cfg(feature = "queues")]
-        Self::NoKey => "no key of such a number: use one below keys_max, or raise that",
+        Self::NoKey => "there is no key with this number: use one below keys_max, or raise keys_max",
     };
     EventError: |e| match e {
         Self::Stale => "late or duplicate: the link, attempt or task is over",

@@ -3,11 +3,9 @@
 #[cfg(feature = "task-times")]
 use core::time::Duration;
 
-#[cfg(feature = "task-times")]
-use crate::backoff::BackoffPolicy;
 use crate::id::{Link, TaskId, WorkerId};
 #[cfg(feature = "queues")]
-use crate::queue::{Key, QueueId};
+use crate::queue::{QueueSet, Rate};
 use crate::time::Instant;
 
 /// Something that happened on a link.
@@ -193,6 +191,12 @@ pub enum Useless {
     /// worker's. Whoever is without the feature `task-times` reports [`Verdict::Returned`] instead.
     #[cfg(feature = "task-times")]
     Throttled(Duration),
+    /// The task cannot be done now, nor any other of its key: what they are about wants no more for so long. It
+    /// goes back as by [`Throttled`](Self::Throttled), and no task of its key is sent for that time: those that
+    /// no worker holds rest. One without a key rests alone. The worker is not held to account, and goes on with
+    /// other tasks. Whoever is without the feature `task-times` reports [`Verdict::Returned`] instead.
+    #[cfg(feature = "task-times")]
+    KeyThrottled(Duration),
 }
 
 /// Something for the caller to carry out.
@@ -369,6 +373,14 @@ pub struct Offer {
     /// without this at once.
     #[cfg(feature = "task-times")]
     pub resumes: bool,
+    /// Whose tasks it gets: those of these queues, and of no other one. Places that the pool has no queue at do
+    /// not count. At most [`SETS_MAX`](crate::queue::SETS_MAX) sets other than all are in use at once.
+    #[cfg(feature = "queues")]
+    pub serves: QueueSet,
+    /// How many tasks it is sent in a time, at most: retries and other sends of the same task included. What was
+    /// sent on its earlier links counts. `None` for no limit.
+    #[cfg(feature = "queues")]
+    pub rate: Option<Rate>,
 }
 
 impl Offer {
@@ -386,7 +398,27 @@ impl Offer {
             keeps: Duration::ZERO,
             #[cfg(feature = "task-times")]
             resumes: false,
+            #[cfg(feature = "queues")]
+            serves: QueueSet::ALL,
+            #[cfg(feature = "queues")]
+            rate: None,
         }
+    }
+
+    /// Sets which queues' tasks it gets.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn serves(mut self, queues: QueueSet) -> Self {
+        self.serves = queues;
+        self
+    }
+
+    /// Sets how many tasks it is sent in a time, at most.
+    #[cfg(feature = "queues")]
+    #[must_use]
+    pub const fn rate(mut self, rate: Rate) -> Self {
+        self.rate = Some(rate);
+        self
     }
 
     /// Has its window size itself, up to so many.
@@ -451,152 +483,4 @@ pub enum Loss {
     /// feature `task-times` reports instead.
     #[cfg(feature = "task-times")]
     Away,
-}
-
-/// Which tasks a task waits with. Those of one lane are sent in the order of submission, and lanes
-/// take turns, so that a few single requests do not wait behind a million of a range. Tasks that are
-/// sent again take turns with both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum Lane {
-    /// With single requests.
-    #[default]
-    Single,
-    /// With those of ranges and other bulk.
-    Bulk,
-}
-
-/// What is special about a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct TaskOptions {
-    /// After how many failures of its handler it is tried again, in place of
-    /// [`Config::retries_max`](crate::Config::retries_max). At most 65,535 less
-    /// [`Config::attempts_max`](crate::Config::attempts_max) and
-    /// [`Config::resends_max`](crate::Config::resends_max); more counts as that.
-    pub retries_max: Option<u16>,
-    /// Which tasks it waits with.
-    pub lane: Lane,
-    /// When it ends as [`TimedOut`](Outcome::TimedOut) if it has no other outcome, the time that it
-    /// waits included. [`Instant::FAR_FUTURE`] is never.
-    #[cfg(feature = "task-times")]
-    pub deadline: Instant,
-    /// How long each of its attempts may take, in place of
-    /// [`Config::attempt_timeout`](crate::Config::attempt_timeout): shorter or longer.
-    #[cfg(feature = "task-times")]
-    pub attempt_timeout: Option<Duration>,
-    /// How long it rests after each failure, growing with their number, in place of
-    /// [`Config::retry_delay`](crate::Config::retry_delay).
-    #[cfg(feature = "task-times")]
-    pub retry_delay: Option<BackoffPolicy>,
-    /// Which queue it waits in.
-    #[cfg(feature = "queues")]
-    pub queue: QueueId,
-    /// Which key it has, if it has one: tasks of the same key wait for one another.
-    #[cfg(feature = "queues")]
-    pub key: Option<Key>,
-    /// How long an attempt may take in all where it makes progress: each [`Event::Progress`] gives it its
-    /// time once more, and none beyond this. `None`, the default, for no more time by progress.
-    #[cfg(feature = "task-times")]
-    pub attempt_max: Option<Duration>,
-}
-
-impl TaskOptions {
-    /// Makes the options of a task with nothing special.
-    pub const fn new() -> Self {
-        Self {
-            retries_max: None,
-            lane: Lane::Single,
-            #[cfg(feature = "task-times")]
-            deadline: Instant::FAR_FUTURE,
-            #[cfg(feature = "task-times")]
-            attempt_timeout: None,
-            #[cfg(feature = "task-times")]
-            retry_delay: None,
-            #[cfg(feature = "queues")]
-            queue: QueueId::DEFAULT,
-            #[cfg(feature = "queues")]
-            key: None,
-            #[cfg(feature = "task-times")]
-            attempt_max: None,
-        }
-    }
-
-    /// Sets after how many failures it is tried again.
-    #[must_use]
-    pub const fn retries_max(mut self, count: u16) -> Self {
-        self.retries_max = Some(count);
-        self
-    }
-
-    /// Sets which tasks it waits with.
-    #[must_use]
-    pub const fn lane(mut self, lane: Lane) -> Self {
-        self.lane = lane;
-        self
-    }
-
-    /// Sets when it ends as [`TimedOut`](Outcome::TimedOut). One that has passed ends it at once,
-    /// though only by the next [`poll_action`](crate::Scheduler::poll_action).
-    #[cfg(feature = "task-times")]
-    #[must_use]
-    pub const fn deadline(mut self, deadline: Instant) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// Sets how long each of its attempts may take. [`Duration::MAX`] for no limit; zero counts as
-    /// 1 ns.
-    #[cfg(feature = "task-times")]
-    #[must_use]
-    pub const fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        let least = Duration::from_nanos(1);
-        self.attempt_timeout = Some(if timeout.is_zero() { least } else { timeout });
-        self
-    }
-
-    /// Sets how long it rests after each failure. The jitter is drawn from the pool's seed, the task
-    /// and the number of the failure.
-    #[cfg(feature = "task-times")]
-    #[must_use]
-    pub const fn retry_delay(mut self, policy: BackoffPolicy) -> Self {
-        self.retry_delay = Some(policy);
-        self
-    }
-
-    /// Sets which queue it waits in.
-    #[cfg(feature = "queues")]
-    #[must_use]
-    pub const fn queue(mut self, queue: QueueId) -> Self {
-        self.queue = queue;
-        self
-    }
-
-    /// Sets which key it has. Its queue does not matter to that: tasks of one key in several queues wait for
-    /// one another as those in one do.
-    #[cfg(feature = "queues")]
-    #[must_use]
-    pub const fn key(mut self, key: Key) -> Self {
-        self.key = Some(key);
-        self
-    }
-
-    /// Gives each of its attempts its time once more whenever it makes progress, for so long in all.
-    /// [`Duration::MAX`] for as long as there is progress: then only a [`deadline`](Self::deadline) bounds
-    /// how long a worker can hold the task that says it makes some, and makes none.
-    #[cfg(feature = "task-times")]
-    #[must_use]
-    pub const fn attempt_max(mut self, longest: Duration) -> Self {
-        self.attempt_max = Some(longest);
-        self
-    }
-}
-
-impl Default for TaskOptions {
-    fn default() -> Self {
-        Self::new()
-    }
 }

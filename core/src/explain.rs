@@ -19,6 +19,11 @@ pub enum Waits {
     },
     /// As many tasks of its key as may be are under way, and it comes after them.
     Key,
+    /// A handler said that no task of its key can be done now.
+    KeyPaused {
+        /// When it may be again.
+        until: Instant,
+    },
     /// Its queue is paused.
     Paused,
     /// As many tasks of its queue as may be are in flight.
@@ -41,7 +46,10 @@ pub enum Waits {
         /// When the first one does again; never by itself, where all of them said that they are busy.
         until: Instant,
     },
-    /// Every worker that serves holds as many tasks as it may.
+    /// Workers serve, but none of them its queue.
+    NotServed,
+    /// Every worker that serves its queue holds as many tasks as it may, or has been sent as many as its rate allows
+    /// for now: [`Idles`] says which.
     NoRoom,
     /// It may have ended a link, and every worker with room holds one already of which that is so.
     Suspect,
@@ -69,12 +77,14 @@ impl Waits {
         match self {
             Self::Rests { .. } => "rests",
             Self::Key => "key",
+            Self::KeyPaused { .. } => "key_paused",
             Self::Paused => "paused",
             Self::QueueInFlight => "queue_in_flight",
             Self::QueueRate { .. } => "queue_rate",
             Self::NoWorker => "no_worker",
             Self::Away { .. } => "away",
             Self::NoneServes { .. } => "none_serves",
+            Self::NotServed => "not_served",
             Self::NoRoom => "no_room",
             Self::Suspect => "suspect",
             Self::Elsewhere { .. } => "elsewhere",
@@ -87,6 +97,7 @@ impl Waits {
     /// Returns when it ends by itself, if it does and that is known.
     pub fn until(self) -> Option<Instant> {
         let (Self::Rests { until }
+        | Self::KeyPaused { until }
         | Self::QueueRate { until }
         | Self::Away { until }
         | Self::NoneServes { until }
@@ -134,6 +145,11 @@ pub enum Idles {
     Busy,
     /// It finishes what it holds, and leaves: it or its caller wants that.
     Leaving,
+    /// It was sent as many as its rate allows.
+    Rate {
+        /// When it gets the next one.
+        until: Instant,
+    },
     /// It holds as many as it may now.
     Full,
     /// Nothing keeps it: it gets the next task that may be sent. If it gets none, none waits, or
@@ -152,6 +168,7 @@ impl Idles {
             Self::Early { .. } => "early",
             Self::Busy => "busy",
             Self::Leaving => "leaving",
+            Self::Rate { .. } => "rate",
             Self::Full => "full",
             Self::Room => "room",
         }
@@ -163,7 +180,8 @@ impl Idles {
         | Self::Failing { until }
         | Self::OffOthers { until }
         | Self::Throttled { until }
-        | Self::Early { until }) = self
+        | Self::Early { until }
+        | Self::Rate { until }) = self
         else {
             return None;
         };

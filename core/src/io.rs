@@ -237,8 +237,8 @@ pub trait Wire {
     /// is not mistaken for silence.
     ///
     /// The default says nothing, and then only whole messages count.
-    fn progress(&self) -> Progress {
-        Progress::default()
+    fn progress(&self) -> BytesMoved {
+        BytesMoved::default()
     }
 
     /// Returns the highest least rate, in bytes a second, that a caller may ask of what
@@ -363,7 +363,7 @@ impl<S> Copy for Proof<S> {}
 /// How many bytes a [`Wire`] has moved each way since it was made, modulo 2^64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Progress {
+pub struct BytesMoved {
     /// Bytes that came from the peer.
     pub received: u64,
     /// Bytes that were handed to the system below, on their way to the peer.
@@ -472,7 +472,7 @@ mod tests {
         let mut wire = Least;
         wire.limit_incoming(10);
         wire.admit(10);
-        assert_eq!((wire.dialect(), wire.progress()), (Dialect::Native, Progress::default()));
+        assert_eq!((wire.dialect(), wire.progress()), (Dialect::Native, BytesMoved::default()));
         assert_eq!((wire.least_rate_max(), wire.message_bytes_max()), (u32::MAX, usize::MAX));
         assert_eq!((wire.incoming(), wire.expects_next(), wire.may_lose()), (0, false, false));
         assert_eq!((wire.host(), wire.identity()), (None, None));

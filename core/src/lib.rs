@@ -77,6 +77,7 @@ pub mod ledger;
 pub mod message;
 #[cfg(feature = "alloc")]
 pub mod net;
+pub mod options;
 #[cfg(chargehand_planted)]
 #[doc(hidden)]
 pub mod planted;
@@ -101,15 +102,13 @@ pub use config::{Config, ConfigError};
 #[cfg(feature = "queues")]
 pub use error::NoQueue;
 pub use error::{EventError, Stale, SubmitError, WorkersFull};
-pub use event::{
-    Accepted, Action, Event, Lane, Loss, Offer, Outcome, Reason, Route, TaskOptions, Useless,
-    Verdict,
-};
+pub use event::{Accepted, Action, Event, Loss, Offer, Outcome, Reason, Route, Useless, Verdict};
 #[cfg(feature = "queues")]
 pub use explain::{Idles, TaskStats, Waits};
 pub use id::{Link, TaskId, WorkerId};
+pub use options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
-pub use queue::{Class, Key, QueueId, QueueOptions, QueueStats, Rate};
+pub use queue::{Class, Key, QueueId, QueueOptions, QueueSet, QueueStats, Rate};
 pub use scheduler::{Scheduler, Stats, WorkerState, WorkerStats};
 #[cfg(feature = "alloc")]
 pub use storage::Heap;

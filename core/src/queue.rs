@@ -2,7 +2,11 @@
 //!
 //! The rules, their parameters and where they come from are in `docs/SCHEDULING.md`.
 
+mod set;
+
 use core::time::Duration;
+
+pub use set::{QueueSet, SETS_MAX};
 
 use crate::config::ConfigError;
 use crate::time::Instant;
@@ -52,7 +56,7 @@ pub enum Class {
 /// How many classes there are.
 pub(crate) const CLASSES: usize = 4;
 
-/// How many tasks of a queue may be sent in a time: a bucket of `burst` tokens that fills at the rate, of
+/// How many tasks of a queue, or to a worker, may be sent in a time: a bucket of `burst` tokens that fills at the rate, of
 /// which each send takes one.
 ///
 /// Kept as one time and no count (the generic cell rate algorithm, ITU-T I.371, which is the same as the
@@ -95,6 +99,15 @@ impl Rate {
     /// Returns how many may be sent at once after a time without any.
     pub const fn burst_max(self) -> u32 {
         self.burst
+    }
+
+    /// Returns the rate of which this many make `whole`.
+    pub(crate) fn slower(self, whole: u16, part: u16) -> Self {
+        if part == whole {
+            return self;
+        }
+        let interval = u128::from(self.interval) * u128::from(whole) / u128::from(part.max(1));
+        Self { interval: u64::try_from(interval).unwrap_or(u64::MAX), ..self }
     }
 
     /// Returns when the next one may be sent, where `full` is when the bucket is full again.
@@ -255,7 +268,7 @@ pub struct QueueStats {
     pub waiting: u32,
     /// Those among them that wait for another one of their key.
     pub waiting_for_key: u32,
-    /// Its tasks whose handler failed and that wait to be tried again.
+    /// Its tasks whose handler failed and that wait to be tried again, and those whose key is paused.
     pub resting: u32,
     /// Its tasks that workers hold.
     pub in_flight: u32,

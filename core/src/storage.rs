@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::scheduler::SLOTS_MAX;
+use crate::scheduler::index::SLOTS_MAX;
 pub use crate::scheduler::{TaskSlot, WorkerSlot};
 
 /// Memory for a fixed number of tasks and workers. Nothing else is ever needed.

@@ -3,7 +3,6 @@
 use std::future::pending;
 use std::io;
 use std::ops::RangeInclusive;
-use std::path::Path;
 
 use chargehand::{Ledger, TaskError};
 
@@ -51,7 +50,9 @@ impl Job {
     async fn begin(args: &ManagerArgs, file: Option<StateFile<State>>) -> Result<Self, Failure> {
         let range = range(args, args.range.clone()).await?;
         let out = args.out.as_deref();
-        let output = out.map(|path| create(path, args.force, file.as_ref())).transpose()?;
+        let output = out
+            .map(|path| Lines::begin(path, args.force, file.as_ref().map(StateFile::path)))
+            .transpose()?;
         Ok(Self {
             check: Check::new(range.clone()),
             heights: Ledger::growing(range, SPANS_MAX),
@@ -80,11 +81,7 @@ impl Job {
             // What is left must still be there.
             range(args, Some(kept)).await?;
         }
-        let output = state.output.map(|mark| {
-            let path = mark.path.clone();
-            Lines::resume(mark).map_err(|error| cannot_write(Path::new(&path), &error))
-        });
-        let output = output.transpose()?;
+        let output = state.output.map(Lines::resume).transpose()?;
         let (source, saver) = (source(args), Some(Saver::new(file)));
         Ok(Self { check, heights, output, source, saver, saved: None })
     }
@@ -113,20 +110,14 @@ impl Job {
         write: impl FnOnce(&mut Lines) -> io::Result<R>,
     ) -> Result<Option<R>, Failure> {
         let Some(output) = &mut self.output else { return Ok(None) };
-        let written = write(output).map_err(|error| {
-            Failure::run(format!(
-                "--out {}: it cannot be written: {error}",
-                output.path().display()
-            ))
-        });
-        written.map(Some)
+        write(output).map(Some).map_err(|error| output.failure(&error))
     }
 
     /// Returns when it is time to save the state; never where none is kept. Dropping the future
     /// changes nothing.
     pub(crate) async fn save_is_due(&mut self) -> Result<(), Failure> {
         match &mut self.saver {
-            Some(saver) => saver.due().await.map_err(|error| not_saved(saver, &error)),
+            Some(saver) => saver.due().await,
             None => pending().await,
         }
     }
@@ -173,7 +164,7 @@ impl Job {
     /// Waits until nothing is being saved any more.
     pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
         match &mut self.saver {
-            Some(saver) => saver.settle().await.map_err(|error| not_saved(saver, &error)),
+            Some(saver) => saver.settle().await,
             None => Ok(()),
         }
     }
@@ -245,26 +236,6 @@ fn asked_otherwise(
             (!is_same).then(|| format!("it goes with --out {written}, not {}", asked.display()))
         }
     }
-}
-
-fn create(
-    path: &Path,
-    overwrites: bool,
-    state: Option<&StateFile<State>>,
-) -> Result<Lines, Failure> {
-    let created = match state {
-        None => Lines::create(path, overwrites),
-        Some(state) => Lines::create_resumable(path, overwrites, state.path()),
-    };
-    created.map_err(|error| cannot_write(path, &error))
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::input(format!("--out {}: {error}", path.display()))
-}
-
-fn not_saved(saver: &Saver<State>, error: &io::Error) -> Failure {
-    Failure::run(format!("--state {}: it cannot be saved: {error}", saver.path().display()))
 }
 
 fn shown(range: &RangeInclusive<u64>) -> String {

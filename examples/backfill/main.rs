@@ -12,7 +12,7 @@
 //!
 //! Where to read on: `manager.rs` is the half that hands out, `worker.rs` the half that does,
 //! `job.rs` with `state.rs` what outlives a run, and `rpc/` a node and when to ask it again. How a state is
-//! kept, and where things are said for which nothing else waits, is in `cli/src/`: the command `chargehand` has
+//! kept, and where things are said for which nothing else waits, is in `cli/src/shared/`: the command `chargehand` has
 //! the same.
 
 mod address;
@@ -23,7 +23,6 @@ mod chain;
 mod check;
 mod crew;
 mod events;
-mod failure;
 mod faults;
 mod job;
 mod manager;
@@ -34,20 +33,12 @@ mod report;
 mod rpc;
 mod setup;
 mod state;
-mod stop;
+mod usage;
 mod worker;
 
 // What the command `chargehand` has as well: where it says things, and what outlives its runs.
-#[path = "../../cli/src/console.rs"]
-mod console;
-#[path = "../../cli/src/files.rs"]
-mod files;
-#[path = "../../cli/src/lines.rs"]
-mod lines;
-#[path = "../../cli/src/saved/mod.rs"]
-mod saved;
-#[path = "../../cli/src/screen.rs"]
-mod screen;
+#[path = "../../cli/src/shared/mod.rs"]
+mod shared;
 
 #[cfg(not(feature = "members"))]
 compile_error!("on this system: cargo run --release --example backfill --features members");
@@ -57,11 +48,15 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
+use crate::shared::{console, failure, files, lines, numbers, program, saved, screen, stop};
+
+/// The exit code where what was begun could not be finished. `failure` has the others.
+const RUN_FAILED: u8 = 1;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error),
+        Err(error) => return usage::report(&error),
     };
     match cli.command {
         None => manager::run(&cli.manager),

@@ -20,6 +20,7 @@ use crate::events;
 use crate::failure::Failure;
 use crate::faults;
 use crate::job::Job;
+use crate::program;
 use crate::progress::Progress;
 use crate::report::{Report, Resent, print_done_before};
 use crate::setup::{Setup, set_up};
@@ -27,31 +28,7 @@ use crate::stop::{INTERRUPTED, Stop, Stops};
 
 /// Backfills, reports, and returns the exit code.
 pub(crate) fn run(args: &ManagerArgs) -> ExitCode {
-    let (console, runtime) = match open() {
-        Ok(opened) => opened,
-        Err(error) => return Failure::run(error).report(),
-    };
-    let result = runtime.block_on(backfill(args, &console));
-    // The runtime is still there: a second interrupt ends the process even where nobody reads this.
-    let written = console.finish(None);
-    let code = match (result, written) {
-        (Err(failure), _) => failure.report(),
-        (Ok(code), Ok(())) => ExitCode::from(code),
-        (Ok(code), Err(lost)) => {
-            let kept = format!("{lost}; the exit code would have been {code}");
-            Failure::unheard(kept).report()
-        }
-    };
-    runtime.shutdown_background();
-    code
-}
-
-/// The pool runs on a thread of its own, whatever the one that takes the outcomes waits for: a slow
-/// disk, or a pipe that nobody reads.
-fn open() -> io::Result<(Console, tokio::runtime::Runtime)> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    Ok((Console::open()?, runtime?))
+    program::run(1, async |console| backfill(args, console).await)
 }
 
 /// How a run ended.
@@ -79,7 +56,7 @@ async fn backfill(args: &ManagerArgs, console: &Console) -> Result<u8, Failure> 
     // Before it runs, so that nothing is missed.
     let events = pool.events();
     let driver = tokio::spawn(driver);
-    let mut stops = Stops::listen(console.clone()).map_err(Failure::run)?;
+    let mut stops = Stops::listen(console.clone(), true, || ()).map_err(Failure::run)?;
     let resent = Resent::default();
     let watching = tokio::spawn(events::watch(events, progress.clone(), resent.clone()));
     let ticking = tokio::spawn(tick(pool.clone(), progress.clone()));

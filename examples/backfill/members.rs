@@ -12,7 +12,7 @@ use chargehand::tls::members::{Authority, Members, MembersError, Role};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::args::MembersArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, print};
 use crate::files::nameless;
 
 /// The authority's file, in the folder of its join files.
@@ -21,12 +21,7 @@ const AUTHORITY: &str = "authority.pem";
 /// Makes the join files that are asked for, and says what to do with them.
 pub(crate) fn run(args: &MembersArgs) -> ExitCode {
     match write(args) {
-        Ok(text) => match io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                Failure::unheard(format!("standard output cannot be written: {error}")).report()
-            }
-        },
+        Ok(text) => print(&text),
         Err(failure) => failure.report(),
     }
 }

@@ -1,6 +1,5 @@
 //! How far it is, how fast, and how long it will take.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,12 +7,10 @@ use std::time::{Duration, Instant};
 use chargehand::PoolStats;
 use chargehand::core::WorkerState;
 
-use crate::block::grouped;
 use crate::console::Console;
+use crate::numbers::{Speed, bar, grouped, per_second, share, span};
 use crate::screen::Frame;
 
-/// How far back the speed looks: what was long ago says little of what is left.
-const WINDOW: Duration = Duration::from_secs(10);
 const BAR_COLUMNS: usize = 30;
 
 #[derive(Clone, Debug)]
@@ -26,14 +23,13 @@ struct Inner {
     /// Heights done before this run are no part of how fast it is.
     before: u64,
     done: AtomicU64,
-    /// When how many were done, the oldest first.
-    samples: Mutex<VecDeque<(Instant, u64)>>,
+    speed: Mutex<Speed>,
 }
 
 impl Progress {
     pub(crate) fn new(console: Console, total: u64, before: u64) -> Self {
-        let (done, samples) = (AtomicU64::new(before), Mutex::default());
-        Self(Arc::new(Inner { console, total, before, done, samples }))
+        let (done, speed) = (AtomicU64::new(before), Mutex::default());
+        Self(Arc::new(Inner { console, total, before, done, speed }))
     }
 
     /// Returns how often to [`show`](Self::show).
@@ -59,7 +55,7 @@ impl Progress {
             stats.workers.iter().filter(|worker| is_up(worker.stats.state)).count(),
             stats.workers.len(),
         );
-        let rate = self.rate(Instant::now(), done);
+        let rate = self.0.speed.lock().expect("nothing panics with it").note(Instant::now(), done);
         let left = if up == 0 {
             "waits for a worker".to_owned()
         } else if rate > 0.0 {
@@ -73,7 +69,7 @@ impl Progress {
         let workers = format!("{up} of {of} workers up");
         let line = format!("{count}, {left}, {workers}");
         let forms = vec![
-            format!("{} {line}", bar(done, *total)),
+            format!("{} {line}", bar(BAR_COLUMNS, done, *total)),
             line.clone(),
             format!("{count}, {left}"),
             format!("{} %, {left}", percent(done, *total)),
@@ -89,53 +85,10 @@ impl Progress {
             self.0.console.show(Frame::default());
         }
     }
-
-    /// Returns how many heights a second were done of late.
-    fn rate(&self, now: Instant, done: u64) -> f64 {
-        let mut samples = self.0.samples.lock().expect("nothing panics with it");
-        while samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) > WINDOW) {
-            samples.pop_front();
-        }
-        samples.push_back((now, done));
-        let (from, were_done) = samples[0];
-        let seconds = now.duration_since(from).as_secs_f64();
-        // For people: its precision does not matter.
-        #[expect(clippy::cast_precision_loss)]
-        let more = done.saturating_sub(were_done) as f64;
-        if seconds > 0.0 { more / seconds } else { 0.0 }
-    }
-}
-
-fn per_second(rate: f64) -> String {
-    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
-}
-
-/// Returns how long it takes, in the unit that people would choose.
-fn span(heights: u64, rate: f64) -> String {
-    #[expect(clippy::cast_precision_loss)]
-    let seconds = heights as f64 / rate;
-    let (count, unit) = match seconds {
-        ..120.0 => (seconds, "s"),
-        ..7200.0 => (seconds / 60.0, "min"),
-        ..172_800.0 => (seconds / 3600.0, "h"),
-        _ => (seconds / 86_400.0, "days"),
-    };
-    format!("{count:.0} {unit}")
-}
-
-/// Of so many columns or per cent, as many as are done.
-fn share(of: u64, done: u64, total: u64) -> u64 {
-    let share = u128::from(of) * u128::from(done) / u128::from(total.max(1));
-    u64::try_from(share).unwrap_or(of).min(of)
 }
 
 fn percent(done: u64, total: u64) -> u64 {
     share(100, done, total)
-}
-
-fn bar(done: u64, total: u64) -> String {
-    let filled = usize::try_from(share(BAR_COLUMNS as u64, done, total)).unwrap_or(BAR_COLUMNS);
-    format!("[{}{}]", "#".repeat(filled), ".".repeat(BAR_COLUMNS - filled))
 }
 
 fn details(stats: &PoolStats) -> Vec<String> {

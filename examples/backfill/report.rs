@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use chargehand::PoolStats;
 
-use crate::block::grouped;
 use crate::check::Verdict;
 use crate::console::Console;
+use crate::numbers::grouped;
 
 /// How many tasks each worker got that had been sent before.
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chargehand::core::{BackoffPolicy, WorkerId};
-use chargehand::keyed::{Key, KeyedConnector};
+use chargehand::keyed::{KeyedConnector, SharedKey};
 use chargehand::serial::{Limits, SerialLine};
 use chargehand::tcp::{TcpConnector, TcpListener};
 use chargehand::tokio::{Tokio, TokioStream};
@@ -66,7 +66,7 @@ async fn run(args: &Args) -> Result<(), Box<dyn Error + Send + Sync>> {
     let line = SerialLine::new(noisy, "firmware", limits);
     let builder = Pool::builder(timer);
     let builder = if args.keyed {
-        builder.connect(KeyedConnector::manager(line, "firmware's manager", Key::new(KEY))?)
+        builder.connect(KeyedConnector::manager(line, "firmware's manager", SharedKey::new(KEY))?)
     } else {
         builder.connect(line)
     };

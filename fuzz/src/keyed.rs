@@ -1,7 +1,7 @@
 //! The proof of a shared key, and what is encrypted with it.
 
 use chargehand_core::keyed::{
-    Channel, EXCHANGE_BYTES_MAX, Initiator, Key, Member, NONCE_BYTES, Responder,
+    Channel, EXCHANGE_BYTES_MAX, Initiator, Member, NONCE_BYTES, Responder, SharedKey,
 };
 use chargehand_core::message::Role;
 
@@ -14,7 +14,7 @@ pub fn keyed(data: &[u8]) {
     let seals = choices.byte() & 1 == 0;
     let mut ours = [0; EXCHANGE_BYTES_MAX];
     let mut theirs = [0; EXCHANGE_BYTES_MAX];
-    let key = Key::new([7; 32]);
+    let key = SharedKey::new([7; 32]);
     let (worker, manager) =
         (member(Role::Worker, "w1", seals), member(Role::Manager, "pool", seals));
     let (initiator, open) = Initiator::new(worker, &key, [1; NONCE_BYTES], &mut ours);

@@ -17,6 +17,8 @@ each task.
   --seed S [--trace]    run a single seed [and print what happens]
       [--without 1,4]   leaving out these parts of its plan; part 0 stays, the
                         honest worker that everything depends on in the end
+  --plain               run pools that do not judge their workers, with which
+                        some of the seeds failed that are kept
   --core                run the scheduler alone against its naive model and
                         print how many events were compared and checked; with
                         --seeds, --seconds or --seed
@@ -47,6 +49,7 @@ pub(crate) struct Args {
     pub(crate) state: Option<PathBuf>,
     pub(crate) is_any: bool,
     pub(crate) stops_at_first: bool,
+    pub(crate) is_plain: bool,
     pub(crate) is_core: bool,
     pub(crate) replay: Option<PathBuf>,
 }
@@ -64,6 +67,7 @@ impl Args {
             match word.as_str() {
                 "--help" | "-h" => return Ok(None),
                 "--trace" => args.wants_trace = true,
+                "--plain" => args.is_plain = true,
                 "--core" => args.is_core = true,
                 "--any" => args.is_any = true,
                 "--first" => args.stops_at_first = true,

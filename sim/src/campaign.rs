@@ -17,12 +17,14 @@ use crate::tally::Tally;
 const SAVED_EVERY: Duration = Duration::from_secs(5);
 /// How many seeds are shown with all that failed in them.
 pub(crate) const SHOWN: usize = 3;
+/// How many lines of a trace are shown of its beginning, and of its end.
+const TRACE_LINES: usize = 200;
 pub(crate) const FAILED: u8 = 1;
 pub(crate) const NOT_REACHED: u8 = 3;
 
 /// Runs one seed, or as much of it as is asked for, and says what happened.
 pub(crate) fn run_one(seed: u64, args: &Args) -> ExitCode {
-    let plan = Plan::draw(seed, &args.without);
+    let plan = Plan::draw(seed, &args.without).plain(args.is_plain);
     println!("{plan:#?}");
     let report = run::run(&plan, args.wants_trace);
     if let Some(trace) = &report.trace {
@@ -126,7 +128,7 @@ pub(crate) fn run_all(args: &Args) -> ExitCode {
 fn work(source: &Source, all: &Mutex<(Tally, Instant)>, args: &Args) {
     // A seed of a file may be there again in what follows, and nothing of it is lost if so.
     while let Some(seed) = source.next() {
-        let report = run::run(&Plan::draw(seed, &[]), false);
+        let report = run::run(&Plan::draw(seed, &[]).plain(args.is_plain), false);
         let failure = report.failure.clone();
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         all.0.add(seed, report);
@@ -140,7 +142,7 @@ fn work(source: &Source, all: &Mutex<(Tally, Instant)>, args: &Args) {
             if args.stops_at_first {
                 println!("seed {seed} fails: {}", first_lines(&failure));
             } else {
-                show(seed, failure, count);
+                show(seed, failure, count, args.is_plain);
             }
             let is_enough = args.state.is_none() && count >= SHOWN;
             if is_enough || args.stops_at_first {
@@ -150,19 +152,32 @@ fn work(source: &Source, all: &Mutex<(Tally, Instant)>, args: &Args) {
     }
 }
 
-/// Says how a seed fails, and how to run as little of it as still does.
-fn show(seed: u64, failure: String, count: usize) {
+/// Says how a seed fails, and how to run as little of it as still does, with what happens in that.
+fn show(seed: u64, failure: String, count: usize, is_plain: bool) {
     println!("seed {seed} fails: {}", first_lines(&failure));
     if count > SHOWN {
         return;
     }
-    let (without, failure) = shrink(seed, failure);
+    let (without, failure) = shrink(seed, is_plain, failure);
+    let trace = run::run(&Plan::draw(seed, &without).plain(is_plain), true).trace;
+    println!("{}", cut(&trace.unwrap_or_default()));
     println!("the least of it that fails: {}", first_lines(&failure));
     let without: Vec<String> = without.iter().map(ToString::to_string).collect();
     println!(
-        "  cargo run --release -p chargehand-sim -- --seed {seed} --without {} --trace",
-        if without.is_empty() { "999".to_owned() } else { without.join(",") }
+        "  cargo run --release -p chargehand-sim -- --seed {seed} --without {} --trace{}",
+        if without.is_empty() { "999".to_owned() } else { without.join(",") },
+        if is_plain { " --plain" } else { "" }
     );
+}
+
+/// Leaves out the middle of a long trace.
+fn cut(trace: &str) -> String {
+    let lines: Vec<&str> = trace.lines().collect();
+    let Some(left_out) = lines.len().checked_sub(2 * TRACE_LINES).filter(|&count| count > 0) else {
+        return trace.to_owned();
+    };
+    let (begin, end) = (&lines[..TRACE_LINES], &lines[TRACE_LINES + left_out..]);
+    format!("{}\n[{left_out} lines left out]\n{}", begin.join("\n"), end.join("\n"))
 }
 
 fn first_lines(text: &str) -> String {
@@ -217,6 +232,18 @@ mod tests {
         assert!(seeds[0] > 1 << 40, "far above those that are counted up");
         let again = source(&format!("--from {} --seeds 3", seeds[0]));
         assert_eq!(std::iter::from_fn(|| again.next()).collect::<Vec<_>>(), seeds);
+    }
+
+    #[test]
+    fn of_a_long_trace_its_beginning_and_its_end_are_shown() {
+        let trace = |lines: usize| {
+            let lines: Vec<String> = (0..lines).map(|line| line.to_string()).collect();
+            lines.join("\n")
+        };
+        assert_eq!(cut(&trace(2 * TRACE_LINES)), trace(2 * TRACE_LINES));
+        let shown = cut(&trace(2 * TRACE_LINES + 3));
+        assert!(shown.contains("\n199\n[3 lines left out]\n203\n"), "{shown}");
+        assert!(shown.starts_with("0\n") && shown.ends_with("\n402"), "{shown}");
     }
 
     #[test]

@@ -185,3 +185,27 @@ fn what_has_not_left_in_its_own_shorter_time_was_never_tried() {
     assert_eq!(world.run(last), Ok(7), "{}", world.trace());
     drop(first);
 }
+
+/// How far an attempt is says nothing of the link, so the ping is still without an answer.
+#[test]
+fn what_has_not_left_a_silent_link_is_blamed_for_nothing_however_much_progress_comes() {
+    let millis = Duration::from_millis;
+    let world = narrow(5, millis(60));
+    // Its Pong waits behind all that it says of the first request.
+    let worker = world.worker(Script::new().concurrency(24).nth(1, Act::Flood(200)));
+    let pool = Pool::builder(world.timer()).connect(worker.connector()).in_flight(24);
+    let pool = pool.configure(|config| {
+        (config.trust_initial, config.attempts_max) = (24, 1);
+        (config.heartbeat_interval, config.heartbeat_timeout) = (millis(200), millis(400));
+    });
+    let (pool, driver) = pool.build().expect("in range");
+    world.spawn(driver);
+    world.advance(millis(300));
+    let submit = |number| pool.try_submit::<u64, u64>(number).expect("there is room");
+    let tasks: Vec<Task<u64>> = (1..=24).map(submit).collect();
+    let outcomes = world.run(futures_util::future::join_all(tasks));
+    let trace = world.trace().to_string();
+    assert!(trace.contains("silent"), "{trace}");
+    assert!(outcomes[0].is_err(), "it had begun: {trace}");
+    assert_eq!(outcomes[20..], [21, 22, 23, 24].map(Ok), "{trace}");
+}

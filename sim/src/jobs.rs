@@ -14,7 +14,7 @@ use crate::plan::{FAULTY, JobKind, JobPlan};
 use crate::stage::{Shared, locked};
 
 /// The requests of different jobs are that far apart.
-const APART: u64 = 1_000_000;
+pub(crate) const APART: u64 = 1_000_000;
 
 /// A request: its number, and something that has a length, which handlers in the pool's own process do
 /// not take.
@@ -221,7 +221,7 @@ impl Job {
         if oracle.is_ending {
             let gone: Vec<u64> = self.ids().filter(|&id| !oracle.has_ended(id)).collect();
             for id in gone {
-                oracle.on_dropped(id);
+                oracle.on_let_go(id);
             }
         }
     }

@@ -7,7 +7,12 @@ use std::time::Duration;
 use chargehand::core::message::{Code, Holding, Message, Progress};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::testing::{Passing, Step};
-use chargehand::{Failure, TaskError};
+
+mod away;
+mod keys;
+mod outcomes;
+
+use crate::served::Service;
 
 /// What a worker answers: which request it is to, which of its sendings, and something that has a length.
 pub(crate) type Reply = (u64, u64, String);
@@ -22,7 +27,8 @@ pub(crate) struct Oracle {
     left: BTreeMap<String, Vec<Held>>,
     requests: BTreeMap<u64, Request>,
     /// Which of the manager's lives it is.
-    epoch: u32,
+    pub(crate) epoch: u32,
+    pub(crate) service: Service,
     /// How many answers were read that a budget of retries counts: by all managers, for outcomes of one that died
     /// may be taken later.
     failures: u32,
@@ -83,19 +89,33 @@ struct Held {
 #[derive(Debug, Default)]
 struct Request {
     sendings: Vec<Sending>,
+    /// How many of them there were when it began in the pool's own process, which is no sending.
+    before_here: usize,
     is_accepted: bool,
-    /// Its caller let it go.
-    pub(crate) is_dropped: bool,
+    caller: Caller,
     outcomes: u32,
     /// The one that was an answer.
     is_done: bool,
     failures: u32,
     unusable: u32,
+    /// What its own workers answered as if it were another request's: which, and of which sending.
+    lies: Vec<(u64, u64)>,
     retries: Option<u16>,
     deadline: Option<Duration>,
     accepted_at: Duration,
     /// Its key, where one task of that goes at a time.
     key: Option<u64>,
+}
+
+/// Who asked for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Caller {
+    #[default]
+    Waits,
+    /// Does not ask for its outcome, which may come all the same.
+    LetGo,
+    /// Dropped it, which the pool is told.
+    Gone,
 }
 
 #[derive(Debug)]
@@ -130,14 +150,19 @@ fn is_throttled(body: &[u8]) -> bool {
     matches!(body, [0xff, flags, ..] if flags & 4 != 0)
 }
 
+/// Whether it says that of the task's key.
+fn is_of_key(body: &[u8]) -> bool {
+    matches!(body, [0xff, flags, ..] if flags & 12 == 12)
+}
+
 /// Returns the number that a request begins with.
 pub(crate) fn id_of(body: &[u8]) -> Option<u64> {
     postcard::take_from_bytes(body).ok().map(|(id, _)| id)
 }
 
 impl Oracle {
-    pub(crate) fn new(rules: Rules) -> Self {
-        Self { rules, ..Self::default() }
+    pub(crate) fn new(rules: Rules, service: Service) -> Self {
+        Self { rules, service, ..Self::default() }
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {
@@ -193,36 +218,9 @@ impl Oracle {
                 // seen to end.
                 self.link(name).is_over |= !is_progress;
             }
-            (Step::ManagerLeft, _) => {
-                let link = self.link(name);
-                let held = std::mem::take(&mut link.held);
-                if !held.is_empty() {
-                    self.count("link ended that held tasks");
-                }
-                for held in &held {
-                    self.sending(*held).is_left = true;
-                }
-                self.left.entry(passing.worker.to_owned()).or_default().extend(held);
-            }
+            (Step::ManagerLeft, _) => self.leave(name),
             _ => {}
         }
-    }
-
-    /// A worker says over a new link what it still has of its last one.
-    fn on_holding(&mut self, name: &(String, u64), frame: &[u8]) {
-        let Some(Ok(holding)) = Holding::decode(frame) else { return };
-        let left = self.left.remove(&name.0).unwrap_or_default();
-        for what in holding.iter() {
-            let is_it = |held: &&Held| {
-                let sending = &self.requests[&held.id].sendings[held.at];
-                (sending.task, sending.attempt) == what && sending.epoch == self.epoch
-            };
-            if let Some(held) = left.iter().find(is_it).copied() {
-                self.link(name.clone()).held.push(held);
-                self.count("work that went on over another link");
-            }
-        }
-        self.mark_begun(name);
     }
 
     fn link(&mut self, name: (String, u64)) -> &mut Link {
@@ -253,6 +251,8 @@ impl Oracle {
         }
         self.check_withdrawn(&name, (epoch, task));
         self.check_key(at, id);
+        self.check_pause(at, id, self.requests[&id].key);
+        self.check_service(&name.0, at, id);
         let request = self.requests.entry(id).or_default();
         request.sendings.push(Sending {
             epoch,
@@ -292,43 +292,21 @@ impl Oracle {
         }
     }
 
-    /// A request goes to a worker while no other one of its key is with one. Only those others count of which
-    /// it is plain that the pool has not given them up: it does so before anybody else sees it.
-    fn check_key(&mut self, at: Duration, id: u64) {
-        let Rules { attempts_max, resends_max, attempt_timeout, .. } = self.rules;
-        let Some(key) = self.requests[&id].key else { return };
-        if attempts_max < 2 || resends_max < 2 || self.is_ending {
-            return;
-        }
-        self.count("request with a key sent");
-        let is_plain = |held: &&Held| {
-            let request = &self.requests[&held.id];
-            let sending = &request.sendings[held.at];
-            let is_latest = held.at + 1 == request.sendings.len();
-            let is_first = is_latest && (sending.attempt, sending.epoch) == (1, self.epoch);
-            let is_open = !request.is_dropped && request.deadline.is_none();
-            let is_in_time = at < sending.sent + attempt_timeout;
-            held.id != id && request.key == Some(key) && is_first && is_open && is_in_time
-        };
-        let live = self.links.values().filter(|link| !link.is_over);
-        let other = live.flat_map(|link| &link.held).find(is_plain).map(|held| held.id);
-        if let Some(other) = other {
-            self.found(|| format!("request {id} was sent while {other} has key {key}"));
-        }
-    }
-
-    /// Notes that what has become one of the oldest may have begun. What has its outcome holds no place at its
-    /// worker any more, as far as a manager can know: the word of it may wait for its wire.
+    /// Notes that what has become one of the oldest may have begun. What has its outcome, or nobody to have one, holds
+    /// no place at its worker any more, as far as a manager can know: the word of it may wait for its wire.
     fn mark_begun(&mut self, name: &(String, u64)) {
         let Some(link) = self.links.get(name) else { return };
-        let is_open = |held: &&Held| self.requests[&held.id].outcomes == 0;
+        let is_open = |held: &&Held| {
+            let request = &self.requests[&held.id];
+            request.outcomes == 0 && request.caller != Caller::Gone
+        };
         let oldest = link.held.iter().filter(is_open).take(link.runs.max(1));
         for held in oldest.copied().collect::<Vec<Held>>() {
             self.sending(held).may_have_begun = true;
         }
     }
 
-    /// A request's own time is up, so what is behind it at its worker may begin.
+    /// A request's own time is up, or its caller is gone, so what is behind it at its worker may begin.
     fn make_room(&mut self, id: u64) {
         let holds = |link: &Link| link.held.iter().any(|held| held.id == id);
         let holders = self.links.iter().filter(|(_, link)| holds(link));
@@ -363,12 +341,14 @@ impl Oracle {
         let Some(held) = self.take_held(&name, what) else {
             return self.count("answer to what was not asked, or is over");
         };
-        let is_own = postcard::from_bytes::<Reply>(body).is_ok_and(|reply| reply.0 == held.id);
+        let reply = postcard::from_bytes::<Reply>(body).ok().map(|(of, serial, _)| (of, serial));
+        let is_own = reply.is_some_and(|(of, _)| of == held.id);
         let request = self.requests.get_mut(&held.id).expect("it was sent");
         let answered = match verdict {
             Verdict::Done if is_own => Answered::Useful,
             Verdict::Done => {
                 request.unusable += 1;
+                request.lies.extend(reply);
                 Answered::Unusable
             }
             Verdict::Failed if is_throttled(body) => Answered::Returned,
@@ -379,6 +359,12 @@ impl Oracle {
             Verdict::Returned => Answered::Returned,
         };
         request.sendings[held.at].answered = Some((answered, at));
+        let (key, sending) = (request.key, &request.sendings[held.at]);
+        // One that may have been given up, and the word of it waits for its wire, says nothing.
+        let is_in_time = at < sending.sent + self.rules.attempt_timeout && sending.may_have_begun;
+        if verdict == Verdict::Failed && is_of_key(body) && is_in_time {
+            self.on_key_throttled(held.id, key, at);
+        }
         let is_counted = answered == Answered::Unusable || verdict == Verdict::Failed;
         self.failures += u32::from(is_counted);
     }
@@ -420,14 +406,16 @@ impl Oracle {
         self.counts.accepted += 1;
     }
 
-    /// A request has a key, and others with the same one do not go at the same time.
-    pub(crate) fn on_keyed(&mut self, id: u64, key: u64) {
-        self.requests.entry(id).or_default().key = Some(key);
-    }
-
     /// Its caller is gone, so nobody has the outcome.
     pub(crate) fn on_dropped(&mut self, id: u64) {
-        self.requests.entry(id).or_default().is_dropped = true;
+        self.on_let_go(id);
+        self.requests.entry(id).or_default().caller = Caller::Gone;
+        self.make_room(id);
+    }
+
+    /// Nobody asks for its outcome, which may come all the same.
+    pub(crate) fn on_let_go(&mut self, id: u64) {
+        self.requests.entry(id).or_default().caller = Caller::LetGo;
         self.count("dropped by its caller");
     }
 
@@ -453,145 +441,27 @@ impl Oracle {
         self.requests.get(&id).is_some_and(|request| request.is_accepted && request.outcomes == 0)
     }
 
-    /// A caller has the outcome of a request.
-    pub(crate) fn on_outcome(&mut self, id: u64, at: Duration, outcome: &Result<Reply, TaskError>) {
-        let is_ending = self.is_ending;
-        let Some(request) = self.requests.get_mut(&id).filter(|request| request.is_accepted) else {
-            return self.found(|| format!("an outcome of {id}, which nobody asked for"));
-        };
-        request.outcomes += 1;
-        if request.outcomes > 1 {
-            self.counts.doubled += 1;
-            return self.found(|| format!("request {id}: a second outcome, {outcome:?}"));
-        }
-        self.counts.ended += 1;
-        if matches!(outcome, Err(TaskError::TimedOut)) {
-            self.make_room(id);
-        }
-        let request = &self.requests[&id];
-        let late = request.deadline.map(|span| request.accepted_at + span + self.rules.lateness);
-        if late.is_some_and(|late| at > late) {
-            self.found(|| format!("request {id}: an outcome at {at:?}, due {late:?}: {outcome:?}"));
-        }
-        let wrong = match outcome {
-            Ok(reply) => self.wrong_answer(id, reply),
-            Err(error) => self.wrong_error(id, at, error, is_ending),
-        };
-        if let Some(wrong) = wrong {
-            self.found(|| format!("request {id}: {wrong}"));
-        }
+    /// Returns whether a request has no outcome for certain, nor can have had one that its caller has not taken:
+    /// nobody lets go of it, it has no end, and it was sent fewer times than it may be in vain.
+    pub(crate) fn is_open_for_certain(&self, id: u64) -> bool {
+        self.requests.get(&id).is_some_and(|request| {
+            let sendings = request.sendings.iter().filter(|sending| sending.epoch == self.epoch);
+            let is_endless = request.deadline.is_none() && request.caller == Caller::Waits;
+            let latest = request.sendings.last();
+            let is_back = latest.is_some_and(|latest| {
+                latest.epoch == self.epoch
+                    && matches!(latest.answered, Some((Answered::Returned, _)))
+            });
+            let most = usize::from(self.rules.resends_max.min(self.rules.attempts_max));
+            let is_seen = request.sendings.len() > request.before_here;
+            is_endless && is_back && is_seen && request.outcomes == 0 && sendings.count() < most
+        })
     }
-
-    /// Says what is wrong with an answer, if anything is.
-    fn wrong_answer(&mut self, id: u64, (of, serial, _): &Reply) -> Option<String> {
-        self.count("done");
-        let request = self.requests.get_mut(&id).expect("it was accepted");
-        request.is_done = true;
-        let Some(sending) = usize::try_from(*serial).ok().and_then(|at| request.sendings.get(at))
-        else {
-            // Of the pool's own process.
-            return (*of != id || *serial != UNSEEN).then(|| format!("got the answer to {of}"));
-        };
-        // Its own worker may say what it likes.
-        if matches!(sending.answered, Some((Answered::Unusable, _))) {
-            return None;
-        }
-        if *of != id {
-            return Some(format!("got the answer to {of}"));
-        }
-        if sending.cancelled.is_some() {
-            return Some(format!("the answer of attempt {}, given up", sending.attempt));
-        }
-        let is_later = |other: &&Sending| {
-            (other.epoch, other.task) == (sending.epoch, sending.task)
-                && other.attempt > sending.attempt
-        };
-        let later = request.sendings.iter().find(is_later)?;
-        Some(format!("the answer of attempt {}, after {}", sending.attempt, later.attempt))
-    }
-
-    /// Says what is wrong with an outcome that is none, if anything is.
-    fn wrong_error(
-        &mut self,
-        id: u64,
-        at: Duration,
-        error: &TaskError,
-        is_ending: bool,
-    ) -> Option<String> {
-        let request = &self.requests[&id];
-        let retries = u32::from(request.retries.unwrap_or(self.rules.retries_max));
-        let tried = request.failures + request.unusable;
-        let is_fair = match error {
-            TaskError::Failed(failure) => {
-                // Where there is a budget for the retries of all, one task may have none.
-                let is_spent = self.rules.failures_min.is_some_and(|least| self.failures >= least);
-                request.failures > 0 && (tried > retries || is_spent || is_last(failure))
-            }
-            TaskError::Answer(_) => request.unusable > 0,
-            TaskError::Exhausted { attempts } => {
-                let lost = self.losses(request, at, *attempts as usize);
-                if lost < usize::from(self.rules.attempts_max) {
-                    self.counts.wrongly_exhausted += 1;
-                    let sendings = &self.requests[&id].sendings;
-                    return Some(format!(
-                        "exhausted at {at:?}, and {lost} attempts were lost: {sendings:?}"
-                    ));
-                }
-                true
-            }
-            TaskError::Bounced { sends } => *sends >= self.rules.resends_max.into(),
-            TaskError::TimedOut => {
-                request.deadline.is_some_and(|span| at >= request.accepted_at + span)
-            }
-            TaskError::Aborted | TaskError::Stopping | TaskError::Closed => is_ending,
-            _ => false,
-        };
-        self.count(match error {
-            TaskError::Failed(_) => "failed",
-            TaskError::Answer(_) => "no usable answer",
-            TaskError::Exhausted { .. } => "exhausted",
-            TaskError::Bounced { .. } => "bounced",
-            TaskError::TimedOut => "timed out",
-            TaskError::Aborted => "aborted",
-            TaskError::Stopping => "refused by a pool that stops",
-            TaskError::Closed => "the manager died",
-            _ => "another error",
-        });
-        (!is_fair).then(|| format!("{error}, after {tried} answers"))
-    }
-
-    /// Returns how many of the latest task's `attempts` may have begun and had no answer that was of use.
-    fn losses(&self, request: &Request, at: Duration, attempts: usize) -> usize {
-        let latest = request.sendings.last().map(|latest| (latest.epoch, latest.task));
-        let is_of_it = |sending: &&Sending| Some((sending.epoch, sending.task)) == latest;
-        let of_it: Vec<&Sending> = request.sendings.iter().filter(is_of_it).collect();
-        // No wire shows what was tried in the pool's own process, be it all attempts or one of them.
-        let unseen = attempts.saturating_sub(of_it.len());
-        let unseen = if self.rules.is_held_up_beside { unseen } else { 0 };
-        unseen + of_it.into_iter().filter(|sending| self.may_count(sending, at)).count()
-    }
-
-    fn may_count(&self, sending: &Sending, at: Duration) -> bool {
-        if !sending.may_have_begun && !sending.has_begun {
-            return false;
-        }
-        // It has all of its time from when it is on the wire, which may have had no room for it before.
-        let is_late = |at: Duration| at >= sending.sent + self.rules.attempt_timeout;
-        match (sending.answered, sending.cancelled) {
-            (Some((Answered::Unusable, _)), _) => true,
-            // One that came when its time was over may be read as the link is closed.
-            (Some((_, at)), _) | (None, Some(at)) => sending.is_left || is_late(at),
-            (None, None) => {
-                let link = self.links.get(&(sending.worker.clone(), sending.link));
-                !link.is_some_and(|link| link.is_polite) || is_late(at)
-            }
-        }
-    }
-
     /// What is left once nothing is under way: whoever has no outcome is lost.
     pub(crate) fn lost(&self) -> Vec<u64> {
-        let is_lost =
-            |request: &Request| request.is_accepted && !request.is_dropped && request.outcomes == 0;
+        let is_lost = |request: &Request| {
+            request.is_accepted && request.caller == Caller::Waits && request.outcomes == 0
+        };
         self.requests.iter().filter(|(_, request)| is_lost(request)).map(|(id, _)| *id).collect()
     }
 
@@ -599,9 +469,4 @@ impl Oracle {
     pub(crate) fn done(&self) -> u64 {
         self.requests.values().filter(|request| request.is_done).count() as u64
     }
-}
-
-/// Whether a failure says that it is of no use to try again.
-fn is_last(failure: &Failure) -> bool {
-    failure.is_permanent()
 }

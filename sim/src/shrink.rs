@@ -9,15 +9,15 @@ use crate::run;
 const TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Returns which parts of a failing seed's plan may be left out, and how the rest fails.
-pub(crate) fn shrink(seed: u64, failure: String) -> (Vec<usize>, String) {
-    shrink_by(seed, failure, |plan| run::run(plan, false).failure)
+pub(crate) fn shrink(seed: u64, is_plain: bool, failure: String) -> (Vec<usize>, String) {
+    shrink_by(seed, failure, |plan| run::run(&plan.plain(is_plain), false).failure)
 }
 
 /// As [`shrink`], for whatever `fails` says how it does.
 fn shrink_by(
     seed: u64,
     failure: String,
-    fails: impl Fn(&Plan) -> Option<String>,
+    fails: impl Fn(Plan) -> Option<String>,
 ) -> (Vec<usize>, String) {
     let mut best = (Vec::new(), failure);
     let begun = Instant::now();
@@ -38,7 +38,7 @@ fn shrink_by(
             if plan.jobs().next().is_none() {
                 continue;
             }
-            if let Some(failure) = fails(&plan) {
+            if let Some(failure) = fails(plan) {
                 best = (without, failure);
                 has_shrunk = true;
             }

@@ -17,6 +17,7 @@ use super::Driver;
 use super::crowd::{Counted, Crowd};
 use super::handshake::{Greeted, Greeting};
 use super::hosts::Hosts;
+use super::link::Part;
 use super::outgoing::Outgoing;
 use super::workers::LinkState;
 use crate::events::PoolEvent;
@@ -56,13 +57,13 @@ struct OpenListener<K: Kind> {
 
 struct Newcomer<K: Kind> {
     entry: Entry,
-    stage: Stage<K>,
+    stage: ArrivalStage<K>,
     /// Whom it counts for, as far as the transport knows it yet.
     party: Party,
     held: Option<Hold>,
 }
 
-enum Stage<K: Kind> {
+enum ArrivalStage<K: Kind> {
     /// The transport's handshake.
     Accepting(Pin<Box<K::Accepting>>),
     /// Ours.
@@ -84,8 +85,8 @@ impl<K: Kind> Newcomer<K> {
     /// Names the other end, as far as the transport knows it yet.
     fn peer(&self) -> Arc<str> {
         match &self.stage {
-            Stage::Accepting(_) => NOT_NAMED.into(),
-            Stage::Greeting(wire, _) => wire.peer().into(),
+            ArrivalStage::Accepting(_) => NOT_NAMED.into(),
+            ArrivalStage::Greeting(wire, _) => wire.peer().into(),
         }
     }
 }
@@ -201,7 +202,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 Poll::Ready(Ok(accepting)) => {
                     door.pause.on_success();
                     let party = Party::at(door.listener.accepted_host());
-                    self.admit_newcomer(Stage::Accepting(accepting), party);
+                    self.admit_newcomer(ArrivalStage::Accepting(accepting), party);
                 }
                 Poll::Ready(Err(error)) => {
                     let pause = door.pause.on_failure(self.now);
@@ -216,7 +217,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         }
     }
 
-    fn admit_newcomer(&mut self, stage: Stage<K>, party: Party) {
+    fn admit_newcomer(&mut self, stage: ArrivalStage<K>, party: Party) {
         if let Some(oldest) = self.joining.in_the_way(&party) {
             self.push_out(oldest);
         }
@@ -231,7 +232,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let Some(newcomer) = self.joining.newcomers.get_mut(index) else { return };
         newcomer.entry.clear();
         let cx = &mut Context::from_waker(newcomer.entry.waker());
-        if let Stage::Accepting(accepting) = &mut newcomer.stage {
+        if let ArrivalStage::Accepting(accepting) = &mut newcomer.stage {
             let wire = match accepting.as_mut().poll(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(wire)) => wire,
@@ -240,7 +241,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             };
             let (dialect, party) = (wire.dialect(), Party::new(wire.identity(), wire.host()));
-            newcomer.stage = Stage::Greeting(wire, Greeting::default());
+            newcomer.stage = ArrivalStage::Greeting(wire, Greeting::default());
             if dialect != Dialect::Native {
                 return self.turn_away(index, DisconnectReason::JsonRefused);
             }
@@ -263,7 +264,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn greet(&mut self, index: u32) {
         let Some(newcomer) = self.joining.newcomers.get_mut(index) else { return };
         let cx = &mut Context::from_waker(newcomer.entry.waker());
-        let Stage::Greeting(wire, greeting) = &mut newcomer.stage else { return };
+        let ArrivalStage::Greeting(wire, greeting) = &mut newcomer.stage else { return };
         if newcomer.held.is_some_and(|hold| !hold.is_through) {
             // It has nothing to say before it is taken in, unless that it gives up.
             let error = match wire.poll_recv(cx) {
@@ -407,7 +408,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     fn welcome(&mut self, index: u32, worker: WorkerId, greeted: &Greeted) {
         let newcomer = self.joining.newcomers.get_mut(index).expect("it greeted");
         let cx = &mut Context::from_waker(newcomer.entry.waker());
-        let Stage::Greeting(wire, greeting) = &mut newcomer.stage else {
+        let ArrivalStage::Greeting(wire, greeting) = &mut newcomer.stage else {
             unreachable!("it greeted")
         };
         match greeting.poll_welcome(&mut **wire, cx, &self.opening, worker) {
@@ -423,6 +424,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let hosts = &self.joining.hosts;
         let not_before = if is_known { Instant::EPOCH } else { hosts.not_before(&party) };
         let offer = greeted.offer(self.peers.get_mut(worker).token);
+        let offer = self.offer_of(worker, offer, &greeted.wanted);
         let accepted = self.scheduler.accept(self.now, worker, offer, not_before);
         let Ok(accepted) = accepted else {
             return self.turn_away(index, DisconnectReason::Removed);
@@ -432,7 +434,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             self.tell_lost(worker, DisconnectReason::Displaced);
         }
         let newcomer = self.joining.remove(index).expect("it greeted");
-        let Stage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted") };
+        let ArrivalStage::Greeting(wire, _) = newcomer.stage else { unreachable!("it greeted") };
         let peer = self.peers.get_mut(worker);
         assert!(matches!(peer.link, LinkState::Idle));
         peer.token = Some(greeted.token);
@@ -463,7 +465,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             };
             hold.is_through = true;
             let hold = *hold;
-            let Stage::Greeting(_, Greeting::HelloTaken(greeted)) = &newcomer.stage else {
+            let ArrivalStage::Greeting(_, Greeting::HelloTaken(greeted)) = &newcomer.stage else {
                 continue;
             };
             let greeted = greeted.clone();
@@ -485,8 +487,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 
     fn send_off(&mut self, newcomer: Newcomer<K>, reason: DisconnectReason) {
         let (peer, identity) = (newcomer.peer(), newcomer.party.identity());
-        if let Stage::Greeting(wire, _) = newcomer.stage {
-            self.part(wire, None, &reason);
+        if let ArrivalStage::Greeting(wire, _) = newcomer.stage {
+            self.part(wire, Part::default(), &reason);
         }
         self.events.tell(|| PoolEvent::TurnedAway { peer, identity, reason });
     }

@@ -12,14 +12,13 @@ use chargehand_core::{Action, Event, Link, Outcome, Reason, TaskId};
 
 use super::dialect::Speech;
 use super::handshake::whole_millis;
-use super::link::{Quota, ReadProgress, SendError};
+use super::link::{Part, Quota, ReadProgress, SendError};
 use super::liveness::Overdue;
 use super::outgoing::Outgoing;
 use super::task::{TaskPayload, Whose};
 use super::untaken::charged_bytes;
 use super::workers::LinkState;
 use super::{ALL_QUEUES, Driver};
-use crate::budget::Charge;
 use crate::error::TaskError;
 use crate::events::PoolEvent;
 use crate::handler::in_process::AnyHands;
@@ -149,7 +148,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Ends what could not be sent: the link, or that one task.
     pub(crate) fn not_sent(&mut self, link: Link, error: SendError) {
         match error {
-            SendError::Over(reason) => self.lose(link, reason),
+            SendError::Over(reason) => self.hear_out(link, reason),
             // Stale: its caller has just given it up.
             SendError::Unfit { task, why } => {
                 if self.scheduler.cancel(self.now, task).is_ok() {
@@ -158,6 +157,18 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
             }
         }
+    }
+
+    /// Ends a link that nothing can be sent on any more, once what lies in its wire is read: the worker may
+    /// have answered before, and said why it leaves.
+    fn hear_out(&mut self, link: Link, reason: DisconnectReason) {
+        if let LinkState::Up(_, conn) = &mut self.peers.get_mut(link.worker()).link {
+            conn.give_up();
+        }
+        let quota = &mut Quota { messages: LOOK_MESSAGES, bytes: LOOK_BYTES, reads_on: false };
+        self.read(link.worker().slot(), quota);
+        // Stale: it was over for what was read.
+        self.lose(link, reason);
     }
 
     fn withdraw(&mut self, link: Link, task: TaskId, attempt: u16) {
@@ -360,7 +371,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 }
                 None
             }
-            LinkState::Greeting(_, wire, _) => Some((wire, None)),
+            LinkState::Greeting(_, wire, _) => Some((wire, Part::default())),
             LinkState::Up(_, conn) => Some(conn.into_wire()),
         };
         self.answers.arrivals.queue.forget(worker.slot());
@@ -368,20 +379,15 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         if !planted("a window stays after its link") {
             self.peers.set_window(worker, 0);
         }
-        if let Some((wire, charge)) = wire {
-            self.part(wire, charge, reason);
+        if let Some((wire, part)) = wire {
+            self.part(wire, part, reason);
         }
         Some(label)
     }
 
     /// Closes a wire in good order, with a last word where there is one to say.
-    pub(crate) fn part(
-        &mut self,
-        wire: Box<K::Wire>,
-        charge: Option<Charge>,
-        reason: &DisconnectReason,
-    ) {
-        let leaving = (wire, Outbox::new(), charge);
+    pub(crate) fn part(&mut self, wire: Box<K::Wire>, part: Part, reason: &DisconnectReason) {
+        let leaving = (wire, Outbox::new(), part);
         self.closing.close(leaving, reason, self.now, &self.ready, &mut drop);
     }
 
@@ -398,6 +404,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             TaskPayload::Height { height, job, .. } if outcome == Outcome::Done => {
                 *payload = TaskPayload::None;
                 self.jobs.done(job, height, task, &mut self.answers, &self.tasks);
+            }
+            TaskPayload::Request { whose: Whose::Call { call, .. }, .. }
+                if outcome == Outcome::Done
+                    && self.keys.is_empty()
+                    && self.answers.peek(task).charged_bytes() == 0 =>
+            {
+                *payload = TaskPayload::None;
+                self.answer_call(call, task);
             }
             _ => self.on_other_finish(task, outcome, attempts),
         }

@@ -98,6 +98,15 @@ impl Answers {
         mem::swap(self.next(task), empty);
     }
 
+    /// Looks at the answer of the task whose outcome came out.
+    #[inline]
+    pub(crate) fn peek(&self, task: TaskId) -> &Answer {
+        assert!(self.begin < self.end, "a reply came before its outcome");
+        let place = &self.places[self.begin];
+        assert!(place.task == task, "outcomes come in the order of their replies");
+        &place.answer
+    }
+
     #[inline]
     fn next(&mut self, task: TaskId) -> &mut Answer {
         assert!(self.begin < self.end, "a reply came before its outcome");

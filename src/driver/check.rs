@@ -68,7 +68,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// No more is held than there may be, and nothing where there is nothing to hold.
     fn check_budget(&self) {
         let budget = &self.ends.post.budget;
-        let used = budget.used();
+        let used = budget.used() + budget.set_aside();
         assert!(used <= budget.bytes_max(), "{used} bytes are held of {}", budget.bytes_max());
         let is_idle = self.scheduler.is_idle() && self.jobs.is_over() && self.held_back.is_empty();
         if is_idle && self.ends.post.queued() == 0 && self.ends.post.are_all_taken() {

@@ -13,8 +13,9 @@ use super::{ALL_QUEUES, Driver};
 use crate::error::{TaskError, WorkerError};
 use crate::link::erased::Kind;
 use crate::link::exposure::is_taken;
-use crate::mailbox::Control;
 use crate::mailbox::calls::{CallId, Submit};
+use crate::mailbox::mail::Control;
+use crate::payload::Body;
 use crate::stats::PoolStats;
 
 impl<T: Timer, K: Kind> Driver<T, K> {
@@ -88,9 +89,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 if !has_more {
                     self.submitted &= !bit;
                 }
-                for submit in batch.drain(..) {
+                for submit in &mut batch {
                     any |= self.admit_one(submit);
                 }
+                batch.clear();
             }
         }
         self.batch_in = batch;
@@ -110,12 +112,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.room_for_calls(queue) > 0
     }
 
-    /// Returns whether it is a task of the scheduler's now.
-    pub(super) fn admit_one(&mut self, submit: Submit) -> bool {
+    /// Takes it, in exchange for an empty one. Returns whether it is a task of the scheduler's now.
+    pub(super) fn admit_one(&mut self, submit: &mut Submit) -> bool {
         // Cancelled in the queue.
         let Some(call) = submit.call() else { return false };
         if self.answers.arrivals.answers.used() > 0 && self.is_to_wait(call, 0) {
-            self.hold_back(submit, 0);
+            self.hold_back(submit.take(), 0);
             return false;
         }
         // There is room, so if it is not taken the pool stops.
@@ -138,10 +140,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.ranges_first = true;
         self.note_accepted(call, task);
         let entry = &mut self.tasks[task.slot() as usize];
+        // The body goes straight to its place: decision 0010.
         entry.payload = TaskPayload::Request {
-            body: submit.body,
+            body: Body::EMPTY,
             whose: Whose::Call { call, check: submit.check },
         };
+        if let TaskPayload::Request { body, .. } = &mut entry.payload {
+            mem::swap(body, &mut submit.body);
+        }
         entry.generation = task.generation();
         self.meter.on_taken(task, self.now);
         true

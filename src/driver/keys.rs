@@ -20,7 +20,7 @@ use crate::options::{KeyName, TaskKey};
 
 /// All keys of a pool.
 #[derive(Debug, Default)]
-pub(crate) struct Keys {
+pub(crate) struct TaskKeys {
     live: BTreeMap<KeyName, LiveKey>,
     /// Numbers that were in use and are not.
     free: Vec<u32>,
@@ -39,7 +39,7 @@ struct LiveKey {
     only: Option<u32>,
 }
 
-impl Keys {
+impl TaskKeys {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.live.is_empty()

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use chargehand_core::io::Progress;
+use chargehand_core::io::BytesMoved;
 use chargehand_core::{Instant, TaskId};
 
 use crate::link::silence::{AHEAD_MAX, Moved, Rate, paid};
@@ -27,7 +27,7 @@ pub(crate) struct Life {
     /// How many messages had come when one was seen to arrive in parts.
     arriving: Option<u64>,
     hold: Delay,
-    /// How many messages had come when a ping was sent.
+    /// How many signs of life had come when a ping was sent.
     pinged: Option<u64>,
     /// When the latest one was, or the link began.
     pinged_at: Instant,
@@ -69,7 +69,7 @@ enum Delay {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Looked {
     pub(crate) now: Instant,
-    pub(crate) progress: Progress,
+    pub(crate) progress: BytesMoved,
     /// How many messages have come, and requests gone into the wire.
     pub(crate) messages: u64,
     pub(crate) requests: u64,
@@ -98,7 +98,7 @@ pub(crate) struct Overdue {
 }
 
 impl Life {
-    pub(crate) fn new(now: Instant, progress: Progress) -> Self {
+    pub(crate) fn new(now: Instant, progress: BytesMoved) -> Self {
         Self {
             moved: Moved::new(progress),
             looked_at: now,
@@ -128,9 +128,9 @@ impl Life {
         self.quiet = (received, messages);
     }
 
-    /// Notes that a ping was sent, after so many messages.
-    pub(crate) fn on_ping(&mut self, messages: u64) {
-        self.pinged = Some(messages);
+    /// Notes that a ping was sent, after so many signs of life.
+    pub(crate) fn on_ping(&mut self, heard: u64) {
+        self.pinged = Some(heard);
     }
 
     /// Returns whether parts of a message have come after so many whole ones.
@@ -149,9 +149,9 @@ impl Life {
     }
 
     /// Forgets the ping for which something is to stand in as an answer. Returns whether one was sent
-    /// and nothing whole has come since.
-    pub(crate) fn take_ping(&mut self, messages: u64) -> bool {
-        self.pinged.take() == Some(messages)
+    /// and no sign of life has come since.
+    pub(crate) fn take_ping(&mut self, heard: u64) -> bool {
+        self.pinged.take() == Some(heard)
     }
 
     /// Notes that the worker says that a message arrives there.
@@ -165,9 +165,9 @@ impl Life {
         told.filter(|until| *until > link.now)
     }
 
-    /// Returns whether a ping was sent and nothing whole has come since.
-    pub(crate) fn awaits_pong(&self, messages: u64) -> bool {
-        self.pinged == Some(messages)
+    /// Returns whether a ping was sent and no sign of life has come since.
+    pub(crate) fn awaits_pong(&self, heard: u64) -> bool {
+        self.pinged == Some(heard)
     }
 
     /// Returns whether a message that is on its way is a sign of life: what has moved since the last

@@ -14,7 +14,6 @@ use chargehand_core::message::clip;
 use chargehand_core::{Instant, Link, Outcome, TaskId};
 
 use super::Driver;
-use super::workers::LinkState;
 use crate::error::TaskError;
 use crate::link::erased::Kind;
 use crate::measure::{
@@ -393,12 +392,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         });
         for peer in self.peers.slots.iter().flatten() {
             let Some(stats) = self.scheduler.worker_stats(peer.id) else { continue };
-            let runs = match peer.link {
-                LinkState::Up(..) => peer.waiting_behind().unwrap_or(stats.window),
-                // All that it holds run.
-                LinkState::InProcess(_) => stats.window,
-                _ => continue,
-            };
+            let Some(runs) = peer.runs_of(stats.window) else { continue };
             measuring.on_link(peer.id.slot(), runs, stats.window, stats.in_flight);
         }
         self.meter.0 = Some(measuring);

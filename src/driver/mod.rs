@@ -37,6 +37,8 @@ mod meter;
 mod outgoing;
 mod progress;
 mod ranges;
+mod served;
+mod setup;
 mod starts;
 mod stats;
 mod task;
@@ -61,18 +63,21 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
 use async_channel::Sender;
+#[cfg(all(test, feature = "testing"))]
+use chargehand_core::Config;
 use chargehand_core::io::Timer;
-use chargehand_core::{Config, ConfigError, Heap, Instant, TaskId};
+use chargehand_core::{Instant, TaskId};
 
 use self::accept::Joining;
 use self::answers::Answers;
 use self::fanout::Fanout;
 use self::handshake::ManagerTerms;
-use self::keys::Keys;
-use self::link::Quota;
+use self::keys::TaskKeys;
+use self::link::{Part, Quota};
 #[cfg(feature = "std")]
 use self::meter::Meter;
-use self::ranges::{Jobs, within_stream};
+use self::ranges::Jobs;
+pub(crate) use self::setup::{Ring, Setup};
 use self::starts::Watches;
 use self::task::TaskEntry;
 use self::type_check::Misfits;
@@ -80,13 +85,12 @@ use self::type_check::Misfits;
 use self::unmetered::Meter;
 use self::workers::Peers;
 pub(crate) use self::workers::id_at_start;
-use crate::budget::{Arrivals, Charge};
 use crate::events::PoolEvent;
 use crate::handler::in_process::Ended;
 use crate::limits::Limits;
 use crate::link::alarm::Alarm;
 use crate::link::closing::ClosingTable;
-use crate::link::erased::{AnyListener, Kind, Reach, Threaded};
+use crate::link::erased::{Kind, Threaded};
 use crate::link::quota::{MESSAGES_ALONE, messages_each};
 use crate::link::read_on::ReadOn;
 use crate::link::ready::{Entry, ReadySet, SOURCES_PER_POLL};
@@ -96,7 +100,7 @@ use crate::mailbox::callback::Due;
 use crate::mailbox::calls::{CallId, Special, Submit};
 use crate::mailbox::result::TaskResult;
 use crate::mailbox::{Ends, wake_all};
-use crate::options::WorkerOptions;
+use crate::payload::Answer;
 use crate::planted::planted;
 #[cfg(feature = "record")]
 use crate::record::Scheduler;
@@ -109,9 +113,6 @@ const ACTIONS_PER_POLL: usize = 16_384;
 /// go past that. So long answers are freed, and their memory used again, before more of them come.
 const BYTES_PER_POLL: usize = 64 << 10;
 
-/// How many links may be on their way out at once; a further one cuts the oldest short.
-const CLOSING_MAX: usize = 256;
-
 /// A bit for each queue that there may be.
 const ALL_QUEUES: u64 = u64::MAX;
 
@@ -120,7 +121,7 @@ const OUTCOMES_HELD: usize = 64;
 
 /// The core's scheduler; with the feature `record` in a shell that can write down what it is told.
 #[cfg(not(feature = "record"))]
-type Scheduler = chargehand_core::Scheduler<Heap>;
+type Scheduler = chargehand_core::Scheduler<chargehand_core::Heap>;
 
 /// The future that drives a pool. It completes when the pool is stopped, or when every handle is
 /// dropped and what was accepted is done, or `drain_timeout` later.
@@ -152,7 +153,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     peers: Peers<K>,
     read_on: ReadOn,
     joining: Joining<K>,
-    closing: ClosingTable<K::Wire, Option<Charge>>,
+    closing: ClosingTable<K::Wire, Part>,
     watch: Watch,
     jobs: Jobs,
     /// How far ahead of its stream a range goes, where it does not say so itself.
@@ -163,7 +164,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     /// By the place of a call, how it is done, where not as the pool says.
     specials: BTreeMap<usize, Special>,
     /// Keys that are in use.
-    keys: Keys,
+    keys: TaskKeys,
     watches: Watches,
     progress: progress::Told,
     /// What a worker that is back still holds and is to drop. Empty but for the moment.
@@ -217,124 +218,7 @@ pub struct Driver<T: Timer, K: Kind = Threaded> {
     finished: bool,
 }
 
-/// What a driver is made of.
-pub(crate) struct Setup<T, K: Kind> {
-    pub(crate) timer: T,
-    pub(crate) config: Config,
-    pub(crate) limits: Limits,
-    /// Those that are dialled, and those in this process.
-    pub(crate) workers: Vec<(Reach<K>, WorkerOptions)>,
-    pub(crate) listeners: Vec<Box<K::Listener>>,
-    #[cfg(feature = "record")]
-    pub(crate) record: Option<crate::record::Output>,
-    #[cfg(feature = "tracing")]
-    pub(crate) propagator: Option<crate::traces::Propagator>,
-}
-
-/// How handles wake a driver. Made before it, since they are its other end.
-pub(crate) struct Ring {
-    ready: ReadySet,
-    doorbell: Entry,
-}
-
-impl Ring {
-    pub(crate) fn new() -> Self {
-        let ready = ReadySet::new();
-        let doorbell = ready.entry(Token::Doorbell.into());
-        Self { ready, doorbell }
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        self.doorbell.waker().clone()
-    }
-}
-
 impl<T: Timer, K: Kind> Driver<T, K> {
-    pub(crate) fn new(setup: Setup<T, K>, ring: Ring, ends: Ends<K>) -> Result<Self, ConfigError> {
-        let Setup { timer, config, mut limits, workers, listeners, .. } = setup;
-        let mut events = Fanout::new(&limits.name);
-        let room = listeners.iter().filter_map(|listener| listener.connections_max()).min();
-        if let Some(why) = limits.lower(room, &workers) {
-            events.keep(PoolEvent::Lowered { why });
-        }
-        let Ring { ready, doorbell } = ring;
-        doorbell.wake();
-        let storage = Heap::with_capacity(limits.tasks_max, limits.workers_max);
-        let queues = limits.special_queues();
-        let scheduler = match &queues {
-            None => Scheduler::new(storage, config)?,
-            Some(queues) => Scheduler::with_queues(storage, config, queues)?,
-        };
-        let mut driver = Self {
-            now: timer.now(),
-            timer,
-            due_by: Instant::FAR_FUTURE,
-            alarm: Alarm::new(ready.entry(Token::Alarm.into())),
-            batch: Vec::new(),
-            doorbell,
-            rung: true,
-            submitted: ALL_QUEUES,
-            scheduler,
-            tasks: (0..limits.tasks_max).map(|_| TaskEntry::default()).collect(),
-            answers: Answers::new(Arrivals::new(&ends.post.budget)),
-            unfit: Vec::new(),
-            misfits: Misfits::default(),
-            peers: Peers::new(),
-            read_on: ReadOn::default(),
-            joining: Joining::new(listeners, &ready, &limits, &config),
-            closing: ClosingTable::new(CLOSING_MAX),
-            watch: Watch::new(),
-            jobs: Jobs::default(),
-            counted_max: within_stream(limits.ahead_max()),
-            ends,
-            accepted: Vec::new(),
-            outcomes: Vec::new(),
-            wakers: VecDeque::new(),
-            callbacks: VecDeque::new(),
-            batch_in: VecDeque::new(),
-            held_back: VecDeque::new(),
-            specials: BTreeMap::new(),
-            keys: Keys::default(),
-            watches: Watches::new(),
-            progress: progress::Told::new(),
-            unwanted: Vec::new(),
-            has_asides: false,
-            wants_starts: false,
-            tells_starts: false,
-            has_own_times: false,
-            queue_due: Instant::FAR_FUTURE,
-            ranges_first: false,
-            #[cfg(feature = "choice")]
-            backlog: 0,
-            opening: Arc::new(ManagerTerms::new(&limits, &config)),
-            limits,
-            events,
-            meter: Meter::default(),
-            idlers: Vec::new(),
-            #[cfg(feature = "std")]
-            questions: Vec::new(),
-            stoppers: Vec::new(),
-            parting: Vec::new(),
-            #[cfg(feature = "tracing")]
-            traces: traces::Traces::new(setup.propagator),
-            settled: false,
-            budget: 0,
-            ended: Vec::new(),
-            finished: false,
-            ready,
-        };
-        #[cfg(feature = "record")]
-        if let Some(output) = setup.record {
-            let limits = &driver.limits;
-            driver.scheduler.record(output, limits.tasks_max, limits.workers_max, queues);
-        }
-        for (index, (reach, options)) in workers.into_iter().enumerate() {
-            let worker = driver.add(reach, options).expect("workers_max was checked");
-            assert!(worker == id_at_start(index), "the builder has told its id");
-        }
-        Ok(driver)
-    }
-
     /// Returns the scheduler's policies.
     #[cfg(all(test, feature = "testing"))]
     pub(crate) fn config(&self) -> Config {
@@ -508,17 +392,31 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.settled = true;
     }
 
+    /// Ends a call with its answer, which goes straight to where it waits for its caller: decision 0010.
+    #[inline]
+    fn answer_call(&mut self, call: CallId, task: TaskId) {
+        // What `push` adds is put together on the stack first.
+        self.outcomes.resize_with(self.outcomes.len() + 1, || (call, Ok(Answer::EMPTY)));
+        if let Some((_, Ok(answer))) = self.outcomes.last_mut() {
+            self.answers.swap(task, answer);
+        }
+        self.note_outcome(call);
+        if !self.held_back.is_empty() {
+            self.submitted = ALL_QUEUES;
+        }
+    }
+
     /// Ends a call, at the end of this turn or once many have ended.
-    #[expect(
-        clippy::inline_always,
-        reason = "a result passed through memory stalls: decision 0010"
-    )]
-    #[inline(always)]
     fn end_call(&mut self, call: CallId, result: TaskResult) {
+        self.outcomes.push((call, result));
+        self.note_outcome(call);
+    }
+
+    #[inline]
+    fn note_outcome(&mut self, call: CallId) {
         if self.has_asides {
             self.end_asides(call);
         }
-        self.outcomes.push((call, result));
         if self.outcomes.len() >= OUTCOMES_HELD {
             self.settle_calls();
         }

@@ -6,33 +6,27 @@ use core::mem;
 
 use chargehand_core::io::Timer;
 use chargehand_core::message::Progress;
-use chargehand_core::{Instant, Link, TaskId};
+use chargehand_core::{Instant, TaskId};
 
 use super::Driver;
+use super::task::ProgressNote;
 use super::workers::LinkState;
 use crate::events::{PoolEvent, TaskProgress};
 use crate::handler::in_process::AnyHands;
 use crate::link::erased::{Kind, Reach};
-use crate::mailbox::{TaskWatch, Wanted};
+use crate::mailbox::mail::{TaskWatch, Wanted};
 
 /// How many are kept before it is looked which of them are over.
 const KEPT: usize = 64;
-
-/// What was said of an attempt.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Said {
-    pub(crate) link: Link,
-    pub(crate) progress: Progress,
-}
 
 /// What was said of all of them.
 #[derive(Debug)]
 pub(super) struct Told {
     /// What came just now. Empty but for the moment.
-    pub(super) said: Vec<Said>,
+    pub(super) said: Vec<ProgressNote>,
     /// The latest by the slot of the task. Those that are over since are passed over, and thrown out once
     /// they are many.
-    latest: BTreeMap<u32, Said>,
+    latest: BTreeMap<u32, ProgressNote>,
     /// How many there may be before that is looked at.
     kept_max: usize,
     /// When handlers in this process have something to say.
@@ -85,7 +79,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 
     /// Returns what is said of a task's attempt, while that is under way.
-    fn progress_of(&self, said: Said) -> Option<TaskProgress> {
+    fn progress_of(&self, said: ProgressNote) -> Option<TaskProgress> {
         let Progress { task, attempt, done, total } = said.progress;
         if !is_live(&self.scheduler, &said) {
             return None;
@@ -120,7 +114,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let event = chargehand_core::Event::Progress { link: *link, task, attempt, done };
                 // Stale: it was given up, and the action that says so is to come.
                 if self.scheduler.handle_event(self.now, event).is_ok() {
-                    self.progress.said.push(Said { link: *link, progress });
+                    self.progress.said.push(ProgressNote { link: *link, progress });
                 }
             }
             due = due.min(hands.said_at().unwrap_or(due));
@@ -132,7 +126,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     }
 }
 
-fn is_live(scheduler: &super::Scheduler, said: &Said) -> bool {
+fn is_live(scheduler: &super::Scheduler, said: &ProgressNote) -> bool {
     let Progress { task, attempt, .. } = said.progress;
     scheduler.holder(task) == Some((said.link.worker(), attempt))
 }

@@ -11,7 +11,7 @@ use super::workers::LinkState;
 use crate::events::{PoolEvent, Started};
 use crate::link::erased::Kind;
 use crate::mailbox::calls::CallId;
-use crate::mailbox::{TaskWatch, Wanted};
+use crate::mailbox::mail::{TaskWatch, Wanted};
 
 /// Those that wait, by the place of their call.
 pub(super) type Watches = BTreeMap<usize, TaskWatch>;

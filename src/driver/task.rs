@@ -1,5 +1,8 @@
 //! What the driver keeps of a task while the scheduler has it.
 
+use chargehand_core::Link;
+use chargehand_core::message::Progress;
+
 use crate::mailbox::calls::CallId;
 use crate::payload::{Body, Check, RangeHeight};
 
@@ -52,4 +55,11 @@ impl TaskPayload {
             Self::Request { .. } | Self::None => None,
         }
     }
+}
+
+/// What was said of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProgressNote {
+    pub(crate) link: Link,
+    pub(crate) progress: Progress,
 }

@@ -16,9 +16,8 @@ use super::Scheduler;
 use super::answers::Answers;
 #[cfg(feature = "std")]
 use super::meter::Meter;
-use super::progress::Said;
 use super::ranges::Jobs;
-use super::task::{TaskEntry, TaskPayload, Whose};
+use super::task::{ProgressNote, TaskEntry, TaskPayload, Whose};
 #[cfg(not(feature = "std"))]
 use super::unmetered::Meter;
 use crate::budget::SMALL_BYTES_MAX;
@@ -72,7 +71,7 @@ pub(crate) struct AnswerSink<'a> {
     /// What the worker is called.
     pub(crate) peer: &'a Arc<str>,
     /// What is to be told of how far attempts are.
-    pub(crate) said: &'a mut Vec<Said>,
+    pub(crate) said: &'a mut Vec<ProgressNote>,
     /// What the worker is to drop.
     pub(crate) unwanted: &'a mut Vec<(TaskId, u16)>,
 }
@@ -99,7 +98,7 @@ impl AnswerSink<'_> {
     pub(crate) fn progress(&mut self, progress: Progress) -> Result<(), EventError> {
         let (link, Progress { task, attempt, done, .. }) = (self.link, progress);
         self.scheduler.handle_event(self.now, Event::Progress { link, task, attempt, done })?;
-        self.said.push(Said { link, progress });
+        self.said.push(ProgressNote { link, progress });
         Ok(())
     }
 
@@ -228,7 +227,7 @@ impl AnswerSink<'_> {
     ) -> Result<(), EventError> {
         let event = Event::Useless { link: self.link, task, attempt, why };
         self.scheduler.handle_event(self.now, event)?;
-        if let Useless::Throttled(_) = why {
+        if let Useless::Throttled(_) | Useless::KeyThrottled(_) = why {
             self.note(task, Verdict::Returned, String::new);
             // No outcome has it, and if this was one too often, that says so itself.
             return Ok(());

@@ -47,7 +47,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let mut any = false;
         let answers = Arc::clone(&self.answers.arrivals.answers);
         let mut has_room = !answers.is_full();
-        for (submit, bytes) in mem::take(&mut self.held_back) {
+        for (mut submit, bytes) in mem::take(&mut self.held_back) {
             let Some(call) = submit.call() else { continue };
             // Once the pool stops all are admitted, to be told so.
             let is_free = self.is_stopping() || self.has_room_for(call);
@@ -55,7 +55,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
             let fits = has_room && (answers.used() == 0 || answers.has_room_for(bytes));
             let is_next = self.ends.post.is_awaited(call) || fits && mem::take(&mut has_room);
             if is_free && is_next {
-                any |= self.admit_one(submit);
+                any |= self.admit_one(&mut submit);
             } else {
                 self.held_back.push_back((submit, bytes));
             }

@@ -15,7 +15,7 @@ use super::Driver;
 use super::crowd::Counted;
 use super::dialect::Speech;
 use super::handshake::Greeting;
-use super::link::{Conn, Quota, ReadProgress};
+use super::link::{Conn, Part, Quota, ReadProgress};
 use super::outgoing::Outgoing;
 use super::type_check::AnswerSink;
 use crate::error::WorkerError;
@@ -25,6 +25,7 @@ use crate::link::party::Party;
 use crate::link::read_on::DRIVER_ROUNDS;
 use crate::link::ready::{Entry, ReadySet};
 use crate::link::reason::DisconnectReason;
+use crate::link::schema::Wanted;
 use crate::link::token::Token;
 use crate::options::WorkerOptions;
 use crate::planted::planted;
@@ -54,6 +55,8 @@ pub(crate) struct Peer<K: Kind> {
     /// It takes trace contexts.
     #[cfg(feature = "tracing")]
     pub(super) takes_traces: bool,
+    /// The queues that it was said to serve for its next link and that the pool has not.
+    pub(super) unknown_queues: Vec<Arc<str>>,
     pub(crate) link: LinkState<K>,
     pub(crate) last_error: Option<DisconnectReason>,
     /// Whom its transport has proven it to be, when its link was made last.
@@ -96,6 +99,17 @@ impl<K: Kind> Peer<K> {
     /// Returns how many tasks the worker runs at once, if it may hold more, which then wait there.
     pub(crate) fn waiting_behind(&self) -> Option<u32> {
         (self.window > self.runs).then_some(self.runs)
+    }
+
+    /// Returns how many of so many tasks in its window the worker runs at once, while it has a link.
+    #[cfg(feature = "std")]
+    pub(crate) fn runs_of(&self, window: u32) -> Option<u32> {
+        match self.link {
+            LinkState::Up(..) => Some(self.waiting_behind().unwrap_or(window)),
+            // All that it holds run.
+            LinkState::InProcess(_) => Some(window),
+            _ => None,
+        }
     }
 
     /// Returns whether it has this link.
@@ -257,6 +271,7 @@ impl<K: Kind> Peers<K> {
             options,
             #[cfg(feature = "tracing")]
             takes_traces: false,
+            unknown_queues: Vec::new(),
             link: LinkState::Idle,
             last_error: None,
             identity: None,
@@ -342,7 +357,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         match Speech::of(wire.dialect(), &self.limits) {
             Ok(speech) if speech.is_native() => {}
             // Without a handshake, and one request at a time.
-            Ok(_) => return self.dialled_up(link, Offer::new(1), (u32::MAX, None)),
+            Ok(_) => {
+                let wanted = Wanted::default();
+                return self.dialled_up(link, Offer::new(1), (u32::MAX, None), &wanted);
+            }
             Err(reason) => {
                 peer.link = LinkState::Idle;
                 return self.refused(link, reason);
@@ -354,7 +372,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 {
                     peer.takes_traces = it.takes_traces;
                 }
-                (it.offer(peer.token), (it.frame_bytes_max, Some(it.token)))
+                (it.offer(peer.token), (it.frame_bytes_max, Some(it.token)), it.wanted)
             });
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {
@@ -365,10 +383,12 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         };
         match taken_in {
             Poll::Pending => {}
-            Poll::Ready(Ok((offer, terms))) => self.dialled_up(link, offer, terms),
+            Poll::Ready(Ok((offer, terms, wanted))) => {
+                self.dialled_up(link, offer, terms, &wanted);
+            }
             Poll::Ready(Err(reason)) => {
                 let LinkState::Greeting(_, wire, _) = mem::take(&mut peer.link) else { return };
-                self.part(wire, None, &reason);
+                self.part(wire, Part::default(), &reason);
                 self.refused(link, reason);
             }
         }
@@ -380,8 +400,9 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         link: Link,
         offer: Offer,
         (frame_bytes_max, token): (u32, Option<u64>),
+        wanted: &Wanted,
     ) {
-        let offer = self.peers.get(link.worker()).options.apply(offer);
+        let offer = self.offer_of(link.worker(), offer, wanted);
         let event = Event::Connected { link, offer };
         let LinkState::Greeting(_, wire, _) =
             mem::take(&mut self.peers.get_mut(link.worker()).link)
@@ -404,7 +425,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         self.peers.get_mut(link.worker()).identity = wire.identity().map(Arc::from);
         let is_waited_for = !offer.keeps.min(self.scheduler.config().grace).is_zero();
         let terms = (offer.window, frame_bytes_max, is_waited_for);
-        let conn = Box::new(Conn::new(wire, &self.limits, terms, self.now));
+        let share = self.answers.arrivals.budget().share();
+        let conn = Box::new(Conn::new(wire, &self.limits, terms, share, self.now));
         self.set_up(link, LinkState::Up(link, conn), offer.window);
         let peer = self.peers.get_mut(link.worker());
         peer.runs = offer.runs.max(1);
@@ -429,6 +451,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         peer.up_since = self.now;
         let (label, identity) = (peer.label(), peer.identity.clone());
         self.events.tell(|| PoolEvent::Connected { worker, peer: label, identity, window });
+        self.tell_served(worker);
     }
 
     fn refused(&mut self, link: Link, reason: DisconnectReason) {

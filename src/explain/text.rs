@@ -16,6 +16,7 @@ fn why(waits: Waits) -> &'static str {
     match waits {
         Waits::Rests { .. } => "rests after its handler failed, before it is tried again",
         Waits::Key => "waits for others of its key, which go in their order",
+        Waits::KeyPaused { .. } => "rests since a handler said that its key can have nothing now",
         Waits::Paused => "waits since its queue is paused",
         Waits::QueueInFlight => {
             "waits since as many of its queue are in flight as may be (`in_flight_max`)"
@@ -24,7 +25,12 @@ fn why(waits: Waits) -> &'static str {
         Waits::NoWorker => "waits for a worker: the pool has none that stays",
         Waits::Away { .. } => "waits for a worker: none is connected",
         Waits::NoneServes { .. } => "waits for a worker: those that are connected get nothing now",
-        Waits::NoRoom => "waits for room: every worker that serves holds as many as it may",
+        Waits::NotServed => {
+            "waits for a worker that serves its queue: none of those that serve does"
+        }
+        Waits::NoRoom => {
+            "waits for room: every worker that serves its queue holds as many as it may, or is at its rate"
+        }
         Waits::Suspect => {
             "may have ended a link, and every worker with room holds such a task already"
         }
@@ -47,12 +53,14 @@ fn remedy(waits: Waits) -> &'static str {
             "a shorter `retry_delay`, or a handler that says `Failure::retry_after`"
         }
         Waits::Key => "more at once (`TaskKey::at_once`), or finer keys",
+        Waits::KeyPaused { .. } => "nothing but time: the key is paused by a handler",
         Waits::Paused => "resume the queue",
         Waits::QueueInFlight => "a higher `in_flight_max` of the queue",
         Waits::QueueRate { .. } => "a higher `rate` of the queue, or more `burst`",
         Waits::NoWorker => "add a worker, or start one that dials in",
         Waits::Away { .. } => "see why each is away: is it there, and is its address right?",
         Waits::NoneServes { .. } => "see why each rests: its failures, or what it is busy with",
+        Waits::NotServed => "a worker with this queue among its `queues`",
         Waits::NoRoom => "more workers, a higher concurrency, or larger windows",
         Waits::Suspect => "more workers, or see why links end",
         Waits::Elsewhere { .. } => "another worker with room, or a shorter `elsewhere_wait`",
@@ -96,6 +104,7 @@ fn idles(why: Idles) -> &'static str {
         Idles::Early { .. } => "came back too soon after a link that did nothing",
         Idles::Busy => "said that it is busy",
         Idles::Leaving => "finishes what it holds, and leaves",
+        Idles::Rate { .. } => "was sent as many as its rate allows",
         Idles::Full => "holds as many as it may",
         Idles::Room => "has room",
         _ => why.name(),

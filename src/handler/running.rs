@@ -15,11 +15,11 @@ use crate::unwind::caught;
 /// Runs of futures `F`, each of which belongs to an `O`.
 pub(crate) struct Runs<F, O> {
     /// The room of each run is used again, with its waker and its allocation.
-    rooms: Vec<Room<F, O>>,
+    rooms: Vec<FutureRoom<F, O>>,
     free: Vec<u32>,
 }
 
-struct Room<F, O> {
+struct FutureRoom<F, O> {
     entry: Entry,
     future: Pin<Box<Option<F>>>,
     /// `None` while nobody wants the result any more.
@@ -42,7 +42,7 @@ impl<F, O> Runs<F, O> {
         self.free.pop().unwrap_or_else(|| {
             let index = u32::try_from(self.rooms.len()).expect("as many as a u16 can count");
             let entry = ready.entry(Token::Run(index).into());
-            self.rooms.push(Room { entry, future: Box::pin(None), owner: None });
+            self.rooms.push(FutureRoom { entry, future: Box::pin(None), owner: None });
             index
         })
     }
@@ -117,7 +117,7 @@ impl<F: Future, O> Runs<F, O> {
         begin: impl FnOnce(Option<&mut O>, Pin<&mut Option<F>>) -> Result<(), String>,
         mut finish: impl FnMut(Result<F::Output, String>, Option<&mut O>) -> R,
     ) -> Option<R> {
-        let Room { entry, future, owner } = self.rooms.get_mut(index as usize)?;
+        let FutureRoom { entry, future, owner } = self.rooms.get_mut(index as usize)?;
         let mut cx = Context::from_waker(entry.waker());
         // Not returned through `caught`, where it would be moved through memory once more: decision 0010.
         let mut result = None;
@@ -143,7 +143,7 @@ impl<F: Future, O> Runs<F, O> {
     }
 }
 
-impl<F, O> Room<F, O> {
+impl<F, O> FutureRoom<F, O> {
     #[inline]
     fn clear(&mut self) {
         // A destructor of the user's may panic as well, and nobody is left to be told.
@@ -158,6 +158,6 @@ impl<F, O> Room<F, O> {
 
 impl<F, O> Drop for Runs<F, O> {
     fn drop(&mut self) {
-        self.rooms.iter_mut().for_each(Room::clear);
+        self.rooms.iter_mut().for_each(FutureRoom::clear);
     }
 }

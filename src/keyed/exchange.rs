@@ -10,7 +10,7 @@ use core::task::{Context, Poll, ready};
 
 use chargehand_core::io::{Dialect, Wire};
 use chargehand_core::keyed::{
-    Channel, EXCHANGE_BYTES_MAX, ExchangeError, Initiator, Key, NONCE_BYTES, Responder,
+    Channel, EXCHANGE_BYTES_MAX, ExchangeError, Initiator, NONCE_BYTES, Responder, SharedKey,
 };
 use chargehand_core::message::{Code, HEAD_BYTES_MAX, HELLO_BYTES_MAX, Message};
 
@@ -48,7 +48,7 @@ impl Start {
 
 /// Who opened the wire, and what it knows.
 pub(super) enum Side {
-    Opens(Key),
+    Opens(SharedKey),
     Answers(Keys),
 }
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
 
-use chargehand_core::keyed::{Key, KeyId};
+use chargehand_core::keyed::{KeyId, SharedKey};
 use chargehand_core::message::check_name;
 
 use crate::link::lock::Lock;
@@ -23,9 +23,9 @@ pub struct Keys(Arc<Lock<List>>);
 
 #[derive(Default)]
 struct List {
-    named: BTreeMap<Box<str>, Vec<Key>>,
+    named: BTreeMap<Box<str>, Vec<SharedKey>>,
     /// Those that prove any name.
-    shared: Vec<Key>,
+    shared: Vec<SharedKey>,
 }
 
 impl Keys {
@@ -36,7 +36,7 @@ impl Keys {
 
     /// Makes a list with one key that proves any name: whoever has it can claim any name. For a
     /// worker with a single manager, or for a few members that trust each other.
-    pub fn shared(key: Key) -> Self {
+    pub fn shared(key: SharedKey) -> Self {
         let keys = Self::new();
         keys.0.with(|list| list.shared.push(key));
         keys
@@ -46,7 +46,7 @@ impl Keys {
     ///
     /// # Errors
     /// As `insert`.
-    pub fn with(self, name: &str, key: Key) -> Result<Self, KeysError> {
+    pub fn with(self, name: &str, key: SharedKey) -> Result<Self, KeysError> {
         self.insert(name, key)?;
         Ok(self)
     }
@@ -55,7 +55,7 @@ impl Keys {
     ///
     /// # Errors
     /// Returns [`KeysError`] for a name that is not of 1 to 64 bytes or has a control character.
-    pub fn insert(&self, name: &str, key: Key) -> Result<(), KeysError> {
+    pub fn insert(&self, name: &str, key: SharedKey) -> Result<(), KeysError> {
         if name.is_empty() || check_name(name).is_err() {
             return Err(KeysError { place: String::new(), what: What::Name });
         }
@@ -105,7 +105,7 @@ impl Keys {
             let wrong = |what| KeysError { place: format!("line {number}: "), what };
             let (name, key) =
                 line.rsplit_once(char::is_whitespace).ok_or_else(|| wrong(What::Line))?;
-            let key = Key::from_hex(key).map_err(|_| wrong(What::Key))?;
+            let key = SharedKey::from_hex(key).map_err(|_| wrong(What::Key))?;
             keys.insert(name.trim_end(), key).map_err(|error| wrong(error.what))?;
         }
         Ok(keys)
@@ -123,7 +123,7 @@ impl Keys {
     }
 
     /// Returns the key of that name and id.
-    pub(super) fn find(&self, name: &str, id: KeyId) -> Option<Key> {
+    pub(super) fn find(&self, name: &str, id: KeyId) -> Option<SharedKey> {
         self.0.with(|list| {
             let named = list.named.get(name).into_iter().flatten();
             named.chain(&list.shared).find(|key| key.id() == id).cloned()
@@ -149,15 +149,15 @@ impl fmt::Debug for Keys {
 /// # Errors
 /// Returns [`KeysError`] with the path, and nothing of what is in it.
 #[cfg(feature = "std")]
-pub fn read_key(path: impl AsRef<std::path::Path>) -> Result<Key, KeysError> {
+pub fn read_key(path: impl AsRef<std::path::Path>) -> Result<SharedKey, KeysError> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|error| KeysError::unreadable(path, &error))?;
     if let Ok(key) = <[u8; chargehand_core::keyed::KEY_BYTES]>::try_from(&*bytes) {
-        return Ok(Key::new(key));
+        return Ok(SharedKey::new(key));
     }
     let text = core::str::from_utf8(&bytes).unwrap_or_default();
     let wrong = |_| KeysError { place: String::new(), what: What::Key }.of_file(path);
-    Key::from_hex(text).map_err(wrong)
+    SharedKey::from_hex(text).map_err(wrong)
 }
 
 #[cfg(feature = "std")]

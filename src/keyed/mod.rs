@@ -8,10 +8,10 @@
 //!
 //! ```
 //! # async fn f<T: chargehand::core::io::Timer + Clone>(timer: T) -> Result<(), chargehand::BoxError> {
-//! use chargehand::keyed::{Key, KeyedConnector, KeyedListener, Keys};
+//! use chargehand::keyed::{SharedKey, KeyedConnector, KeyedListener, Keys};
 //! use chargehand::{Pool, Worker};
 //!
-//! let key = Key::from_hex("8f0d5a1be0b1c2a06bd9b5d0f47c2d6a35f9c1e7408d2b3c6a5e4f7081920a3b")?;
+//! let key = SharedKey::from_hex("8f0d5a1be0b1c2a06bd9b5d0f47c2d6a35f9c1e7408d2b3c6a5e4f7081920a3b")?;
 //! # let (connector, listener) = chargehand::memory::pair(8);
 //!
 //! // The manager admits whoever has a key on its list, and knows it by that key's name.
@@ -76,14 +76,14 @@ pub use self::keys::read_key;
 pub use self::keys::{Keys, KeysError};
 pub use self::wire::KeyedWire;
 #[doc(no_inline)]
-pub use chargehand_core::keyed::{Key, KeyError, KeyId};
+pub use chargehand_core::keyed::{KeyError, KeyId, SharedKey};
 
 /// A [`Connect`] whose wires lead to a peer that has the same key, and to nobody else.
 #[derive(Clone, Debug)]
 pub struct KeyedConnector<C> {
     inner: C,
     me: Me,
-    key: Key,
+    key: SharedKey,
 }
 
 /// A [`Listen`] whose wires come from peers that have one of the [`Keys`], and from nobody else.
@@ -148,7 +148,7 @@ macro_rules! wrapper {
     };
 }
 
-wrapper!(KeyedConnector, C, key: Key);
+wrapper!(KeyedConnector, C, key: SharedKey);
 wrapper!(KeyedListener, L, keys: Keys);
 
 #[cfg(all(feature = "std", not(all(target_family = "wasm", target_os = "unknown"))))]

@@ -13,8 +13,8 @@ use crate::memory::{MemoryConnector, MemoryListener, MemoryWire, pair};
 type Near = KeyedConnector<MemoryConnector>;
 type Far = KeyedListener<MemoryListener>;
 
-fn key(byte: u8) -> Key {
-    Key::new([byte; 32])
+fn key(byte: u8) -> SharedKey {
+    SharedKey::new([byte; 32])
 }
 
 fn keys() -> Keys {

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Dialect, Progress, Trust, Wire};
+use chargehand_core::io::{BytesMoved, Dialect, Trust, Wire};
 use chargehand_core::keyed::{Channel, ChannelError, PROOF_BYTES, SEAL_BYTES};
 
 use super::KeyedError;
@@ -127,7 +127,7 @@ where
         self.inner.poll_close(cx).map_err(transport)
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         self.inner.progress()
     }
 

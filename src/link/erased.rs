@@ -10,7 +10,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use chargehand_core::io::{Connect, Dialect, Exposure, Listen, Progress, Trust, Wire};
+use chargehand_core::io::{BytesMoved, Connect, Dialect, Exposure, Listen, Trust, Wire};
 
 use crate::handler::HandlerFn;
 use crate::handler::in_process::{AnyHands, Hands};
@@ -159,7 +159,7 @@ pub trait AnyWire {
     ) -> Poll<Result<(), BoxError>>;
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
-    fn progress(&self) -> Progress;
+    fn progress(&self) -> BytesMoved;
     fn least_rate_max(&self) -> u32;
     fn limit_incoming(&mut self, bytes_max: usize);
     fn admit(&mut self, bytes_max: usize);
@@ -207,7 +207,7 @@ where
         Wire::poll_close(self, cx).map_err(Into::into)
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         Wire::progress(self)
     }
 

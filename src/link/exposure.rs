@@ -7,7 +7,7 @@ macro_rules! ways {
     ($what:literal, $tls:literal) => {
         concat!(
             $what,
-            " is not on this machine alone, and nothing protects its links: use TLS (",
+            " may leave this machine, and nothing protects its links: use TLS (",
             $tls,
             "), give each member a key (feature `keyed`), or call `insecure()` where the network itself is \
              trusted"
@@ -16,12 +16,12 @@ macro_rules! ways {
 }
 
 /// Says what to do about an address that is dialled.
-pub(crate) const DIALLED: &str = ways!("what is dialled here", "feature `tls`");
+pub(crate) const DIALLED: &str = ways!("the address dialled", "feature `tls`");
 /// Says what to do about a listener.
 pub(crate) const LISTENED: &str = ways!(
-    "what is listened on here",
+    "the address listened on",
     "feature `tls`; a `TlsAccept` needs `identify` as well, which says whom a client has proven to be, or \
-     `for_anyone()` where none needs to"
+     `for_anyone()` where clients need not prove anything"
 );
 
 /// Says what to do about a worker that is dialled at `peer`.

@@ -103,7 +103,7 @@ pub enum DisconnectReason {
         /// Whom the newcomer has proven to be, if anybody.
         identity: Option<String>,
     },
-    /// The manager is none of those that may use this worker.
+    /// The manager is not among those that may use this worker.
     NotAllowed {
         /// Whom it has proven to be, if anybody.
         identity: Option<String>,
@@ -221,7 +221,7 @@ impl DisconnectReason {
 
 impl From<MessageError> for DisconnectReason {
     fn from(error: MessageError) -> Self {
-        Self::Protocol { code: error.code(), text: format!("sent what is no message: {error}") }
+        Self::Protocol { code: error.code(), text: format!("sent an invalid message: {error}") }
     }
 }
 
@@ -253,7 +253,7 @@ impl Display for DisconnectReason {
             ),
             Self::Silent(span) => write!(f, "silent: nothing heard for {span:?}"),
             Self::ConnectTimeout(span) => {
-                write!(f, "connecting took longer than connect_timeout, {span:?}")
+                write!(f, "connecting took longer than connect_timeout ({span:?})")
             }
             Self::HandshakeTimeout(span) => {
                 write!(f, "no handshake within {span:?}: does the peer speak chargehand's protocol?")
@@ -269,36 +269,36 @@ impl Display for DisconnectReason {
             Self::Busy { limit, max } => {
                 write!(f, "there is no room: raise {limit}, which is {max}, or try later")
             }
-            Self::MadeRoom => f.write_str("it was idle, and made room for another manager"),
+            Self::MadeRoom => f.write_str("it was idle and had to make room for another manager"),
             Self::NameTaken { name } => write!(
                 f,
                 "{name}: another worker of this name is connected and alive: give each its own name"
             ),
             Self::WrongName { name, identity } => write!(
                 f,
-                "the peer calls itself {name:?} and has proven to be {identity:?}: give it that name, \
-                 or that with an instance, as in {:?}",
+                "the peer calls itself {name:?} but has proven to be {identity:?}: give it that name, \
+                 or one with an instance, as in {:?}",
                 format!("{identity}/1")
             ),
             Self::NotTheirs { name, owner, identity } => write!(
                 f,
-                "{name}: that name is of a worker that has proven to be {owner:?}, and the newcomer {}: \
+                "{name}: that name belongs to a worker that has proven to be {owner:?}, and the newcomer {}: \
                  give it another name",
                 proven(identity.as_deref())
             ),
             Self::NotAllowed { identity } => write!(
                 f,
-                "the manager {}, and is none of those that may use this worker: add it to `managers`",
+                "the manager {}, and is not among those that may use this worker: add it to `managers`",
                 proven(identity.as_deref())
             ),
             Self::NoLongerProven { why } => write!(f, "no longer trusted: {why}"),
             Self::ShareTaken { peer, limit, max } => write!(
                 f,
-                "{peer} has as many links as one peer may have: raise {limit}, which is {max}, or try \
+                "{peer} has as many links as a peer may have: raise {limit}, which is {max}, or try \
                  later"
             ),
             Self::GaveWay => f.write_str(
-                "it had done nothing, and made room for a worker of a peer with fewer: raise \
+                "it had done nothing and had to make room for a worker of a peer with fewer links: raise \
                  workers_max, or try later",
             ),
             Self::Displaced => {
@@ -306,9 +306,9 @@ impl Display for DisconnectReason {
             }
             Self::Drained => f.write_str("drained"),
             Self::Removed => f.write_str("this worker is being removed from the pool"),
-            Self::Stopped => f.write_str("it stops"),
+            Self::Stopped => f.write_str("it is stopping"),
             Self::DrainTimeout(span) => {
-                write!(f, "it stops before everything is done, after drain_timeout, {span:?}")
+                write!(f, "it stopped before everything was done, after drain_timeout ({span:?})")
             }
         }
     }

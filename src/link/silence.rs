@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use chargehand_core::Instant;
-use chargehand_core::io::Progress;
+use chargehand_core::io::BytesMoved;
 
 /// How far ahead bytes may pay: the longest that a fast link may stall in the middle of a message.
 pub(crate) const AHEAD_MAX: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ const PART_BYTES_MIN: u64 = 64;
 /// What has moved on a link, and until when that pays.
 #[derive(Debug)]
 pub(crate) struct Moved {
-    seen: Progress,
+    seen: BytesMoved,
     paid_until: Instant,
 }
 
@@ -36,13 +36,13 @@ pub(crate) struct Rate {
 }
 
 impl Moved {
-    pub(crate) fn new(progress: Progress) -> Self {
+    pub(crate) fn new(progress: BytesMoved) -> Self {
         Self { seen: progress, paid_until: Instant::EPOCH }
     }
 
     /// Returns until when the bytes pay that have moved so far. Those since the last look pay for what has
     /// passed first, and then for what is to come. The ways do not add up: a dribble each way is one.
-    pub(crate) fn look(&mut self, now: Instant, progress: Progress, rate: Rate) -> Instant {
+    pub(crate) fn look(&mut self, now: Instant, progress: BytesMoved, rate: Rate) -> Instant {
         let received = progress.received.wrapping_sub(self.seen.received);
         let sent = progress.sent.wrapping_sub(self.seen.sent);
         self.seen = progress;
@@ -75,14 +75,14 @@ pub(crate) struct Silence {
 
 impl Silence {
     pub(crate) fn new(now: Instant) -> Self {
-        let moved = Moved::new(Progress::default());
+        let moved = Moved::new(BytesMoved::default());
         Self { is_broken: false, since: now, moved, is_arriving: false }
     }
 
     /// Returns the time of the last sign of life: a message, an answer, or `rate_min` bytes a second since
     /// the one before. Bytes sent count like bytes received, because a manager that is receiving an
     /// answer has no reason to ping.
-    pub(crate) fn look(&mut self, now: Instant, progress: Progress, rate_min: u32) -> Instant {
+    pub(crate) fn look(&mut self, now: Instant, progress: BytesMoved, rate_min: u32) -> Instant {
         // Nothing is paid ahead: a silent peer has two heartbeats from its last sign of life.
         let (from, ahead_max) = (self.since, Duration::ZERO);
         let rate = Rate { min: rate_min, from, ahead_max, counts_sent: true };
@@ -125,8 +125,8 @@ mod tests {
         Instant::from_millis(millis)
     }
 
-    fn moved(received: u64, sent: u64) -> Progress {
-        Progress { received, sent }
+    fn moved(received: u64, sent: u64) -> BytesMoved {
+        BytesMoved { received, sent }
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn what_is_sent_counts_only_where_the_caller_says_so() {
         for (counts_sent, until) in [(true, 3000), (false, 0)] {
-            let mut meter = Moved::new(Progress::default());
+            let mut meter = Moved::new(BytesMoved::default());
             let rate = Rate { min: 1000, from: at(0), ahead_max: AHEAD_MAX, counts_sent };
             assert_eq!(meter.look(at(0), moved(0, 3000), rate), at(until));
         }

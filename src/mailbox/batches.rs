@@ -59,7 +59,7 @@ impl Item {
     /// Takes the answer's bytes, once, or the error.
     pub(crate) fn take_bytes(&mut self) -> Result<Vec<u8>, TaskError> {
         match &mut self.result {
-            Ok(answer) => answer.take().into_bytes(Vec::new()),
+            Ok(answer) => answer.take_bytes(Vec::new()),
             Err(error) => Err(mem::replace(&mut **error, TaskError::Closed)),
         }
     }

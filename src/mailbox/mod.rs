@@ -5,30 +5,29 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 use core::task::{Context, Poll, Waker};
-use core::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use chargehand_core::{Instant, QueueId, WorkerId};
+use chargehand_core::{Instant, QueueId};
 use event_listener::{Event, EventListener};
 
 use crate::budget::{Account, Budget};
-use crate::error::WorkerError;
-use crate::events::{EventFeed, Started, TaskProgress};
+use crate::events::EventFeed;
 use crate::limits::Limits;
-use crate::link::erased::{Kind, Reach};
+use crate::link::erased::Kind;
 use crate::link::lock::{AtomicBool, Lock, Ordering};
 use crate::mailbox::callback::{Callback, Due, Unawaited};
 use crate::mailbox::calls::{CallId, Calls, Rest, Special, Submit};
+use crate::mailbox::mail::{Control, Mail, TaskWatch};
 use crate::mailbox::result::TaskResult;
-use crate::options::{TaskOptions, WorkerOptions};
+use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::{Check, DecodeLimits};
 use crate::planted::reordered;
-use crate::stats::PoolStats;
 
 pub(crate) mod batches;
 pub(crate) mod callback;
 pub(crate) mod calls;
+pub(crate) mod mail;
 pub(crate) mod range;
 pub(crate) mod result;
 
@@ -36,45 +35,6 @@ pub(crate) use self::range::NewJob;
 
 /// How many outcomes are left at once. The lock is not held for longer.
 const OUTCOMES_AT_ONCE: usize = 16;
-
-/// Anything else on its way to the driver.
-pub(crate) enum Control<K: Kind> {
-    Add {
-        reach: Reach<K>,
-        options: WorkerOptions,
-        reply: Sender<Result<WorkerId, WorkerError>>,
-    },
-    Remove {
-        worker: WorkerId,
-        reply: Sender<Result<(), WorkerError>>,
-    },
-    /// Says when nothing is under way, and no outcome `untaken` if that is asked for.
-    Idle {
-        taken: bool,
-        reply: Sender<()>,
-    },
-    Stop {
-        within: Option<Duration>,
-        reply: Sender<PoolStats>,
-    },
-    Stats {
-        reply: Sender<PoolStats>,
-    },
-    /// Measures from now on, and tells what was measured.
-    #[cfg(feature = "std")]
-    Measure {
-        reply: Sender<crate::measure::Measures>,
-    },
-    /// Says why tasks wait, once there is nothing left to do.
-    #[cfg(feature = "std")]
-    Explain(crate::driver::explain::Question),
-    /// Stops a queue, or lets it go on.
-    Pause {
-        queue: QueueId,
-        is_paused: bool,
-        reply: Sender<()>,
-    },
-}
 
 /// A handle's way to the driver. Dropping it tells the driver that nobody is left.
 #[derive(Debug)]
@@ -115,51 +75,6 @@ struct Inbox {
     closed: bool,
 }
 
-/// What handles leave without waiting. Each entry belongs to an object of the caller's (a task, a
-/// stream), so the caller's own objects bound it.
-#[derive(Debug, Default)]
-pub(crate) struct Mail {
-    pub(crate) cancels: Vec<CallId>,
-    pub(crate) jobs: Vec<NewJob>,
-    pub(crate) listeners: Vec<EventFeed>,
-    pub(crate) watches: Vec<TaskWatch>,
-}
-
-/// A caller that waits until something happens to its task. Dropped where the call ends first.
-#[derive(Debug)]
-pub(crate) struct TaskWatch {
-    pub(crate) call: CallId,
-    pub(crate) wanted: Wanted,
-}
-
-/// What it waits for.
-#[derive(Debug)]
-pub(crate) enum Wanted {
-    /// That a worker takes it.
-    Start(Sender<Started>),
-    /// News of how far it is: other than these, if any.
-    Progress { known: Option<TaskProgress>, reply: Sender<TaskProgress> },
-    /// Why it does what it does now.
-    #[cfg(feature = "std")]
-    Explanation(Sender<crate::explain::TaskExplanation>),
-}
-
-impl Wanted {
-    /// Tells it that a worker has the task, if that is what it waits for. Otherwise it is given back.
-    pub(crate) fn tell_started(self, started: impl FnOnce() -> Started) -> Option<Self> {
-        let Self::Start(reply) = self else { return Some(self) };
-        let _ = reply.try_send(started());
-        None
-    }
-
-    /// Tells it how far the task is, if that is what it waits for.
-    pub(crate) fn tell_progress(self, progress: &TaskProgress) {
-        if let Self::Progress { reply, .. } = self {
-            let _ = reply.try_send(progress.clone());
-        }
-    }
-}
-
 /// Why a task was not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotQueued {
@@ -193,11 +108,11 @@ impl Mailbox {
         self.post.ahead_max
     }
 
-    /// Queues a task if there is room; otherwise it stays where it is. `waker` is woken for its end.
+    /// Queues a task if there is room, and leaves an empty one; otherwise it stays where it is. `waker` is woken for its end.
     #[inline]
     pub(crate) fn submit(
         &self,
-        task: &mut Option<Body>,
+        task: &mut Body,
         check: Check,
         waker: Option<&Waker>,
         options: Option<&Arc<TaskOptions>>,
@@ -209,7 +124,7 @@ impl Mailbox {
     /// Queues a task as [`submit`](Self::submit) does, whose outcome the driver is to call `callback` with.
     pub(crate) fn submit_then(
         &self,
-        task: &mut Option<Body>,
+        task: &mut Body,
         check: Check,
         callback: &mut Option<Callback>,
         options: Option<&Arc<TaskOptions>>,
@@ -225,9 +140,9 @@ impl Mailbox {
     #[inline]
     fn queue(
         &self,
-        task: &mut Option<Body>,
+        task: &mut Body,
         options: Option<&Arc<TaskOptions>>,
-        push: impl FnOnce(&mut Calls, Body) -> CallId,
+        push: impl FnOnce(&mut Calls, &mut Body) -> CallId,
     ) -> Result<CallId, NotQueued> {
         let queue = options.map_or(QueueId::DEFAULT, |options| options.queue_id());
         let (call, is_first) = self.post.inbox.with(|inbox| {
@@ -237,12 +152,11 @@ impl Mailbox {
             if inbox.calls.queued_in(queue) >= self.post.queue_max {
                 return Err(NotQueued::Full);
             }
-            let body = task.as_mut().expect("it is submitted once");
-            if !self.charge(body) {
+            if !self.charge(task) {
                 return Err(NotQueued::Short);
             }
-            let body = task.take().expect("it was looked at just now");
-            Ok((push(&mut inbox.calls, body), inbox.calls.queued_in(queue) == 1))
+            let is_first = inbox.calls.queued_in(queue) == 0;
+            Ok((push(&mut inbox.calls, task), is_first))
         })?;
         if options.is_some_and(|options| options.deadline.is_some()) {
             // Its time counts from now on.
@@ -299,6 +213,7 @@ impl Mailbox {
 
     /// Holds a body against the budget if it is long. Returns whether there was room; if not, whoever
     /// listens for room is told once something comes back.
+    #[inline]
     pub(crate) fn charge(&self, body: &mut Body) -> bool {
         !body.is_uncharged() || self.post.charge(body)
     }
@@ -588,7 +503,7 @@ mod tests {
             0 => Waker::from(Arc::new(Panics)),
             _ => Waker::from(Arc::clone(&count)),
         };
-        let queue = |at| mailbox.submit(&mut Some(Body::EMPTY), Check::RAW, Some(&waker(at)), None);
+        let queue = |at| mailbox.submit(&mut Body::default(), Check::RAW, Some(&waker(at)), None);
         // Of the last, the outcome has not come. Another is queued still.
         let calls: Vec<_> = (0..OUTCOMES_AT_ONCE + 9).map(queue).map(Result::unwrap).collect();
         let queue = QueueId::DEFAULT;

@@ -144,14 +144,13 @@ impl Answer {
         mem::replace(self, Self::EMPTY)
     }
 
-    /// Returns the answer's bytes, in `spare` if there is room.
+    /// Takes the answer's bytes, in `spare` if there is room.
     #[inline]
-    pub(crate) fn into_bytes(self, spare: Vec<u8>) -> Result<Vec<u8>, TaskError> {
-        let body = match self {
-            Self::Bytes(body) => body,
-            Self::Value(value) => value.encode()?,
-        };
-        Ok(body.into_vec(spare))
+    pub(crate) fn take_bytes(&mut self, spare: Vec<u8>) -> Result<Vec<u8>, TaskError> {
+        Ok(match self {
+            Self::Bytes(body) => body.take_vec(spare),
+            Self::Value(value) => value.encode()?.take_vec(spare),
+        })
     }
 
     /// Returns the failure that this is.
@@ -270,7 +269,7 @@ mod tests {
     fn an_answer_of_another_type_is_encoded_for_it() {
         assert_eq!(Answer::value("stone".to_owned()).read(&LIMITS), Ok(b"stone".to_vec()));
         assert_eq!(Answer::value(7_u64).read(&LIMITS), Ok(7_u32));
-        assert_eq!(Answer::value(300_u64).into_bytes(Vec::new()), Ok(vec![0xac, 0x02]));
+        assert_eq!(Answer::value(300_u64).take_bytes(Vec::new()), Ok(vec![0xac, 0x02]));
         assert!(matches!(
             Answer::value(1_u64 << 40).read::<u32>(&LIMITS),
             Err(TaskError::Answer(_))
@@ -280,6 +279,6 @@ mod tests {
     #[test]
     fn a_value_whose_destructor_panics_may_be_dropped() {
         drop(Answer::value(Sore));
-        assert!(Answer::value(Sore).into_bytes(Vec::new()).is_ok());
+        assert!(Answer::value(Sore).take_bytes(Vec::new()).is_ok());
     }
 }

@@ -46,30 +46,41 @@ impl Body {
 
     /// Encodes a value by postcard.
     pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, postcard::Error> {
-        encode(value, Writer::default())
+        let mut body = Self::EMPTY;
+        body.write(value)?;
+        Ok(body)
     }
 
+    /// Encodes a value by postcard into an empty body, in its place: decision 0010.
     #[inline]
-    fn short(bytes: &[u8]) -> Option<Self> {
-        let mut place = [0; SHORT_BYTES_MAX];
-        place.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self::Short { len: u8::try_from(bytes.len()).ok()?, bytes: place })
+    pub(crate) fn write<T: Serialize + ?Sized>(
+        &mut self,
+        value: &T,
+    ) -> Result<(), postcard::Error> {
+        encode(value, Writer { body: self, long: Vec::new() })
+    }
+
+    /// Makes an empty body one of these bytes, in place, if they are few. Returns whether they are.
+    #[inline]
+    fn fill_short(&mut self, content: &[u8]) -> bool {
+        let Self::Short { len, bytes } = self else { return false };
+        let (Some(place), Ok(length)) =
+            (bytes.get_mut(..content.len()), u8::try_from(content.len()))
+        else {
+            return false;
+        };
+        place.copy_from_slice(content);
+        *len = length;
+        true
     }
 
     /// Makes an empty body one of these bytes, in place, and charges the account if they are many.
     #[inline]
     pub(crate) fn fill(&mut self, content: &[u8], account: &Arc<Account>) {
-        if let Self::Short { len, bytes } = self {
-            if let (Some(place), Ok(length)) =
-                (bytes.get_mut(..content.len()), u8::try_from(content.len()))
-            {
-                place.copy_from_slice(content);
-                *len = length;
-                return;
-            }
+        if !self.fill_short(content) {
+            *self = Self::Long(copied(content).into_boxed_slice());
+            self.charge(account);
         }
-        *self = Self::Long(copied(content).into_boxed_slice());
-        self.charge(account);
     }
 
     /// Holds it against an account, if it is long.
@@ -111,26 +122,29 @@ impl Body {
         }
     }
 
-    /// Makes a body of some bytes, and returns what they were in if that may be used again: it is no
-    /// larger than one of a short body has to be.
+    /// Makes an empty body one of these bytes, in place, and returns what they were in if that may be used
+    /// again: it is no larger than one of a short body has to be.
     #[inline]
-    pub(crate) fn reusing(bytes: Vec<u8>) -> (Self, Vec<u8>) {
-        match Self::short(&bytes) {
-            Some(body) if bytes.capacity() <= SPARE_BYTES_MAX => (body, bytes),
-            Some(body) => (body, Vec::new()),
-            None => (Self::Long(bytes.into_boxed_slice()), Vec::new()),
+    pub(crate) fn take_in(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        if !self.fill_short(&bytes) {
+            *self = Self::Long(bytes.into_boxed_slice());
+        } else if bytes.capacity() <= SPARE_BYTES_MAX {
+            return bytes;
         }
+        Vec::new()
     }
 
-    /// Returns the bytes, in `spare` if there is room.
+    /// Takes the bytes, in `spare` if there is room.
     #[inline]
-    pub(crate) fn into_vec(self, mut spare: Vec<u8>) -> Vec<u8> {
-        match self {
-            Self::Short { .. } => {
-                spare.clear();
-                spare.extend_from_slice(self.as_slice());
-                spare
-            }
+    pub(crate) fn take_vec(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
+        if let Self::Short { .. } = self {
+            // From where they are: decision 0010.
+            spare.clear();
+            spare.extend_from_slice(self.as_slice());
+            return spare;
+        }
+        match mem::take(self) {
+            Self::Short { .. } => unreachable!("see above"),
             Self::Long(bytes) => bytes.into_vec(),
             // Whoever has them now knows how many they are.
             Self::Charged(charged) => charged.bytes.into_vec(),
@@ -157,13 +171,19 @@ impl Default for Body {
 impl From<&[u8]> for Body {
     #[inline]
     fn from(bytes: &[u8]) -> Self {
-        Self::short(bytes).unwrap_or_else(|| Self::Long(copied(bytes).into_boxed_slice()))
+        let mut body = Self::EMPTY;
+        if !body.fill_short(bytes) {
+            body = Self::Long(copied(bytes).into_boxed_slice());
+        }
+        body
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self::reusing(bytes).0
+        let mut body = Self::EMPTY;
+        body.take_in(bytes);
+        body
     }
 }
 
@@ -174,16 +194,23 @@ impl fmt::Debug for Body {
 }
 
 /// Where postcard writes: in place as long as there is room.
-#[derive(Debug, Default)]
-struct Writer {
-    len: usize,
-    bytes: [u8; SHORT_BYTES_MAX],
+struct Writer<'a> {
+    body: &'a mut Body,
     /// All of it, once it is longer.
     long: Vec<u8>,
 }
 
-impl Flavor for Writer {
-    type Output = Body;
+impl Writer<'_> {
+    /// Moves what was written so far to where more has room.
+    fn outgrow(&mut self) {
+        if self.long.is_empty() {
+            self.long.extend_from_slice(self.body.as_slice());
+        }
+    }
+}
+
+impl Flavor for Writer<'_> {
+    type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
@@ -193,32 +220,32 @@ impl Flavor for Writer {
     #[inline]
     fn try_extend(&mut self, more: &[u8]) -> postcard::Result<()> {
         if self.long.is_empty() {
-            let len = self.len + more.len();
-            if let Some(room) = self.bytes.get_mut(self.len..len) {
-                room.copy_from_slice(more);
-                self.len = len;
-                return Ok(());
+            if let Body::Short { len, bytes } = self.body {
+                let (begin, end) = (usize::from(*len), usize::from(*len) + more.len());
+                if let (Some(room), Ok(end)) = (bytes.get_mut(begin..end), u8::try_from(end)) {
+                    room.copy_from_slice(more);
+                    *len = end;
+                    return Ok(());
+                }
             }
-            self.long.extend_from_slice(&self.bytes[..self.len]);
+            self.outgrow();
         }
         copy::append(&mut self.long, more);
         Ok(())
     }
 
-    fn finalize(self) -> postcard::Result<Body> {
-        Ok(if self.long.is_empty() {
-            Body::from(&self.bytes[..self.len])
-        } else {
-            Body::Long(self.long.into_boxed_slice())
-        })
+    #[inline]
+    fn finalize(self) -> postcard::Result<()> {
+        if !self.long.is_empty() {
+            *self.body = Body::Long(self.long.into_boxed_slice());
+        }
+        Ok(())
     }
 }
 
-impl Sink for Writer {
+impl Sink for Writer<'_> {
     fn bytes(&mut self) -> &mut Vec<u8> {
-        if self.long.is_empty() {
-            self.long.extend_from_slice(&self.bytes[..self.len]);
-        }
+        self.outgrow();
         &mut self.long
     }
 }
@@ -231,10 +258,10 @@ mod tests {
     fn bytes_of_every_length_come_out_as_they_went_in() {
         for len in 0..100_u8 {
             let bytes: Vec<u8> = (0..len).collect();
-            for body in [Body::from(bytes.as_slice()), Body::from(bytes.clone())] {
+            for mut body in [Body::from(bytes.as_slice()), Body::from(bytes.clone())] {
                 assert_eq!(matches!(body, Body::Short { .. }), bytes.len() <= SHORT_BYTES_MAX);
                 assert_eq!(body.as_slice(), bytes);
-                assert_eq!(body.into_vec(vec![1; 30]), bytes);
+                assert_eq!(body.take_vec(vec![1; 30]), bytes);
             }
         }
     }

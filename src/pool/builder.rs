@@ -1,30 +1,22 @@
 //! How a pool is set up: its workers and its limits.
 
-use alloc::borrow::ToOwned;
 use alloc::string::String;
-use alloc::string::ToString;
 use alloc::vec::Vec;
-use core::error::Error;
-use core::fmt::{self, Display};
+use core::fmt;
 use core::time::Duration;
 
 use chargehand_core::io::{Connect, Listen, Timer};
-use chargehand_core::message::{check_name, check_schema};
-use chargehand_core::queue::QUEUES_MAX;
-use chargehand_core::{Config, ConfigError, QueueOptions, WorkerId};
+use chargehand_core::{Config, QueueOptions, WorkerId};
 
 use super::Pool;
+use super::checks::{BuildError, check};
 use crate::driver::{Driver, Ring, Setup, id_at_start};
-use crate::error::NO_WINDOW;
 use crate::handler::HandlerFn;
-use crate::limits::{FRAMES_MIN, Limits};
-use crate::link::erased::{
-    AnyConnector, AnyListener, Connector, Holds, InProcessFn, Kind, Listener, Reach,
-};
-use crate::link::exposure;
+use crate::limits::Limits;
+use crate::link::erased::{Connector, Holds, InProcessFn, Kind, Listener, Reach};
 use crate::link::reason::BoxError;
 use crate::options::{Window, WorkerOptions};
-use crate::seed::{NO_SEED, drawn, mixed};
+use crate::seed::{drawn, mixed};
 
 /// Sets up a [`Pool`]. Made by [`Pool::builder`].
 #[must_use = "a builder does nothing until `build`"]
@@ -333,7 +325,7 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// Not counted are what handlers in this process return, bodies of up to 1 KiB (of which
     /// [`tasks_max`](Builder::tasks_max), [`queue_max`](Builder::queue_max) and
     /// [`ahead_max`](Builder::ahead_max) say how many there are), and what a transport buffers for each
-    /// link: with TCP and WebSocket up to 68 KiB of a message that only begins, and what is leaving.
+    /// link: with TCP and WebSocket 4 KiB of what comes, and what is leaving.
     /// Where a transport cannot hold a message back (the serial one, whose messages are short), it
     /// counts once it has come.
     pub fn memory_max(mut self, bytes: usize) -> Self {
@@ -470,57 +462,12 @@ impl<T: Timer, K: Kind> Builder<T, K> {
     /// given, or names what leaves the machine with nothing to protect it, and what to do about it.
     pub fn build(mut self) -> Result<(Pool<K>, Driver<T, K>), BuildError> {
         if !self.is_seeded {
-            return Err(BuildError(NO_SEED.to_owned()));
+            return Err(BuildError::no_seed());
         }
         self.setup.limits.token = mixed(self.setup.config.seed);
-        let limits = &self.setup.limits;
-        let in_u32 = 1..=1 << 28;
-        for (what, count) in [
-            ("tasks_max", limits.tasks_max as usize),
-            ("workers_max", limits.workers_max as usize),
-            ("queue_max", limits.queue_max),
-            ("ahead_max", limits.ahead_max()),
-            ("handshakes_max", limits.handshakes_max),
-            ("handshakes_per_identity", limits.handshakes_per_identity),
-            ("handshakes_per_host", limits.handshakes_per_host.unwrap_or(1)),
-            ("links_per_identity", limits.links_per_identity),
-            ("links_per_host", limits.links_per_host.unwrap_or(1)),
-        ] {
-            if !in_u32.contains(&count) {
-                return Err(BuildError(format!("{what} is {count}; it must be 1 to 2^28")));
-            }
-        }
-        check_name(&limits.name).map_err(|error| BuildError(error.to_string()))?;
-        if let Some(schema) = &limits.schema {
-            check_schema(schema).map_err(|error| BuildError(error.to_string()))?;
-        }
-        check_queues(limits)?;
-        if limits.in_flight == Some(Window::Fixed(0)) {
-            return Err(BuildError("in_flight must be at least 1".to_owned()));
-        }
-        if (limits.frame_bytes_max as usize) < 1024 {
-            return Err(BuildError("frame_bytes_max must be at least 1024".to_owned()));
-        }
-        let (memory_max, memory_min) = (limits.memory_max(), limits.memory_min());
-        if memory_max < memory_min {
-            return Err(BuildError(format!(
-                "memory_max is {memory_max}; it must be at least {memory_min}, which is \
-                 {FRAMES_MIN} times frame_bytes_max: raise the one or lower the other"
-            )));
-        }
-        if self.setup.workers.len() > limits.workers_max as usize {
-            return Err(BuildError(format!(
-                "{} workers are dialled or in-process; workers_max is {}",
-                self.setup.workers.len(),
-                limits.workers_max
-            )));
-        }
-        if self.setup.workers.iter().any(|(_, options)| options.is_idle()) {
-            return Err(BuildError(NO_WINDOW.to_owned()));
-        }
-        check_exposure(&self.setup)?;
+        check(&self.setup)?;
         let ring = Ring::new();
-        let (pool, ends) = super::handle(ring.waker(), limits);
+        let (pool, ends) = super::handle(ring.waker(), &self.setup.limits);
         Ok((pool, Driver::new(self.setup, ring, ends)?))
     }
 }
@@ -536,61 +483,10 @@ impl<T: Timer, K: Kind> fmt::Debug for Builder<T, K> {
     }
 }
 
-/// Refuses queues that there is no room for, or whose options are out of their range.
-fn check_queues(limits: &Limits) -> Result<(), BuildError> {
-    let count = limits.queues.len();
-    if count > QUEUES_MAX {
-        return Err(BuildError(format!("there are {count} queues; there may be {QUEUES_MAX}")));
-    }
-    if count > 1 && (limits.tasks_max as usize) < 2 * count {
-        return Err(BuildError(format!(
-            "tasks_max is {}, and {count} queues need twice as many: raise it",
-            limits.tasks_max
-        )));
-    }
-    for (name, options) in &limits.queues {
-        options.checked().map_err(|error| BuildError(format!("queue `{name}`: {error}")))?;
-    }
-    Ok(())
-}
-
-/// Refuses what leaves the machine unprotected, unless the user has said that it may.
-fn check_exposure<T: Timer, K: Kind>(setup: &Setup<T, K>) -> Result<(), BuildError> {
-    let is_taken = |exposure| exposure::is_taken(exposure, setup.limits.is_insecure);
-    for (reach, _) in &setup.workers {
-        match reach {
-            Reach::Dial(connector) if !is_taken(reach.exposure()) => {
-                return Err(BuildError(exposure::dialled(connector.peer())));
-            }
-            _ => {}
-        }
-    }
-    if !setup.listeners.iter().all(|listener| is_taken(listener.exposure())) {
-        return Err(BuildError(exposure::LISTENED.to_owned()));
-    }
-    Ok(())
-}
-
-/// A limit or policy out of its range, or a link that nothing protects. The text names it and the remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildError(String);
-
-impl From<ConfigError> for BuildError {
-    fn from(error: ConfigError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for BuildError {}
-
 #[cfg(all(test, feature = "testing"))]
 mod tests {
+    use alloc::string::ToString;
+
     use super::*;
     use crate::testing::ManualTimer;
 

@@ -16,8 +16,9 @@ use crate::error::TaskError;
 use crate::events::{Started, TaskProgress};
 use crate::mailbox::callback::Callback;
 use crate::mailbox::calls::CallId;
+use crate::mailbox::mail::{TaskWatch, Wanted};
 use crate::mailbox::result::TaskResult;
-use crate::mailbox::{Mailbox, NotQueued, TaskWatch, Wanted};
+use crate::mailbox::{Mailbox, NotQueued};
 use crate::options::TaskOptions;
 use crate::payload::Body;
 use crate::payload::Check;
@@ -39,15 +40,15 @@ pub struct Task<A> {
 /// A task that waits for room in the queue.
 #[derive(Debug)]
 pub(crate) struct Queueing<'a> {
-    /// `None` once it is queued.
-    body: Option<Body>,
+    /// Empty once it is queued.
+    pub(crate) body: Body,
     check: Check,
     options: Option<&'a Arc<TaskOptions>>,
-    room: Room,
+    room: FoundRoom,
 }
 
 #[derive(Debug)]
-enum Room {
+enum FoundRoom {
     /// There may be some.
     Unknown,
     /// There was none, but there may be some since then.
@@ -65,8 +66,9 @@ enum Lack {
 }
 
 impl<'a> Queueing<'a> {
-    pub(crate) fn new(body: Body, check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
-        Self { body: Some(body), check, options, room: Room::Unknown }
+    /// Makes one whose body is to be put in its place.
+    pub(crate) fn new(check: Check, options: Option<&'a Arc<TaskOptions>>) -> Self {
+        Self { body: Body::EMPTY, check, options, room: FoundRoom::Unknown }
     }
 
     /// Queues the task once there is room. If the caller `waits` for its outcome at once, it is woken
@@ -107,10 +109,10 @@ impl<'a> Queueing<'a> {
     ) -> Poll<Result<R, TaskError>> {
         let mut has_place = false;
         loop {
-            if let Room::None(lack, listener) = &mut self.room {
+            if let FoundRoom::None(lack, listener) = &mut self.room {
                 ready!(Pin::new(listener).poll(cx));
                 has_place |= *lack == Lack::Queue;
-                self.room = Room::Unknown;
+                self.room = FoundRoom::Unknown;
             }
             match submit(self, cx) {
                 Ok(queued) => return Poll::Ready(Ok(queued)),
@@ -129,7 +131,7 @@ impl<'a> Queueing<'a> {
     }
 }
 
-impl Room {
+impl FoundRoom {
     fn found_none(&mut self, mailbox: &Mailbox, lack: Lack, queue: QueueId) {
         *self = match mem::replace(self, Self::Unknown) {
             Self::Listening(same, listener) if same == lack => Self::None(lack, listener),
@@ -156,6 +158,11 @@ pub(crate) struct Calling<'a> {
 impl<'a> Calling<'a> {
     pub(crate) fn new(queueing: Queueing<'a>, mailbox: &'a Mailbox) -> Self {
         Self { mailbox, queueing, call: None }
+    }
+
+    /// Where the request is to be put before it is polled.
+    pub(crate) fn body(&mut self) -> &mut Body {
+        &mut self.queueing.body
     }
 }
 

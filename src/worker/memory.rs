@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::budget::{PLENTY_BYTES, Queue, SMALL_BYTES_MAX};
+use crate::budget::{ArrivalQueue, SMALL_BYTES_MAX, set_aside_for, unasked_share};
 
 /// What is left of [`Settings::memory_max`](super::Settings), and who waits for more.
 ///
@@ -20,10 +20,13 @@ pub(super) struct Memory {
     is_freed: bool,
     /// With less than this left, every message is held against it.
     tight_below: isize,
+    bytes_max: usize,
+    /// What of it is kept for messages that come unasked.
+    set_aside: usize,
     /// What is for the one message that goes on though there is too little: the longest has room, or
     /// half of all if that is less.
     reserve: isize,
-    queue: Queue,
+    queue: ArrivalQueue,
 }
 
 /// What a link that is gone still holds of it.
@@ -32,6 +35,8 @@ pub(super) struct Held {
     pub(super) bytes: usize,
     /// How many of them are answers.
     pub(super) answers: usize,
+    /// What was set aside for the link.
+    pub(super) share: usize,
 }
 
 impl Memory {
@@ -44,15 +49,28 @@ impl Memory {
             paused: Vec::new(),
             is_freed: false,
             tight_below: half,
+            bytes_max,
+            set_aside: 0,
             reserve: isize::try_from(message_max).map_or(half, |most| most.min(half)),
-            queue: Queue::default(),
+            queue: ArrivalQueue::default(),
         }
     }
 
-    /// Returns how long a message may be that nobody asks for.
+    /// Sets something aside for the messages that come unasked on a link. Returns how long one may be.
+    pub(super) fn set_aside(&mut self) -> usize {
+        let share = unasked_share(self.bytes_max, self.set_aside);
+        let bytes = set_aside_for(share);
+        self.set_aside += bytes;
+        self.left = self.left.saturating_sub_unsigned(bytes);
+        // It is no message that is held.
+        self.tight_below = self.tight_below.saturating_sub_unsigned(bytes);
+        share
+    }
+
+    /// Returns how long a message may be that nobody asks for now, on a link with such a share.
     #[inline]
-    pub(super) fn allowance(&self) -> usize {
-        if self.left < self.tight_below { SMALL_BYTES_MAX } else { PLENTY_BYTES }
+    pub(super) fn allowance(&self, share: usize) -> usize {
+        if self.left < self.tight_below { SMALL_BYTES_MAX } else { share }
     }
 
     /// Takes so much for a message that is to arrive on a link, whose other messages have `arriving`, or
@@ -97,7 +115,11 @@ impl Memory {
 
     /// Notes that a link that is gone holds nothing more.
     pub(super) fn release(&mut self, held: &Held) {
-        let Held { mut bytes, answers } = *held;
+        let Held { mut bytes, answers, share } = *held;
+        let aside = set_aside_for(share);
+        self.set_aside -= aside;
+        self.left = self.left.saturating_add_unsigned(aside);
+        self.tight_below = self.tight_below.saturating_add_unsigned(aside);
         let all = bytes;
         self.answers -= answers;
         self.give(&mut bytes, all);
@@ -185,6 +207,20 @@ mod tests {
         assert_eq!(memory.let_go(), [7]);
         assert!(!memory.is_short(9));
         assert!(memory.is_short(10));
+    }
+
+    #[test]
+    fn what_may_come_unasked_is_set_aside_and_no_number_of_links_gets_more_than_an_eighth() {
+        let mut memory = Memory::new(1 << 20, 1 << 16);
+        let shares: Vec<usize> = (0..1000).map(|_| memory.set_aside()).collect();
+        assert_eq!((shares[0], shares[999]), (8192, SMALL_BYTES_MAX));
+        assert!(memory.set_aside <= 1 << 17, "{}", memory.set_aside);
+        assert_eq!(memory.left, (1 << 20) - memory.set_aside.cast_signed());
+        assert_eq!(memory.allowance(shares[0]), 8192, "it is no message that is held");
+        for share in shares {
+            memory.release(&Held { share, ..Held::default() });
+        }
+        assert_eq!((memory.left, memory.set_aside), (1 << 20, 0));
     }
 
     #[test]

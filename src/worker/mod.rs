@@ -26,7 +26,7 @@ use core::task::Waker;
 
 use chargehand_core::io::{Connect, Listen, Timer, Wire};
 
-use self::engine::{Engine, Parts};
+use self::engine::{Engine, EngineParts};
 use self::hook::Hook;
 use self::settings::Settings;
 use self::source::{Accepts, Dials, LinkSource};
@@ -65,7 +65,7 @@ pub use crate::handler::{Handler, HandlerFn, OwnedRequest, Raw, Typed, WithState
 /// link and nothing else. A handler that panics fails its task with the panic's text. Where a
 /// manager cancels a task, or its link is lost, the handler's future is dropped.
 pub struct Worker<T, H> {
-    parts: Parts<T, H>,
+    parts: EngineParts<T, H>,
 }
 
 impl<T, F, Args> Worker<T, Typed<F, Args>> {
@@ -125,7 +125,7 @@ impl<T, H> Worker<T, H> {
         let control = ready.entry(Token::Doorbell.into());
         let stopped = Arc::new(AtomicBool::new(false));
         Self {
-            parts: Parts {
+            parts: EngineParts {
                 timer,
                 handler,
                 settings,
@@ -147,7 +147,7 @@ impl<T, H> Worker<T, H> {
 
     /// Returns a handle that stops the worker.
     pub fn stopper(&self) -> Stopper {
-        let Parts { stopped, control, .. } = &self.parts;
+        let EngineParts { stopped, control, .. } = &self.parts;
         Stopper { stopped: Arc::clone(stopped), waker: control.waker().clone() }
     }
 }

@@ -38,7 +38,7 @@ struct Run {
     traced: Option<alloc::boxed::Box<crate::traces::Traced>>,
 }
 
-pub(super) enum Started {
+pub(super) enum Begun {
     /// It ended at once; the answer is in [`Runner::body`].
     Ended(Verdict),
     /// It goes on, under this index.
@@ -86,7 +86,7 @@ impl<H: Handler> Runner<H> {
         owner: Owner,
         mut origin: Origin<'_>,
         body: &[u8],
-    ) -> Started {
+    ) -> Begun {
         assert!(self.has_room());
         let Self { handler, runs, decode_limits, body: answer, .. } = self;
         let index = runs.take_room(ready);
@@ -114,14 +114,14 @@ impl<H: Handler> Runner<H> {
             };
             runs.own(index, run);
             self.listen(index);
-            return Started::Running(index);
+            return Begun::Running(index);
         };
         guard.defuse();
         #[cfg(feature = "tracing")]
         if let Some(traced) = traced {
             traced.end(verdict);
         }
-        Started::Ended(verdict)
+        Begun::Ended(verdict)
     }
 
     /// Notes when a run began that goes on.

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use chargehand_core::BackoffPolicy;
+use chargehand_core::{BackoffPolicy, Rate};
 
 use super::Worker;
 use super::settings::Settings;
@@ -138,8 +138,7 @@ impl<T, H> Worker<T, H> {
     /// where there is too little. Long ones leave room for short ones, and one at a time goes on whatever
     /// is held, so none waits for ever; where this is less than twice
     /// [`frame_bytes_max`](Worker::frame_bytes_max), that one may go past it. What else a transport
-    /// buffers is not counted: on each link up to 68 KiB of a message that only begins, and one that is
-    /// leaving. Nor is what handlers keep, and the request of a thread whose task was cancelled.
+    /// buffers is not counted: on each link 4 KiB of what comes, and one message that is leaving. Nor is what handlers keep, and the request of a thread whose task was cancelled.
     #[must_use]
     pub fn memory_max(self, bytes: usize) -> Self {
         self.set(|settings| settings.memory_max = bytes)
@@ -188,6 +187,28 @@ impl<T, H> Worker<T, H> {
     #[must_use]
     pub fn grace(self, grace: Duration) -> Self {
         self.set(|settings| settings.grace = grace)
+    }
+
+    /// Sets which queues the worker serves, by their names: of a manager that knows them it gets those tasks only,
+    /// so that an archive node is asked what a pruned one cannot answer, and only that. Names that a manager does
+    /// not know count for nothing there; with none that it knows, the worker gets no task of it, which the manager
+    /// says by [`PoolEvent::Serves`](crate::PoolEvent::Serves). Each of 1 to 64 bytes without control
+    /// characters, and 512 bytes in all. Default: all queues of every manager.
+    ///
+    /// Managers of older versions, and of the Go package, send whatever they have.
+    #[must_use]
+    pub fn queues(self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let names = names.into_iter().map(|name| Arc::from(name.into())).collect();
+        self.set(|settings| settings.wanted.queues = Some(names))
+    }
+
+    /// Sets how many tasks each manager sends the worker in a time, at most: what the endpoint that it calls on
+    /// allows, say. Where a handler says [not now](crate::Throttled), half as many come from then on, growing with
+    /// each one done. A manager's own [`rate`](crate::WorkerOptions::rate) for it counts where that is lower.
+    /// Default: no limit. Managers of older versions, and of the Go package, know none.
+    #[must_use]
+    pub fn rate(self, rate: Rate) -> Self {
+        self.set(|settings| settings.wanted.rate = Some(rate))
     }
 
     /// Sets how many bytes of the latest answers are kept on each link with a [`grace`](Worker::grace), for they may

@@ -400,6 +400,7 @@ function workerRow(worker) {
   const row = element('tr', null, { 'data-id': worker.id });
   const name = [worker.peer];
   if (worker.identity !== null) name.push(element('span', `proven: ${worker.identity}`, { class: 'identity' }));
+  if (worker.queues?.length > 0) name.push(element('span', `serves: ${worker.queues.join(', ')}`, { class: 'identity' }));
   const state = [worker.state];
   if (worker.why !== null) state.push(element('span', worker.why, { class: 'why' }));
   const allowed = worker.allowance < worker.window ? `${worker.allowance}, at most ${worker.window}` : worker.window;

@@ -370,8 +370,9 @@ fn rates_between(before: &Measures, now: &Measures, span: f64) -> Vec<f64> {
 }
 
 /// The kinds of events, each as [`kind_of`] calls it.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "connected",
+    "serves",
     "refused",
     "lost",
     "closed",
@@ -389,6 +390,7 @@ const KINDS: [&str; 13] = [
 fn kind_of(event: &PoolEvent) -> &'static str {
     match event {
         PoolEvent::Connected { .. } => "connected",
+        PoolEvent::Serves { .. } => "serves",
         PoolEvent::Refused { .. } => "refused",
         PoolEvent::Lost { .. } => "lost",
         PoolEvent::Closed { .. } => "closed",

@@ -60,6 +60,8 @@ struct Row<'a> {
     state: &'static str,
     /// Why it gets no task, and until when.
     why: Option<String>,
+    /// Which queues it serves, where not all.
+    queues: Option<&'a [String]>,
     in_flight: u32,
     allowance: u32,
     window: u32,
@@ -149,6 +151,7 @@ fn row<'a>(seen: &Seen<'a>, now: Instant) -> Row<'a> {
         identity: info.identity.as_deref(),
         state: stats.state.name(),
         why: why_it_rests(info, now),
+        queues: info.queues.as_deref(),
         in_flight: stats.in_flight,
         allowance: stats.allowance,
         window: stats.window,
@@ -213,6 +216,9 @@ fn why_it_rests(info: &WorkerInfo, now: Instant) -> Option<String> {
             format!("can take none now, or came back too soon: gets none for {}", in_time(until))
         }
         WorkerState::Draining => "finishes what it holds, and gets nothing more".to_owned(),
+        WorkerState::Up if info.queues.as_ref().is_some_and(Vec::is_empty) => {
+            "serves no queue of this pool: gets none".to_owned()
+        }
         // It does not, or in a way that is not known here.
         _ => return None,
     })

@@ -111,7 +111,7 @@ pub(crate) async fn a_worker_that_is_revoked_while_connected_loses_its_link<P: T
 
 pub(crate) async fn another_members_name_is_refused_whoever_dials<P: Tls>() {
     let members = Joined::new::<P>("other-name", 30);
-    let why_it_is = "the peer calls itself \"w2\" and has proven to be \"w1\"";
+    let why_it_is = "the peer calls itself \"w2\" but has proven to be \"w1\"";
     let told = Told::default();
     let hand = || {
         let told = told.clone();

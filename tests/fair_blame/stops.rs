@@ -13,7 +13,8 @@ use chargehand::{TaskError, Worker, WorkerOptions};
 use futures_util::future::join_all;
 
 use crate::pair::{Socket, any_port};
-use crate::rig::{Rig, answer_to, hand, pause, setup, steady, until};
+use crate::raw::{Raw, done, encoded, script};
+use crate::rig::{Rig, Tally, answer_to, hand, pause, setup, steady, until};
 use crate::roles::leaver;
 use crate::{counts, millis, secs};
 
@@ -229,12 +230,47 @@ pub(crate) async fn what_waits_at_a_worker_that_stops_runs_elsewhere_at_once<P: 
     rig.stop().await;
 }
 
+/// It answers all that it has, and is gone while the manager sends it more.
+pub(crate) async fn what_a_worker_answered_before_it_was_gone_is_not_asked_again<P: Socket>() {
+    const WINDOW: u16 = 300;
+    let (door, at) = any_port();
+    let play = script(move || {
+        let mut raw = Raw::server::<P>(&door);
+        raw.greet_as_worker("leaves", WINDOW);
+        let held: Vec<_> = (0..WINDOW).map(|_| raw.request().expect("a request")).collect();
+        // In one write: of many short ones the system drops some where the other end falls behind.
+        let answers = held.iter().flat_map(|&(task, attempt, height)| {
+            let body = postcard::to_stdvec(&answer_to(height)).expect("a number");
+            raw.framed(&encoded(&done(task, attempt), &body))
+        });
+        raw.write(&answers.collect::<Vec<u8>>());
+        drop(raw);
+        let mut raw = Raw::server::<P>(&door);
+        raw.greet_as_worker("leaves", WINDOW);
+        let mut again = 0;
+        while let Some((task, attempt, height)) = raw.request() {
+            again += u32::from(held.iter().any(|&(_, _, answered)| answered == height));
+            raw.answer(task, attempt, answer_to(height));
+        }
+        again
+    });
+    let setup = setup::<P>().in_flight(WINDOW).configure(|config| {
+        config.trust_initial = WINDOW.into();
+    });
+    let rig = Rig::start::<P>(P::connect(setup, &at));
+    rig.up::<P>(1).await;
+    Tally::start(&rig.pool, 1..=2 * u64::from(WINDOW)).all_done().await;
+    rig.stop().await;
+    assert_eq!(play.end().await, 0, "done twice");
+}
+
 cases! {
     tcp_tokio = TcpTokio, tcp_smol = TcpSmol, ws_tokio = WsTokio, ws_smol = WsSmol;
     {
         stops:
             a_long_task_survives_workers_that_stop_one_after_another
             a_task_survives_processes_that_stop_because_of_it
-            what_waits_at_a_worker_that_stops_runs_elsewhere_at_once;
+            what_waits_at_a_worker_that_stops_runs_elsewhere_at_once
+            what_a_worker_answered_before_it_was_gone_is_not_asked_again;
     }
 }

@@ -9,7 +9,7 @@ mod strangers;
 
 use std::future::Future;
 
-use chargehand::keyed::{Key, KeyedConnector, KeyedListener, Keys};
+use chargehand::keyed::{KeyedConnector, KeyedListener, Keys, SharedKey};
 use chargehand::testing::conformance::{PATIENCE, Pair, cases};
 
 use pair::{MemorySmol, TcpSmol, TcpTokio, UnixSmol, UnixTokio, WsSmol, WsTokio};
@@ -18,8 +18,8 @@ use serial::Serial;
 /// Bytes that nothing else has.
 const KEY: [u8; 32] = [0xd7; 32];
 
-fn key() -> Key {
-    Key::new(KEY)
+fn key() -> SharedKey {
+    SharedKey::new(KEY)
 }
 
 fn keys() -> Keys {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chargehand::core::BackoffPolicy;
-use chargehand::keyed::{Key, KeyedConnector, KeyedListener};
+use chargehand::keyed::{KeyedConnector, KeyedListener, SharedKey};
 use chargehand::testing::conformance::Pair;
 use chargehand::{Pool, PoolEvent, Worker};
 
@@ -52,7 +52,7 @@ pub(super) fn known_by_their_keys<P: Pair>() {
         P::spawn(async move {
             let _ = plain.await;
         });
-        let other = Key::new([0xd8; 32]);
+        let other = SharedKey::new([0xd8; 32]);
         let other = KeyedConnector::worker(connector.clone(), "w1", other).unwrap();
         let other = worker("w1").dial(other);
         P::spawn(async move {

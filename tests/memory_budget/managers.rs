@@ -84,3 +84,76 @@ fn many_half_sent_requests_over_websocket_take_no_more_than_there_is_and_all_are
         },
     );
 }
+
+/// Messages that are short enough to be let in before anybody looks, and never end.
+fn half_sent_short_requests<P: Socket>() {
+    const LINKS: usize = 400;
+    const LENGTH: usize = 60 << 10;
+    let (door, at) = any_port();
+    let worker =
+        Worker::new(Smol::new(), |body: Bytes| async move { Ok::<_, String>(body.0.len() as u64) });
+    let worker = worker.memory_max(4 * MIB).frame_bytes_max(64 << 10).links_max(500);
+    let worker = worker.links_per_host(500);
+    if P::WEBSOCKET {
+        smol::spawn(worker.serve(ws::WsListener::new(listener(door)))).detach();
+    } else {
+        smol::spawn(worker.serve(tcp::TcpListener::new(listener(door)))).detach();
+    }
+    let mut links: Vec<_> = (0..LINKS)
+        .map(|_| {
+            let mut raw = Raw::client::<P>(at);
+            raw.greet_as_manager(60_000, 1);
+            raw
+        })
+        .collect();
+    let body = postcard::to_stdvec(&Bytes(vec![7; LENGTH])).expect("bytes");
+    let task = TaskId::from_parts(0, 0);
+    let request = Message::Request { task, attempt: 1, extensions: Extensions::NONE, body: &[] };
+    let head = encoded(&request, &[]);
+    let watch = Watch::start();
+    for raw in &mut links {
+        raw.write(&raw.header(head.len() + body.len()));
+        raw.write(&head);
+        raw.write(&body[..LENGTH - 1000]);
+    }
+    thread::sleep(Duration::from_millis(500));
+    let growth = watch.growth();
+    assert!(growth <= 4 * MIB + 6 * MIB, "{} MiB", growth / MIB);
+    for raw in &mut links {
+        raw.write(&body[LENGTH - 1000..]);
+    }
+    for raw in &mut links {
+        loop {
+            match raw.receive_message().expect("an answer") {
+                Message::Response { body, .. } => {
+                    let length: u64 = postcard::from_bytes(body).expect("a number");
+                    assert_eq!(length, LENGTH as u64);
+                    break;
+                }
+                Message::Pong => {}
+                other => panic!("an answer, and not {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn short_requests_over_tcp_that_never_end_take_no_more_than_there_is_however_many_there_are() {
+    alone(
+        here!(
+            short_requests_over_tcp_that_never_end_take_no_more_than_there_is_however_many_there_are
+        ),
+        half_sent_short_requests::<Tcp>,
+    );
+}
+
+#[test]
+fn short_requests_over_websocket_that_never_end_take_no_more_than_there_is_however_many_there_are()
+{
+    alone(
+        here!(
+            short_requests_over_websocket_that_never_end_take_no_more_than_there_is_however_many_there_are
+        ),
+        half_sent_short_requests::<Ws>,
+    );
+}

@@ -174,6 +174,75 @@ fn many_half_sent_answers_over_websocket_take_no_more_than_there_is_and_all_come
     );
 }
 
+/// Messages that are short enough to be let in before anybody looks, and never end.
+fn half_sent_short_answers<P: Socket>() {
+    const LINKS: u64 = 400;
+    const LENGTH: usize = 60 << 10;
+    let (door, at) = any_port();
+    let builder = Pool::builder(Smol::new()).links_per_host(500).tasks_max(1024);
+    let builder = builder.frame_bytes_max(64 << 10).memory_max(4 * MIB);
+    let pool = run(accept::<P>(builder, door));
+    let mut links: Vec<_> = (0..LINKS)
+        .map(|name| {
+            let mut raw = Raw::client::<P>(at);
+            raw.greet_as_worker(&format!("half {name}"), 1);
+            raw
+        })
+        .collect();
+    smol::block_on(async {
+        let mut tasks: Vec<Task<Bytes>> = Vec::new();
+        for number in 0..LINKS {
+            tasks.push(in_time(pool.submit(&number)).await.expect("there is room"));
+        }
+        let held: Vec<_> = links.iter_mut().map(|raw| raw.request().expect("a request")).collect();
+        let body = postcard::to_stdvec(&Bytes(vec![7; LENGTH])).expect("bytes");
+        let watch = Watch::start();
+        for (raw, &(task, attempt, _)) in links.iter_mut().zip(&held) {
+            let head = encoded(&done(task, attempt), &[]);
+            raw.write(&raw.header(head.len() + body.len()));
+            raw.write(&head);
+            raw.write(&body[..LENGTH - 1000]);
+        }
+        smol::Timer::after(Duration::from_millis(500)).await;
+        // What a read brings in before a length is known, and the buffers of these tests, are beside it.
+        let growth = watch.growth();
+        assert!(growth <= 4 * MIB + 6 * MIB, "{} MiB", growth / MIB);
+        // Of those that somebody waits for none is dropped for lack of room.
+        let mut awaited = join_all(tasks.iter_mut().take(100));
+        let asked = poll_fn(|cx| Poll::Ready(Pin::new(&mut awaited).poll(cx).is_pending()));
+        assert!(asked.await);
+        for raw in &mut links {
+            raw.write(&body[LENGTH - 1000..]);
+        }
+        in_time(awaited).await.into_iter().for_each(|answer| {
+            assert_eq!(answer.expect("an answer").0.len(), LENGTH);
+        });
+        // Those that nobody waited for may have been asked for again, of links that say nothing more.
+        drop(tasks);
+        in_time(pool.stop()).await.expect("it runs");
+    });
+}
+
+#[test]
+fn short_answers_over_tcp_that_never_end_take_no_more_than_there_is_however_many_there_are() {
+    alone(
+        here!(
+            short_answers_over_tcp_that_never_end_take_no_more_than_there_is_however_many_there_are
+        ),
+        half_sent_short_answers::<Tcp>,
+    );
+}
+
+#[test]
+fn short_answers_over_websocket_that_never_end_take_no_more_than_there_is_however_many_there_are() {
+    alone(
+        here!(
+            short_answers_over_websocket_that_never_end_take_no_more_than_there_is_however_many_there_are
+        ),
+        half_sent_short_answers::<Ws>,
+    );
+}
+
 #[test]
 fn outcomes_may_be_taken_in_any_order_however_many_there_are() {
     alone(here!(outcomes_may_be_taken_in_any_order_however_many_there_are), || {
@@ -328,29 +397,38 @@ fn callers_wait_with_long_requests_and_all_are_answered() {
     });
 }
 
-#[test]
-fn after_a_burst_of_long_answers_the_memory_goes_back() {
-    alone(here!(after_a_burst_of_long_answers_the_memory_goes_back), || {
-        let at: Vec<_> = (0..4).map(|_| serve::<Tcp>(16)).collect();
-        let builder =
-            at.iter().fold(Pool::builder(Smol::new()), |all, at| connect::<Tcp>(all, *at));
-        let pool = run(builder);
-        smol::block_on(async {
-            in_time(calls(&pool, 20)).await;
-            let start = resident();
-            for _ in 0..3 {
-                let burst = join_all((10..74_u64).map(|number| {
-                    let pool = pool.clone();
-                    async move { (number, pool.call::<Bytes, u64>(&number).await) }
-                }));
-                for (number, outcome) in in_time(burst).await {
-                    assert_eq!(outcome, Ok(answer(number)));
-                }
+fn after_a_burst<P: Socket>() {
+    let at: Vec<_> = (0..4).map(|_| serve::<P>(16)).collect();
+    let builder = at.iter().fold(Pool::builder(Smol::new()), |all, at| connect::<P>(all, *at));
+    let pool = run(builder);
+    smol::block_on(async {
+        in_time(calls(&pool, 20)).await;
+        let start = resident();
+        for _ in 0..3 {
+            let burst = join_all((10..74_u64).map(|number| {
+                let pool = pool.clone();
+                async move { (number, pool.call::<Bytes, u64>(&number).await) }
+            }));
+            for (number, outcome) in in_time(burst).await {
+                assert_eq!(outcome, Ok(answer(number)));
             }
-            smol::Timer::after(Duration::from_millis(300)).await;
-            let kept = resident().saturating_sub(start);
-            assert!(kept < 24 * MIB, "{} MiB stayed", kept / MIB);
-            in_time(pool.stop()).await.expect("it runs");
-        });
+        }
+        smol::Timer::after(Duration::from_millis(300)).await;
+        let kept = resident().saturating_sub(start);
+        assert!(kept < 24 * MIB, "{} MiB stayed", kept / MIB);
+        in_time(pool.stop()).await.expect("it runs");
     });
+}
+
+#[test]
+fn after_a_burst_of_long_answers_over_tcp_the_memory_goes_back() {
+    alone(here!(after_a_burst_of_long_answers_over_tcp_the_memory_goes_back), after_a_burst::<Tcp>);
+}
+
+#[test]
+fn after_a_burst_of_long_answers_over_websocket_the_memory_goes_back() {
+    alone(
+        here!(after_a_burst_of_long_answers_over_websocket_the_memory_goes_back),
+        after_a_burst::<Ws>,
+    );
 }

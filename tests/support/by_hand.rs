@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use chargehand::core::io::{Connect, Exposure, Listen, Progress, Wire};
+use chargehand::core::io::{BytesMoved, Connect, Exposure, Listen, Wire};
 use chargehand::core::message::{Code, EXTENDED_HEAD_BYTES_MAX, Hello, Holding, Message, Role};
 use chargehand::core::{TaskId, Verdict};
 use chargehand::memory::{MemoryConnector, MemoryError, MemoryListener, MemoryWire, pair};
@@ -19,7 +19,7 @@ pub(crate) struct Probe(Arc<Mutex<Probed>>);
 
 #[derive(Debug)]
 struct Probed {
-    progress: Progress,
+    progress: BytesMoved,
     message_bytes_max: usize,
     /// Nothing that was taken has left.
     is_stuck: bool,
@@ -109,7 +109,7 @@ fn probed_as(
 ) -> (Probing, MemoryListener, Probe) {
     let (connector, listener) = pair(room);
     let probe = Probe(Arc::new(Mutex::new(Probed {
-        progress: Progress::default(),
+        progress: BytesMoved::default(),
         message_bytes_max,
         is_stuck: false,
         is_cut: false,
@@ -193,7 +193,7 @@ impl Wire for ProbedWire {
         (!self.identity.is_empty()).then_some(self.identity)
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         self.probe.with(|probed| probed.progress)
     }
 

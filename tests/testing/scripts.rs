@@ -196,7 +196,7 @@ fn bytes_that_are_no_answer_are_an_error_of_their_task_alone() {
 #[test]
 fn a_worker_that_sends_garbage_or_lies_is_refused_and_its_task_sent_again() {
     for (act, complaint) in
-        [(Act::Garbage, "what is no message"), (Act::Lie, "a task that it never held")]
+        [(Act::Garbage, "an invalid message"), (Act::Lie, "a task that it never held")]
     {
         let (world, worker, pool) = one(Script::new().nth(2, act));
         assert_eq!(call(&world, &pool, 1), Ok(1));

@@ -207,7 +207,7 @@ fn a_connect_has_a_deadline_of_its_own() {
         panic!("{log:?}")
     };
     assert_eq!(*reason, DisconnectReason::ConnectTimeout(secs(4)));
-    assert!(reason.to_string().contains("connect_timeout, 4s"), "{reason}");
+    assert!(reason.to_string().contains("connect_timeout (4s)"), "{reason}");
 }
 
 #[test]

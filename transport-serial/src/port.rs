@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::Progress;
+use chargehand_core::io::BytesMoved;
 use chargehand_core::serial::{FrameDecoder, FrameHeader, encode, wire_bytes_max};
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -24,7 +24,7 @@ pub(crate) struct Port<S> {
     /// What was taken to be sent; `..sent` of it has left.
     out: Vec<u8>,
     sent: usize,
-    progress: Progress,
+    progress: BytesMoved,
     /// As `progress.received` was after the latest good frame.
     received_in_frames: u64,
     /// The stream has failed or ended.
@@ -42,7 +42,7 @@ impl<S> Port<S> {
             decoder,
             out: Vec::new(),
             sent: 0,
-            progress: Progress::default(),
+            progress: BytesMoved::default(),
             received_in_frames: 0,
             is_broken: false,
         }
@@ -53,7 +53,7 @@ impl<S> Port<S> {
     ///
     /// Noise is no sign of life: however much of it comes, it counts as one frame at most, until a good
     /// one has come.
-    pub(crate) fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> BytesMoved {
         self.progress
     }
 

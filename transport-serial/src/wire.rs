@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use chargehand_core::io::{Progress, Wire};
+use chargehand_core::io::{BytesMoved, Wire};
 use chargehand_core::serial::{ANY_LINK, Acceptor, FrameHeader, FrameKind, FrameMeaning};
 use futures_io::{AsyncRead, AsyncWrite};
 
@@ -37,7 +37,7 @@ pub struct SerialWire<S> {
     /// What the caller takes at most for now.
     incoming_bytes_max: usize,
     /// What the line had moved before this link.
-    before: Progress,
+    before: BytesMoved,
     least_rate: u32,
 }
 
@@ -253,9 +253,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for SerialWire<S> {
     }
 
     /// Bytes that came count in good frames and in what may be the beginning of one; noise does not.
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         let now = self.port.as_ref().map_or(self.before, Port::progress);
-        Progress {
+        BytesMoved {
             received: now.received.wrapping_sub(self.before.received),
             sent: now.sent.wrapping_sub(self.before.sent),
         }

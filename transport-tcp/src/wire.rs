@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use chargehand_core::copy;
-use chargehand_core::io::{Progress, Proof, Trust, Wire};
+use chargehand_core::io::{BytesMoved, Proof, Trust, Wire};
 use chargehand_core::net::host_of;
 use chargehand_core::prefix::{HEADER_BYTES, PrefixDecoder, TooLong, encode_header};
 use chargehand_core::spare::{self, SPARE_BYTES, SPARE_BYTES_MAX};
@@ -47,7 +47,7 @@ pub struct TcpWire<S> {
     incoming_bytes_max: usize,
     /// The longest message that there is memory for.
     admitted: usize,
-    progress: Progress,
+    progress: BytesMoved,
     /// `None` while nothing is there to read, unless little comes at a time.
     decoder: Option<PrefixDecoder<Vec<u8>>>,
     /// How many bytes have come since the stream was last empty.
@@ -79,7 +79,7 @@ impl<S> TcpWire<S> {
             limits,
             incoming_bytes_max: usize::MAX,
             admitted: usize::MAX,
-            progress: Progress::default(),
+            progress: BytesMoved::default(),
             decoder: None,
             gathered: 0,
             is_busy: false,
@@ -431,7 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for TcpWire<S> {
         Pin::new(&mut self.stream).poll_close(cx).map_err(|error| self.io_error(error))
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         self.progress
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use chargehand_core::io::{Dialect, Progress, Proof, Trust, Wire};
+use chargehand_core::io::{BytesMoved, Dialect, Proof, Trust, Wire};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::Limits;
@@ -428,8 +428,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire for WsWire<S> {
         Poll::Ready(closed.map_err(|error| self.io_error(error)))
     }
 
-    fn progress(&self) -> Progress {
-        Progress { received: self.reader.received(), sent: self.writer.sent() }
+    fn progress(&self) -> BytesMoved {
+        BytesMoved { received: self.reader.received(), sent: self.writer.sent() }
     }
 
     fn limit_incoming(&mut self, bytes_max: usize) {

@@ -103,7 +103,7 @@ pub(crate) enum Command {
 
 /// How a task is done.
 #[derive(Debug, Args)]
-pub(crate) struct HandsArgs {
+pub(crate) struct ProcessArgs {
     /// A command to start for each task.
     ///
     /// It is split into words once, as a shell would, and no shell sees it. Each {} in it is replaced by
@@ -169,7 +169,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     #[command(flatten)]
-    pub(crate) hands: HandsArgs,
+    pub(crate) processes: ProcessArgs,
     /// How many local workers there are, where --exec or --serve says what they do [default: as many as
     /// CPUs].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -222,7 +222,7 @@ pub(crate) struct RunArgs {
 impl RunArgs {
     /// Returns whether there are local workers.
     pub(crate) fn is_local(&self) -> bool {
-        self.hands.exec.is_some() || self.hands.serve.is_some()
+        self.processes.exec.is_some() || self.processes.serve.is_some()
     }
 
     /// Returns whether there may be others.
@@ -246,7 +246,7 @@ pub(crate) struct SourceArgs {
 #[derive(Debug, Args)]
 pub(crate) struct WorkerArgs {
     #[command(flatten)]
-    pub(crate) hands: HandsArgs,
+    pub(crate) processes: ProcessArgs,
     #[command(flatten)]
     pub(crate) door: Door,
     #[command(flatten)]
@@ -255,6 +255,13 @@ pub(crate) struct WorkerArgs {
     /// file; an instance may follow it, as in w1/2].
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// The queues that it serves, by their names with commas between them: of a pool with queues it gets those
+    /// tasks only. `default` is that of every pool, and the only one of a `run` [default: all].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) queues: Option<Vec<String>>,
+    /// How many tasks a second each manager sends it at most [default: no limit].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
 }
 
 /// How the worker and its managers meet.

@@ -189,6 +189,8 @@ pub(crate) struct Worker {
     pub(crate) state: String,
     /// Why it gets no task, and until when.
     pub(crate) why: Option<String>,
+    /// Which queues it serves, where not all.
+    pub(crate) queues: Option<Vec<String>>,
     pub(crate) in_flight: u64,
     pub(crate) allowance: u64,
     pub(crate) window: u64,
@@ -199,4 +201,12 @@ pub(crate) struct Worker {
     pub(crate) links: u64,
     pub(crate) p50_us: Option<u64>,
     pub(crate) p99_us: Option<u64>,
+}
+
+impl Worker {
+    /// Returns what is said of the queues that it serves, where it does not serve all: after its state.
+    pub(crate) fn served(&self) -> Option<String> {
+        let queues = self.queues.as_deref().filter(|queues| !queues.is_empty())?;
+        Some(format!("serves {}", queues.join(", ")))
+    }
 }

@@ -12,9 +12,7 @@ pub(crate) use self::endpoint::{Client, Endpoint, encoded};
 pub(crate) use self::figures::{
     Event, Explained, Failed, History, Latency, Overview, Page, Queue, Range, Worker,
 };
-pub(crate) use self::text::{
-    bytes, ended, grouped, micros, millis, open, per_second, time_of_day, workers_by_state,
-};
+pub(crate) use self::text::{bytes, ended, micros, millis, open, time_of_day, workers_by_state};
 use crate::args::{ActArgs, ExplainArgs, Format, LookArgs, QueueCommand, Sort, WorkersArgs};
 use crate::failure::{Failure, print};
 use crate::run::token;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::{Explained, Latency, Overview, Page};
 use crate::args::ExplainArgs;
 use crate::console::printable;
+use crate::numbers::{grouped, per_second};
 
 const DAY_SECONDS: u64 = 86_400;
 /// How many lines of failures and events are shown.
@@ -121,7 +122,8 @@ pub(super) fn workers(page: &Page) -> String {
     for it in &page.rows {
         let name = printable(it.identity.as_ref().unwrap_or(&it.peer));
         let flight = format!("{}/{}", it.in_flight, it.window);
-        let why = it.why.as_ref().map_or_else(String::new, |why| format!("  {}", printable(why)));
+        let notes = it.why.clone().into_iter().chain(it.served());
+        let why: String = notes.map(|note| format!("  {}", printable(&note))).collect();
         let _ = writeln!(
             text,
             "{:<8} {name:<28} {:<11} {flight:>9} {:>8} {:>10} {:>8} {:>6} {:>8}{why}",
@@ -181,23 +183,6 @@ pub(crate) fn workers_by_state(it: &Overview) -> String {
 fn quantiles(times: &Latency) -> String {
     let of = |us: Option<u64>| us.map_or_else(|| "-".to_owned(), micros);
     format!("p50 {}, p90 {}, p99 {}", of(times.p50_us), of(times.p90_us), of(times.p99_us))
-}
-
-/// Writes a number with a comma between each three digits.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-pub(crate) fn per_second(rate: f64) -> String {
-    if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
 /// Writes a span in the unit that people would choose, with three digits.

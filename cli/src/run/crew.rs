@@ -17,8 +17,8 @@ use crate::args::RunArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::groups::Groups;
-use crate::hands::{Hands, SCHEMA};
 use crate::members;
+use crate::processes::{Processes, SCHEMA};
 
 /// The name by which workers know this manager, where no join file says another.
 const POOL_NAME: &str = "chargehand run";
@@ -28,7 +28,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A pool to be, and what does tasks in this process.
 pub(super) struct Crew {
     pub(super) builder: Builder<Tokio, Threaded>,
-    pub(super) hands: Vec<Hands>,
+    pub(super) processes: Vec<Processes>,
     /// How many tasks they do at once.
     pub(super) local: u64,
 }
@@ -50,10 +50,10 @@ pub(super) async fn gather(
     for address in &args.worker {
         builder = connect(builder, address, own.as_ref())?;
     }
-    let mut crew = Crew { builder, hands: Vec::new(), local: 0 };
-    let concurrency = args.hands.concurrency.unwrap_or(1);
+    let mut crew = Crew { builder, processes: Vec::new(), local: 0 };
+    let concurrency = args.processes.concurrency.unwrap_or(1);
     let workers = args.local.unwrap_or_else(cpus);
-    if args.hands.serve.is_some() {
+    if args.processes.serve.is_some() {
         for _ in 0..workers {
             crew = employ(crew, args, groups, console, concurrency)?;
         }
@@ -79,10 +79,10 @@ fn employ(
     console: &Console,
     window: u16,
 ) -> Result<Crew, Failure> {
-    if let Some(hands) = Hands::new(&args.hands, groups, console, window)? {
-        crew.hands.push(hands.clone());
+    if let Some(processes) = Processes::new(&args.processes, groups, console, window)? {
+        crew.processes.push(processes.clone());
         crew.local += u64::from(window);
-        let handler = move |task: Vec<u8>| hands.clone().run(task);
+        let handler = move |task: Vec<u8>| processes.clone().run(task);
         crew.builder = crew.builder.in_process(window, handler);
     }
     Ok(crew)
@@ -93,7 +93,8 @@ fn configured(args: &RunArgs, own: Option<&Members>) -> Result<Builder<Tokio, Th
     let mut builder = Pool::builder(Tokio::new()).name(name).schema(SCHEMA).configure(|config| {
         config.attempts_max = args.attempts;
         // A worker that is alive may take as long as it likes: only the user knows better.
-        config.attempt_timeout = args.hands.timeout.map_or(Duration::MAX, |limit| limit + GRACE);
+        config.attempt_timeout =
+            args.processes.timeout.map_or(Duration::MAX, |limit| limit + GRACE);
         if !args.is_remote() {
             // Those of this machine are all alike: none of them is to rest for what the tasks are.
             config.failures_max = u16::MAX;

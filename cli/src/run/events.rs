@@ -33,9 +33,10 @@ impl Others {
                 self.said.remove(peer);
                 Some(event.to_string())
             }
-            PoolEvent::Lost { worker, .. } => {
+            // Tasks may be lost; a connection is broken.
+            PoolEvent::Lost { worker, peer, reason, .. } => {
                 self.windows.remove(worker);
-                Some(event.to_string())
+                Some(format!("{peer}: connection broken: {reason}"))
             }
             PoolEvent::Closed { worker, .. } | PoolEvent::Gone { worker, .. } => {
                 self.windows.remove(worker);

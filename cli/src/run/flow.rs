@@ -32,6 +32,8 @@ pub(super) enum End {
     Complete,
     /// A task has failed, and nothing more was to be begun then.
     FailedFast,
+    /// Whoever has the token of the status page had the pool drain.
+    Drained,
     Stopped(Stop),
 }
 
@@ -137,7 +139,7 @@ impl<'a> Flow<'a> {
                 due = self.job.save_is_due() => due.and_then(|()| self.job.save())?,
                 _ = ticks.tick() => {
                     let workers = self.args.is_remote().then(|| self.others.count());
-                    self.progress.show(self.job.tally, self.job.total(), workers);
+                    self.progress.show(self.job.tally, self.job.total(), workers, self.local);
                 }
             }
         }
@@ -226,7 +228,7 @@ impl<'a> Flow<'a> {
         let gate = &self.gate;
         let is_whole = gate.is_exhausted.get() && gate.given.get() == gate.ended.get();
         let is_complete = is_whole && !self.is_cut;
-        let why = if is_complete { End::Complete } else { End::Stopped(Stop::Drained) };
+        let why = if is_complete { End::Complete } else { End::Drained };
         self.draining.take().unwrap_or(why)
     }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::io;
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::rc::Rc;
 
 use chargehand::core::ledger::{Snapshot, Span};
@@ -58,7 +56,7 @@ impl Source {
     fn of(args: &RunArgs) -> Self {
         match &args.source.range {
             Some(range) => Self::Range(*range.start(), *range.end()),
-            None if args.hands.json => Self::Values,
+            None if args.processes.json => Self::Values,
             None => Self::Lines,
         }
     }
@@ -88,6 +86,15 @@ pub(super) struct Tally {
     pub(super) failed: u64,
     /// Settled before this run.
     pub(super) before: u64,
+    /// Failed before this run, and is not tried again.
+    pub(super) failed_before: u64,
+}
+
+impl Tally {
+    /// Returns how many tasks this run has settled.
+    pub(super) fn of_this_run(self) -> u64 {
+        self.done + self.failed - self.failed_before
+    }
 }
 
 #[derive(Debug)]
@@ -130,7 +137,9 @@ impl Job {
     fn begin(args: &RunArgs, file: Option<StateFile<State>>) -> Result<Self, Failure> {
         let output = match &args.out {
             None => Output::stdout().map_err(Failure::run)?,
-            Some(path) => Output::file(create(path, args.force, file.as_ref())?),
+            Some(path) => {
+                Output::file(Lines::begin(path, args.force, file.as_ref().map(StateFile::path))?)
+            }
         };
         let source = Source::of(args);
         let settled = Ledger::growing(source.numbers(), SPANS_MAX);
@@ -148,12 +157,11 @@ impl Job {
         if settled.range() != Some(state.source.numbers()) {
             return Err(refused("its tasks are not those that it says".to_owned()));
         }
-        let path = state.output.path.clone();
-        let lines =
-            Lines::resume(state.output).map_err(|error| cannot_write(Path::new(&path), &error))?;
+        let lines = Lines::resume(state.output)?;
         let before = settled.completed_count();
         let mut job = Self::new(args, state.source, settled, Output::file(lines), Some(file));
-        job.tally = Tally { done: 0, failed: state.failed, before };
+        let failed = state.failed;
+        job.tally = Tally { done: 0, failed, before, failed_before: failed };
         job.read = state.read;
         Ok(job)
     }
@@ -172,7 +180,7 @@ impl Job {
         Self {
             tally: Tally::default(),
             source,
-            json: args.hands.json,
+            json: args.processes.json,
             is_ordered: args.ordered,
             settled,
             read: Read::default(),
@@ -265,7 +273,7 @@ impl Job {
     /// nothing.
     pub(super) async fn save_is_due(&mut self) -> Result<(), Failure> {
         match &mut self.saver {
-            Some(saver) => saver.due().await.map_err(|error| not_saved(saver, &error)),
+            Some(saver) => saver.due().await,
             None => pending().await,
         }
     }
@@ -311,7 +319,7 @@ impl Job {
     /// Waits until nothing is being saved any more.
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
         match &mut self.saver {
-            Some(saver) => saver.settle().await.map_err(|error| not_saved(saver, &error)),
+            Some(saver) => saver.settle().await,
             None => Ok(()),
         }
     }
@@ -331,24 +339,4 @@ fn asked_otherwise(args: &RunArgs, state: &State) -> Option<String> {
     let out = args.out.as_deref()?;
     let is_same = name(out).is_ok_and(|asked| asked == *written);
     (!is_same).then(|| format!("it goes with --out {written}, not {}", out.display()))
-}
-
-fn create(
-    path: &Path,
-    overwrites: bool,
-    state: Option<&StateFile<State>>,
-) -> Result<Lines, Failure> {
-    let created = match state {
-        None => Lines::create(path, overwrites),
-        Some(state) => Lines::create_resumable(path, overwrites, state.path()),
-    };
-    created.map_err(|error| cannot_write(path, &error))
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    Failure::input(format!("--out {}: {error}", path.display()))
-}
-
-fn not_saved(saver: &Saver<State>, error: &io::Error) -> Failure {
-    Failure::run(format!("--state {}: it cannot be saved: {error}", saver.path().display()))
 }

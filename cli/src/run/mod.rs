@@ -10,7 +10,6 @@ mod status;
 mod task;
 mod tasks;
 
-use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,10 +21,12 @@ use self::flow::{End, Flow};
 use self::job::Job;
 use self::progress::Progress;
 pub(crate) use self::status::token;
+use crate::TASKS_FAILED;
 use crate::args::RunArgs;
 use crate::console::Console;
-use crate::failure::{Failure, TASKS_FAILED};
+use crate::failure::Failure;
 use crate::groups::Groups;
+use crate::program;
 use crate::stop::{INTERRUPTED, Stop, Stops};
 
 /// More threads than these have nothing to do: most of the work is that of the processes.
@@ -35,32 +36,12 @@ const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// Does all tasks, and returns the exit code.
 pub(crate) fn run(args: &RunArgs) -> ExitCode {
-    let (console, runtime) = match open() {
-        Ok(opened) => opened,
-        Err(error) => return Failure::run(error).report(),
-    };
-    let result = runtime.block_on(work(args, &console));
-    // The runtime is still there: a second interrupt ends the process even where nobody reads this.
-    let written = console.finish(None);
-    let code = match (result, written) {
-        (Err(failure), _) => failure.report(),
-        (Ok(code), Ok(())) => ExitCode::from(code),
-        (Ok(code), Err(lost)) => {
-            let kept = format!("{lost}; the exit code would have been {code}");
-            Failure::unheard(kept).report()
-        }
-    };
-    runtime.shutdown_background();
-    code
+    program::run(threads(), async |console| work(args, console).await)
 }
 
-/// The pool runs on threads of its own, whatever the one that takes the outcomes waits for: a slow disk, or a
-/// pipe that nobody reads.
-pub(crate) fn open() -> io::Result<(Console, tokio::runtime::Runtime)> {
-    let threads = cpus().clamp(1, THREADS_MAX).into();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    Ok((Console::open()?, runtime?))
+/// Returns how many threads there are of use.
+pub(crate) fn threads() -> usize {
+    cpus().clamp(1, THREADS_MAX).into()
 }
 
 async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
@@ -75,7 +56,8 @@ async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
     let tasks = job.tasks(args)?;
     let groups = Groups::default();
     let crew = crew::gather(args, &groups, console).await?;
-    let stops = Stops::listen(console.clone(), groups, true).map_err(Failure::run)?;
+    let stops =
+        Stops::listen(console.clone(), true, move || groups.kill_all()).map_err(Failure::run)?;
     let (pool, driver) = crew.builder.build().map_err(crate::members::explained)?;
     // Before it runs, so that nothing is missed.
     let events = pool.events();
@@ -88,16 +70,16 @@ async fn work(args: &RunArgs, console: &Console) -> Result<u8, Failure> {
     // Whoever has the token of the status page may have stopped it before.
     let _ = pool.stop_within(DRAIN_MAX).await;
     driver.await.map_err(Failure::run)?;
-    for hands in &crew.hands {
-        hands.stop().await;
+    for processes in &crew.processes {
+        processes.stop().await;
     }
     drop(page);
     let end = end?;
-    progress.sum_up(tally, matches!(end, End::Stopped(_)), args.output);
+    progress.sum_up(tally, matches!(end, End::Drained | End::Stopped(_)), args.output);
     match end {
         End::Complete | End::FailedFast if tally.failed > 0 => Ok(TASKS_FAILED),
         End::Complete | End::FailedFast => Ok(0),
-        End::Stopped(Stop::Interrupted | Stop::Drained) => Ok(INTERRUPTED),
+        End::Drained | End::Stopped(Stop::Interrupted) => Ok(INTERRUPTED),
         End::Stopped(Stop::Unheard(lost)) => Err(Failure::unheard(lost)),
     }
 }

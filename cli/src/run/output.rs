@@ -49,7 +49,7 @@ impl Output {
     /// Writes a line of what is settled.
     pub(super) fn done(&mut self, line: &str) -> Result<(), Failure> {
         match self {
-            Self::File(lines) => lines.done(line).map_err(|error| cannot_write(lines, &error)),
+            Self::File(lines) => lines.done(line).map_err(|error| lines.failure(&error)),
             Self::Stdout(out) => {
                 let written = out.write_all(line.as_bytes()).and_then(|()| out.write_all(b"\n"));
                 written.map_err(|error| unheard(&error))
@@ -60,7 +60,7 @@ impl Output {
     /// Writes a line of what is to be tried again by a later run.
     pub(super) fn failed(&mut self, line: &str) -> Result<(), Failure> {
         match self {
-            Self::File(lines) => lines.failed(line).map_err(|error| cannot_write(lines, &error)),
+            Self::File(lines) => lines.failed(line).map_err(|error| lines.failure(&error)),
             Self::Stdout(_) => self.done(line),
         }
     }
@@ -68,9 +68,7 @@ impl Output {
     /// Hands over what is buffered, where somebody may read it now.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         match self {
-            Self::File(lines) => {
-                lines.flush().map(drop).map_err(|error| cannot_write(lines, &error))
-            }
+            Self::File(lines) => lines.flush().map(drop).map_err(|error| lines.failure(&error)),
             Self::Stdout(out) => out.flush().map_err(|error| unheard(&error)),
         }
     }
@@ -79,9 +77,7 @@ impl Output {
     /// later run could not go on with it.
     pub(super) fn mark(&mut self) -> Result<Option<(Mark, Arc<File>)>, Failure> {
         match self {
-            Self::File(lines) => {
-                lines.flush().map(Some).map_err(|error| cannot_write(lines, &error))
-            }
+            Self::File(lines) => lines.flush().map(Some).map_err(|error| lines.failure(&error)),
             Self::Stdout(_) => Ok(None),
         }
     }
@@ -89,14 +85,10 @@ impl Output {
     /// Writes all that is left. Nothing is to be written after that.
     pub(super) fn finish(&mut self) -> Result<(), Failure> {
         match self {
-            Self::File(lines) => lines.finish().map_err(|error| cannot_write(lines, &error)),
+            Self::File(lines) => lines.finish().map_err(|error| lines.failure(&error)),
             Self::Stdout(_) => self.flush(),
         }
     }
-}
-
-fn cannot_write(lines: &Lines, error: &io::Error) -> Failure {
-    Failure::run(format!("--out {}: it cannot be written: {error}", lines.path().display()))
 }
 
 fn unheard(error: &io::Error) -> Failure {

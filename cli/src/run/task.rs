@@ -6,7 +6,7 @@ use chargehand::TaskError;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::hands::Ended;
+use crate::processes::Ended;
 
 /// The version of the lines. It changes where a field changes its meaning or goes.
 const VERSION: u8 = 1;

@@ -8,7 +8,8 @@ use ratatui::widgets::{Paragraph, Row, Sparkline, Table, Wrap};
 
 use super::tables::{self, List};
 use super::view::{Tab, View};
-use crate::look::{Latency, bytes, ended, micros, open, per_second, time_of_day, workers_by_state};
+use crate::look::{Latency, bytes, ended, micros, open, time_of_day, workers_by_state};
+use crate::numbers::per_second;
 
 /// How many notices are shown.
 const NOTICES_MAX: usize = 2;

@@ -188,7 +188,7 @@ fn a_run_explains_why_its_tasks_wait_and_its_workers_get_none() {
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     for wanted in [
         "2 tasks are with workers",
-        "every worker that serves holds as many as it may",
+        "every worker that serves its queue holds as many as it may",
         "holds as many as it may: 2 of 2",
         "more workers",
     ] {

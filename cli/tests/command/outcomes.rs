@@ -5,8 +5,8 @@ use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 
 use super::support::{
-    Ended, Folder, Guard, Running, all_done, chargehand, numbered, outcomes, results, run, run_of,
-    wait,
+    Ended, Folder, Guard, Running, all_done, chargehand, listening_worker, numbered, outcomes,
+    results, run, run_of, wait,
 };
 
 #[test]
@@ -174,28 +174,61 @@ fn progress_is_drawn_on_no_pipe() {
 
 #[test]
 fn progress_is_drawn_in_place_on_a_terminal_and_leaves_nothing_behind() {
-    // Its standard error is a terminal, and its outcomes go elsewhere.
-    let script =
-        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
     let folder = Folder::new("terminal");
-    let mut command = Command::new("python3");
-    command.args([
-        "-c",
-        script,
-        env!("CARGO_BIN_EXE_chargehand"),
+    let ended = run(&mut on_a_terminal(&[
         "run",
         "--range",
         "1..=40",
         "--local",
         "2",
-    ]);
-    command
-        .args(["--shell", "--exec", "sleep 0.05", "--out", &folder.text("out")])
-        .env("TERM", "xterm");
-    let ended = run(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()));
+        "--shell",
+        "--exec",
+        "sleep 0.05",
+        "--out",
+        &folder.text("out"),
+    ]));
     assert_eq!(ended.code, Some(0), "{}{}", ended.out, ended.err);
     assert!(ended.out.contains("of 40, ") && ended.out.contains("[#"), "{:?}", ended.out);
     let (drawn, last) = ended.out.rsplit_once("\u{1b}[J").expect("it was erased");
     assert!(drawn.contains("left"), "{drawn:?}");
     assert!(last.contains("40 done, 0 failed") && !last.contains("[#"), "{last:?}");
+}
+
+/// The command with its outputs on a terminal, whatever that gets on standard output.
+fn on_a_terminal(arguments: &[&str]) -> Command {
+    let script =
+        "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
+    let mut command = Command::new("python3");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_chargehand")]).args(arguments);
+    command.env("TERM", "xterm");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn without_a_worker_it_waits_for_one_and_says_once_why_none_is_there() {
+    let folder = Folder::new("waits");
+    let door = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let at = format!("tcp://{}", door.local_addr().expect("bound"));
+    drop(door);
+    let path = folder.text("out");
+    let mut command = on_a_terminal(&["run", "--range", "1..=40", "--worker", &at, "--out", &path]);
+    let mut child = Guard(command.spawn().expect("python is there"));
+    let mut out = child.0.stdout.take().expect("piped");
+    let (mut shown, mut bytes) = (String::new(), [0; 4096]);
+    let waits = "0 of 40, waits for a worker, 0 workers up elsewhere";
+    while !shown.contains(waits) {
+        let count = out.read(&mut bytes).expect("readable");
+        assert!(count > 0, "{shown:?}");
+        shown += &String::from_utf8_lossy(&bytes[..count]);
+    }
+    let _worker = listening_worker(&at, &["--exec", "echo"]);
+    out.read_to_string(&mut shown).expect("text");
+    assert_eq!(wait(&mut child).code(), Some(0), "{shown:?}");
+    let frames: Vec<_> = shown.split(['\r', '\n']).collect();
+    let is_idle = |frame: &&&str| frame.contains("/s") && frame.contains(" 0 workers");
+    assert_eq!(frames.iter().filter(is_idle).count(), 0, "{frames:#?}");
+    let refused: Vec<_> = frames.iter().filter(|frame| frame.contains("keeps trying")).collect();
+    let [refused] = refused[..] else { panic!("{frames:#?}") };
+    assert_eq!(refused.matches("cannot connect").count(), 1, "{refused}");
 }

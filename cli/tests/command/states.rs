@@ -123,6 +123,31 @@ fn a_run_in_order_keeps_what_failed_and_says_so_each_time() {
 }
 
 #[test]
+fn the_speed_of_a_run_that_goes_on_is_that_of_what_it_does_itself() {
+    for ordered in [&[][..], &["--ordered"]] {
+        let folder = Folder::new("speed");
+        let (out, state) = (folder.text("out"), folder.text("state"));
+        let more = ["--exec", "test x !=", "--out", &out, "--state", &state];
+        let more = [&more[..], ordered].concat();
+        let tasks = "a\nx\n".repeat(100);
+        assert_eq!(run(&mut run_of(&folder, &tasks, &more)).code, Some(1));
+        // One more task, and in no order those that failed.
+        let Ended { err, .. } = run(&mut run_of(&folder, tasks + "b\n", &more));
+        let (counts, speed) = err.trim().split_once("; ").expect("a summary");
+        let did = if ordered.is_empty() { 101.0 } else { 1.0 };
+        assert!(counts.starts_with("1 done, 100 failed, "), "{err}");
+        let numbers = speed.split_once(" s, ").and_then(|(seconds, rate)| {
+            let rate = rate.strip_suffix("/s")?.replace(',', "");
+            Some((seconds.parse::<f64>().ok()?, rate.parse::<f64>().ok()?))
+        });
+        let (seconds, rate) = numbers.unwrap_or_else(|| panic!("{err}"));
+        // Both are rounded.
+        assert!(rate * (seconds - 0.01) <= did * 1.1 + 1.0, "{did}: {err}");
+        assert!(rate * (seconds + 0.01) >= did * 0.9 - 1.0, "{did}: {err}");
+    }
+}
+
+#[test]
 fn a_state_goes_on_with_its_own_tasks_alone() {
     let folder = Folder::new("own");
     let (out, state) = (folder.text("out"), folder.text("state"));

@@ -41,6 +41,21 @@ fn workers_dial_in_beside_local_ones() {
 }
 
 #[test]
+fn a_worker_gets_only_tasks_of_the_queues_that_it_names() {
+    let folder = Folder::new("queues");
+    let tasks = "x\n".repeat(20);
+    let mut running =
+        Running::start(&mut run_of(&folder, &tasks, &["--listen", "tcp://127.0.0.1:0"]));
+    let address = address_of(&mut running);
+    let _other = dialling_worker(&address, &["--exec", "echo gpu", "--queues", "gpu"]);
+    let one = ["--exec", "echo default", "--queues", "gpu,default", "--rate", "50"];
+    let _one = dialling_worker(&address, &one);
+    let ended = running.finish();
+    let outcomes = all_done(&ended, 20);
+    assert!(results(&outcomes).iter().all(|result| *result == "default x"));
+}
+
+#[test]
 fn a_worker_that_is_killed_loses_no_task() {
     let folder = Folder::new("killed-worker");
     let log = folder.path("log");

@@ -6,7 +6,7 @@ use hmac::Mac;
 use zeroize::Zeroize;
 
 use super::channel::Channel;
-use super::key::{HmacSha256, Key, KeyId, finish, is_right, mac};
+use super::key::{HmacSha256, KeyId, SharedKey, finish, is_right, mac};
 use super::name::Name;
 use super::{EXCHANGE_BYTES_MAX, ExchangeError, KEYED_VERSION, Member, NONCE_BYTES, PROOF_BYTES};
 use crate::message::{GOODBYE_KIND, HELLO_KIND, KEYED_KIND, Role, VERSION, check_name};
@@ -32,7 +32,7 @@ impl Initiator {
     /// Begins an exchange; returns with it what to send first. `nonce` is as the module says.
     pub fn new<'o>(
         me: Member<'_>,
-        key: &Key,
+        key: &SharedKey,
         nonce: [u8; NONCE_BYTES],
         out: &'o mut [u8; EXCHANGE_BYTES_MAX],
     ) -> (Self, &'o [u8]) {
@@ -92,7 +92,7 @@ impl Responder {
         me: Member<'_>,
         nonce: [u8; NONCE_BYTES],
         message: &[u8],
-        find: impl FnOnce(&str, KeyId) -> Option<Key>,
+        find: impl FnOnce(&str, KeyId) -> Option<SharedKey>,
         out: &'o mut [u8; EXCHANGE_BYTES_MAX],
     ) -> Result<(Self, &'o [u8]), ExchangeError> {
         let (name, _, &id) = introduced::<KEY_ID_BYTES>(OPEN, me.role, me.seals, message)?;

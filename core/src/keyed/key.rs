@@ -18,9 +18,9 @@ pub(super) type HmacSha256 = Hmac<Sha256>;
 /// It must be random: `openssl rand -hex 32` makes one. Nothing prints it, and its memory is
 /// overwritten when it is dropped.
 #[derive(Clone)]
-pub struct Key([u8; KEY_BYTES]);
+pub struct SharedKey([u8; KEY_BYTES]);
 
-impl Key {
+impl SharedKey {
     /// Takes 32 random bytes.
     pub const fn new(bytes: [u8; KEY_BYTES]) -> Self {
         Self(bytes)
@@ -59,15 +59,15 @@ impl Key {
     }
 }
 
-impl Drop for Key {
+impl Drop for SharedKey {
     fn drop(&mut self) {
         self.0.zeroize();
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for SharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(..)")
+        f.write_str("SharedKey(..)")
     }
 }
 

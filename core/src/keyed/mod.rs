@@ -20,10 +20,10 @@
 //! encryption ([`Member::sealed`]) against that, which ChaCha20-Poly1305 does with a key for each direction.
 //!
 //! ```
-//! use chargehand_core::keyed::{EXCHANGE_BYTES_MAX, Initiator, Key, Member, Responder};
+//! use chargehand_core::keyed::{EXCHANGE_BYTES_MAX, Initiator, SharedKey, Member, Responder};
 //! use chargehand_core::message::Role;
 //!
-//! let key = Key::new([7; 32]); // from 32 random bytes, the same on both sides
+//! let key = SharedKey::new([7; 32]); // from 32 random bytes, the same on both sides
 //! let (mut ours, mut theirs) = ([0; EXCHANGE_BYTES_MAX], [0; EXCHANGE_BYTES_MAX]);
 //! let manager = Member::new(Role::Manager, "blocks")?;
 //! let worker = Member::new(Role::Worker, "w1")?;
@@ -65,7 +65,7 @@ use crate::message::{Code, MessageError, NAME_BYTES_MAX, Role, VERSION, check_na
 
 pub use channel::{Channel, ChannelError};
 pub use exchange::{Initiator, Responder};
-pub use key::{KEY_BYTES, Key, KeyError, KeyId};
+pub use key::{KEY_BYTES, KeyError, KeyId, SharedKey};
 
 /// The version of the exchange that this crate speaks.
 pub const KEYED_VERSION: u8 = 1;

@@ -9,8 +9,8 @@ use crate::message::{HEAD_BYTES_MAX, Message};
 
 const NONCES: [[u8; NONCE_BYTES]; 2] = [[0x11; NONCE_BYTES], [0x22; NONCE_BYTES]];
 
-fn key(byte: u8) -> Key {
-    Key::new([byte; KEY_BYTES])
+fn key(byte: u8) -> SharedKey {
+    SharedKey::new([byte; KEY_BYTES])
 }
 
 fn manager(seals: bool) -> Member<'static> {
@@ -430,13 +430,13 @@ mod sealed {
 #[test]
 fn a_key_is_read_from_hexadecimal_digits_and_from_nothing_else() {
     let text = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
-    let key = Key::from_hex(&format!(" {text}\r\n")).unwrap();
+    let key = SharedKey::from_hex(&format!(" {text}\r\n")).unwrap();
     let bytes: Vec<u8> = (0..32).map(|byte| (byte % 16) * 0x11).collect();
-    assert_eq!(key.id(), Key::new(bytes.try_into().unwrap()).id());
+    assert_eq!(key.id(), SharedKey::new(bytes.try_into().unwrap()).id());
     for bad in
         ["", &text[1..], &format!("{text}0"), &text.replace('3', "g"), &text.replace("33", "é")]
     {
-        let error = Key::from_hex(bad).unwrap_err();
+        let error = SharedKey::from_hex(bad).unwrap_err();
         assert!(bad.is_empty() || !format!("{error:?} {error}").contains(bad), "{bad}");
     }
 }

@@ -22,6 +22,12 @@ pub const PROGRESS_EXTENSION: u16 = 4;
 /// eight bytes that are the same whenever this manager welcomes this worker and another one never. The worker
 /// then names what it still holds under these, in a [`Holding`](super::Holding).
 pub const GRACE_EXTENSION: u16 = 5;
+/// In a worker's Hello: the names of the queues that it serves, as [`QueueNames`](super::QueueNames). Without it, it
+/// serves all.
+pub const QUEUES_EXTENSION: u16 = 6;
+/// In a worker's Hello: how many tasks it takes in a time, at most: eight bytes of nanoseconds between two of them
+/// and four of how many it takes at once after a time without any, the lowest first.
+pub const RATE_EXTENSION: u16 = 7;
 /// In a worker's Hello: it takes trace contexts; the value is empty. In a Request to such a worker: the
 /// [`TraceContext`] of the attempt.
 pub const TRACE_EXTENSION: u16 = 8;

@@ -22,6 +22,7 @@ mod codec;
 mod extensions;
 mod holding;
 mod progress;
+mod served;
 mod took;
 mod trace;
 
@@ -32,11 +33,12 @@ use crate::id::TaskId;
 
 pub use extensions::{
     ATTEMPT_TIMEOUT_EXTENSION, Extensions, ExtensionsIter, ExtensionsWriter, GRACE_EXTENSION,
-    NoRoom, PRIVATE_EXTENSION, PROGRESS_EXTENSION, SCHEMA_BYTES_MAX, SCHEMA_EXTENSION,
-    TOOK_EXTENSION, TRACE_EXTENSION, check_schema,
+    NoRoom, PRIVATE_EXTENSION, PROGRESS_EXTENSION, QUEUES_EXTENSION, RATE_EXTENSION,
+    SCHEMA_BYTES_MAX, SCHEMA_EXTENSION, TOOK_EXTENSION, TRACE_EXTENSION, check_schema,
 };
 pub use holding::{HELD_BYTES_MAX, Holding};
 pub use progress::{PROGRESS_BYTES_MAX, Progress};
+pub use served::{QUEUE_NAMES_BYTES_MAX, QueueNames, check_queue_name};
 pub use took::{TOOK_BYTES_MAX, Took};
 pub use trace::{NoTraceContext, TRACE_BYTES, TraceContext};
 

@@ -4,11 +4,12 @@
 //!
 //! What is where: `tasks` has the rules about tasks, `workers` those about workers and their links,
 //! `poll` finds the next action, `balance` says whose turn it is, `timers` which worker needs
-//! attention first, `times` has what tasks with times of their own need, `choice` says to whom by what
-//! workers' answers have shown, `grace` what becomes of a worker's
+//! attention first, `times` has what tasks with times of their own need, `choice` says to whom, by the `track_record`
+//! of workers, `grace` what becomes of a worker's
 //! tasks while it has no link, `blame` says what counts as an attempt, `returned` keeps what is sent again,
-//! `queues` has the queues that a pool may have, and `keys` the tasks that wait for one another, `waits` says why
-//! one does, and why a worker gets none,
+//! `queues` has the queues that a pool may have, `sets` which of them workers serve, and `keys` the tasks that
+//! wait for one another, `pauses` those whose key gets nothing for a while, `rates` how fast workers are sent
+//! tasks, `waits` says why a task is not sent and why a worker gets none,
 //! `list`, `roll` and `slot` are what all of them are made of, `invariants` checks it all.
 
 mod balance;
@@ -23,23 +24,38 @@ mod choice;
 mod grace;
 #[cfg(feature = "task-times")]
 mod grace;
-mod index;
+pub(crate) mod index;
 mod invariants;
 #[cfg(feature = "queues")]
 mod keys;
 mod list;
 #[cfg(feature = "choice")]
 mod outliers;
+#[cfg(not(all(feature = "queues", feature = "task-times")))]
+#[path = "pauseless.rs"]
+mod pauses;
+#[cfg(all(feature = "queues", feature = "task-times"))]
+mod pauses;
 mod poll;
 #[cfg(not(feature = "queues"))]
 #[path = "queueless.rs"]
 mod queues;
 #[cfg(feature = "queues")]
 mod queues;
+#[cfg(not(feature = "queues"))]
+#[path = "rateless.rs"]
+mod rates;
+#[cfg(feature = "queues")]
+mod rates;
 #[cfg(feature = "choice")]
 mod retries;
 mod returned;
 mod roll;
+#[cfg(feature = "queues")]
+mod sets;
+#[cfg(not(feature = "queues"))]
+#[path = "setless.rs"]
+mod sets;
 mod slot;
 mod stats;
 mod tasks;
@@ -49,6 +65,8 @@ mod timers;
 mod times;
 #[cfg(feature = "task-times")]
 mod times;
+#[cfg(feature = "choice")]
+mod track_record;
 #[cfg(feature = "queues")]
 mod waits;
 #[cfg(feature = "choice")]
@@ -65,10 +83,11 @@ use crate::config::{Config, ConfigError};
 #[cfg(feature = "queues")]
 use crate::error::NoQueue;
 use crate::error::{EventError, Stale, SubmitError, WorkersFull};
-use crate::event::{Accepted, Action, Event, Lane, Offer, Route, TaskOptions};
+use crate::event::{Accepted, Action, Event, Offer, Route};
 #[cfg(feature = "queues")]
 use crate::explain::{Idles, TaskStats, Waits};
 use crate::id::{TaskId, WorkerId};
+use crate::options::{Lane, TaskOptions};
 #[cfg(feature = "queues")]
 use crate::queue::{QUEUES_MAX, QueueId, QueueOptions, QueueStats};
 use crate::storage::{Inline, Storage};
@@ -76,7 +95,6 @@ use crate::time::Instant;
 use slot::TaskState;
 use tasks::{SchedulerMut, SchedulerState};
 
-pub(crate) use index::SLOTS_MAX;
 pub use slot::{TaskSlot, WorkerSlot};
 pub use stats::{Stats, WorkerState, WorkerStats};
 
@@ -484,7 +502,7 @@ impl<S: Storage> Scheduler<S> {
 
     /// Returns how a worker stands, or `None` if it is gone or never was. O(1).
     pub fn worker_stats(&self, worker: WorkerId) -> Option<WorkerStats> {
-        stats::of_worker(self.storage.slots().1, worker)
+        stats::of_worker(&self.state, self.storage.slots().1, worker)
     }
 
     /// Returns the configuration that the pool was made with.
@@ -525,9 +543,13 @@ impl<S: Storage> Scheduler<S> {
             grace::check(tasks, workers);
         }
         #[cfg(feature = "queues")]
-        queues::check(&self.state, tasks, workers);
+        {
+            queues::check(&self.state, tasks, workers);
+            sets::check(&self.state, workers);
+            rates::check(workers);
+        }
         #[cfg(feature = "choice")]
-        choice::check(&self.state, tasks, workers);
+        track_record::check(&self.state, tasks, workers);
     }
 
     #[inline]

@@ -4,7 +4,7 @@
 
 use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
-use crate::event::Lane;
+use crate::options::Lane;
 use crate::time::Instant;
 
 impl SchedulerState {

@@ -23,13 +23,14 @@ use super::returned::{PLAIN, SUSPECTS, whose_turn};
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::error::{NoQueue, SubmitError};
-use crate::event::{Lane, TaskOptions};
 use crate::explain::Waits;
 use crate::id::TaskId;
+use crate::options::{Lane, TaskOptions};
 use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate};
 use crate::time::Instant;
 pub(super) use check::check;
-use line::{Holders, Line};
+use line::Holders;
+pub(super) use line::Line;
 
 /// What the lanes of a line are: those of new tasks, of what came back, of suspects, and of tasks that had to
 /// wait for their key. The first four are as in a pool without queues.
@@ -92,7 +93,6 @@ impl SchedulerState {
         if self.is_queued() { self.waiting_in_lines(lane) } else { 0 }
     }
 
-    #[cold]
     fn waiting_in_lines(&self, lane: Lane) -> u32 {
         self.queues.lines.iter().map(|line| line.waiting[lane as usize]).sum()
     }
@@ -113,7 +113,6 @@ impl SchedulerState {
         if self.is_queued() { self.first_rate_of_lines() } else { Instant::FAR_FUTURE }
     }
 
-    #[cold]
     fn first_rate_of_lines(&self) -> Instant {
         let waiting = self.queues.lines.iter().filter(|line| line.ready() > 0);
         let until = waiting.filter_map(|line| match line.barred(self.clock)? {
@@ -124,17 +123,24 @@ impl SchedulerState {
     }
 
     /// Returns the worker whose turn it is to get a task of a line.
-    pub(super) fn next_for(
+    fn next_for(
         &self,
+        line: &Line,
         workers: &[WorkerSlot],
         but: u32,
         clean_only: bool,
     ) -> Option<u32> {
-        self.next_but(workers, but, clean_only)
+        self.next_among(workers, line.groups, but, clean_only)
+    }
+
+    /// Whether a task of a line may go to its last worker again.
+    fn may_go_back_in(&self, line: &Line, tasks: &[TaskSlot], task: Option<u32>) -> bool {
+        let is_due = task.is_some_and(|task| self.is_due(tasks[task as usize].due));
+        is_due || self.serving_in(line.groups) < 2
     }
 
     /// Whether a line has a new task that nothing but workers keeps from being sent.
-    fn has_new(&self, line: &Line) -> bool {
+    pub(super) fn has_new(&self, line: &Line) -> bool {
         let may = line.ready() > 0 && line.barred(self.clock).is_none();
         may && line.fresh.iter().any(|list| !list.is_empty())
     }
@@ -151,8 +157,8 @@ impl SchedulerState {
         let first = wards.holders.head()?;
         whose_turn(
             first,
-            |but| self.next_for(workers, but, class == SUSPECTS),
-            || self.may_go_back(tasks, wards.head(first)),
+            |but| self.next_for(line, workers, but, class == SUSPECTS),
+            || self.may_go_back_in(line, tasks, wards.head(first)),
             || Holders::neighbours(&wards.table[first as usize]).next(),
         )
     }
@@ -162,16 +168,13 @@ impl SchedulerState {
         if line.ready() == 0 || line.barred(self.clock).is_some() {
             return false;
         }
-        self.has_new(line) && self.next_for_new(workers).is_some()
+        self.has_new(line) && self.next_for_new(line, workers).is_some()
             || self.find_queued(line, PLAIN, tasks, workers).is_some()
             || self.find_queued(line, SUSPECTS, tasks, workers).is_some()
     }
 
     /// Returns which lines may send something now, a bit for each.
     fn sendable(&self, tasks: &[TaskSlot], workers: &[WorkerSlot]) -> u64 {
-        if self.balance.is_empty() {
-            return 0;
-        }
         let lines = self.queues.lines.iter().enumerate();
         let may = lines.filter(|(_, line)| self.may_send(line, tasks, workers));
         may.fold(0, |all, (at, _)| all | 1 << at)
@@ -189,7 +192,6 @@ impl SchedulerState {
         if self.is_queued() { self.may_return_to(tasks, worker) } else { Instant::FAR_FUTURE }
     }
 
-    #[cold]
     fn may_return_to(&self, tasks: &[TaskSlot], worker: u32) -> Instant {
         let wards = self.queues.lines.iter().flat_map(|line| &line.wards);
         let dues = wards.map(|wards| super::workers::due(tasks, wards.head(worker)));
@@ -329,6 +331,7 @@ impl SchedulerMut<'_> {
             None => self.stand_in_lane(task),
         }
         self.take_times(task, options);
+        self.rest_if_paused(task);
         Ok(id)
     }
 
@@ -354,6 +357,10 @@ impl SchedulerMut<'_> {
         first.in_flight = self.state.in_flight();
         first.returned = self.state.returned;
         first.sent = self.state.stats.sent;
+        #[cfg(feature = "choice")]
+        {
+            first.patience = self.state.choosing.patience;
+        }
         for (lane, waiting) in self.state.waiting.iter_mut().enumerate() {
             self.state.queues.waiting += waiting.len();
             first.waiting[lane] = waiting.len();
@@ -380,6 +387,7 @@ impl SchedulerMut<'_> {
         self.state.queues.lines.extend(core::iter::once(first).chain(others));
         self.state.is_gated = true;
         self.state.stir();
+        self.follow_sets();
     }
 }
 
@@ -418,6 +426,19 @@ impl SchedulerMut<'_> {
         let lane = slot.lane as usize;
         let line = &mut state.queues.lines[usize::from(slot.line)];
         line.behind -= 1;
+        line.waiting[lane] += 1;
+        line.fresh[FREED_LIST].append(tasks, task);
+    }
+
+    /// Has a task wait among those whose key is free now, for its first attempt.
+    #[cfg(feature = "task-times")]
+    pub(super) fn stand_freed(&mut self, task: u32) {
+        let Self { state, tasks, .. } = self;
+        let slot = &mut tasks[task as usize];
+        (slot.state, slot.stand, slot.due) = (TaskState::Waiting, Stand::Freed, state.clock);
+        let lane = slot.lane as usize;
+        let line = &mut state.queues.lines[usize::from(slot.line)];
+        state.queues.waiting += 1;
         line.waiting[lane] += 1;
         line.fresh[FREED_LIST].append(tasks, task);
     }
@@ -476,12 +497,9 @@ impl SchedulerMut<'_> {
 
     /// Takes the task whose turn it is of all that may go now, and says to which worker. O(queues).
     pub(super) fn take_queued(&mut self) -> Option<(u32, u32)> {
+        self.bound_patience();
         let sendable = self.state.sendable(self.tasks, self.workers);
         if sendable == 0 {
-            if self.state.queues.lines.iter().any(|line| self.state.has_new(line)) {
-                // What is new may be held back, but not for ever.
-                let _ = self.take_next_for_new();
-            }
             return None;
         }
         let class = self.state.next_class(sendable);
@@ -503,7 +521,7 @@ impl SchedulerMut<'_> {
     }
 
     fn take_new_of(&mut self, at: usize, list: usize) -> Option<(u32, u32)> {
-        let worker = self.state.next_for_new(self.workers)?;
+        let worker = self.state.next_for_new(&self.state.queues.lines[at], self.workers)?;
         let line = &mut self.state.queues.lines[at];
         let task = line.fresh[list].take_first(self.tasks)?;
         line.waiting[self.tasks[task as usize].lane as usize] -= 1;

@@ -6,8 +6,9 @@ use super::list::{Linkage, List, Neighbours, define_linkage};
 use super::roll::{ROLL_KINDS, RollKind};
 use super::timers::{TimerSlot, timer_slot};
 use crate::error::EventError;
-use crate::event::{Lane, Outcome, Reason, Route};
+use crate::event::{Outcome, Reason, Route};
 use crate::id::{Link, TaskId, WorkerId};
+use crate::options::Lane;
 use crate::time::Instant;
 
 /// Room for one task. Opaque; public so that its size can be known.
@@ -157,7 +158,8 @@ pub struct WorkerSlot {
     pub(super) pinged: bool,
     /// Holds a suspect. It gets no second one.
     pub(super) has_suspect: bool,
-    /// It serves and holds neither a suspect nor a task with times of its own or of an earlier link. Cached, so that the hot path tests one flag.
+    /// It serves, has no rate, and holds neither a suspect nor a task with times of its own or of an earlier link.
+    /// Cached, so that the hot path tests one flag.
     pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
@@ -223,9 +225,15 @@ pub struct WorkerSlot {
     pub(super) wards: [List<Queue>; 2],
     /// By [`RollKind`].
     pub(super) rolls: [Neighbours; ROLL_KINDS],
+    /// Which workers serve the same queues.
+    #[cfg(feature = "queues")]
+    pub(super) group: u8,
+    /// What it has of its rate.
+    #[cfg(feature = "queues")]
+    pub(super) pace: super::rates::Pace,
     /// What is known of its answers.
     #[cfg(feature = "choice")]
-    pub(super) record: super::choice::Record,
+    pub(super) record: super::track_record::Record,
     /// The timer's deadline, and its place in the heap; `FAR_FUTURE` and `NONE` without one.
     pub(super) timer: Instant,
     pub(super) place: Stored,
@@ -345,8 +353,12 @@ impl WorkerSlot {
             links_made: 0,
             wards: [List::new(); 2],
             rolls: [Neighbours::OUT; ROLL_KINDS],
+            #[cfg(feature = "queues")]
+            group: 0,
+            #[cfg(feature = "queues")]
+            pace: super::rates::Pace::new(),
             #[cfg(feature = "choice")]
-            record: super::choice::Record::new(),
+            record: super::track_record::Record::new(),
             timer: Instant::FAR_FUTURE,
             place: narrow(NONE),
             heap: narrow(NONE),
@@ -388,7 +400,7 @@ impl WorkerSlot {
     /// Returns which order of the balance it belongs to.
     #[inline]
     pub(super) fn order(&self) -> usize {
-        usize::from(self.has_suspect)
+        2 * self.group() + usize::from(self.has_suspect)
     }
 
     /// Whether the caller is to be told something.

@@ -7,14 +7,16 @@ use super::balance::{Balance, CLEAN};
 use super::index::{Stored, wide};
 use super::list::{Fifo, Free, List};
 use super::roll::{Roll, RollKind};
+use super::sets::GROUPS;
 use super::slot::{LinkPhase, Queue, TaskSlot, TaskState, Unused, WorkerSlot};
 use super::stats::Counters;
 use super::timers::Timers;
 use super::workers::Answer;
 use crate::config::{Config, Policy};
 use crate::error::{EventError, Stale, SubmitError};
-use crate::event::{Event, Lane, Outcome, TaskOptions, Verdict};
+use crate::event::{Event, Outcome, Verdict};
 use crate::id::{Link, TaskId};
+use crate::options::{Lane, TaskOptions};
 use crate::planted::planted;
 use crate::time::Instant;
 
@@ -49,7 +51,8 @@ pub(super) struct SchedulerState {
     pub(super) finished: Fifo<Queue>,
     pub(super) unused_workers: Free<Unused>,
     pub(super) todo: Roll,
-    pub(super) suspended: Roll,
+    /// By group of those that serve the same queues.
+    pub(super) suspended: [Roll; GROUPS],
     /// Workers that should dial in and are not there, the longest absent first.
     pub(super) absent: Roll,
     pub(super) members: Roll,
@@ -60,13 +63,16 @@ pub(super) struct SchedulerState {
     pub(super) own: super::times::OwnTimes,
     /// What is known of all workers' answers together.
     #[cfg(feature = "choice")]
-    pub(super) choosing: super::choice::Choosing,
+    pub(super) choosing: super::track_record::Choosing,
     /// How many retries are left.
     #[cfg(feature = "choice")]
     pub(super) tokens: super::retries::Tokens,
     /// About queues and keys.
     #[cfg(feature = "queues")]
     pub(super) queues: super::queues::Queues,
+    /// About which of them workers serve.
+    #[cfg(feature = "queues")]
+    pub(super) sets: super::sets::Sets,
     /// How many workers serve.
     pub(super) serving: Stored,
     /// Once past the drain's deadline: no worker before this one holds a task.
@@ -82,7 +88,7 @@ impl SchedulerState {
         let policy = Policy::new(config);
         Self {
             #[cfg(feature = "choice")]
-            choosing: super::choice::Choosing::new(&policy),
+            choosing: super::track_record::Choosing::new(&policy),
             #[cfg(feature = "choice")]
             tokens: super::retries::Tokens::new(&policy),
             calm_until: super::choice::calm_at_first(&policy),
@@ -102,7 +108,7 @@ impl SchedulerState {
             finished: Fifo::new(),
             unused_workers: Free::new(),
             todo: Roll::new(RollKind::Todo),
-            suspended: Roll::new(RollKind::Suspended),
+            suspended: [Roll::new(RollKind::Suspended); GROUPS],
             absent: Roll::new(RollKind::Suspended),
             members: Roll::new(RollKind::Member),
             balance: Balance::new(),
@@ -111,6 +117,8 @@ impl SchedulerState {
             own: super::times::OwnTimes::new(),
             #[cfg(feature = "queues")]
             queues: super::queues::Queues::new(),
+            #[cfg(feature = "queues")]
+            sets: super::sets::Sets::new(),
             serving: 0,
             aborting: 0,
             polled: 0,
@@ -433,6 +441,7 @@ impl SchedulerMut<'_> {
         self.put_down_queued(task);
         if is_over {
             self.end_queued(task);
+            self.speed_up(worker);
         }
         self.put_down_kept(worker, task);
         let is_done = self.note_end(worker, task);
@@ -462,8 +471,8 @@ impl SchedulerMut<'_> {
         slot.has_suspect = has_suspect;
         let has_special = has_suspect || slot.timed() > 0 || slot.kept() > 0;
         slot.is_plain = slot.phase.is_serving() && !has_special && !self.state.is_queued();
-        slot.is_plain &= !self.state.judges();
-        if slot.phase.is_serving() && slot.has_room() {
+        slot.is_plain &= !self.state.judges() && !slot.is_rated();
+        if slot.phase.is_serving() && slot.has_room() && !slot.is_paced() {
             self.enter_balance(worker);
         }
         self.follow_record(worker);

@@ -5,7 +5,8 @@
 use super::poll::PollStep;
 use super::slot::{TaskSlot, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
-use crate::event::{Action, TaskOptions};
+use crate::event::Action;
+use crate::options::TaskOptions;
 use crate::time::Instant;
 
 impl TaskSlot {

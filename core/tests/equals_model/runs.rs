@@ -22,6 +22,8 @@ pub(crate) const RARE: &[&str] = &[
     "no_worker",
     "away",
     "none_serves",
+    "not_served",
+    "key_paused",
     "no_room",
     "suspect",
     "elsewhere",
@@ -160,6 +162,18 @@ pub(crate) const RARE: &[&str] = &[
     "several tasks got their key at once",
     "submit to a queue that is none",
     "submit with a key that is none",
+    "a worker serves some queues only",
+    "a worker displaced its own link and serves others",
+    "one set of queues too many",
+    "released as the last one of its queue",
+    "a rate holds over links",
+    "a worker was sent as many as it may",
+    "a worker's rate was halved",
+    "a key was paused",
+    "a task without a key rests alone",
+    "a task of a paused key rests before it was sent",
+    "a task that came back rests for its key",
+    "a task stands in line again once its key may go on",
 ];
 
 /// What a run came to.
@@ -223,6 +237,9 @@ fn by_load(seed: u64) -> Run {
 fn run<S: Storage>(seed: u64, storage: S, size: (usize, usize), extra: Option<Rng>) -> Run {
     let hint = format!("CHARGEHAND_SEED={seed}");
     let mut pair = Pair::with(hint, Rng::new(seed), random_config, extra, storage, size);
+    if size.1 > 12 {
+        pair.gather();
+    }
     for _ in 0..STEPS {
         pair.step();
     }

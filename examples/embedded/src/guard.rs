@@ -56,8 +56,8 @@ impl Guard for Unguarded {
 #[cfg(feature = "keyed")]
 mod keyed {
     use chargehand_core::keyed::{
-        Channel, EXCHANGE_BYTES_MAX, ExchangeError, Key, Member, NONCE_BYTES, PROOF_BYTES,
-        Responder, SEAL_BYTES,
+        Channel, EXCHANGE_BYTES_MAX, ExchangeError, Member, NONCE_BYTES, PROOF_BYTES, Responder,
+        SEAL_BYTES, SharedKey,
     };
     use chargehand_core::message::Code;
 
@@ -68,7 +68,7 @@ mod keyed {
     #[derive(Debug)]
     pub struct Keyed<'b, N> {
         me: Member<'static>,
-        key: Key,
+        key: SharedKey,
         nonces: N,
         phase: Phase,
         buffer: &'b mut [u8; MESSAGE_BYTES_MAX],
@@ -88,7 +88,7 @@ mod keyed {
         /// board can: see `chargehand_core::keyed`.
         pub fn new(
             me: Member<'static>,
-            key: Key,
+            key: SharedKey,
             nonces: N,
             buffer: &'b mut [u8; MESSAGE_BYTES_MAX],
         ) -> Self {

@@ -19,7 +19,7 @@ use super::dialect::Speech;
 use super::liveness::{Life, Looked, Overdue};
 use super::outgoing::Outgoing;
 use super::type_check::AnswerSink;
-use crate::budget::{Charge, SMALL_BYTES_MAX};
+use crate::budget::{Charge, SMALL_BYTES_MAX, Share};
 use crate::failure;
 use crate::limits::Limits;
 use crate::link::erased::{AnyWire, Kind};
@@ -43,6 +43,8 @@ pub(crate) struct Conn<K: Kind> {
     left_late: LeftLate,
     /// Something was sent since the last complete flush.
     pub(crate) dirty: bool,
+    /// Nothing can be sent any more. What lies in the wire is being read.
+    is_over: bool,
     tally: Tally,
     pub(crate) life: Life,
     /// The last flush left something in the wire.
@@ -53,7 +55,9 @@ pub(crate) struct Conn<K: Kind> {
     frame_bytes_max: usize,
     /// What the message that is arriving has of the budget, where that is more than the allowance.
     charge: Option<Charge>,
-    /// How long a message may be that the wire does not ask for.
+    /// What is set aside for a message that the wire does not ask for.
+    share: Share,
+    /// How long that may be now.
     allowance: usize,
     /// The wire has a message for which there is no room yet, and is not read until then.
     is_paused: bool,
@@ -63,6 +67,9 @@ pub(crate) struct Conn<K: Kind> {
     #[cfg(feature = "tracing")]
     traces: alloc::collections::BTreeMap<u32, crate::traces::TraceContext>,
 }
+
+/// What a wire has of the budget: for a message that is arriving, and for one that comes unasked.
+pub(crate) type Part = (Option<Charge>, Option<Share>);
 
 /// How much may be read.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +101,7 @@ impl<K: Kind> Conn<K> {
         mut wire: Box<K::Wire>,
         limits: &Limits,
         (window, frame_bytes_max, awaits_list): (u32, u32, bool),
+        share: Share,
         now: Instant,
     ) -> Self {
         wire.limit_incoming(limits.frame_bytes_max as usize);
@@ -104,6 +112,7 @@ impl<K: Kind> Conn<K> {
             body_bytes_max: sendable.saturating_sub(BODY_HEAD_BYTES_MAX),
             frame_bytes_max,
             charge: None,
+            share,
             allowance: usize::MAX,
             is_paused: false,
             parked: VecDeque::new(),
@@ -112,6 +121,7 @@ impl<K: Kind> Conn<K> {
             left_late: LeftLate::default(),
             // Whatever the handshake left in the buffer.
             dirty: true,
+            is_over: false,
             tally: Tally::new(window, now, awaits_list),
             life: Life::new(now, wire.progress()),
             is_backed_up: false,
@@ -132,7 +142,7 @@ impl<K: Kind> Conn<K> {
         quota: &mut Quota,
         sink: &mut AnswerSink<'_>,
     ) -> Result<ReadProgress, DisconnectReason> {
-        self.renew_allowance(sink.answers);
+        self.renew_allowance();
         if !self.speech.is_native() {
             return self.read_json(cx, quota, sink);
         }
@@ -140,20 +150,21 @@ impl<K: Kind> Conn<K> {
             if stops_after(count, quota.reads_on, &mut *self.wire) {
                 return Ok(ReadProgress::One);
             }
-            let Poll::Ready(frame) = self.wire.poll_recv(cx) else {
-                if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
-                    continue;
+            // In one look, so that it is not moved: decision 0010.
+            let frame = match self.wire.poll_recv(cx) {
+                Poll::Ready(Ok(Some(frame))) => frame,
+                Poll::Ready(Ok(None)) => return Err(DisconnectReason::Closed),
+                Poll::Ready(Err(error)) => return Err(DisconnectReason::reset(error)),
+                Poll::Pending => {
+                    if self.waits_for_room() && self.find_room(sink.link, sink.answers) {
+                        continue;
+                    }
+                    if count > 0 {
+                        return Ok(ReadProgress::Drained);
+                    }
+                    self.note_quiet();
+                    return Ok(ReadProgress::Nothing);
                 }
-                if count > 0 {
-                    return Ok(ReadProgress::Drained);
-                }
-                self.note_quiet();
-                return Ok(ReadProgress::Nothing);
-            };
-            let frame = match frame {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Err(DisconnectReason::Closed),
-                Err(error) => return Err(DisconnectReason::reset(error)),
             };
             quota.bytes = quota.bytes.saturating_sub(frame.len());
             let is_long = frame.len() > SMALL_BYTES_MAX;
@@ -186,7 +197,7 @@ impl<K: Kind> Conn<K> {
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             } else if is_long {
-                self.renew_allowance(sink.answers);
+                self.renew_allowance();
             }
             if quota.bytes == 0 {
                 break;
@@ -212,8 +223,8 @@ impl<K: Kind> Conn<K> {
 
     /// Admits without asking what there is plenty of room for now. Looked at after each long message too:
     /// one read brings many, and the last of them may find a budget that is full.
-    fn renew_allowance(&mut self, answers: &Answers) {
-        let allowance = answers.arrivals.allowance();
+    fn renew_allowance(&mut self) {
+        let allowance = self.share.allowance();
         if self.allowance != allowance && self.charge.is_none() {
             self.set_allowance(allowance);
         }
@@ -255,7 +266,7 @@ impl<K: Kind> Conn<K> {
     fn has_come(&mut self, link: Link, answers: &mut Answers) {
         self.is_paused = false;
         answers.arrivals.end(link.worker().slot(), &mut self.charge);
-        self.set_allowance(answers.arrivals.allowance());
+        self.set_allowance(self.share.allowance());
     }
 
     /// Returns whether the link is not read for lack of memory.
@@ -264,8 +275,8 @@ impl<K: Kind> Conn<K> {
     }
 
     /// Takes the link apart: into its wire, and what that has of the budget.
-    pub(crate) fn into_wire(self) -> (Box<K::Wire>, Option<Charge>) {
-        (self.wire, self.charge)
+    pub(crate) fn into_wire(self) -> (Box<K::Wire>, Part) {
+        (self.wire, (self.charge, Some(self.share)))
     }
 
     fn read_json(
@@ -301,7 +312,7 @@ impl<K: Kind> Conn<K> {
             if self.charge.is_some() || self.is_paused {
                 self.has_come(sink.link, sink.answers);
             } else if is_long {
-                self.renew_allowance(sink.answers);
+                self.renew_allowance();
             }
             // Room for the next request, if one waits.
             self.dirty |= !self.parked.is_empty();
@@ -311,7 +322,7 @@ impl<K: Kind> Conn<K> {
 
     /// Notes that the scheduler asked for a ping, whether it leaves at once or not.
     pub(crate) fn note_ping(&mut self) {
-        self.life.on_ping(self.tally.messages());
+        self.life.on_ping(self.tally.heard());
     }
 
     /// Returns whether parts of a message have come, and it is not whole yet.
@@ -320,9 +331,9 @@ impl<K: Kind> Conn<K> {
         self.life.is_arriving(self.tally.messages())
     }
 
-    /// Returns whether there is a ping to be taken for answered, though nothing whole has come.
+    /// Returns whether there is a ping to be taken for answered, though nothing whole has come that answers it.
     pub(crate) fn take_ping(&mut self) -> bool {
-        self.life.take_ping(self.tally.messages())
+        self.life.take_ping(self.tally.heard())
     }
 
     fn note_quiet(&mut self) {
@@ -364,9 +375,9 @@ impl<K: Kind> Conn<K> {
         self.tally.answers
     }
 
-    /// Returns whether a ping was sent and nothing whole has come since.
+    /// Returns whether a ping was sent and no sign of life has come since.
     pub(crate) fn awaits_pong(&self) -> bool {
-        self.life.awaits_pong(self.tally.messages())
+        self.life.awaits_pong(self.tally.heard())
     }
 }
 

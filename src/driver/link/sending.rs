@@ -99,6 +99,16 @@ impl<K: Kind> Conn<K> {
         index.is_some_and(|index| self.parked.remove(index).is_some())
     }
 
+    /// Sends nothing any more, and keeps all that is to be sent for [`take_unsent`](Self::take_unsent).
+    pub(crate) fn give_up(&mut self) {
+        self.is_over = true;
+        self.dirty = true;
+        if self.parked.is_empty() {
+            // So that whatever else is to be sent is parked, too.
+            self.parked.push_front(Outgoing::Ping);
+        }
+    }
+
     /// Takes out the requests that have not left, with their attempts: the wire never got them.
     pub(crate) fn take_unsent(&mut self) -> impl Iterator<Item = (TaskId, u16)> + use<K> {
         mem::take(&mut self.parked).into_iter().filter_map(|message| match message {
@@ -114,6 +124,9 @@ impl<K: Kind> Conn<K> {
         now: Instant,
         tasks: &[TaskEntry],
     ) -> Result<(), SendError> {
+        if self.is_over {
+            return Ok(());
+        }
         while let Some(&message) = self.parked.front() {
             let sent = self.try_send(cx, message, tasks);
             if matches!(sent, Ok(Poll::Pending)) {

@@ -52,6 +52,12 @@ impl Tally {
         self.answers + self.pongs + self.progress + self.times
     }
 
+    /// Returns a number that changes with every message that the scheduler takes for a sign of life. How far an
+    /// attempt is says nothing of that kind.
+    pub(super) fn heard(&self) -> u64 {
+        self.answers + self.pongs + u64::from(self.drains) + u64::from(!self.awaits_list)
+    }
+
     /// Counts that a worker says how far an attempt is.
     pub(super) fn check_progress(&mut self, now: Instant) -> Result<(), DisconnectReason> {
         self.progress += 1;

@@ -27,7 +27,7 @@ impl Link {
     fn new() -> Self {
         let at = Looked {
             now: Instant::from_millis(50_000),
-            progress: Progress::default(),
+            progress: BytesMoved::default(),
             messages: 0,
             requests: 0,
             is_backed_up: false,

@@ -9,9 +9,9 @@ use chargehand_core::{Key, QueueId};
 use super::intake::Requests;
 use super::pace::Pace;
 #[cfg(feature = "std")]
-pub(super) use super::strip::Tally;
+pub(super) use super::strip::RangeNotes;
 #[cfg(not(feature = "std"))]
-pub(super) use super::unstriped::Tally;
+pub(super) use super::unstriped::RangeNotes;
 use crate::driver::task::{TaskEntry, TaskPayload, Whose};
 use crate::mailbox::batches::{Giver, Item};
 use crate::mailbox::range::{Ledger, Options};
@@ -21,7 +21,7 @@ use crate::planted::planted;
 
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) source: Source,
+    pub(super) source: Supply,
     pub(super) giver: Giver,
     pub(super) options: Options,
     /// How its tasks are done, where not as the pool says.
@@ -30,7 +30,7 @@ pub(super) struct Job {
     pub(super) key: Option<Key>,
     pub(super) check: Check,
     pub(super) pace: Pace,
-    pub(super) tally: Tally,
+    pub(super) tally: RangeNotes,
     pub(super) batch: Vec<Item>,
     pub(super) is_delivering: bool,
     pub(super) is_feeding: bool,
@@ -39,13 +39,13 @@ pub(super) struct Job {
 
 /// What comes next.
 #[derive(Debug)]
-pub(super) enum Source {
+pub(super) enum Supply {
     /// By index: their order is that of the heights, whatever their type.
     Heights(Ledger),
     Requests(Requests),
 }
 
-impl Source {
+impl Supply {
     /// Returns the index of a task that is of this.
     pub(super) fn index_of(&self, payload: &TaskPayload) -> u64 {
         match (self, payload) {
@@ -72,12 +72,12 @@ impl Job {
     #[cfg(feature = "choice")]
     pub(super) fn left(&self) -> u64 {
         match &self.source {
-            Source::Heights(heights) => {
+            Supply::Heights(heights) => {
                 let last = heights.range().map(|range| *range.end());
                 let left = last.zip(self.pace.next).map(|(last, next)| last.saturating_sub(next));
                 left.map_or(0, |left| left.saturating_add(1))
             }
-            Source::Requests(requests) => requests.queue.len() as u64,
+            Supply::Requests(requests) => requests.queue.len() as u64,
         }
     }
 
@@ -87,19 +87,19 @@ impl Job {
         self.pace.outstanding += 1;
         let is_again = !self.pace.again.is_empty() && self.pace.again.pop().is_some();
         *payload = match &mut self.source {
-            Source::Heights(heights) => {
+            Supply::Heights(heights) => {
                 if !is_again {
                     self.pace.next = height.checked_add(1).and_then(|from| heights.next_open(from));
                 }
                 let height = RangeHeight::from_index(height, self.options.is_signed);
                 TaskPayload::Height { height, job, check: self.check }
             }
-            Source::Requests(requests) if is_again => {
+            Supply::Requests(requests) if is_again => {
                 let body = requests.again.remove(&height).expect("its request was kept");
                 let place = requests.places.take(height);
                 TaskPayload::Request { body, whose: Whose::Item { place, job } }
             }
-            Source::Requests(requests) => {
+            Supply::Requests(requests) => {
                 let (index, body) = requests.queue.pop_front().expect("it was looked at");
                 self.pace.next = requests.next();
                 let place = requests.places.take(index);
@@ -123,15 +123,15 @@ impl Job {
     #[inline]
     pub(super) fn is_over(&self) -> bool {
         let is_ended = match &self.source {
-            Source::Heights(_) => true,
-            Source::Requests(requests) => requests.is_ended,
+            Supply::Heights(_) => true,
+            Supply::Requests(requests) => requests.is_ended,
         };
         self.pace.next().is_none() && self.pace.in_flight == 0 && is_ended
     }
 
     /// Returns whether it is a map that waits for its source, and has nothing under way.
     pub(super) fn waits_for_source(&self) -> bool {
-        let Source::Requests(requests) = &self.source else { return false };
+        let Supply::Requests(requests) = &self.source else { return false };
         let has_none = requests.waits && self.pace.next().is_none();
         has_none && self.pace.in_flight == 0 && self.batch.is_empty()
     }
@@ -143,7 +143,7 @@ impl Job {
             self.tally.note_dropped(&self.source, height);
         }
         self.pace.is_stopped = true;
-        if let Source::Requests(requests) = &mut self.source {
+        if let Supply::Requests(requests) = &mut self.source {
             requests.again.clear();
             requests.close();
         }
@@ -160,7 +160,7 @@ impl Job {
             }
             is_kept
         });
-        if let Source::Requests(requests) = &mut self.source {
+        if let Supply::Requests(requests) = &mut self.source {
             requests.again.retain(|again, _| *again < height);
             requests.close();
         }
@@ -168,7 +168,7 @@ impl Job {
 
     /// Takes in what the stream of a map has left. What cannot be sent has its outcome with that.
     pub(super) fn take_requests_in(&mut self) {
-        let Source::Requests(requests) = &mut self.source else { return };
+        let Supply::Requests(requests) = &mut self.source else { return };
         for request in core::mem::take(&mut requests.arriving) {
             let index = requests.count;
             requests.count += 1;
@@ -231,7 +231,7 @@ impl Job {
 fn is_lowest(
     next: Option<u64>,
     index: u32,
-    source: &Source,
+    source: &Supply,
     height: u64,
     tasks: &[TaskEntry],
 ) -> bool {

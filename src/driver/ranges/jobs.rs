@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use chargehand_core::TaskId;
 
 use super::intake::Requests;
-use super::job::{Job, Source, Tally, is_charged};
+use super::job::{Job, RangeNotes, Supply, is_charged};
 use super::pace::{Ahead, Pace};
 use crate::budget::{Account, Budget};
 use crate::driver::answers::Answers;
@@ -68,9 +68,9 @@ impl Jobs {
         let (source, next) = match work {
             Work::Heights(heights) => {
                 let next = heights.next_open(0);
-                (Source::Heights(heights), next)
+                (Supply::Heights(heights), next)
             }
-            Work::Requests => (Source::Requests(Requests::default()), None),
+            Work::Requests => (Supply::Requests(Requests::default()), None),
         };
         let job = Job {
             source,
@@ -89,7 +89,7 @@ impl Jobs {
                 answer_bytes: 0,
                 is_awaited: false,
             },
-            tally: Tally::default(),
+            tally: RangeNotes::default(),
             batch: Vec::new(),
             is_delivering: false,
             is_feeding: true,
@@ -195,7 +195,7 @@ impl Jobs {
     /// Returns which of a map's requests a task is.
     pub(crate) fn index_of(&self, job: u32, place: u32) -> u64 {
         match self.slots[job as usize].as_ref().map(|job| &job.source) {
-            Some(Source::Requests(requests)) => requests.places.get(place),
+            Some(Supply::Requests(requests)) => requests.places.get(place),
             _ => unreachable!("a map stays while it has tasks"),
         }
     }
@@ -305,7 +305,7 @@ impl Jobs {
             let taken = job.giver.give(&mut job.batch, |taken, intake| {
                 job.pace.outstanding -= taken.count;
                 job.pace.is_awaited = taken.is_idle;
-                if let Source::Requests(requests) = &mut job.source {
+                if let Supply::Requests(requests) = &mut job.source {
                     let is_hungry = |here| job.pace.in_flight + here <= ahead.plenty;
                     has_more = requests.take(intake, is_hungry);
                     // There is a next one, whichever it is: see what it needs.

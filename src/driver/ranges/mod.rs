@@ -10,7 +10,7 @@ use self::jobs::Cut;
 pub(super) use self::jobs::Jobs;
 use self::pace::Ahead;
 pub(super) use self::pace::within_stream;
-use super::keys::Keys;
+use super::keys::TaskKeys;
 use super::task::TaskEntry;
 use super::{Driver, Scheduler};
 use crate::link::erased::Kind;
@@ -51,7 +51,7 @@ fn room_in(scheduler: &Scheduler, queue: QueueId, queues: usize, most_waiting: u
 fn room_for(
     job: &Job,
     scheduler: &Scheduler,
-    keys: &Keys,
+    keys: &TaskKeys,
     (queues, most): (usize, usize),
 ) -> usize {
     let room = room_in(scheduler, job.queue(), queues, most);
@@ -63,7 +63,7 @@ fn room_for(
 
 /// Returns how many more heights of a range the scheduler may be given because of their key: few wait behind it
 /// there, so that others may.
-fn room_with(key: &TaskKey, job: &Job, scheduler: &Scheduler, keys: &Keys) -> usize {
+fn room_with(key: &TaskKey, job: &Job, scheduler: &Scheduler, keys: &TaskKeys) -> usize {
     if job.key.is_none() && !keys.may_take(key, scheduler.config().keys_max) {
         return 0;
     }

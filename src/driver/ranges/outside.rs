@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use chargehand_core::QueueId;
 use chargehand_core::io::Timer;
 
-use super::job::{Job, Source};
+use super::job::{Job, Supply};
 use super::{Jobs, room_for};
 use crate::driver::Driver;
 use crate::explain::{Lacks, Outside, Stream, TaskNow};
@@ -32,7 +32,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     /// Returns what the next of a range or map waits for, if there is a next one to come.
     fn lacks(&self, job: &Job) -> Option<Lacks> {
         if job.pace.next().is_none() {
-            let Source::Requests(requests) = &job.source else { return None };
+            let Supply::Requests(requests) = &job.source else { return None };
             return (!requests.is_ended).then_some(Lacks::Source);
         }
         let ahead = self.ahead().with(job.options);
@@ -56,7 +56,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
     pub(in crate::driver) fn outside_at(&self, height: i128) -> Vec<TaskNow> {
         let jobs = self.jobs.slots.iter().flatten();
         let found = jobs.filter_map(|job| {
-            let Source::Heights(ledger) = &job.source else { return None };
+            let Supply::Heights(ledger) = &job.source else { return None };
             let range = ledger.range()?;
             let of = |index| i128::from(RangeHeight::from_index(index, job.options.is_signed));
             if height < of(*range.start()) || height > of(*range.end()) {
@@ -78,7 +78,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 }
 
 fn stream(job: &Job) -> Stream {
-    let Source::Heights(ledger) = &job.source else { return Stream::Map };
+    let Supply::Heights(ledger) = &job.source else { return Stream::Map };
     let of = |index| i128::from(RangeHeight::from_index(index, job.options.is_signed));
     ledger.range().map_or(Stream::Map, |range| Stream::Range(of(*range.start()), of(*range.end())))
 }
@@ -86,7 +86,7 @@ fn stream(job: &Job) -> Stream {
 /// Returns how many are left, where that is known.
 fn left(job: &Job) -> Option<u64> {
     match &job.source {
-        Source::Heights(_) => Some(job.left() + job.pace.again.len() as u64),
-        Source::Requests(_) => None,
+        Supply::Heights(_) => Some(job.left() + job.pace.again.len() as u64),
+        Supply::Requests(_) => None,
     }
 }

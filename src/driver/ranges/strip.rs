@@ -7,7 +7,7 @@ use core::cmp::Reverse;
 
 use chargehand_core::io::Timer;
 
-use super::job::{Job, Source};
+use super::job::{Job, Supply};
 use crate::driver::Driver;
 use crate::link::erased::Kind;
 use crate::mailbox::range::Ledger;
@@ -16,7 +16,7 @@ use crate::payload::RangeHeight;
 
 /// What a range has to note as it happens, since nothing tells it later. Mostly there is nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct RangeNotes {
     /// By part, how many heights failed.
     failed: BTreeMap<usize, u64>,
     lowest_failed: Option<u64>,
@@ -27,24 +27,21 @@ pub(crate) struct Tally {
     stopped_at: Option<u64>,
 }
 
-impl Tally {
-    #[cold]
-    pub(super) fn note_failed(&mut self, source: &Source, height: u64) {
-        if let Some(parts) = Parts::of(source) {
+impl RangeNotes {
+    pub(super) fn note_failed(&mut self, source: &Supply, height: u64) {
+        if let Some(parts) = Segments::of(source) {
             *self.failed.entry(parts.part_of(height)).or_default() += 1;
             self.lowest_failed = Some(self.lowest_failed.map_or(height, |low| low.min(height)));
         }
     }
 
-    #[cold]
-    pub(super) fn note_dropped(&mut self, source: &Source, height: u64) {
-        if let Some(parts) = Parts::of(source) {
+    pub(super) fn note_dropped(&mut self, source: &Supply, height: u64) {
+        if let Some(parts) = Segments::of(source) {
             *self.dropped.entry(parts.part_of(height)).or_default() += 1;
             self.lowest_dropped = Some(self.lowest_dropped.map_or(height, |low| low.min(height)));
         }
     }
 
-    #[cold]
     pub(super) fn note_stop(&mut self, next: Option<u64>) {
         self.stopped_at = self.stopped_at.or(next);
     }
@@ -52,15 +49,15 @@ impl Tally {
 
 /// A range in parts of about the same length.
 #[derive(Clone, Copy, Debug)]
-struct Parts {
+struct Segments {
     first: u64,
     last: u64,
     count: u64,
 }
 
-impl Parts {
-    fn of(source: &Source) -> Option<Self> {
-        let Source::Heights(ledger) = source else { return None };
+impl Segments {
+    fn of(source: &Supply) -> Option<Self> {
+        let Supply::Heights(ledger) = source else { return None };
         let (first, last) = ledger.range()?.into_inner();
         // One more than fits into a `u64` is all of them.
         let count = (last - first).saturating_add(1).min(SEGMENTS_MAX as u64);
@@ -92,7 +89,7 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         for entry in &self.tasks {
             let Some(index) = entry.payload.job() else { continue };
             let Some(job) = &self.jobs.slots[index as usize] else { continue };
-            if let Source::Heights(_) = job.source {
+            if let Supply::Heights(_) = job.source {
                 in_flight.entry(index).or_default().push(job.source.index_of(&entry.payload));
             }
         }
@@ -106,8 +103,8 @@ impl<T: Timer, K: Kind> Driver<T, K> {
 }
 
 fn figures_of(job: &Job, in_flight: &[u64]) -> Option<RangeFigures> {
-    let Source::Heights(ledger) = &job.source else { return None };
-    let parts = Parts::of(&job.source)?;
+    let Supply::Heights(ledger) = &job.source else { return None };
+    let parts = Segments::of(&job.source)?;
     let next = job.pace.next.or(job.tally.stopped_at);
     let mut segments: Vec<_> = (0..parts.count)
         .map(|part| {

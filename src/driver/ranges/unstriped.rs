@@ -1,17 +1,17 @@
 //! What stands for `strip.rs` where there is no `std`.
 
-use super::job::Source;
+use super::job::Supply;
 
 #[derive(Debug, Default)]
-pub(crate) struct Tally(());
+pub(crate) struct RangeNotes(());
 
 #[expect(clippy::unused_self, reason = "as the one that notes something")]
-impl Tally {
+impl RangeNotes {
     #[inline]
-    pub(super) fn note_failed(&mut self, _source: &Source, _height: u64) {}
+    pub(super) fn note_failed(&mut self, _source: &Supply, _height: u64) {}
 
     #[inline]
-    pub(super) fn note_dropped(&mut self, _source: &Source, _height: u64) {}
+    pub(super) fn note_dropped(&mut self, _source: &Supply, _height: u64) {}
 
     #[inline]
     pub(super) fn note_stop(&mut self, _next: Option<u64>) {}

@@ -83,12 +83,12 @@ pub struct Outcomes<A, S: Track = Heights> {
     own: Option<Arc<TaskOptions>>,
     mailbox: Arc<Mailbox>,
     check: Check,
-    stage: Stage,
+    stage: StreamStage,
     answer: PhantomData<fn() -> A>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum StreamStage {
     /// Not yet handed to the driver: that happens at the first poll.
     New,
     Running,
@@ -147,7 +147,7 @@ impl<A, S: Track> Outcomes<A, S> {
             own,
             mailbox,
             check,
-            stage: Stage::New,
+            stage: StreamStage::New,
             answer: PhantomData,
         }
     }
@@ -194,7 +194,7 @@ impl<A, S: Track> Outcomes<A, S> {
     }
 
     fn set(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        assert!(self.stage == Stage::New, "a range's options are set before it is polled");
+        assert!(self.stage == StreamStage::New, "a range's options are set before it is polled");
         change(&mut self.options);
         self
     }
@@ -205,8 +205,8 @@ impl<A, S: Track> Outcomes<A, S> {
     }
 
     fn start(&mut self) {
-        if self.stage == Stage::New {
-            self.stage = Stage::Running;
+        if self.stage == StreamStage::New {
+            self.stage = StreamStage::Running;
             let work = self.source.work();
             let (giver, options) = (self.taker.giver(), self.options);
             let check = self.check;
@@ -257,9 +257,9 @@ impl<A, S: Track> Outcomes<A, S> {
 impl<A, S: Track> Outcomes<A, S> {
     /// Ends the stream, and tells the driver to cancel what is under way.
     fn leave(&mut self) {
-        let stage = mem::replace(&mut self.stage, Stage::Over);
+        let stage = mem::replace(&mut self.stage, StreamStage::Over);
         self.source.leave();
-        if stage == Stage::Running && self.taker.leave() {
+        if stage == StreamStage::Running && self.taker.leave() {
             self.mailbox.ring();
         }
     }
@@ -330,7 +330,7 @@ impl<A, S: Source<A>> Stream for Outcomes<A, S> {
     type Item = (S::Request, Result<A, TaskError>);
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.stage == Stage::Over {
+        if self.stage == StreamStage::Over {
             return Poll::Ready(None);
         }
         let Self { source, taker, mailbox, options, batch, .. } = &mut *self;
@@ -342,7 +342,7 @@ impl<A, S: Source<A>> Stream for Outcomes<A, S> {
                 return next;
             }
             if !ready!(self.poll_batch(cx)) {
-                self.stage = Stage::Over;
+                self.stage = StreamStage::Over;
                 return Poll::Ready(None);
             }
         }

@@ -348,7 +348,18 @@ impl<P: Pull, E> fmt::Debug for Mapped<P, E> {
 
 /// Encodes a request by postcard.
 pub(crate) fn encode<Q: Serialize + ?Sized>(request: &Q) -> Result<Body, TaskError> {
-    Body::encode(request).map_err(|error| TaskError::Request(error.to_string()))
+    let mut body = Body::EMPTY;
+    encode_into(request, &mut body)?;
+    Ok(body)
+}
+
+/// Encodes a request into an empty body.
+#[inline]
+pub(crate) fn encode_into<Q: Serialize + ?Sized>(
+    request: &Q,
+    body: &mut Body,
+) -> Result<(), TaskError> {
+    body.write(request).map_err(|error| TaskError::Request(error.to_string()))
 }
 
 /// Returns why a body cannot be sent, if it is longer than a frame takes.

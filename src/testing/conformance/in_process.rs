@@ -15,7 +15,7 @@ use super::rig::{
 use crate::TaskError;
 
 /// A handler in this process that takes that long for each task.
-fn local<P: Pair>(setup: Setup<P>, window: u16, span: Duration) -> Setup<P> {
+fn in_process<P: Pair>(setup: Setup<P>, window: u16, span: Duration) -> Setup<P> {
     setup.in_process(window, move |height: u64| async move {
         pause::<P>(span).await;
         Ok::<_, String>(answer_to(height))
@@ -25,7 +25,7 @@ fn local<P: Pair>(setup: Setup<P>, window: u16, span: Duration) -> Setup<P> {
 pub(super) async fn in_process_and_remote_workers_share_a_range<P: Pair>() {
     let (door, at) = P::place();
     let remote = P::job(P::serve(steady::<P>("remote", millis(2)).concurrency(4), door));
-    let rig = Rig::start::<P>(local::<P>(P::connect(setup::<P>(), &at), 4, millis(2)));
+    let rig = Rig::start::<P>(in_process::<P>(P::connect(setup::<P>(), &at), 4, millis(2)));
     rig.up::<P>(2).await;
     Tally::start(&rig.pool, 1..=1000).all_done().await;
     let workers = rig.pool.stats().await.expect("the driver lives").workers;
@@ -45,8 +45,8 @@ pub(super) async fn what_an_in_process_worker_fails_or_hangs_at_is_told_or_done_
         Box::pin(async move {
             pause::<P>(millis(1)).await;
             match height % 10 {
-                3 => panic!("local trouble"),
-                4 => Err("local failure".to_owned()),
+                3 => panic!("trouble here"),
+                4 => Err("failure here".to_owned()),
                 5 => std::future::pending().await,
                 _ => Ok(answer_to(height)),
             }
@@ -68,8 +68,8 @@ pub(super) async fn what_an_in_process_worker_fails_or_hangs_at_is_told_or_done_
             Ok(answer) => assert_eq!(answer, answer_to(height)),
             Err(TaskError::Failed(text)) => {
                 let expected = match height % 10 {
-                    3 => "the handler panicked: local trouble",
-                    4 => "local failure",
+                    3 => "the handler panicked: trouble here",
+                    4 => "failure here",
                     _ => panic!("height {height} does not fail, but: {text}"),
                 };
                 assert_eq!(text.text(), expected);

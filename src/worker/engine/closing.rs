@@ -52,6 +52,7 @@ where
 
     /// Ends what is in a place, with a Goodbye where there is somebody to say it to.
     pub(super) fn on_end(&mut self, index: u32, reason: DisconnectReason) {
+        let reason = self.last_words(index, &reason).unwrap_or(reason);
         self.keep(index, &reason);
         let was_up = self.stop_link(index);
         let (peer, manager) = match &self.places[index as usize].state {
@@ -71,6 +72,18 @@ where
         let pause = self.free_place(index, &reason, is_unwelcome);
         if is_unwelcome {
             self.hook.call(|| WorkerEvent::SentAway { peer, reason, pause });
+        }
+    }
+
+    /// Returns what a manager said last, where it was an answer that found its link broken: it may lie in the
+    /// wire why.
+    fn last_words(&mut self, index: u32, reason: &DisconnectReason) -> Option<DisconnectReason> {
+        let LinkSlot { entry, state, .. } = &mut self.places[index as usize];
+        match (state, reason) {
+            (SlotState::Link(link), DisconnectReason::Reset(_)) => {
+                link.last_words(&mut Context::from_waker(entry.waker()))
+            }
+            _ => None,
         }
     }
 

@@ -44,7 +44,7 @@ const TOLD_FROM: Duration = Duration::from_micros(100);
 /// All links are looked at for silence at most this often.
 const SCAN_INTERVAL: Duration = Duration::from_millis(50);
 /// What a worker is made of.
-pub(super) struct Parts<T, H> {
+pub(super) struct EngineParts<T, H> {
     pub(super) timer: T,
     pub(super) handler: H,
     pub(super) settings: Settings,
@@ -129,8 +129,8 @@ where
     T: Timer,
     H: Handler,
 {
-    pub(super) fn new(source: S, parts: Parts<T, H>) -> Self {
-        let Parts { timer, handler, settings, hook, ready, control, stopped } = parts;
+    pub(super) fn new(source: S, parts: EngineParts<T, H>) -> Self {
+        let EngineParts { timer, handler, settings, hook, ready, control, stopped } = parts;
         let now = timer.now();
         let source_entry = ready.entry(Token::Listener(0).into());
         source_entry.wake();

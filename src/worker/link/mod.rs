@@ -23,7 +23,7 @@ use crate::handler::Handler;
 use crate::link::closing::Outbox;
 use crate::link::reason::BoxError;
 use crate::link::reason::DisconnectReason;
-use crate::link::schema::{EXTENSIONS_ROOM, worker_extensions};
+use crate::link::schema::{WORKER_EXTENSIONS_ROOM, worker_extensions};
 
 mod reading;
 mod sending;
@@ -70,7 +70,7 @@ where
             out: Unsent::default(),
             is_stuck: false,
             pause: ReadPause::default(),
-            room: Arrival { allowance: usize::MAX, arriving: 0, is_missing: false },
+            room: Arrival::default(),
             leaving: Leaving::default(),
             answers_kept_max: 0,
             unflushed: false,
@@ -120,13 +120,14 @@ where
         let grace = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
         // A transport's limit is the same each way.
         let frame_bytes_max = self.wire.message_bytes_max().min(*frame_bytes_max);
-        let mut extensions = [0; EXTENSIONS_ROOM];
+        let mut extensions = [0; WORKER_EXTENSIONS_ROOM];
+        let wanted = &settings.wanted;
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
             extensions: worker_extensions(
                 schema.as_deref(),
                 grace,
-                settings.takes_traces(),
+                (wanted, settings.takes_traces()),
                 &mut extensions,
             ),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
@@ -164,7 +165,8 @@ where
     /// Takes the link apart: into its wire, what that had no room for, and what that has of the budget.
     pub(super) fn into_leaving(self) -> (Box<W>, Outbox, Held) {
         let Self { wire, state, out, room, leaving, .. } = self;
-        let held = Held { bytes: state.held + room.arriving, answers: leaving.bytes };
+        let bytes = state.held + room.arriving;
+        let held = Held { bytes, answers: leaving.bytes, share: room.share };
         (Box::new(wire), out.messages, held)
     }
 

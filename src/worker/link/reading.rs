@@ -3,8 +3,10 @@
 use core::task::{Context, Poll};
 
 use chargehand_core::io::Wire;
+use chargehand_core::message::Message;
 
 use super::Connection;
+use crate::budget::SMALL_BYTES_MAX;
 use crate::handler::Handler;
 use crate::link::read_on::stops_after;
 use crate::link::reason::BoxError;
@@ -13,14 +15,25 @@ use crate::worker::memory::Memory;
 use crate::worker::runner::Runner;
 use crate::worker::state::{Around, Limiter, Phase, Step, Stepped};
 
+/// How many messages of a link that is broken are looked at for a Goodbye: a window of the largest kind.
+const LAST_MESSAGES: usize = 4096;
+
 /// What the budget has for the message that comes next.
 pub(super) struct Arrival {
-    /// How long one may be that the wire does not ask for.
+    /// What is set aside for one that the wire does not ask for, once the link is up.
+    pub(super) share: usize,
+    /// How long that may be now.
     pub(super) allowance: usize,
     /// How much was taken for one that is arriving.
     pub(super) arriving: usize,
     /// Whether there is one for which there is too little.
     pub(super) is_missing: bool,
+}
+
+impl Default for Arrival {
+    fn default() -> Self {
+        Self { share: 0, allowance: usize::MAX, arriving: 0, is_missing: false }
+    }
 }
 
 /// What came of polling a link.
@@ -52,7 +65,10 @@ where
         if self.state.is_stalled {
             self.state.start_again(around);
         }
-        let allowance = around.runner.memory.allowance();
+        if self.room.share == 0 && self.state.phase == Phase::Up {
+            self.room.share = around.runner.memory.set_aside();
+        }
+        let allowance = around.runner.memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
         if self.room.allowance != allowance && self.room.arriving == 0 {
             self.set_allowance(allowance);
         }
@@ -106,6 +122,23 @@ where
         }
         progress.more = true;
         Ok(())
+    }
+
+    /// Reads on to the manager's Goodbye, if there is one in what has come.
+    pub(in crate::worker) fn last_words(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Option<DisconnectReason> {
+        if !self.state.speech.is_native() {
+            return None;
+        }
+        for _ in 0..LAST_MESSAGES {
+            let Poll::Ready(Ok(Some(frame))) = self.wire.poll_recv(cx) else { return None };
+            if let Ok(Message::Goodbye { code, text }) = Message::decode(frame) {
+                return Some(DisconnectReason::goodbye(code, text));
+            }
+        }
+        None
     }
 
     fn carry_out<H: Handler>(
@@ -188,7 +221,7 @@ where
         self.room.is_missing = false;
         let memory = &mut around.runner.memory;
         memory.end(around.place, &mut self.room.arriving);
-        let allowance = memory.allowance();
+        let allowance = memory.allowance(self.room.share.max(SMALL_BYTES_MAX));
         self.set_allowance(allowance);
     }
 

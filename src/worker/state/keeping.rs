@@ -30,11 +30,11 @@ struct KeptJob {
     slot: Option<RunId>,
     task: TaskId,
     attempt: u16,
-    work: Work,
+    work: KeptWork,
 }
 
 #[derive(Debug)]
-enum Work {
+enum KeptWork {
     /// Which run, and how many bytes its request had.
     Running(u32, usize),
     Answered(Verdict, Vec<u8>),
@@ -97,17 +97,17 @@ impl Kept {
         memory: &mut Memory,
     ) {
         let Some(job) = self.jobs.iter_mut().find(|job| job.slot == Some(slot)) else { return };
-        if let Work::Running(_, bytes) = job.work {
+        if let KeptWork::Running(_, bytes) = job.work {
             memory.give(&mut self.held, bytes);
             memory.take(&mut self.held, body.len());
-            job.work = Work::Answered(verdict, copied(body));
+            job.work = KeptWork::Answered(verdict, copied(body));
         }
     }
 
     /// Ends what runs, and forgets what was answered.
     pub(in crate::worker) fn drop_jobs<H: Handler>(mut self, runner: &mut Runner<H>) {
         for job in &self.jobs {
-            if let Work::Running(run, _) = job.work {
+            if let KeptWork::Running(run, _) = job.work {
                 runner.cancel(run);
             }
         }
@@ -158,12 +158,12 @@ impl ProtocolState {
             *job = RequestState::None;
             runner.memory.give(&mut self.held, bytes);
             runner.memory.take(&mut kept.held, bytes);
-            let (slot, work) = (Some(slot), Work::Running(run, bytes));
+            let (slot, work) = (Some(slot), KeptWork::Running(run, bytes));
             kept.jobs.push(KeptJob { slot, task, attempt, work });
         }
         for sent in mem::take(&mut self.sent.answers) {
             let SentAnswer { task, attempt, verdict, body } = sent;
-            let work = Work::Answered(verdict, body);
+            let work = KeptWork::Answered(verdict, body);
             kept.jobs.push(KeptJob { slot: None, task, attempt, work });
         }
         kept.held += mem::take(&mut self.sent.held);
@@ -190,7 +190,7 @@ impl ProtocolState {
                 None
             };
             match (slot, work) {
-                (Some(slot), Work::Running(run, bytes)) => {
+                (Some(slot), KeptWork::Running(run, bytes)) => {
                     runner.take_over(run, Owner { place, slot });
                     runner.memory.give(&mut kept.held, bytes);
                     runner.memory.take(&mut self.held, bytes);
@@ -199,11 +199,11 @@ impl ProtocolState {
                     }
                     self.jobs[slot.index()] = RequestState::Running(run, bytes);
                 }
-                (Some(slot), Work::Answered(verdict, body)) => {
+                (Some(slot), KeptWork::Answered(verdict, body)) => {
                     answers.push(ReadyAnswer { slot, verdict, body });
                 }
-                (None, Work::Running(run, _)) => runner.cancel(run),
-                (None, Work::Answered(..)) => {}
+                (None, KeptWork::Running(run, _)) => runner.cancel(run),
+                (None, KeptWork::Answered(..)) => {}
             }
             if slot.is_some() {
                 held.push((task, attempt));

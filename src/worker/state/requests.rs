@@ -13,7 +13,7 @@ use crate::handler::{Handler, Origin};
 use crate::link::reason::DisconnectReason;
 use crate::worker::clock::Now;
 use crate::worker::memory::Memory;
-use crate::worker::runner::{Owner, Runner, Started};
+use crate::worker::runner::{Begun, Owner, Runner};
 
 /// Each request makes up for this many of them: it may be cancelled, and followed by a ping.
 const IDLE_MESSAGES_PER_REQUEST: usize = 2;
@@ -51,7 +51,10 @@ impl ProtocolState {
         if self.jobs.len() <= slot.index() {
             self.jobs.resize_with(slot.index() + 1, || RequestState::None);
         }
-        if around.runner.has_room() && around.runner.waiting.is_empty() {
+        // What comes again may have taken a process down: answers are to leave before it begins. What waits
+        // begins in this way, whether there is room or not (see `Engine::start_waiting`).
+        let is_new = attempt == 1;
+        if is_new && around.runner.has_room() && around.runner.waiting.is_empty() {
             let timeout = timeout.or(self.timeout);
             return Ok(match self.start(slot, attempt, timeout, body, around) {
                 Some(verdict) => Step::Answer(slot, verdict),
@@ -105,8 +108,8 @@ impl ProtocolState {
             Box::new(crate::traces::Traced::remote(propagator, context, attempt, names))
         }));
         match around.runner.start(around.ready, owner, origin, body) {
-            Started::Ended(verdict) => Some(verdict),
-            Started::Running(run) => {
+            Begun::Ended(verdict) => Some(verdict),
+            Begun::Running(run) => {
                 if self.takes_times {
                     around.runner.note_begin(run, around.clock.now());
                 }

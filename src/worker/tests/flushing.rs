@@ -166,3 +166,52 @@ fn an_answer_given_at_once_leaves_before_the_next_that_waited_begins() {
         assert_eq!(*log.lock().unwrap(), expected.collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn what_comes_again_begins_once_all_answers_before_it_have_left() {
+    let log = Log::default();
+    let (connector, inner) = pair(64);
+    let listener = noting(inner, &log);
+    let (worker, go) = held(&log, 4);
+    let_go(&go, u64::MAX);
+    beside(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        settle().await;
+        log.lock().unwrap().clear();
+        // In one poll of the worker, whose handlers end at once.
+        for (number, attempt) in [(0, 1), (1, 1), (2, 2), (3, 1)] {
+            let task = TaskId::from_parts(number, 0);
+            let extensions = Extensions::NONE;
+            let request = Message::Request { task, attempt, extensions, body: &[] };
+            manager.send(&request, &postcard::to_allocvec(&u64::from(number)).unwrap()).await;
+        }
+        settle().await;
+        let new = [Step::Handled(0), Step::Handled(1), Step::Flushed(0)];
+        let again = [Step::Handled(2), Step::Flushed(0), Step::Handled(3), Step::Flushed(0)];
+        let expected: Vec<_> = new.into_iter().chain(again).collect();
+        assert_eq!(*log.lock().unwrap(), expected);
+    });
+}
+
+#[test]
+fn what_a_manager_said_last_is_heard_though_an_answer_cannot_be_sent_any_more() {
+    let log = Log::default();
+    let (connector, listener) = pair(64);
+    let (worker, go) = held(&log, 1);
+    let told = Arc::<Mutex<Vec<WorkerEvent>>>::default();
+    let ear = Arc::clone(&told);
+    let worker = worker.on_event(move |event| ear.lock().unwrap().push(event.clone()));
+    beside(worker.serve(listener), async {
+        let mut manager = Manager::meet(&connector).await;
+        manager.ask(0, 0).await;
+        settle().await;
+        // It answers before it reads, and nobody is there any more.
+        manager.send(&Message::Goodbye { code: Code::Displaced, text: "a newer" }, &[]).await;
+        drop(manager);
+        let_go(&go, 1);
+        settle().await;
+        let told = told.lock().unwrap();
+        let is_sent_away = |event: &WorkerEvent| matches!(event, WorkerEvent::SentAway { .. });
+        assert!(told.iter().any(is_sent_away), "{told:?}");
+    });
+}

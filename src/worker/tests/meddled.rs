@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use core::future::{Ready, ready};
 use core::task::{Context, Poll, ready as ready_or_return};
 
-use chargehand_core::io::{Exposure, Listen, Progress};
+use chargehand_core::io::{BytesMoved, Exposure, Listen};
 
 use super::*;
 
@@ -20,8 +20,8 @@ pub(super) trait Meddle {
     /// Is called before each flush.
     fn flush(&mut self) {}
 
-    fn progress(&self) -> Progress {
-        Progress::default()
+    fn progress(&self) -> BytesMoved {
+        BytesMoved::default()
     }
 
     fn limit_incoming(&mut self, bytes_max: usize) {
@@ -91,7 +91,7 @@ impl<M: Meddle> Wire for Meddled<M> {
         self.inner.poll_close(cx)
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         self.with.progress()
     }
 

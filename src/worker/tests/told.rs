@@ -2,7 +2,7 @@
 
 use core::task::Poll;
 
-use chargehand_core::io::Progress;
+use chargehand_core::io::BytesMoved;
 
 use super::meddled::{Meddle, MeddledListener};
 
@@ -11,7 +11,7 @@ use super::*;
 /// What the test and the wires of its listener share.
 #[derive(Debug)]
 pub(super) struct Talk {
-    pub(super) progress: Progress,
+    pub(super) progress: BytesMoved,
     pub(super) message_bytes_max: usize,
     /// What the wires were told to take, in order.
     pub(super) limits: Vec<usize>,
@@ -28,7 +28,7 @@ pub(super) fn told(
 ) -> (MemoryConnector, MeddledListener<impl FnMut() -> Shared>, Shared) {
     let (connector, inner) = pair_of(dialect, capacity);
     let talk = Talk {
-        progress: Progress::default(),
+        progress: BytesMoved::default(),
         message_bytes_max: usize::MAX,
         limits: Vec::new(),
         is_full: Vec::new(),
@@ -46,7 +46,7 @@ impl Meddle for Shared {
         Poll::Ready(is_short.then_some(()).ok_or(MemoryError::Closed)) // As good as any.
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> BytesMoved {
         self.lock().unwrap().progress
     }
 

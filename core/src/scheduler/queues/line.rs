@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::super::list::{Linkage, List, Neighbours, define_linkage};
+use super::super::sets::Groups;
 use super::super::slot::{Queue, TaskSlot};
 use crate::explain::Waits;
 use crate::planted::planted;
@@ -33,6 +34,11 @@ pub(in crate::scheduler) struct Line {
     /// How many have no outcome yet.
     pub(super) open: u32,
     pub(super) sent: u64,
+    /// Whose workers serve it.
+    pub(in crate::scheduler) groups: Groups,
+    /// When a new task of it that was held back goes to a worker with room, whoever that is.
+    #[cfg(feature = "choice")]
+    pub(in crate::scheduler) patience: Instant,
 }
 
 /// Tasks of one line and class that came back, by worker: as the wards in worker slots are.
@@ -112,6 +118,9 @@ impl Line {
             in_flight: 0,
             open: 0,
             sent: 0,
+            groups: Groups::ONLY,
+            #[cfg(feature = "choice")]
+            patience: Instant::FAR_FUTURE,
         }
     }
 

@@ -9,6 +9,7 @@ mod grace;
 mod poll;
 mod queues;
 mod returned;
+mod sets;
 mod times;
 pub(crate) mod types;
 mod workers;
@@ -17,12 +18,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use chargehand_core::{
-    Config, Event, EventError, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, Reason, Route,
-    Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
+    Config, Event, EventError, Instant, Key, Lane, Loss, Offer, Outcome, QueueId, QueueSet, Reason,
+    Route, Stale, SubmitError, TaskId, TaskOptions, WorkersFull,
 };
 
 use choice::{Mean, Record, Timed};
 use queues::{Queues, Stand};
+use sets::Pace;
 use times::OwnTimes;
 use types::{Counters, Gauges, Lk, Wid};
 
@@ -136,6 +138,9 @@ pub(crate) struct Worker {
     /// The same, among those that hold more than they run.
     laden_order: u64,
     record: Record,
+    /// Which queues it serves, while it is up.
+    serves: QueueSet,
+    pace: Pace,
     /// When it was added.
     age: u64,
     done: u64,
@@ -171,8 +176,8 @@ pub(crate) struct Model {
     failures_at: Vec<u64>,
     /// How many tasks the caller has not submitted yet.
     backlog: u64,
-    /// When a new task that was held back goes to whoever has room.
-    patience: Option<Instant>,
+    /// When a new task that was held back goes to whoever has room, by queue.
+    patience: BTreeMap<usize, Instant>,
     order: u64,
     counters: Counters,
     /// The end of every rest and backoff that the engine drew at random, by worker slot; used for
@@ -221,7 +226,7 @@ impl Model {
             faults: 0,
             failures_at: Vec::new(),
             backlog: 0,
-            patience: None,
+            patience: BTreeMap::new(),
             order: 0,
             counters: Counters::default(),
             drawn: BTreeMap::new(),
@@ -285,6 +290,7 @@ impl Model {
             state: TaskState::Waiting,
         };
         self.line_up(slot, usize::from(options.lane == Lane::Bulk));
+        self.rest_if_paused(slot);
         self.counters.submitted += 1;
         Ok(self.id(slot))
     }

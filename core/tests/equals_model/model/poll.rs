@@ -185,7 +185,7 @@ impl Model {
         if !self.is_due(deadline) {
             return ModelStep::Nothing;
         }
-        if self.due_grace(deadline, slot) {
+        if self.due_grace(deadline, slot) || self.due_pace(deadline, slot) {
             return ModelStep::Again;
         }
         match self.workers[slot].phase {
@@ -303,6 +303,7 @@ impl Model {
         self.workers[worker].held.push(slot);
         self.touch(worker);
         self.note_sent(worker, slot);
+        self.count_for_pace(worker);
         ModelStep::Emit(Act::Send(self.link(worker), self.id(slot), self.tasks[slot].attempts))
     }
 
@@ -362,7 +363,8 @@ impl Model {
                 let attempt = attempt.map(|(_, deadline)| deadline.max(worker.hold_until));
                 let own = self.may_return_at(slot).filter(|_| worker.is_available());
                 let grace = self.grace_deadline(slot);
-                let all = [worker.suspended_until, worker.delayed_until, attempt, own, grace];
+                let pace = worker.pace.until.filter(|_| worker.is_available());
+                let all = [worker.suspended_until, worker.delayed_until, attempt, own, grace, pace];
                 all.into_iter().flatten().fold(life, Instant::min)
             }
             LinkPhase::Free | LinkPhase::Closing(_) | LinkPhase::Leaving => return None,

@@ -1,13 +1,14 @@
 //! The rules of workers and their links.
 
 use chargehand_core::{
-    Choice, EventError, Instant, Jitter, Loss, Offer, Reason, Route, WorkerState,
+    Choice, EventError, Instant, Jitter, Loss, Offer, QueueSet, Reason, Route, WorkerState,
 };
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::choice::{Auto, Record};
+use super::sets::Pace;
 use super::types::{Lk, OfWorker, Wid};
 use super::{LinkPhase, Model, Worker, narrow};
 
@@ -49,6 +50,8 @@ impl Worker {
             level_order: 0,
             laden_order: 0,
             record: Record::new(),
+            serves: QueueSet::ALL,
+            pace: Pace::new(),
             age: 0,
             done: 0,
             failed: 0,
@@ -69,7 +72,8 @@ impl Worker {
     }
 
     pub(super) fn is_eligible(&self) -> bool {
-        self.is_available() && (self.held.len() as u64) < u64::from(self.allowance)
+        let has_room = (self.held.len() as u64) < u64::from(self.allowance);
+        self.is_available() && has_room && self.pace.until.is_none()
     }
 }
 
@@ -101,6 +105,8 @@ impl Model {
             lost: worker.lost,
             links: worker.links_made,
             backoff_attempts: worker.backoff_attempts,
+            serves: worker.set(),
+            rate: worker.pace.rate(),
         })
     }
 
@@ -236,6 +242,8 @@ impl Model {
 
     pub(super) fn come_up(&mut self, slot: usize, offer: Offer, begin: Instant) {
         let now = self.clock;
+        self.join(slot, offer);
+        self.begin_pace(slot, offer);
         self.touch(slot);
         let worker = &mut self.workers[slot];
         worker.phase = LinkPhase::Up;
@@ -391,8 +399,7 @@ impl Model {
             self.hold_against_others(slot);
             return;
         }
-        let others = self.workers.iter().filter(|worker| worker.is_available()).count() - 1;
-        if others == 0 {
+        if self.is_last(slot) {
             self.note("the last worker is not suspended");
             self.hold_against_others(slot);
             return;
@@ -405,17 +412,6 @@ impl Model {
         self.suspended.push_back(slot);
         self.put_on_list(slot);
         self.recall(slot);
-    }
-
-    /// Where no worker is available, the one that suspended longest comes back at once.
-    pub(super) fn never_the_last(&mut self) {
-        if self.workers.iter().any(Worker::is_available) {
-            return;
-        }
-        if let Some(&slot) = self.suspended.front() {
-            self.note("suspended and released as the last one");
-            self.release(slot);
-        }
     }
 
     /// Ends a rest: the worker gets tasks again.

@@ -50,7 +50,7 @@ impl<S: Storage> Pair<S> {
         let millis = Duration::from_millis;
         offer.keeps = self.rng.pick(&[Duration::ZERO, millis(5), millis(50), Duration::MAX]);
         offer.resumes = self.rng.percent(60);
-        offer
+        self.any_service(offer)
     }
 
     pub(crate) fn any_task(&mut self) -> TaskId {
@@ -162,7 +162,10 @@ impl<S: Storage> Pair<S> {
         if verdict == Verdict::Failed && self.rng.percent(30) {
             let advice =
                 [Useless::Permanent, Useless::RetryAfter(delay), Useless::Throttled(delay)];
-            let why = self.rng.pick(&advice);
+            let mut why = self.rng.pick(&advice);
+            if self.queueing.of_keys() {
+                why = Useless::KeyThrottled(delay);
+            }
             return Event::Useless { link, task, attempt, why };
         }
         Event::Replied { link, task, attempt, verdict }

@@ -72,7 +72,7 @@ impl<S: Storage> Pair<S> {
             moves_on: rng.pick(&[10, 30, 60]),
             drains: rng.pick(&[0, 0, 10]),
         };
-        let queueing = Queueing::draw(&mut rng, tasks);
+        let queueing = Queueing::draw(&mut rng, (tasks, workers));
         let (engine, model) = queueing.make(storage, config, (tasks, workers));
         let mut pair = Self {
             again,
@@ -123,6 +123,21 @@ impl<S: Storage> Pair<S> {
             _ if self.rng.percent(self.habits.polls_fully) => while self.poll() {},
             _ => {
                 self.poll();
+            }
+        }
+    }
+
+    /// Has all workers that there may be come, and say what they offer.
+    pub(crate) fn gather(&mut self) {
+        for _ in 0..self.model.workers.len() {
+            self.add_worker();
+        }
+        while self.poll() {}
+        for slot in 0..self.model.workers.len() {
+            let offer = self.any_offer();
+            match self.links.get(&self.model.link(slot)).copied() {
+                Some(link) => self.event(Event::Connected { link, offer }),
+                None => self.take_in(self.workers[slot], offer, self.now),
             }
         }
     }

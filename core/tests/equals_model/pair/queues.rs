@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use chargehand_core::{
-    Class, Config, Key, QueueId, QueueOptions, Rate, Scheduler, Storage, TaskOptions, Waits,
+    Class, Config, Key, Offer, QueueId, QueueOptions, QueueSet, Rate, Scheduler, Storage,
+    TaskOptions, Waits,
 };
 
 use super::super::model::Model;
@@ -18,11 +19,29 @@ pub(super) struct Queueing {
     keyed: u64,
     /// Of a hundred steps, how many stop a queue or let it go on.
     pub(super) pauses: u64,
+    /// For what came later, so that all else stays as it was.
+    dice: Rng,
+    /// Of a hundred workers, how many serve some queues only, and how many have a rate.
+    picky: u64,
+    rated: u64,
+    /// Of a hundred pauses that handlers ask for, how many are their key's.
+    of_keys: u64,
 }
 
 impl Queueing {
-    pub(super) fn draw(rng: &mut Rng, tasks: usize) -> Self {
-        let mut queueing = Self { options: Vec::new(), keyed: 0, pauses: 0 };
+    pub(super) fn draw(rng: &mut Rng, (tasks, workers): (usize, usize)) -> Self {
+        let mut dice = rng.clone();
+        let mut dice = Rng::new(dice.next() ^ 0x0073_6572_7665);
+        let (picky, rated) = (dice.pick(&[0, 10, 60]), dice.pick(&[0, 0, 30, 80]));
+        let of_keys = dice.pick(&[0, 30, 80]);
+        let options = Vec::new();
+        let mut queueing = Self { options, keyed: 0, pauses: 0, dice, picky, rated, of_keys };
+        if workers > 12 && queueing.dice.percent(20) {
+            // So many kinds of workers that there are more than may be.
+            queueing.options = vec![QueueOptions::new(); 6];
+            queueing.picky = 95;
+            return queueing;
+        }
         if rng.percent(50) {
             return queueing;
         }
@@ -51,6 +70,11 @@ impl Queueing {
         (engine, model.with_queues(&self.options))
     }
 
+    /// Whether a pause is to be the key's.
+    pub(super) fn of_keys(&mut self) -> bool {
+        self.dice.percent(self.of_keys)
+    }
+
     fn any(&self, rng: &mut Rng) -> QueueId {
         // At times one that is none.
         let count = self.options.len().max(1) as u64;
@@ -77,6 +101,23 @@ fn any_options(rng: &mut Rng) -> QueueOptions {
 }
 
 impl<S: Storage> Pair<S> {
+    /// Has a worker serve some queues only, or be sent so many tasks in a time, or neither.
+    pub(super) fn any_service(&mut self, mut offer: Offer) -> Offer {
+        let Queueing { options, dice, picky, rated, .. } = &mut self.queueing;
+        if dice.percent(*picky) {
+            let count = options.len().max(1) as u64 + 1;
+            let mut any = || QueueId::new(u8::try_from(dice.below(count)).unwrap());
+            let queues = QueueSet::NONE.with(any());
+            let more = queues.with(any()).with(any());
+            offer.serves = dice.pick(&[queues, queues, more, QueueSet::NONE]);
+        }
+        if dice.percent(*rated) {
+            let span = Duration::from_millis(dice.pick(&[0, 2, 15]));
+            offer.rate = Some(Rate::per(dice.pick(&[1, 3]), span).burst(dice.pick(&[1, 2, 5])));
+        }
+        offer
+    }
+
     /// Puts a task into a queue and gives it a key, or not.
     pub(super) fn any_queue(&mut self, mut options: TaskOptions) -> TaskOptions {
         if !self.queueing.options.is_empty() {

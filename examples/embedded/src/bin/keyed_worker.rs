@@ -5,7 +5,7 @@
 
 use core::panic::PanicInfo;
 
-use chargehand_core::keyed::{Key, Member, NONCE_BYTES};
+use chargehand_core::keyed::{Member, NONCE_BYTES, SharedKey};
 use chargehand_core::message::Role;
 use cortex_m_rt::{entry, exception};
 use firmware::block::hash;
@@ -28,7 +28,7 @@ fn main() -> ! {
     let (uart, core) = Uart0::take_with_peripherals().expect("nobody took it before");
     clock::start(core.SYST);
     let me = Member::new(Role::Worker, "keyed").expect("a good name").sealed();
-    let guard = Keyed::new(me, Key::new(KEY), counted(), ROOM.take());
+    let guard = Keyed::new(me, SharedKey::new(KEY), counted(), ROOM.take());
     let mut worker = Worker::guarded(uart, "keyed", hash, BUFFERS.take(), guard);
     loop {
         worker.poll();

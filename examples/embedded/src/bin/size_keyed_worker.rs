@@ -5,7 +5,7 @@
 
 use core::panic::PanicInfo;
 
-use chargehand_core::keyed::{Key, Member, NONCE_BYTES};
+use chargehand_core::keyed::{Member, NONCE_BYTES, SharedKey};
 use chargehand_core::message::Role;
 use cortex_m_rt::entry;
 use firmware::guard::Keyed;
@@ -42,7 +42,8 @@ fn start(uart: Uart0) -> &'static mut Guarded {
     #[cfg(feature = "sealed")]
     let member = member.sealed();
     // The board's own source of randomness takes the place of the second one.
-    let guard = Keyed::new(member, Key::new([7; 32]), (|| [9; NONCE_BYTES]) as fn() -> _, room);
+    let guard =
+        Keyed::new(member, SharedKey::new([7; 32]), (|| [9; NONCE_BYTES]) as fn() -> _, room);
     WORKER.init_with(|| Worker::guarded(uart, "w", echo, buffers, guard))
 }
 

@@ -6,7 +6,7 @@
 use core::panic::PanicInfo;
 
 use chargehand_core::keyed::{
-    Channel, EXCHANGE_BYTES_MAX, Initiator, Key, Member, NONCE_BYTES, Responder,
+    Channel, EXCHANGE_BYTES_MAX, Initiator, Member, NONCE_BYTES, Responder, SharedKey,
 };
 use chargehand_core::message::Role;
 use chargehand_core::serial::FrameKind;
@@ -34,7 +34,7 @@ static MEMORY: ConstStaticCell<[Message; SAID]> =
     ConstStaticCell::new([[0; MESSAGE_BYTES_MAX]; SAID]);
 static SCRIPT: StaticCell<[Said; SAID]> = StaticCell::new();
 
-const KEY: Key = Key::new([7; 32]);
+const KEY: SharedKey = SharedKey::new([7; 32]);
 const NONCE: [u8; NONCE_BYTES] = [9; NONCE_BYTES];
 /// How many bytes a worker that understands all of this has said at the end.
 const SAID_BYTES: u32 = if cfg!(feature = "sealed") { 823 } else { 780 };

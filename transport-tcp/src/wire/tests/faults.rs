@@ -17,7 +17,7 @@ fn bytes_count_as_progress_in_the_middle_of_a_message_both_ways() {
         wire.stream.reads.extend([Read::Bytes(chunk.to_vec()), Read::Pending]);
         while wire.poll_recv(&mut cx()).is_ready() {}
         received += chunk.len() as u64;
-        assert_eq!(wire.progress(), Progress { received, sent: 0 });
+        assert_eq!(wire.progress(), BytesMoved { received, sent: 0 });
     }
     for (length, is_vectored) in [(1_000, true), (LONG_BYTES, true), (LONG_BYTES, false)] {
         (wire.stream.is_vectored, wire.stream.room) = (is_vectored, 0);
@@ -30,7 +30,7 @@ fn bytes_count_as_progress_in_the_middle_of_a_message_both_ways() {
             wire.stream.room = 777;
             let _ = wire.poll_flush(&mut cx());
             sent = (sent + 777).min(whole);
-            assert_eq!(wire.progress(), Progress { received, sent: before + sent });
+            assert_eq!(wire.progress(), BytesMoved { received, sent: before + sent });
         }
     }
     let before = wire.progress().sent;

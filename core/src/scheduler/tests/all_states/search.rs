@@ -410,6 +410,12 @@ impl Model {
                 _ => {}
             }
         }
+        let is_unserved = |&task: &TaskId| engine.waits(task) == Some(Waits::NotServed);
+        if ids_of(engine).iter().any(is_unserved) {
+            // Its worker comes back, and says that it serves all.
+            let up = (0..).zip(workers).find(|(_, slot)| slot.phase.is_up());
+            return up.map(|(at, _)| Step::Lost(at, Loss::Broken));
+        }
         let is_free = |slot: &WorkerSlot| slot.phase == LinkPhase::Free;
         let has_none = engine.state.members.is_empty() && !engine.is_draining();
         (has_none && workers.iter().any(is_free)).then_some(Step::Add(Route::Dial))

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::State;
-use crate::files::hex;
+use crate::shared::files::hex;
 
 pub(super) fn encode<S: State>(state: &S) -> serde_json::Result<Vec<u8>> {
     let mut body = serde_json::to_vec(state)?;

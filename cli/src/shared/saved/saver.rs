@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::file::is_out_of_files;
 use super::{State, StateFile};
+use crate::shared::failure::Failure;
 
 /// How long after the begin of one save the next one begins, at the earliest.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -37,14 +38,9 @@ impl<S: State> Saver<S> {
         Self { path, file: Arc::new(Mutex::new(file)), under_way: None, begun: now, due: now }
     }
 
-    /// Returns the state's one absolute path.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Returns when it is time to save again, and fails if the last save did. Dropping the future
     /// changes nothing.
-    pub(crate) async fn due(&mut self) -> io::Result<()> {
+    pub(crate) async fn due(&mut self) -> Result<(), Failure> {
         self.settle().await?;
         sleep_until(self.due).await;
         Ok(())
@@ -69,7 +65,14 @@ impl<S: State> Saver<S> {
     }
 
     /// Waits until nothing is being saved any more.
-    pub(crate) async fn settle(&mut self) -> io::Result<()> {
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
+        let saved = self.wait().await;
+        saved.map_err(|error| {
+            Failure::run(format!("--state {}: it cannot be saved: {error}", self.path.display()))
+        })
+    }
+
+    async fn wait(&mut self) -> io::Result<()> {
         let Some(save) = &mut self.under_way else { return Ok(()) };
         let result = save.await;
         self.under_way = None;

@@ -1,4 +1,4 @@
-//! What ends the work before its time.
+//! What ends a program before its time.
 
 use std::io;
 use std::process;
@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::console::{Console, Lost};
-use crate::groups::Groups;
+use super::console::{Console, Lost};
 
 /// The exit code of whatever was interrupted.
 pub(crate) const INTERRUPTED: u8 = 130;
@@ -19,20 +18,22 @@ const LAST_WORDS: Duration = Duration::from_millis(200);
 pub(crate) enum Stop {
     /// SIGINT or SIGTERM.
     Interrupted,
-    /// Whoever has the token of the status page had the pool drain.
-    Drained,
     /// Nobody hears any more what it says.
     Unheard(Lost),
 }
 
-/// Tells of the first reason to stop. A signal after that kills all processes of tasks, and ends this one.
+/// Tells of the first reason to stop. A signal after that ends the process at once.
 #[derive(Debug)]
 pub(crate) struct Stops(watch::Receiver<Option<Stop>>);
 
 impl Stops {
     /// Begins to listen for signals, and for the end of whoever reads the console where `needs_ears`. In a
-    /// task of its own: whoever is to stop may be busy.
-    pub(crate) fn listen(console: Console, groups: Groups, needs_ears: bool) -> io::Result<Self> {
+    /// task of its own: whoever is to stop may be busy. `at_last` is called where the process ends at once.
+    pub(crate) fn listen(
+        console: Console,
+        needs_ears: bool,
+        at_last: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(async move {
@@ -42,7 +43,7 @@ impl Stops {
             };
             sender.send_replace(Some(first));
             next(&mut signals).await;
-            groups.kill_all();
+            at_last();
             console.say("interrupted again: ends at once");
             // It may be that nobody reads it, which is no reason to stay.
             let _ = console.finish(Some(LAST_WORDS));

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use self::exec::Exec;
 use self::serve::Server;
 use self::words::Words;
-use crate::args::HandsArgs;
+use crate::args::ProcessArgs;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::groups::Groups;
@@ -33,7 +33,7 @@ const COMMAND: &str = "chargehand-cli/command/1";
 
 /// What does tasks. Clones are the same.
 #[derive(Clone)]
-pub(crate) enum Hands {
+pub(crate) enum Processes {
     Exec(Arc<Exec>),
     Serve(Server),
 }
@@ -67,10 +67,10 @@ impl Ended {
     }
 }
 
-impl Hands {
+impl Processes {
     /// Makes those that the arguments describe. `None` where they say of none.
     pub(crate) fn new(
-        args: &HandsArgs,
+        args: &ProcessArgs,
         groups: &Groups,
         console: &Console,
         concurrency: u16,
@@ -139,7 +139,7 @@ fn seconds(span: Duration) -> String {
     format!("{} s", span.as_secs_f64())
 }
 
-impl Hands {
+impl Processes {
     /// Ends what lives. Nothing is to be done by them after that.
     pub(crate) async fn stop(&self) {
         if let Self::Serve(server) = self {
@@ -148,7 +148,7 @@ impl Hands {
     }
 }
 
-impl fmt::Debug for Hands {
+impl fmt::Debug for Processes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Exec(_) => "Exec",

@@ -10,8 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::{State, format};
-use crate::failure::Failure;
-use crate::files::{folder, settled};
+use crate::shared::failure::Failure;
+use crate::shared::files::{folder, settled};
 
 /// A state's file. No other manager opens it while this is there.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use tokio::sync::watch;
 
-use crate::screen::{Frame, Screen};
+use super::screen::{Frame, Screen};
 
 /// How many lines wait for a slow reader of standard error.
 const LINES_MAX: usize = 1000;
@@ -104,7 +104,6 @@ impl Console {
     }
 
     /// Prints a line on standard output.
-    #[allow(dead_code, reason = "the command has outcomes there, the main job a table")]
     pub(crate) fn print(&self, line: &str) {
         let mut state = self.0.lock();
         state.out += &printable(line);

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{folder, nameless, settled, sync_folder};
+use super::failure::Failure;
+use super::files::{folder, nameless, settled, sync_folder};
 
 const BUFFER_BYTES: usize = 1 << 16;
 /// How much of the last line a mark has, from its end: enough to tell one file from another.
@@ -42,8 +43,32 @@ pub(crate) struct Mark {
 }
 
 impl Lines {
+    /// Begins an output: one that can be resumed, where there is a state.
+    pub(crate) fn begin(
+        path: &Path,
+        overwrites: bool,
+        state: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let created = match state {
+            None => Self::create(path, overwrites),
+            Some(state) => Self::create_resumable(path, overwrites, state),
+        };
+        created.map_err(|error| cannot_write(path, &error))
+    }
+
+    /// Opens an output again, and cuts off whatever came behind the mark.
+    pub(crate) fn resume(mark: Mark) -> Result<Self, Failure> {
+        let path = mark.path.clone();
+        Self::reopen(mark).map_err(|error| cannot_write(Path::new(&path), &error))
+    }
+
+    /// Returns that a line cannot be written.
+    pub(crate) fn failure(&self, error: &io::Error) -> Failure {
+        Failure::run(format!("--out {}: it cannot be written: {error}", self.path.display()))
+    }
+
     /// Creates an output. A file that is there already is overwritten only if `overwrites`.
-    pub(crate) fn create(path: &Path, overwrites: bool) -> io::Result<Self> {
+    fn create(path: &Path, overwrites: bool) -> io::Result<Self> {
         let mark = Mark { path: String::new(), length: 0, last_line: String::new() };
         // An empty one is what a run leaves that was killed before its first line.
         let holds = |metadata: fs::Metadata| metadata.is_file() && metadata.len() > 0;
@@ -58,11 +83,7 @@ impl Lines {
 
     /// Creates an output that can be resumed, beside its state: it must be a file that can be cut
     /// off.
-    pub(crate) fn create_resumable(
-        path: &Path,
-        overwrites: bool,
-        state: &Path,
-    ) -> io::Result<Self> {
+    fn create_resumable(path: &Path, overwrites: bool, state: &Path) -> io::Result<Self> {
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(io::Error::other("it is not a file, so nothing can resume it"));
         }
@@ -76,8 +97,7 @@ impl Lines {
         Ok(this)
     }
 
-    /// Opens an output again, and cuts off whatever came behind the mark.
-    pub(crate) fn resume(mark: Mark) -> io::Result<Self> {
+    fn reopen(mark: Mark) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(&mark.path)?;
         let length = file.metadata()?.len();
         if length < mark.length {
@@ -104,11 +124,6 @@ impl Lines {
         let file = BufWriter::with_capacity(BUFFER_BYTES, Arc::new(file));
         let failed = Some(BufWriter::new(nameless("failed")?));
         Ok(Self { path: path.to_owned(), file, failed, mark })
-    }
-
-    /// Returns its path, as it was named.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Writes a line of what is done.
@@ -145,6 +160,10 @@ impl Lines {
         }
         self.file.flush()
     }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::input(format!("--out {}: {error}", path.display()))
 }
 
 /// Returns the one name of an output.

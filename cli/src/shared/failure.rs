@@ -4,22 +4,19 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use super::console::say_last;
+use crate::RUN_FAILED;
 
-use crate::console::{say_last, write_all};
-
-/// Some tasks have failed.
-pub(crate) const TASKS_FAILED: u8 = 1;
-const INPUT: u8 = 2;
+/// The exit code where what was asked for cannot be done.
+pub(crate) const INPUT: u8 = 2;
 const UNHEARD: u8 = 3;
-const RUN: u8 = 4;
 
 /// Why the program ends early.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// What was asked for cannot be done: exit code 2.
     Input(String),
-    /// It was begun and could not be finished: exit code 4.
+    /// It was begun and could not be finished. Each program has an exit code of its own for that.
     Run(String),
     /// What it says cannot be written: exit code 3.
     Unheard(String),
@@ -51,7 +48,7 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         let code = match self {
             Self::Input(_) => INPUT,
-            Self::Run(_) => RUN,
+            Self::Run(_) => RUN_FAILED,
             Self::Unheard(_) => UNHEARD,
         };
         say_last(&format!("error: {}", one_line(self.text())));
@@ -65,24 +62,6 @@ impl Failure {
     }
 }
 
-/// Reports what the argument parser found: help in full, an error in one line.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        // Help, or the version.
-        return print(&error.render().to_string());
-    }
-    let text = error.render().to_string();
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        // It may be that nobody reads it, and the exit code says the same.
-        let _ = write_all(io::stderr(), text.as_bytes());
-        return ExitCode::from(INPUT);
-    }
-    // The first paragraph says what is wrong; the rest is a summary of the usage.
-    let what = text.split("\n\n").next().unwrap_or_default();
-    say_last(&format!("{} (see --help)", one_line(what)));
-    ExitCode::from(INPUT)
-}
-
 /// Prints a text on standard output, and returns the exit code.
 pub(crate) fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();
@@ -94,6 +73,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
     }
 }
 
-fn one_line(text: &str) -> String {
+/// Returns a text without its line breaks.
+pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
