@@ -179,6 +179,9 @@ pub struct TaskOptions {
     /// Whether one more attempt is sent to another worker where the first takes long, and when. `None` for as its
     /// queue has it, which is never by default.
     pub hedge: Option<Hedge>,
+    /// What it was submitted by, where that is traced.
+    #[cfg(feature = "tracing")]
+    pub(crate) span: Option<tracing::Span>,
 }
 
 impl TaskOptions {
@@ -193,6 +196,8 @@ impl TaskOptions {
             key: None,
             attempt_max: None,
             hedge: None,
+            #[cfg(feature = "tracing")]
+            span: None,
         }
     }
 

@@ -15,6 +15,19 @@ pub(crate) use self::nothing::{pool_event, worker_event};
 /// Events are made even if nobody listens to the pool or has a hook in the worker.
 pub(crate) const IS_ON: bool = cfg!(feature = "tracing");
 
+/// Does something within a span, if there is one, where spans are.
+macro_rules! in_span {
+    ($span:ident, $does:expr) => {{
+        #[cfg(feature = "tracing")]
+        let entered = $span.as_ref().map(tracing::Span::enter);
+        let done = $does;
+        #[cfg(feature = "tracing")]
+        drop(entered);
+        done
+    }};
+}
+pub(crate) use in_span;
+
 #[cfg(not(feature = "tracing"))]
 mod nothing {
     use crate::events::PoolEvent;

@@ -280,49 +280,6 @@ impl Key {
     }
 }
 
-/// Why a task is not sent now: the first of these that holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub enum Waits {
-    /// Its handler failed, and it rests until it is tried again.
-    Rests {
-        /// When that is.
-        until: Instant,
-    },
-    /// As many tasks of its key as may be are under way, and it comes after them.
-    Key,
-    /// A handler said that no task of its key can be done now.
-    KeyPaused {
-        /// When it may be again.
-        until: Instant,
-    },
-    /// Its queue is paused.
-    Paused,
-    /// As many tasks of its queue as may be are in flight.
-    QueueInFlight,
-    /// Its queue has sent as many as its rate allows.
-    QueueRate {
-        /// When that sends the next one.
-        until: Instant,
-    },
-    /// No worker serves: none is connected, or those that are get nothing for now.
-    NoWorker,
-    /// Workers serve, but none of them its queue.
-    NotServed,
-    /// Every worker that serves its queue holds as many tasks as it may, has been sent as many as its rate allows
-    /// for now, or has a suspect where this is one.
-    NoRoom,
-    /// The only worker with room is the one that it came back from, and it may find another until then.
-    Elsewhere {
-        /// When it may go back to that one.
-        until: Instant,
-    },
-    /// Nothing keeps it: others are before it.
-    Turn,
-}
-
 /// How one queue stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

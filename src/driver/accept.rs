@@ -438,6 +438,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
         let peer = self.peers.get_mut(worker);
         assert!(matches!(peer.link, LinkState::Idle));
         peer.token = Some(greeted.token);
+        #[cfg(feature = "tracing")]
+        {
+            peer.takes_traces = greeted.takes_traces;
+        }
         self.joining.crowd.add(Counted::Links, &party);
         if self.joining.crowd.has_share(&party) {
             self.answers.arrivals.begin(worker.slot(), &party);

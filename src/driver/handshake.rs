@@ -60,6 +60,9 @@ pub(crate) struct Greeted {
     pub(crate) keeps_millis: u32,
     /// Which tasks it wants.
     pub(crate) wanted: Wanted,
+    /// It takes trace contexts.
+    #[cfg(feature = "tracing")]
+    pub(crate) takes_traces: bool,
 }
 
 impl Greeted {
@@ -222,6 +225,8 @@ fn hello_of(
                 token,
                 keeps_millis: extensions.millis(GRACE_EXTENSION).unwrap_or(0),
                 wanted: Wanted::of(extensions),
+                #[cfg(feature = "tracing")]
+                takes_traces: extensions.get(chargehand_core::message::TRACE_EXTENSION).is_some(),
             })
         }
         Ok(Message::Hello(Hello { role: Role::Manager, name, .. })) => {

@@ -46,6 +46,10 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 let timeout = millis.map(|millis| Duration::from_millis(millis.get().into()));
                 let limits = &self.limits.decode;
                 let run = hands.take(Attempt { task, attempt }, timeout, asked, limits);
+                #[cfg(feature = "tracing")]
+                if let Some(traced) = self.traces.handing.take() {
+                    hands.trace(run, traced);
+                }
                 if attempt > 1 && is_second(&self.scheduler, link, task, attempt) {
                     self.note_second(Attempt { task, attempt }, run);
                 } else {

@@ -52,6 +52,9 @@ pub(crate) struct Peer<K: Kind> {
     pub(crate) entry: Entry,
     pub(crate) reach: Reach<K>,
     pub(crate) options: WorkerOptions,
+    /// It takes trace contexts.
+    #[cfg(feature = "tracing")]
+    pub(super) takes_traces: bool,
     /// The queues that it was said to serve for its next link and that the pool has not.
     pub(super) unknown_queues: Vec<Arc<str>>,
     pub(crate) link: LinkState<K>,
@@ -266,6 +269,8 @@ impl<K: Kind> Peers<K> {
             entry,
             reach,
             options,
+            #[cfg(feature = "tracing")]
+            takes_traces: false,
             unknown_queues: Vec::new(),
             link: LinkState::Idle,
             last_error: None,
@@ -361,9 +366,14 @@ impl<T: Timer, K: Kind> Driver<T, K> {
                 return self.refused(link, reason);
             }
         }
-        let greeted = greeting
-            .poll(&mut **wire, cx, &self.opening, peer.options.window)
-            .map_ok(|it| (it.offer(peer.token), (it.frame_bytes_max, Some(it.token)), it.wanted));
+        let greeted =
+            greeting.poll(&mut **wire, cx, &self.opening, peer.options.window).map_ok(|it| {
+                #[cfg(feature = "tracing")]
+                {
+                    peer.takes_traces = it.takes_traces;
+                }
+                (it.offer(peer.token), (it.frame_bytes_max, Some(it.token)), it.wanted)
+            });
         let taken_in = match greeted {
             Poll::Ready(Ok(terms)) => {
                 let welcome = greeting.poll_welcome(&mut **wire, cx, &self.opening, link.worker());

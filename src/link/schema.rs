@@ -7,16 +7,16 @@ use core::time::Duration;
 use chargehand_core::Rate;
 use chargehand_core::message::{
     Extensions, ExtensionsWriter, GRACE_EXTENSION, PROGRESS_EXTENSION, QUEUE_NAMES_BYTES_MAX,
-    SCHEMA_BYTES_MAX, SCHEMA_EXTENSION,
+    SCHEMA_BYTES_MAX, SCHEMA_EXTENSION, TOOK_EXTENSION, TRACE_EXTENSION,
 };
 
 use super::reason::DisconnectReason;
 
 /// Room for the extensions of a manager's Hello or Welcome.
-pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14;
+pub(crate) const EXTENSIONS_ROOM: usize = 2 + SCHEMA_BYTES_MAX + 2 + 14 + 2;
 /// Room for those of a worker's Hello.
 pub(crate) const WORKER_EXTENSIONS_ROOM: usize =
-    2 + SCHEMA_BYTES_MAX + 6 + 3 + QUEUE_NAMES_BYTES_MAX + 14;
+    2 + SCHEMA_BYTES_MAX + 6 + 3 + QUEUE_NAMES_BYTES_MAX + 14 + 2;
 
 /// What a worker says of the tasks that it wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,11 +38,12 @@ impl Wanted {
 }
 
 /// Returns the extensions of a worker's Hello: the schema, if there is one, for how many milliseconds it goes
-/// on without a link, if it does, and which tasks it wants.
+/// on without a link, if it does, which tasks it wants, and
+/// whether it takes trace contexts.
 pub(crate) fn worker_extensions<'a>(
     schema: Option<&str>,
     grace_millis: u32,
-    wanted: &Wanted,
+    (wanted, takes_traces): (&Wanted, bool),
     room: &'a mut [u8; WORKER_EXTENSIONS_ROOM],
 ) -> Extensions<'a> {
     let mut writer = ExtensionsWriter::new(room);
@@ -57,10 +58,13 @@ pub(crate) fn worker_extensions<'a>(
         let interval = u64::try_from(rate.interval().as_nanos()).unwrap_or(u64::MAX);
         writer.add_rate(interval, rate.burst_max()).expect("there is room");
     }
+    if takes_traces {
+        writer.add(TRACE_EXTENSION, &[]).expect("there is room");
+    }
     writer.finish()
 }
 
-/// Returns the extensions of a manager's Hello: it takes progress, and the schema, if there is one.
+/// Returns the extensions of a manager's Hello: it takes progress and times, and the schema, if there is one.
 pub(crate) fn manager_extensions<'a>(
     schema: Option<&str>,
     room: &'a mut [u8; EXTENSIONS_ROOM],
@@ -68,6 +72,7 @@ pub(crate) fn manager_extensions<'a>(
     let mut writer = ExtensionsWriter::new(room);
     add_schema(schema, &mut writer);
     writer.add(PROGRESS_EXTENSION, &[]).expect("there is room");
+    writer.add(TOOK_EXTENSION, &[]).expect("there is room");
     writer.finish()
 }
 

@@ -48,6 +48,16 @@ impl<T, H> Worker<T, H> {
         self.set(|settings| settings.schema = Some(schema.into()))
     }
 
+    /// Has handlers go on with the traces of managers that [say](crate::Builder::propagate) which they are: each
+    /// handler runs in a span `handle`, and its [`Context::trace`](crate::Context::trace) is the manager's. See
+    /// [`traces`](crate::traces). Default: none does.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn propagate(self, propagate: impl crate::traces::Propagate + 'static) -> Self {
+        let propagator = crate::traces::Propagator(Arc::new(propagate));
+        self.set(|settings| settings.propagator = Some(propagator))
+    }
+
     /// Sets the largest window that a manager may ask for where it wants requests to wait here. Up
     /// to that many request bodies are held for each link. Default 1024; never below the
     /// concurrency.

@@ -58,6 +58,8 @@ pub(super) struct Settings {
     pub(super) is_insecure: bool,
     /// The identities of managers that may use it, where not any may.
     pub(super) managers: Option<Box<[Arc<str>]>>,
+    #[cfg(feature = "tracing")]
+    pub(super) propagator: Option<crate::traces::Propagator>,
     #[cfg(feature = "json")]
     pub(super) json_heights: crate::JsonHeights,
 }
@@ -93,6 +95,8 @@ impl Settings {
             is_insecure: false,
             seed: None,
             managers: None,
+            #[cfg(feature = "tracing")]
+            propagator: None,
             #[cfg(feature = "json")]
             json_heights: crate::JsonHeights::default(),
         };
@@ -100,6 +104,18 @@ impl Settings {
             settings.set_seed(seed);
         }
         settings
+    }
+
+    /// Whether it takes trace contexts.
+    #[cfg_attr(
+        not(feature = "tracing"),
+        expect(clippy::unused_self, reason = "as with the feature")
+    )]
+    pub(super) fn takes_traces(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        return self.propagator.is_some();
+        #[cfg(not(feature = "tracing"))]
+        false
     }
 
     /// Sets the seed, and what is made of it.

@@ -144,6 +144,33 @@ pub(crate) struct Event {
     pub(crate) text: String,
 }
 
+/// Why tasks wait, and workers get none.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Explained {
+    pub(crate) in_flight: u64,
+    #[serde(default)]
+    pub(crate) is_stopping: bool,
+    pub(crate) waiting: Vec<Reason>,
+    #[serde(default)]
+    pub(crate) outside: Vec<Reason>,
+    #[serde(default)]
+    pub(crate) workers: Vec<Reason>,
+    #[serde(default)]
+    pub(crate) workers_more: u64,
+    #[serde(default)]
+    pub(crate) tasks: Vec<Reason>,
+}
+
+/// Why tasks of one kind wait, or one worker gets none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Reason {
+    pub(crate) peer: String,
+    pub(crate) count: Option<u64>,
+    pub(crate) left_ms: Option<u64>,
+    pub(crate) text: String,
+}
+
 /// A part of the workers.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Page {

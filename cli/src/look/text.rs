@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Latency, Overview, Page};
+use super::{Explained, Latency, Overview, Page};
+use crate::args::ExplainArgs;
 use crate::console::printable;
 use crate::numbers::{grouped, per_second};
 
@@ -80,6 +81,34 @@ pub(super) fn overview(it: &Overview) -> String {
     }
     for event in it.events.iter().take(LINES_MAX) {
         line("event", format!("{} {}", time_of_day(event.at_ms), event.text));
+    }
+    text
+}
+
+/// Returns each reason as a line, with what it comes to before them.
+pub(super) fn explained(it: &Explained, args: &ExplainArgs) -> String {
+    let mut text = String::new();
+    let mut line = |rest: String| {
+        let _ = writeln!(text, "{}", printable(&rest));
+    };
+    if args.task.is_empty() && args.worker.is_empty() {
+        let waiting: u64 = it.waiting.iter().filter_map(|reason| reason.count).sum();
+        let (held, waiting) = (grouped(it.in_flight), grouped(waiting));
+        line(format!("{held} tasks are with workers, {waiting} wait for what follows"));
+        if it.is_stopping {
+            line("the pool stops: it takes nothing new".to_owned());
+        }
+    }
+    for reason in it.tasks.iter().chain(&it.waiting).chain(&it.outside) {
+        line(reason.text.clone());
+    }
+    for worker in &it.workers {
+        let left =
+            worker.left_ms.map_or_else(String::new, |ms| format!(", for {} at most", millis(ms)));
+        line(format!("worker {} {}{left}", worker.peer, worker.text));
+    }
+    if it.workers_more > 0 {
+        line(format!("and {} more workers: give --worker NAME", grouped(it.workers_more)));
     }
     text
 }

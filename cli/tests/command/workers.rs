@@ -141,6 +141,40 @@ fn nothing_leaves_the_machine_unprotected_unless_told_so() {
 }
 
 #[test]
+fn a_record_is_played_under_other_policies_and_called_an_estimate() {
+    let folder = Folder::new("what-if");
+    let record = folder.text("record");
+    let ended = run(&mut run_of(&folder, "a\nb\nc\n", &["--exec", "false", "--record", &record]));
+    assert_eq!(ended.code, Some(1), "{}", ended.err);
+    let with = ["replay", &record, "--with", "retries_max=3", "--with", "retry_delay=100ms"];
+    let played = run(chargehand().args(with));
+    assert_eq!(played.code, Some(0), "{}", played.err);
+    for word in ["then", "played so", "attempts sent", "is an estimate, with retries_max=3"] {
+        assert!(played.out.contains(word), "no \"{word}\": {}", played.out);
+    }
+    let json = run(chargehand().args(with).args(["--output", "json"]));
+    let shown: serde_json::Value = serde_json::from_str(&json.out).expect("JSON");
+    let sent = ["observed", "unchanged", "changed"].map(|name| shown[name]["sent"].as_u64());
+    assert_eq!(sent, [Some(3), Some(3), Some(12)], "three more times each: {shown}");
+    assert_eq!((&shown["is_estimate"], &shown["changed"]["failed"]), (&true.into(), &3.into()));
+    let test = run(chargehand().args(["replay", &record, "--test", "three_fail"]));
+    assert_eq!(test.code, Some(0), "{}", test.err);
+    assert!(
+        test.out.contains("fn three_fail()") && test.out.contains("World::new(1)"),
+        "{}",
+        test.out
+    );
+    assert_eq!(run(chargehand().args(["replay", &record, "--test", "1; rm"])).code, Some(2));
+    for (with, word) in
+        [("retires_max=3", "retries_max"), ("window=wide", "auto"), ("x", "written")]
+    {
+        let refused = run(chargehand().args(["replay", &record, "--with", with]));
+        assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{with}");
+        assert!(refused.err.contains(word), "{}", refused.err);
+    }
+}
+
+#[test]
 fn a_record_of_a_run_is_done_again() {
     let folder = Folder::new("record");
     let record = folder.text("record");

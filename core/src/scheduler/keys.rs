@@ -90,6 +90,19 @@ impl Keys {
         (next != NONE).then_some(next)
     }
 
+    /// Returns which of the tasks of one's key has a place: the one in the lowest slot. O(slots).
+    pub(super) fn placed(&self, tasks: &[TaskSlot], task: u32) -> Option<u32> {
+        use TaskState::{Finished, Free, Withdrawing};
+        let key = self.of.get(task as usize)?.key;
+        let mut others = (0..NONE).zip(tasks.iter().zip(&self.of));
+        let found = others.find(|(_, (slot, of))| {
+            let is_open = !matches!(slot.state, Free | Withdrawing | Finished(_));
+            let is_behind = slot.state == TaskState::Waiting && slot.stand == Stand::Behind;
+            is_open && slot.is_keyed && of.key == key && !is_behind
+        });
+        found.map(|(other, _)| other)
+    }
+
     /// Takes out a task that waits behind others.
     pub(super) fn leave_behind(&mut self, tasks: &mut [TaskSlot], task: u32) {
         let number = self.number(task);

@@ -13,20 +13,22 @@
 //! nothing to send, or might not, saves nothing up.
 
 mod check;
-mod line;
-mod waits;
+pub(super) mod line;
 
 use alloc::vec::Vec;
 
 use super::keys::Keys;
 use super::list::{Linkage, List};
 use super::returned::{PLAIN, SUSPECTS, whose_turn};
+#[cfg(feature = "hedging")]
+use super::sets::Groups;
 use super::slot::{TaskSlot, TaskState, WorkerSlot};
 use super::tasks::{SchedulerMut, SchedulerState};
 use crate::error::{NoQueue, SubmitError};
+use crate::explain::Waits;
 use crate::id::TaskId;
 use crate::options::{Lane, TaskOptions};
-use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate, Waits};
+use crate::queue::{CLASSES, QueueId, QueueOptions, QueueStats, Rate};
 use crate::time::Instant;
 pub(super) use check::check;
 use line::Holders;

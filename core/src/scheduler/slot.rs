@@ -184,6 +184,9 @@ pub struct WorkerSlot {
     pub(super) is_plain: bool,
     /// What it holds beyond what it runs is to be taken back.
     pub(super) recall: bool,
+    /// It is delayed because it said that it cannot do any now.
+    #[cfg(feature = "queues")]
+    pub(super) is_throttled: bool,
     /// What it holds, in the order of sending. For tasks without times of their own that is the order
     /// of deadlines, too: each of their attempts has the same time (decision 0007).
     pub(super) held: List<Queue>,
@@ -339,6 +342,8 @@ impl WorkerSlot {
             has_suspect: false,
             is_plain: false,
             recall: false,
+            #[cfg(feature = "queues")]
+            is_throttled: false,
             held: List::new(),
             withdrawn: List::new(),
             #[cfg(feature = "task-times")]

@@ -4,8 +4,14 @@ use core::fmt;
 
 use super::roll::Roll;
 use super::slot::{Duty, LinkPhase, WorkerSlot};
+#[cfg(feature = "queues")]
+use super::slot::{TaskSlot, TaskState};
 use super::tasks::SchedulerState;
 use crate::event::Outcome;
+#[cfg(feature = "queues")]
+use crate::explain::TaskStats;
+#[cfg(feature = "queues")]
+use crate::id::TaskId;
 use crate::id::WorkerId;
 #[cfg(feature = "queues")]
 use crate::queue::{QueueSet, Rate};
@@ -319,6 +325,18 @@ impl SchedulerState {
             foreign: self.stats.foreign,
         }
     }
+}
+
+#[cfg(feature = "queues")]
+pub(super) fn of_task(tasks: &[TaskSlot], id: TaskId) -> Option<TaskStats> {
+    let slot = tasks.get(id.slot() as usize)?;
+    let is_there = slot.generation == id.generation() && slot.state != TaskState::Free;
+    is_there.then_some(TaskStats {
+        attempts: slot.attempts,
+        failures: slot.failures,
+        losses: slot.losses,
+        is_suspect: slot.is_suspect,
+    })
 }
 
 pub(super) fn of_worker(

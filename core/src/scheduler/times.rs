@@ -467,6 +467,10 @@ impl SchedulerMut<'_> {
             self.slow_down(worker);
         }
         let slot = &mut self.workers[worker as usize];
+        #[cfg(feature = "queues")]
+        {
+            slot.is_throttled = true;
+        }
         match slot.phase {
             LinkPhase::Up(Duty::Serving) => slot.due = until,
             // The later end of both counts.

@@ -381,6 +381,10 @@ impl SchedulerMut<'_> {
         slot.links_made = slot.links_made.wrapping_add(1);
         let duty = if begin > self.state.clock { Duty::Delayed } else { Duty::Serving };
         slot.due = begin;
+        #[cfg(feature = "queues")]
+        {
+            slot.is_throttled = false;
+        }
         self.begin_record(worker, offer);
         self.begin_pace(worker, offer);
         self.agree_on_grace(worker, offer);

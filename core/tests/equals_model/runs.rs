@@ -13,6 +13,21 @@ const WORKING_STEPS: u64 = 500;
 
 /// What random calls must come by, each at least once over all runs.
 pub(crate) const RARE: &[&str] = &[
+    // Why a task waits with nothing left to do, as `Waits::name` calls it.
+    "rests",
+    "key",
+    "paused",
+    "queue_in_flight",
+    "queue_rate",
+    "no_worker",
+    "away",
+    "none_serves",
+    "not_served",
+    "key_paused",
+    "no_room",
+    "suspect",
+    "elsewhere",
+    "held_back",
     "a busy worker asked to drain",
     "a new task waits for a better worker",
     "a new task waited for a better worker in vain",

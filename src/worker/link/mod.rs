@@ -124,7 +124,12 @@ where
         let wanted = &settings.wanted;
         let hello = Hello {
             frame_bytes_max: u32::try_from(frame_bytes_max).unwrap_or(u32::MAX),
-            extensions: worker_extensions(schema.as_deref(), grace, wanted, &mut extensions),
+            extensions: worker_extensions(
+                schema.as_deref(),
+                grace,
+                (wanted, settings.takes_traces()),
+                &mut extensions,
+            ),
             ..Hello::new(Role::Worker, *concurrency, *token, name)
         };
         self.send_urgent(cx, &Message::Hello(hello))

@@ -7,10 +7,11 @@ use super::super::hedge::Hedge;
 use super::super::list::{Linkage, List, Neighbours, define_linkage};
 use super::super::sets::Groups;
 use super::super::slot::{Queue, TaskSlot};
+use crate::explain::Waits;
 #[cfg(feature = "hedging")]
 use crate::options::Hedge;
 use crate::planted::planted;
-use crate::queue::{QueueOptions, Waits};
+use crate::queue::QueueOptions;
 use crate::time::Instant;
 
 /// What a queue has.
@@ -153,7 +154,7 @@ impl Line {
     }
 
     /// Returns why the queue as a whole may not send now, if it may not.
-    pub(super) fn barred(&self, clock: Instant) -> Option<Waits> {
+    pub(in crate::scheduler) fn barred(&self, clock: Instant) -> Option<Waits> {
         let QueueOptions { in_flight_max, rate, is_paused, .. } = self.options;
         if is_paused && !planted("a paused queue sends") {
             return Some(Waits::Paused);

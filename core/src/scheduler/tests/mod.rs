@@ -45,6 +45,8 @@ mod time;
 mod times;
 mod trust;
 mod turns;
+#[cfg(all(feature = "queues", feature = "task-times"))]
+mod waits;
 
 use core::time::Duration;
 use std::vec::Vec;

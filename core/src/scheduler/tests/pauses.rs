@@ -1,6 +1,7 @@
 use super::*;
 use crate::TaskOptions;
-use crate::queue::{Key, Waits};
+use crate::Waits;
+use crate::queue::Key;
 
 const ACCOUNT: Key = Key::new(3);
 

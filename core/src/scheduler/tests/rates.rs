@@ -1,5 +1,6 @@
 use super::*;
-use crate::queue::{Rate, Waits};
+use crate::Waits;
+use crate::queue::Rate;
 
 impl Pool {
     fn rated(&mut self, window: u32, rate: Rate) -> Link {
@@ -53,6 +54,8 @@ fn a_worker_at_its_rate_is_passed_over_and_the_pool_says_when_it_is_not() {
     let second = pool.submit();
     pool.nothing();
     assert_eq!(pool.scheduler.waits(second), Some(Waits::NoRoom));
+    let until = pool.seconds(0).saturating_add(SECOND / 2);
+    assert_eq!(pool.scheduler.idles(slow.worker()), Some(crate::Idles::Rate { until }));
     let at = pool.now.saturating_add(SECOND / 2);
     assert_eq!(pool.scheduler.poll_timeout(), Some(at));
     let free = pool.up(1);

@@ -1,5 +1,6 @@
 use super::*;
-use crate::queue::{QueueId, QueueOptions, QueueSet, SETS_MAX, Waits};
+use crate::Waits;
+use crate::queue::{QueueId, QueueOptions, QueueSet, SETS_MAX};
 use crate::{Storage, TaskOptions};
 
 const NORMAL: QueueOptions = QueueOptions::new();

@@ -179,6 +179,7 @@ impl Model {
         if !(holder.busy || holder.draining || holder.removing) {
             let other = holder.suspended_until.or(holder.delayed_until);
             holder.delayed_until = Some(other.map_or(until, |other| other.max(until)));
+            holder.throttled = true;
             self.note(match other {
                 None => "a worker said not now",
                 Some(_) => "a worker said not now while it got nothing anyway",

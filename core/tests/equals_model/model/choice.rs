@@ -241,6 +241,13 @@ impl Model {
         None
     }
 
+    /// Whether a new task of a queue is to wait for a better worker than has room.
+    pub(super) fn is_held_back(&self, queue: usize) -> bool {
+        let waits = !self.patience.get(&queue).is_some_and(|&at| self.is_due(at));
+        let best = self.best(queue, false, None).filter(|_| self.judges() && waits);
+        best.is_some_and(|(worker, takes)| self.is_better_busy(queue, worker, takes))
+    }
+
     fn is_better_busy(&self, queue: usize, slot: usize, takes: u128) -> bool {
         let others = (0..self.workers.len()).filter(|&other| other != slot);
         let able = others.clone().filter(|&other| self.workers[other].has_queue(queue));

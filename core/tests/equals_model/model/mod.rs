@@ -110,6 +110,8 @@ pub(crate) struct Worker {
     recall: bool,
     /// Gets no task until then.
     delayed_until: Option<Instant>,
+    /// That is since it said that it can do none now.
+    throttled: bool,
     not_before: Instant,
     /// How long it is waited for once its link breaks, and until when it is.
     grace: Duration,
@@ -602,7 +604,7 @@ impl Model {
         self.workers[worker].laden_order = order;
     }
 
-    fn past_drain_deadline(&self) -> bool {
+    pub(super) fn past_drain_deadline(&self) -> bool {
         self.drain.is_some_and(|deadline| self.is_due(deadline))
     }
 
@@ -619,7 +621,7 @@ impl Model {
         self.order
     }
 
-    fn note(&mut self, what: &'static str) {
+    pub(crate) fn note(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
 }

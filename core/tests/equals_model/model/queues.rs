@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chargehand_core::{
-    Class, Hedge, Instant, Key, NoQueue, QueueId, QueueOptions, QueueStats, TaskId, Waits,
+    Class, Hedge, Idles, Instant, Key, NoQueue, QueueId, QueueOptions, QueueStats, TaskId, Waits,
 };
 
-use super::{Model, TaskState, narrow};
+use super::types::Wid;
+use super::{LinkPhase, Model, TaskState, Worker, narrow};
 
 /// What is owed of a class's least share when it is next, in percent of a send.
 const OWED: u64 = 100;
@@ -399,7 +400,13 @@ impl Model {
     pub(crate) fn waits(&self, id: TaskId) -> Option<Waits> {
         let slot = id.slot() as usize;
         let task = self.tasks.get(slot).filter(|task| task.generation == id.generation())?;
+        let is_over = self.past_drain_deadline();
         let (last, due) = match task.state {
+            TaskState::Waiting | TaskState::Returned { .. } | TaskState::Resting { .. }
+                if is_over =>
+            {
+                return Some(Waits::Stopping);
+            }
             TaskState::Resting { due, .. } => {
                 return Some(match self.key_pause(slot) {
                     Some(until) if until >= due => Waits::KeyPaused { until },
@@ -414,20 +421,84 @@ impl Model {
         if let Some(why) = self.barred(task.queue) {
             return Some(why);
         }
-        if !self.workers.iter().any(super::Worker::is_available) {
-            return Some(Waits::NoWorker);
+        if !self.workers.iter().any(Worker::is_available) {
+            return Some(self.none_serves());
         }
         let serving = self.serving(task.queue);
         if serving == 0 {
             return Some(Waits::NotServed);
         }
-        if self.next_worker(task.queue, task.suspect, None).is_none() {
+        if self.next_worker(task.queue, false, None).is_none() {
             return Some(Waits::NoRoom);
+        }
+        if last.is_none() && self.is_held_back(task.queue) {
+            let until = self.patience.get(&task.queue).filter(|&&at| !self.is_due(at));
+            return Some(Waits::HeldBack { until: until.copied().unwrap_or(Instant::FAR_FUTURE) });
+        }
+        if self.next_worker(task.queue, last.is_some() && task.suspect, None).is_none() {
+            return Some(Waits::Suspect);
         }
         let other = self.next_worker(task.queue, task.suspect, last);
         if other.is_none() && serving > 1 && !self.is_due(due) {
             return Some(Waits::Elsewhere { until: due });
         }
         Some(Waits::Turn)
+    }
+
+    /// Why none of the workers serves.
+    fn none_serves(&self) -> Waits {
+        let (mut away, mut here) = (Vec::new(), Vec::new());
+        for worker in &self.workers {
+            let never = Instant::FAR_FUTURE;
+            match worker.phase {
+                LinkPhase::Free | LinkPhase::Closing(_) | LinkPhase::Leaving => {}
+                LinkPhase::BackingOff { until } => away.push(until),
+                LinkPhase::Absent { .. }
+                | LinkPhase::WantConnect
+                | LinkPhase::Connecting { .. } => away.push(never),
+                LinkPhase::Up if worker.draining || worker.removing => {}
+                LinkPhase::Up => here.push(match worker.idles() {
+                    Idles::Failing { until }
+                    | Idles::OffOthers { until }
+                    | Idles::Throttled { until }
+                    | Idles::Early { until } => until,
+                    _ => never,
+                }),
+            }
+        }
+        match (here.into_iter().min(), away.into_iter().min()) {
+            (Some(until), _) => Waits::NoneServes { until },
+            (None, Some(until)) => Waits::Away { until },
+            (None, None) => Waits::NoWorker,
+        }
+    }
+
+    /// Why a worker gets no task now.
+    pub(crate) fn idles(&self, id: Wid) -> Option<Idles> {
+        self.worker_slot(id).map(|slot| self.workers[slot].idles())
+    }
+}
+
+impl Worker {
+    fn idles(&self) -> Idles {
+        match (self.phase, self.suspended_until, self.delayed_until) {
+            (LinkPhase::BackingOff { until }, ..) => Idles::Away { until },
+            (
+                LinkPhase::Absent { .. } | LinkPhase::WantConnect | LinkPhase::Connecting { .. },
+                ..,
+            ) => Idles::Away { until: Instant::FAR_FUTURE },
+            (LinkPhase::Up, ..) if self.draining || self.removing => Idles::Leaving,
+            (LinkPhase::Up, Some(until), _) if self.record.ejected => Idles::OffOthers { until },
+            (LinkPhase::Up, Some(until), _) => Idles::Failing { until },
+            (LinkPhase::Up, None, Some(until)) if self.throttled => Idles::Throttled { until },
+            (LinkPhase::Up, None, Some(until)) => Idles::Early { until },
+            (LinkPhase::Up, None, None) if self.busy => Idles::Busy,
+            (LinkPhase::Up, None, None) if self.pace.until.is_some() => {
+                Idles::Rate { until: self.pace.until.expect("just seen") }
+            }
+            (LinkPhase::Up, None, None) if self.is_eligible() => Idles::Room,
+            (LinkPhase::Up, None, None) => Idles::Full,
+            (LinkPhase::Closing(_) | LinkPhase::Leaving | LinkPhase::Free, ..) => Idles::Leaving,
+        }
     }
 }

@@ -24,6 +24,7 @@ impl Worker {
             runs: 1,
             recall: false,
             delayed_until: None,
+            throttled: false,
             not_before: Instant::EPOCH,
             grace: Duration::ZERO,
             grace_until: Instant::EPOCH,
@@ -252,6 +253,7 @@ impl Model {
         worker.allowance = if offer.is_trusted { worker.window } else { worker.window.min(trust) };
         worker.recall = false;
         worker.delayed_until = (begin > now).then_some(begin);
+        worker.throttled = false;
         worker.strikes = 0;
         if worker.held.is_empty() {
             worker.hold_until = Instant::EPOCH;

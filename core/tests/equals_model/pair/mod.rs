@@ -381,6 +381,7 @@ impl<S: Storage> Pair<S> {
         }
         self.compare();
         if action.is_none() {
+            self.all_waits_are_explained();
             let wake = self.engine.poll_timeout();
             let later = wake.is_none_or(|at| at > self.model.clock());
             assert!(later, "nothing to do, and yet due at once: {wake:?}");

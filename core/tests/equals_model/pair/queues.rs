@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chargehand_core::{
     Class, Config, Key, Offer, QueueId, QueueOptions, QueueSet, Rate, Scheduler, Storage,
-    TaskOptions,
+    TaskOptions, Waits,
 };
 
 use super::super::model::Model;
@@ -153,6 +153,20 @@ impl<S: Storage> Pair<S> {
         );
     }
 
+    /// Every task that waits has a reason, now that there is nothing to do.
+    pub(super) fn all_waits_are_explained(&mut self) {
+        let mut count = 0;
+        let Self { engine, model, .. } = self;
+        engine.each_waiting(|task, why| {
+            assert_eq!(engine.waits(task), Some(why), "{task:?}: by itself, and with all");
+            assert!(!matches!(why, Waits::Turn | Waits::Stopping), "{task:?}: {why:?}");
+            model.note(why.name());
+            count += 1;
+        });
+        let stats = engine.stats();
+        assert_eq!(count, stats.waiting + stats.resting, "each one that waits, once");
+    }
+
     pub(super) fn compare_queues(&self) {
         for place in 0..=self.queueing.options.len().max(1) {
             let queue = QueueId::new(u8::try_from(place).unwrap());
@@ -162,6 +176,10 @@ impl<S: Storage> Pair<S> {
         for &task in self.tasks.iter().rev().take(4) {
             let waits = (self.engine.waits(task), self.model.waits(task));
             assert_eq!(waits.0, waits.1, "{task:?} waits: engine, model");
+        }
+        for &worker in self.workers.iter().rev().take(4) {
+            let idles = (self.engine.idles(worker), self.model.idles(worker.into()));
+            assert_eq!(idles.0, idles.1, "{worker:?} idles: engine, model");
         }
     }
 }

@@ -308,6 +308,12 @@ impl Model {
             let wakes = engine.poll_timeout();
             assert!(wakes.is_none_or(|at| at > engine.state.clock), "due, and nothing to do");
             assert_eq!(engine.state.settled(), 0, "an outcome was not told");
+            let (tasks, _) = Storage::slots(&engine.storage);
+            for (at, slot) in (0..).zip(tasks) {
+                let why = engine.waits(slot.id(at));
+                let is_kept = !matches!(why, Some(Waits::Turn | Waits::Stopping));
+                assert!(is_kept, "nothing to do, and {why:?} is all that keeps a task");
+            }
         }
     }
 
